@@ -1,0 +1,67 @@
+// Package sink says what a destination is to the relay: a batch of messages goes in as one request, one result for
+// each comes out.
+package sink
+
+import (
+	"context"
+	"fmt"
+)
+
+// MaxBatch is how many messages one request carries at most, for SNS PublishBatch and SQS SendMessageBatch alike.
+const MaxBatch = 10
+
+// Attribute is one message attribute. DataType is "String" or "Number".
+type Attribute struct {
+	Name, DataType, Value string
+}
+
+// Message is one event as it is sent.
+type Message struct {
+	EventID         string
+	Body            string
+	Attributes      []Attribute
+	GroupID         string // MessageGroupId; never empty
+	DeduplicationID string // MessageDeduplicationId; sent to FIFO destinations only
+}
+
+// Size returns the bytes of the message as AWS counts them: the body and, for each attribute, name, data type and value.
+func (m *Message) Size() int {
+	size := len(m.Body)
+	for _, a := range m.Attributes {
+		size += len(a.Name) + len(a.DataType) + len(a.Value)
+	}
+	return size
+}
+
+// Limits are what a destination said about itself when it was opened.
+type Limits struct {
+	FIFO            bool
+	MaxMessageBytes int // of one message, counted as [Message.Size]
+	MaxBatchBytes   int // of all messages of one request together
+}
+
+// Result is the outcome for one message of a batch. A nil Err means durable at the broker; a [*RejectedError] means
+// that the broker will never take this message; any other error is worth another attempt.
+type Result struct {
+	Err error
+}
+
+// Sink is one destination: an SNS topic or an SQS queue.
+type Sink interface {
+	// Publish sends batch as one request. It returns a result for each message, in order, or an error when no message
+	// has an outcome of its own: a [*RejectedError] when the broker refused the request for what is in it, any other
+	// error when the outcome is unknown or the fault is not the messages'.
+	//
+	// batch has at least one and at most [MaxBatch] messages, which together keep to Limits. Publish does not retain it.
+	Publish(ctx context.Context, batch []*Message) ([]Result, error)
+	// Limits returns what the destination said about itself when it was opened.
+	Limits() Limits
+}
+
+// RejectedError says that the broker refuses a message, or a request because of its messages, and always will.
+type RejectedError struct {
+	Code   string // as the broker names it, for example "InvalidMessageContents"
+	Reason string // the broker's words, without any part of the payload
+}
+
+func (e *RejectedError) Error() string { return fmt.Sprintf("rejected: %s: %s", e.Code, e.Reason) }

@@ -1,0 +1,127 @@
+// Package outbox is the contract between a producer and the relay: the event a producer writes in its own
+// transaction, and the names of the message attributes a consumer reads.
+package outbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Names of the message attributes that the relay sets on every message. A header with one of these names is
+// refused by [Event.Validate].
+const (
+	AttributeEventID       = "event_id"       // the id the writer chose: the consumer's idempotency key
+	AttributeEventType     = "event_type"     // for subscription filter policies
+	AttributeAggregateType = "aggregate_type" //
+	AttributeAggregateID   = "aggregate_id"   // left out when empty: SNS refuses an empty value
+	AttributeOccurredAt    = "occurred_at"    // RFC 3339, UTC, microseconds
+	AttributeSequence      = "sequence"       // the column seq: orders the events of one aggregate, with gaps
+	AttributeTraceparent   = "traceparent"    // from the header of that name; see https://www.w3.org/TR/trace-context/
+)
+
+// MaxAttributes is how many attributes a message carries at most. SQS refuses more, and SNS drops such a message
+// for a subscription with raw delivery without telling the publisher.
+// https://docs.aws.amazon.com/sns/latest/dg/SNSMessageAttributes.html
+const MaxAttributes = 10
+
+// MaxPayload is the longest payload in bytes: what one SQS message can hold.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+const MaxPayload = 1 << 20
+
+// HeaderTraceparent and HeaderXRay carry the trace of the request that caused an event.
+const (
+	HeaderTraceparent = AttributeTraceparent
+	HeaderXRay        = "x-amzn-trace-id"
+)
+
+// Event is one fact about one aggregate, as a producer writes it.
+type Event struct {
+	// ID stays the same on every delivery. [Insert] fills a zero ID with a UUIDv7.
+	ID uuid.UUID
+	// AggregateType and AggregateID name the thing the event is about. Events of one aggregate are delivered in
+	// commit order to a FIFO destination. Both may be empty: then the event has no order.
+	AggregateType string
+	AggregateID   string
+	// Type says what happened, for example "order.created". It must not be empty.
+	Type string
+	// Payload is delivered byte for byte as it stands here.
+	Payload json.RawMessage
+	// Headers become message attributes, as far as there is room for them beside the relay's own.
+	Headers map[string]string
+}
+
+var (
+	reservedHeaders = []string{
+		AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID,
+		AttributeOccurredAt, AttributeSequence,
+	}
+	headerName = regexp.MustCompile(`^[A-Za-z0-9_-]([A-Za-z0-9_.-]{0,254}[A-Za-z0-9_-])?$`)
+)
+
+// Validate returns every reason why no broker would take the event, joined, or nil.
+func (e Event) Validate() error {
+	var problems []error
+	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+
+	if e.Type == "" {
+		report("type is empty")
+	}
+	for name, text := range map[string]string{"type": e.Type, "aggregate type": e.AggregateType, "aggregate id": e.AggregateID} {
+		if !ValidText(text) {
+			report("%s has a character that no SQS message may hold", name)
+		}
+	}
+	switch {
+	case len(e.Payload) > MaxPayload:
+		report("payload of %d bytes is longer than %d", len(e.Payload), MaxPayload)
+	case !json.Valid(e.Payload) || !ValidText(string(e.Payload)):
+		report("payload is not JSON")
+	}
+	for name, value := range e.Headers {
+		if err := validateHeader(name, value); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func validateHeader(name, value string) error {
+	switch {
+	case slices.Contains(reservedHeaders, name):
+		return fmt.Errorf("header %q has the name of one of the relay's own message attributes", name)
+	case !ValidAttributeName(name):
+		return fmt.Errorf("header %q cannot be the name of a message attribute", name)
+	case value == "" || !ValidText(value):
+		return fmt.Errorf("header %q is empty or has a character that no SQS message may hold", name)
+	}
+	return nil
+}
+
+// ValidAttributeName reports whether AWS takes name as the name of a message attribute.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+func ValidAttributeName(name string) bool {
+	lower := strings.ToLower(name)
+	return headerName.MatchString(name) && !strings.Contains(name, "..") &&
+		!strings.HasPrefix(lower, "aws.") && !strings.HasPrefix(lower, "amazon.")
+}
+
+// ValidText reports whether SQS takes text in a body or an attribute: UTF-8 of the characters that XML 1.0 knows.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+func ValidText(text string) bool {
+	if !utf8.ValidString(text) {
+		return false
+	}
+	for _, r := range text {
+		if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
+			return false
+		}
+	}
+	return true
+}
