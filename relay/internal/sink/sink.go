@@ -5,6 +5,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // MaxBatch is how many messages one request carries at most, for SNS PublishBatch and SQS SendMessageBatch alike.
@@ -38,6 +39,21 @@ type Limits struct {
 	FIFO            bool
 	MaxMessageBytes int // of one message, counted as [Message.Size]
 	MaxBatchBytes   int // of all messages of one request together
+}
+
+// Description is what a destination said about itself when it was opened, beyond its [Limits].
+type Description struct {
+	ContentBasedDeduplication bool
+	DeduplicationScope        string // of a FIFO queue: "queue" or "messageGroup"
+	FifoThroughputLimit       string // of a FIFO queue: "perQueue" or "perMessageGroupId"
+	FifoThroughputScope       string // of a FIFO topic: "Topic" or "MessageGroup"
+	KMSKey                    string // empty when no key of the customer's is used
+}
+
+// Options say how a sink talks to its broker.
+type Options struct {
+	RequestTimeout time.Duration // of one request, from dialling to the last byte of the answer; 0 means 10 seconds
+	InFlight       int           // requests at the same time: so many idle connections are kept; 0 means 10
 }
 
 // Result is the outcome for one message of a batch. A nil Err means durable at the broker; a [*RejectedError] means

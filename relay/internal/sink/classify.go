@@ -1,0 +1,100 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// BrokerError is what the broker answered when the fault need not be the message's: worth another attempt.
+type BrokerError struct {
+	Code   string
+	Reason string
+}
+
+func (e *BrokerError) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Reason) }
+
+// ErrorCode returns Code, under the name that the errors of the AWS SDK have for it.
+func (e *BrokerError) ErrorCode() string { return e.Code }
+
+// refusals are the codes by which a broker refuses a request or an entry for what is in it. Every code that is not
+// here is worth another attempt, for ever: it is better to be stuck and to say so than to lose an event to a code that
+// means something else than we think. So among others ThrottlingException, KMSThrottling, KmsThrottled, OverLimit,
+// InternalError, ExpiredToken, RequestTimeTooSkewed, AccessDenied, AuthorizationError, NotFound and QueueDoesNotExist
+// are transient, most of them with status 400 and many without a fault: neither status nor fault tells them apart.
+//
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+// https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
+var refusals = map[string]bool{
+	"BatchRequestTooLong":               true,
+	"InvalidAttributeName":              true,
+	"InvalidAttributeValue":             true,
+	"InvalidMessageContents":            true,
+	"InvalidParameter":                  true, // SNS
+	"InvalidParameterValue":             true,
+	"InvalidParameterValueException":    true, // SQS, where the x-amzn-query-error header is lost
+	"MissingParameter":                  true, // SQS: a FIFO entry without MessageGroupId
+	"MissingRequiredParameterException": true,
+	"ParameterValueInvalid":             true, // SNS: an attribute
+	"ValidationError":                   true,
+	"ValidationException":               true,
+}
+
+// ClassifyRequest returns the outcome of a request that the broker or the network failed: a [*RejectedError] when it
+// was refused for what is in its messages, else err itself.
+func ClassifyRequest(err error) error {
+	var api interface {
+		ErrorCode() string
+		ErrorMessage() string
+	}
+	if !errors.As(err, &api) {
+		return err
+	}
+	if code := shortCode(api.ErrorCode()); refusals[code] {
+		return &RejectedError{Code: code, Reason: api.ErrorMessage()}
+	}
+	return err
+}
+
+// ClassifyEntry returns the outcome of an entry that the broker listed as failed in an otherwise successful answer.
+// The sender's fault alone does not make it permanent: the caller's throttling and access rights are his fault too.
+func ClassifyEntry(code, reason string, senderFault bool) error {
+	code = shortCode(code)
+	if senderFault && refusals[code] {
+		return &RejectedError{Code: code, Reason: reason}
+	}
+	return &BrokerError{Code: code, Reason: reason}
+}
+
+// Code returns a short label of err for logs and metrics: the broker's own code where it gave one, else "timeout",
+// "canceled", "network" or "unknown". A nil err has none.
+func Code(err error) string {
+	var rejected *RejectedError
+	var api interface{ ErrorCode() string }
+	var network net.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &rejected):
+		return rejected.Code
+	case errors.As(err, &api) && api.ErrorCode() != "":
+		return shortCode(api.ErrorCode())
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "network"
+	}
+	return "unknown"
+}
+
+// shortCode removes what SQS and the JSON protocol put before a code: "AWS.SimpleQueueService.BatchRequestTooLong" and
+// "com.amazonaws.sqs#BatchRequestTooLong" are one.
+func shortCode(code string) string {
+	code = strings.TrimPrefix(code, "AWS.SimpleQueueService.")
+	return code[strings.LastIndexByte(code, '#')+1:]
+}

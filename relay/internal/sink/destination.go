@@ -1,0 +1,158 @@
+package sink
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Service is the AWS service that a destination belongs to.
+type Service string
+
+// The services a destination can belong to, as an ARN names them.
+const (
+	SNS Service = "sns"
+	SQS Service = "sqs"
+)
+
+// Destination names an SNS topic or an SQS queue. It is comparable.
+type Destination struct {
+	Service Service
+	ARN     string // empty for a queue that was written as a URL
+	URL     string // of a queue that was written as a URL
+	Region  string // empty when the URL does not tell: the SDK's own setting counts
+	Account string
+	Name    string
+	FIFO    bool // the name ends in .fifo, which AWS requires of FIFO topics and queues and forbids to others
+}
+
+// String returns the destination as it was written.
+func (d Destination) String() string {
+	if d.URL != "" {
+		return d.URL
+	}
+	return d.ARN
+}
+
+const accepted = `want an SNS topic ARN (arn:aws:sns:eu-central-1:123456789012:orders), an SQS queue ARN ` +
+	`(arn:aws:sqs:eu-central-1:123456789012:orders) or an SQS queue URL ` +
+	`(https://sqs.eu-central-1.amazonaws.com/123456789012/orders)`
+
+var (
+	partition = regexp.MustCompile(`^aws(-[a-z]+)*$`)
+	region    = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	account   = regexp.MustCompile(`^[0-9]{12}$`)
+	queueName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo)$`)
+	topicName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,256}|[A-Za-z0-9_-]{1,251}\.fifo)$`)
+
+	// https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
+	// The second form is the legacy one; queue.amazonaws.com stands for us-east-1.
+	regionalHost = regexp.MustCompile(`^sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$`)
+	legacyHost   = regexp.MustCompile(`^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com(?:\.cn)?$`)
+	// A VPC endpoint, or an emulator that names the region in its host, as LocalStack does.
+	hostWithRegion = regexp.MustCompile(`(?:^|\.)sqs\.([a-z0-9-]+)\.`)
+)
+
+// ParseDestination reads an SNS topic ARN, an SQS queue ARN or an SQS queue URL.
+func ParseDestination(s string) (Destination, error) {
+	var d Destination
+	var problem string
+	switch {
+	case strings.HasPrefix(s, "arn:"):
+		d, problem = parseARN(s)
+	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
+		d, problem = parseQueueURL(s)
+	default:
+		problem = "neither an ARN nor a URL"
+	}
+	if problem != "" {
+		return Destination{}, fmt.Errorf("destination %q: %s: %s", s, problem, accepted)
+	}
+	return d, nil
+}
+
+func parseARN(s string) (d Destination, problem string) {
+	part := strings.Split(s, ":")
+	if len(part) == 7 && part[2] == string(SNS) {
+		return d, "an ARN of seven parts is a subscription's, not a topic's"
+	}
+	if len(part) != 6 {
+		return d, fmt.Sprintf("an ARN has six parts, this one %d", len(part))
+	}
+	d = Destination{Service: Service(part[2]), ARN: s, Region: part[3], Account: part[4], Name: part[5]}
+	d.FIFO = strings.HasSuffix(d.Name, ".fifo")
+	switch {
+	case d.Service != SNS && d.Service != SQS:
+		return d, fmt.Sprintf("%q is neither sns nor sqs", part[2])
+	case !partition.MatchString(part[1]):
+		return d, fmt.Sprintf("%q is not a partition", part[1])
+	case !region.MatchString(d.Region):
+		return d, fmt.Sprintf("%q is not a region", d.Region)
+	}
+	return d, d.checkName()
+}
+
+func parseQueueURL(s string) (d Destination, problem string) {
+	u, err := url.Parse(s)
+	if err != nil {
+		return d, "not a URL"
+	}
+	path := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	switch {
+	case u.User != nil:
+		return Destination{}, "a queue URL carries no user or password"
+	case u.Hostname() == "":
+		return d, "the URL has no host"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(s, "#"):
+		return d, "a queue URL has no query and no fragment"
+	case len(path) < 2:
+		return d, "the path of a queue URL ends with /account/queue"
+	}
+	d = Destination{Service: SQS, URL: s, Account: path[len(path)-2], Name: path[len(path)-1]}
+	d.FIFO = strings.HasSuffix(d.Name, ".fifo")
+	d.Region = regionOf(u.Hostname(), path)
+	return d, d.checkName()
+}
+
+func (d Destination) checkName() (problem string) {
+	name, kind := queueName, "queue"
+	if d.Service == SNS {
+		name, kind = topicName, "topic"
+	}
+	switch {
+	case !account.MatchString(d.Account):
+		return fmt.Sprintf("%q is not an account of twelve digits", d.Account)
+	case !name.MatchString(d.Name):
+		return fmt.Sprintf("%q is not the name of a %s", d.Name, kind)
+	}
+	return ""
+}
+
+// regionOf finds the region in the host of a queue URL, or in the path, where LocalStack can be told to put it.
+func regionOf(host string, path []string) string {
+	for _, form := range []*regexp.Regexp{regionalHost, legacyHost, hostWithRegion} {
+		m := form.FindStringSubmatch(host)
+		switch {
+		case m == nil:
+		case region.MatchString(m[1]):
+			return m[1]
+		case form == legacyHost && m[1] == "":
+			return "us-east-1"
+		}
+	}
+	if n := len(path); n >= 3 && region.MatchString(path[n-3]) {
+		return path[n-3]
+	}
+	return ""
+}
+
+// Endpoint returns scheme and host of a queue URL that does not point to an endpoint which the SDK finds by the region
+// alone: a VPC endpoint or an emulator. Else it is empty.
+func (d Destination) Endpoint() string {
+	u, err := url.Parse(d.URL)
+	if err != nil || d.URL == "" || regionalHost.MatchString(u.Hostname()) || legacyHost.MatchString(u.Hostname()) {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}

@@ -1,0 +1,69 @@
+package sqs
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+func (s *Sink) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
+	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
+	for i, m := range batch {
+		entries[i] = types.SendMessageBatchRequestEntry{
+			Id:                aws.String(sink.EntryID(i)),
+			MessageBody:       &m.Body,
+			MessageAttributes: attributes(m.Attributes),
+			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
+		}
+		if s.limits.FIFO {
+			entries[i].MessageDeduplicationId = &m.DeduplicationID
+		}
+	}
+	return &sqs.SendMessageBatchInput{QueueUrl: &s.queueURL, Entries: entries}
+}
+
+func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
+	values := make(map[string]types.MessageAttributeValue, len(list))
+	for i := range list {
+		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}
+	}
+	return values
+}
+
+func results(batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.Result, error) {
+	outcome := sink.NewAnswer(len(batch))
+	checksums := make(map[string]string, len(batch))
+	for i := range answer.Successful {
+		id := aws.ToString(answer.Successful[i].Id)
+		checksums[id] = aws.ToString(answer.Successful[i].MD5OfMessageBody)
+		outcome.Set(id, nil)
+	}
+	for i := range answer.Failed {
+		f := &answer.Failed[i]
+		outcome.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault))
+	}
+	answers, err := outcome.Results()
+	for i := range answers {
+		if answers[i].Err == nil {
+			answers[i].Err = compareChecksum(batch[i].Body, checksums[sink.EntryID(i)])
+		}
+	}
+	return answers, err
+}
+
+// compareChecksum reports a body that the queue holds otherwise than it was sent. Sending it once more is right: the
+// body is valid UTF-8 ([sink.Validate]), so that no encoder changed it here, and a consumer is owed the event as written.
+func compareChecksum(body, answered string) error {
+	sum := md5.Sum([]byte(body))
+	var text [2 * md5.Size]byte
+	hex.Encode(text[:], sum[:])
+	if answered == string(text[:]) {
+		return nil
+	}
+	return &sink.BrokerError{Code: "ChecksumMismatch", Reason: "the queue accepted the message with another body than was sent"}
+}

@@ -1,0 +1,101 @@
+// Package sqs sends batches of messages to one SQS queue.
+package sqs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+)
+
+// maxBatchBytes bounds all messages of one SendMessageBatch together, whatever the queue's own MaximumMessageSize.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+const maxBatchBytes = 1 << 20
+
+// Sink is one SQS queue.
+type Sink struct {
+	client      *sqs.Client
+	queueURL    string
+	limits      sink.Limits
+	description sink.Description
+}
+
+// Open reads the attributes of the queue dest and returns it as a sink. Credentials and endpoint are cfg's, the region
+// is that of the ARN or URL. Where cfg names no endpoint, that of a URL outside AWS's regional endpoints is used.
+func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.Options) (*Sink, error) {
+	if dest.Service != sink.SQS {
+		return nil, fmt.Errorf("open queue %s: not an SQS queue", dest)
+	}
+	s := &Sink{client: newClient(cfg, dest, opts), queueURL: dest.URL}
+	if s.queueURL == "" {
+		queue, err := s.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{
+			QueueName: &dest.Name, QueueOwnerAWSAccountId: &dest.Account,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("look up the URL of queue %s: %w", dest, err)
+		}
+		s.queueURL = aws.ToString(queue.QueueUrl)
+	}
+	if err := s.readAttributes(ctx); err != nil {
+		return nil, fmt.Errorf("read the attributes of queue %s: %w", dest, err)
+	}
+	return s, nil
+}
+
+func newClient(cfg aws.Config, dest sink.Destination, opts sink.Options) *sqs.Client {
+	return sqs.NewFromConfig(cfg, func(o *sqs.Options) {
+		if dest.Region != "" {
+			o.Region = dest.Region
+		}
+		if endpoint := dest.Endpoint(); endpoint != "" && o.BaseEndpoint == nil {
+			o.BaseEndpoint = &endpoint
+		}
+		o.HTTPClient = transport.Client(cfg, opts)
+		// The SDK turns one wrong checksum into an error for the whole request, after the broker has accepted all of it.
+		// This package compares the checksum of each entry instead.
+		o.DisableMessageChecksumValidation = true
+	})
+}
+
+func (s *Sink) readAttributes(ctx context.Context) error {
+	queue, err := s.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &s.queueURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
+	if err != nil {
+		return err
+	}
+	size, err := strconv.Atoi(queue.Attributes["MaximumMessageSize"])
+	if err != nil {
+		return fmt.Errorf("MaximumMessageSize: %w", err)
+	}
+	s.limits = sink.Limits{FIFO: queue.Attributes["FifoQueue"] == "true", MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes}
+	s.description = sink.Description{
+		ContentBasedDeduplication: queue.Attributes["ContentBasedDeduplication"] == "true",
+		DeduplicationScope:        queue.Attributes["DeduplicationScope"],
+		FifoThroughputLimit:       queue.Attributes["FifoThroughputLimit"],
+		KMSKey:                    queue.Attributes["KmsMasterKeyId"],
+	}
+	return nil
+}
+
+// Limits implements [sink.Sink].
+func (s *Sink) Limits() sink.Limits { return s.limits }
+
+// Description returns what else the queue said about itself.
+func (s *Sink) Description() sink.Description { return s.description }
+
+// Publish implements [sink.Sink] with one SendMessageBatch. The SDK does not repeat it: whoever calls Publish decides
+// whether the relay may still send, before each request.
+func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	answer, err := s.client.SendMessageBatch(ctx, s.request(batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
+	if err != nil {
+		return nil, sink.ClassifyRequest(fmt.Errorf("send %d messages to %s: %w", len(batch), s.queueURL, err))
+	}
+	return results(batch, answer)
+}

@@ -1,0 +1,107 @@
+package sink
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// Codes that AWS gives to a message it refuses.
+const (
+	codeInvalidContents  = "InvalidMessageContents"
+	codeInvalidParameter = "InvalidParameterValue"
+)
+
+// maxNumberDigits is the precision of a Number attribute.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+const maxNumberDigits = 38
+
+var number = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`)
+
+// Validate returns why no destination with these limits takes m, under the code that AWS would answer with, or nil.
+// The rules are those of SQS, for topics too: what a topic takes and its queues refuse would be lost without a trace.
+func Validate(m *Message, limits Limits) *RejectedError {
+	if m.Body == "" {
+		return refuse(codeInvalidParameter, "the message is empty")
+	}
+	if !outbox.ValidText(m.Body) {
+		return refuse(codeInvalidContents, "the message has characters other than "+
+			"#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF, or is not UTF-8")
+	}
+	if err := validateAttributes(m.Attributes); err != nil {
+		return err
+	}
+	if err := validateID("MessageGroupId", m.GroupID); err != nil {
+		return err
+	}
+	if limits.FIFO {
+		if err := validateID("MessageDeduplicationId", m.DeduplicationID); err != nil {
+			return err
+		}
+	}
+	if size := m.Size(); size > limits.MaxMessageBytes {
+		return refuse(codeInvalidParameter, "the message has %d bytes with its attributes, the destination takes %d",
+			size, limits.MaxMessageBytes)
+	}
+	return nil
+}
+
+func refuse(code, format string, args ...any) *RejectedError {
+	return &RejectedError{Code: code, Reason: fmt.Sprintf(format, args...)}
+}
+
+func validateAttributes(attributes []Attribute) *RejectedError {
+	if n := len(attributes); n > outbox.MaxAttributes {
+		return refuse(codeInvalidParameter, "the message has %d attributes, at most %d are allowed", n, outbox.MaxAttributes)
+	}
+	for i, a := range attributes {
+		if err := a.validate(); err != nil {
+			return err
+		}
+		for _, earlier := range attributes[:i] {
+			if earlier.Name == a.Name {
+				return refuse(codeInvalidParameter, "the message has two attributes %q", a.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func (a Attribute) validate() *RejectedError {
+	switch {
+	case !outbox.ValidAttributeName(a.Name):
+		return refuse(codeInvalidParameter, "the attribute name %q is not allowed", a.Name)
+	case a.DataType != "String" && a.DataType != "Number":
+		return refuse(codeInvalidParameter, "attribute %q is neither String nor Number", a.Name)
+	case a.Value == "":
+		return refuse(codeInvalidParameter, "attribute %q is empty", a.Name)
+	case !outbox.ValidText(a.Value):
+		return refuse(codeInvalidContents, "attribute %q has characters that no message may hold", a.Name)
+	case a.DataType == "Number" && !validNumber(a.Value):
+		return refuse(codeInvalidParameter, "attribute %q is not a number of at most %d digits", a.Name, maxNumberDigits)
+	}
+	return nil
+}
+
+func validNumber(s string) bool {
+	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
+	digits := len(strings.TrimLeft(mantissa, "+-")) - strings.Count(mantissa, ".")
+	return digits <= maxNumberDigits && number.MatchString(s)
+}
+
+// validateID checks a MessageGroupId or MessageDeduplicationId: 1 to 128 letters, digits and ASCII punctuation, which is
+// every printable ASCII character but the space.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+func validateID(parameter, id string) *RejectedError {
+	if id == "" || len(id) > 128 {
+		return refuse(codeInvalidParameter, "%s has %d characters, 1 to 128 are allowed", parameter, len(id))
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return refuse(codeInvalidParameter, "%s has a character other than letters, digits and ASCII punctuation", parameter)
+		}
+	}
+	return nil
+}
