@@ -1,0 +1,173 @@
+// Package pgoutput turns the messages of Postgres' output plugin pgoutput, protocol version 1, into events and commits.
+// https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
+package pgoutput
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// Table names the outbox table and its columns.
+type Table struct {
+	Schema, Name string
+	Columns      Columns
+}
+
+// Columns names the column that fills each field of an [outbox.Envelope]. One column may fill several fields. An empty
+// name says that the table has no such column.
+type Columns struct {
+	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt string
+}
+
+// Kind says which part of a [Message] is filled.
+type Kind uint8
+
+// A message that tells nothing about the outbox table is KindIgnored: Relation, Type, Origin, Truncate, the messages of
+// pg_logical_emit_message, updates and deletes, and the rows of other tables.
+const (
+	KindIgnored Kind = iota
+	KindBegin
+	KindRow
+	KindCommit
+)
+
+// Message is what one pgoutput message says.
+type Message struct {
+	Kind   Kind
+	Begin  Begin           // if KindBegin
+	Row    outbox.Envelope // if KindRow
+	Commit Commit          // if KindCommit
+}
+
+// Begin opens a transaction. The server sends it only once the transaction has committed.
+type Begin struct {
+	FinalLSN   pglogrepl.LSN // equals the CommitLSN of the Commit that follows
+	CommitTime time.Time
+	XID        uint32 // wraps around; the column xid does not
+}
+
+// Commit closes a transaction. TransactionEndLSN is the position to confirm: a server that is told CommitLSN sends the
+// transaction again. https://github.com/jackc/pglogrepl/issues/40
+type Commit struct {
+	CommitLSN         pglogrepl.LSN
+	TransactionEndLSN pglogrepl.LSN
+	CommitTime        time.Time
+}
+
+// Decoder decodes the messages of one replication connection, in the order in which they arrive. It cannot be taken to
+// another connection, because the server describes a table once for each, and it is of no use after an error.
+type Decoder struct {
+	table         Table
+	relations     map[uint32]relation // by OID, as this connection described them last
+	values        []span              // of the tuple being read; kept to be used again
+	inTransaction bool
+	finalLSN      pglogrepl.LSN // of the transaction being read
+}
+
+// NewDecoder returns a Decoder of rows of t.
+func NewDecoder(t Table) *Decoder {
+	return &Decoder{table: t, relations: map[uint32]relation{}}
+}
+
+// Decode reads one message. walData is valid only during the call, because pgproto3 reuses the buffer; what Decode
+// returns does not point into it. An error means that the stream cannot be read on.
+func (d *Decoder) Decode(walData []byte) (Message, error) {
+	if len(walData) == 0 {
+		return Message{}, fmt.Errorf("decode pgoutput message %s: it is empty", d.where())
+	}
+	var m Message
+	r := reader{data: walData, next: 1}
+	err := d.decode(walData[0], &r, &m)
+	if err == nil {
+		err = r.err
+	}
+	if err != nil {
+		return Message{}, fmt.Errorf("decode pgoutput %s message %s: byte %d: %w", typeName(walData[0]), d.where(), r.next, err)
+	}
+	return m, nil
+}
+
+// where tells the place in the stream. It is part of every error.
+func (d *Decoder) where() string {
+	if !d.inTransaction {
+		return "outside a transaction"
+	}
+	return fmt.Sprintf("in the transaction that commits at %s", d.finalLSN)
+}
+
+func (d *Decoder) decode(messageType byte, r *reader, m *Message) error {
+	switch messageType {
+	case 'B':
+		return d.begin(r, m)
+	case 'C':
+		return d.commit(r, m)
+	case 'R':
+		return d.describe(r)
+	case 'I':
+		return d.insert(r, m)
+	case 'U', 'D', 'T':
+		return d.requireTransaction()
+	case 'Y', 'O', 'M':
+		return nil
+	case 'S', 'E', 'c', 'A', 'b', 'P', 'K', 'r', 'p':
+		return errors.New("it belongs to a newer protocol than the one asked for; start replication with proto_version 1 and without streaming")
+	}
+	return errors.New("protocol version 1 knows no message of this type")
+}
+
+func (d *Decoder) begin(r *reader, m *Message) error {
+	if d.inTransaction {
+		return errors.New("the transaction before it has not ended")
+	}
+	begin := Begin{FinalLSN: r.lsn(), CommitTime: r.time(), XID: r.uint32()}
+	if err := r.end(); err != nil {
+		return err
+	}
+	d.inTransaction, d.finalLSN = true, begin.FinalLSN
+	m.Kind, m.Begin = KindBegin, begin
+	return nil
+}
+
+func (d *Decoder) commit(r *reader, m *Message) error {
+	if err := d.requireTransaction(); err != nil {
+		return err
+	}
+	r.uint8() // flags, unused
+	commit := Commit{CommitLSN: r.lsn(), TransactionEndLSN: r.lsn(), CommitTime: r.time()}
+	if err := r.end(); err != nil {
+		return err
+	}
+	if commit.CommitLSN != d.finalLSN {
+		return fmt.Errorf("it commits at %s", commit.CommitLSN)
+	}
+	d.inTransaction = false
+	m.Kind, m.Commit = KindCommit, commit
+	return nil
+}
+
+func (d *Decoder) requireTransaction() error {
+	if !d.inTransaction {
+		return errors.New("no transaction has begun")
+	}
+	return nil
+}
+
+// typeNames are Postgres' names of all messages that any version of the protocol knows.
+var typeNames = map[byte]string{
+	'B': "Begin", 'C': "Commit", 'R': "Relation", 'I': "Insert", 'U': "Update", 'D': "Delete", 'T': "Truncate",
+	'Y': "Type", 'O': "Origin", 'M': "Message",
+	'S': "Stream Start", 'E': "Stream Stop", 'c': "Stream Commit", 'A': "Stream Abort",
+	'b': "Begin Prepare", 'P': "Prepare", 'K': "Commit Prepared", 'r': "Rollback Prepared", 'p': "Stream Prepare",
+}
+
+func typeName(messageType byte) string {
+	if name, ok := typeNames[messageType]; ok {
+		return name
+	}
+	return fmt.Sprintf("%q", messageType)
+}

@@ -1,0 +1,127 @@
+package route
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+const (
+	dataTypeString = "String"
+	dataTypeNumber = "Number"
+)
+
+// AppendAttributes appends the message attributes of e to dst: the relay's own, then traceparent, then the user's
+// headers in the order of the setting until there are [outbox.MaxAttributes]. What is empty is left out.
+//
+// No header ever holds an event up. Those that AWS would refuse, that have the name of one of the relay's own attributes,
+// or that find no room are left out and counted in dropped; headers that are no JSON object count as one.
+func (r *Router) AppendAttributes(dst []sink.Attribute, e *outbox.Envelope) (attributes []sink.Attribute, dropped int) {
+	start := len(dst)
+	dst = appendNotEmpty(dst, outbox.AttributeEventID, dataTypeString, EventID(e))
+	dst = appendNotEmpty(dst, outbox.AttributeEventType, dataTypeString, e.EventType)
+	dst = appendNotEmpty(dst, outbox.AttributeAggregateType, dataTypeString, e.AggregateType)
+	dst = appendNotEmpty(dst, outbox.AttributeAggregateID, dataTypeString, e.AggregateID)
+	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, dataTypeString, occurredAt(e.CreatedAt))
+	dst = appendNotEmpty(dst, outbox.AttributeSequence, sequenceType(e.Sequence), e.Sequence)
+	if e.Headers == "" || e.Headers == "{}" {
+		return dst, 0
+	}
+	return r.headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
+}
+
+func appendNotEmpty(dst []sink.Attribute, name, dataType, value string) []sink.Attribute {
+	if value == "" {
+		return dst
+	}
+	return append(dst, sink.Attribute{Name: name, DataType: dataType, Value: value})
+}
+
+// appendTo appends at most room of the headers in text.
+func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attributes []sink.Attribute, dropped int) {
+	var space [8]header
+	headers, ok := readHeaders(space[:0], text)
+	if !ok {
+		return dst, 1
+	}
+	sendable := headers[:0]
+	for _, candidate := range headers {
+		switch rank := h.rank(candidate.name); {
+		case candidate.value == "" || rank == rankOff:
+		case isOwn(candidate.name), !outbox.ValidAttributeName(candidate.name), !outbox.ValidText(candidate.value):
+			dropped++
+		default:
+			candidate.rank = rank
+			sendable = append(sendable, candidate)
+		}
+	}
+	slices.SortFunc(sendable, func(a, b header) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
+	})
+	room = min(room, len(sendable))
+	for _, chosen := range sendable[:room] {
+		dst = append(dst, sink.Attribute{Name: chosen.name, DataType: dataTypeString, Value: chosen.value})
+	}
+	return dst, dropped + len(sendable) - room
+}
+
+// DropHeaders removes attributes that come from headers, the last first, until m has no more than maxBytes, and returns
+// how many. A message that is too long without them stays too long.
+func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
+	for size := m.Size(); size > maxBytes && len(m.Attributes) > 0; dropped++ {
+		last := m.Attributes[len(m.Attributes)-1]
+		if isOwn(last.Name) {
+			break
+		}
+		size -= len(last.Name) + len(last.DataType) + len(last.Value)
+		m.Attributes = m.Attributes[:len(m.Attributes)-1]
+	}
+	return dropped
+}
+
+func isOwn(name string) bool {
+	switch name {
+	case outbox.AttributeEventID, outbox.AttributeEventType, outbox.AttributeAggregateType, outbox.AttributeAggregateID,
+		outbox.AttributeOccurredAt, outbox.AttributeSequence:
+		return true
+	}
+	return false
+}
+
+// timestamps are the ways in which Postgres prints a timestamp with DateStyle ISO: with the time zone's offset in
+// hours, minutes or (dates before 1900 or so) seconds, and without for a column that has none, which is taken for UTC.
+// https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-OUTPUT
+var timestamps = []string{"2006-01-02 15:04:05-07", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05-07:00:00", "2006-01-02 15:04:05"}
+
+// occurredAt turns a timestamp of Postgres into RFC 3339, UTC, with microseconds. What RFC 3339 cannot say, as infinity
+// and years before Christ or of five digits, gives an empty string.
+func occurredAt(createdAt string) string {
+	for _, layout := range timestamps {
+		t, err := time.Parse(layout, createdAt)
+		if t = t.UTC(); err == nil && t.Year() <= 9999 {
+			return t.Format("2006-01-02T15:04:05.000000Z")
+		}
+	}
+	return ""
+}
+
+// sequenceType returns the data type for a value of the column seq: a Number, unless the column holds something else.
+func sequenceType(sequence string) string {
+	digits := sequence
+	if len(digits) > 1 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	const maxDigits = 38 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return dataTypeString
+		}
+	}
+	if len(digits) > maxDigits {
+		return dataTypeString
+	}
+	return dataTypeNumber
+}

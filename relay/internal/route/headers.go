@@ -1,0 +1,174 @@
+package route
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// Headers says which headers become message attributes, and which go first where not all find room.
+type Headers struct {
+	first  []string
+	others bool
+}
+
+const (
+	rankFirst = -1          // traceparent goes before all others
+	rankOff   = math.MaxInt // kept off
+	allOthers = "*"         // stands for every header that is not listed
+	noHeaders = "none"      // the setting that keeps all off
+)
+
+// ParseHeaders reads the setting RELAY_HEADERS: names separated by commas, those that go first in front. A * at the end
+// stands for all others, in the order of their names; without it they are kept off. The empty setting means *, and none
+// keeps all off. The header traceparent is always sent. The error names every problem.
+func ParseHeaders(setting string) (Headers, error) {
+	switch setting = strings.TrimSpace(setting); setting {
+	case "":
+		return Headers{others: true}, nil
+	case noHeaders:
+		return Headers{}, nil
+	}
+	var h Headers
+	var problems []error
+	for name := range strings.SplitSeq(setting, ",") {
+		if err := h.add(strings.TrimSpace(name)); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %q: %w", SettingHeaders, strings.TrimSpace(name), err))
+		}
+	}
+	return h, errors.Join(problems...)
+}
+
+func (h *Headers) add(name string) error {
+	switch {
+	case h.others:
+		return errors.New("a * stands for all that is not listed: put it at the end, once")
+	case name == allOthers:
+		h.others = true
+		return nil
+	case name == outbox.AttributeTraceparent:
+		return errors.New("is always sent: take it off the list")
+	case isOwn(name):
+		return errors.New("is one of the relay's own attributes: take it off the list")
+	case !outbox.ValidAttributeName(name):
+		return errors.New("cannot be the name of a message attribute: letters, digits, hyphens, underscores and dots are allowed")
+	case slices.Contains(h.first, name):
+		return errors.New("is listed twice: take one off the list")
+	}
+	h.first = append(h.first, name)
+	return nil
+}
+
+// rank returns the place of a header among the others, or rankOff.
+func (h *Headers) rank(name string) int {
+	if name == outbox.AttributeTraceparent {
+		return rankFirst
+	}
+	if i := slices.Index(h.first, name); i >= 0 {
+		return i
+	}
+	if h.others {
+		return len(h.first)
+	}
+	return rankOff
+}
+
+// header is one header of an event.
+type header struct {
+	name, value string
+	rank        int
+}
+
+// readHeaders appends the headers in text to dst, or reports that text is no JSON object. Of two headers with the same
+// name the last counts, as in jsonb. A value that is no string stands as the JSON that it is; null stands for no value.
+func readHeaders(dst []header, text string) (headers []header, ok bool) {
+	if headers, ok = readPlainHeaders(dst, text); ok {
+		return headers, true
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &values); err != nil {
+		return nil, false
+	}
+	for name, value := range values {
+		dst = append(dst, header{name: name, value: headerValue(value)})
+	}
+	return dst, true
+}
+
+func headerValue(value json.RawMessage) string {
+	var text *string
+	if err := json.Unmarshal(value, &text); err != nil {
+		return string(value) // a number, a boolean, an array or an object
+	}
+	if text == nil {
+		return ""
+	}
+	return *text
+}
+
+// readPlainHeaders does the work of readHeaders for what nearly all events carry, a flat object of a few plain ASCII
+// strings: without allocations and in a tenth of the time. It gives up on everything else.
+func readPlainHeaders(dst []header, text string) (headers []header, ok bool) {
+	if rest, ok := cutToken(text, '{'); ok {
+		return readPlainMembers(dst, rest)
+	}
+	return nil, false
+}
+
+func readPlainMembers(dst []header, rest string) (headers []header, ok bool) {
+	for len(dst) < cap(dst) {
+		var h header
+		if h.name, rest, ok = cutPlainString(rest); !ok {
+			return nil, false
+		}
+		if rest, ok = cutToken(rest, ':'); !ok {
+			return nil, false
+		}
+		if h.value, rest, ok = cutPlainString(rest); !ok {
+			return nil, false
+		}
+		if slices.ContainsFunc(dst, func(earlier header) bool { return earlier.name == h.name }) {
+			return nil, false
+		}
+		dst = append(dst, h)
+		if end, closed := cutToken(rest, '}'); closed {
+			return dst, strings.Trim(end, jsonSpace) == ""
+		}
+		if rest, ok = cutToken(rest, ','); !ok {
+			return nil, false
+		}
+	}
+	return nil, false
+}
+
+const jsonSpace = " \t\r\n"
+
+// cutToken cuts the next character off text, if it is token.
+func cutToken(text string, token byte) (rest string, ok bool) {
+	text = strings.TrimLeft(text, jsonSpace)
+	if text == "" || text[0] != token {
+		return "", false
+	}
+	return text[1:], true
+}
+
+// cutPlainString cuts a JSON string without escapes and of ASCII alone off text.
+func cutPlainString(text string) (value, rest string, ok bool) {
+	if text, ok = cutToken(text, '"'); !ok {
+		return "", "", false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"':
+			return text[:i], text[i+1:], true
+		case c == '\\' || c < ' ' || c > '~':
+			return "", "", false
+		}
+	}
+	return "", "", false
+}

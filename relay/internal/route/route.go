@@ -1,0 +1,189 @@
+// Package route says where an event goes and what is sent of it: destination, message group, deduplication id and
+// attributes. All of it follows from the event and the settings alone, so that two relays always agree.
+package route
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// Names of the settings that [Parse] reads.
+const (
+	SettingDestination = "RELAY_DESTINATION"
+	SettingRoutes      = "RELAY_ROUTES"
+	SettingHeaders     = "RELAY_HEADERS"
+)
+
+// Settings are what a person writes.
+type Settings struct {
+	// Destination takes every event that no route takes.
+	Destination string
+	// Routes is a list of entries, each ended by a semicolon or a line break:
+	//
+	//	event:order.created=DESTINATION      events of exactly this type
+	//	aggregate:customer=DESTINATION       events of exactly this aggregate type
+	//	event:billing.*=DESTINATION          events whose type begins with "billing."
+	//
+	// The first kind goes before the second, the second before the third, and the longest of several prefixes counts.
+	Routes string
+	// Headers says which of an event's headers become attributes; see [ParseHeaders].
+	Headers string
+	// Schema and Table name the outbox table.
+	Schema, Table string
+}
+
+// Router routes the events of one outbox table. It never changes and may be used from several goroutines.
+type Router struct {
+	destinations  []string // the default first, none twice
+	eventTypes    map[string]int
+	aggregates    map[string]int
+	prefixes      map[string]int
+	prefixLengths []int // of all prefixes, longest first, none twice
+	headers       Headers
+	schema, table string
+}
+
+// Parse reads the settings. The error names every problem in them.
+func Parse(s Settings) (*Router, error) {
+	r := &Router{
+		destinations: []string{strings.TrimSpace(s.Destination)},
+		eventTypes:   map[string]int{},
+		aggregates:   map[string]int{},
+		prefixes:     map[string]int{},
+		schema:       s.Schema,
+		table:        s.Table,
+	}
+	var problems []error
+	if r.destinations[0] == "" {
+		problems = append(problems, fmt.Errorf("%s is empty: set the topic or queue for events that no route takes", SettingDestination))
+	}
+	problems = append(problems, r.parseRoutes(s.Routes)...)
+	headers, err := ParseHeaders(s.Headers)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	r.headers = headers
+	return r, errors.Join(problems...)
+}
+
+func (r *Router) parseRoutes(routes string) []error {
+	var problems []error
+	for entry := range strings.FieldsFuncSeq(routes, func(c rune) bool { return c == ';' || c == '\n' || c == '\r' }) {
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		if err := r.parseRoute(entry); err != nil {
+			problems = append(problems, fmt.Errorf("%s: entry %q: %w", SettingRoutes, entry, err))
+		}
+	}
+	for prefix := range r.prefixes {
+		if !slices.Contains(r.prefixLengths, len(prefix)) {
+			r.prefixLengths = append(r.prefixLengths, len(prefix))
+		}
+	}
+	slices.SortFunc(r.prefixLengths, func(a, b int) int { return b - a })
+	return problems
+}
+
+func (r *Router) parseRoute(entry string) error {
+	rule, destination, _ := strings.Cut(entry, "=")
+	kind, name, _ := strings.Cut(rule, ":")
+	kind, name, destination = strings.TrimSpace(kind), strings.TrimSpace(name), strings.TrimSpace(destination)
+	prefix, isPrefix := strings.CutSuffix(name, "*")
+	switch {
+	case kind != "event" && kind != "aggregate" || name == "":
+		return errors.New("write event:TYPE=DESTINATION, event:PREFIX*=DESTINATION or aggregate:TYPE=DESTINATION")
+	case destination == "":
+		return errors.New("it has no destination: write one after =")
+	case strings.ContainsAny(destination, " \t,"):
+		return errors.New("it has more than one destination: end each entry with a semicolon or a line break")
+	case strings.Contains(prefix, "*"), isPrefix && kind == "aggregate":
+		return errors.New("a * may stand only at the end of an event type")
+	case isPrefix && prefix == "":
+		return fmt.Errorf("it takes every event: set %s in its place", SettingDestination)
+	case isPrefix:
+		return r.add(r.prefixes, prefix, destination)
+	case kind == "aggregate":
+		return r.add(r.aggregates, name, destination)
+	}
+	return r.add(r.eventTypes, name, destination)
+}
+
+func (r *Router) add(rules map[string]int, name, destination string) error {
+	if _, twice := rules[name]; twice {
+		return errors.New("an entry before it has the same rule: keep one of them")
+	}
+	index := slices.Index(r.destinations, destination)
+	if index < 0 {
+		index = len(r.destinations)
+		r.destinations = append(r.destinations, destination)
+	}
+	rules[name] = index
+	return nil
+}
+
+// Destinations returns every destination as it was written in the settings, none twice. [Router.Route] returns indexes
+// into this list; the default destination is the first.
+func (r *Router) Destinations() []string { return slices.Clone(r.destinations) }
+
+// Route returns the index of the destination of e.
+func (r *Router) Route(e *outbox.Envelope) int {
+	if i, ok := r.eventTypes[e.EventType]; ok {
+		return i
+	}
+	if i, ok := r.aggregates[e.AggregateType]; ok {
+		return i
+	}
+	for _, length := range r.prefixLengths {
+		if length > len(e.EventType) {
+			continue
+		}
+		if i, ok := r.prefixes[e.EventType[:length]]; ok {
+			return i
+		}
+	}
+	return 0
+}
+
+// Routed is what [Router.Message] found out about an event.
+type Routed struct {
+	Destination    int    // index into [Router.Destinations]
+	Problem        string // why the event cannot be delivered and has to be parked, or empty
+	DroppedHeaders int    // as [Router.AppendAttributes] counts them
+}
+
+// Message fills m with what is sent of e. It uses the space of m.Attributes again.
+func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
+	attributes, dropped := r.AppendAttributes(m.Attributes[:0], e)
+	*m = sink.Message{
+		EventID:         EventID(e),
+		Body:            e.Payload,
+		Attributes:      attributes,
+		GroupID:         Group(e),
+		DeduplicationID: DeduplicationID(e, r.schema, r.table),
+	}
+	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}
+}
+
+// Problem returns why e has to be parked, whatever its destination, or the empty string.
+func Problem(e *outbox.Envelope) string {
+	var missing []string
+	if e.ID == "" {
+		missing = append(missing, "event id")
+	}
+	if e.EventType == "" {
+		missing = append(missing, "event type")
+	}
+	if e.Payload == "" {
+		missing = append(missing, "payload")
+	}
+	if missing == nil {
+		return ""
+	}
+	return strings.Join(missing, ", ") + ": NULL or empty"
+}
