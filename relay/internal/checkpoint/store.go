@@ -1,0 +1,172 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// Row is a checkpoint row: what a relay knows after a crash of either side.
+type Row struct {
+	Slot             string
+	Table            string // schema.name of the outbox table
+	Epoch            int64  // raised by every relay that takes the slot
+	SystemIdentifier string
+	Position         Position
+	Horizon          string // pg_snapshot: every event whose xid is visible in it is delivered or parked
+	Fingerprint      string // of the publication that the horizon holds for
+	Recovery         *Recovery
+}
+
+// Recovery says which rows of the table are published again: those visible in To and not in From.
+type Recovery struct {
+	From  string // pg_snapshot
+	To    string // pg_snapshot; empty until the slot exists
+	Since string // timestamptz: rows created earlier count as delivered; empty: none do, "infinity": all do
+}
+
+// Store keeps the checkpoint row of one slot.
+type Store struct {
+	pool *pgxpool.Pool
+	name string // of the slot
+}
+
+// NewStore returns the Store of a slot.
+func NewStore(pool *pgxpool.Pool, name string) *Store { return &Store{pool: pool, name: name} }
+
+// rowColumns in the order in which scanRow reads them.
+const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
+	coalesce(c.flush_lsn, '0/0'), coalesce(c.tx_commit_lsn, '0/0'), coalesce(c.tx_delivered, 0), coalesce(c.tx_last_event_id, ''),
+	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
+	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, '')`
+
+func scanRow(row pgx.Row) (*Row, error) {
+	var r Row
+	var recovery Recovery
+	p := &r.Position
+	err := row.Scan(&r.Slot, &r.Table, &r.Epoch, &r.SystemIdentifier,
+		&p.FlushLSN, &p.Transaction.CommitLSN, &p.Transaction.Delivered, &p.Transaction.LastEventID,
+		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since)
+	if err != nil {
+		return nil, err
+	}
+	if recovery.From != "" {
+		r.Recovery = &recovery
+	}
+	return &r, nil
+}
+
+// Load returns the row, or nil if there is none.
+func (s *Store) Load(ctx context.Context) (*Row, error) {
+	row, err := scanRow(s.pool.QueryRow(ctx, `SELECT `+rowColumns+` FROM relay_checkpoints c WHERE c.slot_name = $1`, s.name))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load checkpoint of slot %s: %w", s.name, err)
+	}
+	return row, nil
+}
+
+// Claim raises the epoch for the relay whose walsender holds the slot and returns its fence and the row as it then is.
+// It returns [slot.ErrFenced] if the slot is held by another process.
+func (s *Store) Claim(ctx context.Context, pid uint32) (slot.Fence, *Row, error) {
+	row, err := scanRow(s.pool.QueryRow(ctx, `
+		UPDATE relay_checkpoints c SET epoch = c.epoch + 1, updated_at = clock_timestamp()
+		WHERE c.slot_name = $1 AND EXISTS (
+			SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND s.active_pid = $2)
+		RETURNING `+rowColumns, s.name, int64(pid)))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return slot.Fence{}, nil, fmt.Errorf("claim slot %s: %w", s.name, slot.ErrFenced)
+	}
+	if err != nil {
+		return slot.Fence{}, nil, fmt.Errorf("claim slot %s: %w", s.name, err)
+	}
+	return slot.Fence{Slot: s.name, Epoch: row.Epoch, PID: pid}, row, nil
+}
+
+// Create writes the first row of a slot. It returns [slot.ErrFenced] if another relay was faster.
+func (s *Store) Create(ctx context.Context, r Row) error {
+	recovery := Recovery{}
+	if r.Recovery != nil {
+		recovery = *r.Recovery
+	}
+	tag, err := s.pool.Exec(ctx, `
+		INSERT INTO relay_checkpoints
+			(slot_name, outbox_table, epoch, system_identifier, flush_lsn, horizon, publication_fingerprint,
+			 recover_from, recover_to, recover_since)
+		VALUES ($1, $2, 1, $3, nullif($4::pg_lsn, '0/0'), nullif($5, '')::pg_snapshot, nullif($6, ''),
+			nullif($7, '')::pg_snapshot, nullif($8, '')::pg_snapshot, nullif($9, '')::timestamptz)
+		ON CONFLICT (slot_name) DO NOTHING`,
+		s.name, r.Table, r.SystemIdentifier, r.Position.FlushLSN.String(), r.Horizon, r.Fingerprint,
+		recovery.From, recovery.To, recovery.Since)
+	if err != nil {
+		return fmt.Errorf("create checkpoint of slot %s: %w", s.name, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fmt.Errorf("create checkpoint of slot %s: %w", s.name, slot.ErrFenced)
+	}
+	return nil
+}
+
+// BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, before a slot
+// is made. It is fenced by the epoch alone, as nobody holds a slot that is not there: [slot.ErrFenced] if another relay was
+// faster. A recovery that has begun keeps its From.
+func (s *Store) BeginRecovery(ctx context.Context, epoch int64) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(),
+			recover_from = coalesce(recover_from, horizon, '3:3:'), recover_to = NULL, recovered_seq = NULL,
+			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch)
+	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
+}
+
+// SetRecoveryEnd stores where the rows that have to be published again end: to, the snapshot of the new slot's
+// consistent point, and the fingerprint of the publication as it was before that slot.
+func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string, flushLSN pglogrepl.LSN) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints c SET recover_to = $4::pg_snapshot, publication_fingerprint = $5, flush_lsn = $6,
+			recovered_seq = NULL, updated_at = clock_timestamp()
+		WHERE `+slot.FenceSQL, f.Args(to, fingerprint, flushLSN.String())...)
+	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
+}
+
+// FinishRecovery makes the end of recovery the horizon, in one write.
+func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints c SET horizon = recover_to, recover_from = NULL, recover_to = NULL, recover_since = NULL,
+			recovered_seq = NULL, updated_at = clock_timestamp()
+		WHERE `+slot.FenceSQL, f.Args()...)
+	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
+}
+
+// Save stores the position and, unless it is empty, the horizon. It returns [slot.ErrFenced] if this relay is no longer the
+// holder. A position may be confirmed only once its row survives a crash: the pool's connections have
+// synchronous_commit on.
+func (s *Store) Save(ctx context.Context, f slot.Fence, p Position, horizon string) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints c SET flush_lsn = $4, tx_commit_lsn = nullif($5::pg_lsn, '0/0'), tx_delivered = $6,
+			tx_last_event_id = $7, recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
+			updated_at = clock_timestamp()
+		WHERE `+slot.FenceSQL,
+		f.Args(p.FlushLSN.String(), p.Transaction.CommitLSN.String(), p.Transaction.Delivered, p.Transaction.LastEventID,
+			p.RecoveredSeq, horizon)...)
+	return s.one(tag.RowsAffected(), err, "save checkpoint of slot %s")
+}
+
+// one turns the outcome of a fenced statement into an error: the statement's own, or [slot.ErrFenced] if it changed nothing.
+func (s *Store) one(rows int64, err error, format string) error {
+	if err == nil && rows == 0 {
+		err = slot.ErrFenced
+	}
+	if err != nil {
+		return fmt.Errorf(format+": %w", s.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+// Package checkpoint knows how far the relay has come: the Tracker says what may be confirmed, the Store keeps it.
+package checkpoint
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pglogrepl"
+)
+
+// Position is how far delivery has come: the part of the checkpoint row that the [Tracker] computes.
+type Position struct {
+	// FlushLSN is the end of the last transaction of the delivered prefix, or a position from a keepalive with nothing open.
+	FlushLSN pglogrepl.LSN
+	// Transaction is the transaction being delivered; zero between transactions.
+	Transaction Transaction
+	// RecoveredSeq is the seq up to which every row that recovery read is delivered.
+	RecoveredSeq int64
+}
+
+// Transaction says how many events of a transaction are delivered. Postgres sends a transaction again from its start
+// and with its rows in the same order, so a count is enough to go on in the middle.
+type Transaction struct {
+	CommitLSN   pglogrepl.LSN // as Begin and Commit name it
+	Delivered   int64         // events of its delivered prefix
+	LastEventID string        // of the last of them: proves on resume that the count means the same rows
+}
+
+// Window bounds what is open at once: from the oldest event that is not delivered to the newest that was read.
+type Window struct {
+	Events int
+	Bytes  int // of rows as they were read; one larger row is let in when nothing else is open
+}
+
+// Handle names one open event.
+type Handle uint64
+
+// Tracker keeps the events between the log and the broker in the order in which they came, and computes from the
+// delivered prefix what may be confirmed. It does no I/O.
+//
+// Begin, Open, Commit, Keepalive and Recovered describe the stream and come from the one goroutine that reads it;
+// everything else may come from anywhere.
+type Tracker struct {
+	window Window
+
+	mu            sync.Mutex
+	events        []event // a ring: the event of handle h stands at h % len(events)
+	head, tail    Handle  // open: head ≤ h < tail
+	bytes         int     // of the open events
+	marks         []mark  // in order; those before reached have been applied
+	reached       int
+	inTransaction bool // as read, not as delivered
+	position      Position
+	delivered     uint64
+
+	awaited bool // somebody waits on room
+	room    chan struct{}
+	idle    chan struct{} // closed once nothing is open; nil while nobody asks
+}
+
+type event struct {
+	id        string
+	bytes     int
+	delivered bool
+}
+
+// mark is what becomes true when every event before it is delivered.
+type mark struct {
+	before Handle
+	kind   markKind
+	lsn    pglogrepl.LSN
+	count  int64
+	id     string
+}
+
+type markKind uint8
+
+const (
+	markBegin     markKind = iota // lsn: CommitLSN; count, id: what of the transaction is delivered already
+	markCommit                    // lsn: TransactionEndLSN
+	markRecovered                 // count: seq
+)
+
+// NewTracker returns a Tracker that goes on from position.
+func NewTracker(window Window, position Position) *Tracker {
+	return &Tracker{
+		window:   window,
+		events:   make([]event, window.Events),
+		position: position,
+		room:     make(chan struct{}, 1),
+	}
+}
+
+// Begin opens a transaction. resumed holds what of it was delivered before this session and will not be opened again.
+func (t *Tracker) Begin(resumed Transaction) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inTransaction = true
+	t.mark(mark{kind: markBegin, lsn: resumed.CommitLSN, count: resumed.Delivered, id: resumed.LastEventID})
+}
+
+// Open registers an event, before it is handed on: from here on nothing confirms past it. The caller has seen
+// [Tracker.HasRoom] return true since its last Open.
+//
+// Open and Delivered panic when their caller breaks the rules: a relay that crashes loses nothing, one that confirms
+// too early does.
+func (t *Tracker) Open(eventID string, bytes int) Handle {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tail-t.head == Handle(len(t.events)) {
+		panic(fmt.Sprintf("checkpoint: opened event %s beyond a window of %d events", eventID, len(t.events)))
+	}
+	h := t.tail
+	t.tail++
+	t.bytes += bytes
+	*t.at(h) = event{id: eventID, bytes: bytes}
+	return h
+}
+
+// Commit closes the transaction. end is its TransactionEndLSN: confirming CommitLSN would bring it back at every start.
+// https://github.com/jackc/pglogrepl/issues/40
+func (t *Tracker) Commit(end pglogrepl.LSN) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.inTransaction = false
+	t.mark(mark{kind: markCommit, lsn: end})
+}
+
+// Keepalive takes the ServerWALEnd of a keepalive. It counts only outside a transaction and with nothing open: then
+// everything before it was delivered or was not for us.
+func (t *Tracker) Keepalive(serverWALEnd pglogrepl.LSN) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.inTransaction || t.head != t.tail {
+		return
+	}
+	t.position.FlushLSN = max(t.position.FlushLSN, serverWALEnd)
+}
+
+// Recovered says that every row up to seq that recovery has to publish was opened.
+func (t *Tracker) Recovered(seq int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mark(mark{kind: markRecovered, count: seq})
+}
+
+// Delivered closes an event: it is durable at the broker or parked.
+func (t *Tracker) Delivered(h Handle) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h < t.head || h >= t.tail || t.at(h).delivered {
+		panic(fmt.Sprintf("checkpoint: event %d is not open", h))
+	}
+	t.at(h).delivered = true
+	t.delivered++
+	if h == t.head {
+		t.advance()
+	}
+}
+
+// Position returns how far the delivered prefix reaches.
+func (t *Tracker) Position() Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.position
+}
+
+// Load is what is open.
+type Load struct {
+	Events    int    // from the oldest that is not delivered to the newest
+	Bytes     int    // of these
+	Delivered uint64 // since the Tracker was made
+}
+
+// Load returns what is open.
+func (t *Tracker) Load() Load {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Load{Events: int(t.tail - t.head), Bytes: t.bytes, Delivered: t.delivered}
+}
+
+// HasRoom reports whether another event may be opened. After false, [Tracker.Room] will fire.
+func (t *Tracker) HasRoom() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.awaited = !t.hasRoom()
+	return !t.awaited
+}
+
+// Room fires when there is room again after [Tracker.HasRoom] returned false.
+func (t *Tracker) Room() <-chan struct{} { return t.room }
+
+// Idle returns a channel that is closed once nothing is open.
+func (t *Tracker) Idle() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	idle := make(chan struct{})
+	if t.head == t.tail {
+		close(idle)
+		return idle
+	}
+	if t.idle == nil {
+		t.idle = idle
+	}
+	return t.idle
+}
+
+func (t *Tracker) hasRoom() bool {
+	open := int(t.tail - t.head)
+	return open == 0 || open < t.window.Events && t.bytes < t.window.Bytes
+}
+
+func (t *Tracker) at(h Handle) *event { return &t.events[h%Handle(len(t.events))] }
+
+// mark queues m behind the open events and applies it at once if there are none.
+func (t *Tracker) mark(m mark) {
+	m.before = t.tail
+	t.marks = append(t.marks, m)
+	t.advance()
+}
+
+// advance moves head over the delivered prefix and applies the marks on the way.
+func (t *Tracker) advance() {
+	for {
+		for t.reached < len(t.marks) && t.marks[t.reached].before == t.head {
+			t.reach(t.marks[t.reached])
+			t.reached++
+		}
+		if t.head == t.tail || !t.at(t.head).delivered {
+			break
+		}
+		t.close(t.at(t.head))
+	}
+	if t.reached > len(t.marks)/2 { // moves each mark at most once on average
+		t.marks = t.marks[:copy(t.marks, t.marks[t.reached:])]
+		t.reached = 0
+	}
+	t.notify()
+}
+
+// close takes the event at head out of the window.
+func (t *Tracker) close(e *event) {
+	t.position.Transaction.Delivered++
+	t.position.Transaction.LastEventID = e.id
+	t.bytes -= e.bytes
+	*e = event{}
+	t.head++
+}
+
+func (t *Tracker) reach(m mark) {
+	switch m.kind {
+	case markBegin:
+		t.position.Transaction = Transaction{CommitLSN: m.lsn, Delivered: m.count, LastEventID: m.id}
+	case markCommit:
+		t.position.Transaction = Transaction{}
+		t.position.FlushLSN = max(t.position.FlushLSN, m.lsn)
+	case markRecovered:
+		t.position.Transaction = Transaction{}
+		t.position.RecoveredSeq = max(t.position.RecoveredSeq, m.count)
+	}
+}
+
+func (t *Tracker) notify() {
+	if t.awaited && t.hasRoom() {
+		t.awaited = false
+		select {
+		case t.room <- struct{}{}:
+		default:
+		}
+	}
+	if t.idle != nil && t.head == t.tail {
+		close(t.idle)
+		t.idle = nil
+	}
+}

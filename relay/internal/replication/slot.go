@@ -1,0 +1,48 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// ErrSlotBlocked says that running transactions held up the creation of the slot for longer than the lock_timeout.
+var ErrSlotBlocked = errors.New("running transactions hold up the creation of the replication slot")
+
+// NewSlot is a slot that was just made. It is not held yet, and its snapshot is gone with the next command on the stream,
+// so that another session that still reads in it keeps it.
+type NewSlot struct {
+	ConsistentPoint pglogrepl.LSN
+	Snapshot        string // for SET TRANSACTION SNAPSHOT
+}
+
+// CreateSlot makes the slot. With failover it is synchronised to standbys, which Postgres 17 and newer can do.
+//
+// Creation waits for every transaction that runs in the cluster. After lockTimeoutMillis it returns [ErrSlotBlocked] and
+// leaves no slot behind.
+func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeoutMillis int64) (NewSlot, error) {
+	options := "SNAPSHOT 'export'"
+	if failover {
+		options += ", FAILOVER true"
+	}
+	if err := s.conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeoutMillis)).Close(); err != nil {
+		return NewSlot{}, fmt.Errorf("set lock_timeout: %w", err)
+	}
+	results := s.conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput (%s)", quoteIdentifier(s.config.Slot), options))
+	created, err := pglogrepl.ParseCreateReplicationSlot(results)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
+		return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotBlocked)
+	}
+	if err != nil {
+		return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, err)
+	}
+	point, err := pglogrepl.ParseLSN(created.ConsistentPoint)
+	if err != nil {
+		return NewSlot{}, fmt.Errorf("read the consistent point of slot %s: %w", s.config.Slot, err)
+	}
+	return NewSlot{ConsistentPoint: point, Snapshot: created.SnapshotName}, nil
+}

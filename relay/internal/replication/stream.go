@@ -1,0 +1,317 @@
+// Package replication owns the replication connection: it takes the slot, receives, answers and confirms.
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+const (
+	// tick bounds how long a new position waits to be confirmed.
+	tick = time.Second
+	// replyInterval bounds how often a keepalive that asks for a reply gets one. A server that shuts down answers each
+	// reply with another request, at 18,000 a second if it is let. https://github.com/ihippik/wal-listener/pull/43
+	replyInterval = 100 * time.Millisecond
+	// closeTimeout bounds the last status update and the end of the copy.
+	closeTimeout = 2 * time.Second
+)
+
+var (
+	// ErrSlotActive says that another process holds the slot.
+	ErrSlotActive = errors.New("the replication slot is held by another process")
+	// ErrSilent says that the server has sent nothing for as long as it would have waited for us.
+	ErrSilent = errors.New("the server sent nothing, not even the reply that was asked for")
+)
+
+// Handler takes what the stream brings. Its methods are called by the goroutine in [Stream.Run] and must not block.
+type Handler interface {
+	// Ready reports whether the stream may read on. While it may not, the stream goes on answering the server.
+	Ready() bool
+	// Wake fires when Ready may have become true.
+	Wake() <-chan struct{}
+	// WALData takes one message of the output plugin. data is valid only during the call.
+	WALData(data []byte) error
+	// Keepalive takes the ServerWALEnd of a keepalive.
+	Keepalive(serverWALEnd pglogrepl.LSN)
+}
+
+// Config says how to open a [Stream].
+type Config struct {
+	// Connection is made for this one connection, as its password may be a token that expires.
+	Connection *pgconn.Config
+	Slot       string
+	// Publication holds the outbox table.
+	Publication string
+	// SenderTimeout is the wal_sender_timeout of this connection: after this silence the server frees the slot.
+	// https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-WAL-SENDER-TIMEOUT
+	SenderTimeout time.Duration
+}
+
+// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm is for others.
+type Stream struct {
+	conn   *pgconn.PgConn
+	config Config
+
+	confirm atomic.Uint64 // pglogrepl.LSN that the next status update carries
+
+	sent         pglogrepl.LSN // by the last status update
+	sentAt       time.Time
+	receivedAt   time.Time
+	replyDue     bool
+	readDeadline time.Time
+}
+
+// Open connects to the server. The slot is not taken yet: see [Stream.CreateSlot] and [Stream.Start].
+func Open(ctx context.Context, config Config) (*Stream, error) {
+	connection := config.Connection.Copy()
+	for name, value := range map[string]string{
+		"replication":        "database",
+		"application_name":   "outbox-relay " + config.Slot,
+		"wal_sender_timeout": fmt.Sprintf("%dms", config.SenderTimeout.Milliseconds()),
+		"TimeZone":           "UTC",
+		"DateStyle":          "ISO",
+		"bytea_output":       "hex",
+	} {
+		connection.RuntimeParams[name] = value
+	}
+	conn, err := pgconn.ConnectConfig(ctx, connection)
+	if err != nil {
+		return nil, fmt.Errorf("open a replication connection: %w", err)
+	}
+	return &Stream{conn: conn, config: config}, nil
+}
+
+// PID returns the process id of the server's walsender: the active_pid of a slot that this stream holds.
+func (s *Stream) PID() uint32 { return s.conn.PID() }
+
+// SystemIdentifier returns the identifier of the cluster that the server belongs to.
+func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
+	system, err := pglogrepl.IdentifySystem(ctx, s.conn)
+	if err != nil {
+		return "", fmt.Errorf("identify the system: %w", err)
+	}
+	return system.SystemID, nil
+}
+
+// Start takes the slot and leaves what it sends unread until [Stream.Run]. It returns [ErrSlotActive] when another
+// process holds the slot.
+//
+// It starts at 0/0, which means the slot's own confirmed_flush_lsn: a later position would skip transactions without the
+// server knowing, and the caller has yet to find out which are done.
+func (s *Stream) Start(ctx context.Context) error {
+	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, 0, pglogrepl.StartReplicationOptions{
+		Mode: pglogrepl.LogicalReplication,
+		PluginArgs: []string{
+			"proto_version '1'",
+			"publication_names " + quoteLiteral(quoteIdentifier(s.config.Publication)),
+		},
+	})
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "55006" { // object_in_use
+		return fmt.Errorf("start replication of slot %s: %w", s.config.Slot, ErrSlotActive)
+	}
+	if err != nil {
+		return fmt.Errorf("start replication of slot %s: %w", s.config.Slot, err)
+	}
+	return nil
+}
+
+// Confirm says that the server may forget everything before lsn. It is sent with the next status update; a position
+// before an earlier one is ignored.
+func (s *Stream) Confirm(lsn pglogrepl.LSN) {
+	for {
+		before := s.confirm.Load()
+		if uint64(lsn) <= before || s.confirm.CompareAndSwap(before, uint64(lsn)) {
+			return
+		}
+	}
+}
+
+// Run reads the stream until ctx ends, and then confirms once more and ends the copy, so that the slot is free at once.
+// The first [Stream.Confirm] comes before Run: a status update is never zero, as a server would take it for a position.
+// https://github.com/Trendyol/go-pq-cdc/issues/81
+func (s *Stream) Run(ctx context.Context, h Handler) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	s.receivedAt = time.Now()
+	for ctx.Err() == nil {
+		now := time.Now()
+		if err := s.answer(now); err != nil {
+			return err
+		}
+		if !h.Ready() {
+			s.hold(ctx, h, now)
+			continue
+		}
+		if err := s.receive(ctx, h, now); err != nil {
+			return err
+		}
+	}
+	return s.finish()
+}
+
+// Close closes the connection without a further word.
+func (s *Stream) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+}
+
+// answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or a third
+// of the time after which either side would give up has passed.
+func (s *Stream) answer(now time.Time) error {
+	since := now.Sub(s.sentAt)
+	interval := min(10*time.Second, s.config.SenderTimeout/3)
+	news := pglogrepl.LSN(s.confirm.Load()) > s.sent && since >= min(tick, interval)
+	asked := s.replyDue && since >= replyInterval
+	if !news && !asked && since < interval {
+		return nil
+	}
+	return s.sendStatus(now)
+}
+
+// sendStatus sends the position to confirm and asks for a reply, which proves that the server is alive.
+func (s *Stream) sendStatus(now time.Time) error {
+	lsn := pglogrepl.LSN(s.confirm.Load())
+	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: lsn,
+		WALFlushPosition: lsn,
+		WALApplyPosition: lsn,
+		ClientTime:       now,
+		ReplyRequested:   true,
+	})
+	if err != nil {
+		return fmt.Errorf("send a standby status update: %w", err)
+	}
+	s.sent, s.sentAt, s.replyDue = lsn, now, false
+	return nil
+}
+
+// hold waits without reading until the handler may be ready or a status update may be due.
+func (s *Stream) hold(ctx context.Context, h Handler, now time.Time) {
+	timer := time.NewTimer(s.untilNextTick(now))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-h.Wake():
+	case <-timer.C:
+	}
+	s.receivedAt = time.Now() // the silence was ours
+}
+
+// receive reads one message, or none if nothing comes before the next tick.
+func (s *Stream) receive(ctx context.Context, h Handler, now time.Time) error {
+	if now.Sub(s.receivedAt) > s.config.SenderTimeout {
+		return ErrSilent
+	}
+	if err := s.extendReadDeadline(now); err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // its own deadline may just have been overwritten
+		return nil
+	}
+	// A context of its own for every message would cost more than reading one: the read deadline bounds it instead.
+	message, err := s.conn.ReceiveMessage(context.Background())
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		s.readDeadline = time.Time{}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("receive from slot %s: %w", s.config.Slot, err)
+	}
+	s.receivedAt = now
+	return s.dispatch(message, h)
+}
+
+func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
+	switch message := message.(type) {
+	case *pgproto3.CopyData:
+		return s.copyData(message.Data, h)
+	case *pgproto3.ErrorResponse: // comes as a message here, not as an error
+		return fmt.Errorf("the server ended the stream of slot %s: %w", s.config.Slot, pgconn.ErrorResponseToPgError(message))
+	case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
+		return nil
+	}
+	return fmt.Errorf("the server sent an unexpected %T on the stream of slot %s", message, s.config.Slot)
+}
+
+func (s *Stream) copyData(data []byte, h Handler) error {
+	if len(data) == 0 {
+		return fmt.Errorf("the server sent an empty CopyData on the stream of slot %s", s.config.Slot)
+	}
+	switch data[0] {
+	case pglogrepl.XLogDataByteID:
+		message, err := pglogrepl.ParseXLogData(data[1:])
+		if err != nil {
+			return fmt.Errorf("read XLogData: %w", err)
+		}
+		return h.WALData(message.WALData)
+	case pglogrepl.PrimaryKeepaliveMessageByteID:
+		message, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
+		if err != nil {
+			return fmt.Errorf("read a keepalive: %w", err)
+		}
+		s.replyDue = s.replyDue || message.ReplyRequested
+		h.Keepalive(message.ServerWALEnd)
+		return nil
+	}
+	return fmt.Errorf("the server sent CopyData of unknown kind %q on the stream of slot %s", data[0], s.config.Slot)
+}
+
+// extendReadDeadline lets the next read wait until the next tick. Most messages find the deadline as it has to be.
+func (s *Stream) extendReadDeadline(now time.Time) error {
+	wait := s.untilNextTick(now)
+	if wanted := now.Add(wait); s.readDeadline.Sub(now) > 0 && s.readDeadline.Before(wanted) {
+		return nil
+	}
+	s.readDeadline = now.Add(wait)
+	if err := s.conn.Conn().SetReadDeadline(s.readDeadline); err != nil {
+		return fmt.Errorf("set the read deadline of slot %s: %w", s.config.Slot, err)
+	}
+	return nil
+}
+
+func (s *Stream) untilNextTick(now time.Time) time.Duration {
+	if s.replyDue {
+		return max(time.Millisecond, replyInterval-now.Sub(s.sentAt))
+	}
+	return min(tick, s.config.SenderTimeout/3)
+}
+
+// finish confirms a last time, ends the copy and reads until the server has ended it too. By then it has taken the
+// status update; a connection closed with data unread might be reset before that.
+func (s *Stream) finish() error {
+	deadline := time.Now().Add(closeTimeout)
+	if err := s.conn.Conn().SetDeadline(deadline); err != nil {
+		return fmt.Errorf("set the last deadline: %w", err)
+	}
+	if err := s.sendStatus(time.Now()); err != nil {
+		return err
+	}
+	s.conn.Frontend().Send(&pgproto3.CopyDone{})
+	if err := s.conn.Frontend().Flush(); err != nil {
+		return fmt.Errorf("end the copy: %w", err)
+	}
+	for {
+		message, err := s.conn.ReceiveMessage(context.Background())
+		if err != nil {
+			return nil // in the middle of a large transaction the server does not listen; the row has the position
+		}
+		if _, done := message.(*pgproto3.CopyDone); done {
+			return nil
+		}
+	}
+}
+
+func quoteIdentifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func quoteLiteral(text string) string { return `'` + strings.ReplaceAll(text, `'`, `''`) + `'` }

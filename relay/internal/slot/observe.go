@@ -1,0 +1,86 @@
+package slot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Publication is a publication and the outbox table it has to hold.
+type Publication struct {
+	Name  string
+	Table string // schema.name
+}
+
+// fingerprintSQL changes whenever the publication, or the table's place in it, was changed: it is made of the identity and
+// the writing transaction of the catalog's rows. What was changed and changed back streamed nothing meanwhile, and the
+// definition would not show it. It is empty if the publication does not hold the table. The arguments are placeholders.
+func fingerprintSQL(publication, table string) string {
+	return fmt.Sprintf(`
+		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin, t.oid), ',' ORDER BY p.oid), '')
+		 FROM pg_class t
+		 JOIN pg_publication p ON p.pubname = %s
+		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
+		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
+		 WHERE t.oid = to_regclass(%s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL))`,
+		publication, table)
+}
+
+// Observation is the cluster at one moment, read in one statement.
+type Observation struct {
+	Held        bool          // the fence holds
+	Snapshot    string        // pg_snapshot
+	InsertLSN   pglogrepl.LSN // every transaction that is visible in Snapshot has committed before it
+	Fingerprint string        // of the publication; empty if it does not hold the table
+	DeliveryLag int64         // bytes of WAL behind confirmed_flush_lsn
+	RetainedWAL int64         // bytes of WAL that the slot keeps on disk
+	SafeWALSize int64         // bytes that may be written before the slot is in danger; -1 without a limit
+	WALStatus   string
+}
+
+var observe = `
+	SELECT EXISTS (SELECT FROM relay_checkpoints c WHERE ` + FenceSQL + `),
+	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5") + `,
+	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn), 0)::bigint,
+	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.restart_lsn), 0)::bigint,
+	       coalesce(s.safe_wal_size, -1), coalesce(s.wal_status, '')
+	FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1`
+
+// Observe reads, in one statement, whether f holds and how the cluster stands.
+func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
+	var o Observation
+	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
+		&o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.WALStatus)
+	if err != nil {
+		return Observation{}, fmt.Errorf("observe slot %s: %w", f.Slot, err)
+	}
+	return o, nil
+}
+
+// Fingerprint reads what changes whenever the publication was changed; it is empty if p does not publish inserts into its table.
+func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string, error) {
+	var fingerprint string
+	if err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2"), p.Name, p.Table).Scan(&fingerprint); err != nil {
+		return "", fmt.Errorf("read publication %s: %w", p.Name, err)
+	}
+	return fingerprint, nil
+}
+
+// ReadSnapshot returns the pg_snapshot of a snapshot that a replication connection exported with a new slot.
+func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (string, error) {
+	var snapshot string
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET TRANSACTION SNAPSHOT '`+strings.ReplaceAll(exported, `'`, `''`)+`'`); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot)
+	})
+	if err != nil {
+		return "", fmt.Errorf("read the snapshot of the new slot: %w", err)
+	}
+	return snapshot, nil
+}

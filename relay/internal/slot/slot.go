@@ -1,0 +1,121 @@
+// Package slot looks at the replication slot and at the publication from outside, over an ordinary connection.
+package slot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// plugin is the output plugin of Postgres' own logical replication.
+const plugin = "pgoutput"
+
+// validName is what Postgres takes as the name of a slot.
+// https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS-MANIPULATION
+var validName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
+
+// ValidName reports whether Postgres takes name as the name of a slot.
+func ValidName(name string) bool { return validName.MatchString(name) }
+
+// State is what the server says about a slot. The zero State is a slot that is not there.
+type State struct {
+	Exists            bool
+	Database          string
+	CurrentDatabase   string // the one that was asked
+	Plugin            string
+	Active            bool
+	ActivePID         int64
+	WALStatus         string // reserved | extended | unreserved | lost
+	InvalidReason     string // why it is lost, where the server says so
+	Synced            bool   // copied from a primary that has been replaced by this server
+	ConfirmedFlushLSN pglogrepl.LSN
+	// DeliveryLag is how many bytes of WAL lie behind confirmed_flush_lsn; RetainedWAL how many the slot keeps on disk.
+	DeliveryLag, RetainedWAL int64
+	SafeWALSize              int64 // bytes that may be written before the slot is in danger; -1 without a limit
+}
+
+// Lost reports whether the server can no longer stream from the slot.
+func (s State) Lost() bool { return s.Exists && (s.WALStatus == "lost" || s.InvalidReason != "") }
+
+// Foreign returns an error if the slot belongs to another database or another plugin: then it is not the relay's to
+// touch, whatever a START_REPLICATION on it would answer.
+func (s State) Foreign(name string) error {
+	switch {
+	case !s.Exists:
+		return nil
+	case s.Database != s.CurrentDatabase:
+		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name, s.Database, s.CurrentDatabase)
+	case s.Plugin != plugin:
+		return fmt.Errorf("slot %s was made for output plugin %q, not for %s: choose another name with RELAY_SLOT", name, s.Plugin, plugin)
+	}
+	return nil
+}
+
+// The view has more columns in newer versions: as jsonb a missing one is NULL.
+const lookUp = `
+	SELECT coalesce(s->>'database', ''), current_database(), coalesce(s->>'plugin', ''), (s->>'active')::boolean,
+	       coalesce((s->>'active_pid')::bigint, 0), coalesce(s->>'wal_status', ''),
+	       coalesce(s->>'invalidation_reason', CASE WHEN (s->>'conflicting')::boolean THEN 'conflicting' END, ''),
+	       coalesce((s->>'synced')::boolean, false), coalesce(s->>'confirmed_flush_lsn', '0/0')::pg_lsn,
+	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'confirmed_flush_lsn')::pg_lsn), 0)::bigint,
+	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'restart_lsn')::pg_lsn), 0)::bigint,
+	       coalesce((s->>'safe_wal_size')::bigint, -1)
+	FROM (SELECT to_jsonb(r) FROM pg_replication_slots r WHERE r.slot_name = $1) AS slot (s)`
+
+// LookUp returns the state of the slot.
+func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error) {
+	s := State{Exists: true}
+	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Active,
+		&s.ActivePID, &s.WALStatus, &s.InvalidReason, &s.Synced, &s.ConfirmedFlushLSN,
+		&s.DeliveryLag, &s.RetainedWAL, &s.SafeWALSize)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return State{}, nil
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("look up slot %s: %w", name, err)
+	}
+	return s, nil
+}
+
+// Drop drops a slot of this database. A slot that is gone, or that another process took meanwhile, is left to the
+// caller's next look.
+func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	_, err := pool.Exec(ctx, `
+		SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+		WHERE slot_name = $1 AND database = current_database() AND NOT active`, name)
+	if err != nil {
+		return fmt.Errorf("drop slot %s: %w", name, err)
+	}
+	return nil
+}
+
+// Blockers describes the transactions that are older than a slot which waits for them, the oldest first.
+func Blockers(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT format('process %s of database %s, user %s, application %s, in a transaction since %s, %s',
+		              pid, datname, usename, nullif(application_name, ''), date_trunc('second', xact_start), state), xact_start
+		FROM pg_stat_activity
+		WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+		UNION ALL
+		SELECT format('prepared transaction %L of database %s, user %s, since %s: COMMIT or ROLLBACK PREPARED ends it',
+		              gid, database, owner, date_trunc('second', prepared)), prepared
+		FROM pg_prepared_xacts
+		ORDER BY 2 LIMIT 10`)
+	if err != nil {
+		return nil, fmt.Errorf("look for running transactions: %w", err)
+	}
+	blockers, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var text string
+		err := row.Scan(&text, nil)
+		return text, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for running transactions: %w", err)
+	}
+	return blockers, nil
+}
