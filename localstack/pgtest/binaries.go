@@ -1,0 +1,206 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+)
+
+// oldest is the oldest version that the relay supports.
+const oldest = 15
+
+// places hold the server binaries of the usual packages, beside PATH and what pg_config says.
+var places = []string{
+	"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
+	"/usr/pgsql-*/bin",                                   // PGDG on Red Hat
+	"/usr/libexec/postgresql*",                           // Alpine
+	"/opt/homebrew/opt/postgresql*/bin",                  // Homebrew, Apple silicon
+	"/usr/local/opt/postgresql*/bin",                     // Homebrew, Intel
+	"/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",     //
+	"/Applications/Postgres.app/Contents/Versions/*/bin", //
+}
+
+var fetchable = map[int]embeddedpostgres.PostgresVersion{
+	15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17, 18: embeddedpostgres.V18,
+}
+
+// defaultFetch is what is fetched when no version is asked for: the same as in compose.yaml.
+const defaultFetch = 17
+
+// binaries is one installation of the server.
+type binaries struct {
+	dir     string
+	version string // as printed: 15.18
+	major   int
+}
+
+type search struct {
+	binDir, cacheDir string
+	version          int
+	progress         func(string)
+}
+
+// locate finds an installation on this machine or fetches one.
+func locate(ctx context.Context, s search) (binaries, error) {
+	if s.version != 0 && s.version < oldest {
+		return binaries{}, fmt.Errorf("postgres %d is too old: %d or newer is needed", s.version, oldest)
+	}
+	if s.binDir != "" {
+		found, err := inspect(ctx, s.binDir)
+		if err != nil {
+			return binaries{}, fmt.Errorf("server binaries in %s: %w", s.binDir, err)
+		}
+		if s.version != 0 && found.major != s.version {
+			return binaries{}, fmt.Errorf("server binaries in %s are of version %s, not %d", s.binDir, found.version, s.version)
+		}
+		return found, nil
+	}
+	if found, ok := installed(ctx, s.version); ok {
+		return found, nil
+	}
+	return fetch(ctx, s)
+}
+
+// installed returns the newest installation, or the one of that version.
+func installed(ctx context.Context, version int) (binaries, bool) {
+	var all []binaries
+	for _, dir := range candidates(ctx) {
+		if b, err := inspect(ctx, dir); err == nil && b.major >= oldest && (version == 0 || b.major == version) {
+			all = append(all, b)
+		}
+	}
+	if len(all) == 0 {
+		return binaries{}, false
+	}
+	return slices.MaxFunc(all, func(a, b binaries) int { return a.major - b.major }), true
+}
+
+func candidates(ctx context.Context) []string {
+	var dirs []string
+	if path, err := exec.LookPath("postgres"); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			dirs = append(dirs, filepath.Dir(path))
+		}
+	}
+	if output, err := exec.CommandContext(ctx, "pg_config", "--bindir").Output(); err == nil {
+		dirs = append(dirs, strings.TrimSpace(string(output)))
+	}
+	for _, pattern := range places {
+		found, _ := filepath.Glob(pattern) // the patterns are well-formed
+		dirs = append(dirs, found...)
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
+
+// inspect runs the binaries in dir to learn that they run and which version they are.
+func inspect(ctx context.Context, dir string) (binaries, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
+		return binaries{}, err
+	}
+	output, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
+	if err != nil {
+		return binaries{}, fmt.Errorf("run postgres --version: %w", err)
+	}
+	match := versionLine.FindStringSubmatch(string(output))
+	if match == nil {
+		return binaries{}, fmt.Errorf("postgres --version says %q", output)
+	}
+	major, err := strconv.Atoi(match[2])
+	if err != nil {
+		return binaries{}, fmt.Errorf("postgres --version says %q: %w", output, err)
+	}
+	return binaries{dir: dir, version: match[1], major: major}, nil
+}
+
+// fetch gets the binaries once and keeps them in the cache folder.
+func fetch(ctx context.Context, s search) (binaries, error) {
+	if s.version == 0 {
+		s.version = defaultFetch
+	}
+	archive, ok := fetchable[s.version]
+	if !ok {
+		return binaries{}, fmt.Errorf("no server binaries of Postgres %d found and none to fetch: install them", s.version)
+	}
+	cache, err := Reachable(s.cacheDir)
+	if err != nil {
+		return binaries{}, fmt.Errorf("find a folder for the binaries: %w", err)
+	}
+	home := filepath.Join(cache, "postgres-"+string(archive))
+	if found, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
+		return found, nil
+	}
+	unlock, err := lock(ctx, home+".lock")
+	if err != nil {
+		return binaries{}, err
+	}
+	defer unlock()
+	if found, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
+		return found, nil // another process fetched it while we waited
+	}
+	s.progress(fmt.Sprintf("fetching Postgres %s, as no server of version %d or newer is installed", archive, oldest))
+	unfinished := home + ".new"
+	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, archive, cache, unfinished))
+	if _, err := inspect(ctx, filepath.Join(unfinished, "bin")); err != nil {
+		return binaries{}, fmt.Errorf("fetch Postgres %s: %w", archive, errors.Join(fetchErr, err))
+	}
+	if err := os.Rename(unfinished, home); err != nil {
+		return binaries{}, fmt.Errorf("finish fetch of Postgres %s: %w", archive, err)
+	}
+	return inspect(ctx, filepath.Join(home, "bin"))
+}
+
+// lock keeps the other processes of one `go test ./...` from fetching the same thing.
+func lock(ctx context.Context, path string) (unlock func() error, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make cache folder: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("wait for %s: %w", path, ctx.Err()), file.Close())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return file.Close, nil
+}
+
+// download lets the library fetch and unpack. The library does so only as the first part of starting a server; the
+// rest is kept from happening by a data directory that cannot be made, so its error says nothing and the caller looks
+// at what is there. It takes no context: when ctx ends first, the download goes on until this process ends.
+func download(ctx context.Context, version embeddedpostgres.PostgresVersion, cache, home string) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).Logger(io.Discard).
+		CachePath(cache).RuntimePath(filepath.Join(cache, "unused")).BinariesPath(home).DataPath(os.DevNull + "/none")
+	done := make(chan error, 1)
+	go func() { done <- embeddedpostgres.NewDatabase(config).Start() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

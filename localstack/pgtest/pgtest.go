@@ -1,0 +1,206 @@
+// Package pgtest runs a real Postgres: one cluster for a test process with a database of its own for each test, and
+// clusters with a data directory of their own for crash tests and for a stack without containers.
+//
+// Environment of the tests: PGTEST_URL (superuser URL of a running server to use instead), PGTEST_VERSION (major
+// version, 15 to 18), PGTEST_BINDIR (folder of postgres and initdb).
+package pgtest
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Role owns every database of [NewDatabase]. It may replicate and is no superuser, like the role of a relay on RDS.
+const Role = "outbox"
+
+// setupTimeout bounds what a test waits for its database, the download of server binaries included.
+const setupTimeout = 5 * time.Minute
+
+// cluster is the cluster of this test process, started by the first test that wants a database.
+var cluster struct {
+	once   sync.Once
+	server *Server // nil when PGTEST_URL names a server
+	admin  string  // superuser URL
+	err    error
+}
+
+// Run runs the tests and stops the cluster that they started. Use it as os.Exit(pgtest.Run(m)).
+func Run(m *testing.M) int {
+	code := m.Run()
+	if cluster.server == nil {
+		return code
+	}
+	if err := cluster.server.Stop(Fast); err != nil {
+		fmt.Fprintln(os.Stderr, "pgtest:", err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// NewDatabase returns the URL of an empty database of the test's own, as [Role]. When the test ends, the database and
+// its replication slots are dropped, whoever still uses them.
+func NewDatabase(t testing.TB) string {
+	t.Helper()
+	cluster.once.Do(startCluster)
+	if cluster.err != nil {
+		t.Fatalf("pgtest: %v", cluster.err)
+	}
+	name := "test_" + strings.ToLower(rand.Text()[:12])
+	if err := createDatabase(cluster.admin, name); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := dropDatabase(cluster.admin, name); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return withUser(withDatabase(cluster.admin, name), url.UserPassword(Role, Role))
+}
+
+// SuperuserURL returns databaseURL, which [NewDatabase] returned, with the superuser in place of [Role].
+func SuperuserURL(t testing.TB, databaseURL string) string {
+	t.Helper()
+	admin, err := url.Parse(cluster.admin)
+	if err != nil {
+		t.Fatalf("pgtest: parse superuser URL: %v", err)
+	}
+	return withUser(databaseURL, admin.User)
+}
+
+// NewServer starts a cluster of the test's own, for tests that restart or kill it, and stops it when the test ends.
+// The zero Options follow PGTEST_VERSION and PGTEST_BINDIR.
+func NewServer(t testing.TB, options Options) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), setupTimeout)
+	defer cancel()
+	options, err := fromEnvironment(options)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	server, err := Start(ctx, options)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(Immediate); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
+	return server
+}
+
+func startCluster() {
+	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
+	defer cancel()
+	if cluster.admin = os.Getenv("PGTEST_URL"); cluster.admin == "" {
+		options, err := fromEnvironment(Options{})
+		if err != nil {
+			cluster.err = err
+			return
+		}
+		if cluster.server, cluster.err = Start(ctx, options); cluster.err != nil {
+			return
+		}
+		cluster.admin = cluster.server.URL("postgres", Superuser)
+	}
+	cluster.err = execute(ctx, cluster.admin, "CREATE ROLE "+Role+" LOGIN REPLICATION PASSWORD '"+Role+"'")
+	// Several test processes may share the server of PGTEST_URL: 42710 and 23505 say that another one was first.
+	if pgErr := new(pgconn.PgError); errors.As(cluster.err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
+		cluster.err = nil
+	}
+}
+
+func fromEnvironment(o Options) (Options, error) {
+	o.BinDir = cmp.Or(o.BinDir, os.Getenv("PGTEST_BINDIR"))
+	o.CacheDir = cmp.Or(o.CacheDir, cacheDir())
+	if version := os.Getenv("PGTEST_VERSION"); o.Version == 0 && version != "" {
+		major, err := strconv.Atoi(version)
+		if err != nil {
+			return o, fmt.Errorf("PGTEST_VERSION=%q is not a major version such as 17", version)
+		}
+		o.Version = major
+	}
+	return o, nil
+}
+
+// cacheDir is the ignored folder of the checkout that the tests run in, so that a download happens once.
+func cacheDir() string {
+	dir, err := os.Getwd()
+	for err == nil && dir != filepath.Dir(dir) {
+		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
+			return filepath.Join(dir, ".local", "cache")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return filepath.Join(os.TempDir(), "outbox-relay-cache")
+}
+
+func createDatabase(admin, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := execute(ctx, admin, "CREATE DATABASE "+name+" OWNER "+Role); err != nil {
+		return fmt.Errorf("create database: %w", err)
+	}
+	return nil
+}
+
+// dropDatabase closes the database to newcomers first, so that nothing can take a slot again between the steps.
+func dropDatabase(admin, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := execute(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false"); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	const dropSlots = `
+		SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '%[1]s' AND NOT active`
+	const terminate = `
+		SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '%[1]s'`
+	for _, statement := range []string{terminate, dropSlots, "DROP DATABASE %[1]s WITH (FORCE)"} {
+		if err := execute(ctx, admin, fmt.Sprintf(statement, name)); err != nil {
+			return fmt.Errorf("drop database: %w", err)
+		}
+	}
+	return nil
+}
+
+func execute(ctx context.Context, databaseURL, statement string) error {
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+func withDatabase(databaseURL, name string) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return databaseURL // pgx reports it on connect
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+func withUser(databaseURL string, user *url.Userinfo) string {
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		return databaseURL
+	}
+	u.User = user
+	return u.String()
+}

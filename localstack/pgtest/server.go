@@ -1,0 +1,344 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Superuser is the role that initdb makes.
+const Superuser = "postgres"
+
+// Options say which cluster to start. The zero value is a temporary one of the newest version on this machine.
+type Options struct {
+	Dir      string            // holds data, log and socket, and survives Stop; empty: a temporary one that does not
+	Port     int               // on 127.0.0.1; 0: any free port
+	Version  int               // major version; 0: that of the data directory, else the newest on this machine
+	BinDir   string            // folder of postgres and initdb; empty: look for it, else fetch it
+	CacheDir string            // where fetched binaries are kept
+	Durable  bool              // fsync, so that data also survives a crash of the operating system
+	Settings map[string]string // further server settings
+	Progress func(string)      // told what takes long; may be nil
+}
+
+// Server is a running cluster. It ends with the process that started it, however that ends. A Server may be used by one
+// goroutine at a time.
+type Server struct {
+	options   Options
+	binaries  binaries
+	dir       string
+	temporary bool
+	port      int
+	process   *process // nil when stopped
+}
+
+// StopMode is how a cluster is asked to stop.
+type StopMode int
+
+// The two shutdown modes of https://www.postgresql.org/docs/current/server-shutdown.html that do not wait for clients.
+const (
+	Fast      StopMode = iota // sends the clients away, writes a checkpoint
+	Immediate                 // recovers at the next start
+)
+
+const (
+	startTimeout = time.Minute // recovery after a crash included
+	stopTimeout  = 30 * time.Second
+)
+
+// Start makes the data directory if there is none and starts a server on it.
+func Start(ctx context.Context, options Options) (*Server, error) {
+	s := &Server{options: options, dir: options.Dir, temporary: options.Dir == "", port: options.Port}
+	if s.options.Progress == nil {
+		s.options.Progress = func(string) {}
+	}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		if s.temporary {
+			err = errors.Join(err, os.RemoveAll(s.dir))
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// URL returns the address of a database as a role of the cluster.
+func (s *Server) URL(database, role string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(role, role), Path: "/" + database,
+		Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), RawQuery: "sslmode=disable",
+	}
+	return u.String()
+}
+
+// Port returns the port on 127.0.0.1. It stays the same over a restart.
+func (s *Server) Port() int { return s.port }
+
+// Pid returns the process id of the postmaster, or 0 when the cluster is stopped.
+func (s *Server) Pid() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.cmd.Process.Pid
+}
+
+// Version returns the server's full version, for example "17.5".
+func (s *Server) Version() string { return s.binaries.version }
+
+// LogPath returns the file that the server logs to.
+func (s *Server) LogPath() string { return filepath.Join(s.dir, "postgres.log") }
+
+// SocketDir returns the folder of the Unix socket, or "" where its path would be too long for one.
+func (s *Server) SocketDir() string {
+	const longest = 103 - len("/.s.PGSQL.12345.lock") // sun_path holds 104 bytes on BSD and macOS, 108 on Linux
+	if len(s.dir) > longest {
+		return ""
+	}
+	return s.dir
+}
+
+// Wait blocks until the postmaster ends, which nobody asked for unless Stop or Kill runs, or until ctx is done.
+func (s *Server) Wait(ctx context.Context) error {
+	if s.process == nil {
+		return nil
+	}
+	select {
+	case <-s.process.done:
+		return fmt.Errorf("postgres ended: %w: %s", s.process.err, s.logTail())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Stop shuts the cluster down and waits for it. A temporary cluster is removed. Stopping a stopped one does nothing.
+func (s *Server) Stop(mode StopMode) error {
+	err := s.halt(mode)
+	if s.temporary {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
+}
+
+// Kill ends every process of the cluster with SIGKILL, as a crash of the machine would. Restart brings it back.
+func (s *Server) Kill() error {
+	if s.process == nil {
+		return nil
+	}
+	err := s.process.killTree()
+	s.process = nil
+	return err
+}
+
+// Restart stops the cluster, if it runs, and starts it again on the same port.
+func (s *Server) Restart(ctx context.Context) error {
+	if err := s.halt(Fast); err != nil {
+		return err
+	}
+	return s.start(ctx)
+}
+
+func (s *Server) halt(mode StopMode) error {
+	if s.process == nil {
+		return nil
+	}
+	p := s.process
+	s.process = nil
+	return p.stop(map[StopMode]syscall.Signal{Fast: syscall.SIGINT, Immediate: syscall.SIGQUIT}[mode])
+}
+
+func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
+
+// prepare finds the binaries and makes the folder and the data directory.
+func (s *Server) prepare(ctx context.Context) (err error) {
+	if s.dir, err = serverDir(s.dir); err != nil {
+		return err
+	}
+	version, err := s.wantedVersion()
+	if err != nil {
+		return err
+	}
+	s.binaries, err = locate(ctx, search{
+		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, progress: s.options.Progress,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.dataDir(), "PG_VERSION")); err == nil {
+		return nil
+	}
+	return s.initdb(ctx)
+}
+
+// wantedVersion is the version asked for, or the one that can read the data directory.
+func (s *Server) wantedVersion() (int, error) {
+	content, err := os.ReadFile(filepath.Join(s.dataDir(), "PG_VERSION"))
+	if errors.Is(err, os.ErrNotExist) {
+		return s.options.Version, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read version of data directory: %w", err)
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		return 0, fmt.Errorf("version of data directory %s: %w", s.dataDir(), err)
+	}
+	if s.options.Version != 0 && s.options.Version != major {
+		return 0, fmt.Errorf("data directory %s is of Postgres %d, not %d: remove it to start afresh", s.dataDir(), major, s.options.Version)
+	}
+	return major, nil
+}
+
+// initdb writes into a folder of another name first: one that was interrupted is never taken for a cluster.
+func (s *Server) initdb(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	unfinished := s.dataDir() + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("clear %s: %w", unfinished, err)
+	}
+	args := []string{"-D", unfinished, "-U", Superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
+	if !s.options.Durable {
+		args = append(args, "--no-sync")
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, "initdb"), args...)
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = unprivileged()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb in %s: %w: %s", unfinished, err, bytes.TrimSpace(output))
+	}
+	if err := os.Rename(unfinished, s.dataDir()); err != nil {
+		return fmt.Errorf("finish data directory: %w", err)
+	}
+	return nil
+}
+
+// start tries other ports when it may choose: another process can take one between the look and the bind.
+func (s *Server) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		if s.options.Port == 0 && (s.port == 0 || attempt > 1) {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			s.port = port
+		}
+		err := s.launch(ctx)
+		if err == nil || attempt == 3 || s.options.Port != 0 || !strings.Contains(err.Error(), "Address already in use") {
+			return err
+		}
+	}
+}
+
+func (s *Server) launch(ctx context.Context) error {
+	logFile, err := os.OpenFile(s.LogPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return fmt.Errorf("open server log: %w", err)
+	}
+	defer logFile.Close() // the server has its own copy
+	cmd := exec.Command(filepath.Join(s.binaries.dir, "postgres"), s.arguments()...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, logFile, logFile
+	cmd.SysProcAttr = unprivileged()
+	remove := ""
+	if s.temporary {
+		remove = s.dir
+	}
+	if s.process, err = startProcess(cmd, remove); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	if err := s.ready(ctx); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	return nil
+}
+
+func (s *Server) arguments() []string {
+	settings := map[string]string{
+		"listen_addresses":          "127.0.0.1",
+		"port":                      strconv.Itoa(s.port),
+		"unix_socket_directories":   s.SocketDir(),
+		"wal_level":                 "logical",
+		"max_wal_senders":           "100",
+		"max_replication_slots":     "100",
+		"max_connections":           "300",
+		"max_prepared_transactions": "20",
+		"fsync":                     map[bool]string{true: "on", false: "off"}[s.options.Durable],
+		"log_line_prefix":           "%m [%p] %q%u@%d/%a ",
+	}
+	maps.Copy(settings, s.options.Settings)
+	args := []string{"-D", s.dataDir()}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		args = append(args, "-c", name+"="+settings[name])
+	}
+	return args
+}
+
+// ready waits until the server takes connections.
+func (s *Server) ready(ctx context.Context) error {
+	for {
+		err := s.ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.process.done:
+			return fmt.Errorf("postgres on port %d did not start: %w: %s", s.port, s.process.err, s.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("postgres on port %d is not ready, see %s: %w", s.port, s.LogPath(), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// ping connects and makes sure that it is this cluster that answers on the port, not one that took it earlier.
+func (s *Server) ping(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.URL("postgres", Superuser))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var directory string
+	if err := conn.QueryRow(ctx, "SHOW data_directory").Scan(&directory); err != nil {
+		return err
+	}
+	if directory != s.dataDir() {
+		return fmt.Errorf("port %d is taken by the Postgres of %s", s.port, directory)
+	}
+	return nil
+}
+
+// logTail is what the server said last, for an error.
+func (s *Server) logTail() string {
+	content, err := os.ReadFile(s.LogPath())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}

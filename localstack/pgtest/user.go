@@ -1,0 +1,110 @@
+package pgtest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// unprivileged returns how server processes are started: in a process group of their own and, as Postgres refuses to
+// run as root, as another user when we are root.
+func unprivileged() *syscall.SysProcAttr {
+	attributes := &syscall.SysProcAttr{Setpgid: true}
+	if os.Geteuid() == 0 {
+		uid, gid := serverUser()
+		attributes.Credential = &syscall.Credential{Uid: uid, Gid: gid}
+	}
+	return attributes
+}
+
+// serverUser is the user that server processes run as when we are root.
+func serverUser() (uid, gid uint32) {
+	for _, name := range []string{"postgres", "nobody"} {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.ParseUint(found.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(found.Gid, 10, 32)
+		if errors.Join(uidErr, gidErr) == nil {
+			return uint32(uid), uint32(gid)
+		}
+	}
+	return 65534, 65534 // nobody, on a system without a list of users
+}
+
+// serverDir makes the folder of a cluster, owned by the user that runs it. An empty dir means a temporary one.
+func serverDir(dir string) (string, error) {
+	made, err := makeServerDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("make folder of the cluster: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return made, nil
+	}
+	uid, gid := serverUser()
+	if err := os.Chown(made, int(uid), int(gid)); err != nil {
+		return "", fmt.Errorf("hand folder of the cluster to its user: %w", err)
+	}
+	return made, nil
+}
+
+func makeServerDir(dir string) (string, error) {
+	if dir == "" {
+		parent, err := Reachable(os.TempDir())
+		if err != nil {
+			return "", err
+		}
+		return os.MkdirTemp(parent, "pgtest-")
+	}
+	dir, err := Reachable(dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Reachable returns dir as an absolute path, or a substitute for it where the user that Postgres runs as could not get
+// there: we are root and dir lies below a closed folder such as /root. The substitute is the same on every call.
+func Reachable(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil || os.Geteuid() != 0 || open(dir) {
+		return dir, err
+	}
+	sum := sha256.Sum256([]byte(dir))
+	substitute := fmt.Sprintf("/var/tmp/outbox-relay-%x", sum[:6])
+	if err := os.Mkdir(substitute, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(substitute)
+	if err != nil {
+		return "", err
+	}
+	uid, _ := serverUser()
+	owner := info.Sys().(*syscall.Stat_t).Uid
+	if !info.IsDir() || owner != 0 && owner != uid {
+		return "", fmt.Errorf("%s is not ours: remove it, or move the checkout out of a folder that only root can enter", substitute)
+	}
+	return substitute, nil
+}
+
+// open reports whether everybody may pass through dir and all folders above it, as far as they exist.
+func open(dir string) bool {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		uid, _ := serverUser()
+		if err != nil || info.Mode().Perm()&0o001 == 0 && info.Sys().(*syscall.Stat_t).Uid != uid {
+			return false
+		}
+	}
+	return true
+}
