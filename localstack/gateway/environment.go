@@ -1,0 +1,209 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// environment is one Lambda execution environment: a bootstrap process, which is started again when it ends, and the
+// Runtime API it asks for work. It does one invocation at a time.
+type environment struct {
+	function  function
+	bootstrap string
+	env       map[string]string
+	log       *namedLog
+
+	ready        chan error       // the first process asked for work, or ended before it did
+	handed       chan *invocation // to the process that asks for work
+	initFailures chan error       // to an invocation that waits for a process
+
+	mu        sync.Mutex
+	current   *invocation // with the process
+	kill      context.CancelFunc
+	asked     bool   // the running process has asked for work
+	initError string // what the running process said instead
+}
+
+// invocation is one event on its way through a function.
+type invocation struct {
+	id, traceID string
+	payload     []byte
+	outcome     chan outcome // of capacity 1: nobody may be waiting any more
+	timeout     *time.Timer
+}
+
+type outcome struct {
+	payload []byte
+	err     error
+}
+
+const (
+	restartPause    = 100 * time.Millisecond
+	maxRestartPause = 5 * time.Second
+	// killDelay bounds the wait for the output of a killed process.
+	killDelay = time.Second
+)
+
+func newEnvironment(f function, bootstrap string, env map[string]string, log *namedLog) *environment {
+	all := maps.Clone(f.env)
+	maps.Copy(all, env)
+	return &environment{
+		function: f, bootstrap: bootstrap, env: all, log: log,
+		ready: make(chan error, 1), handed: make(chan *invocation), initFailures: make(chan error),
+	}
+}
+
+// run keeps the process and its Runtime API running until ctx is done.
+func (e *environment) run(ctx context.Context) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for the runtime of %s: %w", e.function.name, err)
+	}
+	server := newServer(e.runtimeAPI())
+	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error {
+		_ = server.Serve(listener) // ends when the server is closed
+		return nil
+	})
+	running.Go(func() error {
+		e.keepRunning(ctx, listener.Addr().String())
+		return server.Close()
+	})
+	return running.Wait()
+}
+
+func (e *environment) keepRunning(ctx context.Context, runtimeAPI string) {
+	pause := restartPause
+	for {
+		err := e.runProcess(ctx, runtimeAPI)
+		if ctx.Err() != nil {
+			return
+		}
+		e.log.printf("the process ended: %v; it is started again", err)
+		if e.processEnded(err) {
+			pause = restartPause
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+			pause = min(2*pause, maxRestartPause)
+		}
+	}
+}
+
+// runProcess returns when the process has ended.
+func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
+	ctx, kill := context.WithCancel(ctx)
+	defer kill()
+	path, err := filepath.Abs(e.bootstrap)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", e.bootstrap, err)
+	}
+	process := exec.CommandContext(ctx, path)
+	process.Dir = filepath.Dir(path)
+	process.Stdout, process.Stderr = e.log, e.log
+	process.WaitDelay = killDelay
+	env := lambdaEnv(e.function, runtimeAPI, process.Dir)
+	maps.Copy(env, e.env)
+	for name, value := range env {
+		process.Env = append(process.Env, name+"="+value)
+	}
+
+	e.mu.Lock()
+	e.kill, e.asked, e.initError = kill, false, ""
+	e.mu.Unlock()
+	if err := process.Run(); err != nil {
+		return err
+	}
+	return errors.New("exit status 0")
+}
+
+// processEnded answers the invocation that was with the process. It reports whether the process ever asked for work.
+func (e *environment) processEnded(reason error) (asked bool) {
+	e.mu.Lock()
+	current, asked, initError := e.current, e.asked, e.initError
+	e.mu.Unlock()
+	if current != nil {
+		e.finish(current, outcome{err: fmt.Errorf("the process ended: %w", reason)})
+	}
+	if asked {
+		return true
+	}
+	if initError != "" {
+		reason = fmt.Errorf("%w: %s", reason, initError)
+	}
+	reason = fmt.Errorf("the process ended before it asked for work: %w", reason)
+	select {
+	case e.ready <- reason:
+	default:
+	}
+	select {
+	case e.initFailures <- reason:
+	default:
+	}
+	return false
+}
+
+// invoke hands the invocation to the process and waits for its answer, but not longer than ctx.
+func (e *environment) invoke(ctx context.Context, i *invocation) ([]byte, error) {
+	select {
+	case e.handed <- i:
+	case err := <-e.initFailures:
+		return nil, err
+	case <-ctx.Done():
+		return nil, errIntegrationTimeout
+	}
+	select {
+	case o := <-i.outcome:
+		return o.payload, o.err
+	case <-ctx.Done():
+		return nil, errIntegrationTimeout
+	}
+}
+
+// begin gives the invocation to the process that asked for work, and its time to it.
+func (e *environment) begin(i *invocation) (deadline time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.current = i
+	kill := e.kill
+	i.timeout = time.AfterFunc(e.function.timeout, func() {
+		if e.finish(i, outcome{err: fmt.Errorf("task timed out after %s", e.function.timeout)}) {
+			kill()
+		}
+	})
+	return time.Now().Add(e.function.timeout)
+}
+
+// finish ends the invocation if it is still with the process.
+func (e *environment) finish(i *invocation, o outcome) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i == nil || e.current != i {
+		return false
+	}
+	i.timeout.Stop()
+	i.outcome <- o
+	e.current = nil
+	return true
+}
+
+// find returns the invocation that is with the process, if id is its id.
+func (e *environment) find(id string) *invocation {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current == nil || e.current.id != id {
+		return nil
+	}
+	return e.current
+}
