@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/child"
 )
 
 // Superuser is the role that initdb makes.
@@ -43,7 +45,7 @@ type Server struct {
 	dir       string
 	temporary bool
 	port      int
-	process   *process // nil when stopped
+	process   *child.Process // nil when stopped
 }
 
 // StopMode is how a cluster is asked to stop.
@@ -95,7 +97,7 @@ func (s *Server) Pid() int {
 	if s.process == nil {
 		return 0
 	}
-	return s.process.cmd.Process.Pid
+	return s.process.Pid()
 }
 
 // Version returns the server's full version, for example "17.5".
@@ -119,8 +121,8 @@ func (s *Server) Wait(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.process.done:
-		return fmt.Errorf("postgres ended: %w: %s", s.process.err, s.logTail())
+	case <-s.process.Done():
+		return fmt.Errorf("postgres ended: %w: %s", s.process.Err(), s.logTail())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -140,7 +142,7 @@ func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
 	}
-	err := s.process.killTree()
+	err := s.process.KillTree()
 	s.process = nil
 	return err
 }
@@ -159,7 +161,7 @@ func (s *Server) halt(mode StopMode) error {
 	}
 	p := s.process
 	s.process = nil
-	return p.stop(map[StopMode]syscall.Signal{Fast: syscall.SIGINT, Immediate: syscall.SIGQUIT}[mode])
+	return p.Stop(map[StopMode]syscall.Signal{Fast: syscall.SIGINT, Immediate: syscall.SIGQUIT}[mode], stopTimeout)
 }
 
 func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
@@ -256,11 +258,11 @@ func (s *Server) launch(ctx context.Context) error {
 	cmd := exec.Command(filepath.Join(s.binaries.dir, "postgres"), s.arguments()...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, logFile, logFile
 	cmd.SysProcAttr = unprivileged()
-	remove := ""
+	orphan := child.Orphan{Signal: "QUIT"}
 	if s.temporary {
-		remove = s.dir
+		orphan.Remove = s.dir
 	}
-	if s.process, err = startProcess(cmd, remove); err != nil {
+	if s.process, err = child.Start(cmd, orphan); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
 	}
 	if err := s.ready(ctx); err != nil {
@@ -298,8 +300,8 @@ func (s *Server) ready(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-s.process.done:
-			return fmt.Errorf("postgres on port %d did not start: %w: %s", s.port, s.process.err, s.logTail())
+		case <-s.process.Done():
+			return fmt.Errorf("postgres on port %d did not start: %w: %s", s.port, s.process.Err(), s.logTail())
 		case <-ctx.Done():
 			return fmt.Errorf("postgres on port %d is not ready, see %s: %w", s.port, s.LogPath(), err)
 		case <-time.After(20 * time.Millisecond):

@@ -12,15 +12,14 @@ import (
 	"syscall"
 )
 
-// unprivileged returns how server processes are started: in a process group of their own and, as Postgres refuses to
-// run as root, as another user when we are root.
+// unprivileged returns how server programs are started: as another user when we are root, as which Postgres refuses
+// to run.
 func unprivileged() *syscall.SysProcAttr {
-	attributes := &syscall.SysProcAttr{Setpgid: true}
-	if os.Geteuid() == 0 {
-		uid, gid := serverUser()
-		attributes.Credential = &syscall.Credential{Uid: uid, Gid: gid}
+	if os.Geteuid() != 0 {
+		return nil
 	}
-	return attributes
+	uid, gid := serverUser()
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 }
 
 // serverUser is the user that server processes run as when we are root.
