@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+)
+
+// CreateOrder answers POST /orders.
+func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
+	return endpoint(log, func(ctx context.Context, request events.APIGatewayProxyRequest) (response events.APIGatewayProxyResponse, refusal *problem, cause error) {
+		wanted, refusal := readCreateRequest(request)
+		if refusal != nil {
+			return response, refusal, nil
+		}
+		o, created, err := orders.Create(ctx, wanted)
+		if errors.Is(err, order.ErrKeyReused) {
+			return response, newProblem(http.StatusUnprocessableEntity, "this Idempotency-Key came before with another order"), nil
+		}
+		if err != nil {
+			return response, nil, err
+		}
+		status := http.StatusOK
+		if created {
+			status = http.StatusCreated
+		}
+		response = jsonResponse(status, o)
+		response.Headers["Location"] = location(request, o)
+		return response, nil, nil
+	})
+}
+
+// location is the path as the client knows it, with the stage or the base path of a custom domain.
+func location(request events.APIGatewayProxyRequest, o order.Order) string {
+	path := request.RequestContext.Path
+	if path == "" {
+		path = request.Path
+	}
+	return strings.TrimSuffix(path, "/") + "/" + o.ID.String()
+}
+
+// readCreateRequest returns the request in the domain's terms, or one problem with everything that is wrong with it.
+func readCreateRequest(request events.APIGatewayProxyRequest) (order.CreateRequest, *problem) {
+	body, refusal := jsonBody(request)
+	if refusal != nil {
+		return order.CreateRequest{}, refusal
+	}
+	key, wrong := idempotencyKey(request)
+	draft, wrongFields, err := decodeDraft(body)
+	if err != nil {
+		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the body is not JSON: "+err.Error(), wrong...)
+	}
+	if wrong = append(wrong, wrongFields...); len(wrong) > 0 {
+		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the order cannot be taken as it is; see errors", wrong...)
+	}
+	return order.CreateRequest{Draft: draft, IdempotencyKey: key, Headers: traceHeaders(request)}, nil
+}

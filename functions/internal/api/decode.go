@@ -1,0 +1,61 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+)
+
+// decodeDraft reads an order as a client writes it. It returns everything that is wrong with the fields, or an error
+// when body is not JSON at all.
+func decodeDraft(body []byte) (order.Draft, []fieldError, error) {
+	if err := checkSyntax(body); err != nil {
+		return order.Draft{}, nil, err
+	}
+	var fields reader
+	draft := fields.draft(body)
+	for _, wrong := range draft.Validate() {
+		fields.report(wrong.Pointer, wrong.Detail)
+	}
+	return draft, fields.wrong, nil
+}
+
+func (r *reader) draft(body json.RawMessage) order.Draft {
+	members := r.object("", body, "customer_id", "currency", "lines")
+	draft := order.Draft{
+		CustomerID: r.text("/customer_id", members["customer_id"]),
+		Currency:   r.text("/currency", members["currency"]),
+	}
+	for i, line := range r.array("/lines", members["lines"]) {
+		// Validate says that there are too many; reading on would only make the answer long.
+		if i > order.MaxLines {
+			break
+		}
+		draft.Lines = append(draft.Lines, r.line(fmt.Sprintf("/lines/%d", i), line))
+	}
+	return draft
+}
+
+func (r *reader) line(at string, body json.RawMessage) order.Line {
+	members := r.object(at, body, "sku", "quantity", "unit_price")
+	return order.Line{
+		SKU:       r.text(at+"/sku", members["sku"]),
+		Quantity:  r.integer(at+"/quantity", members["quantity"]),
+		UnitPrice: r.integer(at+"/unit_price", members["unit_price"]),
+	}
+}
+
+// report adds what is wrong with a field, unless the field or what it stands in is already known to be wrong.
+func (r *reader) report(pointer, detail string) {
+	for at := pointer; ; at = at[:strings.LastIndexByte(at, '/')] {
+		if r.reported[at] {
+			return
+		}
+		if at == "" {
+			break
+		}
+	}
+	r.add(pointer, detail)
+}

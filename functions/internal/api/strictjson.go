@@ -1,0 +1,127 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// checkSyntax returns why body is not one JSON value in UTF-8 with nothing behind it.
+func checkSyntax(body []byte) error {
+	if !utf8.Valid(body) {
+		return errors.New("it is not UTF-8")
+	}
+	var value json.RawMessage
+	err := json.Unmarshal(body, &value)
+	if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+		return fmt.Errorf("%w, at byte %d", err, syntax.Offset)
+	}
+	return err
+}
+
+// reader takes JSON apart more strictly than encoding/json does: names are compared as they are, a name may come once,
+// every field must be there, and all that is wrong is collected. What it reads has passed [checkSyntax]. A field that
+// is wrong or missing reads as zero.
+type reader struct {
+	wrong    []fieldError
+	reported map[string]bool
+}
+
+// maxErrors is more than an order of the allowed size can have; what a body of nonsense has more than that is left out.
+const maxErrors = 2000
+
+func (r *reader) add(pointer, detail string) {
+	if r.reported == nil {
+		r.reported = map[string]bool{}
+	}
+	if r.reported[pointer] || len(r.wrong) == maxErrors {
+		return
+	}
+	r.reported[pointer] = true
+	r.wrong = append(r.wrong, fieldError{Pointer: &pointer, Detail: detail})
+}
+
+// object returns the members of an object that must have the names known, and no other.
+func (r *reader) object(at string, body json.RawMessage, known ...string) map[string]json.RawMessage {
+	members := map[string]json.RawMessage{}
+	if r.reported[at] {
+		return members
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		r.add(at, "must be an object")
+		return members
+	}
+	for decoder.More() {
+		name, value, err := member(decoder)
+		if err != nil {
+			r.add(at, "cannot be read")
+			return members
+		}
+		_, twice := members[name]
+		switch {
+		case twice:
+			r.add(at+"/"+escape(name), "is given twice")
+		case !slices.Contains(known, name):
+			r.add(at+"/"+escape(name), "is not a field of this")
+		}
+		members[name] = value
+	}
+	for _, name := range known {
+		if _, given := members[name]; !given {
+			r.add(at+"/"+name, "is missing")
+		}
+	}
+	return members
+}
+
+func member(decoder *json.Decoder) (name string, value json.RawMessage, err error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return "", nil, err
+	}
+	name, _ = token.(string)
+	return name, value, decoder.Decode(&value)
+}
+
+func (r *reader) array(at string, body json.RawMessage) (elements []json.RawMessage) {
+	r.value(at, body, '[', "must be an array", &elements)
+	return elements
+}
+
+func (r *reader) text(at string, body json.RawMessage) (text string) {
+	r.value(at, body, '"', "must be a string", &text)
+	return text
+}
+
+// value decodes body, which must begin with the byte that all values of its kind begin with.
+func (r *reader) value(at string, body json.RawMessage, first byte, expected string, into any) {
+	if r.reported[at] {
+		return
+	}
+	if len(body) == 0 || body[0] != first || json.Unmarshal(body, into) != nil {
+		r.add(at, expected)
+	}
+}
+
+// integer takes digits only: 1.0 and 1e2 are whole numbers too, but a client that writes them counts in floats.
+func (r *reader) integer(at string, body json.RawMessage) int64 {
+	if r.reported[at] {
+		return 0
+	}
+	number, err := strconv.ParseInt(string(body), 10, 64)
+	if err != nil {
+		r.add(at, "must be a whole number, written in digits, that fits into 64 bits")
+	}
+	return number
+}
+
+// escape makes a name part of a JSON pointer. https://www.rfc-editor.org/rfc/rfc6901#section-3
+func escape(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

@@ -1,0 +1,49 @@
+// Package database connects the functions to Postgres as their settings say.
+package database
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
+)
+
+// Open returns a pool that connects when it is first used, so that a function starts while the database is away.
+func Open(ctx context.Context, s settings.Settings) (*pgxpool.Pool, error) {
+	config := s.Database.Copy()
+	if s.SecretARN != "" {
+		secret, err := newSecret(ctx, s.SecretARN)
+		if err != nil {
+			return nil, err
+		}
+		config.BeforeConnect = secret.authenticate
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("make the connection pool: %w", err)
+	}
+	return pool, nil
+}
+
+// Connect returns one connection without a limit on statements, for migrations.
+func Connect(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
+	config := s.Database.ConnConfig.Copy()
+	config.RuntimeParams["statement_timeout"] = "0"
+	if s.SecretARN != "" {
+		secret, err := newSecret(ctx, s.SecretARN)
+		if err != nil {
+			return nil, err
+		}
+		if err := secret.authenticate(ctx, config); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	return conn, nil
+}

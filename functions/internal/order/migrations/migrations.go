@@ -1,0 +1,23 @@
+// Package migrations creates and upgrades the tables of orders.
+package migrations
+
+import (
+	"context"
+	"embed"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+//go:embed *.sql
+var orders embed.FS
+
+// VersionTable holds the version of the orders part of the schema.
+const VersionTable = "orders_schema_version"
+
+// Migrate brings the orders part of the schema to the newest version and returns the versions before and after. The
+// outbox part is apart: see relay/outbox/migrations.
+func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
+	return migrations.Apply(ctx, conn, orders, VersionTable)
+}

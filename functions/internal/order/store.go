@@ -1,0 +1,179 @@
+package order
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+var (
+	// ErrNotFound says that there is no order with this id.
+	ErrNotFound = errors.New("order not found")
+	// ErrKeyReused says that an idempotency key came before, with another draft.
+	ErrKeyReused = errors.New("idempotency key was used for another order")
+)
+
+const (
+	// A key that is there, or that a transaction in flight is writing, is waited for and not written.
+	claimKey = `
+		INSERT INTO order_idempotency_keys (key, fingerprint, order_id)
+		VALUES ($1, $2, $3)
+		ON CONFLICT (key) DO NOTHING`
+	selectKey   = `SELECT fingerprint, order_id FROM order_idempotency_keys WHERE key = $1`
+	insertOrder = `INSERT INTO orders (id, customer_id, currency, total, created_at) VALUES ($1, $2, $3, $4, $5)`
+	insertLines = `
+		INSERT INTO order_lines (order_id, position, sku, quantity, unit_price)
+		SELECT $1, position, sku, quantity, unit_price
+		FROM unnest($2::text[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS line (sku, quantity, unit_price, position)`
+	selectOrder = `
+		SELECT customer_id, currency, total, created_at, sku, quantity, unit_price
+		FROM orders JOIN order_lines ON order_id = id
+		WHERE id = $1
+		ORDER BY position`
+)
+
+// readCommitted holds whatever the database's default is: the statement after [claimKey] must see the row it waited for.
+var readCommitted = pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
+
+// Store keeps orders in Postgres. Its methods return an [*UnavailableError] when trying again later may help.
+type Store struct {
+	pool *pgxpool.Pool
+}
+
+// NewStore returns a store on pool.
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+
+// CreateRequest is a valid draft and what came with it.
+type CreateRequest struct {
+	Draft          Draft
+	IdempotencyKey string            // may be empty
+	Headers        map[string]string // of the event
+}
+
+// Create stores the order and its event, both or none, and returns created = true. If the idempotency key came before
+// with an equal draft it writes nothing and returns the order of that time; with another draft, [ErrKeyReused].
+//
+// After an [*UnavailableError] the order may be there: a commit whose answer is lost counts. The same key finds out.
+func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, created bool, err error) {
+	fresh, err := New(request.Draft, time.Now())
+	if err != nil {
+		return Order{}, false, err
+	}
+	event, err := fresh.Created(request.Headers)
+	if err != nil {
+		return Order{}, false, err
+	}
+	err = pgx.BeginTxFunc(ctx, s.pool, readCommitted, func(tx pgx.Tx) error {
+		id, err := claim(ctx, tx, request, fresh.ID)
+		if err != nil {
+			return err
+		}
+		if id != fresh.ID {
+			o, err = read(ctx, tx, id)
+			return err
+		}
+		o = fresh
+		if err := insert(ctx, tx, o); err != nil {
+			return err
+		}
+		return outbox.Insert(ctx, tx, event)
+	})
+	if err != nil {
+		return Order{}, false, storeError("create order", err)
+	}
+	return o, o.ID == fresh.ID, nil
+}
+
+// Get returns the order, or [ErrNotFound].
+func (s *Store) Get(ctx context.Context, id uuid.UUID) (Order, error) {
+	o, err := read(ctx, s.pool, id)
+	if err != nil {
+		return Order{}, storeError("get order", err)
+	}
+	return o, nil
+}
+
+// claim returns the id of the order that the request's key belongs to: id, unless another came first.
+func claim(ctx context.Context, tx pgx.Tx, request CreateRequest, id uuid.UUID) (uuid.UUID, error) {
+	if request.IdempotencyKey == "" {
+		return id, nil
+	}
+	fingerprint, err := request.Draft.fingerprint()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	claimed, err := tx.Exec(ctx, claimKey, request.IdempotencyKey, fingerprint[:], id)
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("claim idempotency key: %w", err)
+	}
+	if claimed.RowsAffected() == 1 {
+		return id, nil
+	}
+	var earlier []byte
+	if err := tx.QueryRow(ctx, selectKey, request.IdempotencyKey).Scan(&earlier, &id); err != nil {
+		return uuid.Nil, fmt.Errorf("read idempotency key: %w", err)
+	}
+	if string(earlier) != string(fingerprint[:]) {
+		return uuid.Nil, ErrKeyReused
+	}
+	return id, nil
+}
+
+// fingerprint is equal for drafts that ask for the same, however the client spaced or ordered its JSON.
+func (d Draft) fingerprint() ([sha256.Size]byte, error) {
+	canonical, err := json.Marshal(d)
+	if err != nil {
+		return [sha256.Size]byte{}, fmt.Errorf("encode the draft: %w", err)
+	}
+	return sha256.Sum256(canonical), nil
+}
+
+func insert(ctx context.Context, tx pgx.Tx, o Order) error {
+	skus := make([]string, len(o.Lines))
+	quantities, prices := make([]int64, len(o.Lines)), make([]int64, len(o.Lines))
+	for i, line := range o.Lines {
+		skus[i], quantities[i], prices[i] = line.SKU, line.Quantity, line.UnitPrice
+	}
+	var batch pgx.Batch // one round trip
+	batch.Queue(insertOrder, o.ID, o.CustomerID, o.Currency, o.Total, o.CreatedAt)
+	batch.Queue(insertLines, o.ID, skus, quantities, prices)
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return fmt.Errorf("insert order %s: %w", o.ID, err)
+	}
+	return nil
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func read(ctx context.Context, db querier, id uuid.UUID) (Order, error) {
+	o := Order{ID: id}
+	var line Line
+	rows, err := db.Query(ctx, selectOrder, id)
+	if err != nil {
+		return Order{}, fmt.Errorf("read order %s: %w", id, err)
+	}
+	columns := []any{&o.CustomerID, &o.Currency, &o.Total, &o.CreatedAt, &line.SKU, &line.Quantity, &line.UnitPrice}
+	_, err = pgx.ForEachRow(rows, columns, func() error {
+		o.Lines = append(o.Lines, line)
+		return nil
+	})
+	if err != nil {
+		return Order{}, fmt.Errorf("read order %s: %w", id, err)
+	}
+	if len(o.Lines) == 0 {
+		return Order{}, ErrNotFound
+	}
+	o.CreatedAt = o.CreatedAt.UTC()
+	return o, nil
+}

@@ -1,0 +1,81 @@
+// Command migrate brings the schema to the newest version: the outbox part, then the orders part. As a Lambda function
+// it does so at each plain invocation; anywhere else it does so once.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/database"
+	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
+	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
+	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Getenv, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "migrate:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
+	s, err := settings.Load(getenv)
+	if err != nil {
+		return err
+	}
+	// Lambda sets it. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+	if getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+		handler := func(ctx context.Context) (versions, error) { return migrate(ctx, s) }
+		lambda.StartWithOptions(handler, lambda.WithContext(ctx))
+		return nil
+	}
+	v, err := migrate(ctx, s)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "outbox schema: version %d, was %d\n", v.Outbox.To, v.Outbox.From)
+	fmt.Fprintf(out, "orders schema: version %d, was %d\n", v.Orders.To, v.Orders.From)
+	return nil
+}
+
+// versions say what was there and what is there now.
+type versions struct {
+	Outbox change `json:"outbox"`
+	Orders change `json:"orders"`
+}
+
+type change struct {
+	From int32 `json:"from"`
+	To   int32 `json:"to"`
+}
+
+func migrate(ctx context.Context, s settings.Settings) (v versions, err error) {
+	conn, err := database.Connect(ctx, s)
+	if err != nil {
+		return versions{}, err
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	for _, part := range []struct {
+		migrate func(context.Context, *pgx.Conn) (from, to int32, err error)
+		change  *change
+	}{
+		{outbox.Migrate, &v.Outbox},
+		{orders.Migrate, &v.Orders},
+	} {
+		if part.change.From, part.change.To, err = part.migrate(ctx, conn); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
