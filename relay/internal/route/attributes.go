@@ -51,7 +51,7 @@ func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attribu
 	for _, candidate := range headers {
 		switch rank := h.rank(candidate.name); {
 		case candidate.value == "" || rank == rankOff:
-		case isOwn(candidate.name), !outbox.ValidAttributeName(candidate.name), !outbox.ValidText(candidate.value):
+		case isOwn(candidate.name), !validName(candidate.name, rank), !outbox.ValidText(candidate.value):
 			dropped++
 		default:
 			candidate.rank = rank
@@ -80,6 +80,11 @@ func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
 		m.Attributes = m.Attributes[:len(m.Attributes)-1]
 	}
 	return dropped
+}
+
+// validName spares names that were found valid before, which are most of those that come, the slower check.
+func validName(name string, rank int) bool {
+	return rank < rankOthers || outbox.ValidAttributeName(name)
 }
 
 func isOwn(name string) bool {

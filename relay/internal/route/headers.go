@@ -18,10 +18,12 @@ type Headers struct {
 }
 
 const (
-	rankFirst = -1          // traceparent goes before all others
-	rankOff   = math.MaxInt // kept off
-	allOthers = "*"         // stands for every header that is not listed
-	noHeaders = "none"      // the setting that keeps all off
+	allOthers = "*"    // stands for every header that is not listed
+	noHeaders = "none" // the setting that keeps all off
+
+	rankTraceparent = -1              // goes before all listed ones
+	rankOthers      = math.MaxInt - 1 // after all listed ones
+	rankOff         = math.MaxInt     // kept off
 )
 
 // ParseHeaders reads the setting RELAY_HEADERS: names separated by commas, those that go first in front. A * at the end
@@ -64,16 +66,16 @@ func (h *Headers) add(name string) error {
 	return nil
 }
 
-// rank returns the place of a header among the others, or rankOff.
+// rank returns the place of a header among those of its event, or rankOff.
 func (h *Headers) rank(name string) int {
 	if name == outbox.AttributeTraceparent {
-		return rankFirst
+		return rankTraceparent
 	}
 	if i := slices.Index(h.first, name); i >= 0 {
 		return i
 	}
 	if h.others {
-		return len(h.first)
+		return rankOthers
 	}
 	return rankOff
 }
