@@ -1,0 +1,152 @@
+// Package delivery decides what is sent when: message groups, batches, requests in flight, retries, and what is parked.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// stopGrace bounds how long requests in flight are waited for when delivery ends: what they delivered is then known and
+// not sent again, but a server that shuts down must not wait for a broker that is away.
+const stopGrace = 2 * time.Second
+
+// Event is one event on its way to its destination.
+type Event struct {
+	Message     sink.Message
+	Handle      checkpoint.Handle
+	CommittedAt time.Time // of its transaction; zero if unknown
+	Problem     string    // why it cannot be sent, whatever the destination; it is parked in its turn
+
+	rejection *sink.RejectedError // known before sending
+	blockedBy string              // id of the parked event that blocks its group
+	err       error               // of its last attempt; nil once it is delivered or parked
+	attempts  int
+	size      int
+	next      *Event // in its group
+}
+
+// Destination is an opened sink and what is parked there.
+type Destination struct {
+	Name    string // as in the settings: for logs, metrics and dead letters
+	Sink    sink.Sink
+	Blocked map[string]string // message group to the id of the parked event that blocks it
+}
+
+// Holder is asked before each request whether this relay may still publish.
+type Holder interface {
+	// MayPublish returns an error if another relay may hold the slot by now.
+	MayPublish() error
+}
+
+// Parker keeps what a destination refuses.
+type Parker interface {
+	// Park stores e durably, or returns an error and has stored nothing. To park an event again is no error.
+	Park(ctx context.Context, p Parked) error
+}
+
+// Parked is an event that its destination will never take.
+type Parked struct {
+	Destination string
+	Message     *sink.Message
+	Code        string
+	Reason      string
+	Attempts    int
+	BlocksGroup bool
+}
+
+// Observer is told what happens, for metrics.
+type Observer interface {
+	Requested(destination string, events int, took time.Duration, err error)
+	Delivered(destination string, sinceCommit time.Duration)
+	Retried(destination, code string)
+	Parked(destination, code string)
+}
+
+// Deps are what delivery works with.
+type Deps struct {
+	Tracker  *checkpoint.Tracker
+	Holder   Holder
+	Parker   Parker
+	Observer Observer
+	Log      *slog.Logger
+}
+
+// Delivery sends events to their destinations.
+type Delivery struct {
+	deps     Deps
+	lanes    []*lane
+	requests context.Context // of the requests in flight
+	cancel   context.CancelFunc
+	wait     sync.WaitGroup
+	failOnce sync.Once
+	failed   chan struct{}
+	err      error
+}
+
+// New returns a Delivery to destinations. Nothing is sent yet but by [Delivery.Send].
+func New(destinations []Destination, options Options, deps Deps) *Delivery {
+	d := &Delivery{deps: deps, failed: make(chan struct{})}
+	d.requests, d.cancel = context.WithCancel(context.Background())
+	for _, destination := range destinations {
+		d.lanes = append(d.lanes, newLane(d, destination, options))
+	}
+	return d
+}
+
+// Send hands e on to the destination of this index. It does not block; what may be open at once is bounded by the
+// Tracker's window. The Tracker knows e already.
+func (d *Delivery) Send(destination int, e *Event) { d.lanes[destination].send(e) }
+
+// Run blocks until ctx ends or delivery cannot go on. Then no request is started any more, those in flight get a moment,
+// and events that are not delivered are forgotten: the log still has them.
+func (d *Delivery) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-d.failed:
+	}
+	for _, l := range d.lanes {
+		l.close()
+	}
+	grace := time.AfterFunc(stopGrace, d.cancel)
+	d.wait.Wait()
+	grace.Stop()
+	d.cancel()
+	select {
+	case <-d.failed:
+		return d.err
+	default:
+		return ctx.Err()
+	}
+}
+
+// fail ends Run with err.
+func (d *Delivery) fail(err error) {
+	d.failOnce.Do(func() {
+		d.err = err
+		close(d.failed)
+	})
+}
+
+// RejectedError says that a destination refused an event for good, under the policy to stop at that.
+type RejectedError struct {
+	Destination string
+	EventID     string
+	Cause       *sink.RejectedError
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("destination %s will never take event %s: %v. RELAY_ON_REJECTED=halt stops the relay here: "+
+		"mend the destination, or set RELAY_ON_REJECTED to park or park-aggregate to go on without the event",
+		e.Destination, e.EventID, e.Cause)
+}
+
+func (e *RejectedError) Unwrap() error { return e.Cause }
+
+var errBlocked = errors.New("an earlier event of its message group is parked")

@@ -1,0 +1,92 @@
+package delivery
+
+import "time"
+
+// group holds the events of one message group that are neither delivered nor in flight, in order.
+type group struct {
+	key         string
+	state       groupState
+	first, last *Event
+	length      int
+	failures    int       // in a row, of its first event
+	retryAt     time.Time // while it waits
+	next        *group    // while it is ready
+}
+
+type groupState uint8
+
+const (
+	groupReady groupState = iota
+	groupInFlight
+	groupWaiting
+)
+
+func (g *group) append(e *Event) {
+	e.next = nil
+	if g.last == nil {
+		g.first = e
+	} else {
+		g.last.next = e
+	}
+	g.last = e
+	g.length++
+}
+
+func (g *group) prepend(e *Event) {
+	e.next = g.first
+	g.first = e
+	if g.last == nil {
+		g.last = e
+	}
+	g.length++
+}
+
+func (g *group) pop() *Event {
+	e := g.first
+	g.first, e.next = e.next, nil
+	if g.first == nil {
+		g.last = nil
+	}
+	g.length--
+	return e
+}
+
+// groupList is a queue of ready groups: whoever became ready first is served first.
+type groupList struct {
+	first, last *group
+}
+
+func (l *groupList) push(g *group) {
+	g.next = nil
+	if l.last == nil {
+		l.first = g
+	} else {
+		l.last.next = g
+	}
+	l.last = g
+}
+
+func (l *groupList) pop() *group {
+	g := l.first
+	l.first, g.next = g.next, nil
+	if l.first == nil {
+		l.last = nil
+	}
+	return g
+}
+
+// groupHeap is a container/heap of waiting groups, the one whose backoff ends first on top.
+type groupHeap []*group
+
+func (h groupHeap) Len() int           { return len(h) }
+func (h groupHeap) Less(i, j int) bool { return h[i].retryAt.Before(h[j].retryAt) }
+func (h groupHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *groupHeap) Push(g any)        { *h = append(*h, g.(*group)) }
+
+func (h *groupHeap) Pop() any {
+	old := *h
+	g := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return g
+}

@@ -1,0 +1,256 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// provenFor is how long a destination counts as working after it took an event. Only then is the refusal of a request
+// with a single message taken for that message's fault.
+const provenFor = time.Minute
+
+const (
+	codeUnusable = "UnusableEvent"
+	codeBlocked  = "BlockedGroup"
+)
+
+// lane serves one destination: it runs the requests that its queue decides on.
+type lane struct {
+	Destination
+	delivery *Delivery
+	policy   Policy
+	log      *slog.Logger
+
+	tookEventAt atomic.Int64 // Unix nanoseconds; zero before the first
+
+	mu     sync.Mutex
+	queue  *queue
+	timer  *time.Timer // asks the queue again
+	closed bool
+}
+
+func newLane(d *Delivery, destination Destination, options Options) *lane {
+	limits := destination.Sink.Limits()
+	policy := options.OnRejected
+	if policy == ParkDefault {
+		policy = Park
+		if limits.FIFO {
+			policy = ParkAggregate
+		}
+	}
+	blocked := map[string]string{}
+	for group, event := range destination.Blocked {
+		blocked[group] = event
+	}
+	l := &lane{
+		Destination: destination,
+		delivery:    d,
+		policy:      policy,
+		log:         d.deps.Log.With("destination", destination.Name),
+		queue:       newQueue(limits, options, blocked),
+	}
+	l.timer = time.AfterFunc(time.Hour, l.pump)
+	l.timer.Stop()
+	return l
+}
+
+func (l *lane) send(e *Event) {
+	limits := l.Sink.Limits()
+	if e.Problem != "" {
+		e.rejection = &sink.RejectedError{Code: codeUnusable, Reason: e.Problem}
+	} else {
+		route.DropHeaders(&e.Message, limits.MaxMessageBytes)
+		e.rejection = sink.Validate(&e.Message, limits)
+	}
+	e.size = e.Message.Size()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue.push(e, time.Now())
+	l.start()
+}
+
+func (l *lane) pump() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.start()
+}
+
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.timer.Stop()
+}
+
+// start begins every request that the queue has. l.mu is held.
+func (l *lane) start() {
+	for !l.closed {
+		batch, again := l.queue.take(time.Now())
+		if batch == nil {
+			if !again.IsZero() {
+				l.timer.Reset(time.Until(again))
+			}
+			return
+		}
+		l.delivery.wait.Add(1)
+		go l.run(batch)
+	}
+}
+
+// run sends a batch and takes what was not delivered back into the queue.
+func (l *lane) run(batch []*Event) {
+	defer l.delivery.wait.Done()
+	l.deliver(batch)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.queue.failures
+	l.queue.done(batch, time.Now())
+	l.report(before, l.queue.failures, batch)
+	l.start()
+}
+
+// deliver publishes or parks every event of batch and leaves in its err why it could not.
+func (l *lane) deliver(batch []*Event) {
+	sendable := make([]*Event, 0, len(batch))
+	for _, e := range batch {
+		switch {
+		case e.blockedBy != "":
+			reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
+			l.park(e, &sink.RejectedError{Code: codeBlocked, Reason: reason})
+		case e.rejection != nil:
+			l.park(e, e.rejection)
+		default:
+			sendable = append(sendable, e)
+		}
+	}
+	if len(sendable) > 0 {
+		l.publish(sendable)
+	}
+	for _, e := range batch {
+		if e.err == nil {
+			l.delivery.deps.Tracker.Delivered(e.Handle)
+		}
+	}
+}
+
+// publish sends events as one request. If the broker refuses the request for what is in it, each half goes by itself, and
+// so on, until the message that it refuses stands alone.
+func (l *lane) publish(events []*Event) {
+	results, err := l.request(events)
+	var refused *sink.RejectedError
+	switch {
+	case err == nil:
+		l.settle(events, results)
+	case errors.As(err, &refused) && len(events) > 1:
+		half := len(events) / 2
+		l.publish(events[:half])
+		l.publish(events[half:])
+	case errors.As(err, &refused) && l.isProven():
+		l.park(events[0], refused)
+	default:
+		for _, e := range events {
+			l.retry(e, err)
+		}
+	}
+}
+
+func (l *lane) request(events []*Event) ([]sink.Result, error) {
+	if err := l.delivery.deps.Holder.MayPublish(); err != nil {
+		l.delivery.fail(err)
+		return nil, err
+	}
+	messages := make([]*sink.Message, len(events))
+	for i, e := range events {
+		messages[i] = &e.Message
+	}
+	start := time.Now()
+	results, err := l.Sink.Publish(l.delivery.requests, messages)
+	l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
+	if err == nil && len(results) != len(events) {
+		err = fmt.Errorf("destination %s answered for %d of %d messages", l.Name, len(results), len(events))
+	}
+	return results, err
+}
+
+// settle takes the results of a request message by message.
+func (l *lane) settle(events []*Event, results []sink.Result) {
+	for i, e := range events {
+		var refused *sink.RejectedError
+		switch err := results[i].Err; {
+		case err == nil:
+			l.delivered(e)
+		case errors.As(err, &refused):
+			l.park(e, refused)
+		default:
+			l.retry(e, err)
+		}
+	}
+}
+
+func (l *lane) delivered(e *Event) {
+	e.err = nil
+	now := time.Now()
+	var sinceCommit time.Duration
+	if !e.CommittedAt.IsZero() {
+		sinceCommit = now.Sub(e.CommittedAt)
+	}
+	l.delivery.deps.Observer.Delivered(l.Name, sinceCommit)
+	l.tookEventAt.Store(now.UnixNano())
+}
+
+func (l *lane) isProven() bool {
+	return time.Since(time.Unix(0, l.tookEventAt.Load())) < provenFor
+}
+
+func (l *lane) retry(e *Event, err error) {
+	e.err = err
+	l.delivery.deps.Observer.Retried(l.Name, sink.Code(err))
+}
+
+// park stores e as a dead letter. An event that cannot be stored ends delivery: it counts as delivered only once it is.
+func (l *lane) park(e *Event, rejection *sink.RejectedError) {
+	if l.policy == Halt {
+		e.err = rejection
+		l.delivery.fail(&RejectedError{Destination: l.Name, EventID: e.Message.EventID, Cause: rejection})
+		return
+	}
+	blocks := l.policy == ParkAggregate
+	e.err = l.delivery.deps.Parker.Park(l.delivery.requests, Parked{
+		Destination: l.Name,
+		Message:     &e.Message,
+		Code:        rejection.Code,
+		Reason:      rejection.Reason,
+		Attempts:    e.attempts,
+		BlocksGroup: blocks,
+	})
+	if e.err != nil {
+		l.delivery.fail(e.err)
+		return
+	}
+	l.delivery.deps.Observer.Parked(l.Name, rejection.Code)
+	l.log.Warn("event parked", "event_id", e.Message.EventID, "group", e.Message.GroupID, "code", rejection.Code, "reason", rejection.Reason)
+	if blocks {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.queue.block(e.Message.GroupID, e.Message.EventID)
+	}
+}
+
+// report logs when the destination stops taking events, each further attempt that finds it so, and when it is back.
+func (l *lane) report(before, after int, batch []*Event) {
+	switch {
+	case after > before:
+		l.log.Warn("destination takes nothing, retrying", "attempt", after, "code", sink.Code(batch[0].err), "err", batch[0].err)
+	case before > 0 && after == 0:
+		l.log.Info("destination takes events again", "attempts", before)
+	}
+}

@@ -1,0 +1,180 @@
+package delivery
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// queue decides what is sent to one destination, and when. It is a plain state machine without clock, lock or goroutine.
+//
+// Every event belongs to a message group. A group has at most one request in flight, gives its events in order, and takes
+// back to its front those that were not delivered: so nothing overtakes within a group.
+type queue struct {
+	limits  sink.Limits
+	options Options
+
+	groups   map[string]*group // those with events, waiting or in flight
+	blocked  map[string]string // message group to the parked event that blocks it
+	ready    groupList
+	waiting  groupHeap // for their backoff to pass
+	sendable int       // events of the ready groups that batches could take now
+	since    time.Time // when sendable last rose from zero
+	inFlight int       // requests
+	failures int       // rounds of requests that delivered nothing, since one did
+	retryAt  time.Time // after failures: the next request may start
+}
+
+func newQueue(limits sink.Limits, options Options, blocked map[string]string) *queue {
+	return &queue{limits: limits, options: options, groups: map[string]*group{}, blocked: blocked}
+}
+
+// push appends e to its group.
+func (q *queue) push(e *Event, now time.Time) {
+	g := q.groups[e.Message.GroupID]
+	if g == nil {
+		g = &group{key: e.Message.GroupID}
+		q.groups[g.key] = g
+		g.append(e)
+		q.makeReady(g, now)
+		return
+	}
+	g.append(e)
+	if g.state == groupReady && !q.oneOfGroup() {
+		q.sendable++
+	}
+}
+
+// take returns the next batch, which is in flight until [queue.done], or nil and when to ask again: zero if only a push
+// or a done can change the answer.
+func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
+	for len(q.waiting) > 0 && !q.waiting[0].retryAt.After(now) {
+		q.makeReady(heap.Pop(&q.waiting).(*group), now)
+	}
+	if q.sendable == 0 || q.inFlight >= q.options.InFlight {
+		return nil, q.nextRetry()
+	}
+	if q.failures > 0 { // one request at a time finds out whether the destination is back
+		if q.inFlight > 0 {
+			return nil, time.Time{}
+		}
+		if q.retryAt.After(now) {
+			return nil, q.retryAt
+		}
+	}
+	if q.sendable < sink.MaxBatch {
+		if q.inFlight >= q.options.EagerInFlight { // the batch fills while these are under way
+			return nil, q.nextRetry()
+		}
+		if due := q.since.Add(q.options.Linger); due.After(now) {
+			return nil, due
+		}
+	}
+	q.inFlight++
+	return q.fill(now), time.Time{}
+}
+
+// fill takes events from the ready groups until the batch is full, by count or by bytes.
+func (q *queue) fill(now time.Time) []*Event {
+	batch := make([]*Event, 0, sink.MaxBatch)
+	room := q.limits.MaxBatchBytes
+	fits := func(e *Event) bool {
+		return e != nil && len(batch) < sink.MaxBatch && (e.size <= room || len(batch) == 0)
+	}
+	for q.ready.first != nil && fits(q.ready.first.first) {
+		g := q.ready.pop()
+		g.state = groupInFlight
+		q.sendable -= q.sendableOf(g)
+		for more := true; more; more = !q.oneOfGroup() && fits(g.first) {
+			e := g.pop()
+			e.blockedBy = q.blocked[g.key]
+			room -= e.size
+			batch = append(batch, e)
+		}
+	}
+	q.since = now
+	return batch
+}
+
+// done takes a batch back: events with an err are still to be delivered.
+func (q *queue) done(batch []*Event, now time.Time) {
+	q.inFlight--
+	delivered := false
+	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
+		if e := batch[i]; e.err != nil {
+			e.attempts++
+			q.groups[e.Message.GroupID].prepend(e)
+			continue
+		}
+		delivered = true
+	}
+	q.judge(delivered, now)
+	for _, e := range batch {
+		if g := q.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
+			q.settle(g, now)
+		}
+	}
+}
+
+// judge keeps account of the destination's health. Requests that were under way together fail together and count once.
+func (q *queue) judge(delivered bool, now time.Time) {
+	if delivered {
+		q.failures = 0
+		return
+	}
+	if q.failures == 0 || !q.retryAt.After(now) {
+		q.failures++
+		q.retryAt = now.Add(q.options.Backoff.after(q.failures))
+	}
+}
+
+// settle puts a group whose request is done where it belongs.
+func (q *queue) settle(g *group, now time.Time) {
+	switch {
+	case g.first == nil:
+		delete(q.groups, g.key)
+	case g.first.err != nil:
+		g.failures++
+		g.retryAt = now.Add(q.options.Backoff.after(g.failures))
+		g.state = groupWaiting
+		heap.Push(&q.waiting, g)
+	default:
+		g.failures = 0
+		q.makeReady(g, now)
+	}
+}
+
+func (q *queue) makeReady(g *group, now time.Time) {
+	g.state = groupReady
+	q.ready.push(g)
+	if q.sendable == 0 {
+		q.since = now
+	}
+	q.sendable += q.sendableOf(g)
+}
+
+// block makes every later event of the group park behind the event with this id, or behind the one that came first.
+func (q *queue) block(groupID, eventID string) {
+	if _, blocked := q.blocked[groupID]; !blocked {
+		q.blocked[groupID] = eventID
+	}
+}
+
+// oneOfGroup reports whether a batch takes one event of a group at most. On a FIFO destination an entry that failed,
+// followed by one of its group that did not, would be a reorder for good: the deduplication id swallows a repetition.
+func (q *queue) oneOfGroup() bool { return q.limits.FIFO && !q.options.GroupBatches }
+
+func (q *queue) sendableOf(g *group) int {
+	if q.oneOfGroup() {
+		return 1
+	}
+	return g.length
+}
+
+func (q *queue) nextRetry() time.Time {
+	if len(q.waiting) == 0 {
+		return time.Time{}
+	}
+	return q.waiting[0].retryAt
+}

@@ -1,0 +1,128 @@
+package recovery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// SinceNone is a [checkpoint.Recovery.Since] that leaves out every row.
+const SinceNone = "infinity"
+
+// pageSize is how many rows are read at once; small enough that a page of large rows fits into memory.
+const pageSize = 200
+
+// Reader reads the rows of the outbox table that a recovery has to publish, in order of seq.
+type Reader struct {
+	pool  *pgxpool.Pool
+	table pgoutput.Table
+}
+
+// NewReader returns a Reader of the outbox table.
+func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
+	return &Reader{pool: pool, table: table}
+}
+
+// Each calls publish for every row of r whose seq is greater than after, in order of seq, and passed after each page with
+// the last seq of that page. No snapshot stays open meanwhile: a row that is visible in r.To and not in r.From stays so.
+func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
+	publish func(outbox.Envelope) error, passed func(seq int64),
+) error {
+	if r.Since == SinceNone {
+		return nil
+	}
+	first, err := d.first(ctx, r)
+	if err != nil {
+		return err
+	}
+	for after = max(after, first-1); ; {
+		page, last, err := d.page(ctx, r, after)
+		if err != nil {
+			return err
+		}
+		for _, e := range page {
+			if err := publish(e); err != nil {
+				return err
+			}
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		after = last
+		passed(after)
+	}
+}
+
+// first returns the lowest seq that can be part of r, found by the index on xid: the one on seq would be read from its
+// beginning.
+func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error) {
+	c := d.table.Columns
+	query := fmt.Sprintf(`
+		WITH candidates AS MATERIALIZED (SELECT %s AS seq FROM %s WHERE %s >= pg_snapshot_xmin($1::pg_snapshot))
+		SELECT coalesce(min(seq), 0) FROM candidates`, quote(c.Sequence), d.name(), quote(c.XID))
+	var first int64
+	if err := d.pool.QueryRow(ctx, query, r.From).Scan(&first); err != nil {
+		return 0, fmt.Errorf("find the first row to recover: %w", err)
+	}
+	return first, nil
+}
+
+func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (page []outbox.Envelope, last int64, err error) {
+	rows, err := d.pool.Query(ctx, d.pageQuery(r.Since != ""), d.pageArgs(r, after)...)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read rows to recover after seq %d: %w", after, err)
+	}
+	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (outbox.Envelope, error) {
+		var e outbox.Envelope
+		err := row.Scan(&last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType,
+			&e.Payload, &e.Headers, &e.CreatedAt)
+		return e, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read rows to recover after seq %d: %w", after, err)
+	}
+	return page, last, nil
+}
+
+func (d *Reader) pageArgs(r checkpoint.Recovery, after int64) []any {
+	args := []any{r.From, r.To, after, pageSize}
+	if r.Since != "" {
+		args = append(args, r.Since)
+	}
+	return args
+}
+
+func (d *Reader) pageQuery(since bool) string {
+	c := d.table.Columns
+	text := func(column string) string {
+		if column == "" {
+			return "''"
+		}
+		return "coalesce(" + quote(column) + "::text, '')"
+	}
+	columns := []string{quote(c.Sequence)}
+	for _, column := range []string{c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt} {
+		columns = append(columns, text(column))
+	}
+	condition := ""
+	if since {
+		condition = " AND " + quote(c.CreatedAt) + " >= $5::timestamptz"
+	}
+	return fmt.Sprintf(`
+		SELECT %s FROM %s
+		WHERE NOT pg_visible_in_snapshot(%[3]s, $1::pg_snapshot) AND pg_visible_in_snapshot(%[3]s, $2::pg_snapshot)
+		  AND %[4]s > $3%[5]s
+		ORDER BY %[4]s LIMIT $4`,
+		strings.Join(columns, ", "), d.name(), quote(c.XID), quote(c.Sequence), condition)
+}
+
+func (d *Reader) name() string { return quote(d.table.Schema) + "." + quote(d.table.Name) }
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
