@@ -1,0 +1,63 @@
+package fakeaws
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// apiError is an error as a client sees it.
+type apiError struct {
+	status   int
+	code     string // as the Query protocol names it
+	shape    string // as AWS JSON names it
+	message  string
+	receiver bool // the fault is the service's
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+// queryCodes are the errors of SQS whose name in AWS JSON is not their code. The SDKs take the code from the header
+// x-amzn-query-error.
+var queryCodes = map[string]string{
+	"BatchEntryIdsNotDistinct":          "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+	"BatchRequestTooLong":               "AWS.SimpleQueueService.BatchRequestTooLong",
+	"EmptyBatchRequest":                 "AWS.SimpleQueueService.EmptyBatchRequest",
+	"InvalidBatchEntryId":               "AWS.SimpleQueueService.InvalidBatchEntryId",
+	"InvalidParameterValueException":    "InvalidParameterValue",
+	"KmsAccessDenied":                   "KMS.AccessDeniedException",
+	"KmsDisabled":                       "KMS.DisabledException",
+	"KmsNotFound":                       "KMS.NotFoundException",
+	"KmsThrottled":                      "KMS.ThrottlingException",
+	"MessageNotInflight":                "AWS.SimpleQueueService.MessageNotInflight",
+	"MissingRequiredParameterException": "MissingParameter",
+	"QueueDoesNotExist":                 "AWS.SimpleQueueService.NonExistentQueue",
+	"QueueNameExists":                   "QueueAlreadyExists",
+	"TooManyEntriesInBatchRequest":      "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+	"UnsupportedOperation":              "AWS.SimpleQueueService.UnsupportedOperation",
+}
+
+// sqsError returns an error of SQS by its name in AWS JSON.
+func sqsError(shape, format string, args ...any) *apiError {
+	code := shape
+	if legacy := queryCodes[shape]; legacy != "" {
+		code = legacy
+	}
+	return &apiError{status: http.StatusBadRequest, code: code, shape: shape, message: fmt.Sprintf(format, args...)}
+}
+
+func invalidValue(format string, args ...any) *apiError {
+	return sqsError("InvalidParameterValueException", format, args...)
+}
+
+// snsError returns an error of SNS by its code.
+func snsError(code, format string, args ...any) *apiError {
+	status := http.StatusBadRequest
+	if code == "NotFound" {
+		status = http.StatusNotFound
+	}
+	return &apiError{status: status, code: code, shape: code, message: fmt.Sprintf(format, args...)}
+}
+
+func invalidParameter(format string, args ...any) *apiError {
+	return snsError("InvalidParameter", "Invalid parameter: "+format, args...)
+}

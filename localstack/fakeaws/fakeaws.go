@@ -1,0 +1,103 @@
+// Package fakeaws is SNS and SQS in this process, on one port: the broker of the embedded stack, of tests and of
+// benchmarks. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, takes any credentials, and
+// follows AWS where emulators do not: per-entry failures, deduplication and its scopes, group locking, size limits to
+// the byte. Faults that no emulator produces are scripted with [Server.Script].
+//
+// It keeps everything in memory. MessageRetentionPeriod is stored and not applied; access policies and encryption keys
+// are stored and not enforced; a topic delivers to queues only.
+package fakeaws
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Options say where a server listens and how it names things. The zero Options are good for a test.
+type Options struct {
+	Addr    string           // 127.0.0.1:0 if empty
+	Region  string           // us-east-1 if empty
+	Account string           // 000000000000 if empty
+	Retain  int              // how many messages each queue and each journal keeps, the oldest go first; 0: all
+	Now     func() time.Time // time.Now if nil
+}
+
+// Server is a running fake. Its methods may be called at the same time.
+type Server struct {
+	options  Options
+	url      string
+	identify *identifiers
+	script   script
+
+	mu     sync.RWMutex
+	queues map[string]*sqsQueue // by name
+	topics map[string]*topic    // by name
+	closed bool
+
+	http     http.Server
+	cancel   context.CancelFunc // ends the requests that wait
+	serving  sync.WaitGroup
+	handling sync.WaitGroup
+}
+
+// Start listens and serves until [Server.Close].
+func Start(options Options) (*Server, error) {
+	options.Addr = cmp.Or(options.Addr, "127.0.0.1:0")
+	options.Region = cmp.Or(options.Region, "us-east-1")
+	options.Account = cmp.Or(options.Account, "000000000000")
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	listener, err := net.Listen("tcp", options.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("start the fake of SNS and SQS: %w", err)
+	}
+	base, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		options:  options,
+		url:      "http://" + listener.Addr().String(),
+		identify: newIdentifiers(),
+		queues:   map[string]*sqsQueue{},
+		topics:   map[string]*topic{},
+		cancel:   cancel,
+	}
+	s.http.BaseContext = func(net.Listener) context.Context { return base }
+	s.http.Handler = http.HandlerFunc(s.serveHTTP)
+	s.serving.Go(func() { _ = s.http.Serve(listener) }) // ends with http.ErrServerClosed, by Close
+	return s, nil
+}
+
+// URL returns the endpoint for AWS_ENDPOINT_URL, for example http://127.0.0.1:4566.
+func (s *Server) URL() string { return s.url }
+
+// Close ends every request and returns when nothing of the server runs any more.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return errors.New("the fake of SNS and SQS is closed already")
+	}
+	s.cancel()
+	err := s.http.Close()
+	s.handling.Wait()
+	s.serving.Wait()
+	return err
+}
+
+// enter counts a request, unless the server is being closed.
+func (s *Server) enter() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return false
+	}
+	s.handling.Add(1)
+	return true
+}

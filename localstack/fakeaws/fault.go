@@ -1,0 +1,193 @@
+package fakeaws
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Fault is something that happens to a request. See [Server.Script].
+type Fault struct {
+	before  func(context.Context, exchange) (ended bool)         // the request is read and not performed yet
+	failure *apiError                                            // of entries, in place of accepting them
+	edit    func(result) []result                                // what the answer says about an entry
+	after   func(context.Context, exchange, answer) (ended bool) // the request is performed and not answered yet
+}
+
+// Refuse answers with an error before anything is accepted. A status of 500 or more is the service's fault.
+func Refuse(status int, code, message string) Fault {
+	return refuse(func(bool) *apiError {
+		return &apiError{status: status, code: code, shape: code, message: message, receiver: status >= 500}
+	})
+}
+
+func refuse(reason func(isSQS bool) *apiError) Fault {
+	return Fault{before: func(_ context.Context, x exchange) bool {
+		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, reason(x.isSQS)))
+		return true
+	}}
+}
+
+// Throttle answers that there are too many requests.
+func Throttle() Fault { return Refuse(http.StatusBadRequest, "ThrottlingException", "Rate exceeded") }
+
+// ThrottleKMS answers that the encryption key was asked for too often.
+func ThrottleKMS() Fault {
+	return refuse(func(isSQS bool) *apiError {
+		if isSQS {
+			return sqsError("KmsThrottled", "The request was denied due to request throttling by AWS KMS.")
+		}
+		return snsError("KMSThrottling", "The request was denied due to request throttling by AWS KMS.")
+	})
+}
+
+// DenyAccess answers that the caller has no right to the action.
+func DenyAccess() Fault {
+	return refuse(func(isSQS bool) *apiError {
+		e := &apiError{status: http.StatusForbidden, code: "AuthorizationError", message: "The caller is not authorized to perform the action"}
+		if isSQS {
+			e.code, e.shape = "AccessDenied", "AccessDeniedException"
+		}
+		return e
+	})
+}
+
+// ExpireToken answers that the credentials have expired.
+func ExpireToken() Fault {
+	return Refuse(http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired")
+}
+
+// Missing answers that the topic or queue does not exist.
+func Missing() Fault {
+	return refuse(func(isSQS bool) *apiError {
+		if isSQS {
+			return sqsError("QueueDoesNotExist", "The specified queue does not exist.")
+		}
+		return snsError("NotFound", "Topic does not exist")
+	})
+}
+
+// Unavailable answers with status 503.
+func Unavailable() Fault {
+	return Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The service is unavailable")
+}
+
+// FailEntries lists the entries concerned as failed, in an answer with status 200, and does not accept them.
+func FailEntries(code, message string, senderFault bool) Fault {
+	return Fault{failure: &apiError{
+		status: http.StatusBadRequest, code: code, shape: code, message: message, receiver: !senderFault,
+	}}
+}
+
+// Delay waits before the request is performed.
+func Delay(d time.Duration) Fault {
+	return Fault{before: func(ctx context.Context, _ exchange) bool {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return true
+		}
+	}}
+}
+
+// Hang neither performs nor answers the request, until the client gives up.
+func Hang() Fault {
+	return Fault{before: func(ctx context.Context, _ exchange) bool {
+		<-ctx.Done()
+		return true
+	}}
+}
+
+// HangAfterAccept performs the request and does not answer it, until the client gives up.
+func HangAfterAccept() Fault {
+	return Fault{after: func(ctx context.Context, _ exchange, _ answer) bool {
+		<-ctx.Done()
+		return true
+	}}
+}
+
+// Reset closes the connection before the request is performed.
+func Reset() Fault {
+	return Fault{before: func(_ context.Context, x exchange) bool { return x.reset() }}
+}
+
+// LoseAnswer performs the request and closes the connection in place of the answer.
+func LoseAnswer() Fault {
+	return Fault{after: func(_ context.Context, x exchange, _ answer) bool { return x.reset() }}
+}
+
+// BreakAnswer performs the request, and closes the connection after n bytes of the answer's body.
+func BreakAnswer(n int) Fault {
+	return Fault{after: func(_ context.Context, x exchange, a answer) bool {
+		x.server.head(x.w, x.isSQS, a)
+		_, _ = x.w.Write(a.body[:min(n, len(a.body))])
+		_ = http.NewResponseController(x.w).Flush()
+		return x.reset()
+	}}
+}
+
+// TruncateAnswer performs the request and answers with the first n bytes of the body, as if they were all of it.
+func TruncateAnswer(n int) Fault {
+	return Fault{after: func(_ context.Context, x exchange, a answer) bool {
+		a.body = a.body[:min(n, len(a.body))]
+		x.server.write(x.w, x.isSQS, a)
+		return true
+	}}
+}
+
+// EndlessAnswer performs the request and answers with white space that does not end.
+func EndlessAnswer() Fault {
+	return Fault{after: func(_ context.Context, x exchange, _ answer) bool {
+		space := bytes.Repeat([]byte{' '}, 16<<10)
+		for {
+			if _, err := x.w.Write(space); err != nil {
+				return true
+			}
+		}
+	}}
+}
+
+// WrongMD5 accepts the entries concerned and answers with the checksum of another body. Queues only: SNS has none.
+func WrongMD5() Fault {
+	return Fault{edit: func(r result) []result {
+		r.bodyMD5 = strings.Repeat("0", 32)
+		return []result{r}
+	}}
+}
+
+// OmitEntries leaves the entries concerned out of the answer, accepted or not.
+func OmitEntries() Fault {
+	return Fault{edit: func(result) []result { return nil }}
+}
+
+// RepeatEntries has the entries concerned twice in the answer.
+func RepeatEntries() Fault {
+	return Fault{edit: func(r result) []result { return []result{r, r} }}
+}
+
+// RenameEntries answers for entries that were not sent, in place of those concerned.
+func RenameEntries() Fault {
+	return Fault{edit: func(r result) []result {
+		r.id += "-unknown"
+		return []result{r}
+	}}
+}
+
+// reset closes the connection without a farewell, so that the client sees it broken.
+func (x exchange) reset() (ended bool) {
+	connection, _, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return true
+	}
+	if tcp, ok := connection.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = connection.Close()
+	return true
+}

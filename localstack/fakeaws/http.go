@@ -1,0 +1,145 @@
+package fakeaws
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// maxRequest is above the longest legal request: 1 MiB of text, each byte of which can take six in JSON.
+const maxRequest = 8 << 20
+
+// call is a request that was read and is not performed yet: between the two, faults take effect.
+type call struct {
+	action      string
+	destination string // name of the queue or topic
+	batch       *batch // of an action that sends
+	perform     func(*plan) ([]byte, error)
+}
+
+// answer is what a client gets.
+type answer struct {
+	status     int
+	queryError string // x-amzn-query-error, of SQS only
+	body       []byte
+}
+
+const (
+	jsonType = "application/x-amz-json-1.0"
+	xmlType  = "text/xml"
+)
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		return
+	}
+	defer s.handling.Done()
+	body, err := readBody(w, r)
+	if err != nil {
+		http.Error(w, "read the request: "+err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	target := r.Header.Get("X-Amz-Target")
+	action, isSQS := strings.CutPrefix(target, "AmazonSQS.")
+	if !isSQS && (target != "" || r.Method != http.MethodPost) {
+		s.serveOther(w, r)
+		return
+	}
+	var c *call
+	if isSQS {
+		c, err = s.callSQS(r.Context(), action, body)
+	} else {
+		c, err = s.callSNS(form{body})
+	}
+	if err != nil {
+		s.write(w, isSQS, s.failed(isSQS, err))
+		return
+	}
+	s.run(r.Context(), exchange{s, w, isSQS}, c)
+}
+
+// run performs c under the faults that are scripted for it.
+func (s *Server) run(ctx context.Context, x exchange, c *call) {
+	p := s.script.plan(c)
+	if p.before(ctx, x) {
+		return
+	}
+	body, err := c.perform(p)
+	a := answer{status: http.StatusOK, body: body}
+	if err != nil {
+		a = s.failed(x.isSQS, err)
+	}
+	if !p.after(ctx, x, a) {
+		s.write(x.w, x.isSQS, a)
+	}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
+	buffer := bodies.Get().(*bytes.Buffer)
+	defer bodies.Put(buffer)
+	buffer.Reset()
+	if _, err := io.Copy(buffer, http.MaxBytesReader(w, r.Body, maxRequest)); err != nil {
+		return "", err
+	}
+	return buffer.String(), nil
+}
+
+// serveOther answers what is no request to SNS or SQS, such as a person's browser or a probe.
+func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "fakeaws speaks AWS JSON 1.0 for SQS and the Query protocol for SNS", http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"services":{"sns":"running","sqs":"running"},"edition":"fakeaws"}`+"\n")
+}
+
+// failed returns the answer to a request that failed with err.
+func (s *Server) failed(isSQS bool, err error) answer {
+	var e *apiError
+	if !errors.As(err, &e) {
+		e = &apiError{status: http.StatusInternalServerError, code: "InternalError", shape: "InternalError", message: err.Error(), receiver: true}
+	}
+	fault := "Sender"
+	if e.receiver {
+		fault = "Receiver"
+	}
+	if isSQS {
+		body, _ := json.Marshal(map[string]string{"__type": "com.amazonaws.sqs#" + e.shape, "message": e.message}) // texts only
+		return answer{status: e.status, queryError: e.code + ";" + fault, body: body}
+	}
+	var b bytes.Buffer
+	b.WriteString(`<ErrorResponse xmlns="` + snsNamespace + `">`)
+	list("Error", text("Type", fault), text("Code", e.code), text("Message", e.message)).appendTo(&b)
+	text("RequestId", s.identify.uuid()).appendTo(&b)
+	b.WriteString("</ErrorResponse>")
+	return answer{status: e.status, body: b.Bytes()}
+}
+
+func (s *Server) write(w http.ResponseWriter, isSQS bool, a answer) {
+	s.head(w, isSQS, a)
+	_, _ = w.Write(a.body) // the client has gone: nobody is left to tell
+}
+
+// head writes status and headers of a.
+func (s *Server) head(w http.ResponseWriter, isSQS bool, a answer) {
+	header := w.Header()
+	header.Set("Content-Type", xmlType)
+	if isSQS {
+		header.Set("Content-Type", jsonType)
+	}
+	if a.queryError != "" {
+		header.Set("x-amzn-query-error", a.queryError)
+	}
+	header.Set("x-amzn-RequestId", s.identify.uuid())
+	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+}

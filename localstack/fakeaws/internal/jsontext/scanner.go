@@ -1,0 +1,203 @@
+// Package jsontext reads JSON from a string, piece by piece and without a copy where the text needs no unescaping. It
+// exists because the fake is also the benchmark's broker: encoding/json would cost more than the relay it measures.
+package jsontext
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// ErrSyntax says that the text is not the JSON that was asked for.
+var ErrSyntax = errors.New("not the expected JSON")
+
+// Scanner stands at a place in a text.
+type Scanner struct {
+	text string
+	at   int
+}
+
+// NewScanner returns a scanner at the start of text.
+func NewScanner(text string) *Scanner { return &Scanner{text: text} }
+
+// next skips white space and returns the byte after it, or 0 at the end.
+func (s *Scanner) next() byte {
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; c {
+		case ' ', '\t', '\r', '\n':
+			s.at++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// accept reports whether c comes next, and steps over it if so.
+func (s *Scanner) accept(c byte) bool {
+	if s.next() != c {
+		return false
+	}
+	s.at++
+	return true
+}
+
+// Object reads an object. For each member it calls member, which has to read the value.
+func (s *Scanner) Object(member func(name string) error) error {
+	return s.list('{', '}', func() error {
+		name, err := s.String()
+		if err != nil {
+			return err
+		}
+		if !s.accept(':') {
+			return ErrSyntax
+		}
+		return member(name)
+	})
+}
+
+// Array reads an array. For each element it calls element, which has to read it.
+func (s *Scanner) Array(element func() error) error { return s.list('[', ']', element) }
+
+func (s *Scanner) list(opening, closing byte, element func() error) error {
+	if !s.accept(opening) {
+		return ErrSyntax
+	}
+	if s.accept(closing) {
+		return nil
+	}
+	for {
+		if err := element(); err != nil {
+			return err
+		}
+		if s.accept(closing) {
+			return nil
+		}
+		if !s.accept(',') {
+			return ErrSyntax
+		}
+	}
+}
+
+// Int reads a whole number.
+func (s *Scanner) Int() (int, error) {
+	s.next()
+	n, err := strconv.Atoi(s.word())
+	if err != nil {
+		return 0, ErrSyntax
+	}
+	return n, nil
+}
+
+// word steps over letters, digits and what else a number, true, false and null are made of.
+func (s *Scanner) word() string {
+	start := s.at
+	for s.at < len(s.text) && strings.IndexByte(" \t\r\n,:]}", s.text[s.at]) < 0 {
+		s.at++
+	}
+	return s.text[start:s.at]
+}
+
+// Skip reads any value.
+func (s *Scanner) Skip() error {
+	switch s.next() {
+	case '{':
+		return s.Object(func(string) error { return s.Skip() })
+	case '[':
+		return s.Array(s.Skip)
+	case '"':
+		_, err := s.String()
+		return err
+	}
+	if s.word() == "" {
+		return ErrSyntax
+	}
+	return nil
+}
+
+// String reads a string, or null as an empty one.
+func (s *Scanner) String() (string, error) {
+	if s.next() != '"' {
+		if s.word() == "null" {
+			return "", nil
+		}
+		return "", ErrSyntax
+	}
+	s.at++
+	rest := s.text[s.at:]
+	end := strings.IndexByte(rest, '"')
+	if end < 0 {
+		return "", ErrSyntax
+	}
+	if strings.IndexByte(rest[:end], '\\') < 0 {
+		s.at += end + 1
+		return rest[:end], nil
+	}
+	return s.unescape()
+}
+
+// unescape reads the rest of a string that has escapes.
+func (s *Scanner) unescape() (string, error) {
+	rest := s.text[s.at:]
+	plain := make([]byte, 0, len(rest)/2)
+	for {
+		stop := strings.IndexAny(rest, `"\`)
+		if stop < 0 || stop == len(rest)-1 && rest[stop] == '\\' {
+			return "", ErrSyntax
+		}
+		plain = append(plain, rest[:stop]...)
+		if rest[stop] == '"' {
+			s.at = len(s.text) - len(rest) + stop + 1
+			return string(plain), nil
+		}
+		var err error
+		if plain, rest, err = escape(plain, rest[stop+1:]); err != nil {
+			return "", err
+		}
+	}
+}
+
+// escape appends what the escape at the start of text (behind its backslash) stands for, and returns the text after it.
+func escape(plain []byte, text string) ([]byte, string, error) {
+	if text[0] == 'u' {
+		return escapeUnicode(plain, text)
+	}
+	const letters, bytes = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+	i := strings.IndexByte(letters, text[0])
+	if i < 0 {
+		return nil, "", ErrSyntax
+	}
+	return append(plain, bytes[i]), text[1:], nil
+}
+
+func escapeUnicode(plain []byte, text string) ([]byte, string, error) {
+	r, err := hexRune(text)
+	if err != nil {
+		return nil, "", err
+	}
+	text = text[5:]
+	if utf16.IsSurrogate(r) && strings.HasPrefix(text, `\u`) {
+		low, err := hexRune(text[1:])
+		if err != nil {
+			return nil, "", err
+		}
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return utf8.AppendRune(plain, pair), text[6:], nil
+		}
+	}
+	return utf8.AppendRune(plain, r), text, nil // half a pair becomes U+FFFD, as in encoding/json
+}
+
+// hexRune reads u and four hexadecimal digits.
+func hexRune(text string) (rune, error) {
+	if len(text) < 5 {
+		return 0, ErrSyntax
+	}
+	n, err := strconv.ParseUint(text[1:5], 16, 32)
+	if err != nil {
+		return 0, ErrSyntax
+	}
+	return rune(n), nil
+}

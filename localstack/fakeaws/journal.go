@@ -1,0 +1,109 @@
+package fakeaws
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
+)
+
+// Message is a message as a destination accepted it.
+type Message = queue.Message
+
+// Attribute is one attribute of a [Message].
+type Attribute = queue.Attribute
+
+// Receipt is one acceptance. A destination accepts a repeated deduplication id too, and delivers it once.
+type Receipt struct {
+	*Message
+	Duplicate bool
+}
+
+// journal holds what a destination accepted, in order.
+type journal struct {
+	mu       sync.Mutex
+	retain   int // 0: all
+	receipts []Receipt
+	total    int           // ever accepted, duplicates too
+	changed  chan struct{} // closed when total changes; nil while nobody waits
+}
+
+func (j *journal) add(m *Message, duplicate bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.retain > 0 && len(j.receipts) >= j.retain {
+		j.receipts[0] = Receipt{}
+		j.receipts = j.receipts[1:]
+	}
+	j.receipts = append(j.receipts, Receipt{m, duplicate})
+	j.total++
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+}
+
+func (j *journal) copy() []Receipt {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]Receipt(nil), j.receipts...)
+}
+
+// count returns how many were accepted, and a channel that is closed when there are more.
+func (j *journal) count() (total int, changed <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return j.total, j.changed
+}
+
+// Received returns what the queue or topic arn accepted, in the order of acceptance, whether it was consumed since or
+// not. The messages are shared: do not change them.
+func (s *Server) Received(arn string) []Receipt {
+	if j := s.journal(arn); j != nil {
+		return j.copy()
+	}
+	return nil
+}
+
+// ReceivedCount returns how many messages the queue or topic arn has accepted, duplicates too.
+func (s *Server) ReceivedCount(arn string) int {
+	j := s.journal(arn)
+	if j == nil {
+		return 0
+	}
+	total, _ := j.count()
+	return total
+}
+
+// AwaitReceived returns when the queue or topic arn has accepted n messages, duplicates too, or ctx is done.
+func (s *Server) AwaitReceived(ctx context.Context, arn string, n int) error {
+	j := s.journal(arn)
+	if j == nil {
+		return fmt.Errorf("await messages: there is no %s", arn)
+	}
+	for {
+		total, changed := j.count()
+		if total >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("await %d messages at %s, where %d arrived: %w", n, arn, total, ctx.Err())
+		}
+	}
+}
+
+func (s *Server) journal(arn string) *journal {
+	if q := s.queueByARN(arn); q != nil {
+		return &q.journal
+	}
+	if t := s.topicByARN(arn); t != nil {
+		return &t.journal
+	}
+	return nil
+}

@@ -1,0 +1,57 @@
+package fakeaws
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Queue names a queue that was created.
+type Queue struct{ URL, ARN string }
+
+// CreateQueue creates a queue, as a client would with CreateQueue. FifoQueue is added where the name asks for it.
+func (s *Server) CreateQueue(name string, attributes map[string]string) (Queue, error) {
+	r := &sqsRequest{QueueName: name, Attributes: withFIFO(name, "FifoQueue", attributes)}
+	if _, err := s.createQueue(r); err != nil {
+		return Queue{}, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return Queue{URL: s.queues[name].url, ARN: s.queues[name].arn}, nil
+}
+
+// CreateTopic creates a topic, as a client would with CreateTopic, and returns its ARN. FifoTopic is added where the
+// name asks for it.
+func (s *Server) CreateTopic(name string, attributes map[string]string) (arn string, err error) {
+	created, err := s.createTopic(newForm(url.Values{"Name": {name}}, withFIFO(name, "FifoTopic", attributes)))
+	return created.text, err
+}
+
+// Subscribe has queueARN get what is published to topicARN. Attributes are those of a subscription, for example
+// RawMessageDelivery and FilterPolicy.
+func (s *Server) Subscribe(topicARN, queueARN string, attributes map[string]string) (subscriptionARN string, err error) {
+	created, err := s.subscribe(newForm(url.Values{
+		"TopicArn": {topicARN}, "Protocol": {"sqs"}, "Endpoint": {queueARN},
+	}, attributes))
+	return created.text, err
+}
+
+func withFIFO(name, attribute string, attributes map[string]string) map[string]string {
+	all := map[string]string{}
+	if strings.HasSuffix(name, ".fifo") {
+		all[attribute] = "true"
+	}
+	maps.Copy(all, attributes)
+	return all
+}
+
+func newForm(values url.Values, attributes map[string]string) form {
+	for i, name := range slices.Sorted(maps.Keys(attributes)) {
+		entry := "Attributes.entry." + strconv.Itoa(i+1)
+		values.Set(entry+".key", name)
+		values.Set(entry+".value", attributes[name])
+	}
+	return form{values.Encode()}
+}
