@@ -1,6 +1,7 @@
 package messaging
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,7 +151,8 @@ func (d *deployment) reasons(ctx context.Context) string {
 	var reasons []string
 	for _, event := range events.StackEvents {
 		if strings.HasSuffix(string(event.ResourceStatus), "_FAILED") {
-			reasons = append(reasons, aws.ToString(event.LogicalResourceId)+": "+aws.ToString(event.ResourceStatusReason))
+			reason := cmp.Or(aws.ToString(event.ResourceStatusReason), "no reason given, see the broker's log")
+			reasons = append(reasons, aws.ToString(event.ResourceType)+" "+aws.ToString(event.LogicalResourceId)+": "+reason)
 		}
 	}
 	return strings.Join(reasons, "; ")
