@@ -113,7 +113,7 @@ func logRequest(
 		slog.String("method", request.HTTPMethod),
 		slog.String("resource", request.Resource),
 		slog.Int("status", status),
-		slog.Duration("took", took),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 	}
 	if invocation, ok := lambdacontext.FromContext(ctx); ok {
 		attributes = append(attributes, slog.String("lambda_request_id", invocation.AwsRequestID))
