@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -57,13 +56,9 @@ type Event struct {
 	Headers map[string]string
 }
 
-var (
-	reservedHeaders = []string{
-		AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID,
-		AttributeOccurredAt, AttributeSequence,
-	}
-	headerName = regexp.MustCompile(`^[A-Za-z0-9_-]([A-Za-z0-9_.-]{0,254}[A-Za-z0-9_-])?$`)
-)
+var reservedHeaders = []string{
+	AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID, AttributeOccurredAt, AttributeSequence,
+}
 
 // Validate returns every reason why no broker would take the event, joined, or nil.
 func (e Event) Validate() error {
@@ -107,9 +102,22 @@ func validateHeader(name, value string) error {
 // ValidAttributeName reports whether AWS takes name as the name of a message attribute.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 func ValidAttributeName(name string) bool {
-	lower := strings.ToLower(name)
-	return headerName.MatchString(name) && !strings.Contains(name, "..") &&
-		!strings.HasPrefix(lower, "aws.") && !strings.HasPrefix(lower, "amazon.")
+	if name == "" || len(name) > 256 || name[0] == '.' || name[len(name)-1] == '.' {
+		return false
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		case c == '.' && name[i+1] != '.': // the last is no dot
+		default:
+			return false
+		}
+	}
+	return !hasPrefixFold(name, "aws.") && !hasPrefixFold(name, "amazon.")
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // ValidText reports whether SQS takes text in a body or an attribute: UTF-8 of the characters that XML 1.0 knows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,7 @@ type Row struct {
 	Horizon          string // pg_snapshot: every event whose xid is visible in it is delivered or parked
 	Fingerprint      string // of the publication that the horizon holds for
 	Recovery         *Recovery
+	UpdatedAt        time.Time
 }
 
 // Recovery says which rows of the table are published again: those visible in To and not in From.
@@ -44,7 +46,7 @@ func NewStore(pool *pgxpool.Pool, name string) *Store { return &Store{pool: pool
 const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
 	coalesce(c.flush_lsn, '0/0'), coalesce(c.tx_commit_lsn, '0/0'), coalesce(c.tx_delivered, 0), coalesce(c.tx_last_event_id, ''),
 	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
-	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, '')`
+	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''), c.updated_at`
 
 func scanRow(row pgx.Row) (*Row, error) {
 	var r Row
@@ -52,7 +54,7 @@ func scanRow(row pgx.Row) (*Row, error) {
 	p := &r.Position
 	err := row.Scan(&r.Slot, &r.Table, &r.Epoch, &r.SystemIdentifier,
 		&p.FlushLSN, &p.Transaction.CommitLSN, &p.Transaction.Delivered, &p.Transaction.LastEventID,
-		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since)
+		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since, &r.UpdatedAt)
 	if err != nil {
 		return nil, err
 	}

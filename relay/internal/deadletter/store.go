@@ -97,3 +97,12 @@ func Blocked(ctx context.Context, pool *pgxpool.Pool, table string) (map[string]
 	}
 	return blocked, nil
 }
+
+// Count returns how many events are parked.
+func Count(ctx context.Context, pool *pgxpool.Pool) (parked int64, err error) {
+	err = pool.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters WHERE state IN ('parked', 'redriving')`).Scan(&parked)
+	if err != nil {
+		return 0, fmt.Errorf("count dead letters: %w", err)
+	}
+	return parked, nil
+}

@@ -17,6 +17,15 @@ var settings = [fields]string{
 	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
 }
 
+// Settings returns the columns under the names of the relay's settings for them.
+func (c Columns) Settings() map[string]string {
+	columns := make(map[string]string, fields)
+	for field, name := range c.names() {
+		columns[settings[field]] = name
+	}
+	return columns
+}
+
 func (c *Columns) names() [fields]string {
 	return [fields]string{
 		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,

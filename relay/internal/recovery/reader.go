@@ -33,7 +33,7 @@ func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
 // Each calls publish for every row of r whose seq is greater than after, in order of seq, and passed after each page with
 // the last seq of that page. No snapshot stays open meanwhile: a row that is visible in r.To and not in r.From stays so.
 func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
-	publish func(outbox.Envelope) error, passed func(seq int64),
+	publish func(*outbox.Envelope) error, passed func(seq int64),
 ) error {
 	if r.Since == SinceNone {
 		return nil
@@ -47,8 +47,8 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 		if err != nil {
 			return err
 		}
-		for _, e := range page {
-			if err := publish(e); err != nil {
+		for i := range page {
+			if err := publish(&page[i]); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,14 +22,14 @@ type NewSlot struct {
 
 // CreateSlot makes the slot. With failover it is synchronised to standbys, which Postgres 17 and newer can do.
 //
-// Creation waits for every transaction that runs in the cluster. After lockTimeoutMillis it returns [ErrSlotBlocked] and
+// Creation waits for every transaction that runs in the cluster. After lockTimeout it returns [ErrSlotBlocked] and
 // leaves no slot behind.
-func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeoutMillis int64) (NewSlot, error) {
+func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeout time.Duration) (NewSlot, error) {
 	options := "SNAPSHOT 'export'"
 	if failover {
 		options += ", FAILOVER true"
 	}
-	if err := s.conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeoutMillis)).Close(); err != nil {
+	if err := s.conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds())).Close(); err != nil {
 		return NewSlot{}, fmt.Errorf("set lock_timeout: %w", err)
 	}
 	results := s.conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput (%s)", quoteIdentifier(s.config.Slot), options))

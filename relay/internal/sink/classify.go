@@ -29,18 +29,16 @@ func (e *BrokerError) ErrorCode() string { return e.Code }
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 var refusals = map[string]bool{
-	"BatchRequestTooLong":               true,
-	"InvalidAttributeName":              true,
-	"InvalidAttributeValue":             true,
-	"InvalidMessageContents":            true,
-	"InvalidParameter":                  true, // SNS
-	"InvalidParameterValue":             true,
-	"InvalidParameterValueException":    true, // SQS, where the x-amzn-query-error header is lost
-	"MissingParameter":                  true, // SQS: a FIFO entry without MessageGroupId
-	"MissingRequiredParameterException": true,
-	"ParameterValueInvalid":             true, // SNS: an attribute
-	"ValidationError":                   true,
-	"ValidationException":               true,
+	"BatchRequestTooLong":    true,
+	"InvalidAttributeName":   true,
+	"InvalidAttributeValue":  true,
+	"InvalidMessageContents": true,
+	"InvalidParameter":       true, // SNS
+	"InvalidParameterValue":  true,
+	"MissingParameter":       true, // SQS: a FIFO entry without MessageGroupId
+	"ParameterValueInvalid":  true, // SNS: an attribute
+	"ValidationError":        true,
+	"ValidationException":    true,
 }
 
 // ClassifyRequest returns the outcome of a request that the broker or the network failed: a [*RejectedError] when it
@@ -59,11 +57,11 @@ func ClassifyRequest(err error) error {
 	return err
 }
 
-// ClassifyEntry returns the outcome of an entry that the broker listed as failed in an otherwise successful answer.
-// The sender's fault alone does not make it permanent: the caller's throttling and access rights are his fault too.
-func ClassifyEntry(code, reason string, senderFault bool) error {
+// ClassifyEntry returns the outcome of an entry that the broker listed as failed in an otherwise successful answer. The
+// code alone decides: SenderFault is also true of throttling and missing rights, and not always of a bad message.
+func ClassifyEntry(code, reason string) error {
 	code = shortCode(code)
-	if senderFault && refusals[code] {
+	if refusals[code] {
 		return &RejectedError{Code: code, Reason: reason}
 	}
 	return &BrokerError{Code: code, Reason: reason}
@@ -92,9 +90,20 @@ func Code(err error) string {
 	return "unknown"
 }
 
-// shortCode removes what SQS and the JSON protocol put before a code: "AWS.SimpleQueueService.BatchRequestTooLong" and
-// "com.amazonaws.sqs#BatchRequestTooLong" are one.
+// shapes are errors whose name in AWS JSON is not their code. The SDK knows the code from a header of the answer; an
+// entry's failure has no header, and an emulator may send either.
+var shapes = map[string]string{
+	"InvalidParameterValueException":    "InvalidParameterValue",
+	"MissingRequiredParameterException": "MissingParameter",
+}
+
+// shortCode brings a code to one form, whatever protocol it came by: without the "AWS.SimpleQueueService." of SQS and
+// without the name space of AWS JSON.
 func shortCode(code string) string {
 	code = strings.TrimPrefix(code, "AWS.SimpleQueueService.")
-	return code[strings.LastIndexByte(code, '#')+1:]
+	code = code[strings.LastIndexByte(code, '#')+1:]
+	if short, ok := shapes[code]; ok {
+		return short
+	}
+	return code
 }

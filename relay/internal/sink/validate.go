@@ -18,6 +18,9 @@ const (
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 const maxNumberDigits = 38
 
+// maxAttributeName: the manual says up to 256 characters, the service refuses what is not shorter than 256 bytes.
+const maxAttributeName = 255
+
 var number = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`)
 
 // Validate returns why no destination with these limits takes m, under the code that AWS would answer with, or nil.
@@ -71,7 +74,7 @@ func validateAttributes(attributes []Attribute) *RejectedError {
 
 func (a Attribute) validate() *RejectedError {
 	switch {
-	case !outbox.ValidAttributeName(a.Name):
+	case !outbox.ValidAttributeName(a.Name) || len(a.Name) > maxAttributeName:
 		return refuse(codeInvalidParameter, "the attribute name %q is not allowed", a.Name)
 	case a.DataType != "String" && a.DataType != "Number":
 		return refuse(codeInvalidParameter, "attribute %q is neither String nor Number", a.Name)

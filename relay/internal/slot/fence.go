@@ -53,11 +53,12 @@ func (l *Lease) Saw(before time.Time) {
 	}
 }
 
-// Check returns [ErrLeaseOver] if the fence was last seen too long ago, by the monotonic clock or by the wall clock: the
-// first stands still while a machine sleeps, the second can be set.
-func (l *Lease) Check(now time.Time) error {
+// MayPublish returns [ErrLeaseOver] if the fence was last seen too long ago, by the monotonic clock or by the wall clock:
+// the first stands still while a machine sleeps, the second can be set.
+func (l *Lease) MayPublish() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	elapsed := max(now.Sub(l.seen), now.Round(0).Sub(l.seen.Round(0)))
 	if l.seen.IsZero() || elapsed > l.length {
 		return ErrLeaseOver

@@ -84,3 +84,21 @@ func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (str
 	}
 	return snapshot, nil
 }
+
+// CurrentSnapshot returns the pg_snapshot of this moment.
+func CurrentSnapshot(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	var snapshot string
+	if err := pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
+		return "", fmt.Errorf("read the current snapshot: %w", err)
+	}
+	return snapshot, nil
+}
+
+// ServerVersion returns the server's major version.
+func ServerVersion(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+	var version int
+	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::integer / 10000`).Scan(&version); err != nil {
+		return 0, fmt.Errorf("read the server's version: %w", err)
+	}
+	return version, nil
+}

@@ -39,7 +39,7 @@ func results(entries int, answer *sns.PublishBatchOutput) ([]sink.Result, error)
 	}
 	for i := range answer.Failed {
 		f := &answer.Failed[i]
-		outcome.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault))
+		outcome.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message)))
 	}
 	return outcome.Results()
 }

@@ -45,7 +45,7 @@ func results(batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.
 	}
 	for i := range answer.Failed {
 		f := &answer.Failed[i]
-		outcome.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message), f.SenderFault))
+		outcome.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message)))
 	}
 	answers, err := outcome.Results()
 	for i := range answers {

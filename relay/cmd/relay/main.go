@@ -1,0 +1,83 @@
+// Command relay streams the committed events of a Postgres outbox table to SNS and SQS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least once, in order ` +
+	`for each aggregate, and without losing one. Every flag can be set by the variable that stands beside it.`
+
+// commands are what a person can ask for.
+type commands struct {
+	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 for what only a person can mend."`
+	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
+	Status      statusCommand      `cmd:"" help:"Show slot, checkpoint and dead letters."`
+	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables and their publication."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "relay:", err)
+		os.Exit(1)
+	}
+}
+
+// run does what args ask for.
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("relay"),
+		kong.Description(description),
+		kong.Writers(stdout, os.Stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		return err
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w (relay --help lists what there is)", err)
+	}
+	return parsed.Run()
+}
+
+// logger returns the logger of these settings.
+func (l logging) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.LogLevel)); err != nil {
+		level = slog.LevelInfo // kong lets nothing else through
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if l.LogFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(w io.Writer) error {
+	_, err := fmt.Fprintln(w, version)
+	return err
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// database says where Postgres is.
+type database struct {
+	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …"`
+}
+
+// logging says how the relay logs.
+type logging struct {
+	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug, info, warn or error."`
+	LogFormat string `env:"RELAY_LOG_FORMAT" default:"json" enum:"json,text" help:"How it is logged: json or text."`
+}
+
+// source says what is streamed.
+type source struct {
+	Slot        string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot. Every relay with this name shares it: one streams, the others stand by."`
+	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table."`
+	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name."`
+
+	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id."`
+	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity."`
+	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()."`
+	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate; empty if there is none."`
+	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate; empty if there is none."`
+	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event."`
+	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with what is delivered: json or text (jsonb does not keep bytes as written)."`
+	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with a JSON object of headers; empty if there is none."`
+	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none."`
+}
+
+// target says where it goes.
+type target struct {
+	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL."`
+	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type goes before an aggregate type, that before the longest prefix."`
+	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
+	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
+	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
+	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"64" help:"Requests to one destination at the same time, at most."`
+	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
+	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated."`
+	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt."`
+}
+
+// operation says how the relay runs.
+type operation struct {
+	Start            string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
+	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
+	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps the slot."`
+	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
+	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"16384" help:"Events between log and broker at the same time, at most."`
+	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"16777216" help:"Bytes of these events, at most."`
+	Listen           string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
+}
+
+// relaySettings are all settings of the relay, in the order in which --help lists them.
+type relaySettings struct {
+	database  `embed:"" group:"Postgres"`
+	source    `embed:"" group:"Outbox table"`
+	target    `embed:"" group:"Destinations (region, credentials and endpoints: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …)"`
+	operation `embed:"" group:"Operation"`
+	logging   `embed:"" group:"Logging"`
+}
+
+const (
+	minWALSenderTimeout = time.Second
+	minWindowBytes      = 2 << 20 // two events of the largest size
+)
+
+// identifier is a name that needs no quotes in SQL.
+var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// config turns the settings into a relay.Config, as far as that needs neither database nor broker. The error names every
+// problem.
+func (s *relaySettings) config() (relay.Config, error) {
+	table, problems := s.table()
+	report := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	start, err := parseStart(s.Start, s.ColumnCreatedAt)
+	report(err)
+	router, err := route.Parse(route.Settings{
+		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Schema: table.Schema, Table: table.Name,
+	})
+	report(err)
+	if !slot.ValidName(s.Slot) {
+		report(fmt.Errorf("RELAY_SLOT %q: use lower-case letters, digits and underscores, at most 63", s.Slot))
+	}
+	report(checkName("RELAY_PUBLICATION", s.Publication))
+	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
+	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
+	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
+	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
+	report(atLeast("RELAY_LINGER", s.Linger, 0))
+	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 1))
+	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))
+	report(atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes))
+
+	return relay.Config{
+		Connect:        s.connect,
+		Slot:           s.Slot,
+		Publication:    s.Publication,
+		Table:          table,
+		Start:          start,
+		HaltOnSlotLoss: s.OnSlotLoss == "halt",
+		SenderTimeout:  s.WALSenderTimeout,
+		DrainTimeout:   s.DrainTimeout,
+		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
+		Delivery: delivery.Options{
+			InFlight:      s.InFlight,
+			EagerInFlight: eagerInFlight,
+			Linger:        s.Linger,
+			GroupBatches:  s.GroupBatches,
+			OnRejected:    delivery.Policy(s.OnRejected),
+			Backoff:       delivery.Backoff{Min: retryMin, Max: s.RetryMax},
+		},
+		Router: router,
+	}, errors.Join(problems...)
+}
+
+const (
+	// eagerInFlight requests go out at once, further ones wait until they are full: measured to give full batches under
+	// load and no delay without.
+	eagerInFlight = 4
+	retryMin      = 100 * time.Millisecond
+)
+
+func (s *relaySettings) table() (pgoutput.Table, []error) {
+	schema, name, qualified := strings.Cut(s.Table, ".")
+	if !qualified {
+		schema, name = "public", s.Table
+	}
+	table := pgoutput.Table{Schema: schema, Name: name, Columns: pgoutput.Columns{
+		ID: s.ColumnID, Sequence: s.ColumnSequence, XID: s.ColumnXID,
+		AggregateType: s.ColumnAggregateType, AggregateID: s.ColumnAggregateID, EventType: s.ColumnEventType,
+		Payload: s.ColumnPayload, Headers: s.ColumnHeaders, CreatedAt: s.ColumnCreatedAt,
+	}}
+	var problems []error
+	if !identifier.MatchString(schema) || !identifier.MatchString(name) {
+		problems = append(problems, fmt.Errorf("RELAY_TABLE %q: write schema.table in lower-case letters, digits and underscores", s.Table))
+	}
+	for _, column := range []struct {
+		setting, name string
+		optional      bool
+	}{
+		{"RELAY_COLUMN_ID", s.ColumnID, false},
+		{"RELAY_COLUMN_SEQUENCE", s.ColumnSequence, false},
+		{"RELAY_COLUMN_XID", s.ColumnXID, false},
+		{"RELAY_COLUMN_AGGREGATE_TYPE", s.ColumnAggregateType, true},
+		{"RELAY_COLUMN_AGGREGATE_ID", s.ColumnAggregateID, true},
+		{"RELAY_COLUMN_EVENT_TYPE", s.ColumnEventType, false},
+		{"RELAY_COLUMN_PAYLOAD", s.ColumnPayload, false},
+		{"RELAY_COLUMN_HEADERS", s.ColumnHeaders, true},
+		{"RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt, true},
+	} {
+		if column.optional && column.name == "" {
+			continue
+		}
+		if err := checkName(column.setting, column.name); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return table, problems
+}
+
+func checkName(setting, name string) error {
+	if identifier.MatchString(name) {
+		return nil
+	}
+	return fmt.Errorf("%s %q: use lower-case letters, digits and underscores, at most 63, not a digit first", setting, name)
+}
+
+func atLeast[T int | time.Duration](setting string, value, least T) error {
+	if value >= least {
+		return nil
+	}
+	return fmt.Errorf("%s is %v, must be at least %v", setting, value, least)
+}
+
+func parseStart(text, createdAt string) (relay.Start, error) {
+	mode, since, _ := strings.Cut(text, ":")
+	switch mode := relay.StartMode(mode); {
+	case since == "" && (mode == relay.StartUndecided || mode == relay.StartTable || mode == relay.StartNow):
+		return relay.Start{Mode: mode}, nil
+	case mode == relay.StartSince:
+		at, err := time.Parse(time.RFC3339, since)
+		if err != nil {
+			return relay.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
+		}
+		if createdAt == "" {
+			return relay.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT", text)
+		}
+		return relay.Start{Mode: mode, Since: at}, nil
+	}
+	return relay.Start{}, fmt.Errorf("RELAY_START %q: write table, now or since:2026-01-31T00:00:00Z", text)
+}

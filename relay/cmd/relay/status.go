@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+type statusCommand struct {
+	database
+	Slot string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
+}
+
+// Run prints how the relay of the slot stands, whether it runs or not.
+func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
+	pool, err := relay.OpenPool(ctx, c.connect)
+	if err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	defer pool.Close()
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.deadLetters} {
+		if err := part(ctx, pool, table); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}
+
+func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	state, err := slot.LookUp(ctx, pool, c.Slot)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !state.Exists:
+		fmt.Fprintf(w, "slot\t%s: not there\n", c.Slot)
+		return nil
+	case state.Active:
+		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", c.Slot, state.ActivePID, state.WALStatus)
+	default:
+		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", c.Slot, state.WALStatus, state.InvalidReason)
+	}
+	fmt.Fprintf(w, "confirmed_flush_lsn\t%s\n", state.ConfirmedFlushLSN)
+	fmt.Fprintf(w, "delivery lag\t%s of log\n", bytes(state.DeliveryLag))
+	fmt.Fprintf(w, "retained WAL\t%s on the database's disk", bytes(state.RetainedWAL))
+	if state.SafeWALSize >= 0 {
+		fmt.Fprintf(w, ", %s more until the slot is in danger", bytes(state.SafeWALSize))
+	}
+	fmt.Fprintln(w)
+	return nil
+}
+
+func (c *statusCommand) checkpoint(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		fmt.Fprintln(w, "checkpoint\tnone: no relay has used this slot")
+		return nil
+	}
+	fmt.Fprintf(w, "checkpoint\t%s, written %s ago, epoch %d, table %s\n", row.Position.FlushLSN,
+		time.Since(row.UpdatedAt).Round(time.Second), row.Epoch, row.Table)
+	if t := row.Position.Transaction; t.Delivered > 0 {
+		fmt.Fprintf(w, "in transaction\t%s, %d events delivered\n", t.CommitLSN, t.Delivered)
+	}
+	if row.Recovery != nil {
+		fmt.Fprintf(w, "recovery\tunder way, published from the table up to seq %d\n", row.Position.RecoveredSeq)
+	}
+	return nil
+}
+
+func (c *statusCommand) deadLetters(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	parked, err := deadletter.Count(ctx, pool)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "dead letters\t%d parked\n", parked)
+	return nil
+}
+
+// bytes returns n in the largest unit that keeps it above one.
+func bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

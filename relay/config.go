@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// Config is what a relay works with. Everything in it has been checked.
+type Config struct {
+	// Connect returns how to reach the database. It is asked anew for every connection, as a password may have changed.
+	Connect func(context.Context) (*pgx.ConnConfig, error)
+	// Slot is the replication slot, Publication what is streamed, Table what of it are events.
+	Slot        string
+	Publication string
+	Table       pgoutput.Table
+	// Start says what becomes of rows that are older than the first slot.
+	Start Start
+	// HaltOnSlotLoss stops the relay where it would otherwise publish from the table what the slot may have missed.
+	HaltOnSlotLoss bool
+	// SenderTimeout is the wal_sender_timeout of the replication connection. It bounds how long a relay that froze or was cut
+	// off keeps the slot.
+	SenderTimeout time.Duration
+	// DrainTimeout bounds how long a relay that stops waits until what it has read is delivered.
+	DrainTimeout time.Duration
+	Window       checkpoint.Window
+	Delivery     delivery.Options
+	Router       *route.Router
+	Destinations []delivery.Destination // in the order of Router.Destinations, without what is blocked
+	Health       *health.Health
+	Metrics      *health.Metrics
+	Log          *slog.Logger
+}
+
+// Start says what a relay does on its first start with the rows that the outbox table already has.
+type Start struct {
+	Mode  StartMode
+	Since time.Time // with StartSince
+}
+
+// StartMode is the kind of a [Start].
+type StartMode string
+
+// The modes.
+const (
+	StartUndecided StartMode = ""      // refuse to start if there are rows
+	StartTable     StartMode = "table" // publish them all
+	StartNow       StartMode = "now"   // publish none
+	StartSince     StartMode = "since" // publish those created at or after a time
+)
+
+// tableName is the outbox table as it stands in the relay's own tables.
+func (c *Config) tableName() string { return c.Table.Schema + "." + c.Table.Name }
+
+func (c *Config) publication() slot.Publication {
+	return slot.Publication{Name: c.Publication, Table: c.tableName()}
+}
+
+// OpenPool opens the control connections: one for what delivery and recovery ask for, and one so that the checkpoint and
+// the fence never wait behind a page of rows.
+func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
+	first, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(first.ConnString())
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = 2
+	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		fresh, err := connect(ctx)
+		if err != nil {
+			return err
+		}
+		c.Config = fresh.Config
+		c.RuntimeParams["application_name"] = "outbox-relay"
+		c.RuntimeParams["synchronous_commit"] = "on" // a position is confirmed only once its row survives a crash
+		c.RuntimeParams["TimeZone"] = "UTC"
+		c.RuntimeParams["DateStyle"] = "ISO"
+		c.RuntimeParams["bytea_output"] = "hex"
+		return nil
+	}
+	return pgxpool.NewWithConfig(ctx, config)
+}

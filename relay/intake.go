@@ -1,0 +1,160 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// eventOverhead is about what an event takes in memory beside its row, in bytes.
+const eventOverhead = 512
+
+// errResumeMismatch says that a transaction did not come again with the rows that the checkpoint row had counted.
+var errResumeMismatch = errors.New("a transaction came again with other rows than before")
+
+// intake takes what the stream brings: it decodes, skips what was delivered before, registers each event with the Tracker
+// and hands it to delivery, in this order. It is the [replication.Handler] and runs in the stream's goroutine, but for
+// recovered, which runs while the stream is not read.
+type intake struct {
+	*session
+	decoder *pgoutput.Decoder
+	resumed checkpoint.Position // what was delivered before this session
+
+	begun   chan struct{} // closed when the stream may be read
+	stopped atomic.Bool
+
+	committedAt time.Time              // of the transaction being read
+	skipped     bool                   // the whole transaction was delivered before
+	resume      checkpoint.Transaction // its part that was
+	row         int64                  // rows of it that were read
+}
+
+func newIntake(s *session) *intake {
+	return &intake{
+		session: s,
+		decoder: pgoutput.NewDecoder(s.Table),
+		resumed: s.held.row.Position,
+		begun:   make(chan struct{}),
+	}
+}
+
+// begin lets the stream be read.
+func (i *intake) begin() { close(i.begun) }
+
+// stop ends reading for good.
+func (i *intake) stop() { i.stopped.Store(true) }
+
+// Ready implements replication.Handler: the stream is read while there is room for what it brings.
+func (i *intake) Ready() bool {
+	if i.stopped.Load() {
+		return false
+	}
+	select {
+	case <-i.begun:
+		return i.tracker.HasRoom()
+	default:
+		return false
+	}
+}
+
+// Wake implements replication.Handler.
+func (i *intake) Wake() <-chan struct{} {
+	select {
+	case <-i.begun:
+		return i.tracker.Room()
+	default:
+		return i.begun
+	}
+}
+
+// Keepalive implements replication.Handler.
+func (i *intake) Keepalive(serverWALEnd pglogrepl.LSN) { i.tracker.Keepalive(serverWALEnd) }
+
+// WALData implements replication.Handler.
+func (i *intake) WALData(data []byte) error {
+	message, err := i.decoder.Decode(data)
+	if err != nil {
+		return err
+	}
+	switch message.Kind {
+	case pgoutput.KindBegin:
+		i.beginTransaction(message.Begin)
+	case pgoutput.KindRow:
+		return i.takeRow(&message.Row, len(data))
+	case pgoutput.KindCommit:
+		i.tracker.Commit(message.Commit.TransactionEndLSN)
+	}
+	return nil
+}
+
+// beginTransaction finds out what of the transaction was delivered before: all of it if it committed before the row's
+// flush LSN, which is always the end of a record; a part of it if the row names it.
+func (i *intake) beginTransaction(begin pgoutput.Begin) {
+	i.committedAt = begin.CommitTime
+	i.skipped = begin.FinalLSN < i.resumed.FlushLSN
+	i.row = 0
+	i.resume = checkpoint.Transaction{CommitLSN: begin.FinalLSN}
+	if begin.FinalLSN == i.resumed.Transaction.CommitLSN {
+		i.resume = i.resumed.Transaction
+	}
+	i.tracker.Begin(i.resume)
+}
+
+func (i *intake) takeRow(e *outbox.Envelope, bytes int) error {
+	if i.skipped {
+		return nil
+	}
+	if i.row++; i.row <= i.resume.Delivered {
+		return i.skip(e)
+	}
+	dropped := i.send(e, bytes, i.committedAt)
+	i.Metrics.Received(dropped)
+	return nil
+}
+
+// skip leaves out a row that was delivered before, and proves with the last of them that the count means these rows.
+func (i *intake) skip(e *outbox.Envelope) error {
+	if i.row == i.resume.Delivered && route.EventID(e) != i.resume.LastEventID {
+		return fmt.Errorf("%w: row %d of the transaction that committed at %s is event %s, was %s: sending it from its start",
+			errResumeMismatch, i.row, i.resume.CommitLSN, route.EventID(e), i.resume.LastEventID)
+	}
+	return nil
+}
+
+// recovered takes a row that was read from the table. It waits for room.
+func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
+	for !i.tracker.HasRoom() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-i.tracker.Room():
+		}
+	}
+	dropped := i.send(e, rowBytes(e), time.Time{})
+	i.Metrics.Recovered(dropped)
+	return ctx.Err()
+}
+
+// send registers the event with the Tracker and only then hands it on.
+func (i *intake) send(e *outbox.Envelope, bytes int, committedAt time.Time) (droppedHeaders int) {
+	event := &delivery.Event{CommittedAt: committedAt}
+	routed := i.Router.Message(e, &event.Message)
+	event.Problem = routed.Problem
+	event.Handle = i.tracker.Open(event.Message.EventID, bytes+eventOverhead)
+	i.delivery.Send(routed.Destination, event)
+	return routed.DroppedHeaders
+}
+
+func rowBytes(e *outbox.Envelope) int {
+	return len(e.ID) + len(e.AggregateType) + len(e.AggregateID) + len(e.EventType) + len(e.Payload) + len(e.Headers)
+}

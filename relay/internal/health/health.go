@@ -1,0 +1,144 @@
+package health
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// State is what the relay does at the moment.
+type State string
+
+// The states. A relay in standby waits for a slot that another one holds.
+const (
+	Starting   State = "starting"
+	Standby    State = "standby"
+	Recovering State = "recovering"
+	Streaming  State = "streaming"
+	Stopping   State = "stopping"
+)
+
+var states = []State{Starting, Standby, Recovering, Streaming, Stopping}
+
+// staleAfter is how long a relay may show no sign of life before /livez gives it up. Every wait in it is shorter.
+const staleAfter = 2 * time.Minute
+
+// Health holds the state of the relay and serves it.
+type Health struct {
+	metrics *Metrics
+
+	mu    sync.Mutex
+	state State
+	since time.Time
+	alive time.Time
+	err   string // of the last session, until the next one works
+}
+
+// New returns a Health in state [Starting].
+func New(metrics *Metrics) *Health {
+	h := &Health{metrics: metrics}
+	h.Enter(Starting)
+	return h
+}
+
+// Enter sets the state.
+func (h *Health) Enter(state State) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	if h.state != state {
+		h.since = now
+	}
+	if state == Streaming || state == Standby {
+		h.err = ""
+	}
+	h.state, h.alive = state, now
+	for _, s := range states {
+		value := 0.0
+		if s == state {
+			value = 1
+		}
+		h.metrics.state.WithLabelValues(string(s)).Set(value)
+	}
+}
+
+// Alive says that the relay is at work.
+func (h *Health) Alive() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive = time.Now()
+}
+
+// Failed says why the last session ended.
+func (h *Health) Failed(err error) {
+	h.Enter(Starting)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err.Error()
+}
+
+// report is the body of both probes.
+type report struct {
+	State     State     `json:"state"`
+	Since     time.Time `json:"since"`
+	LastAlive time.Time `json:"last_alive"`
+	Error     string    `json:"error,omitempty"`
+}
+
+func (h *Health) report() report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err}
+}
+
+// Handler serves /livez, /readyz and /metrics.
+//
+// /livez fails when the relay shows no sign of life: restart it. /readyz fails while it neither streams nor waits for
+// another relay that does: the reason is in the body.
+func (h *Health) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		r := h.report()
+		respond(w, time.Since(r.LastAlive) < staleAfter, r)
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		r := h.report()
+		respond(w, r.State == Streaming || r.State == Recovering || r.State == Standby, r)
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func respond(w http.ResponseWriter, ok bool, r report) {
+	w.Header().Set("Content-Type", "application/json")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(r)
+}
+
+// Serve serves the probes on address until ctx ends. It returns once it listens, with a function that waits for its end.
+func (h *Health) Serve(ctx context.Context, address string) (wait func() error, err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for probes and metrics (RELAY_LISTEN): %w", err)
+	}
+	server := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	return func() error {
+		defer stop()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve probes and metrics: %w", err)
+		}
+		return nil
+	}, nil
+}

@@ -1,0 +1,157 @@
+// Package health tells the outside how the relay is: probes for an orchestrator, metrics for a dashboard.
+package health
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// Names of the metrics. They are part of what a user builds on: alarms and dashboards.
+const (
+	metricState             = "relay_state"
+	metricEventsReceived    = "relay_events_received_total"
+	metricEventsDelivered   = "relay_events_delivered_total"
+	metricEventsParked      = "relay_events_parked_total"
+	metricEventsRetried     = "relay_events_retried_total"
+	metricEventsRecovered   = "relay_events_recovered_total"
+	metricHeadersDropped    = "relay_headers_dropped_total"
+	metricRequests          = "relay_requests_total"
+	metricRequestDuration   = "relay_request_duration_seconds"
+	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
+	metricWindowEvents      = "relay_window_events"
+	metricWindowBytes       = "relay_window_bytes"
+	metricDeliveryLag       = "relay_delivery_lag_bytes"
+	metricRetainedWAL       = "relay_retained_wal_bytes"
+	metricSafeWALSize       = "relay_safe_wal_size_bytes"
+	metricSlotGaps          = "relay_slot_gaps_total"
+	metricSessions          = "relay_sessions_total"
+	metricFlushLSN          = "relay_flush_lsn_bytes"
+	metricLastCheckpoint    = "relay_last_checkpoint_timestamp_seconds"
+)
+
+// Metrics are what the relay counts and measures. All methods may be called from several goroutines.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	state                              *prometheus.GaugeVec
+	received, recovered, dropped, gaps prometheus.Counter
+	delivered, requests                *prometheus.CounterVec
+	parked, retried, sessions          *prometheus.CounterVec
+	requestDuration                    *prometheus.HistogramVec
+	commitToDelivered                  *prometheus.HistogramVec
+	windowEvents, windowBytes          prometheus.Gauge
+	deliveryLag, retainedWAL, safeWAL  prometheus.Gauge
+	flushLSN, lastCheckpoint           prometheus.Gauge
+}
+
+// NewMetrics returns Metrics with nothing counted.
+func NewMetrics() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		m.registry.MustRegister(c)
+		return c
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		m.registry.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: delays}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."}, []string{"state"})
+	m.registry.MustRegister(m.state, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	m.received = counter(metricEventsReceived, "Events read from the log.")
+	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring them.")
+	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
+	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.", "destination", "code")
+	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
+	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message.")
+	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
+	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
+	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
+	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was read.")
+	m.windowBytes = gauge(metricWindowBytes, "Bytes of these events.")
+	m.deliveryLag = gauge(metricDeliveryLag, "Bytes of log between confirmed_flush_lsn and the end.")
+	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
+	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without a limit.")
+	m.gaps = counter(metricSlotGaps, "Times that the slot could not bring every event and the outbox table had to.")
+	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
+	m.flushLSN = gauge(metricFlushLSN, "Position up to which everything is delivered or parked.")
+	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
+	return m
+}
+
+// delays reach from a broker next door to an outage.
+var delays = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800}
+
+// Received counts an event read from the log, and headers that it could not keep.
+func (m *Metrics) Received(droppedHeaders int) {
+	m.received.Inc()
+	m.dropped.Add(float64(droppedHeaders))
+}
+
+// Recovered counts an event read from the table, and headers that it could not keep.
+func (m *Metrics) Recovered(droppedHeaders int) {
+	m.recovered.Inc()
+	m.dropped.Add(float64(droppedHeaders))
+}
+
+// Requested counts a request to a destination.
+func (m *Metrics) Requested(destination string, _ int, took time.Duration, err error) {
+	m.requests.WithLabelValues(destination, sink.Code(err)).Inc()
+	m.requestDuration.WithLabelValues(destination).Observe(took.Seconds())
+}
+
+// Delivered counts an event that is durable; sinceCommit is zero if its commit time is unknown.
+func (m *Metrics) Delivered(destination string, sinceCommit time.Duration) {
+	m.delivered.WithLabelValues(destination).Inc()
+	if sinceCommit > 0 {
+		m.commitToDelivered.WithLabelValues(destination).Observe(sinceCommit.Seconds())
+	}
+}
+
+// Retried counts an attempt that has to be repeated.
+func (m *Metrics) Retried(destination, code string) {
+	m.retried.WithLabelValues(destination, code).Inc()
+}
+
+// Parked counts a dead letter.
+func (m *Metrics) Parked(destination, code string) { m.parked.WithLabelValues(destination, code).Inc() }
+
+// GapFound counts a slot that could not bring every event.
+func (m *Metrics) GapFound() { m.gaps.Inc() }
+
+// SessionEnded counts the end of a session.
+func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reason).Inc() }
+
+// Observed takes what is open and how the slot stands.
+func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
+	m.windowEvents.Set(float64(load.Events))
+	m.windowBytes.Set(float64(load.Bytes))
+	m.deliveryLag.Set(float64(o.DeliveryLag))
+	m.retainedWAL.Set(float64(o.RetainedWAL))
+	m.safeWAL.Set(float64(o.SafeWALSize))
+}
+
+// Saved takes the position of a checkpoint that was just written.
+func (m *Metrics) Saved(p checkpoint.Position) {
+	m.flushLSN.Set(float64(p.FlushLSN))
+	m.lastCheckpoint.SetToCurrentTime()
+}

@@ -1,0 +1,80 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
+)
+
+// Destinations are the topics and queues of the settings.
+type Destinations struct {
+	AWS     aws.Config
+	Names   []string // as they were written, the default first
+	Options sink.Options
+	// GroupBatches is a setting for FIFO destinations only.
+	GroupBatches bool
+}
+
+// opened is a sink that tells more than delivery needs.
+type opened interface {
+	sink.Sink
+	Description() sink.Description
+}
+
+// Open opens every destination. The error names all that are wrong; warnings are what works and may not be what was meant.
+func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destination, warnings []string, err error) {
+	var problems []error
+	for _, name := range d.Names {
+		s, err := d.open(ctx, name)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if d.GroupBatches && !s.Limits().FIFO {
+			problems = append(problems, fmt.Errorf("destination %s is a standard one, RELAY_GROUP_BATCHES is for FIFO topics and "+
+				"queues: unset it, or name a FIFO destination", name))
+		}
+		warnings = append(warnings, warn(name, s)...)
+		destinations = append(destinations, delivery.Destination{Name: name, Sink: s})
+	}
+	return destinations, warnings, errors.Join(problems...)
+}
+
+func (d Destinations) open(ctx context.Context, name string) (opened, error) {
+	destination, err := sink.ParseDestination(name)
+	if err != nil {
+		return nil, err
+	}
+	if d.AWS.Region == "" && destination.Region == "" {
+		return nil, fmt.Errorf("destination %s: no region: set AWS_REGION", name)
+	}
+	if destination.Service == sink.SNS {
+		return sns.Open(ctx, d.AWS, destination, d.Options)
+	}
+	return sqs.Open(ctx, d.AWS, destination, d.Options)
+}
+
+// warn names settings of a FIFO destination that cap it at 3,000 messages a second or less.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html
+func warn(name string, s opened) []string {
+	if !s.Limits().FIFO {
+		return nil
+	}
+	var warnings []string
+	d := s.Description()
+	if d.FifoThroughputLimit == "perQueue" {
+		warnings = append(warnings, fmt.Sprintf("queue %s has FifoThroughputLimit perQueue, 300 requests a second: "+
+			"perMessageGroupId with DeduplicationScope messageGroup is the fast one", name))
+	}
+	if d.FifoThroughputScope == "Topic" {
+		warnings = append(warnings, fmt.Sprintf("topic %s has FifoThroughputScope Topic, 3,000 messages a second: MessageGroup is the fast one", name))
+	}
+	return warnings
+}

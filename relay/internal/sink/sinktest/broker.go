@@ -1,0 +1,156 @@
+package sinktest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+func (s suite) createQueue(t *testing.T, name string, attributes map[string]string) (url, arn string) {
+	t.Helper()
+	attributes = withFIFO(name, "FifoQueue", attributes)
+	created, err := s.sqs.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, err := s.sqs.DeleteQueue(context.Background(), &sqs.DeleteQueueInput{QueueUrl: created.QueueUrl})
+		if err != nil && sink.Code(err) != "NonExistentQueue" {
+			t.Error(err)
+		}
+	})
+	read, err := s.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: created.QueueUrl, AttributeNames: []types.QueueAttributeName{"QueueArn"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *created.QueueUrl, read.Attributes["QueueArn"]
+}
+
+func (s suite) createTopic(t *testing.T, name string, attributes map[string]string) (arn string) {
+	t.Helper()
+	attributes = withFIFO(name, "FifoTopic", attributes)
+	created, err := s.sns.CreateTopic(t.Context(), &sns.CreateTopicInput{Name: &name, Attributes: attributes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := s.sns.DeleteTopic(context.Background(), &sns.DeleteTopicInput{TopicArn: created.TopicArn}); err != nil {
+			t.Error(err)
+		}
+	})
+	return *created.TopicArn
+}
+
+func withFIFO(name, attribute string, attributes map[string]string) map[string]string {
+	all := maps.Clone(attributes)
+	if strings.HasSuffix(name, ".fifo") {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[attribute] = "true"
+	}
+	return all
+}
+
+func (s suite) subscribe(t *testing.T, topicARN, queueARN string) {
+	t.Helper()
+	_, err := s.sns.Subscribe(t.Context(), &sns.SubscribeInput{
+		TopicArn: &topicARN, Protocol: aws.String("sqs"), Endpoint: &queueARN,
+		Attributes: map[string]string{"RawMessageDelivery": "true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// remove deletes the topic or queue that d sends to.
+func (d *destination) remove(t *testing.T, k kind) {
+	t.Helper()
+	var err error
+	if k.service == sink.SNS {
+		_, err = d.sns.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &d.arn})
+	} else {
+		_, err = d.sqs.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &d.queueURL})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive returns exactly n messages in the order of their receipt, and fails the test if there are more or less.
+func (d *destination) receive(t *testing.T, n int) []*sink.Message {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var received []*sink.Message
+	for len(received) < n {
+		batch := d.receiveSome(ctx, t)
+		received = append(received, batch...)
+	}
+	received = append(received, d.receiveSome(ctx, t)...)
+	if len(received) != n {
+		t.Fatalf("received %d messages, want %d", len(received), n)
+	}
+	return received
+}
+
+func (d *destination) receiveSome(ctx context.Context, t *testing.T) []*sink.Message {
+	t.Helper()
+	answer, err := d.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &d.queueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 1,
+		MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"},
+	})
+	if err != nil {
+		t.Fatalf("receive: %v", err)
+	}
+	var received []*sink.Message
+	for _, m := range answer.Messages {
+		received = append(received, read(m))
+		_, err := d.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &d.queueURL, ReceiptHandle: m.ReceiptHandle})
+		if err != nil {
+			t.Fatalf("delete: %v", err)
+		}
+	}
+	return received
+}
+
+// read translates a received message back into what was sent. Attributes come in the order of their names.
+func read(m types.Message) *sink.Message {
+	message := &sink.Message{
+		Body: *m.Body, GroupID: m.Attributes["MessageGroupId"], DeduplicationID: m.Attributes["MessageDeduplicationId"],
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
+		a := m.MessageAttributes[name]
+		message.Attributes = append(message.Attributes, sink.Attribute{
+			Name: name, DataType: *a.DataType, Value: aws.ToString(a.StringValue),
+		})
+		if name == "event_id" {
+			message.EventID = *a.StringValue
+		}
+	}
+	return message
+}
+
+// eventually waits until met holds.
+func eventually(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	end := time.Now().Add(patience)
+	for !met() {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

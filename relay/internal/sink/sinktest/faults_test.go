@@ -1,0 +1,279 @@
+package sinktest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// requestTimeout of the sinks here: far longer than an answer takes, and short enough to wait for.
+const requestTimeout = time.Second
+
+// broken is a FIFO destination at a server that misbehaves.
+type broken struct {
+	sink.Sink
+	server *fakeaws.Server
+	arn    string
+}
+
+// eachService runs test against a FIFO topic and a FIFO queue.
+func eachService(t *testing.T, test func(*testing.T, broken)) {
+	t.Helper()
+	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+		t.Run(string(service), func(t *testing.T) {
+			t.Parallel()
+			test(t, openBroken(t, service))
+		})
+	}
+}
+
+func openBroken(t *testing.T, service sink.Service) broken {
+	t.Helper()
+	server := start(t)
+	arn, err := server.CreateTopic("orders.fifo", nil)
+	if service == sink.SQS {
+		var queue fakeaws.Queue
+		queue, err = server.CreateQueue("orders.fifo", nil)
+		arn = queue.ARN
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dest, err := sink.ParseDestination(arn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := openWith(t.Context(), config(server.URL()), dest, sink.Options{RequestTimeout: requestTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broken{opened, server, arn}
+}
+
+func batchOf(n int) []*sink.Message {
+	batch := make([]*sink.Message, n)
+	for i := range batch {
+		id := fmt.Sprint("id-", i)
+		batch[i] = &sink.Message{EventID: id, Body: "body of " + id, GroupID: "group", DeduplicationID: id}
+	}
+	return batch
+}
+
+func entry(id string) fakeaws.Match {
+	return fakeaws.Match{Entry: func(m *fakeaws.Message) bool { return m.DeduplicationID == id }}
+}
+
+func isRejected(err error) bool {
+	var rejected *sink.RejectedError
+	return errors.As(err, &rejected)
+}
+
+func TestARequestThatFailsForOtherReasonsThanItsMessagesIsWorthAnotherAttempt(t *testing.T) {
+	t.Parallel()
+	faults := map[string]struct {
+		fault fakeaws.Fault
+		code  string // of SNS and SQS, or the two behind each other
+	}{
+		"throttled":       {fakeaws.Throttle(), "ThrottlingException"},
+		"denied":          {fakeaws.DenyAccess(), "AuthorizationError AccessDenied"},
+		"key throttled":   {fakeaws.ThrottleKMS(), "KMSThrottling KMS.ThrottlingException"},
+		"token expired":   {fakeaws.ExpireToken(), "ExpiredToken"},
+		"clock skewed":    {fakeaws.Refuse(http.StatusForbidden, "RequestTimeTooSkewed", "skewed"), "RequestTimeTooSkewed"},
+		"missing":         {fakeaws.Missing(), "NotFound NonExistentQueue"},
+		"over limit":      {fakeaws.Refuse(http.StatusForbidden, "OverLimit", "over"), "OverLimit"},
+		"internal error":  {fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh"), "InternalError"},
+		"unavailable":     {fakeaws.Unavailable(), "ServiceUnavailable"},
+		"never heard of":  {fakeaws.Refuse(http.StatusBadRequest, "SomethingNew", "what"), "SomethingNew"},
+		"reset":           {fakeaws.Reset(), "network"},
+		"hangs":           {fakeaws.Hang(), "timeout"},
+		"answer lost":     {fakeaws.LoseAnswer(), "network"},
+		"accepts, hangs":  {fakeaws.HangAfterAccept(), "timeout"},
+		"answer breaks":   {fakeaws.BreakAnswer(20), "network"},
+		"answer is empty": {fakeaws.TruncateAnswer(0), ""},
+		"answer is long":  {fakeaws.EndlessAnswer(), ""},
+	}
+	eachService(t, func(t *testing.T, d broken) {
+		for name, f := range faults {
+			rule := d.server.Script(fakeaws.Match{}, f.fault)
+			results, err := d.Publish(t.Context(), batchOf(2))
+			rule.Clear()
+			checkAnotherAttempt(t, name, results, err)
+			if rule.Hits() != 1 {
+				t.Errorf("%s: %d requests for one Publish, want 1", name, rule.Hits())
+			}
+			var one, other string
+			fmt.Sscan(f.code, &one, &other)
+			if code := sink.Code(err); one != "" && code != one && code != other {
+				t.Errorf("%s: code %q, want %q", name, code, f.code)
+			}
+		}
+	})
+}
+
+// checkAnotherAttempt wants neither a message to be durable nor any to be refused.
+func checkAnotherAttempt(t *testing.T, what string, results []sink.Result, err error) {
+	t.Helper()
+	if isRejected(err) || err == nil && len(results) == 0 {
+		t.Errorf("%s: %v", what, err)
+	}
+	for i, r := range results {
+		if err == nil && (r.Err == nil || isRejected(r.Err)) {
+			t.Errorf("%s: message %d: %v, want an error that is worth another attempt", what, i, r.Err)
+		}
+	}
+}
+
+func TestARequestRefusedForItsMessagesIsRejected(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		for _, code := range []string{"InvalidParameterValue", "InvalidParameter", "InvalidMessageContents", "BatchRequestTooLong"} {
+			d.server.Script(fakeaws.Match{Times: 1}, fakeaws.Refuse(http.StatusBadRequest, code, "no"))
+			_, err := d.Publish(t.Context(), batchOf(2))
+			if !isRejected(err) || sink.Code(err) != code {
+				t.Errorf("%v, want the refusal %s", err, code)
+			}
+		}
+	})
+}
+
+func TestAFailedEntryLeavesTheOthersDurable(t *testing.T) {
+	t.Parallel()
+	codes := map[string]bool{ // whether the message is refused for good
+		"InvalidMessageContents": true, "InvalidParameterValue": true, "InternalError": false,
+		"ThrottlingException": false, "KMS.ThrottlingException": false, "SomethingNew": false,
+	}
+	eachService(t, func(t *testing.T, d broken) {
+		for code, permanent := range codes {
+			rule := d.server.Script(entry("id-1"), fakeaws.FailEntries(code, "no", true))
+			results, err := d.Publish(t.Context(), batchOf(3))
+			rule.Clear()
+			if err != nil {
+				t.Fatalf("%s: %v", code, err)
+			}
+			if results[0].Err != nil || results[2].Err != nil {
+				t.Errorf("%s: the others: %v, %v", code, results[0].Err, results[2].Err)
+			}
+			if failed := results[1].Err; isRejected(failed) != permanent || sink.Code(failed) != code {
+				t.Errorf("%s: %v, want a refusal: %v", code, failed, permanent)
+			}
+		}
+		for _, r := range d.server.Received(d.arn) {
+			if r.DeduplicationID == "id-1" {
+				t.Error("a failed entry was accepted")
+			}
+		}
+	})
+}
+
+func TestOnlyAnEntryNamedOnceAsSuccessfulIsDurable(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		for name, fault := range map[string]fakeaws.Fault{
+			"missing": fakeaws.OmitEntries(), "doubled": fakeaws.RepeatEntries(),
+		} {
+			rule := d.server.Script(entry("id-1"), fault)
+			results, err := d.Publish(t.Context(), batchOf(3))
+			rule.Clear()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			checkAnotherAttempt(t, name, results[1:2], nil)
+			if results[0].Err != nil || results[2].Err != nil {
+				t.Errorf("%s: the others: %v, %v", name, results[0].Err, results[2].Err)
+			}
+		}
+		d.server.Script(entry("id-1"), fakeaws.RenameEntries())
+		results, err := d.Publish(t.Context(), batchOf(3))
+		if err == nil {
+			t.Errorf("an answer that names an entry which was not sent: %v, want an error", results)
+		}
+		checkAnotherAttempt(t, "unknown", results, err)
+	})
+}
+
+func TestAWrongChecksumConcernsItsEntryOnly(t *testing.T) {
+	t.Parallel()
+	d := openBroken(t, sink.SQS)
+	d.server.Script(entry("id-1"), fakeaws.WrongMD5())
+	results, err := d.Publish(t.Context(), batchOf(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkAnotherAttempt(t, "wrong checksum", results[1:2], nil)
+	if results[0].Err != nil || results[2].Err != nil {
+		t.Errorf("the others: %v, %v", results[0].Err, results[2].Err)
+	}
+}
+
+func TestAnAnswerThatIsCutAnywhereMakesNothingDurableThatWasNotAccepted(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		d.server.Script(entry("id-1"), fakeaws.FailEntries("InternalError", "no", false))
+		for n := range 1000 {
+			rule := d.server.Script(fakeaws.Match{}, fakeaws.TruncateAnswer(n))
+			results, err := d.Publish(t.Context(), batchOf(3))
+			rule.Clear()
+			if err == nil && results[1].Err == nil {
+				t.Fatalf("after %d bytes of the answer: the failed entry counts as durable", n)
+			}
+			checkRefusedNone(t, n, results, err)
+		}
+	})
+}
+
+func checkRefusedNone(t *testing.T, n int, results []sink.Result, err error) {
+	t.Helper()
+	for _, r := range append(results, sink.Result{Err: err}) {
+		if isRejected(r.Err) {
+			t.Fatalf("after %d bytes of the answer: %v", n, r.Err)
+		}
+	}
+}
+
+func TestWhatWasAcceptedWithoutAnAnswerIsDeliveredOnceWhenSentAgain(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		d.server.Script(fakeaws.Match{Times: 1}, fakeaws.LoseAnswer())
+		if _, err := d.Publish(t.Context(), batchOf(2)); err == nil {
+			t.Fatal("a lost answer is no error")
+		}
+		results, err := d.Publish(t.Context(), batchOf(2))
+		if err != nil || results[0].Err != nil || results[1].Err != nil {
+			t.Fatalf("the second attempt: %v, %v", results, err)
+		}
+		var delivered int
+		for _, r := range d.server.Received(d.arn) {
+			if !r.Duplicate {
+				delivered++
+			}
+		}
+		if total := d.server.ReceivedCount(d.arn); total != 4 || delivered != 2 {
+			t.Errorf("accepted %d, delivered %d, want 4 and 2", total, delivered)
+		}
+	})
+}
+
+func TestACanceledRequestEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		rule := d.server.Script(fakeaws.Match{}, fakeaws.Hang())
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer cancel()
+			if err := rule.AwaitHits(ctx, 1); err != nil {
+				t.Error(err)
+			}
+		}()
+		begin := time.Now()
+		_, err := d.Publish(ctx, batchOf(1))
+		if sink.Code(err) != "canceled" || time.Since(begin) >= requestTimeout {
+			t.Errorf("%v (code %q) after %v", err, sink.Code(err), time.Since(begin))
+		}
+	})
+}

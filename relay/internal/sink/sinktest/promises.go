@@ -1,0 +1,205 @@
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// promises are the suite, each for every kind of destination or for one service only.
+var promises = []struct {
+	name string
+	only sink.Service
+	test func(suite, *testing.T, kind)
+}{
+	{"what is durable arrives byte for byte, with its attributes", "", arrivesAsSent},
+	{"ten messages of a group arrive in the order of their batch", "", arrivesInOrder},
+	{"a deduplication id counts on FIFO destinations only", "", deduplicates},
+	{"a refused message leaves the others of its batch durable", sink.SQS, refusesAlone},
+	{"a batch refused for one of its messages is durable in no part", "", refusesTogether},
+	{"size limits are exact to the byte", "", limitsMessages},
+	{"the limit of a batch is exact to the byte", "", limitsBatches},
+	{"a destination that is missing is worth another attempt", "", waitsForDestination},
+	{"a destination that was never there cannot be opened", "", opensOnlyWhatExists},
+	{"what Validate refuses, the broker refuses", "", refusesWhatValidateRefuses},
+	{"what Validate passes, the broker takes", "", takesWhatValidatePasses},
+}
+
+func arrivesAsSent(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	sent := message("tenant/1#a", 1)
+	sent.Body = "{\n\t\"text\" : \"<&'\\\"\\u0008 ü € 🙂 +%20&a=b\",  \"n\":1.0e2}\r"
+	sent.Attributes = []sink.Attribute{
+		{Name: "aggregate.type", DataType: "String", Value: "a&b=c d+e%"},
+		{Name: "event_id", DataType: "String", Value: sent.EventID},
+		{Name: "sequence", DataType: "Number", Value: "9007199254740993"},
+		{Name: "text", DataType: "String", Value: "ü 🙂 \t\n<>\""},
+	}
+	d.deliver(t, sent)
+	got := d.receive(t, 1)[0]
+	want := *sent
+	if !k.fifo {
+		want.DeduplicationID = "" // is not sent at all
+	}
+	if diff := cmp.Diff(&want, got); diff != "" {
+		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+}
+
+func arrivesInOrder(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	var sent, got []string
+	for range 3 {
+		var batch []*sink.Message
+		for range sink.MaxBatch {
+			batch = append(batch, message("one", len(sent)))
+			sent = append(sent, batch[len(batch)-1].EventID)
+		}
+		d.deliver(t, batch...)
+	}
+	for _, m := range d.receive(t, len(sent)) {
+		got = append(got, m.EventID)
+	}
+	if diff := cmp.Diff(sent, got); k.fifo && diff != "" {
+		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+}
+
+func deduplicates(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	first, second, third := message("a", 1), message("a", 1), message("a", 3)
+	second.DeduplicationID = first.DeduplicationID // and the same body
+	d.deliver(t, first, second)
+	d.deliver(t, first)
+	d.deliver(t, third)
+	want := 4
+	if k.fifo {
+		want = 2
+	}
+	d.receive(t, want)
+}
+
+// refusesAlone is for queues: SNS judges a request as a whole.
+func refusesAlone(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, map[string]string{"MaximumMessageSize": "2048"})
+	character, long := message("b", 2), sized(2049)
+	character.Body = "\x01"
+	batch := []*sink.Message{message("a", 1), character, message("c", 3), long, message("d", 5)}
+	outcomes := d.outcomes(t, batch...)
+	for i, want := range []string{"", "InvalidMessageContents", "", "InvalidParameterValue", ""} {
+		checkRefusal(t, fmt.Sprint("message ", i), outcomes[i], want)
+	}
+	d.receive(t, 3)
+}
+
+// refusesTogether takes what fails a request at either service: a bad attribute at SNS, too many bytes at SQS.
+func refusesTogether(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	bad := message("b", 2)
+	want := "ParameterValueInvalid"
+	if k.service == sink.SNS {
+		bad.Attributes[0].Value = ""
+	} else {
+		bad, want = sized(d.Limits().MaxBatchBytes), "BatchRequestTooLong"
+	}
+	_, err := d.Publish(t.Context(), []*sink.Message{message("a", 1), bad, message("c", 3)})
+	checkRefusal(t, "the request", err, want)
+	d.receive(t, 0)
+}
+
+func limitsMessages(s suite, t *testing.T, k kind) {
+	attributes := map[string]string{"MaximumMessageSize": "5000"}
+	if k.service == sink.SNS && s.Gaps.TopicSizeIsFixed {
+		attributes = nil
+	}
+	d := s.open(t, k, attributes)
+	fits, tooLong := sized(d.Limits().MaxMessageBytes), sized(d.Limits().MaxMessageBytes+1)
+	if attributes != nil && fits.Size() != 5000 {
+		t.Fatalf("the limit was read as %d, want 5000", fits.Size())
+	}
+	d.deliver(t, fits)
+	if err := d.outcomes(t, tooLong)[0]; !isRejected(err) {
+		t.Errorf("one byte more: %v, want a refusal", err)
+	}
+	if refused := sink.Validate(fits, d.Limits()); refused != nil {
+		t.Errorf("validate refuses what the broker took: %v", refused)
+	}
+	if sink.Validate(tooLong, d.Limits()) == nil {
+		t.Error("validate passes what the broker refused")
+	}
+	if got := d.receive(t, 1)[0]; got.Body != fits.Body {
+		t.Errorf("received %d bytes, sent %d", len(got.Body), len(fits.Body))
+	}
+}
+
+func limitsBatches(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	limit := d.Limits().MaxBatchBytes
+	part := limit / sink.MaxBatch
+	var batch []*sink.Message
+	for range sink.MaxBatch - 1 {
+		batch = append(batch, sized(part))
+	}
+	last := limit - part*len(batch)
+	d.deliver(t, append(batch, sized(last))...)
+	d.receive(t, sink.MaxBatch)
+
+	for _, m := range batch {
+		m.DeduplicationID += "-again"
+	}
+	_, err := d.Publish(t.Context(), append(batch, sized(last+1)))
+	checkRefusal(t, "one byte more", err, "BatchRequestTooLong")
+	d.receive(t, 0)
+}
+
+func waitsForDestination(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	d.deliver(t, message("a", 1))
+	d.remove(t, k)
+	var err error
+	eventually(t, "a publish to a destination that was deleted fails", func() bool {
+		err = d.outcomes(t, message("a", 2))[0]
+		return err != nil
+	})
+	checkMissing(t, err)
+}
+
+func opensOnlyWhatExists(s suite, t *testing.T, k kind) {
+	existing := s.open(t, k, nil)
+	dest, err := sink.ParseDestination(strings.Replace(existing.arn, "sinktest-", "sinktest-absent-", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err = s.Open(ctx, s.Config, dest)
+	checkMissing(t, err)
+}
+
+// checkMissing wants err to say that the destination does not exist, and that this may change.
+func checkMissing(t *testing.T, err error) {
+	t.Helper()
+	code := sink.Code(err)
+	if code != "NotFound" && code != "QueueDoesNotExist" && code != "NonExistentQueue" || isRejected(err) {
+		t.Errorf("%v (code %q), want an error that says the destination does not exist and is worth another attempt", err, code)
+	}
+}
+
+func isRejected(err error) bool {
+	var rejected *sink.RejectedError
+	return errors.As(err, &rejected)
+}
+
+// checkRefusal wants err to be a refusal with this code, or nil where code is empty.
+func checkRefusal(t *testing.T, what string, err error, code string) {
+	t.Helper()
+	if sink.Code(err) != code || isRejected(err) != (code != "") {
+		t.Errorf("%s: %v, want refusal %q", what, err, code)
+	}
+}

@@ -1,0 +1,174 @@
+// Package sinktest holds the promises that every [sink.Sink] keeps, against any broker that claims to be AWS.
+//
+// The suite states what AWS does. Where a broker is known to differ, its [Gaps] say so, and the promise concerned is
+// tested as far as it can be.
+package sinktest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/uuid"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// patience is how long a promise may take to be kept. A broker on a busy machine is slow; a broken one is wrong.
+const patience = 30 * time.Second
+
+// Environment is a broker, and the way to open a sink at it.
+type Environment struct {
+	Config aws.Config // with endpoint, region and credentials of the broker
+	Open   func(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error)
+	Gaps   Gaps
+}
+
+// Gaps are differences of a broker from AWS.
+//
+// LocalStack has some more that no promise here depends on: it leaves the deduplication of a FIFO topic to the queues
+// behind it, never lists a failed entry in the answer to a PublishBatch, and neither throttles nor enforces keys and rights.
+type Gaps struct {
+	// TopicSizeIsFixed: the topic attribute MaximumMessageSize is stored, and 262,144 bytes are enforced all the same.
+	TopicSizeIsFixed bool
+	// QueueTakes and TopicTakes name invalid messages that a queue or topic takes all the same.
+	QueueTakes, TopicTakes []string
+}
+
+// kind is one of the four kinds of destinations.
+type kind struct {
+	service sink.Service
+	fifo    bool
+}
+
+var kinds = []kind{{sink.SQS, false}, {sink.SQS, true}, {sink.SNS, false}, {sink.SNS, true}}
+
+func (k kind) String() string {
+	if k.fifo {
+		return string(k.service) + " fifo"
+	}
+	return string(k.service) + " standard"
+}
+
+// suite runs the promises against one environment.
+type suite struct {
+	Environment
+	sns *sns.Client
+	sqs *sqs.Client
+}
+
+// Run tests every promise against env.
+func Run(t *testing.T, env Environment) {
+	t.Helper()
+	s := suite{env, sns.NewFromConfig(env.Config), sqs.NewFromConfig(env.Config)}
+	for _, k := range kinds {
+		t.Run(k.String(), func(t *testing.T) {
+			t.Parallel()
+			for _, p := range promises {
+				if p.only == "" || p.only == k.service {
+					t.Run(p.name, func(t *testing.T) {
+						t.Parallel()
+						p.test(s, t, k)
+					})
+				}
+			}
+		})
+	}
+}
+
+// destination is an open sink and the queue where its messages arrive.
+type destination struct {
+	sink.Sink
+	suite
+	arn      string // of the topic or queue
+	queueURL string
+}
+
+// open creates a destination of kind k with attributes of its own, for the duration of the test.
+func (s suite) open(t *testing.T, k kind, attributes map[string]string) *destination {
+	t.Helper()
+	d := &destination{suite: s}
+	name := "sinktest-" + uuid.NewString()
+	if k.fifo {
+		name += ".fifo"
+	}
+	if k.service == sink.SQS {
+		d.queueURL, d.arn = s.createQueue(t, name, attributes)
+	} else {
+		var queueARN string
+		d.queueURL, queueARN = s.createQueue(t, name, nil)
+		d.arn = s.createTopic(t, name, attributes)
+		s.subscribe(t, d.arn, queueARN)
+	}
+	d.Sink = s.openSink(t, d.arn)
+	return d
+}
+
+func (s suite) openSink(t *testing.T, arn string) sink.Sink {
+	t.Helper()
+	dest, err := sink.ParseDestination(arn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := s.Open(t.Context(), s.Config, dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened
+}
+
+// deliver publishes batch and fails the test unless all of it is durable.
+func (d *destination) deliver(t *testing.T, batch ...*sink.Message) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	results, err := d.Publish(ctx, batch)
+	if err != nil {
+		t.Fatalf("publish %d messages: %v", len(batch), err)
+	}
+	if len(results) != len(batch) {
+		t.Fatalf("%d results for %d messages", len(results), len(batch))
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			t.Fatalf("message %d: %v", i, r.Err)
+		}
+	}
+}
+
+// outcomes publishes batch and returns one error for each message; one of the request is that of every message.
+func (d *destination) outcomes(t *testing.T, batch ...*sink.Message) []error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	results, err := d.Publish(ctx, batch)
+	outcomes := make([]error, len(batch))
+	for i := range outcomes {
+		outcomes[i] = err
+		if err == nil {
+			outcomes[i] = results[i].Err
+		}
+	}
+	return outcomes
+}
+
+// message returns message number i of a group.
+func message(group string, i int) *sink.Message {
+	id := uuid.NewString()
+	return &sink.Message{
+		EventID: id, GroupID: group, DeduplicationID: id, Body: fmt.Sprintf(`{"n": %d}`, i),
+		Attributes: []sink.Attribute{{Name: "event_id", DataType: "String", Value: id}},
+	}
+}
+
+// sized returns a message of exactly size bytes, of which attributes are a part.
+func sized(size int) *sink.Message {
+	m := message("sized", 0)
+	m.Body = strings.Repeat("x", size-m.Size()+len(m.Body))
+	return m
+}

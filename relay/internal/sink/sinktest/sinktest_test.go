@@ -1,0 +1,76 @@
+package sinktest_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sinktest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
+)
+
+func TestSinksKeepTheirPromisesAgainstFakeAWS(t *testing.T) {
+	t.Parallel()
+	sinktest.Run(t, sinktest.Environment{Config: config(start(t).URL()), Open: open})
+}
+
+func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
+	t.Parallel()
+	endpoint := os.Getenv("LOCALSTACK_ENDPOINT")
+	if endpoint == "" {
+		t.Skip("LOCALSTACK_ENDPOINT is not set, for example to http://127.0.0.1:4566")
+	}
+	sinktest.Run(t, sinktest.Environment{
+		Config: config(endpoint), Open: open,
+		Gaps: sinktest.Gaps{
+			TopicSizeIsFixed: true,
+			QueueTakes:       []string{"eleven attributes", "no number"},
+			TopicTakes: []string{
+				"empty body", "no number", "name of AWS's own", "group with a space", "group beyond ASCII",
+				"group of 129 characters", "id with a space", "id of 129 characters",
+			},
+		},
+	})
+}
+
+func start(t *testing.T) *fakeaws.Server {
+	t.Helper()
+	server, err := fakeaws.Start(fakeaws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+func config(endpoint string) aws.Config {
+	return aws.Config{
+		Region: "us-east-1", BaseEndpoint: &endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+}
+
+func open(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error) {
+	return openWith(ctx, cfg, dest, sink.Options{})
+}
+
+func openWith(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.Options) (sink.Sink, error) {
+	switch dest.Service {
+	case sink.SNS:
+		return sns.Open(ctx, cfg, dest, opts)
+	case sink.SQS:
+		return sqs.Open(ctx, cfg, dest, opts)
+	}
+	return nil, fmt.Errorf("no sink for %s", dest)
+}

@@ -1,0 +1,92 @@
+package sinktest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// invalid holds messages that are wrong for one reason each. A topic takes some that the queues behind it refuse; these are marked.
+var invalid = map[string]struct {
+	spoil      func(*sink.Message)
+	topicTakes bool
+	onlyFIFO   bool
+}{
+	"empty body":                   {spoil: func(m *sink.Message) { m.Body = "" }},
+	"control character":            {spoil: func(m *sink.Message) { m.Body = "a\x1f" }, topicTakes: true},
+	"noncharacter":                 {spoil: func(m *sink.Message) { m.Body = "a\uffff" }, topicTakes: true},
+	"control character in a value": {spoil: func(m *sink.Message) { m.Attributes[0].Value = "a\x02" }, topicTakes: true},
+	"empty value":                  {spoil: func(m *sink.Message) { m.Attributes[0].Value = "" }},
+	"no number":                    {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Number" }},
+	"unknown type":                 {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Text" }},
+	"name with a space":            {spoil: func(m *sink.Message) { m.Attributes[0].Name = "a b" }},
+	"name of AWS's own":            {spoil: func(m *sink.Message) { m.Attributes[0].Name = "AWS.x" }},
+	"name that ends with a point":  {spoil: func(m *sink.Message) { m.Attributes[0].Name = "x." }},
+	"name that is too long":        {spoil: func(m *sink.Message) { m.Attributes[0].Name = strings.Repeat("n", 256) }},
+	"group with a space":           {spoil: func(m *sink.Message) { m.GroupID = "a b" }},
+	"group beyond ASCII":           {spoil: func(m *sink.Message) { m.GroupID = "ü" }},
+	"group of 129 characters":      {spoil: func(m *sink.Message) { m.GroupID = strings.Repeat("g", 129) }},
+	"id with a space":              {spoil: func(m *sink.Message) { m.DeduplicationID = "a b" }, onlyFIFO: true},
+	"id of 129 characters":         {spoil: func(m *sink.Message) { m.DeduplicationID = strings.Repeat("d", 129) }, onlyFIFO: true},
+	"eleven attributes": {topicTakes: true, spoil: func(m *sink.Message) {
+		for name := range strings.SplitSeq("a b c d e f g h i j", " ") {
+			m.Attributes = append(m.Attributes, sink.Attribute{Name: name, DataType: "String", Value: "x"})
+		}
+	}},
+}
+
+func refusesWhatValidateRefuses(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	gaps := s.Gaps.QueueTakes
+	if k.service == sink.SNS {
+		gaps = s.Gaps.TopicTakes
+	}
+	for name, bad := range invalid {
+		if bad.onlyFIFO && !k.fifo {
+			continue
+		}
+		m := message("group", 1)
+		bad.spoil(m)
+		if sink.Validate(m, d.Limits()) == nil {
+			t.Errorf("%s: validate passes it", name)
+		}
+		if k.service == sink.SNS && bad.topicTakes || slices.Contains(gaps, name) {
+			continue
+		}
+		if err := d.outcomes(t, m)[0]; !isRejected(err) {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		}
+	}
+	d.receive(t, 0)
+}
+
+// takesWhatValidatePasses goes to the edges of what is allowed.
+func takesWhatValidatePasses(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	edge := message(strings.Repeat("g", 128), 1)
+	edge.Body = "\t\n\r \u007f\u0085\ud7ff\ue000\ufffd\U00010000\U0010ffff"
+	edge.DeduplicationID = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" + strings.Repeat("d", 96)
+	edge.Attributes = nil
+	for i := range 8 {
+		edge.Attributes = append(edge.Attributes, sink.Attribute{Name: fmt.Sprint("a_-.", i), DataType: "String", Value: edge.Body})
+	}
+	edge.Attributes = append(edge.Attributes,
+		sink.Attribute{Name: "event_id", DataType: "String", Value: edge.EventID},
+		sink.Attribute{Name: strings.Repeat("n", 255), DataType: "Number", Value: "-12345678901234567890.5e-20"})
+	if refused := sink.Validate(edge, d.Limits()); refused != nil {
+		t.Fatal(refused)
+	}
+	d.deliver(t, edge)
+	want := *edge
+	if !k.fifo {
+		want.DeduplicationID = ""
+	}
+	if diff := cmp.Diff(&want, d.receive(t, 1)[0]); diff != "" {
+		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+}

@@ -1,0 +1,135 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+const (
+	// keepInterval is how often the fence is looked at, and how often the row is written while events flow.
+	keepInterval = time.Second
+	// idleInterval is how often the row is written while none do: only keepalives move the position then.
+	idleInterval = 5 * time.Second
+	// idleWAL is how many bytes of log must have passed by then: more than the row's own write makes, or each write would be
+	// the reason for the next. An update is about 200 bytes; after a checkpoint of the server, 8 KB with the page.
+	idleWAL = 16 << 10
+)
+
+// errPublicationChanged says that rows may have been written while the publication would not have streamed them.
+var errPublicationChanged = errors.New("the publication was changed while the relay was streaming")
+
+// keeper sees that the slot is still held, writes the checkpoint row, and lets the stream confirm only what the row says.
+// It advances the horizon.
+type keeper struct {
+	*session
+	saved            checkpoint.Position
+	savedAt          time.Time
+	savedDelivered   uint64 // events delivered when the row was last written
+	horizonDelivered uint64 // events delivered when the row's horizon was observed
+	pending          horizon
+}
+
+// horizon is a snapshot, and the position by which everything that is visible in it has been streamed.
+type horizon struct {
+	snapshot  string
+	lsn       pglogrepl.LSN
+	delivered uint64 // events, by the time it was observed
+}
+
+func newKeeper(s *session) *keeper {
+	return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now()}
+}
+
+// run keeps until ctx ends, then it returns nil, or until the slot is no longer held or cannot be seen to be.
+func (k *keeper) run(ctx context.Context) error {
+	ticker := time.NewTicker(min(keepInterval, k.SenderTimeout/8))
+	defer ticker.Stop()
+	for {
+		if err := k.tick(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (k *keeper) tick(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, k.SenderTimeout/2)
+	defer cancel()
+	if err := k.observe(ctx); err != nil {
+		return err
+	}
+	if position := k.tracker.Position(); k.isDue(position) {
+		return k.save(ctx, position)
+	}
+	return nil
+}
+
+// observe looks at the fence and the publication, and takes a new horizon to wait for when there is none.
+func (k *keeper) observe(ctx context.Context) error {
+	before, delivered := time.Now(), k.tracker.Load().Delivered
+	seen, err := slot.Observe(ctx, k.pool, k.held.fence, k.publication())
+	if err != nil {
+		return err
+	}
+	if !seen.Held {
+		return slot.ErrFenced
+	}
+	k.lease.Saw(before)
+	k.Health.Alive()
+	k.Metrics.Observed(k.tracker.Load(), seen)
+	if seen.Fingerprint != k.held.row.Fingerprint {
+		return errPublicationChanged
+	}
+	if k.pending.snapshot == "" {
+		k.pending = horizon{snapshot: seen.Snapshot, lsn: seen.InsertLSN, delivered: delivered}
+	}
+	return nil
+}
+
+// isDue reports whether the row has to be written: events were delivered since, or a horizon that covers more of them is
+// reached, or, while there are none, enough of the log went by.
+func (k *keeper) isDue(p checkpoint.Position) bool {
+	switch {
+	case k.tracker.Load().Delivered > k.savedDelivered:
+		return true
+	case k.reached(p) && k.pending.delivered > k.horizonDelivered:
+		return true
+	}
+	return time.Since(k.savedAt) >= idleInterval && p.FlushLSN > k.saved.FlushLSN+idleWAL
+}
+
+// save writes the row, and only then lets the stream confirm its position.
+func (k *keeper) save(ctx context.Context, p checkpoint.Position) error {
+	before, delivered := time.Now(), k.tracker.Load().Delivered
+	reached := k.reached(p)
+	var snapshot string
+	if reached {
+		snapshot = k.pending.snapshot
+	}
+	if err := k.store.Save(ctx, k.held.fence, p, snapshot); err != nil {
+		return err
+	}
+	if reached {
+		k.horizonDelivered, k.pending = k.pending.delivered, horizon{}
+	}
+	k.lease.Saw(before)
+	k.saved, k.savedAt, k.savedDelivered = p, before, delivered
+	k.held.stream.Confirm(p.FlushLSN)
+	k.Metrics.Saved(p)
+	return nil
+}
+
+// reached reports whether everything that is visible in the pending horizon is delivered at p.
+func (k *keeper) reached(p checkpoint.Position) bool {
+	return k.pending.snapshot != "" && p.FlushLSN >= k.pending.lsn
+}

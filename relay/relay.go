@@ -1,0 +1,126 @@
+// Package relay streams the committed events of an outbox table to SNS and SQS without losing one.
+//
+// The way of an event: replication.Stream reads it from the slot, intake decodes it and registers it with the Tracker,
+// delivery sends it through a sink, the Tracker learns that it is durable, keeper writes the checkpoint, and only then
+// does the stream confirm its position to Postgres.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+const (
+	// standbyInterval is how often a standby looks whether the slot is free.
+	standbyInterval = 250 * time.Millisecond
+	// retryMin and retryMax bound the wait between two sessions that failed.
+	retryMin, retryMax = 200 * time.Millisecond, 10 * time.Second
+)
+
+// RefusedError says that the relay must not go on until a person has decided something. Its text says what.
+type RefusedError struct{ Reason string }
+
+func (e *RefusedError) Error() string { return e.Reason }
+
+func refuse(format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Run relays until ctx ends; then it delivers what it has read, confirms it and returns nil. Whatever fails meanwhile is
+// tried again for ever, but for what only a person can mend: then Run returns a [*RefusedError], or a
+// [*delivery.RejectedError] if it is to halt at an event that its destination will never take.
+func Run(ctx context.Context, config Config) error {
+	pool, err := OpenPool(ctx, config.Connect)
+	if err != nil {
+		return fmt.Errorf("open the control connections: %w", err)
+	}
+	defer pool.Close()
+	r := &relay{Config: config, pool: pool, store: checkpoint.NewStore(pool, config.Slot)}
+	defer r.Health.Enter(health.Stopping)
+
+	for failures := 0; ctx.Err() == nil; {
+		worked, err := r.session(ctx)
+		switch {
+		case ctx.Err() != nil || err == nil:
+			return nil
+		case isFinal(err):
+			return err
+		case worked:
+			failures = 0
+		}
+		failures++
+		r.Metrics.SessionEnded(reasonOf(err))
+		r.Health.Failed(err)
+		r.Log.Warn("session ended, beginning again", "slot", r.Slot, "attempt", failures, "err", err)
+		sleep(ctx, retryAfter(failures))
+	}
+	return nil
+}
+
+// relay is what all sessions share.
+type relay struct {
+	Config
+	pool  *pgxpool.Pool
+	store *checkpoint.Store
+}
+
+// session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends. It
+// reports whether it got as far as streaming.
+func (r *relay) session(ctx context.Context) (streamed bool, err error) {
+	held, err := r.take(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer held.stream.Close()
+	s, err := r.newSession(ctx, held)
+	if err != nil {
+		return false, err
+	}
+	return true, s.run(ctx)
+}
+
+func isFinal(err error) bool {
+	var refused *RefusedError
+	var rejected *delivery.RejectedError
+	return errors.As(err, &refused) || errors.As(err, &rejected)
+}
+
+// reasonOf is the label under which the end of a session is counted.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, slot.ErrFenced):
+		return "fenced"
+	case errors.Is(err, slot.ErrLeaseOver):
+		return "lease_over"
+	case errors.Is(err, errPublicationChanged):
+		return "publication_changed"
+	case errors.Is(err, replication.ErrSilent):
+		return "silent_server"
+	}
+	return "error"
+}
+
+func retryAfter(failures int) time.Duration {
+	wait := min(retryMax, retryMin<<min(failures-1, 10))
+	return wait/2 + rand.N(wait/2)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// lastWordTimeout bounds the last write of the checkpoint row of a session.
+const lastWordTimeout = 2 * time.Second
+
+// session relays from one held slot. What it has open dies with it: the next one finds the row, the log and the table.
+type session struct {
+	*relay
+	held     *held
+	lease    *slot.Lease
+	tracker  *checkpoint.Tracker
+	delivery *delivery.Delivery
+	intake   *intake
+	keeper   *keeper
+}
+
+func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
+	blocked, err := deadletter.Blocked(ctx, r.pool, r.tableName())
+	if err != nil {
+		return nil, err
+	}
+	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
+	s.lease.Saw(h.seenAt)
+	s.tracker = checkpoint.NewTracker(r.Window, h.row.Position)
+	destinations := make([]delivery.Destination, len(r.Destinations))
+	for i, d := range r.Destinations {
+		d.Blocked = blocked[d.Name]
+		destinations[i] = d
+	}
+	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
+		Tracker:  s.tracker,
+		Holder:   s.lease,
+		Parker:   deadletter.NewStore(r.pool, h.fence, r.tableName()),
+		Observer: r.Metrics,
+		Log:      r.Log,
+	})
+	s.intake = newIntake(s)
+	s.keeper = newKeeper(s)
+	return s, nil
+}
+
+// run relays until ctx ends or something fails. At its end it stops reading, waits until what was read is delivered if
+// nothing has failed, writes the last checkpoint, and only then confirms it and lets go of the slot.
+func (s *session) run(ctx context.Context) error {
+	work := context.WithoutCancel(ctx) // each part is ended in its turn
+	s.held.stream.Confirm(s.held.row.Position.FlushLSN)
+	stream := start(work, func(ctx context.Context) error { return s.held.stream.Run(ctx, s.intake) })
+	delivering := start(work, s.delivery.Run)
+	keeping := start(work, s.keeper.run)
+	recovering := start(work, s.recover)
+
+	err := firstOf(ctx, stream, delivering, keeping, recovering)
+	s.intake.stop()
+	recovering.end()
+	if err == nil {
+		s.Health.Enter(health.Stopping)
+		err = s.drain(stream, delivering, keeping)
+	}
+	delivering.end()
+	keeping.end()
+	if keeping.err == nil { // else the database does not answer, or it says that the slot is another relay's
+		err = s.lastWord(work, err)
+	}
+	stream.end()
+	return err
+}
+
+// lastWord writes the checkpoint of a session that ends with err.
+func (s *session) lastWord(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, lastWordTimeout)
+	defer cancel()
+	position := s.tracker.Position()
+	if errors.Is(err, errResumeMismatch) { // what the row counted were other rows: send the transaction from its start
+		position.Transaction = checkpoint.Transaction{}
+	}
+	if saveErr := s.keeper.save(ctx, position); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return err
+}
+
+// drain waits until everything that was read is delivered.
+func (s *session) drain(parts ...*task) error {
+	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
+	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
+	defer cancel()
+	idle := start(ctx, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.tracker.Idle():
+			return errDrained
+		}
+	})
+	err := firstOf(ctx, append(parts, idle)...)
+	idle.end()
+	if errors.Is(err, errDrained) {
+		return nil
+	}
+	if err == nil {
+		s.Log.Warn("stopping with events that are read and not delivered: they will be read again",
+			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout)
+	}
+	return err
+}
+
+var errDrained = errors.New("drained")
