@@ -1,0 +1,96 @@
+// Command localstack runs everything on one machine: Postgres, the broker, the relay and the API. The Makefile calls it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/outbox-relay/outbox-relay/localstack/stack"
+)
+
+// cli is every command and setting; `localstack --help` prints it.
+type cli struct {
+	Stack        string `help:"Insist on a way to run the stack: compose, host or embedded. The first that works if empty." env:"STACK"`
+	Dir          string `help:"Folder for everything that is built, downloaded or stored." env:"LOCAL_DIR" default:".local"`
+	PostgresPort int    `help:"Port of Postgres." env:"POSTGRES_PORT" default:"15432"`
+	BrokerPort   int    `help:"Port of SNS and SQS." env:"BROKER_PORT" default:"4566"`
+	RelayPort    int    `help:"Port of the relay's probes and metrics." env:"RELAY_PORT" default:"9464"`
+
+	Up        upCmd        `cmd:"" help:"Start Postgres, the broker and the relay."`
+	Down      downCmd      `cmd:"" help:"Stop what up started."`
+	Status    statusCmd    `cmd:"" help:"Say what runs, where, and how far behind it is."`
+	Logs      logsCmd      `cmd:"" help:"Show the log of the relay or of another part."`
+	Env       envCmd       `cmd:"" help:"Print the environment of programs that use the stack, for eval."`
+	Image     imageCmd     `cmd:"" help:"Build the relay's image."`
+	Supervise superviseCmd `cmd:"" hidden:"" help:"The background process behind up."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "localstack:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("localstack"), kong.Description("The stack on one machine."), kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	s, err := c.stack()
+	if err != nil {
+		return err
+	}
+	err = command.Run(s)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
+	return err
+}
+
+func (c *cli) stack() (*stack.Stack, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir := c.Dir
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(root, dir)
+	}
+	return stack.New(stack.Settings{
+		Root: root, Dir: dir, Insist: stack.Way(c.Stack), Out: os.Stdout,
+		Ports: stack.Ports{Postgres: c.PostgresPort, Broker: c.BrokerPort, Relay: c.RelayPort},
+	}), nil
+}
+
+// moduleRoot is the checkout that the working directory is in.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("run it inside a checkout of the project")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

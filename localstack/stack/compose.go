@@ -1,0 +1,204 @@
+package stack
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+)
+
+// composeProject is the name that compose.yaml gives itself.
+const composeProject = "outbox-relay"
+
+// RelayImage is the image of the relay as it is built on this machine.
+const RelayImage = "outbox-relay:local"
+
+const (
+	engineTimeout = 15 * time.Second // for questions; an engine that hangs is no engine
+	workTimeout   = 3 * time.Minute  // to start, stop and build
+	pullTimeout   = 20 * time.Minute
+)
+
+var composeImages = []string{"postgres:17", "localstack/localstack:" + LocalStackVersion}
+
+// compose runs the stack in containers.
+type compose struct {
+	*Stack
+	destination string
+}
+
+func (c *compose) name() Way { return Compose }
+
+func (c *compose) check(ctx context.Context) error {
+	if _, err := exec.LookPath("docker"); err != nil {
+		return errors.New("there is no docker command")
+	}
+	if _, err := run(ctx, engineTimeout, "docker", "info", "--format", "{{.ServerVersion}}"); err != nil {
+		return fmt.Errorf("the container engine does not work: %w", err)
+	}
+	if _, err := run(ctx, engineTimeout, "docker", "compose", "version"); err != nil {
+		return fmt.Errorf("docker has no compose command: %w", err)
+	}
+	return nil
+}
+
+func (c *compose) prepare(ctx context.Context) error {
+	if err := c.pull(ctx); err != nil {
+		return err
+	}
+	if err := c.buildPrograms(ctx); err != nil {
+		return err
+	}
+	return c.BuildImage(ctx)
+}
+
+// pull fetches the images that are not there yet, and lets docker show how far it is.
+func (c *compose) pull(ctx context.Context) error {
+	for _, image := range composeImages {
+		if _, err := run(ctx, engineTimeout, "docker", "image", "inspect", "--format", "{{.Id}}", image); err == nil {
+			continue
+		}
+		c.report("fetching the image %s", image)
+		pulling, cancel := context.WithTimeout(ctx, pullTimeout)
+		defer cancel()
+		cmd := exec.CommandContext(pulling, "docker", "pull", image)
+		cmd.Stdout, cmd.Stderr = c.Out, c.Out
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("fetch the image %s: %w", image, err)
+		}
+	}
+	return nil
+}
+
+// BuildImage builds the relay's image for the engine's architecture.
+func (s *Stack) BuildImage(ctx context.Context) error {
+	arch, err := run(ctx, engineTimeout, "docker", "version", "--format", "{{.Server.Arch}}")
+	if err != nil {
+		return fmt.Errorf("ask the container engine for its architecture: %w", err)
+	}
+	arch = cmp.Or(arch, runtime.GOARCH)
+	s.report("building the relay's image %s for linux/%s", RelayImage, arch)
+	target := s.path("image", "linux", arch, "relay")
+	if err := s.build(ctx, target, []string{"GOOS=linux", "GOARCH=" + arch}, "./relay/cmd/relay"); err != nil {
+		return err
+	}
+	_, err = run(ctx, workTimeout, "docker", "build", "--quiet", "--platform", "linux/"+arch, "--tag", RelayImage,
+		"--file", s.Root+"/infra/Dockerfile", s.path("image"))
+	if err != nil {
+		return fmt.Errorf("build the relay's image: %w", err)
+	}
+	return nil
+}
+
+func (c *compose) up(ctx context.Context) error {
+	state := State{
+		Way: Compose, Started: time.Now().UTC(), Ports: c.Ports, Broker: "LocalStack " + LocalStackVersion,
+	}
+	if err := c.save(state); err != nil { // before anything runs, so that down knows
+		return err
+	}
+	outputs, err := c.bringUp(ctx, c)
+	if err != nil {
+		return err
+	}
+	state.Ready, state.Outputs = true, outputs
+	return c.save(state)
+}
+
+func (c *compose) startInfrastructure(ctx context.Context) (string, error) {
+	c.report("starting containers of Postgres and LocalStack")
+	if err := c.compose(ctx, "up", "--detach", "postgres", "localstack"); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("postgres://postgres:postgres@%s/postgres?sslmode=disable", local(c.Ports.Postgres)), nil
+}
+
+func (c *compose) deploy(ctx context.Context, template []byte) (messaging.Outputs, error) {
+	return messaging.Deploy(ctx, c.Ports.Endpoint(), template)
+}
+
+func (c *compose) startRelay(ctx context.Context, destination string) error {
+	c.destination = destination
+	return c.compose(ctx, "up", "--detach", "relay")
+}
+
+func (c *compose) failed(ctx context.Context, part string) error {
+	service := serviceOf(part)
+	id, err := runCommand(ctx, engineTimeout, c.command("ps", "--all", "--quiet", service))
+	if err != nil || id == "" {
+		return errors.Join(err, fmt.Errorf("there is no container of %s", service))
+	}
+	// A container that ended is started again by the engine, unless it ended well.
+	seen, err := run(ctx, engineTimeout, "docker", "inspect", "--format", "{{.State.Status}} {{.RestartCount}}", id)
+	if err != nil {
+		return err
+	}
+	var status string
+	var restarts int
+	if _, err := fmt.Sscan(seen, &status, &restarts); err != nil {
+		return fmt.Errorf("look at the container of %s: %w", service, err)
+	}
+	if status != "exited" && restarts < hopelessAfter {
+		return nil
+	}
+	log, err := runCommand(ctx, engineTimeout, c.command("logs", "--no-log-prefix", "--tail", "5", service))
+	return errors.Join(fmt.Errorf("its container ended again and again: %s", log), err)
+}
+
+func serviceOf(part string) string {
+	if part == "broker" {
+		return "localstack"
+	}
+	return part
+}
+
+func (c *compose) down(ctx context.Context, state State) error {
+	c.Ports = state.Ports
+	return c.compose(ctx, "down", "--timeout", "30")
+}
+
+func (c *compose) logs(ctx context.Context, request LogRequest) error {
+	args := []string{"logs", "--no-log-prefix", "--tail", strconv.Itoa(request.Lines)}
+	if request.Follow {
+		args = append(args, "--follow")
+	}
+	cmd := c.command(append(args, serviceOf(request.Part))...)
+	bounded := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	bounded.Env, bounded.Stdout, bounded.Stderr = cmd.Env, request.Out, request.Out
+	if err := bounded.Run(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("docker compose logs: %w", err)
+	}
+	return nil
+}
+
+func (s *Stack) composeRuns(ctx context.Context) bool {
+	containers, err := run(ctx, engineTimeout, "docker", "ps", "--quiet", "--filter", "label=com.docker.compose.project="+composeProject)
+	return err == nil && containers != ""
+}
+
+func (c *compose) compose(ctx context.Context, args ...string) error {
+	_, err := runCommand(ctx, workTimeout, c.command(args...))
+	return err
+}
+
+// command is a docker compose command with the settings that compose.yaml reads.
+func (c *compose) command(args ...string) *exec.Cmd {
+	all := []string{"compose", "--project-name", composeProject, "--file", c.Root + "/localstack/compose.yaml"}
+	cmd := exec.Command("docker", append(all, args...)...)
+	cmd.Env = append(os.Environ(),
+		"POSTGRES_PORT="+strconv.Itoa(c.Ports.Postgres),
+		"BROKER_PORT="+strconv.Itoa(c.Ports.Broker),
+		"RELAY_PORT="+strconv.Itoa(c.Ports.Relay),
+	)
+	if c.destination != "" {
+		cmd.Env = append(cmd.Env, "RELAY_DESTINATION="+c.destination)
+	}
+	return cmd
+}

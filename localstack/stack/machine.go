@@ -1,0 +1,110 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// checkPorts names every port that is taken and the setting that moves it.
+func (s *Stack) checkPorts() error {
+	var taken []error
+	for _, p := range []struct {
+		port          int
+		part, setting string
+	}{
+		{s.Ports.Postgres, "Postgres", "POSTGRES_PORT"},
+		{s.Ports.Broker, "the broker", "BROKER_PORT"},
+		{s.Ports.Relay, "the relay", "RELAY_PORT"},
+	} {
+		taken = append(taken, CheckPort(p.port, p.part, p.setting))
+	}
+	return errors.Join(taken...)
+}
+
+// CheckPort returns an error that names part and setting if the port cannot be listened on.
+func CheckPort(port int, part, setting string) error {
+	listener, err := net.Listen("tcp", local(port))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %d for %s is taken: stop what uses it, or choose another with %s=…", port, part, setting)
+	}
+	if err != nil {
+		return fmt.Errorf("port %d for %s: %w: choose another with %s=…", port, part, err, setting)
+	}
+	return listener.Close()
+}
+
+// checkDisk returns an error if less than need bytes are free.
+func (s *Stack) checkDisk(need uint64) error {
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the stack (LOCAL_DIR): %w", err)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(s.Dir, &fs); err != nil {
+		return fmt.Errorf("look at the disk of %s: %w", s.Dir, err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < need {
+		return fmt.Errorf("%d MB are free for %s and %d MB needed: make room, or choose another folder with LOCAL_DIR=…",
+			free>>20, s.Dir, need>>20)
+	}
+	return nil
+}
+
+// build compiles programs of this module into the folder of the stack. Without cgo they run in an image without a C
+// library too.
+func (s *Stack) build(ctx context.Context, target string, environment []string, packages ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	args := append([]string{"build", "-trimpath", "-o", target}, packages...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = s.Root
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, " "), err, bytes.TrimSpace(output))
+	}
+	return nil
+}
+
+// buildPrograms compiles what runs on this machine.
+func (s *Stack) buildPrograms(ctx context.Context) error {
+	s.report("building the relay and its helpers with go build")
+	return s.build(ctx, s.path("bin")+"/", nil, "./localstack", "./relay/cmd/relay", "./functions/migrate")
+}
+
+// run runs a program to its end and returns what it printed. On failure that is part of the error.
+func run(ctx context.Context, timeout time.Duration, name string, args ...string) (string, error) {
+	return runCommand(ctx, timeout, exec.Command(name, args...))
+}
+
+// runCommand is [run] for a command with a folder or an environment of its own.
+func runCommand(ctx context.Context, timeout time.Duration, cmd *exec.Cmd) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	bounded := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	bounded.Dir, bounded.Env = cmd.Dir, cmd.Env
+	bounded.WaitDelay = time.Second // a grandchild may hold the output open
+	output, err := bounded.CombinedOutput()
+	text := strings.TrimSpace(string(output))
+	name := strings.Join(cmd.Args, " ")
+	if ctx.Err() != nil {
+		return text, fmt.Errorf("%s did not answer within %s", name, timeout)
+	}
+	if err != nil {
+		return text, fmt.Errorf("%s: %w: %s", name, err, lastLine(text))
+	}
+	return text, nil
+}
+
+func lastLine(text string) string { return lastLines(text, 1) }
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

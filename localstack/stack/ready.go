@@ -1,0 +1,101 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+)
+
+// relayReady returns nil when the relay streams, or stands by for one that does.
+func (s *Stack) relayReady(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+local(s.Ports.Relay)+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("ask the relay: %w", err)
+	}
+	response, err := s.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("ask the relay: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	reason, err := io.ReadAll(io.LimitReader(response.Body, 500))
+	if err != nil {
+		return fmt.Errorf("ask the relay: %w", err)
+	}
+	return fmt.Errorf("the relay says %s: %s", response.Status, strings.TrimSpace(string(reason)))
+}
+
+// brokerReady returns nil when SQS answers, which in LocalStack is later than its health page.
+func (s *Stack) brokerReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client := sqs.NewFromConfig(messaging.Config(s.Ports.Endpoint()), func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
+	if _, err := client.ListQueues(ctx, &sqs.ListQueuesInput{}); err != nil {
+		return fmt.Errorf("ask the broker: %w", err)
+	}
+	return nil
+}
+
+// createDatabase makes role and database if they are not there yet, as soon as the server takes connections, and
+// returns the server's version.
+func createDatabase(ctx context.Context, superuserURL string) (version string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	conn, err := connect(ctx, superuserURL)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(ctx)
+	// The role may replicate and nothing more, as on RDS.
+	if err := create(ctx, conn, "CREATE ROLE outbox LOGIN REPLICATION PASSWORD 'outbox'", "42710"); err != nil {
+		return "", err
+	}
+	if err := create(ctx, conn, "CREATE DATABASE outbox OWNER outbox", "42P04"); err != nil {
+		return "", err
+	}
+	version, _, _ = strings.Cut(conn.PgConn().ParameterStatus("server_version"), " ")
+	return version, nil
+}
+
+// create runs a statement and takes the error that says that the thing exists for success.
+func create(ctx context.Context, conn *pgx.Conn, statement, exists string) error {
+	_, err := conn.Exec(ctx, statement)
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == exists {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("create the database: %w", err)
+	}
+	return nil
+}
+
+// connect tries until the server takes connections. The image of Postgres starts one on a socket first, for the
+// initialisation, and then another: TCP is there with the second one only.
+func connect(ctx context.Context, url string) (*pgx.Conn, error) {
+	for {
+		conn, err := pgx.Connect(ctx, url)
+		if err == nil {
+			return conn, nil
+		}
+		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code != "57P03" {
+			return nil, fmt.Errorf("connect to Postgres: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("postgres takes no connection: %w: see make localstack-logs PART=postgres", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

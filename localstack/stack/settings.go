@@ -1,0 +1,114 @@
+// Package stack runs Postgres, the broker and the relay on one machine, in the first of three ways that works there:
+// containers, processes of this machine, or with a broker inside this program.
+package stack
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+)
+
+// Way is how the stack runs.
+type Way string
+
+// The three ways, best first.
+const (
+	Compose  Way = "compose"  // containers: postgres:17, LocalStack, the relay's own image
+	Host     Way = "host"     // processes: Postgres from server binaries, LocalStack from its Python package
+	Embedded Way = "embedded" // processes, and a fake of SNS and SQS in place of LocalStack
+)
+
+// LocalStackVersion is the last version that runs without an account.
+const LocalStackVersion = "4.14.0"
+
+// DatabaseName is the database, and the name and password of the role that owns it.
+const DatabaseName = "outbox"
+
+// Ports are where the parts listen on 127.0.0.1.
+type Ports struct {
+	Postgres int `json:"postgres"`
+	Broker   int `json:"broker"`
+	Relay    int `json:"relay"` // probes and metrics
+}
+
+// Settings say where and how the stack runs.
+type Settings struct {
+	Root   string // the checkout
+	Dir    string // everything that is built, downloaded or stored
+	Insist Way    // empty: the first way that works
+	Ports  Ports
+	Out    io.Writer
+}
+
+// Stack is the stack of one checkout.
+type Stack struct {
+	Settings
+	began time.Time // zero: report without the time since then
+	http  *http.Client
+}
+
+// New returns the stack; nothing is started.
+func New(settings Settings) *Stack {
+	return &Stack{Settings: settings, began: time.Now(), http: &http.Client{Timeout: 2 * time.Second}}
+}
+
+// report prints one line of progress with the time since the command began.
+func (s *Stack) report(format string, args ...any) {
+	if !s.began.IsZero() {
+		fmt.Fprintf(s.Out, "%6.1fs  ", time.Since(s.began).Seconds())
+	}
+	fmt.Fprintf(s.Out, format+"\n", args...)
+}
+
+func (s *Stack) path(parts ...string) string {
+	return filepath.Join(append([]string{s.Dir}, parts...)...)
+}
+
+func (s *Stack) binary(name string) string { return s.path("bin", name) }
+
+func (s *Stack) log(part string) string { return s.path("log", part+".log") }
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// DatabaseURL is where programs on this machine find the database.
+func (p Ports) DatabaseURL() string { return databaseURL(local(p.Postgres)) }
+
+// Endpoint is where programs on this machine find the broker.
+func (p Ports) Endpoint() string { return "http://" + local(p.Broker) }
+
+func databaseURL(address string) string {
+	return fmt.Sprintf("postgres://%s:%[1]s@%s/%[1]s?sslmode=disable", DatabaseName, address)
+}
+
+// relayEnvironment is what the relay is told, and nothing more.
+func relayEnvironment(databaseURL, endpoint, listen, destination string) map[string]string {
+	return map[string]string{
+		"DATABASE_URL":          databaseURL,
+		"RELAY_DESTINATION":     destination,
+		"RELAY_START":           "table",
+		"RELAY_LISTEN":          listen,
+		"AWS_ENDPOINT_URL":      endpoint,
+		"AWS_REGION":            messaging.Region,
+		"AWS_ACCESS_KEY_ID":     messaging.AccessKey,
+		"AWS_SECRET_ACCESS_KEY": messaging.SecretKey,
+	}
+}
+
+// Environment is what programs beside the stack need to use it: the functions, the scripts, a person's shell.
+func (s State) Environment() [][2]string {
+	return [][2]string{
+		{"DATABASE_URL", s.Ports.DatabaseURL()},
+		{"AWS_ENDPOINT_URL", s.Ports.Endpoint()},
+		{"AWS_REGION", messaging.Region},
+		{"AWS_ACCESS_KEY_ID", messaging.AccessKey},
+		{"AWS_SECRET_ACCESS_KEY", messaging.SecretKey},
+		{"QUEUE_URL", s.Outputs.QueueUrl},
+		{"TOPIC_ARN", s.Outputs.TopicArn},
+	}
+}

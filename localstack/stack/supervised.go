@@ -1,0 +1,151 @@
+package stack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// supervised runs the stack as processes of this machine, under one process in the background: the supervisor.
+type supervised struct {
+	*Stack
+	way Way
+}
+
+func (p *supervised) name() Way { return p.way }
+
+func (p *supervised) check(ctx context.Context) error {
+	if p.way == Embedded {
+		return nil
+	}
+	_, err := findPython(ctx)
+	return err
+}
+
+func (p *supervised) prepare(ctx context.Context) error {
+	if p.way == Host {
+		if err := p.installLocalStack(ctx); err != nil {
+			return err
+		}
+	}
+	return p.buildPrograms(ctx)
+}
+
+// progressReady is the last line of a supervisor that brought everything up. Before it, each line is for a person.
+const progressReady = "\x00ready"
+
+// up starts the supervisor and shows what it reports until it is done. It takes the supervisor down again if ctx ends.
+func (p *supervised) up(ctx context.Context) error {
+	if p.way == Embedded {
+		p.report("note: SNS and SQS are a fake inside this program, good for trying things out; with Docker or Python 3.13 it is LocalStack")
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	defer reader.Close()
+	cmd, err := p.startSupervisor(writer)
+	writer.Close()
+	if err != nil {
+		return err
+	}
+	stopWatching := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stopWatching()
+
+	problem := errors.New("it ended without a word, see " + p.log("supervisor"))
+	lines := bufio.NewScanner(reader)
+	for lines.Scan() {
+		if lines.Text() == progressReady {
+			return cmd.Process.Release()
+		}
+		if text, failed := strings.CutPrefix(lines.Text(), "error: "); failed {
+			problem = errors.New(strings.ReplaceAll(text, "\x00", "\n"))
+			continue
+		}
+		p.report("%s", lines.Text())
+	}
+	_ = cmd.Wait() // the line said why
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("start the stack: %w", problem)
+}
+
+// startSupervisor starts this program's supervise command in a session of its own, where no Ctrl-C reaches it.
+func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
+	if err := os.MkdirAll(p.path("log"), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the logs: %w", err)
+	}
+	log, err := os.Create(p.log("supervisor"))
+	if err != nil {
+		return nil, fmt.Errorf("open the supervisor's log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(p.binary("localstack"), "supervise")
+	cmd.Dir = p.Root
+	cmd.Env = append(os.Environ(), "STACK="+string(p.way), "LOCAL_DIR="+p.Dir,
+		"POSTGRES_PORT="+strconv.Itoa(p.Ports.Postgres),
+		"BROKER_PORT="+strconv.Itoa(p.Ports.Broker),
+		"RELAY_PORT="+strconv.Itoa(p.Ports.Relay),
+	)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{progress} // file descriptor 3 there
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the supervisor: %w", err)
+	}
+	return cmd, nil
+}
+
+// downTimeout is longer than a supervisor takes to stop its parts one after the other.
+const downTimeout = 90 * time.Second
+
+// down asks the supervisor to stop. The lock, not the process id, says that there is one.
+func (p *supervised) down(ctx context.Context, state State) error {
+	p.report("stopping the relay, the broker and Postgres")
+	if err := syscall.Kill(state.Supervisor, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("stop the supervisor, process %d: %w", state.Supervisor, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, downTimeout)
+	defer cancel()
+	for p.supervised() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the supervisor, process %d, did not stop: %w: see %s", state.Supervisor, ctx.Err(), p.log("supervisor"))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (p *supervised) logs(ctx context.Context, request LogRequest) error {
+	file, err := os.Open(p.log(request.Part))
+	if err != nil {
+		return fmt.Errorf("open the log of %s: %w", request.Part, err)
+	}
+	defer file.Close()
+	if err := seekToLastLines(file, request.Lines); err != nil {
+		return fmt.Errorf("read the log of %s: %w", request.Part, err)
+	}
+	for {
+		if _, err := io.Copy(request.Out, file); err != nil {
+			return fmt.Errorf("read the log of %s: %w", request.Part, err)
+		}
+		if !request.Follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,190 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+)
+
+// Up starts the stack and returns when the relay streams. A stack that is up already is left alone.
+func (s *Stack) Up(ctx context.Context) (State, error) {
+	unlock, err := s.exclusive()
+	if err != nil {
+		return State{}, err
+	}
+	defer unlock()
+	state, err := s.load()
+	if err != nil {
+		return State{}, err
+	}
+	ways := s.ways()
+	if state != nil {
+		if up, err := s.alreadyUp(ctx, *state); up || err != nil {
+			return *state, err
+		}
+		s.Insist = state.Way // bring back what is missing
+	} else if err := s.newcomer(ctx); err != nil {
+		return State{}, err
+	}
+	w, err := s.choose(ctx, ways)
+	if err != nil {
+		return State{}, err
+	}
+	if err := w.up(ctx); err != nil {
+		return State{}, err
+	}
+	return s.Load()
+}
+
+// alreadyUp reports whether everything runs. It refuses to run the same stack in another way.
+func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
+	if s.Insist != "" && s.Insist != state.Way {
+		return false, fmt.Errorf("the stack is up the %s way: run make localstack-down before STACK=%s", state.Way, s.Insist)
+	}
+	if s.Ports != state.Ports {
+		s.Ports = state.Ports
+		s.report("the stack keeps the ports it was started with")
+	}
+	if state.Ready && s.relayReady(ctx) == nil && s.brokerReady(ctx) == nil {
+		s.report("the stack is already up the %s way", state.Way)
+		return true, nil
+	}
+	if state.Way != Compose {
+		return false, fmt.Errorf("the stack is up the %s way, but not every part of it works: see make localstack-status and make localstack-logs, or run make localstack-down and begin again", state.Way)
+	}
+	return false, nil
+}
+
+// newcomer checks what a stack needs that has nothing yet.
+func (s *Stack) newcomer(ctx context.Context) error {
+	if err := s.checkDisk(300 << 20); err != nil {
+		return err
+	}
+	if s.composeRuns(ctx) {
+		return nil // its ports are taken by itself
+	}
+	return s.checkPorts()
+}
+
+// platform is what differs between the ways when the stack comes up.
+type platform interface {
+	// startInfrastructure starts Postgres and the broker, and returns the superuser's URL.
+	startInfrastructure(ctx context.Context) (superuserURL string, err error)
+	// deploy makes the topic and the queues.
+	deploy(ctx context.Context, template []byte) (messaging.Outputs, error)
+	// startRelay starts the relay with that destination.
+	startRelay(ctx context.Context, destination string) error
+	// failed returns why a part that was started will not come up by itself, or nil.
+	failed(ctx context.Context, part string) error
+}
+
+// bringUp is the order in which the stack comes up: the publication before the slot, the topic before the relay.
+func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, error) {
+	var none messaging.Outputs
+	template, err := os.ReadFile(s.Root + "/infra/messaging.yaml")
+	if err != nil {
+		return none, fmt.Errorf("read the messaging template: %w", err)
+	}
+	superuserURL, err := p.startInfrastructure(ctx)
+	if err != nil {
+		return none, err
+	}
+	version, err := createDatabase(ctx, superuserURL)
+	if err != nil {
+		return none, err
+	}
+	s.report("Postgres %s on %s", version, local(s.Ports.Postgres))
+	if err := s.await(ctx, p, "broker", s.brokerReady); err != nil {
+		return none, err
+	}
+	outputs, err := p.deploy(ctx, template)
+	if err != nil {
+		return none, err
+	}
+	s.report("topic %s and its queue on %s", outputs.TopicArn, local(s.Ports.Broker))
+	if err := s.migrate(ctx); err != nil {
+		return none, err
+	}
+	if err := p.startRelay(ctx, outputs.TopicArn); err != nil {
+		return none, err
+	}
+	if err := s.await(ctx, p, "relay", s.relayReady); err != nil {
+		return none, err
+	}
+	s.report("relay on %s", local(s.Ports.Relay))
+	return outputs, nil
+}
+
+// migrate brings both parts of the schema to the newest version, with the programs that do it in production.
+func (s *Stack) migrate(ctx context.Context) error {
+	for _, command := range [][]string{{s.binary("relay"), "migrate"}, {s.binary("migrate")}} {
+		cmd := exec.Command(command[0], command[1:]...)
+		cmd.Dir = s.Root
+		cmd.Env = append(os.Environ(), "DATABASE_URL="+s.Ports.DatabaseURL())
+		if _, err := runCommand(ctx, time.Minute, cmd); err != nil {
+			return fmt.Errorf("migrate the database: %w", err)
+		}
+	}
+	return nil
+}
+
+// startTimeout is how long a part may take to come up, on a slow machine that does other things too.
+const startTimeout = 2 * time.Minute
+
+// await polls until the part is ready, or will not be.
+func (s *Stack) await(ctx context.Context, p platform, part string, ready func(context.Context) error) error {
+	waiting, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for polls := 1; ; polls++ {
+		err := ready(waiting)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if polls%10 == 0 {
+			if failure := p.failed(ctx, part); failure != nil {
+				return fmt.Errorf("the %s does not come up: %w", part, failure)
+			}
+		}
+		if polls%100 == 0 {
+			s.report("waiting for the %s: %v", part, err)
+		}
+		select {
+		case <-waiting.Done():
+			return fmt.Errorf("the %s is not ready after %s: %w: see make localstack-logs PART=%[1]s", part, startTimeout, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Down stops what Up started. It is no error if nothing runs.
+func (s *Stack) Down(ctx context.Context) error {
+	unlock, err := s.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	state, err := s.load()
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		s.report("nothing runs")
+		return s.forget()
+	}
+	w, err := s.wayNamed(state.Way)
+	if err != nil {
+		return err
+	}
+	if err := w.down(ctx, *state); err != nil {
+		return err
+	}
+	s.report("stopped; the data stays in %s", s.Dir)
+	return s.forget()
+}

@@ -1,0 +1,68 @@
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// way is one of the three ways to run the stack.
+type way interface {
+	name() Way
+	// check says quickly why this way cannot work on this machine.
+	check(ctx context.Context) error
+	// prepare fetches, installs and builds, which takes a while the first time.
+	prepare(ctx context.Context) error
+	// up starts everything and saves the state. What already runs is left alone.
+	up(ctx context.Context) error
+	// down stops what up started and returns when it is gone.
+	down(ctx context.Context, state State) error
+	// logs prints the last lines of a part's log, and then follows it if asked to.
+	logs(ctx context.Context, request LogRequest) error
+}
+
+func (s *Stack) ways() []way {
+	return []way{&compose{Stack: s}, &supervised{Stack: s, way: Host}, &supervised{Stack: s, way: Embedded}}
+}
+
+func (s *Stack) wayNamed(name Way) (way, error) {
+	for _, w := range s.ways() {
+		if w.name() == name {
+			return w, nil
+		}
+	}
+	return nil, fmt.Errorf("STACK=%s is none of compose, host and embedded", name)
+}
+
+// choose returns the first way that works, prepared, and says why. With Insist only that one may be it.
+func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
+	var reasons []error
+	for _, w := range ways {
+		if s.Insist != "" && w.name() != s.Insist {
+			continue
+		}
+		err := w.check(ctx)
+		if err == nil {
+			err = w.prepare(ctx)
+		}
+		if err == nil {
+			s.report("taking the %s way: %s", w.name(), descriptions[w.name()])
+			return w, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", w.name(), err))
+		s.report("not the %s way: %v", w.name(), err)
+	}
+	if s.Insist != "" {
+		return nil, fmt.Errorf("STACK=%s cannot work here: %w", s.Insist, errors.Join(reasons...))
+	}
+	return nil, fmt.Errorf("no way to run the stack works here:\n%w", errors.Join(reasons...))
+}
+
+var descriptions = map[Way]string{
+	Compose:  "containers of postgres:17, LocalStack " + LocalStackVersion + " and the relay",
+	Host:     "processes of Postgres, LocalStack " + LocalStackVersion + " from its Python package, and the relay",
+	Embedded: "processes of Postgres and the relay, and a fake of SNS and SQS in place of LocalStack",
+}
