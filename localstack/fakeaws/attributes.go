@@ -8,7 +8,7 @@ import (
 // validAttributeName applies the rules for the name of a message attribute, which both services share.
 func validAttributeName(name string) bool {
 	lower := strings.ToLower(name)
-	if name == "" || len(name) > 256 || strings.HasPrefix(lower, "aws.") || strings.HasPrefix(lower, "amazon.") ||
+	if name == "" || len(name) > 255 || strings.HasPrefix(lower, "aws.") || strings.HasPrefix(lower, "amazon.") ||
 		name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, "..") {
 		return false
 	}

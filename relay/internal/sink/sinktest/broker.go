@@ -96,20 +96,19 @@ func (d *destination) receive(t *testing.T, n int) []*sink.Message {
 	defer cancel()
 	var received []*sink.Message
 	for len(received) < n {
-		batch := d.receiveSome(ctx, t)
-		received = append(received, batch...)
+		received = append(received, d.receiveSome(ctx, t, 1)...)
 	}
-	received = append(received, d.receiveSome(ctx, t)...)
+	received = append(received, d.receiveSome(ctx, t, d.Settle)...)
 	if len(received) != n {
 		t.Fatalf("received %d messages, want %d", len(received), n)
 	}
 	return received
 }
 
-func (d *destination) receiveSome(ctx context.Context, t *testing.T) []*sink.Message {
+func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32) []*sink.Message {
 	t.Helper()
 	answer, err := d.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-		QueueUrl: &d.queueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: 1,
+		QueueUrl: &d.queueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: wait,
 		MessageAttributeNames: []string{"All"}, MessageSystemAttributeNames: []types.MessageSystemAttributeName{"All"},
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -264,12 +265,14 @@ func TestACanceledRequestEndsAtOnce(t *testing.T) {
 	eachService(t, func(t *testing.T, d broken) {
 		rule := d.server.Script(fakeaws.Match{}, fakeaws.Hang())
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
+		var waiting sync.WaitGroup
+		defer waiting.Wait()
+		waiting.Go(func() {
 			defer cancel()
 			if err := rule.AwaitHits(ctx, 1); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		begin := time.Now()
 		_, err := d.Publish(ctx, batchOf(1))
 		if sink.Code(err) != "canceled" || time.Since(begin) >= requestTimeout {

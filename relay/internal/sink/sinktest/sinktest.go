@@ -26,6 +26,9 @@ const patience = 30 * time.Second
 type Environment struct {
 	Config aws.Config // with endpoint, region and credentials of the broker
 	Open   func(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error)
+	// Settle is how many seconds the suite waits for messages that must not come. 0 is right for a broker that delivers
+	// before it answers.
+	Settle int32
 	Gaps   Gaps
 }
 

@@ -28,12 +28,12 @@ func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
 		t.Skip("LOCALSTACK_ENDPOINT is not set, for example to http://127.0.0.1:4566")
 	}
 	sinktest.Run(t, sinktest.Environment{
-		Config: config(endpoint), Open: open,
+		Config: config(endpoint), Open: open, Settle: 1,
 		Gaps: sinktest.Gaps{
 			TopicSizeIsFixed: true,
 			QueueTakes:       []string{"eleven attributes", "no number"},
 			TopicTakes: []string{
-				"empty body", "no number", "name of AWS's own", "group with a space", "group beyond ASCII",
+				"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space", "group beyond ASCII",
 				"group of 129 characters", "id with a space", "id of 129 characters",
 			},
 		},
