@@ -1,0 +1,89 @@
+package order_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+const patience = 20 * time.Second
+
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// newDatabase returns the URL of a database with both parts of the schema.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	url := pgtest.NewDatabase(t)
+	conn := connect(t, url)
+	if _, _, err := outbox.Migrate(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := orders.Migrate(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+func connect(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// newStore returns a store on one connection, as each Lambda process has it.
+func newStore(t *testing.T, url string) *order.Store {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 1
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return order.NewStore(pool)
+}
+
+// counts are the rows of every table that an order is written to.
+type counts struct{ Orders, Lines, Keys, Events int }
+
+func count(t *testing.T, url string) (c counts) {
+	t.Helper()
+	err := connect(t, url).QueryRow(t.Context(), `
+		SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_lines),
+		       (SELECT count(*) FROM order_idempotency_keys), (SELECT count(*) FROM outbox_events)`).
+		Scan(&c.Orders, &c.Lines, &c.Keys, &c.Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func coffee(quantity int64) order.Draft {
+	return order.Draft{
+		CustomerID: "customer-1", Currency: "EUR",
+		Lines: []order.Line{{SKU: "coffee", Quantity: quantity, UnitPrice: 1250}, {SKU: "filter", Quantity: 1, UnitPrice: 0}},
+	}
+}
