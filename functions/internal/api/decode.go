@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
@@ -45,17 +44,4 @@ func (r *reader) line(at string, body json.RawMessage) order.Line {
 		Quantity:  r.integer(at+"/quantity", members["quantity"]),
 		UnitPrice: r.integer(at+"/unit_price", members["unit_price"]),
 	}
-}
-
-// report adds what is wrong with a field, unless the field or what it stands in is already known to be wrong.
-func (r *reader) report(pointer, detail string) {
-	for at := pointer; ; at = at[:strings.LastIndexByte(at, '/')] {
-		if r.reported[at] {
-			return
-		}
-		if at == "" {
-			break
-		}
-	}
-	r.add(pointer, detail)
 }

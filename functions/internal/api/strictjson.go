@@ -35,46 +35,51 @@ type reader struct {
 // maxErrors is more than an order of the allowed size can have; what a body of nonsense has more than that is left out.
 const maxErrors = 2000
 
-func (r *reader) add(pointer, detail string) {
+// report adds what is wrong with a field, unless the field or what it stands in is already known to be wrong.
+func (r *reader) report(pointer, detail string) {
+	if r.known(pointer) || len(r.wrong) == maxErrors {
+		return
+	}
 	if r.reported == nil {
 		r.reported = map[string]bool{}
-	}
-	if r.reported[pointer] || len(r.wrong) == maxErrors {
-		return
 	}
 	r.reported[pointer] = true
 	r.wrong = append(r.wrong, fieldError{Pointer: &pointer, Detail: detail})
 }
 
+func (r *reader) known(pointer string) bool {
+	for pointer != "" && !r.reported[pointer] {
+		pointer = pointer[:strings.LastIndexByte(pointer, '/')]
+	}
+	return r.reported[pointer]
+}
+
 // object returns the members of an object that must have the names known, and no other.
 func (r *reader) object(at string, body json.RawMessage, known ...string) map[string]json.RawMessage {
 	members := map[string]json.RawMessage{}
-	if r.reported[at] {
-		return members
-	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		r.add(at, "must be an object")
+		r.report(at, "must be an object")
 		return members
 	}
 	for decoder.More() {
 		name, value, err := member(decoder)
 		if err != nil {
-			r.add(at, "cannot be read")
+			r.report(at, "cannot be read")
 			return members
 		}
 		_, twice := members[name]
 		switch {
 		case twice:
-			r.add(at+"/"+escape(name), "is given twice")
+			r.report(at+"/"+escape(name), "is given twice")
 		case !slices.Contains(known, name):
-			r.add(at+"/"+escape(name), "is not a field of this")
+			r.report(at+"/"+escape(name), "is not a field of this")
 		}
 		members[name] = value
 	}
 	for _, name := range known {
 		if _, given := members[name]; !given {
-			r.add(at+"/"+name, "is missing")
+			r.report(at+"/"+name, "is missing")
 		}
 	}
 	return members
@@ -101,22 +106,16 @@ func (r *reader) text(at string, body json.RawMessage) (text string) {
 
 // value decodes body, which must begin with the byte that all values of its kind begin with.
 func (r *reader) value(at string, body json.RawMessage, first byte, expected string, into any) {
-	if r.reported[at] {
-		return
-	}
 	if len(body) == 0 || body[0] != first || json.Unmarshal(body, into) != nil {
-		r.add(at, expected)
+		r.report(at, expected)
 	}
 }
 
 // integer takes digits only: 1.0 and 1e2 are whole numbers too, but a client that writes them counts in floats.
 func (r *reader) integer(at string, body json.RawMessage) int64 {
-	if r.reported[at] {
-		return 0
-	}
 	number, err := strconv.ParseInt(string(body), 10, 64)
 	if err != nil {
-		r.add(at, "must be a whole number, written in digits, that fits into 64 bits")
+		r.report(at, "must be a whole number, written in digits, that fits into 64 bits")
 	}
 	return number
 }
