@@ -271,7 +271,7 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 	}
 	created, err := r.createSlot(ctx, stream)
 	if err != nil {
-		return nil, err
+		return nil, again(err)
 	}
 	snapshot, err := slot.ReadSnapshot(ctx, r.pool, created.Snapshot)
 	if err != nil {
@@ -356,7 +356,7 @@ func (r *relay) hold(ctx context.Context, stream *replication.Stream, fence slot
 
 // again turns a lost race for the slot into another look.
 func again(err error) error {
-	if errors.Is(err, slot.ErrFenced) {
+	if errors.Is(err, slot.ErrFenced) || errors.Is(err, replication.ErrSlotExists) {
 		return errAgain
 	}
 	return err

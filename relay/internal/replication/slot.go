@@ -10,6 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// ErrSlotExists says that somebody else has made the slot meanwhile.
+var ErrSlotExists = errors.New("the replication slot exists by now")
+
 // ErrSlotBlocked says that running transactions held up the creation of the slot for longer than the lock_timeout.
 var ErrSlotBlocked = errors.New("running transactions hold up the creation of the replication slot")
 
@@ -23,7 +26,7 @@ type NewSlot struct {
 // CreateSlot makes the slot. With failover it is synchronised to standbys, which Postgres 17 and newer can do.
 //
 // Creation waits for every transaction that runs in the cluster. After lockTimeout it returns [ErrSlotBlocked] and
-// leaves no slot behind.
+// leaves no slot behind. It returns [ErrSlotExists] when somebody else was faster.
 func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeout time.Duration) (NewSlot, error) {
 	options := "SNAPSHOT 'export'"
 	if failover {
@@ -35,8 +38,13 @@ func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeout time
 	results := s.conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput (%s)", quoteIdentifier(s.config.Slot), options))
 	created, err := pglogrepl.ParseCreateReplicationSlot(results)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
-		return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotBlocked)
+	if errors.As(err, &refused) {
+		switch refused.Code {
+		case "55P03": // lock_not_available
+			return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotBlocked)
+		case "42710": // duplicate_object
+			return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotExists)
+		}
 	}
 	if err != nil {
 		return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, err)

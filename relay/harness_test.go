@@ -1,0 +1,304 @@
+package relay_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+// patience bounds every wait for something that has to happen.
+const patience = 60 * time.Second
+
+// relayBinary is the relay as it ships, but with the race detector.
+var relayBinary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "relay")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		relayBinary = filepath.Join(dir, "relay")
+		build := exec.Command("go", "build", "-race", "-o", relayBinary, "./cmd/relay")
+		if output, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the relay: %v\n%s", err, output)
+			return 1
+		}
+		return pgtest.Run(m)
+	}())
+}
+
+// world is a database with the outbox schema, a broker, and relays as processes of their own.
+type world struct {
+	t      *testing.T
+	url    string
+	pool   *pgxpool.Pool
+	broker *fakeaws.Server
+	queue  fakeaws.Queue // the default destination
+	slot   string        // names are the cluster's, not the database's
+}
+
+// newWorld makes a world whose default destination is a queue of this name.
+func newWorld(t *testing.T, queue string) *world {
+	t.Helper()
+	return newWorldOn(t, pgtest.NewDatabase(t), queue)
+}
+
+func newWorldOn(t *testing.T, url, queue string) *world {
+	t.Helper()
+	w := &world{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
+	conn, err := pgx.Connect(t.Context(), url)
+	w.must(err)
+	_, _, err = migrations.Migrate(t.Context(), conn)
+	w.must(err)
+	w.must(conn.Close(t.Context()))
+	w.pool, err = pgxpool.New(context.Background(), url)
+	w.must(err)
+	t.Cleanup(w.pool.Close)
+	w.broker, err = fakeaws.Start(fakeaws.Options{})
+	w.must(err)
+	t.Cleanup(func() { _ = w.broker.Close() })
+	w.queue, err = w.broker.CreateQueue(queue, nil)
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// commit writes events in one transaction.
+func (w *world) commit(events ...outbox.Event) {
+	w.t.Helper()
+	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error { return outbox.Insert(w.t.Context(), tx, events...) }))
+}
+
+// exec runs SQL as the outbox role.
+func (w *world) exec(sql string, args ...any) {
+	w.t.Helper()
+	_, err := w.pool.Exec(w.t.Context(), sql, args...)
+	w.must(err)
+}
+
+// query returns one value as text.
+func (w *world) query(sql string, args ...any) string {
+	w.t.Helper()
+	var value *string
+	w.must(w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&value))
+	if value == nil {
+		return ""
+	}
+	return *value
+}
+
+// eventually waits until condition holds.
+func (w *world) eventually(what string, condition func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited %v in vain until %s", patience, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// awaitReceived waits until the default destination has accepted n messages.
+func (w *world) awaitReceived(n int) []fakeaws.Receipt {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	w.must(w.broker.AwaitReceived(ctx, w.queue.ARN, n))
+	return w.broker.Received(w.queue.ARN)
+}
+
+// process is a relay that runs.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  *buffer
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// env is the environment of a relay in this world.
+func (w *world) env(more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"DATABASE_URL=" + w.url,
+		"RELAY_SLOT=" + w.slot,
+		"RELAY_DESTINATION=" + w.queue.URL,
+		"RELAY_LOG_FORMAT=text",
+		"RELAY_LOG_LEVEL=debug",
+		"RELAY_LISTEN=",
+		"AWS_ENDPOINT_URL=" + w.broker.URL(),
+		"AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=test",
+		"AWS_SECRET_ACCESS_KEY=test",
+	}, more...)
+}
+
+// start starts a relay and kills it when the test ends, if it still runs.
+func (w *world) start(env ...string) *process {
+	w.t.Helper()
+	p := &process{t: w.t, log: &buffer{}, done: make(chan struct{})}
+	p.cmd = exec.Command(relayBinary, "run")
+	p.cmd.Env = w.env(env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	w.must(p.cmd.Start())
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	w.t.Cleanup(func() {
+		p.kill()
+		if strings.Contains(p.log.String(), "DATA RACE") {
+			w.t.Errorf("the relay has a data race")
+		}
+		if w.t.Failed() {
+			w.t.Logf("log of relay %d:\n%s", p.cmd.Process.Pid, tail(p.log.String(), 60))
+		}
+	})
+	return p
+}
+
+// startStreaming starts a relay and waits until it streams.
+func (w *world) startStreaming(env ...string) *process {
+	w.t.Helper()
+	p := w.start(env...)
+	p.awaitLog("msg=streaming")
+	return p
+}
+
+// kill sends SIGKILL and waits.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop sends SIGTERM and waits for a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.wait(); err != nil {
+		p.t.Fatalf("relay did not stop cleanly: %v", err)
+	}
+}
+
+// wait returns how the process ended.
+func (p *process) wait() error {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(patience):
+		p.t.Fatalf("relay did not end")
+		return nil
+	}
+}
+
+// awaitLog waits for a line of the log that holds text.
+func (p *process) awaitLog(text string) {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(p.log.String(), text) {
+		select {
+		case <-p.done:
+			p.t.Fatalf("relay ended before it logged %q: %v", text, p.err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("relay did not log %q", text)
+		}
+	}
+}
+
+// get asks one of the relay's probes.
+func (w *world) get(url string) (status int, body string) {
+	w.t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	w.must(err)
+	return response.StatusCode, string(text)
+}
+
+// command runs another command of the relay to its end.
+func (w *world) command(env []string, args ...string) (output string, err error) {
+	w.t.Helper()
+	cmd := exec.Command(relayBinary, args...)
+	cmd.Env = w.env(env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// event returns an event of an order.
+func event(t *testing.T, aggregateID, payload string) outbox.Event {
+	t.Helper()
+	e, err := outbox.New("order", aggregateID, "order.created", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Payload = []byte(payload)
+	return e
+}
+
+// attribute returns the value of a message attribute.
+func attribute(attributes []fakeaws.Attribute, name string) string {
+	for _, a := range attributes {
+		if a.Name == name {
+			return a.StringValue
+		}
+	}
+	return ""
+}
