@@ -1,9 +1,56 @@
 # Every target that a person calls carries a comment behind ##; `make help` prints them.
+# Settings of the local stack are environment variables: STACK=compose|host|embedded, POSTGRES_PORT, BROKER_PORT,
+# RELAY_PORT, API_PORT, LOCAL_DIR.
 .DEFAULT_GOAL := help
+export LOCAL_DIR ?= $(CURDIR)/.local
+localstack := $(LOCAL_DIR)/bin/localstack
 
 .PHONY: help
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# go build knows best whether there is anything to do.
+.PHONY: $(localstack)
+$(localstack):
+	@go build -o '$@' ./localstack
+
+.PHONY: demo localstack-up localstack-down localstack-status localstack-logs localstack-env api read-events
+demo: $(localstack) ## Bring everything up, post ORDERS=10 orders and read their events from the queue
+	@'$(localstack)' demo
+localstack-up: $(localstack) ## Start Postgres, the broker and the relay (STACK=compose|host|embedded insists on a way)
+	@'$(localstack)' up
+localstack-down: $(localstack) ## Stop what localstack-up started (DATA=1 removes the database too)
+	@'$(localstack)' down
+localstack-status: $(localstack) ## Say what runs, where, and how far behind it is
+	@'$(localstack)' status
+localstack-logs: $(localstack) ## Show the relay's log (PART=postgres|broker, LINES=50, FOLLOW=1)
+	@'$(localstack)' logs
+localstack-env: $(localstack) ## Print the environment for programs of your own, as export lines
+	@'$(localstack)' env
+api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
+	@'$(localstack)' api
+read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
+	@go run ./scripts/read-events
+
+.PHONY: test crash-test lint fmt build image
+test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had
+	@'$(localstack)' test
+crash-test: $(localstack) ## Run the long crash tests: the relay is killed again and again
+	@CRASH_TEST=full '$(localstack)' test -- -count=1 -v -run Crash ./relay/...
+lint: ## Check formatting, go vet and staticcheck
+	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
+	@go vet ./...
+	@$(staticcheck) ./...
+fmt: ## Format the code
+	@$(gofumpt) -l -w .
+build: ## Build the relay into LOCAL_DIR/bin
+	@CGO_ENABLED=0 go build -trimpath -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
+image: $(localstack) ## Build the relay's image outbox-relay:local
+	@'$(localstack)' image
+
+# Pinned here, so that a new release of a tool breaks nobody's build.
+gofumpt := go run mvdan.cc/gofumpt@v0.12.0
+staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of
 # the template's parameter: GOARCH=arm64 for arm64.

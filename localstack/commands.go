@@ -41,9 +41,11 @@ func printEnvironment(state stack.State, indent string) {
 	}
 }
 
-type downCmd struct{}
+type downCmd struct {
+	Data bool `help:"Remove the database too." env:"DATA"`
+}
 
-func (downCmd) Run(ctx context.Context, s *stack.Stack) error { return s.Down(ctx) }
+func (c *downCmd) Run(ctx context.Context, s *stack.Stack) error { return s.Down(ctx, c.Data) }
 
 type statusCmd struct{}
 

@@ -28,6 +28,9 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Say what runs, where, and how far behind it is."`
 	Logs      logsCmd      `cmd:"" help:"Show the log of the relay or of another part."`
 	Env       envCmd       `cmd:"" help:"Print the environment of programs that use the stack, for eval."`
+	API       apiCmd       `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
+	Demo      demoCmd      `cmd:"" help:"Bring everything up, post orders and read their events from the queue."`
+	Test      testCmd      `cmd:"" help:"Run all tests, with LocalStack if it can be had."`
 	Image     imageCmd     `cmd:"" help:"Build the relay's image."`
 	Supervise superviseCmd `cmd:"" hidden:"" help:"The background process behind up."`
 }

@@ -26,7 +26,10 @@ const (
 	pullTimeout   = 20 * time.Minute
 )
 
-var composeImages = []string{"postgres:17", "localstack/localstack:" + LocalStackVersion}
+const (
+	postgresImage   = "postgres:17"
+	localStackImage = "localstack/localstack:" + LocalStackVersion
+)
 
 // compose runs the stack in containers.
 type compose struct {
@@ -50,7 +53,7 @@ func (c *compose) check(ctx context.Context) error {
 }
 
 func (c *compose) prepare(ctx context.Context) error {
-	if err := c.pull(ctx); err != nil {
+	if err := c.pull(ctx, postgresImage, localStackImage); err != nil {
 		return err
 	}
 	if err := c.buildPrograms(ctx); err != nil {
@@ -60,8 +63,8 @@ func (c *compose) prepare(ctx context.Context) error {
 }
 
 // pull fetches the images that are not there yet, and lets docker show how far it is.
-func (c *compose) pull(ctx context.Context) error {
-	for _, image := range composeImages {
+func (c *compose) pull(ctx context.Context, images ...string) error {
+	for _, image := range images {
 		if _, err := run(ctx, engineTimeout, "docker", "image", "inspect", "--format", "{{.Id}}", image); err == nil {
 			continue
 		}
@@ -190,7 +193,7 @@ func (c *compose) compose(ctx context.Context, args ...string) error {
 
 // command is a docker compose command with the settings that compose.yaml reads.
 func (c *compose) command(args ...string) *exec.Cmd {
-	all := []string{"compose", "--project-name", composeProject, "--file", c.Root + "/localstack/compose.yaml"}
+	all := []string{"compose", "--ansi", "never", "--progress", "plain", "--project-name", composeProject, "--file", c.Root + "/localstack/compose.yaml"}
 	cmd := exec.Command("docker", append(all, args...)...)
 	cmd.Env = append(os.Environ(),
 		"POSTGRES_PORT="+strconv.Itoa(c.Ports.Postgres),

@@ -116,33 +116,25 @@ func (s *Stack) pipInstall(ctx context.Context, packages int) error {
 }
 
 func (s *Stack) showPip(output io.Reader, packages int) {
-	collected, next := 0, time.Now().Add(5*time.Second)
+	fetched, next := 0, time.Now().Add(5*time.Second)
 	for lines := bufio.NewScanner(output); lines.Scan(); {
-		switch {
-		case strings.HasPrefix(lines.Text(), "Collecting"):
-			collected++
-		case strings.HasPrefix(lines.Text(), "Installing collected"):
-			s.report("unpacking %d packages", packages)
+		if strings.HasPrefix(lines.Text(), "Installing collected") {
+			s.report("unpacking them, which takes half a minute")
+			continue
 		}
-		if time.Now().After(next) && collected < packages {
-			s.report("fetched %d of %d packages", collected, packages)
+		if strings.HasPrefix(lines.Text(), "Collecting") {
+			fetched++
+		}
+		if time.Now().After(next) && strings.HasPrefix(lines.Text(), "Collecting") {
+			s.report("fetching package %d of %d", fetched, packages)
 			next = time.Now().Add(5 * time.Second)
 		}
 	}
 }
 
-// startLocalStack starts LocalStack as a process of this machine, with the settings of compose.yaml.
-func (s *Stack) startLocalStack(port int, log string) (*child.Process, error) {
-	file, err := os.Create(log)
-	if err != nil {
-		return nil, fmt.Errorf("open LocalStack's log: %w", err)
-	}
-	defer file.Close() // the process has its own copy
-	cmd := exec.Command(s.localStackPython(), "-m", "localstack.runtime.main")
-	cmd.Dir = s.Dir
-	cmd.Env = slices.Concat(os.Environ(), []string{
-		"FILESYSTEM_ROOT=" + s.path("localstack-data"),
-		"GATEWAY_LISTEN=" + local(port),
+// localStackEnvironment is what compose.yaml says too.
+func localStackEnvironment(port int) []string {
+	return []string{
 		"LOCALSTACK_HOST=localhost:" + strconv.Itoa(port),
 		"SERVICES=sns,sqs,cloudformation,cloudwatch,secretsmanager",
 		"CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES=0",
@@ -150,12 +142,35 @@ func (s *Stack) startLocalStack(port int, log string) (*child.Process, error) {
 		"SQS_ENDPOINT_STRATEGY=path",
 		"SKIP_SSL_CERT_DOWNLOAD=1",
 		"DISABLE_EVENTS=1",
+	}
+}
+
+// startLocalStack starts LocalStack as a process of this machine.
+func (s *Stack) startLocalStack(port int, data, log string) (*child.Process, error) {
+	cmd := exec.Command(s.localStackPython(), "-m", "localstack.runtime.main")
+	cmd.Dir = s.Dir
+	cmd.Env = slices.Concat(os.Environ(), localStackEnvironment(port), []string{
+		"FILESYSTEM_ROOT=" + data,
+		"GATEWAY_LISTEN=" + local(port),
 		"PYTHONUNBUFFERED=1",
 	})
-	cmd.Stdout, cmd.Stderr = file, file
-	process, err := child.Start(cmd, child.Orphan{})
+	process, err := startLogged(cmd, log)
 	if err != nil {
 		return nil, fmt.Errorf("start LocalStack: %w", err)
 	}
 	return process, nil
+}
+
+// startLogged starts a child that writes to a log of its own.
+func startLogged(cmd *exec.Cmd, log string) (*child.Process, error) {
+	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() // the child has its own copy
+	cmd.Stdout, cmd.Stderr = file, file
+	return child.Start(cmd, child.Orphan{})
 }

@@ -128,7 +128,7 @@ func linkLog(target, link string) error {
 
 func (v *supervisor) startBroker() (err error) {
 	if v.way == Host {
-		v.broker, err = v.startLocalStack(v.Ports.Broker, v.log("broker"))
+		v.broker, err = v.startLocalStack(v.Ports.Broker, v.path("localstack-data"), v.log("broker"))
 		return err
 	}
 	v.fake, err = fakeaws.Start(fakeaws.Options{Addr: local(v.Ports.Broker), Retain: fakeRetention})
@@ -146,7 +146,7 @@ func (v *supervisor) deploy(ctx context.Context, template []byte) (messaging.Out
 }
 
 func (v *supervisor) startRelay(_ context.Context, destination string) error {
-	environment := os.Environ()
+	var environment []string // nothing of the user's own: neither settings of a relay nor of an AWS account
 	settings := relayEnvironment(v.Ports.DatabaseURL(), v.Ports.Endpoint(), local(v.Ports.Relay), destination)
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
 // Up starts the stack and returns when the relay streams. A stack that is up already is left alone.
@@ -124,7 +125,7 @@ func (s *Stack) migrate(ctx context.Context) error {
 	for _, command := range [][]string{{s.binary("relay"), "migrate"}, {s.binary("migrate")}} {
 		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Dir = s.Root
-		cmd.Env = append(os.Environ(), "DATABASE_URL="+s.Ports.DatabaseURL())
+		cmd.Env = []string{"DATABASE_URL=" + s.Ports.DatabaseURL()}
 		if _, err := runCommand(ctx, time.Minute, cmd); err != nil {
 			return fmt.Errorf("migrate the database: %w", err)
 		}
@@ -163,8 +164,8 @@ func (s *Stack) await(ctx context.Context, p platform, part string, ready func(c
 	}
 }
 
-// Down stops what Up started. It is no error if nothing runs.
-func (s *Stack) Down(ctx context.Context) error {
+// Down stops what Up started, and removes the data too if asked to. It is no error if nothing runs.
+func (s *Stack) Down(ctx context.Context, removeData bool) error {
 	unlock, err := s.exclusive()
 	if err != nil {
 		return err
@@ -176,15 +177,42 @@ func (s *Stack) Down(ctx context.Context) error {
 	}
 	if state == nil {
 		s.report("nothing runs")
-		return s.forget()
+	} else if err := s.stop(ctx, *state); err != nil {
+		return err
 	}
+	if err := s.forget(); err != nil || !removeData {
+		return err
+	}
+	return s.removeData(ctx)
+}
+
+func (s *Stack) stop(ctx context.Context, state State) error {
 	w, err := s.wayNamed(state.Way)
 	if err != nil {
 		return err
 	}
-	if err := w.down(ctx, *state); err != nil {
+	if err := w.down(ctx, state); err != nil {
 		return err
 	}
-	s.report("stopped; the data stays in %s", s.Dir)
-	return s.forget()
+	s.report("stopped; orders and events stay in the database for the next time")
+	return nil
+}
+
+// removeData removes the databases of all ways.
+func (s *Stack) removeData(ctx context.Context) error {
+	dir, err := pgtest.Reachable(s.path("postgres"))
+	if err != nil {
+		return fmt.Errorf("find the folder of Postgres: %w", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the data: %w", err)
+	}
+	c := &compose{Stack: s}
+	if c.check(ctx) == nil {
+		if err := c.compose(ctx, "down", "--volumes"); err != nil {
+			return err
+		}
+	}
+	s.report("removed the data")
+	return nil
 }

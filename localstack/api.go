@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/demo"
+	"github.com/outbox-relay/outbox-relay/localstack/gateway"
+	"github.com/outbox-relay/outbox-relay/localstack/stack"
+)
+
+type apiCmd struct {
+	Port        int `help:"Port of the API." env:"API_PORT" default:"3000"`
+	Concurrency int `help:"How many requests each function serves at once." env:"API_CONCURRENCY" default:"4"`
+}
+
+func (c *apiCmd) Run(ctx context.Context, s *stack.Stack) error {
+	state, err := s.Load()
+	if err != nil {
+		return err
+	}
+	if err := stack.CheckPort(c.Port, "the API", "API_PORT"); err != nil {
+		return err
+	}
+	api, err := startAPI(ctx, s, state, gateway.Options{
+		Addr: fmt.Sprintf("127.0.0.1:%d", c.Port), Concurrency: c.Concurrency, Log: os.Stdout,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The API is on %s until Ctrl-C. Try:\n  curl -i %[1]s/orders -H 'Content-Type: application/json' -d '%s'\n", api.URL(), sampleOrder)
+	<-ctx.Done()
+	return api.Close()
+}
+
+// startAPI builds the functions of template.yaml for this machine and serves them against the stack's database.
+func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options gateway.Options) (*gateway.Gateway, error) {
+	options.Template = filepath.Join(s.Root, "template.yaml")
+	options.BuildDir = filepath.Join(s.Dir, "functions")
+	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURL()}
+	fmt.Println("building the functions")
+	if err := gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout); err != nil {
+		return nil, err
+	}
+	return gateway.Start(ctx, options)
+}
+
+type demoCmd struct {
+	Orders int `help:"How many orders to post." env:"ORDERS" default:"10"`
+}
+
+func (c *demoCmd) Run(ctx context.Context, s *stack.Stack) error {
+	state, err := s.Up(ctx)
+	if err != nil {
+		return err
+	}
+	api, err := startAPI(ctx, s, state, gateway.Options{Addr: "127.0.0.1:0", Log: io.Discard})
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	err = demo.Run(ctx, demo.Options{
+		API: api.URL(), DatabaseURL: state.Ports.DatabaseURL(), Endpoint: state.Ports.Endpoint(),
+		QueueURL: state.Outputs.QueueUrl, Orders: c.Orders, Timeout: time.Minute, Out: os.Stdout,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("\nThe stack stays up: make api and make read-events use it, make localstack-down stops it.")
+	return nil
+}
