@@ -105,7 +105,9 @@ func (q *Queue) Send(m *Message) *Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.hooks.Now()
-	m.SentAt = now
+	if m.SentAt.IsZero() { // what comes from another queue keeps its time
+		m.SentAt = now
+	}
 	if q.settings.FIFO {
 		if earlier := q.seen.Repeats(m, q.settings.DeduplicateByGroup, now); earlier != nil {
 			q.hooks.Accepted(m, true)
