@@ -84,31 +84,31 @@ func FailEntries(code, message string, senderFault bool) Fault {
 
 // Delay waits before the request is performed.
 func Delay(d time.Duration) Fault {
-	return Fault{before: func(ctx context.Context, _ exchange) bool {
+	return Fault{before: func(ctx context.Context, x exchange) bool {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
 			return false
 		case <-ctx.Done():
-			return true
+			return x.reset()
 		}
 	}}
 }
 
 // Hang neither performs nor answers the request, until the client gives up.
 func Hang() Fault {
-	return Fault{before: func(ctx context.Context, _ exchange) bool {
+	return Fault{before: func(ctx context.Context, x exchange) bool {
 		<-ctx.Done()
-		return true
+		return x.reset()
 	}}
 }
 
 // HangAfterAccept performs the request and does not answer it, until the client gives up.
 func HangAfterAccept() Fault {
-	return Fault{after: func(ctx context.Context, _ exchange, _ answer) bool {
+	return Fault{after: func(ctx context.Context, x exchange, _ answer) bool {
 		<-ctx.Done()
-		return true
+		return x.reset()
 	}}
 }
 

@@ -73,6 +73,10 @@ func (s *Server) run(ctx context.Context, x exchange, c *call) {
 		return
 	}
 	body, err := c.perform(p)
+	if ctx.Err() != nil { // a receive that was waiting: nobody is there to take an answer
+		x.reset()
+		return
+	}
 	a := answer{status: http.StatusOK, body: body}
 	if err != nil {
 		a = s.failed(x.isSQS, err)
