@@ -1,14 +1,17 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,10 +30,11 @@ type environment struct {
 	initFailures chan error       // to an invocation that waits for a process
 
 	mu        sync.Mutex
-	current   *invocation // with the process
-	kill      context.CancelFunc
-	asked     bool   // the running process has asked for work
-	initError string // what the running process said instead
+	current   *invocation        // with the process
+	kill      context.CancelFunc // nil while no process runs
+	asked     bool               // the running process has asked for work
+	initError string             // what the running process reported instead
+	said      *tail              // the end of what it printed
 }
 
 // invocation is one event on its way through a function.
@@ -58,7 +62,7 @@ func newEnvironment(f function, bootstrap string, env map[string]string, log *na
 	maps.Copy(all, env)
 	return &environment{
 		function: f, bootstrap: bootstrap, env: all, log: log,
-		ready: make(chan error, 1), handed: make(chan *invocation), initFailures: make(chan error),
+		ready: make(chan error, 1), handed: make(chan *invocation), initFailures: make(chan error), said: &tail{},
 	}
 }
 
@@ -111,8 +115,12 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	}
 	process := exec.CommandContext(ctx, path)
 	process.Dir = filepath.Dir(path)
-	process.Stdout, process.Stderr = e.log, e.log
+	said := &tail{}
+	output := io.MultiWriter(e.log, said)
+	process.Stdout, process.Stderr = output, output
 	process.WaitDelay = killDelay
+	// Ctrl-C reaches a whole process group: the requests in flight would lose their functions.
+	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	env := lambdaEnv(e.function, runtimeAPI, process.Dir)
 	maps.Copy(env, e.env)
 	for name, value := range env {
@@ -120,7 +128,7 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	}
 
 	e.mu.Lock()
-	e.kill, e.asked, e.initError = kill, false, ""
+	e.kill, e.asked, e.initError, e.said = kill, false, "", said
 	e.mu.Unlock()
 	if err := process.Run(); err != nil {
 		return err
@@ -131,7 +139,8 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 // processEnded answers the invocation that was with the process. It reports whether the process ever asked for work.
 func (e *environment) processEnded(reason error) (asked bool) {
 	e.mu.Lock()
-	current, asked, initError := e.current, e.asked, e.initError
+	current, asked, initError := e.current, e.asked, cmp.Or(e.initError, e.said.String())
+	e.kill = nil
 	e.mu.Unlock()
 	if current != nil {
 		e.finish(current, outcome{err: fmt.Errorf("the process ended: %w", reason)})
@@ -171,10 +180,15 @@ func (e *environment) invoke(ctx context.Context, i *invocation) ([]byte, error)
 	}
 }
 
-// begin gives the invocation to the process that asked for work, and its time to it.
-func (e *environment) begin(i *invocation) (deadline time.Time) {
+// begin gives the invocation to the process that asked for work, and its time to it. It returns false if the process
+// has ended since.
+func (e *environment) begin(i *invocation) (deadline time.Time, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.kill == nil {
+		i.outcome <- outcome{err: errors.New("the process ended before it took the event")}
+		return time.Time{}, false
+	}
 	e.current = i
 	kill := e.kill
 	i.timeout = time.AfterFunc(e.function.timeout, func() {
@@ -182,7 +196,7 @@ func (e *environment) begin(i *invocation) (deadline time.Time) {
 			kill()
 		}
 	})
-	return time.Now().Add(e.function.timeout)
+	return time.Now().Add(e.function.timeout), true
 }
 
 // finish ends the invocation if it is still with the process.

@@ -45,3 +45,18 @@ func (n *namedLog) Write(text []byte) (int, error) {
 }
 
 func (n *namedLog) printf(format string, args ...any) { fmt.Fprintf(n, format+"\n", args...) }
+
+// tail keeps the end of what is written to it. It is read when nobody writes any more.
+type tail struct {
+	text []byte
+}
+
+const maxTail = 2 << 10
+
+func (t *tail) Write(text []byte) (int, error) {
+	t.text = append(t.text, text...)
+	t.text = t.text[max(0, len(t.text)-maxTail):]
+	return len(text), nil
+}
+
+func (t *tail) String() string { return string(bytes.TrimSpace(t.text)) }

@@ -43,7 +43,7 @@ func (p *pool) awaitReady(ctx context.Context) error {
 		select {
 		case err := <-e.ready:
 			if err != nil {
-				return fmt.Errorf("start %s: %w; its own output says more", e.function.name, err)
+				return fmt.Errorf("start %s: %w", e.function.name, err)
 			}
 		case <-ctx.Done():
 			return fmt.Errorf("start %s: not ready within %s: %w", e.function.name, initTimeout, ctx.Err())

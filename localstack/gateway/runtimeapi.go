@@ -40,7 +40,10 @@ func (e *environment) next(w http.ResponseWriter, r *http.Request) {
 }
 
 func (e *environment) give(w http.ResponseWriter, i *invocation) {
-	deadline := e.begin(i)
+	deadline, ok := e.begin(i)
+	if !ok {
+		return
+	}
 	header := w.Header()
 	header.Set("Lambda-Runtime-Aws-Request-Id", i.id)
 	header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(deadline.UnixMilli(), 10))
