@@ -76,6 +76,9 @@ type numbered[T any] struct {
 }
 
 func (n *numbered[T]) at(number int) *T {
+	if n.numbers == nil {
+		n.numbers, n.elements = make([]int, 0, 10), make([]T, 0, 10)
+	}
 	i := slices.Index(n.numbers, number)
 	if i < 0 {
 		i = len(n.numbers)
@@ -108,7 +111,7 @@ type publishEntry struct {
 // decodePublish reads a Publish or PublishBatch.
 func decodePublish(f form, single bool) (*batch, error) {
 	b := &batch{single: single}
-	entries := numbered[publishEntry]{numbers: make([]int, 0, 10), elements: make([]publishEntry, 0, 10)}
+	var entries numbered[publishEntry]
 	err := f.each(func(name, value string) error {
 		switch rest, listed := strings.CutPrefix(name, "PublishBatchRequestEntries.member."); {
 		case name == "TopicArn", name == "TargetArn" && b.target == "":

@@ -60,6 +60,7 @@ func decodeSendMember(s *jsontext.Scanner, e *entry, name string) (err error) {
 		delay, err = s.Int()
 		e.delay = &delay
 	case "MessageAttributes":
+		e.message.Attributes = make([]Attribute, 0, 8) // as many as the relay sends
 		err = s.Object(func(name string) error {
 			e.message.Attributes = append(e.message.Attributes, Attribute{Name: name})
 			a := &e.message.Attributes[len(e.message.Attributes)-1]

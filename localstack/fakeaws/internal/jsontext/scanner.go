@@ -135,59 +135,78 @@ func (s *Scanner) String() (string, error) {
 		s.at += end + 1
 		return rest[:end], nil
 	}
-	return s.unescape()
+	if end = closingQuote(rest); end < 0 {
+		return "", ErrSyntax
+	}
+	s.at += end + 1
+	return unescape(rest[:end])
 }
 
-// unescape reads the rest of a string that has escapes.
-func (s *Scanner) unescape() (string, error) {
-	rest := s.text[s.at:]
-	plain := make([]byte, 0, len(rest)/2)
-	for {
-		stop := strings.IndexAny(rest, `"\`)
-		if stop < 0 || stop == len(rest)-1 && rest[stop] == '\\' {
-			return "", ErrSyntax
+// closingQuote returns where the string at the start of text ends, or -1.
+func closingQuote(text string) int {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
 		}
-		plain = append(plain, rest[:stop]...)
-		if rest[stop] == '"' {
-			s.at = len(s.text) - len(rest) + stop + 1
-			return string(plain), nil
+	}
+	return -1
+}
+
+// unescape returns what text, the inside of a string, stands for.
+func unescape(text string) (string, error) {
+	var plain strings.Builder
+	plain.Grow(len(text))
+	for {
+		before, after, found := strings.Cut(text, `\`)
+		plain.WriteString(before)
+		if !found {
+			return plain.String(), nil
 		}
 		var err error
-		if plain, rest, err = escape(plain, rest[stop+1:]); err != nil {
+		if text, err = escape(&plain, after); err != nil {
 			return "", err
 		}
 	}
 }
 
-// escape appends what the escape at the start of text (behind its backslash) stands for, and returns the text after it.
-func escape(plain []byte, text string) ([]byte, string, error) {
+// escape writes what the escape at the start of text (behind its backslash) stands for, and returns the text after it.
+func escape(plain *strings.Builder, text string) (string, error) {
+	if text == "" {
+		return "", ErrSyntax
+	}
 	if text[0] == 'u' {
 		return escapeUnicode(plain, text)
 	}
 	const letters, bytes = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
 	i := strings.IndexByte(letters, text[0])
 	if i < 0 {
-		return nil, "", ErrSyntax
+		return "", ErrSyntax
 	}
-	return append(plain, bytes[i]), text[1:], nil
+	plain.WriteByte(bytes[i])
+	return text[1:], nil
 }
 
-func escapeUnicode(plain []byte, text string) ([]byte, string, error) {
+func escapeUnicode(plain *strings.Builder, text string) (string, error) {
 	r, err := hexRune(text)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	text = text[5:]
 	if utf16.IsSurrogate(r) && strings.HasPrefix(text, `\u`) {
 		low, err := hexRune(text[1:])
 		if err != nil {
-			return nil, "", err
+			return "", err
 		}
 		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
-			return utf8.AppendRune(plain, pair), text[6:], nil
+			plain.WriteRune(pair)
+			return text[6:], nil
 		}
 	}
-	return utf8.AppendRune(plain, r), text, nil // half a pair becomes U+FFFD, as in encoding/json
+	plain.WriteRune(r) // half a pair becomes U+FFFD, as in encoding/json
+	return text, nil
 }
 
 // hexRune reads u and four hexadecimal digits.

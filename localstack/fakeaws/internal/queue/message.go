@@ -4,7 +4,6 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"slices"
 	"strings"
 	"time"
@@ -58,13 +57,12 @@ func AttributesMD5(attributes []Attribute) string {
 		attributes = slices.Clone(attributes)
 		slices.SortFunc(attributes, byName)
 	}
-	digest := md5.New()
-	var scratch []byte
+	text := make([]byte, 0, 1024) // does not leave the stack unless it grows
 	for i := range attributes {
-		scratch = attributes[i].appendDigest(scratch[:0])
-		digest.Write(scratch)
+		text = attributes[i].appendDigest(text)
 	}
-	return finish(digest)
+	sum := md5.Sum(text)
+	return hexText(&sum)
 }
 
 // appendDigest appends name, data type and value, each behind its length, as the checksum wants them.
@@ -81,12 +79,6 @@ func (a *Attribute) appendDigest(b []byte) []byte {
 
 func appendCounted(b []byte, s string) []byte {
 	return append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-}
-
-func finish(digest hash.Hash) string {
-	var sum [md5.Size]byte
-	digest.Sum(sum[:0])
-	return hexText(&sum)
 }
 
 func hexText(sum *[md5.Size]byte) string {

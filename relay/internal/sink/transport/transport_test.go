@@ -1,0 +1,122 @@
+package transport_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+)
+
+// serve starts a server and counts the connections that are made to it.
+func serve(t *testing.T, handler http.HandlerFunc) (url string, connections *atomic.Int32) {
+	t.Helper()
+	connections = new(atomic.Int32)
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.URL, connections
+}
+
+func get(ctx context.Context, client aws.HTTPClient, url string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	body, err := io.ReadAll(answer.Body)
+	return len(body), errors.Join(err, answer.Body.Close())
+}
+
+// TestRequestsInFlightKeepTheirConnections: without room for so many idle ones, each round would dial anew.
+func TestRequestsInFlightKeepTheirConnections(t *testing.T) {
+	t.Parallel()
+	const inFlight = 40
+	var arrived sync.WaitGroup
+	url, connections := serve(t, func(http.ResponseWriter, *http.Request) {
+		arrived.Done()
+		arrived.Wait() // so that all of them are in flight at the same time
+	})
+	client := transport.Client(aws.Config{}, sink.Options{InFlight: inFlight})
+	for range 3 {
+		var requests sync.WaitGroup
+		arrived.Add(inFlight)
+		for range inFlight {
+			requests.Go(func() {
+				if _, err := get(t.Context(), client, url); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		requests.Wait()
+	}
+	// A connection that is given back a moment too late is dialled once more, which is no harm.
+	if n := connections.Load(); n > inFlight+inFlight/4 {
+		t.Errorf("%d connections for %d requests in flight", n, inFlight)
+	}
+}
+
+func TestARequestEndsInItsTime(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte("a part"))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	client := transport.Client(aws.Config{}, sink.Options{RequestTimeout: 50 * time.Millisecond})
+	if _, err := get(t.Context(), client, url); sink.Code(err) != "timeout" {
+		t.Errorf("%v (code %q), want a timeout", err, sink.Code(err))
+	}
+}
+
+func TestAnAnswerIsReadUpToABound(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		part := bytes.Repeat([]byte("x"), 1<<16)
+		for range 1 << 10 {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+	})
+	n, err := get(t.Context(), transport.Client(aws.Config{}, sink.Options{}), url)
+	if err == nil || n != 1<<20 {
+		t.Errorf("read %d bytes of an answer of 64 MiB, %v", n, err)
+	}
+}
+
+func TestAClientOfItsOwnIsKept(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("answer")) })
+	own := &counting{}
+	n, err := get(t.Context(), transport.Client(aws.Config{HTTPClient: own}, sink.Options{}), url)
+	if err != nil || n != len("answer") || own.requests != 1 {
+		t.Errorf("read %d bytes, %v, %d requests by the client of cfg", n, err, own.requests)
+	}
+}
+
+type counting struct{ requests int }
+
+func (c *counting) Do(r *http.Request) (*http.Response, error) {
+	c.requests++
+	return http.DefaultClient.Do(r)
+}
