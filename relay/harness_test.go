@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -104,14 +105,15 @@ func (w *world) exec(sql string, args ...any) {
 	w.must(err)
 }
 
-// query returns one value as text.
+// query returns one value as text, and the empty string for NULL and where there is no row.
 func (w *world) query(sql string, args ...any) string {
 	w.t.Helper()
 	var value *string
-	w.must(w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&value))
-	if value == nil {
+	err := w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&value)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && value == nil {
 		return ""
 	}
+	w.must(err)
 	return *value
 }
 

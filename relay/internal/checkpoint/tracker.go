@@ -29,7 +29,7 @@ type Transaction struct {
 // Window bounds what is open at once: from the oldest event that is not delivered to the newest that was read.
 type Window struct {
 	Events int
-	Bytes  int // of rows as they were read; one larger row is let in when nothing else is open
+	Bytes  int // of rows as they were read; the last may reach beyond, as its size is known only once it is read
 }
 
 // Handle names one open event.
@@ -206,8 +206,7 @@ func (t *Tracker) Idle() <-chan struct{} {
 }
 
 func (t *Tracker) hasRoom() bool {
-	open := int(t.tail - t.head)
-	return open == 0 || open < t.window.Events && t.bytes < t.window.Bytes
+	return int(t.tail-t.head) < t.window.Events && t.bytes < t.window.Bytes
 }
 
 func (t *Tracker) at(h Handle) *event { return &t.events[h%Handle(len(t.events))] }
@@ -240,8 +239,10 @@ func (t *Tracker) advance() {
 
 // close takes the event at head out of the window.
 func (t *Tracker) close(e *event) {
-	t.position.Transaction.Delivered++
-	t.position.Transaction.LastEventID = e.id
+	if t.position.Transaction.CommitLSN != 0 { // else recovery read it, from the table
+		t.position.Transaction.Delivered++
+		t.position.Transaction.LastEventID = e.id
+	}
 	t.bytes -= e.bytes
 	*e = event{}
 	t.head++
@@ -255,7 +256,6 @@ func (t *Tracker) reach(m mark) {
 		t.position.Transaction = Transaction{}
 		t.position.FlushLSN = max(t.position.FlushLSN, m.lsn)
 	case markRecovered:
-		t.position.Transaction = Transaction{}
 		t.position.RecoveredSeq = max(t.position.RecoveredSeq, m.count)
 	}
 }
