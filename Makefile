@@ -30,13 +30,14 @@ localstack-env: $(localstack) ## Print the environment for programs of your own,
 api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 	@'$(localstack)' api
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
-	@go run ./scripts/read-events
+	@go build -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test lint fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had
 	@'$(localstack)' test
-crash-test: $(localstack) ## Run the long crash tests: the relay is killed again and again
-	@CRASH_TEST=full '$(localstack)' test -- -count=1 -v -run Crash ./relay/...
+crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
+	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
+	  go test -count=1 -timeout 30m -v -run KilledAgainAndAgain ./relay
 lint: ## Check formatting, go vet and staticcheck
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go vet ./...

@@ -21,7 +21,7 @@ const composeProject = "outbox-relay"
 const RelayImage = "outbox-relay:local"
 
 const (
-	engineTimeout = 15 * time.Second // for questions; an engine that hangs is no engine
+	engineTimeout = 10 * time.Second // for questions; an engine that hangs is no engine
 	workTimeout   = 3 * time.Minute  // to start, stop and build
 	pullTimeout   = 20 * time.Minute
 )

@@ -22,13 +22,16 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	ways := s.ways()
 	if state != nil {
 		if up, err := s.alreadyUp(ctx, *state); up || err != nil {
 			return *state, err
 		}
 		s.Insist = state.Way // bring back what is missing
 	} else if err := s.newcomer(ctx); err != nil {
+		return State{}, err
+	}
+	ways, err := s.ways()
+	if err != nil {
 		return State{}, err
 	}
 	w, err := s.choose(ctx, ways)
@@ -65,10 +68,11 @@ func (s *Stack) newcomer(ctx context.Context) error {
 	if err := s.checkDisk(300 << 20); err != nil {
 		return err
 	}
-	if s.composeRuns(ctx) {
-		return nil // its ports are taken by itself
+	err := s.checkPorts()
+	if err != nil && s.composeRuns(ctx) {
+		return nil // the stack itself takes them, and forgot
 	}
-	return s.checkPorts()
+	return err
 }
 
 // platform is what differs between the ways when the stack comes up.

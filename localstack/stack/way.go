@@ -21,15 +21,21 @@ type way interface {
 	logs(ctx context.Context, request LogRequest) error
 }
 
-func (s *Stack) ways() []way {
-	return []way{&compose{Stack: s}, &supervised{Stack: s, way: Host}, &supervised{Stack: s, way: Embedded}}
+// ways are all ways, best first, or the one that is insisted on.
+func (s *Stack) ways() ([]way, error) {
+	if s.Insist == "" {
+		return []way{&compose{Stack: s}, &supervised{Stack: s, way: Host}, &supervised{Stack: s, way: Embedded}}, nil
+	}
+	w, err := s.wayNamed(s.Insist)
+	return []way{w}, err
 }
 
 func (s *Stack) wayNamed(name Way) (way, error) {
-	for _, w := range s.ways() {
-		if w.name() == name {
-			return w, nil
-		}
+	switch name {
+	case Compose:
+		return &compose{Stack: s}, nil
+	case Host, Embedded:
+		return &supervised{Stack: s, way: name}, nil
 	}
 	return nil, fmt.Errorf("STACK=%s is none of compose, host and embedded", name)
 }
@@ -38,9 +44,6 @@ func (s *Stack) wayNamed(name Way) (way, error) {
 func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
 	var reasons []error
 	for _, w := range ways {
-		if s.Insist != "" && w.name() != s.Insist {
-			continue
-		}
 		err := w.check(ctx)
 		if err == nil {
 			err = w.prepare(ctx)
@@ -50,15 +53,14 @@ func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
 			return w, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		}
-		reasons = append(reasons, fmt.Errorf("%s: %w", w.name(), err))
-		s.report("not the %s way: %v", w.name(), err)
+		reasons = append(reasons, fmt.Errorf("the %s way does not work here: %w", w.name(), err))
+		if len(reasons) < len(ways) {
+			s.report("not the %s way: %v", w.name(), err)
+		}
 	}
-	if s.Insist != "" {
-		return nil, fmt.Errorf("STACK=%s cannot work here: %w", s.Insist, errors.Join(reasons...))
-	}
-	return nil, fmt.Errorf("no way to run the stack works here:\n%w", errors.Join(reasons...))
+	return nil, errors.Join(reasons...)
 }
 
 var descriptions = map[Way]string{

@@ -32,6 +32,7 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // `read-events | head` is an end as good as Ctrl-C: messages are given back
 	var c cli
 	kong.Parse(&c, kong.Name("read-events"), kong.Description(
 		"Prints the events of the queue as they come. Without --delete they stay in the queue, hidden while this runs. "+
@@ -54,6 +55,9 @@ func run(ctx context.Context, c cli) error {
 	}
 	r := &reader{client: client, queue: aws.String(queue), remove: c.Delete, shown: map[string]string{}}
 	err = r.read(ctx, c.Max, show)
+	if errors.Is(err, syscall.EPIPE) {
+		err = nil
+	}
 	return errors.Join(err, r.release(context.WithoutCancel(ctx)))
 }
 

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// STACK_WAYS names the ways to try, for example "compose host embedded". The first two need more than this repository,
+// and the first takes the names that a person's own stack has.
+func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	ways := os.Getenv("STACK_WAYS")
+	if ways == "" {
+		ways = "embedded"
+	}
+	program := filepath.Join(t.TempDir(), "localstack")
+	if output, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, output)
+	}
+	for _, way := range strings.Fields(ways) {
+		t.Run(way, func(t *testing.T) {
+			s := stackUnderTest{t: t, program: program, way: way, dir: folder(t), postgres: freePort(t), broker: freePort(t), relay: freePort(t)}
+			t.Cleanup(func() { s.run("down", "--data") })
+
+			demo := s.run("demo", "--orders=7")
+			if !strings.Contains(demo, "7 orders posted, 7 events received, each byte for byte as written") {
+				t.Errorf("demo printed:\n%s", demo)
+			}
+			if up := s.run("up"); !strings.Contains(up, "already up") {
+				t.Errorf("the second up printed:\n%s", up)
+			}
+			for _, want := range []string{"7 events, 0 dead letters", "0 messages in the queue", "streams"} {
+				if status := s.run("status"); !strings.Contains(status, want) {
+					t.Errorf("status does not say %q:\n%s", want, status)
+				}
+			}
+			if log := s.run("logs"); !strings.Contains(log, "streaming") {
+				t.Errorf("the relay's log is:\n%s", log)
+			}
+
+			s.run("down")
+			if status := s.run("status"); !strings.Contains(status, "not up") {
+				t.Errorf("after down, status says:\n%s", status)
+			}
+			for _, port := range []int{s.postgres, s.broker, s.relay} {
+				if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+					conn.Close()
+					t.Errorf("after down, something listens on port %d", port)
+				}
+			}
+			if again := s.run("demo", "--orders=1"); !strings.Contains(again, "1 orders posted, 1 events received") {
+				t.Errorf("demo on the data of the first time printed:\n%s", again)
+			}
+		})
+	}
+}
+
+type stackUnderTest struct {
+	t                       *testing.T
+	program, way, dir       string
+	postgres, broker, relay int
+}
+
+func (s stackUnderTest) run(args ...string) string {
+	s.t.Helper()
+	cmd := exec.Command(s.program, args...)
+	cmd.Env = append(os.Environ(), "STACK="+s.way, "LOCAL_DIR="+s.dir, "POSTGRES_PORT="+strconv.Itoa(s.postgres),
+		"BROKER_PORT="+strconv.Itoa(s.broker), "RELAY_PORT="+strconv.Itoa(s.relay))
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Run(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output.String())
+	}
+	return output.String()
+}
+
+// folder is open to the user that Postgres runs as when the test runs as root.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "stack-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}

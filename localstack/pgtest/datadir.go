@@ -1,0 +1,77 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// prepare finds the binaries and makes the folder and the data directory.
+func (s *Server) prepare(ctx context.Context) (err error) {
+	if s.dir, err = serverDir(s.dir); err != nil {
+		return err
+	}
+	version, err := s.wantedVersion()
+	if err != nil {
+		return err
+	}
+	s.binaries, err = locate(ctx, search{
+		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, progress: s.options.Progress,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.dataDir(), "PG_VERSION")); err == nil {
+		return nil
+	}
+	return s.initdb(ctx)
+}
+
+// wantedVersion is the version asked for, or the one that can read the data directory.
+func (s *Server) wantedVersion() (int, error) {
+	content, err := os.ReadFile(filepath.Join(s.dataDir(), "PG_VERSION"))
+	if errors.Is(err, os.ErrNotExist) {
+		return s.options.Version, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read version of data directory: %w", err)
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		return 0, fmt.Errorf("version of data directory %s: %w", s.dataDir(), err)
+	}
+	if s.options.Version != 0 && s.options.Version != major {
+		return 0, fmt.Errorf("data directory %s is of Postgres %d, not %d: remove it to start afresh", s.dataDir(), major, s.options.Version)
+	}
+	return major, nil
+}
+
+// initdb writes into a folder of another name first: one that was interrupted is never taken for a cluster.
+func (s *Server) initdb(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	unfinished := s.dataDir() + ".new"
+	if err := os.RemoveAll(unfinished); err != nil {
+		return fmt.Errorf("clear %s: %w", unfinished, err)
+	}
+	args := []string{"-D", unfinished, "-U", Superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
+	if !s.options.Durable {
+		args = append(args, "--no-sync")
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, "initdb"), args...)
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = unprivileged()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb in %s: %w: %s", unfinished, err, bytes.TrimSpace(output))
+	}
+	if err := os.Rename(unfinished, s.dataDir()); err != nil {
+		return fmt.Errorf("finish data directory: %w", err)
+	}
+	return nil
+}
