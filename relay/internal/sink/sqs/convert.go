@@ -20,7 +20,7 @@ func (s *Sink) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
 			MessageAttributes: attributes(m.Attributes),
 			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
 		}
-		if true {
+		if s.limits.FIFO {
 			entries[i].MessageDeduplicationId = &m.DeduplicationID
 		}
 	}

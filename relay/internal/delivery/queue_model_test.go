@@ -1,0 +1,245 @@
+package delivery
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// TestTheQueueKeepsEveryGroupInOrder drives a queue with random groups, sizes, outcomes and times, and holds what it
+// gives out against what was pushed.
+func TestTheQueueKeepsEveryGroupInOrder(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		m := newQueueModel(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"":       m.check,
+			"push":   m.push,
+			"push 2": m.push,
+			"take":   m.take,
+			"done":   m.done,
+			"wait":   m.wait,
+		})
+		m.finish(t)
+	})
+}
+
+var errBroker = errors.New("the broker is away")
+
+type queueModel struct {
+	q        *queue
+	now      time.Time
+	open     map[string][]*Event // pushed and not delivered, by group, in order
+	inFlight [][]*Event
+	pushed   int
+	finished map[*Event]bool
+
+	failedAt time.Time // zero unless the last request that was sent delivered nothing
+}
+
+func newQueueModel(t *rapid.T) *queueModel {
+	limits := sink.Limits{FIFO: rapid.Bool().Draw(t, "FIFO"), MaxMessageBytes: 100, MaxBatchBytes: rapid.SampledFrom([]int{100, 300, 10_000}).Draw(t, "batch bytes")}
+	options := Options{
+		InFlight:      rapid.IntRange(1, 4).Draw(t, "in flight"),
+		EagerInFlight: rapid.IntRange(1, 3).Draw(t, "eager"),
+		Linger:        rapid.SampledFrom([]time.Duration{0, 5 * time.Millisecond}).Draw(t, "linger"),
+		GroupBatches:  rapid.Bool().Draw(t, "group batches"),
+		Backoff:       Backoff{Min: 10 * time.Millisecond, Max: time.Second},
+	}
+	return &queueModel{
+		q:        newQueue(limits, options, map[string]string{"blocked": "earlier"}),
+		now:      time.Unix(1_000_000, 0),
+		open:     map[string][]*Event{},
+		finished: map[*Event]bool{},
+	}
+}
+
+func (m *queueModel) push(t *rapid.T) {
+	group := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "blocked"}).Draw(t, "group")
+	m.pushed++
+	e := &Event{
+		Message: sink.Message{EventID: strconv.Itoa(m.pushed), GroupID: group},
+		size:    rapid.IntRange(1, m.q.limits.MaxMessageBytes).Draw(t, "size"),
+	}
+	if rapid.IntRange(0, 9).Draw(t, "invalid") == 0 {
+		e.size += m.q.limits.MaxBatchBytes
+		e.rejection = &sink.RejectedError{Code: "InvalidParameterValue"}
+	}
+	m.open[group] = append(m.open[group], e)
+	m.q.push(e, m.now)
+}
+
+func (m *queueModel) take(t *rapid.T) {
+	batch, again := m.q.take(m.now)
+	if batch == nil {
+		m.checkPause(t, again)
+		return
+	}
+	m.checkBatch(t, batch)
+	m.inFlight = append(m.inFlight, batch)
+}
+
+// checkPause finds out whether whoever asks again as told will get what is left, and does not ask in a loop.
+func (m *queueModel) checkPause(t *rapid.T, again time.Time) {
+	switch {
+	case !again.IsZero() && !again.After(m.now):
+		t.Fatalf("asked to come again at once")
+	case again.IsZero() && len(m.inFlight) == 0 && len(m.open) > 0:
+		t.Fatalf("%d groups have events, nothing is in flight, and nobody is to come again", len(m.open))
+	}
+}
+
+func (m *queueModel) checkBatch(t *rapid.T, batch []*Event) {
+	bytes := 0
+	taken := map[string]int{}
+	for _, e := range batch {
+		group := e.Message.GroupID
+		if want := m.open[group][taken[group]]; e != want {
+			t.Fatalf("group %s gave event %s before %s", group, e.Message.EventID, want.Message.EventID)
+		}
+		if (e.blockedBy != "") != (m.q.blocked[group] != "") {
+			t.Fatalf("event %s of group %s is blocked by %q", e.Message.EventID, group, e.blockedBy)
+		}
+		taken[group]++
+		bytes += e.size
+	}
+	if len(batch) == 0 || len(batch) > sink.MaxBatch || len(batch) > 1 && bytes > m.q.limits.MaxBatchBytes {
+		t.Fatalf("a batch of %d events and %d bytes", len(batch), bytes)
+	}
+	m.checkGroups(t, taken)
+	if len(m.inFlight) >= m.q.options.InFlight {
+		t.Fatalf("%d requests in flight beside this one", len(m.inFlight))
+	}
+	if !m.failedAt.IsZero() && (len(m.inFlight) > 0 || m.now.Before(m.failedAt.Add(m.q.options.Backoff.Min/2))) {
+		t.Fatalf("%s after a failure, with %d requests in flight, another one starts", m.now.Sub(m.failedAt), len(m.inFlight))
+	}
+}
+
+func (m *queueModel) checkGroups(t *rapid.T, taken map[string]int) {
+	for group, n := range taken {
+		if n > 1 && m.q.limits.FIFO && !m.q.options.GroupBatches {
+			t.Fatalf("%d events of group %s in one batch", n, group)
+		}
+		for _, other := range m.inFlight {
+			if slices.ContainsFunc(other, func(e *Event) bool { return e.Message.GroupID == group }) {
+				t.Fatalf("group %s has two requests in flight", group)
+			}
+		}
+	}
+}
+
+func (m *queueModel) done(t *rapid.T) {
+	if len(m.inFlight) == 0 {
+		t.Skip("nothing is in flight")
+	}
+	i := rapid.IntRange(0, len(m.inFlight)-1).Draw(t, "request")
+	batch := m.inFlight[i]
+	m.inFlight = slices.Delete(m.inFlight, i, i+1)
+
+	outcome := rapid.SampledFrom([]string{"taken", "failed", "in part"}).Draw(t, "outcome")
+	for _, e := range batch {
+		e.err = nil
+		local := e.blockedBy != "" || e.rejection != nil
+		if !local && (outcome == "failed" || outcome == "in part" && rapid.Bool().Draw(t, "entry failed")) {
+			e.err = errBroker
+		}
+		if e.rejection != nil && m.q.limits.FIFO {
+			m.q.block(e.Message.GroupID, e.Message.EventID)
+		}
+	}
+	m.settle(t, batch)
+}
+
+// settle gives batch back to the queue and takes what was delivered out of the model.
+func (m *queueModel) settle(t *rapid.T, batch []*Event) {
+	sent, took := false, false
+	for _, e := range batch {
+		if e.blockedBy == "" && e.rejection == nil {
+			sent, took = true, took || e.err == nil
+		}
+		if e.err != nil {
+			continue
+		}
+		if m.finished[e] {
+			t.Fatalf("event %s was delivered twice", e.Message.EventID)
+		}
+		m.finished[e] = true
+		group := e.Message.GroupID
+		m.open[group] = slices.DeleteFunc(m.open[group], func(o *Event) bool { return o == e })
+		if len(m.open[group]) == 0 {
+			delete(m.open, group)
+		}
+	}
+	switch {
+	case took:
+		m.failedAt = time.Time{}
+	case sent && m.failedAt.IsZero():
+		m.failedAt = m.now
+	}
+	m.q.done(batch, m.now)
+}
+
+func (m *queueModel) wait(t *rapid.T) {
+	m.now = m.now.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
+}
+
+// check holds the queue's own accounts against its groups.
+func (m *queueModel) check(t *rapid.T) {
+	sendable := 0
+	for _, g := range m.q.groups {
+		if g.state == groupReady {
+			sendable += m.q.sendableOf(g)
+		}
+	}
+	if m.q.sendable != sendable {
+		t.Fatalf("sendable is %d, the ready groups have %d", m.q.sendable, sendable)
+	}
+	if m.q.inFlight != len(m.inFlight) {
+		t.Fatalf("%d requests in flight, the queue knows of %d", len(m.inFlight), m.q.inFlight)
+	}
+	if got := slices.Sorted(func(yield func(string) bool) {
+		for key := range m.q.groups {
+			if !yield(key) {
+				return
+			}
+		}
+	}); len(got) != len(m.open) {
+		t.Fatalf("the queue keeps groups %v, %d have events", got, len(m.open))
+	}
+}
+
+// finish lets every request succeed and finds out whether all that was pushed is delivered then.
+func (m *queueModel) finish(t *rapid.T) {
+	for round := 0; len(m.finished) < m.pushed; round++ {
+		if round > 10*m.pushed+10 {
+			t.Fatalf("%d of %d events delivered after %d rounds without a fault", len(m.finished), m.pushed, round)
+		}
+		batch, again := m.q.take(m.now)
+		switch {
+		case batch != nil:
+			m.checkBatch(t, batch)
+			m.inFlight = append(m.inFlight, batch)
+		case len(m.inFlight) > 0:
+			done := m.inFlight[0]
+			m.inFlight = m.inFlight[1:]
+			for _, e := range done {
+				e.err = nil
+			}
+			m.settle(t, done)
+		default:
+			m.checkPause(t, again)
+			m.now = again
+		}
+		m.check(t)
+	}
+	if len(m.q.groups) != 0 || m.q.sendable != 0 || m.q.inFlight != 0 || len(m.q.waiting) != 0 {
+		t.Fatal(fmt.Sprintf("all is delivered, the queue keeps %d groups, %d waiting", len(m.q.groups), len(m.q.waiting)))
+	}
+}
