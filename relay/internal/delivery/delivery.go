@@ -32,6 +32,9 @@ type Event struct {
 	next      *Event // in its group
 }
 
+// isSendable reports whether e goes to its destination in its turn. Else it is parked.
+func (e *Event) isSendable() bool { return e.blockedBy == "" && e.rejection == nil }
+
 // Destination is an opened sink and what is parked there.
 type Destination struct {
 	Name    string // as in the settings: for logs, metrics and dead letters

@@ -8,7 +8,8 @@ type group struct {
 	state       groupState
 	first, last *Event
 	length      int
-	failures    int       // in a row, of its first event
+	failed      bool      // an event of its last batch
+	failures    int       // batches in a row with a failed event
 	retryAt     time.Time // while it waits
 	next        *group    // while it is ready
 }

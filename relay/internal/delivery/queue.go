@@ -22,7 +22,7 @@ type queue struct {
 	sendable int       // events of the ready groups that batches could take now
 	since    time.Time // when sendable last rose from zero
 	inFlight int       // requests
-	failures int       // rounds of requests that delivered nothing, since one did
+	failures int       // rounds of requests of which the destination took nothing, since it took something
 	retryAt  time.Time // after failures: the next request may start
 }
 
@@ -86,11 +86,13 @@ func (q *queue) fill(now time.Time) []*Event {
 		g := q.ready.pop()
 		g.state = groupInFlight
 		q.sendable -= q.sendableOf(g)
-		for more := true; more; more = !q.oneOfGroup() && fits(g.first) {
+		for more := true; more; {
 			e := g.pop()
 			e.blockedBy = q.blocked[g.key]
 			room -= e.size
 			batch = append(batch, e)
+			// What comes behind a refused event waits: its group may be blocked by then.
+			more = !q.oneOfGroup() && e.rejection == nil && fits(g.first)
 		}
 	}
 	q.since = now
@@ -100,16 +102,21 @@ func (q *queue) fill(now time.Time) []*Event {
 // done takes a batch back: events with an err are still to be delivered.
 func (q *queue) done(batch []*Event, now time.Time) {
 	q.inFlight--
-	delivered := false
+	sent, taken := false, false
 	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
-		if e := batch[i]; e.err != nil {
+		e := batch[i]
+		sent = sent || e.isSendable()
+		taken = taken || e.isSendable() && e.err == nil
+		if e.err != nil {
 			e.attempts++
-			q.groups[e.Message.GroupID].prepend(e)
-			continue
+			g := q.groups[e.Message.GroupID]
+			g.prepend(e)
+			g.failed = true
 		}
-		delivered = true
 	}
-	q.judge(delivered, now)
+	if sent { // else only the relay itself refused something
+		q.judge(taken, now)
+	}
 	for _, e := range batch {
 		if g := q.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
 			q.settle(g, now)
@@ -117,9 +124,10 @@ func (q *queue) done(batch []*Event, now time.Time) {
 	}
 }
 
-// judge keeps account of the destination's health. Requests that were under way together fail together and count once.
-func (q *queue) judge(delivered bool, now time.Time) {
-	if delivered {
+// judge keeps account of the destination's health: whether it took any event of a request. Requests that were under way
+// together fail together and count once.
+func (q *queue) judge(taken bool, now time.Time) {
+	if taken {
 		q.failures = 0
 		return
 	}
@@ -134,7 +142,8 @@ func (q *queue) settle(g *group, now time.Time) {
 	switch {
 	case g.first == nil:
 		delete(q.groups, g.key)
-	case g.first.err != nil:
+	case g.failed:
+		g.failed = false
 		g.failures++
 		g.retryAt = now.Add(q.options.Backoff.after(g.failures))
 		g.state = groupWaiting
