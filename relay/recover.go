@@ -21,7 +21,7 @@ func (s *session) recover(ctx context.Context) error {
 		}
 	}
 	s.Health.Enter(health.Streaming)
-	s.Log.Info("streaming", "slot", s.Slot, "lsn", row.Position.FlushLSN, "epoch", row.Epoch)
+	s.Log.Info("streaming", "slot", s.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
 	s.intake.begin()
 	<-ctx.Done()
 	return nil

@@ -111,7 +111,7 @@ func (s *session) drain(parts ...*task) error {
 	}
 	if err == nil {
 		s.Log.Warn("stopping with events that are read and not delivered: they will be read again",
-			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout)
+			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout.String())
 	}
 	return err
 }

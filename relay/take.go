@@ -230,7 +230,7 @@ func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slo
 	if err := r.store.Create(ctx, row); err != nil && !errors.Is(err, slot.ErrFenced) {
 		return nil, err
 	}
-	r.Log.Info("took over a slot that was there", "slot", r.Slot, "confirmed_flush_lsn", state.ConfirmedFlushLSN)
+	r.Log.Info("took over a slot that was there", "slot", r.Slot, "confirmed_flush_lsn", state.ConfirmedFlushLSN.String())
 	return nil, errAgain // the row is there; the next round resumes like any other
 }
 
@@ -288,7 +288,7 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 	if err := r.store.SetRecoveryEnd(ctx, fence, snapshot, fingerprint, created.ConsistentPoint); err != nil {
 		return nil, again(err)
 	}
-	r.Log.Info("made the slot", "slot", r.Slot, "consistent_point", created.ConsistentPoint, "snapshot", snapshot)
+	r.Log.Info("made the slot", "slot", r.Slot, "consistent_point", created.ConsistentPoint.String(), "snapshot", snapshot)
 	return r.hold(ctx, stream, fence, before)
 }
 
