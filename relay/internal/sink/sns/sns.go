@@ -54,7 +54,7 @@ func readLimits(attributes map[string]string) (sink.Limits, error) {
 			return sink.Limits{}, fmt.Errorf("MaximumMessageSize: %w", err)
 		}
 	}
-	return sink.Limits{FIFO: false, MaxMessageBytes: size, MaxBatchBytes: size}, nil
+	return sink.Limits{FIFO: attributes["FifoTopic"] == "true", MaxMessageBytes: size, MaxBatchBytes: size}, nil
 }
 
 func describe(attributes map[string]string) sink.Description {
