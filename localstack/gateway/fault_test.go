@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,18 @@ func TestFailedInvocationIsA502AndTheNextOneSucceeds(t *testing.T) {
 		if same := before == after; same != test.sameProcess {
 			t.Errorf("%s: process %d before, %d after", test.fault, before, after)
 		}
+	}
+}
+
+// Waiting for the process would end in a 504.
+func TestRequestDoesNotWaitForAProcessThatIsGoneOrCannotStart(t *testing.T) {
+	t.Parallel()
+	g := startFaulty(t, gateway.Options{
+		IntegrationTimeout: 1900 * time.Millisecond,
+		Env:                map[string]string{"BROKEN": filepath.Join(t.TempDir(), "broken")},
+	})
+	for _, fault := range []string{"exit", "break", "echo"} {
+		mustBeInternalError(t, send(t, "GET", g.URL()+"/do/"+fault, "", nil))
 	}
 }
 
@@ -84,7 +97,7 @@ func TestFunctionThatDoesNotStartIsNamedWithWhatItSaid(t *testing.T) {
 		options gateway.Options
 		want    []string
 	}{
-		"it exits":           {gateway.Options{BuildDir: built.dir, Env: map[string]string{"FAULT": "init"}}, []string{"Faulty", "exit status 1", "SETTING is empty"}},
+		"it exits":           {gateway.Options{BuildDir: built.dir, Env: map[string]string{"BROKEN": "/"}}, []string{"Faulty", "exit status 1", "SETTING is empty"}},
 		"it is not there":    {gateway.Options{BuildDir: filepath.Join(built.dir, "nothing")}, []string{"Faulty", "bootstrap"}},
 		"no such template":   {gateway.Options{Template: "testdata/none.yaml"}, []string{"testdata/none.yaml"}},
 		"address of another": {gateway.Options{Addr: "192.0.2.1:80"}, []string{"192.0.2.1:80"}},
@@ -132,6 +145,21 @@ func TestCloseAnswersRequestsInFlightAndLeavesNoProcess(t *testing.T) {
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("process %d is left: %v", pid, err)
+	}
+}
+
+// HTTP clients open connections ahead of need.
+func TestCloseDoesNotWaitForAConnectionWithoutRequest(t *testing.T) {
+	t.Parallel()
+	g := startFaulty(t, gateway.Options{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	echo(t, send(t, "GET", g.URL()+"/do/echo", "", nil)) // by now the server has taken both
+	if err := g.Close(); err != nil {
+		t.Errorf("close: %v", err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -22,8 +21,6 @@ const (
 	// initTimeout is how long Lambda lets a process start.
 	// https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 	initTimeout = 10 * time.Second
-	// drainTimeout is how long Close waits for requests in flight.
-	drainTimeout = 5 * time.Second
 )
 
 // Options say what to serve and where.
@@ -45,7 +42,6 @@ type Options struct {
 // Gateway is a running API. See [Start].
 type Gateway struct {
 	listener net.Listener
-	server   *http.Server
 	cancel   context.CancelFunc
 	running  *errgroup.Group
 }
@@ -68,7 +64,7 @@ func Start(ctx context.Context, options Options) (*Gateway, error) {
 	environments, stopEnvironments := context.WithCancel(context.WithoutCancel(ctx))
 	log := newLineLog(options.Log)
 	handler := &handler{timeout: options.IntegrationTimeout, log: log.named("gateway")}
-	gateway := &Gateway{listener: listener, server: newServer(handler), cancel: cancel, running: running}
+	gateway := &Gateway{listener: listener, cancel: cancel, running: running}
 
 	var pools []*pool
 	for _, f := range functions {
@@ -77,7 +73,10 @@ func Start(ctx context.Context, options Options) (*Gateway, error) {
 		handler.routes.add(f.routes, p)
 		running.Go(func() error { return p.run(environments) })
 	}
-	running.Go(func() error { return gateway.serve(ctx, stopEnvironments) })
+	running.Go(func() error {
+		defer stopEnvironments() // the requests in flight need them to the last
+		return serve(ctx, newServer(handler), listener)
+	})
 
 	if err := awaitReady(ctx, pools); err != nil {
 		return nil, errors.Join(err, gateway.Close())
@@ -98,30 +97,6 @@ func (o Options) withDefaults() Options {
 
 func (o Options) bootstrap(function string) string {
 	return filepath.Join(o.BuildDir, function, "bootstrap")
-}
-
-func newServer(handler http.Handler) *http.Server {
-	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-}
-
-// serve returns when ctx is done and the requests in flight are answered; only then the functions are stopped.
-func (g *Gateway) serve(ctx context.Context, stopEnvironments context.CancelFunc) error {
-	defer stopEnvironments()
-	drained := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		drained <- g.server.Shutdown(drain)
-	}()
-	if err := g.server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
-		g.cancel()
-		return errors.Join(fmt.Errorf("serve the API: %w", err), <-drained)
-	}
-	if err := <-drained; err != nil {
-		return errors.Join(fmt.Errorf("wait for requests in flight: %w", err), g.server.Close())
-	}
-	return nil
 }
 
 func awaitReady(ctx context.Context, pools []*pool) error {

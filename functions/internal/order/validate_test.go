@@ -41,6 +41,7 @@ func TestEveryWrongFieldIsNamedAtOnce(t *testing.T) {
 			}},
 			[]string{"/currency", "/lines/0/quantity", "/lines/0/unit_price", "/lines/1/quantity", "/lines/1/unit_price"},
 		},
+		"the largest total": {order.Draft{CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "a", Quantity: 1, UnitPrice: order.MaxAmount}}}, nil},
 		"total": {
 			order.Draft{CustomerID: "c", Currency: "EUR", Lines: []order.Line{
 				{SKU: "a", Quantity: 1, UnitPrice: order.MaxAmount}, {SKU: "b", Quantity: 1, UnitPrice: 1},

@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	if os.Getenv("FAULT") == "init" {
+	if _, err := os.Stat(os.Getenv("BROKEN")); err == nil {
 		fmt.Fprintln(os.Stderr, "faulty: SETTING is empty")
 		os.Exit(1)
 	}
@@ -29,6 +29,11 @@ func handle(ctx context.Context, event json.RawMessage) (json.RawMessage, error)
 		return nil, err
 	}
 	switch request.PathParameters["fault"] {
+	case "break":
+		if err := os.WriteFile(os.Getenv("BROKEN"), nil, 0o600); err != nil {
+			return nil, err
+		}
+		os.Exit(3)
 	case "exit":
 		os.Exit(3)
 	case "panic":
