@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -14,15 +15,19 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 func TestBothPartsAreMigratedAndTold(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewDatabase(t)
-	for _, want := range []string{
-		"outbox schema: version 1, was 0\norders schema: version 1, was 0\n",
-		"outbox schema: version 1, was 1\norders schema: version 1, was 1\n",
-	} {
-		var out bytes.Buffer
-		err := run(t.Context(), func(name string) string { return map[string]string{"DATABASE_URL": url}[name] }, &out)
-		if err != nil || out.String() != want {
-			t.Errorf("printed %q, want %q: %v", out.String(), want, err)
+	var out bytes.Buffer
+	for range 2 {
+		if err := run(t.Context(), func(name string) string { return map[string]string{"DATABASE_URL": url}[name] }, &out); err != nil {
+			t.Fatal(err)
 		}
+	}
+	printed := regexp.MustCompile(`^outbox schema: version (\d+), was 0
+orders schema: version (\d+), was 0
+outbox schema: version (\d+), was (\d+)
+orders schema: version (\d+), was (\d+)
+$`).FindStringSubmatch(out.String())
+	if printed == nil || printed[3] != printed[1] || printed[4] != printed[1] || printed[5] != printed[2] || printed[6] != printed[2] {
+		t.Errorf("printed %s", &out)
 	}
 }
 

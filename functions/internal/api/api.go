@@ -16,8 +16,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
 
-// Handler is what lambda.Start takes. It returns no error: Lambda would hide the answer behind a 502.
-type Handler func(ctx context.Context, request events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, error)
+// Request and Response are what API Gateway and a function tell each other.
+type (
+	Request  = events.APIGatewayProxyRequest
+	Response = events.APIGatewayProxyResponse
+)
+
+// Handler is what lambda.Start takes. It answers failures too: behind an error Lambda would put a 502.
+type Handler func(ctx context.Context, request Request) (Response, error)
 
 // answerMargin is what stays of the function's time for the answer once the database has used up its part.
 const answerMargin = 500 * time.Millisecond
@@ -47,8 +53,8 @@ func newProblem(status int, detail string, errors ...fieldError) *problem {
 }
 
 // endpoint turns serve, which returns an answer or a problem or the cause of a failure, into a handler.
-func endpoint(log *slog.Logger, serve func(context.Context, events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, *problem, error)) Handler {
-	return func(ctx context.Context, request events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, error) {
+func endpoint(log *slog.Logger, serve func(context.Context, Request) (Response, *problem, error)) Handler {
+	return func(ctx context.Context, request Request) (Response, error) {
 		started := time.Now()
 		working, cancel := withinBudget(ctx)
 		defer cancel()
@@ -56,11 +62,12 @@ func endpoint(log *slog.Logger, serve func(context.Context, events.APIGatewayPro
 		if cause != nil {
 			refusal = failure(cause)
 		}
+		var err error
 		if refusal != nil {
-			response = refusal.response(request)
+			response, err = refusal.response(request)
 		}
 		logRequest(ctx, log, request, response.StatusCode, time.Since(started), cause)
-		return response, nil
+		return response, err
 	}
 }
 
@@ -81,32 +88,31 @@ func failure(cause error) *problem {
 	return newProblem(http.StatusInternalServerError, "something is wrong here, and the operators know of it")
 }
 
-func (p *problem) response(request events.APIGatewayProxyRequest) events.APIGatewayProxyResponse {
+func (p *problem) response(request Request) (Response, error) {
 	p.RequestID = request.RequestContext.RequestID
-	response := jsonResponse(p.Status, p)
-	response.Headers["Content-Type"] = "application/problem+json"
+	headers := map[string]string{"Content-Type": "application/problem+json"}
 	if p.Status == http.StatusServiceUnavailable {
-		response.Headers["Retry-After"] = fmt.Sprint(int(retryAfter.Seconds()))
+		headers["Retry-After"] = fmt.Sprint(int(retryAfter.Seconds()))
 	}
-	return response
+	return jsonResponse(p.Status, headers, p)
 }
 
-// jsonResponse encodes body, whose type must be one that always can be.
-func jsonResponse(status int, body any) events.APIGatewayProxyResponse {
+// jsonResponse says that body is application/json unless headers say otherwise.
+func jsonResponse(status int, headers map[string]string, body any) (Response, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(fmt.Sprintf("encode %T: %v", body, err))
+		return Response{}, fmt.Errorf("encode the answer: %w", err)
 	}
-	return events.APIGatewayProxyResponse{
-		StatusCode: status,
-		Headers:    map[string]string{"Content-Type": "application/json"},
-		Body:       string(text),
+	if headers == nil {
+		headers = map[string]string{}
 	}
+	if headers["Content-Type"] == "" {
+		headers["Content-Type"] = "application/json"
+	}
+	return Response{StatusCode: status, Headers: headers, Body: string(text)}, nil
 }
 
-func logRequest(
-	ctx context.Context, log *slog.Logger, request events.APIGatewayProxyRequest, status int, took time.Duration, cause error,
-) {
+func logRequest(ctx context.Context, log *slog.Logger, request Request, status int, took time.Duration, cause error) {
 	level := slog.LevelInfo
 	attributes := []slog.Attr{
 		slog.String("request_id", request.RequestContext.RequestID),

@@ -7,14 +7,12 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/aws/aws-lambda-go/events"
-
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
 
 // CreateOrder answers POST /orders.
 func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
-	return endpoint(log, func(ctx context.Context, request events.APIGatewayProxyRequest) (response events.APIGatewayProxyResponse, refusal *problem, cause error) {
+	return endpoint(log, func(ctx context.Context, request Request) (response Response, refusal *problem, cause error) {
 		wanted, refusal := readCreateRequest(request)
 		if refusal != nil {
 			return response, refusal, nil
@@ -30,14 +28,13 @@ func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
 		if created {
 			status = http.StatusCreated
 		}
-		response = jsonResponse(status, o)
-		response.Headers["Location"] = location(request, o)
-		return response, nil, nil
+		response, err = jsonResponse(status, map[string]string{"Location": location(request, o)}, o)
+		return response, nil, err
 	})
 }
 
 // location is the path as the client knows it, with the stage or the base path of a custom domain.
-func location(request events.APIGatewayProxyRequest, o order.Order) string {
+func location(request Request, o order.Order) string {
 	path := request.RequestContext.Path
 	if path == "" {
 		path = request.Path
@@ -46,7 +43,7 @@ func location(request events.APIGatewayProxyRequest, o order.Order) string {
 }
 
 // readCreateRequest returns the request in the domain's terms, or one problem with everything that is wrong with it.
-func readCreateRequest(request events.APIGatewayProxyRequest) (order.CreateRequest, *problem) {
+func readCreateRequest(request Request) (order.CreateRequest, *problem) {
 	body, refusal := jsonBody(request)
 	if refusal != nil {
 		return order.CreateRequest{}, refusal

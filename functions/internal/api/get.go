@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/uuid"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
@@ -17,7 +16,7 @@ const canonicalUUID = 36
 
 // GetOrder answers GET /orders/{id}.
 func GetOrder(orders *order.Store, log *slog.Logger) Handler {
-	return endpoint(log, func(ctx context.Context, request events.APIGatewayProxyRequest) (response events.APIGatewayProxyResponse, refusal *problem, cause error) {
+	return endpoint(log, func(ctx context.Context, request Request) (response Response, refusal *problem, cause error) {
 		text := request.PathParameters["id"]
 		id, err := uuid.Parse(text)
 		if err != nil || len(text) != canonicalUUID {
@@ -30,6 +29,7 @@ func GetOrder(orders *order.Store, log *slog.Logger) Handler {
 		if err != nil {
 			return response, nil, err
 		}
-		return jsonResponse(http.StatusOK, o), nil, nil
+		response, err = jsonResponse(http.StatusOK, nil, o)
+		return response, nil, err
 	})
 }

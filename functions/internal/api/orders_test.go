@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
+	"github.com/outbox-relay/outbox-relay/functions/internal/api"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -122,6 +125,32 @@ func TestTraceOfTheRequestIsInTheEvent(t *testing.T) {
 	for i, event := range storedEvents(t, url) {
 		if diff := cmp.Diff(tests[i].want, event.Headers); diff != "" {
 			t.Errorf("headers of event %d, of a request with %v (-want +got):\n%s", i, tests[i].headers, diff)
+		}
+	}
+}
+
+// The samples are for `sam local invoke -e`.
+func TestSampleEventsAreAnswered(t *testing.T) {
+	t.Parallel()
+	service := newService(t, newDatabase(t))
+	for _, sample := range []struct {
+		file    string
+		handler api.Handler
+		status  int
+	}{
+		{"../../createorder/event.json", service.create, http.StatusCreated},
+		{"../../getorder/event.json", service.get, http.StatusNotFound},
+	} {
+		text, err := os.ReadFile(sample.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var request api.Request
+		if err := json.Unmarshal(text, &request); err != nil {
+			t.Fatal(err)
+		}
+		if response := call(t, sample.handler, request, usual); response.StatusCode != sample.status {
+			t.Errorf("%s: %d %s", sample.file, response.StatusCode, response.Body)
 		}
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/aws/aws-lambda-go/events"
-
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -25,7 +23,7 @@ var (
 )
 
 // headerValues returns every value of a header. API Gateway passes names as the client wrote them.
-func headerValues(request events.APIGatewayProxyRequest, name string) []string {
+func headerValues(request Request, name string) []string {
 	var values []string
 	for given, all := range request.MultiValueHeaders {
 		if strings.EqualFold(given, name) {
@@ -44,7 +42,7 @@ func headerValues(request events.APIGatewayProxyRequest, name string) []string {
 }
 
 // jsonBody returns the body of a request that says it is JSON.
-func jsonBody(request events.APIGatewayProxyRequest) ([]byte, *problem) {
+func jsonBody(request Request) ([]byte, *problem) {
 	if !isJSON(headerValues(request, "Content-Type")) {
 		return nil, newProblem(http.StatusUnsupportedMediaType, "Content-Type must be application/json in UTF-8")
 	}
@@ -73,7 +71,7 @@ func isJSON(contentTypes []string) bool {
 
 // idempotencyKey takes any visible ASCII: the header's draft wants a quoted string, most clients send a bare one.
 // https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
-func idempotencyKey(request events.APIGatewayProxyRequest) (key string, wrong []fieldError) {
+func idempotencyKey(request Request) (key string, wrong []fieldError) {
 	const name = "Idempotency-Key"
 	values := headerValues(request, name)
 	switch {
@@ -89,7 +87,7 @@ func idempotencyKey(request events.APIGatewayProxyRequest) (key string, wrong []
 
 // traceHeaders returns the trace of the request for the headers of its event. A header that is malformed, or is given
 // twice, is as good as none.
-func traceHeaders(request events.APIGatewayProxyRequest) map[string]string {
+func traceHeaders(request Request) map[string]string {
 	headers := map[string]string{}
 	for name, valid := range map[string]func(string) bool{
 		outbox.HeaderTraceparent: validTraceparent,
