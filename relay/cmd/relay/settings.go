@@ -194,11 +194,11 @@ func atLeast[T int | time.Duration](setting string, value, least T) error {
 }
 
 func parseStart(text, createdAt string) (relay.Start, error) {
-	mode, since, _ := strings.Cut(text, ":")
-	switch mode := relay.StartMode(mode); {
-	case since == "" && (mode == relay.StartUndecided || mode == relay.StartTable || mode == relay.StartNow):
+	switch mode := relay.StartMode(text); mode {
+	case relay.StartUndecided, relay.StartTable, relay.StartNow:
 		return relay.Start{Mode: mode}, nil
-	case mode == relay.StartSince:
+	}
+	if since, found := strings.CutPrefix(text, string(relay.StartSince)+":"); found {
 		at, err := time.Parse(time.RFC3339, since)
 		if err != nil {
 			return relay.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
@@ -206,7 +206,7 @@ func parseStart(text, createdAt string) (relay.Start, error) {
 		if createdAt == "" {
 			return relay.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT", text)
 		}
-		return relay.Start{Mode: mode, Since: at}, nil
+		return relay.Start{Mode: relay.StartSince, Since: at}, nil
 	}
 	return relay.Start{}, fmt.Errorf("RELAY_START %q: write table, now or since:2026-01-31T00:00:00Z", text)
 }

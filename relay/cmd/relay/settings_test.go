@@ -1,0 +1,89 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+)
+
+var update = flag.Bool("update", false, "write the README's table of settings anew")
+
+const (
+	readme     = "../../../README.md"
+	tableBegin = "|---|---|---|\n"
+	tableEnd   = "<!-- end of settings -->"
+)
+
+// settingsTable is the README's table, made from the tags of the settings.
+func settingsTable() string {
+	var rows strings.Builder
+	var walk func(reflect.Type)
+	walk = func(t reflect.Type) {
+		for i := range t.NumField() {
+			field := t.Field(i)
+			if field.Type.Kind() == reflect.Struct {
+				walk(field.Type)
+				continue
+			}
+			value := field.Tag.Get("default")
+			if value != "" {
+				value = "`" + value + "`"
+			}
+			fmt.Fprintf(&rows, "| `%s` | %s | %s |\n", field.Tag.Get("env"), value, field.Tag.Get("help"))
+		}
+	}
+	walk(reflect.TypeFor[relaySettings]())
+	return rows.String()
+}
+
+func TestREADMEListsEverySettingAsTheCommandHasIt(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "<!-- settings:")
+	head, after, _ := strings.Cut(after, tableBegin)
+	table, tail, found := strings.Cut(after, tableEnd)
+	if !found {
+		t.Fatal("the README has no table of settings between its comments")
+	}
+	if *update {
+		before, _, _ := strings.Cut(string(text), "<!-- settings:")
+		all := before + "<!-- settings:" + head + tableBegin + settingsTable() + tableEnd + tail
+		if err := os.WriteFile(readme, []byte(all), 0o644); err != nil { //nolint:gosec // it is a document
+			t.Fatal(err)
+		}
+		return
+	}
+	if table != settingsTable() {
+		t.Errorf("the README's table is not the command's; go test ./relay/cmd/relay -update writes it:\n%s", settingsTable())
+	}
+}
+
+func TestStartIsParsed(t *testing.T) {
+	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
+	for text, want := range map[string]relay.Start{
+		"":                           {Mode: relay.StartUndecided},
+		"table":                      {Mode: relay.StartTable},
+		"now":                        {Mode: relay.StartNow},
+		"since:2026-01-31T00:00:00Z": {Mode: relay.StartSince, Since: at},
+	} {
+		if got, err := parseStart(text, "created_at"); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"tables", "now:2026", "since", "since:", "since:yesterday", ":"} {
+		if _, err := parseStart(text, "created_at"); err == nil || !strings.Contains(err.Error(), "RELAY_START") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := parseStart("since:2026-01-31T00:00:00Z", ""); err == nil {
+		t.Error("since is taken without a column to compare with")
+	}
+}
