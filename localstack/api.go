@@ -50,7 +50,8 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options ga
 }
 
 type demoCmd struct {
-	Orders int `help:"How many orders to post." env:"ORDERS" default:"10"`
+	Orders int    `help:"How many orders to post." env:"ORDERS" default:"10"`
+	APIURL string `name:"api-url" help:"An API that runs already, of make api or sam local start-api; one of its own if empty." env:"API_URL"`
 }
 
 func (c *demoCmd) Run(ctx context.Context, s *stack.Stack) error {
@@ -58,13 +59,16 @@ func (c *demoCmd) Run(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	api, err := startAPI(ctx, s, state, gateway.Options{Addr: "127.0.0.1:0", Log: io.Discard})
-	if err != nil {
-		return err
+	if c.APIURL == "" {
+		api, err := startAPI(ctx, s, state, gateway.Options{Addr: "127.0.0.1:0", Log: io.Discard})
+		if err != nil {
+			return err
+		}
+		defer api.Close()
+		c.APIURL = api.URL()
 	}
-	defer api.Close()
 	err = demo.Run(ctx, demo.Options{
-		API: api.URL(), DatabaseURL: state.Ports.DatabaseURL(), Endpoint: state.Ports.Endpoint(),
+		API: c.APIURL, DatabaseURL: state.Ports.DatabaseURL(), Endpoint: state.Ports.Endpoint(),
 		QueueURL: state.Outputs.QueueUrl, Orders: c.Orders, Timeout: time.Minute, Out: os.Stdout,
 	})
 	if err != nil {
