@@ -88,14 +88,14 @@ type Delivery struct {
 	requests context.Context // of the requests in flight
 	cancel   context.CancelFunc
 	wait     sync.WaitGroup
-	failOnce sync.Once
-	failed   chan struct{}
-	err      error
+	endOnce  sync.Once
+	ended    chan struct{} // closed when no request may be started any more
+	err      error         // why; once ended is closed
 }
 
 // New returns a Delivery to destinations. Nothing is sent yet but by [Delivery.Send].
 func New(destinations []Destination, options Options, deps Deps) *Delivery {
-	d := &Delivery{deps: deps, failed: make(chan struct{})}
+	d := &Delivery{deps: deps, ended: make(chan struct{})}
 	d.requests, d.cancel = context.WithCancel(context.Background())
 	for _, destination := range destinations {
 		d.lanes = append(d.lanes, newLane(d, destination, options))
@@ -112,7 +112,8 @@ func (d *Delivery) Send(destination int, e *Event) { d.lanes[destination].send(e
 func (d *Delivery) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-	case <-d.failed:
+		d.end(ctx.Err())
+	case <-d.ended:
 	}
 	for _, l := range d.lanes {
 		l.close()
@@ -121,20 +122,29 @@ func (d *Delivery) Run(ctx context.Context) error {
 	d.wait.Wait()
 	grace.Stop()
 	d.cancel()
-	select {
-	case <-d.failed:
-		return d.err
-	default:
-		return ctx.Err()
-	}
+	return d.err
 }
 
-// fail ends Run with err.
-func (d *Delivery) fail(err error) {
-	d.failOnce.Do(func() {
+// end ends Run with the first err.
+func (d *Delivery) end(err error) {
+	d.endOnce.Do(func() {
 		d.err = err
-		close(d.failed)
+		close(d.ended)
 	})
+}
+
+// mayRequest returns why no request may be started any more, or nil.
+func (d *Delivery) mayRequest() error {
+	select {
+	case <-d.ended:
+		return d.err
+	default:
+	}
+	err := d.deps.Holder.MayPublish()
+	if err != nil {
+		d.end(err)
+	}
+	return err
 }
 
 // RejectedError says that a destination refused an event for good, under the policy to stop at that.

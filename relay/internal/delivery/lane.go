@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
@@ -28,12 +28,11 @@ type lane struct {
 	policy   Policy
 	log      *slog.Logger
 
-	tookEventAt atomic.Int64 // Unix nanoseconds; zero before the first
-
-	mu     sync.Mutex
-	queue  *queue
-	timer  *time.Timer // asks the queue again
-	closed bool
+	mu          sync.Mutex
+	queue       *queue
+	timer       *time.Timer // asks the queue again
+	tookEventAt time.Time   // zero before the first
+	closed      bool
 }
 
 func newLane(d *Delivery, destination Destination, options Options) *lane {
@@ -123,13 +122,13 @@ func (l *lane) deliver(batch []*Event) {
 	sendable := make([]*Event, 0, len(batch))
 	for _, e := range batch {
 		switch {
+		case e.isSendable():
+			sendable = append(sendable, e)
 		case e.blockedBy != "":
 			reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
 			l.park(e, &sink.RejectedError{Code: codeBlocked, Reason: reason})
-		case e.rejection != nil:
-			l.park(e, e.rejection)
 		default:
-			sendable = append(sendable, e)
+			l.park(e, e.rejection)
 		}
 	}
 	if len(sendable) > 0 {
@@ -164,8 +163,7 @@ func (l *lane) publish(events []*Event) {
 }
 
 func (l *lane) request(events []*Event) ([]sink.Result, error) {
-	if err := l.delivery.deps.Holder.MayPublish(); err != nil {
-		l.delivery.fail(err)
+	if err := l.delivery.mayRequest(); err != nil {
 		return nil, err
 	}
 	messages := make([]*sink.Message, len(events))
@@ -204,11 +202,16 @@ func (l *lane) delivered(e *Event) {
 		sinceCommit = now.Sub(e.CommittedAt)
 	}
 	l.delivery.deps.Observer.Delivered(l.Name, sinceCommit)
-	l.tookEventAt.Store(now.UnixNano())
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tookEventAt = now
 }
 
 func (l *lane) isProven() bool {
-	return time.Since(time.Unix(0, l.tookEventAt.Load())) < provenFor
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.tookEventAt) < provenFor
 }
 
 func (l *lane) retry(e *Event, err error) {
@@ -220,7 +223,7 @@ func (l *lane) retry(e *Event, err error) {
 func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 	if l.policy == Halt {
 		e.err = rejection
-		l.delivery.fail(&RejectedError{Destination: l.Name, EventID: e.Message.EventID, Cause: rejection})
+		l.delivery.end(&RejectedError{Destination: l.Name, EventID: e.Message.EventID, Cause: rejection})
 		return
 	}
 	blocks := l.policy == ParkAggregate
@@ -233,7 +236,7 @@ func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 		BlocksGroup: blocks,
 	})
 	if e.err != nil {
-		l.delivery.fail(e.err)
+		l.delivery.end(e.err)
 		return
 	}
 	l.delivery.deps.Observer.Parked(l.Name, rejection.Code)
@@ -248,8 +251,9 @@ func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 // report logs when the destination stops taking events, each further attempt that finds it so, and when it is back.
 func (l *lane) report(before, after int, batch []*Event) {
 	switch {
-	case after > before:
-		l.log.Warn("destination takes nothing, retrying", "attempt", after, "code", sink.Code(batch[0].err), "err", batch[0].err)
+	case after > before && !l.closed:
+		err := batch[slices.IndexFunc(batch, func(e *Event) bool { return e.err != nil })].err
+		l.log.Warn("destination takes nothing, retrying", "attempt", after, "code", sink.Code(err), "err", err)
 	case before > 0 && after == 0:
 		l.log.Info("destination takes events again", "attempts", before)
 	}

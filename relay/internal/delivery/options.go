@@ -32,7 +32,8 @@ const (
 	ParkDefault Policy = ""
 	// Park parks the event; later ones of its group flow on.
 	Park Policy = "park"
-	// ParkAggregate parks the event, and later ones of its group behind it until it is redriven or discarded.
+	// ParkAggregate parks the event, and later ones of its group behind it until it is redriven or discarded. Where a
+	// batch holds several events of a group, those that the destination took in the same request are delivered.
 	ParkAggregate Policy = "park-aggregate"
 	// Halt stops the relay.
 	Halt Policy = "halt"

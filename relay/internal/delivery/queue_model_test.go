@@ -193,8 +193,11 @@ func (m *queueModel) wait(t *rapid.T) {
 func (m *queueModel) check(t *rapid.T) {
 	sendable := 0
 	for _, g := range m.q.groups {
-		if g.state == groupReady {
-			sendable += m.q.sendableOf(g)
+		for e := g.first; e != nil && g.state == groupReady; e = e.next {
+			sendable++
+			if m.q.oneOfGroup() {
+				break
+			}
 		}
 	}
 	if m.q.sendable != sendable {

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"container/heap"
 	"strconv"
 	"strings"
 	"testing"
@@ -172,6 +173,34 @@ func TestAGroupThatFailsWaitsLongerEachTime(t *testing.T) {
 		}
 		now = again
 	}
+	batch, _ := q.take(now)
+	q.done(takenNow(batch), now)
+	pushAll(q, "a2")
+	q.done(fail(expectBatch(t, q, now, "a2")), now)
+	if _, again := q.take(now); again.Sub(now) > 100*time.Millisecond {
+		t.Errorf("after a success and a failure the group waits %s", again.Sub(now))
+	}
+}
+
+func TestTheGroupWhoseWaitEndsFirstIsAskedForFirst(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	waits := map[string]time.Duration{"a": 9 * time.Second, "b": 3 * time.Second, "c": time.Second, "d": 5 * time.Second}
+	for _, id := range []string{"a", "b", "c", "d"} {
+		pushAll(q, id)
+	}
+	q.done(fail(expectBatch(t, q, start, "a b c d")), start)
+	for _, g := range q.waiting {
+		g.retryAt = start.Add(waits[g.key])
+	}
+	heap.Init(&q.waiting)
+	for _, id := range []string{"c", "b", "d", "a"} {
+		_, again := q.take(start)
+		if want := start.Add(waits[id]); !again.Equal(want) {
+			t.Fatalf("to ask again after %s, want %s", again.Sub(start), waits[id])
+		}
+		q.done(takenNow(expectBatch(t, q, again, id)), again)
+	}
 }
 
 func TestBackoffNeverOverflows(t *testing.T) {
@@ -209,8 +238,10 @@ func TestOneRequestAtATimeFindsOutWhetherTheDestinationIsBack(t *testing.T) {
 	expectBatch(t, q, now, "")
 	probe[0].err = nil // one event taken is enough
 	q.done(probe, now)
-	if batch, _ := q.take(now); batch == nil {
-		t.Error("the destination is back, and nothing is sent")
+	for range 2 {
+		if batch, _ := q.take(now); batch == nil {
+			t.Error("the destination is back, and not all is sent that may be")
+		}
 	}
 }
 
@@ -277,7 +308,13 @@ func TestABatchThatIsNotFullLingers(t *testing.T) {
 	for i := range 10 {
 		pushAll(q, string(rune('A'+i)))
 	}
-	expectBatch(t, q, start, "A B C D E F G H I J") // full: at once
+	pushAll(q, "K")
+	now := start.Add(3 * time.Millisecond)
+	expectBatch(t, q, now, "A B C D E F G H I J") // full: at once
+	q.inFlight = 0
+	if batch, again := q.take(start.Add(options.Linger)); batch != nil || !again.Equal(now.Add(options.Linger)) {
+		t.Errorf("batch %q, again after %s", ids(batch), again.Sub(now))
+	}
 }
 
 func TestEventsOfABlockedGroupStandBehindWhatBlocksIt(t *testing.T) {
