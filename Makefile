@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 export LOCAL_DIR ?= $(CURDIR)/.local
 localstack := $(LOCAL_DIR)/bin/localstack
+# One set of flags for all programs, so that what they share is compiled once.
+go-build := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 
 .PHONY: help
 help: ## Print this list
@@ -12,10 +14,10 @@ help: ## Print this list
 # go build knows best whether there is anything to do.
 .PHONY: $(localstack)
 $(localstack):
-	@go build -o '$@' ./localstack
+	@$(go-build) -o '$@' ./localstack
 
 .PHONY: demo localstack-up localstack-down localstack-status localstack-logs localstack-env api read-events
-demo: $(localstack) ## Bring everything up, post ORDERS=10 orders and read their events from the queue
+demo: $(localstack) ## Bring everything up, post ORDERS=10 orders (to API_URL) and read their events from the queue
 	@'$(localstack)' demo
 localstack-up: $(localstack) ## Start Postgres, the broker and the relay (STACK=compose|host|embedded insists on a way)
 	@'$(localstack)' up
@@ -30,7 +32,7 @@ localstack-env: $(localstack) ## Print the environment for programs of your own,
 api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 	@'$(localstack)' api
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
-	@go build -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
+	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test lint fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had
@@ -45,7 +47,7 @@ lint: ## Check formatting, go vet and staticcheck
 fmt: ## Format the code
 	@$(gofumpt) -l -w .
 build: ## Build the relay into LOCAL_DIR/bin
-	@CGO_ENABLED=0 go build -trimpath -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
+	@$(go-build) -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
 image: $(localstack) ## Build the relay's image outbox-relay:local
 	@'$(localstack)' image
 
