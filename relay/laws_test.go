@@ -190,7 +190,7 @@ func TestEventsWrittenWhileTheSlotWasGoneArrive(t *testing.T) {
 	p.stop()
 	w.dropSlot()
 	w.commit(event(t, "1", `{"n":2}`), event(t, "1", `{"n":3}`))
-	p = w.startStreaming()
+	w.startStreaming()
 	w.awaitBody(`{"n":3}`)
 	w.commit(event(t, "1", `{"n":4}`))
 	w.awaitBody(`{"n":4}`)
