@@ -27,7 +27,7 @@ type Event struct {
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group
 	err       error               // of its last attempt; nil once it is delivered or parked
-	attempts  int
+	attempts  int                 // requests that it was part of
 	size      int
 	next      *Event // in its group
 }
@@ -60,7 +60,7 @@ type Parked struct {
 	Message     *sink.Message
 	Code        string
 	Reason      string
-	Attempts    int
+	Attempts    int // requests that it was part of
 	BlocksGroup bool
 }
 
@@ -162,4 +162,7 @@ func (e *RejectedError) Error() string {
 
 func (e *RejectedError) Unwrap() error { return e.Cause }
 
-var errBlocked = errors.New("an earlier event of its message group is parked")
+var (
+	errBlocked = errors.New("an earlier event of its message group is parked")
+	errBehind  = errors.New("an earlier event of its message group was not delivered")
+)

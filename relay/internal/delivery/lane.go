@@ -38,11 +38,8 @@ type lane struct {
 func newLane(d *Delivery, destination Destination, options Options) *lane {
 	limits := destination.Sink.Limits()
 	policy := options.OnRejected
-	if policy == ParkDefault {
-		policy = Park
-		if limits.FIFO {
-			policy = ParkAggregate
-		}
+	if policy == ParkDefault && limits.FIFO {
+		policy = ParkAggregate
 	}
 	blocked := map[string]string{}
 	for group, event := range destination.Blocked {
@@ -141,9 +138,12 @@ func (l *lane) deliver(batch []*Event) {
 	}
 }
 
-// publish sends events as one request. If the broker refuses the request for what is in it, each half goes by itself, and
-// so on, until the message that it refuses stands alone.
+// publish sends events as one request, if there are any. If the broker refuses the request for what is in it, each half
+// goes by itself, and so on, until the message that it refuses stands alone.
 func (l *lane) publish(events []*Event) {
+	if len(events) == 0 {
+		return
+	}
 	results, err := l.request(events)
 	var refused *sink.RejectedError
 	switch {
@@ -152,7 +152,7 @@ func (l *lane) publish(events []*Event) {
 	case errors.As(err, &refused) && len(events) > 1:
 		half := len(events) / 2
 		l.publish(events[:half])
-		l.publish(events[half:])
+		l.publish(l.inOrder(events[:half], events[half:]))
 	case errors.As(err, &refused) && l.isProven():
 		l.park(events[0], refused)
 	default:
@@ -162,6 +162,27 @@ func (l *lane) publish(events []*Event) {
 	}
 }
 
+// inOrder returns those of events that overtake nothing: what stands behind an event of its group that was not delivered,
+// or was parked and blocks it, goes back to the queue.
+func (l *lane) inOrder(earlier, events []*Event) []*Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := map[string]bool{}
+	for _, e := range earlier {
+		group := e.Message.GroupID
+		held[group] = held[group] || e.err != nil || l.queue.blocked[group] != ""
+	}
+	var free []*Event
+	for _, e := range events {
+		if e.err = nil; held[e.Message.GroupID] {
+			e.err = errBehind
+			continue
+		}
+		free = append(free, e)
+	}
+	return free
+}
+
 func (l *lane) request(events []*Event) ([]sink.Result, error) {
 	if err := l.delivery.mayRequest(); err != nil {
 		return nil, err
@@ -169,6 +190,7 @@ func (l *lane) request(events []*Event) ([]sink.Result, error) {
 	messages := make([]*sink.Message, len(events))
 	for i, e := range events {
 		messages[i] = &e.Message
+		e.attempts++
 	}
 	start := time.Now()
 	results, err := l.Sink.Publish(l.delivery.requests, messages)

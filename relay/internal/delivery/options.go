@@ -28,7 +28,7 @@ type Policy string
 
 // The policies.
 const (
-	// ParkDefault parks the aggregate on FIFO destinations and the event alone on others.
+	// ParkDefault is ParkAggregate on FIFO destinations and Park on others.
 	ParkDefault Policy = ""
 	// Park parks the event; later ones of its group flow on.
 	Park Policy = "park"

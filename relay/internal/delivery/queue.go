@@ -108,7 +108,6 @@ func (q *queue) done(batch []*Event, now time.Time) {
 		sent = sent || e.isSendable()
 		taken = taken || e.isSendable() && e.err == nil
 		if e.err != nil {
-			e.attempts++
 			g := q.groups[e.Message.GroupID]
 			g.prepend(e)
 			g.failed = true

@@ -1,0 +1,175 @@
+package delivery_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+var (
+	fifo     = sink.Limits{FIFO: true, MaxMessageBytes: 1000, MaxBatchBytes: 1000}
+	standard = sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1000}
+
+	errAway    = &sink.BrokerError{Code: "ServiceUnavailable", Reason: "try again"}
+	errRefused = &sink.RejectedError{Code: "InvalidMessageContents", Reason: "no"}
+	errNoStore = errors.New("the database does not answer")
+	errHolder  = errors.New("another relay may hold the slot")
+)
+
+// answer is what a destination says to a request.
+type answer func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
+
+// memorySink is a destination in memory that answers as its script says.
+type memorySink struct {
+	limits sink.Limits
+
+	mu       sync.Mutex
+	script   answer
+	requests []string       // the ids of each, in order
+	sent     []sink.Message // of all requests
+	taken    []string       // ids that were answered with success, in order
+}
+
+func (s *memorySink) Limits() sink.Limits { return s.limits }
+
+func (s *memorySink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	s.mu.Lock()
+	var ids []string
+	for _, m := range batch {
+		ids = append(ids, m.EventID)
+		s.sent = append(s.sent, *m)
+	}
+	s.requests = append(s.requests, strings.Join(ids, " "))
+	script := s.script
+	s.mu.Unlock()
+
+	results, err := script(ctx, batch)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range results {
+		if err == nil && r.Err == nil {
+			s.taken = append(s.taken, ids[i])
+		}
+	}
+	return results, err
+}
+
+func (s *memorySink) answers(script answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.script = script
+}
+
+func takeAll(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	return make([]sink.Result, len(batch)), nil
+}
+
+func failAll(err error) answer {
+	return func(context.Context, []*sink.Message) ([]sink.Result, error) { return nil, err }
+}
+
+// hang answers only once the request is cancelled.
+func hang(ctx context.Context, _ []*sink.Message) ([]sink.Result, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// after answers like next, and takes its time.
+func after(d time.Duration, next answer) answer {
+	return func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(d):
+			return next(ctx, batch)
+		}
+	}
+}
+
+// failEntry fails one message of a request and takes the others.
+func failEntry(id string, err error) answer {
+	return func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+		results := make([]sink.Result, len(batch))
+		for i, m := range batch {
+			if m.EventID == id {
+				results[i].Err = err
+			}
+		}
+		return results, nil
+	}
+}
+
+// failRequestsWith fails every request that has one message in it.
+func failRequestsWith(id string, err error) answer {
+	return func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+		if slices.ContainsFunc(batch, func(m *sink.Message) bool { return m.EventID == id }) {
+			return nil, err
+		}
+		return make([]sink.Result, len(batch)), nil
+	}
+}
+
+// parker keeps what it is given, or fails.
+type parker struct {
+	mu     sync.Mutex
+	err    error
+	parked []delivery.Parked
+}
+
+func (p *parker) Park(_ context.Context, parked delivery.Parked) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.parked = append(p.parked, parked)
+	}
+	return p.err
+}
+
+// holder says what it is set to.
+type holder struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (h *holder) MayPublish() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+func (h *holder) set(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err
+}
+
+// tally counts what an observer is told.
+type tally struct {
+	mu      sync.Mutex
+	count   map[string]int
+	slowest time.Duration // from commit to delivered
+}
+
+func (c *tally) add(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count[key]++
+}
+
+func (c *tally) Requested(destination string, _ int, _ time.Duration, err error) {
+	c.add("requested " + destination + " " + sink.Code(err))
+}
+func (c *tally) Retried(destination, code string) { c.add("retried " + destination + " " + code) }
+func (c *tally) Parked(destination, code string)  { c.add("parked " + destination + " " + code) }
+func (c *tally) Delivered(destination string, sinceCommit time.Duration) {
+	c.add("delivered " + destination)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slowest = max(c.slowest, sinceCommit)
+}
