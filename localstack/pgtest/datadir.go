@@ -14,9 +14,14 @@ import (
 
 // prepare finds the binaries and makes the folder and the data directory.
 func (s *Server) prepare(ctx context.Context) (err error) {
-	if s.dir, err = serverDir(s.dir); err != nil {
+	if s.dir, err = serverDir(s.options.Dir); err != nil {
 		return err
 	}
+	asked, err := filepath.Abs(s.options.Dir)
+	if err != nil {
+		return fmt.Errorf("find folder of the cluster: %w", err)
+	}
+	s.substitute = !s.temporary && s.dir != asked
 	version, err := s.wantedVersion()
 	if err != nil {
 		return err

@@ -96,7 +96,11 @@ func NewServer(t testing.TB, options Options) *Server {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := server.Stop(Immediate); err != nil {
+		err := server.Stop(Immediate)
+		if server.substitute {
+			err = errors.Join(err, os.RemoveAll(server.dir))
+		}
+		if err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})

@@ -109,14 +109,7 @@ func TestCommittedRowsSurviveAKillOfTheWholeCluster(t *testing.T) {
 
 func TestDataDirectorySurvivesStopAndStart(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "pgtest-kept-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil { // as root, Postgres runs as somebody else
-		t.Fatal(err)
-	}
+	dir := t.TempDir() // closed to the user that Postgres runs as when we are root
 
 	first := pgtest.NewServer(t, pgtest.Options{Dir: dir})
 	execute(t, connect(t, first.URL("postgres", pgtest.Superuser)), "CREATE TABLE kept ()")

@@ -39,12 +39,13 @@ type Options struct {
 // Server is a running cluster. It ends with the process that started it, however that ends. A Server may be used by one
 // goroutine at a time.
 type Server struct {
-	options   Options
-	binaries  binaries
-	dir       string
-	temporary bool
-	port      int
-	process   *child.Process // nil when stopped
+	options    Options
+	binaries   binaries
+	dir        string
+	temporary  bool // dir goes with the cluster
+	substitute bool // dir is not the one asked for, see Reachable
+	port       int
+	process    *child.Process // nil when stopped
 }
 
 // StopMode is how a cluster is asked to stop.
@@ -63,7 +64,7 @@ const (
 
 // Start makes the data directory if there is none and starts a server on it.
 func Start(ctx context.Context, options Options) (*Server, error) {
-	s := &Server{options: options, dir: options.Dir, temporary: options.Dir == "", port: options.Port}
+	s := &Server{options: options, temporary: options.Dir == "", port: options.Port}
 	if s.options.Progress == nil {
 		s.options.Progress = func(string) {}
 	}
