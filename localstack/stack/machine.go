@@ -58,11 +58,11 @@ func (s *Stack) checkDisk(need uint64) error {
 }
 
 // build compiles programs of this module into the folder of the stack. Without cgo they run in an image without a C
-// library too.
+// library too. The flags are those of the Makefile, so that what programs share is compiled once.
 func (s *Stack) build(ctx context.Context, target string, environment []string, packages ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	args := append([]string{"build", "-trimpath", "-o", target}, packages...)
+	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", target}, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = s.Root
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
@@ -75,7 +75,7 @@ func (s *Stack) build(ctx context.Context, target string, environment []string, 
 // buildPrograms compiles what runs on this machine.
 func (s *Stack) buildPrograms(ctx context.Context) error {
 	s.report("building the relay and its helpers with go build")
-	return s.build(ctx, s.path("bin")+"/", nil, "./localstack", "./relay/cmd/relay", "./functions/migrate")
+	return s.build(ctx, s.path("bin")+"/", nil, "./relay/cmd/relay", "./functions/migrate")
 }
 
 // run runs a program to its end and returns what it printed. On failure that is part of the error.

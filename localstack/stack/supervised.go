@@ -84,12 +84,16 @@ func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
 	if err := os.MkdirAll(p.path("log"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the logs: %w", err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
 	log, err := os.Create(p.log("supervisor"))
 	if err != nil {
 		return nil, fmt.Errorf("open the supervisor's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.binary("localstack"), "supervise")
+	cmd := exec.Command(self, "supervise")
 	cmd.Dir = p.Root
 	cmd.Env = append(os.Environ(), "STACK="+string(p.way), "LOCAL_DIR="+p.Dir,
 		"POSTGRES_PORT="+strconv.Itoa(p.Ports.Postgres),
