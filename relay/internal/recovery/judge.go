@@ -3,6 +3,7 @@
 package recovery
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -16,7 +17,7 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 	case !s.Exists:
 		return "the slot is gone"
 	case s.Lost():
-		return "the server has invalidated the slot: " + s.InvalidReason
+		return "the server has invalidated the slot: " + cmp.Or(s.InvalidReason, "wal_status is "+s.WALStatus)
 	case row.Recovery != nil && row.Recovery.To == "":
 		return "the slot was made by a recovery that did not get to its first checkpoint"
 	case s.ConfirmedFlushLSN > row.Position.FlushLSN && !s.Synced:
