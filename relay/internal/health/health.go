@@ -56,7 +56,7 @@ func (h *Health) Enter(state State) {
 	if h.state != state {
 		h.since = now
 	}
-	if state == Streaming || state == Standby {
+	if state == Streaming || state == Recovering || state == Standby {
 		h.err = ""
 	}
 	h.state, h.alive = state, now
