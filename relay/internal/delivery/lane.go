@@ -169,8 +169,9 @@ func (l *lane) inOrder(earlier, events []*Event) []*Event {
 	defer l.mu.Unlock()
 	held := map[string]bool{}
 	for _, e := range earlier {
-		group := e.Message.GroupID
-		held[group] = held[group] || e.err != nil || l.queue.blocked[group] != ""
+		if group := e.Message.GroupID; e.err != nil || l.queue.blocked[group] != "" {
+			held[group] = true
+		}
 	}
 	var free []*Event
 	for _, e := range events {

@@ -219,4 +219,23 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 			r.expectOpen(0)
 		}, together, grouped)
 	})
+	t.Run("an entry of its half fails", func(t *testing.T) {
+		t.Parallel()
+		run(t, one(fifo), func(r *rig) {
+			first := true
+			r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+				switch {
+				case len(batch) == 4:
+					return nil, errRefused
+				case first:
+					first = false
+					return failEntry("a1", errAway)(ctx, batch)
+				}
+				return takeAll(ctx, batch)
+			})
+			r.sendIDs(0, "a1 a2 a3 b1")
+			r.elapse(time.Minute)
+			r.expectTaken(0, "a2 a1 a3 b1")
+		}, together, grouped)
+	})
 }
