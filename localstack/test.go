@@ -13,7 +13,7 @@ import (
 )
 
 type testCmd struct {
-	Packages          []string      `arg:"" optional:"" help:"Packages and flags for go test." default:"./..." passthrough:""`
+	Args              []string      `arg:"" optional:"" help:"Flags and packages for go test, after --; all packages if empty."`
 	LocalStack        string        `help:"Endpoint of a LocalStack that runs already." env:"LOCALSTACK_ENDPOINT"`
 	RequireLocalStack bool          `help:"Fail where LocalStack cannot be had." env:"REQUIRE_LOCALSTACK"`
 	Timeout           time.Duration `help:"For each package." env:"TEST_TIMEOUT" default:"10m"`
@@ -52,7 +52,10 @@ func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 
 func (c *testCmd) goTest(ctx context.Context, root string, race []string) error {
 	args := append([]string{"test", "-timeout", c.Timeout.String()}, race...)
-	cmd := exec.CommandContext(ctx, "go", append(args, c.Packages...)...)
+	if len(c.Args) == 0 {
+		c.Args = []string{"./..."}
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, c.Args...)...)
 	cmd.Dir = root
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = os.Environ()
