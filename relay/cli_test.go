@@ -145,7 +145,7 @@ func TestHelpListsEverySettingWithItsDefault(t *testing.T) {
 	}
 	for _, setting := range []string{
 		"DATABASE_URL", "RELAY_DESTINATION", "RELAY_ROUTES", "RELAY_SLOT", "RELAY_PUBLICATION", "RELAY_TABLE", "RELAY_COLUMN_ID",
-		"RELAY_START", "RELAY_ON_REJECTED", "RELAY_LISTEN", `"outbox_relay"`, "10s", "16384",
+		"RELAY_START", "RELAY_ON_REJECTED", "RELAY_LISTEN", `"outbox_relay"`, "10s", "8192",
 	} {
 		if !strings.Contains(string(output), setting) {
 			t.Errorf("--help does not name %s", setting)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/jackc/pgx/v5"
@@ -16,10 +17,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
+// memoryLimit is what the garbage collector keeps the relay to: the window at its default size, requests under way, and
+// some air. GOMEMLIMIT says otherwise, for larger windows. https://pkg.go.dev/runtime#hdr-Environment_Variables
+const memoryLimit = 44 << 20
+
 type runCommand struct{ relaySettings }
 
 // Run relays until ctx ends.
 func (c *runCommand) Run(ctx context.Context) error {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	log := c.logger(os.Stderr)
 	config, warnings, err := c.prepare(ctx)
 	if err != nil {

@@ -62,8 +62,8 @@ type operation struct {
 	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
 	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps the slot."`
 	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
-	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"16384" help:"Events between log and broker at the same time, at most."`
-	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"16777216" help:"Bytes of these events, at most."`
+	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
+	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
 	Listen           string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
 }
 
