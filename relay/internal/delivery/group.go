@@ -7,7 +7,7 @@ type group struct {
 	key         string
 	state       groupState
 	first, last *Event
-	length      int
+	load        load
 	failed      bool      // an event of its last batch
 	failures    int       // batches in a row with a failed event
 	retryAt     time.Time // while it waits
@@ -30,7 +30,7 @@ func (g *group) append(e *Event) {
 		g.last.next = e
 	}
 	g.last = e
-	g.length++
+	g.load.add(load{1, e.size})
 }
 
 func (g *group) prepend(e *Event) {
@@ -39,7 +39,7 @@ func (g *group) prepend(e *Event) {
 	if g.last == nil {
 		g.last = e
 	}
-	g.length++
+	g.load.add(load{1, e.size})
 }
 
 func (g *group) pop() *Event {
@@ -48,9 +48,15 @@ func (g *group) pop() *Event {
 	if g.first == nil {
 		g.last = nil
 	}
-	g.length--
+	g.load.sub(load{1, e.size})
 	return e
 }
+
+// load is how much there is to send.
+type load struct{ events, bytes int }
+
+func (l *load) add(m load) { l.events, l.bytes = l.events+m.events, l.bytes+m.bytes }
+func (l *load) sub(m load) { l.events, l.bytes = l.events-m.events, l.bytes-m.bytes }
 
 // groupList is a queue of ready groups: whoever became ready first is served first.
 type groupList struct {

@@ -165,6 +165,31 @@ func TestFewRequestsStartAtOnceAndFurtherOnesWhenTheirBatchIsFull(t *testing.T) 
 	expectBatch(t, q, start, "") // four are under way
 }
 
+// TestABatchIsFullByBytesToo: a few large events fill a request as well as ten small ones.
+func TestABatchIsFullByBytesToo(t *testing.T) {
+	t.Parallel()
+	options := testOptions()
+	options.EagerInFlight, options.Linger = 1, time.Hour
+	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := testQueue(limits, options)
+			large := func(id string) {
+				q.push(&Event{Message: sink.Message{EventID: id, GroupID: id[:1]}, size: 40}, start)
+			}
+			large("a1")
+			large("b1")
+			expectBatch(t, q, start, "")
+			large("c1")
+			expectBatch(t, q, start, "a1 b1") // one request is under way, c1 is left
+			expectBatch(t, q, start, "")
+			large("d1")
+			large("e1")
+			expectBatch(t, q, start, "c1 d1")
+		})
+	}
+}
+
 func TestABatchThatIsNotFullLingers(t *testing.T) {
 	t.Parallel()
 	options := testOptions()

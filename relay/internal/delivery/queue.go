@@ -19,7 +19,7 @@ type queue struct {
 	blocked  map[string]string // message group to the parked event that blocks it
 	ready    groupList
 	waiting  groupHeap // for their backoff to pass
-	sendable int       // events of the ready groups that batches could take now
+	sendable load      // events of the ready groups that batches could take now
 	since    time.Time // when sendable last rose from zero
 	inFlight int       // requests
 	failures int       // rounds of requests of which the destination took nothing, since it took something
@@ -42,7 +42,7 @@ func (q *queue) push(e *Event, now time.Time) {
 	}
 	g.append(e)
 	if g.state == groupReady && !q.oneOfGroup() {
-		q.sendable++
+		q.sendable.add(load{1, e.size})
 	}
 }
 
@@ -52,7 +52,7 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 	for len(q.waiting) > 0 && !q.waiting[0].retryAt.After(now) {
 		q.makeReady(heap.Pop(&q.waiting).(*group), now)
 	}
-	if q.sendable == 0 || q.inFlight >= q.options.InFlight {
+	if q.sendable.events == 0 || q.inFlight >= q.options.InFlight {
 		return nil, q.nextRetry()
 	}
 	if q.failures > 0 { // one request at a time finds out whether the destination is back
@@ -63,7 +63,7 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 			return nil, q.retryAt
 		}
 	}
-	if q.sendable < sink.MaxBatch {
+	if q.sendable.events < sink.MaxBatch && q.sendable.bytes < q.limits.MaxBatchBytes {
 		if q.inFlight >= q.options.EagerInFlight { // the batch fills while these are under way
 			return nil, q.nextRetry()
 		}
@@ -85,7 +85,7 @@ func (q *queue) fill(now time.Time) []*Event {
 	for q.ready.first != nil && fits(q.ready.first.first) {
 		g := q.ready.pop()
 		g.state = groupInFlight
-		q.sendable -= q.sendableOf(g)
+		q.sendable.sub(q.sendableOf(g))
 		for more := true; more; {
 			e := g.pop()
 			e.blockedBy = q.blocked[g.key]
@@ -156,10 +156,10 @@ func (q *queue) settle(g *group, now time.Time) {
 func (q *queue) makeReady(g *group, now time.Time) {
 	g.state = groupReady
 	q.ready.push(g)
-	if q.sendable == 0 {
+	if q.sendable.events == 0 {
 		q.since = now
 	}
-	q.sendable += q.sendableOf(g)
+	q.sendable.add(q.sendableOf(g))
 }
 
 // block makes every later event of the group park behind the event with this id, or behind the one that came first.
@@ -173,11 +173,11 @@ func (q *queue) block(groupID, eventID string) {
 // followed by one of its group that did not, would be a reorder for good: the deduplication id swallows a repetition.
 func (q *queue) oneOfGroup() bool { return q.limits.FIFO && !q.options.GroupBatches }
 
-func (q *queue) sendableOf(g *group) int {
+func (q *queue) sendableOf(g *group) load {
 	if q.oneOfGroup() {
-		return 1
+		return load{1, g.first.size}
 	}
-	return g.length
+	return g.load
 }
 
 func (q *queue) nextRetry() time.Time {

@@ -191,17 +191,17 @@ func (m *queueModel) wait(t *rapid.T) {
 
 // check holds the queue's own accounts against its groups.
 func (m *queueModel) check(t *rapid.T) {
-	sendable := 0
+	var sendable load
 	for _, g := range m.q.groups {
 		for e := g.first; e != nil && g.state == groupReady; e = e.next {
-			sendable++
+			sendable.add(load{1, e.size})
 			if m.q.oneOfGroup() {
 				break
 			}
 		}
 	}
 	if m.q.sendable != sendable {
-		t.Fatalf("sendable is %d, the ready groups have %d", m.q.sendable, sendable)
+		t.Fatalf("sendable is %+v, the ready groups have %+v", m.q.sendable, sendable)
 	}
 	if m.q.inFlight != len(m.inFlight) {
 		t.Fatalf("%d requests in flight, the queue knows of %d", len(m.inFlight), m.q.inFlight)
@@ -235,7 +235,7 @@ func (m *queueModel) finish(t *rapid.T) {
 		}
 		m.check(t)
 	}
-	if len(m.q.groups) != 0 || m.q.sendable != 0 || m.q.inFlight != 0 || len(m.q.waiting) != 0 {
+	if len(m.q.groups) != 0 || m.q.sendable != (load{}) || m.q.inFlight != 0 || len(m.q.waiting) != 0 {
 		t.Fatalf("all is delivered, the queue keeps %d groups, %d of them waiting", len(m.q.groups), len(m.q.waiting))
 	}
 }
