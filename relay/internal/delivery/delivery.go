@@ -66,6 +66,8 @@ type Parked struct {
 
 // Observer is told what happens, for metrics.
 type Observer interface {
+	// HeadersDropped is told how many headers of an event had no room in a message of its destination.
+	HeadersDropped(headers int)
 	Requested(destination string, events int, took time.Duration, err error)
 	Delivered(destination string, sinceCommit time.Duration)
 	Retried(destination, code string)

@@ -46,6 +46,19 @@ func TestARequestKeepsToTheDestinationsLimit(t *testing.T) {
 	}, together)
 }
 
+func TestHeadersThatDoNotFitAreDroppedAndCounted(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *rig) {
+		e := event("a1")
+		e.Message.Attributes = []sink.Attribute{{Name: "tenant", DataType: "String", Value: strings.Repeat("x", 1000)}}
+		r.send(0, e)
+		r.expectTaken(0, "a1")
+		if got := r.tally.count["header dropped"]; got != 1 {
+			t.Errorf("%d headers are counted as dropped", got)
+		}
+	})
+}
+
 func TestAnAnswerOfAnotherLengthIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *rig) {

@@ -167,6 +167,13 @@ func (c *tally) Requested(destination string, _ int, _ time.Duration, err error)
 }
 func (c *tally) Retried(destination, code string) { c.add("retried " + destination + " " + code) }
 func (c *tally) Parked(destination, code string)  { c.add("parked " + destination + " " + code) }
+
+func (c *tally) HeadersDropped(headers int) {
+	for range headers {
+		c.add("header dropped")
+	}
+}
+
 func (c *tally) Delivered(destination string, sinceCommit time.Duration) {
 	c.add("delivered " + destination)
 	c.mu.Lock()

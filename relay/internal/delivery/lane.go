@@ -62,7 +62,7 @@ func (l *lane) send(e *Event) {
 	if e.Problem != "" {
 		e.rejection = &sink.RejectedError{Code: codeUnusable, Reason: e.Problem}
 	} else {
-		route.DropHeaders(&e.Message, limits.MaxMessageBytes)
+		l.delivery.deps.Observer.HeadersDropped(route.DropHeaders(&e.Message, limits.MaxMessageBytes))
 		e.rejection = sink.Validate(&e.Message, limits)
 	}
 	e.size = e.Message.Size()

@@ -82,7 +82,7 @@ func NewMetrics() *Metrics {
 	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
 	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.", "destination", "code")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
-	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message.")
+	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message, or no room in it.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
 	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
@@ -112,6 +112,9 @@ func (m *Metrics) Recovered(droppedHeaders int) {
 	m.recovered.Inc()
 	m.dropped.Add(float64(droppedHeaders))
 }
+
+// HeadersDropped counts headers that had no room in a message.
+func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
 
 // Requested counts a request to a destination.
 func (m *Metrics) Requested(destination string, _ int, took time.Duration, err error) {
