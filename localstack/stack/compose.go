@@ -62,22 +62,27 @@ func (c *compose) prepare(ctx context.Context) error {
 	return c.BuildImage(ctx)
 }
 
-// pull fetches the images that are not there yet, and lets docker show how far it is.
+// pull fetches the images that are not there yet.
 func (c *compose) pull(ctx context.Context, images ...string) error {
 	for _, image := range images {
 		if _, err := run(ctx, engineTimeout, "docker", "image", "inspect", "--format", "{{.Id}}", image); err == nil {
 			continue
 		}
-		c.report("fetching the image %s", image)
-		pulling, cancel := context.WithTimeout(ctx, pullTimeout)
-		defer cancel()
-		cmd := exec.CommandContext(pulling, "docker", "pull", image)
-		cmd.Stdout, cmd.Stderr = c.Out, c.Out
-		if err := cmd.Run(); err != nil {
+		if err := c.pullImage(ctx, image); err != nil {
 			return fmt.Errorf("fetch the image %s: %w", image, err)
 		}
 	}
 	return nil
+}
+
+// pullImage lets docker show how far it is.
+func (c *compose) pullImage(ctx context.Context, image string) error {
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	c.report("fetching the image %s", image)
+	cmd := exec.CommandContext(ctx, "docker", "pull", image)
+	cmd.Stdout, cmd.Stderr = c.Out, c.Out
+	return cmd.Run()
 }
 
 // BuildImage builds the relay's image for the engine's architecture.
@@ -133,10 +138,9 @@ func (c *compose) startRelay(ctx context.Context, destination string) error {
 }
 
 func (c *compose) failed(ctx context.Context, part string) error {
-	service := serviceOf(part)
-	id, err := runCommand(ctx, engineTimeout, c.command("ps", "--all", "--quiet", service))
-	if err != nil || id == "" {
-		return errors.Join(err, fmt.Errorf("there is no container of %s", service))
+	id, err := c.container(ctx, part)
+	if err != nil {
+		return err
 	}
 	// A container that ended is started again by the engine, unless it ended well.
 	seen, err := run(ctx, engineTimeout, "docker", "inspect", "--format", "{{.State.Status}} {{.RestartCount}}", id)
@@ -146,13 +150,22 @@ func (c *compose) failed(ctx context.Context, part string) error {
 	var status string
 	var restarts int
 	if _, err := fmt.Sscan(seen, &status, &restarts); err != nil {
-		return fmt.Errorf("look at the container of %s: %w", service, err)
+		return fmt.Errorf("look at the container of the %s: %w", part, err)
 	}
 	if status != "exited" && restarts < hopelessAfter {
 		return nil
 	}
-	log, err := runCommand(ctx, engineTimeout, c.command("logs", "--no-log-prefix", "--tail", "5", service))
+	log, err := run(ctx, engineTimeout, "docker", "logs", "--tail", "5", id)
 	return errors.Join(fmt.Errorf("its container ended again and again: %s", log), err)
+}
+
+// container returns the id of the container of a part.
+func (c *compose) container(ctx context.Context, part string) (string, error) {
+	id, err := runCommand(ctx, engineTimeout, c.command("ps", "--all", "--quiet", serviceOf(part)))
+	if err == nil && id == "" {
+		err = fmt.Errorf("there is no container of the %s", part)
+	}
+	return id, err
 }
 
 func serviceOf(part string) string {
@@ -168,15 +181,18 @@ func (c *compose) down(ctx context.Context, state State) error {
 }
 
 func (c *compose) logs(ctx context.Context, request LogRequest) error {
-	args := []string{"logs", "--no-log-prefix", "--tail", strconv.Itoa(request.Lines)}
+	id, err := c.container(ctx, request.Part)
+	if err != nil {
+		return err
+	}
+	args := []string{"logs", "--tail", strconv.Itoa(request.Lines), id}
 	if request.Follow {
 		args = append(args, "--follow")
 	}
-	cmd := c.command(append(args, serviceOf(request.Part))...)
-	bounded := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
-	bounded.Env, bounded.Stdout, bounded.Stderr = cmd.Env, request.Out, request.Out
-	if err := bounded.Run(); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("docker compose logs: %w", err)
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stdout, cmd.Stderr = request.Out, request.Out
+	if err := cmd.Run(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("docker logs: %w", err)
 	}
 	return nil
 }

@@ -184,10 +184,14 @@ func (s *Stack) Down(ctx context.Context, removeData bool) error {
 	} else if err := s.stop(ctx, *state); err != nil {
 		return err
 	}
-	if err := s.forget(); err != nil || !removeData {
+	if err := s.forget(); err != nil {
 		return err
 	}
-	return s.removeData(ctx)
+	if removeData {
+		return s.removeData(ctx)
+	}
+	s.report("orders and events stay in the database for the next time; make localstack-down DATA=1 removes them")
+	return nil
 }
 
 func (s *Stack) stop(ctx context.Context, state State) error {
@@ -198,7 +202,7 @@ func (s *Stack) stop(ctx context.Context, state State) error {
 	if err := w.down(ctx, state); err != nil {
 		return err
 	}
-	s.report("stopped; orders and events stay in the database for the next time")
+	s.report("stopped")
 	return nil
 }
 
