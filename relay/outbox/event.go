@@ -102,7 +102,7 @@ func validateHeader(name, value string) error {
 // ValidAttributeName reports whether AWS takes name as the name of a message attribute.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 func ValidAttributeName(name string) bool {
-	if name == "" || len(name) > 256 || name[0] == '.' || name[len(name)-1] == '.' {
+	if name == "" || len(name) > 255 || name[0] == '.' || name[len(name)-1] == '.' {
 		return false
 	}
 	for i := range len(name) {
