@@ -40,8 +40,9 @@ test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack w
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
 	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
 	  go test -count=1 -timeout 30m -v -run KilledAgainAndAgain ./relay
-lint: ## Check formatting, go vet and staticcheck
+lint: ## Check formatting, go.mod, go vet and staticcheck
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
+	@go mod tidy -diff
 	@go vet ./...
 	@$(staticcheck) ./...
 fmt: ## Format the code
