@@ -166,20 +166,32 @@ func (s *Server) halt(mode StopMode) error {
 
 func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 
-// start tries other ports when it may choose: another process can take one between the look and the bind.
+// start tries other ports when it may choose, at the first start: another process can take one between the look and the
+// bind. Later it tries again while processes of a killed cluster are on their way out: until the last is gone, Postgres
+// refuses their directory and may not get their port.
 func (s *Server) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for attempt := 1; ; attempt++ {
-		if s.options.Port == 0 && (s.port == 0 || attempt > 1) {
+	first := s.port == 0
+	for ports := 0; ; {
+		if s.port == 0 {
 			port, err := freePort()
 			if err != nil {
 				return err
 			}
-			s.port = port
+			s.port, ports = port, ports+1
 		}
 		err := s.launch(ctx)
-		if err == nil || attempt == 3 || s.options.Port != 0 || !strings.Contains(err.Error(), "Address already in use") {
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		portTaken := strings.Contains(err.Error(), "Address already in use")
+		switch {
+		case portTaken && first && ports < 3:
+			s.port = 0
+		case portTaken && s.options.Port == 0 && !first, strings.Contains(err.Error(), "pre-existing shared memory block"):
+			time.Sleep(50 * time.Millisecond)
+		default:
 			return err
 		}
 	}
