@@ -21,7 +21,7 @@ var rooms = map[string][]string{
 	},
 	"preflight":         {"delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
 	"health":            {"checkpoint", "slot", "sink"},
-	"deadletter":        {"delivery", "slot", "sink"},
+	"deadletter":        {"delivery", "route", "slot", "sink"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outbox"},
 	"delivery":          {"checkpoint", "route", "sink"},
 	"checkpoint":        {"slot"},

@@ -151,6 +151,7 @@ type process struct {
 func (w *world) env(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
+		"GORACE=atexit_sleep_ms=0", // a second at the end of every process otherwise
 		"DATABASE_URL=" + w.url,
 		"RELAY_SLOT=" + w.slot,
 		"RELAY_DESTINATION=" + w.queue.URL,

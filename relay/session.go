@@ -60,10 +60,12 @@ func (s *session) run(ctx context.Context) error {
 	delivering := start(work, s.delivery.Run)
 	keeping := start(work, s.keeper.run)
 	recovering := start(work, s.recover)
+	redriving := start(work, s.redrive)
 
-	err := firstOf(ctx, stream, delivering, keeping, recovering)
+	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving)
 	s.intake.stop()
 	recovering.end()
+	redriving.end()
 	if err == nil {
 		s.Health.Enter(health.Stopping)
 		err = s.drain(stream, delivering, keeping)

@@ -1,4 +1,4 @@
-// Package deadletter keeps the events that their destination refused for good.
+// Package deadletter keeps the events that their destination refused for good, and gives them back to be redriven.
 package deadletter
 
 import (
@@ -10,11 +10,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Store parks events on behalf of the relay that holds the slot. It is the [delivery.Parker].
+// Store keeps dead letters on behalf of the relay that holds the slot. It is the [delivery.Parker].
 type Store struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
@@ -40,29 +41,77 @@ type attribute struct {
 	Value string `json:"value"`
 }
 
-// An event that comes again because the relay was stopped before it could confirm finds itself parked, and stays as it is.
+// An event that comes again because the relay was stopped before it could confirm finds itself parked, and stays as it
+// is. One that is parked behind others which are all being redriven follows them.
 const park = `
 	INSERT INTO outbox_dead_letters AS d
-		(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event)
-	SELECT $4, $5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json
+		(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
+	SELECT $4, $5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
+		CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
+			SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
+			WHERE o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
+		) THEN 'redriving' ELSE 'parked' END
 	FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
 	ON CONFLICT (event_id, destination) DO UPDATE SET event_id = d.event_id`
 
-// Park stores an event. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
+// Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
 func (s *Store) Park(ctx context.Context, p delivery.Parked) error {
+	if p.Letter.Position != 0 {
+		return s.parkAgain(ctx, p)
+	}
 	event, err := json.Marshal(newMessage(p.Message))
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
-	tag, err := s.pool.Exec(ctx, park, s.fence.Args(p.Message.EventID, s.table, p.Destination, p.Message.GroupID,
-		p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event))...)
+	return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination, p.Message.GroupID,
+		p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event))
+}
+
+// parkAgain parks a dead letter whose redrive was refused, and, if it blocks its group, those that would have followed.
+func (s *Store) parkAgain(ctx context.Context, p delivery.Parked) error {
+	const parkAgain = `
+		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
+			code = CASE WHEN d.position = $4 THEN $5 ELSE d.code END,
+			reason = CASE WHEN d.position = $4 THEN $6 ELSE d.reason END,
+			attempts = d.attempts + CASE WHEN d.position = $4 THEN $7::integer ELSE 0 END
+		FROM relay_checkpoints c
+		WHERE d.state = 'redriving' AND (d.position = $4 OR
+				$8::boolean AND d.blocks_group AND d.destination = $9 AND d.message_group = $10)
+			AND ` + slot.FenceSQL
+	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Letter.Position), parkAgain,
+		p.Letter.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID)
+}
+
+// Redriven implements [delivery.Parker].
+func (s *Store) Redriven(ctx context.Context, position int64) error {
+	const redriven = `
+		UPDATE outbox_dead_letters d SET state = 'redriven', updated_at = clock_timestamp()
+		FROM relay_checkpoints c WHERE d.position = $4 AND ` + slot.FenceSQL
+	return s.exec(ctx, fmt.Sprintf("note that dead letter %d is redriven", position), redriven, position)
+}
+
+// exec runs a fenced statement.
+func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
+	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(args...)...)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = slot.ErrFenced
 	}
 	if err != nil {
-		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
+}
+
+// IsBlocked implements [delivery.Parker].
+func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blocked bool, err error) {
+	err = s.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM outbox_dead_letters
+		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving'))`,
+		destination, groupID).Scan(&blocked)
+	if err != nil {
+		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
+	}
+	return blocked, nil
 }
 
 func newMessage(m *sink.Message) message {
@@ -71,6 +120,48 @@ func newMessage(m *sink.Message) message {
 		stored.Attributes = append(stored.Attributes, attribute{Name: a.Name, Type: a.DataType, Value: a.Value})
 	}
 	return stored
+}
+
+// message returns what is sent of a dead letter that is redriven for the n-th time. A broker that was sent it before has
+// a deduplication id for it, so each redrive has another.
+func (m message) message(eventID string, n int) sink.Message {
+	message := sink.Message{EventID: eventID, Body: m.Body, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	if n > 0 {
+		message.DeduplicationID = route.RedriveID(m.DeduplicationID, n)
+	}
+	for _, a := range m.Attributes {
+		message.Attributes = append(message.Attributes, sink.Attribute{Name: a.Name, DataType: a.Type, Value: a.Value})
+	}
+	return message
+}
+
+// Redrive is a dead letter that somebody asked to be sent again.
+type Redrive struct {
+	delivery.Letter
+	Redrives int // how often it was asked for
+	Message  sink.Message
+}
+
+// Redriving returns the first dead letters of a destination that are to be sent again, at most limit.
+func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]Redrive, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT position, blocks_group, redrives, event_id, event FROM outbox_dead_letters
+		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3`, table, destination, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
+	}
+	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Redrive, error) {
+		var r Redrive
+		var eventID string
+		var stored message
+		err := row.Scan(&r.Position, &r.BlocksGroup, &r.Redrives, &eventID, &stored)
+		r.Message = stored.message(eventID, r.Redrives)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
+	}
+	return letters, nil
 }
 
 // Blocked returns, for each destination, the message groups that a parked event blocks, with the id of the first such event.

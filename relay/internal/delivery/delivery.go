@@ -23,6 +23,7 @@ type Event struct {
 	Handle      checkpoint.Handle
 	CommittedAt time.Time // of its transaction; zero if unknown
 	Problem     string    // why it cannot be sent, whatever the destination; it is parked in its turn
+	Letter      Letter    // the dead letter that it comes from; zero for an event of the log or the table
 
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group
@@ -34,6 +35,15 @@ type Event struct {
 
 // isSendable reports whether e goes to its destination in its turn. Else it is parked.
 func (e *Event) isSendable() bool { return e.blockedBy == "" && e.rejection == nil }
+
+// isRedriven reports whether e comes from a dead letter. The Tracker does not know it.
+func (e *Event) isRedriven() bool { return e.Letter.Position != 0 }
+
+// Letter is a dead letter that is sent once more.
+type Letter struct {
+	Position    int64 // its key
+	BlocksGroup bool  // until it is delivered or discarded
+}
 
 // Destination is an opened sink and what is parked there.
 type Destination struct {
@@ -50,8 +60,13 @@ type Holder interface {
 
 // Parker keeps what a destination refuses.
 type Parker interface {
-	// Park stores e durably, or returns an error and has stored nothing. To park an event again is no error.
+	// Park stores p durably, or returns an error and has stored nothing. To park an event again is no error. A dead letter
+	// that is refused again is parked again, with those behind it in its group if it blocks it.
 	Park(ctx context.Context, p Parked) error
+	// Redriven notes that the dead letter at position is delivered.
+	Redriven(ctx context.Context, position int64) error
+	// IsBlocked reports whether a dead letter blocks the group.
+	IsBlocked(ctx context.Context, destination, groupID string) (bool, error)
 }
 
 // Parked is an event that its destination will never take.
@@ -62,6 +77,7 @@ type Parked struct {
 	Reason      string
 	Attempts    int // requests that it was part of
 	BlocksGroup bool
+	Letter      Letter // of an event that was parked before; zero for others
 }
 
 // Observer is told what happens, for metrics.
@@ -72,6 +88,7 @@ type Observer interface {
 	Delivered(destination string, sinceCommit time.Duration)
 	Retried(destination, code string)
 	Parked(destination, code string)
+	Redriven(destination string)
 }
 
 // Deps are what delivery works with.

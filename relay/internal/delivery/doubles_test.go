@@ -117,9 +117,24 @@ func failRequestsWith(id string, err error) answer {
 
 // parker keeps what it is given, or fails.
 type parker struct {
-	mu     sync.Mutex
-	err    error
-	parked []delivery.Parked
+	mu       sync.Mutex
+	err      error
+	parked   []delivery.Parked
+	redriven []int64
+	free     bool // no group is blocked
+}
+
+func (p *parker) Redriven(_ context.Context, position int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.redriven = append(p.redriven, position)
+	return p.err
+}
+
+func (p *parker) IsBlocked(context.Context, string, string) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.free, p.err
 }
 
 func (p *parker) Park(_ context.Context, parked delivery.Parked) error {
@@ -167,6 +182,7 @@ func (c *tally) Requested(destination string, _ int, _ time.Duration, err error)
 }
 func (c *tally) Retried(destination, code string) { c.add("retried " + destination + " " + code) }
 func (c *tally) Parked(destination, code string)  { c.add("parked " + destination + " " + code) }
+func (c *tally) Redriven(destination string)      { c.add("redriven " + destination) }
 
 func (c *tally) HeadersDropped(headers int) {
 	for range headers {

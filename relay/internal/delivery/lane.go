@@ -16,9 +16,10 @@ import (
 // with a single message taken for that message's fault.
 const provenFor = time.Minute
 
+// Codes of events that the relay itself parks, beside those of the broker.
 const (
-	codeUnusable = "UnusableEvent"
-	codeBlocked  = "BlockedGroup"
+	CodeUnusable = "UnusableEvent" // whatever the destination
+	CodeBlocked  = "BlockedGroup"  // behind another one of its group
 )
 
 // lane serves one destination: it runs the requests that its queue decides on.
@@ -60,13 +61,16 @@ func newLane(d *Delivery, destination Destination, options Options) *lane {
 func (l *lane) send(e *Event) {
 	limits := l.Sink.Limits()
 	if e.Problem != "" {
-		e.rejection = &sink.RejectedError{Code: codeUnusable, Reason: e.Problem}
+		e.rejection = &sink.RejectedError{Code: CodeUnusable, Reason: e.Problem}
 	} else {
 		l.delivery.deps.Observer.HeadersDropped(route.DropHeaders(&e.Message, limits.MaxMessageBytes))
 		e.rejection = sink.Validate(&e.Message, limits)
 	}
 	e.size = e.Message.Size()
+	l.push(e)
+}
 
+func (l *lane) push(e *Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.queue.push(e, time.Now())
@@ -118,12 +122,15 @@ func (l *lane) run(batch []*Event) {
 func (l *lane) deliver(batch []*Event) {
 	sendable := make([]*Event, 0, len(batch))
 	for _, e := range batch {
+		if l.free(e); e.err != nil {
+			continue
+		}
 		switch {
 		case e.isSendable():
 			sendable = append(sendable, e)
 		case e.blockedBy != "":
 			reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
-			l.park(e, &sink.RejectedError{Code: codeBlocked, Reason: reason})
+			l.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
 		default:
 			l.park(e, e.rejection)
 		}
@@ -132,7 +139,7 @@ func (l *lane) deliver(batch []*Event) {
 		l.publish(sendable)
 	}
 	for _, e := range batch {
-		if e.err == nil {
+		if e.err == nil && !e.isRedriven() {
 			l.delivery.deps.Tracker.Delivered(e.Handle)
 		}
 	}
@@ -218,6 +225,10 @@ func (l *lane) settle(events []*Event, results []sink.Result) {
 }
 
 func (l *lane) delivered(e *Event) {
+	if e.isRedriven() {
+		l.redriven(e)
+		return
+	}
 	e.err = nil
 	now := time.Now()
 	var sinceCommit time.Duration
@@ -250,6 +261,9 @@ func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 		return
 	}
 	blocks := l.policy == ParkAggregate
+	if e.isRedriven() {
+		blocks = e.Letter.BlocksGroup
+	}
 	e.err = l.delivery.deps.Parker.Park(l.delivery.requests, Parked{
 		Destination: l.Name,
 		Message:     &e.Message,
@@ -257,6 +271,7 @@ func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 		Reason:      rejection.Reason,
 		Attempts:    e.attempts,
 		BlocksGroup: blocks,
+		Letter:      e.Letter,
 	})
 	if e.err != nil {
 		l.delivery.end(e.err)

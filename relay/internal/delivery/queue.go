@@ -88,7 +88,9 @@ func (q *queue) fill(now time.Time) []*Event {
 		q.sendable.sub(q.sendableOf(g))
 		for more := true; more; {
 			e := g.pop()
-			e.blockedBy = q.blocked[g.key]
+			if !e.isRedriven() {
+				e.blockedBy = q.blocked[g.key]
+			}
 			room -= e.size
 			batch = append(batch, e)
 			// What comes behind a refused event waits: its group may be blocked by then.
@@ -162,8 +164,12 @@ func (q *queue) makeReady(g *group, now time.Time) {
 	q.sendable.add(q.sendableOf(g))
 }
 
-// block makes every later event of the group park behind the event with this id, or behind the one that came first.
+// block makes every later event of the group park behind the event with this id, or behind the one that came first. Dead
+// letters of the group that were to be redriven behind it are parked again by now, and leave the queue.
 func (q *queue) block(groupID, eventID string) {
+	if g := q.groups[groupID]; g != nil {
+		g.dropRedriven()
+	}
 	if _, blocked := q.blocked[groupID]; !blocked {
 		q.blocked[groupID] = eventID
 	}

@@ -18,6 +18,8 @@ const (
 	metricEventsReceived    = "relay_events_received_total"
 	metricEventsDelivered   = "relay_events_delivered_total"
 	metricEventsParked      = "relay_events_parked_total"
+	metricEventsRedriven    = "relay_events_redriven_total"
+	metricDeadLetters       = "relay_dead_letters"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
@@ -42,7 +44,9 @@ type Metrics struct {
 	state                              *prometheus.GaugeVec
 	received, recovered, dropped, gaps prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
-	parked, retried, sessions          *prometheus.CounterVec
+	parked, redriven                   *prometheus.CounterVec
+	retried, sessions                  *prometheus.CounterVec
+	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
@@ -81,6 +85,8 @@ func NewMetrics() *Metrics {
 	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring them.")
 	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
 	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.", "destination", "code")
+	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
+	m.deadLetters = gauge(metricDeadLetters, "Events that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
 	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message, or no room in it.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
@@ -137,6 +143,12 @@ func (m *Metrics) Retried(destination, code string) {
 
 // Parked counts a dead letter.
 func (m *Metrics) Parked(destination, code string) { m.parked.WithLabelValues(destination, code).Inc() }
+
+// Redriven counts a dead letter that is delivered after all.
+func (m *Metrics) Redriven(destination string) { m.redriven.WithLabelValues(destination).Inc() }
+
+// DeadLetters takes how many events are parked.
+func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked)) }
 
 // GapFound counts a slot that could not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }

@@ -56,7 +56,8 @@ CREATE TABLE outbox_dead_letters (
     updated_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (event_id, destination)
 );
-CREATE INDEX outbox_dead_letters_open_idx ON outbox_dead_letters (position) WHERE state IN ('parked', 'redriving');
+CREATE INDEX outbox_dead_letters_open_idx ON outbox_dead_letters (destination, message_group, position)
+    WHERE state IN ('parked', 'redriving');
 
 -- Before any slot: a slot that is older than its publication cannot be read.
 CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true);

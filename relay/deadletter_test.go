@@ -1,0 +1,110 @@
+package relay_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+)
+
+// refuseBody has the default destination refuse every message with this body for good.
+func (w *world) refuseBody(body string) *fakeaws.Rule {
+	return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool { return m.Body == body }},
+		fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
+}
+
+// deadLetters returns the states of all dead letters in order.
+func (w *world) deadLetters() string {
+	return w.query(`SELECT string_agg(state, ',' ORDER BY position) FROM outbox_dead_letters`)
+}
+
+func TestRedrivenAggregateArrivesInOrderAndFlowsOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	refused := w.refuseBody(`{"n":1}`)
+	w.startStreaming()
+	for n := 1; n <= 3; n++ {
+		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
+	}
+	w.eventually("all are parked", func() bool { return w.deadLetters() == "parked,parked,parked" })
+	if list, err := w.command(nil, "dead-letters", "list"); err != nil || !strings.Contains(list, "refused by the test") || !strings.Contains(list, "3 dead letters") {
+		t.Errorf("list: %v: %s", err, list)
+	}
+	refused.Clear()
+	if out, err := w.command(nil, "dead-letters", "redrive", "--group", "order/1"); err != nil || !strings.Contains(out, "3 parked events") {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	w.eventually("all are redriven", func() bool { return w.deadLetters() == "redriven,redriven,redriven" })
+	w.commit(event(t, "1", `{"n":4}`))
+	w.awaitBody(`{"n":4}`)
+	var bodies []string
+	for _, r := range w.broker.Received(w.queue.ARN) {
+		bodies = append(bodies, r.Body)
+		if strings.Contains(r.DeduplicationID, "#r1") == (r.Body == `{"n":4}`) {
+			t.Errorf("%s has deduplication id %s", r.Body, r.DeduplicationID)
+		}
+	}
+	if got := strings.Join(bodies, ""); got != `{"n":1}{"n":2}{"n":3}{"n":4}` {
+		t.Errorf("received %s", got)
+	}
+}
+
+func TestRedriveThatIsRefusedAgainKeepsItsAggregateParkedInOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.refuseBody(`{"n":1}`)
+	w.startStreaming()
+	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	w.eventually("the first was refused again", func() bool {
+		return w.query(`SELECT (bool_and(state = 'parked') AND sum(attempts) = 2)::text FROM outbox_dead_letters`) == "true"
+	})
+	if got := w.bodies(); len(got) != 0 {
+		t.Errorf("received %v: the second overtook the first", got)
+	}
+}
+
+func TestDiscardedEventFreesItsAggregate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.refuseBody(`{"n":1}`)
+	w.startStreaming()
+	w.commit(event(t, "1", `{"n":1}`))
+	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
+	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil || !strings.Contains(out, "1 parked") {
+		t.Fatalf("discard: %v: %s", err, out)
+	}
+	w.commit(event(t, "1", `{"n":2}`))
+	w.awaitBody(`{"n":2}`)
+}
+
+func TestOnlyWhatIsSelectedIsRedriven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	for _, args := range [][]string{{"redrive"}, {"discard"}, {"show"}, {"redrive", "--all", "7"}} {
+		if out, err := w.command(nil, append([]string{"dead-letters"}, args...)...); err == nil || !strings.Contains(out, "--all") {
+			t.Errorf("%v: %v: %s", args, err, out)
+		}
+	}
+	refused := w.refuseBody(`{"n":1}`)
+	w.refuseBody(`{"n":2}`)
+	w.startStreaming()
+	one := event(t, "1", `{"n":1}`)
+	w.commit(one, event(t, "2", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	if out, err := w.command(nil, "dead-letters", "show", "--event-id", one.ID.String()); err != nil || !strings.Contains(out, `"body": "{\"n\":1}"`) {
+		t.Errorf("show: %v: %s", err, out)
+	}
+	refused.Clear()
+	if out, err := w.command(nil, "dead-letters", "redrive", "--event-id", one.ID.String()); err != nil {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	w.awaitBody(`{"n":1}`)
+	w.eventually("one is redriven", func() bool {
+		return w.query(`SELECT count(*)::text FROM outbox_dead_letters WHERE state = 'redriven'`) == "1"
+	})
+}

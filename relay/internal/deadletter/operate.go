@@ -1,0 +1,98 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Letter is a dead letter as a person sees it.
+type Letter struct {
+	Position     int64     `json:"position"`
+	State        string    `json:"state"`
+	EventID      string    `json:"event_id"`
+	Destination  string    `json:"destination"`
+	MessageGroup string    `json:"message_group"`
+	BlocksGroup  bool      `json:"blocks_group"`
+	Code         string    `json:"code"`
+	Reason       string    `json:"reason"`
+	Attempts     int       `json:"attempts"`
+	Redrives     int       `json:"redrives"`
+	ParkedAt     time.Time `json:"parked_at"`
+	Message      message   `json:"message"`
+}
+
+// Selection picks dead letters. What is empty picks all.
+type Selection struct {
+	Positions   []int64
+	EventID     string
+	Destination string
+	Group       string
+	Code        string
+	States      []string
+	Limit       int // 0: all
+}
+
+// ErrNothingSelected says that no dead letter is meant: to change all of them has to be asked for.
+var ErrNothingSelected = errors.New("select dead letters by position, --event-id, --group, --code or --destination, or say --all")
+
+// IsEmpty reports whether s picks all dead letters.
+func (s Selection) IsEmpty() bool {
+	return len(s.Positions) == 0 && s.EventID == "" && s.Destination == "" && s.Group == "" && s.Code == ""
+}
+
+const selected = `
+	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = '' OR event_id = $2) AND ($3 = '' OR destination = $3)
+	AND ($4 = '' OR message_group = $4) AND ($5 = '' OR code = $5) AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
+
+func (s Selection) args(more ...any) []any {
+	positions, states := s.Positions, s.States
+	if positions == nil {
+		positions = []int64{}
+	}
+	if states == nil {
+		states = []string{}
+	}
+	return append([]any{positions, s.EventID, s.Destination, s.Group, s.Code, states}, more...)
+}
+
+// List returns the selected dead letters in order of their position.
+func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Letter, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT position, state, event_id, destination, message_group, blocks_group, code, reason, attempts, redrives, parked_at, event
+		FROM outbox_dead_letters WHERE `+selected+` ORDER BY position LIMIT nullif($7, 0)`, s.args(s.Limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Letter])
+	if err != nil {
+		return nil, fmt.Errorf("list dead letters: %w", err)
+	}
+	return letters, nil
+}
+
+// MarkRedriving asks the running relay to send the selected dead letters that are parked once more, in order, and returns how
+// many there are. The relay sends them with a deduplication id that no broker has seen.
+func MarkRedriving(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64, error) {
+	return mark(ctx, pool, s, `state = 'redriving', redrives = redrives + 1`, "redrive dead letters")
+}
+
+// MarkDiscarded gives the selected dead letters that are parked up, and returns how many there are. The running relay
+// lets a group flow on when no dead letter blocks it any more.
+func MarkDiscarded(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64, error) {
+	return mark(ctx, pool, s, `state = 'discarded'`, "discard dead letters")
+}
+
+func mark(ctx context.Context, pool *pgxpool.Pool, s Selection, set, what string) (int64, error) {
+	tag, err := pool.Exec(ctx, `
+		UPDATE outbox_dead_letters SET `+set+`, updated_at = clock_timestamp()
+		WHERE state = 'parked' AND `+selected, s.args()...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	return tag.RowsAffected(), nil
+}
