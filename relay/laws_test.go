@@ -468,6 +468,22 @@ func TestEventWithoutAnIDIsParkedAndTheStreamGoesOn(t *testing.T) {
 	})
 }
 
+func TestRowLargerThanAnyMessageIsParkedByItsID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_payload_check`)
+	p := w.startStreaming("RELAY_WINDOW_BYTES=2097152")
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES ('00000000-0000-0000-0000-00000000000a', 'o', '1', 't', to_json(repeat('x', 30000000)))`)
+	w.commit(event(t, "2", `{"small":true}`))
+	w.awaitBody(`{"small":true}`)
+	w.eventually("the large one is parked", func() bool {
+		return w.query(`SELECT (event_id = '00000000-0000-0000-0000-00000000000a' AND octet_length(event::text) < 2000)::text
+			FROM outbox_dead_letters`) == "true"
+	})
+	p.stop()
+}
+
 func TestStopDeliversWhatWasRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")

@@ -162,7 +162,7 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	attributes, dropped := r.AppendAttributes(m.Attributes[:0], e)
 	*m = sink.Message{
 		EventID:         EventID(e),
-		Body:            e.Payload,
+		Body:            body(e),
 		Attributes:      attributes,
 		GroupID:         Group(e),
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
@@ -170,8 +170,20 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}
 }
 
+// body is what is sent of the payload. One that is longer than any message is not kept with its dead letter either: the
+// table has it, under the event's id.
+func body(e *outbox.Envelope) string {
+	if len(e.Payload) > outbox.MaxPayload {
+		return ""
+	}
+	return e.Payload
+}
+
 // Problem returns why e has to be parked, whatever its destination, or the empty string.
 func Problem(e *outbox.Envelope) string {
+	if len(e.Payload) > outbox.MaxPayload {
+		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload), outbox.MaxPayload)
+	}
 	var missing []string
 	if e.ID == "" {
 		missing = append(missing, "event id")
