@@ -130,12 +130,15 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64) error {
 }
 
 // SetRecoveryEnd stores where the rows that have to be published again end: to, the snapshot of the new slot's
-// consistent point, and the fingerprint of the publication as it was before that slot.
+// consistent point, and the fingerprint of the publication as it was before that slot. It returns [slot.ErrFenced] if the slot
+// stands elsewhere: a slot just made is nobody's, and another relay may have made it again before it was taken.
 func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string, flushLSN pglogrepl.LSN) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET recover_to = $4::pg_snapshot, publication_fingerprint = $5, flush_lsn = $6,
 			recovered_seq = NULL, updated_at = clock_timestamp()
-		WHERE `+slot.FenceSQL, f.Args(to, fingerprint, flushLSN.String())...)
+		WHERE `+slot.FenceSQL+` AND EXISTS (
+			SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND s.confirmed_flush_lsn = $6)`,
+		f.Args(to, fingerprint, flushLSN.String())...)
 	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
 }
 
