@@ -123,6 +123,7 @@ func (t *Tracker) Commit(end pglogrepl.LSN) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.inTransaction = false
+	t.forgetEmptyTransactions()
 	t.mark(mark{kind: markCommit, lsn: end})
 }
 
@@ -216,6 +217,14 @@ func (t *Tracker) mark(m mark) {
 	m.before = t.tail
 	t.marks = append(t.marks, m)
 	t.advance()
+}
+
+// forgetEmptyTransactions takes back the marks since the newest event: a Commit says all that they say. Else those of
+// transactions that only wrote other tables of the publication would pile up behind an event that is not delivered.
+func (t *Tracker) forgetEmptyTransactions() {
+	for last := len(t.marks) - 1; last >= t.reached && t.marks[last].before == t.tail && t.marks[last].kind != markRecovered; last-- {
+		t.marks = t.marks[:last]
+	}
 }
 
 // advance moves head over the delivered prefix and applies the marks on the way.
