@@ -15,3 +15,23 @@ func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
 	close(taking.pass)
 	w.awaitBody(`{"between":true}`)
 }
+
+func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	for _, table := range []string{"first", "second"} {
+		w.exec(`CREATE TABLE ` + table + ` (id text, seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+			kind text, body text)`)
+		w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE ` + table)
+	}
+	for _, table := range []string{"first", "second"} {
+		w.slot += table
+		w.startStreaming("RELAY_SLOT="+w.slot, "RELAY_TABLE=public."+table, "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
+			"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=")
+		w.exec(`INSERT INTO ` + table + ` (id, kind, body) VALUES ('1', 'k', NULL), ('2', 'k', '` + table + `')`)
+		w.awaitBody(table)
+	}
+	w.eventually("both tables' events are parked", func() bool {
+		return w.query(`SELECT string_agg(outbox_table || '/' || event_id, ',' ORDER BY position) FROM outbox_dead_letters`) == "public.first/1,public.second/1"
+	})
+}

@@ -52,7 +52,7 @@ const park = `
 			WHERE o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
 		) THEN 'redriving' ELSE 'parked' END
 	FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	ON CONFLICT (event_id, destination) DO UPDATE SET event_id = d.event_id`
+	ON CONFLICT (outbox_table, event_id, destination) DO UPDATE SET event_id = d.event_id`
 
 // Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
 func (s *Store) Park(ctx context.Context, p delivery.Parked) error {

@@ -54,7 +54,7 @@ CREATE TABLE outbox_dead_letters (
     redrives      integer     NOT NULL DEFAULT 0,
     parked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE (event_id, destination)
+    UNIQUE (outbox_table, event_id, destination)
 );
 CREATE INDEX outbox_dead_letters_open_idx ON outbox_dead_letters (destination, message_group, position)
     WHERE state IN ('parked', 'redriving');
