@@ -35,3 +35,33 @@ func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {
 		return w.query(`SELECT string_agg(outbox_table || '/' || event_id, ',' ORDER BY position) FROM outbox_dead_letters`) == "public.first/1,public.second/1"
 	})
 }
+
+func TestRowsThatTheRunningPublicationFiltersArriveOnceItIsMended(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string][2]string{
+		"row filter": {
+			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events WHERE (event_type = 'nothing')`,
+			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`,
+		},
+		"partitions under their own names": {
+			`ALTER PUBLICATION outbox_pub SET (publish_via_partition_root = false)`,
+			`ALTER PUBLICATION outbox_pub SET (publish_via_partition_root = true)`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			w.exec(`DROP TABLE outbox_events`)
+			w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload json,
+				headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now()) PARTITION BY RANGE (seq)`)
+			w.exec(`CREATE TABLE outbox_events_1 PARTITION OF outbox_events FOR VALUES FROM (1) TO (1000)`)
+			w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+			p := w.startStreaming()
+			w.exec(change[0])
+			p.awaitLog("does not stream every row")
+			w.exec(`INSERT INTO outbox_events (id, event_type, payload) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
+			w.exec(change[1])
+			w.awaitBody(`{"unseen":true}`)
+		})
+	}
+}

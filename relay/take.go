@@ -266,8 +266,9 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 		return nil, err
 	}
 	if fingerprint == "" { // a slot that is older than its publication cannot be read
-		return nil, fmt.Errorf("publication %s does not publish inserts into %s: create it with CREATE PUBLICATION %s FOR TABLE %s "+
-			"WITH (publish = 'insert', publish_via_partition_root = true)", r.Publication, r.tableName(), r.Publication, r.tableName())
+		return nil, fmt.Errorf("publication %s does not stream every row of %s, relay check says why: it should be as CREATE PUBLICATION %s "+
+			"FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true) makes it",
+			r.Publication, r.tableName(), r.Publication, r.tableName())
 	}
 	created, err := r.createSlot(ctx, stream)
 	if err != nil {

@@ -18,7 +18,9 @@ type Publication struct {
 
 // fingerprintSQL changes whenever the publication, or the table's place in it, was changed: it is made of the identity and
 // the writing transaction of the catalog's rows. What was changed and changed back streamed nothing meanwhile, and the
-// definition would not show it. It is empty if the publication does not hold the table. The arguments are placeholders.
+// definition would not show it. It is empty if the publication does not stream every row of the table under its name: a
+// row filter would let rows pass by in silence, and so would partitions that are streamed under their own names. (A
+// column that is missing ends the stream.) The arguments are placeholders.
 func fingerprintSQL(publication, table string) string {
 	return fmt.Sprintf(`
 		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin, t.oid), ',' ORDER BY p.oid), '')
@@ -26,7 +28,8 @@ func fingerprintSQL(publication, table string) string {
 		 JOIN pg_publication p ON p.pubname = %s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
 		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
-		 WHERE t.oid = to_regclass(%s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL))`,
+		 WHERE t.oid = to_regclass(%s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
+		   AND r.prqual IS NULL AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
 		publication, table)
 }
 
@@ -35,7 +38,7 @@ type Observation struct {
 	Held        bool          // the fence holds
 	Snapshot    string        // pg_snapshot
 	InsertLSN   pglogrepl.LSN // every transaction that is visible in Snapshot has committed before it
-	Fingerprint string        // of the publication; empty if it does not hold the table
+	Fingerprint string        // of the publication; empty if it does not stream every row of the table
 	DeliveryLag int64         // bytes of WAL behind confirmed_flush_lsn
 	RetainedWAL int64         // bytes of WAL that the slot keeps on disk
 	SafeWALSize int64         // bytes that may be written before the slot is in danger; -1 without a limit
@@ -61,7 +64,7 @@ func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (O
 	return o, nil
 }
 
-// Fingerprint reads what changes whenever the publication was changed; it is empty if p does not publish inserts into its table.
+// Fingerprint reads what changes whenever the publication was changed; it is empty if p does not stream every row of its table.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string, error) {
 	var fingerprint string
 	if err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2"), p.Name, p.Table).Scan(&fingerprint); err != nil {
