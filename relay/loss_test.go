@@ -65,3 +65,25 @@ func TestRowsThatTheRunningPublicationFiltersArriveOnceItIsMended(t *testing.T) 
 		})
 	}
 }
+
+func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.commit(event(t, "1", `{"old":true}`))
+	open, err := w.pool.Begin(t.Context()) // holds up the slot
+	w.must(err)
+	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
+	w.must(err)
+	p := w.start("RELAY_START=now")
+	w.eventually("the relay has begun", func() bool {
+		return w.query(`SELECT slot_name FROM relay_checkpoints WHERE slot_name = $1`, w.slot) != ""
+	})
+	w.commit(event(t, "1", `{"new":true}`))
+	w.must(open.Rollback(t.Context()))
+	p.awaitLog("msg=streaming")
+	w.commit(event(t, "1", `{"newer":true}`))
+	w.awaitBody(`{"newer":true}`)
+	if got := w.bodies(); got[`{"new":true}`] != 1 || got[`{"old":true}`] != 0 {
+		t.Errorf("received %v", got)
+	}
+}

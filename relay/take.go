@@ -146,14 +146,14 @@ func (r *relay) checkRow(row *checkpoint.Row, system string) error {
 
 // begin writes the first checkpoint row, for a slot that has yet to be made.
 func (r *relay) begin(ctx context.Context, system string) error {
-	since, err := r.firstRows(ctx)
+	first, err := r.firstRows(ctx)
 	if err != nil {
 		return err
 	}
 	err = r.store.Create(ctx, checkpoint.Row{
 		Table:            r.tableName(),
 		SystemIdentifier: system,
-		Recovery:         &checkpoint.Recovery{From: nothingDelivered, Since: since},
+		Recovery:         &first,
 	})
 	if err != nil && !errors.Is(err, slot.ErrFenced) {
 		return err
@@ -161,17 +161,19 @@ func (r *relay) begin(ctx context.Context, system string) error {
 	return errAgain
 }
 
-// firstRows returns since when the rows that are in the table before the first start are to be published.
-func (r *relay) firstRows(ctx context.Context) (since string, err error) {
+// firstRows returns which rows are to be published before the first slot is streamed. What is written from now on is among
+// them: making the slot may take long.
+func (r *relay) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
 	switch r.Start.Mode {
 	case StartTable:
-		return "", nil
+		return checkpoint.Recovery{From: nothingDelivered}, nil
 	case StartNow:
-		return recovery.SinceNone, nil
+		now, err := slot.CurrentSnapshot(ctx, r.pool)
+		return checkpoint.Recovery{From: now}, err
 	case StartSince:
-		return r.Start.Since.UTC().Format(time.RFC3339Nano), nil
+		return checkpoint.Recovery{From: nothingDelivered, Since: r.Start.Since.UTC().Format(time.RFC3339Nano)}, nil
 	}
-	return "", r.requireEmptyTable(ctx)
+	return checkpoint.Recovery{From: nothingDelivered}, r.requireEmptyTable(ctx)
 }
 
 // requireEmptyTable refuses to guess what is wanted of rows that were there before the relay.
@@ -202,7 +204,7 @@ func CheckStart(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 // adopt takes a slot that somebody made for the relay. What it will bring is unknown to the rows of the table, so those
 // that exist by now are published beforehand if they are wanted, and some of them come twice.
 func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slot.State, system string) (*held, error) {
-	since, err := r.firstRows(ctx)
+	first, err := r.firstRows(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -224,8 +226,9 @@ func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slo
 		Horizon:          nothingDelivered,
 		Fingerprint:      fingerprint,
 	}
-	if since != recovery.SinceNone {
-		row.Recovery = &checkpoint.Recovery{From: nothingDelivered, To: snapshot, Since: since}
+	if r.Start.Mode != StartNow { // else the slot alone says what comes
+		first.To = snapshot
+		row.Recovery = &first
 	}
 	if err := r.store.Create(ctx, row); err != nil && !errors.Is(err, slot.ErrFenced) {
 		return nil, err

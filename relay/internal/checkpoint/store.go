@@ -30,7 +30,7 @@ type Row struct {
 type Recovery struct {
 	From  string // pg_snapshot
 	To    string // pg_snapshot; empty until the slot exists
-	Since string // timestamptz: rows created earlier count as delivered; empty: none do, "infinity": all do
+	Since string // timestamptz: rows created earlier count as delivered; empty: none do
 }
 
 // Store keeps the checkpoint row of one slot.

@@ -13,9 +13,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// SinceNone is a [checkpoint.Recovery.Since] that leaves out every row.
-const SinceNone = "infinity"
-
 // pageSize is how many rows are read at once; small enough that a page of large rows fits into memory.
 const pageSize = 200
 
@@ -35,9 +32,6 @@ func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
 func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 	publish func(*outbox.Envelope) error, passed func(seq int64),
 ) error {
-	if r.Since == SinceNone {
-		return nil
-	}
 	first, err := d.first(ctx, r)
 	if err != nil {
 		return err
