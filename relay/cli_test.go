@@ -242,3 +242,30 @@ func freeAddress(t *testing.T) string {
 	defer listener.Close()
 	return listener.Addr().String()
 }
+
+func TestColumnsThatRecoveryCannotRelyOnAreNamedAtStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.exec(`CREATE TABLE events (id text, seq integer, xid xid8, kind text, body text)`)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE events`)
+	output, err := w.command([]string{
+		"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_AGGREGATE_TYPE=",
+		"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=",
+	}, "check")
+	if err == nil || !strings.Contains(output, "RELAY_COLUMN_SEQUENCE") || !strings.Contains(output, "RELAY_COLUMN_XID") {
+		t.Errorf("relay check said: %s", output)
+	}
+}
+
+func TestColumnsThatTheRelayDoesNotReadStandInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.exec(`ALTER TABLE outbox_events ADD COLUMN size integer GENERATED ALWAYS AS (octet_length(aggregate_id)) STORED`)
+	if output, err := w.command(nil, "check"); err != nil {
+		t.Errorf("relay check said: %s", output)
+	}
+	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, event_type)`)
+	if output, err := w.command(nil, "check"); err == nil || !strings.Contains(output, "columns that the relay reads") {
+		t.Errorf("relay check said: %s", output)
+	}
+}

@@ -142,23 +142,27 @@ func (d Database) outboxTable(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// columnTypes checks the columns that must have a type of their own: recovery orders by one and compares the other.
+// columnTypes checks the columns that must be of a kind: recovery pages through one, so that a row without it, or two with the
+// same, would be passed over, and compares the other.
 func (d Database) columnTypes(ctx context.Context) error {
 	c := d.Table.Columns
 	rows, err := d.Pool.Query(ctx, `
-		SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+		SELECT attname, format_type(atttypid, NULL), attnotnull AND (atthasdef OR attidentity <> '') FROM pg_attribute
 		WHERE attrelid = to_regclass($1) AND attname = ANY ($2)`, d.identifier(), []string{c.Sequence, c.XID, c.Payload})
 	if err != nil {
 		return fmt.Errorf("table %s: %w", d.tableName(), err)
 	}
 	var problems []error
 	var column, dataType string
-	_, err = pgx.ForEachRow(rows, []any{&column, &dataType}, func() error {
+	var filled bool // by the database, in every row
+	_, err = pgx.ForEachRow(rows, []any{&column, &dataType, &filled}, func() error {
 		switch {
-		case column == c.Sequence && dataType != "bigint" && dataType != "integer":
-			problems = append(problems, fmt.Errorf("column %s (RELAY_COLUMN_SEQUENCE) is %s: make it bigint GENERATED ALWAYS AS IDENTITY", column, dataType))
-		case column == c.XID && dataType != "xid8":
-			problems = append(problems, fmt.Errorf("column %s (RELAY_COLUMN_XID) is %s: make it xid8 NOT NULL DEFAULT pg_current_xact_id()", column, dataType))
+		case column == c.Sequence && (dataType != "bigint" && dataType != "integer" || !filled):
+			problems = append(problems, fmt.Errorf("column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number every row by it: make it "+
+				"bigint GENERATED ALWAYS AS IDENTITY", column, dataType))
+		case column == c.XID && (dataType != "xid8" || !filled):
+			problems = append(problems, fmt.Errorf("column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: make it "+
+				"xid8 NOT NULL DEFAULT pg_current_xact_id()", column, dataType))
 		case column == c.Payload && dataType == "bytea":
 			problems = append(problems, fmt.Errorf("column %s (RELAY_COLUMN_PAYLOAD) is bytea, a message is text: make it json or text", column))
 		}
@@ -170,20 +174,30 @@ func (d Database) columnTypes(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// publication checks that the publication streams whole rows of the table under the table's own name.
+// columns returns the columns that the relay reads.
+func (d Database) columns() []string {
+	var columns []string
+	for _, column := range d.Table.Columns.Settings() {
+		if column != "" {
+			columns = append(columns, column)
+		}
+	}
+	return columns
+}
+
+// publication checks that the publication streams, under the table's own name, every row with the columns that the relay
+// reads. Others may be left out, as generated ones are.
 func (d Database) publication(ctx context.Context) error {
 	var exists, inserts, viaRoot, partitioned, holds, filtered bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT p.oid IS NOT NULL, coalesce(p.pubinsert, false), coalesce(p.pubviaroot, false),
 		       coalesce(c.relkind = 'p' OR c.relispartition, false), t.pubname IS NOT NULL,
-		       coalesce(t.rowfilter IS NOT NULL OR cardinality(t.attnames) <> (
-		           SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-		       ), false)
+		       coalesce(t.rowfilter IS NOT NULL OR NOT t.attnames @> $5::name[], false)
 		FROM (SELECT) AS one
 		LEFT JOIN pg_publication p ON p.pubname = $1
 		LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
 		LEFT JOIN pg_class c ON c.oid = to_regclass($4)`,
-		d.Publication, d.Table.Schema, d.Table.Name, d.identifier()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
+		d.Publication, d.Table.Schema, d.Table.Name, d.identifier(), d.columns()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
 	name := pgx.Identifier{d.Publication}.Sanitize()
 	switch {
 	case err != nil:
@@ -199,7 +213,7 @@ func (d Database) publication(ctx context.Context) error {
 	case !inserts:
 		return fmt.Errorf("publication %s does not publish inserts: ALTER PUBLICATION %s SET (publish = 'insert')", d.Publication, name)
 	case filtered:
-		return fmt.Errorf("publication %s leaves out rows or columns of %s: ALTER PUBLICATION %s SET TABLE %s",
+		return fmt.Errorf("publication %s leaves out rows of %s or columns that the relay reads: ALTER PUBLICATION %s SET TABLE %s",
 			d.Publication, d.tableName(), name, d.identifier())
 	}
 	return nil
