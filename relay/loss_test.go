@@ -1,6 +1,10 @@
 package relay_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+	"time"
+)
 
 func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
 	t.Parallel()
@@ -85,5 +89,18 @@ func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
 	w.awaitBody(`{"newer":true}`)
 	if got := w.bodies(); got[`{"new":true}`] != 1 || got[`{"old":true}`] != 0 {
 		t.Errorf("received %v", got)
+	}
+}
+
+func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming()
+	w.exec(`ALTER TABLE outbox_events RENAME COLUMN payload TO body`)
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, body) VALUES (gen_random_uuid(), 'o', '1', 't', '{}')`)
+	p.awaitLog("session ended")
+	time.Sleep(10 * time.Second)
+	if sessions := strings.Count(p.log.String(), "session ended"); sessions > 10 {
+		t.Errorf("%d sessions in 10 seconds", sessions)
 	}
 }

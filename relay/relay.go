@@ -50,13 +50,13 @@ func Run(ctx context.Context, config Config) error {
 	defer r.Health.Enter(health.Stopping)
 
 	for failures := 0; ctx.Err() == nil; {
-		worked, err := r.session(ctx)
+		lasted, err := r.session(ctx)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
 		case isFinal(err):
 			return err
-		case worked:
+		case lasted > retryMax: // what ends at once, each time, is tried ever more rarely
 			failures = 0
 		}
 		failures++
@@ -76,18 +76,20 @@ type relay struct {
 }
 
 // session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends. It
-// reports whether it got as far as streaming.
-func (r *relay) session(ctx context.Context) (streamed bool, err error) {
+// returns how long it relayed.
+func (r *relay) session(ctx context.Context) (lasted time.Duration, err error) {
 	held, err := r.take(ctx)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer held.stream.Close()
 	s, err := r.newSession(ctx, held)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	return true, s.run(ctx)
+	began := time.Now()
+	err = s.run(ctx)
+	return time.Since(began), err
 }
 
 func isFinal(err error) bool {
