@@ -13,8 +13,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// pageSize is how many rows are read at once; small enough that a page of large rows fits into memory.
-const pageSize = 200
+// pageRows and pageBytes are how much is read at once, at most; the last row may reach beyond, as it has to be read once.
+const (
+	pageRows  = 200
+	pageBytes = 4 << 20
+)
 
 // Reader reads the rows of the outbox table that a recovery has to publish, in order of seq.
 type Reader struct {
@@ -35,6 +38,9 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 	first, err := d.first(ctx, r)
 	if err != nil {
 		return err
+	}
+	if after == 0 { // nothing was passed yet, and seq may begin below
+		after = first - 1
 	}
 	for after = max(after, first-1); ; {
 		page, last, err := d.page(ctx, r, after)
@@ -86,7 +92,7 @@ func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (
 }
 
 func (d *Reader) pageArgs(r checkpoint.Recovery, after int64) []any {
-	args := []any{r.From, r.To, after, pageSize}
+	args := []any{r.From, r.To, after, pageRows, pageBytes}
 	if r.Since != "" {
 		args = append(args, r.Since)
 	}
@@ -95,26 +101,33 @@ func (d *Reader) pageArgs(r checkpoint.Recovery, after int64) []any {
 
 func (d *Reader) pageQuery(since bool) string {
 	c := d.table.Columns
-	text := func(column string) string {
-		if column == "" {
-			return "''"
-		}
-		return "coalesce(" + quote(column) + "::text, '')"
-	}
-	columns := []string{quote(c.Sequence)}
-	for _, column := range []string{c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt} {
-		columns = append(columns, text(column))
+	var columns, names []string
+	for i, column := range []string{c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt} {
+		name := fmt.Sprintf("c%d", i)
+		columns, names = append(columns, text(column)+" AS "+name), append(names, name)
 	}
 	condition := ""
 	if since {
-		condition = " AND " + quote(c.CreatedAt) + " >= $5::timestamptz"
+		condition = " AND " + quote(c.CreatedAt) + " >= $6::timestamptz"
 	}
 	return fmt.Sprintf(`
-		SELECT %s FROM %s
-		WHERE NOT pg_visible_in_snapshot(%[3]s, $1::pg_snapshot) AND pg_visible_in_snapshot(%[3]s, $2::pg_snapshot)
-		  AND %[4]s > $3%[5]s
-		ORDER BY %[4]s LIMIT $4`,
-		strings.Join(columns, ", "), d.name(), quote(c.XID), quote(c.Sequence), condition)
+		WITH page AS (
+			SELECT %[4]s AS number, octet_length(%[6]s) + octet_length(%[7]s) AS bytes, %[1]s FROM %[2]s
+			WHERE NOT pg_visible_in_snapshot(%[3]s, $1::pg_snapshot) AND pg_visible_in_snapshot(%[3]s, $2::pg_snapshot)
+			  AND %[4]s > $3%[5]s
+			ORDER BY %[4]s LIMIT $4
+		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
+		SELECT number, %[8]s FROM summed WHERE before < $5 ORDER BY number`,
+		strings.Join(columns, ", "), d.name(), quote(c.XID), quote(c.Sequence), condition,
+		text(c.Payload), text(c.Headers), strings.Join(names, ", "))
+}
+
+// text returns what reads a column as the stream brings it.
+func text(column string) string {
+	if column == "" {
+		return "''"
+	}
+	return "coalesce(" + quote(column) + "::text, '')"
 }
 
 func (d *Reader) name() string { return quote(d.table.Schema) + "." + quote(d.table.Name) }

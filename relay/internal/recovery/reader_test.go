@@ -1,0 +1,89 @@
+package recovery_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+var table = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{
+	ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
+	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
+}}
+
+// everything is visible in its end and not in its beginning.
+var everything = checkpoint.Recovery{From: "3:3:", To: "1000000:1000000:"}
+
+// newTable returns a pool on a database with the outbox schema and n rows of this many bytes.
+func newTable(t *testing.T, n, bytes int) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), pgtest.NewDatabase(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	err = pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+		_, _, err := migrations.Migrate(t.Context(), c.Conn())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		`ALTER TABLE outbox_events ALTER seq SET MINVALUE -100 SET START -100 RESTART`,
+		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+			SELECT gen_random_uuid(), 'order', i::text, 'order.created', to_json(repeat('x', $2)) FROM generate_series(1, $1) AS i`,
+	} {
+		var args []any
+		if sql[0] == 'I' {
+			args = []any{n, bytes}
+		}
+		if _, err := pool.Exec(t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pool
+}
+
+func TestRowsAreReadOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	var ids []string
+	publish := func(e *outbox.Envelope) error { ids = append(ids, e.AggregateID); return nil }
+	reader := recovery.NewReader(newTable(t, 450, 10), table)
+	if err := reader.Each(t.Context(), everything, 0, publish, func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
+		t.Errorf("read %d rows: %v", len(ids), ids)
+	}
+}
+
+func TestPageOfLargeRowsIsShort(t *testing.T) {
+	t.Parallel()
+	rows, page := 0, 0
+	publish := func(*outbox.Envelope) error { rows++; page++; return nil }
+	passed := func(int64) {
+		if page > 5 {
+			t.Errorf("%d rows of 1 MB were read at once", page)
+		}
+		page = 0
+	}
+	reader := recovery.NewReader(newTable(t, 20, 1_000_000), table)
+	if err := reader.Each(t.Context(), everything, 0, publish, passed); err != nil {
+		t.Fatal(err)
+	}
+	if rows != 20 {
+		t.Errorf("read %d of 20 rows", rows)
+	}
+}
