@@ -66,8 +66,8 @@ func (c *Config) publication() slot.Publication {
 	return slot.Publication{Name: c.Publication, Table: c.tableName()}
 }
 
-// OpenPool opens the control connections: one for what delivery and recovery ask for, and one so that the checkpoint and
-// the fence never wait behind a page of rows.
+// OpenPool opens the control connections: one for recovery, one for parking, one for redriving, and one so that the
+// checkpoint and the fence never wait behind any of them. Each makes one statement at a time.
 func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
@@ -77,7 +77,7 @@ func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfi
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = 2
+	config.MaxConns = 4
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		fresh, err := connect(ctx)
 		if err != nil {

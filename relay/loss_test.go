@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -102,5 +103,28 @@ func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
 	time.Sleep(10 * time.Second)
 	if sessions := strings.Count(p.log.String(), "session ended"); sessions > 10 {
 		t.Errorf("%d sessions in 10 seconds", sessions)
+	}
+}
+
+func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=4s")
+	locked, err := w.pool.Begin(t.Context())
+	w.must(err)
+	_, err = locked.Exec(t.Context(), `LOCK TABLE outbox_dead_letters IN SHARE ROW EXCLUSIVE MODE`)
+	w.must(err)
+	for range 3 {
+		w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
+	}
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		fine := fmt.Sprintf(`{"at":%d}`, time.Now().UnixNano())
+		w.commit(event(t, "fine", fine))
+		w.awaitBody(fine)
+	}
+	w.must(locked.Rollback(t.Context()))
+	w.eventually("all three are parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "3" })
+	if strings.Contains(p.log.String(), "session ended") {
+		t.Error("the session ended because of them")
 	}
 }

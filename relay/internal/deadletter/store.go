@@ -20,11 +20,12 @@ type Store struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
 	table string // schema.name of the outbox table
+	turn  chan struct{}
 }
 
 // NewStore returns a Store for the relay that fence belongs to.
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string) *Store {
-	return &Store{pool: pool, fence: fence, table: table}
+	return &Store{pool: pool, fence: fence, table: table, turn: make(chan struct{}, 1)}
 }
 
 // message is how a dead letter keeps what would have been sent. The body is text, not JSON in JSON: it stays as it is.
@@ -49,7 +50,7 @@ const park = `
 	SELECT $4, $5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
 		CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
 			SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
-			WHERE o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
+			WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
 		) THEN 'redriving' ELSE 'parked' END
 	FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
 	ON CONFLICT (outbox_table, event_id, destination) DO UPDATE SET event_id = d.event_id`
@@ -76,10 +77,10 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.Parked) error {
 			attempts = d.attempts + CASE WHEN d.position = $4 THEN $7::integer ELSE 0 END
 		FROM relay_checkpoints c
 		WHERE d.state = 'redriving' AND (d.position = $4 OR
-				$8::boolean AND d.blocks_group AND d.destination = $9 AND d.message_group = $10)
+				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9 AND d.message_group = $10)
 			AND ` + slot.FenceSQL
 	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Letter.Position), parkAgain,
-		p.Letter.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID)
+		p.Letter.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
 }
 
 // Redriven implements [delivery.Parker].
@@ -90,8 +91,24 @@ func (s *Store) Redriven(ctx context.Context, position int64) error {
 	return s.exec(ctx, fmt.Sprintf("note that dead letter %d is redriven", position), redriven, position)
 }
 
+// takeTurn waits until no other statement of the Store runs: a row that somebody else has locked holds up one
+// connection, and not all of them.
+func (s *Store) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // exec runs a fenced statement.
 func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer done()
 	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(args...)...)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = slot.ErrFenced
@@ -104,10 +121,15 @@ func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
 
 // IsBlocked implements [delivery.Parker].
 func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blocked bool, err error) {
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
+	}
+	defer done()
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM outbox_dead_letters
-		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving'))`,
-		destination, groupID).Scan(&blocked)
+		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving') AND outbox_table = $3)`,
+		destination, groupID, s.table).Scan(&blocked)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
 	}
