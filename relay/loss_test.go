@@ -128,3 +128,16 @@ func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
 		t.Error("the session ended because of them")
 	}
 }
+
+func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	holder := w.startStreaming()
+	through := newProxy(t, w.url)
+	standby := w.start("DATABASE_URL="+through.url, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	standby.awaitLog("standby")
+	time.Sleep(time.Second) // it has looked by then
+	through.silence()
+	holder.kill()
+	standby.awaitLog("msg=streaming")
+}

@@ -9,13 +9,15 @@ import (
 	"testing"
 )
 
-// proxy stands between relays and Postgres. It can hold a connection back at a certain word of the client.
+// proxy stands between relays and Postgres. It can hold a connection back at a certain word of the client, and
+// silence connections.
 type proxy struct {
 	url    string
 	server string
 
 	mu   sync.Mutex
 	stop map[string]*stop
+	cut  chan struct{} // closed once the connections made so far carry nothing any more
 }
 
 // stop is where one connection is held back, once.
@@ -35,7 +37,7 @@ func newProxy(t *testing.T, databaseURL string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{server: target.Host, stop: map[string]*stop{}}
+	p := &proxy{server: target.Host, stop: map[string]*stop{}, cut: make(chan struct{})}
 	target.Host = listener.Addr().String()
 	p.url = target.String()
 	var wait sync.WaitGroup
@@ -59,6 +61,14 @@ func newProxy(t *testing.T, databaseURL string) *proxy {
 	return p
 }
 
+// silence cuts off the connections that there are, without closing them. New ones pass.
+func (p *proxy) silence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.cut)
+	p.cut = make(chan struct{})
+}
+
 // holdBack holds back the first connection whose client says word.
 func (p *proxy) holdBack(word string) *stop {
 	s := &stop{reached: make(chan struct{}), pass: make(chan struct{})}
@@ -70,9 +80,19 @@ func (p *proxy) holdBack(word string) *stop {
 
 func (p *proxy) copy(to io.WriteCloser, from io.Reader, client bool) {
 	defer to.Close()
+	p.mu.Lock()
+	cut := p.cut
+	p.mu.Unlock()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
+		select {
+		case <-cut:
+			if err == nil {
+				continue
+			}
+		default:
+		}
 		if client {
 			p.wait(buffer[:n])
 		}

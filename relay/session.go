@@ -27,6 +27,8 @@ type session struct {
 }
 
 func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
 	blocked, err := deadletter.Blocked(ctx, r.pool, r.tableName())
 	if err != nil {
 		return nil, err

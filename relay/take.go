@@ -67,6 +67,8 @@ func (r *relay) take(ctx context.Context) (*held, error) {
 }
 
 func (r *relay) openStream(ctx context.Context) (*replication.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
 	config, err := r.Connect(ctx)
 	if err != nil {
 		return nil, err
@@ -85,30 +87,37 @@ func (r *relay) standBy(ctx context.Context) error {
 	for {
 		r.Health.Enter(health.Standby)
 		sleep(ctx, standbyInterval)
-		state, err := slot.LookUp(ctx, r.pool, r.Slot)
-		if err != nil {
+		active, err := r.isActive(ctx)
+		if err != nil || !active {
 			return err
-		}
-		if !state.Active {
-			return nil
 		}
 	}
 }
 
-// step does what follows from the slot and the row as they are.
-func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, error) {
+func (r *relay) isActive(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
 	state, err := slot.LookUp(ctx, r.pool, r.Slot)
+	return state.Active, err
+}
+
+// step does what follows from the row and the slot as they are. All but making the slot is a matter of moments: a server that
+// does not answer ends it.
+func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, error) {
+	soon, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
+	row, err := r.store.Load(soon) // first: whoever changes the slot after it raises the epoch that BeginRecovery compares
+	if err != nil {
+		return nil, err
+	}
+	state, err := slot.LookUp(soon, r.pool, r.Slot)
 	if err != nil {
 		return nil, err
 	}
 	if err := state.Foreign(r.Slot); err != nil {
 		return nil, &RefusedError{Reason: err.Error()}
 	}
-	row, err := r.store.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	system, err := stream.SystemIdentifier(ctx)
+	system, err := stream.SystemIdentifier(soon)
 	if err != nil {
 		return nil, err
 	}
@@ -118,15 +127,15 @@ func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, er
 	usable := state.Exists && !state.Lost()
 	switch {
 	case row == nil && usable:
-		return r.adopt(ctx, stream, state, system)
+		return r.adopt(soon, stream, state, system)
 	case row == nil:
-		return nil, r.begin(ctx, system)
+		return nil, r.begin(soon, system)
 	case row.Recovery != nil && row.Recovery.To == "":
 		return r.makeSlot(ctx, stream, row, state)
 	case !usable:
-		return nil, r.beginRecovery(ctx, row, recovery.Gap(row, state, ""))
+		return nil, r.beginRecovery(soon, row, recovery.Gap(row, state, ""))
 	}
-	return r.resume(ctx, stream)
+	return r.resume(soon, stream)
 }
 
 func (r *relay) checkRow(row *checkpoint.Row, system string) error {
@@ -277,6 +286,8 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 	if err != nil {
 		return nil, again(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
 	snapshot, err := slot.ReadSnapshot(ctx, r.pool, created.Snapshot)
 	if err != nil {
 		return nil, err
