@@ -51,7 +51,8 @@ func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 }
 
 func (c *testCmd) goTest(ctx context.Context, root string, race []string) error {
-	args := append([]string{"test", "-timeout", c.Timeout.String()}, race...)
+	// Not from the cache, which does not know the programs that tests build and run.
+	args := append([]string{"test", "-count=1", "-timeout", c.Timeout.String()}, race...)
 	if len(c.Args) == 0 {
 		c.Args = []string{"./..."}
 	}
