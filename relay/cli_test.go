@@ -167,7 +167,7 @@ func TestProbesAndMetricsTellHowTheRelayIs(t *testing.T) {
 	}
 	w.eventually("the event is counted", func() bool {
 		_, metrics := w.get("http://" + listen + "/metrics")
-		return strings.Contains(metrics, fmt.Sprintf(`relay_events_delivered_total{destination="%s"} 1`, w.queue.URL)) &&
+		return strings.Contains(metrics, fmt.Sprintf(`relay_events_delivered_total{destination="%s"} 1`, w.queue.ARN)) &&
 			strings.Contains(metrics, `relay_state{state="streaming"} 1`)
 	})
 	if output, err := w.command([]string{"RELAY_LISTEN=" + listen}, "healthcheck"); err != nil {
@@ -266,6 +266,15 @@ func TestColumnsThatTheRelayDoesNotReadStandInNobodysWay(t *testing.T) {
 	}
 	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, event_type)`)
 	if output, err := w.command(nil, "check"); err == nil || !strings.Contains(output, "columns that the relay reads") {
+		t.Errorf("relay check said: %s", output)
+	}
+}
+
+func TestOneDestinationUnderTwoNamesIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	output, err := w.command([]string{"RELAY_ROUTES=event:order.created=" + w.queue.ARN}, "check")
+	if err == nil || !strings.Contains(output, "are the same") {
 		t.Errorf("relay check said: %s", output)
 	}
 }

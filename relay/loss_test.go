@@ -141,3 +141,16 @@ func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
 	holder.kill()
 	standby.awaitLog("msg=streaming")
 }
+
+func TestGroupStaysBlockedWhenItsDestinationIsWrittenAnotherWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	p := w.startStreaming()
+	w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
+	w.eventually("the event is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "1" })
+	p.stop()
+	w.startStreaming("RELAY_DESTINATION=" + w.queue.ARN)
+	w.commit(event(t, "poisoned", `{"behind":1}`), event(t, "fine", `{"fine":1}`))
+	w.awaitBody(`{"fine":1}`)
+	w.eventually("the event behind is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "2" })
+}

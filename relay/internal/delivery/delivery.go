@@ -47,7 +47,7 @@ type Letter struct {
 
 // Destination is an opened sink and what is parked there.
 type Destination struct {
-	Name    string // as in the settings: for logs, metrics and dead letters
+	Name    string // its ARN, however the settings name it: for logs, metrics and dead letters
 	Sink    sink.Sink
 	Blocked map[string]string // message group to the id of the parked event that blocks it
 }

@@ -31,18 +31,25 @@ type opened interface {
 // Open opens every destination. The error names all that are wrong; warnings are what works and may not be what was meant.
 func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destination, warnings []string, err error) {
 	var problems []error
+	named := map[string]string{} // ARN to the name that it has in the settings
 	for _, name := range d.Names {
 		s, err := d.open(ctx, name)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
+		arn := s.Description().ARN
+		if other, twice := named[arn]; twice {
+			problems = append(problems, fmt.Errorf("destinations %s and %s are the same, each would keep an order of its own: "+
+				"write it in one way", other, name))
+		}
+		named[arn] = name
 		if d.GroupBatches && !s.Limits().FIFO {
 			problems = append(problems, fmt.Errorf("destination %s is a standard one, RELAY_GROUP_BATCHES is for FIFO topics and "+
 				"queues: unset it, or name a FIFO destination", name))
 		}
 		warnings = append(warnings, warn(name, s)...)
-		destinations = append(destinations, delivery.Destination{Name: name, Sink: s})
+		destinations = append(destinations, delivery.Destination{Name: arn, Sink: s})
 	}
 	return destinations, warnings, errors.Join(problems...)
 }

@@ -43,6 +43,7 @@ type Limits struct {
 
 // Description is what a destination said about itself when it was opened, beyond its [Limits].
 type Description struct {
+	ARN                       string // however it was named
 	ContentBasedDeduplication bool
 	DeduplicationScope        string // of a FIFO queue: "queue" or "messageGroup"
 	FifoThroughputLimit       string // of a FIFO queue: "perQueue" or "perMessageGroupId"

@@ -43,7 +43,7 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err != nil {
 		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
 	}
-	return &Sink{client: client, topicARN: dest.ARN, limits: limits, description: describe(topic.Attributes)}, nil
+	return &Sink{client: client, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}, nil
 }
 
 func readLimits(attributes map[string]string) (sink.Limits, error) {
@@ -57,8 +57,9 @@ func readLimits(attributes map[string]string) (sink.Limits, error) {
 	return sink.Limits{FIFO: attributes["FifoTopic"] == "true", MaxMessageBytes: size, MaxBatchBytes: size}, nil
 }
 
-func describe(attributes map[string]string) sink.Description {
+func describe(arn string, attributes map[string]string) sink.Description {
 	return sink.Description{
+		ARN:                       arn,
 		ContentBasedDeduplication: attributes["ContentBasedDeduplication"] == "true",
 		FifoThroughputScope:       attributes["FifoThroughputScope"],
 		KMSKey:                    attributes["KmsMasterKeyId"],

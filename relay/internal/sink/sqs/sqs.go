@@ -76,6 +76,7 @@ func (s *Sink) readAttributes(ctx context.Context) error {
 	}
 	s.limits = sink.Limits{FIFO: queue.Attributes["FifoQueue"] == "true", MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes}
 	s.description = sink.Description{
+		ARN:                       queue.Attributes["QueueArn"],
 		ContentBasedDeduplication: queue.Attributes["ContentBasedDeduplication"] == "true",
 		DeduplicationScope:        queue.Attributes["DeduplicationScope"],
 		FifoThroughputLimit:       queue.Attributes["FifoThroughputLimit"],
