@@ -23,7 +23,6 @@ type proxy struct {
 // stop is where one connection is held back, once.
 type stop struct {
 	reached, pass chan struct{}
-	once          sync.Once
 }
 
 // newProxy returns a proxy to the server of this URL.

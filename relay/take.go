@@ -144,9 +144,8 @@ func (r *relay) checkRow(row *checkpoint.Row, system string) error {
 		return nil
 	case row.SystemIdentifier != system:
 		return refuse("the checkpoint of slot %s belongs to a cluster with system identifier %s, this one has %s: its positions and "+
-			"transaction ids mean nothing here. If this database was restored or upgraded from that one, or if this "+
-			"database has nothing to do with that one, delete the row from relay_checkpoints and set RELAY_START=since:<time> to the last "+
-			"moment you know was delivered", r.Slot, row.SystemIdentifier, system)
+			"transaction ids mean nothing here. Delete the row from relay_checkpoints and set RELAY_START=since:<time> to the last moment "+
+			"that you know was delivered", r.Slot, row.SystemIdentifier, system)
 	case row.Table != r.tableName():
 		return refuse("slot %s relays table %s, RELAY_TABLE says %s: set RELAY_SLOT to a slot of its own for this table",
 			r.Slot, row.Table, r.tableName())
