@@ -140,7 +140,11 @@ func (s *Stream) Confirm(lsn pglogrepl.LSN) {
 // The first [Stream.Confirm] comes before Run: a status update is never zero, as a server would take it for a position.
 // https://github.com/Trendyol/go-pq-cdc/issues/81
 func (s *Stream) Run(ctx context.Context, h Handler) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0)) })
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		_ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0))
+	})
 	defer stop()
 	s.receivedAt = time.Now()
 	for ctx.Err() == nil {
@@ -156,6 +160,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 			return err
 		}
 	}
+	<-interrupted // or it might end the last deadline
 	return s.finish()
 }
 
