@@ -108,3 +108,32 @@ func TestOnlyWhatIsSelectedIsRedriven(t *testing.T) {
 		return w.query(`SELECT count(*)::text FROM outbox_dead_letters WHERE state = 'redriven'`) == "1"
 	})
 }
+
+func TestDestinationThatStaysAwayHoldsNobodyBackOnceItsEventsAreParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	other, err := w.broker.CreateQueue("away.fifo", nil)
+	w.must(err)
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Destination: "away.fifo"}, fakeaws.Missing())
+	w.startStreaming("RELAY_ROUTES=aggregate:away="+other.ARN, "RELAY_PARK_AFTER=2s", "RELAY_WINDOW_EVENTS=50")
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		SELECT gen_random_uuid(), 'away', (i % 20)::text, 't', json_build_object('n', i) FROM generate_series(1, 200) AS i`)
+	w.commit(event(t, "1", `{"other":true}`))
+	w.awaitBody(`{"other":true}`)
+	w.eventually("the rest is parked", func() bool {
+		return w.query(`SELECT count(*)::text FROM outbox_dead_letters WHERE state = 'parked'`) == "200"
+	})
+	away.Clear()
+	if out, err := w.command(nil, "dead-letters", "redrive", "--destination", other.ARN); err != nil || !strings.Contains(out, "200") {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	w.must(w.broker.AwaitReceived(t.Context(), other.ARN, 200))
+	last := map[string]int{}
+	for _, r := range w.broker.Received(other.ARN) {
+		var n int
+		if _, err := fmt.Sscanf(r.Body, `{"n" : %d}`, &n); err != nil || n <= last[r.GroupID] {
+			t.Fatalf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
+		}
+		last[r.GroupID] = n
+	}
+}

@@ -54,6 +54,7 @@ type target struct {
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated."`
 	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt."`
+	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. 0s: never."`
 }
 
 // operation says how the relay runs.
@@ -108,6 +109,10 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
 	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
 	report(atLeast("RELAY_LINGER", s.Linger, 0))
+	report(atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0))
+	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
+		report(errors.New("RELAY_PARK_AFTER parks events, RELAY_ON_REJECTED=halt forbids that: set one of them"))
+	}
 	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 1))
 	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))
 	report(atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes))
@@ -128,6 +133,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 			Linger:        s.Linger,
 			GroupBatches:  s.GroupBatches,
 			OnRejected:    delivery.Policy(s.OnRejected),
+			ParkAfter:     s.ParkAfter,
 			Backoff:       delivery.Backoff{Min: retryMin, Max: s.RetryMax},
 		},
 		Router: router,

@@ -27,6 +27,7 @@ type Event struct {
 
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group
+	away      bool                // it is parked because its destination takes nothing
 	err       error               // of its last attempt; nil once it is delivered or parked
 	attempts  int                 // requests that it was part of
 	size      int

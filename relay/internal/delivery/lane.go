@@ -18,8 +18,9 @@ const provenFor = time.Minute
 
 // Codes of events that the relay itself parks, beside those of the broker.
 const (
-	CodeUnusable = "UnusableEvent" // whatever the destination
-	CodeBlocked  = "BlockedGroup"  // behind another one of its group
+	CodeUnusable = "UnusableEvent"   // whatever the destination
+	CodeBlocked  = "BlockedGroup"    // behind another one of its group
+	CodeAway     = "DestinationAway" // for as long as Options.ParkAfter says
 )
 
 // lane serves one destination: it runs the requests that its queue decides on.

@@ -19,6 +19,9 @@ type Options struct {
 	GroupBatches bool
 	// OnRejected says what becomes of an event that its destination will never take.
 	OnRejected Policy
+	// ParkAfter is how long a destination may take nothing before its events are parked without being sent, all but those
+	// that find out whether it is back. Zero: they wait, and hold back the other destinations once the window is full.
+	ParkAfter time.Duration
 	// Backoff is between attempts.
 	Backoff Backoff
 }

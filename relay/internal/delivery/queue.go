@@ -21,8 +21,10 @@ type queue struct {
 	waiting  groupHeap // for their backoff to pass
 	sendable load      // events of the ready groups that batches could take now
 	since    time.Time // when sendable last rose from zero
-	inFlight int       // requests
+	inFlight int       // requests, and batches that are parked
+	parking  int       // those of them that are parked because the destination is away
 	failures int       // rounds of requests of which the destination took nothing, since it took something
+	failing  time.Time // since when, while failures is not zero
 	retryAt  time.Time // after failures: the next request may start
 }
 
@@ -56,11 +58,14 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 		return nil, q.nextRetry()
 	}
 	if q.failures > 0 { // one request at a time finds out whether the destination is back
-		if q.inFlight > 0 {
+		probing := q.inFlight > q.parking
+		switch {
+		case (probing || q.retryAt.After(now)) && q.isOverdue(now):
+			return q.fillAway(now), time.Time{}
+		case probing:
 			return nil, time.Time{}
-		}
-		if q.retryAt.After(now) {
-			return nil, q.retryAt
+		case q.retryAt.After(now):
+			return nil, q.sooner(q.retryAt, now)
 		}
 	}
 	if q.sendable.events < sink.MaxBatch && q.sendable.bytes < q.limits.MaxBatchBytes {
@@ -88,6 +93,7 @@ func (q *queue) fill(now time.Time) []*Event {
 		q.sendable.sub(q.sendableOf(g))
 		for more := true; more; {
 			e := g.pop()
+			e.away = false
 			if !e.isRedriven() {
 				e.blockedBy = q.blocked[g.key]
 			}
@@ -101,9 +107,43 @@ func (q *queue) fill(now time.Time) []*Event {
 	return batch
 }
 
+// isOverdue reports whether the destination has taken nothing for so long that its events are parked.
+func (q *queue) isOverdue(now time.Time) bool {
+	return q.options.ParkAfter > 0 && now.Sub(q.failing) >= q.options.ParkAfter
+}
+
+// sooner returns when to ask again: at retryAt, or when the destination becomes overdue before it.
+func (q *queue) sooner(retryAt, now time.Time) time.Time {
+	overdue := q.failing.Add(q.options.ParkAfter)
+	if q.options.ParkAfter > 0 && overdue.After(now) && overdue.Before(retryAt) {
+		return overdue
+	}
+	return retryAt
+}
+
+// fillAway takes a batch that is parked, not sent, but for dead letters: somebody thinks that the destination is back.
+func (q *queue) fillAway(now time.Time) []*Event {
+	q.inFlight++
+	q.parking++
+	batch := q.fill(now)
+	for _, e := range batch {
+		e.away = true
+		if e.rejection == nil && !e.isRedriven() {
+			e.rejection = &sink.RejectedError{
+				Code:   CodeAway,
+				Reason: "the destination has taken nothing since " + q.failing.UTC().Format(time.RFC3339),
+			}
+		}
+	}
+	return batch
+}
+
 // done takes a batch back: events with an err are still to be delivered.
 func (q *queue) done(batch []*Event, now time.Time) {
 	q.inFlight--
+	if batch[0].away {
+		q.parking--
+	}
 	sent, taken := false, false
 	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
 		e := batch[i]
@@ -131,6 +171,9 @@ func (q *queue) judge(taken bool, now time.Time) {
 	if taken {
 		q.failures = 0
 		return
+	}
+	if q.failures == 0 {
+		q.failing = now
 	}
 	if q.failures == 0 || !q.retryAt.After(now) {
 		q.failures++
