@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +19,9 @@ const (
 	pageRows  = 200
 	pageBytes = 4 << 20
 )
+
+// visibleInterval is between two looks whether a commit is visible; most take less than one.
+const visibleInterval = 10 * time.Millisecond
 
 // Reader reads the rows of the outbox table that a recovery has to publish, in order of seq.
 type Reader struct {
@@ -35,6 +39,9 @@ func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
 func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 	publish func(*outbox.Envelope) error, passed func(seq int64),
 ) error {
+	if err := d.awaitVisible(ctx, r.To); err != nil {
+		return err
+	}
 	first, err := d.first(ctx, r)
 	if err != nil {
 		return err
@@ -57,6 +64,37 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 		}
 		after = last
 		passed(after)
+	}
+}
+
+// ahead asks for the transactions that are visible in a snapshot and not yet in that of this moment. The range that is
+// gone through holds the ids that were given out since.
+const ahead = `
+	SELECT EXISTS (
+		SELECT FROM pg_snapshot_xip(now.snapshot) AS running(xid) WHERE pg_visible_in_snapshot(xid, $1::pg_snapshot)
+		UNION ALL
+		SELECT FROM generate_series(pg_snapshot_xmax(now.snapshot)::text::bigint, pg_snapshot_xmax($1::pg_snapshot)::text::bigint - 1) AS later(xid)
+		WHERE pg_visible_in_snapshot(xid::text::xid8, $1::pg_snapshot))
+	FROM pg_current_snapshot() AS now(snapshot)`
+
+// awaitVisible waits until everything that is visible in a snapshot is so for this relay too. The snapshot of a new slot is
+// made from the log, where a commit stands before others see it: with synchronous replication, until a standby has
+// answered, for which each transaction may ask in its own way.
+// https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
+func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
+	for {
+		var waits bool
+		if err := d.pool.QueryRow(ctx, ahead, snapshot).Scan(&waits); err != nil {
+			return fmt.Errorf("wait until snapshot %s is visible: %w", snapshot, err)
+		}
+		if !waits {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(visibleInterval):
+		}
 	}
 }
 

@@ -22,8 +22,13 @@ var table = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgo
 	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
 }}
 
-// everything is visible in its end and not in its beginning.
-var everything = checkpoint.Recovery{From: "3:3:", To: "1000000:1000000:"}
+// everything is a recovery of all rows that there are.
+func everything(t *testing.T, pool *pgxpool.Pool) checkpoint.Recovery {
+	t.Helper()
+	r := checkpoint.Recovery{From: "3:3:"}
+	must(t, pool.QueryRow(t.Context(), `SELECT pg_current_snapshot()::text`).Scan(&r.To))
+	return r
+}
 
 // newTable returns a pool on a database with the outbox schema and n rows of this many bytes.
 func newTable(t *testing.T, n, bytes int) *pgxpool.Pool {
@@ -60,8 +65,8 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	var ids []string
 	publish := func(e *outbox.Envelope) error { ids = append(ids, e.AggregateID); return nil }
-	reader := recovery.NewReader(newTable(t, 450, 10), table)
-	if err := reader.Each(t.Context(), everything, 0, publish, func(int64) {}); err != nil {
+	pool := newTable(t, 450, 10)
+	if err := recovery.NewReader(pool, table).Each(t.Context(), everything(t, pool), 0, publish, func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
@@ -79,8 +84,8 @@ func TestPageOfLargeRowsIsShort(t *testing.T) {
 		}
 		page = 0
 	}
-	reader := recovery.NewReader(newTable(t, 20, 1_000_000), table)
-	if err := reader.Each(t.Context(), everything, 0, publish, passed); err != nil {
+	pool := newTable(t, 20, 1_000_000)
+	if err := recovery.NewReader(pool, table).Each(t.Context(), everything(t, pool), 0, publish, passed); err != nil {
 		t.Fatal(err)
 	}
 	if rows != 20 {

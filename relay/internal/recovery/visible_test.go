@@ -1,0 +1,83 @@
+package recovery_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+// TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor: the snapshot of a new slot is made from the log, so that it can be ahead
+// of what other sessions see.
+func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	tx, err := pool.Begin(t.Context())
+	must(t, err)
+	defer tx.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
+	must(t, outbox.Insert(t.Context(), tx, outbox.Event{Type: "t", Payload: []byte(`{}`)}))
+	var xid int64
+	must(t, tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
+	ahead := checkpoint.Recovery{From: "3:3:", To: fmt.Sprintf("%d:%[1]d:", xid+1)} // sees what tx has written
+
+	published := make(chan string, 1)
+	read := make(chan error, 1)
+	go func() {
+		read <- recovery.NewReader(pool, table).Each(t.Context(), ahead, 0,
+			func(e *outbox.Envelope) error { published <- e.Payload; return nil }, func(int64) {})
+	}()
+	select {
+	case err := <-read:
+		t.Fatalf("the reader went on without the row: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	must(t, tx.Commit(t.Context()))
+	must(t, <-read)
+	if len(published) != 1 {
+		t.Error("the row was not published")
+	}
+}
+
+// TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor: it may run for days.
+func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t)
+	tx, err := pool.Begin(t.Context())
+	must(t, err)
+	defer tx.Rollback(t.Context()) //nolint:errcheck // the database goes with the test
+	var xid int64
+	must(t, tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
+	for _, to := range []string{fmt.Sprintf("%d:%d:%[1]d", xid, xid+1), fmt.Sprintf("%d:%[1]d:", xid)} {
+		must(t, recovery.NewReader(pool, table).Each(t.Context(), checkpoint.Recovery{From: "3:3:", To: to}, 0,
+			func(*outbox.Envelope) error { return nil }, func(int64) {}))
+	}
+}
+
+func newPool(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	url := pgtest.NewDatabase(t)
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	_, _, err = migrations.Migrate(t.Context(), conn)
+	must(t, err)
+	must(t, conn.Close(t.Context()))
+	pool, err := pgxpool.New(t.Context(), url)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
