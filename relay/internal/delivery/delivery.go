@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,13 @@ func (e *Event) isRedriven() bool { return e.Letter.Position != 0 }
 type Letter struct {
 	Position    int64 // its key
 	BlocksGroup bool  // until it is delivered or discarded
+}
+
+// isBehind reports whether one of the earlier events of its batch is of its group and was not delivered.
+func (e *Event) isBehind(earlier []*Event) bool {
+	return slices.ContainsFunc(earlier, func(other *Event) bool {
+		return other.err != nil && other.Message.GroupID == e.Message.GroupID
+	})
 }
 
 // Destination is an opened sink and what is parked there.

@@ -119,30 +119,36 @@ func (l *lane) run(batch []*Event) {
 	l.start()
 }
 
-// deliver publishes or parks every event of batch and leaves in its err why it could not.
+// deliver publishes or parks every event of batch and leaves in its err why it could not. What is parked comes last in its
+// group, and waits until the events before it are delivered: it may block them.
 func (l *lane) deliver(batch []*Event) {
 	sendable := make([]*Event, 0, len(batch))
 	for _, e := range batch {
-		if l.free(e); e.err != nil {
-			continue
-		}
-		switch {
-		case e.isSendable():
+		if l.free(e); e.err == nil && e.isSendable() {
 			sendable = append(sendable, e)
-		case e.blockedBy != "":
-			reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
-			l.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
-		default:
-			l.park(e, e.rejection)
 		}
 	}
-	if len(sendable) > 0 {
-		l.publish(sendable)
-	}
-	for _, e := range batch {
+	l.publish(sendable)
+	for i, e := range batch {
+		if e.err == nil && !e.isSendable() {
+			l.parkUnsent(e, batch[:i])
+		}
 		if e.err == nil && !e.isRedriven() {
 			l.delivery.deps.Tracker.Delivered(e.Handle)
 		}
+	}
+}
+
+// parkUnsent parks an event that is not to be sent, unless an earlier one of its group was not delivered.
+func (l *lane) parkUnsent(e *Event, earlier []*Event) {
+	switch {
+	case e.isBehind(earlier):
+		e.err = errBehind
+	case e.blockedBy != "":
+		reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
+		l.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
+	default:
+		l.park(e, e.rejection)
 	}
 }
 
@@ -217,10 +223,12 @@ func (l *lane) settle(events []*Event, results []sink.Result) {
 		switch err := results[i].Err; {
 		case err == nil:
 			l.delivered(e)
-		case errors.As(err, &refused):
-			l.park(e, refused)
-		default:
+		case !errors.As(err, &refused):
 			l.retry(e, err)
+		case e.isBehind(events[:i]): // it would block what comes before it
+			l.retry(e, errBehind)
+		default:
+			l.park(e, refused)
 		}
 	}
 }

@@ -239,3 +239,48 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 		}, together, grouped)
 	})
 }
+
+// TestNothingIsParkedBehindALaterEventOfItsGroup: where a request holds several events of a group, the first of them may fail
+// for a moment and the second for good.
+func TestNothingIsParkedBehindALaterEventOfItsGroup(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		second func() *delivery.Event
+		first  answer
+	}{
+		{"refused before it is sent", func() *delivery.Event {
+			e := event("a2")
+			e.Problem = "no payload"
+			return e
+		}, failAll(errAway)},
+		{"refused by the destination", func() *delivery.Event { return event("a2") }, failFirstRefuseOthers},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			run(t, one(standard), func(r *rig) {
+				r.sinks[0].answers(c.first)
+				r.send(0, event("a1"), c.second())
+				r.elapse(50 * time.Millisecond)
+				r.expectParked("")
+				r.sinks[0].answers(failEntry("a2", errRefused))
+				r.elapse(10 * time.Second)
+				r.sendIDs(0, "a3")
+				r.elapse(time.Second)
+				r.expectTaken(0, "a1")
+				r.expectParked("a2 a3")
+				r.expectOpen(0)
+			}, together, policy(delivery.ParkAggregate))
+		})
+	}
+}
+
+// failFirstRefuseOthers fails the first message of a request for a moment and the others for good.
+func failFirstRefuseOthers(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	results := make([]sink.Result, len(batch))
+	for i := range results {
+		results[i].Err = errRefused
+	}
+	results[0].Err = errAway
+	return results, nil
+}
