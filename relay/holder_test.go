@@ -1,0 +1,163 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// claimed makes a checkpoint row and a slot, which this process holds until the test ends.
+func (w *world) claimed() (*checkpoint.Store, slot.Fence) {
+	w.t.Helper()
+	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
+	config, err := pgx.ParseConfig(w.url)
+	w.must(err)
+	stream, err := replication.Open(w.t.Context(), replication.Config{
+		Connection: &config.Config, Slot: w.slot, Publication: "outbox_pub", SenderTimeout: 2 * patience,
+	})
+	w.must(err)
+	w.t.Cleanup(stream.Close)
+	w.must(stream.Start(w.t.Context()))
+	store := checkpoint.NewStore(w.pool, w.slot)
+	w.must(store.Create(w.t.Context(), checkpoint.Row{
+		Table: "public.outbox_events", SystemIdentifier: "1", Horizon: "3:3:", Position: checkpoint.Position{FlushLSN: 1},
+		Recovery: &checkpoint.Recovery{From: "3:3:", To: "4:4:"},
+	}))
+	fence, _, err := store.Claim(w.t.Context(), stream.PID())
+	w.must(err)
+	return store, fence
+}
+
+func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	store, holder := w.claimed()
+	overtaken, dispossessed := holder, holder
+	overtaken.Epoch--
+	dispossessed.PID++
+	for name, write := range map[string]func(context.Context, slot.Fence) error{
+		"claim": func(ctx context.Context, f slot.Fence) error {
+			if f == overtaken {
+				return slot.ErrFenced // it is the claim that raises the epoch
+			}
+			_, _, err := store.Claim(ctx, f.PID)
+			return err
+		},
+		"position": func(ctx context.Context, f slot.Fence) error {
+			return store.Save(ctx, f, checkpoint.Position{FlushLSN: 2}, "5:5:")
+		},
+		"begin of recovery": func(ctx context.Context, f slot.Fence) error {
+			if f == dispossessed {
+				return slot.ErrFenced // there is no slot to hold
+			}
+			return store.BeginRecovery(ctx, f.Epoch)
+		},
+		"end of recovery": func(ctx context.Context, f slot.Fence) error {
+			return store.SetRecoveryEnd(ctx, f, "6:6:", "fingerprint", 3)
+		},
+		"recovery is done": func(ctx context.Context, f slot.Fence) error { return store.FinishRecovery(ctx, f) },
+		"dead letter": func(ctx context.Context, f slot.Fence) error {
+			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx, delivery.Parked{Message: &sink.Message{EventID: "1"}})
+		},
+		"lease": func(ctx context.Context, f slot.Fence) error {
+			seen, err := slot.Observe(ctx, w.pool, f, slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"})
+			if err == nil && !seen.Held {
+				err = slot.ErrFenced
+			}
+			return err
+		},
+	} {
+		for loss, fence := range map[string]slot.Fence{"another epoch": overtaken, "another process": dispossessed} {
+			if err := write(t.Context(), fence); !errors.Is(err, slot.ErrFenced) {
+				t.Errorf("%s, after %s: %v, want %v", name, loss, err, slot.ErrFenced)
+			}
+		}
+	}
+	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, "")) // by the holder it is
+}
+
+func TestSlotIsJudgedOnlyOnceItIsHeld(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.startStreaming().stop()
+	w.commit(event(t, "1", `{"skipped":true}`))
+	link := w.newLink("START_REPLICATION")
+	w.start("DATABASE_URL=" + link.url)
+	link.await(w)
+	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot) // at the last moment at which it can be
+	link.open()
+	w.awaitBody(`{"skipped":true}`)
+}
+
+func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	const senderTimeout, lease = 4 * time.Second, 3 * time.Second
+	w := newWorld(t, "orders.fifo")
+	link := w.newLink(`{"n":2}`)
+	frozen := w.startStreaming("DATABASE_URL="+link.url, "RELAY_WAL_SENDER_TIMEOUT="+senderTimeout.String())
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	w.commit(event(t, "1", `{"n":1}`))
+	w.commit(event(t, "2", `{"n":2}`))
+	link.await(w)
+	frozen.awaitLog("attempt=3") // and waits for the next
+	link.open()                  // the last that it hears before it is frozen
+	w.must(frozen.cmd.Process.Signal(syscall.SIGSTOP))
+	over := time.After(lease + 200*time.Millisecond)
+	link.cut() // so that it learns of nothing when it is thawed
+	w.exec(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, w.slot)
+	w.startStreaming()
+	away.Clear()
+	w.awaitAll(2)
+	<-over
+	w.must(frozen.cmd.Process.Signal(syscall.SIGCONT))
+	frozen.awaitLog("session ended")
+	for body, times := range w.bodies() {
+		if times > 1 {
+			t.Errorf("%s was published %d times", body, times)
+		}
+	}
+}
+
+func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(*world){
+		"first start": func(*world) {},
+		"own slot gone": func(w *world) {
+			w.startStreaming().stop()
+			w.dropSlot()
+			w.exec(`UPDATE relay_checkpoints SET recover_from = horizon WHERE slot_name = $1`, w.slot) // it is about to be made again
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			before(w)
+			other, err := pgx.Connect(t.Context(), pgtest.NewDatabase(t))
+			w.must(err)
+			defer other.Close(t.Context())
+			_, err = other.Exec(t.Context(), `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
+			w.must(err)
+			p := w.start()
+			if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "choose another name with RELAY_SLOT") {
+				t.Errorf("the relay ended with %v", err)
+			}
+			if w.query(`SELECT (database <> current_database())::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot) != "true" {
+				t.Error("the slot of the other database is gone")
+			}
+		})
+	}
+}
