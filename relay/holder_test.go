@@ -134,24 +134,38 @@ func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 
 func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	for name, before := range map[string]func(*world){
-		"first start": func(*world) {},
-		"own slot gone": func(w *world) {
+	for name, start := range map[string]func(w *world, makeSlot func()) *process{
+		"first start": func(w *world, makeSlot func()) *process {
+			makeSlot()
+			return w.start()
+		},
+		"own slot gone": func(w *world, makeSlot func()) *process {
 			w.startStreaming().stop()
 			w.dropSlot()
-			w.exec(`UPDATE relay_checkpoints SET recover_from = horizon WHERE slot_name = $1`, w.slot) // it is about to be made again
+			makeSlot()
+			return w.start()
+		},
+		"own slot gone as the relay takes it": func(w *world, makeSlot func()) *process {
+			w.startStreaming().stop()
+			link := w.newLink("START_REPLICATION")
+			p := w.start("DATABASE_URL=" + link.url)
+			link.await(w)
+			w.dropSlot()
+			makeSlot()
+			link.open()
+			return p
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "orders")
-			before(w)
 			other, err := pgx.Connect(t.Context(), pgtest.NewDatabase(t))
 			w.must(err)
 			defer other.Close(t.Context())
-			_, err = other.Exec(t.Context(), `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
-			w.must(err)
-			p := w.start()
+			p := start(w, func() {
+				_, err := other.Exec(t.Context(), `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
+				w.must(err)
+			})
 			if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "choose another name with RELAY_SLOT") {
 				t.Errorf("the relay ended with %v", err)
 			}
