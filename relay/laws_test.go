@@ -70,11 +70,16 @@ func TestNothingIsConfirmedBeforeItIsDelivered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")
 	p := w.startStreaming()
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
-	w.commit(event(t, "1", `{"n":1}`))
+	const body = `{"away":true}`
+	away := w.broker.Script(fakeaws.Match{
+		Action: "SendMessageBatch",
+		Entry:  func(m *fakeaws.Message) bool { return m.Body == body },
+	}, fakeaws.FailEntries("InternalError", "", false))
+	w.commit(event(t, "1", body))
 	committed := w.endOfLog()
 	w.exec(`CREATE TABLE other AS SELECT generate_series(1, 20000)`) // the server's keepalives name later positions
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		w.commit(event(t, "2", `{}`)) // others flow, and checkpoints are written
 		if w.confirmed(committed) {
 			t.Fatal("the event's commit was confirmed while the event was not delivered")
 		}
@@ -82,7 +87,7 @@ func TestNothingIsConfirmedBeforeItIsDelivered(t *testing.T) {
 	p.kill()
 	away.Clear()
 	w.startStreaming()
-	w.awaitReceived(1)
+	w.awaitBody(body)
 	w.eventually("the event is confirmed", func() bool { return w.confirmed(committed) })
 }
 
