@@ -32,7 +32,7 @@ func TestRedrivenAggregateArrivesInOrderAndFlowsOn(t *testing.T) {
 		t.Errorf("list: %v: %s", err, list)
 	}
 	refused.Clear()
-	if out, err := w.command(nil, "dead-letters", "redrive", "--group", "order/1"); err != nil || !strings.Contains(out, "3 parked events") {
+	if out, err := w.command(nil, "dead-letters", "redrive", "--group", "order/1"); err != nil || !strings.Contains(out, "3 of the parked") {
 		t.Fatalf("redrive: %v: %s", err, out)
 	}
 	w.eventually("all are redriven", func() bool { return w.deadLetters() == "redriven,redriven,redriven" })
@@ -75,18 +75,47 @@ func TestDiscardedEventFreesItsAggregate(t *testing.T) {
 	w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
-	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil || !strings.Contains(out, "1 parked") {
+	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil || !strings.Contains(out, "gave up 1") {
 		t.Fatalf("discard: %v: %s", err, out)
 	}
 	w.commit(event(t, "1", `{"n":2}`))
 	w.awaitBody(`{"n":2}`)
 }
 
+func TestWhatIsParkedBehindADeadLetterFollowsIt(t *testing.T) {
+	t.Parallel()
+	for command, want := range map[string]string{"discard": `{"n":2}{"n":3}{"n":4}`, "redrive": `{"n":1}{"n":2}{"n":3}{"n":4}`} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders.fifo")
+			refused := w.refuseBody(`{"n":1}`)
+			w.startStreaming()
+			for n := 1; n <= 3; n++ {
+				w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
+			}
+			w.eventually("all are parked", func() bool { return w.deadLetters() == "parked,parked,parked" })
+			refused.Clear()
+			if out, err := w.command(nil, "dead-letters", command, "1"); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			w.commit(event(t, "1", `{"n":4}`))
+			w.awaitBody(`{"n":4}`)
+			var bodies string
+			for _, r := range w.broker.Received(w.queue.ARN) {
+				bodies += r.Body
+			}
+			if bodies != want {
+				t.Errorf("received %s, want %s", bodies, want)
+			}
+		})
+	}
+}
+
 func TestOnlyWhatIsSelectedIsRedriven(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")
-	for _, args := range [][]string{{"redrive"}, {"discard"}, {"show"}, {"redrive", "--all", "7"}} {
-		if out, err := w.command(nil, append([]string{"dead-letters"}, args...)...); err == nil || !strings.Contains(out, "--all") {
+	for _, args := range [][]string{{"redrive"}, {"discard"}, {"show"}, {"redrive", "--all", "7"}, {"redrive", "7"}} {
+		if out, err := w.command(nil, append([]string{"dead-letters"}, args...)...); err == nil || !strings.Contains(out, "--all") && !strings.Contains(out, "no parked event") {
 			t.Errorf("%v: %v: %s", args, err, out)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,7 +51,7 @@ func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error 
 
 type listLetters struct {
 	selection
-	State []string `default:"parked,redriving" help:"States: parked, redriving, redriven, discarded."`
+	State []string `default:"parked,redriving" enum:"parked,redriving,redriven,discarded" help:"States: parked, redriving, redriven, discarded."`
 	Limit int      `default:"50" help:"At most so many; 0 for all."`
 }
 
@@ -79,12 +80,15 @@ func shortName(destination string) string {
 	return destination[strings.LastIndexAny(destination, ":/")+1:]
 }
 
-type showLetter struct{ selection }
+type showLetter struct {
+	selection
+	All bool `help:"All there are."`
+}
 
 // Run shows dead letters.
 func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
 	wanted := c.selection.selection()
-	if wanted.IsEmpty() {
+	if wanted.IsEmpty() != c.All {
 		return deadletter.ErrNothingSelected
 	}
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
@@ -111,7 +115,7 @@ type redriveLetters struct {
 
 // Run marks dead letters for the running relay.
 func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
-	return c.mark(ctx, w, c.All, deadletter.MarkRedriving, "the running relay sends %d parked events once more\n")
+	return c.mark(ctx, w, c.All, deadletter.MarkRedriving, "marked %d of the parked events: the relay that holds the slot sends them once more, in order\n")
 }
 
 type discardLetters struct {
@@ -121,7 +125,7 @@ type discardLetters struct {
 
 // Run gives dead letters up.
 func (c *discardLetters) Run(ctx context.Context, w io.Writer) error {
-	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded, "%d parked events are given up\n")
+	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded, "gave up %d of the parked events: what was parked behind them flows on\n")
 }
 
 func (s selection) mark(ctx context.Context, w io.Writer, all bool,
@@ -135,6 +139,9 @@ func (s selection) mark(ctx context.Context, w io.Writer, all bool,
 		n, err := mark(ctx, pool, wanted)
 		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return errors.New("no parked event is selected: relay dead-letters list shows which there are")
 		}
 		_, err = fmt.Fprintf(w, said, n)
 		return err

@@ -75,24 +75,30 @@ func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Letter, error
 	return letters, nil
 }
 
-// MarkRedriving asks the running relay to send the selected dead letters that are parked once more, in order, and returns how
-// many there are. The relay sends them with a deduplication id that no broker has seen.
+// MarkRedriving asks the running relay to send the selected dead letters that are parked once more, in order, and returns
+// how many there are. The relay sends them with a deduplication id that no broker has seen; what is parked behind them
+// follows.
 func MarkRedriving(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64, error) {
-	return mark(ctx, pool, s, `state = 'redriving', redrives = redrives + 1`, "redrive dead letters")
-}
-
-// MarkDiscarded gives the selected dead letters that are parked up, and returns how many there are. The running relay
-// lets a group flow on when no dead letter blocks it any more.
-func MarkDiscarded(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64, error) {
-	return mark(ctx, pool, s, `state = 'discarded'`, "discard dead letters")
-}
-
-func mark(ctx context.Context, pool *pgxpool.Pool, s Selection, set, what string) (int64, error) {
 	tag, err := pool.Exec(ctx, `
-		UPDATE outbox_dead_letters SET `+set+`, updated_at = clock_timestamp()
+		UPDATE outbox_dead_letters SET state = 'redriving', redrives = redrives + 1, updated_at = clock_timestamp()
 		WHERE state = 'parked' AND `+selected, s.args()...)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", what, err)
+		return 0, fmt.Errorf("redrive dead letters: %w", err)
 	}
 	return tag.RowsAffected(), nil
+}
+
+// MarkDiscarded gives the selected dead letters that are parked up, and returns how many there are. What is parked behind
+// them is redriven.
+func MarkDiscarded(ctx context.Context, pool *pgxpool.Pool, s Selection) (discarded int64, err error) {
+	err = pool.QueryRow(ctx, `
+		WITH redriven AS (
+			UPDATE outbox_dead_letters SET state = 'discarded', updated_at = clock_timestamp()
+			WHERE state = 'parked' AND `+selected+` RETURNING *
+		), followers AS (`+follow+`)
+		SELECT count(*) FROM redriven`, s.args()...).Scan(&discarded)
+	if err != nil {
+		return 0, fmt.Errorf("discard dead letters: %w", err)
+	}
+	return discarded, nil
 }

@@ -83,13 +83,30 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.Parked) error {
 		p.Letter.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
 }
 
-// Redriven implements [delivery.Parker].
+// Redriven implements [delivery.Parker]. What was parked behind the dead letter follows it.
 func (s *Store) Redriven(ctx context.Context, position int64) error {
 	const redriven = `
-		UPDATE outbox_dead_letters d SET state = 'redriven', updated_at = clock_timestamp()
-		FROM relay_checkpoints c WHERE d.position = $4 AND ` + slot.FenceSQL
+		WITH redriven AS (
+			UPDATE outbox_dead_letters d SET state = 'redriven', updated_at = clock_timestamp()
+			FROM relay_checkpoints c WHERE d.position = $4 AND ` + slot.FenceSQL + ` RETURNING d.*
+		), followers AS (` + follow + `)
+		SELECT FROM redriven`
 	return s.exec(ctx, fmt.Sprintf("note that dead letter %d is redriven", position), redriven, position)
 }
+
+// follow redrives what is parked behind dead letters that are done with, named redriven here, once none that was refused
+// for its own sake is left in their group. It has never been sent, so it needs no new deduplication id.
+const follow = `
+	UPDATE outbox_dead_letters d SET state = 'redriving', updated_at = clock_timestamp()
+	FROM (SELECT DISTINCT outbox_table, destination, message_group FROM redriven WHERE blocks_group) AS r
+	WHERE (d.outbox_table, d.destination, d.message_group) = (r.outbox_table, r.destination, r.message_group)
+	  AND d.state = 'parked' AND d.code = '` + delivery.CodeBlocked + `'
+	  AND NOT EXISTS (
+		SELECT FROM outbox_dead_letters o
+		WHERE (o.outbox_table, o.destination, o.message_group) = (r.outbox_table, r.destination, r.message_group)
+		  AND o.blocks_group AND o.state = 'parked' AND o.code <> '` + delivery.CodeBlocked + `'
+		  AND o.position NOT IN (SELECT position FROM redriven))
+	RETURNING d.position`
 
 // takeTurn waits until no other statement of the Store runs: a row that somebody else has locked holds up one
 // connection, and not all of them.
