@@ -40,7 +40,9 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 	for i, d := range r.Destinations {
 		d.Blocked = blocked[d.Name]
 		destinations[i] = d
+		r.Metrics.Expect(d.Name)
 	}
+	r.Metrics.Began(h.row.Position, h.row.UpdatedAt)
 	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
 		Tracker:  s.tracker,
 		Holder:   s.lease,

@@ -4,6 +4,7 @@ package checkpoint
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 )
@@ -61,6 +62,7 @@ type Tracker struct {
 type event struct {
 	id        string
 	bytes     int
+	opened    time.Time
 	delivered bool
 }
 
@@ -113,7 +115,7 @@ func (t *Tracker) Open(eventID string, bytes int) Handle {
 	h := t.tail
 	t.tail++
 	t.bytes += bytes
-	*t.at(h) = event{id: eventID, bytes: bytes}
+	*t.at(h) = event{id: eventID, bytes: bytes, opened: time.Now()}
 	return h
 }
 
@@ -168,16 +170,21 @@ func (t *Tracker) Position() Position {
 
 // Load is what is open.
 type Load struct {
-	Events    int    // from the oldest that is not delivered to the newest
-	Bytes     int    // of these
-	Delivered uint64 // since the Tracker was made
+	Events    int       // from the oldest that is not delivered to the newest
+	Bytes     int       // of these
+	Delivered uint64    // since the Tracker was made
+	Oldest    time.Time // when the oldest event that is not delivered was read; zero if there is none
 }
 
 // Load returns what is open.
 func (t *Tracker) Load() Load {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Load{Events: int(t.tail - t.head), Bytes: t.bytes, Delivered: t.delivered}
+	load := Load{Events: int(t.tail - t.head), Bytes: t.bytes, Delivered: t.delivered}
+	if load.Events > 0 {
+		load.Oldest = t.at(t.head).opened
+	}
+	return load
 }
 
 // HasRoom reports whether another event may be opened. After false, [Tracker.Room] will fire.

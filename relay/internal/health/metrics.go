@@ -28,6 +28,7 @@ const (
 	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
 	metricWindowEvents      = "relay_window_events"
 	metricWindowBytes       = "relay_window_bytes"
+	metricOldest            = "relay_oldest_undelivered_seconds"
 	metricDeliveryLag       = "relay_delivery_lag_bytes"
 	metricRetainedWAL       = "relay_retained_wal_bytes"
 	metricSafeWALSize       = "relay_safe_wal_size_bytes"
@@ -49,7 +50,7 @@ type Metrics struct {
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	commitToDelivered                  *prometheus.HistogramVec
-	windowEvents, windowBytes          prometheus.Gauge
+	windowEvents, windowBytes, oldest  prometheus.Gauge
 	deliveryLag, retainedWAL, safeWAL  prometheus.Gauge
 	flushLSN, lastCheckpoint           prometheus.Gauge
 }
@@ -93,6 +94,7 @@ func NewMetrics() *Metrics {
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
 	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was read.")
+	m.oldest = gauge(metricOldest, "Age of the oldest event that was read and is not delivered; 0 if there is none.")
 	m.windowBytes = gauge(metricWindowBytes, "Bytes of these events.")
 	m.deliveryLag = gauge(metricDeliveryLag, "Bytes of log between confirmed_flush_lsn and the end.")
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
@@ -159,10 +161,26 @@ func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reaso
 // Observed takes what is open and how the slot stands.
 func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
 	m.windowEvents.Set(float64(load.Events))
+	m.oldest.Set(0)
+	if !load.Oldest.IsZero() {
+		m.oldest.Set(time.Since(load.Oldest).Seconds())
+	}
 	m.windowBytes.Set(float64(load.Bytes))
 	m.deliveryLag.Set(float64(o.DeliveryLag))
 	m.retainedWAL.Set(float64(o.RetainedWAL))
 	m.safeWAL.Set(float64(o.SafeWALSize))
+}
+
+// Expect makes the series of a destination, so that the first thing that happens there is an increase.
+func (m *Metrics) Expect(destination string) {
+	m.delivered.WithLabelValues(destination)
+	m.redriven.WithLabelValues(destination)
+}
+
+// Began takes the position of the checkpoint that a session begins with.
+func (m *Metrics) Began(p checkpoint.Position, written time.Time) {
+	m.flushLSN.Set(float64(p.FlushLSN))
+	m.lastCheckpoint.Set(float64(written.UnixMilli()) / 1000)
 }
 
 // Saved takes the position of a checkpoint that was just written.
