@@ -53,8 +53,9 @@ func showPretty(out io.Writer) func(types.Message) error {
 		for _, name := range slices.Sorted(maps.Keys(attributes)) {
 			fmt.Fprintf(&text, "    %-16s %s\n", name, attributes[name])
 		}
-		if err := json.Indent(&text, []byte("    "+aws.ToString(message.Body)), "    ", "  "); err != nil {
-			fmt.Fprintf(&text, "    %s", aws.ToString(message.Body)) // no JSON
+		text.WriteString("    ") // Indent leaves the first line to its caller
+		if err := json.Indent(&text, []byte(aws.ToString(message.Body)), "    ", "  "); err != nil {
+			text.WriteString(aws.ToString(message.Body)) // no JSON
 		}
 		text.WriteString("\n\n")
 		_, err := text.WriteTo(out)
