@@ -106,6 +106,7 @@ func (s State) Environment() [][2]string {
 		{"DATABASE_URL", s.Ports.DatabaseURL()},
 		{"AWS_ENDPOINT_URL", s.Ports.Endpoint()},
 		{"AWS_REGION", messaging.Region},
+		{"AWS_DEFAULT_REGION", messaging.Region}, // boto3 knows no other
 		{"AWS_ACCESS_KEY_ID", messaging.AccessKey},
 		{"AWS_SECRET_ACCESS_KEY", messaging.SecretKey},
 		{"QUEUE_URL", s.Outputs.QueueUrl},
