@@ -55,7 +55,7 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 					t.Errorf("after down, something listens on port %d", port)
 				}
 			}
-			if again := s.run("demo", "--orders=1"); !strings.Contains(again, "1 orders posted, 1 events received") {
+			if again := s.run("demo", "--orders=1"); !strings.Contains(again, "1 order posted, 1 event received") {
 				t.Errorf("demo on the data of the first time printed:\n%s", again)
 			}
 		})

@@ -123,9 +123,16 @@ func (r *run) conclude(ctx context.Context) error {
 	if len(delays) == 0 {
 		return nil
 	}
-	r.say("%d orders posted, %d events received, each byte for byte as written; from write to receipt: median %s, slowest %s",
-		r.Orders, len(delays), delays[len(delays)/2], delays[len(delays)-1])
+	r.say("%s posted, %s received, each byte for byte as written; from write to receipt: median %s, slowest %s",
+		counted(r.Orders, "order"), counted(len(delays), "event"), delays[len(delays)/2], delays[len(delays)-1])
 	return nil
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func compare(ctx context.Context, conn *pgx.Conn, got receipt) error {
