@@ -49,6 +49,7 @@ fmt: ## Format the code
 	@$(gofumpt) -l -w .
 build: ## Build the relay into LOCAL_DIR/bin
 	@$(go-build) -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
+	@echo 'the relay is $(LOCAL_DIR)/bin/relay'
 image: $(localstack) ## Build the relay's image outbox-relay:local
 	@'$(localstack)' image
 
@@ -62,5 +63,7 @@ staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 build-CreateOrderFunction: FUNCTION = createorder
 build-GetOrderFunction: FUNCTION = getorder
 build-CreateOrderFunction build-GetOrderFunction:
-	CGO_ENABLED=0 GOOS=$(or $(GOOS),linux) GOARCH=$(or $(GOARCH),amd64) \
-	  go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags '-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$(FUNCTION)
+	@echo 'building the function $(FUNCTION)'
+	@$(function-build) || { echo "$(function-build)" >&2; exit 1; }
+function-build = CGO_ENABLED=0 GOOS=$(or $(GOOS),linux) GOARCH=$(or $(GOARCH),amd64) \
+  go build -tags lambda.norpc -trimpath -buildvcs=false -ldflags '-s -w' -o '$(ARTIFACTS_DIR)/bootstrap' ./functions/$(FUNCTION)

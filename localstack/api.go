@@ -42,7 +42,6 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options ga
 	options.Template = filepath.Join(s.Root, "template.yaml")
 	options.BuildDir = filepath.Join(s.Dir, "functions")
 	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURL()}
-	fmt.Println("building the functions")
 	if err := gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout); err != nil {
 		return nil, err
 	}
