@@ -43,7 +43,7 @@ func (s selection) selection(states ...string) deadletter.Selection {
 func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error {
 	pool, err := relay.OpenPool(ctx, d.connect)
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+		return err
 	}
 	defer pool.Close()
 	return do(pool)

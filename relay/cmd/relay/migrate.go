@@ -25,7 +25,7 @@ func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 	defer conn.Close(context.WithoutCancel(ctx))
 	from, to, err := migrations.Migrate(ctx, conn)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	if from == to {
 		_, err = fmt.Fprintf(w, "the outbox schema is at version %d already\n", to)

@@ -99,21 +99,27 @@ func (s *relaySettings) prepare(ctx context.Context) (relay.Config, []string, er
 func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config) error {
 	pool, err := relay.OpenPool(ctx, s.connect)
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+		return err
 	}
 	defer pool.Close()
 	err = preflight.Database{Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table}.Check(ctx)
 	if err != nil {
 		return err
 	}
+	if _, err := parseStart(s.Start, s.ColumnCreatedAt); err != nil {
+		return nil // named among the settings' problems
+	}
 	return relay.CheckStart(ctx, pool, config)
 }
 
 // connect reads the settings of the connection anew each time, as libpq's password file may have changed.
 func (d database) connect(context.Context) (*pgx.ConnConfig, error) {
+	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
+		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")
+	}
 	config, err := pgx.ParseConfig(d.DatabaseURL)
 	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		return nil, fmt.Errorf("DATABASE_URL, as in postgres://USER:PASSWORD@HOST:5432/DATABASE: %w", err)
 	}
 	return config, nil
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -24,16 +26,32 @@ type statusCommand struct {
 func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	pool, err := relay.OpenPool(ctx, c.connect)
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+		return err
 	}
 	defer pool.Close()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.deadLetters} {
 		if err := part(ctx, pool, table); err != nil {
-			return err
+			return explain(err)
 		}
 	}
 	return table.Flush()
+}
+
+// explain says what to do about what the database refuses.
+func explain(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case "42P01": // undefined_table
+		return fmt.Errorf("%w: run relay migrate", err)
+	case "42501": // insufficient_privilege
+		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
+			"and on its schema)", err)
+	}
+	return err
 }
 
 func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -130,10 +131,11 @@ func (d Database) outboxTable(ctx context.Context) error {
 		return fmt.Errorf("table %s: %w", d.tableName(), err)
 	}
 	var problems []error
-	for setting, column := range d.Table.Columns.Settings() {
-		if column != "" && !slices.Contains(columns, column) {
-			problems = append(problems, fmt.Errorf("table %s has no column %q: name the right one in %s (it has %s)",
-				d.tableName(), column, setting, strings.Join(columns, ", ")))
+	settings := d.Table.Columns.Settings()
+	for _, setting := range slices.Sorted(maps.Keys(settings)) {
+		if column := settings[setting]; column != "" && !slices.Contains(columns, column) {
+			problems = append(problems, fmt.Errorf("table %s has no column %q: name the right one in %s, or set that to nothing if the "+
+				"table needs none (it has %s)", d.tableName(), column, setting, strings.Join(columns, ", ")))
 		}
 	}
 	if len(problems) == 0 {
