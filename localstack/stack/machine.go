@@ -13,17 +13,35 @@ import (
 	"time"
 )
 
+type portSetting struct {
+	port          int
+	part, setting string
+}
+
+func (p Ports) settings() []portSetting {
+	return []portSetting{
+		{p.Postgres, "Postgres", "POSTGRES_PORT"},
+		{p.Broker, "the broker", "BROKER_PORT"},
+		{p.Relay, "the relay", "RELAY_PORT"},
+	}
+}
+
+// checkDistinct names the settings that give one port to two parts.
+func (p Ports) checkDistinct() error {
+	first := map[int]string{}
+	for _, s := range p.settings() {
+		if other, taken := first[s.port]; taken {
+			return fmt.Errorf("%s and %s are both %d: choose another port for one of them", other, s.setting, s.port)
+		}
+		first[s.port] = s.setting
+	}
+	return nil
+}
+
 // checkPorts names every port that is taken and the setting that moves it.
 func (s *Stack) checkPorts() error {
 	var taken []error
-	for _, p := range []struct {
-		port          int
-		part, setting string
-	}{
-		{s.Ports.Postgres, "Postgres", "POSTGRES_PORT"},
-		{s.Ports.Broker, "the broker", "BROKER_PORT"},
-		{s.Ports.Relay, "the relay", "RELAY_PORT"},
-	} {
+	for _, p := range s.Ports.settings() {
 		taken = append(taken, CheckPort(p.port, p.part, p.setting))
 	}
 	return errors.Join(taken...)

@@ -90,6 +90,40 @@ func TestPortsThatAreTakenAreAllNamedWithTheirSettings(t *testing.T) {
 	}
 }
 
+func TestOnePortForTwoPartsIsRefusedWithBothSettings(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		ports Ports
+		want  string
+	}{
+		{Ports{Postgres: 7, Broker: 7, Relay: 8}, "POSTGRES_PORT and BROKER_PORT are both 7"},
+		{Ports{Postgres: 7, Broker: 8, Relay: 7}, "POSTGRES_PORT and RELAY_PORT are both 7"},
+		{Ports{Postgres: 7, Broker: 8, Relay: 8}, "BROKER_PORT and RELAY_PORT are both 8"},
+	} {
+		s := New(Settings{Dir: t.TempDir(), Ports: c.ports, Insist: Embedded, Out: &bytes.Buffer{}})
+		if _, err := s.Up(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("ports %+v: error is %v, want %q", c.ports, err, c.want)
+		}
+	}
+}
+
+func TestStatusOfPartsThatDoNotWorkSaysSoFirstAndIsAnError(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := New(Settings{Dir: t.TempDir(), Out: &bytes.Buffer{}})
+	state := State{Way: Compose, Ready: true, Ports: Ports{Postgres: freeTestPort(t), Broker: freeTestPort(t), Relay: freeTestPort(t)}}
+	if err := s.save(state); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Status(t.Context(), &out); err == nil {
+		t.Error("no error")
+	}
+	first, _, _ := strings.Cut(out.String(), "\n")
+	if want := "up, but postgres, the broker and the relay do not work"; !strings.Contains(first, want) {
+		t.Errorf("first line is %q, want %q in it", first, want)
+	}
+}
+
 func TestDiskThatIsFullIsNamedWithItsSetting(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{Dir: t.TempDir()})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,7 +16,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// Status prints one line a part: whether it works, where it is, and what it has to do.
+// part is what Status says of one part.
+type part struct {
+	name, in string // in a table, and in a sentence
+	port     int
+	text     string
+	err      error
+}
+
+// Status prints one line a part: whether it works, where it is, and what it has to do. It returns an error if a part
+// does not work.
 func (s *Stack) Status(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
@@ -28,20 +38,60 @@ func (s *Stack) Status(ctx context.Context, out io.Writer) error {
 		return nil
 	}
 	s.Ports = state.Ports
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	parts := s.parts(ctx, *state)
 	condition := map[bool]string{true: "up", false: "starting, or its start failed"}[state.Ready]
+	broken := broken(parts)
+	if broken != "" {
+		condition += ", but " + broken
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(table, "stack\t%s\t%s, since %s\n", state.Way, condition, state.Started.Local().Format(time.DateTime))
-	fmt.Fprintf(table, "postgres\t%s\t%s\n", local(s.Ports.Postgres), describe(s.postgresStatus(ctx)))
-	fmt.Fprintf(table, "broker\t%s\t%s: %s\n", local(s.Ports.Broker), state.Broker, describe(s.queueStatus(ctx, state.Outputs)))
-	fmt.Fprintf(table, "relay\t%s\t%s\n", local(s.Ports.Relay), describe(s.relayStatus(ctx)))
-	return table.Flush()
+	for _, p := range parts {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", p.name, local(p.port), p.describe())
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if broken != "" {
+		return fmt.Errorf("%s: see make localstack-logs, or run make localstack-up again", broken)
+	}
+	return nil
 }
 
-func describe(text string, err error) string {
-	if err != nil {
-		return "does not work: " + err.Error()
+func (s *Stack) parts(ctx context.Context, state State) []part {
+	postgres := part{name: "postgres", in: "postgres", port: s.Ports.Postgres}
+	postgres.text, postgres.err = s.postgresStatus(ctx)
+	broker := part{name: "broker", in: "the broker", port: s.Ports.Broker}
+	broker.text, broker.err = s.queueStatus(ctx, state.Outputs)
+	broker.text = state.Broker + ": " + broker.text
+	relay := part{name: "relay", in: "the relay", port: s.Ports.Relay}
+	relay.text, relay.err = s.relayStatus(ctx)
+	return []part{postgres, broker, relay}
+}
+
+func (p part) describe() string {
+	if p.err != nil {
+		return "does not work: " + p.err.Error()
 	}
-	return text
+	return p.text
+}
+
+// broken names the parts that do not work, in a sentence that is empty if there are none.
+func broken(parts []part) string {
+	var names []string
+	for _, p := range parts {
+		if p.err != nil {
+			names = append(names, p.in)
+		}
+	}
+	switch last := len(names) - 1; {
+	case last < 0:
+		return ""
+	case last == 0:
+		return names[0] + " does not work"
+	default:
+		return strings.Join(names[:last], ", ") + " and " + names[last] + " do not work"
+	}
 }
 
 func (s *Stack) postgresStatus(ctx context.Context) (string, error) {

@@ -65,6 +65,9 @@ func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 
 // newcomer checks what a stack needs that has nothing yet.
 func (s *Stack) newcomer(ctx context.Context) error {
+	if err := s.Ports.checkDistinct(); err != nil {
+		return err
+	}
 	if err := s.checkDisk(300 << 20); err != nil {
 		return err
 	}
