@@ -176,6 +176,9 @@ func serviceOf(part string) string {
 }
 
 func (c *compose) down(ctx context.Context, state State) error {
+	if err := c.ours(ctx); err != nil {
+		return err
+	}
 	c.Ports = state.Ports
 	return c.compose(ctx, "down", "--timeout", "30")
 }
@@ -197,11 +200,6 @@ func (c *compose) logs(ctx context.Context, request LogRequest) error {
 	return nil
 }
 
-func (s *Stack) composeRuns(ctx context.Context) bool {
-	containers, err := run(ctx, engineTimeout, "docker", "ps", "--quiet", "--filter", "label=com.docker.compose.project="+composeProject)
-	return err == nil && containers != ""
-}
-
 func (c *compose) compose(ctx context.Context, args ...string) error {
 	_, err := runCommand(ctx, workTimeout, c.command(args...))
 	return err
@@ -215,6 +213,8 @@ func (c *compose) command(args ...string) *exec.Cmd {
 		"POSTGRES_PORT="+strconv.Itoa(c.Ports.Postgres),
 		"BROKER_PORT="+strconv.Itoa(c.Ports.Broker),
 		"RELAY_PORT="+strconv.Itoa(c.Ports.Relay),
+		"LOCAL_DIR="+c.Dir,
+		"POSTGRES_VOLUME="+c.volume(),
 	)
 	if c.destination != "" {
 		cmd.Env = append(cmd.Env, "RELAY_DESTINATION="+c.destination)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
 // Up starts the stack and returns when the relay streams. A stack that is up already is left alone.
@@ -20,6 +19,9 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 	defer unlock()
 	state, err := s.load()
 	if err != nil {
+		return State{}, err
+	}
+	if err := s.refuseOthers(ctx, state); err != nil {
 		return State{}, err
 	}
 	if state != nil {
@@ -72,7 +74,7 @@ func (s *Stack) newcomer(ctx context.Context) error {
 		return err
 	}
 	err := s.checkPorts()
-	if err != nil && s.composeRuns(ctx) {
+	if err != nil && (&compose{Stack: s}).runs(ctx) {
 		return nil // the stack itself takes them, and forgot
 	}
 	return err
@@ -169,61 +171,4 @@ func (s *Stack) await(ctx context.Context, p platform, part string, ready func(c
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// Down stops what Up started, and removes the data too if asked to. It is no error if nothing runs.
-func (s *Stack) Down(ctx context.Context, removeData bool) error {
-	unlock, err := s.exclusive()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	state, err := s.load()
-	if err != nil {
-		return err
-	}
-	if state == nil {
-		s.report("nothing runs")
-	} else if err := s.stop(ctx, *state); err != nil {
-		return err
-	}
-	if err := s.forget(); err != nil {
-		return err
-	}
-	if removeData {
-		return s.removeData(ctx)
-	}
-	s.report("orders and events stay in the database for the next time; make localstack-down DATA=1 removes them")
-	return nil
-}
-
-func (s *Stack) stop(ctx context.Context, state State) error {
-	w, err := s.wayNamed(state.Way)
-	if err != nil {
-		return err
-	}
-	if err := w.down(ctx, state); err != nil {
-		return err
-	}
-	s.report("stopped")
-	return nil
-}
-
-// removeData removes the databases of all ways.
-func (s *Stack) removeData(ctx context.Context) error {
-	dir, err := pgtest.Reachable(s.path("postgres"))
-	if err != nil {
-		return fmt.Errorf("find the folder of Postgres: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the data: %w", err)
-	}
-	c := &compose{Stack: s}
-	if c.check(ctx) == nil {
-		if err := c.compose(ctx, "down", "--volumes"); err != nil {
-			return err
-		}
-	}
-	s.report("removed the data")
-	return nil
 }
