@@ -17,11 +17,12 @@ var rooms = map[string][]string{
 		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "checkpoint", "slot", "route", "pgoutput", "sink",
 	},
 	"": { // package relay
-		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "health",
+		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "retention", "health",
 	},
 	"preflight":         {"delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink"},
+	"retention":         {"slot", "pgoutput"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outbox"},
 	"delivery":          {"checkpoint", "route", "sink"},
 	"checkpoint":        {"slot"},

@@ -31,6 +31,8 @@ type Config struct {
 	// SenderTimeout is the wal_sender_timeout of the replication connection. It bounds how long a relay that froze or was cut
 	// off keeps the slot.
 	SenderTimeout time.Duration
+	// Retention is the age at which delivered rows are removed from the outbox table; 0 keeps them.
+	Retention time.Duration
 	// DrainTimeout bounds how long a relay that stops waits until what it has read is delivered.
 	DrainTimeout time.Duration
 	Window       checkpoint.Window
@@ -66,8 +68,8 @@ func (c *Config) publication() slot.Publication {
 	return slot.Publication{Name: c.Publication, Table: c.tableName()}
 }
 
-// OpenPool opens the control connections: one for recovery, one for parking, one for redriving, and one so that the
-// checkpoint and the fence never wait behind any of them. Each makes one statement at a time.
+// OpenPool opens the control connections: one for recovery and then for retention, one for parking, one for redriving, and
+// one so that the checkpoint and the fence never wait behind any of them. Each makes one statement at a time.
 func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {

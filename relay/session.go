@@ -65,11 +65,13 @@ func (s *session) run(ctx context.Context) error {
 	keeping := start(work, s.keeper.run)
 	recovering := start(work, s.recover)
 	redriving := start(work, s.redrive)
+	retaining := start(work, s.retain)
 
 	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving)
 	s.intake.stop()
 	recovering.end()
 	redriving.end()
+	retaining.end()
 	if err == nil {
 		s.Health.Enter(health.Stopping)
 		err = s.drain(stream, delivering, keeping)

@@ -102,7 +102,9 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config) 
 		return err
 	}
 	defer pool.Close()
-	err = preflight.Database{Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table}.Check(ctx)
+	err = preflight.Database{
+		Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table, Removes: config.Retention > 0,
+	}.Check(ctx)
 	if err != nil {
 		return err
 	}

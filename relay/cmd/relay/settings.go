@@ -63,6 +63,7 @@ type operation struct {
 	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
 	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps the slot."`
 	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
+	Retention        time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
 	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
 	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
 	Listen           string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
@@ -79,6 +80,7 @@ type relaySettings struct {
 
 const (
 	minWALSenderTimeout = time.Second
+	minRetention        = time.Second
 	minWindowBytes      = 2 << 20 // two events of the largest size
 )
 
@@ -106,6 +108,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(checkName("RELAY_PUBLICATION", s.Publication))
 	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
 	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
+	report(s.checkRetention())
 	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
 	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
 	report(atLeast("RELAY_LINGER", s.Linger, 0))
@@ -126,6 +129,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
 		SenderTimeout:  s.WALSenderTimeout,
 		DrainTimeout:   s.DrainTimeout,
+		Retention:      s.Retention,
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
 		Delivery: delivery.Options{
 			InFlight:      s.InFlight,
@@ -138,6 +142,16 @@ func (s *relaySettings) config() (relay.Config, error) {
 		},
 		Router: router,
 	}, errors.Join(problems...)
+}
+
+func (s *relaySettings) checkRetention() error {
+	switch {
+	case s.Retention == 0:
+		return nil
+	case s.ColumnCreatedAt == "":
+		return errors.New("RELAY_RETENTION needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT")
+	}
+	return atLeast("RELAY_RETENTION", s.Retention, minRetention)
 }
 
 const (

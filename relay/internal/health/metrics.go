@@ -33,6 +33,7 @@ const (
 	metricRetainedWAL       = "relay_retained_wal_bytes"
 	metricSafeWALSize       = "relay_safe_wal_size_bytes"
 	metricSlotGaps          = "relay_slot_gaps_total"
+	metricRowsRemoved       = "relay_rows_removed_total"
 	metricSessions          = "relay_sessions_total"
 	metricFlushLSN          = "relay_flush_lsn_bytes"
 	metricLastCheckpoint    = "relay_last_checkpoint_timestamp_seconds"
@@ -46,7 +47,7 @@ type Metrics struct {
 	received, recovered, dropped, gaps prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven                   *prometheus.CounterVec
-	retried, sessions                  *prometheus.CounterVec
+	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	commitToDelivered                  *prometheus.HistogramVec
@@ -100,6 +101,7 @@ func NewMetrics() *Metrics {
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
 	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without a limit.")
 	m.gaps = counter(metricSlotGaps, "Times that the slot could not bring every event and the outbox table had to.")
+	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
 	m.flushLSN = gauge(metricFlushLSN, "Position up to which everything is delivered or parked.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
@@ -154,6 +156,14 @@ func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked))
 
 // GapFound counts a slot that could not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }
+
+// RowsRemoved counts rows of the outbox table that were removed once they were delivered and old.
+func (m *Metrics) RowsRemoved(rows int64) { m.removed.WithLabelValues("outbox").Add(float64(rows)) }
+
+// DeadLettersRemoved counts dead letters that were removed once they were closed and old.
+func (m *Metrics) DeadLettersRemoved(deadLetters int64) {
+	m.removed.WithLabelValues("dead_letters").Add(float64(deadLetters))
+}
 
 // SessionEnded counts the end of a session.
 func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reason).Inc() }

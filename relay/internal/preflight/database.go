@@ -27,6 +27,7 @@ type Database struct {
 	Slot        string
 	Publication string
 	Table       pgoutput.Table
+	Removes     bool // delivered rows, once they are old
 }
 
 // Check returns every requirement that the database does not meet, joined, or nil.
@@ -36,7 +37,7 @@ func (d Database) Check(ctx context.Context) error {
 	}
 	var problems []error
 	for _, requirement := range []func(context.Context) error{
-		d.server, d.role, d.outboxTable, d.publication, d.relayTables, d.replicationSlot,
+		d.server, d.role, d.outboxTable, d.publication, d.relayTables, d.replicationSlot, d.retention,
 	} {
 		if err := requirement(ctx); err != nil {
 			problems = append(problems, err)

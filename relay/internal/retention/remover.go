@@ -1,0 +1,125 @@
+package retention
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// Remover removes what is delivered and older than an age, on behalf of the relay that holds the slot.
+type Remover struct {
+	pool  *pgxpool.Pool
+	fence slot.Fence
+	table string // schema.name of the outbox table
+	age   string // as an interval
+	rows  string // statement
+}
+
+// NewRemover returns a Remover of rows that are older than age. The table has to have a column with the time of the event.
+func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age time.Duration) *Remover {
+	return &Remover{
+		pool:  pool,
+		fence: fence,
+		table: table.Schema + "." + table.Name,
+		age:   fmt.Sprintf("%d microseconds", age.Microseconds()),
+		rows:  removeRows(table),
+	}
+}
+
+// Batch is what one statement did.
+type Batch struct {
+	Removed int64
+	Last    int64    // seq of the last row that is delivered and old enough
+	Full    bool     // that is the last row that was looked at: there may be more
+	Kept    []string // slots for which rows have to stay that are old enough, each with the reason
+}
+
+// removeRows looks at the next rows in order of seq, by the index on it, and removes those that are old enough and that
+// every slot of the table has delivered. Fence, horizons and rows are seen by one statement, in one snapshot.
+//
+// An unknown horizon and an unknown xid count as not delivered. The slot's own row is among the table's, so that the
+// list of slots is never empty. A row whose event is parked stays until somebody has decided about it, as a dead letter of a
+// payload that is too long does not hold it.
+func removeRows(table pgoutput.Table) string {
+	return strings.NewReplacer(
+		"{table}", pgx.Identifier{table.Schema, table.Name}.Sanitize(),
+		"{id}", quote(table.Columns.ID),
+		"{seq}", quote(table.Columns.Sequence),
+		"{xid}", quote(table.Columns.XID),
+		"{created_at}", quote(table.Columns.CreatedAt),
+		"{fence}", slot.FenceSQL,
+	).Replace(`
+		WITH registered AS (
+			SELECT c.slot_name, c.horizon, CASE
+				WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system()) THEN 'belongs to another cluster'
+				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
+				END AS obstacle
+			FROM relay_checkpoints c WHERE c.outbox_table = $4
+		), batch AS MATERIALIZED (
+			SELECT e.{seq} AS seq, e.{xid} AS xid, e.{created_at} < now() - $5::interval AS old
+			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
+		), due AS MATERIALIZED (
+			SELECT b.seq FROM batch b
+			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
+			  AND b.old AND NOT EXISTS (
+				SELECT FROM registered r
+				WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE)
+		), removed AS (
+			DELETE FROM {table} e
+			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
+			  AND e.{created_at} < now() - $5::interval
+			  AND NOT EXISTS (
+				SELECT FROM registered r
+				WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(e.{xid}, r.horizon) IS NOT TRUE)
+			  AND NOT EXISTS (
+				SELECT FROM outbox_dead_letters d
+				WHERE d.outbox_table = $4 AND d.event_id = coalesce(e.{id}::text, 'seq:' || e.{seq})
+				  AND d.state IN ('parked', 'redriving'))
+			RETURNING e.{seq}
+		)
+		SELECT (SELECT count(*) FROM removed), coalesce(max(due.seq), $6::bigint),
+		       coalesce(max(due.seq) = (SELECT max(seq) FROM batch) AND (SELECT count(*) FROM batch) = $7, false), ARRAY(
+			SELECT format('%s %s', r.slot_name, coalesce(r.obstacle, 'has not delivered them'))
+			FROM registered r
+			WHERE EXISTS (
+				SELECT FROM batch b
+				WHERE b.old AND (r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE))
+			ORDER BY r.slot_name)
+		FROM due`)
+}
+
+// Rows looks at limit rows of the outbox table whose seq is greater than after.
+func (r *Remover) Rows(ctx context.Context, after int64, limit int) (Batch, error) {
+	var b Batch
+	err := r.pool.QueryRow(ctx, r.rows, r.fence.Args(r.table, r.age, after, limit)...).Scan(&b.Removed, &b.Last, &b.Full, &b.Kept)
+	if err != nil {
+		return Batch{}, fmt.Errorf("remove delivered rows of %s: %w", r.table, err)
+	}
+	return b, nil
+}
+
+const removeDeadLetters = `
+	DELETE FROM outbox_dead_letters
+	WHERE position = ANY (ARRAY(
+		SELECT d.position FROM outbox_dead_letters d, relay_checkpoints c
+		WHERE ` + slot.FenceSQL + ` AND d.outbox_table = $4
+		  AND d.state IN ('redriven', 'discarded') AND d.updated_at < now() - $5::interval
+		ORDER BY d.position LIMIT $6))`
+
+// DeadLetters removes at most limit dead letters of the table that are closed. Those that are parked stay, however old.
+func (r *Remover) DeadLetters(ctx context.Context, limit int) (int64, error) {
+	tag, err := r.pool.Exec(ctx, removeDeadLetters, r.fence.Args(r.table, r.age, limit)...)
+	if err != nil {
+		return 0, fmt.Errorf("remove closed dead letters of %s: %w", r.table, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
