@@ -33,6 +33,7 @@ type keeper struct {
 	savedDelivered   uint64 // events delivered when the row was last written
 	horizonDelivered uint64 // events delivered when the row's horizon was observed
 	pending          horizon
+	guard            guard
 }
 
 // horizon is a snapshot, and the position by which everything that is visible in it has been streamed.
@@ -43,7 +44,7 @@ type horizon struct {
 }
 
 func newKeeper(s *session) *keeper {
-	return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now()}
+	return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now(), guard: guard{relay: s.relay}}
 }
 
 // run keeps until ctx ends, then it returns nil, or until the slot is no longer held or cannot be seen to be.
@@ -87,6 +88,7 @@ func (k *keeper) observe(ctx context.Context) error {
 	k.lease.Saw(before)
 	k.Health.Alive()
 	k.Metrics.Observed(k.tracker.Load(), seen)
+	k.guard.saw(seen.Danger())
 	if seen.Fingerprint != k.held.row.Fingerprint {
 		return errPublicationChanged
 	}

@@ -377,7 +377,12 @@ func (w *world) awaitAll(n int) {
 // newServer starts a server that can be stopped and started again, with a database and a role named relay.
 func newServer(t *testing.T) *pgtest.Server {
 	t.Helper()
-	server := pgtest.NewServer(t, pgtest.Options{Dir: t.TempDir()})
+	return newServerWith(t, nil)
+}
+
+func newServerWith(t *testing.T, settings map[string]string) *pgtest.Server {
+	t.Helper()
+	server := pgtest.NewServer(t, pgtest.Options{Dir: t.TempDir(), Settings: settings})
 	admin, err := pgx.Connect(t.Context(), server.URL("postgres", "postgres"))
 	if err != nil {
 		t.Fatal(err)

@@ -83,6 +83,7 @@ func (r *relay) session(ctx context.Context) (lasted time.Duration, err error) {
 		return 0, err
 	}
 	defer held.stream.Close()
+	defer r.Health.Warn("")
 	s, err := r.newSession(ctx, held)
 	if err != nil {
 		return 0, err

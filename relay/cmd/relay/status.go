@@ -75,6 +75,9 @@ func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Write
 		fmt.Fprintf(w, ", %s more until the slot is in danger", bytes(state.SafeWALSize))
 	}
 	fmt.Fprintln(w)
+	if danger := state.Danger(); danger != "" {
+		fmt.Fprintf(w, "warning\t%s\n", danger)
+	}
 	return nil
 }
 

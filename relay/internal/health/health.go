@@ -39,6 +39,8 @@ type Health struct {
 	since time.Time
 	alive time.Time
 	err   string // of the last session, until the next one works
+
+	warning string // while there is one
 }
 
 // New returns a Health in state [Starting].
@@ -84,18 +86,26 @@ func (h *Health) Failed(err error) {
 	h.err = err.Error()
 }
 
+// Warn sets what endangers a relay that works, or clears it with an empty text.
+func (h *Health) Warn(warning string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.warning = warning
+}
+
 // report is the body of both probes.
 type report struct {
 	State     State     `json:"state"`
 	Since     time.Time `json:"since"`
 	LastAlive time.Time `json:"last_alive"`
 	Error     string    `json:"error,omitempty"`
+	Warning   string    `json:"warning,omitempty"`
 }
 
 func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err}
+	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: h.warning}
 }
 
 // Handler serves /livez, /readyz and /metrics.

@@ -32,6 +32,7 @@ const (
 	metricDeliveryLag       = "relay_delivery_lag_bytes"
 	metricRetainedWAL       = "relay_retained_wal_bytes"
 	metricSafeWALSize       = "relay_safe_wal_size_bytes"
+	metricSlotWALStatus     = "relay_slot_wal_status"
 	metricSlotGaps          = "relay_slot_gaps_total"
 	metricRowsRemoved       = "relay_rows_removed_total"
 	metricSessions          = "relay_sessions_total"
@@ -43,7 +44,7 @@ const (
 type Metrics struct {
 	registry *prometheus.Registry
 
-	state                              *prometheus.GaugeVec
+	state, walStatus                   *prometheus.GaugeVec
 	received, recovered, dropped, gaps prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven                   *prometheus.CounterVec
@@ -80,7 +81,10 @@ func NewMetrics() *Metrics {
 		return h
 	}
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."}, []string{"state"})
-	m.registry.MustRegister(m.state, collectors.NewGoCollector(),
+	m.walStatus = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: metricSlotWALStatus, Help: "1 for the wal_status of the slot, as pg_replication_slots has it.",
+	}, []string{"status"})
+	m.registry.MustRegister(m.state, m.walStatus, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.received = counter(metricEventsReceived, "Events read from the log.")
@@ -107,6 +111,10 @@ func NewMetrics() *Metrics {
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
 	return m
 }
+
+// walStatuses are all that there are.
+// https://www.postgresql.org/docs/current/view-pg-replication-slots.html
+var walStatuses = []string{"reserved", "extended", "unreserved", "lost"}
 
 // delays reach from a broker next door to an outage.
 var delays = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800}
@@ -179,6 +187,13 @@ func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
 	m.deliveryLag.Set(float64(o.DeliveryLag))
 	m.retainedWAL.Set(float64(o.RetainedWAL))
 	m.safeWAL.Set(float64(o.SafeWALSize))
+	for _, status := range walStatuses {
+		value := 0.0
+		if status == o.WALStatus {
+			value = 1
+		}
+		m.walStatus.WithLabelValues(status).Set(value)
+	}
 }
 
 // Expect makes the series of a destination, so that the first thing that happens there is an increase.

@@ -42,6 +42,7 @@ type Observation struct {
 	DeliveryLag int64         // bytes of WAL behind confirmed_flush_lsn
 	RetainedWAL int64         // bytes of WAL that the slot keeps on disk
 	SafeWALSize int64         // bytes that may be written before the slot is in danger; -1 without a limit
+	KeepLimit   int64         // max_slot_wal_keep_size in bytes; -1 without a limit
 	WALStatus   string
 }
 
@@ -50,14 +51,14 @@ var observe = `
 	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5") + `,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.restart_lsn), 0)::bigint,
-	       coalesce(s.safe_wal_size, -1), coalesce(s.wal_status, '')
+	       coalesce(s.safe_wal_size, -1), ` + keepLimitSQL + `, coalesce(s.wal_status, '')
 	FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1`
 
 // Observe reads, in one statement, whether f holds and how the cluster stands.
 func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
 	var o Observation
 	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
-		&o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.WALStatus)
+		&o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.KeepLimit, &o.WALStatus)
 	if err != nil {
 		return Observation{}, fmt.Errorf("observe slot %s: %w", f.Slot, err)
 	}

@@ -37,6 +37,7 @@ type State struct {
 	// DeliveryLag is how many bytes of WAL lie behind confirmed_flush_lsn; RetainedWAL how many the slot keeps on disk.
 	DeliveryLag, RetainedWAL int64
 	SafeWALSize              int64 // bytes that may be written before the slot is in danger; -1 without a limit
+	KeepLimit                int64 // max_slot_wal_keep_size in bytes; -1 without a limit
 }
 
 // Lost reports whether the server can no longer stream from the slot.
@@ -64,7 +65,7 @@ const lookUp = `
 	       coalesce((s->>'synced')::boolean, false), coalesce(s->>'confirmed_flush_lsn', '0/0')::pg_lsn,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'confirmed_flush_lsn')::pg_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'restart_lsn')::pg_lsn), 0)::bigint,
-	       coalesce((s->>'safe_wal_size')::bigint, -1)
+	       coalesce((s->>'safe_wal_size')::bigint, -1), ` + keepLimitSQL + `
 	FROM (SELECT to_jsonb(r) FROM pg_replication_slots r WHERE r.slot_name = $1) AS slot (s)`
 
 // LookUp returns the state of the slot.
@@ -72,7 +73,7 @@ func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error)
 	s := State{Exists: true}
 	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Active,
 		&s.ActivePID, &s.WALStatus, &s.InvalidReason, &s.Synced, &s.ConfirmedFlushLSN,
-		&s.DeliveryLag, &s.RetainedWAL, &s.SafeWALSize)
+		&s.DeliveryLag, &s.RetainedWAL, &s.SafeWALSize, &s.KeepLimit)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return State{}, nil
 	}
