@@ -50,13 +50,14 @@ func Run(ctx context.Context, config Config) error {
 	defer r.Health.Enter(health.Stopping)
 
 	for failures := 0; ctx.Err() == nil; {
-		lasted, err := r.session(ctx)
+		began := time.Now()
+		err := r.session(ctx)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
 		case isFinal(err):
 			return err
-		case lasted > retryMax: // what ends at once, each time, is tried ever more rarely
+		case time.Since(began) > retryMax: // it relayed or stood by; what ends at once, each time, is tried ever more rarely
 			failures = 0
 		}
 		failures++
@@ -75,22 +76,19 @@ type relay struct {
 	store *checkpoint.Store
 }
 
-// session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends. It
-// returns how long it relayed.
-func (r *relay) session(ctx context.Context) (lasted time.Duration, err error) {
+// session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.
+func (r *relay) session(ctx context.Context) error {
 	held, err := r.take(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer held.stream.Close()
 	defer r.Health.Warn("")
 	s, err := r.newSession(ctx, held)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	began := time.Now()
-	err = s.run(ctx)
-	return time.Since(began), err
+	return s.run(ctx)
 }
 
 func isFinal(err error) bool {
