@@ -43,6 +43,9 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options ga
 	options.BuildDir = filepath.Join(s.Dir, "functions")
 	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURL()}
 	if err := gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout); err != nil {
+		if stack.Interrupted(ctx) {
+			return nil, context.Cause(ctx)
+		}
 		return nil, err
 	}
 	return gateway.Start(ctx, options)

@@ -113,6 +113,9 @@ func (c *compose) up(ctx context.Context) error {
 		return err
 	}
 	outputs, err := c.bringUp(ctx, c)
+	if err != nil && Interrupted(ctx) {
+		return errors.New("interrupted; what was started still runs: make localstack-down stops it")
+	}
 	if err != nil {
 		return err
 	}

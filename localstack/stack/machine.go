@@ -96,6 +96,17 @@ func (s *Stack) buildPrograms(ctx context.Context) error {
 	return s.build(ctx, s.path("bin")+"/", nil, "./relay/cmd/relay", "./functions/migrate")
 }
 
+// Interrupted reports whether a Ctrl-C is why something failed. The terminal sends it to the programs that run for this
+// one too, and they may end of it before ctx does.
+func Interrupted(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(100 * time.Millisecond):
+		return false
+	}
+}
+
 // run runs a program to its end and returns what it printed. On failure that is part of the error.
 func run(ctx context.Context, timeout time.Duration, name string, args ...string) (string, error) {
 	return runCommand(ctx, timeout, exec.Command(name, args...))
@@ -103,6 +114,7 @@ func run(ctx context.Context, timeout time.Duration, name string, args ...string
 
 // runCommand is [run] for a command with a folder or an environment of its own.
 func runCommand(ctx context.Context, timeout time.Duration, cmd *exec.Cmd) (string, error) {
+	interruptible := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	bounded := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
@@ -111,6 +123,9 @@ func runCommand(ctx context.Context, timeout time.Duration, cmd *exec.Cmd) (stri
 	output, err := bounded.CombinedOutput()
 	text := strings.TrimSpace(string(output))
 	name := strings.Join(cmd.Args, " ")
+	if interruptible.Err() != nil {
+		return text, fmt.Errorf("%s: %w", name, context.Cause(interruptible))
+	}
 	if ctx.Err() != nil {
 		return text, fmt.Errorf("%s did not answer within %s", name, timeout)
 	}

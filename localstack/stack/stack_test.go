@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
@@ -139,6 +140,19 @@ func TestEngineThatHangsIsNoEngine(t *testing.T) {
 	t.Parallel()
 	_, err := run(t.Context(), 100e6, "sleep", "60") // 100 ms
 	if err == nil || !strings.Contains(err.Error(), "did not answer") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestInterruptedBuildIsNotAWayThatDoesNotWork(t *testing.T) {
+	t.Parallel()
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var out bytes.Buffer
+	s := New(Settings{Dir: t.TempDir(), Out: &out})
+	time.AfterFunc(10*time.Millisecond, func() { cancel(interrupted) }) // later than the build heard of it
+	_, err := s.choose(ctx, []way{fakeWay{is: Embedded, prepareErr: errors.New("signal: interrupt")}})
+	if !errors.Is(err, interrupted) || strings.Contains(err.Error(), "does not work") {
 		t.Errorf("error is %v", err)
 	}
 }

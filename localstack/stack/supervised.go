@@ -74,7 +74,7 @@ func (p *supervised) up(ctx context.Context) error {
 	}
 	_ = cmd.Wait() // the line said why
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return fmt.Errorf("start the stack: %w", problem)
 }

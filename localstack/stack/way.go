@@ -52,7 +52,7 @@ func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
 			s.report("taking the %s way: %s", w.name(), descriptions[w.name()])
 			return w, nil
 		}
-		if ctx.Err() != nil {
+		if Interrupted(ctx) {
 			return nil, context.Cause(ctx)
 		}
 		reasons = append(reasons, fmt.Errorf("the %s way does not work here: %w", w.name(), err))
