@@ -1,0 +1,83 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// Confirm says that the server may forget everything before lsn. It is sent with the next status update; a position
+// before an earlier one is ignored.
+func (s *Stream) Confirm(lsn pglogrepl.LSN) {
+	for {
+		before := s.confirm.Load()
+		if uint64(lsn) <= before || s.confirm.CompareAndSwap(before, uint64(lsn)) {
+			return
+		}
+	}
+}
+
+// answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or a third
+// of the time after which either side would give up has passed.
+func (s *Stream) answer(now time.Time) error {
+	since := now.Sub(s.sentAt)
+	interval := min(10*time.Second, s.config.SenderTimeout/3)
+	news := pglogrepl.LSN(s.confirm.Load()) > s.sent && since >= min(tick, interval)
+	asked := s.replyDue && since >= replyInterval
+	if !news && !asked && since < interval {
+		return nil
+	}
+	return s.sendStatus(now)
+}
+
+// sendStatus sends the position to confirm and asks for a reply, which proves that the server is alive.
+func (s *Stream) sendStatus(now time.Time) error {
+	lsn := pglogrepl.LSN(s.confirm.Load())
+	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn, pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: lsn,
+		WALFlushPosition: lsn,
+		WALApplyPosition: lsn,
+		ClientTime:       now,
+		ReplyRequested:   true,
+	})
+	if err != nil {
+		return fmt.Errorf("send a standby status update: %w", err)
+	}
+	s.sent, s.sentAt, s.replyDue = lsn, now, false
+	return nil
+}
+
+func (s *Stream) untilNextTick(now time.Time) time.Duration {
+	if s.replyDue {
+		return max(time.Millisecond, replyInterval-now.Sub(s.sentAt))
+	}
+	return min(tick, s.config.SenderTimeout/3)
+}
+
+// finish confirms a last time, ends the copy and reads until the server has ended it too. By then it has taken the
+// status update; a connection closed with data unread might be reset before that.
+func (s *Stream) finish() error {
+	deadline := time.Now().Add(closeTimeout)
+	if err := s.conn.Conn().SetDeadline(deadline); err != nil {
+		return fmt.Errorf("set the last deadline: %w", err)
+	}
+	if err := s.sendStatus(time.Now()); err != nil {
+		return err
+	}
+	s.conn.Frontend().Send(&pgproto3.CopyDone{})
+	if err := s.conn.Frontend().Flush(); err != nil {
+		return fmt.Errorf("end the copy: %w", err)
+	}
+	for {
+		message, err := s.conn.ReceiveMessage(context.Background())
+		if err != nil {
+			return nil // in the middle of a large transaction the server does not listen; the row has the position
+		}
+		if _, done := message.(*pgproto3.CopyDone); done {
+			return nil
+		}
+	}
+}
