@@ -253,10 +253,12 @@ func (w *world) get(url string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// command runs another command of the relay to its end.
+// command runs a command of the relay to its end, or kills it when it should long have ended.
 func (w *world) command(env []string, args ...string) (output string, err error) {
 	w.t.Helper()
-	cmd := exec.Command(relayBinary, args...)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, relayBinary, args...)
 	cmd.Env = w.env(env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
