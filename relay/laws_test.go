@@ -401,7 +401,7 @@ func TestFastShutdownIsNotHeldUpByABrokerThatIsAway(t *testing.T) {
 	server := newServer(t)
 	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
 	hanging := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang())
-	w.startStreaming()
+	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=20s", "RELAY_REQUEST_TIMEOUT=40s") // neither of them is what lets it go
 	w.commit(event(t, "1", `{"n":1}`))
 	w.must(hanging.AwaitHits(t.Context(), 1))
 	w.pool.Reset()
