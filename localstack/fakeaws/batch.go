@@ -40,6 +40,16 @@ func (b *batch) size() int {
 	return total
 }
 
+// sentBy notes the sender on each message. A request that sends nothing has no batch.
+func (b *batch) sentBy(accessKeyID string) {
+	if b == nil {
+		return
+	}
+	for i := range b.entries {
+		b.entries[i].message.Sender = accessKeyID
+	}
+}
+
 // checkIDs checks what both services check of a batch before they look at its messages.
 func (b *batch) checkIDs(newError func(shape, format string, args ...any) *apiError) error {
 	if b.single {

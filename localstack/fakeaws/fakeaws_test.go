@@ -191,3 +191,20 @@ func TestARuleConcernsWhatItMatchesAsOftenAsItSays(t *testing.T) {
 		t.Errorf("after the script was cleared: %q", got)
 	}
 }
+
+func TestAReceiptNamesTheAccessKeyItWasSignedWith(t *testing.T) {
+	t.Parallel()
+	f := start(t, fakeaws.Options{})
+	q, topic := f.queue(t, "q", nil), f.topic(t, "t", nil)
+	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("b")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.sns.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("b")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, arn := range []string{q.ARN, topic} {
+		if sender := f.Received(arn)[0].Sender; sender != "a" {
+			t.Errorf("%s names %q", arn, sender)
+		}
+	}
+}

@@ -63,6 +63,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(w, isSQS, s.failed(isSQS, err))
 		return
 	}
+	c.batch.sentBy(accessKeyID(r.Header.Get("Authorization")))
 	s.run(r.Context(), exchange{s, w, isSQS}, c)
 }
 
@@ -84,6 +85,14 @@ func (s *Server) run(ctx context.Context, x exchange, c *call) {
 	if !p.after(ctx, x, a) {
 		s.write(x.w, x.isSQS, a)
 	}
+}
+
+// accessKeyID returns who signed a request, from "AWS4-HMAC-SHA256 Credential=AKID/20261123/…". Nobody checks the signature.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
+func accessKeyID(authorization string) string {
+	_, credential, _ := strings.Cut(authorization, "Credential=")
+	id, _, _ := strings.Cut(credential, "/")
+	return id
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
