@@ -31,6 +31,7 @@ type cli struct {
 	API       apiCmd       `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
 	Demo      demoCmd      `cmd:"" help:"Bring everything up, post orders and read their events from the queue."`
 	Test      testCmd      `cmd:"" help:"Run all tests, with LocalStack if it can be had."`
+	Chaos     chaosCmd     `cmd:"" help:"Run relays under random load and faults, and check what becomes of every event."`
 	Image     imageCmd     `cmd:"" help:"Build the relay's image."`
 	Supervise superviseCmd `cmd:"" hidden:"" help:"The background process behind up."`
 }

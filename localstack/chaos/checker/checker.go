@@ -1,0 +1,189 @@
+package checker
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Rule names a promise.
+type Rule string
+
+// The rules.
+const (
+	Lost        Rule = "lost"        // a committed event was neither accepted nor parked
+	Phantom     Rule = "phantom"     // an event was accepted or parked that was never committed
+	Changed     Rule = "changed"     // an event was accepted or parked otherwise than written
+	Misrouted   Rule = "misrouted"   // an event was accepted or parked at another destination than its own
+	Reordered   Rule = "reordered"   // an aggregate's first receipts at a FIFO destination are not in commit order
+	Parked      Rule = "parked"      // an event was parked for no reason
+	Unexplained Rule = "unexplained" // an event came twice, and nothing had happened in between
+	Fenced      Rule = "fenced"      // a relay published while another one held the slot
+	Broken      Rule = "broken"      // something else: a writer's record and the table differ, a relay did not stop
+)
+
+// Violation is a broken promise.
+type Violation struct {
+	Rule    Rule
+	EventID string `json:",omitempty"`
+	Detail  string
+}
+
+func (v Violation) String() string {
+	if v.EventID == "" {
+		return fmt.Sprintf("%s: %s", v.Rule, v.Detail)
+	}
+	return fmt.Sprintf("%s: event %s %s", v.Rule, v.EventID, v.Detail)
+}
+
+// Report is what the checker found.
+type Report struct {
+	Committed  int
+	Parked     int
+	Duplicates map[string]int // by the kind of the fault that explains them
+	Violations []Violation
+}
+
+// Count returns how often a rule was broken.
+func (r *Report) Count(rule Rule) int {
+	n := 0
+	for _, v := range r.Violations {
+		if v.Rule == rule {
+			n++
+		}
+	}
+	return n
+}
+
+// inFlight is how long a request may be under way: what a relay sent before a fault can be accepted so much later.
+const inFlight = 2 * time.Second
+
+// Check reads a history.
+func Check(h *History) *Report {
+	c := newCheck(h)
+	for _, problem := range h.Problems {
+		c.violated(Broken, "", "%s", problem)
+	}
+	c.records()
+	for i := range h.Receipts {
+		c.receipt(&h.Receipts[i])
+	}
+	for i := range h.DeadLetters {
+		c.deadLetter(&h.DeadLetters[i])
+	}
+	c.lost()
+	c.order()
+	c.parked()
+	c.duplicates()
+	c.fenced()
+	return &c.report
+}
+
+// check is a history with its indexes.
+type check struct {
+	*History
+	report       Report
+	destinations map[string]*Destination
+	events       map[string]*Event
+	rows         map[string]*Row
+	receipts     map[string][]*Receipt // by event, in order
+	deadLetters  map[string]*DeadLetter
+}
+
+func newCheck(h *History) *check {
+	c := &check{
+		History: h, report: Report{Duplicates: map[string]int{}},
+		destinations: map[string]*Destination{}, events: map[string]*Event{}, rows: map[string]*Row{},
+		receipts: map[string][]*Receipt{}, deadLetters: map[string]*DeadLetter{},
+	}
+	for i := range h.Destinations {
+		c.destinations[h.Destinations[i].Name] = &h.Destinations[i]
+	}
+	for i := range h.Events {
+		c.events[h.Events[i].ID] = &h.Events[i]
+	}
+	for i := range h.Rows {
+		c.rows[h.Rows[i].ID] = &h.Rows[i]
+	}
+	c.report.Committed = len(h.Rows)
+	return c
+}
+
+func (c *check) violated(rule Rule, eventID, format string, args ...any) {
+	c.report.Violations = append(c.report.Violations, Violation{rule, eventID, fmt.Sprintf(format, args...)})
+}
+
+// records compares what the writers say they committed with the table, which has the last word.
+func (c *check) records() {
+	for i := range c.Events {
+		e := &c.Events[i]
+		row := c.rows[e.ID]
+		switch {
+		case row == nil && e.Outcome == Committed:
+			c.violated(Broken, e.ID, "was committed and is not in the table")
+		case row != nil && e.Outcome == RolledBack:
+			c.violated(Broken, e.ID, "was rolled back and is in the table")
+		case row != nil && row.Payload != e.Payload:
+			c.violated(Broken, e.ID, "was written as %.80q and stands in the table as %.80q", e.Payload, row.Payload)
+		}
+	}
+	for id := range c.rows {
+		if c.events[id] == nil {
+			c.violated(Broken, id, "is in the table and no writer wrote it")
+		}
+	}
+}
+
+// receipt compares what a destination accepted with what was written.
+func (c *check) receipt(r *Receipt) {
+	e, row := c.events[r.EventID], c.rows[r.EventID]
+	if e == nil || row == nil {
+		c.violated(Phantom, r.EventID, "was accepted and never committed: %.80q", r.Body)
+		return
+	}
+	c.receipts[e.ID] = append(c.receipts[e.ID], r)
+	if r.Destination != e.Destination {
+		c.violated(Misrouted, e.ID, "was accepted by %s, belongs to %s", r.Destination, e.Destination)
+		return
+	}
+	if r.Body != e.Payload {
+		c.violated(Changed, e.ID, "was written as %.80q and accepted as %.80q", e.Payload, r.Body)
+	}
+	for _, field := range [][3]string{
+		{"event type", e.Type, r.EventType},
+		{"aggregate type", e.AggregateType, r.AggregateType},
+		{"aggregate id", e.AggregateID, r.AggregateID},
+		{"sequence", strconv.FormatInt(row.Seq, 10), r.Sequence},
+	} {
+		if field[1] != field[2] {
+			c.violated(Changed, e.ID, "has %s %q and was accepted with %q", field[0], field[1], field[2])
+		}
+	}
+	if c.destinations[r.Destination].FIFO && r.DeduplicationID != e.ID {
+		c.violated(Changed, e.ID, "was accepted with deduplication id %s", r.DeduplicationID)
+	}
+}
+
+func (c *check) deadLetter(d *DeadLetter) {
+	e := c.events[d.EventID]
+	if e == nil || c.rows[d.EventID] == nil {
+		c.violated(Phantom, d.EventID, "was parked and never committed")
+		return
+	}
+	c.deadLetters[e.ID] = d
+	c.report.Parked++
+	if d.Destination != e.Destination {
+		c.violated(Misrouted, e.ID, "was parked for %s, belongs to %s", d.Destination, e.Destination)
+	}
+	if d.Body != e.Payload {
+		c.violated(Changed, e.ID, "was written as %.80q and parked as %.80q", e.Payload, d.Body)
+	}
+}
+
+func (c *check) lost() {
+	for id, row := range c.rows {
+		if len(c.receipts[id]) == 0 && c.deadLetters[id] == nil {
+			c.violated(Lost, id, "with seq %d was committed, and neither accepted nor parked", row.Seq)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package checker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
+)
+
+const (
+	fifo     = "events.fifo"
+	standard = "events"
+	second   = time.Second
+)
+
+// good returns a history of three events of one aggregate of each destination, in which everything is as it should be.
+func good() *checker.History {
+	h := &checker.History{Destinations: []checker.Destination{{Name: fifo, FIFO: true, ParksAggregate: true}, {Name: standard}}}
+	for i, destination := range []string{fifo, standard} {
+		for n := range 3 {
+			id := fmt.Sprintf("%s-%d", destination, n+1)
+			seq := int64(i*3 + n + 1)
+			e := checker.Event{
+				ID: id, Destination: destination, AggregateType: "order", AggregateID: "1", Type: "t", Payload: `{"n":1}`,
+				Outcome: checker.Committed,
+			}
+			h.Events = append(h.Events, e)
+			h.Rows = append(h.Rows, checker.Row{ID: id, Seq: seq, Payload: e.Payload})
+			h.Receipts = append(h.Receipts, checker.Receipt{
+				Destination: destination, At: time.Duration(seq) * second, Relay: "relay-1", EventID: id, EventType: e.Type,
+				AggregateType: e.AggregateType, AggregateID: e.AggregateID, Sequence: fmt.Sprint(seq), DeduplicationID: id, Body: e.Payload,
+			})
+		}
+	}
+	return h
+}
+
+// again has the receipt at index i come a second time.
+func again(h *checker.History, i int, at time.Duration) {
+	r := h.Receipts[i]
+	r.At = at
+	h.Receipts = append(h.Receipts, r)
+}
+
+// park has the event at index i parked, and not received.
+func park(h *checker.History, i int) {
+	e := h.Events[i]
+	h.DeadLetters = append(h.DeadLetters, checker.DeadLetter{EventID: e.ID, Destination: e.Destination, Body: e.Payload})
+	for n, r := range h.Receipts {
+		if r.EventID == e.ID {
+			h.Receipts = append(h.Receipts[:n], h.Receipts[n+1:]...)
+			return
+		}
+	}
+}
+
+func poison(h *checker.History, i int) {
+	h.Events[i].Poison = true
+	park(h, i)
+}
+
+func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*checker.History){
+		"nothing happened": func(*checker.History) {},
+		"rolled back and not received": func(h *checker.History) {
+			h.Events = append(h.Events, checker.Event{ID: "x", Outcome: checker.RolledBack})
+		},
+		"a commit without answer that came to be": func(h *checker.History) { h.Events[0].Outcome = checker.Unknown },
+		"a commit without answer that did not": func(h *checker.History) {
+			h.Events = append(h.Events, checker.Event{ID: "x", Outcome: checker.Unknown})
+		},
+		"another order on a standard destination": func(h *checker.History) { h.Receipts[3], h.Receipts[4] = h.Receipts[4], h.Receipts[3] },
+		"poison that is parked":                   func(h *checker.History) { poison(h, 5) },
+		"an aggregate that is parked behind it":   func(h *checker.History) { poison(h, 1); park(h, 2) },
+		"received, and parked when it came again": func(h *checker.History) {
+			poison(h, 1)
+			park(h, 2)
+			h.DeadLetters = append(h.DeadLetters, checker.DeadLetter{EventID: h.Events[0].ID, Destination: fifo, Body: h.Events[0].Payload})
+		},
+		"one late request of a thawed relay": func(h *checker.History) {
+			h.Faults = append(h.Faults, checker.Fault{Kind: "freeze", Repeats: true, Frozen: "relay-1", From: second, To: 2 * second, Rejoined: 9 * second})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := good()
+			change(h)
+			if got := checker.Check(h).Violations; len(got) > 0 {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+func TestEveryBrokenPromiseIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		rule   checker.Rule
+		change func(*checker.History)
+	}{
+		"lost":                     {checker.Lost, func(h *checker.History) { h.Receipts = h.Receipts[1:] }},
+		"never written":            {checker.Phantom, func(h *checker.History) { h.Receipts[0].EventID = "nobody's" }},
+		"rolled back":              {checker.Phantom, func(h *checker.History) { h.Rows = h.Rows[1:]; h.Events[0].Outcome = checker.RolledBack }},
+		"parked and never written": {checker.Phantom, func(h *checker.History) { h.DeadLetters = []checker.DeadLetter{{EventID: "nobody's"}} }},
+		"another body":             {checker.Changed, func(h *checker.History) { h.Receipts[0].Body = `{"n": 1}` }},
+		"another sequence":         {checker.Changed, func(h *checker.History) { h.Receipts[0].Sequence = "7" }},
+		"another type":             {checker.Changed, func(h *checker.History) { h.Receipts[0].EventType = "other" }},
+		"another aggregate":        {checker.Changed, func(h *checker.History) { h.Receipts[0].AggregateID = "other" }},
+		"another deduplication id": {checker.Changed, func(h *checker.History) { h.Receipts[0].DeduplicationID = "other" }},
+		"parked with another body": {checker.Changed, func(h *checker.History) { poison(h, 1); park(h, 2); h.DeadLetters[0].Body = "" }},
+		"another destination":      {checker.Misrouted, func(h *checker.History) { h.Receipts[0].Destination = standard }},
+		"another order":            {checker.Reordered, func(h *checker.History) { h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0] }},
+		"overtook a parked event":  {checker.Reordered, func(h *checker.History) { poison(h, 1) }},
+		"parked for no reason":     {checker.Parked, func(h *checker.History) { park(h, 2) }},
+		"parked ahead of poison":   {checker.Parked, func(h *checker.History) { park(h, 0); poison(h, 1); park(h, 2) }},
+		"parked beside poison":     {checker.Parked, func(h *checker.History) { poison(h, 3); park(h, 4) }},
+		"received and parked":      {checker.Parked, func(h *checker.History) { r := h.Receipts[2]; park(h, 2); h.Receipts = append(h.Receipts, r) }},
+		"twice without a reason":   {checker.Unexplained, func(h *checker.History) { again(h, 0, 20*second) }},
+		"twice long after a kill": {checker.Unexplained, func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "kill", Repeats: true, From: 0, To: second}}
+			again(h, 5, 20*second)
+		}},
+		"twice beside a clean stop": {checker.Unexplained, func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "stop", From: 10 * second, To: 11 * second}}
+			again(h, 0, 20*second)
+		}},
+		"poison that was taken": {checker.Broken, func(h *checker.History) { h.Events[5].Poison = true }},
+		"committed and not there": {checker.Broken, func(h *checker.History) {
+			h.Events = append(h.Events, checker.Event{ID: "x", Outcome: checker.Committed})
+		}},
+		"rolled back and there":     {checker.Broken, func(h *checker.History) { h.Events[0].Outcome = checker.RolledBack }},
+		"there and nobody's":        {checker.Broken, func(h *checker.History) { h.Rows = append(h.Rows, checker.Row{ID: "x"}) }},
+		"a relay that did not stop": {checker.Broken, func(h *checker.History) { h.Problems = []string{"relay-1 did not stop"} }},
+		"a thawed relay that went on": {checker.Fenced, func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "freeze", Repeats: true, Frozen: "relay-1", From: 10 * second, To: 19 * second, Rejoined: 30 * second}}
+			for i := range 11 {
+				again(h, 3, 20*second+time.Duration(i))
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := good()
+			c.change(h)
+			report := checker.Check(h)
+			if report.Count(c.rule) == 0 {
+				t.Errorf("found %v, not %q", report.Violations, c.rule)
+			}
+		})
+	}
+}
+
+func TestADuplicateIsExplainedByTheLastFaultBeforeIt(t *testing.T) {
+	t.Parallel()
+	h := good()
+	h.Faults = []checker.Fault{
+		{Kind: "kill", Repeats: true, From: 10 * second, To: 11 * second},
+		{Kind: "broker: throttled", From: 12 * second, To: 13 * second},
+		{Kind: "session ended", Repeats: true, Noticed: true, From: 13 * second, To: 13 * second},
+		{Kind: "freeze", Repeats: true, From: 30 * second, To: 31 * second},
+		{Kind: "session ended", Repeats: true, Noticed: true, From: 40 * second, To: 40 * second},
+	}
+	again(h, 0, 20*second)
+	again(h, 1, 35*second)
+	again(h, 1, 50*second)
+	report := checker.Check(h)
+	if diff := cmp.Diff(map[string]int{"kill": 1, "freeze": 1, "session ended": 1}, report.Duplicates); diff != "" {
+		t.Errorf("duplicates (-want +got):\n%s", diff)
+	}
+	if len(report.Violations) > 0 {
+		t.Errorf("%v", report.Violations)
+	}
+}

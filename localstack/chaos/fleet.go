@@ -1,0 +1,163 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// fleet keeps the relays of a run going, as a container service would: one that ends by itself is started again.
+type fleet struct {
+	run  *run
+	wait sync.WaitGroup
+
+	mu     sync.Mutex
+	places []*relay // nil: nobody wants a relay there
+	all    []*relay
+}
+
+const restartAfter = 200 * time.Millisecond
+
+// start starts the relay of a place, unless it runs.
+func (f *fleet) start(place int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.places[place] != nil {
+		return nil
+	}
+	p, err := f.run.startRelay(fmt.Sprintf("relay-%d", len(f.all)+1), place)
+	if err != nil {
+		return fmt.Errorf("start a relay: %w", err)
+	}
+	f.places[place] = p
+	f.all = append(f.all, p)
+	f.wait.Go(func() { f.watch(p) })
+	return nil
+}
+
+func (f *fleet) startAll() error {
+	for place := range f.places {
+		if err := f.start(place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch starts p again if it ends without being taken out of its place before.
+func (f *fleet) watch(p *relay) {
+	<-p.process.Done()
+	if !f.isAt(p) {
+		return
+	}
+	if _, starting := p.log.find("cannot start", 0); !starting {
+		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastWords(p))
+	}
+	time.Sleep(restartAfter)
+	if f.take(p) {
+		p.kill() // releases what watches over it
+		_ = f.start(p.place)
+	}
+}
+
+func lastWords(p *relay) string {
+	lines := p.log.copy()
+	var last []string
+	for _, line := range lines[max(0, len(lines)-3):] {
+		last = append(last, line.Text)
+	}
+	return strings.Join(last, " | ")
+}
+
+func (f *fleet) isAt(p *relay) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.places[p.place] == p
+}
+
+// take empties the place of p and reports whether p was there.
+func (f *fleet) take(p *relay) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p == nil || f.places[p.place] != p {
+		return false
+	}
+	f.places[p.place] = nil
+	return true
+}
+
+func (f *fleet) at(place int) *relay {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.places[place]
+}
+
+// running returns the relays that run, or are about to again.
+func (f *fleet) running() []*relay {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var running []*relay
+	for _, p := range f.places {
+		if p != nil {
+			running = append(running, p)
+		}
+	}
+	return running
+}
+
+// holder returns the relay that streams, or else any.
+func (f *fleet) holder() *relay {
+	running := f.running()
+	for _, p := range running {
+		if p.log.isStreaming() {
+			return p
+		}
+	}
+	if len(running) == 0 {
+		return nil
+	}
+	return running[0]
+}
+
+func (f *fleet) kill(p *relay) {
+	if f.take(p) {
+		p.kill()
+	}
+}
+
+// stop ends p with SIGTERM. It reports whether everything that p had read was delivered by then.
+func (f *fleet) stop(p *relay) (drained bool, err error) {
+	if !f.take(p) {
+		return true, nil
+	}
+	err = p.stop()
+	_, left := p.log.find("not delivered", 0)
+	if _, starting := p.log.find("cannot start", 0); starting {
+		err = nil
+	}
+	return !left, err
+}
+
+// end thaws and kills every relay, and waits for those that watch over them.
+func (f *fleet) end() {
+	for _, p := range f.running() {
+		p.signal(syscall.SIGCONT)
+		f.kill(p)
+	}
+	f.wait.Wait()
+	for _, p := range f.running() { // started while we waited
+		f.kill(p)
+	}
+	f.wait.Wait()
+}
+
+// awaitStreaming waits until a relay of the fleet streams.
+func (f *fleet) awaitStreaming(ctx context.Context, timeout time.Duration) bool {
+	return await(ctx, timeout, func() bool {
+		p := f.holder()
+		return p != nil && p.log.isStreaming()
+	})
+}

@@ -1,0 +1,118 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
+)
+
+// history collects everything that is known of the run.
+func (r *run) history(ctx context.Context) (*checker.History, error) {
+	h := &checker.History{Receipts: r.receipts()}
+	for _, d := range r.destinations {
+		h.Destinations = append(h.Destinations, d.Destination)
+	}
+	r.readLogs()
+	r.recorder.into(h)
+	r.noteRejoined(h)
+	rows, err := r.admin.Query(ctx, `SELECT id::text, seq, payload::text FROM outbox_events ORDER BY seq`)
+	if err != nil {
+		return nil, fmt.Errorf("read the outbox table: %w", err)
+	}
+	if h.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[checker.Row]); err != nil {
+		return nil, fmt.Errorf("read the outbox table: %w", err)
+	}
+	h.DeadLetters, err = r.deadLetters(ctx)
+	return h, err
+}
+
+func (r *run) receipts() []checker.Receipt {
+	began := time.Now().Add(-r.clock())
+	var all []checker.Receipt
+	for _, d := range r.destinations {
+		for _, m := range r.broker.Received(d.arn) {
+			all = append(all, checker.Receipt{
+				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
+				EventID: attribute(m.Message, "event_id"), EventType: attribute(m.Message, "event_type"),
+				AggregateType: attribute(m.Message, "aggregate_type"), AggregateID: attribute(m.Message, "aggregate_id"),
+				Sequence: attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID, Body: m.Body,
+			})
+		}
+	}
+	return all
+}
+
+func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
+	rows, err := r.admin.Query(ctx, `SELECT event_id, destination, code, event::text FROM outbox_dead_letters ORDER BY position`)
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters: %w", err)
+	}
+	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[checker.DeadLetter])
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters: %w", err)
+	}
+	for i := range letters {
+		var message struct{ Body string }
+		if err := json.Unmarshal([]byte(letters[i].Body), &message); err != nil {
+			return nil, fmt.Errorf("read dead letter %s: %w", letters[i].EventID, err)
+		}
+		letters[i].Body = message.Body
+	}
+	return letters, nil
+}
+
+// missing returns how many committed events have neither arrived nor been parked.
+func (r *run) missing(ctx context.Context) (int, error) {
+	pause(ctx, 50*time.Millisecond)
+	rows, err := r.admin.Query(ctx, `SELECT id::text FROM outbox_events EXCEPT SELECT event_id FROM outbox_dead_letters`)
+	if err != nil {
+		return 0, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return 0, err
+	}
+	arrived := map[string]bool{}
+	for _, d := range r.destinations {
+		for _, m := range r.broker.Received(d.arn) {
+			arrived[attribute(m.Message, "event_id")] = true
+		}
+	}
+	missing := slices.DeleteFunc(ids, func(id string) bool { return arrived[id] })
+	return len(missing), nil
+}
+
+// readLogs notes what the relays say about themselves: what must never be, and what may bring events again.
+func (r *run) readLogs() {
+	for _, p := range r.fleet.all {
+		for _, line := range p.log.copy() {
+			switch {
+			case strings.Contains(line.Text, "panic:"), strings.Contains(line.Text, "DATA RACE"), strings.Contains(line.Text, "fatal error:"):
+				r.recorder.problem("%s: %s", p.name, line.Text)
+			case strings.Contains(line.Text, "session ended") && !r.plan.Calm():
+				r.recorder.noticed(checker.Fault{Kind: "session ended", From: line.At, To: line.At, Repeats: true, Noticed: true})
+			case strings.Contains(line.Text, "took over a slot that was there"): // which brings again what is in the table
+				r.recorder.noticed(checker.Fault{Kind: "slot adopted", From: line.At, To: r.clock(), Repeats: true, Noticed: true})
+			}
+		}
+	}
+}
+
+// noteRejoined finds out when relays that had been frozen took the slot again.
+func (r *run) noteRejoined(h *checker.History) {
+	for i := range h.Faults {
+		f := &h.Faults[i]
+		for _, p := range r.fleet.all {
+			if p.name == f.Frozen {
+				f.Rejoined = p.log.streamedAfter(f.To)
+			}
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package chaos_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/chaos"
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
+)
+
+// mutant is a relay that was broken on purpose.
+type mutant struct {
+	name   string
+	edits  []edit
+	faults []string // that bring it to light; all if empty
+	rules  []checker.Rule
+}
+
+// edit replaces a text, which stands once in a file.
+type edit struct{ file, before, after string }
+
+var mutants = []mutant{
+	{
+		name: "confirms a transaction as soon as it is read",
+		edits: []edit{{
+			"relay/internal/checkpoint/tracker.go",
+			`t.mark(mark{kind: markCommit, lsn: end})`,
+			`t.mark(mark{kind: markCommit, lsn: end}); t.position.FlushLSN = max(t.position.FlushLSN, end)`,
+		}},
+		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "believes a keepalive while events are open",
+		edits: []edit{{
+			"relay/internal/checkpoint/tracker.go",
+			`if t.inTransaction || t.head != t.tail {`,
+			`if t.inTransaction {`,
+		}},
+		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "puts several events of a group into a request to a FIFO destination",
+		edits: []edit{{
+			"relay/internal/delivery/queue.go",
+			`return q.limits.FIFO && !q.options.GroupBatches`,
+			`return false`,
+		}},
+		faults: []string{"broker: entries failed", "broker: entries throttled"},
+		rules:  []checker.Rule{checker.Reordered},
+	},
+	{
+		name: "counts a refused event as delivered and does not park it",
+		edits: []edit{{
+			"relay/internal/deadletter/store.go",
+			`	event, err := json.Marshal(newMessage(p.Message))`,
+			`	if ctx != nil {
+		return nil
+	}
+	event, err := json.Marshal(newMessage(p.Message))`,
+		}},
+		faults: []string{"crash: park"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "recovers without regard to the horizon",
+		edits: []edit{{
+			"relay/internal/checkpoint/store.go",
+			`recover_from = coalesce(recover_from, horizon, '3:3:')`,
+			`recover_from = pg_current_snapshot()`,
+		}},
+		faults: []string{"slot dropped, down", "slot recreated", "slot invalidated"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "takes any slot for one that brings everything",
+		edits: []edit{{
+			"relay/internal/recovery/judge.go",
+			`case s.ConfirmedFlushLSN > row.Position.FlushLSN && !s.Synced:`,
+			`case false:`,
+		}},
+		faults: []string{"slot recreated", "slot advanced"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "does not see that the publication was changed",
+		edits: []edit{
+			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
+			{"relay/keeper.go", `if seen.Fingerprint != k.held.row.Fingerprint {`, `if false {`},
+		},
+		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "publishes without a lease, and does not look whether it holds the slot",
+		edits: []edit{
+			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
+			{"relay/keeper.go", `if !seen.Held {`, `if false {`},
+		},
+		faults: []string{"freeze"},
+		rules:  []checker.Rule{checker.Fenced},
+	},
+	{
+		name: "keeps a horizon that was not reached over a reconnect",
+		edits: []edit{
+			{
+				"relay/keeper.go",
+				`return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now()}`,
+				`return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now(), pending: keptHorizon}`,
+			},
+			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
+			{"relay/keeper.go", `lsn: seen.InsertLSN, delivered: delivered}`, `lsn: seen.InsertLSN, delivered: delivered}; keptHorizon = k.pending`},
+			{"relay/keeper.go", `k.horizonDelivered, k.pending = k.pending.delivered, horizon{}`, `k.horizonDelivered, k.pending, keptHorizon = k.pending.delivered, horizon{}, horizon{}`},
+		},
+		faults: []string{"xids used again"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+}
+
+// attempts is how many seeds a mutant may get through before it counts as not caught.
+const attempts = 24
+
+// TestBrokenRelaysAreCaught shows that the machine finds what it is there to find. It takes some minutes: CHAOS_MUTANTS=1
+// asks for it.
+func TestBrokenRelaysAreCaught(t *testing.T) {
+	if os.Getenv("CHAOS_MUTANTS") == "" {
+		t.Skip("CHAOS_MUTANTS is not set")
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			o := options(t)
+			o.Dir, o.Short, o.Faults, o.Runs, o.Seed, o.Settle = t.TempDir(), false, m.faults, 4, 1, 15*time.Second
+			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
+			for ; o.Seed < attempts; o.Seed += uint64(o.Runs) {
+				totals, err := chaos.Run(t.Context(), o)
+				if err != nil && !errors.Is(err, chaos.ErrBroken) {
+					t.Fatal(err)
+				}
+				if caught(totals, m.rules) {
+					return
+				}
+			}
+			t.Errorf("a relay that %s got through %d runs", m.name, attempts)
+		})
+	}
+}
+
+// overlay writes the edited files and says to go build where they are.
+func (m mutant) overlay(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	edited := map[string]string{}
+	for _, e := range m.edits {
+		if edited[e.file] == "" {
+			content, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			edited[e.file] = string(content)
+		}
+		if n := strings.Count(edited[e.file], e.before); n != 1 {
+			t.Fatalf("%s has %q %d times: the mutant has to follow the relay", e.file, e.before, n)
+		}
+		edited[e.file] = strings.Replace(edited[e.file], e.before, e.after, 1)
+	}
+	replace := map[string]string{}
+	for file, content := range edited {
+		path := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, file)] = path
+	}
+	return writeJSON(t, filepath.Join(dir, "overlay.json"), map[string]any{"Replace": replace})
+}
+
+func writeJSON(t *testing.T, path string, content any) string {
+	t.Helper()
+	text, err := json.Marshal(content)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,157 @@
+package chaos
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Plan is a run as it follows from its seed.
+type Plan struct {
+	Seed          uint64
+	Version       int // of Postgres
+	Relays        int // the second is a standby
+	Destinations  []Kind
+	SenderTimeout time.Duration
+	Settings      []string // further settings of the relays
+	Load          Load
+	Steps         []Step // what is done to processes, servers and slots, one after the other
+	Weather       []Step // what the broker does meanwhile
+}
+
+// Kind is a kind of destination.
+type Kind string
+
+// The kinds.
+const (
+	FIFOQueue     Kind = "sqs.fifo"
+	StandardQueue Kind = "sqs"
+	FIFOTopic     Kind = "sns.fifo"
+	StandardTopic Kind = "sns"
+)
+
+func (k Kind) fifo() bool { return k == FIFOQueue || k == FIFOTopic }
+
+// Load says how much is written, and of what kind.
+type Load struct {
+	Length     time.Duration
+	Writers    int
+	Aggregates int // of each destination
+	Pause      time.Duration
+	Poison     bool // some events that no destination takes
+	DDL        bool
+}
+
+// Step is a fault and the earliest time for it.
+type Step struct {
+	At    time.Duration
+	Fault string
+	Seed  uint64 // of its own choices
+}
+
+// Calm reports whether nothing is done to anybody.
+func (p *Plan) Calm() bool { return len(p.Steps)+len(p.Weather) == 0 }
+
+// NewPlan makes the plan of a seed. Every tenth run is calm: nothing may come twice in it.
+func NewPlan(seed uint64, o Options) *Plan {
+	random := rand.New(rand.NewPCG(seed, 0x0b0e))
+	p := &Plan{
+		Seed:    seed,
+		Version: o.Versions[seed%uint64(len(o.Versions))],
+		Relays:  1 + random.IntN(maxRelays),
+		Load: Load{
+			Length:     3*time.Second + time.Duration(random.IntN(4000))*time.Millisecond,
+			Writers:    3 + random.IntN(8),
+			Aggregates: 3 + random.IntN(15),
+			Pause:      time.Duration(2+random.IntN(25)) * time.Millisecond,
+			Poison:     random.IntN(2) == 0,
+			DDL:        random.IntN(2) == 0,
+		},
+		SenderTimeout: time.Second + time.Duration(random.IntN(1000))*time.Millisecond,
+	}
+	if o.Short {
+		p.Load.Length /= 2
+	}
+	kinds := []Kind{FIFOQueue, StandardQueue, FIFOTopic, StandardTopic}
+	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	p.Destinations = kinds[:1+random.IntN(len(kinds))]
+	p.Settings = settings(random)
+	if len(o.Faults) > 0 || seed%10 > 0 {
+		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
+		p.Weather = steps(random, p, allowed(weathers, o.Faults, p), 900*time.Millisecond)
+	}
+	if random.IntN(4) == 0 {
+		p.Weather = nil
+	}
+	if p.Calm() {
+		p.SenderTimeout = 10 * time.Second // so that a slow machine does nothing to anybody either
+	}
+	return p
+}
+
+func settings(random *rand.Rand) []string {
+	pick := func(values ...string) string { return values[random.IntN(len(values))] }
+	return []string{
+		"RELAY_WINDOW_EVENTS=" + pick("50", "500", "8192"),
+		"RELAY_IN_FLIGHT=" + pick("2", "8", "64"),
+		"RELAY_ON_REJECTED=" + pick("", "", "park", "park-aggregate"),
+		"RELAY_LINGER=" + pick("0s", "0s", "10ms"),
+		"RELAY_RETRY_MAX=500ms",
+		"RELAY_REQUEST_TIMEOUT=1s",
+		"RELAY_DRAIN_TIMEOUT=" + pick("500ms", "3s"),
+	}
+}
+
+func (p *Plan) setting(name string) string {
+	for _, s := range p.Settings {
+		if value, found := strings.CutPrefix(s, name+"="); found {
+			return value
+		}
+	}
+	return ""
+}
+
+// steps draws faults, by their weight, at intervals around so long, over the length of the load.
+func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []Step {
+	total := 0
+	for _, f := range from {
+		total += f.weight
+	}
+	if total == 0 {
+		return nil
+	}
+	var drawn []Step
+	for at := 300*time.Millisecond + duration(random, interval); at < p.Load.Length; at += interval/2 + duration(random, interval) {
+		n := random.IntN(total)
+		for _, f := range from {
+			if n -= f.weight; n < 0 {
+				drawn = append(drawn, Step{At: at, Fault: f.name, Seed: random.Uint64()})
+				break
+			}
+		}
+	}
+	return drawn
+}
+
+func duration(random *rand.Rand, below time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(below)))
+}
+
+// allowed leaves out what the plan has no use for, and what was not asked for.
+func allowed(all []fault, only []string, p *Plan) []fault {
+	var some []fault
+	for _, f := range all {
+		if f.relays <= p.Relays && (len(only) == 0 || slices.Contains(only, f.name)) {
+			some = append(some, f)
+		}
+	}
+	return some
+}
+
+// String describes the run in a few words.
+func (p *Plan) String() string {
+	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, %v, load %+v",
+		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.Settings, p.Load)
+}

@@ -1,0 +1,59 @@
+package chaos
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+)
+
+// weathers are what the broker does for a while. Those that may have accepted what they do not admit bring repetitions.
+var weathers = []fault{
+	weather("broker: throttled", false, fakeaws.Throttle),
+	weather("broker: KMS throttled", false, fakeaws.ThrottleKMS),
+	weather("broker: access denied", false, fakeaws.DenyAccess),
+	weather("broker: token expired", false, fakeaws.ExpireToken),
+	weather("broker: destination missing", false, fakeaws.Missing),
+	weather("broker: unavailable", false, fakeaws.Unavailable),
+	weather("broker: reset", false, fakeaws.Reset),
+	weather("broker: hang", false, fakeaws.Hang),
+	weather("broker: slow", false, func() fakeaws.Fault { return fakeaws.Delay(100 * time.Millisecond) }),
+	weather("broker: entries failed", false, func() fakeaws.Fault { return fakeaws.FailEntries("InternalError", "try again", false) }),
+	weather("broker: entries throttled", false, func() fakeaws.Fault { return fakeaws.FailEntries("ThrottlingException", "try again", true) }),
+	weather("broker: hang after accept", true, fakeaws.HangAfterAccept),
+	weather("broker: answer lost", true, fakeaws.LoseAnswer),
+	weather("broker: answer broken", true, func() fakeaws.Fault { return fakeaws.BreakAnswer(40) }),
+	weather("broker: answer truncated", true, func() fakeaws.Fault { return fakeaws.TruncateAnswer(60) }),
+	weather("broker: answer endless", true, fakeaws.EndlessAnswer),
+	weather("broker: wrong checksum", true, fakeaws.WrongMD5),
+	weather("broker: entries omitted", true, fakeaws.OmitEntries),
+	weather("broker: entries repeated", true, fakeaws.RepeatEntries),
+	weather("broker: entries renamed", true, fakeaws.RenameEntries),
+}
+
+func weather(name string, repeats bool, what func() fakeaws.Fault) fault {
+	return fault{name: name, weight: 1, repeats: repeats, do: func(ctx context.Context, a *act) error {
+		rule := a.broker.Script(a.match(), what())
+		defer rule.Clear()
+		pause(ctx, 200*time.Millisecond+a.within(time.Second))
+		if rule.Hits() == 0 {
+			a.note = func(f *checker.Fault) { missed(f); f.Repeats = false }
+		}
+		return nil
+	}}
+}
+
+// match picks every request, those of one destination, or those with some of the messages.
+func (a *act) match() fakeaws.Match {
+	switch a.random.IntN(3) {
+	case 0:
+		return fakeaws.Match{}
+	case 1:
+		d := a.destinations[a.random.IntN(len(a.destinations))]
+		return fakeaws.Match{Destination: nameOf(d.arn)}
+	}
+	share := 1 + a.random.IntN(3)
+	return fakeaws.Match{Entry: func(*fakeaws.Message) bool { return rand.IntN(4) < share }} // another choice at each attempt
+}
