@@ -44,7 +44,7 @@ func (r *run) createDestinations() error {
 		if err != nil {
 			return err
 		}
-		d.Name = d.setting
+		d.Name = d.arn
 		r.destinations = append(r.destinations, d)
 	}
 	r.broker.Script(fakeaws.Match{Entry: isRefused}, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))

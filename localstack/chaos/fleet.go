@@ -134,7 +134,7 @@ func (f *fleet) stop(p *relay) (drained bool, err error) {
 		return true, nil
 	}
 	err = p.stop()
-	_, left := p.log.find("not delivered", 0)
+	_, left := p.log.find("read and not delivered", 0)
 	if _, starting := p.log.find("cannot start", 0); starting {
 		err = nil
 	}

@@ -22,12 +22,12 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.readLogs()
 	r.recorder.into(h)
 	r.noteRejoined(h)
-	rows, err := r.admin.Query(ctx, `SELECT id::text, seq, payload::text FROM outbox_events ORDER BY seq`)
+	rows, err := r.admin.Query(ctx, `SELECT id::text, seq, payload FROM committed ORDER BY seq`)
 	if err != nil {
-		return nil, fmt.Errorf("read the outbox table: %w", err)
+		return nil, fmt.Errorf("read what was committed: %w", err)
 	}
 	if h.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[checker.Row]); err != nil {
-		return nil, fmt.Errorf("read the outbox table: %w", err)
+		return nil, fmt.Errorf("read what was committed: %w", err)
 	}
 	h.DeadLetters, err = r.deadLetters(ctx)
 	return h, err
@@ -71,7 +71,7 @@ func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
 // missing returns how many committed events have neither arrived nor been parked.
 func (r *run) missing(ctx context.Context) (int, error) {
 	pause(ctx, 50*time.Millisecond)
-	rows, err := r.admin.Query(ctx, `SELECT id::text FROM outbox_events EXCEPT SELECT event_id FROM outbox_dead_letters`)
+	rows, err := r.admin.Query(ctx, `SELECT id::text FROM committed EXCEPT SELECT event_id FROM outbox_dead_letters`)
 	if err != nil {
 		return 0, err
 	}

@@ -98,6 +98,23 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
+		name: "removes rows that it has not delivered",
+		edits: []edit{
+			{
+				"relay/internal/retention/remover.go",
+				"WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
+			},
+			{
+				"relay/internal/retention/remover.go",
+				`WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(e.{xid}, r.horizon) IS NOT TRUE)`,
+				`WHERE r.obstacle IS NOT NULL)`,
+			},
+		},
+		faults: []string{"slot dropped, running", "slot advanced, running", "broker: throttled", "broker: unavailable", "broker: hang"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
 		name: "publishes without a lease, and does not look whether it holds the slot",
 		edits: []edit{
 			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},

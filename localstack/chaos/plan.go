@@ -98,6 +98,7 @@ func settings(random *rand.Rand) []string {
 		"RELAY_IN_FLIGHT=" + pick("2", "8", "64"),
 		"RELAY_ON_REJECTED=" + pick("", "", "park", "park-aggregate"),
 		"RELAY_LINGER=" + pick("0s", "0s", "10ms"),
+		"RELAY_RETENTION=" + pick("0s", "1s"),
 		"RELAY_RETRY_MAX=500ms",
 		"RELAY_REQUEST_TIMEOUT=1s",
 		"RELAY_DRAIN_TIMEOUT=" + pick("500ms", "3s"),

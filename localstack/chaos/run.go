@@ -78,6 +78,15 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
+// keepCommitted writes down in the same transaction what goes into the outbox table: relays may remove rows from that.
+const keepCommitted = `
+	CREATE TABLE committed (id uuid, seq bigint, payload text);
+	CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
+
 // migrate makes the schema as its owner and gives the relays' roles what they need, and no more.
 func (r *run) migrate(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, r.cluster.url(r.database, writerRole))
@@ -88,10 +97,14 @@ func (r *run) migrate(ctx context.Context) error {
 	if _, _, err := migrations.Migrate(ctx, conn); err != nil {
 		return err
 	}
-	statements := []string{`CREATE TABLE aggregates (key text PRIMARY KEY)`, `CREATE TABLE other (n integer, t text)`}
+	statements := []string{
+		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
+		`CREATE TABLE other (n integer, t text)`,
+		keepCommitted,
+	}
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
-		statements = append(statements, `GRANT SELECT ON outbox_events TO `+role,
+		statements = append(statements, `GRANT SELECT, DELETE ON outbox_events TO `+role, `GRANT DELETE ON outbox_dead_letters TO `+role,
 			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters TO `+role)
 	}
 	for _, statement := range statements {

@@ -8,7 +8,7 @@ import "time"
 type History struct {
 	Destinations []Destination
 	Events       []Event      // what the writers wrote, be it committed or not
-	Rows         []Row        // the outbox table at the end, in order of seq
+	Rows         []Row        // every row that went into the outbox table for good, in order of seq
 	Receipts     []Receipt    // what the destinations accepted; of each destination in the order of acceptance
 	DeadLetters  []DeadLetter // in the order in which they were parked
 	Faults       []Fault      // in the order in which they began
