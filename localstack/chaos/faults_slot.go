@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 )
 
 // slotFaults take from the slot what it would have brought.
 var slotFaults = []fault{
 	{name: "slot dropped, down", weight: 4, repeats: true, do: whileDown(dropSlot)},
 	{name: "slot dropped, running", weight: 4, repeats: true, do: dropSlot},
+	{name: "slot dropped, broker away", weight: 2, repeats: true, do: dropSlotBehindAnOutage},
 	{name: "slot recreated", weight: 4, repeats: true, do: whileDown(recreateSlot)},
 	{name: "slot recreated, running", weight: 2, repeats: true, do: recreateSlot},
 	{name: "slot advanced", weight: 4, repeats: true, do: whileDown(advanceSlot)},
@@ -70,6 +73,14 @@ const (
 )
 
 func dropSlot(ctx context.Context, a *act) error { return a.withSlotFree(ctx, dropIt) }
+
+// dropSlotBehindAnOutage loses the slot while there is much that it has not brought to the broker.
+func dropSlotBehindAnOutage(ctx context.Context, a *act) error {
+	away := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	defer away.Clear()
+	pause(ctx, 1500*time.Millisecond+a.within(2*time.Second))
+	return dropSlot(ctx, a)
+}
 
 // recreateSlot makes the slot anew as an operator would who does not know better. Creation waits for running transactions.
 func recreateSlot(ctx context.Context, a *act) error {

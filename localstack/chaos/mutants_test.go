@@ -111,7 +111,7 @@ var mutants = []mutant{
 				`WHERE r.obstacle IS NOT NULL)`,
 			},
 		},
-		faults: []string{"slot dropped, running", "slot advanced, running", "broker: throttled", "broker: unavailable", "broker: hang"},
+		faults: []string{"slot dropped, broker away"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
@@ -128,8 +128,8 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/keeper.go",
-				`return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now()}`,
-				`return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now(), pending: keptHorizon}`,
+				`savedAt: time.Now(), guard:`,
+				`savedAt: time.Now(), pending: keptHorizon, guard:`,
 			},
 			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
 			{"relay/keeper.go", `lsn: seen.InsertLSN, delivered: delivered}`, `lsn: seen.InsertLSN, delivered: delivered}; keptHorizon = k.pending`},
