@@ -28,8 +28,8 @@ type Config struct {
 	Start Start
 	// HaltOnSlotLoss stops the relay where it would otherwise publish from the table what the slot may have missed.
 	HaltOnSlotLoss bool
-	// SenderTimeout is the wal_sender_timeout of the replication connection. It bounds how long a relay that froze or was cut
-	// off keeps the slot.
+	// SenderTimeout is the wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps
+	// the slot. A standby needs some time on top of it.
 	SenderTimeout time.Duration
 	// Retention is the age at which delivered rows are removed from the outbox table; 0 keeps them.
 	Retention time.Duration

@@ -105,10 +105,10 @@ func TestSlotIsJudgedOnlyOnceItIsHeld(t *testing.T) {
 
 func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 	t.Parallel()
-	const senderTimeout, lease = 4 * time.Second, 3 * time.Second
+	const timeout, lease = 4 * time.Second, 2700 * time.Millisecond // three quarters of nine tenths
 	w := newWorld(t, "orders.fifo")
 	link := w.newLink(`{"n":2}`)
-	frozen := w.startStreaming("DATABASE_URL="+link.url, "RELAY_WAL_SENDER_TIMEOUT="+senderTimeout.String())
+	frozen := w.startStreaming("DATABASE_URL="+link.url, "RELAY_WAL_SENDER_TIMEOUT="+timeout.String())
 	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.commit(event(t, "1", `{"n":1}`))
 	w.commit(event(t, "2", `{"n":2}`))

@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	// standbyInterval is how often a standby looks whether the slot is free.
+	// standbyInterval is how often a standby looks whether the slot is free. With a short wal_sender_timeout it looks
+	// standbyLooks times in that: a quarter of the time that is left for taking over, which is a ninth of it.
 	standbyInterval = 250 * time.Millisecond
+	standbyLooks    = 36
 	// retryMin and retryMax bound the wait between two sessions that failed.
 	retryMin, retryMax = 200 * time.Millisecond, 10 * time.Second
 )

@@ -72,7 +72,7 @@ func (r *relay) standBy(ctx context.Context) error {
 	r.Log.Info("standby: waiting until the slot is free", "slot", r.Slot)
 	for {
 		r.Health.Enter(health.Standby)
-		sleep(ctx, standbyInterval)
+		sleep(ctx, min(standbyInterval, r.SenderTimeout/standbyLooks))
 		active, err := r.isActive(ctx)
 		if err != nil || !active {
 			return err

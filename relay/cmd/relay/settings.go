@@ -61,7 +61,7 @@ type target struct {
 type operation struct {
 	Start            string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
 	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
-	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps the slot."`
+	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
 	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
 	Retention        time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
 	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
@@ -127,7 +127,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Table:          table,
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
-		SenderTimeout:  s.WALSenderTimeout,
+		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // a tenth is left for the standby to see it and to take the slot
 		DrainTimeout:   s.DrainTimeout,
 		Retention:      s.Retention,
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},

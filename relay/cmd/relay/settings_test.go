@@ -87,3 +87,11 @@ func TestStartIsParsed(t *testing.T) {
 		t.Error("since is taken without a column to compare with")
 	}
 }
+
+func TestTheServerIsAskedForLessTimeThanATakeOverMayTake(t *testing.T) {
+	s := relaySettings{operation: operation{WALSenderTimeout: 10 * time.Second}}
+	config, _ := s.config() // the other settings are missing
+	if config.SenderTimeout != 9*time.Second {
+		t.Errorf("wal_sender_timeout is %v, want 9s: the standby needs the rest", config.SenderTimeout)
+	}
+}
