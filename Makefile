@@ -34,7 +34,7 @@ api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos takeover retention lint fmt build image
+.PHONY: test crash-test chaos takeover retention outage big-transaction lint fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay')
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -48,6 +48,12 @@ takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for e
 retention: ## Write 1,000 events a second for RETENTION_MINUTES=10 and show that the outbox table stays bounded
 	@RETENTION_MINUTES=$(or $(RETENTION_MINUTES),10) \
 	  go test -count=1 -timeout 24h -v -run TestTableStaysBounded ./relay
+outage: ## Keep the broker away for OUTAGE_MINUTES=10 at 5,000 events a second: memory, backlog, and how soon all is delivered
+	@OUTAGE_MINUTES=$(or $(OUTAGE_MINUTES),10) \
+	  go test -count=1 -timeout 24h -v -run TestMemoryStaysBounded ./relay
+big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and what comes again
+	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
+	  go test -count=1 -timeout 24h -v -run TestBigTransactionNeeds ./relay
 lint: ## Check formatting, go.mod, go vet and staticcheck
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff

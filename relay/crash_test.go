@@ -29,22 +29,11 @@ type load struct {
 }
 
 func loadFromEnvironment(t *testing.T) load {
-	number := func(name string, small int) int {
-		text := os.Getenv(name)
-		if text == "" {
-			return small
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		return n
-	}
 	return load{
-		orders:     number("CRASH_ORDERS", 300),
-		events:     number("CRASH_EVENTS", 2000),
-		aggregates: number("CRASH_AGGREGATES", 50),
-		kills:      number("CRASH_KILLS", 5),
+		orders:     number(t, "CRASH_ORDERS", 300),
+		events:     number(t, "CRASH_EVENTS", 2000),
+		aggregates: number(t, "CRASH_AGGREGATES", 50),
+		kills:      number(t, "CRASH_KILLS", 5),
 		writers:    16,
 	}
 }

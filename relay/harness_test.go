@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -68,6 +69,11 @@ func newWorld(t *testing.T, queue string) *world {
 
 func newWorldOn(t *testing.T, url, queue string) *world {
 	t.Helper()
+	return newWorldWith(t, url, queue, fakeaws.Options{})
+}
+
+func newWorldWith(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+	t.Helper()
 	w := &world{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
 	conn, err := pgx.Connect(t.Context(), url)
 	w.must(err)
@@ -77,7 +83,7 @@ func newWorldOn(t *testing.T, url, queue string) *world {
 	w.pool, err = pgxpool.New(context.Background(), url)
 	w.must(err)
 	t.Cleanup(w.pool.Close)
-	w.broker, err = fakeaws.Start(fakeaws.Options{})
+	w.broker, err = fakeaws.Start(broker)
 	w.must(err)
 	t.Cleanup(func() { _ = w.broker.Close() })
 	w.queue, err = w.broker.CreateQueue(queue, nil)
@@ -120,10 +126,16 @@ func (w *world) query(sql string, args ...any) string {
 // eventually waits until condition holds.
 func (w *world) eventually(what string, condition func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	w.within(patience, what, condition)
+}
+
+// within waits until condition holds, for what may take longer than patience.
+func (w *world) within(limit time.Duration, what string, condition func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(limit)
 	for !condition() {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %v in vain until %s", patience, what)
+			w.t.Fatalf("waited %v in vain until %s", limit, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -168,8 +180,13 @@ func (w *world) env(more ...string) []string {
 // start starts a relay and kills it when the test ends, if it still runs.
 func (w *world) start(env ...string) *process {
 	w.t.Helper()
+	return w.startBinary(relayBinary, env...)
+}
+
+func (w *world) startBinary(path string, env ...string) *process {
+	w.t.Helper()
 	p := &process{t: w.t, log: &buffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(relayBinary, "run")
+	p.cmd = exec.Command(path, "run")
 	p.cmd.Env = w.env(env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	w.must(p.cmd.Start())
@@ -306,4 +323,18 @@ func attribute(attributes []fakeaws.Attribute, name string) string {
 		}
 	}
 	return ""
+}
+
+// number returns the value of an environment variable, or small if it is not set.
+func number(t *testing.T, name string, small int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return small
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }

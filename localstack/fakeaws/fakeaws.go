@@ -25,6 +25,9 @@ type Options struct {
 	Account string           // 000000000000 if empty
 	Retain  int              // how many messages each queue and each journal keeps, the oldest go first; 0: all
 	Now     func() time.Time // time.Now if nil
+	// Accepted is told of each message that the queue or topic arn accepts, in order, before it is answered. It must not block.
+	// nil: nobody is told.
+	Accepted func(arn string, r Receipt)
 }
 
 // Server is a running fake. Its methods may be called at the same time.

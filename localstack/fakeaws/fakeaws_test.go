@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,7 +119,10 @@ func TestAnAddressThatIsTakenIsNamed(t *testing.T) {
 
 func TestTheJournalHoldsWhatWasAcceptedInOrder(t *testing.T) {
 	t.Parallel()
-	f := start(t, fakeaws.Options{Retain: 3})
+	var told string
+	f := start(t, fakeaws.Options{Retain: 3, Accepted: func(arn string, r fakeaws.Receipt) {
+		told += fmt.Sprintf("%s %s %v ", arn[strings.LastIndexByte(arn, ':')+1:], r.Body, r.Duplicate)
+	}})
 	q := f.queue(t, "orders.fifo", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -141,6 +145,9 @@ func TestTheJournalHoldsWhatWasAcceptedInOrder(t *testing.T) {
 	}
 	if got != "c false c true d false " || f.ReceivedCount(q.ARN) != 5 {
 		t.Errorf("received %q, %d in all", got, f.ReceivedCount(q.ARN))
+	}
+	if want := "orders.fifo a false orders.fifo b false orders.fifo c false orders.fifo c true orders.fifo d false "; told != want {
+		t.Errorf("told %q, want %q", told, want)
 	}
 	if f.Received("arn:aws:sqs:us-east-1:000000000000:none") != nil {
 		t.Error("a queue that does not exist received something")

@@ -23,10 +23,19 @@ type Receipt struct {
 // journal holds what a destination accepted, in order.
 type journal struct {
 	mu       sync.Mutex
-	retain   int // 0: all
+	retain   int           // 0: all
+	tell     func(Receipt) // may be nil
 	receipts []Receipt
 	total    int           // ever accepted, duplicates too
 	changed  chan struct{} // closed when total changes; nil while nobody waits
+}
+
+// tell returns what is told of each message that arn accepts, or nil.
+func (s *Server) tell(arn string) func(Receipt) {
+	if s.options.Accepted == nil {
+		return nil
+	}
+	return func(r Receipt) { s.options.Accepted(arn, r) }
 }
 
 func (j *journal) add(m *Message, duplicate bool) {
@@ -36,11 +45,15 @@ func (j *journal) add(m *Message, duplicate bool) {
 		j.receipts[0] = Receipt{}
 		j.receipts = j.receipts[1:]
 	}
-	j.receipts = append(j.receipts, Receipt{m, duplicate})
+	r := Receipt{m, duplicate}
+	j.receipts = append(j.receipts, r)
 	j.total++
 	if j.changed != nil {
 		close(j.changed)
 		j.changed = nil
+	}
+	if j.tell != nil {
+		j.tell(r)
 	}
 }
 

@@ -78,9 +78,10 @@ func (s *Server) createTopic(f form) (element, error) {
 	if attributes["FifoTopic"] == "false" { // a standard topic does not have the attribute
 		delete(attributes, "FifoTopic")
 	}
+	arn := "arn:aws:sns:" + s.options.Region + ":" + s.options.Account + ":" + name
 	created := &topic{
-		name: name, fifo: fifo, arn: "arn:aws:sns:" + s.options.Region + ":" + s.options.Account + ":" + name,
-		journal: journal{retain: s.options.Retain}, seen: queue.NewDeduplication(s.options.Retain), attributes: attributes,
+		name: name, fifo: fifo, arn: arn, attributes: attributes,
+		journal: journal{retain: s.options.Retain, tell: s.tell(arn)}, seen: queue.NewDeduplication(s.options.Retain),
 	}
 	s.mu.Lock()
 	existing := s.topics[name]

@@ -29,11 +29,12 @@ type sqsQueue struct {
 }
 
 func (s *Server) newQueue(name string, attributes map[string]string) *sqsQueue {
+	arn := "arn:aws:sqs:" + s.options.Region + ":" + s.options.Account + ":" + name
 	q := &sqsQueue{
 		name: name, fifo: strings.HasSuffix(name, ".fifo"), created: s.options.Now(), modified: s.options.Now(),
 		url:     s.url + "/" + s.options.Account + "/" + name,
-		arn:     "arn:aws:sqs:" + s.options.Region + ":" + s.options.Account + ":" + name,
-		journal: journal{retain: s.options.Retain},
+		arn:     arn,
+		journal: journal{retain: s.options.Retain, tell: s.tell(arn)},
 	}
 	q.attributes = fullAttributes(q.fifo, attributes)
 	q.messages = queue.New(s.settings(q, q.attributes), queue.Hooks{
