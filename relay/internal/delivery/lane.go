@@ -218,6 +218,7 @@ func (l *lane) request(events []*Event) ([]sink.Result, error) {
 
 // settle takes the results of a request message by message.
 func (l *lane) settle(events []*Event, results []sink.Result) {
+	l.noteTaken(results)
 	for i, e := range events {
 		var refused *sink.RejectedError
 		switch err := results[i].Err; {
@@ -239,16 +240,21 @@ func (l *lane) delivered(e *Event) {
 		return
 	}
 	e.err = nil
-	now := time.Now()
 	var sinceCommit time.Duration
 	if !e.CommittedAt.IsZero() {
-		sinceCommit = now.Sub(e.CommittedAt)
+		sinceCommit = time.Since(e.CommittedAt)
 	}
 	l.delivery.deps.Observer.Delivered(l.Name, sinceCommit)
+}
 
+// noteTaken notes the time if the destination took any event of a request.
+func (l *lane) noteTaken(results []sink.Result) {
+	if !slices.ContainsFunc(results, func(r sink.Result) bool { return r.Err == nil }) {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tookEventAt = now
+	l.tookEventAt = time.Now()
 }
 
 func (l *lane) isProven() bool {

@@ -1,7 +1,5 @@
 package delivery
 
-import "time"
-
 // A dead letter is redriven through the queue of its group, like any event: nothing of the group overtakes it and it
 // overtakes nothing. Whether the group is blocked any more is asked when its next event comes, in that event's turn: by
 // then no other event of the group can be on its way into the dead letters.
@@ -14,9 +12,6 @@ func (l *lane) redriven(e *Event) {
 	}
 	l.log.Info("dead letter redriven", "event_id", e.Message.EventID, "group", e.Message.GroupID, "position", e.Letter.Position)
 	l.delivery.deps.Observer.Redriven(l.Name)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tookEventAt = time.Now()
 }
 
 // free lets e and what follows of its group go, if it was blocked and no dead letter blocks it any more.
