@@ -33,12 +33,16 @@ func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age 
 	}
 }
 
+// overdue is how much older than old enough a row is before it is told for which slot it has to stay. The horizon of every
+// slot lags some seconds behind what is delivered, and a row of a long transaction is old when it is committed.
+const overdue = "1 minute"
+
 // Batch is what one statement did.
 type Batch struct {
 	Removed int64
 	Last    int64    // seq of the last row that is delivered and old enough
 	Full    bool     // that is the last row that was looked at: there may be more
-	Kept    []string // slots for which rows have to stay that are old enough, each with the reason
+	Kept    []string // slots for which rows have to stay although they are overdue, each with the reason
 }
 
 // removeRows looks at the next rows in order of seq, by the index on it, and removes those that are old enough and that
@@ -55,6 +59,7 @@ func removeRows(table pgoutput.Table) string {
 		"{xid}", quote(table.Columns.XID),
 		"{created_at}", quote(table.Columns.CreatedAt),
 		"{fence}", slot.FenceSQL,
+		"{overdue}", overdue,
 	).Replace(`
 		WITH registered AS (
 			SELECT c.slot_name, c.horizon, CASE
@@ -63,7 +68,8 @@ func removeRows(table pgoutput.Table) string {
 				END AS obstacle
 			FROM relay_checkpoints c WHERE c.outbox_table = $4
 		), batch AS MATERIALIZED (
-			SELECT e.{seq} AS seq, e.{xid} AS xid, e.{created_at} < now() - $5::interval AS old
+			SELECT e.{seq} AS seq, e.{xid} AS xid, e.{created_at} < now() - $5::interval AS old,
+			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
 			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
 			SELECT b.seq FROM batch b
@@ -86,11 +92,12 @@ func removeRows(table pgoutput.Table) string {
 		)
 		SELECT (SELECT count(*) FROM removed), coalesce(max(due.seq), $6::bigint),
 		       coalesce(max(due.seq) = (SELECT max(seq) FROM batch) AND (SELECT count(*) FROM batch) = $7, false), ARRAY(
-			SELECT format('%s %s', r.slot_name, coalesce(r.obstacle, 'has not delivered them'))
+			SELECT format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
+			              coalesce(r.obstacle, 'has not delivered them'))
 			FROM registered r
 			WHERE EXISTS (
 				SELECT FROM batch b
-				WHERE b.old AND (r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE))
+				WHERE b.overdue AND (r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE))
 			ORDER BY r.slot_name)
 		FROM due`)
 }

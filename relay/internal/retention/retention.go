@@ -114,7 +114,7 @@ func (r *Retention) beginPass(ctx context.Context) error {
 	}
 }
 
-// tell logs what was removed, once everything is that may go, and which slots keep rows that are old enough.
+// tell logs what was removed, once everything is that may go, and for which slots rows have to stay.
 func (r *Retention) tell(b Batch) {
 	if !b.Full && r.removed > 0 {
 		r.Log.Debug("retention: removed delivered rows", "rows", r.removed, "up_to_seq", b.Last)
@@ -122,8 +122,8 @@ func (r *Retention) tell(b Batch) {
 	}
 	kept := strings.Join(b.Kept, ", ")
 	if kept != "" && kept != r.kept {
-		r.Log.Warn("retention: rows that are old enough have to stay for these slots; delete the row in relay_checkpoints of a slot "+
-			"that nobody uses any more", "slots", kept)
+		r.Log.Warn("retention: rows that should be gone have to stay until these slots have delivered them; of another relay's slot that "+
+			"nobody uses any more, delete the row in relay_checkpoints", "slots", kept)
 	}
 	r.kept = kept
 }
