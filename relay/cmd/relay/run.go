@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
+	"time"
 
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	sdklogging "github.com/aws/smithy-go/logging"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay"
@@ -21,6 +24,14 @@ import (
 // some air. GOMEMLIMIT says otherwise, for larger windows. https://pkg.go.dev/runtime#hdr-Environment_Variables
 const memoryLimit = 44 << 20
 
+const (
+	// askTimeout bounds what the database may take to answer at the start, and what all destinations may. Both together, and the
+	// wait until they are asked again, stay below the two minutes after which /livez gives the relay up.
+	askTimeout = 30 * time.Second
+	// askAgainMin and askAgainMax bound the wait between two attempts at the start.
+	askAgainMin, askAgainMax = 250 * time.Millisecond, 10 * time.Second
+)
+
 type runCommand struct{ relaySettings }
 
 // Run relays until ctx ends.
@@ -29,36 +40,67 @@ func (c *runCommand) Run(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	log := c.logger(os.Stderr)
-	config, warnings, err := c.prepare(ctx)
+	metrics := health.NewMetrics()
+	h := health.New(metrics)
+	stop, listenErr := c.serve(ctx, h)
+	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
-		return fmt.Errorf("cannot start:\n%w", err)
+		return errors.Join(err, stop())
 	}
-	for _, warning := range warnings {
-		log.Warn(warning)
-	}
-	config.Log = log
-	config.Metrics = health.NewMetrics()
-	config.Health = health.New(config.Metrics)
-	if c.Listen == "" {
-		return relay.Run(ctx, config)
-	}
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx)) // until the relay has stopped
-	defer stop()
-	wait, err := config.Health.Serve(serving, c.Listen)
-	if err != nil {
-		return err
-	}
+	config.Log, config.Metrics, config.Health = log, metrics, h
 	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations", config.Router.Destinations(), "listen", c.Listen)
-	err = relay.Run(ctx, config)
-	stop()
-	return errors.Join(err, wait())
+	return errors.Join(relay.Run(ctx, config), stop())
+}
+
+// serve serves probes and metrics, if it is to, until stop is called: the relay is alive while it starts and while it stops.
+func (c *runCommand) serve(ctx context.Context, h *health.Health) (stop func() error, err error) {
+	nothing := func() error { return nil }
+	if c.Listen == "" {
+		return nothing, nil
+	}
+	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	wait, err := h.Serve(serving, c.Listen)
+	if err != nil {
+		cancel()
+		return nothing, err
+	}
+	return func() error {
+		cancel()
+		return wait()
+	}, nil
+}
+
+// await checks everything that a relay needs until it is there. What does not answer is asked again, for ever. What only a
+// person can mend ends it at once, with everything that is wrong.
+func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Health, listenErr error) (relay.Config, error) {
+	for attempt := 1; ; attempt++ {
+		config, warnings, err := c.prepare(ctx, log)
+		err = errors.Join(listenErr, err)
+		switch {
+		case ctx.Err() != nil:
+			return config, ctx.Err()
+		case err == nil:
+			for _, warning := range warnings {
+				log.Warn(warning)
+			}
+			return config, nil
+		case !preflight.OnlyAway(err):
+			return config, fmt.Errorf("cannot start:\n%w", err)
+		}
+		h.Failed(err)
+		log.Warn("waiting for what does not answer, asking again", "attempt", attempt, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(askAgainMax, askAgainMin<<min(attempt-1, 10))):
+		}
+	}
 }
 
 type checkCommand struct{ relaySettings }
 
 // Run prints everything that would stop the relay.
 func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
-	_, warnings, err := c.prepare(ctx)
+	_, warnings, err := c.prepare(ctx, c.logger(os.Stderr))
 	for _, warning := range warnings {
 		fmt.Fprintln(w, "warning:", warning)
 	}
@@ -70,13 +112,15 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 }
 
 // prepare checks everything that a relay needs, all at once, and opens its destinations.
-func (s *relaySettings) prepare(ctx context.Context) (relay.Config, []string, error) {
+func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger) (relay.Config, []string, error) {
 	config, settingsErr := s.config()
 	databaseErr := s.checkDatabase(ctx, config)
 	if config.Router == nil {
 		return config, nil, errors.Join(settingsErr, databaseErr)
 	}
-	aws, err := awsconfig.LoadDefaultConfig(ctx)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	aws, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLogger(log)))
 	if err != nil {
 		return config, nil, errors.Join(settingsErr, databaseErr, fmt.Errorf("AWS settings: %w", err))
 	}
@@ -96,7 +140,20 @@ func (s *relaySettings) prepare(ctx context.Context) (relay.Config, []string, er
 	return config, warnings, errors.Join(settingsErr, databaseErr, destinationsErr)
 }
 
+// sdkLogger passes on what the SDK of AWS has to say.
+func sdkLogger(log *slog.Logger) sdklogging.Logger {
+	return sdklogging.LoggerFunc(func(classification sdklogging.Classification, format string, v ...any) {
+		level := slog.LevelWarn
+		if classification == sdklogging.Debug {
+			level = slog.LevelDebug
+		}
+		log.Log(context.Background(), level, "AWS SDK: "+fmt.Sprintf(format, v...))
+	})
+}
+
 func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	pool, err := relay.OpenPool(ctx, s.connect)
 	if err != nil {
 		return err

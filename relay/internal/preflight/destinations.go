@@ -28,12 +28,30 @@ type opened interface {
 	Description() sink.Description
 }
 
+// CredentialsError says that there are no credentials for AWS. They may yet come: a role's are handed out by a service beside
+// the container, which may start later than it.
+type CredentialsError struct{ Err error }
+
+func (e *CredentialsError) Error() string {
+	return fmt.Sprintf("AWS credentials: there are none: give the task, the instance or the service account a role, or set "+
+		"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE: %v", e.Err)
+}
+
+func (e *CredentialsError) Unwrap() error { return e.Err }
+
 // Open opens every destination. The error names all that are wrong; warnings are what works and may not be what was meant.
 func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destination, warnings []string, err error) {
-	var problems []error
+	parsed, problems := d.parse()
+	if len(parsed) == 0 {
+		return nil, nil, errors.Join(problems...)
+	}
+	if _, err := d.AWS.Credentials.Retrieve(ctx); err != nil { // once, and not for each destination again
+		return nil, nil, errors.Join(append(problems, &CredentialsError{err})...)
+	}
 	named := map[string]string{} // ARN to the name that it has in the settings
-	for _, name := range d.Names {
-		s, err := d.open(ctx, name)
+	for _, destination := range parsed {
+		name := destination.String()
+		s, err := d.open(ctx, destination)
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -54,14 +72,23 @@ func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destina
 	return destinations, warnings, errors.Join(problems...)
 }
 
-func (d Destinations) open(ctx context.Context, name string) (opened, error) {
-	destination, err := sink.ParseDestination(name)
-	if err != nil {
-		return nil, err
+// parse reads the names of the destinations.
+func (d Destinations) parse() (parsed []sink.Destination, problems []error) {
+	for _, name := range d.Names {
+		destination, err := sink.ParseDestination(name)
+		if err == nil && d.AWS.Region == "" && destination.Region == "" {
+			err = fmt.Errorf("destination %s: no region: set AWS_REGION", name)
+		}
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		parsed = append(parsed, destination)
 	}
-	if d.AWS.Region == "" && destination.Region == "" {
-		return nil, fmt.Errorf("destination %s: no region: set AWS_REGION", name)
-	}
+	return parsed, problems
+}
+
+func (d Destinations) open(ctx context.Context, destination sink.Destination) (opened, error) {
 	if destination.Service == sink.SNS {
 		return sns.Open(ctx, d.AWS, destination, d.Options)
 	}

@@ -1,0 +1,91 @@
+package relay_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+)
+
+func TestRelayThatStartsBeforeItsDatabaseAndItsBrokerWaitsForThem(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	w := newWorldOn(t, server.URL("relay", "relay"), "orders.fifo")
+	w.pool.Reset()
+	w.must(server.Stop(pgtest.Fast))
+	away := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	listen := freeAddress(t)
+	p := w.start("RELAY_LISTEN="+listen, "RELAY_START=table")
+	p.awaitLog("connection refused")
+	w.eventually("the relay says what it waits for", func() bool {
+		status, body := w.get("http://" + listen + "/readyz")
+		return status == 503 && strings.Contains(body, "connection refused") && strings.Contains(body, "ServiceUnavailable")
+	})
+	if status, body := w.get("http://" + listen + "/livez"); status != 200 {
+		t.Errorf("the relay that waits is not alive: %d %s", status, body)
+	}
+	if output, err := w.command(nil, "check"); err == nil || !strings.Contains(output, "connection refused") {
+		t.Errorf("check waits: %v: %s", err, output)
+	}
+
+	w.must(server.Restart(t.Context()))
+	w.eventually("the relay waits for the broker alone", func() bool {
+		_, body := w.get("http://" + listen + "/readyz")
+		return !strings.Contains(body, "connection refused") && strings.Contains(body, "ServiceUnavailable")
+	})
+	w.commit(event(t, "1", `{"n":1}`))
+	away.Clear()
+	w.awaitBody(`{"n":1}`)
+	if status, body := w.get("http://" + listen + "/readyz"); status != 200 {
+		t.Errorf("the relay is not ready: %d %s", status, body)
+	}
+}
+
+func TestRelayThatWaitsAtItsStartStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x")
+	p.awaitLog("waiting for what does not answer")
+	p.stop()
+}
+
+func TestWhatOnlyAPersonCanMendIsNotHiddenByWhatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x", "RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:missing")
+	if err := p.wait(); err == nil {
+		t.Error("the relay ended without an error")
+	}
+	for _, problem := range []string{"DATABASE_URL", ":missing"} {
+		if log := p.log.String(); !strings.Contains(log, problem) {
+			t.Errorf("the relay does not name %s: %s", problem, log)
+		}
+	}
+}
+
+func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	instance := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer instance.Close()
+	output, err := w.command([]string{
+		"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + instance.URL, "HOME=/nonexistent",
+		"RELAY_ROUTES=event:a=arn:aws:sns:us-east-1:000000000000:a;event:b=http://127.0.0.1:1/000000000000/b", "AWS_REGION=",
+	}, "check")
+	if err == nil || strings.Count(output, "AWS credentials: there are none") != 1 {
+		t.Errorf("%v: %s", err, output)
+	}
+	for _, what := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "role", "set AWS_REGION", `level=WARN msg="AWS SDK: `} {
+		if !strings.Contains(output, what) {
+			t.Errorf("check does not say %s: %s", what, output)
+		}
+	}
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "SDK ") {
+			t.Errorf("a line that is not of the relay's log: %s", line)
+		}
+	}
+}
