@@ -87,7 +87,7 @@ func (r *relay) createSlot(ctx context.Context, stream *replication.Stream) (rep
 		return replication.NewSlot{}, err
 	}
 	for {
-		created, err := stream.CreateSlot(ctx, version >= failoverVersion, slotLockTimeout)
+		created, err := r.createWatched(ctx, stream, version >= failoverVersion)
 		if !errors.Is(err, replication.ErrSlotBlocked) {
 			return created, err
 		}
@@ -99,4 +99,47 @@ func (r *relay) createSlot(ctx context.Context, stream *replication.Stream) (rep
 		r.Log.Warn("making the slot waits for every transaction that runs in the cluster: end these to go on",
 			"slot", r.Slot, "blockers", strings.Join(blockers, "; "))
 	}
+}
+
+// createWatched makes the slot for as long as the server is seen at work on it. That may take long, and a connection that was
+// cut off in silence looks the same from this side.
+func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, failover bool) (replication.NewSlot, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watching := start(ctx, func(ctx context.Context) error {
+		cancel(r.watchSender(ctx, stream.PID()))
+		return nil
+	})
+	defer watching.end()
+	created, err := stream.CreateSlot(ctx, failover, slotLockTimeout)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = fmt.Errorf("create slot %s: %w", r.Slot, cause)
+	}
+	return created, err
+}
+
+// watchSender returns an error when the walsender of this process is at rest, or gone, in two looks: then its answer, or what it
+// was asked, is lost.
+func (r *relay) watchSender(ctx context.Context, pid uint32) error {
+	for atRest := 0; atRest < 2; {
+		if sleep(ctx, r.SenderTimeout/2); ctx.Err() != nil {
+			return ctx.Err()
+		}
+		working, err := r.isWorking(ctx, pid)
+		if err != nil {
+			return err
+		}
+		if r.Health.Alive(); working {
+			atRest = 0
+			continue
+		}
+		atRest++
+	}
+	return replication.ErrSilent
+}
+
+func (r *relay) isWorking(ctx context.Context, pid uint32) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
+	return slot.IsWorking(ctx, r.pool, pid)
 }

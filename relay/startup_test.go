@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
@@ -88,4 +89,47 @@ func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
 			t.Errorf("a line that is not of the relay's log: %s", line)
 		}
 	}
+}
+
+func TestConnectionThatIsCutOffWhileTheSlotIsMadeIsGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, cut := range map[string]func(*proxy, *stop){
+		"the request is lost": func(*proxy, *stop) {},
+		"the answer is lost": func(p *proxy, held *stop) {
+			p.silence()
+			close(held.pass)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			through := newProxy(t, w.url)
+			held := through.holdBack("CREATE_REPLICATION_SLOT")
+			p := w.start("DATABASE_URL="+through.url, "RELAY_WAL_SENDER_TIMEOUT=2s")
+			select {
+			case <-held.reached:
+			case <-time.After(patience):
+				t.Fatal("the relay makes no slot")
+			}
+			cut(through, held)
+			p.awaitLog("msg=streaming")
+		})
+	}
+}
+
+func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	open, err := w.pool.Begin(t.Context())
+	w.must(err)
+	defer open.Rollback(t.Context()) //nolint:errcheck // it has nothing to write
+	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
+	w.must(err)
+	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s")
+	p.awaitLog("making the slot waits") // after ten times as long
+	if strings.Contains(p.log.String(), "session ended") {
+		t.Error("the relay gave up on a server that was at work")
+	}
+	w.must(open.Rollback(t.Context()))
+	p.awaitLog("msg=streaming")
 }

@@ -95,6 +95,16 @@ func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	return nil
 }
 
+// IsWorking reports whether the server's process with this id is there and executes a command.
+func IsWorking(ctx context.Context, pool *pgxpool.Pool, pid uint32) (working bool, err error) {
+	err = pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state IS DISTINCT FROM 'idle')`, int64(pid)).Scan(&working)
+	if err != nil {
+		return false, fmt.Errorf("look for process %d of the server: %w", pid, err)
+	}
+	return working, nil
+}
+
 // Blockers describes the transactions that are older than a slot which waits for them, the oldest first.
 func Blockers(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	rows, err := pool.Query(ctx, `
