@@ -14,7 +14,8 @@ const module = "github.com/outbox-relay/outbox-relay/"
 // rooms says which rooms of the relay each of them may know: an event's way, from the top to the bottom.
 var rooms = map[string][]string{
 	"cmd/relay": {
-		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "checkpoint", "slot", "route", "pgoutput", "sink",
+		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "checkpoint", "recovery", "slot", "route", "pgoutput",
+		"sink",
 	},
 	"": { // package relay
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "retention", "health",

@@ -10,12 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
-
-// nothingDelivered is a horizon before every transaction: xids begin at 3.
-const nothingDelivered = "3:3:"
 
 // begin writes the first checkpoint row, for a slot that has yet to be made.
 func (r *relay) begin(ctx context.Context, system string) error {
@@ -37,16 +35,31 @@ func (r *relay) begin(ctx context.Context, system string) error {
 // firstRows returns which rows are to be published before the first slot is streamed. What is written from now on is among
 // them: making the slot may take long.
 func (r *relay) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
+	if err := r.refuseForeignRows(ctx, "relay recover --since=TIME, with the last moment that you know was delivered"); err != nil {
+		return checkpoint.Recovery{}, err
+	}
 	switch r.Start.Mode {
 	case StartTable:
-		return checkpoint.Recovery{From: nothingDelivered}, nil
+		return checkpoint.Recovery{From: recovery.NothingDelivered}, nil
 	case StartNow:
 		now, err := slot.CurrentSnapshot(ctx, r.pool)
 		return checkpoint.Recovery{From: now}, err
 	case StartSince:
-		return checkpoint.Recovery{From: nothingDelivered, Since: r.Start.Since.UTC().Format(time.RFC3339Nano)}, nil
+		return checkpoint.Recovery{From: recovery.NothingDelivered, Since: r.Start.Since.UTC().Format(time.RFC3339Nano)}, nil
 	}
-	return checkpoint.Recovery{From: nothingDelivered}, r.requireEmptyTable(ctx)
+	return checkpoint.Recovery{From: recovery.NothingDelivered}, r.requireEmptyTable(ctx)
+}
+
+// refuseForeignRows refuses to pass by rows in silence: those of transactions that this cluster has yet to come to would be
+// taken for rows that the stream is going to bring.
+func (r *relay) refuseForeignRows(ctx context.Context, command string) error {
+	foreign, err := recovery.HasForeignRows(ctx, r.pool, r.Table)
+	if err != nil || !foreign {
+		return err
+	}
+	return refuse("table %s has rows with transaction ids that this cluster has not given out yet: they were copied from another cluster, by a "+
+		"dump or by logical replication. Run %s: it shows what it would do, and with --yes gives them transaction ids of this cluster",
+		r.tableName(), command)
 }
 
 // requireEmptyTable refuses to guess what is wanted of rows that were there before the relay.
@@ -63,11 +76,18 @@ func (r *relay) requireEmptyTable(ctx context.Context) error {
 	return nil
 }
 
-// CheckStart returns the [*RefusedError] with which [Run] would end at its first start with config, or nil.
+// CheckStart returns the [*RefusedError] with which [Run] would end at its start with config, or nil.
 func CheckStart(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 	r := &relay{Config: config, pool: pool, store: checkpoint.NewStore(pool, config.Slot)}
 	row, err := r.store.Load(ctx)
-	if err != nil || row != nil {
+	if err != nil {
+		return err
+	}
+	system, err := slot.SystemIdentifier(ctx, pool)
+	if err != nil {
+		return err
+	}
+	if err := r.checkRow(row, system); err != nil || row != nil {
 		return err
 	}
 	_, err = r.firstRows(ctx)
@@ -96,7 +116,7 @@ func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slo
 		Table:            r.tableName(),
 		SystemIdentifier: system,
 		Position:         checkpoint.Position{FlushLSN: state.ConfirmedFlushLSN},
-		Horizon:          nothingDelivered,
+		Horizon:          recovery.NothingDelivered,
 		Fingerprint:      fingerprint,
 	}
 	if r.Start.Mode != StartNow { // else the slot alone says what comes

@@ -64,7 +64,13 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			if f == dispossessed {
 				return slot.ErrFenced // there is no slot to hold
 			}
-			return store.BeginRecovery(ctx, f.Epoch)
+			return store.BeginRecovery(ctx, f.Epoch, "1")
+		},
+		"begin anew": func(ctx context.Context, f slot.Fence) error {
+			if f == dispossessed {
+				return slot.ErrFenced // there is no slot to hold
+			}
+			return store.BeginAnew(ctx, f.Epoch, "1", "2026-01-31T00:00:00Z")
 		},
 		"end of recovery": func(ctx context.Context, f slot.Fence) error {
 			return store.SetRecoveryEnd(ctx, f, "6:6:", "fingerprint", 3)

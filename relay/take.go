@@ -129,9 +129,7 @@ func (r *relay) checkRow(row *checkpoint.Row, system string) error {
 	case row == nil:
 		return nil
 	case row.SystemIdentifier != system:
-		return refuse("the checkpoint of slot %s belongs to a cluster with system identifier %s, this one has %s: its positions and "+
-			"transaction ids mean nothing here. Delete the row from relay_checkpoints and set RELAY_START=since:<time> to the last moment "+
-			"that you know was delivered", r.Slot, row.SystemIdentifier, system)
+		return &RefusedError{Reason: recovery.AnotherCluster(row, system)}
 	case row.Table != r.tableName():
 		return refuse("slot %s relays table %s, RELAY_TABLE says %s: set RELAY_SLOT to a slot of its own for this table",
 			r.Slot, row.Table, r.tableName())
@@ -156,6 +154,10 @@ func (r *relay) resume(ctx context.Context, stream *replication.Stream) (*held, 
 	fingerprint, err := slot.Fingerprint(ctx, r.pool, r.publication())
 	if err != nil {
 		return nil, err
+	}
+	if row.Recovery != nil && row.Recovery.To == "" { // since the last look: asked for by a person, or begun by another relay
+		stream.Close() // or the slot could not be dropped
+		return nil, errAgain
 	}
 	gap := recovery.Gap(row, state, fingerprint)
 	if gap == "" {

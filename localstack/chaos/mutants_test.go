@@ -82,7 +82,7 @@ var mutants = []mutant{
 		name: "takes any slot for one that brings everything",
 		edits: []edit{{
 			"relay/internal/recovery/judge.go",
-			`case s.ConfirmedFlushLSN > row.Position.FlushLSN && !s.Synced:`,
+			`case s.ConfirmedFlushLSN > row.Position.FlushLSN:`,
 			`case false:`,
 		}},
 		faults: []string{"slot recreated", "slot advanced"},

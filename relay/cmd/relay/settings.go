@@ -161,7 +161,7 @@ const (
 	retryMin      = 100 * time.Millisecond
 )
 
-func (s *relaySettings) table() (pgoutput.Table, []error) {
+func (s *source) table() (pgoutput.Table, []error) {
 	schema, name, qualified := strings.Cut(s.Table, ".")
 	if !qualified {
 		schema, name = "public", s.Table

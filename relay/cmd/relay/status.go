@@ -38,6 +38,18 @@ func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	return table.Flush()
 }
 
+// showSlot shows who holds the slot and how it is.
+func showSlot(w io.Writer, name string, s slot.State) {
+	switch {
+	case !s.Exists:
+		fmt.Fprintf(w, "slot\t%s: not there\n", name)
+	case s.Active:
+		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", name, s.ActivePID, s.WALStatus)
+	default:
+		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", name, s.WALStatus, s.InvalidReason)
+	}
+}
+
 // explain says what to do about what the database refuses.
 func explain(err error) error {
 	var refused *pgconn.PgError
@@ -59,14 +71,9 @@ func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Write
 	if err != nil {
 		return err
 	}
-	switch {
-	case !state.Exists:
-		fmt.Fprintf(w, "slot\t%s: not there\n", c.Slot)
+	showSlot(w, c.Slot, state)
+	if !state.Exists {
 		return nil
-	case state.Active:
-		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", c.Slot, state.ActivePID, state.WALStatus)
-	default:
-		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", c.Slot, state.WALStatus, state.InvalidReason)
 	}
 	fmt.Fprintf(w, "confirmed_flush_lsn\t%s\n", state.ConfirmedFlushLSN)
 	fmt.Fprintf(w, "delivery lag\t%s of log\n", bytes(state.DeliveryLag))

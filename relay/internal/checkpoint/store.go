@@ -118,14 +118,25 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 }
 
 // BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, before a slot
-// is made. It is fenced by the epoch alone, as nobody holds a slot that is not there: [slot.ErrFenced] if another relay was
-// faster. A recovery that has begun keeps its From.
-func (s *Store) BeginRecovery(ctx context.Context, epoch int64) error {
+// is made in the cluster with this system identifier. It is fenced by the epoch alone, as nobody holds a slot that is not there:
+// [slot.ErrFenced] if another relay was faster. A recovery that has begun keeps its From.
+func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system string) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(),
+		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
 			recover_from = coalesce(recover_from, horizon, '3:3:'), recover_to = NULL, recovered_seq = NULL,
 			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
-		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch)
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system)
+	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
+}
+
+// BeginAnew does the same for a row whose positions and transaction ids mean nothing in this cluster: it forgets them, and
+// rows that were created before since count as delivered.
+func (s *Store) BeginAnew(ctx context.Context, epoch int64, system, since string) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3, horizon = NULL,
+			recover_from = '3:3:', recover_to = NULL, recover_since = $4::timestamptz, recovered_seq = NULL,
+			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, since)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 

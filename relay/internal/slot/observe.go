@@ -89,6 +89,15 @@ func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (str
 	return snapshot, nil
 }
 
+// SystemIdentifier returns what tells the cluster from every other, but for its own standbys and physical copies.
+func SystemIdentifier(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	var system string
+	if err := pool.QueryRow(ctx, `SELECT system_identifier::text FROM pg_control_system()`).Scan(&system); err != nil {
+		return "", fmt.Errorf("read the system identifier: %w", err)
+	}
+	return system, nil
+}
+
 // CurrentSnapshot returns the pg_snapshot of this moment.
 func CurrentSnapshot(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var snapshot string

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// recoverCommand asks the relay for what it does by itself when it finds that its slot is lost.
+type recoverCommand struct {
+	database     `embed:"" group:"Postgres"`
+	source       `embed:"" group:"Outbox table"`
+	TrustHorizon bool      `xor:"from" help:"The cluster was made by pg_upgrade, which keeps transaction ids: begin from the horizon of the cluster before."`
+	Since        time.Time `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created from this moment on, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	Yes          bool      `help:"Mark the recovery. Without it, only show what it would do."`
+}
+
+// Run shows what a recovery would do, and marks it if that is wanted.
+func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
+	table, problems := c.table()
+	if !c.Since.IsZero() && c.ColumnCreatedAt == "" {
+		problems = append(problems, errors.New("--since needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT"))
+	}
+	if len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	return c.with(ctx, func(pool *pgxpool.Pool) error {
+		o := recovery.Operator{
+			Pool: pool, Slot: c.Slot, Table: table,
+			Publication: slot.Publication{Name: c.Publication, Table: table.Schema + "." + table.Name},
+		}
+		return explain(c.recover(ctx, o, w))
+	})
+}
+
+func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.Writer) error {
+	situation, err := o.Look(ctx)
+	if err != nil {
+		return err
+	}
+	show := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	c.showSituation(show, situation)
+	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since}
+	plan, err := o.Plan(ctx, situation, request)
+	if err != nil {
+		return errors.Join(show.Flush(), err)
+	}
+	showPlan(show, situation, plan)
+	if err := show.Flush(); err != nil {
+		return err
+	}
+	if !c.Yes {
+		_, err := fmt.Fprintln(w, "\nnothing is changed: the same command with --yes marks this recovery, and the relay that runs, or the next one, does it")
+		return err
+	}
+	adopted := func(rows int64) {
+		fmt.Fprintf(w, "gave %d rows transaction ids of this cluster\n", rows)
+	}
+	if err := o.Mark(ctx, situation, request, plan, adopted); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, makes a new slot and publishes these rows from the table; relay status shows how far it is")
+	return err
+}
+
+func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
+	showSlot(w, c.Slot, s.Slot)
+	switch {
+	case s.Row == nil:
+		fmt.Fprintln(w, "checkpoint\tnone")
+	case s.Row.SystemIdentifier != s.System:
+		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, this one's %s\n", s.Row.SystemIdentifier, s.System)
+	default:
+		fmt.Fprintf(w, "checkpoint\t%s, written %s ago, epoch %d\n", s.Row.Position.FlushLSN, time.Since(s.Row.UpdatedAt).Round(time.Second), s.Row.Epoch)
+	}
+	if s.Gap == "" {
+		fmt.Fprintln(w, "gap\tnone: the slot brings every event that is not delivered")
+		return
+	}
+	fmt.Fprintf(w, "gap\t%s\n", s.Gap)
+}
+
+func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
+	from := "not visible in " + p.From
+	if p.From == recovery.NothingDelivered {
+		from = "all rows"
+	}
+	if p.Since != "" {
+		from += ", created at or after " + p.Since
+	}
+	fmt.Fprintf(w, "publishes\t%s\n", from)
+	switch {
+	case !p.Counted:
+		fmt.Fprintln(w, "rows\ttoo many to count in short time")
+	case p.Oldest.IsZero():
+		fmt.Fprintf(w, "rows\t%d\n", p.Rows)
+	default:
+		fmt.Fprintf(w, "rows\t%d, the oldest created %s\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339))
+	}
+	if s.Foreign {
+		fmt.Fprintln(w, "foreign rows\tthere are rows with transaction ids of another cluster: they are given ids of this one first")
+	}
+}
