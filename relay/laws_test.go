@@ -382,7 +382,13 @@ func newServer(t *testing.T) *pgtest.Server {
 
 func newServerWith(t *testing.T, settings map[string]string) *pgtest.Server {
 	t.Helper()
-	server := pgtest.NewServer(t, pgtest.Options{Dir: t.TempDir(), Settings: settings})
+	return newServerOf(t, pgtest.Options{Settings: settings})
+}
+
+func newServerOf(t *testing.T, options pgtest.Options) *pgtest.Server {
+	t.Helper()
+	options.Dir = t.TempDir()
+	server := pgtest.NewServer(t, options)
 	admin, err := pgx.Connect(t.Context(), server.URL("postgres", "postgres"))
 	if err != nil {
 		t.Fatal(err)

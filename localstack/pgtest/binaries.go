@@ -48,7 +48,7 @@ type binaries struct {
 
 type search struct {
 	binDir, cacheDir string
-	version          int
+	version, atLeast int
 	progress         func(string)
 }
 
@@ -65,19 +65,21 @@ func locate(ctx context.Context, s search) (binaries, error) {
 		if s.version != 0 && found.major != s.version {
 			return binaries{}, fmt.Errorf("server binaries in %s are of version %s, not %d", s.binDir, found.version, s.version)
 		}
-		return found, nil
+		if found.major >= s.atLeast {
+			return found, nil
+		}
 	}
-	if found, ok := installed(ctx, s.version); ok {
+	if found, ok := installed(ctx, s.version, max(oldest, s.atLeast)); ok {
 		return found, nil
 	}
 	return fetch(ctx, s)
 }
 
 // installed returns the newest installation, or the one of that version.
-func installed(ctx context.Context, version int) (binaries, bool) {
+func installed(ctx context.Context, version, atLeast int) (binaries, bool) {
 	var all []binaries
 	for _, dir := range candidates(ctx) {
-		if b, err := inspect(ctx, dir); err == nil && b.major >= oldest && (version == 0 || b.major == version) {
+		if b, err := inspect(ctx, dir); err == nil && b.major >= atLeast && (version == 0 || b.major == version) {
 			all = append(all, b)
 		}
 	}
@@ -132,7 +134,7 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 // fetch gets the binaries once and keeps them in the cache folder.
 func fetch(ctx context.Context, s search) (binaries, error) {
 	if s.version == 0 {
-		s.version = defaultFetch
+		s.version = max(defaultFetch, s.atLeast)
 	}
 	archive, ok := fetchable[s.version]
 	if !ok {

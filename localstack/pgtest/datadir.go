@@ -27,7 +27,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.binaries, err = locate(ctx, search{
-		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, progress: s.options.Progress,
+		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, atLeast: s.options.AtLeast, progress: s.options.Progress,
 	})
 	if err != nil {
 		return err

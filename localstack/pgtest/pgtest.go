@@ -82,7 +82,7 @@ func SuperuserURL(t testing.TB, databaseURL string) string {
 }
 
 // NewServer starts a cluster of the test's own, for tests that restart or kill it, and stops it when the test ends.
-// The zero Options follow PGTEST_VERSION and PGTEST_BINDIR.
+// The zero Options follow PGTEST_VERSION and PGTEST_BINDIR. Where those are older than Options.AtLeast, a newer version is taken.
 func NewServer(t testing.TB, options Options) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), setupTimeout)
@@ -136,7 +136,9 @@ func fromEnvironment(o Options) (Options, error) {
 		if err != nil {
 			return o, fmt.Errorf("PGTEST_VERSION=%q is not a major version such as 17", version)
 		}
-		o.Version = major
+		if major >= o.AtLeast {
+			o.Version = major
+		}
 	}
 	return o, nil
 }

@@ -28,7 +28,7 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 		return "the slot is gone"
 	case s.Lost():
 		return "the server has invalidated the slot: " + cmp.Or(s.InvalidReason, "wal_status is "+s.WALStatus)
-	case s.ConfirmedFlushLSN > row.Position.FlushLSN && !s.Synced:
+	case s.ConfirmedFlushLSN > row.Position.FlushLSN:
 		return fmt.Sprintf("confirmed_flush_lsn %s is ahead of the checkpoint %s: %s", s.ConfirmedFlushLSN, row.Position.FlushLSN, whyAhead(s))
 	case fingerprint != row.Fingerprint:
 		return "the publication was changed: what was written meanwhile may not have been streamed"

@@ -1,0 +1,54 @@
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// StandbySlot is the physical replication slot that the standby of [NewStandby] streams from.
+const StandbySlot = "standby"
+
+// NewStandby starts a hot standby of a running cluster of version 17 or newer, as a copy for which the primary stops for a
+// moment, and stops it when the test ends. It synchronises failover slots unless the settings say otherwise.
+// https://www.postgresql.org/docs/current/logicaldecoding-explanation.html#LOGICALDECODING-REPLICATION-SLOTS-SYNCHRONIZATION
+func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), setupTimeout)
+	defer cancel()
+	dir := t.TempDir()
+	if err := errors.Join(primary.halt(Fast), primary.copyTo(ctx, dir), primary.start(ctx)); err != nil {
+		t.Fatalf("pgtest: copy the primary: %v", err)
+	}
+	admin := primary.URL("postgres", Superuser)
+	if err := execute(ctx, admin, "SELECT pg_create_physical_replication_slot('"+StandbySlot+"')"); err != nil {
+		t.Fatalf("pgtest: make the slot of the standby: %v", err)
+	}
+	all := map[string]string{
+		"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres application_name=%s sslmode=disable",
+			primary.port, Superuser, StandbySlot),
+		"primary_slot_name":      StandbySlot,
+		"hot_standby_feedback":   "on",
+		"sync_replication_slots": "on",
+	}
+	maps.Copy(all, settings)
+	return NewServer(t, Options{Dir: dir, BinDir: primary.binaries.dir, Settings: all})
+}
+
+// copyTo copies the data directory of a stopped cluster into the folder of a standby.
+func (s *Server) copyTo(ctx context.Context, dir string) error {
+	dir, err := serverDir(dir)
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(dir, "data")
+	if output, err := exec.CommandContext(ctx, "cp", "-Rp", s.dataDir(), data).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s: %w: %s", s.dataDir(), err, output)
+	}
+	return os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o666)
+}
