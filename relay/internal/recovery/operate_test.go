@@ -1,0 +1,64 @@
+package recovery_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem: their transaction ids can also be those of transactions that run
+// here at the moment, or have the last 32 bits of one in common.
+func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T) {
+	t.Parallel()
+	pool := newTable(t, 0, 0)
+	running, err := pool.Begin(t.Context())
+	must(t, err)
+	defer running.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // it writes nothing
+	var runs int64
+	must(t, running.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&runs))
+	insert := func(what, xid string) {
+		_, err := pool.Exec(t.Context(), `
+			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
+			SELECT gen_random_uuid(), 'order', $1, 't', '{}', (`+xid+`)::text::xid8 FROM (SELECT $2::bigint) AS running (xid)`,
+			pgx.QueryExecModeSimpleProtocol, what, runs)
+		must(t, err)
+	}
+	insert("own", `pg_current_xact_id()`)
+	insert("of a transaction that runs", `running.xid`)
+	insert("of the next", `running.xid + 1`)
+	insert("far ahead", `running.xid + 1000000`)
+	insert("an epoch ahead", `pg_current_xact_id()::text::bigint + (1::bigint << 32)`)
+	own := xidOf(t, pool.QueryRow(t.Context(), `SELECT xid::text FROM outbox_events WHERE aggregate_id = 'own'`))
+
+	o := recovery.Operator{Pool: pool, Slot: "recovered", Publication: slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"}, Table: table}
+	request := recovery.Request{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	situation, err := o.Look(t.Context())
+	must(t, err)
+	plan, err := o.Plan(t.Context(), situation, request)
+	must(t, err)
+	var changed int64
+	must(t, o.Mark(t.Context(), situation, request, plan, func(rows int64) { changed = rows }))
+
+	if changed != 4 {
+		t.Errorf("%d rows were changed, want 4", changed)
+	}
+	if now := xidOf(t, pool.QueryRow(t.Context(), `SELECT xid::text FROM outbox_events WHERE aggregate_id = 'own'`)); now != own {
+		t.Errorf("the row of this cluster had transaction %s, now %s", own, now)
+	}
+	var foreign int
+	must(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM outbox_events WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot())`).Scan(&foreign))
+	if foreign != 0 {
+		t.Errorf("%d rows are not visible in a snapshot of this cluster", foreign)
+	}
+}
+
+func xidOf(t *testing.T, row pgx.Row) (xid string) {
+	t.Helper()
+	must(t, row.Scan(&xid))
+	return xid
+}
