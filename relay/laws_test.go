@@ -321,18 +321,8 @@ func TestBigTransactionGoesOnInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const rows = 20000
 	w := newWorld(t, "orders.fifo")
-	p := w.startStreaming("RELAY_WINDOW_EVENTS=500", "RELAY_IN_FLIGHT=8")
-	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(20*time.Millisecond))
-	w.insertMany(rows)
-	w.eventually("a part of the transaction is stored", func() bool {
-		return w.query(`SELECT (tx_delivered > 2000)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
-	})
-	p.kill()
+	w.killInTransaction(rows, 2000, "RELAY_WINDOW_EVENTS=500", "RELAY_IN_FLIGHT=8")
 	received := len(w.broker.Received(w.queue.ARN))
-	if received == rows {
-		t.Fatal("the relay was killed too late")
-	}
-	slow.Clear()
 	w.start()
 	w.awaitAll(rows)
 	w.eventually("the transaction is confirmed", func() bool {
@@ -347,18 +337,28 @@ func TestTransactionThatDoesNotMatchTheCheckpointIsSentFromItsStart(t *testing.T
 	t.Parallel()
 	const rows = 2000
 	w := newWorld(t, "orders.fifo")
-	p := w.startStreaming("RELAY_WINDOW_EVENTS=200", "RELAY_IN_FLIGHT=2")
-	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(50*time.Millisecond))
-	w.insertMany(rows)
-	w.eventually("a part of the transaction is stored", func() bool {
-		return w.query(`SELECT (tx_delivered > 100)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
-	})
-	p.kill()
-	slow.Clear()
+	w.killInTransaction(rows, 100, "RELAY_WINDOW_EVENTS=200", "RELAY_IN_FLIGHT=2")
 	w.exec(`UPDATE relay_checkpoints SET tx_last_event_id = 'another', tx_delivered = $2 WHERE slot_name = $1`, w.slot, rows-10)
 	next := w.start()
 	next.awaitLog("sending it from its start")
 	w.awaitAll(rows)
+}
+
+// killInTransaction has a relay deliver a transaction of so many events, slowly, and kills it once more than stored of them are
+// stored as delivered.
+func (w *world) killInTransaction(rows, stored int, env ...string) {
+	w.t.Helper()
+	p := w.startStreaming(env...)
+	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(50*time.Millisecond))
+	w.insertMany(rows)
+	w.eventually("a part of the transaction is stored", func() bool {
+		return w.query(`SELECT (tx_delivered > $2)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot, stored) == "true"
+	})
+	p.kill()
+	slow.Clear()
+	if len(w.broker.Received(w.queue.ARN)) == rows {
+		w.t.Fatal("the relay was killed too late")
+	}
 }
 
 // insertMany writes n events of n/10 aggregates in one transaction.
