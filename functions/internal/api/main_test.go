@@ -11,15 +11,13 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/api"
 	"github.com/outbox-relay/outbox-relay/functions/internal/database"
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
-	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
-	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -52,25 +50,7 @@ func newService(t *testing.T, url string) service {
 // newDatabase returns the URL of a database with both parts of the schema.
 func newDatabase(t *testing.T) string {
 	t.Helper()
-	url := pgtest.NewDatabase(t)
-	conn := connect(t, url)
-	if _, _, err := outbox.Migrate(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := orders.Migrate(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
-
-func connect(t *testing.T, url string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
+	return ordertest.Migrate(t, pgtest.NewDatabase(t))
 }
 
 // nowhere is a database that no test may reach.

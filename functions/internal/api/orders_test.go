@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/api"
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -22,7 +23,7 @@ type storedEvent struct {
 
 func storedEvents(t *testing.T, url string) []storedEvent {
 	t.Helper()
-	rows, err := connect(t, url).Query(t.Context(), `SELECT aggregate_id, payload::text, headers FROM outbox_events ORDER BY seq`)
+	rows, err := ordertest.Connect(t, url).Query(t.Context(), `SELECT aggregate_id, payload::text, headers FROM outbox_events ORDER BY seq`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
@@ -43,7 +44,7 @@ func TestDatabaseThatDoesNotAnswerIsA503WithinTheFunctionsDeadline(t *testing.T)
 func TestSlowDatabaseIsA503AndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
-	tx, err := connect(t, url).Begin(t.Context())
+	tx, err := ordertest.Connect(t, url).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestSlowDatabaseIsA503AndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var orders int
-	if err := connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM orders`).Scan(&orders); err != nil || orders != 0 {
+	if err := ordertest.Connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM orders`).Scan(&orders); err != nil || orders != 0 {
 		t.Errorf("%d orders are left, %v", orders, err)
 	}
 	// The pool of one is free again.
@@ -68,7 +69,7 @@ func TestSlowDatabaseIsA503AndLeavesNothing(t *testing.T) {
 func TestDatabaseOutOfConnectionsIsA503(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
-	admin := connect(t, pgtest.SuperuserURL(t, url))
+	admin := ordertest.Connect(t, pgtest.SuperuserURL(t, url))
 	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$`)
 	if err != nil {
 		t.Fatal(err)

@@ -6,13 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
-	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
-	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -29,25 +27,7 @@ func limited(t *testing.T) context.Context {
 // newDatabase returns the URL of a database with both parts of the schema.
 func newDatabase(t *testing.T) string {
 	t.Helper()
-	url := pgtest.NewDatabase(t)
-	conn := connect(t, url)
-	if _, _, err := outbox.Migrate(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := orders.Migrate(t.Context(), conn); err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
-
-func connect(t *testing.T, url string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
+	return ordertest.Migrate(t, pgtest.NewDatabase(t))
 }
 
 // newStore returns a store on one connection, as each Lambda process has it.
@@ -71,7 +51,7 @@ type counts struct{ Orders, Lines, Keys, Events int }
 
 func count(t *testing.T, url string) (c counts) {
 	t.Helper()
-	err := connect(t, url).QueryRow(t.Context(), `
+	err := ordertest.Connect(t, url).QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_lines),
 		       (SELECT count(*) FROM order_idempotency_keys), (SELECT count(*) FROM outbox_events)`).
 		Scan(&c.Orders, &c.Lines, &c.Keys, &c.Events)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -36,7 +37,7 @@ func TestOrderAndItsEventAreWrittenTogether(t *testing.T) {
 		AggregateType, AggregateID, EventType, Payload string
 		Headers                                        map[string]string
 	}
-	err = connect(t, url).QueryRow(t.Context(), `SELECT aggregate_type, aggregate_id, event_type, payload::text, headers FROM outbox_events`).
+	err = ordertest.Connect(t, url).QueryRow(t.Context(), `SELECT aggregate_type, aggregate_id, event_type, payload::text, headers FROM outbox_events`).
 		Scan(&event.AggregateType, &event.AggregateID, &event.EventType, &event.Payload, &event.Headers)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func TestOrderAndItsEventAreWrittenTogether(t *testing.T) {
 func TestFailureOfTheEventLeavesNoOrder(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
-	if _, err := connect(t, url).Exec(t.Context(), `ALTER TABLE outbox_events ADD CHECK (event_type <> 'order.created')`); err != nil {
+	if _, err := ordertest.Connect(t, url).Exec(t.Context(), `ALTER TABLE outbox_events ADD CHECK (event_type <> 'order.created')`); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := newStore(t, url).Create(limited(t), order.CreateRequest{Draft: coffee(1), IdempotencyKey: "k"})
@@ -162,7 +163,7 @@ func TestKeyIsFreeWhenTheRequestInFlightRollsBack(t *testing.T) {
 // lockEvents stops every request right before its event, with order and key written, until unlock is called.
 func lockEvents(t *testing.T, url string) (unlock func()) {
 	t.Helper()
-	tx, err := connect(t, url).Begin(t.Context())
+	tx, err := ordertest.Connect(t, url).Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func createInBackground(ctx context.Context, t *testing.T, url string) <-chan ou
 
 func awaitBlocked(t *testing.T, url string, sessions int) {
 	t.Helper()
-	conn := connect(t, url)
+	conn := ordertest.Connect(t, url)
 	for ctx := limited(t); ; time.Sleep(5 * time.Millisecond) {
 		var blocked int
 		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
@@ -218,7 +219,7 @@ func TestUnknownOrderIsNotFound(t *testing.T) {
 
 func TestSecondMigrationChangesNothing(t *testing.T) {
 	t.Parallel()
-	from, to, err := orders.Migrate(limited(t), connect(t, newDatabase(t)))
+	from, to, err := orders.Migrate(limited(t), ordertest.Connect(t, newDatabase(t)))
 	if from != to || to == 0 || err != nil {
 		t.Errorf("migrated from %d to %d: %v", from, to, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
@@ -36,7 +37,7 @@ func TestLockedTableMakesTheStoreUnavailableInTime(t *testing.T) {
 func TestLackOfConnectionsMakesTheStoreUnavailable(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
-	admin := connect(t, pgtest.SuperuserURL(t, url))
+	admin := ordertest.Connect(t, pgtest.SuperuserURL(t, url))
 	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$`)
 	if err != nil {
 		t.Fatal(err)
