@@ -1,0 +1,6 @@
+package audit
+
+import "github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+
+// CountSQL is the statement of [Table.Count].
+func CountSQL(table pgoutput.Table) string { return NewTable(nil, table).sql(count) }

@@ -1,0 +1,62 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Snapshot says which transactions are visible. The zero Snapshot sees none.
+// https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT-PARTS
+type Snapshot struct {
+	text string
+	xmax uint64   // it and those above are not visible
+	xip  []uint64 // below it, and not visible; in order
+}
+
+// ParseSnapshot reads the text of a pg_snapshot.
+func ParseSnapshot(text string) (Snapshot, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) != 3 {
+		return Snapshot{}, fmt.Errorf("read snapshot %q: it has no three parts", text)
+	}
+	s := Snapshot{text: text}
+	var err error
+	if s.xmax, err = ParseXID(parts[1]); err != nil {
+		return Snapshot{}, fmt.Errorf("read snapshot %q: %w", text, err)
+	}
+	for running := range strings.SplitSeq(parts[2], ",") {
+		if running == "" {
+			continue
+		}
+		xid, err := ParseXID(running)
+		if err != nil {
+			return Snapshot{}, fmt.Errorf("read snapshot %q: %w", text, err)
+		}
+		s.xip = append(s.xip, xid)
+	}
+	slices.Sort(s.xip)
+	return s, nil
+}
+
+// ParseXID reads the text of an xid8.
+func ParseXID(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
+
+// String returns the snapshot as Postgres wrote it.
+func (s Snapshot) String() string { return s.text }
+
+// Visible reports whether what the transaction wrote is visible.
+func (s Snapshot) Visible(xid uint64) bool {
+	if xid >= s.xmax {
+		return false
+	}
+	_, running := slices.BinarySearch(s.xip, xid)
+	return !running
+}
+
+// after returns s with everything up to an xid visible.
+func (s Snapshot) after(baseline uint64) Snapshot {
+	first, _ := slices.BinarySearch(s.xip, baseline+1)
+	return Snapshot{text: s.text, xmax: max(s.xmax, baseline+1), xip: s.xip[first:]}
+}
