@@ -28,6 +28,8 @@ type Config struct {
 	Start Start
 	// HaltOnSlotLoss stops the relay where it would otherwise publish from the table what the slot may have missed.
 	HaltOnSlotLoss bool
+	// Audit compares the rows of the outbox table with those that were streamed.
+	Audit bool
 	// SenderTimeout is the wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps
 	// the slot. A standby needs some time on top of it.
 	SenderTimeout time.Duration
@@ -68,8 +70,8 @@ func (c *Config) publication() slot.Publication {
 	return slot.Publication{Name: c.Publication, Table: c.tableName()}
 }
 
-// OpenPool opens the control connections: one for recovery and then for retention, one for parking, one for redriving, and
-// one so that the checkpoint and the fence never wait behind any of them. Each makes one statement at a time.
+// OpenPool opens the control connections: one for recovery and then for retention, one for the audit, one for parking, one for
+// redriving, and one so that the checkpoint and the fence never wait behind any of them. Each makes one statement at a time.
 func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
@@ -79,7 +81,7 @@ func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfi
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = 4
+	config.MaxConns = 5
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		fresh, err := connect(ctx)
 		if err != nil {

@@ -90,6 +90,7 @@ func (i *intake) WALData(data []byte) error {
 	case pgoutput.KindBegin:
 		i.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
+		i.auditor.streamed(&message.Row)
 		return i.takeRow(&message.Row, len(data))
 	case pgoutput.KindCommit:
 		i.tracker.Commit(message.Commit.TransactionEndLSN)

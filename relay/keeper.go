@@ -69,8 +69,11 @@ func (k *keeper) tick(ctx context.Context) error {
 	if err := k.observe(ctx); err != nil {
 		return err
 	}
-	if position := k.tracker.Position(); k.isDue(position) {
+	switch position := k.tracker.Position(); {
+	case k.isDue(position):
 		return k.save(ctx, position)
+	case k.reached(position): // the row's covers as much; the next one has the audit go on, also while nothing is delivered
+		k.pending = horizon{}
 	}
 	return nil
 }
@@ -94,6 +97,7 @@ func (k *keeper) observe(ctx context.Context) error {
 	}
 	if k.pending.snapshot == "" {
 		k.pending = horizon{snapshot: seen.Snapshot, lsn: seen.InsertLSN, delivered: delivered}
+		k.auditor.expect(k.pending)
 	}
 	return nil
 }
@@ -131,7 +135,7 @@ func (k *keeper) save(ctx context.Context, p checkpoint.Position) error {
 	return nil
 }
 
-// reached reports whether everything that is visible in the pending horizon is delivered at p.
+// reached reports whether everything that is visible in the pending horizon is delivered at p, and the audit agrees.
 func (k *keeper) reached(p checkpoint.Position) bool {
-	return k.pending.snapshot != "" && p.FlushLSN >= k.pending.lsn
+	return k.pending.snapshot != "" && p.FlushLSN >= k.pending.lsn && k.auditor.agrees(k.pending)
 }

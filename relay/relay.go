@@ -108,6 +108,8 @@ func reasonOf(err error) string {
 		return "lease_over"
 	case errors.Is(err, errPublicationChanged):
 		return "publication_changed"
+	case errors.Is(err, errEventsMissing):
+		return "events_missing"
 	case errors.Is(err, replication.ErrSilent):
 		return "silent_server"
 	}

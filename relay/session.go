@@ -23,6 +23,7 @@ type session struct {
 	tracker  *checkpoint.Tracker
 	delivery *delivery.Delivery
 	intake   *intake
+	auditor  *auditor
 	keeper   *keeper
 }
 
@@ -51,6 +52,7 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 		Log:      r.Log,
 	})
 	s.intake = newIntake(s)
+	s.auditor = newAuditor(s)
 	s.keeper = newKeeper(s)
 	return s, nil
 }
@@ -65,12 +67,14 @@ func (s *session) run(ctx context.Context) error {
 	keeping := start(work, s.keeper.run)
 	recovering := start(work, s.recover)
 	redriving := start(work, s.redrive)
+	auditing := start(work, s.auditor.run)
 	retaining := start(work, s.retain)
 
-	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving)
+	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing)
 	s.intake.stop()
 	recovering.end()
 	redriving.end()
+	auditing.end()
 	retaining.end()
 	if err == nil {
 		s.Health.Enter(health.Stopping)

@@ -94,7 +94,8 @@ func (r *run) readLogs() {
 	for _, p := range r.fleet.all {
 		for _, line := range p.log.copy() {
 			switch {
-			case strings.Contains(line.Text, "panic:"), strings.Contains(line.Text, "DATA RACE"), strings.Contains(line.Text, "fatal error:"):
+			case strings.Contains(line.Text, "panic:"), strings.Contains(line.Text, "DATA RACE"), strings.Contains(line.Text, "fatal error:"),
+				strings.Contains(line.Text, "events that the stream did not bring"): // no fault makes the relay miss what it reads
 				r.recorder.problem("%s: %s", p.name, line.Text)
 			case strings.Contains(line.Text, "session ended") && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{Kind: "session ended", From: line.At, To: line.At, Repeats: true, Noticed: true})

@@ -24,6 +24,9 @@ type mutant struct {
 // edit replaces a text, which stands once in a file.
 type edit struct{ file, before, after string }
 
+// withoutAudit lets a gap show that the audit would find and mend.
+var withoutAudit = edit{"relay/cmd/relay/settings.go", `env:"RELAY_AUDIT" default:"on"`, `env:"RELAY_AUDIT" default:"off"`}
+
 var mutants = []mutant{
 	{
 		name: "confirms a transaction as soon as it is read",
@@ -93,6 +96,7 @@ var mutants = []mutant{
 		edits: []edit{
 			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
 			{"relay/keeper.go", `if seen.Fingerprint != k.held.row.Fingerprint {`, `if false {`},
+			withoutAudit,
 		},
 		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
 		rules:  []checker.Rule{checker.Lost},
@@ -134,6 +138,7 @@ var mutants = []mutant{
 			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
 			{"relay/keeper.go", `lsn: seen.InsertLSN, delivered: delivered}`, `lsn: seen.InsertLSN, delivered: delivered}; keptHorizon = k.pending`},
 			{"relay/keeper.go", `k.horizonDelivered, k.pending = k.pending.delivered, horizon{}`, `k.horizonDelivered, k.pending, keptHorizon = k.pending.delivered, horizon{}, horizon{}`},
+			withoutAudit,
 		},
 		faults: []string{"xids used again"},
 		rules:  []checker.Rule{checker.Lost},

@@ -61,6 +61,7 @@ type target struct {
 type operation struct {
 	Start            string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
 	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
+	Audit            string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second: more in the table counts as the loss of the slot."`
 	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
 	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
 	Retention        time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
@@ -127,6 +128,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Table:          table,
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
+		Audit:          s.Audit == "on",
 		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // a tenth is left for the standby to see it and to take the slot
 		DrainTimeout:   s.DrainTimeout,
 		Retention:      s.Retention,

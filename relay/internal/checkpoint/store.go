@@ -153,6 +153,19 @@ func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprin
 	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
 }
 
+// EventsMissing stands in the place of the publication's fingerprint once the audit found events that were not streamed.
+// It is equal to none, so that a relay that does not know it finds a gap too.
+const EventsMissing = "events missing"
+
+// SetEventsMissing notes that the slot did not bring every event. It returns [slot.ErrFenced] if this relay is no longer the
+// holder.
+func (s *Store) SetEventsMissing(ctx context.Context, f slot.Fence) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints c SET publication_fingerprint = $4, updated_at = clock_timestamp()
+		WHERE `+slot.FenceSQL, f.Args(EventsMissing)...)
+	return s.one(tag.RowsAffected(), err, "note that events of slot %s are missing")
+}
+
 // FinishRecovery makes the end of recovery the horizon, in one write.
 func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	tag, err := s.pool.Exec(ctx, `

@@ -34,6 +34,8 @@ const (
 	metricSafeWALSize       = "relay_safe_wal_size_bytes"
 	metricSlotWALStatus     = "relay_slot_wal_status"
 	metricSlotGaps          = "relay_slot_gaps_total"
+	metricAuditedEvents     = "relay_audited_events_total"
+	metricAuditMissing      = "relay_audit_missing_events_total"
 	metricRowsRemoved       = "relay_rows_removed_total"
 	metricSessions          = "relay_sessions_total"
 	metricFlushLSN          = "relay_flush_lsn_bytes"
@@ -46,6 +48,7 @@ type Metrics struct {
 
 	state, walStatus                   *prometheus.GaugeVec
 	received, recovered, dropped, gaps prometheus.Counter
+	audited, missing                   prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven                   *prometheus.CounterVec
 	retried, sessions, removed         *prometheus.CounterVec
@@ -105,6 +108,8 @@ func NewMetrics() *Metrics {
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
 	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without a limit.")
 	m.gaps = counter(metricSlotGaps, "Times that the slot could not bring every event and the outbox table had to.")
+	m.audited = counter(metricAuditedEvents, "Rows of the outbox table that were compared with those that the log brought.")
+	m.missing = counter(metricAuditMissing, "Rows of the outbox table that the log did not bring.")
 	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
 	m.flushLSN = gauge(metricFlushLSN, "Position up to which everything is delivered or parked.")
@@ -164,6 +169,12 @@ func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked))
 
 // GapFound counts a slot that could not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }
+
+// Audited counts rows of the outbox table that were compared with those that the log brought.
+func (m *Metrics) Audited(rows int64) { m.audited.Add(float64(rows)) }
+
+// EventsMissing counts rows that the log did not bring.
+func (m *Metrics) EventsMissing(rows int64) { m.missing.Add(float64(rows)) }
 
 // RowsRemoved counts rows of the outbox table that were removed once they were delivered and old.
 func (m *Metrics) RowsRemoved(rows int64) { m.removed.WithLabelValues("outbox").Add(float64(rows)) }

@@ -30,6 +30,8 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 		return "the server has invalidated the slot: " + cmp.Or(s.InvalidReason, "wal_status is "+s.WALStatus)
 	case s.ConfirmedFlushLSN > row.Position.FlushLSN:
 		return fmt.Sprintf("confirmed_flush_lsn %s is ahead of the checkpoint %s: %s", s.ConfirmedFlushLSN, row.Position.FlushLSN, whyAhead(s))
+	case row.Fingerprint == checkpoint.EventsMissing:
+		return "the audit found events in the outbox table that the stream did not bring"
 	case fingerprint != row.Fingerprint:
 		return "the publication was changed: what was written meanwhile may not have been streamed"
 	}

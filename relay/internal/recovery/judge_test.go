@@ -17,6 +17,7 @@ func TestAGapIsFoundWhereverTheSlotMayNotBringEveryEvent(t *testing.T) {
 		ahead     = "confirmed_flush_lsn 0/1001 is ahead of the checkpoint 0/1000: the slot was made again or advanced by somebody else"
 		aheadSync = "confirmed_flush_lsn 0/1001 is ahead of the checkpoint 0/1000: the primary before was lost with a checkpoint on its way " +
 			"to this server, or somebody advanced the slot"
+		missing   = "the audit found events in the outbox table that the stream did not bring"
 		published = "the publication was changed: what was written meanwhile may not have been streamed"
 	)
 	for _, c := range []struct {
@@ -42,6 +43,9 @@ func TestAGapIsFoundWhereverTheSlotMayNotBringEveryEvent(t *testing.T) {
 		{"another publication, from the primary before", func(r *checkpoint.Row, s *slot.State) {
 			r.Fingerprint, s.Synced = "before", true
 		}, published},
+		{"events that were not streamed", func(r *checkpoint.Row, s *slot.State) {
+			r.Fingerprint, s.Synced = checkpoint.EventsMissing, true
+		}, missing},
 		{"lost, from the primary before", func(_ *checkpoint.Row, s *slot.State) { s.WALStatus, s.Synced = "lost", true }, unsaid},
 	} {
 		t.Run(c.name, func(t *testing.T) {

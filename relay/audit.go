@@ -1,0 +1,195 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+const (
+	// auditInterval is how often it is looked whether a horizon is reached, and auditRetry the pause after a count that failed.
+	auditInterval, auditRetry = 100 * time.Millisecond, 5 * time.Second
+	// countTimeout bounds one count. It leaves room for a backlog of a hundred million rows.
+	countTimeout = 10 * time.Minute
+)
+
+// errEventsMissing says that the table has events that the stream did not bring.
+var errEventsMissing = errors.New("the stream did not bring every event of the outbox table")
+
+// auditor compares what stands in the table with what the stream brought, from each horizon to the next. A horizon is
+// stored only once it agrees, so that recovery begins before what is missing.
+type auditor struct {
+	*session
+	ledger   *audit.Ledger
+	table    *audit.Table
+	counting horizon // where the ledger's step ends
+
+	mu       sync.Mutex
+	off      bool
+	expected horizon
+	agreed   horizon
+}
+
+func newAuditor(s *session) *auditor {
+	return &auditor{session: s, ledger: audit.NewLedger(), table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
+}
+
+// streamed counts a row of the stream.
+func (a *auditor) streamed(e *outbox.Envelope) {
+	if xid, err := audit.ParseXID(e.XID); err == nil && a.Audit {
+		a.ledger.Streamed(xid)
+	}
+}
+
+// expect takes the horizon that is to be audited next.
+func (a *auditor) expect(h horizon) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.expected = h
+}
+
+// agrees reports whether the table has no row up to the horizon that the stream did not bring.
+func (a *auditor) agrees(h horizon) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.off || a.agreed == h
+}
+
+// run audits until ctx ends, then it returns nil, or until events are missing or the slot is another relay's. A look that fails is tried again, and the
+// horizon waits: whether the database can be used is for others to find out.
+func (a *auditor) run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+	case <-a.intake.begun:
+	}
+	for ctx.Err() == nil && !a.isOff() {
+		pause := auditInterval
+		switch err := a.look(ctx); {
+		case ctx.Err() != nil:
+		case errors.Is(err, errEventsMissing), errors.Is(err, slot.ErrFenced):
+			return err
+		case err != nil:
+			a.Log.Warn("audit: trying again", "slot", a.Slot, "err", err)
+			pause = auditRetry
+		}
+		sleep(ctx, pause)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (a *auditor) look(ctx context.Context) error {
+	if !a.ledger.Begun() {
+		return a.begin(ctx)
+	}
+	h, due := a.due()
+	if !due {
+		return nil
+	}
+	if h != a.counting {
+		snapshot, err := audit.ParseSnapshot(h.snapshot)
+		if err != nil {
+			return err
+		}
+		a.ledger.Expect(snapshot)
+		a.counting = h
+	}
+	if a.tracker.Position().FlushLSN < h.lsn {
+		return nil
+	}
+	return a.count(ctx, h)
+}
+
+// begin takes a new baseline: at first, and when the ledger had more to remember than it may.
+func (a *auditor) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
+	defer cancel()
+	a.ledger.Restart()
+	a.counting = horizon{}
+	switch indexed, err := a.table.Indexed(ctx); {
+	case err != nil:
+		return err
+	case !indexed:
+		a.turnOff()
+		a.Log.Warn("the audit is off: it needs an index on "+a.Table.Columns.XID+": CREATE INDEX ON "+a.tableName()+
+			" ("+a.Table.Columns.XID+"), which recovery needs too; RELAY_AUDIT=off ends this warning", "slot", a.Slot)
+		return nil
+	}
+	baseline, err := a.table.Baseline(ctx)
+	if err != nil {
+		return err
+	}
+	if baseline.Foreign {
+		a.Log.Warn("audit: rows carry the transaction ids of another cluster, and nothing is audited until this one gets there: "+
+			"relay check says what to do", "slot", a.Slot, "xid", baseline.XID)
+	}
+	a.ledger.Begin(baseline.XID)
+	a.Log.Debug("audit: begun", "slot", a.Slot, "xid", baseline.XID)
+	return nil
+}
+
+// count compares the step that ends at h, which is reached.
+func (a *auditor) count(ctx context.Context, h horizon) error {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	step, complete := a.ledger.Step()
+	if !complete {
+		return nil
+	}
+	rows, err := a.table.Count(ctx, step)
+	if ctx.Err() != nil { // or the horizon would wait for ever
+		a.ledger.Restart()
+	}
+	if err != nil {
+		return err
+	}
+	a.Metrics.Audited(rows)
+	if rows > step.Streamed {
+		return a.missing(ctx, step, rows)
+	}
+	a.ledger.Settle()
+	a.agree(h)
+	return nil
+}
+
+// missing notes that the slot does not bring every event, as a slot that is lost does not, and ends the session. The next
+// one does what RELAY_ON_SLOT_LOSS says.
+func (a *auditor) missing(ctx context.Context, step audit.Step, rows int64) error {
+	a.Metrics.EventsMissing(rows - step.Streamed)
+	a.Log.Error("the outbox table has events that the stream did not bring", "slot", a.Slot, "missing", rows-step.Streamed,
+		"rows", rows, "streamed", step.Streamed, "from", step.From.String(), "to", step.To.String())
+	if err := a.store.SetEventsMissing(ctx, a.held.fence); err != nil {
+		return err
+	}
+	return errEventsMissing
+}
+
+// due returns the horizon that is to be audited, if there is one.
+func (a *auditor) due() (horizon, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.expected, a.expected != a.agreed
+}
+
+func (a *auditor) agree(h horizon) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.agreed = h
+}
+
+func (a *auditor) turnOff() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.off = true
+}
+
+func (a *auditor) isOff() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.off
+}
