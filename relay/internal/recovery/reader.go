@@ -23,7 +23,7 @@ const (
 // visibleInterval is between two looks whether a commit is visible; most take less than one.
 const visibleInterval = 10 * time.Millisecond
 
-// Reader reads the rows of the outbox table that a recovery has to publish, in order of seq.
+// Reader reads rows of the outbox table in order of seq.
 type Reader struct {
 	pool  *pgxpool.Pool
 	table pgoutput.Table
@@ -34,8 +34,8 @@ func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
 	return &Reader{pool: pool, table: table}
 }
 
-// Each calls publish for every row of r whose seq is greater than after, in order of seq, and passed after each page with
-// the last seq of that page. No snapshot stays open meanwhile: a row that is visible in r.To and not in r.From stays so.
+// Each calls publish for every row of the recovery r whose seq is greater than after, in order of seq, and passed after each
+// page with the last seq of that page. No snapshot stays open meanwhile: a row that is visible in r.To and not in r.From stays so.
 func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 	publish func(*outbox.Envelope) error, passed func(seq int64),
 ) error {
@@ -112,10 +112,24 @@ func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error
 	return first, nil
 }
 
+// page reads the next rows of r.
 func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (page []outbox.Envelope, last int64, err error) {
-	rows, err := d.pool.Query(ctx, d.pageQuery(r.Since != ""), d.pageArgs(r, after)...)
+	c := d.table.Columns
+	condition := fmt.Sprintf("NOT pg_visible_in_snapshot(%s, $4::pg_snapshot) AND pg_visible_in_snapshot(%[1]s, $5::pg_snapshot)", quote(c.XID))
+	args := []any{r.From, r.To}
+	if r.Since != "" {
+		condition += " AND " + quote(c.CreatedAt) + " >= $6::timestamptz"
+		args = append(args, r.Since)
+	}
+	return d.Page(ctx, after, condition, args...)
+}
+
+// Page reads the next rows behind the seq after for which condition holds, an SQL expression whose parameters begin at $4. It
+// returns the seq of the last of them, and no rows where there are no more.
+func (d *Reader) Page(ctx context.Context, after int64, condition string, args ...any) (page []outbox.Envelope, last int64, err error) {
+	rows, err := d.pool.Query(ctx, d.pageQuery(condition), append([]any{after, pageRows, pageBytes}, args...)...)
 	if err != nil {
-		return nil, 0, fmt.Errorf("read rows to recover after seq %d: %w", after, err)
+		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
 	}
 	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (outbox.Envelope, error) {
 		var e outbox.Envelope
@@ -124,39 +138,26 @@ func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (
 		return e, err
 	})
 	if err != nil {
-		return nil, 0, fmt.Errorf("read rows to recover after seq %d: %w", after, err)
+		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
 	}
 	return page, last, nil
 }
 
-func (d *Reader) pageArgs(r checkpoint.Recovery, after int64) []any {
-	args := []any{r.From, r.To, after, pageRows, pageBytes}
-	if r.Since != "" {
-		args = append(args, r.Since)
-	}
-	return args
-}
-
-func (d *Reader) pageQuery(since bool) string {
+func (d *Reader) pageQuery(condition string) string {
 	c := d.table.Columns
 	var columns, names []string
 	for i, column := range []string{c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt} {
 		name := fmt.Sprintf("c%d", i)
 		columns, names = append(columns, text(column)+" AS "+name), append(names, name)
 	}
-	condition := ""
-	if since {
-		condition = " AND " + quote(c.CreatedAt) + " >= $6::timestamptz"
-	}
 	return fmt.Sprintf(`
 		WITH page AS (
-			SELECT %[4]s AS number, octet_length(%[6]s) + octet_length(%[7]s) AS bytes, %[1]s FROM %[2]s
-			WHERE NOT pg_visible_in_snapshot(%[3]s, $1::pg_snapshot) AND pg_visible_in_snapshot(%[3]s, $2::pg_snapshot)
-			  AND %[4]s > $3%[5]s
-			ORDER BY %[4]s LIMIT $4
+			SELECT %[3]s AS number, octet_length(%[5]s) + octet_length(%[6]s) AS bytes, %[1]s FROM %[2]s
+			WHERE %[4]s AND %[3]s > $1
+			ORDER BY %[3]s LIMIT $2
 		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
-		SELECT number, %[8]s FROM summed WHERE before < $5 ORDER BY number`,
-		strings.Join(columns, ", "), d.name(), quote(c.XID), quote(c.Sequence), condition,
+		SELECT number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
+		strings.Join(columns, ", "), d.name(), quote(c.Sequence), condition,
 		text(c.Payload), text(c.Headers), strings.Join(names, ", "))
 }
 
