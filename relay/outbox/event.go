@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names of the message attributes that the relay sets on every message. A header with one of these names is
+// Names of the message attributes that the relay sets. A header with one of these names is
 // refused by [Event.Validate].
 const (
 	AttributeEventID       = "event_id"       // the id the writer chose: the consumer's idempotency key
@@ -22,6 +22,7 @@ const (
 	AttributeAggregateID   = "aggregate_id"   // left out when empty: SNS refuses an empty value
 	AttributeOccurredAt    = "occurred_at"    // RFC 3339, UTC, microseconds
 	AttributeSequence      = "sequence"       // the column seq: orders the events of one aggregate, with gaps
+	AttributeReplay        = "replay"         // the number of the replay that sends the event once more; not on other deliveries
 	AttributeTraceparent   = "traceparent"    // from the header of that name; see https://www.w3.org/TR/trace-context/
 )
 
@@ -58,6 +59,7 @@ type Event struct {
 
 var reservedHeaders = []string{
 	AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID, AttributeOccurredAt, AttributeSequence,
+	AttributeReplay,
 }
 
 // Validate returns every reason why no broker would take the event, joined, or nil.

@@ -24,7 +24,10 @@ type Event struct {
 	Handle      checkpoint.Handle
 	CommittedAt time.Time // of its transaction; zero if unknown
 	Problem     string    // why it cannot be sent, whatever the destination; it is parked in its turn
-	Letter      Letter    // the dead letter that it comes from; zero for an event of the log or the table
+	Letter      Letter    // the dead letter that it comes from; zero for others
+	// Replayed is told, once, that an event that was delivered before is so again, or why its destination refuses it. It
+	// must not block. nil for events that are no replay.
+	Replayed func(refused *sink.RejectedError)
 
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group
@@ -38,8 +41,15 @@ type Event struct {
 // isSendable reports whether e goes to its destination in its turn. Else it is parked.
 func (e *Event) isSendable() bool { return e.blockedBy == "" && e.rejection == nil }
 
-// isRedriven reports whether e comes from a dead letter. The Tracker does not know it.
+// isRedriven reports whether e comes from a dead letter.
 func (e *Event) isRedriven() bool { return e.Letter.Position != 0 }
+
+// isReplayed reports whether e was delivered before and is sent once more.
+func (e *Event) isReplayed() bool { return e.Replayed != nil }
+
+// isAskedFor reports whether somebody asked for e to be sent. The Tracker does not know it, and nothing that is parked
+// holds it back.
+func (e *Event) isAskedFor() bool { return e.isRedriven() || e.isReplayed() }
 
 // Letter is a dead letter that is sent once more.
 type Letter struct {
@@ -98,6 +108,8 @@ type Observer interface {
 	Retried(destination, code string)
 	Parked(destination, code string)
 	Redriven(destination string)
+	// Replayed is told of each replayed event, with the code of its refusal; empty if it was delivered.
+	Replayed(destination, code string)
 }
 
 // Deps are what delivery works with.

@@ -183,6 +183,9 @@ func (c *tally) Requested(destination string, _ int, _ time.Duration, err error)
 func (c *tally) Retried(destination, code string) { c.add("retried " + destination + " " + code) }
 func (c *tally) Parked(destination, code string)  { c.add("parked " + destination + " " + code) }
 func (c *tally) Redriven(destination string)      { c.add("redriven " + destination) }
+func (c *tally) Replayed(destination, code string) {
+	c.add(strings.TrimSpace("replayed " + destination + " " + code))
+}
 
 func (c *tally) HeadersDropped(headers int) {
 	for range headers {

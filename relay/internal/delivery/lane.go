@@ -133,7 +133,7 @@ func (l *lane) deliver(batch []*Event) {
 		if e.err == nil && !e.isSendable() {
 			l.parkUnsent(e, batch[:i])
 		}
-		if e.err == nil && !e.isRedriven() {
+		if e.err == nil && !e.isAskedFor() {
 			l.delivery.deps.Tracker.Delivered(e.Handle)
 		}
 	}
@@ -239,6 +239,10 @@ func (l *lane) delivered(e *Event) {
 		l.redriven(e)
 		return
 	}
+	if e.isReplayed() {
+		l.replayed(e)
+		return
+	}
 	e.err = nil
 	var sinceCommit time.Duration
 	if !e.CommittedAt.IsZero() {
@@ -268,8 +272,12 @@ func (l *lane) retry(e *Event, err error) {
 	l.delivery.deps.Observer.Retried(l.Name, sink.Code(err))
 }
 
-// park stores e as a dead letter. An event that cannot be stored ends delivery: it counts as delivered only once it is.
+// park stores e as a dead letter, but for one that is replayed. An event that cannot be stored ends delivery: it counts as delivered only once it is.
 func (l *lane) park(e *Event, rejection *sink.RejectedError) {
+	if e.isReplayed() {
+		l.refused(e, rejection)
+		return
+	}
 	if l.policy == Halt {
 		e.err = rejection
 		l.delivery.end(&RejectedError{Destination: l.Name, EventID: e.Message.EventID, Cause: rejection})

@@ -94,7 +94,7 @@ func (q *queue) fill(now time.Time) []*Event {
 		for more := true; more; {
 			e := g.pop()
 			e.away = false
-			if !e.isRedriven() {
+			if !e.isAskedFor() {
 				e.blockedBy = q.blocked[g.key]
 			}
 			room -= e.size
@@ -121,14 +121,14 @@ func (q *queue) sooner(retryAt, now time.Time) time.Time {
 	return retryAt
 }
 
-// fillAway takes a batch that is parked, not sent, but for dead letters: somebody thinks that the destination is back.
+// fillAway takes a batch that is parked, not sent, but for what somebody asked for, who thinks that the destination is back.
 func (q *queue) fillAway(now time.Time) []*Event {
 	q.inFlight++
 	q.parking++
 	batch := q.fill(now)
 	for _, e := range batch {
 		e.away = true
-		if e.rejection == nil && !e.isRedriven() {
+		if e.rejection == nil && !e.isAskedFor() {
 			e.rejection = &sink.RejectedError{
 				Code:   CodeAway,
 				Reason: "the destination has taken nothing since " + q.failing.UTC().Format(time.RFC3339),

@@ -19,6 +19,7 @@ const (
 	metricEventsDelivered   = "relay_events_delivered_total"
 	metricEventsParked      = "relay_events_parked_total"
 	metricEventsRedriven    = "relay_events_redriven_total"
+	metricEventsReplayed    = "relay_events_replayed_total"
 	metricDeadLetters       = "relay_dead_letters"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
@@ -50,7 +51,7 @@ type Metrics struct {
 	received, recovered, dropped, gaps prometheus.Counter
 	audited, missing                   prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
-	parked, redriven                   *prometheus.CounterVec
+	parked, redriven, replayed         *prometheus.CounterVec
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
@@ -95,6 +96,7 @@ func NewMetrics() *Metrics {
 	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
 	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.", "destination", "code")
 	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
+	m.replayed = counters(metricEventsReplayed, "Delivered events that were sent once more; code is empty for those that their destination took.", "destination", "code")
 	m.deadLetters = gauge(metricDeadLetters, "Events that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
 	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message, or no room in it.")
@@ -164,6 +166,11 @@ func (m *Metrics) Parked(destination, code string) { m.parked.WithLabelValues(de
 // Redriven counts a dead letter that is delivered after all.
 func (m *Metrics) Redriven(destination string) { m.redriven.WithLabelValues(destination).Inc() }
 
+// Replayed counts an event that was sent once more; code is empty if its destination took it.
+func (m *Metrics) Replayed(destination, code string) {
+	m.replayed.WithLabelValues(destination, code).Inc()
+}
+
 // DeadLetters takes how many events are parked.
 func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked)) }
 
@@ -211,6 +218,7 @@ func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
 func (m *Metrics) Expect(destination string) {
 	m.delivered.WithLabelValues(destination)
 	m.redriven.WithLabelValues(destination)
+	m.replayed.WithLabelValues(destination, "")
 }
 
 // Began takes the position of the checkpoint that a session begins with.

@@ -90,7 +90,7 @@ func validName(name string, rank int) bool {
 func isOwn(name string) bool {
 	switch name {
 	case outbox.AttributeEventID, outbox.AttributeEventType, outbox.AttributeAggregateType, outbox.AttributeAggregateID,
-		outbox.AttributeOccurredAt, outbox.AttributeSequence:
+		outbox.AttributeOccurredAt, outbox.AttributeSequence, outbox.AttributeReplay:
 		return true
 	}
 	return false

@@ -62,11 +62,17 @@ func DeduplicationID(e *outbox.Envelope, schema, table string) string {
 	return fit(text, maxIdentifier-maxRedriveSuffix)
 }
 
-// RedriveID returns the MessageDeduplicationId of the n-th redrive or replay of the event with this deduplication id,
-// because for five minutes a broker takes a message with an id it knows and delivers nothing. No first delivery has it.
+// RedriveID returns the MessageDeduplicationId of the n-th redrive of the event with this deduplication id, because for
+// five minutes a broker takes a message with an id it knows and delivers nothing. No first delivery has it.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html
 func RedriveID(deduplicationID string, n int) string {
 	return deduplicationID + "#r" + strconv.Itoa(n)
+}
+
+// ReplayID returns the MessageDeduplicationId that an event has in the replay of this number, for the same reason. It is no
+// longer than that of a redrive, and never the same.
+func ReplayID(deduplicationID string, replay int64) string {
+	return deduplicationID + "#p" + strconv.FormatInt(replay, 10)
 }
 
 // EventID returns the id of e. An event without one cannot be delivered but has to be parked under some id: that is
