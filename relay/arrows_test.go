@@ -14,15 +14,17 @@ const module = "github.com/outbox-relay/outbox-relay/"
 // rooms says which rooms of the relay each of them may know: an event's way, from the top to the bottom.
 var rooms = map[string][]string{
 	"cmd/relay": {
-		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "checkpoint", "recovery", "slot", "route", "pgoutput",
-		"sink",
+		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "replay", "checkpoint", "recovery", "slot", "route",
+		"pgoutput", "sink",
 	},
 	"": { // package relay
-		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "retention", "audit", "health",
+		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit",
+		"health", "sink",
 	},
 	"preflight":         {"delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink"},
+	"replay":            {"recovery", "slot", "pgoutput", "outbox"},
 	"retention":         {"slot", "pgoutput"},
 	"audit":             {"pgoutput"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outbox"},

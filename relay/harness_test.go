@@ -185,8 +185,14 @@ func (w *world) start(env ...string) *process {
 
 func (w *world) startBinary(path string, env ...string) *process {
 	w.t.Helper()
+	return w.launch(path, env, "run")
+}
+
+// launch starts a command of the relay and kills it when the test ends, if it still runs.
+func (w *world) launch(path string, env []string, args ...string) *process {
+	w.t.Helper()
 	p := &process{t: w.t, log: &buffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(path, "run")
+	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = w.env(env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	w.must(p.cmd.Start())
@@ -200,7 +206,7 @@ func (w *world) startBinary(path string, env ...string) *process {
 			w.t.Errorf("the relay has a data race")
 		}
 		if w.t.Failed() {
-			w.t.Logf("log of relay %d:\n%s", p.cmd.Process.Pid, tail(p.log.String(), 60))
+			w.t.Logf("log of relay %s %d:\n%s", args[0], p.cmd.Process.Pid, tail(p.log.String(), 60))
 		}
 	})
 	return p

@@ -15,6 +15,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -49,6 +51,9 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 	overtaken, dispossessed := holder, holder
 	overtaken.Epoch--
 	dispossessed.PID++
+	table := pgoutput.Table{Schema: "public", Name: "outbox_events"}
+	asked, err := replay.NewOperator(w.pool, w.slot, table).Begin(t.Context(), replay.Plan{Horizon: "3:3:"}, 1)
+	w.must(err)
 	for name, write := range map[string]func(context.Context, slot.Fence) error{
 		"claim": func(ctx context.Context, f slot.Fence) error {
 			if f == overtaken {
@@ -78,6 +83,13 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 		"recovery is done": func(ctx context.Context, f slot.Fence) error { return store.FinishRecovery(ctx, f) },
 		"dead letter": func(ctx context.Context, f slot.Fence) error {
 			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx, delivery.Parked{Message: &sink.Message{EventID: "1"}})
+		},
+		"how far a replay is": func(ctx context.Context, f slot.Fence) error {
+			_, err := replay.NewStore(w.pool, f, table).Passed(ctx, asked, replay.Page{}, replay.Outcome{})
+			return err
+		},
+		"replay is done": func(ctx context.Context, f slot.Fence) error {
+			return replay.NewStore(w.pool, f, table).Finish(ctx, asked)
 		},
 		"lease": func(ctx context.Context, f slot.Fence) error {
 			seen, err := slot.Observe(ctx, w.pool, f, slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"})

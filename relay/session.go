@@ -68,6 +68,7 @@ func (s *session) run(ctx context.Context) error {
 	recovering := start(work, s.recover)
 	redriving := start(work, s.redrive)
 	auditing := start(work, s.auditor.run)
+	replaying := start(work, s.replay)
 	retaining := start(work, s.retain)
 
 	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing)
@@ -75,6 +76,7 @@ func (s *session) run(ctx context.Context) error {
 	recovering.end()
 	redriving.end()
 	auditing.end()
+	replaying.end()
 	retaining.end()
 	if err == nil {
 		s.Health.Enter(health.Stopping)

@@ -25,8 +25,9 @@ const description = `Streams the committed events of a Postgres outbox table to 
 type commands struct {
 	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 for what only a person can mend."`
 	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
-	Status      statusCommand      `cmd:"" help:"Show slot, checkpoint and dead letters."`
+	Status      statusCommand      `cmd:"" help:"Show slot, checkpoint, dead letters and the last replay."`
 	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
+	Replay      replayCommand      `cmd:"" help:"Have the running relay send delivered events once more. Without --yes it only tells which."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables and their publication."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`

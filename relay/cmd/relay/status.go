@@ -14,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -30,7 +31,7 @@ func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	defer pool.Close()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.deadLetters} {
+	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.deadLetters, c.replay} {
 		if err := part(ctx, pool, table); err != nil {
 			return explain(err)
 		}
@@ -59,6 +60,8 @@ func explain(err error) error {
 	switch refused.Code {
 	case "42P01": // undefined_table
 		return fmt.Errorf("%w: run relay migrate", err)
+	case "42703": // undefined_column
+		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
 	case "42501": // insufficient_privilege
 		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
 			"and on its schema)", err)
@@ -114,6 +117,15 @@ func (c *statusCommand) deadLetters(ctx context.Context, pool *pgxpool.Pool, w i
 		return err
 	}
 	fmt.Fprintf(w, "dead letters\t%d parked\n", parked)
+	return nil
+}
+
+func (c *statusCommand) replay(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	r, err := replay.Latest(ctx, pool, c.Slot)
+	if err != nil || r == nil {
+		return err
+	}
+	fmt.Fprintf(w, "replay\t%d is %s: %s\n", r.ID, r.State, far(r))
 	return nil
 }
 

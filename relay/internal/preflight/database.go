@@ -222,10 +222,10 @@ func (d Database) publication(ctx context.Context) error {
 	return nil
 }
 
-// relayTables checks that the relay may keep its checkpoint and its dead letters.
+// relayTables checks that the relay may keep its checkpoint, its dead letters and how far a replay is.
 func (d Database) relayTables(ctx context.Context) error {
 	var problems []error
-	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters"} {
+	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays"} {
 		var exists, writable bool
 		err := d.Pool.QueryRow(ctx, `
 			SELECT to_regclass($1) IS NOT NULL, coalesce(has_table_privilege(to_regclass($1), 'SELECT')

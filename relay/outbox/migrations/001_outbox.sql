@@ -59,12 +59,42 @@ CREATE TABLE outbox_dead_letters (
 CREATE INDEX outbox_dead_letters_open_idx ON outbox_dead_letters (destination, message_group, position)
     WHERE state IN ('parked', 'redriving');
 
+-- Requests to send delivered events once more, one row each: what is selected, and how far it is.
+CREATE TABLE outbox_replays (
+    id             bigint      PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    slot_name      text        NOT NULL,
+    outbox_table   text        NOT NULL,
+    -- the selection: events for which all of it holds that is not NULL
+    seqs           bigint[],
+    since          timestamptz,
+    until          timestamptz,
+    aggregate_type text,
+    aggregate_id   text,
+    -- its bounds: what was not visible in it when the replay was asked for comes by itself, what has a later seq too
+    horizon        pg_snapshot NOT NULL,
+    last_seq       bigint      NOT NULL,
+    -- events a second
+    rate           integer     NOT NULL CHECK (rate > 0),
+    -- how many events were selected, up to which seq they are done with, and how
+    events         bigint      NOT NULL,
+    passed_seq     bigint      NOT NULL,
+    sent           bigint      NOT NULL DEFAULT 0,
+    refused        bigint      NOT NULL DEFAULT 0,
+    last_refusal   text        NOT NULL DEFAULT '',
+    state          text        NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'stopped', 'done')),
+    requested_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50); -- room for updates that touch no index
+-- One at a time, so that nobody who asks twice has events sent twice.
+CREATE UNIQUE INDEX outbox_replays_running_key ON outbox_replays (slot_name) WHERE state = 'running';
+
 -- Before any slot: a slot that is older than its publication cannot be read.
 CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true);
 
 ---- create above / drop below ----
 
 DROP PUBLICATION outbox_pub;
+DROP TABLE outbox_replays;
 DROP TABLE outbox_dead_letters;
 DROP TABLE relay_checkpoints;
 DROP TABLE outbox_events;

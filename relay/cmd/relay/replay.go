@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// defaultRate is how many events a second are replayed where nobody says.
+const defaultRate = 100
+
+// kindsShown is how many types of events a plan lists.
+const kindsShown = 30
+
+// replayCommand has the running relay send delivered events once more.
+type replayCommand struct {
+	EventID   []string  `name:"event-id" placeholder:"ID" help:"Events with these ids."`
+	Since     time.Time `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z; until now, if --until says nothing else."`
+	Until     time.Time `placeholder:"TIME" help:"Events created before this time."`
+	Aggregate string    `placeholder:"TYPE/ID" help:"Events of this aggregate. Of several conditions, all have to hold."`
+	Yes       bool      `help:"Send them. Without it nothing is sent, and what would be is shown."`
+	Rate      *int      `placeholder:"N" help:"Events a second, at most: 100 if nothing is said, or with --resume as before."`
+	NoWait    bool      `help:"Do not wait until they are sent: relay status shows how far the replay is."`
+	Resume    int64     `placeholder:"N" help:"Go on with a replay that was stopped, or watch one that is under way."`
+	Stop      int64     `placeholder:"N" help:"Stop a replay that is under way."`
+
+	database `embed:"" group:"Postgres"`
+	source   `embed:"" group:"Outbox table, as the relay has it"`
+	shown    `embed:"" group:"Where events go, as the relay has it: only for what is shown, the running relay decides"`
+}
+
+// shown are the settings of the running relay that the plan is shown with.
+type shown struct {
+	Destination string `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination."`
+	Routes      string `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events."`
+}
+
+// Run plans a replay, begins, resumes or stops one.
+func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
+	table, problems := c.table()
+	if err := errors.Join(append(problems, c.check())...); err != nil {
+		return err
+	}
+	return c.with(ctx, func(pool *pgxpool.Pool) error {
+		operator := replay.NewOperator(pool, c.Slot, table)
+		console := &replayConsole{operator: operator, pool: pool, slot: c.Slot, out: w}
+		switch {
+		case c.Stop != 0:
+			return explain(c.stop(ctx, operator, w))
+		case c.Resume != 0:
+			return explain(c.resume(ctx, console))
+		}
+		return explain(c.begin(ctx, console))
+	})
+}
+
+// check names every problem of what is asked for.
+func (c *replayCommand) check() error {
+	var problems []error
+	selects := len(c.EventID) > 0 || !c.Since.IsZero() || !c.Until.IsZero() || c.Aggregate != ""
+	switch {
+	case c.Resume != 0 && c.Stop != 0, selects && (c.Resume != 0 || c.Stop != 0):
+		problems = append(problems, errors.New("--resume and --stop go by the number of a replay alone"))
+	case !selects && c.Resume == 0 && c.Stop == 0:
+		problems = append(problems, errors.New("say which events: --event-id, --aggregate, or --since and --until"))
+	case !c.Since.IsZero() && !c.Until.IsZero() && !c.Since.Before(c.Until):
+		problems = append(problems, errors.New("--since has to be before --until"))
+	}
+	if c.Aggregate != "" && !strings.Contains(c.Aggregate, "/") {
+		problems = append(problems, fmt.Errorf("--aggregate %q: write TYPE/ID, as in order/4711", c.Aggregate))
+	}
+	if c.ColumnCreatedAt == "" && (!c.Since.IsZero() || !c.Until.IsZero()) {
+		problems = append(problems, errors.New("--since and --until need a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT"))
+	}
+	if c.Rate != nil {
+		problems = append(problems, atLeast("--rate", *c.Rate, 1))
+	}
+	return errors.Join(problems...)
+}
+
+// selection is what the flags say, but for the ids.
+func (c *replayCommand) selection() replay.Selection {
+	var s replay.Selection
+	if !c.Since.IsZero() {
+		s.Since = &c.Since
+	}
+	if !c.Until.IsZero() {
+		s.Until = &c.Until
+	}
+	if aggregateType, id, ok := strings.Cut(c.Aggregate, "/"); ok {
+		s.AggregateType, s.AggregateID = &aggregateType, &id
+	}
+	return s
+}
+
+// begin shows which events would be sent, and with --yes has them sent.
+func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error {
+	horizon, err := c.horizon(ctx, console.pool)
+	if err != nil {
+		return err
+	}
+	selection := c.selection()
+	if len(c.EventID) > 0 {
+		var missing []string
+		if selection.Seqs, missing, err = console.operator.FindIDs(ctx, c.EventID); err != nil {
+			return err
+		}
+		for _, id := range missing {
+			fmt.Fprintf(console.out, "event %s cannot be replayed: no row of %s has it. It was never written, or is removed, as RELAY_RETENTION does\n", id, c.Table)
+		}
+	}
+	plan, err := console.operator.Plan(ctx, selection, horizon)
+	if err != nil {
+		return err
+	}
+	if err := c.show(console.out, plan); err != nil {
+		return err
+	}
+	rate := defaultRate
+	if c.Rate != nil {
+		rate = *c.Rate
+	}
+	switch {
+	case plan.Events == 0:
+		return errors.New("no event that was delivered is selected")
+	case !c.Yes:
+		fmt.Fprintf(console.out, "nothing is sent yet: with --yes the relay that holds slot %s sends them, %d a second\n", c.Slot, rate)
+		_, err := console.warn(ctx)
+		return err
+	}
+	asked, err := console.operator.Begin(ctx, plan, rate)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(console.out, "replay %d: the relay that holds slot %s sends them, %d a second\n", asked.ID, c.Slot, rate)
+	return c.wait(ctx, console, asked)
+}
+
+// horizon returns which events were delivered: a pg_snapshot.
+func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
+	if err != nil {
+		return "", err
+	}
+	table, _ := c.table()
+	switch {
+	case row == nil:
+		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in RELAY_SLOT", c.Slot)
+	case row.Table != table.Schema+"."+table.Name:
+		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s.%s: name the relay's table in RELAY_TABLE, or its slot in RELAY_SLOT",
+			c.Slot, row.Table, table.Schema, table.Name)
+	case row.Horizon == "":
+		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows how far it is", c.Slot)
+	}
+	return row.Horizon, nil
+}
+
+// show prints what a plan says.
+func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
+	router, err := c.router()
+	if err != nil {
+		return err
+	}
+	created := ""
+	if plan.First != "" {
+		created = fmt.Sprintf(", created from %s to %s", plan.First, plan.Last)
+	}
+	fmt.Fprintf(w, "%d events of %s%s\n", plan.Events, c.Table, created)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, kind := range plan.Kinds {
+		if i == kindsShown {
+			fmt.Fprintf(table, "  and %d more types\n", len(plan.Kinds)-i)
+			break
+		}
+		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", kind.Events, kind.AggregateType, kind.EventType, destinationOf(router, kind))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if plan.Undelivered > 0 {
+		fmt.Fprintf(w, "left out: %d that are not known to be delivered yet: they come by themselves\n", plan.Undelivered)
+	}
+	if plan.Parked > 0 {
+		fmt.Fprintf(w, "left out: %d that are parked: relay dead-letters redrive sends those\n", plan.Parked)
+	}
+	return nil
+}
+
+// router is that of the running relay, if its settings are here too; else nil.
+func (c *replayCommand) router() (*route.Router, error) {
+	if c.Destination == "" {
+		return nil, nil
+	}
+	return route.Parse(route.Settings{Destination: c.Destination, Routes: c.Routes})
+}
+
+func destinationOf(router *route.Router, kind replay.Kind) string {
+	if router == nil {
+		return "to where the relay's settings say"
+	}
+	to := router.Route(&outbox.Envelope{EventType: kind.EventType, AggregateType: kind.AggregateType})
+	return "to " + shortName(router.Destinations()[to])
+}
+
+func (c *replayCommand) resume(ctx context.Context, console *replayConsole) error {
+	rate := 0 // as before
+	if c.Rate != nil {
+		rate = *c.Rate
+	}
+	asked, err := console.operator.Resume(ctx, c.Resume, rate)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(console.out, "replay %d: going on, %d a second\n", asked.ID, asked.Rate)
+	return c.wait(ctx, console, asked)
+}
+
+func (c *replayCommand) stop(ctx context.Context, operator *replay.Operator, w io.Writer) error {
+	asked, err := operator.Stop(ctx, c.Stop)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "replay %d is %s: %s\n", asked.ID, asked.State, far(asked))
+	return err
+}
+
+func (c *replayCommand) wait(ctx context.Context, console *replayConsole, asked *replay.Replay) error {
+	if c.NoWait {
+		_, err := console.warn(ctx)
+		return err
+	}
+	return console.watch(ctx, asked)
+}
+
+// far says how far a replay is.
+func far(r *replay.Replay) string {
+	text := fmt.Sprintf("%d of %d events sent", r.Sent, r.Events)
+	if r.Refused > 0 {
+		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)", r.Refused, r.LastRefusal)
+	}
+	return text
+}
+
+const (
+	// lookInterval is how often a replay is looked at, progressInterval how often that is told.
+	lookInterval     = 250 * time.Millisecond
+	progressInterval = 2 * time.Second
+	// stopTimeout bounds how long it takes to stop a replay on Ctrl-C.
+	stopTimeout = 10 * time.Second
+)
+
+// replayConsole tells a person how far a replay is.
+type replayConsole struct {
+	operator *replay.Operator
+	pool     *pgxpool.Pool
+	slot     string
+	out      io.Writer
+}
+
+// watch tells how far asked is until it is done. When ctx ends it stops the replay.
+func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
+	ticker := time.NewTicker(lookInterval)
+	defer ticker.Stop()
+	for before, toldAt := asked, time.Now(); asked.State == replay.Running; {
+		select {
+		case <-ctx.Done():
+			return c.interrupted(ctx, asked.ID)
+		case <-ticker.C:
+		}
+		now, err := c.operator.Look(ctx, asked.ID)
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w. The replay goes on: relay replay --resume %d watches it", err, asked.ID)
+		}
+		if err != nil {
+			continue
+		}
+		if asked = now; time.Since(toldAt) >= progressInterval && asked.State == replay.Running {
+			if err := c.tell(ctx, before, asked, time.Since(toldAt)); err != nil && ctx.Err() == nil {
+				return err
+			}
+			before, toldAt = asked, time.Now()
+		}
+	}
+	if asked.State == replay.Stopped {
+		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d goes on", asked.ID, far(asked))
+	}
+	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
+		fmt.Fprintf(c.out, "%d events were left out: they were removed or parked meanwhile\n", gone)
+	}
+	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, far(asked))
+	if asked.Refused > 0 {
+		return fmt.Errorf("%d events were refused", asked.Refused)
+	}
+	return nil
+}
+
+// tell prints how far a replay is, and why it does not go on where no relay runs.
+func (c *replayConsole) tell(ctx context.Context, before, now *replay.Replay, took time.Duration) error {
+	if held, err := c.warn(ctx); err != nil || !held {
+		return err
+	}
+	left := now.Events - now.Sent - now.Refused
+	rate := float64(now.Sent+now.Refused-before.Sent-before.Refused) / took.Seconds()
+	text := fmt.Sprintf("%s, %.0f a second, %d left", far(now), rate, left)
+	if rate > 0 {
+		text += fmt.Sprintf(", about %v", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+	}
+	_, err := fmt.Fprintln(c.out, text)
+	return err
+}
+
+// warn says so if no relay holds the slot.
+func (c *replayConsole) warn(ctx context.Context) (held bool, err error) {
+	state, err := slot.LookUp(ctx, c.pool, c.slot)
+	if err != nil || state.Active {
+		return state.Active, err
+	}
+	_, err = fmt.Fprintf(c.out, "no relay runs: nobody holds slot %s, and nothing is sent until relay run does\n", c.slot)
+	return false, err
+}
+
+// interrupted stops the replay that was being watched.
+func (c *replayConsole) interrupted(ctx context.Context, id int64) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	asked, err := c.operator.Stop(ctx, id)
+	if err != nil {
+		return fmt.Errorf("%w. The replay goes on: relay replay --stop %d stops it", err, id)
+	}
+	return fmt.Errorf("replay %d is %s: %s, but for those on their way; relay replay --resume %[1]d goes on", asked.ID, asked.State, far(asked))
+}

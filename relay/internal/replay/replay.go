@@ -1,0 +1,106 @@
+// Package replay keeps what somebody asks to be sent once more though it was delivered, and finds it in the outbox table.
+package replay
+
+import (
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// State is what becomes of a replay.
+type State string
+
+// The states.
+const (
+	Running State = "running" // the relay that holds the slot sends its events
+	Stopped State = "stopped" // by a person, who may resume it
+	Done    State = "done"
+)
+
+// Replay is a request to send delivered events once more.
+type Replay struct {
+	ID          int64
+	Selection   Selection
+	Horizon     string // pg_snapshot: only events that are visible in it
+	LastSeq     int64  // no event behind it
+	Rate        int    // events a second
+	Events      int64  // that were selected
+	PassedSeq   int64  // it is done with events up to here
+	Sent        int64
+	Refused     int64
+	LastRefusal string // the event, and why
+	State       State
+}
+
+// columns in the order of Replay.
+const columns = `r.id, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text, r.last_seq, r.rate, r.events,
+	r.passed_seq, r.sent, r.refused, r.last_refusal, r.state`
+
+func scan(row pgx.Row) (*Replay, error) {
+	var r Replay
+	s := &r.Selection
+	err := row.Scan(&r.ID, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon, &r.LastSeq, &r.Rate, &r.Events,
+		&r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State)
+	if err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// Selection picks events: those for which all of it holds that is not nil.
+type Selection struct {
+	Seqs                       []int64
+	Since, Until               *time.Time // Until is the first moment that is not meant
+	AggregateType, AggregateID *string
+}
+
+func (s Selection) args() []any {
+	return []any{s.Seqs, s.Since, s.Until, s.AggregateType, s.AggregateID}
+}
+
+// selected is a condition on a row e of the outbox table. It takes the arguments of a Selection as $1 to $5.
+const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
+	AND ($2::timestamptz IS NULL OR {created_at} >= $2) AND ($3::timestamptz IS NULL OR {created_at} < $3)
+	AND ($4::text IS NULL OR {aggregate_type} = $4) AND ($5::text IS NULL OR {aggregate_id} = $5)`
+
+// parked holds for a row e whose event waits among the dead letters. It takes schema.name of the outbox table as $6.
+const parked = `EXISTS (
+	SELECT FROM outbox_dead_letters d
+	WHERE d.outbox_table = $6 AND d.event_id = coalesce(e.{id}::text, 'seq:' || e.{seq}) AND d.state IN ('parked', 'redriving'))`
+
+// statement fills these conditions, and the names of an outbox table and its columns, into sql.
+func statement(table pgoutput.Table, sql string) string {
+	c := table.Columns
+	createdAt := "NULL::timestamptz"
+	if c.CreatedAt != "" {
+		createdAt = "e." + quote(c.CreatedAt)
+	}
+	names := strings.NewReplacer(
+		"{table}", tableName(table),
+		"{id}", quote(c.ID),
+		"{seq}", quote(c.Sequence),
+		"{xid}", quote(c.XID),
+		"{event_type}", text(c.EventType),
+		"{aggregate_type}", text(c.AggregateType),
+		"{aggregate_id}", text(c.AggregateID),
+		"{created_at}", createdAt,
+	)
+	return names.Replace(strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql))
+}
+
+func tableName(table pgoutput.Table) string {
+	return pgx.Identifier{table.Schema, table.Name}.Sanitize()
+}
+
+// text is what reads a column of row e as text; of one that the table does not have, nothing.
+func text(column string) string {
+	if column == "" {
+		return "''"
+	}
+	return "coalesce(e." + quote(column) + "::text, '')"
+}
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

@@ -1,0 +1,132 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// lookRows is how many rows of the table one statement looks at: it is done in a few milliseconds, however few of them are
+// selected.
+const lookRows = 1000
+
+// statementTimeout bounds what the relay that holds the slot asks the database.
+const statementTimeout = 10 * time.Second
+
+// Store is where the relay that holds the slot finds what to replay, and notes how far it is.
+type Store struct {
+	pool   *pgxpool.Pool
+	fence  slot.Fence
+	table  string // schema.name of the outbox table
+	reader *recovery.Reader
+	look   string // statement
+	bySeq  string // condition
+}
+
+// NewStore returns a Store for the relay that fence belongs to.
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
+	return &Store{
+		pool: pool, fence: fence, table: table.Schema + "." + table.Name,
+		reader: recovery.NewReader(pool, table),
+		look: statement(table, `
+			WITH looked AS MATERIALIZED (
+				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) AND NOT {parked} AS selected
+				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq} LIMIT $10
+			), page AS (SELECT seq FROM looked WHERE selected ORDER BY seq LIMIT $11)
+			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),
+				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page) ELSE (SELECT max(seq) FROM looked) END`),
+		bySeq: quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
+	}
+}
+
+// Next returns the replay that is to be sent, or nil.
+func (s *Store) Next(ctx context.Context) (*Replay, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	r, err := scan(s.pool.QueryRow(ctx, `SELECT `+columns+` FROM outbox_replays r
+		WHERE r.slot_name = $1 AND r.outbox_table = $2 AND r.state = 'running'`, s.fence.Slot, s.table))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for a replay: %w", err)
+	}
+	return r, nil
+}
+
+// Page is what comes next of a replay.
+type Page struct {
+	Events []outbox.Envelope
+	Last   int64 // seq up to which nothing more is selected
+	End    bool  // nothing comes next
+}
+
+// Page returns at most limit events of r behind those it is done with, in order of seq. It looks at a thousand rows at most, so
+// that a page may have no event and yet not be the end.
+func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	var seqs []int64
+	var last *int64
+	args := append(r.Selection.args(), s.table, r.Horizon, r.PassedSeq, r.LastSeq, lookRows, limit)
+	if err := s.pool.QueryRow(ctx, s.look, args...).Scan(&seqs, &last); err != nil {
+		return Page{}, fmt.Errorf("look for events of replay %d behind seq %d: %w", r.ID, r.PassedSeq, err)
+	}
+	switch {
+	case last == nil:
+		return Page{End: true}, nil
+	case len(seqs) == 0:
+		return Page{Last: *last}, nil
+	}
+	events, lastRead, err := s.reader.Page(ctx, r.PassedSeq, s.bySeq, seqs)
+	if err != nil {
+		return Page{}, err
+	}
+	if len(events) > 0 && len(events) < len(seqs) { // large ones: the others come next
+		return Page{Events: events, Last: lastRead}, nil
+	}
+	return Page{Events: events, Last: *last}, nil
+}
+
+// Outcome is what became of the events of a page.
+type Outcome struct {
+	Sent, Refused int
+	LastRefusal   string // of those that were refused
+}
+
+// Passed notes that r is done with a page, and returns r as it then is: somebody may have stopped it. It returns
+// [slot.ErrFenced] if this relay is no longer the holder of the slot.
+func (s *Store) Passed(ctx context.Context, r *Replay, page Page, o Outcome) (*Replay, error) {
+	return s.update(ctx, r, `passed_seq = $5, sent = r.sent + $6::bigint, refused = r.refused + $7::bigint,
+		last_refusal = coalesce(nullif($8, ''), r.last_refusal)`, page.Last, o.Sent, o.Refused, o.LastRefusal)
+}
+
+// Finish notes that nothing is left of r. One that was stopped meanwhile is done as well.
+func (s *Store) Finish(ctx context.Context, r *Replay) error {
+	_, err := s.update(ctx, r, `state = 'done'`)
+	return err
+}
+
+func (s *Store) update(ctx context.Context, r *Replay, set string, args ...any) (*Replay, error) {
+	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
+	defer cancel()
+	updated, err := scan(s.pool.QueryRow(ctx, `
+		UPDATE outbox_replays r SET `+set+`, updated_at = clock_timestamp() FROM relay_checkpoints c
+		WHERE r.id = $4 AND r.slot_name = c.slot_name AND `+slot.FenceSQL+` RETURNING `+columns, s.fence.Args(append([]any{r.ID}, args...)...)...))
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = slot.ErrFenced
+	}
+	if err != nil {
+		return nil, fmt.Errorf("note how far replay %d is: %w", r.ID, err)
+	}
+	return updated, nil
+}
