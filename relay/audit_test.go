@@ -255,15 +255,15 @@ func (w *world) startStandby(url string) (apply chan struct{}) {
 func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")
-	through := newProxy(t, w.url)
-	counting := through.holdBack("$1::text::xid8")
-	p := w.startStreaming("DATABASE_URL="+through.url, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	between, through := w.newNetwork()
+	counting := between.HoldBack("$1::text::xid8")
+	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	p.awaitLog("audit: begun")
 	horizon := func() string {
 		return w.query(`SELECT horizon::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
 	}
 	w.commit(event(t, "1", `{}`))
-	<-counting.reached
+	w.await(counting)
 	before := horizon()
 	for i := range 5 {
 		body := fmt.Sprintf(`{"n":%d}`, i)
@@ -274,7 +274,7 @@ func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 	if after := horizon(); after != before {
 		t.Errorf("the horizon went from %s to %s, and nothing was audited", before, after)
 	}
-	close(counting.pass)
+	counting.Pass()
 	w.awaitHorizon()
 	if strings.Contains(p.log.String(), "session ended") {
 		t.Error("the session ended because of it")

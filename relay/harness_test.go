@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
@@ -95,6 +96,25 @@ func (w *world) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// newNetwork returns a network to the database that the test can do things to, and the URL by way of it.
+func (w *world) newNetwork() (between *network.Network, through string) {
+	w.t.Helper()
+	between, through, err := network.To(w.url)
+	w.must(err)
+	w.t.Cleanup(between.Close)
+	return between, through
+}
+
+// await waits until something is held back.
+func (w *world) await(stop *network.Stop) {
+	w.t.Helper()
+	select {
+	case <-stop.Reached:
+	case <-time.After(patience):
+		w.t.Fatal("nothing of what is to be held back was said")
 	}
 }
 

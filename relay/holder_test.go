@@ -113,11 +113,12 @@ func TestSlotIsJudgedOnlyOnceItIsHeld(t *testing.T) {
 	w := newWorld(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"skipped":true}`))
-	link := w.newLink("START_REPLICATION")
-	w.start("DATABASE_URL=" + link.url)
-	link.await(w)
+	between, through := w.newNetwork()
+	taking := between.HoldBack("START_REPLICATION")
+	w.start("DATABASE_URL=" + through)
+	w.await(taking)
 	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot) // at the last moment at which it can be
-	link.open()
+	taking.Pass()
 	w.awaitBody(`{"skipped":true}`)
 }
 
@@ -125,17 +126,18 @@ func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 	t.Parallel()
 	const timeout, lease = 4 * time.Second, 2700 * time.Millisecond // three quarters of nine tenths
 	w := newWorld(t, "orders.fifo")
-	link := w.newLink(`{"n":2}`)
-	frozen := w.startStreaming("DATABASE_URL="+link.url, "RELAY_WAL_SENDER_TIMEOUT="+timeout.String())
+	between, through := w.newNetwork()
+	second := between.HoldBack(`{"n":2}`)
+	frozen := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT="+timeout.String())
 	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.commit(event(t, "1", `{"n":1}`))
 	w.commit(event(t, "2", `{"n":2}`))
-	link.await(w)
+	w.await(second)
 	frozen.awaitLog("attempt=3") // and waits for the next
-	link.open()                  // the last that it hears before it is frozen
+	second.Pass()                // the last that it hears before it is frozen
 	w.must(frozen.cmd.Process.Signal(syscall.SIGSTOP))
 	over := time.After(lease + 200*time.Millisecond)
-	link.cut() // so that it learns of nothing when it is thawed
+	between.Silence() // so that it learns of nothing when it is thawed
 	w.exec(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, w.slot)
 	w.startStreaming()
 	away.Clear()
@@ -165,12 +167,13 @@ func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
 		},
 		"own slot gone as the relay takes it": func(w *world, makeSlot func()) *process {
 			w.startStreaming().stop()
-			link := w.newLink("START_REPLICATION")
-			p := w.start("DATABASE_URL=" + link.url)
-			link.await(w)
+			between, through := w.newNetwork()
+			taking := between.HoldBack("START_REPLICATION")
+			p := w.start("DATABASE_URL=" + through)
+			w.await(taking)
 			w.dropSlot()
 			makeSlot()
-			link.open()
+			taking.Pass()
 			return p
 		},
 	} {

@@ -10,14 +10,14 @@ import (
 func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")
-	through := newProxy(t, w.url)
-	taking := through.holdBack("START_REPLICATION")
-	w.start("DATABASE_URL=" + through.url)
-	<-taking.reached // the relay has made the slot and read its snapshot
+	between, through := w.newNetwork()
+	taking := between.HoldBack("START_REPLICATION")
+	w.start("DATABASE_URL=" + through)
+	w.await(taking) // the relay has made the slot and read its snapshot
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 	w.commit(event(t, "1", `{"between":true}`))
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
-	close(taking.pass)
+	taking.Pass()
 	w.awaitBody(`{"between":true}`)
 }
 
@@ -133,11 +133,11 @@ func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")
 	holder := w.startStreaming()
-	through := newProxy(t, w.url)
-	standby := w.start("DATABASE_URL="+through.url, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	between, through := w.newNetwork()
+	standby := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	standby.awaitLog("standby")
 	time.Sleep(time.Second) // it has looked by then
-	through.silence()
+	between.Forget()
 	holder.kill()
 	standby.awaitLog("msg=streaming")
 }

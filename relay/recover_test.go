@@ -119,12 +119,13 @@ func TestRecoveryByHandDoesNotHaltARelayThatTakesTheSlot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
 	w.startStreaming().stop()
-	link := w.newLink("START_REPLICATION")
-	p := w.start("DATABASE_URL="+link.url, "RELAY_ON_SLOT_LOSS=halt")
-	link.await(w) // it has seen the row
+	between, through := w.newNetwork()
+	taking := between.HoldBack("START_REPLICATION")
+	p := w.start("DATABASE_URL="+through, "RELAY_ON_SLOT_LOSS=halt")
+	w.await(taking) // it has seen the row
 	w.commit(event(t, "1", `{"n":1}`))
 	w.recover("--yes")
-	link.open()
+	taking.Pass()
 	p.awaitLog("made the slot")
 	w.awaitBody(`{"n":1}`)
 }

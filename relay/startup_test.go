@@ -5,9 +5,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
@@ -93,25 +93,27 @@ func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
 
 func TestConnectionThatIsCutOffWhileTheSlotIsMadeIsGivenUp(t *testing.T) {
 	t.Parallel()
-	for name, cut := range map[string]func(*proxy, *stop){
-		"the request is lost": func(*proxy, *stop) {},
-		"the answer is lost": func(p *proxy, held *stop) {
-			p.silence()
-			close(held.pass)
+	for name, lose := range map[string]func(*world, *network.Network, *network.Stop){
+		"the request is lost": func(*world, *network.Network, *network.Stop) {},
+		"the answer is lost": func(w *world, between *network.Network, making *network.Stop) {
+			between.Silence(network.Server)
+			making.Pass()
+			w.eventually("the slot is made", func() bool {
+				return w.query(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.slot) == "1"
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, "orders")
-			through := newProxy(t, w.url)
-			held := through.holdBack("CREATE_REPLICATION_SLOT")
-			p := w.start("DATABASE_URL="+through.url, "RELAY_WAL_SENDER_TIMEOUT=2s")
-			select {
-			case <-held.reached:
-			case <-time.After(patience):
-				t.Fatal("the relay makes no slot")
-			}
-			cut(through, held)
+			between, through := w.newNetwork()
+			making := between.HoldBack("CREATE_REPLICATION_SLOT")
+			p := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+			w.await(making)
+			lose(w, between, making)
+			between.Forget()
+			between.Mend()
+			making.Pass()
 			p.awaitLog("msg=streaming")
 		})
 	}

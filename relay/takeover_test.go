@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/localstack/network"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -115,14 +116,14 @@ func TestRollingReplacementUnderLoadLosesNothingKeepsOrderAndRepeatsNothing(t *t
 // takeOver is a way in which the relay that holds the slot goes away.
 type takeOver struct {
 	name string
-	away func(holder *process, between *network)
-	back func(holder *process, between *network) // nil if it has ended
+	away func(holder *process, between *network.Network)
+	back func(holder *process, between *network.Network) // nil if it has ended
 	// within is how soon the standby has to deliver, for a RELAY_WAL_SENDER_TIMEOUT.
 	within func(timeout time.Duration) time.Duration
 }
 
-func signal(s syscall.Signal) func(*process, *network) {
-	return func(p *process, _ *network) { _ = p.cmd.Process.Signal(s) }
+func signal(s syscall.Signal) func(*process, *network.Network) {
+	return func(p *process, _ *network.Network) { _ = p.cmd.Process.Signal(s) }
 }
 
 func after(d time.Duration) func(time.Duration) time.Duration {
@@ -135,7 +136,7 @@ var takeOvers = []takeOver{
 	{"clean stop", signal(syscall.SIGTERM), nil, after(time.Second)},
 	{"SIGKILL", signal(syscall.SIGKILL), nil, after(3 * time.Second)},
 	{"SIGSTOP", signal(syscall.SIGSTOP), signal(syscall.SIGCONT), atTimeout},
-	{"cut network", func(_ *process, n *network) { n.cut() }, func(_ *process, n *network) { n.mend() }, atTimeout},
+	{"cut network", func(_ *process, n *network.Network) { n.Silence() }, func(_ *process, n *network.Network) { n.Mend() }, atTimeout},
 }
 
 // TestStandbyTakesOverWhateverBecomesOfTheHolder measures from the moment at which the holder goes away until the standby
@@ -178,7 +179,7 @@ func TestStandbyTakesOverWhateverBecomesOfTheHolder(t *testing.T) {
 // until the other had delivered something.
 func (w *world) takeOver(c takeOver, load *writer, env string) time.Duration {
 	w.t.Helper()
-	between, through := newNetwork(w.t, w.url)
+	between, through := w.newNetwork()
 	holder := w.startStreaming(env, "DATABASE_URL="+through)
 	standby := w.start(env)
 	standby.awaitLog("standby")
