@@ -68,6 +68,25 @@ func TestRedriveThatIsRefusedAgainKeepsItsAggregateParkedInOrder(t *testing.T) {
 	}
 }
 
+func TestWhatIsBehindADeadLetterFollowsAlsoIfThatIsGivenUpAsSoonAsItIsRefusedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.refuseBody(`{"n":1}`)
+	w.startStreaming()
+	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	w.eventually("the first was refused again", func() bool {
+		return w.query(`SELECT (bool_and(state = 'parked') AND sum(attempts) = 2)::text FROM outbox_dead_letters`) == "true"
+	})
+	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil { // before the relay looks again
+		t.Fatalf("discard: %v: %s", err, out)
+	}
+	w.awaitBody(`{"n":2}`)
+}
+
 func TestDiscardedEventFreesItsAggregate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")

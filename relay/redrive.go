@@ -21,10 +21,11 @@ type redriver struct {
 	sent map[redrive]bool // on their way
 }
 
-// redrive names one request to send a dead letter again.
+// redrive names one time that a dead letter is to be sent again. Between two looks it may have been parked again and be
+// redriven once more, behind another one that somebody gave up.
 type redrive struct {
 	position int64
-	redrives int
+	since    time.Time
 }
 
 func (s *session) redrive(ctx context.Context) error {
@@ -58,7 +59,7 @@ func (r *redriver) look(ctx context.Context) error {
 			return err
 		}
 		for _, letter := range letters {
-			key := redrive{letter.Position, letter.Redrives}
+			key := redrive{letter.Position, letter.Since}
 			stillToSend[key] = true
 			if !r.sent[key] {
 				r.delivery.Send(i, &delivery.Event{Message: letter.Message, Letter: letter.Letter})

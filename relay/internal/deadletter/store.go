@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -177,24 +178,25 @@ func (m message) message(eventID string, n int) sink.Message {
 // Redrive is a dead letter that somebody asked to be sent again.
 type Redrive struct {
 	delivery.Letter
-	Redrives int // how often it was asked for
-	Message  sink.Message
+	Since   time.Time // of its being redriven, by the server's clock
+	Message sink.Message
 }
 
 // Redriving returns the first dead letters of a destination that are to be sent again, at most limit.
 func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]Redrive, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, blocks_group, redrives, event_id, event FROM outbox_dead_letters
+		SELECT position, blocks_group, updated_at, redrives, event_id, event FROM outbox_dead_letters
 		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3`, table, destination, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}
 	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Redrive, error) {
 		var r Redrive
+		var redrives int
 		var eventID string
 		var stored message
-		err := row.Scan(&r.Position, &r.BlocksGroup, &r.Redrives, &eventID, &stored)
-		r.Message = stored.message(eventID, r.Redrives)
+		err := row.Scan(&r.Position, &r.BlocksGroup, &r.Since, &redrives, &eventID, &stored)
+		r.Message = stored.message(eventID, redrives)
 		return r, err
 	})
 	if err != nil {
