@@ -73,7 +73,7 @@ func changedPublication(ctx context.Context, a *act) error {
 
 // withPoison commits an event that is parked, whatever the load is made of.
 func withPoison(ctx context.Context, a *act) error {
-	o, err := a.writeOpenWith(ctx, func(e *checker.Event) { e.Type, e.Poison = refusedType, true })
+	o, err := a.writeOpenWith(ctx, func(e *checker.Event) { e.Type, e.Poison, e.Mendable = refusedType, true, true })
 	if o != nil {
 		o.commit(ctx)
 	}

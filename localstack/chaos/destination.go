@@ -31,6 +31,7 @@ func (r *run) createDestinations() error {
 		d := destination{aggregateType: fmt.Sprintf("kind-%d", i)}
 		d.FIFO = kind.fifo()
 		d.ParksAggregate = policy == "park-aggregate" || policy == "" && d.FIFO
+		d.GroupBatches, d.ParkAfter = r.plan.setting("RELAY_GROUP_BATCHES") == "true", r.plan.ParkAfter
 		name := fmt.Sprintf("events-%d", i)
 		if d.FIFO {
 			name += ".fifo"
@@ -47,7 +48,7 @@ func (r *run) createDestinations() error {
 		d.Name = d.arn
 		r.destinations = append(r.destinations, d)
 	}
-	r.broker.Script(fakeaws.Match{Entry: isRefused}, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))
+	r.refusal = r.broker.Script(fakeaws.Match{Entry: isRefused}, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (r *run) aggregates() []aggregate {
 	return all
 }
 
-// refusedType is the type of events that the broker refuses, though nothing is to be seen.
+// refusedType is the type of events that the broker refuses until an operator mends that, though nothing is to be seen.
 const refusedType = "refused"
 
 // newEvent makes an event with a payload that shows whether a byte was changed.
@@ -59,7 +59,7 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	case 1:
 		e.Payload = strings.Replace(e.Payload, "☃", "\uFFFE", 1) // valid in JSON and in UTF-8, and in no message
 	default:
-		e.Type = refusedType
+		e.Type, e.Mendable = refusedType, true
 	}
 	return e
 }

@@ -15,9 +15,12 @@ import (
 type fault struct {
 	name    string
 	weight  int  // how often, against the others
-	relays  int  // that it takes at least
 	repeats bool // events that were accepted may come again
-	do      func(context.Context, *act) error
+	hides   bool // events may be accepted without an answer that says so
+	partial bool // requests fail in part
+	// needs reports whether a plan has a use for it; nil: every plan.
+	needs func(*Plan) bool
+	do    func(context.Context, *act) error
 }
 
 // act is one time that a fault is done.
@@ -31,7 +34,7 @@ type act struct {
 func missed(f *checker.Fault) { f.Kind += " (missed)" }
 
 // faults are done one after the other.
-var faults = slices.Concat(processFaults, sessionFaults, slotFaults, publicationFaults, serverFaults, crashPoints)
+var faults = slices.Concat(processFaults, sessionFaults, networkFaults, slotFaults, publicationFaults, serverFaults, crashPoints, operations)
 
 // processFaults are what happens to containers.
 var processFaults = []fault{
@@ -86,14 +89,18 @@ func freeze(ctx context.Context, a *act) error {
 	defer p.signal(syscall.SIGCONT)
 	pause(ctx, a.plan.SenderTimeout+200*time.Millisecond)
 	away.Clear()
-	successor := a.awaitSuccessor(ctx, p)
+	a.deposed(ctx, p)
 	pause(ctx, a.within(500*time.Millisecond))
-	a.note = func(f *checker.Fault) {
-		if successor {
-			f.Frozen = p.name
-		}
-	}
 	return nil
+}
+
+// deposed waits until another relay has taken over from p, and notes that it has.
+func (a *act) deposed(ctx context.Context, p *relay) {
+	if !a.awaitSuccessor(ctx, p) {
+		return
+	}
+	at := a.clock()
+	a.note = func(f *checker.Fault) { f.Deposed, f.DeposedAt = p.name, at }
 }
 
 // awaitSuccessor waits until another relay has taken over from p.

@@ -67,6 +67,9 @@ func (r *run) mend(ctx context.Context) error {
 	for _, p := range r.fleet.running() {
 		p.signal(syscall.SIGCONT)
 	}
+	for _, w := range r.ways {
+		w.network.Mend()
+	}
 	r.admin.Reset()
 	return r.endPrepared(ctx)
 }

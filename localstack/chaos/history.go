@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,29 +48,10 @@ func (r *run) receipts() []checker.Receipt {
 	return all
 }
 
-func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
-	rows, err := r.admin.Query(ctx, `SELECT event_id, destination, code, event::text FROM outbox_dead_letters ORDER BY position`)
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters: %w", err)
-	}
-	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[checker.DeadLetter])
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters: %w", err)
-	}
-	for i := range letters {
-		var message struct{ Body string }
-		if err := json.Unmarshal([]byte(letters[i].Body), &message); err != nil {
-			return nil, fmt.Errorf("read dead letter %s: %w", letters[i].EventID, err)
-		}
-		letters[i].Body = message.Body
-	}
-	return letters, nil
-}
-
-// missing returns how many committed events have neither arrived nor been parked.
+// missing returns how many committed events have neither arrived nor been parked or given up.
 func (r *run) missing(ctx context.Context) (int, error) {
 	pause(ctx, 50*time.Millisecond)
-	rows, err := r.admin.Query(ctx, `SELECT id::text FROM committed EXCEPT SELECT event_id FROM outbox_dead_letters`)
+	rows, err := r.admin.Query(ctx, `SELECT id::text FROM committed EXCEPT SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')`)
 	if err != nil {
 		return 0, err
 	}
@@ -106,13 +86,13 @@ func (r *run) readLogs() {
 	}
 }
 
-// noteRejoined finds out when relays that had been frozen took the slot again.
+// noteRejoined finds out when relays that had been out of the way took the slot again.
 func (r *run) noteRejoined(h *checker.History) {
 	for i := range h.Faults {
 		f := &h.Faults[i]
 		for _, p := range r.fleet.all {
-			if p.name == f.Frozen {
-				f.Rejoined = p.log.streamedAfter(f.To)
+			if p.name == f.Deposed {
+				f.Rejoined = p.log.streamedAfter(f.DeposedAt)
 			}
 		}
 	}

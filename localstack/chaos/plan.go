@@ -15,7 +15,10 @@ type Plan struct {
 	Relays        int // the second is a standby
 	Destinations  []Kind
 	SenderTimeout time.Duration
+	ParkAfter     time.Duration
 	Settings      []string // further settings of the relays
+	ColdStart     bool     // the first relay starts when events are written already
+	Aftermath     Aftermath
 	Load          Load
 	Steps         []Step // what is done to processes, servers and slots, one after the other
 	Weather       []Step // what the broker does meanwhile
@@ -40,7 +43,8 @@ type Load struct {
 	Writers    int
 	Aggregates int // of each destination
 	Pause      time.Duration
-	Poison     bool // some events that no destination takes
+	Poison     bool          // some events that no destination takes
+	Long       time.Duration // at most so long is a transaction open; those that wait for all of them wait so long too
 	DDL        bool
 }
 
@@ -78,12 +82,27 @@ func NewPlan(seed uint64, o Options) *Plan {
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	p.Destinations = kinds[:1+random.IntN(len(kinds))]
 	p.Settings = settings(random)
+	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) { // else the relay refuses it
+		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
+	}
+	p.ColdStart = random.IntN(4) == 0
+	p.Load.Long = 150 * time.Millisecond
+	if random.IntN(4) == 0 {
+		p.Load.Long = 1500 * time.Millisecond
+	}
+	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
+	if random.IntN(4) == 0 {
+		p.ParkAfter = 700 * time.Millisecond
+	}
 	if len(o.Faults) > 0 || seed%10 > 0 {
 		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
 		p.Weather = steps(random, p, allowed(weathers, o.Faults, p), 900*time.Millisecond)
 	}
 	if random.IntN(4) == 0 {
 		p.Weather = nil
+	}
+	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
+		p.Aftermath = RedriveAll
 	}
 	if p.Calm() {
 		p.SenderTimeout = 10 * time.Second // so that a slow machine does nothing to anybody either
@@ -144,7 +163,7 @@ func duration(random *rand.Rand, below time.Duration) time.Duration {
 func allowed(all []fault, only []string, p *Plan) []fault {
 	var some []fault
 	for _, f := range all {
-		if f.relays <= p.Relays && (len(only) == 0 || slices.Contains(only, f.name)) {
+		if (f.needs == nil || f.needs(p)) && (len(only) == 0 || slices.Contains(only, f.name)) {
 			some = append(some, f)
 		}
 	}
@@ -153,6 +172,6 @@ func allowed(all []fault, only []string, p *Plan) []fault {
 
 // String describes the run in a few words.
 func (p *Plan) String() string {
-	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, %v, load %+v",
-		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.Settings, p.Load)
+	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, %v, load %+v, cold start %t, then %s dead letters",
+		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Settings, p.Load, p.ColdStart, p.Aftermath)
 }

@@ -17,6 +17,7 @@ type recorder struct {
 	events   []checker.Event
 	faults   []checker.Fault
 	problems []string
+	operator checker.Operator
 }
 
 // wrote notes the events of one transaction with what became of it.
@@ -56,7 +57,7 @@ func (c *recorder) problem(format string, args ...any) {
 func (c *recorder) into(h *checker.History) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h.Events = slices.Clone(c.events)
+	h.Events, h.Operator = slices.Clone(c.events), c.operator
 	h.Problems = append(h.Problems, c.problems...)
 	h.Faults = append(h.Faults, c.faults...)
 	slices.SortStableFunc(h.Faults, func(a, b checker.Fault) int { return int(a.From - b.From) })
@@ -67,4 +68,24 @@ func (c *recorder) noticed(f checker.Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.faults = append(c.faults, f)
+}
+
+// operated notes what a person did.
+func (c *recorder) operated(change func(*checker.Operator)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.operator)
+}
+
+// unsendable returns the ids of the events that no destination will ever take.
+func (c *recorder) unsendable() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := []string{}
+	for _, e := range c.events {
+		if e.Poison && !e.Mendable {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
 }

@@ -23,10 +23,11 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 	cmd := exec.Command(r.options.Relay, "run")
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
-		"DATABASE_URL=" + r.cluster.url(r.database, fmt.Sprintf(relayRole, place)),
+		"DATABASE_URL=" + r.ways[place].url,
 		"RELAY_SLOT=" + r.slot,
 		"RELAY_START=table",
 		"RELAY_WAL_SENDER_TIMEOUT=" + r.plan.SenderTimeout.String(),
+		"RELAY_PARK_AFTER=" + r.plan.ParkAfter.String(),
 		"RELAY_LOG_FORMAT=text",
 		"RELAY_LISTEN=",
 		"AWS_ENDPOINT_URL=" + r.broker.URL(),

@@ -27,7 +27,9 @@ func newResult(plan *Plan, h *checker.History, took time.Duration) *Result {
 type Totals struct {
 	Runs       int
 	Events     int
-	Parked     int
+	Parked     int // dead letters, whatever became of them
+	Redriven   int
+	Discarded  int
 	Faults     map[string]int
 	Duplicates map[string]int
 	Broken     map[checker.Rule]int
@@ -39,6 +41,8 @@ func (t *Totals) add(r *Result) {
 	t.Runs++
 	t.Events += r.Report.Committed
 	t.Parked += r.Report.Parked
+	t.Redriven += r.Report.Redriven
+	t.Discarded += r.Report.Discarded
 	addAll(t.Faults, r.Faults)
 	addAll(t.Duplicates, r.Report.Duplicates)
 	for _, v := range r.Report.Violations {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
@@ -27,11 +28,20 @@ type run struct {
 	writers      *pgxpool.Pool
 	admin        *pgxpool.Pool // superuser
 	broker       *fakeaws.Server
+	refusal      *fakeaws.Rule // of what an operator can mend
 	destinations []destination
+	ways         []way // of each relay's place to the database
 	fleet        *fleet
 	recorder     *recorder
 	clock        func() time.Duration
-	quiet        sync.RWMutex // held for writing: no writer begins a transaction
+	began        time.Duration // the load
+	quiet        sync.RWMutex  // held for writing: no writer begins a transaction
+}
+
+// way is how the relay of a place reaches the database.
+type way struct {
+	network *network.Network
+	url     string
 }
 
 const setupTimeout = time.Minute
@@ -64,6 +74,9 @@ func (r *run) open(ctx context.Context) error {
 	if err := r.migrate(ctx); err != nil {
 		return err
 	}
+	if err := r.connect(); err != nil {
+		return err
+	}
 	if r.broker, err = fakeaws.Start(fakeaws.Options{}); err != nil {
 		return err
 	}
@@ -78,14 +91,17 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// keepCommitted writes down in the same transaction what goes into the outbox table: relays may remove rows from that.
-const keepCommitted = `
-	CREATE TABLE committed (id uuid, seq bigint, payload text);
-	CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
-		RETURN NULL;
-	END $$;
-	CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
+// connect makes a network for each place.
+func (r *run) connect() error {
+	for place := range r.plan.Relays {
+		n, through, err := network.To(r.cluster.url(r.database, fmt.Sprintf(relayRole, place)))
+		if err != nil {
+			return err
+		}
+		r.ways = append(r.ways, way{n, through})
+	}
+	return nil
+}
 
 // migrate makes the schema as its owner and gives the relays' roles what they need, and no more.
 func (r *run) migrate(ctx context.Context) error {
@@ -101,6 +117,7 @@ func (r *run) migrate(ctx context.Context) error {
 		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
 		`CREATE TABLE other (n integer, t text)`,
 		keepCommitted,
+		keepChanges,
 	}
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
@@ -120,6 +137,10 @@ func (r *run) play(ctx context.Context) (*checker.History, error) {
 	if err := r.fleet.startAll(); err != nil {
 		return nil, err
 	}
+	if !r.plan.ColdStart && !r.fleet.awaitStreaming(ctx, setupTimeout) {
+		return nil, fmt.Errorf("no relay of %s streams: %s", r.plan, lastWords(r.fleet.all[len(r.fleet.all)-1]))
+	}
+	r.began = r.clock()
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
 	var writers, breaking errgroup.Group
@@ -130,7 +151,7 @@ func (r *run) play(ctx context.Context) (*checker.History, error) {
 	breaking.Go(func() error { return r.follow(ctx, r.plan.Steps, faults) })
 	breaking.Go(func() error { return r.follow(ctx, r.plan.Weather, weathers) })
 	err := breaking.Wait()
-	pause(ctx, r.plan.Load.Length-r.clock())
+	pause(ctx, r.began+r.plan.Load.Length-r.clock())
 	stop()
 	_ = writers.Wait() // they have no errors: a transaction that fails is a fact like any other
 	if err != nil {
@@ -145,7 +166,7 @@ func (r *run) play(ctx context.Context) (*checker.History, error) {
 // follow takes the steps of a plan one after the other, each not before its time.
 func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 	for _, step := range steps {
-		pause(ctx, step.At-r.clock())
+		pause(ctx, r.began+step.At-r.clock())
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -163,7 +184,7 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 
 // inflict does f to the run and notes it.
 func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
-	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats})
+	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial})
 	act := &act{run: r, random: random}
 	err := f.do(ctx, act)
 	ended(act.note)
@@ -178,15 +199,11 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.fleet.startAll(); err != nil {
 		return err
 	}
-	var missing int
-	done := await(ctx, r.options.Settle, func() bool {
-		var err error
-		missing, err = r.missing(ctx)
-		return err == nil && missing == 0
-	})
-	if !done && missing > 0 {
-		r.recorder.problem("%d events had not arrived after %v", missing, r.options.Settle)
+	r.awaitArrived(ctx)
+	if err := r.clearUp(ctx); err != nil {
+		return fmt.Errorf("clear up: %w", err)
 	}
+	r.awaitArrived(ctx)
 	r.fleet.awaitStreaming(ctx, r.options.Settle)
 	for _, p := range r.fleet.running() {
 		if drained, err := r.fleet.stop(p); err != nil {
@@ -198,9 +215,25 @@ func (r *run) settle(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// awaitArrived waits until every event has arrived or is parked, or given up by a person.
+func (r *run) awaitArrived(ctx context.Context) {
+	var missing int
+	done := await(ctx, r.options.Settle, func() bool {
+		var err error
+		missing, err = r.missing(ctx)
+		return err == nil && missing == 0
+	})
+	if !done && missing > 0 {
+		r.recorder.problem("%d events had not arrived after %v", missing, r.options.Settle)
+	}
+}
+
 // close ends everything and removes the database.
 func (r *run) close() error {
 	r.fleet.end()
+	for _, w := range r.ways {
+		w.network.Close()
+	}
 	if r.broker != nil {
 		_ = r.broker.Close()
 	}

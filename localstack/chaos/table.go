@@ -22,8 +22,8 @@ type table struct {
 }
 
 const (
-	heading = "  seed pg relays destinations                events parked  twice  lost phantom reordered other seconds  faults, and why events came twice"
-	rowForm = "%6d %2d %6d %-27s %6d %6d %6d %5d %7d %9d %5d %7.1f  %s\n"
+	heading = "  seed pg relays destinations                events parked redriven discarded  twice  lost phantom reordered other seconds  faults, and why events came twice"
+	rowForm = "%6d %2d %6d %-27s %6d %6d %8d %9d %6d %5d %7d %9d %5d %7.1f  %s\n"
 	// shownViolations of a run are printed; the kept report has them all.
 	shownViolations = 5
 )
@@ -45,7 +45,7 @@ func (t *table) add(r *Result) {
 	if len(report.Duplicates) > 0 {
 		why += "; twice by " + listed(report.Duplicates)
 	}
-	fmt.Fprintf(t.out, rowForm, p.Seed, p.Version, p.Relays, kinds(p.Destinations), report.Committed, report.Parked,
+	fmt.Fprintf(t.out, rowForm, p.Seed, p.Version, p.Relays, kinds(p.Destinations), report.Committed, report.Parked, report.Redriven, report.Discarded,
 		sum(report.Duplicates), lost, phantom, reordered, len(report.Violations)-lost-phantom-reordered, r.Took.Seconds(), why)
 	if len(report.Violations) > 0 {
 		t.failed(r)
@@ -73,8 +73,8 @@ func (t *table) finish() *Totals {
 	defer t.mu.Unlock()
 	s := &t.totals
 	s.Took = time.Since(t.began)
-	fmt.Fprintf(t.out, "\n%d runs in %v: %d events committed, %d parked, %d came twice, %d lost, %d phantom, %d reordered\n",
-		s.Runs, s.Took.Round(time.Second), s.Events, s.Parked, sum(s.Duplicates), s.Broken[checker.Lost], s.Broken[checker.Phantom], s.Broken[checker.Reordered])
+	fmt.Fprintf(t.out, "\n%d runs in %v: %d events committed, %d parked, %d redriven, %d discarded, %d came twice, %d lost, %d phantom, %d reordered\n",
+		s.Runs, s.Took.Round(time.Second), s.Events, s.Parked, s.Redriven, s.Discarded, sum(s.Duplicates), s.Broken[checker.Lost], s.Broken[checker.Phantom], s.Broken[checker.Reordered])
 	fmt.Fprintf(t.out, "faults, %d: %s\n", sum(s.Faults), listed(s.Faults))
 	fmt.Fprintf(t.out, "came twice by: %s\n", listed(s.Duplicates))
 	if len(s.Failed) == 0 {

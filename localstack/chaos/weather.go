@@ -20,8 +20,8 @@ var weathers = []fault{
 	weather("broker: reset", false, fakeaws.Reset),
 	weather("broker: hang", false, fakeaws.Hang),
 	weather("broker: slow", false, func() fakeaws.Fault { return fakeaws.Delay(100 * time.Millisecond) }),
-	weather("broker: entries failed", false, func() fakeaws.Fault { return fakeaws.FailEntries("InternalError", "try again", false) }),
-	weather("broker: entries throttled", false, func() fakeaws.Fault { return fakeaws.FailEntries("ThrottlingException", "try again", true) }),
+	partly("broker: entries failed", func() fakeaws.Fault { return fakeaws.FailEntries("InternalError", "try again", false) }),
+	partly("broker: entries throttled", func() fakeaws.Fault { return fakeaws.FailEntries("ThrottlingException", "try again", true) }),
 	weather("broker: hang after accept", true, fakeaws.HangAfterAccept),
 	weather("broker: answer lost", true, fakeaws.LoseAnswer),
 	weather("broker: answer broken", true, func() fakeaws.Fault { return fakeaws.BreakAnswer(40) }),
@@ -31,10 +31,27 @@ var weathers = []fault{
 	weather("broker: entries omitted", true, fakeaws.OmitEntries),
 	weather("broker: entries repeated", true, fakeaws.RepeatEntries),
 	weather("broker: entries renamed", true, fakeaws.RenameEntries),
+	{name: "broker: one destination away for long", weight: 12, needs: func(p *Plan) bool { return p.ParkAfter > 0 }, do: awayForLong},
+}
+
+// partly is a weather in which requests fail in part.
+func partly(name string, what func() fakeaws.Fault) fault {
+	f := weather(name, false, what)
+	f.partial = true
+	return f
+}
+
+// awayForLong has a destination take nothing until its events are parked.
+func awayForLong(ctx context.Context, a *act) error {
+	d := a.destinations[a.random.IntN(len(a.destinations))]
+	away := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
+	defer away.Clear()
+	pause(ctx, a.plan.ParkAfter+500*time.Millisecond+a.within(time.Second))
+	return nil
 }
 
 func weather(name string, repeats bool, what func() fakeaws.Fault) fault {
-	return fault{name: name, weight: 1, repeats: repeats, do: func(ctx context.Context, a *act) error {
+	return fault{name: name, weight: 2, repeats: repeats, hides: repeats, do: func(ctx context.Context, a *act) error {
 		rule := a.broker.Script(a.match(), what())
 		defer rule.Clear()
 		pause(ctx, 200*time.Millisecond+a.within(time.Second))

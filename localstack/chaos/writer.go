@@ -119,7 +119,7 @@ func (t *transaction) run(ctx context.Context, n int, of []aggregate) error {
 		return err
 	}
 	if t.random.IntN(12) == 0 { // long, and holds back the snapshots of everybody
-		pause(ctx, time.Duration(t.random.IntN(1500))*time.Millisecond)
+		pause(ctx, duration(t.random, t.writer.run.plan.Load.Long))
 	}
 	if t.random.IntN(10) == 0 {
 		return errOnPurpose

@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,12 +12,14 @@ type Rule string
 
 // The rules.
 const (
-	Lost        Rule = "lost"        // a committed event was neither accepted nor parked
+	Lost        Rule = "lost"        // a committed event was neither accepted nor parked, or was redriven and not accepted
 	Phantom     Rule = "phantom"     // an event was accepted or parked that was never committed
 	Changed     Rule = "changed"     // an event was accepted or parked otherwise than written
 	Misrouted   Rule = "misrouted"   // an event was accepted or parked at another destination than its own
 	Reordered   Rule = "reordered"   // an aggregate's first receipts at a FIFO destination are not in commit order
 	Parked      Rule = "parked"      // an event was parked for no reason
+	Stuck       Rule = "stuck"       // an event was redriven when nothing was in its way, and is still parked
+	Discarded   Rule = "discarded"   // an event was given up, and not by a person
 	Unexplained Rule = "unexplained" // an event came twice, and nothing had happened in between
 	Fenced      Rule = "fenced"      // a relay published while another one held the slot
 	Broken      Rule = "broken"      // something else: a writer's record and the table differ, a relay did not stop
@@ -39,7 +42,9 @@ func (v Violation) String() string {
 // Report is what the checker found.
 type Report struct {
 	Committed  int
-	Parked     int
+	Parked     int            // dead letters, whatever became of them
+	Redriven   int            // of them
+	Discarded  int            // of them
 	Duplicates map[string]int // by the kind of the fault that explains them
 	Violations []Violation
 }
@@ -72,8 +77,12 @@ func Check(h *History) *Report {
 		c.deadLetter(&h.DeadLetters[i])
 	}
 	c.lost()
+	c.redriven()
 	c.order()
+	c.overtaken()
 	c.parked()
+	c.stuck()
+	c.discarded()
 	c.duplicates()
 	c.fenced()
 	return &c.report
@@ -86,15 +95,16 @@ type check struct {
 	destinations map[string]*Destination
 	events       map[string]*Event
 	rows         map[string]*Row
-	receipts     map[string][]*Receipt // by event, in order
-	deadLetters  map[string]*DeadLetter
+	receipts     map[string][]*Receipt    // by event, in order
+	deadLetters  map[string][]*DeadLetter // by event
+	aggregates   map[aggregate][]*Event   // events of rows, in order of seq
 }
 
 func newCheck(h *History) *check {
 	c := &check{
 		History: h, report: Report{Duplicates: map[string]int{}},
 		destinations: map[string]*Destination{}, events: map[string]*Event{}, rows: map[string]*Row{},
-		receipts: map[string][]*Receipt{}, deadLetters: map[string]*DeadLetter{},
+		receipts: map[string][]*Receipt{}, deadLetters: map[string][]*DeadLetter{}, aggregates: map[aggregate][]*Event{},
 	}
 	for i := range h.Destinations {
 		c.destinations[h.Destinations[i].Name] = &h.Destinations[i]
@@ -104,6 +114,9 @@ func newCheck(h *History) *check {
 	}
 	for i := range h.Rows {
 		c.rows[h.Rows[i].ID] = &h.Rows[i]
+		if e := c.events[h.Rows[i].ID]; e != nil {
+			c.aggregates[e.aggregate()] = append(c.aggregates[e.aggregate()], e)
+		}
 	}
 	c.report.Committed = len(h.Rows)
 	return c
@@ -159,7 +172,7 @@ func (c *check) receipt(r *Receipt) {
 			c.violated(Changed, e.ID, "has %s %q and was accepted with %q", field[0], field[1], field[2])
 		}
 	}
-	if c.destinations[r.Destination].FIFO && r.DeduplicationID != e.ID {
+	if redrive, _, _ := strings.Cut(r.DeduplicationID, "#r"); c.destinations[r.Destination].FIFO && redrive != e.ID {
 		c.violated(Changed, e.ID, "was accepted with deduplication id %s", r.DeduplicationID)
 	}
 }
@@ -170,20 +183,12 @@ func (c *check) deadLetter(d *DeadLetter) {
 		c.violated(Phantom, d.EventID, "was parked and never committed")
 		return
 	}
-	c.deadLetters[e.ID] = d
-	c.report.Parked++
+	c.deadLetters[e.ID] = append(c.deadLetters[e.ID], d)
+	c.count(d)
 	if d.Destination != e.Destination {
 		c.violated(Misrouted, e.ID, "was parked for %s, belongs to %s", d.Destination, e.Destination)
 	}
 	if d.Body != e.Payload {
 		c.violated(Changed, e.ID, "was written as %.80q and parked as %.80q", e.Payload, d.Body)
-	}
-}
-
-func (c *check) lost() {
-	for id, row := range c.rows {
-		if len(c.receipts[id]) == 0 && c.deadLetters[id] == nil {
-			c.violated(Lost, id, "with seq %d was committed, and neither accepted nor parked", row.Seq)
-		}
 	}
 }

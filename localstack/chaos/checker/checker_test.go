@@ -45,10 +45,53 @@ func again(h *checker.History, i int, at time.Duration) {
 	h.Receipts = append(h.Receipts, r)
 }
 
+// letter is of an event that was parked when it should have come, and blocks others on a FIFO destination.
+func letter(e checker.Event) checker.DeadLetter {
+	return checker.DeadLetter{
+		EventID: e.ID, Destination: e.Destination, Body: e.Payload, Blocks: e.Destination == fifo,
+		Changes: []checker.Change{{At: second, State: "parked", Code: "Refused"}},
+	}
+}
+
+// become has the first dead letter change.
+func become(h *checker.History, state string, at time.Duration) {
+	d := &h.DeadLetters[0]
+	d.Changes = append(d.Changes, checker.Change{At: at, State: state, Code: "Refused", Redrives: 1})
+}
+
+// redrive has the event at index i of the first aggregate refused, mended, redriven and accepted.
+func redrive(h *checker.History, i int) {
+	r := h.Receipts[i]
+	poison(h, i)
+	h.Events[i].Mendable, h.Operator.MendedAt = true, 10*second
+	become(h, "redriving", 11*second)
+	r.At, r.DeduplicationID = 12*second, r.EventID+"#r1"
+	h.Receipts = append(h.Receipts, r)
+	become(h, "redriven", 13*second)
+}
+
+// discard has the first dead letter given up by a person.
+func discard(h *checker.History, at time.Duration) {
+	become(h, "discarded", at)
+	h.Operator.Discarded = 1
+}
+
+// away has the event at index i parked because its destination took nothing for two seconds.
+func away(h *checker.History, i int) {
+	for n := range h.Destinations {
+		h.Destinations[n].ParkAfter = 2 * second
+	}
+	for n := range h.Receipts {
+		h.Receipts[n].At = time.Duration(n) * time.Millisecond
+	}
+	park(h, i)
+	h.DeadLetters[0].Changes[0] = checker.Change{At: 4 * second, State: "parked", Code: "DestinationAway"}
+}
+
 // park has the event at index i parked, and not received.
 func park(h *checker.History, i int) {
 	e := h.Events[i]
-	h.DeadLetters = append(h.DeadLetters, checker.DeadLetter{EventID: e.ID, Destination: e.Destination, Body: e.Payload})
+	h.DeadLetters = append(h.DeadLetters, letter(e))
 	for n, r := range h.Receipts {
 		if r.EventID == e.ID {
 			h.Receipts = append(h.Receipts[:n], h.Receipts[n+1:]...)
@@ -79,10 +122,30 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 		"received, and parked when it came again": func(h *checker.History) {
 			poison(h, 1)
 			park(h, 2)
-			h.DeadLetters = append(h.DeadLetters, checker.DeadLetter{EventID: h.Events[0].ID, Destination: fifo, Body: h.Events[0].Payload})
+			h.DeadLetters = append(h.DeadLetters, letter(h.Events[0]))
 		},
 		"one late request of a thawed relay": func(h *checker.History) {
-			h.Faults = append(h.Faults, checker.Fault{Kind: "freeze", Repeats: true, Frozen: "relay-1", From: second, To: 2 * second, Rejoined: 9 * second})
+			h.Faults = append(h.Faults, checker.Fault{Kind: "freeze", Repeats: true, Deposed: "relay-1", DeposedAt: 2 * second, From: second, To: 2 * second, Rejoined: 9 * second})
+		},
+		"mended, redriven and accepted":           func(h *checker.History) { redrive(h, 5); h.Operator.RedroveAll = true },
+		"the last of an aggregate, redriven":      func(h *checker.History) { redrive(h, 2) },
+		"given up by a person":                    func(h *checker.History) { poison(h, 5); discard(h, 9*second) },
+		"flows on behind what was given up":       func(h *checker.History) { poison(h, 1); discard(h, 2*second) },
+		"redriven, and never to be taken":         func(h *checker.History) { poison(h, 1); park(h, 2); h.Operator.RedroveAll = true },
+		"parked while its destination was away":   func(h *checker.History) { away(h, 5) },
+		"redriven after the others, not in order": func(h *checker.History) { redrive(h, 0); h.DeadLetters[0].Blocks = false },
+		"reordered by a request that failed in part": func(h *checker.History) {
+			h.Destinations[0].GroupBatches = true
+			h.Faults = []checker.Fault{{Kind: "entries failed", Partial: true, To: second}}
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+		},
+		"accepted, not admitted, parked, redriven": func(h *checker.History) {
+			r := h.Receipts[5]
+			away(h, 5)
+			h.Receipts = append(h.Receipts, r)
+			become(h, "redriving", 8*second)
+			again(h, 5, 9*second)
+			become(h, "redriven", 10*second)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +182,33 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		"parked ahead of poison":   {checker.Parked, func(h *checker.History) { park(h, 0); poison(h, 1); park(h, 2) }},
 		"parked beside poison":     {checker.Parked, func(h *checker.History) { poison(h, 3); park(h, 4) }},
 		"received and parked":      {checker.Parked, func(h *checker.History) { r := h.Receipts[2]; park(h, 2); h.Receipts = append(h.Receipts, r) }},
-		"twice without a reason":   {checker.Unexplained, func(h *checker.History) { again(h, 0, 20*second) }},
+		"redriven and not accepted": {checker.Lost, func(h *checker.History) {
+			redrive(h, 5)
+			h.Receipts = h.Receipts[:5]
+		}},
+		"redriven, and accepted only before": {checker.Lost, func(h *checker.History) { redrive(h, 5); h.Receipts[5].At = second }},
+		"taken before it was mended":         {checker.Broken, func(h *checker.History) { redrive(h, 5); h.Operator.MendedAt = 20 * second }},
+		"redriven behind the next":           {checker.Reordered, func(h *checker.History) { redrive(h, 0) }},
+		"overtook one that is given up later": {checker.Reordered, func(h *checker.History) {
+			poison(h, 1)
+			discard(h, 9*second)
+		}},
+		"reordered in a request that did not fail": {checker.Reordered, func(h *checker.History) {
+			h.Destinations[0].GroupBatches = true
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+		}},
+		"stays parked after all was redriven":     {checker.Stuck, func(h *checker.History) { away(h, 5); h.Operator.RedroveAll = true }},
+		"given up by nobody":                      {checker.Discarded, func(h *checker.History) { poison(h, 5); discard(h, 9*second); h.Operator.Discarded = 0 }},
+		"given up, the operator thinks":           {checker.Discarded, func(h *checker.History) { poison(h, 5); h.Operator.Discarded = 1 }},
+		"parked as away where nobody wanted that": {checker.Parked, func(h *checker.History) { away(h, 5); h.Destinations[1].ParkAfter = 0 }},
+		"parked as away too soon":                 {checker.Parked, func(h *checker.History) { away(h, 5); h.DeadLetters[0].Changes[0].At = second }},
+		"parked long after what blocked it was given up": {checker.Parked, func(h *checker.History) {
+			poison(h, 1)
+			discard(h, 2*second)
+			park(h, 2)
+			h.DeadLetters[1].Changes[0].At = 60 * second
+		}},
+		"twice without a reason": {checker.Unexplained, func(h *checker.History) { again(h, 0, 20*second) }},
 		"twice long after a kill": {checker.Unexplained, func(h *checker.History) {
 			h.Faults = []checker.Fault{{Kind: "kill", Repeats: true, From: 0, To: second}}
 			again(h, 5, 20*second)
@@ -136,7 +225,7 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		"there and nobody's":        {checker.Broken, func(h *checker.History) { h.Rows = append(h.Rows, checker.Row{ID: "x"}) }},
 		"a relay that did not stop": {checker.Broken, func(h *checker.History) { h.Problems = []string{"relay-1 did not stop"} }},
 		"a thawed relay that went on": {checker.Fenced, func(h *checker.History) {
-			h.Faults = []checker.Fault{{Kind: "freeze", Repeats: true, Frozen: "relay-1", From: 10 * second, To: 19 * second, Rejoined: 30 * second}}
+			h.Faults = []checker.Fault{{Kind: "freeze", Repeats: true, Deposed: "relay-1", DeposedAt: 19 * second, From: 10 * second, To: 19 * second, Rejoined: 30 * second}}
 			for i := range 11 {
 				again(h, 3, 20*second+time.Duration(i))
 			}

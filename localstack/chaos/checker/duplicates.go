@@ -21,6 +21,9 @@ func (c *check) duplicates() {
 }
 
 func (c *check) cause(first, again *Receipt) string {
+	if c.redrivenBetween(first, again) {
+		return redriven
+	}
 	cause, noticed := unexplained, unexplained
 	for _, f := range c.Faults {
 		switch {
@@ -37,22 +40,35 @@ func (c *check) cause(first, again *Receipt) string {
 	return cause
 }
 
-// fenced finds relays that went on publishing after they had been frozen and another one had taken over. One request
-// may have passed its last check before the freeze.
+// redrivenBetween reports whether an event that had come was redriven before it came again: its first acceptance was not
+// known to the relay, or it was parked when it came again.
+func (c *check) redrivenBetween(first, again *Receipt) bool {
+	for _, d := range c.deadLetters[again.EventID] {
+		for _, change := range d.Changes {
+			if change.State == redriving && change.At >= first.At-clocks && change.At <= again.At+clocks {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fenced finds relays that went on publishing after another one had taken over, when they had been frozen or cut off. One
+// request may have passed its last check before.
 func (c *check) fenced() {
 	for _, f := range c.Faults {
-		if f.Frozen == "" {
+		if f.Deposed == "" {
 			continue
 		}
 		late := 0
 		for i := range c.Receipts {
-			if r := &c.Receipts[i]; r.Relay == f.Frozen && r.At > f.To && r.At < f.Rejoined {
+			if r := &c.Receipts[i]; r.Relay == f.Deposed && r.At > f.DeposedAt && r.At < f.Rejoined {
 				late++
 			}
 		}
 		if late > maxRequest {
-			c.violated(Fenced, "", "%s was frozen from %v to %v, another relay took over, and then it published %d messages",
-				f.Frozen, f.From, f.To, late)
+			c.violated(Fenced, "", "%s was out of the way from %v on (%s), another relay had taken over by %v, and then it published %d messages",
+				f.Deposed, f.From, f.Kind, f.DeposedAt, late)
 		}
 	}
 }

@@ -11,8 +11,9 @@ type History struct {
 	Rows         []Row        // every row that went into the outbox table for good, in order of seq
 	Receipts     []Receipt    // what the destinations accepted; of each destination in the order of acceptance
 	DeadLetters  []DeadLetter // in the order in which they were parked
-	Faults       []Fault      // in the order in which they began
-	Problems     []string     // what went wrong beside the events, such as a relay that did not stop cleanly
+	Operator     Operator
+	Faults       []Fault  // in the order in which they began
+	Problems     []string // what went wrong beside the events, such as a relay that did not stop cleanly
 }
 
 // Destination is a topic or queue.
@@ -20,6 +21,10 @@ type Destination struct {
 	Name           string
 	FIFO           bool
 	ParksAggregate bool // a refused event blocks those behind it of its aggregate
+	// GroupBatches says that a request may hold several events of an aggregate: one that fails in part may reorder them.
+	GroupBatches bool
+	// ParkAfter is how long it may take nothing before its events are parked; zero: for ever.
+	ParkAfter time.Duration
 }
 
 // Outcome is what a writer knows of its transaction.
@@ -42,7 +47,8 @@ type Event struct {
 	Payload       string
 	Outcome       Outcome
 	Destination   string // name of the one where it belongs
-	Poison        bool   // the destination will never take it
+	Poison        bool   // the destination does not take it
+	Mendable      bool   // … until an operator has mended the reason
 }
 
 // Row is a row of the outbox table.
@@ -70,8 +76,32 @@ type Receipt struct {
 type DeadLetter struct {
 	EventID     string
 	Destination string
-	Code        string
 	Body        string
+	Blocks      bool     // those behind it of its aggregate
+	Changes     []Change // of its state; the first is when it was parked
+}
+
+// Change is a new state of a dead letter: parked, redriving, redriven or discarded.
+type Change struct {
+	At       time.Duration
+	State    string
+	Code     string // of the refusal
+	Redrives int    // that were asked for so far
+}
+
+func (d *DeadLetter) parkedAt() time.Duration { return d.Changes[0].At }
+
+func (d *DeadLetter) last() Change { return d.Changes[len(d.Changes)-1] }
+
+// Operator is what a person did about dead letters.
+type Operator struct {
+	// MendedAt is when the destinations began to take what could be mended; zero: never.
+	MendedAt time.Duration
+	// RedroveAll says that in the end all was redriven that was parked, after the reason was mended.
+	RedroveAll bool
+	// Discarded is how many dead letters the operator was told to have given up, DiscardedUnknown that an answer is missing.
+	Discarded        int
+	DiscardedUnknown bool
 }
 
 // Fault is something that was done to a part of the system, from one time to another.
@@ -80,10 +110,15 @@ type Fault struct {
 	From, To time.Duration
 	// Repeats says that events that were accepted before it may come again after it.
 	Repeats bool
-	// Frozen names a relay that stood still meanwhile, while another one took over; from To until Rejoined it must not
-	// publish.
-	Frozen   string        `json:",omitempty"`
-	Rejoined time.Duration `json:",omitempty"`
+	// Hides says that a destination may have accepted what it did not admit.
+	Hides bool `json:",omitempty"`
+	// Partial says that requests failed in part.
+	Partial bool `json:",omitempty"`
+	// Deposed names a relay that stood still or was cut off while another one took over; from DeposedAt until Rejoined it
+	// must not publish.
+	Deposed   string        `json:",omitempty"`
+	DeposedAt time.Duration `json:",omitempty"`
+	Rejoined  time.Duration `json:",omitempty"`
 	// Noticed marks what nobody did on purpose, but was seen in a relay's log. It explains only what nothing else does.
 	Noticed bool `json:",omitempty"`
 }

@@ -1,5 +1,7 @@
 package checker
 
+import "time"
+
 // aggregate is a message group as its destination sees it: events that have to come in order.
 type aggregate struct{ destination, kind, id string }
 
@@ -19,48 +21,69 @@ func (c *check) order() {
 			continue
 		}
 		arrived[e.ID] = true
+		if c.leftTheOrder(e, r) {
+			continue
+		}
 		if before := last[e.aggregate()]; before != nil && before.Seq > row.Seq {
-			c.violated(Reordered, e.ID, "of aggregate %s/%s with seq %d came after event %s with seq %d",
-				e.AggregateType, e.AggregateID, row.Seq, before.ID, before.Seq)
+			if !c.mayReorder(r) {
+				c.violated(Reordered, e.ID, "of aggregate %s/%s with seq %d came after event %s with seq %d",
+					e.AggregateType, e.AggregateID, row.Seq, before.ID, before.Seq)
+			}
 			continue
 		}
 		last[e.aggregate()] = row
 	}
 }
 
-// parked finds events that were parked for no reason, and events that overtook one that is parked.
-func (c *check) parked() {
-	blockers := c.blockers()
-	for i := range c.Rows {
-		e := c.events[c.Rows[i].ID]
-		if e == nil {
-			continue
-		}
-		blocker := blockers[e.aggregate()]
-		behind := blocker != nil && blocker.Seq < c.Rows[i].Seq
-		accepted, deadLetter := len(c.receipts[e.ID]) > 0, c.deadLetters[e.ID]
-		switch {
-		case e.Poison && accepted:
-			c.violated(Broken, e.ID, "is one that no destination takes and was accepted")
-		// A request to another destination holds several events of an aggregate, and what it took with the refused one stays.
-		case behind && accepted && c.destinations[e.Destination].FIFO:
-			c.violated(Reordered, e.ID, "overtook event %s of its aggregate, which is parked", blocker.ID)
-		case deadLetter == nil || e.Poison || behind:
-		// What was accepted and comes again, after a later event of its aggregate was parked, joins behind that.
-		case blocker == nil || !accepted:
-			c.violated(Parked, e.ID, "was parked with code %s and nothing is wrong with it", deadLetter.Code)
+// leftTheOrder reports whether an event was parked without blocking those behind it, or given up, before it came.
+func (c *check) leftTheOrder(e *Event, first *Receipt) bool {
+	for _, d := range c.deadLetters[e.ID] {
+		if d.parkedAt() <= first.At+clocks && (!d.Blocks || d.last().State == discarded) {
+			return true
 		}
 	}
+	return false
 }
 
-// blockers returns the first refused event of each aggregate that is parked behind it.
-func (c *check) blockers() map[aggregate]*Row {
-	blockers := map[aggregate]*Row{}
-	for i := range c.Rows {
-		e := c.events[c.Rows[i].ID]
-		if e != nil && e.Poison && blockers[e.aggregate()] == nil && c.destinations[e.Destination].ParksAggregate {
-			blockers[e.aggregate()] = &c.Rows[i]
+// mayReorder reports whether the destination takes several events of an aggregate in a request, and a request may have failed
+// in part by then.
+func (c *check) mayReorder(r *Receipt) bool {
+	if !c.destinations[r.Destination].GroupBatches {
+		return false
+	}
+	for _, f := range c.Faults {
+		if f.Partial && f.From <= r.At {
+			return true
 		}
 	}
-	return blockers
+	for i := range c.Events {
+		if e := &c.Events[i]; e.Mendable && e.Destination == r.Destination {
+			return true
+		}
+	}
+	return false
+}
+
+// overtaken finds events that were accepted while an earlier one of their aggregate was parked and blocked it.
+func (c *check) overtaken() {
+	for a, events := range c.aggregates {
+		if d := c.destinations[a.destination]; d == nil || !d.FIFO || d.GroupBatches {
+			continue
+		}
+		var blocker *Event
+		var until time.Duration // the blocker was given up; for ever if it was not
+		for _, e := range events {
+			if receipts := c.receipts[e.ID]; len(receipts) > 0 {
+				if blocker != nil && receipts[0].At < until-clocks {
+					c.violated(Reordered, e.ID, "overtook event %s of its aggregate, which was parked", blocker.ID)
+				}
+				continue
+			}
+			for _, d := range c.deadLetters[e.ID] {
+				if over := d.done(); d.Blocks && over > until {
+					blocker, until = e, over
+				}
+			}
+		}
+	}
 }

@@ -1,0 +1,78 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
+)
+
+// keepCommitted writes down in the same transaction what goes into the outbox table: relays may remove rows from that.
+const keepCommitted = `
+	CREATE TABLE committed (id uuid, seq bigint, payload text);
+	CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
+
+// keepChanges writes down in the same transaction what becomes of dead letters: relays may remove these too.
+const keepChanges = `
+	CREATE TABLE changes (n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT clock_timestamp(), position bigint, event_id text,
+		destination text, blocks boolean, event json, state text, code text, redrives integer);
+	CREATE FUNCTION keep_change() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
+		IF TG_OP = 'INSERT' OR new.state <> old.state THEN
+			INSERT INTO changes (position, event_id, destination, blocks, event, state, code, redrives) VALUES
+				(new.position, new.event_id, new.destination, new.blocks_group, new.event, new.state, new.code, new.redrives);
+		END IF;
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER keep AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION keep_change()`
+
+// lastChanges are the dead letters as they are, or were when they were removed.
+const lastChanges = `SELECT DISTINCT ON (position) event_id, state FROM changes ORDER BY position, n DESC`
+
+// change is a row of changes.
+type change struct {
+	At          time.Time
+	Position    int64
+	EventID     string
+	Destination string
+	Blocks      bool
+	Event       struct{ Body string }
+	State, Code string
+	Redrives    int
+}
+
+// deadLetters returns what was parked, and what became of it.
+func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
+	rows, err := r.admin.Query(ctx, `SELECT at, position, event_id, destination, blocks, event, state, code, redrives FROM changes ORDER BY position, n`)
+	if err != nil {
+		return nil, fmt.Errorf("read what became of dead letters: %w", err)
+	}
+	began := time.Now().Add(-r.clock())
+	var letters []checker.DeadLetter
+	last := int64(0)
+	var c change
+	var event []byte
+	_, err = pgx.ForEachRow(rows, []any{&c.At, &c.Position, &c.EventID, &c.Destination, &c.Blocks, &event, &c.State, &c.Code, &c.Redrives}, func() error {
+		if err := json.Unmarshal(event, &c.Event); err != nil {
+			return fmt.Errorf("dead letter %d: %w", c.Position, err)
+		}
+		if c.Position != last {
+			letters = append(letters, checker.DeadLetter{EventID: c.EventID, Destination: c.Destination, Body: c.Event.Body, Blocks: c.Blocks})
+		}
+		last = c.Position
+		d := &letters[len(letters)-1]
+		d.Changes = append(d.Changes, checker.Change{At: c.At.Sub(began), State: c.State, Code: c.Code, Redrives: c.Redrives})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what became of dead letters: %w", err)
+	}
+	return letters, nil
+}
