@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
@@ -19,6 +21,34 @@ func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 	taking.Pass()
 	w.awaitBody(`{"between":true}`)
+}
+
+// TestSlotIsMadeAlsoWhileTransactionsAreRolledBack: the snapshot of a new slot then begins behind its own end, and Postgres does not read
+// such a pg_snapshot back.
+func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	begin := func() (tx pgx.Tx, xid string) {
+		tx, err := w.pool.Begin(t.Context())
+		w.must(err)
+		w.must(tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text`).Scan(&xid))
+		return tx, xid
+	}
+	running, xid := begin()
+	p := w.start()
+	streams := func() bool { return strings.Contains(p.log.String(), "msg=streaming") }
+	for !streams() {
+		w.eventually("making the slot waits for the transaction, or is done", func() bool {
+			return streams() || w.query(`SELECT count(*)::text FROM pg_locks WHERE NOT granted AND transactionid::text = $1`, xid) == "1"
+		})
+		next, nextXID := begin()
+		w.must(running.Rollback(t.Context()))
+		running, xid = next, nextXID
+	}
+	w.must(running.Rollback(t.Context()))
+	if strings.Contains(p.log.String(), "session ended") {
+		t.Error("making the slot took a second attempt")
+	}
 }
 
 func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {

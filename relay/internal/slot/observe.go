@@ -86,7 +86,20 @@ func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (str
 	if err != nil {
 		return "", fmt.Errorf("read the snapshot of the new slot: %w", err)
 	}
-	return snapshot, nil
+	return inOrder(snapshot)
+}
+
+// inOrder returns a snapshot with the same meaning that Postgres reads back. One that was made from the log can have an xmin
+// beyond its xmax, if what ended in between was rolled back: everything below xmin has ended.
+func inOrder(snapshot string) (string, error) {
+	var xmin, xmax uint64
+	if _, err := fmt.Sscanf(snapshot, "%d:%d:", &xmin, &xmax); err != nil {
+		return "", fmt.Errorf("read snapshot %s: %w", snapshot, err)
+	}
+	if xmin <= xmax {
+		return snapshot, nil
+	}
+	return fmt.Sprintf("%d:%[1]d:", xmin), nil
 }
 
 // SystemIdentifier returns what tells the cluster from every other, but for its own standbys and physical copies.
