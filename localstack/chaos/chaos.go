@@ -34,7 +34,9 @@ type Options struct {
 	Keep     bool     // keep the history of every run, not only of a failed one
 	// Settle is what a run has for everything to arrive once nobody is in its way any more; zero: a minute.
 	Settle time.Duration
-	Out    io.Writer
+	// Until ends everything as soon as it holds for the result of a run; nil: never.
+	Until func(*Result) bool
+	Out   io.Writer
 }
 
 // ErrBroken says that a run broke a promise. The table says which.
@@ -52,6 +54,8 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 	o.Settle = cmp.Or(o.Settle, time.Minute)
 	t := newTable(o.Out)
 	seeds := make(chan uint64)
+	ctx, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(seeds)
@@ -65,9 +69,12 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 		return nil
 	})
 	for range max(1, o.Workers) {
-		group.Go(func() error { return work(ctx, o, seeds, t) })
+		group.Go(func() error { return work(ctx, o, seeds, t, enough) })
 	}
 	err := group.Wait()
+	if errors.Is(context.Cause(ctx), errEnough) {
+		err = nil
+	}
 	totals := t.finish()
 	if err == nil && len(totals.Failed) > 0 {
 		err = ErrBroken
@@ -75,8 +82,11 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 	return totals, err
 }
 
+// errEnough ends the runs that are under way when [Options.Until] holds.
+var errEnough = errors.New("this was enough")
+
 // work runs seeds on clusters of its own, until there are no more.
-func work(ctx context.Context, o Options, seeds <-chan uint64, t *table) error {
+func work(ctx context.Context, o Options, seeds <-chan uint64, t *table, enough context.CancelCauseFunc) error {
 	clusters := &clusters{options: o, running: map[int]*cluster{}}
 	defer clusters.stop()
 	for seed := range seeds {
@@ -85,6 +95,9 @@ func work(ctx context.Context, o Options, seeds <-chan uint64, t *table) error {
 			return fmt.Errorf("seed %d: %w", seed, err)
 		}
 		t.add(result)
+		if o.Until != nil && o.Until(result) {
+			enough(errEnough)
+		}
 	}
 	return nil
 }

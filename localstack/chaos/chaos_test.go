@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/chaos"
-	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
 )
 
 // root is the checkout.
@@ -82,9 +81,4 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 			t.Errorf("seed %d is not calm", seed)
 		}
 	}
-}
-
-// caught reports whether a promise of one of these rules was broken.
-func caught(totals *chaos.Totals, rules []checker.Rule) bool {
-	return slices.ContainsFunc(rules, func(rule checker.Rule) bool { return totals.Broken[rule] > 0 })
 }

@@ -199,11 +199,12 @@ func (r *run) settle(ctx context.Context) error {
 	if err := r.fleet.startAll(); err != nil {
 		return err
 	}
-	r.awaitArrived(ctx)
-	if err := r.clearUp(ctx); err != nil {
-		return fmt.Errorf("clear up: %w", err)
+	if r.awaitArrived(ctx) { // else it makes no sense to wait for more
+		if err := r.clearUp(ctx); err != nil {
+			return fmt.Errorf("clear up: %w", err)
+		}
+		r.awaitArrived(ctx)
 	}
-	r.awaitArrived(ctx)
 	r.fleet.awaitStreaming(ctx, r.options.Settle)
 	for _, p := range r.fleet.running() {
 		if drained, err := r.fleet.stop(p); err != nil {
@@ -215,8 +216,8 @@ func (r *run) settle(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// awaitArrived waits until every event has arrived or is parked, or given up by a person.
-func (r *run) awaitArrived(ctx context.Context) {
+// awaitArrived waits until every event has arrived or is parked, or given up by a person, and reports whether that is so.
+func (r *run) awaitArrived(ctx context.Context) bool {
 	var missing int
 	done := await(ctx, r.options.Settle, func() bool {
 		var err error
@@ -226,6 +227,7 @@ func (r *run) awaitArrived(ctx context.Context) {
 	if !done && missing > 0 {
 		r.recorder.problem("%d events had not arrived after %v", missing, r.options.Settle)
 	}
+	return done
 }
 
 // close ends everything and removes the database.
