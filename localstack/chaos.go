@@ -13,7 +13,7 @@ type chaosCmd struct {
 	Seed    uint64   `help:"Seed of the first run; each further one has the next." env:"SEED" default:"1"`
 	Runs    int      `help:"How many runs." env:"RUNS" default:"10"`
 	PG      []int    `name:"pg" help:"Versions of Postgres, in turns." env:"PG" default:"15,18"`
-	Workers int      `help:"Runs at the same time." env:"WORKERS" default:"2"`
+	Workers int      `help:"Runs at the same time; they mostly wait." env:"WORKERS" default:"4"`
 	Faults  []string `help:"Only these faults, as the table names them." env:"FAULTS"`
 	Keep    bool     `help:"Keep the history of every run, not only of a failed one." env:"KEEP"`
 	Relay   string   `help:"Binary of the relay to try; it is built if empty." env:"RELAY_BINARY"`
