@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 )
 
@@ -85,6 +87,33 @@ func TestWhatIsBehindADeadLetterFollowsAlsoIfThatIsGivenUpAsSoonAsItIsRefusedAga
 		t.Fatalf("discard: %v: %s", err, out)
 	}
 	w.awaitBody(`{"n":2}`)
+}
+
+// TestADeadLetterThatIsParkedAgainWhileItWaitsToBeRedrivenOvertakesNothing: the one before it may be refused again after the
+// relay has read both.
+func TestADeadLetterThatIsParkedAgainWhileItWaitsToBeRedrivenOvertakesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	refused := w.refuseBody(`{"n":1}`)
+	w.startStreaming()
+	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	refused.Clear()
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
+	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
+		t.Fatalf("redrive: %v: %s", err, out)
+	}
+	if err := away.AwaitHits(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	w.exec(`UPDATE outbox_dead_letters SET state = 'parked', code = 'Refused', updated_at = clock_timestamp() WHERE position = 2`)
+	away.Clear()
+	w.eventually("the first is redriven", func() bool { return strings.HasPrefix(w.deadLetters(), "redriven,") })
+	w.commit(event(t, "1", `{"n":3}`))
+	w.eventually("the third is parked behind the second", func() bool { return w.deadLetters() == "redriven,parked,parked" })
+	if diff := cmp.Diff(map[string]int{`{"n":1}`: 1}, w.bodies()); diff != "" {
+		t.Errorf("received (-want +got):\n%s", diff)
+	}
 }
 
 func TestDiscardedEventFreesItsAggregate(t *testing.T) {

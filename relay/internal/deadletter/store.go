@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -154,6 +153,22 @@ func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blo
 	return blocked, nil
 }
 
+// IsRedriving implements [delivery.Parker].
+func (s *Store) IsRedriving(ctx context.Context, letter delivery.Letter) (redriving bool, err error) {
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for dead letter %d: %w", letter.Position, err)
+	}
+	defer done()
+	err = s.pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE position = $1 AND state = 'redriving' AND updated_at = $2)`,
+		letter.Position, letter.Since).Scan(&redriving)
+	if err != nil {
+		return false, fmt.Errorf("look for dead letter %d: %w", letter.Position, err)
+	}
+	return redriving, nil
+}
+
 func newMessage(m *sink.Message) message {
 	stored := message{Body: m.Body, Attributes: []attribute{}, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
 	for _, a := range m.Attributes {
@@ -178,7 +193,6 @@ func (m message) message(eventID string, n int) sink.Message {
 // Redrive is a dead letter that somebody asked to be sent again.
 type Redrive struct {
 	delivery.Letter
-	Since   time.Time // of its being redriven, by the server's clock
 	Message sink.Message
 }
 

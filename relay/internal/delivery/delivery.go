@@ -32,14 +32,15 @@ type Event struct {
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group
 	away      bool                // it is parked because its destination takes nothing
+	withdrawn bool                // a dead letter that is not to be sent any more
 	err       error               // of its last attempt; nil once it is delivered or parked
 	attempts  int                 // requests that it was part of
 	size      int
 	next      *Event // in its group
 }
 
-// isSendable reports whether e goes to its destination in its turn. Else it is parked.
-func (e *Event) isSendable() bool { return e.blockedBy == "" && e.rejection == nil }
+// isSendable reports whether e goes to its destination in its turn.
+func (e *Event) isSendable() bool { return e.blockedBy == "" && e.rejection == nil && !e.withdrawn }
 
 // isRedriven reports whether e comes from a dead letter.
 func (e *Event) isRedriven() bool { return e.Letter.Position != 0 }
@@ -53,8 +54,9 @@ func (e *Event) isAskedFor() bool { return e.isRedriven() || e.isReplayed() }
 
 // Letter is a dead letter that is sent once more.
 type Letter struct {
-	Position    int64 // its key
-	BlocksGroup bool  // until it is delivered or discarded
+	Position    int64     // its key
+	Since       time.Time // of its being redriven, by the server's clock
+	BlocksGroup bool      // until it is delivered or discarded
 }
 
 // isBehind reports whether one of the earlier events of its batch is of its group and was not delivered.
@@ -82,6 +84,8 @@ type Parker interface {
 	// Park stores p durably, or returns an error and has stored nothing. To park an event again is no error. A dead letter
 	// that is refused again is parked again, with those behind it in its group if it blocks it.
 	Park(ctx context.Context, p Parked) error
+	// IsRedriving reports whether a dead letter is still to be sent, as it was when it was handed to delivery.
+	IsRedriving(ctx context.Context, letter Letter) (bool, error)
 	// Redriven notes that the dead letter at position is delivered.
 	Redriven(ctx context.Context, position int64) error
 	// IsBlocked reports whether a dead letter blocks the group.

@@ -124,6 +124,12 @@ type parker struct {
 	free     bool // no group is blocked
 }
 
+func (p *parker) IsRedriving(context.Context, delivery.Letter) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return true, p.err
+}
+
 func (p *parker) Redriven(_ context.Context, position int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

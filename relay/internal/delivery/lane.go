@@ -119,18 +119,20 @@ func (l *lane) run(batch []*Event) {
 	l.start()
 }
 
-// deliver publishes or parks every event of batch and leaves in its err why it could not. What is parked comes last in its
-// group, and waits until the events before it are delivered: it may block them.
+// deliver publishes or parks every event of batch, but for what is withdrawn, and leaves in its err why it could not. What
+// is parked comes last in its group, and waits until the events before it are delivered: it may block them.
 func (l *lane) deliver(batch []*Event) {
 	sendable := make([]*Event, 0, len(batch))
 	for _, e := range batch {
-		if l.free(e); e.err == nil && e.isSendable() {
+		l.free(e)
+		l.withdraw(e)
+		if e.err == nil && e.isSendable() {
 			sendable = append(sendable, e)
 		}
 	}
 	l.publish(sendable)
 	for i, e := range batch {
-		if e.err == nil && !e.isSendable() {
+		if e.err == nil && !e.isSendable() && !e.withdrawn {
 			l.parkUnsent(e, batch[:i])
 		}
 		if e.err == nil && !e.isAskedFor() {

@@ -14,6 +14,21 @@ func (l *lane) redriven(e *Event) {
 	l.delivery.deps.Observer.Redriven(l.Name)
 }
 
+// withdraw takes a dead letter back that is not to be sent any more: one before it was refused again, after the dead letters
+// to redrive were read, and it stays parked behind that.
+func (l *lane) withdraw(e *Event) {
+	if !e.isRedriven() || e.err != nil {
+		return
+	}
+	redriving, err := l.delivery.deps.Parker.IsRedriving(l.delivery.requests, e.Letter)
+	if err != nil {
+		e.err = err
+		l.delivery.end(err)
+		return
+	}
+	e.withdrawn = !redriving
+}
+
 // free lets e and what follows of its group go, if it was blocked and no dead letter blocks it any more.
 func (l *lane) free(e *Event) {
 	if e.err = nil; e.blockedBy == "" {
