@@ -96,6 +96,9 @@ func TestOnlyTheirOwnRoomsTouchTheNetwork(t *testing.T) {
 		"github.com/jackc/pgx/v5/pgproto3":           {"relay/internal/replication"},
 		module + "localstack/fakeaws":                nil,
 		"github.com/fergusstrange/embedded-postgres": nil,
+
+		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"internal/postgres"},
+		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"internal/postgres"},
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
 	for path, imported := range imports(t) {
@@ -123,6 +126,19 @@ func TestFunctionsKnowOnlyTheOutboxContract(t *testing.T) {
 			if r, ok := room(i); ok && r != "outbox" && r != "outbox/migrations" {
 				t.Errorf("%s imports %s", path, i)
 			}
+		}
+	}
+}
+
+func TestRoomThatRelayAndFunctionsShareKnowsNeither(t *testing.T) {
+	t.Parallel()
+	all := imports(t)
+	if all["internal/postgres"] == nil {
+		t.Fatal("there is no package internal/postgres")
+	}
+	for _, i := range all["internal/postgres"] {
+		if strings.HasPrefix(i, module) {
+			t.Errorf("internal/postgres imports %s", i)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
@@ -63,6 +64,7 @@ func Run(ctx context.Context, config Config) error {
 			failures = 0
 		}
 		failures++
+		err = postgres.Explain(err)
 		r.Metrics.SessionEnded(reasonOf(err))
 		r.Health.Failed(err)
 		r.Log.Warn("session ended, beginning again", "slot", r.Slot, "attempt", failures, "err", err)

@@ -1,5 +1,5 @@
 // Package fakeaws is SNS and SQS in this process, on one port: the broker of the embedded stack, of tests and of
-// benchmarks. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, takes any credentials, and
+// benchmarks. It also hands out secrets, for tests of what reads its password from Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, takes any credentials, and
 // follows AWS where emulators do not: per-entry failures, deduplication and its scopes, group locking, size limits to
 // the byte. Faults that no emulator produces are scripted with [Server.Script].
 //
@@ -37,10 +37,11 @@ type Server struct {
 	identify *identifiers
 	script   script
 
-	mu     sync.RWMutex
-	queues map[string]*sqsQueue // by name
-	topics map[string]*topic    // by name
-	closed bool
+	mu      sync.RWMutex
+	queues  map[string]*sqsQueue // by name
+	topics  map[string]*topic    // by name
+	secrets map[string]string    // by ARN
+	closed  bool
 
 	http     http.Server
 	cancel   context.CancelFunc // ends the requests that wait
@@ -67,6 +68,7 @@ func Start(options Options) (*Server, error) {
 		identify: newIdentifiers(),
 		queues:   map[string]*sqsQueue{},
 		topics:   map[string]*topic{},
+		secrets:  map[string]string{},
 		cancel:   cancel,
 	}
 	s.http.BaseContext = func(net.Listener) context.Context { return base }

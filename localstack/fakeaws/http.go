@@ -48,6 +48,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	target := r.Header.Get("X-Amz-Target")
+	if target == secretsTarget {
+		s.serveSecret(w, body)
+		return
+	}
 	action, isSQS := strings.CutPrefix(target, "AmazonSQS.")
 	if !isSQS && (target != "" || r.Method != http.MethodPost) {
 		s.serveOther(w, r)

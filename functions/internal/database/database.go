@@ -9,18 +9,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 )
 
 // Open returns a pool that connects when it is first used, so that a function starts while the database is away.
 func Open(ctx context.Context, s settings.Settings) (*pgxpool.Pool, error) {
 	config := s.Database.Copy()
-	if s.SecretARN != "" {
-		secret, err := newSecret(ctx, s.SecretARN)
-		if err != nil {
-			return nil, err
-		}
-		config.BeforeConnect = secret.authenticate
-	}
+	config.BeforeConnect = s.Postgres.Authenticate
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("make the connection pool: %w", err)
@@ -32,18 +27,12 @@ func Open(ctx context.Context, s settings.Settings) (*pgxpool.Pool, error) {
 func Connect(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
 	config := s.Database.ConnConfig.Copy()
 	config.RuntimeParams["statement_timeout"] = "0"
-	if s.SecretARN != "" {
-		secret, err := newSecret(ctx, s.SecretARN)
-		if err != nil {
-			return nil, err
-		}
-		if err := secret.authenticate(ctx, config); err != nil {
-			return nil, err
-		}
+	if err := s.Postgres.Authenticate(ctx, config); err != nil {
+		return nil, err
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the database: %w", err)
+		return nil, fmt.Errorf("connect to the database: %w", postgres.Explain(err))
 	}
 	return conn, nil
 }

@@ -5,17 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 )
 
 // Names of the variables. Where DATABASE_URL is empty, libpq's PG* variables say where the database is.
 // https://www.postgresql.org/docs/current/libpq-envars.html
 const (
 	DatabaseURL       = "DATABASE_URL"
+	DatabaseAuth      = "DATABASE_AUTH"
 	DatabaseSecretARN = "DATABASE_SECRET_ARN"
 	LogLevel          = "LOG_LEVEL"
 )
@@ -35,41 +36,30 @@ const (
 
 // Settings are the settings of all functions.
 type Settings struct {
-	Database  *pgxpool.Config
-	SecretARN string // of user and password; empty: they are in Database
-	LogLevel  slog.Level
+	Database *pgxpool.Config
+	Postgres postgres.Settings // what Database was made from: each connect asks them who connects
+	LogLevel slog.Level
 }
 
 // Load returns the settings, or everything that is wrong with them.
 func Load(getenv func(string) string) (Settings, error) {
-	var s Settings
+	s := Settings{Postgres: postgres.Settings{
+		URL: getenv(DatabaseURL), Auth: getenv(DatabaseAuth), SecretARN: getenv(DatabaseSecretARN),
+	}}
 	var problems [3]error
-	s.Database, problems[0] = database(getenv)
-	s.SecretARN, problems[1] = secretARN(getenv(DatabaseSecretARN))
+	if s.Postgres.URL == "" && getenv("PGHOST") == "" && getenv("PGSERVICE") == "" {
+		problems[0] = fmt.Errorf("%s is empty and so is PGHOST: set one of them to where the database is", DatabaseURL)
+	}
+	s.Database, problems[1] = s.Postgres.Parse()
 	s.LogLevel, problems[2] = logLevel(getenv(LogLevel))
 	if err := errors.Join(problems[:]...); err != nil {
 		return Settings{}, fmt.Errorf("settings: %w", err)
 	}
-	return s, nil
-}
-
-func database(getenv func(string) string) (*pgxpool.Config, error) {
-	url := getenv(DatabaseURL)
-	if url == "" && getenv("PGHOST") == "" && getenv("PGSERVICE") == "" {
-		return nil, fmt.Errorf("%s is empty and so is PGHOST: set one of them to where the database is", DatabaseURL)
-	}
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		// The cause quotes parts of the URL, and which part is the password of a broken one cannot be known.
-		return nil, fmt.Errorf("%s or a PG* variable cannot be read: a URL looks like "+
-			"postgres://user:password@host:5432/database?sslmode=verify-full, with %%xx for special characters, "+
-			"and the files it names must exist", DatabaseURL)
-	}
 	// Lambda gives a process one request at a time.
 	// https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
-	config.MaxConns = 1
-	withDefaults(config)
-	return config, nil
+	s.Database.MaxConns = 1
+	withDefaults(s.Database)
+	return s, nil
 }
 
 func withDefaults(config *pgxpool.Config) {
@@ -88,18 +78,6 @@ func withDefaults(config *pgxpool.Config) {
 			config.ConnConfig.RuntimeParams[parameter] = value
 		}
 	}
-}
-
-func secretARN(text string) (string, error) {
-	if text == "" {
-		return "", nil
-	}
-	parsed, err := arn.Parse(text)
-	if err != nil || parsed.Service != "secretsmanager" || !strings.HasPrefix(parsed.Resource, "secret:") {
-		return "", fmt.Errorf("%s %q is not the ARN of a secret: it looks like arn:aws:secretsmanager:eu-west-1:123456789012:secret:name",
-			DatabaseSecretARN, text)
-	}
-	return text, nil
 }
 
 func logLevel(text string) (level slog.Level, err error) {

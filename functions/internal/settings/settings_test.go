@@ -17,11 +17,11 @@ const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders-AbCdEf"
 
 func TestEverythingWrongIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := load(map[string]string{settings.DatabaseSecretARN: "arn:aws:s3:::bucket", settings.LogLevel: "loud"})
+	_, err := load(map[string]string{settings.DatabaseAuth: "kerberos", settings.LogLevel: "loud"})
 	if err == nil {
 		t.Fatal("taken")
 	}
-	for _, name := range []string{settings.DatabaseURL, "PGHOST", settings.DatabaseSecretARN, settings.LogLevel} {
+	for _, name := range []string{settings.DatabaseURL, "PGHOST", settings.DatabaseAuth, settings.LogLevel} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not named: %v", name, err)
 		}
@@ -56,8 +56,8 @@ func TestConnectionsAreOneAndLimitedInTime(t *testing.T) {
 			t.Errorf("%s is %q", parameter, conn.RuntimeParams[parameter])
 		}
 	}
-	if s.SecretARN != arn || s.LogLevel != slog.LevelInfo {
-		t.Errorf("secret %q, level %s", s.SecretARN, s.LogLevel)
+	if s.Postgres.SecretARN != arn || s.LogLevel != slog.LevelInfo {
+		t.Errorf("secret %q, level %s", s.Postgres.SecretARN, s.LogLevel)
 	}
 }
 

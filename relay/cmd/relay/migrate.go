@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
@@ -20,7 +21,7 @@ func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", err)
+		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	from, to, err := migrations.Migrate(ctx, conn)

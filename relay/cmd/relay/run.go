@@ -14,6 +14,7 @@ import (
 	sdklogging "github.com/aws/smithy-go/logging"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
@@ -174,13 +175,9 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config) 
 }
 
 // connect reads the settings of the connection anew each time, as libpq's password file may have changed.
-func (d database) connect(context.Context) (*pgx.ConnConfig, error) {
+func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
 	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
 		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")
 	}
-	config, err := pgx.ParseConfig(d.DatabaseURL)
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL, as in postgres://USER:PASSWORD@HOST:5432/DATABASE: %w", err)
-	}
-	return config, nil
+	return postgres.Settings{URL: d.DatabaseURL, Auth: d.DatabaseAuth, SecretARN: d.DatabaseSecretARN}.ConnConfig(ctx)
 }

@@ -18,6 +18,9 @@ import (
 // database says where Postgres is.
 type database struct {
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …"`
+
+	DatabaseAuth      string `env:"DATABASE_AUTH" enum:",password,secret,iam" default:"" placeholder:"METHOD" help:"What proves who connects, asked anew for every connection: password (in DATABASE_URL, PGPASSWORD or libpq's password file), secret (DATABASE_SECRET_ARN), or iam (a token that IAM stands for; RDS only). Default: secret where DATABASE_SECRET_ARN is set, else password."`
+	DatabaseSecretARN string `name:"database-secret-arn" env:"DATABASE_SECRET_ARN" placeholder:"ARN" help:"Secret in AWS Secrets Manager with the password: plain text, or JSON with username and password as RDS keeps it."`
 }
 
 // logging says how the relay logs.

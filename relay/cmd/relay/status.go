@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
@@ -55,7 +56,7 @@ func showSlot(w io.Writer, name string, s slot.State) {
 func explain(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
-		return err
+		return postgres.Explain(err)
 	}
 	switch refused.Code {
 	case "42P01": // undefined_table
@@ -66,7 +67,7 @@ func explain(err error) error {
 		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
 			"and on its schema)", err)
 	}
-	return err
+	return postgres.Explain(err)
 }
 
 func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {

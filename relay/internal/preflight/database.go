@@ -11,9 +11,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -33,7 +33,7 @@ type Database struct {
 // Check returns every requirement that the database does not meet, joined, or nil.
 func (d Database) Check(ctx context.Context) error {
 	if err := d.Pool.Ping(ctx); err != nil {
-		return unreachable(err) // nothing else could be asked
+		return fmt.Errorf("database: cannot connect, check DATABASE_URL: %w", postgres.Explain(err)) // nothing else could be asked
 	}
 	var problems []error
 	for _, requirement := range []func(context.Context) error{
@@ -44,20 +44,6 @@ func (d Database) Check(ctx context.Context) error {
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// unreachable says what to do about a connection that cannot be made.
-func unreachable(err error) error {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code {
-		case "3D000": // invalid_catalog_name
-			return fmt.Errorf("database: %s: create it, or name another one in DATABASE_URL", refused.Message)
-		case "28P01", "28000": // invalid_password, invalid_authorization_specification
-			return fmt.Errorf("database: %s: check user and password in DATABASE_URL", refused.Message)
-		}
-	}
-	return fmt.Errorf("database: cannot connect, check DATABASE_URL: %w", err)
 }
 
 func (d Database) server(ctx context.Context) error {

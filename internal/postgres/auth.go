@@ -1,0 +1,88 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/jackc/pgx/v5"
+)
+
+// authTimeout bounds what comes before a connect. A connect goes on when the request that wanted it has given up.
+const authTimeout = 2 * time.Second
+
+// readSecret reads the secret anew, because RDS rotates a password that it manages every seven days.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
+func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
+	sdk, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("AWS settings: %w", err)
+	}
+	value, err := secretsmanager.NewFromConfig(sdk).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.SecretARN})
+	if err != nil {
+		return fmt.Errorf("read the secret %s (DATABASE_SECRET_ARN): %w", s.SecretARN, err)
+	}
+	user, password, err := parseSecret(aws.ToString(value.SecretString))
+	if err != nil {
+		return fmt.Errorf("read the secret %s (DATABASE_SECRET_ARN): %w", s.SecretARN, err)
+	}
+	conn.User, conn.Password = cmp.Or(user, conn.User), password
+	return nil
+}
+
+// parseSecret takes the JSON of a secret that RDS manages. Any other text is a password, whatever it looks like.
+// https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+func parseSecret(text string) (user, password string, err error) {
+	fields := struct{ Username, Password string }{}
+	if json.Unmarshal([]byte(text), &fields) != nil {
+		fields.Username, fields.Password = "", text
+	}
+	if fields.Password == "" {
+		return "", "", errors.New("it has no password: store one as plain text, or as JSON with username and password")
+	}
+	return fields.Username, fields.Password, nil
+}
+
+// makeToken makes a token on this machine. It is valid for 15 minutes, for one role on one host and port, and looked at
+// only when a connection is made.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
+func makeToken(ctx context.Context, conn *pgx.ConnConfig) error {
+	sdk, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("AWS settings: %w", err)
+	}
+	region := cmp.Or(regionOf(conn.Host), sdk.Region)
+	if region == "" {
+		return fmt.Errorf("make an IAM token for the database: %s does not tell its region: set AWS_REGION", conn.Host)
+	}
+	address := net.JoinHostPort(conn.Host, strconv.Itoa(int(conn.Port)))
+	conn.Password, err = auth.BuildAuthToken(ctx, address, region, conn.User, sdk.Credentials)
+	if err != nil {
+		return fmt.Errorf("make an IAM token for %s on %s: %w", conn.User, address, err)
+	}
+	return nil
+}
+
+// rdsHost is the name of an instance, a cluster or a proxy with its region, which stands elsewhere in China.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_CommonTasks.Connect.html
+var rdsHost = regexp.MustCompile(`(?i)\.(?:([a-z]+(?:-[a-z]+)+-\d+)\.rds|rds\.([a-z]+(?:-[a-z]+)+-\d+))\.amazonaws\.com(?:\.cn)?\.?$`)
+
+func isRDS(host string) bool { return rdsHost.MatchString(host) }
+
+func regionOf(host string) string {
+	found := rdsHost.FindStringSubmatch(host)
+	if found == nil {
+		return ""
+	}
+	return cmp.Or(found[1], found[2])
+}

@@ -1,0 +1,131 @@
+package postgres_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/internal/postgres"
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+)
+
+func startAWS(t *testing.T) *fakeaws.Server {
+	t.Helper()
+	aws, err := fakeaws.Start(fakeaws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = aws.Close() })
+	inEnvironment(t, map[string]string{"AWS_ENDPOINT_URL": aws.URL()})
+	return aws
+}
+
+func TestSecretIsReadAnewForEveryConnection(t *testing.T) {
+	aws := startAWS(t)
+	settings := postgres.Settings{URL: "postgres://asked@host/db", SecretARN: secretARN}
+	for _, rotated := range []struct{ text, user, password string }{
+		{`{"username":"writer","password":"first","engine":"postgres","port":5432}`, "writer", "first"},
+		{`{"username":"writer_clone","password":"second"}`, "writer_clone", "second"},
+		{`third`, "asked", "third"},
+		{`{no JSON`, "asked", "{no JSON"},
+	} {
+		aws.PutSecret(secretARN, rotated.text)
+		conn, err := settings.ConnConfig(t.Context())
+		if err != nil || conn.User != rotated.user || conn.Password != rotated.password {
+			t.Errorf("secret %s: user %q, password %q, %v", rotated.text, conn.User, conn.Password, err)
+		}
+	}
+}
+
+func TestSecretWithoutAPasswordIsRefusedAndNotTold(t *testing.T) {
+	aws := startAWS(t)
+	for _, held := range []string{"", "{}", `{"username":"hunter2"}`} {
+		aws.PutSecret(secretARN, held)
+		_, err := postgres.Settings{URL: "postgres://host/db", SecretARN: secretARN}.ConnConfig(t.Context())
+		if err == nil || !strings.Contains(err.Error(), secretARN) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("secret %q: %v", held, err)
+		}
+	}
+}
+
+func TestRotatedPasswordOpensTheNextConnection(t *testing.T) {
+	aws := startAWS(t)
+	server := pgtest.NewServer(t, pgtest.Options{})
+	admin, err := pgx.Connect(t.Context(), server.URL("postgres", pgtest.Superuser))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	rotate := func(password string) {
+		if _, err := admin.Exec(t.Context(), "ALTER ROLE writer PASSWORD '"+password+"'"); err != nil {
+			t.Fatal(err)
+		}
+		aws.PutSecret(secretARN, `{"username":"writer","password":"`+password+`"}`)
+	}
+	if _, err := admin.Exec(t.Context(), "CREATE ROLE writer LOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Authenticate(t.Context(), "host all all 127.0.0.1/32 scram-sha-256"); err != nil {
+		t.Fatal(err)
+	}
+	settings := postgres.Settings{URL: server.URL("postgres", "nobody"), SecretARN: secretARN}
+	for _, password := range []string{"first", "second"} {
+		rotate(password)
+		config, err := settings.ConnConfig(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := pgx.ConnectConfig(t.Context(), config)
+		if err != nil {
+			t.Fatalf("with the password %s: %v", password, err)
+		}
+		_ = conn.Close(t.Context())
+	}
+	aws.PutSecret(secretARN, `{"username":"writer","password":"wrong"}`)
+	config, err := settings.ConnConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pgx.ConnectConfig(t.Context(), config)
+	if err = postgres.Explain(err); err == nil || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") {
+		t.Errorf("a wrong password: %v", err)
+	}
+}
+
+func TestTokenIsMadeForEveryConnectionAndItsHostPortRoleAndRegion(t *testing.T) {
+	inEnvironment(t, nil)
+	for _, wanted := range []struct{ url, address, region string }{
+		{rdsURL, "orders.abc123.eu-central-1.rds.amazonaws.com:5432", "eu-central-1"}, // its own region, not the environment's
+		{"postgres://relay@db.internal:6543/outbox", "db.internal:6543", "us-east-1"},
+		{"postgres://relay@orders.abc123.rds.cn-north-1.amazonaws.com.cn/outbox", "orders.abc123.rds.cn-north-1.amazonaws.com.cn:5432", "cn-north-1"},
+	} {
+		for _, key := range []string{"AKIDFIRST", "AKIDSECOND"} { // as the credentials of a container change
+			t.Setenv("AWS_ACCESS_KEY_ID", key)
+			conn, err := postgres.Settings{URL: wanted.url, Auth: postgres.AuthIAM}.ConnConfig(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := url.Parse("https://" + conn.Password)
+			if err != nil {
+				t.Fatalf("token %q: %v", conn.Password, err)
+			}
+			query := token.Query()
+			scope := strings.Split(query.Get("X-Amz-Credential"), "/")
+			if token.Host != wanted.address || query.Get("Action") != "connect" || query.Get("DBUser") != "relay" ||
+				len(scope) != 5 || scope[0] != key || scope[2] != wanted.region || scope[3] != "rds-db" || query.Get("X-Amz-Expires") != "900" {
+				t.Errorf("token for %s is %s", wanted.url, conn.Password)
+			}
+		}
+	}
+}
+
+func TestTokenNeedsARegion(t *testing.T) {
+	inEnvironment(t, map[string]string{"AWS_REGION": "", "AWS_CONFIG_FILE": "/dev/null"})
+	_, err := postgres.Settings{URL: "postgres://relay@db.internal/outbox", Auth: postgres.AuthIAM}.ConnConfig(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
+		t.Errorf("without a region: %v", err)
+	}
+}

@@ -1,0 +1,46 @@
+package postgres
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Explain adds to the error of a connect what to do about it. Any other error it returns as it is.
+func Explain(err error) error {
+	if todo := remedy(err); todo != "" {
+		return fmt.Errorf("%w: %s", err, todo)
+	}
+	return err
+}
+
+func remedy(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var otherHost x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &unknown):
+		return "name the file with the certificate of its authority in PGSSLROOTCERT (known without it are RDS' and the public ones)"
+	case errors.As(err, &otherHost):
+		return "connect by a name that the certificate holds (on RDS: the endpoint itself, no alias of it)"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "give the server a new certificate (on RDS: choose a newer certificate authority for the instance), or mend the clock of this machine"
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	switch refused.Code {
+	case "3D000": // invalid_catalog_name
+		return "create it, or name another one in DATABASE_URL"
+	case "28P01": // invalid_password
+		return "check user and password in DATABASE_URL, or in the secret of DATABASE_SECRET_ARN"
+	case "28000": // invalid_authorization_specification
+		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf lets it in (on RDS: a member of rds_iam connects with " +
+			"DATABASE_AUTH=iam only, any other role never so; the policy of the caller has to allow rds-db:connect for the role, and a relay needs " +
+			"rds.iam_auth_for_replication = 1)"
+	}
+	return ""
+}

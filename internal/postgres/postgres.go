@@ -1,0 +1,120 @@
+// Package postgres says how the programs of this project connect to their database: where it is, what proves there who
+// they are, and whose certificate they take.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Settings are what a person says about the database. Where URL is silent, libpq's PG* variables speak.
+// https://www.postgresql.org/docs/current/libpq-envars.html
+type Settings struct {
+	URL       string // DATABASE_URL
+	Auth      string // DATABASE_AUTH: one of the constants, or empty for AuthSecret with a SecretARN and AuthPassword without
+	SecretARN string // DATABASE_SECRET_ARN
+}
+
+// What proves to the database who connects.
+const (
+	AuthPassword = "password" // of the URL, PGPASSWORD or libpq's password file
+	AuthSecret   = "secret"   // in AWS Secrets Manager
+	AuthIAM      = "iam"      // a token that IAM stands for
+)
+
+func (s Settings) auth() string {
+	if s.Auth == "" && s.SecretARN != "" {
+		return AuthSecret
+	}
+	return cmp.Or(s.Auth, AuthPassword)
+}
+
+// Parse returns the settings as pgx takes them, without what is only known at the time of a connect: see
+// [Settings.Authenticate]. The error names every problem, and no part of the URL, as it may hold a password.
+func (s Settings) Parse() (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(s.URL)
+	if err != nil {
+		// The cause quotes parts of the URL, and which part is the password of a broken one cannot be known.
+		err = errors.New("DATABASE_URL or a PG* variable cannot be read: a URL looks like " +
+			"postgres://user:password@host:5432/database?sslmode=verify-full, with %xx for special characters, " +
+			"and the files it names must exist")
+		return nil, errors.Join(err, s.checkAuth())
+	}
+	if s.auth() != AuthPassword || isRDS(config.ConnConfig.Host) {
+		verifyFull(&config.ConnConfig.Config)
+	}
+	trust(&config.ConnConfig.Config)
+	if err := errors.Join(s.checkAuth(), s.checkIAM(config.ConnConfig)); err != nil {
+		return nil, err
+	}
+	return config, nil
+}
+
+// ConnConfig returns how to make one connection, now: its password may be void the next time.
+func (s Settings) ConnConfig(ctx context.Context) (*pgx.ConnConfig, error) {
+	config, err := s.Parse()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Authenticate(ctx, config.ConnConfig); err != nil {
+		return nil, err
+	}
+	return config.ConnConfig, nil
+}
+
+// Authenticate puts into conn what proves who connects. It is called before every connect, as a password is rotated and a
+// token lives for a quarter of an hour.
+func (s Settings) Authenticate(ctx context.Context, conn *pgx.ConnConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, authTimeout)
+	defer cancel()
+	switch s.auth() {
+	case AuthSecret:
+		return s.readSecret(ctx, conn)
+	case AuthIAM:
+		return makeToken(ctx, conn)
+	}
+	return nil
+}
+
+func (s Settings) checkAuth() error {
+	switch s.Auth {
+	case "", AuthPassword, AuthSecret, AuthIAM:
+	default:
+		return fmt.Errorf("DATABASE_AUTH %q is none of %s, %s, %s", s.Auth, AuthPassword, AuthSecret, AuthIAM)
+	}
+	if s.auth() != AuthSecret {
+		if s.SecretARN != "" {
+			return fmt.Errorf("DATABASE_SECRET_ARN is set, and DATABASE_AUTH=%s does not read it: unset one of them", s.Auth)
+		}
+		return nil
+	}
+	secret, err := arn.Parse(s.SecretARN)
+	if err != nil || secret.Service != "secretsmanager" || !strings.HasPrefix(secret.Resource, "secret:") {
+		return fmt.Errorf("DATABASE_SECRET_ARN %q is not the ARN of a secret: it looks like arn:aws:secretsmanager:eu-west-1:123456789012:secret:name",
+			s.SecretARN)
+	}
+	return nil
+}
+
+// checkIAM refuses what a token cannot be for, and connections on which it could be read.
+func (s Settings) checkIAM(conn *pgx.ConnConfig) error {
+	if s.auth() != AuthIAM {
+		return nil
+	}
+	var problems []error
+	if conn.TLSConfig == nil || len(conn.Fallbacks) > 0 {
+		problems = append(problems, errors.New("DATABASE_AUTH=iam needs one host, and TLS without a way around it: "+
+			"name one host in DATABASE_URL, and no sslmode"))
+	}
+	if conn.User == "" {
+		problems = append(problems, errors.New("DATABASE_AUTH=iam needs a role: name it in DATABASE_URL, as in postgres://role@host:5432/database"))
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,33 @@
+package fakeaws
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+)
+
+// PutSecret stores the text of a secret under its ARN, in place of what it held.
+func (s *Server) PutSecret(arn, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets[arn] = text
+}
+
+// secretsTarget is what AWS JSON 1.1 calls the one action of Secrets Manager that there is here.
+const secretsTarget = "secretsmanager.GetSecretValue"
+
+// serveSecret answers GetSecretValue. No fault is scripted for it.
+func (s *Server) serveSecret(w http.ResponseWriter, body string) {
+	var request struct{ SecretId string }
+	err := json.Unmarshal([]byte(body), &request)
+	s.mu.RLock()
+	text, found := s.secrets[request.SecretId]
+	s.mu.RUnlock()
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if err != nil || !found {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}`)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]string{"ARN": request.SecretId, "SecretString": text})
+}
