@@ -58,12 +58,15 @@ func createDatabase(ctx context.Context, superuserURL string) (version string, e
 		return "", err
 	}
 	defer conn.Close(ctx)
-	// The role may replicate and nothing more, as on RDS.
-	if err := create(ctx, conn, "CREATE ROLE outbox LOGIN REPLICATION PASSWORD 'outbox'", "42710"); err != nil {
-		return "", err
-	}
-	if err := create(ctx, conn, "CREATE DATABASE outbox OWNER outbox", "42P04"); err != nil {
-		return "", err
+	for _, missing := range []struct{ statement, exists string }{
+		{"CREATE ROLE outbox LOGIN PASSWORD 'outbox'", "42710"}, // owns the tables
+		{"CREATE ROLE outbox_relay LOGIN REPLICATION PASSWORD 'outbox_relay'", "42710"},
+		{"CREATE ROLE outbox_producer LOGIN PASSWORD 'outbox_producer'", "42710"},
+		{"CREATE DATABASE outbox OWNER outbox", "42P04"},
+	} {
+		if err := create(ctx, conn, missing.statement, missing.exists); err != nil {
+			return "", err
+		}
 	}
 	version, _, _ = strings.Cut(conn.PgConn().ParameterStatus("server_version"), " ")
 	return version, nil

@@ -27,7 +27,7 @@ const (
 // LocalStackVersion is the last version that runs without an account.
 const LocalStackVersion = "4.14.0"
 
-// DatabaseName is the database, and the name and password of the role that owns it.
+// DatabaseName is the database, and the name of the role that owns it. The password of every role is its name.
 const DatabaseName = "outbox"
 
 // Ports are where the parts listen on 127.0.0.1.
@@ -76,14 +76,19 @@ func (s *Stack) log(part string) string { return s.path("log", part+".log") }
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// DatabaseURL is where programs on this machine find the database.
-func (p Ports) DatabaseURL() string { return databaseURL(local(p.Postgres)) }
+// DatabaseURL is where programs on this machine find the database, as the owner of its tables.
+func (p Ports) DatabaseURL() string { return p.DatabaseURLOf(DatabaseName) }
+
+// DatabaseURLOf is where programs on this machine find the database, as one of the roles of package migrations.
+func (p Ports) DatabaseURLOf(role string) string {
+	return databaseURL(role, local(p.Postgres))
+}
 
 // Endpoint is where programs on this machine find the broker.
 func (p Ports) Endpoint() string { return "http://" + local(p.Broker) }
 
-func databaseURL(address string) string {
-	return fmt.Sprintf("postgres://%s:%[1]s@%s/%[1]s?sslmode=disable", DatabaseName, address)
+func databaseURL(role, address string) string {
+	return fmt.Sprintf("postgres://%s:%[1]s@%s/%s?sslmode=disable", role, address, DatabaseName)
 }
 
 // relayEnvironment is what the relay is told, and nothing more.

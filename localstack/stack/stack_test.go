@@ -259,7 +259,7 @@ func TestContainersAndProcessesAreSetAlike(t *testing.T) {
 		t.Errorf("LocalStack in a container (-) and as a process (+):\n%s", diff)
 	}
 	const topic = "${RELAY_DESTINATION:-arn:aws:sns:us-east-1:000000000000:order-events.fifo}"
-	relay := relayEnvironment(databaseURL("postgres:5432"), "http://localstack:4566", ":9464", topic)
+	relay := relayEnvironment(databaseURL("outbox_relay", "postgres:5432"), "http://localstack:4566", ":9464", topic)
 	if diff := cmp.Diff(file.Services["relay"].Environment, relay); diff != "" {
 		t.Errorf("relay in a container (-) and as a process (+):\n%s", diff)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 // supervisor owns the parts of a stack of processes.
@@ -147,7 +148,7 @@ func (v *supervisor) deploy(ctx context.Context, template []byte) (messaging.Out
 
 func (v *supervisor) startRelay(_ context.Context, destination string) error {
 	var environment []string // nothing of the user's own: neither settings of a relay nor of an AWS account
-	settings := relayEnvironment(v.Ports.DatabaseURL(), v.Ports.Endpoint(), local(v.Ports.Relay), destination)
+	settings := relayEnvironment(v.Ports.DatabaseURLOf(migrations.Relay), v.Ports.Endpoint(), local(v.Ports.Relay), destination)
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)
 	}

@@ -29,7 +29,7 @@ type commands struct {
 	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Have the running relay send delivered events once more. Without --yes it only tells which."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
-	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables and their publication."`
+	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,7 +14,7 @@ import (
 
 type migrateCommand struct{ database }
 
-// Run migrates the outbox part of the schema.
+// Run migrates the outbox part of the schema and grants to its roles what they need of it.
 func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 	config, err := c.connect(ctx)
 	if err != nil {
@@ -29,9 +30,17 @@ func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 		return explain(err)
 	}
 	if from == to {
-		_, err = fmt.Fprintf(w, "the outbox schema is at version %d already\n", to)
-		return err
+		fmt.Fprintf(w, "the outbox schema is at version %d already\n", to)
+	} else {
+		fmt.Fprintf(w, "migrated the outbox schema from version %d to %d\n", from, to)
 	}
-	_, err = fmt.Fprintf(w, "migrated the outbox schema from version %d to %d\n", from, to)
-	return err
+	left, err := migrations.GrantRoles(ctx, conn)
+	if err != nil {
+		return explain(err)
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(w, "left to somebody who may, and then migrate again (who connects as the owner of the tables needs none of it):\n  %s;\n",
+			strings.Join(left, ";\n  "))
+	}
+	return nil
 }

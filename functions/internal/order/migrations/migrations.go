@@ -21,3 +21,9 @@ const VersionTable = "orders_schema_version"
 func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 	return migrations.Apply(ctx, conn, orders, VersionTable)
 }
+
+// Grant grants to the producers of events what the functions need of the orders part of the schema, if there is a role of
+// them: see GrantRoles in relay/outbox/migrations. An order is never changed.
+func Grant(ctx context.Context, conn *pgx.Conn) error {
+	return migrations.Grant(ctx, conn, migrations.Producer, "SELECT, INSERT ON orders, order_lines, order_idempotency_keys")
+}

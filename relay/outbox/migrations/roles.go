@@ -1,0 +1,161 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// The roles that programs connect as. Both may log in, and have no password: grant them to a role of your own, give them
+// one, or connect with IAM.
+const (
+	Producer = "outbox_producer" // writes events
+	Relay    = "outbox_relay"    // streams, reads and removes them
+)
+
+// grants are what the roles may do in the outbox part of the schema: seq and xid of an event are the database's to fill,
+// because recovery goes by them, and no event is ever changed.
+var grants = map[string][]string{
+	Producer: {
+		"INSERT (id, aggregate_type, aggregate_id, event_type, payload, headers, created_at) ON outbox_events",
+	},
+	Relay: {
+		"SELECT, DELETE ON outbox_events", // DELETE is for retention
+		"SELECT, INSERT, UPDATE ON relay_checkpoints",
+		"SELECT, INSERT, UPDATE, DELETE ON outbox_dead_letters",
+	},
+}
+
+// GrantRoles makes the roles [Producer] and [Relay] where they are missing and grants them what they need in the outbox
+// part of the schema. It is harmless to repeat. left are the statements that the role of conn may not make: somebody who
+// may has to, and then GrantRoles once more.
+func GrantRoles(ctx context.Context, conn *pgx.Conn) (left []string, err error) {
+	// Roles belong to the cluster, this lock to the database. It keeps apart two who migrate the same one.
+	const lock = `SELECT pg_advisory_lock(hashtext('outbox_roles'))`
+	const unlock = `SELECT pg_advisory_unlock(hashtext('outbox_roles'))`
+	if _, err := conn.Exec(ctx, lock); err != nil {
+		return nil, fmt.Errorf("wait for another migration: %w", err)
+	}
+	defer func() {
+		_, unlockErr := conn.Exec(context.WithoutCancel(ctx), unlock)
+		err = errors.Join(err, unlockErr)
+	}()
+	for _, role := range []string{Producer, Relay} {
+		refused, err := prepare(ctx, conn, role)
+		if err != nil {
+			return nil, fmt.Errorf("prepare the role %s: %w", role, err)
+		}
+		left = append(left, refused...)
+		if err := Grant(ctx, conn, role, grants[role]...); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
+}
+
+// Grant grants privileges, as they stand between GRANT and TO, to a role, if there is one of that name.
+func Grant(ctx context.Context, conn *pgx.Conn, role string, privileges ...string) error {
+	exists, err := holds(ctx, conn, roleExists, role)
+	if err != nil {
+		return fmt.Errorf("look for the role %s: %w", role, err)
+	}
+	if !exists {
+		return nil
+	}
+	for _, privilege := range privileges {
+		if _, err := conn.Exec(ctx, "GRANT "+privilege+" TO "+role); err != nil {
+			return fmt.Errorf("grant %s to %s: %w", privilege, role, err)
+		}
+	}
+	return nil
+}
+
+const roleExists = `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`
+
+// step brings about something that a role needs outside of the tables.
+type step struct {
+	statement string
+	done      string // a query that says whether it is so already, with the role as $1
+}
+
+// steps returns what a role needs to connect and, if it is the relay's, to replicate. On RDS membership in rds_replication
+// stands for that attribute, and membership in rds_iam lets a role connect with a token.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.html
+func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
+	var database, schema string
+	var exists, hasReplication, hasIAM bool
+	err := conn.QueryRow(ctx, `
+		SELECT quote_ident(current_database()), quote_ident(current_schema()),
+		       EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
+		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam')`,
+		role).Scan(&database, &schema, &exists, &hasReplication, &hasIAM)
+	if err != nil {
+		return nil, err
+	}
+	needed := []step{
+		{"CREATE ROLE " + role + " LOGIN", roleExists},
+		{"GRANT CONNECT ON DATABASE " + database + " TO " + role, `SELECT has_database_privilege($1, current_database(), 'CONNECT')`},
+		{"GRANT USAGE ON SCHEMA " + schema + " TO " + role, `SELECT has_schema_privilege($1, current_schema(), 'USAGE')`},
+	}
+	switch {
+	case role == Relay && hasReplication:
+		needed = append(needed, membership(role, "rds_replication"))
+	case role == Relay:
+		needed = append(needed, step{"ALTER ROLE " + role + " REPLICATION", `SELECT rolreplication FROM pg_roles WHERE rolname = $1`})
+	}
+	if hasIAM && !exists { // later it may have been revoked, for a password: members of rds_iam cannot use one
+		needed = append(needed, membership(role, "rds_iam"))
+	}
+	return needed, nil
+}
+
+func membership(role, group string) step {
+	return step{"GRANT " + group + " TO " + role, `
+		SELECT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+		WHERE r.rolname = $1 AND g.rolname = '` + group + `')`}
+}
+
+// prepare takes every step and returns the statements that were refused. Where the role cannot be made, that is all.
+func prepare(ctx context.Context, conn *pgx.Conn, role string) (refused []string, err error) {
+	needed, err := steps(ctx, conn, role)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range needed {
+		done := false
+		if i == 0 || !slices.Contains(refused, needed[0].statement) {
+			if done, err = s.take(ctx, conn, role); err != nil {
+				return nil, err
+			}
+		}
+		if !done {
+			refused = append(refused, s.statement)
+		}
+	}
+	return refused, nil
+}
+
+// take reports whether what the step is for is so in the end. It is not where this role may not bring it about.
+func (s step) take(ctx context.Context, conn *pgx.Conn, role string) (done bool, err error) {
+	if done, err := holds(ctx, conn, s.done, role); err != nil || done {
+		return done, err
+	}
+	_, failure := conn.Exec(ctx, s.statement)
+	done, err = holds(ctx, conn, s.done, role)
+	if err != nil || done { // perhaps by somebody who migrates another database of the cluster, at the same time
+		return done, err
+	}
+	if refused := (*pgconn.PgError)(nil); failure == nil || errors.As(failure, &refused) && refused.Code == "42501" { // insufficient_privilege
+		return false, nil // GRANT of what one does not have is a warning and no error
+	}
+	return false, fmt.Errorf("%s: %w", s.statement, failure)
+}
+
+func holds(ctx context.Context, conn *pgx.Conn, query, role string) (answer bool, err error) {
+	err = conn.QueryRow(ctx, query, role).Scan(&answer)
+	return answer, err
+}
