@@ -14,7 +14,7 @@ const module = "github.com/outbox-relay/outbox-relay/"
 // rooms says which rooms of the relay each of them may know: an event's way, from the top to the bottom.
 var rooms = map[string][]string{
 	"cmd/relay": {
-		"", "outbox", "outbox/migrations", "preflight", "health", "delivery", "deadletter", "replay", "checkpoint", "recovery", "slot", "route",
+		"", "outbox", "outbox/migrations", "preflight", "health", "emf", "delivery", "deadletter", "replay", "checkpoint", "recovery", "slot", "route",
 		"pgoutput", "sink",
 	},
 	"": { // package relay
@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"sink/sns":          {"sink", "sink/transport"},
 	"sink/sqs":          {"sink", "sink/transport"},
 	"sink/transport":    {"sink"},
+	"emf":               nil,
 	"replication":       nil,
 	"slot":              nil,
 	"outbox":            nil,

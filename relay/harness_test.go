@@ -172,11 +172,12 @@ func (w *world) awaitReceived(n int) []fakeaws.Receipt {
 
 // process is a relay that runs.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	log  *buffer
-	done chan struct{}
-	err  error // once done is closed
+	t      *testing.T
+	cmd    *exec.Cmd
+	log    *buffer // stderr and stdout
+	stdout *buffer
+	done   chan struct{}
+	err    error // once done is closed
 }
 
 // env is the environment of a relay in this world.
@@ -211,10 +212,10 @@ func (w *world) startBinary(path string, env ...string) *process {
 // launch starts a command of the relay and kills it when the test ends, if it still runs.
 func (w *world) launch(path string, env []string, args ...string) *process {
 	w.t.Helper()
-	p := &process{t: w.t, log: &buffer{}, done: make(chan struct{})}
+	p := &process{t: w.t, log: &buffer{}, stdout: &buffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = w.env(env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.log, p.stdout), p.log
 	w.must(p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()

@@ -13,9 +13,11 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	sdklogging "github.com/aws/smithy-go/logging"
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -45,7 +47,8 @@ func (c *runCommand) Run(ctx context.Context) error {
 	log := c.logger(os.Stderr)
 	metrics := health.NewMetrics()
 	h := health.New(metrics)
-	stop, listenErr := c.serve(ctx, h)
+	h.HideMetrics = c.Metrics == "emf" || c.Metrics == "none"
+	stop, listenErr := c.tell(ctx, log, h, metrics)
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
@@ -55,22 +58,29 @@ func (c *runCommand) Run(ctx context.Context) error {
 	return errors.Join(relay.Run(ctx, config), stop())
 }
 
-// serve serves probes and metrics, if it is to, until stop is called: the relay is alive while it starts and while it stops.
-func (c *runCommand) serve(ctx context.Context, h *health.Health) (stop func() error, err error) {
-	nothing := func() error { return nil }
-	if c.Listen == "" {
-		return nothing, nil
+// tell serves the probes and tells the metrics, where they are asked for, until stop is called: the relay is alive while it
+// starts and while it stops.
+func (c *runCommand) tell(ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics) (stop func() error, err error) {
+	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var parts errgroup.Group
+	if c.Listen != "" {
+		var served func() error
+		if served, err = h.Serve(telling, c.Listen); err == nil {
+			parts.Go(served)
+		}
 	}
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	wait, err := h.Serve(serving, c.Listen)
-	if err != nil {
-		cancel()
-		return nothing, err
+	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval { // else that is named with the settings
+		parts.Go(func() error {
+			emf.NewWriter(metrics.Registry(), c.Slot, os.Stdout).Run(telling, c.MetricsInterval, func(err error) {
+				log.Warn("metrics are not written", "err", err)
+			})
+			return nil
+		})
 	}
 	return func() error {
 		cancel()
-		return wait()
-	}, nil
+		return parts.Wait()
+	}, err
 }
 
 // await checks everything that a relay needs until it is there. What does not answer is asked again, for ever. What only a

@@ -71,6 +71,8 @@ type operation struct {
 	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
 	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
 	Listen           string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
+	Metrics          string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
+	MetricsInterval  time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`
 }
 
 // relaySettings are all settings of the relay, in the order in which --help lists them.
@@ -85,6 +87,7 @@ type relaySettings struct {
 const (
 	minWALSenderTimeout = time.Second
 	minRetention        = time.Second
+	minMetricsInterval  = time.Second
 	minWindowBytes      = 2 << 20 // two events of the largest size
 )
 
@@ -113,6 +116,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
 	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
 	report(s.checkRetention())
+	report(atLeast("RELAY_METRICS_INTERVAL", s.MetricsInterval, minMetricsInterval))
 	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
 	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
 	report(atLeast("RELAY_LINGER", s.Linger, 0))

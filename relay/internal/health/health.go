@@ -32,7 +32,8 @@ const staleAfter = 2 * time.Minute
 
 // Health holds the state of the relay and serves it.
 type Health struct {
-	metrics *Metrics
+	HideMetrics bool // /metrics is not served
+	metrics     *Metrics
 
 	mu    sync.Mutex
 	state State
@@ -122,7 +123,9 @@ func (h *Health) Handler() http.Handler {
 		r := h.report()
 		respond(w, r.State == Streaming || r.State == Recovering || r.State == Standby, r)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
+	if !h.HideMetrics {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
+	}
 	return mux
 }
 

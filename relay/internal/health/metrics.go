@@ -119,6 +119,9 @@ func NewMetrics() *Metrics {
 	return m
 }
 
+// Registry returns what holds all metrics, for another way to tell them.
+func (m *Metrics) Registry() prometheus.Gatherer { return m.registry }
+
 // walStatuses are all that there are.
 // https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 var walStatuses = []string{"reserved", "extended", "unreserved", "lost"}

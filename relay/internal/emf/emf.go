@@ -1,0 +1,185 @@
+// Package emf writes metrics for CloudWatch, which reads them out of the log: in its embedded metric format.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+package emf
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+const (
+	// namespace is where the metrics stand in CloudWatch.
+	namespace = "OutboxRelay"
+	// slotDimension tells the metrics of two relays apart. The further dimensions are the labels of a metric.
+	slotDimension = "Slot"
+	// prefix of the metrics that are written: what is known of the process beside them, CloudWatch has from ECS, and each
+	// metric has its price.
+	prefix = "relay_"
+	// maxMetrics is how many one document may define.
+	maxMetrics = 100
+)
+
+// Writer writes what a registry has gathered. A gauge is written as it is; a counter by what it has grown since it was
+// written last, as statistics of CloudWatch add up what comes in a period; a histogram by the growth of its count and sum.
+type Writer struct {
+	registry prometheus.Gatherer
+	slot     string
+	out      io.Writer
+	written  map[string]float64 // counters, with their labels
+}
+
+// NewWriter returns a writer of the metrics of the relay of this slot.
+func NewWriter(registry prometheus.Gatherer, slot string, out io.Writer) *Writer {
+	return &Writer{registry: registry, slot: slot, out: out, written: map[string]float64{}}
+}
+
+// Run writes after every interval and, when ctx ends, once more. It calls failed where that cannot be done, and goes on.
+func (w *Writer) Run(ctx context.Context, interval time.Duration, failed func(error)) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for last := false; !last; {
+		select {
+		case <-ctx.Done():
+			last = true
+		case <-ticker.C:
+		}
+		if err := w.Write(time.Now()); err != nil {
+			failed(err)
+		}
+	}
+}
+
+// Write writes all metrics as of now, one line for each set of labels.
+func (w *Writer) Write(now time.Time) error {
+	families, err := w.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gather metrics: %w", err)
+	}
+	documents := map[string]*document{}
+	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), prefix) {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := labelsOf(metric)
+			key := fmt.Sprint(labels)
+			if documents[key] == nil {
+				documents[key] = &document{labels: labels}
+			}
+			w.add(documents[key], key, family.GetName(), metric)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(documents)) {
+		if err := w.writeDocument(documents[key], now); err != nil {
+			return fmt.Errorf("write metrics for CloudWatch: %w", err)
+		}
+	}
+	return nil
+}
+
+// document is what has the same dimensions.
+type document struct {
+	labels [][2]string
+	values []value
+}
+
+type value struct {
+	name  string
+	value float64
+}
+
+// labelsOf returns the labels that are not empty: in Prometheus an empty one is none, in CloudWatch it is refused.
+func labelsOf(metric *dto.Metric) (labels [][2]string) {
+	for _, label := range metric.GetLabel() {
+		if label.GetValue() != "" {
+			labels = append(labels, [2]string{label.GetName(), label.GetValue()})
+		}
+	}
+	return labels
+}
+
+func (w *Writer) add(d *document, labels, name string, metric *dto.Metric) {
+	switch {
+	case metric.GetCounter() != nil:
+		w.addGrowth(d, labels, name, metric.GetCounter().GetValue())
+	case metric.GetHistogram() != nil:
+		w.addGrowth(d, labels, name+"_count", float64(metric.GetHistogram().GetSampleCount()))
+		w.addGrowth(d, labels, name+"_sum", metric.GetHistogram().GetSampleSum())
+	case metric.GetGauge() != nil:
+		d.add(name, metric.GetGauge().GetValue())
+	}
+}
+
+func (w *Writer) addGrowth(d *document, labels, name string, total float64) {
+	key := name + labels
+	d.add(name, total-w.written[key])
+	w.written[key] = total
+}
+
+// add leaves out what JSON has no number for.
+func (d *document) add(name string, v float64) {
+	if !math.IsNaN(v) && !math.IsInf(v, 0) {
+		d.values = append(d.values, value{name, v})
+	}
+}
+
+// The parts of a document that the format names.
+type (
+	metadata struct {
+		Timestamp         int64 // milliseconds since 1970
+		CloudWatchMetrics []directive
+	}
+	directive struct {
+		Namespace  string
+		Dimensions [][]string
+		Metrics    []definition
+	}
+	definition struct {
+		Name string
+		Unit string
+	}
+)
+
+func (w *Writer) writeDocument(d *document, now time.Time) error {
+	for values := range slices.Chunk(d.values, maxMetrics) {
+		line := map[string]any{slotDimension: w.slot}
+		dimensions := []string{slotDimension}
+		for _, label := range d.labels {
+			dimensions = append(dimensions, label[0])
+			line[label[0]] = label[1]
+		}
+		var definitions []definition
+		for _, v := range values {
+			definitions = append(definitions, definition{v.name, unitOf(v.name)})
+			line[v.name] = v.value
+		}
+		line["_aws"] = metadata{now.UnixMilli(), []directive{{namespace, [][]string{dimensions}, definitions}}}
+		if err := json.NewEncoder(w.out).Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unitOf follows the names of Prometheus. https://prometheus.io/docs/practices/naming/
+func unitOf(name string) string {
+	switch name = strings.TrimSuffix(name, "_sum"); {
+	case strings.HasSuffix(name, "_seconds"):
+		return "Seconds"
+	case strings.HasSuffix(name, "_bytes"):
+		return "Bytes"
+	case strings.HasSuffix(name, "_total"), strings.HasSuffix(name, "_count"):
+		return "Count"
+	}
+	return "None"
+}
