@@ -34,7 +34,7 @@ var rooms = map[string][]string{
 	"pgoutput":          {"outbox"},
 	"sink":              {"outbox"},
 	"sink/sns":          {"sink", "sink/transport"},
-	"sink/sqs":          {"sink", "sink/transport"},
+	"sink/sqs":          {"sink", "sink/transport", "outbox"},
 	"sink/transport":    {"sink"},
 	"emf":               nil,
 	"replication":       nil,

@@ -66,6 +66,15 @@ func decodeSendMember(s *jsontext.Scanner, e *entry, name string) (err error) {
 			a := &e.message.Attributes[len(e.message.Attributes)-1]
 			return s.Object(func(name string) error { return decodeAttributeMember(s, a, name) })
 		})
+	case "MessageSystemAttributes":
+		err = s.Object(func(name string) error {
+			var a Attribute
+			err := s.Object(func(name string) error { return decodeAttributeMember(s, &a, name) })
+			if name == traceHeader {
+				e.message.TraceHeader = a.StringValue
+			}
+			return err
+		})
 	default:
 		err = s.Skip()
 	}

@@ -107,6 +107,7 @@ func (s *Server) systemAttributes(d *queue.Delivery, names []string) map[string]
 		"MessageDeduplicationId":           d.DeduplicationID,
 		"SequenceNumber":                   d.SequenceNumber,
 		"DeadLetterQueueSourceArn":         d.DeadLetterFrom,
+		traceHeader:                        d.TraceHeader,
 	}
 	for name, value := range all {
 		if value == "" || !slices.Contains(names, "All") && !slices.Contains(names, name) {

@@ -3,6 +3,7 @@ package fakeaws
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +13,13 @@ import (
 
 const invalidCharacters = "Invalid characters found. Valid unicode characters are " +
 	"#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
+
+// traceHeader is the one message system attribute that a sender may set: a trace header of X-Ray. It has no size.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_MessageSystemAttributeValue.html
+const traceHeader = "AWSTraceHeader"
+
+// https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+var validTraceHeader = regexp.MustCompile(`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;[A-Z][a-z]+=[^;]+)*$`)
 
 // send performs SendMessage and SendMessageBatch. What is wrong with one message fails that entry, except a FIFO message
 // without group or deduplication id, which fails the request, as on AWS.
@@ -92,6 +100,9 @@ func (q *sqsQueue) check(e *entry) *apiError {
 	}
 	if err := checkSQSAttributes(m.Attributes); err != nil {
 		return err
+	}
+	if m.TraceHeader != "" && !validTraceHeader.MatchString(m.TraceHeader) {
+		return invalidValue("Value %s for message system attribute %s is invalid.", m.TraceHeader, traceHeader)
 	}
 	if limit := int(q.maxMessageBytes.Load()); m.Size() > limit {
 		return invalidValue("One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit)

@@ -13,7 +13,7 @@ import (
 // CreateOrder answers POST /orders.
 func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
 	return endpoint(log, func(ctx context.Context, request Request) (response Response, refusal *problem, cause error) {
-		wanted, refusal := readCreateRequest(request)
+		wanted, refusal := readCreateRequest(ctx, request)
 		if refusal != nil {
 			return response, refusal, nil
 		}
@@ -43,7 +43,7 @@ func location(request Request, o order.Order) string {
 }
 
 // readCreateRequest returns the request in the domain's terms, or one problem with everything that is wrong with it.
-func readCreateRequest(request Request) (order.CreateRequest, *problem) {
+func readCreateRequest(ctx context.Context, request Request) (order.CreateRequest, *problem) {
 	body, refusal := jsonBody(request)
 	if refusal != nil {
 		return order.CreateRequest{}, refusal
@@ -56,5 +56,5 @@ func readCreateRequest(request Request) (order.CreateRequest, *problem) {
 	if wrong = append(wrong, wrongFields...); len(wrong) > 0 {
 		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the order cannot be taken as it is; see errors", wrong...)
 	}
-	return order.CreateRequest{Draft: draft, IdempotencyKey: key, Headers: traceHeaders(request)}, nil
+	return order.CreateRequest{Draft: draft, IdempotencyKey: key, Headers: traceHeaders(ctx, request)}, nil
 }

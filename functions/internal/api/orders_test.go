@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -127,6 +128,23 @@ func TestTraceOfTheRequestIsInTheEvent(t *testing.T) {
 		if diff := cmp.Diff(tests[i].want, event.Headers); diff != "" {
 			t.Errorf("headers of event %d, of a request with %v (-want +got):\n%s", i, tests[i].headers, diff)
 		}
+	}
+}
+
+func TestTraceOfTheInvocationGoesBeforeThatOfTheClient(t *testing.T) {
+	t.Parallel()
+	const client, invocation = "Root=1-67891233-abcdef012345678912345678", "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+	url := newDatabase(t)
+	create := newService(t, url).create
+	request := post(goodBody)
+	request.MultiValueHeaders = map[string][]string{"X-Amzn-Trace-Id": {client}}
+	//lint:ignore SA1029 it is the key of aws-lambda-go
+	ctx := context.WithValue(t.Context(), "x-amzn-trace-id", invocation)
+	if response, err := create(ctx, request); err != nil || response.StatusCode != http.StatusCreated {
+		t.Fatalf("%d: %v", response.StatusCode, err)
+	}
+	if got := storedEvents(t, url)[0].Headers[outbox.HeaderXRay]; got != invocation {
+		t.Errorf("the event has the trace %q", got)
 	}
 }
 

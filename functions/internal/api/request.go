@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"mime"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
+
+// lambdaTrace is the key under which aws-lambda-go keeps what is in _X_AMZN_TRACE_ID too.
+const lambdaTrace = "x-amzn-trace-id"
 
 // maxBody is room for an order of the most and longest lines in UTF-8, generously spaced.
 const maxBody = 256 << 10
@@ -86,8 +90,8 @@ func idempotencyKey(request Request) (key string, wrong []fieldError) {
 }
 
 // traceHeaders returns the trace of the request for the headers of its event. A header that is malformed, or is given
-// twice, is as good as none.
-func traceHeaders(request Request) map[string]string {
+// twice, is as good as none. Lambda says which part of X-Ray's trace this invocation is, the client only where it began.
+func traceHeaders(ctx context.Context, request Request) map[string]string {
 	headers := map[string]string{}
 	for name, valid := range map[string]func(string) bool{
 		outbox.HeaderTraceparent: validTraceparent,
@@ -96,6 +100,9 @@ func traceHeaders(request Request) map[string]string {
 		if values := headerValues(request, name); len(values) == 1 && valid(values[0]) {
 			headers[name] = values[0]
 		}
+	}
+	if trace, _ := ctx.Value(lambdaTrace).(string); xrayHeader.MatchString(trace) {
+		headers[outbox.HeaderXRay] = trace
 	}
 	return headers
 }

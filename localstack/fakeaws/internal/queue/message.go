@@ -29,6 +29,7 @@ type Message struct {
 	Delay           time.Duration // before it can be received for the first time
 	DeadLetterFrom  string        // ARN of the queue that gave up on it
 	Sender          string        // access key id that the request was signed with
+	TraceHeader     string        // AWSTraceHeader
 }
 
 // Size returns the bytes of the message as AWS counts them: the body and, for each attribute, name, data type and value.

@@ -3,12 +3,14 @@ package sqs
 import (
 	"crypto/md5"
 	"encoding/hex"
+	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 func (s *Sink) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
@@ -19,6 +21,8 @@ func (s *Sink) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
 			MessageBody:       &m.Body,
 			MessageAttributes: attributes(m.Attributes),
 			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
+
+			MessageSystemAttributes: systemAttributes(m.Attributes),
 		}
 		if s.limits.FIFO {
 			entries[i].MessageDeduplicationId = &m.DeduplicationID
@@ -33,6 +37,25 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}
 	}
 	return values
+}
+
+// traceHeader is a header of X-Ray in the form that services of AWS give it. Another one might be refused, and the message
+// with it.
+// https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
+var traceHeader = regexp.MustCompile(`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01?])?(;Lineage=[0-9A-Za-z:.]+)?$`)
+
+// systemAttributes carries the trace of X-Ray on, so that what a consumer on Lambda does belongs to it. It counts neither as
+// one of the attributes nor in the size. A message through SNS has no place for one of its own.
+// https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
+func systemAttributes(list []sink.Attribute) map[string]types.MessageSystemAttributeValue {
+	for i := range list {
+		if a := &list[i]; a.Name == outbox.HeaderXRay && traceHeader.MatchString(a.Value) {
+			return map[string]types.MessageSystemAttributeValue{
+				string(types.MessageSystemAttributeNameForSendsAWSTraceHeader): {DataType: &a.DataType, StringValue: &a.Value},
+			}
+		}
+	}
+	return nil
 }
 
 func results(batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.Result, error) {
