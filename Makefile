@@ -5,7 +5,7 @@
 export LOCAL_DIR ?= $(CURDIR)/.local
 localstack := $(LOCAL_DIR)/bin/localstack
 # One set of flags for all programs, so that what they share is compiled once.
-go-build := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+go-build := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w'
 
 .PHONY: help
 help: ## Print this list
@@ -62,10 +62,13 @@ lint: ## Check formatting, go.mod, go vet and staticcheck
 fmt: ## Format the code
 	@$(gofumpt) -l -w .
 build: ## Build the relay into LOCAL_DIR/bin
-	@$(go-build) -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o '$(LOCAL_DIR)/bin/relay' ./relay/cmd/relay
 	@echo 'the relay is $(LOCAL_DIR)/bin/relay'
-image: $(localstack) ## Build the relay's image outbox-relay:local
-	@'$(localstack)' image
+image: $(localstack) ## Build the relay's image IMAGE=outbox-relay:local for IMAGE_ARCH=amd64|arm64, to the same bytes each time
+	@SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' '$(localstack)' image --version '$(VERSION)'
+# What the relay says of itself, and the time of what is in its image: those of the commit.
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
+SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 # Pinned here, so that a new release of a tool breaks nobody's build.
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/stack"
 )
@@ -72,9 +73,16 @@ func (envCmd) Run(s *stack.Stack) error {
 	return nil
 }
 
-type imageCmd struct{}
+type imageCmd struct {
+	Tag         string `help:"Name of the image." env:"IMAGE" default:"outbox-relay:local"`
+	Arch        string `help:"Processor, amd64 or arm64; that of the container engine if empty." env:"IMAGE_ARCH" enum:",amd64,arm64" default:""`
+	Version     string `help:"What relay version prints." default:"dev"`
+	SourceEpoch int64  `help:"Time of everything in the image, in seconds since 1970." env:"SOURCE_DATE_EPOCH"`
+}
 
-func (imageCmd) Run(ctx context.Context, s *stack.Stack) error { return s.BuildImage(ctx) }
+func (c *imageCmd) Run(ctx context.Context, s *stack.Stack) error {
+	return s.BuildImage(ctx, stack.Image{Tag: c.Tag, Arch: c.Arch, Version: c.Version, Created: time.Unix(c.SourceEpoch, 0)})
+}
 
 type superviseCmd struct{}
 

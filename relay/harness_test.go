@@ -212,9 +212,15 @@ func (w *world) startBinary(path string, env ...string) *process {
 // launch starts a command of the relay and kills it when the test ends, if it still runs.
 func (w *world) launch(path string, env []string, args ...string) *process {
 	w.t.Helper()
-	p := &process{t: w.t, log: &buffer{}, stdout: &buffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(path, args...)
-	p.cmd.Env = w.env(env...)
+	cmd := exec.Command(path, args...)
+	cmd.Env = w.env(env...)
+	return w.launchCommand(cmd)
+}
+
+// launchCommand is [world.launch] for a relay that is started in another way.
+func (w *world) launchCommand(cmd *exec.Cmd) *process {
+	w.t.Helper()
+	p := &process{t: w.t, cmd: cmd, log: &buffer{}, stdout: &buffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.log, p.stdout), p.log
 	w.must(p.cmd.Start())
 	go func() {
@@ -227,7 +233,7 @@ func (w *world) launch(path string, env []string, args ...string) *process {
 			w.t.Errorf("the relay has a data race")
 		}
 		if w.t.Failed() {
-			w.t.Logf("log of relay %s %d:\n%s", args[0], p.cmd.Process.Pid, tail(p.log.String(), 60))
+			w.t.Logf("log of relay %s %d:\n%s", p.cmd.Args[1], p.cmd.Process.Pid, tail(p.log.String(), 60))
 		}
 	})
 	return p

@@ -1,13 +1,11 @@
 package stack
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"time"
 
@@ -16,9 +14,6 @@ import (
 
 // composeProject is the name that compose.yaml gives itself.
 const composeProject = "outbox-relay"
-
-// RelayImage is the image of the relay as it is built on this machine.
-const RelayImage = "outbox-relay:local"
 
 const (
 	engineTimeout = 10 * time.Second // for questions; an engine that hangs is no engine
@@ -59,7 +54,7 @@ func (c *compose) prepare(ctx context.Context) error {
 	if err := c.buildPrograms(ctx); err != nil {
 		return err
 	}
-	return c.BuildImage(ctx)
+	return c.BuildImage(ctx, Image{})
 }
 
 // pull fetches the images that are not there yet.
@@ -83,26 +78,6 @@ func (c *compose) pullImage(ctx context.Context, image string) error {
 	cmd := exec.CommandContext(ctx, "docker", "pull", image)
 	cmd.Stdout, cmd.Stderr = c.Out, c.Out
 	return cmd.Run()
-}
-
-// BuildImage builds the relay's image for the engine's architecture.
-func (s *Stack) BuildImage(ctx context.Context) error {
-	arch, err := run(ctx, engineTimeout, "docker", "version", "--format", "{{.Server.Arch}}")
-	if err != nil {
-		return fmt.Errorf("ask the container engine for its architecture: %w", err)
-	}
-	arch = cmp.Or(arch, runtime.GOARCH)
-	s.report("building the relay's image %s for linux/%s", RelayImage, arch)
-	target := s.path("image", "linux", arch, "relay")
-	if err := s.build(ctx, target, []string{"GOOS=linux", "GOARCH=" + arch}, "./relay/cmd/relay"); err != nil {
-		return err
-	}
-	_, err = run(ctx, workTimeout, "docker", "build", "--quiet", "--platform", "linux/"+arch, "--tag", RelayImage,
-		"--file", s.Root+"/infra/Dockerfile", s.path("image"))
-	if err != nil {
-		return fmt.Errorf("build the relay's image: %w", err)
-	}
-	return nil
 }
 
 func (c *compose) up(ctx context.Context) error {

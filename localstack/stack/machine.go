@@ -78,14 +78,18 @@ func (s *Stack) checkDisk(need uint64) error {
 // build compiles programs of this module into the folder of the stack. Without cgo they run in an image without a C
 // library too. The flags are those of the Makefile, so that what programs share is compiled once.
 func (s *Stack) build(ctx context.Context, target string, environment []string, packages ...string) error {
+	return s.goBuild(ctx, environment, append([]string{"-ldflags", "-s -w", "-o", target}, packages...)...)
+}
+
+// goBuild compiles statically and to the same bytes wherever the checkout lies and whatever else is in it.
+func (s *Stack) goBuild(ctx context.Context, environment []string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", target}, packages...)
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath", "-buildvcs=false"}, args...)...)
 	cmd.Dir = s.Root
 	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), environment...)
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, " "), err, bytes.TrimSpace(output))
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, bytes.TrimSpace(output))
 	}
 	return nil
 }
