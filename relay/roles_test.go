@@ -52,7 +52,7 @@ func TestRolesMayDoWhatTheyAreForAndNothingElse(t *testing.T) {
 					OVERRIDING SYSTEM VALUE VALUES (gen_random_uuid(), 1, 'o', '1', 't', '{}')`,
 				`SELECT id FROM outbox_events`, `UPDATE outbox_events SET payload = '{}'`, `DELETE FROM outbox_events`, `TRUNCATE outbox_events`,
 				`SELECT FROM relay_checkpoints`, `DELETE FROM relay_checkpoints`, `SELECT FROM outbox_dead_letters`,
-				`INSERT INTO outbox_dead_letters DEFAULT VALUES`, `ALTER TABLE outbox_events DISABLE TRIGGER ALL`, `CREATE TABLE t ()`,
+				`INSERT INTO outbox_dead_letters DEFAULT VALUES`, `SELECT FROM outbox_replays`, `ALTER TABLE outbox_events DISABLE TRIGGER ALL`, `CREATE TABLE t ()`,
 				`SELECT pg_create_logical_replication_slot('s', 'pgoutput')`, `SELECT FROM customers`, `SELECT FROM outbox_schema_version`,
 				`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`,
 			},
@@ -66,6 +66,7 @@ func TestRolesMayDoWhatTheyAreForAndNothingElse(t *testing.T) {
 			},
 			mayNot: []string{
 				event, `UPDATE outbox_events SET payload = '{}'`, `TRUNCATE outbox_events`, `DELETE FROM relay_checkpoints`, `TRUNCATE relay_checkpoints`,
+				`DELETE FROM outbox_replays`,
 				`DROP TABLE outbox_events`, `CREATE TABLE t ()`, `SELECT FROM customers`, `SELECT FROM outbox_schema_version`,
 				`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`, `CREATE PUBLICATION p FOR TABLE outbox_events`, `CREATE ROLE r`,
 			},
@@ -116,7 +117,17 @@ func TestRelayNeedsNoMoreThanItsRole(t *testing.T) {
 	if status, err := w.command(nil, "status"); err != nil {
 		t.Errorf("relay status: %v: %s", err, status)
 	}
+	if output, err := w.command(nil, "recover"); err != nil {
+		t.Errorf("relay recover: %v: %s", err, output)
+	}
 	w.eventually("all rows are removed", func() bool { return w.rows() == "0" })
+	w.commit(event(t, "1", `{"young":true}`))
+	w.awaitBody(`{"young":true}`)
+	w.awaitDelivered()
+	w.replay("--aggregate", "order/1", "--yes")
+	if w.bodies()[`{"young":true}`] != 2 {
+		t.Errorf("received %v, want the young event twice", w.bodies())
+	}
 	p.stop()
 	if strings.Contains(p.log.String(), "42501") {
 		t.Error("the relay tried what it may not")

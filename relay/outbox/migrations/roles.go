@@ -27,6 +27,7 @@ var grants = map[string][]string{
 		"SELECT, DELETE ON outbox_events", // DELETE is for retention
 		"SELECT, INSERT, UPDATE ON relay_checkpoints",
 		"SELECT, INSERT, UPDATE, DELETE ON outbox_dead_letters",
+		"SELECT, INSERT, UPDATE ON outbox_replays",
 	},
 }
 
