@@ -27,6 +27,8 @@ func (c *creator) create(ctx context.Context, kind string, properties map[string
 	switch kind {
 	case "AWS::SNS::Topic":
 		return c.topic(ctx, properties)
+	case "AWS::SNS::TopicPolicy":
+		return c.topicPolicy(ctx, properties)
 	case "AWS::SQS::Queue":
 		return c.queue(ctx, properties)
 	case "AWS::SQS::QueuePolicy":
@@ -47,7 +49,24 @@ func (c *creator) topic(ctx context.Context, properties map[string]any) (resourc
 	if err != nil {
 		return resource{}, fmt.Errorf("create topic %s: %w", name, err)
 	}
-	return resource{ref: aws.ToString(created.TopicArn)}, nil
+	return resource{ref: aws.ToString(created.TopicArn), attributes: map[string]string{"TopicName": name}}, nil
+}
+
+func (c *creator) topicPolicy(ctx context.Context, properties map[string]any) (resource, error) {
+	policy, err := json.Marshal(properties["PolicyDocument"])
+	if err != nil {
+		return resource{}, fmt.Errorf("encode policy: %w", err)
+	}
+	topics, _ := properties["Topics"].([]any)
+	for _, topic := range topics {
+		_, err := c.sns.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{
+			TopicArn: aws.String(fmt.Sprint(topic)), AttributeName: aws.String("Policy"), AttributeValue: aws.String(string(policy)),
+		})
+		if err != nil {
+			return resource{}, fmt.Errorf("set the policy of %s: %w", topic, err)
+		}
+	}
+	return resource{}, nil
 }
 
 func (c *creator) queue(ctx context.Context, properties map[string]any) (resource, error) {
@@ -66,7 +85,8 @@ func (c *creator) queue(ctx context.Context, properties map[string]any) (resourc
 	if err != nil {
 		return resource{}, fmt.Errorf("read the ARN of queue %s: %w", name, err)
 	}
-	return resource{ref: aws.ToString(created.QueueUrl), attributes: map[string]string{"Arn": got.Attributes["QueueArn"]}}, nil
+	attributes = map[string]string{"Arn": got.Attributes["QueueArn"], "QueueName": name}
+	return resource{ref: aws.ToString(created.QueueUrl), attributes: attributes}, nil
 }
 
 func (c *creator) queuePolicy(ctx context.Context, properties map[string]any) (resource, error) {

@@ -20,7 +20,7 @@ type template struct {
 	Conditions map[string]yaml.Node `yaml:"Conditions"`
 	Resources  map[string]struct {
 		Type       string    `yaml:"Type"`
-		DependsOn  string    `yaml:"DependsOn"`
+		DependsOn  []string  `yaml:"DependsOn"`
 		Properties yaml.Node `yaml:"Properties"`
 	} `yaml:"Resources"`
 	Outputs map[string]struct {
@@ -76,8 +76,8 @@ func (e *evaluation) make(ctx context.Context, name string) (resource, error) {
 		return resource{}, fmt.Errorf("%s is no resource of the template, or refers to itself", name)
 	}
 	e.making = append(e.making, name)
-	if definition.DependsOn != "" {
-		if _, err := e.make(ctx, definition.DependsOn); err != nil {
+	for _, needed := range definition.DependsOn {
+		if _, err := e.make(ctx, needed); err != nil {
 			return resource{}, err
 		}
 	}
