@@ -1,6 +1,6 @@
 // Command migrate brings the schema to the newest version, the outbox part and then the orders part, and grants to the
-// roles of relay and functions what they need of it. As a Lambda function
-// it does so at each plain invocation; anywhere else it does so once.
+// roles of relay and functions what they need of it. As a Lambda function it does so for a CloudFormation custom resource
+// and at each plain invocation; anywhere else it does so once.
 package main
 
 import (
@@ -31,17 +31,20 @@ func main() {
 }
 
 func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	s, err := settings.Load(getenv)
-	if err != nil {
-		return err
+	// Settings are read with each event, so that CloudFormation hears what is wrong with them.
+	work := func(ctx context.Context) (versions, error) {
+		s, err := settings.Load(getenv)
+		if err != nil {
+			return versions{}, err
+		}
+		return migrate(ctx, s)
 	}
 	// Lambda sets it. https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
 	if getenv("AWS_LAMBDA_RUNTIME_API") != "" {
-		handler := func(ctx context.Context) (versions, error) { return migrate(ctx, s) }
-		lambda.StartWithOptions(handler, lambda.WithContext(ctx))
+		lambda.StartWithOptions(handler(work), lambda.WithContext(ctx))
 		return nil
 	}
-	v, err := migrate(ctx, s)
+	v, err := work(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,8 @@ func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 
 // Apply brings one part of the schema to the newest version in files (numbered tern migrations) and returns the
 // versions before and after. Each migration runs in a transaction of its own under an advisory lock, so two that run
-// at once do the work once. versionTable keeps the parts of a schema apart.
+// at once do the work once. versionTable keeps the parts of a schema apart. A schema that is newer than files is left as
+// it is: a deployment that is rolled back meets one.
 func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string) (from, to int32, err error) {
 	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
 	if err != nil {
@@ -35,6 +36,9 @@ func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string
 	}
 	if from, err = migrator.GetCurrentVersion(ctx); err != nil {
 		return 0, 0, fmt.Errorf("read %s: %w", versionTable, err)
+	}
+	if from > int32(len(migrator.Migrations)) {
+		return from, from, nil
 	}
 	if err := migrator.Migrate(ctx); err != nil {
 		return from, from, fmt.Errorf("migrate %s from version %d: %w", versionTable, from, err)
