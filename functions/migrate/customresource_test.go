@@ -186,9 +186,9 @@ func TestAnswerThatNobodyTookIsAnError(t *testing.T) {
 
 func TestLongReasonIsCutToWhatCloudFormationReads(t *testing.T) {
 	t.Parallel()
-	failure := errors.New("first words " + strings.Repeat("ü", 5000))
+	failure := errors.New("first word " + strings.Repeat("ü", 5000))
 	answer := deployment{failure: failure, timeout: time.Minute}.send(t, cfn.RequestCreate)
-	if answer.Status != cfn.StatusFailed || !strings.HasPrefix(answer.Reason, "first words ") || strings.ContainsRune(answer.Reason, utf8.RuneError) {
+	if answer.Status != cfn.StatusFailed || !strings.HasPrefix(answer.Reason, "first word ") || strings.ContainsRune(answer.Reason, utf8.RuneError) {
 		t.Errorf("%s: %.100s", answer.Status, answer.Reason)
 	}
 }
