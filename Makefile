@@ -76,10 +76,11 @@ staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of
 # the template's parameter: GOARCH=arm64 for arm64.
-.PHONY: build-CreateOrderFunction build-GetOrderFunction
+.PHONY: build-CreateOrderFunction build-GetOrderFunction build-MigrateFunction
 build-CreateOrderFunction: FUNCTION = createorder
 build-GetOrderFunction: FUNCTION = getorder
-build-CreateOrderFunction build-GetOrderFunction:
+build-MigrateFunction: FUNCTION = migrate
+build-CreateOrderFunction build-GetOrderFunction build-MigrateFunction:
 	@echo 'building the function $(FUNCTION)'
 	@$(function-build) || { echo "$(function-build)" >&2; exit 1; }
 function-build = CGO_ENABLED=0 GOOS=$(or $(GOOS),linux) GOARCH=$(or $(GOARCH),amd64) \

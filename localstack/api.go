@@ -42,7 +42,7 @@ func (c *apiCmd) Run(ctx context.Context, s *stack.Stack) error {
 func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options gateway.Options) (*gateway.Gateway, error) {
 	options.Template = filepath.Join(s.Root, "template.yaml")
 	options.BuildDir = filepath.Join(s.Dir, "functions")
-	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURLOf(migrations.Producer)}
+	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURLOf(migrations.Producer), "DATABASE_AUTH": "password"}
 	if err := gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout); err != nil {
 		if stack.Interrupted(ctx) {
 			return nil, context.Cause(ctx)
