@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
@@ -197,7 +198,7 @@ func TestPlainInvocationIsAnsweredWithTheVersions(t *testing.T) {
 	t.Parallel()
 	want := versions{Outbox: change{From: 1, To: 2}}
 	got, err := handler(func(context.Context) (versions, error) { return want, nil })(t.Context(), cfn.Event{})
-	if err != nil || got != want {
-		t.Errorf("%v, %v", got, err)
+	if diff := cmp.Diff(any(want), got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

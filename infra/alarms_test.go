@@ -1,0 +1,263 @@
+package infra_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// awsMetrics are those that AWS writes by itself, with the dimensions that they have.
+var awsMetrics = map[string][]string{
+	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
+	"AWS/ECS CPUUtilization": {"ClusterName", "ServiceName"},
+	// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-metrics.html
+	"AWS/RDS CPUUtilization":           {"DBInstanceIdentifier"},
+	"AWS/RDS DatabaseConnections":      {"DBInstanceIdentifier"},
+	"AWS/RDS FreeStorageSpace":         {"DBInstanceIdentifier"},
+	"AWS/RDS OldestReplicationSlotLag": {"DBInstanceIdentifier"},
+	"AWS/RDS ReplicationSlotDiskUsage": {"DBInstanceIdentifier"},
+	"AWS/RDS TransactionLogsDiskUsage": {"DBInstanceIdentifier"},
+	// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+	"AWS/SQS ApproximateAgeOfOldestMessage":      {"QueueName"},
+	"AWS/SQS ApproximateNumberOfMessagesVisible": {"QueueName"},
+	// https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
+	"AWS/SNS NumberOfMessagesPublished":      {"TopicName"},
+	"AWS/SNS NumberOfNotificationsDelivered": {"TopicName"},
+	"AWS/SNS NumberOfNotificationsFailed":    {"TopicName"},
+	// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+	"AWS/ApiGateway Count":    {"ApiName", "Stage"},
+	"AWS/ApiGateway 4XXError": {"ApiName", "Stage"},
+	"AWS/ApiGateway 5XXError": {"ApiName", "Stage"},
+	"AWS/ApiGateway Latency":  {"ApiName", "Stage"},
+}
+
+// knownMetrics adds the relay's own: what metrics.go defines, with the slot and the labels as dimensions.
+func knownMetrics(t *testing.T) map[string][]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../relay/internal/health/metrics.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, known := map[string]string{}, map[string][]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 && strings.HasPrefix(spec.Names[0].Name, "metric") {
+			names[spec.Names[0].Name] = literal(spec.Values[0])
+		}
+		return true
+	})
+	ast.Inspect(file, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if constant, labels := definition(call); names[constant] != "" {
+				known["OutboxRelay "+names[constant]] = append([]string{"Slot"}, labels...)
+			}
+		}
+		return true
+	})
+	if len(known) < 20 {
+		t.Fatalf("metrics.go defines %v", known)
+	}
+	for name, dimensions := range awsMetrics {
+		known[name] = dimensions
+	}
+	return known
+}
+
+// definition returns the constant and the labels of a call that defines a metric: counters(name, help, labels...) or
+// NewGaugeVec(options, []string{labels...}).
+func definition(call *ast.CallExpr) (constant string, labels []string) {
+	for i, argument := range call.Args {
+		switch a := argument.(type) {
+		case *ast.Ident:
+			if i == 0 {
+				constant = a.Name
+			}
+		case *ast.BasicLit:
+			if i >= 2 {
+				labels = append(labels, literal(a))
+			}
+		case *ast.CompositeLit:
+			for _, element := range a.Elts {
+				if pair, ok := element.(*ast.KeyValueExpr); ok {
+					if name, ok := pair.Value.(*ast.Ident); ok {
+						constant = name.Name
+					}
+					continue
+				}
+				labels = append(labels, literal(element))
+			}
+		}
+	}
+	return constant, labels
+}
+
+func literal(expression ast.Expr) string {
+	text := ""
+	if l, ok := expression.(*ast.BasicLit); ok {
+		text, _ = strconv.Unquote(l.Value)
+	}
+	return text
+}
+
+// metric is one metric as an alarm or a picture names it.
+type metric struct {
+	place, name string
+	dimensions  []string // their names
+	values      []string // the fixed ones among their values
+}
+
+func alarmMetrics(alarms template) (found []metric) {
+	for _, name := range alarms.named("AWS::CloudWatch::Alarm") {
+		walk(alarms.resources[name].properties, func(v any) {
+			fields, _ := v.(map[string]any)
+			if fields["MetricName"] == nil {
+				return
+			}
+			m := metric{place: name, name: fields["Namespace"].(string) + " " + fields["MetricName"].(string)}
+			for _, dimension := range fields["Dimensions"].([]any) {
+				m.dimensions = append(m.dimensions, field(dimension, "Name").(string))
+				if fixed, ok := field(dimension, "Value").(string); ok {
+					m.values = append(m.values, fixed)
+				}
+			}
+			found = append(found, m)
+		})
+	}
+	return found
+}
+
+// dashboard returns the dashboard's body with everything in it that a condition could leave out.
+func dashboard(t *testing.T, alarms template) (found []metric) {
+	t.Helper()
+	var body strings.Builder
+	for _, part := range field(alarms.resources["Dashboard"].properties, "DashboardBody", "Fn::Join").([]any)[1].([]any) {
+		if choice, ok := field(part, "Fn::If").([]any); ok {
+			part = choice[1]
+		}
+		body.WriteString(texts(part)[0])
+	}
+	var content struct {
+		Widgets []struct {
+			Properties struct {
+				Title   string
+				Metrics [][]any
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body.String()), &content); err != nil {
+		t.Fatalf("the dashboard is no JSON: %v", err)
+	}
+	for _, widget := range content.Widgets {
+		for _, list := range widget.Properties.Metrics {
+			words := texts(list)
+			m := metric{place: widget.Properties.Title, name: words[0] + " " + words[1]}
+			for pair := range slices.Chunk(words[2:], 2) {
+				if len(pair) < 2 {
+					continue // the options at the end
+				}
+				m.dimensions = append(m.dimensions, pair[0])
+				if !strings.HasPrefix(pair[1], "$") {
+					m.values = append(m.values, pair[1])
+				}
+			}
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+func TestAlarmsAndDashboardReadMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	alarms, known := read(t, "alarms.yaml"), knownMetrics(t)
+	source, err := os.ReadFile("../relay/internal/health/health.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	walStatuses, err := os.ReadFile("../relay/internal/health/metrics.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := dashboard(t, alarms)
+	if len(shown) < 20 {
+		t.Errorf("the dashboard shows %d metrics", len(shown))
+	}
+	for _, m := range append(alarmMetrics(alarms), shown...) {
+		if dimensions, ok := known[m.name]; !ok || !slices.Equal(dimensions, m.dimensions) {
+			t.Errorf("%s reads %s of %v, which has %v", m.place, m.name, m.dimensions, dimensions)
+		}
+		for _, value := range m.values {
+			if !strings.Contains(string(source)+string(walStatuses), strconv.Quote(value)) {
+				t.Errorf("%s reads %s of %s, which the relay never writes", m.place, m.name, value)
+			}
+		}
+	}
+}
+
+func TestEveryAlarmLeadsToItsRunbookAndEveryRunbookBelongsToAnAlarm(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("RUNBOOKS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := map[string]bool{}
+	for _, heading := range regexp.MustCompile(`(?m)^## (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		open[anchor(heading[1])] = true
+	}
+	alarms := read(t, "alarms.yaml")
+	for _, name := range alarms.named("AWS::CloudWatch::Alarm") {
+		alarm := alarms.resources[name].properties
+		description, _ := field(alarm, "AlarmDescription", "Fn::Sub").(string)
+		meaning, section, _ := strings.Cut(description, " ${Runbooks}#")
+		if len(meaning) < 20 || !open[section] {
+			t.Errorf("%s: %q leads to no section of its own", name, description)
+		}
+		delete(open, section)
+		for _, needed := range []string{"AlarmActions", "OKActions", "TreatMissingData"} {
+			if alarm[needed] == nil {
+				t.Errorf("%s has no %s", name, needed)
+			}
+		}
+	}
+	for section := range open {
+		t.Errorf("the section %s belongs to no alarm", section)
+	}
+}
+
+// anchor is how GitHub names a heading.
+func anchor(heading string) string {
+	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+}
+
+// A page that links to a section which is not there helps nobody at night.
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	anchors := map[string]map[string]bool{}
+	pages := map[string]string{}
+	for _, page := range []string{"README.md", "RUNBOOKS.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages[page], anchors[page] = string(text), map[string]bool{}
+		for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+			anchors[page][anchor(heading[1])] = true
+		}
+	}
+	for page, text := range pages {
+		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
+			file, section, hasSection := strings.Cut(link[1], "#")
+			if file == "" {
+				file = page
+			}
+			if _, err := os.Stat(file); err != nil || hasSection && !anchors[file][section] {
+				t.Errorf("%s links to %s", page, link[1])
+			}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package infra_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// ecr is aws and docker with one registry, empty at first: they write what was asked of them into one file, and the
+// repository and what was pushed into others.
+const ecr = `#!/bin/sh
+echo "$(basename "$0") $*" >>"$ECR/asked"
+case "$(basename "$0") $*" in
+*describe-repositories*--query*) echo 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay ;;
+*describe-repositories*) test -e "$ECR/repository" ;;
+*create-repository*IMMUTABLE*) touch "$ECR/repository" ;;
+*describe-images*) test -e "$ECR/image" ;;
+*get-login-password*) echo password ;;
+docker\ login*) grep -q password ;;
+docker\ buildx*--push*) for context; do :; done; test -x "$context/linux/amd64/relay" && touch "$ECR/image" ;;
+*) exit 1 ;;
+esac
+`
+
+func TestRelayIsPushedOnceAndItsTagTold(t *testing.T) {
+	t.Parallel()
+	registry, tools := t.TempDir(), t.TempDir()
+	for _, tool := range []string{"aws", "docker"} {
+		if err := os.WriteFile(filepath.Join(tools, tool), []byte(ecr), 0o755); err != nil { //nolint:gosec // it is a program
+			t.Fatal(err)
+		}
+	}
+	push := func() (said, asked string) {
+		cmd := exec.Command("../scripts/push-image")
+		cmd.Env = append(os.Environ(), "ARCH=amd64", "ECR="+registry, "LOCAL_DIR="+registry, "PATH="+tools+":"+os.Getenv("PATH"))
+		output, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, output)
+		}
+		log, err := os.ReadFile(filepath.Join(registry, "asked"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(output), string(log)
+	}
+	first, asked := push()
+	told := regexp.MustCompile(`(?m)^RelayImageTag=(amd64-[0-9a-f]{16})$`).FindStringSubmatch(first)
+	if told == nil || !strings.Contains(asked, "--tag 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+told[1]+" --push") {
+		t.Fatalf("said %s, asked for %s", first, asked)
+	}
+	again, asked := push()
+	if !strings.Contains(again, told[0]) || strings.Count(asked, "buildx") != 1 || strings.Count(asked, "create-repository") != 1 {
+		t.Errorf("the same program again: said %s, asked for %s", again, asked)
+	}
+}

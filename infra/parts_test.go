@@ -1,0 +1,128 @@
+package infra_test
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestPartsGetTheParametersThatTheyHave(t *testing.T) {
+	t.Parallel()
+	whole := read(t, root)
+	parts := map[string]template{}
+	for _, name := range whole.named("AWS::CloudFormation::Stack") {
+		r := whole.resources[name]
+		part := read(t, filepath.Join("..", r.properties["TemplateURL"].(string)))
+		parts[name] = part
+		given, _ := r.properties["Parameters"].(map[string]any)
+		for parameter, value := range given {
+			if part.parameters[parameter] == nil {
+				t.Errorf("%s has no parameter %s", part.file, parameter)
+			}
+			from, _ := field(value, "Ref").(string)
+			for _, choice := range whole.choices(from) {
+				if choices := part.choices(parameter); len(choices) > 0 && !slices.Contains(choices, choice) {
+					t.Errorf("%s takes %s for %s, %s takes %v", root, choice, from, part.file, choices)
+				}
+			}
+		}
+		for parameter := range part.parameters {
+			if given[parameter] == nil && field(part.parameters, parameter, "Default") == nil {
+				t.Errorf("%s gets no %s", part.file, parameter)
+			}
+		}
+	}
+	if len(parts) != 5 {
+		t.Errorf("%d parts", len(parts))
+	}
+	checkOutputs(t, whole, parts)
+}
+
+// checkOutputs looks at every !GetAtt Part.Outputs.Name, in !Sub too.
+func checkOutputs(t *testing.T, whole template, parts map[string]template) {
+	t.Helper()
+	everything := []any{whole.globals, whole.outputs}
+	for _, r := range whole.resources {
+		everything = append(everything, r.properties)
+	}
+	reference := regexp.MustCompile(`(\w+)\.Outputs\.(\w+)`)
+	for _, text := range texts(everything) {
+		for _, found := range reference.FindAllStringSubmatch(text, -1) {
+			if parts[found[1]].outputs[found[2]] == nil {
+				t.Errorf("%s has no output %s", found[1], found[2])
+			}
+		}
+	}
+}
+
+func TestNothingStartsBeforeTheMigration(t *testing.T) {
+	t.Parallel()
+	whole := read(t, root)
+	migration := whole.resources["Migration"].properties
+	if field(migration, "ServiceToken", "Fn::GetAtt") != "MigrateFunction.Arn" || field(migration, "Code", "Ref") != "MigrateFunction.Version" {
+		t.Errorf("the migration does not run again with other code: %v", migration)
+	}
+	if whole.resources["MigrateFunction"].properties["AutoPublishAlias"] == nil {
+		t.Error("the migration function has no versions")
+	}
+	for _, name := range append(whole.named("AWS::Serverless::Function"), "Relay") {
+		if name != "MigrateFunction" && !slices.Contains(whole.resources[name].dependsOn, "Migration") {
+			t.Errorf("%s does not wait for the migration", name)
+		}
+	}
+}
+
+func TestDefaultsFitTogether(t *testing.T) {
+	t.Parallel()
+	whole, database, alarms := read(t, root), read(t, "database.yaml"), read(t, "alarms.yaml")
+	number := func(text string) int {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	keep := number(whole.defaultOf("SlotWalKeepMegabytes"))
+	if half := keep << 20 / 2; number(whole.defaultOf("SlotAlarmBytes")) != half || number(alarms.defaultOf("SlotBytes")) != half {
+		t.Errorf("the alarm is not at %d bytes, half of what a slot may hold back", half)
+	}
+	if keep*3 > number(whole.defaultOf("DatabaseStorage"))<<10 {
+		t.Errorf("a slot may hold back %d MB of %s GiB", keep, whole.defaultOf("DatabaseStorage"))
+	}
+	for here, there := range map[string]string{
+		"PostgresVersion": "MajorVersion", "DatabaseStorage": "AllocatedStorage", "DatabaseMaxStorage": "MaxAllocatedStorage",
+		"SlotWalKeepMegabytes": "SlotWalKeepMegabytes", "DatabaseClass": "InstanceClass", "DatabaseMultiAz": "MultiAz",
+	} {
+		if whole.defaultOf(here) != database.defaultOf(there) {
+			t.Errorf("%s is %s by default, %s of database.yaml is %s", here, whole.defaultOf(here), there, database.defaultOf(there))
+		}
+	}
+}
+
+// container returns the relay's container and its environment.
+func container(t *testing.T) (container any, env map[string]any) {
+	t.Helper()
+	relay := read(t, "relay.yaml")
+	container = relay.resources["TaskDefinition"].properties["ContainerDefinitions"].([]any)[0]
+	env = map[string]any{}
+	for _, variable := range field(container, "Environment").([]any) {
+		env[field(variable, "Name").(string)] = field(variable, "Value")
+	}
+	return container, env
+}
+
+func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
+	t.Parallel()
+	relay, env := container(t)
+	drain, err := time.ParseDuration(env["RELAY_DRAIN_TIMEOUT"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := time.Duration(field(relay, "StopTimeout").(int)) * time.Second
+	if stop < drain+15*time.Second {
+		t.Errorf("it is killed after %s, and delivers for %s", stop, drain)
+	}
+}

@@ -1,0 +1,140 @@
+package infra_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// statement is one statement of a policy, wherever it stands.
+type statement struct {
+	effect             string
+	actions, resources []string
+	fields             map[string]any
+}
+
+func statementsOf(value any) (found []statement) {
+	walk(value, func(v any) {
+		fields, _ := v.(map[string]any)
+		if effect, ok := fields["Effect"].(string); ok {
+			found = append(found, statement{effect, texts(fields["Action"]), texts(fields["Resource"]), fields})
+		}
+	})
+	return found
+}
+
+// isRole tells what a principal may do from what may be done to a resource or through an endpoint.
+func isRole(kind string) bool { return kind == "AWS::IAM::Role" || kind == "AWS::Serverless::Function" }
+
+func TestPermissionsNameActionsAndResources(t *testing.T) {
+	t.Parallel()
+	allowed := 0
+	for _, template := range readAll(t) {
+		for name, r := range template.resources {
+			for _, s := range statementsOf(r.properties) {
+				if s.effect != "Allow" {
+					continue
+				}
+				allowed++
+				if len(s.actions) == 0 || slices.ContainsFunc(s.actions, func(action string) bool { return strings.Contains(action, "*") }) {
+					t.Errorf("%s: %s allows %q", template.file, name, s.actions)
+				}
+				if wide := tooWide(s, isRole(r.kind)); wide != "" {
+					t.Errorf("%s: %s allows %q on %q", template.file, name, s.actions, wide)
+				}
+			}
+		}
+	}
+	if allowed < 20 {
+		t.Errorf("%d statements were found", allowed)
+	}
+}
+
+// tooWide returns a resource of the statement that names nothing.
+func tooWide(s statement, role bool) string {
+	if slices.Equal(s.actions, []string{"ecr:GetAuthorizationToken"}) {
+		return "" // AWS knows no resource for it
+	}
+	for _, r := range s.resources {
+		logStreams := strings.Contains(r, ":log-group:${") && strings.HasSuffix(r, "}:*")
+		if r == "*" || role && strings.Contains(r, "*") && !logStreams {
+			return r
+		}
+	}
+	return ""
+}
+
+func TestManagedPoliciesAreThoseThatAreNeeded(t *testing.T) {
+	t.Parallel()
+	known := []string{
+		"AWSSecretsManagerGetSecretValuePolicy", // SAM's, of one secret
+		"service-role/AmazonAPIGatewayPushToCloudWatchLogs",
+	}
+	for _, template := range readAll(t) {
+		for name, r := range template.resources {
+			policies := texts(r.properties["ManagedPolicyArns"])
+			list, _ := r.properties["Policies"].([]any)
+			for _, policy := range list {
+				fields, _ := policy.(map[string]any)
+				if len(statementsOf(fields)) > 0 {
+					continue
+				}
+				for template := range fields {
+					policies = append(policies, template)
+				}
+			}
+			for _, policy := range policies {
+				if !slices.ContainsFunc(known, func(suffix string) bool { return strings.HasSuffix(policy, suffix) }) {
+					t.Errorf("%s: %s has the policy %s", template.file, name, policy)
+				}
+			}
+		}
+	}
+}
+
+func TestTopicsAndQueuesRefuseWhatDoesNotComeOverTLS(t *testing.T) {
+	t.Parallel()
+	for _, template := range readAll(t) {
+		refusing := map[string]bool{}
+		for name, r := range template.resources {
+			if r.kind != "AWS::SQS::QueuePolicy" && r.kind != "AWS::SNS::TopicPolicy" {
+				continue
+			}
+			for _, s := range statementsOf(r.properties) {
+				if s.effect != "Deny" || field(s.fields, "Condition", "Bool", "aws:SecureTransport") != "false" {
+					continue
+				}
+				for _, of := range append(texts(r.properties["Queues"]), texts(r.properties["Topics"])...) {
+					refusing[of] = slices.ContainsFunc(s.resources, func(named string) bool { return strings.TrimSuffix(named, ".Arn") == of })
+					if !refusing[of] {
+						t.Errorf("%s: %s is for %s and names %q", template.file, name, of, s.resources)
+					}
+				}
+			}
+		}
+		for _, name := range append(template.named("AWS::SQS::Queue"), template.named("AWS::SNS::Topic")...) {
+			if !refusing[name] {
+				t.Errorf("%s: %s takes what comes without TLS", template.file, name)
+			}
+		}
+	}
+}
+
+func TestNobodyConnectsButWhoHasTo(t *testing.T) {
+	t.Parallel()
+	for _, template := range readAll(t) {
+		for name, r := range template.resources {
+			walk(r.properties["SecurityGroupIngress"], func(v any) {
+				if source := field(v, "CidrIp"); source != nil && template.file != "network.yaml" {
+					t.Errorf("%s: %s lets %v in", template.file, name, source)
+				}
+			})
+			if r.kind == "AWS::EC2::SecurityGroupIngress" && r.properties["SourceSecurityGroupId"] == nil {
+				t.Errorf("%s: %s lets in more than a group", template.file, name)
+			}
+			if r.kind == "AWS::EC2::SecurityGroup" && r.properties["SecurityGroupEgress"] == nil {
+				t.Errorf("%s: %s lets everything out", template.file, name)
+			}
+		}
+	}
+}
