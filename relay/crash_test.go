@@ -98,7 +98,7 @@ func startAPI(t *testing.T, w *world) (url string) {
 	}
 	g, err := gateway.Start(t.Context(), gateway.Options{
 		Addr: "127.0.0.1:0", Template: template, BuildDir: dir, Concurrency: 8, Log: &log,
-		Env: map[string]string{"DATABASE_URL": w.url},
+		Env: map[string]string{"DATABASE_URL": w.url, "DATABASE_AUTH": "password"},
 	})
 	w.must(err)
 	t.Cleanup(func() {

@@ -29,7 +29,7 @@ func startOrders(t *testing.T, concurrency int) (g *gateway.Gateway, databaseURL
 	if output, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v: %s", err, output)
 	}
-	return start(t, gateway.Options{Template: template, Concurrency: concurrency, Env: map[string]string{"DATABASE_URL": databaseURL}}), databaseURL
+	return start(t, gateway.Options{Template: template, Concurrency: concurrency, Env: map[string]string{"DATABASE_URL": databaseURL, "DATABASE_AUTH": "password"}}), databaseURL
 }
 
 var asJSON = http.Header{"Content-Type": {"application/json"}}
