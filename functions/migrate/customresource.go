@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ func handler(migrate func(context.Context) (versions, error)) func(context.Conte
 		working, cancel := withinBudget(ctx)
 		defer cancel()
 		v, err := migrate(working)
+		if err == nil && len(v.Left) > 0 {
+			err = fmt.Errorf("functions and relay cannot log in: have somebody who may do it make %s; then deploy again", strings.Join(v.Left, "; "))
+		}
 		if err != nil {
 			return resourceID, nil, reason(err)
 		}

@@ -29,6 +29,7 @@ type deployment struct {
 	url     string // DATABASE_URL of the function
 	timeout time.Duration
 	failure error // of a migration that fails so, whatever the database is
+	left    []string // statements about roles that such a migration may not make
 }
 
 func (d deployment) send(t *testing.T, kind cfn.RequestType) cfn.Response {
@@ -62,8 +63,8 @@ func (d deployment) send(t *testing.T, kind cfn.RequestType) cfn.Response {
 
 func (d deployment) invoke(ctx context.Context, kind cfn.RequestType, responseURL string) error {
 	_, err := handler(func(ctx context.Context) (versions, error) {
-		if d.failure != nil {
-			return versions{}, d.failure
+		if d.failure != nil || d.left != nil {
+			return versions{Left: d.left}, d.failure
 		}
 		s, err := settings.Load(func(name string) string { return map[string]string{settings.DatabaseURL: d.url}[name] })
 		if err != nil {
@@ -98,6 +99,12 @@ func (d deployment) mustFail(t *testing.T, kind cfn.RequestType, reasons ...stri
 	}
 }
 
+// newDatabase returns the URL of an empty database, as somebody who may make roles.
+func newDatabase(t *testing.T) string {
+	t.Helper()
+	return pgtest.SuperuserURL(t, pgtest.NewDatabase(t))
+}
+
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -117,7 +124,7 @@ func execute(t *testing.T, conn *pgx.Conn, statement string, arguments ...any) {
 
 func TestDeploymentMigratesAndHearsTheVersions(t *testing.T) {
 	t.Parallel()
-	d := deployment{url: pgtest.NewDatabase(t), timeout: time.Minute}
+	d := deployment{url: newDatabase(t), timeout: time.Minute}
 	created := d.mustSucceed(t, cfn.RequestCreate)
 	var tables int
 	err := connect(t, d.url).QueryRow(t.Context(), `SELECT count(*) FROM pg_tables WHERE tablename IN ('orders', 'outbox_events')`).Scan(&tables)
@@ -134,7 +141,7 @@ func TestDeploymentMigratesAndHearsTheVersions(t *testing.T) {
 
 func TestFailedMigrationFailsTheDeploymentWithItsReason(t *testing.T) {
 	t.Parallel()
-	d := deployment{url: pgtest.NewDatabase(t), timeout: time.Minute}
+	d := deployment{url: newDatabase(t), timeout: time.Minute}
 	conn := connect(t, d.url)
 	execute(t, conn, `CREATE TABLE orders ()`)
 	d.mustFail(t, cfn.RequestCreate, "orders_schema_version", `relation "orders" already exists`)
@@ -150,13 +157,20 @@ func TestDeploymentHearsWhatIsWrongWithTheFunction(t *testing.T) {
 
 func TestMigrationThatTakesTooLongIsAnsweredInTime(t *testing.T) {
 	t.Parallel()
-	d := deployment{url: pgtest.NewDatabase(t), timeout: time.Minute}
+	d := deployment{url: newDatabase(t), timeout: time.Minute}
 	d.mustSucceed(t, cfn.RequestCreate)
 	d.timeout = answerMargin + time.Second
 	conn := connect(t, d.url)
 	execute(t, conn, `BEGIN`)
 	execute(t, conn, `LOCK TABLE `+outbox.VersionTable)
 	d.mustFail(t, cfn.RequestUpdate, outbox.VersionTable)
+}
+
+// They would be refused by the database, one request after another.
+func TestDeploymentWhoseProgramsCannotLogInFailsAndSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	missing := "CREATE ROLE outbox_relay LOGIN"
+	deployment{left: []string{missing}, timeout: time.Minute}.mustFail(t, cfn.RequestCreate, missing)
 }
 
 func TestRemovedDeploymentLeavesTheTables(t *testing.T) {
@@ -167,7 +181,7 @@ func TestRemovedDeploymentLeavesTheTables(t *testing.T) {
 // A rollback runs the migrations of the version before, when those of the version that failed are done.
 func TestRollbackLeavesANewerSchema(t *testing.T) {
 	t.Parallel()
-	d := deployment{url: pgtest.NewDatabase(t), timeout: time.Minute}
+	d := deployment{url: newDatabase(t), timeout: time.Minute}
 	d.mustSucceed(t, cfn.RequestCreate)
 	execute(t, connect(t, d.url), `UPDATE `+outbox.VersionTable+` SET version = 999`)
 	if answer := d.mustSucceed(t, cfn.RequestUpdate); answer.Data["OutboxVersion"] != "999" {
