@@ -28,7 +28,7 @@ const nowhere = "postgres://nobody@127.0.0.1:1/nothing"
 type deployment struct {
 	url     string // DATABASE_URL of the function
 	timeout time.Duration
-	failure error // of a migration that fails so, whatever the database is
+	failure error    // of a migration that fails so, whatever the database is
 	left    []string // statements about roles that such a migration may not make
 }
 
