@@ -15,13 +15,13 @@ const module = "github.com/outbox-relay/outbox-relay/"
 var rooms = map[string][]string{
 	"cmd/relay": {
 		"", "outbox", "outbox/migrations", "preflight", "health", "emf", "delivery", "deadletter", "replay", "checkpoint", "recovery", "slot", "route",
-		"pgoutput", "sink",
+		"pgoutput", "sink", "postgres",
 	},
 	"": { // package relay
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit",
-		"health", "sink",
+		"health", "sink", "postgres",
 	},
-	"preflight":         {"delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
+	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink"},
 	"replay":            {"recovery", "slot", "pgoutput", "outbox"},
@@ -41,6 +41,7 @@ var rooms = map[string][]string{
 	"slot":              nil,
 	"outbox":            nil,
 	"outbox/migrations": nil,
+	"postgres":          nil,
 }
 
 // imports returns what each package of this module imports, its tests left out.
@@ -98,8 +99,8 @@ func TestOnlyTheirOwnRoomsTouchTheNetwork(t *testing.T) {
 		module + "localstack/fakeaws":                nil,
 		"github.com/fergusstrange/embedded-postgres": nil,
 
-		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"internal/postgres"},
-		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"internal/postgres"},
+		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
 	for path, imported := range imports(t) {
@@ -117,29 +118,16 @@ func TestOnlyTheirOwnRoomsTouchTheNetwork(t *testing.T) {
 	}
 }
 
-func TestFunctionsKnowOnlyTheOutboxContract(t *testing.T) {
+func TestFunctionsKnowOnlyTheOutboxContractAndHowToConnect(t *testing.T) {
 	t.Parallel()
 	for path, imported := range imports(t) {
 		if !strings.HasPrefix(path, "functions/") {
 			continue
 		}
 		for _, i := range imported {
-			if r, ok := room(i); ok && r != "outbox" && r != "outbox/migrations" {
+			if r, ok := room(i); ok && !slices.Contains([]string{"outbox", "outbox/migrations", "postgres"}, r) {
 				t.Errorf("%s imports %s", path, i)
 			}
-		}
-	}
-}
-
-func TestRoomThatRelayAndFunctionsShareKnowsNeither(t *testing.T) {
-	t.Parallel()
-	all := imports(t)
-	if all["internal/postgres"] == nil {
-		t.Fatal("there is no package internal/postgres")
-	}
-	for _, i := range all["internal/postgres"] {
-		if strings.HasPrefix(i, module) {
-			t.Errorf("internal/postgres imports %s", i)
 		}
 	}
 }

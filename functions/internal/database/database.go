@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
-	"github.com/outbox-relay/outbox-relay/internal/postgres"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // Open returns a pool that connects when it is first used, so that a function starts while the database is away.

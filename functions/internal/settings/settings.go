@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/internal/postgres"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // Names of the variables. Where DATABASE_URL is empty, libpq's PG* variables say where the database is.

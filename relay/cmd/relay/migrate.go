@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 type migrateCommand struct{ database }

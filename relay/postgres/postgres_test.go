@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/internal/postgres"
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
