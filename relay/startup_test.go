@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -134,4 +135,19 @@ func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
 	}
 	w.must(open.Rollback(t.Context()))
 	p.awaitLog("msg=streaming")
+}
+
+// TestPortThatIsTakenEndsTheRelay: waiting does not mend it.
+func TestPortThatIsTakenEndsTheRelay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	defer taken.Close()
+	for _, env := range []string{"RELAY_START=", "DATABASE_URL=postgres://127.0.0.1:1/x"} {
+		p := w.start("RELAY_LISTEN="+taken.Addr().String(), env)
+		if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "RELAY_LISTEN") {
+			t.Errorf("the relay ended with %v: %s", err, p.log.String())
+		}
+	}
 }

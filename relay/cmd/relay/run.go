@@ -97,7 +97,7 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 				log.Warn(warning)
 			}
 			return config, nil
-		case !preflight.OnlyAway(err):
+		case listenErr != nil || !preflight.OnlyAway(err): // an address that is taken does not become free by waiting
 			return config, fmt.Errorf("cannot start:\n%w", err)
 		}
 		h.Failed(err)
