@@ -91,6 +91,7 @@ func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfi
 		c.Config = fresh.Config
 		c.RuntimeParams["application_name"] = "outbox-relay"
 		c.RuntimeParams["synchronous_commit"] = "on" // a position is confirmed only once its row survives a crash
+		c.RuntimeParams["statement_timeout"] = "0"   // what must not take long has a deadline here; the role's would end a long count each time
 		c.RuntimeParams["TimeZone"] = "UTC"
 		c.RuntimeParams["DateStyle"] = "ISO"
 		c.RuntimeParams["bytea_output"] = "hex"
