@@ -69,7 +69,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			if f == dispossessed {
 				return slot.ErrFenced // there is no slot to hold
 			}
-			return store.BeginRecovery(ctx, f.Epoch, "1")
+			return store.BeginRecovery(ctx, f.Epoch, "1", "")
 		},
 		"begin anew": func(ctx context.Context, f slot.Fence) error {
 			if f == dispossessed {

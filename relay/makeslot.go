@@ -29,7 +29,7 @@ func (r *relay) beginRecovery(ctx context.Context, row *checkpoint.Row, gap stri
 	r.Metrics.GapFound()
 	r.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, then streaming from a new slot",
 		"slot", r.Slot, "reason", gap, "horizon", row.Horizon)
-	if err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier); err != nil && !errors.Is(err, slot.ErrFenced) {
+	if err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, ""); err != nil && !errors.Is(err, slot.ErrFenced) {
 		return err
 	}
 	return errAgain

@@ -119,13 +119,14 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 
 // BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, before a slot
 // is made in the cluster with this system identifier. It is fenced by the epoch alone, as nobody holds a slot that is not there:
-// [slot.ErrFenced] if another relay was faster. A recovery that has begun keeps its From.
-func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system string) error {
+// [slot.ErrFenced] if another relay was faster. A recovery that has begun keeps its From; else it is from or, if that is empty, the
+// horizon.
+func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
-			recover_from = coalesce(recover_from, horizon, '3:3:'), recover_to = NULL, recovered_seq = NULL,
+			recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:'), recover_to = NULL, recovered_seq = NULL,
 			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
-		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system)
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 

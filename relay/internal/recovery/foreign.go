@@ -28,6 +28,18 @@ func HasForeignRows(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Tabl
 	return foreign, nil
 }
 
+// adoption is the range of seq in which rows of another cluster may be.
+type adoption struct{ first, last int64 }
+
+// findForeign returns where rows of another cluster may be, or nil, or an error if they may not be changed.
+func findForeign(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (*adoption, error) {
+	first, last, err := unsettled(ctx, pool, table)
+	if err != nil || first == nil {
+		return nil, err
+	}
+	return &adoption{*first, *last}, requireUpdate(ctx, pool, table)
+}
+
 // adopt gives the rows of another cluster transaction ids of this one, and tells after each batch how many it has done. A slot that is
 // made later does not bring them, and every snapshot from then on shows them. It changes no row twice, so it can be broken off
 // and begun again.
@@ -35,15 +47,8 @@ func HasForeignRows(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Tabl
 // A row below the xmin of this moment counts as written in every later snapshot, and may stay. From there on, one is this
 // cluster's own if its id is that of the transaction which wrote it. (Below a savepoint it is not: such a row is
 // changed too, which does no harm.) An UPDATE is not published.
-func adopt(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, done func(rows int64)) error {
-	first, last, err := unsettled(ctx, pool, table)
-	if err != nil || first == nil {
-		return err
-	}
-	if err := requireUpdate(ctx, pool, table); err != nil {
-		return err
-	}
-	for after, rows := *first-1, int64(0); after < *last; {
+func (a *adoption) adopt(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, done func(rows int64)) error {
+	for after, rows := a.first-1, int64(0); after < a.last; {
 		upTo, err := pageEnd(ctx, pool, table, after)
 		if err != nil || upTo == after { // those that were there may be removed by now
 			return err

@@ -204,11 +204,16 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// Mark asks the relay of the slot for the recovery: the one that runs notices that the epoch was raised, and begins again. It
-// first gives rows of another cluster transaction ids of this one, and tells adopted how many it has done.
+// Mark asks the relay of the slot for the recovery: the one that runs notices that the epoch was raised, and begins again. Rows
+// of another cluster are given transaction ids of this one, and adopted is told how many by now.
+//
+// The mark comes first: the horizon of a relay that runs on would soon cover the new ids, and a recovery from there would pass the rows
+// by. It is made once more at the end, because a slot that a relay has made meanwhile does not bring what was changed after it.
 func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, adopted func(rows int64)) error {
+	var foreign *adoption
 	if s.Foreign || !r.Since.IsZero() {
-		if err := adopt(ctx, o.Pool, o.Table, adopted); err != nil {
+		var err error
+		if foreign, err = findForeign(ctx, o.Pool, o.Table); err != nil {
 			return err
 		}
 	}
@@ -216,7 +221,13 @@ func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, adop
 	if errors.Is(err, slot.ErrFenced) {
 		return fmt.Errorf("nothing is marked: a relay took slot %s meanwhile, look again", o.Slot)
 	}
-	return err
+	if err != nil || foreign == nil {
+		return err
+	}
+	if err := foreign.adopt(ctx, o.Pool, o.Table, adopted); err != nil {
+		return err
+	}
+	return o.markAgain(ctx, s.System, p.From)
 }
 
 func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) error {
@@ -227,5 +238,22 @@ func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) erro
 	case !r.Since.IsZero():
 		return store.BeginAnew(ctx, s.Row.Epoch, s.System, p.Since)
 	}
-	return store.BeginRecovery(ctx, s.Row.Epoch, s.System)
+	return store.BeginRecovery(ctx, s.Row.Epoch, s.System, "")
+}
+
+// markAgain marks the recovery that began at from, however far a relay has come with it.
+func (o Operator) markAgain(ctx context.Context, system, from string) error {
+	store := checkpoint.NewStore(o.Pool, o.Slot)
+	for {
+		row, err := store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if row == nil {
+			return fmt.Errorf("somebody removed the checkpoint of slot %s meanwhile, and nothing is marked: look again", o.Slot)
+		}
+		if err := store.BeginRecovery(ctx, row.Epoch, system, from); !errors.Is(err, slot.ErrFenced) {
+			return err
+		}
+	}
 }

@@ -57,6 +57,45 @@ func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T)
 	}
 }
 
+// TestRowsThatAreGivenOtherTransactionIDsAreNotPassedBy: the horizon of a relay that runs meanwhile reaches the new ids at once.
+func TestRowsThatAreGivenOtherTransactionIDsAreNotPassedBy(t *testing.T) {
+	t.Parallel()
+	for name, relay := range map[string]string{
+		"a relay that streams on": `UPDATE relay_checkpoints SET horizon = pg_current_snapshot() WHERE epoch = 1`,
+		"a relay that recovers":   `UPDATE relay_checkpoints SET horizon = pg_current_snapshot(), recover_from = NULL, epoch = epoch + 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := newTable(t, 0, 0)
+			for _, sql := range []string{
+				`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon)
+				SELECT 'recovered', 'public.outbox_events', 1, system_identifier::text, pg_current_snapshot() FROM pg_control_system()`,
+				`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
+				SELECT gen_random_uuid(), 'order', '1', 't', '{}', (pg_current_xact_id()::text::bigint + 1000000)::text::xid8`,
+			} {
+				_, err := pool.Exec(t.Context(), sql)
+				must(t, err)
+			}
+			o := recovery.Operator{Pool: pool, Slot: "recovered", Publication: slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"}, Table: table}
+			situation, err := o.Look(t.Context())
+			must(t, err)
+			plan, err := o.Plan(t.Context(), situation, recovery.Request{})
+			must(t, err)
+			must(t, o.Mark(t.Context(), situation, recovery.Request{}, plan, func(int64) {
+				_, err := pool.Exec(t.Context(), relay)
+				must(t, err)
+			}))
+			var published bool
+			must(t, pool.QueryRow(t.Context(), `
+				SELECT pg_visible_in_snapshot(e.xid, pg_current_snapshot()) AND NOT pg_visible_in_snapshot(e.xid, c.recover_from)
+				FROM outbox_events e, relay_checkpoints c`).Scan(&published))
+			if !published {
+				t.Error("the recovery passes the row by")
+			}
+		})
+	}
+}
+
 func xidOf(t *testing.T, row pgx.Row) (xid string) {
 	t.Helper()
 	must(t, row.Scan(&xid))
