@@ -41,6 +41,17 @@ func (w *world) attach(payload string) {
 	}))
 }
 
+// awaitLook waits until the keeper has looked at fence and horizon once more.
+func (w *world) awaitLook() {
+	w.t.Helper()
+	lastLook := func() string {
+		return w.query(`SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity
+			WHERE application_name = 'outbox-relay' AND query LIKE '%pg_current_snapshot()%pg_current_wal_insert_lsn()%'`)
+	}
+	before := lastLook()
+	w.eventually("the relay looks again", func() bool { return lastLook() > before })
+}
+
 // TestRowsThatTheLogNeverHadAreFoundAndArrive: also while nothing is delivered and hardly anything is written.
 func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
 	t.Parallel()
@@ -52,6 +63,8 @@ func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
 	p.awaitLog("audit: begun")
 	w.commit(event(t, "1", `{"streamed":true}`))
 	w.awaitHorizon()
+	w.awaitLook() // it takes the next horizon, which covers no more than the row's
+	w.awaitLook()
 	w.attach(`{"attached":true}`)
 	w.awaitBody(`{"attached":true}`)
 	w.commit(event(t, "1", `{"after":true}`))
