@@ -1,10 +1,6 @@
 package delivery
 
-import (
-	"time"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-)
+import "github.com/outbox-relay/outbox-relay/relay/internal/sink"
 
 // An event that is replayed goes through the queue of its group like any other: nothing of the group is in flight beside it. It was
 // delivered before, so it needs no place among the dead letters when it is refused, and holds up nothing then.
@@ -14,9 +10,6 @@ func (l *lane) replayed(e *Event) {
 	e.err = nil
 	l.delivery.deps.Observer.Replayed(l.Name, "")
 	e.Replayed(nil)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tookEventAt = time.Now()
 }
 
 // refused notes that the destination does not take a replayed event.
