@@ -161,9 +161,13 @@ func TestWithoutYesAReplayOnlyTellsWhatItWouldSend(t *testing.T) {
 		t.Errorf("%s replays are asked for", asked)
 	}
 	away.Clear()
-	w.replay("--since", "2026-01-01T03:00:00Z", "--until", "2026-01-01T08:00:00Z", "--yes")
-	if got, want := w.replayedBodies(), numbered(3)+numbered(4)+numbered(5)+numbered(6); len(got) != len(want) || strings.Contains(got, "7") {
-		t.Errorf("replayed %s, want %s in some order", got, want)
+	w.replay("--since", "2026-01-01T03:00:00Z", "--until", "2026-01-01T06:00:00Z", "--yes") // neither at 06:00 nor later
+	got := w.replayedBodies()
+	for n := 3; n <= 5; n++ { // of three aggregates, in any order
+		got = strings.Replace(got, numbered(n), "", 1)
+	}
+	if got != "" || len(w.replayed()) != 3 {
+		t.Errorf("replayed %s", w.replayedBodies())
 	}
 }
 
