@@ -146,7 +146,7 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger) (relay.Co
 	destinations, warnings, destinationsErr := preflight.Destinations{
 		AWS:          aws,
 		Names:        names,
-		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.InFlight},
+		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.InFlight, Client: sink.Client(s.AWSClient)},
 		GroupBatches: s.GroupBatches,
 	}.Open(ctx)
 	config.Destinations = destinations

@@ -1,6 +1,9 @@
 package sink
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // entryIDs are the Ids of the entries of a request: the position in the batch.
 var entryIDs = [MaxBatch]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
@@ -19,16 +22,18 @@ type Answer struct {
 // NewAnswer returns the answer to a request of so many entries, in which none is named yet.
 func NewAnswer(entries int) *Answer { return &Answer{results: make([]Result, entries)} }
 
+// Position returns the position in the batch of the message that was sent as id, or -1 if none was.
+func (a *Answer) Position(id string) int { return slices.Index(entryIDs[:len(a.results)], id) }
+
 // Set stores the outcome of the entry id; a nil err means accepted.
 func (a *Answer) Set(id string, err error) {
-	for i := range a.results {
-		if entryIDs[i] == id {
-			a.results[i].Err = err
-			a.named[i]++
-			return
-		}
+	i := a.Position(id)
+	if i < 0 {
+		a.unknown = true
+		return
 	}
-	a.unknown = true
+	a.results[i].Err = err
+	a.named[i]++
 }
 
 // Results returns a result for each entry, in the order of the request.

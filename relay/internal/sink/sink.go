@@ -4,6 +4,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -55,7 +56,17 @@ type Description struct {
 type Options struct {
 	RequestTimeout time.Duration // of one request, from dialling to the last byte of the answer; 0 means 10 seconds
 	InFlight       int           // requests at the same time: so many idle connections are kept; 0 means 10
+	Client         Client        // who writes the requests that publish; empty means Direct
 }
+
+// Client names who writes the requests that publish and reads their answers. Requests, outcomes and errors are the same.
+type Client string
+
+// The clients.
+const (
+	Direct Client = "direct" // this repository, for exactly two calls, in a fraction of the time
+	SDK    Client = "sdk"    // the AWS SDK's client, as for every other call
+)
 
 // Result is the outcome for one message of a batch. A nil Err means durable at the broker; a [*RejectedError] means
 // that the broker will never take this message; any other error is worth another attempt.
@@ -74,6 +85,11 @@ type Sink interface {
 	// Limits returns what the destination said about itself when it was opened.
 	Limits() Limits
 }
+
+// ErrConnectionClosed is in the error of a Publish whose connection had served requests before and was closed before
+// anything was answered. Brokers close connections whenever they like, so this says nothing about the destination, and
+// the next request will not meet it. Whether the messages were accepted is unknown.
+var ErrConnectionClosed = errors.New("a connection that was kept open had been closed")
 
 // RejectedError says that the broker refuses a message, or a request because of its messages, and always will.
 type RejectedError struct {

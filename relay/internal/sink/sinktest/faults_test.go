@@ -23,18 +23,28 @@ type broken struct {
 	arn    string
 }
 
-// eachService runs test against a FIFO topic and a FIFO queue.
+// clients are all ways to publish.
+var clients = []sink.Client{sink.Direct, sink.SDK}
+
+// eachService runs test against a FIFO topic and a FIFO queue, with every client.
 func eachService(t *testing.T, test func(*testing.T, broken)) {
 	t.Helper()
 	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
-		t.Run(string(service), func(t *testing.T) {
+		eachClient(t, service, test)
+	}
+}
+
+func eachClient(t *testing.T, service sink.Service, test func(*testing.T, broken)) {
+	t.Helper()
+	for _, client := range clients {
+		t.Run(fmt.Sprint(service, " ", client), func(t *testing.T) {
 			t.Parallel()
-			test(t, openBroken(t, service))
+			test(t, openBroken(t, service, client))
 		})
 	}
 }
 
-func openBroken(t *testing.T, service sink.Service) broken {
+func openBroken(t *testing.T, service sink.Service, client sink.Client) broken {
 	t.Helper()
 	server := start(t)
 	arn, err := server.CreateTopic("orders.fifo", nil)
@@ -50,7 +60,7 @@ func openBroken(t *testing.T, service sink.Service) broken {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := openWith(t.Context(), config(server.URL()), dest, sink.Options{RequestTimeout: requestTimeout})
+	opened, err := openWith(t.Context(), config(server.URL()), dest, sink.Options{RequestTimeout: requestTimeout, Client: client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,16 +210,17 @@ func TestOnlyAnEntryNamedOnceAsSuccessfulIsDurable(t *testing.T) {
 
 func TestAWrongChecksumConcernsItsEntryOnly(t *testing.T) {
 	t.Parallel()
-	d := openBroken(t, sink.SQS)
-	d.server.Script(entry("id-1"), fakeaws.WrongMD5())
-	results, err := d.Publish(t.Context(), batchOf(3))
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkAnotherAttempt(t, "wrong checksum", results[1:2], nil)
-	if results[0].Err != nil || results[2].Err != nil {
-		t.Errorf("the others: %v, %v", results[0].Err, results[2].Err)
-	}
+	eachClient(t, sink.SQS, func(t *testing.T, d broken) {
+		d.server.Script(entry("id-1"), fakeaws.WrongMD5())
+		results, err := d.Publish(t.Context(), batchOf(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkAnotherAttempt(t, "wrong checksum", results[1:2], nil)
+		if results[0].Err != nil || results[2].Err != nil {
+			t.Errorf("the others: %v, %v", results[0].Err, results[2].Err)
+		}
+	})
 }
 
 func TestAnAnswerThatIsCutAnywhereMakesNothingDurableThatWasNotAccepted(t *testing.T) {

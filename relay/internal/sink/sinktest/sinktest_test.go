@@ -18,7 +18,12 @@ import (
 
 func TestSinksKeepTheirPromisesAgainstFakeAWS(t *testing.T) {
 	t.Parallel()
-	sinktest.Run(t, sinktest.Environment{Config: config(start(t).URL()), Open: open})
+	for _, client := range clients {
+		t.Run(string(client), func(t *testing.T) {
+			t.Parallel()
+			sinktest.Run(t, sinktest.Environment{Config: config(start(t).URL()), Open: openAs(client)})
+		})
+	}
 }
 
 func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
@@ -27,17 +32,20 @@ func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
 	if endpoint == "" {
 		t.Skip("LOCALSTACK_ENDPOINT is not set, for example to http://127.0.0.1:4566")
 	}
-	sinktest.Run(t, sinktest.Environment{
-		Config: config(endpoint), Open: open, Settle: 1,
-		Gaps: sinktest.Gaps{
-			TopicSizeIsFixed: true,
-			QueueTakes:       []string{"eleven attributes", "no number"},
-			TopicTakes: []string{
-				"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space", "group beyond ASCII",
-				"group of 129 characters", "id with a space", "id of 129 characters",
-			},
-		},
-	})
+	for _, client := range clients { // one after the other: LocalStack is slow enough with one
+		t.Run(string(client), func(t *testing.T) {
+			sinktest.Run(t, sinktest.Environment{Config: config(endpoint), Open: openAs(client), Settle: 1, Gaps: gapsOfLocalStack})
+		})
+	}
+}
+
+var gapsOfLocalStack = sinktest.Gaps{
+	TopicSizeIsFixed: true,
+	QueueTakes:       []string{"eleven attributes", "no number"},
+	TopicTakes: []string{
+		"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space", "group beyond ASCII",
+		"group of 129 characters", "id with a space", "id of 129 characters",
+	},
 }
 
 func start(t *testing.T) *fakeaws.Server {
@@ -61,8 +69,10 @@ func config(endpoint string) aws.Config {
 	}
 }
 
-func open(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error) {
-	return openWith(ctx, cfg, dest, sink.Options{})
+func openAs(client sink.Client) func(context.Context, aws.Config, sink.Destination) (sink.Sink, error) {
+	return func(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error) {
+		return openWith(ctx, cfg, dest, sink.Options{Client: client})
+	}
 }
 
 func openWith(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.Options) (sink.Sink, error) {

@@ -20,6 +20,7 @@ const defaultMaximumMessageSize = 262_144
 // Sink is one SNS topic.
 type Sink struct {
 	client      *sns.Client
+	publisher   publisher
 	topicARN    string
 	limits      sink.Limits
 	description sink.Description
@@ -31,9 +32,10 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if dest.Service != sink.SNS {
 		return nil, fmt.Errorf("open topic %s: not an SNS topic", dest)
 	}
+	requests := transport.New(cfg, opts)
 	client := sns.NewFromConfig(cfg, func(o *sns.Options) {
 		o.Region = dest.Region
-		o.HTTPClient = transport.Client(cfg, opts)
+		o.HTTPClient = requests
 	})
 	topic, err := client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &dest.ARN})
 	if err != nil {
@@ -43,7 +45,11 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err != nil {
 		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
 	}
-	return &Sink{client: client, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}, nil
+	s := &Sink{client: client, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}
+	if s.publisher, err = s.newPublisher(ctx, requests, opts.Client); err != nil {
+		return nil, fmt.Errorf("publish to topic %s: %w", dest, err)
+	}
+	return s, nil
 }
 
 func readLimits(attributes map[string]string) (sink.Limits, error) {
@@ -72,12 +78,25 @@ func (s *Sink) Limits() sink.Limits { return s.limits }
 // Description returns what else the topic said about itself.
 func (s *Sink) Description() sink.Description { return s.description }
 
-// Publish implements [sink.Sink] with one PublishBatch. The SDK does not repeat it: whoever calls Publish decides
-// whether the relay may still send, before each request.
+// Publish implements [sink.Sink] with one PublishBatch, which is not repeated: whoever calls Publish decides whether the
+// relay may still send, before each request.
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	answer, err := s.client.PublishBatch(ctx, s.request(batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
+	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
+		transport.RefreshExpired(s.client.Options().Credentials, err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("publish %d messages to %s: %w", len(batch), s.topicARN, err))
 	}
-	return results(len(batch), answer)
+	return results, nil
+}
+
+// publisher sends one request and reads its answer.
+type publisher interface {
+	publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
+}
+
+func (s *Sink) newPublisher(ctx context.Context, client *transport.Client, kind sink.Client) (publisher, error) {
+	if kind == sink.SDK {
+		return &sdkPublisher{s.client, s.topicARN, s.limits.FIFO}, nil
+	}
+	return newDirect(ctx, client, s.topicARN, s.limits.FIFO, s.client.Options())
 }

@@ -21,6 +21,7 @@ const maxBatchBytes = 1 << 20
 // Sink is one SQS queue.
 type Sink struct {
 	client      *sqs.Client
+	publisher   publisher
 	queueURL    string
 	limits      sink.Limits
 	description sink.Description
@@ -32,7 +33,8 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if dest.Service != sink.SQS {
 		return nil, fmt.Errorf("open queue %s: not an SQS queue", dest)
 	}
-	s := &Sink{client: newClient(cfg, dest, opts), queueURL: dest.URL}
+	requests := transport.New(cfg, opts)
+	s := &Sink{client: newClient(cfg, dest, requests), queueURL: dest.URL}
 	if s.queueURL == "" {
 		queue, err := s.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{
 			QueueName: &dest.Name, QueueOwnerAWSAccountId: &dest.Account,
@@ -45,10 +47,14 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err := s.readAttributes(ctx); err != nil {
 		return nil, fmt.Errorf("read the attributes of queue %s: %w", dest, err)
 	}
+	var err error
+	if s.publisher, err = s.newPublisher(ctx, requests, opts.Client); err != nil {
+		return nil, fmt.Errorf("send to queue %s: %w", dest, err)
+	}
 	return s, nil
 }
 
-func newClient(cfg aws.Config, dest sink.Destination, opts sink.Options) *sqs.Client {
+func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client) *sqs.Client {
 	return sqs.NewFromConfig(cfg, func(o *sqs.Options) {
 		if dest.Region != "" {
 			o.Region = dest.Region
@@ -56,7 +62,7 @@ func newClient(cfg aws.Config, dest sink.Destination, opts sink.Options) *sqs.Cl
 		if endpoint := dest.Endpoint(); endpoint != "" && o.BaseEndpoint == nil {
 			o.BaseEndpoint = &endpoint
 		}
-		o.HTTPClient = transport.Client(cfg, opts)
+		o.HTTPClient = requests
 		// The SDK turns one wrong checksum into an error for the whole request, after the broker has accepted all of it.
 		// This package compares the checksum of each entry instead.
 		o.DisableMessageChecksumValidation = true
@@ -91,12 +97,25 @@ func (s *Sink) Limits() sink.Limits { return s.limits }
 // Description returns what else the queue said about itself.
 func (s *Sink) Description() sink.Description { return s.description }
 
-// Publish implements [sink.Sink] with one SendMessageBatch. The SDK does not repeat it: whoever calls Publish decides
-// whether the relay may still send, before each request.
+// Publish implements [sink.Sink] with one SendMessageBatch, which is not repeated: whoever calls Publish decides whether the
+// relay may still send, before each request.
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	answer, err := s.client.SendMessageBatch(ctx, s.request(batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
+	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
+		transport.RefreshExpired(s.client.Options().Credentials, err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("send %d messages to %s: %w", len(batch), s.queueURL, err))
 	}
-	return results(batch, answer)
+	return results, nil
+}
+
+// publisher sends one request and reads its answer.
+type publisher interface {
+	publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
+}
+
+func (s *Sink) newPublisher(ctx context.Context, client *transport.Client, kind sink.Client) (publisher, error) {
+	if kind == sink.SDK {
+		return &sdkPublisher{s.client, s.queueURL, s.limits.FIFO}, nil
+	}
+	return newDirect(ctx, client, s.queueURL, s.limits.FIFO, s.client.Options())
 }

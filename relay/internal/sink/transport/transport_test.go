@@ -56,7 +56,7 @@ func TestRequestsInFlightKeepTheirConnections(t *testing.T) {
 		arrived.Done()
 		arrived.Wait() // so that all of them are in flight at the same time
 	})
-	client := transport.Client(aws.Config{}, sink.Options{InFlight: inFlight})
+	client := transport.New(aws.Config{}, sink.Options{InFlight: inFlight})
 	for range 3 {
 		var requests sync.WaitGroup
 		arrived.Add(inFlight)
@@ -82,7 +82,7 @@ func TestARequestEndsInItsTime(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	client := transport.Client(aws.Config{}, sink.Options{RequestTimeout: 50 * time.Millisecond})
+	client := transport.New(aws.Config{}, sink.Options{RequestTimeout: 50 * time.Millisecond})
 	if _, err := get(t.Context(), client, url); sink.Code(err) != "timeout" {
 		t.Errorf("%v (code %q), want a timeout", err, sink.Code(err))
 	}
@@ -98,7 +98,7 @@ func TestAnAnswerIsReadUpToABound(t *testing.T) {
 			}
 		}
 	})
-	n, err := get(t.Context(), transport.Client(aws.Config{}, sink.Options{}), url)
+	n, err := get(t.Context(), transport.New(aws.Config{}, sink.Options{}), url)
 	if err == nil || n != 1<<20 {
 		t.Errorf("read %d bytes of an answer of 64 MiB, %v", n, err)
 	}
@@ -108,7 +108,7 @@ func TestAClientOfItsOwnIsKept(t *testing.T) {
 	t.Parallel()
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("answer")) })
 	own := &counting{}
-	n, err := get(t.Context(), transport.Client(aws.Config{HTTPClient: own}, sink.Options{}), url)
+	n, err := get(t.Context(), transport.New(aws.Config{HTTPClient: own}, sink.Options{}), url)
 	if err != nil || n != len("answer") || own.requests != 1 {
 		t.Errorf("read %d bytes, %v, %d requests by the client of cfg", n, err, own.requests)
 	}
@@ -119,4 +119,36 @@ type counting struct{ requests int }
 func (c *counting) Do(r *http.Request) (*http.Response, error) {
 	c.requests++
 	return http.DefaultClient.Do(r)
+}
+
+// TestAConnectionThatWasClosedWhileItWasKeptIsNamed: nothing was answered on a connection that had served before. On a new
+// connection the same is a fault of the destination, and so is an answer that breaks off.
+func TestAConnectionThatWasClosedWhileItWasKeptIsNamed(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int32
+	url, connections := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch requests.Add(1) {
+		case 2, 3: // the second on the first connection, the first on another
+			panic(http.ErrAbortHandler)
+		case 5:
+			_, _ = w.Write([]byte("a part"))
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		case 7:
+			<-r.Context().Done()
+		}
+	})
+	client := transport.New(aws.Config{}, sink.Options{RequestTimeout: time.Second})
+	for request, want := range []struct {
+		code   string
+		closed bool
+	}{{}, {"network", true}, {"network", false}, {}, {"network", false}, {}, {"timeout", false}} {
+		_, err := get(t.Context(), client, url)
+		if sink.Code(err) != want.code || errors.Is(err, sink.ErrConnectionClosed) != want.closed {
+			t.Errorf("request %d: %v", request+1, err)
+		}
+	}
+	if n := connections.Load(); n != 4 {
+		t.Errorf("%d connections, want 4", n)
+	}
 }

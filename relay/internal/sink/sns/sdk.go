@@ -1,6 +1,8 @@
 package sns
 
 import (
+	"context"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
@@ -8,7 +10,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-func (s *Sink) request(batch []*sink.Message) *sns.PublishBatchInput {
+// sdkPublisher publishes by the SDK's client.
+type sdkPublisher struct {
+	client   *sns.Client
+	topicARN string
+	fifo     bool
+}
+
+func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	answer, err := p.client.PublishBatch(ctx, p.request(batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
+	if err != nil {
+		return nil, err
+	}
+	return results(len(batch), answer)
+}
+
+func (p *sdkPublisher) request(batch []*sink.Message) *sns.PublishBatchInput {
 	entries := make([]types.PublishBatchRequestEntry, len(batch))
 	for i, m := range batch {
 		entries[i] = types.PublishBatchRequestEntry{
@@ -17,14 +34,17 @@ func (s *Sink) request(batch []*sink.Message) *sns.PublishBatchInput {
 			MessageAttributes: attributes(m.Attributes),
 			MessageGroupId:    &m.GroupID, // for the fair queues behind a standard topic
 		}
-		if s.limits.FIFO {
+		if p.fifo {
 			entries[i].MessageDeduplicationId = &m.DeduplicationID
 		}
 	}
-	return &sns.PublishBatchInput{TopicArn: &s.topicARN, PublishBatchRequestEntries: entries}
+	return &sns.PublishBatchInput{TopicArn: &p.topicARN, PublishBatchRequestEntries: entries}
 }
 
 func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
+	if len(list) == 0 {
+		return nil
+	}
 	values := make(map[string]types.MessageAttributeValue, len(list))
 	for i := range list {
 		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}

@@ -1,0 +1,131 @@
+package sinktest_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// BenchmarkPublish measures requests of ten events of 300 bytes with three attributes over loopback; b.N counts events. The
+// server answers from memory and allocates nothing: the time is that of both sides, the memory is the client's.
+func BenchmarkPublish(b *testing.B) {
+	for service, destination := range map[sink.Service]string{
+		sink.SNS: "arn:aws:sns:eu-central-1:123456789012:orders",
+		sink.SQS: "https://sqs.eu-central-1.amazonaws.com/123456789012/orders",
+	} {
+		for _, client := range clients {
+			b.Run(fmt.Sprintf("service=%s/client=%s", service, client), func(b *testing.B) {
+				batch := benchBatch()
+				dest, err := sink.ParseDestination(destination)
+				if err != nil {
+					b.Fatal(err)
+				}
+				server := startMemoryServer(b, success(service, batch).body)
+				s, err := openWith(b.Context(), config(server), dest, sink.Options{Client: client})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := 0; i < b.N; i += len(batch) {
+					results, err := s.Publish(b.Context(), batch)
+					if err != nil || results[0].Err != nil {
+						b.Fatal(err, results)
+					}
+				}
+			})
+		}
+	}
+}
+
+// benchBatch returns ten events as the relay sends them.
+func benchBatch() []*sink.Message {
+	batch := batchOf(sink.MaxBatch)
+	for _, m := range batch {
+		m.Body = `{"order_id":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","customer_id":"42","currency":"EUR","lines":[` +
+			strings.Repeat(`{"sku":"A-1","quantity":2,"unit_price":1999},`, 4) + `{"sku":"B-1","quantity":1}]}`
+		m.Attributes = []sink.Attribute{
+			{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
+			{Name: "event_type", DataType: "String", Value: "order.created"},
+			{Name: "sequence", DataType: "Number", Value: "4711"},
+		}
+	}
+	return batch
+}
+
+// startMemoryServer returns the URL of a server that answers each request that publishes with answer.
+func startMemoryServer(b *testing.B, answer string) string {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serveFromMemory(connection, answer)
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+const (
+	topicAttributes = `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes/></GetTopicAttributesResult></GetTopicAttributesResponse>`
+	queueAttributes = `{"Attributes":{"MaximumMessageSize":"1048576"}}`
+)
+
+// serveFromMemory answers requests until the client closes the connection.
+func serveFromMemory(connection net.Conn, published string) {
+	defer connection.Close()
+	answers := map[bool][]byte{false: answerText(published), true: answerText(topicAttributes)}
+	reader := bufio.NewReaderSize(connection, 64<<10)
+	for {
+		length, ofQueue, err := readHead(reader)
+		if err != nil {
+			return
+		}
+		body, err := reader.Peek(length)
+		if err != nil {
+			return
+		}
+		answer := answers[bytes.HasPrefix(body, []byte("Action=GetTopicAttributes"))]
+		if ofQueue {
+			answer = answerText(queueAttributes)
+		}
+		_, _ = reader.Discard(length) // was peeked
+		if _, err := connection.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+func answerText(body string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:00:00 GMT\r\nX-Amzn-Requestid: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+// readHead reads the headers of a request. ofQueue says that it asks for a queue's attributes.
+func readHead(reader *bufio.Reader) (length int, ofQueue bool, err error) {
+	for {
+		line, err := reader.ReadSlice('\n')
+		if err != nil || len(line) <= 2 {
+			return length, ofQueue, err
+		}
+		if value, found := bytes.CutPrefix(line, []byte("Content-Length: ")); found {
+			length, err = strconv.Atoi(string(bytes.TrimSpace(value)))
+			if err != nil {
+				return 0, false, err
+			}
+		}
+		ofQueue = ofQueue || bytes.HasPrefix(line, []byte("X-Amz-Target: AmazonSQS.GetQueueAttributes"))
+	}
+}

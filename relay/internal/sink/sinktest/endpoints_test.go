@@ -1,0 +1,119 @@
+package sinktest_test
+
+import (
+	"cmp"
+	"crypto/x509"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// redirector is an HTTP client that notes where requests were to go, and sends them to a test's server.
+type redirector struct {
+	server    string
+	published string // where the last request that publishes was to go
+}
+
+func (r *redirector) Do(request *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(request.Body)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(string(body), "Action=PublishBatch") || strings.HasSuffix(request.Header.Get("X-Amz-Target"), "SendMessageBatch") {
+		_, scope, _ := strings.Cut(request.Header.Get("Authorization"), "/20") // of the credentials: day, region, service
+		r.published = request.URL.String() + " host " + cmp.Or(request.Host, request.URL.Host) + " signed for" + scope[strings.Index(scope, "/"):strings.Index(scope, "/aws4_request")]
+	}
+	target, err := url.Parse(r.server)
+	if err != nil {
+		return nil, err
+	}
+	request.URL, request.Body = target, io.NopCloser(strings.NewReader(string(body)))
+	return http.DefaultClient.Do(request)
+}
+
+func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc((&twins{answer: reply{status: http.StatusOK}}).serve))
+	t.Cleanup(server.Close)
+	fips := awsconfig.EnvConfig{UseFIPSEndpoint: aws.FIPSEndpointStateEnabled}
+	dualStack := awsconfig.EnvConfig{UseDualStackEndpoint: aws.DualStackEndpointStateEnabled}
+	for name, c := range map[string]struct {
+		destination string
+		sources     []any
+		base        *string
+		want        string
+	}{
+		"topic":                        {"arn:aws:sns:eu-central-1:123456789012:orders", nil, nil, "https://sns.eu-central-1.amazonaws.com/ host sns.eu-central-1.amazonaws.com signed for/eu-central-1/sns"},
+		"queue":                        {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil, "https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs"},
+		"China":                        {"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil, "https://sns.cn-north-1.amazonaws.com.cn/ host sns.cn-north-1.amazonaws.com.cn signed for/cn-north-1/sns"},
+		"topic, FIPS":                  {"arn:aws:sns:us-east-1:123456789012:orders", []any{fips}, nil, "https://sns-fips.us-east-1.amazonaws.com/ host sns-fips.us-east-1.amazonaws.com signed for/us-east-1/sns"},
+		"queue, FIPS":                  {"arn:aws:sqs:us-east-1:123456789012:orders", []any{fips}, nil, "https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs"},
+		"topic, dual-stack":            {"arn:aws:sns:eu-central-1:123456789012:orders", []any{dualStack}, nil, "https://sns.eu-central-1.api.aws/ host sns.eu-central-1.api.aws signed for/eu-central-1/sns"},
+		"queue, dual-stack":            {"arn:aws:sqs:eu-central-1:123456789012:orders", []any{dualStack}, nil, "https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs"},
+		"endpoint with a path":         {"arn:aws:sns:eu-central-1:123456789012:orders", nil, aws.String("http://broker.example:4566/aws"), "http://broker.example:4566/aws host broker.example:4566 signed for/eu-central-1/sns"},
+		"endpoint with the usual port": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, aws.String("https://broker.example:443"), "https://broker.example:443/ host broker.example signed for/eu-central-1/sqs"},
+		"VPC endpoint":                 {"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders", nil, nil, "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/ host vpce-1.sqs.eu-west-1.vpce.amazonaws.com signed for/eu-west-1/sqs"},
+	} {
+		for _, client := range clients {
+			dest, err := sink.ParseDestination(c.destination)
+			if err != nil {
+				t.Fatal(err)
+			}
+			to := &redirector{server: server.URL}
+			cfg := aws.Config{
+				Region: "us-west-2", BaseEndpoint: c.base, ConfigSources: c.sources, HTTPClient: to,
+				Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+			}
+			s, err := openWith(t.Context(), cfg, dest, sink.Options{Client: client})
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, client, err)
+			}
+			_, _ = s.Publish(t.Context(), batchOf(1)) // where it went is what counts
+			if to.published != c.want {
+				t.Errorf("%s, %s: to %s\nwant %s", name, client, to.published, c.want)
+			}
+		}
+	}
+}
+
+// TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings: AWS_CA_BUNDLE and HTTPS_PROXY reach a sink as an HTTP client.
+func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
+	t.Parallel()
+	batch := batchOf(1)
+	server := httptest.NewTLSServer(http.HandlerFunc((&twins{answer: success(sink.SQS, batch)}).serve))
+	t.Cleanup(server.Close)
+	var proxied atomic.Int32
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	cfg := config(server.URL)
+	cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+		tr.TLSClientConfig.RootCAs = roots
+		tr.Proxy = func(*http.Request) (*url.URL, error) { proxied.Add(1); return nil, nil }
+	})
+	dest, err := sink.ParseDestination("arn:aws:sqs:eu-central-1:123456789012:orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range clients {
+		s, err := openWith(t.Context(), cfg, dest, sink.Options{Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := proxied.Swap(0)
+		results, err := s.Publish(t.Context(), batch)
+		if err != nil || results[0].Err != nil || asked == 0 || proxied.Load() == 0 {
+			t.Errorf("%s: %v, %v, proxy asked for %d and %d times", client, results, err, asked, proxied.Load())
+		}
+	}
+}

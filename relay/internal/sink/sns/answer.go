@@ -1,0 +1,61 @@
+package sns
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/xml"
+	"fmt"
+
+	awsxml "github.com/aws/aws-sdk-go-v2/aws/protocol/xml"
+	"github.com/aws/smithy-go"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+)
+
+// readAnswer returns what SNS says about each entry of a PublishBatch. Unless it says that it took every message, which is
+// read without a copy, the answer is left to encoding/xml.
+func readAnswer(answer *transport.Answer, entries int) ([]sink.Result, error) {
+	if answer.Status < 200 || answer.Status > 299 {
+		return nil, readError(answer)
+	}
+	outcome := sink.NewAnswer(entries)
+	if scan(answer.Body, func(id []byte) { outcome.Set(string(id), nil) }) == nil {
+		return outcome.Results()
+	}
+	return decode(answer.Body, entries)
+}
+
+func decode(answer []byte, entries int) ([]sink.Result, error) {
+	var response struct {
+		XMLName    xml.Name `xml:"PublishBatchResponse"`
+		Successful []struct {
+			ID string `xml:"Id"`
+		} `xml:"PublishBatchResult>Successful>member"`
+		Failed []struct {
+			ID      string `xml:"Id"`
+			Code    string
+			Message string
+		} `xml:"PublishBatchResult>Failed>member"`
+	}
+	if err := xml.Unmarshal(answer, &response); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	outcome := sink.NewAnswer(entries)
+	for _, e := range response.Successful {
+		outcome.Set(e.ID, nil)
+	}
+	for _, e := range response.Failed {
+		outcome.Set(e.ID, sink.ClassifyEntry(e.Code, e.Message))
+	}
+	return outcome.Results()
+}
+
+// readError returns what SNS says against a request, as the SDK reads it.
+func readError(answer *transport.Answer) error {
+	said, err := awsxml.GetErrorResponseComponents(bytes.NewReader(answer.Body), false)
+	if err != nil {
+		return answer.Error(said.RequestID, err)
+	}
+	return answer.Error(said.RequestID, &smithy.GenericAPIError{Code: cmp.Or(said.Code, "UnknownError"), Message: said.Message})
+}

@@ -1,0 +1,91 @@
+package sns
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+)
+
+// usualBatch is ten events of 300 bytes with three attributes.
+func usualBatch() []*sink.Message {
+	batch := make([]*sink.Message, sink.MaxBatch)
+	for i := range batch {
+		batch[i] = &sink.Message{
+			Body:    `{"customer_id":"42","lines":[` + strings.Repeat(`{"sku":"A-1","quantity":2,"unit_price":1999},`, 5) + `{"sku":"B-1","quantity":1}]}`,
+			GroupID: fmt.Sprint("order.", i), DeduplicationID: fmt.Sprint("0193f7a2-7b1e-7c3a-9c55-0242ac12000", i),
+			Attributes: []sink.Attribute{
+				{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
+				{Name: "event_type", DataType: "String", Value: "order.created"},
+				{Name: "sequence", DataType: "Number", Value: "4711"},
+			},
+		}
+	}
+	return batch
+}
+
+func BenchmarkEncodePublishBatch(b *testing.B) {
+	batch := usualBatch()
+	body := appendForm(nil, "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(body)))
+	for b.Loop() {
+		body = appendForm(body[:0], "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
+	}
+}
+
+// usualAnswer says that all of batch was taken.
+func usualAnswer(batch []*sink.Message) *transport.Answer {
+	var members strings.Builder
+	for i := range batch {
+		fmt.Fprintf(&members, "<member><MessageId>0193f7a2-7b1e-7c3a-9c55-0242ac120002</MessageId><Id>%d</Id>"+
+			"<SequenceNumber>10000000000000003000</SequenceNumber></member>\n", i)
+	}
+	return &transport.Answer{Status: http.StatusOK, Body: []byte(`<?xml version="1.0"?>` + "\n" +
+		`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` + "\n  <PublishBatchResult><Failed/>\n<Successful>" +
+		members.String() + "</Successful></PublishBatchResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>\n")}
+}
+
+func BenchmarkReadPublishBatchAnswer(b *testing.B) {
+	answer := usualAnswer(usualBatch())
+	b.ReportAllocs()
+	b.SetBytes(int64(len(answer.Body)))
+	for b.Loop() {
+		if _, err := readAnswer(answer, sink.MaxBatch); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestTheUsualRequestCostsNoMemory: a request is written into memory that is used again, and of its answer only the results
+// are kept.
+func TestTheUsualRequestCostsNoMemory(t *testing.T) {
+	batch := usualBatch()
+	answer, body := usualAnswer(batch), make([]byte, 0, 64<<10)
+	if n := testing.AllocsPerRun(100, func() { appendForm(body, "arn:aws:sns:eu-central-1:123456789012:orders", true, batch) }); n > 0 {
+		t.Errorf("%v allocations to write a request", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = readAnswer(answer, len(batch)) }); n > 2 {
+		t.Errorf("%v allocations to read an answer", n)
+	}
+}
+
+func FuzzReadPublishBatchAnswer(f *testing.F) {
+	f.Add(string(usualAnswer(usualBatch()).Body))
+	f.Add("<PublishBatchResponse><PublishBatchResult><Successful><member><Id>0</Id></member></Successful><Failed><member/></Failed>")
+	f.Add("<a><")
+	f.Fuzz(func(t *testing.T, text string) {
+		plain := sink.NewAnswer(1)
+		if scan([]byte(text), func(id []byte) { plain.Set(string(id), nil) }) != nil {
+			return
+		}
+		got, gotErr := plain.Results()
+		want, wantErr := decode([]byte(text), 1)
+		if durable := gotErr == nil && got[0].Err == nil; durable && (wantErr != nil || want[0].Err != nil) {
+			t.Errorf("durable, while encoding/xml says %v, %v", want, wantErr)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package sqs
+
+import (
+	"slices"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// appendJSON appends the body of a SendMessageBatch in AWS JSON 1.0.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+func appendJSON(text []byte, queueURL string, fifo bool, batch []*sink.Message) []byte {
+	text = appendMember(text, `{"QueueUrl":`, queueURL)
+	text = append(text, `,"Entries":[`...)
+	for i, m := range batch {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = appendMember(text, `{"Id":`, sink.EntryID(i))
+		text = appendMember(text, `,"MessageBody":`, m.Body)
+		text = appendMember(text, `,"MessageGroupId":`, m.GroupID) // on a standard queue for fairness between groups, not for order
+		if fifo {
+			text = appendMember(text, `,"MessageDeduplicationId":`, m.DeduplicationID)
+		}
+		text = append(appendAttributes(text, m.Attributes), '}')
+	}
+	return append(text, `]}`...)
+}
+
+func appendAttributes(text []byte, attributes []sink.Attribute) []byte {
+	separator := `,"MessageAttributes":{`
+	for i := range attributes {
+		a := &attributes[i]
+		text = appendValue(appendMember(text, separator, a.Name), a)
+		separator = ","
+	}
+	if len(attributes) > 0 {
+		text = append(text, '}')
+	}
+	if a := trace(attributes); a != nil {
+		text = append(text, `,"MessageSystemAttributes":{"AWSTraceHeader"`...)
+		text = append(appendValue(text, a), '}')
+	}
+	return text
+}
+
+func appendValue(text []byte, a *sink.Attribute) []byte {
+	text = appendMember(text, `:{"DataType":`, a.DataType)
+	text = appendMember(text, `,"StringValue":`, a.Value)
+	return append(text, '}')
+}
+
+// escapes holds, for each byte that does not stand for itself in a JSON string, what comes behind the backslash: a letter,
+// or u for a number. What is beyond ASCII is UTF-8 and stays as it is. https://www.rfc-editor.org/rfc/rfc8259#section-7
+var escapes = func() (table [256]byte) {
+	for c := range ' ' {
+		table[c] = 'u'
+	}
+	table['\n'], table['\r'], table['\t'], table['"'], table['\\'] = 'n', 'r', 't', '"', '\\'
+	return table
+}()
+
+// appendMember appends what comes before a string, and the string: piece by piece with room for the worst case, which takes
+// less time than appending bytes.
+func appendMember(text []byte, before, s string) []byte {
+	const digits = "0123456789abcdef"
+	const piece, longest = 256, len(`\u0000`)
+	text = append(text, before...)
+	text = append(text, '"')
+	for len(s) > 0 {
+		n := min(piece, len(s))
+		text = slices.Grow(text, longest*n)
+		room := text[len(text) : len(text)+longest*n]
+		at := 0
+		for i := range n {
+			switch c, escape := s[i], escapes[s[i]]; escape {
+			case 0:
+				room[at] = c
+				at++
+			case 'u':
+				at += copy(room[at:], `\u00`)
+				room[at], room[at+1] = digits[c>>4], digits[c&15]
+				at += 2
+			default:
+				room[at], room[at+1] = '\\', escape
+				at += 2
+			}
+		}
+		text, s = text[:len(text)+at], s[n:]
+	}
+	return append(text, '"')
+}

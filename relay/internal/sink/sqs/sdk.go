@@ -1,0 +1,78 @@
+package sqs
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// sdkPublisher publishes by the SDK's client.
+type sdkPublisher struct {
+	client   *sqs.Client
+	queueURL string
+	fifo     bool
+}
+
+func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	answer, err := p.client.SendMessageBatch(ctx, p.request(batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
+	if err != nil {
+		return nil, err
+	}
+	return results(batch, answer)
+}
+
+func (p *sdkPublisher) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
+	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
+	for i, m := range batch {
+		entries[i] = types.SendMessageBatchRequestEntry{
+			Id:                aws.String(sink.EntryID(i)),
+			MessageBody:       &m.Body,
+			MessageAttributes: attributes(m.Attributes),
+			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
+
+			MessageSystemAttributes: systemAttributes(m.Attributes),
+		}
+		if p.fifo {
+			entries[i].MessageDeduplicationId = &m.DeduplicationID
+		}
+	}
+	return &sqs.SendMessageBatchInput{QueueUrl: &p.queueURL, Entries: entries}
+}
+
+func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
+	if len(list) == 0 {
+		return nil
+	}
+	values := make(map[string]types.MessageAttributeValue, len(list))
+	for i := range list {
+		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}
+	}
+	return values
+}
+
+func systemAttributes(list []sink.Attribute) map[string]types.MessageSystemAttributeValue {
+	a := trace(list)
+	if a == nil {
+		return nil
+	}
+	return map[string]types.MessageSystemAttributeValue{
+		string(types.MessageSystemAttributeNameForSendsAWSTraceHeader): {DataType: &a.DataType, StringValue: &a.Value},
+	}
+}
+
+func results(batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.Result, error) {
+	o := newOutcome(batch)
+	for i := range answer.Successful {
+		e := &answer.Successful[i]
+		o.accepted(aws.ToString(e.Id), aws.ToString(e.MD5OfMessageBody))
+	}
+	for i := range answer.Failed {
+		f := &answer.Failed[i]
+		o.Set(aws.ToString(f.Id), sink.ClassifyEntry(aws.ToString(f.Code), aws.ToString(f.Message)))
+	}
+	return o.Results()
+}
