@@ -3,6 +3,8 @@ package delivery_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,46 @@ func TestAnAnswerOfAnotherLengthIsNoAnswer(t *testing.T) {
 		r.sinks[0].answers(func(context.Context, []*sink.Message) ([]sink.Result, error) { return nil, nil })
 		r.sendIDs(0, "a1")
 		r.expectOpen(1)
+	})
+}
+
+// TestAConnectionThatTheBrokerClosedIsNoOutage: the request goes again at once, as it was, and once only.
+func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
+	t.Parallel()
+	closed := fmt.Errorf("post: %w: %w", sink.ErrConnectionClosed, io.EOF)
+	run(t, one(fifo), func(r *rig) {
+		answers := []answer{failAll(closed), takeAll, failAll(closed), failAll(closed)}
+		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			next := answers[0]
+			answers = answers[1:]
+			return next(ctx, batch)
+		})
+		r.sendIDs(0, "a1")
+		r.expectOpen(0)
+		r.expectRequests(0, "a1", "a1")
+		if r.tally.count["retried A network"] != 0 || strings.Contains(r.log.String(), "retrying") {
+			t.Errorf("it counts as an outage: %v, %s", r.tally.count, &r.log)
+		}
+
+		r.sendIDs(0, "b1")
+		r.expectOpen(1)
+		r.expectRequests(0, "a1", "a1", "b1", "b1")
+		if !strings.Contains(r.log.String(), "retrying") {
+			t.Error("two in a row are no outage either")
+		}
+	})
+}
+
+func TestNoRequestIsRepeatedOnceAnotherRelayMayHoldTheSlot(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *rig) {
+		r.sinks[0].answers(func(context.Context, []*sink.Message) ([]sink.Result, error) {
+			r.holder.set(errHolder)
+			return nil, sink.ErrConnectionClosed
+		})
+		r.sendIDs(0, "a1")
+		r.expectEnd(errHolder)
+		r.expectRequests(0, "a1")
 	})
 }
 

@@ -200,21 +200,33 @@ func (l *lane) inOrder(earlier, events []*Event) []*Event {
 	return free
 }
 
+// request sends events as one request. One that met a connection which the broker had closed says nothing about the
+// destination and is sent once more, at once.
 func (l *lane) request(events []*Event) ([]sink.Result, error) {
-	if err := l.delivery.mayRequest(); err != nil {
-		return nil, err
-	}
 	messages := make([]*sink.Message, len(events))
 	for i, e := range events {
 		messages[i] = &e.Message
+	}
+	results, err := l.attempt(events, messages)
+	if errors.Is(err, sink.ErrConnectionClosed) {
+		results, err = l.attempt(events, messages)
+	}
+	if err == nil && len(results) != len(events) {
+		err = fmt.Errorf("destination %s answered for %d of %d messages", l.Name, len(results), len(events))
+	}
+	return results, err
+}
+
+func (l *lane) attempt(events []*Event, messages []*sink.Message) ([]sink.Result, error) {
+	if err := l.delivery.mayRequest(); err != nil {
+		return nil, err
+	}
+	for _, e := range events {
 		e.attempts++
 	}
 	start := time.Now()
 	results, err := l.Sink.Publish(l.delivery.requests, messages)
 	l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
-	if err == nil && len(results) != len(events) {
-		err = fmt.Errorf("destination %s answered for %d of %d messages", l.Name, len(results), len(events))
-	}
 	return results, err
 }
 

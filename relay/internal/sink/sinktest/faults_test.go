@@ -248,6 +248,24 @@ func checkRefusedNone(t *testing.T, n int, results []sink.Result, err error) {
 	}
 }
 
+// TestAConnectionThatTheBrokerClosedIsNamed, so that a new one is tried before the destination counts as away.
+func TestAConnectionThatTheBrokerClosedIsNamed(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		if _, err := d.Publish(t.Context(), batchOf(1)); err != nil {
+			t.Fatal(err)
+		}
+		rule := d.server.Script(fakeaws.Match{}, fakeaws.Reset())
+		if _, err := d.Publish(t.Context(), batchOf(1)); !errors.Is(err, sink.ErrConnectionClosed) {
+			t.Errorf("on a connection that was kept: %v", err)
+		}
+		if _, err := d.Publish(t.Context(), batchOf(1)); err == nil || errors.Is(err, sink.ErrConnectionClosed) {
+			t.Errorf("on a new connection: %v", err)
+		}
+		rule.Clear()
+	})
+}
+
 func TestWhatWasAcceptedWithoutAnAnswerIsDeliveredOnceWhenSentAgain(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
