@@ -48,6 +48,31 @@ func TestARequestKeepsToTheDestinationsLimit(t *testing.T) {
 	}, together)
 }
 
+// TestABacklogFillsItsRequests: while requests are under way, others wait until they are full, so that few are needed.
+func TestABacklogFillsItsRequests(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const events, groups = 3000, 300
+			run(t, one(limits), func(r *rig) {
+				r.sinks[0].answers(after(10*time.Millisecond, takeAll))
+				for i := range events {
+					e := event("a")
+					e.Message.EventID, e.Message.GroupID = fmt.Sprint(i), fmt.Sprint(i%groups)
+					e.Handle = r.tracker.Open(e.Message.EventID, 1)
+					r.delivery.Send(0, e)
+				}
+				r.elapse(time.Minute)
+				r.expectOpen(0)
+				if n := len(r.sinks[0].requests); n > events*11/100 {
+					t.Errorf("%d requests for %d events", n, events)
+				}
+			}, func(r *rig, _ []delivery.Destination) { r.options.InFlight = 64 })
+		})
+	}
+}
+
 func TestHeadersThatDoNotFitAreDroppedAndCounted(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *rig) {
