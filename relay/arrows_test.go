@@ -93,14 +93,17 @@ func TestArrowsBetweenTheRoomsOfTheRelayPointOneWay(t *testing.T) {
 func TestOnlyTheirOwnRoomsTouchTheNetwork(t *testing.T) {
 	t.Parallel()
 	owners := map[string][]string{
-		"github.com/aws/aws-sdk-go-v2/service/sns":   {"relay/internal/sink/sns"},
-		"github.com/aws/aws-sdk-go-v2/service/sqs":   {"relay/internal/sink/sqs"},
-		"github.com/jackc/pgx/v5/pgproto3":           {"relay/internal/replication"},
-		module + "localstack/fakeaws":                nil,
-		"github.com/fergusstrange/embedded-postgres": nil,
-
+		"github.com/aws/aws-sdk-go-v2/service/sns":            {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sns/types":      {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs":            {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/schemas":    {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/types":      {"relay/internal/sink/sqs"},
 		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":          {"relay/internal/sink/transport"},
+		"github.com/jackc/pgx/v5/pgproto3":                    {"relay/internal/replication"},
+		module + "localstack/fakeaws":                         nil,
+		"github.com/fergusstrange/embedded-postgres":          nil,
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
 	for path, imported := range imports(t) {
