@@ -58,19 +58,6 @@ type load struct{ events, bytes int }
 func (l *load) add(m load) { l.events, l.bytes = l.events+m.events, l.bytes+m.bytes }
 func (l *load) sub(m load) { l.events, l.bytes = l.events-m.events, l.bytes-m.bytes }
 
-// dropRedriven removes the dead letters from the group.
-func (g *group) dropRedriven() {
-	kept := group{}
-	for g.first != nil {
-		if e := g.pop(); !e.isRedriven() {
-			kept.append(e)
-		}
-	}
-	for kept.first != nil {
-		g.append(kept.pop())
-	}
-}
-
 // groupList is a queue of ready groups: whoever became ready first is served first.
 type groupList struct {
 	first, last *group

@@ -144,6 +144,23 @@ func TestAGroupThatIsBlockedFromEarlierStaysSo(t *testing.T) {
 	}, blocked)
 }
 
+// TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt: events that came before somebody asked for it stand
+// before it in the queue of its group, and are parked in their turn.
+func TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *rig) {
+		r.sinks[0].answers(after(time.Second, failEntry("a2", errRefused)))
+		r.sendIDs(0, "a2 a3")
+		letter := event("a1")
+		letter.Letter = delivery.Letter{Position: 1, BlocksGroup: true}
+		r.delivery.Send(0, letter)
+		r.elapse(10 * time.Second)
+		r.expectParked("a2 a3")
+		r.expectTaken(0, "a1")
+		r.expectOpen(0)
+	})
+}
+
 // TestAnInvalidEventIsParkedInItsTurn: not before what comes before it in its group is delivered, and without a request.
 func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 	t.Parallel()

@@ -207,12 +207,8 @@ func (q *queue) makeReady(g *group, now time.Time) {
 	q.sendable.add(q.sendableOf(g))
 }
 
-// block makes every later event of the group park behind the event with this id, or behind the one that came first. Dead
-// letters of the group that were to be redriven behind it are parked again by now, and leave the queue.
+// block makes every later event of the group park behind the event with this id, or behind the one that came first.
 func (q *queue) block(groupID, eventID string) {
-	if g := q.groups[groupID]; g != nil {
-		g.dropRedriven()
-	}
 	if _, blocked := q.blocked[groupID]; !blocked {
 		q.blocked[groupID] = eventID
 	}
