@@ -127,6 +127,12 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 		"one late request of a thawed relay": func(h *checker.History) {
 			h.Faults = append(h.Faults, checker.Fault{Kind: "freeze", Repeats: true, Deposed: "relay-1", DeposedAt: 2 * second, From: second, To: 2 * second, Rejoined: 9 * second})
 		},
+		"a thawed relay that took the slot again, and its log was read late": func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "freeze", Repeats: true, Deposed: "relay-1", DeposedAt: 19 * second, From: 10 * second, To: 19 * second, Rejoined: 20*second + time.Millisecond}}
+			for range 11 {
+				again(h, 3, 20*second)
+			}
+		},
 		"mended, redriven and accepted":           func(h *checker.History) { redrive(h, 5); h.Operator.RedroveAll = true },
 		"the last of an aggregate, redriven":      func(h *checker.History) { redrive(h, 2) },
 		"given up by a person":                    func(h *checker.History) { poison(h, 5); discard(h, 9*second) },

@@ -47,7 +47,8 @@ func (c *check) hasLetter(eventID string, states ...string) bool {
 	return false
 }
 
-// clocks may differ by so much: that of the server, which says when a dead letter changed, and that of the broker.
+// clocks may differ by so much: that of the server, which says when a dead letter changed, that of the broker, and that by which a
+// relay's log is read.
 const clocks = 50 * time.Millisecond
 
 // redriven finds dead letters that count as redriven, and were not accepted since that was asked for.

@@ -62,7 +62,7 @@ func (c *check) fenced() {
 		}
 		late := 0
 		for i := range c.Receipts {
-			if r := &c.Receipts[i]; r.Relay == f.Deposed && r.At > f.DeposedAt && r.At < f.Rejoined {
+			if r := &c.Receipts[i]; r.Relay == f.Deposed && r.At > f.DeposedAt && r.At < f.Rejoined-clocks {
 				late++
 			}
 		}
