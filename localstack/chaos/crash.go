@@ -23,6 +23,9 @@ var crashPoints = []fault{
 	{name: "crash: recovery finished", weight: 2, repeats: true, do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to")},
 	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asItIs, checkpoints, "SET flush_lsn = $4")},
 	{name: "crash: park", weight: 2, repeats: true, do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters")},
+	{name: "crash: redriven", weight: 2, repeats: true, do: atWrite(withRedrive, deadLetters, "SET state = 'redriven'")},
+	{name: "crash: page of a replay sent", weight: 3, repeats: true, do: atWrite(withReplay, replays, "SET passed_seq = $5")},
+	{name: "crash: replay done", weight: 2, repeats: true, do: atWrite(withReplay, replays, "SET state = 'done'")},
 	{name: "crash: slot in the making", weight: 2, repeats: true, do: whileSlotIsMade},
 	{name: "crash: saved, not confirmed", weight: 3, repeats: true, do: atState(asItIs, `c.flush_lsn > s.confirmed_flush_lsn`)},
 	{name: "crash: slot dropped", weight: 1, repeats: true, do: atState(changedPublication, `c.recover_to IS NULL AND c.recover_from IS NOT NULL AND s.slot_name IS NULL`)},
@@ -34,6 +37,7 @@ var crashPoints = []fault{
 const (
 	checkpoints = "relay_checkpoints"
 	deadLetters = "outbox_dead_letters"
+	replays     = "outbox_replays"
 	// crashTimeout bounds the wait for the step. One that does not come is noted as missed.
 	crashTimeout = 6 * time.Second
 )
@@ -77,6 +81,27 @@ func withPoison(ctx context.Context, a *act) error {
 	if o != nil {
 		o.commit(ctx)
 	}
+	return err
+}
+
+// withRedrive has a dead letter sent once more that is taken by now.
+func withRedrive(ctx context.Context, a *act) error {
+	if err := withPoison(ctx, a); err != nil {
+		return err
+	}
+	await(ctx, crashTimeout, func() bool {
+		var parked bool
+		err := a.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE state = 'parked')`).Scan(&parked)
+		return err == nil && parked
+	})
+	a.mendDestinations()
+	_, err := a.redrive(ctx, "--all")
+	return err
+}
+
+// withReplay has everything that is delivered sent once more, unless a replay is under way.
+func withReplay(ctx context.Context, a *act) error {
+	_, err := a.replay(ctx, "--until", time.Now().Format(time.RFC3339Nano), "--rate", "1000", "--yes")
 	return err
 }
 
@@ -164,17 +189,14 @@ func atWrite(prepare prepare, table, statement string) func(context.Context, *ac
 			prepareErr = prepare(ctx, a)
 		}()
 		caught, err := t.catch(ctx, statement, prepared)
+		if caught != nil {
+			err = a.killWaiting(ctx, caught)
+		}
+		t.release(ctx) // prepare may wait for the lock too
 		if <-prepared; err != nil || prepareErr != nil {
 			return fmt.Errorf("wait for %s: %w", statement, errors.Join(err, prepareErr))
 		}
-		if caught == nil {
-			return a.crash(ctx, nil, false)
-		}
-		if err := a.killWaiting(ctx, caught); err != nil {
-			return err
-		}
-		t.release(ctx)
-		return a.crash(ctx, nil, true)
+		return a.crash(ctx, nil, caught != nil)
 	}
 }
 

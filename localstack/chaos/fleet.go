@@ -53,14 +53,33 @@ func (f *fleet) watch(p *relay) {
 	if !f.isAt(p) {
 		return
 	}
-	if _, starting := p.log.find("cannot start", 0); !starting {
+	if !p.mayEnd() {
 		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastWords(p))
 	}
 	time.Sleep(restartAfter)
-	if f.take(p) {
-		p.kill() // releases what watches over it
-		_ = f.start(p.place)
+	again := func() {
+		if f.take(p) {
+			p.kill() // releases what watches over it
+			_ = f.start(p.place)
+		}
 	}
+	if p.hasHalted() {
+		f.run.recoverHalted(again)
+		return
+	}
+	again()
+}
+
+// hasHalted reports whether the relay waits for a person to decide.
+func (p *relay) hasHalted() bool {
+	_, is := p.log.find(halted, 0)
+	return is
+}
+
+// mayEnd reports whether the relay has a reason to end by itself.
+func (p *relay) mayEnd() bool {
+	_, starting := p.log.find("cannot start", 0)
+	return starting || p.hasHalted()
 }
 
 func lastWords(p *relay) string {
@@ -135,7 +154,7 @@ func (f *fleet) stop(p *relay) (drained bool, err error) {
 	}
 	err = p.stop()
 	_, left := p.log.find("read and not delivered", 0)
-	if _, starting := p.log.find("cannot start", 0); starting {
+	if p.mayEnd() {
 		err = nil
 	}
 	return !left, err

@@ -21,14 +21,18 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.readLogs()
 	r.recorder.into(h)
 	r.noteRejoined(h)
-	rows, err := r.admin.Query(ctx, `SELECT id::text, seq, payload FROM committed ORDER BY seq`)
+	rows, err := r.admin.Query(ctx, `
+		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM outbox_events e WHERE e.id = c.id) FROM committed c ORDER BY seq`)
 	if err != nil {
 		return nil, fmt.Errorf("read what was committed: %w", err)
 	}
 	if h.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[checker.Row]); err != nil {
 		return nil, fmt.Errorf("read what was committed: %w", err)
 	}
-	h.DeadLetters, err = r.deadLetters(ctx)
+	if h.DeadLetters, err = r.deadLetters(ctx); err != nil {
+		return nil, err
+	}
+	h.Replays, err = r.replays(ctx)
 	return h, err
 }
 
@@ -41,7 +45,8 @@ func (r *run) receipts() []checker.Receipt {
 				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
 				EventID: attribute(m.Message, "event_id"), EventType: attribute(m.Message, "event_type"),
 				AggregateType: attribute(m.Message, "aggregate_type"), AggregateID: attribute(m.Message, "aggregate_id"),
-				Sequence: attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID, Body: m.Body,
+				Sequence: attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID,
+				Replay: attribute(m.Message, "replay"), Body: m.Body,
 			})
 		}
 	}
@@ -62,7 +67,9 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	arrived := map[string]bool{}
 	for _, d := range r.destinations {
 		for _, m := range r.broker.Received(d.arn) {
-			arrived[attribute(m.Message, "event_id")] = true
+			if attribute(m.Message, "replay") == "" {
+				arrived[attribute(m.Message, "event_id")] = true
+			}
 		}
 	}
 	missing := slices.DeleteFunc(ids, func(id string) bool { return arrived[id] })

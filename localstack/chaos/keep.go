@@ -25,6 +25,7 @@ func (r *run) keep(h *checker.History, result *Result) (string, error) {
 		lines(dir, "rows", h.Rows),
 		lines(dir, "receipts", h.Receipts),
 		lines(dir, "deadletters", h.DeadLetters),
+		lines(dir, "replays", h.Replays),
 		r.keepLogs(dir),
 	)
 }

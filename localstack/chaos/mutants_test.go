@@ -175,6 +175,29 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Stuck},
 	},
 	{
+		name: "replays without regard to the horizon",
+		edits: []edit{{
+			"relay/internal/replay/store.go",
+			`pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) AND NOT {parked} AS selected`,
+			`$7::text <> '' AND NOT {parked} AS selected`,
+		}},
+		faults: []string{"operator: replay"},
+		rules:  []checker.Rule{checker.Replayed},
+	},
+	{
+		name: "counts a page of a replay as sent before it is",
+		edits: []edit{{
+			"relay/replay.go",
+			`		if outcome, err = r.send(ctx, asked.ID, page.Events); err != nil {`,
+			`		if asked, err = r.store.Passed(ctx, asked, page, replay.Outcome{}); err != nil {
+			return nil, err
+		}
+		if outcome, err = r.send(ctx, asked.ID, page.Events); err != nil {`,
+		}},
+		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang"},
+		rules:  []checker.Rule{checker.Replayed},
+	},
+	{
 		name: "drops the events of a destination that is away for longer than RELAY_PARK_AFTER",
 		edits: []edit{{
 			"relay/internal/delivery/lane.go",

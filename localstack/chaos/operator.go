@@ -13,11 +13,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
 )
 
-// operations are what a person does about dead letters, with the relay's own commands.
+// operations are what a person does with the relay's own commands.
 var operations = []fault{
 	{name: "operator: redrive", weight: 4, needs: hasDeadLetters, do: redriveSome},
 	{name: "operator: mend, redrive", weight: 4, needs: hasDeadLetters, do: mendAndRedrive},
 	{name: "operator: discard", weight: 2, needs: hasDeadLetters, do: discardSome},
+	{name: "operator: replay", weight: 8, do: replaySome},
+	{name: "operator: stop or resume replay", weight: 4, do: stopOrResume},
+	{name: recoveredByHand, weight: 4, repeats: true, do: recoverByHand},
 }
 
 // hasDeadLetters reports whether something is parked without a crash point that asks for it.
@@ -31,7 +34,7 @@ func (r *run) command(ctx context.Context, args ...string) (output string, err e
 	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.options.Relay, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + r.cluster.url(r.database, writerRole)}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + r.cluster.url(r.database, writerRole), "RELAY_SLOT=" + r.slot}
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("relay %s: %w: %s", strings.Join(args, " "), err, said)

@@ -121,6 +121,7 @@ func settings(random *rand.Rand) []string {
 		"RELAY_RETRY_MAX=500ms",
 		"RELAY_REQUEST_TIMEOUT=1s",
 		"RELAY_DRAIN_TIMEOUT=" + pick("500ms", "3s"),
+		"RELAY_ON_SLOT_LOSS=" + pick("recover", "recover", "recover", "halt"),
 	}
 }
 

@@ -118,6 +118,7 @@ func (r *run) migrate(ctx context.Context) error {
 		`CREATE TABLE other (n integer, t text)`,
 		keepCommitted,
 		keepChanges,
+		keepSelected,
 	}
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
@@ -200,6 +201,9 @@ func (r *run) settle(ctx context.Context) error {
 		return err
 	}
 	if r.awaitArrived(ctx) { // else it makes no sense to wait for more
+		if err := r.finishReplays(ctx); err != nil {
+			return fmt.Errorf("finish replays: %w", err)
+		}
 		if err := r.clearUp(ctx); err != nil {
 			return fmt.Errorf("clear up: %w", err)
 		}

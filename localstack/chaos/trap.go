@@ -59,7 +59,6 @@ func (t *trap) catch(ctx context.Context, text string, prepared <-chan struct{})
 			return caught, nil
 		}
 	}
-	t.release(ctx)
 	return nil, nil
 }
 

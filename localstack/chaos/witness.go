@@ -33,6 +33,18 @@ const keepChanges = `
 	END $$;
 	CREATE TRIGGER keep AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION keep_change()`
 
+// keepSelected writes down what is selected for a replay when it is asked for.
+const keepSelected = `
+	CREATE TABLE selected (replay bigint, event_id text);
+	CREATE FUNCTION keep_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO selected SELECT new.id, e.id::text FROM outbox_events e WHERE pg_visible_in_snapshot(e.xid, new.horizon)
+			AND (new.seqs IS NULL OR e.seq = ANY (new.seqs)) AND (new.since IS NULL OR e.created_at >= new.since)
+			AND (new.until IS NULL OR e.created_at < new.until)
+			AND (new.aggregate_type IS NULL OR (e.aggregate_type, e.aggregate_id) = (new.aggregate_type, new.aggregate_id));
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER keep AFTER INSERT ON outbox_replays FOR EACH ROW EXECUTE FUNCTION keep_selected()`
+
 // lastChanges are the dead letters as they are, or were when they were removed.
 const lastChanges = `SELECT DISTINCT ON (position) event_id, state FROM changes ORDER BY position, n DESC`
 
@@ -75,4 +87,27 @@ func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
 		return nil, fmt.Errorf("read what became of dead letters: %w", err)
 	}
 	return letters, nil
+}
+
+// replays returns what was asked to be sent once more, and how far it came.
+func (r *run) replays(ctx context.Context) ([]checker.Replay, error) {
+	rows, err := r.admin.Query(ctx, `
+		SELECT id::text, requested_at, ARRAY(SELECT event_id FROM selected WHERE replay = r.id), sent, state FROM outbox_replays r ORDER BY r.id`)
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	began := time.Now().Add(-r.clock())
+	var replays []checker.Replay
+	var one checker.Replay
+	var at time.Time
+	_, err = pgx.ForEachRow(rows, []any{&one.ID, &at, &one.Selected, &one.Sent, &one.State}, func() error {
+		one.At = at.Sub(began)
+		replays = append(replays, one)
+		one.Selected = nil
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read replays: %w", err)
+	}
+	return replays, nil
 }

@@ -18,6 +18,7 @@ const (
 	Misrouted   Rule = "misrouted"   // an event was accepted or parked at another destination than its own
 	Reordered   Rule = "reordered"   // an aggregate's first receipts at a FIFO destination are not in commit order
 	Parked      Rule = "parked"      // an event was parked for no reason
+	Replayed    Rule = "replayed"    // a replay sent what it should not, not what it should, or in another order
 	Stuck       Rule = "stuck"       // an event was redriven when nothing was in its way, and is still parked
 	Discarded   Rule = "discarded"   // an event was given up, and not by a person
 	Unexplained Rule = "unexplained" // an event came twice, and nothing had happened in between
@@ -83,6 +84,7 @@ func Check(h *History) *Report {
 	c.parked()
 	c.stuck()
 	c.discarded()
+	c.replays()
 	c.duplicates()
 	c.fenced()
 	return &c.report
@@ -95,7 +97,8 @@ type check struct {
 	destinations map[string]*Destination
 	events       map[string]*Event
 	rows         map[string]*Row
-	receipts     map[string][]*Receipt    // by event, in order
+	receipts     map[string][]*Receipt    // by event, in order; without replays
+	replayed     map[string]copies        // by replay
 	deadLetters  map[string][]*DeadLetter // by event
 	aggregates   map[aggregate][]*Event   // events of rows, in order of seq
 }
@@ -104,7 +107,7 @@ func newCheck(h *History) *check {
 	c := &check{
 		History: h, report: Report{Duplicates: map[string]int{}},
 		destinations: map[string]*Destination{}, events: map[string]*Event{}, rows: map[string]*Row{},
-		receipts: map[string][]*Receipt{}, deadLetters: map[string][]*DeadLetter{}, aggregates: map[aggregate][]*Event{},
+		receipts: map[string][]*Receipt{}, replayed: map[string]copies{}, deadLetters: map[string][]*DeadLetter{}, aggregates: map[aggregate][]*Event{},
 	}
 	for i := range h.Destinations {
 		c.destinations[h.Destinations[i].Name] = &h.Destinations[i]
@@ -154,7 +157,11 @@ func (c *check) receipt(r *Receipt) {
 		c.violated(Phantom, r.EventID, "was accepted and never committed: %.80q", r.Body)
 		return
 	}
-	c.receipts[e.ID] = append(c.receipts[e.ID], r)
+	if r.Replay == "" {
+		c.receipts[e.ID] = append(c.receipts[e.ID], r)
+	} else {
+		c.noteReplayed(r)
+	}
 	if r.Destination != e.Destination {
 		c.violated(Misrouted, e.ID, "was accepted by %s, belongs to %s", r.Destination, e.Destination)
 		return
@@ -172,9 +179,18 @@ func (c *check) receipt(r *Receipt) {
 			c.violated(Changed, e.ID, "has %s %q and was accepted with %q", field[0], field[1], field[2])
 		}
 	}
-	if redrive, _, _ := strings.Cut(r.DeduplicationID, "#r"); c.destinations[r.Destination].FIFO && redrive != e.ID {
-		c.violated(Changed, e.ID, "was accepted with deduplication id %s", r.DeduplicationID)
+	if c.destinations[r.Destination].FIFO && !r.isDeduplicatedAs(e.ID) {
+		c.violated(Changed, e.ID, "was accepted with deduplication id %s and replay %q", r.DeduplicationID, r.Replay)
 	}
+}
+
+// isDeduplicatedAs reports whether the deduplication id is that of an event: of its delivery, a redrive, or the replay.
+func (r *Receipt) isDeduplicatedAs(eventID string) bool {
+	if r.Replay != "" {
+		return r.DeduplicationID == eventID+"#p"+r.Replay
+	}
+	id, _, _ := strings.Cut(r.DeduplicationID, "#r")
+	return id == eventID
 }
 
 func (c *check) deadLetter(d *DeadLetter) {

@@ -100,6 +100,24 @@ func park(h *checker.History, i int) {
 	}
 }
 
+// replay has the events at these indexes come once more, in this order, as they were asked for ten seconds in.
+func replay(h *checker.History, of ...int) {
+	asked := checker.Replay{ID: "7", At: 10 * second, Sent: len(of), State: "done"}
+	for n, i := range of {
+		e := h.Events[i]
+		asked.Selected = append(asked.Selected, e.ID)
+		h.Receipts = append(h.Receipts, checker.Receipt{
+			Destination: e.Destination, At: time.Duration(11+n) * second, Relay: "relay-1", EventID: e.ID, EventType: e.Type,
+			AggregateType: e.AggregateType, AggregateID: e.AggregateID, Sequence: fmt.Sprint(h.Rows[i].Seq), DeduplicationID: e.ID + "#p7",
+			Replay: "7", Body: e.Payload,
+		})
+	}
+	h.Replays = append(h.Replays, asked)
+}
+
+// replayed is the last receipt of a replay.
+func replayed(h *checker.History) *checker.Receipt { return &h.Receipts[len(h.Receipts)-1] }
+
 func poison(h *checker.History, i int) {
 	h.Events[i].Poison = true
 	park(h, i)
@@ -144,6 +162,40 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 			h.Destinations[0].GroupBatches = true
 			h.Faults = []checker.Fault{{Kind: "entries failed", Partial: true, To: second}}
 			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+		},
+		"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
+		"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },
+		"redriven, then replayed": func(h *checker.History) {
+			redrive(h, 5)
+			replay(h, 5)
+			replayed(h).At = 14 * second
+		},
+		"given up, then mended and replayed": func(h *checker.History) {
+			poison(h, 5)
+			discard(h, 9*second)
+			replay(h, 5)
+		},
+		"parked when its replay came to it": func(h *checker.History) {
+			replay(h, 4, 5)
+			poison(h, 5)
+			h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 1
+		},
+		"parked behind another one when its replay came to it": func(h *checker.History) {
+			poison(h, 1)
+			park(h, 2)
+			h.DeadLetters = append(h.DeadLetters, letter(h.Events[0]))
+			replay(h, 3, 0)
+			h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 1
+		},
+		"removed when its replay came to it": func(h *checker.History) {
+			replay(h, 0, 1)
+			h.Receipts, h.Replays[0].Sent, h.Rows[1].Removed = h.Receipts[:len(h.Receipts)-1], 1, true
+		},
+		"a page of a replay again after a kill": func(h *checker.History) {
+			replay(h, 0, 1)
+			h.Faults = []checker.Fault{{Kind: "kill", Repeats: true, From: 20 * second, To: 21 * second}}
+			again(h, len(h.Receipts)-2, 22*second)
+			again(h, len(h.Receipts)-2, 23*second)
 		},
 		"accepted, not admitted, parked, redriven": func(h *checker.History) {
 			r := h.Receipts[5]
@@ -214,7 +266,21 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 			park(h, 2)
 			h.DeadLetters[1].Changes[0].At = 60 * second
 		}},
-		"twice without a reason": {checker.Unexplained, func(h *checker.History) { again(h, 0, 20*second) }},
+		"replayed and never asked for":            {checker.Replayed, func(h *checker.History) { replay(h, 0); h.Replays = nil }},
+		"replayed and not selected":               {checker.Replayed, func(h *checker.History) { replay(h, 0); h.Replays[0].Selected = nil }},
+		"replayed before that was asked for":      {checker.Replayed, func(h *checker.History) { replay(h, 0); replayed(h).At = 9 * second }},
+		"replayed before it was delivered":        {checker.Replayed, func(h *checker.History) { replay(h, 5); h.Receipts[5].At = 12 * second }},
+		"replayed while it was parked":            {checker.Replayed, func(h *checker.History) { poison(h, 5); replay(h, 5) }},
+		"replayed in another order":               {checker.Replayed, func(h *checker.History) { replay(h, 1, 0) }},
+		"replayed only in part":                   {checker.Replayed, func(h *checker.History) { replay(h, 0, 1); h.Receipts = h.Receipts[:7]; h.Replays[0].Sent = 1 }},
+		"counted as replayed":                     {checker.Replayed, func(h *checker.History) { replay(h, 0); h.Replays[0].Sent = 2 }},
+		"a replay that does not come to its end":  {checker.Replayed, func(h *checker.History) { replay(h, 0); h.Replays[0].State = "running" }},
+		"replayed as if for the first time":       {checker.Changed, func(h *checker.History) { replay(h, 0); replayed(h).DeduplicationID = h.Events[0].ID }},
+		"replayed with the id of another replay":  {checker.Changed, func(h *checker.History) { replay(h, 0); replayed(h).DeduplicationID += "1" }},
+		"came only in a replay":                   {checker.Lost, func(h *checker.History) { replay(h, 0); h.Receipts = h.Receipts[1:] }},
+		"twice in a replay without a reason":      {checker.Unexplained, func(h *checker.History) { replay(h, 0); again(h, len(h.Receipts)-1, 20*second) }},
+		"twice, and a replay does not explain it": {checker.Unexplained, func(h *checker.History) { replay(h, 0); again(h, 0, 20*second) }},
+		"twice without a reason":                  {checker.Unexplained, func(h *checker.History) { again(h, 0, 20*second) }},
 		"twice long after a kill": {checker.Unexplained, func(h *checker.History) {
 			h.Faults = []checker.Fault{{Kind: "kill", Repeats: true, From: 0, To: second}}
 			again(h, 5, 20*second)
@@ -262,8 +328,9 @@ func TestADuplicateIsExplainedByTheLastFaultBeforeIt(t *testing.T) {
 	again(h, 0, 20*second)
 	again(h, 1, 35*second)
 	again(h, 1, 50*second)
+	replay(h, 2)
 	report := checker.Check(h)
-	if diff := cmp.Diff(map[string]int{"kill": 1, "freeze": 1, "session ended": 1}, report.Duplicates); diff != "" {
+	if diff := cmp.Diff(map[string]int{"kill": 1, "freeze": 1, "session ended": 1, "replayed": 1}, report.Duplicates); diff != "" {
 		t.Errorf("duplicates (-want +got):\n%s", diff)
 	}
 	if len(report.Violations) > 0 {

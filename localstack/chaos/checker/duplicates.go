@@ -3,25 +3,40 @@ package checker
 // maxRequest is how many messages a request holds at most.
 const maxRequest = 10
 
+// replayed is the cause of a copy that an operator asked for.
+const replayed = "replayed"
+
 // unexplained is the cause of a duplicate for which there is none.
 const unexplained = "unexplained"
 
 // duplicates finds for each repeated receipt the fault that explains it: the last one between it and the receipt before.
 func (c *check) duplicates() {
-	for id, receipts := range c.receipts {
-		for i := 1; i < len(receipts); i++ {
-			cause := c.cause(receipts[i-1], receipts[i])
-			c.report.Duplicates[cause]++
-			if cause == unexplained {
-				c.violated(Unexplained, id, "came at %v from %s and again at %v from %s, and nothing had happened in between",
-					receipts[i-1].At, receipts[i-1].Relay, receipts[i].At, receipts[i].Relay)
-			}
+	for _, receipts := range c.receipts {
+		c.repeats(receipts)
+	}
+	for _, copies := range c.replayed {
+		c.report.Duplicates[replayed] += len(copies)
+		for _, receipts := range copies {
+			c.repeats(receipts)
+		}
+	}
+}
+
+// repeats explains every receipt but the first.
+func (c *check) repeats(receipts []*Receipt) {
+	for i := 1; i < len(receipts); i++ {
+		first, again := receipts[i-1], receipts[i]
+		cause := c.cause(first, again)
+		c.report.Duplicates[cause]++
+		if cause == unexplained {
+			c.violated(Unexplained, again.EventID, "came at %v from %s and again at %v from %s, and nothing had happened in between",
+				first.At, first.Relay, again.At, again.Relay)
 		}
 	}
 }
 
 func (c *check) cause(first, again *Receipt) string {
-	if c.redrivenBetween(first, again) {
+	if again.Replay == "" && c.redrivenBetween(first, again) {
 		return redriven
 	}
 	cause, noticed := unexplained, unexplained

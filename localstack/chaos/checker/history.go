@@ -12,6 +12,7 @@ type History struct {
 	Receipts     []Receipt    // what the destinations accepted; of each destination in the order of acceptance
 	DeadLetters  []DeadLetter // in the order in which they were parked
 	Operator     Operator
+	Replays      []Replay
 	Faults       []Fault  // in the order in which they began
 	Problems     []string // what went wrong beside the events, such as a relay that did not stop cleanly
 }
@@ -56,6 +57,7 @@ type Row struct {
 	ID      string
 	Seq     int64
 	Payload string
+	Removed bool // by the end of the run
 }
 
 // Receipt is one acceptance by a destination.
@@ -69,6 +71,7 @@ type Receipt struct {
 	AggregateID     string
 	Sequence        string
 	DeduplicationID string
+	Replay          string // number of the replay that it is part of; empty: of none
 	Body            string
 }
 
@@ -102,6 +105,15 @@ type Operator struct {
 	// Discarded is how many dead letters the operator was told to have given up, DiscardedUnknown that an answer is missing.
 	Discarded        int
 	DiscardedUnknown bool
+}
+
+// Replay is a request of an operator to send delivered events once more.
+type Replay struct {
+	ID       string
+	At       time.Duration // when it was asked for
+	Selected []string      // events that were to be sent, had they not been parked or removed
+	Sent     int           // as the relay told the operator
+	State    string        // at the end of the run
 }
 
 // Fault is something that was done to a part of the system, from one time to another.

@@ -1,0 +1,123 @@
+package checker
+
+// copies are the receipts of one replay, by event.
+type copies map[string][]*Receipt
+
+func (c *check) noteReplayed(r *Receipt) {
+	if c.replayed[r.Replay] == nil {
+		c.replayed[r.Replay] = copies{}
+	}
+	of := c.replayed[r.Replay]
+	of[r.EventID] = append(of[r.EventID], r)
+}
+
+// replays compares what came of every replay with what was asked for.
+func (c *check) replays() {
+	asked := map[string]bool{}
+	for i := range c.Replays {
+		r := &c.Replays[i]
+		asked[r.ID] = true
+		c.unasked(r)
+		c.replayedInOrder(r)
+		c.unsent(r)
+	}
+	for id, came := range c.replayed {
+		if !asked[id] {
+			c.violated(Replayed, "", "%d events came in replay %s, which nobody asked for", len(came), id)
+		}
+	}
+}
+
+// unasked finds events that a replay has to leave out: those that were not selected, not delivered yet, or parked.
+func (c *check) unasked(r *Replay) {
+	selected := map[string]bool{}
+	for _, id := range r.Selected {
+		selected[id] = true
+	}
+	for id, receipts := range c.replayed[r.ID] {
+		first := receipts[0]
+		switch {
+		case !selected[id]:
+			c.violated(Replayed, id, "came in replay %s, which it was not selected for", r.ID)
+		case first.At < r.At-clocks:
+			c.violated(Replayed, id, "came in replay %s at %v, which was asked for at %v", r.ID, first.At, r.At)
+		case !c.wasDone(id, r):
+			c.violated(Replayed, id, "came in replay %s and had neither been accepted nor parked when that was asked for at %v", r.ID, r.At)
+		case c.wasParked(id, r, first):
+			c.violated(Replayed, id, "came in replay %s at %v and had been parked all the time", r.ID, first.At)
+		}
+	}
+}
+
+// wasDone reports whether an event was delivered or parked when a replay was asked for. One that was parked, and is not any
+// more when the replay comes to it, may be part of it.
+func (c *check) wasDone(eventID string, r *Replay) bool {
+	if c.accepted(eventID, 0, r.At+clocks) {
+		return true
+	}
+	for _, d := range c.deadLetters[eventID] {
+		if d.parkedAt() <= r.At+clocks {
+			return true
+		}
+	}
+	return false
+}
+
+// wasParked reports whether an event was parked from when a replay was asked for until it came, whenever the relay looked.
+func (c *check) wasParked(eventID string, r *Replay, first *Receipt) bool {
+	for _, d := range c.deadLetters[eventID] {
+		if d.parkedAt() < r.At-clocks && d.done() > first.At+clocks {
+			return true
+		}
+	}
+	return false
+}
+
+// replayedInOrder compares the first copies of each aggregate at a FIFO destination with the order of seq.
+func (c *check) replayedInOrder(r *Replay) {
+	last := map[aggregate]*Row{}
+	for i := range c.Receipts {
+		receipt := &c.Receipts[i]
+		came := c.replayed[r.ID][receipt.EventID]
+		if receipt.Replay != r.ID || len(came) == 0 || came[0] != receipt || !c.destinations[receipt.Destination].FIFO {
+			continue
+		}
+		of, row := c.events[receipt.EventID].aggregate(), c.rows[receipt.EventID]
+		if before := last[of]; before != nil && before.Seq > row.Seq && !c.mayReorder(receipt) {
+			c.violated(Replayed, row.ID, "of aggregate %s/%s with seq %d came in replay %s after event %s with seq %d",
+				of.kind, of.id, row.Seq, r.ID, before.ID, before.Seq)
+		}
+		last[of] = row
+	}
+}
+
+// unsent finds replays that did not come to their end, or came there without all their events.
+func (c *check) unsent(r *Replay) {
+	came := c.replayed[r.ID]
+	if len(came) < r.Sent {
+		c.violated(Replayed, "", "replay %s counts %d events as sent, and %d came", r.ID, r.Sent, len(came))
+	}
+	if r.State != "done" {
+		c.violated(Replayed, "", "replay %s was asked for at %v and is %s in the end", r.ID, r.At, r.State)
+		return
+	}
+	for _, id := range r.Selected {
+		if len(came[id]) == 0 && !c.mayBeLeftOut(id, r) {
+			c.violated(Replayed, id, "was selected for replay %s, which is done, and did not come", r.ID)
+		}
+	}
+}
+
+// mayBeLeftOut reports whether an event may have been removed, parked or refused when the replay came to it.
+func (c *check) mayBeLeftOut(eventID string, r *Replay) bool {
+	e, row := c.events[eventID], c.rows[eventID]
+	if e == nil || row == nil || row.Removed || e.Poison || c.destinations[e.Destination].ParkAfter > 0 {
+		return true
+	}
+	for _, d := range c.deadLetters[eventID] {
+		if d.done() >= r.At-clocks {
+			return true
+		}
+	}
+	return false
+}
