@@ -172,6 +172,22 @@ func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
 	standby.awaitLog("msg=streaming")
 }
 
+// TestRelayWhoseConnectionsAreCutOffStopsSoon: a platform kills what does not stop in time, and polite goodbyes to a network that
+// is gone take a quarter of a minute.
+func TestRelayWhoseConnectionsAreCutOffStopsSoon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	between, through := w.newNetwork()
+	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	between.Forget()
+	p.awaitLog("session ended")
+	asked := time.Now()
+	p.stop()
+	if took := time.Since(asked); took > 8*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
 func TestGroupStaysBlockedWhenItsDestinationIsWrittenAnotherWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")

@@ -29,6 +29,8 @@ const (
 	standbyLooks    = 36
 	// retryMin and retryMax bound the wait between two sessions that failed.
 	retryMin, retryMax = 200 * time.Millisecond, 10 * time.Second
+	// hangUpTimeout bounds how long the end of a session waits until its control connections are closed.
+	hangUpTimeout = time.Second
 )
 
 // RefusedError says that the relay must not go on until a person has decided something. Its text says what.
@@ -44,12 +46,7 @@ func refuse(format string, args ...any) error {
 // tried again for ever, but for what only a person can mend: then Run returns a [*RefusedError], or a
 // [*delivery.RejectedError] if it is to halt at an event that its destination will never take.
 func Run(ctx context.Context, config Config) error {
-	pool, err := OpenPool(ctx, config.Connect)
-	if err != nil {
-		return fmt.Errorf("open the control connections: %w", err)
-	}
-	defer pool.Close()
-	r := &relay{Config: config, pool: pool, store: checkpoint.NewStore(pool, config.Slot)}
+	r := &relay{Config: config}
 	defer r.Health.Enter(health.Stopping)
 
 	for failures := 0; ctx.Err() == nil; {
@@ -73,7 +70,7 @@ func Run(ctx context.Context, config Config) error {
 	return nil
 }
 
-// relay is what all sessions share.
+// relay is what all sessions share, and the control connections of the one that there is.
 type relay struct {
 	Config
 	pool  *pgxpool.Pool
@@ -82,6 +79,12 @@ type relay struct {
 
 // session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.
 func (r *relay) session(ctx context.Context) error {
+	pool, err := OpenPool(ctx, r.Connect)
+	if err != nil {
+		return fmt.Errorf("open the control connections: %w", err)
+	}
+	defer hangUp(pool)
+	r.pool, r.store = pool, checkpoint.NewStore(pool, r.Slot)
 	held, err := r.take(ctx)
 	if err != nil {
 		return err
@@ -93,6 +96,20 @@ func (r *relay) session(ctx context.Context) error {
 		return err
 	}
 	return s.run(ctx)
+}
+
+// hangUp closes the control connections of a session. It waits for a moment at most: those whose network is gone take a
+// quarter of a minute.
+func hangUp(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(hangUpTimeout):
+	}
 }
 
 func isFinal(err error) bool {
