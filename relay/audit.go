@@ -142,10 +142,10 @@ func (a *auditor) count(ctx context.Context, h horizon) error {
 		return nil
 	}
 	rows, err := a.table.Count(ctx, step)
-	if ctx.Err() != nil { // or the horizon would wait for ever
-		a.ledger.Restart()
-	}
 	if err != nil {
+		if ctx.Err() != nil { // or the horizon would wait for ever
+			a.ledger.Restart()
+		}
 		return err
 	}
 	a.Metrics.Audited(rows)
