@@ -187,6 +187,12 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 			replay(h, 3, 0)
 			h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 1
 		},
+		"received, parked behind poison when it came again, and redriven in vain": func(h *checker.History) {
+			poison(h, 1)
+			park(h, 2)
+			h.DeadLetters = append(h.DeadLetters, letter(h.Events[0]))
+			h.Operator.RedroveAll = true
+		},
 		"removed when its replay came to it": func(h *checker.History) {
 			replay(h, 0, 1)
 			h.Receipts, h.Replays[0].Sent, h.Rows[1].Removed = h.Receipts[:len(h.Receipts)-1], 1, true

@@ -168,24 +168,22 @@ func (c *check) wasAway(d *DeadLetter) bool {
 	return last < to && to-last >= after-clocks
 }
 
-// stuck finds events that are still parked after everything was redriven.
+// stuck finds events that are still parked after everything was redriven. They are sent in the order in which they were parked:
+// what had been accepted and came again may stand behind a later event of its aggregate.
 func (c *check) stuck() {
 	if !c.Operator.RedroveAll {
 		return
 	}
-	for _, events := range c.aggregates {
-		blocked := false
-		for _, e := range events {
-			if !c.hasLetter(e.ID, parked, redriving) {
-				continue
-			}
-			if e.Poison && !e.Mendable {
-				blocked = blocked || c.destinations[e.Destination].ParksAggregate
-				continue
-			}
-			if !blocked {
-				c.violated(Stuck, e.ID, "was redriven, nothing was in its way, and it is still parked")
-			}
+	blocked := map[aggregate]bool{}
+	for i := range c.DeadLetters {
+		d := &c.DeadLetters[i]
+		e, state := c.events[d.EventID], d.last().State
+		switch {
+		case e == nil || state != parked && state != redriving:
+		case e.Poison && !e.Mendable:
+			blocked[e.aggregate()] = blocked[e.aggregate()] || c.destinations[e.Destination].ParksAggregate
+		case !blocked[e.aggregate()]:
+			c.violated(Stuck, e.ID, "was redriven, nothing was in its way, and it is still parked")
 		}
 	}
 }
