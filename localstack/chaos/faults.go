@@ -18,6 +18,7 @@ type fault struct {
 	repeats bool // events that were accepted may come again
 	hides   bool // events may be accepted without an answer that says so
 	partial bool // requests fail in part
+	skips   bool // the stream leaves events out, until a relay notices
 	// needs reports whether a plan has a use for it; nil: every plan.
 	needs func(*Plan) bool
 	do    func(context.Context, *act) error

@@ -185,7 +185,7 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 
 // inflict does f to the run and notes it.
 func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
-	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial})
+	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips})
 	act := &act{run: r, random: random}
 	err := f.do(ctx, act)
 	ended(act.note)

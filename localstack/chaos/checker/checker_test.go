@@ -163,6 +163,11 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 			h.Faults = []checker.Fault{{Kind: "entries failed", Partial: true, To: second}}
 			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 		},
+		"left out by the stream, which went on": func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "publication recreated", Skips: true, To: second}}
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+			h.Receipts[0].At, h.Receipts[1].At = second, 3*second
+		},
 		"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
 		"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },
 		"redriven, then replayed": func(h *checker.History) {
@@ -256,6 +261,11 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		"overtook one that is given up later": {checker.Reordered, func(h *checker.History) {
 			poison(h, 1)
 			discard(h, 9*second)
+		}},
+		"overtaken long after the stream left anything out": {checker.Reordered, func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "publication recreated", Skips: true, To: second}}
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+			h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
 		}},
 		"reordered in a request that did not fail": {checker.Reordered, func(h *checker.History) {
 			h.Destinations[0].GroupBatches = true

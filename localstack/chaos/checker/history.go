@@ -126,6 +126,8 @@ type Fault struct {
 	Hides bool `json:",omitempty"`
 	// Partial says that requests failed in part.
 	Partial bool `json:",omitempty"`
+	// Skips says that the stream left events out, until a relay noticed.
+	Skips bool `json:",omitempty"`
 	// Deposed names a relay that stood still or was cut off while another one took over; from DeposedAt until Rejoined it
 	// must not publish.
 	Deposed   string        `json:",omitempty"`
