@@ -32,7 +32,7 @@ func built(t *testing.T, root string) *stack.Stack {
 func otherCheckout(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	for _, part := range []string{"go.mod", "go.sum", "relay", "internal", "localstack", "infra/Dockerfile"} {
+	for _, part := range []string{"go.mod", "go.sum", "relay", "localstack", "infra/Dockerfile"} {
 		to := filepath.Join(root, part)
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 )
 
 // patience is how long a promise may take to be kept. A broker on a busy machine is slow; a broken one is wrong.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Environment is a broker, and the way to open a sink at it.
 type Environment struct {
