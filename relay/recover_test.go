@@ -60,7 +60,7 @@ func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
 	w.commit(event(t, "1", `{"n":2}`), event(t, "2", `{"n":3}`))
 
 	before := w.row()
-	for _, want := range []string{"none: the slot brings every event", "not visible in", "2, the oldest created", "--yes"} {
+	for _, want := range []string{"none: the slot brings every event", "not visible in the horizon", "2, the oldest created", "--yes"} {
 		if output := w.recover(); !strings.Contains(output, want) {
 			t.Errorf("relay recover does not say %q:\n%s", want, output)
 		}

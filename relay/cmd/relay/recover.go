@@ -58,7 +58,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintln(w, "\nnothing is changed: the same command with --yes marks this recovery, and the relay that runs, or the next one, does it")
+		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, replaces the slot and publishes these rows from the table; what was published may come again")
 		return err
 	}
 	adopted := func(rows int64) {
@@ -89,7 +89,7 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 }
 
 func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
-	from := "not visible in " + p.From
+	from := "rows of transactions that are not visible in the horizon " + p.From
 	if p.From == recovery.NothingDelivered {
 		from = "all rows"
 	}
