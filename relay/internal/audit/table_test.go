@@ -12,8 +12,8 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -27,7 +27,7 @@ const insert = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, eve
 func TestACountHasTheRowsOfTheStepAndNoOthers(t *testing.T) {
 	t.Parallel()
 	const last = 200
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`generate_series(1, $1) AS x, generate_series(1, 1 + x % 3)`, last)
 	table := audit.NewTable(pool, outboxTable)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -60,7 +60,7 @@ func TestACountHasTheRowsOfTheStepAndNoOthers(t *testing.T) {
 // delivered by another session, and the snapshot of the moment says nothing of it.
 func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	running, err := pool.Begin(t.Context())
 	must(t, err)
 	defer running.Rollback(t.Context()) //nolint:errcheck // the database goes with the test
@@ -76,7 +76,7 @@ func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
 // TestRowsOfAnotherClusterAreLeftOut: their transaction ids are yet to be given out here.
 func TestRowsOfAnotherClusterAreLeftOut(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`unnest('{7,4000000000000,5000000000000}'::text[]) AS x`)
 	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
 	must(t, err)
@@ -87,7 +87,7 @@ func TestRowsOfAnotherClusterAreLeftOut(t *testing.T) {
 
 func TestOnlyAnIndexThatFindsEveryRowByItsXIDCounts(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	table := audit.NewTable(pool, outboxTable)
 	for _, c := range []struct {
 		change string
@@ -111,7 +111,7 @@ func TestOnlyAnIndexThatFindsEveryRowByItsXIDCounts(t *testing.T) {
 // TestALookIsShortInABigTable: whatever holds xmin back, the plan asks the index for the step alone.
 func TestALookIsShortInABigTable(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`generate_series(1, 100000) AS x`)
 	exec(t, pool, `ANALYZE outbox_events`)
 	conn, err := pool.Acquire(t.Context())
@@ -147,20 +147,6 @@ func randomXIDs(r *rand.Rand, below uint64) (xids []uint64) {
 
 func join(xids []uint64) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(xids), "[]"), " ", ",")
-}
-
-func newPool(t *testing.T) *pgxpool.Pool {
-	t.Helper()
-	url := pgtest.NewDatabase(t)
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	_, _, err = migrations.Migrate(t.Context(), conn)
-	must(t, err)
-	must(t, conn.Close(t.Context()))
-	pool, err := pgxpool.New(t.Context(), url)
-	must(t, err)
-	t.Cleanup(pool.Close)
-	return pool
 }
 
 func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {

@@ -9,10 +9,10 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -33,18 +33,7 @@ func everything(t *testing.T, pool *pgxpool.Pool) checkpoint.Recovery {
 // newTable returns a pool on a database with the outbox schema and n rows of this many bytes.
 func newTable(t *testing.T, n, bytes int) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), pgtest.NewDatabase(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	err = pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
-		_, _, err := migrations.Migrate(t.Context(), c.Conn())
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool := outboxtest.NewPool(t)
 	for _, sql := range []string{
 		`ALTER TABLE outbox_events ALTER seq SET MINVALUE -100 SET START -100 RESTART`,
 		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)

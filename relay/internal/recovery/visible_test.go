@@ -5,21 +5,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 // TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor: the snapshot of a new slot is made from the log, so that it can be ahead
 // of what other sessions see.
 func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	tx, err := pool.Begin(t.Context())
 	must(t, err)
 	defer tx.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
@@ -49,7 +45,7 @@ func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 // TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor: it may run for days.
 func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	pool := newPool(t)
+	pool := outboxtest.NewPool(t)
 	tx, err := pool.Begin(t.Context())
 	must(t, err)
 	defer tx.Rollback(t.Context()) //nolint:errcheck // the database goes with the test
@@ -59,20 +55,6 @@ func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
 		must(t, recovery.NewReader(pool, table).Each(t.Context(), checkpoint.Recovery{From: "3:3:", To: to}, 0,
 			func(*outbox.Envelope) error { return nil }, func(int64) {}))
 	}
-}
-
-func newPool(t *testing.T) *pgxpool.Pool {
-	t.Helper()
-	url := pgtest.NewDatabase(t)
-	conn, err := pgx.Connect(t.Context(), url)
-	must(t, err)
-	_, _, err = migrations.Migrate(t.Context(), conn)
-	must(t, err)
-	must(t, conn.Close(t.Context()))
-	pool, err := pgxpool.New(t.Context(), url)
-	must(t, err)
-	t.Cleanup(pool.Close)
-	return pool
 }
 
 func must(t *testing.T, err error) {

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -33,16 +33,8 @@ type rig struct {
 
 func newRig(t *testing.T, rows, bytes int) *rig {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), pgtest.NewDatabase(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
+	pool := outboxtest.NewPool(t)
 	r := &rig{t: t, pool: pool, operator: NewOperator(pool, "slot", outboxTable), store: NewStore(pool, slot.Fence{Slot: "slot"}, outboxTable)}
-	r.must(pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
-		_, _, err := migrations.Migrate(t.Context(), c.Conn())
-		return err
-	}))
 	r.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
 		SELECT gen_random_uuid(), 'order', (i % 10)::text, 'order.created', to_json(repeat('x', $2)) FROM generate_series(1, $1::integer) AS i`, rows, bytes)
 	return r

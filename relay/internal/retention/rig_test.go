@@ -1,22 +1,20 @@
 package retention
 
 import (
-	"context"
 	"crypto/rand"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -37,29 +35,19 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	url := pgtest.NewDatabase(t)
-	r := &rig{t: t, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
-	conn, err := pgx.Connect(t.Context(), url)
-	r.must(err)
-	_, _, err = migrations.Migrate(t.Context(), conn)
-	r.must(err)
-	r.must(conn.Close(t.Context()))
-	r.pool, err = pgxpool.New(context.Background(), url)
-	r.must(err)
-	t.Cleanup(r.pool.Close)
-	r.hold(url)
+	r := &rig{t: t, pool: outboxtest.NewPool(t), slot: "relay_" + strings.ToLower(rand.Text()[:12])}
+	r.hold()
 	r.remover = NewRemover(r.pool, r.fence, outboxTable, time.Hour)
 	return r
 }
 
 // hold takes the slot, as a relay does.
-func (r *rig) hold(url string) {
+func (r *rig) hold() {
 	r.t.Helper()
 	r.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, r.slot)
-	config, err := pgx.ParseConfig(url)
-	r.must(err)
+	var err error
 	r.stream, err = replication.Open(r.t.Context(), replication.Config{
-		Connection: &config.Config, Slot: r.slot, Publication: "outbox_pub", SenderTimeout: time.Minute,
+		Connection: &r.pool.Config().ConnConfig.Config, Slot: r.slot, Publication: "outbox_pub", SenderTimeout: time.Minute,
 	})
 	r.must(err)
 	r.t.Cleanup(r.stream.Close)
