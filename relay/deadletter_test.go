@@ -21,6 +21,30 @@ func (w *world) deadLetters() string {
 	return w.query(`SELECT string_agg(state, ',' ORDER BY position) FROM outbox_dead_letters`)
 }
 
+// parkTwo starts a relay and has it park two events of an aggregate, the first of which is refused.
+func (w *world) parkTwo() {
+	w.t.Helper()
+	w.startStreaming()
+	w.commit(event(w.t, "1", `{"n":1}`), event(w.t, "1", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+}
+
+// redriveAll asks for every dead letter to be sent once more.
+func (w *world) redriveAll() {
+	w.t.Helper()
+	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
+		w.t.Fatalf("redrive: %v: %s", err, out)
+	}
+}
+
+// awaitRefusedAgain waits until the first of two dead letters was sent once more, and both are parked.
+func (w *world) awaitRefusedAgain() {
+	w.t.Helper()
+	w.eventually("the first was refused again", func() bool {
+		return w.query(`SELECT (bool_and(state = 'parked') AND sum(attempts) = 2)::text FROM outbox_dead_letters`) == "true"
+	})
+}
+
 func TestRedrivenAggregateArrivesInOrderAndFlowsOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
@@ -56,15 +80,9 @@ func TestRedriveThatIsRefusedAgainKeepsItsAggregateParkedInOrder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
 	w.refuseBody(`{"n":1}`)
-	w.startStreaming()
-	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
-	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, out)
-	}
-	w.eventually("the first was refused again", func() bool {
-		return w.query(`SELECT (bool_and(state = 'parked') AND sum(attempts) = 2)::text FROM outbox_dead_letters`) == "true"
-	})
+	w.parkTwo()
+	w.redriveAll()
+	w.awaitRefusedAgain()
 	if got := w.bodies(); len(got) != 0 {
 		t.Errorf("received %v: the second overtook the first", got)
 	}
@@ -74,15 +92,9 @@ func TestWhatIsBehindADeadLetterFollowsAlsoIfThatIsGivenUpAsSoonAsItIsRefusedAga
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
 	w.refuseBody(`{"n":1}`)
-	w.startStreaming()
-	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
-	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, out)
-	}
-	w.eventually("the first was refused again", func() bool {
-		return w.query(`SELECT (bool_and(state = 'parked') AND sum(attempts) = 2)::text FROM outbox_dead_letters`) == "true"
-	})
+	w.parkTwo()
+	w.redriveAll()
+	w.awaitRefusedAgain()
 	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil { // before the relay looks again
 		t.Fatalf("discard: %v: %s", err, out)
 	}
@@ -95,14 +107,10 @@ func TestADeadLetterThatIsParkedAgainWhileItWaitsToBeRedrivenOvertakesNothing(t 
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
 	refused := w.refuseBody(`{"n":1}`)
-	w.startStreaming()
-	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
-	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	w.parkTwo()
 	refused.Clear()
 	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, out)
-	}
+	w.redriveAll()
 	if err := away.AwaitHits(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}

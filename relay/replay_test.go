@@ -431,9 +431,7 @@ func TestARedrivenEventIsNoReplay(t *testing.T) {
 	w.writeHourly(1, 1)
 	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
 	refused.Clear()
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, out)
-	}
+	w.redriveAll()
 	w.awaitBody(numbered(1))
 	if got := w.replayedBodies(); got != "" {
 		t.Errorf("%s is marked as a replay", got)

@@ -104,9 +104,7 @@ func TestRelayNeedsNoMoreThanItsRole(t *testing.T) {
 	write(1)
 	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
 	refused.Clear()
-	if output, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, output)
-	}
+	w.redriveAll()
 	w.awaitBody(`{"n":1}`)
 	w.eventually("the delivered row is removed", func() bool { return w.rows() == "0" })
 	p.stop()
