@@ -41,7 +41,10 @@ func newAuditor(s *session) *auditor {
 
 // streamed counts a row of the stream.
 func (a *auditor) streamed(e *outbox.Envelope) {
-	if xid, err := audit.ParseXID(e.XID); err == nil && a.Audit {
+	if !a.Audit {
+		return
+	}
+	if xid, err := audit.ParseXID(e.XID); err == nil {
 		a.ledger.Streamed(xid)
 	}
 }
@@ -60,8 +63,8 @@ func (a *auditor) agrees(h horizon) bool {
 	return a.off || a.agreed == h
 }
 
-// run audits until ctx ends, then it returns nil, or until events are missing or the slot is another relay's. A look that fails is tried again, and the
-// horizon waits: whether the database can be used is for others to find out.
+// run audits until ctx ends, then it returns nil, or until events are missing or the slot is another relay's. A look that fails
+// is tried again, and the horizon waits: whether the database can be used is for others to find out.
 func (a *auditor) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

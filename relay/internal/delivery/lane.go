@@ -286,7 +286,8 @@ func (l *lane) retry(e *Event, err error) {
 	l.delivery.deps.Observer.Retried(l.Name, sink.Code(err))
 }
 
-// park stores e as a dead letter, but for one that is replayed. An event that cannot be stored ends delivery: it counts as delivered only once it is.
+// park stores e as a dead letter, but for one that is replayed. An event that cannot be stored ends delivery: it counts as
+// delivered only once it is.
 func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 	if e.isReplayed() {
 		l.refused(e, rejection)
