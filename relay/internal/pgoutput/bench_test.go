@@ -8,17 +8,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// TestRowCostsOneAllocation is not parallel: allocations are counted for the whole process.
-func TestRowCostsOneAllocation(t *testing.T) {
+// TestFiftyRowsCostOneAllocation is not parallel: allocations are counted for the whole process.
+func TestFiftyRowsCostOneAllocation(t *testing.T) {
 	d := pgoutput.NewDecoder(table)
 	decodeAll(t, d, begin(10, 1), outboxRelation(), outboxRow())
 	row := outboxRow()
 	allocations := testing.AllocsPerRun(100, func() {
-		if _, err := d.Decode(row); err != nil {
-			t.Fatal(err)
+		for range 50 {
+			if _, err := d.Decode(row); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
-	if allocations != 1 {
+	if allocations > 1 {
 		t.Errorf("%v allocations", allocations)
 	}
 }

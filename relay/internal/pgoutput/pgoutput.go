@@ -65,6 +65,8 @@ type Decoder struct {
 	table         Table
 	relations     map[uint32]relation // by OID, as this connection described them last
 	values        []span              // of the tuple being read; kept to be used again
+	texts         texts
+	message       Message // that was decoded last
 	inTransaction bool
 	finalLSN      pglogrepl.LSN // of the transaction being read
 }
@@ -74,22 +76,22 @@ func NewDecoder(t Table) *Decoder {
 	return &Decoder{table: t, relations: map[uint32]relation{}}
 }
 
-// Decode reads one message. walData is valid only during the call, because pgproto3 reuses the buffer; what Decode
-// returns does not point into it. An error means that the stream cannot be read on.
-func (d *Decoder) Decode(walData []byte) (Message, error) {
+// Decode reads one message. walData is valid only during the call, because pgproto3 reuses the buffer. The Message is valid
+// until the next call, its texts for as long as somebody needs them. An error means that the stream cannot be read on.
+func (d *Decoder) Decode(walData []byte) (*Message, error) {
 	if len(walData) == 0 {
-		return Message{}, fmt.Errorf("decode pgoutput message %s: it is empty", d.where())
+		return nil, fmt.Errorf("decode pgoutput message %s: it is empty", d.where())
 	}
-	var m Message
+	d.message = Message{}
 	r := reader{data: walData, next: 1}
-	err := d.decode(walData[0], &r, &m)
+	err := d.decode(walData[0], &r, &d.message)
 	if err == nil {
 		err = r.err
 	}
 	if err != nil {
-		return Message{}, fmt.Errorf("decode pgoutput %s message %s: byte %d: %w", typeName(walData[0]), d.where(), r.next, err)
+		return nil, fmt.Errorf("decode pgoutput %s message %s: byte %d: %w", typeName(walData[0]), d.where(), r.next, err)
 	}
-	return m, nil
+	return &d.message, nil
 }
 
 // where tells the place in the stream. It is part of every error.

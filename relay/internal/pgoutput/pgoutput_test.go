@@ -24,7 +24,7 @@ func decodeAll(t *testing.T, d *pgoutput.Decoder, messages ...[]byte) []pgoutput
 			t.Fatalf("message %d: %v", i, err)
 		}
 		clear(buffer)
-		decoded = append(decoded, m)
+		decoded = append(decoded, *m)
 	}
 	return decoded
 }

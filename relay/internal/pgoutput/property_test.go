@@ -48,7 +48,7 @@ func decode(t *rapid.T, d *pgoutput.Decoder, message []byte) pgoutput.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return *m
 }
 
 func readByPglogrepl(t *rapid.T, description, row []byte) outbox.Envelope {

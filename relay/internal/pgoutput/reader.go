@@ -34,6 +34,20 @@ func (r *reader) skip(n int) (offset int, ok bool) {
 	return offset, true
 }
 
+// text steps over a whole value in text format, as nearly all values are, or over nothing.
+func (r *reader) text() (value span, ok bool) {
+	if r.err != nil || len(r.data)-r.next < 5 || r.data[r.next] != 't' {
+		return span{}, false
+	}
+	start := r.next + 5
+	length := int(binary.BigEndian.Uint32(r.data[start-4:]))
+	if length > len(r.data)-start {
+		return span{}, false
+	}
+	r.next = start + length
+	return span{start, r.next}, true
+}
+
 func (r *reader) uint8() uint8 {
 	if at, ok := r.skip(1); ok {
 		return r.data[at]

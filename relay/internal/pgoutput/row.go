@@ -3,7 +3,6 @@ package pgoutput
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -149,6 +148,9 @@ func (d *Decoder) readTuple(r *reader, columns int) error {
 // readValue reads one value in text format. An unchanged TOASTed value ('u') stands only in an Update, and the binary
 // format ('b') is sent only to a client that asks for it.
 func readValue(r *reader) (span, error) {
+	if value, ok := r.text(); ok {
+		return value, nil
+	}
 	switch format := r.uint8(); {
 	case r.err != nil:
 		return span{}, r.err
@@ -162,8 +164,8 @@ func readValue(r *reader) (span, error) {
 	return span{start, start + length}, r.err
 }
 
-// fill copies the wanted values into one string and lets every field be a part of it: one allocation a row, and no byte
-// kept of columns that nobody asked for.
+// fill copies the wanted values into one text and lets every field be a part of it: no byte is kept of columns that nobody
+// asked for.
 func (d *Decoder) fill(e *outbox.Envelope, data []byte, columnOf *[fields]int) {
 	size := 0
 	for _, column := range columnOf {
@@ -171,18 +173,12 @@ func (d *Decoder) fill(e *outbox.Envelope, data []byte, columnOf *[fields]int) {
 			size += d.values[column].end - d.values[column].start
 		}
 	}
-	var row strings.Builder
-	row.Grow(size)
-	for _, column := range columnOf {
-		if column >= 0 {
-			row.Write(data[d.values[column].start:d.values[column].end])
-		}
-	}
-	text := row.String()
+	text := d.texts.room(size)
 	for field, target := range fieldsOf(e) {
 		if column := columnOf[field]; column >= 0 {
-			length := d.values[column].end - d.values[column].start
-			*target, text = text[:length], text[length:]
+			start := text.Len()
+			text.Write(data[d.values[column].start:d.values[column].end])
+			*target = text.String()[start:]
 		}
 	}
 }
