@@ -119,12 +119,13 @@ func ValidAttributeName(name string) bool {
 }
 
 func hasPrefixFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+	return len(s) >= len(prefix) && s[0]|0x20 == prefix[0] && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // ValidText reports whether SQS takes text in a body or an attribute: UTF-8 of the characters that XML 1.0 knows.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 func ValidText(text string) bool {
+	text = text[plainPrefix(text):]
 	if !utf8.ValidString(text) {
 		return false
 	}
@@ -134,4 +135,23 @@ func ValidText(text string) bool {
 		}
 	}
 	return true
+}
+
+// plainPrefix returns how many bytes from the beginning on are ASCII without control characters. It looks at eight at a time,
+// as most texts are nothing else: to look at each character costs ten times as much.
+func plainPrefix(text string) int {
+	const high, space = 0x8080808080808080, 0x2020202020202020
+	n := 0
+	for ; len(text)-n >= 8; n += 8 {
+		eight := text[n : n+8]
+		word := uint64(eight[0]) | uint64(eight[1])<<8 | uint64(eight[2])<<16 | uint64(eight[3])<<24 |
+			uint64(eight[4])<<32 | uint64(eight[5])<<40 | uint64(eight[6])<<48 | uint64(eight[7])<<56
+		if (word|(word-space))&high != 0 { // the highest bit of a byte is set, or is once the space is taken off
+			return n
+		}
+	}
+	for n < len(text) && text[n] >= ' ' && text[n] < utf8.RuneSelf {
+		n++
+	}
+	return n
 }

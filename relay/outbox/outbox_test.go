@@ -211,11 +211,13 @@ func TestValidTextIsWhatSQSTakes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := rapid.Rune().Draw(t, "rune")
 		want := r == 0x9 || r == 0xA || r == 0xD || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000
-		if got := outbox.ValidText("x" + string(r)); got != want {
+		before := strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "characters before it"))
+		after := strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "characters behind it"))
+		if got := outbox.ValidText(before + string(r) + after); got != want {
 			t.Fatalf("%U: %v", r, got)
 		}
+		if outbox.ValidText(before + "\xff" + after) {
+			t.Fatal("bytes that are not UTF-8 are taken")
+		}
 	})
-	if outbox.ValidText("\xff") {
-		t.Error("bytes that are not UTF-8 are taken")
-	}
 }

@@ -20,12 +20,16 @@ const (
 // No header ever holds an event up. Those that AWS would refuse, that have the name of one of the relay's own attributes,
 // or that find no room are left out and counted in dropped; headers that are no JSON object count as one.
 func (r *Router) AppendAttributes(dst []sink.Attribute, e *outbox.Envelope) (attributes []sink.Attribute, dropped int) {
+	return r.appendAttributes(dst, e, string(appendOccurredAt(nil, e.CreatedAt)))
+}
+
+func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope, occurredAt string) (attributes []sink.Attribute, dropped int) {
 	start := len(dst)
 	dst = appendNotEmpty(dst, outbox.AttributeEventID, dataTypeString, EventID(e))
 	dst = appendNotEmpty(dst, outbox.AttributeEventType, dataTypeString, e.EventType)
 	dst = appendNotEmpty(dst, outbox.AttributeAggregateType, dataTypeString, e.AggregateType)
 	dst = appendNotEmpty(dst, outbox.AttributeAggregateID, dataTypeString, e.AggregateID)
-	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, dataTypeString, occurredAt(e.CreatedAt))
+	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, dataTypeString, occurredAt)
 	dst = appendNotEmpty(dst, outbox.AttributeSequence, sequenceType(e.Sequence), e.Sequence)
 	if e.Headers == "" || e.Headers == "{}" {
 		return dst, 0
@@ -101,16 +105,45 @@ func isOwn(name string) bool {
 // https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-OUTPUT
 var timestamps = []string{"2006-01-02 15:04:05-07", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05-07:00:00", "2006-01-02 15:04:05"}
 
-// occurredAt turns a timestamp of Postgres into RFC 3339, UTC, with microseconds. What RFC 3339 cannot say, as infinity
-// and years before Christ or of five digits, gives an empty string.
-func occurredAt(createdAt string) string {
+// appendOccurredAt appends a timestamp of Postgres as RFC 3339, UTC, with microseconds. What RFC 3339 cannot say, as
+// infinity and years before Christ or of five digits, appends nothing.
+func appendOccurredAt(dst []byte, createdAt string) []byte {
+	if isUsual(createdAt) {
+		dst = append(dst, createdAt[:len("2006-01-02")]...)
+		dst = append(dst, 'T')
+		dst = append(dst, createdAt[len("2006-01-02 "):len(usual)-len("+00")]...)
+		return append(dst, 'Z')
+	}
 	for _, layout := range timestamps {
 		t, err := time.Parse(layout, createdAt)
 		if t = t.UTC(); err == nil && t.Year() <= 9999 {
-			return t.Format("2006-01-02T15:04:05.000000Z")
+			return t.AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
 		}
 	}
-	return ""
+	return dst
+}
+
+// usual is how nine of ten timestamps look: in UTC, as the relay's connections ask for, and to the microsecond.
+const usual = "2006-01-02 15:04:05.000000+00"
+
+// isUsual reports whether createdAt looks like that, as a date that Postgres has printed does: to read the numbers out of it
+// and print them again would cost ten times as much.
+func isUsual(createdAt string) bool {
+	if len(createdAt) != len(usual) {
+		return false
+	}
+	for i := range len(usual) {
+		digit := createdAt[i] >= '0' && createdAt[i] <= '9'
+		switch c := usual[i]; {
+		case c >= '0' && c <= '9' && i < len(usual)-len("00"):
+			if !digit {
+				return false
+			}
+		case createdAt[i] != c:
+			return false
+		}
+	}
+	return true
 }
 
 // sequenceType returns the data type for a value of the column seq: a Number, unless the column holds something else.

@@ -152,7 +152,9 @@ const jsonSpace = " \t\r\n"
 
 // cutToken cuts the next character off text, if it is token.
 func cutToken(text string, token byte) (rest string, ok bool) {
-	text = strings.TrimLeft(text, jsonSpace)
+	if text == "" || text[0] != token { // it may come behind white space
+		text = strings.TrimLeft(text, jsonSpace)
+	}
 	if text == "" || text[0] != token {
 		return "", false
 	}

@@ -30,16 +30,20 @@ const (
 // Only the first holds a slash, so the forms never meet.
 func Group(e *outbox.Envelope) string {
 	var space [maxIdentifier]byte
-	group := space[:0]
+	return string(appendGroup(space[:0], e))
+}
+
+// appendGroup appends the group of e to dst, which is empty.
+func appendGroup(dst []byte, e *outbox.Envelope) []byte {
 	if e.AggregateID == "" {
-		group = append(group, eventForm...)
-		group = appendEscaped(group, EventID(e), "/")
+		dst = append(dst, eventForm...)
+		dst = appendEscaped(dst, EventID(e), "/")
 	} else {
-		group = appendEscaped(group, e.AggregateType, "/")
-		group = append(group, '/')
-		group = appendEscaped(group, e.AggregateID, "")
+		dst = appendEscaped(dst, e.AggregateType, "/")
+		dst = append(dst, '/')
+		dst = appendEscaped(dst, e.AggregateID, "")
 	}
-	return fit(group, maxIdentifier)
+	return fit(dst, maxIdentifier)
 }
 
 // DeduplicationID returns the MessageDeduplicationId of the first delivery of e. It is a contract like [Group]:
@@ -59,7 +63,7 @@ func DeduplicationID(e *outbox.Envelope, schema, table string) string {
 	text = appendEscaped(text, table, "/#")
 	text = append(text, '/')
 	text = appendEscaped(text, id, "#")
-	return fit(text, maxIdentifier-maxRedriveSuffix)
+	return string(fit(text, maxIdentifier-maxRedriveSuffix))
 }
 
 // RedriveID returns the MessageDeduplicationId of the n-th redrive of the event with this deduplication id, because for
@@ -88,7 +92,7 @@ func EventID(e *outbox.Envelope) string {
 	for _, field := range []string{e.XID, e.AggregateType, e.AggregateID, e.EventType, e.Payload, e.Headers, e.CreatedAt} {
 		row = strconv.AppendQuote(row, field)
 	}
-	return hash(row)
+	return string(hash(row))
 }
 
 // appendEscaped appends text in characters that AWS takes in an identifier: bytes that are not printable ASCII, the
@@ -116,16 +120,16 @@ func contains(set string, c byte) bool {
 }
 
 // fit returns text, or its hash if it has more than limit bytes.
-func fit(text []byte, limit int) string {
+func fit(text []byte, limit int) []byte {
 	if len(text) <= limit {
-		return string(text)
+		return text
 	}
 	return hash(text)
 }
 
-func hash(text []byte) string {
+func hash(text []byte) []byte {
 	sum := sha256.Sum256(text)
-	return hashForm + hex.EncodeToString(sum[:])
+	return hex.AppendEncode([]byte(hashForm), sum[:])
 }
 
 // isUUID reports whether id is a UUID as Postgres prints it: lower case with hyphens.

@@ -159,12 +159,16 @@ type Routed struct {
 
 // Message fills m with what is sent of e. It uses the space of m.Attributes again.
 func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
-	attributes, dropped := r.AppendAttributes(m.Attributes[:0], e)
+	var space [2 * maxIdentifier]byte
+	text := appendGroup(space[:0], e)
+	groupEnd := len(text)
+	made := string(appendOccurredAt(text, e.CreatedAt)) // one allocation for both
+	attributes, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
 	*m = sink.Message{
 		EventID:         EventID(e),
 		Body:            body(e),
 		Attributes:      attributes,
-		GroupID:         Group(e),
+		GroupID:         made[:groupEnd],
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
 	}
 	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}

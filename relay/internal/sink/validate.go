@@ -89,9 +89,22 @@ func (a Attribute) validate() *RejectedError {
 }
 
 func validNumber(s string) bool {
+	if isInteger(s) { // as every seq is: nothing else has to be found out
+		return true
+	}
 	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
 	digits := len(strings.TrimLeft(mantissa, "+-")) - strings.Count(mantissa, ".")
 	return digits <= maxNumberDigits && number.MatchString(s)
+}
+
+// isInteger reports whether s is a number of digits alone.
+func isInteger(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxNumberDigits
 }
 
 // validateID checks a MessageGroupId or MessageDeduplicationId: 1 to 128 letters, digits and ASCII punctuation, which is
