@@ -37,6 +37,8 @@ type intake struct {
 	skipped     bool                   // the whole transaction was delivered before
 	resume      checkpoint.Transaction // its part that was
 	row         int64                  // rows of it that were read
+
+	taken [][]*delivery.Event // by destination: what the stream brought since Flush
 }
 
 func newIntake(s *session) *intake {
@@ -45,6 +47,7 @@ func newIntake(s *session) *intake {
 		decoder: pgoutput.NewDecoder(s.Table),
 		resumed: s.held.row.Position,
 		begun:   make(chan struct{}),
+		taken:   make([][]*delivery.Event, len(s.Destinations)),
 	}
 }
 
@@ -118,9 +121,21 @@ func (i *intake) takeRow(e *outbox.Envelope, bytes int) error {
 	if i.row++; i.row <= i.resume.Delivered {
 		return i.skip(e)
 	}
-	dropped := i.send(e, bytes, i.committedAt)
+	destination, event, dropped := i.open(e, bytes)
+	event.CommittedAt = i.committedAt
+	i.taken[destination] = append(i.taken[destination], event)
 	i.Metrics.Received(dropped)
 	return nil
+}
+
+// Flush implements replication.Handler: what one read of the stream brought goes to delivery together.
+func (i *intake) Flush() {
+	for destination, events := range i.taken {
+		if len(events) > 0 {
+			i.delivery.Send(destination, events...)
+			i.taken[destination] = events[:0]
+		}
+	}
 }
 
 // skip leaves out a row that was delivered before, and proves with the last of them that the count means these rows.
@@ -141,19 +156,19 @@ func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 		case <-i.tracker.Room():
 		}
 	}
-	dropped := i.send(e, rowBytes(e), time.Time{})
+	destination, event, dropped := i.open(e, rowBytes(e))
+	i.delivery.Send(destination, event)
 	i.Metrics.Recovered(dropped)
 	return ctx.Err()
 }
 
-// send registers the event with the Tracker and only then hands it on.
-func (i *intake) send(e *outbox.Envelope, bytes int, committedAt time.Time) (droppedHeaders int) {
-	event := &delivery.Event{CommittedAt: committedAt}
+// open makes an event of a row and registers it with the Tracker: only then may it be handed on.
+func (i *intake) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
+	event = i.delivery.NewEvent()
 	routed := i.Router.Message(e, &event.Message)
 	event.Problem = routed.Problem
 	event.Handle = i.tracker.Open(event.Message.EventID, bytes+eventOverhead)
-	i.delivery.Send(routed.Destination, event)
-	return routed.DroppedHeaders
+	return routed.Destination, event, routed.DroppedHeaders
 }
 
 func rowBytes(e *outbox.Envelope) int {

@@ -147,18 +147,18 @@ func (t *Tracker) Recovered(seq int64) {
 	t.mark(mark{kind: markRecovered, count: seq})
 }
 
-// Delivered closes an event: it is durable at the broker or parked.
-func (t *Tracker) Delivered(h Handle) {
+// Delivered closes events: they are durable at the broker or parked.
+func (t *Tracker) Delivered(handles ...Handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h < t.head || h >= t.tail || t.at(h).delivered {
-		panic(fmt.Sprintf("checkpoint: event %d is not open", h))
+	for _, h := range handles {
+		if h < t.head || h >= t.tail || t.at(h).delivered {
+			panic(fmt.Sprintf("checkpoint: event %d is not open", h))
+		}
+		t.at(h).delivered = true
 	}
-	t.at(h).delivered = true
-	t.delivered++
-	if h == t.head {
-		t.advance()
-	}
+	t.delivered += uint64(len(handles))
+	t.advance()
 }
 
 // Position returns how far the delivered prefix reaches.

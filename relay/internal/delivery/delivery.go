@@ -59,6 +59,14 @@ type Letter struct {
 	BlocksGroup bool      // until it is delivered or discarded
 }
 
+// age returns how long ago e was committed; zero if that is unknown.
+func (e *Event) age(now time.Time) time.Duration {
+	if e.CommittedAt.IsZero() {
+		return 0
+	}
+	return now.Sub(e.CommittedAt)
+}
+
 // isBehind reports whether one of the earlier events of its batch is of its group and was not delivered.
 func (e *Event) isBehind(earlier []*Event) bool {
 	return slices.ContainsFunc(earlier, func(other *Event) bool {
@@ -81,7 +89,7 @@ type Holder interface {
 
 // Parker keeps what a destination refuses.
 type Parker interface {
-	// Park stores p durably, or returns an error and has stored nothing. To park an event again is no error. A dead letter
+	// Park stores p, which is valid during the call, durably, or returns an error and has stored nothing. To park an event again is no error. A dead letter
 	// that is refused again is parked again, with those behind it in its group if it blocks it.
 	Park(ctx context.Context, p Parked) error
 	// IsRedriving reports whether a dead letter is still to be sent, as it was when it was handed to delivery.
@@ -108,7 +116,8 @@ type Observer interface {
 	// HeadersDropped is told how many headers of an event had no room in a message of its destination.
 	HeadersDropped(headers int)
 	Requested(destination string, events int, took time.Duration, err error)
-	Delivered(destination string, sinceCommit time.Duration)
+	// Delivered is told of the events of a request that were delivered, how long ago each was committed; zero if unknown.
+	Delivered(destination string, sinceCommit []time.Duration)
 	Retried(destination, code string)
 	Parked(destination, code string)
 	Redriven(destination string)
@@ -135,6 +144,7 @@ type Delivery struct {
 	endOnce  sync.Once
 	ended    chan struct{} // closed when no request may be started any more
 	err      error         // why; once ended is closed
+	spare    sync.Pool     // of *Event
 }
 
 // New returns a Delivery to destinations. Nothing is sent yet but by [Delivery.Send].
@@ -147,9 +157,27 @@ func New(destinations []Destination, options Options, deps Deps) *Delivery {
 	return d
 }
 
-// Send hands e on to the destination of this index. It does not block; what may be open at once is bounded by the
-// Tracker's window. The Tracker knows e already.
-func (d *Delivery) Send(destination int, e *Event) { d.lanes[destination].send(e) }
+// NewEvent returns an empty event in memory of one that was delivered, if there is any. Its Attributes have room.
+func (d *Delivery) NewEvent() *Event {
+	if e, ok := d.spare.Get().(*Event); ok {
+		return e
+	}
+	return &Event{}
+}
+
+// recycle gives the memory of events back that nobody knows any more.
+func (d *Delivery) recycle(events []*Event) {
+	for _, e := range events {
+		attributes := e.Message.Attributes
+		clear(attributes)
+		*e = Event{Message: sink.Message{Attributes: attributes[:0]}}
+		d.spare.Put(e)
+	}
+}
+
+// Send hands events on to the destination of this index, which owns them from then on. It does not block; what may be open
+// at once is bounded by the Tracker's window. The Tracker knows the events already.
+func (d *Delivery) Send(destination int, events ...*Event) { d.lanes[destination].send(events) }
 
 // Run blocks until ctx ends or delivery cannot go on. Then no request is started any more, those in flight get a moment,
 // and events that are not delivered are forgotten: the log still has them.
@@ -160,7 +188,7 @@ func (d *Delivery) Run(ctx context.Context) error {
 	case <-d.ended:
 	}
 	for _, l := range d.lanes {
-		l.close()
+		l.end()
 	}
 	grace := time.AfterFunc(stopGrace, d.cancel)
 	d.wait.Wait()

@@ -147,6 +147,8 @@ func (p *parker) Park(_ context.Context, parked delivery.Parked) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
+		message := *parked.Message // valid during the call
+		parked.Message = &message
 		p.parked = append(p.parked, parked)
 	}
 	return p.err
@@ -199,9 +201,11 @@ func (c *tally) HeadersDropped(headers int) {
 	}
 }
 
-func (c *tally) Delivered(destination string, sinceCommit time.Duration) {
-	c.add("delivered " + destination)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.slowest = max(c.slowest, sinceCommit)
+func (c *tally) Delivered(destination string, sinceCommit []time.Duration) {
+	for _, age := range sinceCommit {
+		c.add("delivered " + destination)
+		c.mu.Lock()
+		c.slowest = max(c.slowest, age)
+		c.mu.Unlock()
+	}
 }

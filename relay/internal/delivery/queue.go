@@ -16,6 +16,7 @@ type queue struct {
 	options Options
 
 	groups   map[string]*group // those with events, waiting or in flight
+	spare    *group            // memory of groups that have none any more
 	blocked  map[string]string // message group to the parked event that blocks it
 	ready    groupList
 	waiting  groupHeap // for their backoff to pass
@@ -36,8 +37,7 @@ func newQueue(limits sink.Limits, options Options, blocked map[string]string) *q
 func (q *queue) push(e *Event, now time.Time) {
 	g := q.groups[e.Message.GroupID]
 	if g == nil {
-		g = &group{key: e.Message.GroupID}
-		q.groups[g.key] = g
+		g = q.newGroup(e.Message.GroupID)
 		g.append(e)
 		q.makeReady(g, now)
 		return
@@ -46,6 +46,24 @@ func (q *queue) push(e *Event, now time.Time) {
 	if g.state == groupReady && !q.oneOfGroup() {
 		q.sendable.add(load{1, e.size})
 	}
+}
+
+func (q *queue) newGroup(key string) *group {
+	g := q.spare
+	if g == nil {
+		g = &group{}
+	} else {
+		q.spare = g.next
+	}
+	*g = group{key: key}
+	q.groups[key] = g
+	return g
+}
+
+func (q *queue) forget(g *group) {
+	delete(q.groups, g.key)
+	*g = group{next: q.spare}
+	q.spare = g
 }
 
 // take returns the next batch, which is in flight until [queue.done], or nil and when to ask again: zero if only a push
@@ -185,7 +203,7 @@ func (q *queue) judge(taken bool, now time.Time) {
 func (q *queue) settle(g *group, now time.Time) {
 	switch {
 	case g.first == nil:
-		delete(q.groups, g.key)
+		q.forget(g)
 	case g.failed:
 		g.failed = false
 		g.failures++

@@ -150,11 +150,14 @@ func (m *Metrics) Requested(destination string, _ int, took time.Duration, err e
 	m.requestDuration.WithLabelValues(destination).Observe(took.Seconds())
 }
 
-// Delivered counts an event that is durable; sinceCommit is zero if its commit time is unknown.
-func (m *Metrics) Delivered(destination string, sinceCommit time.Duration) {
-	m.delivered.WithLabelValues(destination).Inc()
-	if sinceCommit > 0 {
-		m.commitToDelivered.WithLabelValues(destination).Observe(sinceCommit.Seconds())
+// Delivered counts the events of a request that are durable; sinceCommit is zero where the commit time is unknown.
+func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
+	m.delivered.WithLabelValues(destination).Add(float64(len(sinceCommit)))
+	delays := m.commitToDelivered.WithLabelValues(destination)
+	for _, delay := range sinceCommit {
+		if delay > 0 {
+			delays.Observe(delay.Seconds())
+		}
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,8 @@ type Handler interface {
 	Ready() bool
 	// Wake fires when Ready may have become true.
 	Wake() <-chan struct{}
+	// Flush is called before the stream waits, for the server or for Ready: what came so far has to go on now.
+	Flush()
 	// WALData takes one message of the output plugin. data is valid only during the call.
 	WALData(data []byte) error
 	// Keepalive takes the ServerWALEnd of a keepalive.
@@ -59,13 +63,13 @@ type Config struct {
 // Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm is for others.
 type Stream struct {
 	conn   *pgconn.PgConn
+	source *source // what conn reads from
 	config Config
 
 	confirm atomic.Uint64 // pglogrepl.LSN that the next status update carries
 
 	sent         pglogrepl.LSN // by the last status update
 	sentAt       time.Time
-	receivedAt   time.Time
 	replyDue     bool
 	readDeadline time.Time
 }
@@ -83,11 +87,16 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 	} {
 		connection.RuntimeParams[name] = value
 	}
-	conn, err := pgconn.ConnectConfig(ctx, connection)
-	if err != nil {
+	s := &Stream{config: config}
+	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		s.source = newSource(r) // of the connection that was tried last, which is the one that succeeds
+		return pgproto3.NewFrontend(s.source, w)
+	}
+	var err error
+	if s.conn, err = pgconn.ConnectConfig(ctx, connection); err != nil {
 		return nil, fmt.Errorf("open a replication connection: %w", err)
 	}
-	return &Stream{conn: conn, config: config}, nil
+	return s, nil
 }
 
 // PID returns the process id of the server's walsender: the active_pid of a slot that this stream holds.
@@ -135,20 +144,23 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 		_ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0))
 	})
 	defer stop()
-	s.receivedAt = time.Now()
+	s.source.waited()
+	s.source.beforeRead = func(now time.Time) error { return s.beforeRead(ctx, h, now) }
 	for ctx.Err() == nil {
-		now := time.Now()
-		if err := s.answer(now); err != nil {
+		if err := s.answer(s.source.now); err != nil {
 			return err
 		}
 		if !h.Ready() {
-			s.hold(ctx, h, now)
+			h.Flush()
+			s.hold(ctx, h)
 			continue
 		}
-		if err := s.receive(ctx, h, now); err != nil {
+		if err := s.receive(h); err != nil {
 			return err
 		}
 	}
+	h.Flush()
+	s.source.beforeRead = noCheck
 	<-interrupted // or it might end the last deadline
 	return s.finish()
 }
@@ -161,39 +173,44 @@ func (s *Stream) Close() {
 }
 
 // hold waits without reading until the handler may be ready or a status update may be due.
-func (s *Stream) hold(ctx context.Context, h Handler, now time.Time) {
-	timer := time.NewTimer(s.untilNextTick(now))
+func (s *Stream) hold(ctx context.Context, h Handler) {
+	timer := time.NewTimer(s.untilNextTick(s.source.now))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-h.Wake():
 	case <-timer.C:
 	}
-	s.receivedAt = time.Now() // the silence was ours
+	s.source.waited()
 }
 
 // receive reads one message, or none if nothing comes before the next tick.
-func (s *Stream) receive(ctx context.Context, h Handler, now time.Time) error {
-	if now.Sub(s.receivedAt) > s.config.SenderTimeout {
+func (s *Stream) receive(h Handler) error {
+	// A context of its own for every message would cost more than reading one: the read deadline bounds it instead.
+	message, err := s.conn.ReceiveMessage(context.Background())
+	if err == nil {
+		return s.dispatch(message, h)
+	}
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		s.readDeadline = time.Time{}
+		return nil
+	}
+	return fmt.Errorf("receive from slot %s: %w", s.config.Slot, err)
+}
+
+// beforeRead is called when everything that has arrived is taken: the next message may be long in coming.
+func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error {
+	h.Flush()
+	if now.Sub(s.source.receivedAt) > s.config.SenderTimeout {
 		return ErrSilent
 	}
 	if err := s.extendReadDeadline(now); err != nil {
 		return err
 	}
 	if ctx.Err() != nil { // its own deadline may just have been overwritten
-		return nil
+		return os.ErrDeadlineExceeded
 	}
-	// A context of its own for every message would cost more than reading one: the read deadline bounds it instead.
-	message, err := s.conn.ReceiveMessage(context.Background())
-	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-		s.readDeadline = time.Time{}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("receive from slot %s: %w", s.config.Slot, err)
-	}
-	s.receivedAt = now
-	return s.dispatch(message, h)
+	return nil
 }
 
 func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {

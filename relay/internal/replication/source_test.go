@@ -1,0 +1,67 @@
+package replication
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+// server is the other end of a connection, which has so many bytes to send each time.
+type server struct {
+	sends int
+	err   error
+}
+
+func (s *server) Read(p []byte) (int, error) {
+	return min(s.sends, len(p)), s.err
+}
+
+// TestBytesArriveAsTheyWereSent: however large the pieces are in which they are sent and read.
+func TestBytesArriveAsTheyWereSent(t *testing.T) {
+	t.Parallel()
+	sent := bytes.Repeat([]byte("0123456789abcdef!"), 3*sourceSize/10)
+	s := newSource(bytes.NewReader(sent))
+	if got, err := io.ReadAll(s); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes, %v, want the %d that were sent", len(got), err, len(sent))
+	}
+}
+
+// TestAnErrorComesAfterTheBytesBeforeIt: a reader may return both at once.
+func TestAnErrorComesAfterTheBytesBeforeIt(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("connection reset")
+	reset := &server{sends: 10, err: broken}
+	s := newSource(reset)
+	if n, err := s.Read(make([]byte, 100)); n != 10 || err != nil {
+		t.Errorf("%d bytes, %v, want 10 without an error", n, err)
+	}
+	reset.sends = 0
+	if n, err := s.Read(make([]byte, 100)); n != 0 || !errors.Is(err, broken) {
+		t.Errorf("%d bytes, %v, want the error", n, err)
+	}
+}
+
+// TestEverythingThatArrivedIsTakenBeforeTheServerIsWaitedFor: only then the check is made, and it can take the place of the wait.
+func TestEverythingThatArrivedIsTakenBeforeTheServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newSource(&server{sends: 10})
+	checks := 0
+	s.beforeRead = func(time.Time) error {
+		checks++
+		if checks > 1 {
+			return os.ErrDeadlineExceeded
+		}
+		return nil
+	}
+	for piece := range 5 {
+		if n, err := s.Read(make([]byte, 2)); n != 2 || err != nil || checks != 1 {
+			t.Errorf("piece %d: %d bytes, %v, after %d checks", piece, n, err, checks)
+		}
+	}
+	if n, err := s.Read(make([]byte, 2)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d bytes, %v, want the check's error", n, err)
+	}
+}
