@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 )
 
@@ -70,17 +71,18 @@ func ClassifyEntry(code, reason string) error {
 // Code returns a short label of err for logs and metrics: the broker's own code where it gave one, else "timeout",
 // "canceled", "network" or "unknown". A nil err has none.
 func Code(err error) string {
+	if err == nil {
+		return ""
+	}
 	var rejected *RejectedError
 	var api interface{ ErrorCode() string }
 	var network net.Error
 	switch {
-	case err == nil:
-		return ""
 	case errors.As(err, &rejected):
 		return rejected.Code
 	case errors.As(err, &api) && api.ErrorCode() != "":
 		return shortCode(api.ErrorCode())
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "canceled"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/x509"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -93,27 +94,72 @@ func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
 	batch := batchOf(1)
 	server := httptest.NewTLSServer(http.HandlerFunc((&twins{answer: success(sink.SQS, batch)}).serve))
 	t.Cleanup(server.Close)
-	var proxied atomic.Int32
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	cfg := config(server.URL)
-	cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-		tr.TLSClientConfig.RootCAs = roots
-		tr.Proxy = func(*http.Request) (*url.URL, error) { proxied.Add(1); return nil, nil }
-	})
 	dest, err := sink.ParseDestination("arn:aws:sqs:eu-central-1:123456789012:orders")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, client := range clients {
-		s, err := openWith(t.Context(), cfg, dest, sink.Options{Client: client})
-		if err != nil {
-			t.Fatal(err)
-		}
-		asked := proxied.Swap(0)
-		results, err := s.Publish(t.Context(), batch)
-		if err != nil || results[0].Err != nil || asked == 0 || proxied.Load() == 0 {
-			t.Errorf("%s: %v, %v, proxy asked for %d and %d times", client, results, err, asked, proxied.Load())
+		for _, proxied := range []bool{false, true} {
+			proxy, tunnels := startProxy(t)
+			cfg := config(server.URL)
+			cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+				tr.TLSClientConfig.RootCAs = roots
+				tr.Proxy = func(*http.Request) (*url.URL, error) {
+					if !proxied {
+						return nil, nil
+					}
+					return proxy, nil
+				}
+			})
+			s, err := openWith(t.Context(), cfg, dest, sink.Options{Client: client})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := tunnels.Swap(0)
+			for range 2 { // the second on the connection of the first
+				if results, err := s.Publish(t.Context(), batch); err != nil || results[0].Err != nil {
+					t.Errorf("%s, proxy %t: %v, %v", client, proxied, results, err)
+				}
+			}
+			if opened := before + tunnels.Load(); opened > 0 != proxied {
+				t.Errorf("%s, proxy %t: %d tunnels through the proxy", client, proxied, opened)
+			}
 		}
 	}
+}
+
+// startProxy returns a proxy for HTTPS, and how many tunnels it has opened.
+func startProxy(t *testing.T) (proxy *url.URL, tunnels *atomic.Int32) {
+	t.Helper()
+	tunnels = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect {
+			t.Errorf("the proxy was asked for %s %s", r.Method, r.URL)
+			return
+		}
+		tunnels.Add(1)
+		there, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer there.Close()
+		w.WriteHeader(http.StatusOK)
+		here, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer here.Close()
+		go func() { _, _ = io.Copy(there, here) }()
+		_, _ = io.Copy(here, there)
+	}))
+	t.Cleanup(server.CloseClientConnections)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u, tunnels
 }

@@ -46,5 +46,5 @@ func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([
 		return nil, err
 	}
 	defer answer.Release()
-	return readAnswer(&answer, len(batch))
+	return readAnswer(answer, len(batch))
 }

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/schemas"
@@ -34,7 +35,7 @@ func (r answerReader) read(ctx context.Context, answer *transport.Answer, batch 
 	}
 	var decoded sqs.SendMessageBatchOutput
 	err := r.sdk.DeserializeResponse(ctx, sendMessageBatch, sqs.TypeRegistry, &smithyhttp.Response{Response: &http.Response{
-		StatusCode: answer.Status, Header: answer.Header, Body: io.NopCloser(bytes.NewReader(answer.Body)),
+		StatusCode: answer.Status, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(answer.Body)),
 	}}, &decoded)
 	if err != nil {
 		return nil, answer.Error("", err)
@@ -45,13 +46,18 @@ func (r answerReader) read(ctx context.Context, answer *transport.Answer, batch 
 // outcome collects what an answer says about a batch.
 type outcome struct {
 	*sink.Answer
-	batch []*sink.Message
-	sum   hash.Hash
-	piece []byte // of a body, on its way into sum: a conversion of the whole would allocate
+	batch    []*sink.Message
+	checksum *checksum
 }
 
-func newOutcome(batch []*sink.Message) *outcome {
-	return &outcome{sink.NewAnswer(len(batch)), batch, md5.New(), make([]byte, 512)}
+func newOutcome(batch []*sink.Message) outcome {
+	return outcome{sink.NewAnswer(len(batch)), batch, checksums.Get().(*checksum)}
+}
+
+// Results returns what was collected, and gives memory back.
+func (o *outcome) Results() ([]sink.Result, error) {
+	checksums.Put(o.checksum)
+	return o.Answer.Results()
 }
 
 // accepted stores that the queue holds the entry id, with a body of this checksum. One that is another than was sent is
@@ -59,20 +65,29 @@ func newOutcome(batch []*sink.Message) *outcome {
 // event as written.
 func (o *outcome) accepted(id, bodyMD5 string) {
 	var err error
-	if i := o.Position(id); i >= 0 && !o.isChecksum(bodyMD5, o.batch[i].Body) {
+	if i := o.Position(id); i >= 0 && !o.checksum.is(bodyMD5, o.batch[i].Body) {
 		err = &sink.BrokerError{Code: "ChecksumMismatch", Reason: "the queue accepted the message with another body than was sent"}
 	}
 	o.Set(id, err)
 }
 
-func (o *outcome) isChecksum(text, body string) bool {
-	o.sum.Reset()
+// checksum is the memory in which the checksum of a body is computed.
+type checksum struct {
+	sum   hash.Hash
+	piece []byte // of the body, on its way into sum: a conversion of the whole would allocate
+}
+
+var checksums = sync.Pool{New: func() any { return &checksum{md5.New(), make([]byte, 512)} }}
+
+// is reports whether text is the MD5 of body.
+func (c *checksum) is(text, body string) bool {
+	c.sum.Reset()
 	for len(body) > 0 {
-		n := copy(o.piece, body)
-		_, _ = o.sum.Write(o.piece[:n]) // never fails
+		n := copy(c.piece, body)
+		_, _ = c.sum.Write(c.piece[:n]) // never fails
 		body = body[n:]
 	}
-	sum := o.sum.Sum(o.piece[:0])
+	sum := c.sum.Sum(c.piece[:0])
 	hexadecimal := hex.AppendEncode(sum, sum)[len(sum):]
 	return text == string(hexadecimal)
 }

@@ -52,5 +52,5 @@ func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([
 		return nil, err
 	}
 	defer answer.Release()
-	return p.answers.read(ctx, &answer, batch)
+	return p.answers.read(ctx, answer, batch)
 }

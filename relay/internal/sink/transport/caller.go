@@ -2,24 +2,24 @@ package transport
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
+
+// askInterval is how often credentials are asked for, which are the same nearly always. The provider knows when they expire, long before.
+const askInterval = time.Second
 
 // Endpoint is where requests to one AWS service go, and who they are from.
 type Endpoint struct {
@@ -33,30 +33,30 @@ type Endpoint struct {
 	IgnoreClockSkew bool
 }
 
-// Caller sends signed requests to one endpoint.
+// Caller sends signed requests to one endpoint: over connections of its own, as net/http takes as long again for a request as
+// everything else about it, or through net/http and the SDK's signer where a proxy stands in between, or where the HTTP client is not the SDK's own.
 type Caller struct {
 	client   *Client
 	endpoint Endpoint
-	signer   *v4.Signer
-	template http.Request
-	skew     atomic.Int64 // nanoseconds by which the service's clock is ahead of this machine's
+	signer   *signer
+	pool     *pool // nil: through net/http
+	identity atomic.Pointer[identity]
+	skew     atomic.Int64           // nanoseconds by which the service's clock is ahead of this machine's
+	date     atomic.Pointer[string] // that skew was learnt from
 }
 
-// NewCaller returns a Caller that sends through client.
+// NewCaller returns a Caller with the time limit, certificates and dialler of client.
 func NewCaller(client *Client, endpoint Endpoint) *Caller {
 	if endpoint.URL.Path == "" {
 		endpoint.URL.Path = "/"
 	}
 	endpoint.Header = endpoint.Header.Clone()
 	endpoint.Header.Set("User-Agent", userAgent(endpoint.AppID))
-	return &Caller{
-		client:   client,
-		endpoint: endpoint,
-		signer:   v4.NewSigner(),
-		template: http.Request{
-			Method: http.MethodPost, Host: endpoint.URL.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		},
+	c := &Caller{client: client, endpoint: endpoint, signer: newSigner(endpoint)}
+	if client.isDirect(&endpoint.URL) {
+		c.pool = newPool(dialer(client.transport, &endpoint.URL), client.transport.MaxIdleConnsPerHost)
 	}
+	return c
 }
 
 func userAgent(appID string) string {
@@ -67,85 +67,128 @@ func userAgent(appID string) string {
 	return agent
 }
 
-// Answer is what came back. Its Body is valid until Release.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-
-	buffer *bytes.Buffer
-}
-
-var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// Release gives the memory of the body back.
-func (a *Answer) Release() { answers.Put(a.buffer) }
-
 // Post sends request once and reads its answer, whatever its status. The error means that the outcome is unknown. Its time
 // begins before credentials are fetched: a relay that may publish now may not when they come late.
-func (c *Caller) Post(ctx context.Context, request *Request) (Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.client.timeout)
-	r, err := c.sign(ctx, request)
+func (c *Caller) Post(ctx context.Context, request *Request) (*Answer, error) {
+	deadline := time.Now().Add(c.client.timeout)
+	id, err := c.identify(ctx, deadline)
 	if err != nil {
-		cancel()
-		return Answer{}, err
+		return nil, err
+	}
+	answer, err := c.send(ctx, deadline, id, request)
+	if err != nil {
+		return nil, err
+	}
+	c.learnSkew(answer)
+	if answer.Status >= http.StatusBadRequest { // it may be for who signed it
+		c.identity.Store(nil)
+	}
+	return answer, nil
+}
+
+func (c *Caller) send(ctx context.Context, deadline time.Time, id *identity, request *Request) (*Answer, error) {
+	if c.pool == nil {
+		return c.sendThroughClient(ctx, deadline, id, request)
+	}
+	connection, err := c.pool.get(ctx, deadline)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	connection.head = c.signer.appendHead(connection.head[:0], id, c.now(), request.Body)
+	answer, reusable, err := connection.exchange(ctx, deadline, request.Body)
+	if reusable {
+		c.pool.put(connection)
+	} else {
+		connection.close()
+	}
+	if errors.Is(err, sink.ErrConnectionClosed) { // those kept beside it are likely to be closed too: the next request dials
+		c.pool.closeIdle()
+	}
+	return answer, c.explain(err)
+}
+
+// explain names the peer in err.
+func (c *Caller) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &url.Error{Op: http.MethodPost, URL: c.endpoint.URL.Scheme + "://" + c.endpoint.URL.Host, Err: err}
+}
+
+// sendThroughClient sends request by net/http. The SDK's signer writes to URL and header, so each request has its own.
+func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *identity, request *Request) (*Answer, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	target := c.endpoint.URL
+	r := &http.Request{
+		Method: http.MethodPost, URL: &target, Host: target.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: c.endpoint.Header.Clone(), ContentLength: int64(len(request.Body)), GetBody: request.open,
+	}
+	r.Body, _ = request.open()
+	if id != nil {
+		sum := sha256.Sum256(request.Body)
+		err := v4.NewSigner().SignHTTP(ctx, id.credentials, r, hex.EncodeToString(sum[:]), c.endpoint.Service, c.endpoint.Region, c.now())
+		if err != nil {
+			cancel()
+			return nil, err
+		}
 	}
 	response, err := c.client.send(ctx, cancel, r, request.wrote)
 	if err != nil {
-		return Answer{}, err
+		return nil, err
 	}
-	c.learnSkew(response.Header)
-	return readAnswer(response)
+	answer := newAnswer()
+	answer.Status, answer.header = response.StatusCode, response.Header
+	body := bytes.NewBuffer(answer.Body)
+	_, err = body.ReadFrom(response.Body)
+	answer.Body = body.Bytes()
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		answer.Release()
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return answer, nil
 }
 
-func readAnswer(response *http.Response) (Answer, error) {
-	buffer := answers.Get().(*bytes.Buffer)
-	buffer.Reset()
-	_, err := buffer.ReadFrom(response.Body)
-	if closed := response.Body.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		answers.Put(buffer)
-		return Answer{}, fmt.Errorf("read the answer: %w", err)
-	}
-	return Answer{Status: response.StatusCode, Header: response.Header, Body: buffer.Bytes(), buffer: buffer}, nil
-}
-
-// sign makes an HTTP request of request. The signer writes to URL and header, so each request has its own.
-func (c *Caller) sign(ctx context.Context, request *Request) (*http.Request, error) {
-	r := c.template.WithContext(ctx)
-	target := c.endpoint.URL
-	r.URL = &target
-	r.Header = make(http.Header, len(c.endpoint.Header)+3)
-	for name, values := range c.endpoint.Header {
-		r.Header[name] = values
-	}
-	r.ContentLength = int64(len(request.Body))
-	r.Body, _ = request.open()
-	r.GetBody = request.open
+// identify returns who signs the next request, or nil if nobody does.
+func (c *Caller) identify(ctx context.Context, deadline time.Time) (*identity, error) {
 	if c.endpoint.Credentials == nil {
-		return r, nil
+		return nil, nil
 	}
+	now := c.now()
+	known := c.identity.Load()
+	if known != nil && time.Since(known.askedAt) < askInterval && known.isOn(now) {
+		return known, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	asked := time.Now()
 	credentials, err := c.endpoint.Credentials.Retrieve(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
-	sum := sha256.Sum256(request.Body)
-	now := time.Now().Add(time.Duration(c.skew.Load()))
-	err = c.signer.SignHTTP(ctx, credentials, r, hex.EncodeToString(sum[:]), c.endpoint.Service, c.endpoint.Region, now)
-	return r, err
+	id := c.signer.identity(credentials, now)
+	id.askedAt = asked
+	c.identity.Store(id)
+	return id, nil
 }
+
+// now is the time as the service has it.
+func (c *Caller) now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
 
 // learnSkew notes how far the service's clock is from this machine's, as the SDK does: a signature that is more than five
 // minutes off is refused with RequestTimeTooSkewed, and the next one is right. An answer from a cache has an Age and says
 // nothing about now.
-func (c *Caller) learnSkew(header http.Header) {
-	if c.endpoint.IgnoreClockSkew || header.Get("Age") != "" {
+func (c *Caller) learnSkew(answer *Answer) {
+	said, dated := answer.value("Date")
+	if _, cached := answer.value("Age"); cached || !dated || c.endpoint.IgnoreClockSkew {
 		return
 	}
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		c.skew.Store(int64(time.Until(date)))
+	if known := c.date.Load(); known != nil && *known == string(said) { // within the same second
+		return
+	}
+	date := string(said)
+	if t, err := http.ParseTime(date); err == nil {
+		c.skew.Store(int64(time.Until(t)))
+		c.date.Store(&date)
 	}
 }
 
@@ -155,15 +198,5 @@ func RefreshExpired(credentials aws.CredentialsProvider, err error) {
 	cache, cached := credentials.(interface{ Invalidate() })
 	if code := sink.Code(err); cached && (code == "ExpiredToken" || code == "ExpiredTokenException") {
 		cache.Invalidate()
-	}
-}
-
-// Error returns err, which is what the service said in an answer that is no success, as the SDK would.
-func (a *Answer) Error(requestID string, err error) error {
-	return &awshttp.ResponseError{
-		RequestID: cmp.Or(requestID, a.Header.Get("X-Amzn-Requestid")),
-		ResponseError: &smithyhttp.ResponseError{
-			Response: &smithyhttp.Response{Response: &http.Response{StatusCode: a.Status, Header: a.Header}}, Err: err,
-		},
 	}
 }

@@ -170,7 +170,11 @@ func (p *provider) Retrieve(context.Context) (aws.Credentials, error) {
 
 func TestCredentialsAreFetchedOnceUntilTheyExpire(t *testing.T) {
 	t.Parallel()
+	var refuse atomic.Bool
 	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if refuse.Swap(false) {
+			w.WriteHeader(http.StatusForbidden)
+		}
 		_, id, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
 		id, _, _ = strings.Cut(id, "/")
 		_, _ = io.WriteString(w, id)
@@ -186,10 +190,16 @@ func TestCredentialsAreFetchedOnceUntilTheyExpire(t *testing.T) {
 	}
 	expect("200 AKID1")
 	expect("200 AKID1")
+	refuse.Store(true)
+	expect("403 AKID1")
 	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ThrottlingException"})
 	expect("200 AKID1")
+	refuse.Store(true)
+	expect("403 AKID1")
 	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ExpiredToken"})
 	expect("200 AKID2")
+	refuse.Store(true)
+	expect("403 AKID2")
 	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ExpiredTokenException"})
 	if _, err := post(t.Context(), caller, "x"); err == nil || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("%v, want what the provider says", err)

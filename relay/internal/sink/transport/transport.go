@@ -35,6 +35,7 @@ const (
 
 // Client sends requests, for the SDK and for [Caller] alike.
 type Client struct {
+	transport *http.Transport // nil if the client of cfg is of another kind than the SDK's own
 	do        func(*http.Request) (*http.Response, error)
 	closeIdle func()
 	timeout   time.Duration // of a request, to the last byte of its answer
@@ -60,8 +61,20 @@ func New(cfg aws.Config, opts sink.Options) *Client {
 	transport.MaxIdleConnsPerHost = cmp.Or(opts.InFlight, defaultInFlight)
 	transport.WriteBufferSize = writeBuffer
 	transport.MaxIdleConns = max(transport.MaxIdleConns, 2*transport.MaxIdleConnsPerHost)
-	c.do, c.closeIdle = transport.RoundTrip, transport.CloseIdleConnections
+	c.transport, c.do, c.closeIdle = transport, transport.RoundTrip, transport.CloseIdleConnections
 	return c
+}
+
+// isDirect reports whether requests to u go straight to its host.
+func (c *Client) isDirect(u *url.URL) bool {
+	if c.transport == nil || c.transport.DialTLSContext != nil {
+		return false
+	}
+	if c.transport.Proxy == nil {
+		return true
+	}
+	proxy, err := c.transport.Proxy(&http.Request{Method: http.MethodPost, URL: u, Host: u.Host, Header: http.Header{}})
+	return err == nil && proxy == nil
 }
 
 // Do implements [aws.HTTPClient]. The request ends in its time, whether its answer was read or not.

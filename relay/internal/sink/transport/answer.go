@@ -1,0 +1,234 @@
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// maxHead is far above the headers of any answer.
+const maxHead = 64 << 10
+
+// Answer is what came back. Its parts are valid until Release.
+type Answer struct {
+	Status int
+	Body   []byte
+
+	old    bool        // of HTTP/1.0: the connection ends with it
+	head   []byte      // header lines, as they came
+	header http.Header // read out of head once somebody asks for it
+}
+
+var answers = sync.Pool{New: func() any { return new(Answer) }}
+
+func newAnswer() *Answer {
+	a := answers.Get().(*Answer)
+	*a = Answer{Body: a.Body[:0], head: a.head[:0]}
+	return a
+}
+
+// Release gives the memory of a back.
+func (a *Answer) Release() {
+	if cap(a.Body) <= maxKept {
+		answers.Put(a)
+	}
+}
+
+// Header returns the headers of the answer.
+func (a *Answer) Header() http.Header {
+	if a.header == nil {
+		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(a.head, "\r\n"...)))).ReadMIMEHeader()
+		if err != nil {
+			header = nil // they say nothing that can be relied on
+		}
+		a.header = http.Header(header)
+	}
+	return a.header
+}
+
+// Error returns err, which is what the service said in an answer that is no success, as the SDK would.
+func (a *Answer) Error(requestID string, err error) error {
+	return &awshttp.ResponseError{
+		RequestID: cmp.Or(requestID, a.Header().Get("X-Amzn-Requestid")),
+		ResponseError: &smithyhttp.ResponseError{
+			Response: &smithyhttp.Response{Response: &http.Response{StatusCode: a.Status, Header: a.Header()}}, Err: err,
+		},
+	}
+}
+
+// value returns the value of the first header of this name, and whether there is one.
+func (a *Answer) value(name string) (value []byte, ok bool) {
+	if a.header != nil {
+		values := a.header.Values(name)
+		if len(values) == 0 {
+			return nil, false
+		}
+		return []byte(values[0]), true
+	}
+	for line := range bytes.Lines(a.head) {
+		if n, value, _ := bytes.Cut(line, []byte(":")); equalFold(n, name) {
+			return bytes.TrimSpace(value), true
+		}
+	}
+	return nil, false
+}
+
+// isOnly reports whether no header of this name has another value.
+func (a *Answer) isOnly(name string, value []byte) bool {
+	for line := range bytes.Lines(a.head) {
+		if n, other, _ := bytes.Cut(line, []byte(":")); equalFold(n, name) && !bytes.Equal(bytes.TrimSpace(other), value) {
+			return false
+		}
+	}
+	return true
+}
+
+func equalFold(text []byte, name string) bool {
+	return len(text) == len(name) && strings.EqualFold(string(text), name)
+}
+
+// readAnswer reads one answer of HTTP/1.1 to a POST, and whether the connection may carry another request. It passes by interim
+// answers. https://www.rfc-editor.org/rfc/rfc9112
+func readAnswer(r *bufio.Reader) (a *Answer, reusable bool, err error) {
+	a = newAnswer()
+	for a.Status < 200 {
+		if err := a.readHead(r); err != nil {
+			a.Release()
+			return nil, false, fmt.Errorf("read the answer: %w", err)
+		}
+	}
+	framed, err := a.readBody(r)
+	if err != nil {
+		a.Release()
+		return nil, false, fmt.Errorf("read the answer: %w", err)
+	}
+	connection, _ := a.value("Connection")
+	return a, framed && !a.old && !equalFold(connection, "close"), nil
+}
+
+func (a *Answer) readHead(r *bufio.Reader) error {
+	line, err := readLine(r)
+	if err != nil {
+		return err
+	}
+	version, rest, _ := bytes.Cut(line, []byte(" "))
+	status, _, _ := bytes.Cut(rest, []byte(" "))
+	code, err := strconv.ParseUint(string(status), 10, 16)
+	if string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" || err != nil || len(status) != len("200") || code < 100 {
+		return errors.New("it is not HTTP/1.1")
+	}
+	a.Status, a.head = int(code), a.head[:0]
+	a.old = string(version) == "HTTP/1.0"
+	for {
+		line, err := readLine(r)
+		if err != nil || len(line) == 0 {
+			return err
+		}
+		if name, _, ok := bytes.Cut(line, []byte(":")); !ok || !isToken(name) {
+			return errors.New("a line of its head is no header")
+		}
+		if a.head = append(append(a.head, line...), '\n'); len(a.head) > maxHead {
+			return fmt.Errorf("its head is longer than %d bytes", maxHead)
+		}
+	}
+}
+
+// isToken reports whether name may be that of a header. https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+func isToken(name []byte) bool {
+	for _, c := range name {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+// readLine returns the next line without its end. It is valid until the next read.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return nil, fmt.Errorf("a line of its head is longer than %d bytes", len(line))
+	}
+	if err != nil {
+		return nil, unexpected(err)
+	}
+	return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
+}
+
+// readBody reads the body, and reports whether its end was seen before that of the connection.
+func (a *Answer) readBody(r *bufio.Reader) (framed bool, err error) {
+	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		return true, nil
+	}
+	if coding, ok := a.value("Transfer-Encoding"); ok {
+		if a.old || !equalFold(coding, "chunked") {
+			return false, fmt.Errorf("its transfer encoding is %q", coding)
+		}
+		return true, a.readChunks(r)
+	}
+	length, ok := a.value("Content-Length")
+	if !ok {
+		return false, a.readUpTo(r)
+	}
+	n, err := strconv.ParseUint(string(length), 10, 63)
+	switch {
+	case err != nil, !a.isOnly("Content-Length", length):
+		return false, fmt.Errorf("its length is %q, or another one", length)
+	case n > maxAnswer:
+		return false, errTooLong
+	}
+	a.Body = append(a.Body, make([]byte, n)...)
+	_, err = io.ReadFull(r, a.Body)
+	return true, unexpected(err)
+}
+
+// readChunks reads the chunks of a body and the trailers behind them.
+func (a *Answer) readChunks(r *bufio.Reader) error {
+	if err := a.readUpTo(httputil.NewChunkedReader(r)); err != nil {
+		return err
+	}
+	for read := 0; ; {
+		line, err := readLine(r)
+		if err != nil || len(line) == 0 {
+			return err
+		}
+		if read += len(line); read > maxHead {
+			return fmt.Errorf("its trailers are longer than %d bytes", maxHead)
+		}
+	}
+}
+
+// readUpTo reads the body up to the end of r.
+func (a *Answer) readUpTo(r io.Reader) error {
+	body := bytes.NewBuffer(a.Body)
+	n, err := body.ReadFrom(io.LimitReader(r, maxAnswer+1))
+	a.Body = body.Bytes()
+	if n > maxAnswer {
+		return errTooLong
+	}
+	return unexpected(err)
+}
+
+var errTooLong = fmt.Errorf("it is longer than %d bytes", maxAnswer)
+
+// unexpected returns err as that of an answer that is not complete.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxIdle is how long a connection is kept without a request, as the SDK's own client does.
+	maxIdle = 90 * time.Second
+	// looked is after how long without a request it is looked at before it carries the next one: brokers close idle connections.
+	looked = time.Second
+)
+
+// pool keeps the connections to one service: the one that served last serves next, so that those beyond what is needed fall idle.
+type pool struct {
+	dial func(ctx context.Context) (net.Conn, error)
+	most int // that are kept idle
+
+	mu     sync.Mutex
+	idle   []*connection // the longest idle first
+	reaper *time.Timer
+}
+
+func newPool(dial func(ctx context.Context) (net.Conn, error), most int) *pool {
+	p := &pool{dial: dial, most: most}
+	p.reaper = time.AfterFunc(maxIdle, p.reap)
+	return p
+}
+
+// get returns a connection that follows ctx, a new one if none is idle, until deadline.
+func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
+	for c := p.take(); c != nil; c = p.take() {
+		if c.follow(ctx) && (time.Since(c.idleAt) < looked || isOpen(c.conn)) {
+			return c, nil
+		}
+		c.close()
+	}
+	conn, err := p.dialUntil(ctx, deadline)
+	if err != nil {
+		return nil, err
+	}
+	c := newConnection(conn)
+	c.follow(ctx)
+	return c, nil
+}
+
+func (p *pool) dialUntil(ctx context.Context, deadline time.Time) (net.Conn, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := p.dial(ctx)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err() // the dialler says at length that the time is up
+	}
+	return conn, err
+}
+
+func (p *pool) take() *connection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return c
+}
+
+// put takes a connection back that may carry another request.
+func (p *pool) put(c *connection) {
+	c.idleAt = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) >= p.most {
+		c.close()
+		return
+	}
+	if p.idle = append(p.idle, c); len(p.idle) == 1 {
+		p.reaper.Reset(maxIdle)
+	}
+}
+
+// closeIdle closes the connections that are idle.
+func (p *pool) closeIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeFirst(len(p.idle))
+}
+
+// reap closes the connections that were idle for too long.
+func (p *pool) reap() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since := time.Now().Add(-maxIdle)
+	young := slices.IndexFunc(p.idle, func(c *connection) bool { return c.idleAt.After(since) })
+	if young < 0 {
+		young = len(p.idle)
+	}
+	if p.closeFirst(young); len(p.idle) > 0 {
+		p.reaper.Reset(maxIdle - time.Since(p.idle[0].idleAt))
+	}
+}
+
+// closeFirst closes the first n idle connections. p.mu is held.
+func (p *pool) closeFirst(n int) {
+	for _, c := range p.idle[:n] {
+		c.close()
+	}
+	p.idle = slices.Delete(p.idle, 0, n)
+}
+
+// dialer returns how to connect to the host of u as transport would, with its certificates. All of this ends with ctx.
+func dialer(transport *http.Transport, u *url.URL) func(ctx context.Context) (net.Conn, error) {
+	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	address := net.JoinHostPort(u.Hostname(), port)
+	dial := transport.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	if u.Scheme != "https" {
+		return func(ctx context.Context) (net.Conn, error) { return dial(ctx, "tcp", address) }
+	}
+	config := &tls.Config{}
+	if transport.TLSClientConfig != nil {
+		config = transport.TLSClientConfig.Clone()
+	}
+	config.ServerName = cmp.Or(config.ServerName, u.Hostname())
+	config.NextProtos = []string{"http/1.1"}
+	if config.ClientSessionCache == nil { // a new connection goes on with the secrets of one before
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	return func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		secured := tls.Client(conn, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("TLS with %s: %w", u.Hostname(), err)
+		}
+		return secured, nil
+	}
+}
