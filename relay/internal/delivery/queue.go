@@ -22,6 +22,7 @@ type queue struct {
 	waiting  groupHeap // for their backoff to pass
 	sendable load      // events of the ready groups that batches could take now
 	since    time.Time // when sendable last rose from zero
+	arrivals arrivals
 	inFlight int       // requests, and batches that are parked
 	parking  int       // those of them that are parked because the destination is away
 	failures int       // rounds of requests of which the destination took nothing, since it took something
@@ -35,6 +36,7 @@ func newQueue(limits sink.Limits, options Options, blocked map[string]string) *q
 
 // push appends e to its group.
 func (q *queue) push(e *Event, now time.Time) {
+	q.arrivals.add(now)
 	g := q.groups[e.Message.GroupID]
 	if g == nil {
 		g = q.newGroup(e.Message.GroupID)
@@ -90,7 +92,7 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 		if q.inFlight >= q.options.EagerInFlight { // the batch fills while these are under way
 			return nil, q.nextRetry()
 		}
-		if due := q.since.Add(q.options.Linger); due.After(now) {
+		if due := q.since.Add(max(q.options.Linger, q.arrivals.wait(now))); due.After(now) {
 			return nil, due
 		}
 	}

@@ -118,7 +118,7 @@ func TestTheGroupThatIsReadyLongestGoesFirst(t *testing.T) {
 	pushAll(q, "b1", "c1")
 	first := expectBatch(t, q, start, "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9")
 	q.done(takenNow(first), start)
-	expectBatch(t, q, start, "b1 c1 a10 a11")
+	expectBatch(t, q, start.Add(2*gatherTime), "b1 c1 a10 a11")
 }
 
 func TestWhatFailedGoesBackToTheFrontOfItsGroup(t *testing.T) {

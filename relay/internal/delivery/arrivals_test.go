@@ -1,0 +1,74 @@
+package delivery
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// pushEvery pushes n events of as many groups, one every so often from start on, and returns when the last came.
+func pushEvery(q *queue, n int, interval time.Duration) (last time.Time) {
+	for i := range n {
+		last = start.Add(time.Duration(i) * interval)
+		id := fmt.Sprint(i)
+		q.push(&Event{Message: sink.Message{EventID: id, GroupID: id}, size: 1}, last)
+	}
+	return last
+}
+
+// TestABatchFillsWhileEventsComeFast: 25 events at 20 a millisecond leave in two full batches, and one of what is left when no
+// more comes.
+func TestABatchFillsWhileEventsComeFast(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	last := pushEvery(q, 25, gatherTime/20)
+	for range 2 {
+		if batch, _ := q.take(last); len(batch) != sink.MaxBatch {
+			t.Fatalf("a batch of %d events, want a full one", len(batch))
+		}
+	}
+	q.inFlight = 0
+	batch, again := q.take(last)
+	if batch != nil || !again.After(last) || again.After(last.Add(gatherTime)) {
+		t.Fatalf("a batch of %d events, again after %s, want none for a millisecond at most", len(batch), again.Sub(last))
+	}
+	if batch, _ := q.take(again); len(batch) != 5 {
+		t.Errorf("a batch of %d events, want the 5 that are left", len(batch))
+	}
+}
+
+// TestEventsThatComeSlowlyAreNotHeldUp: not even after many came fast.
+func TestEventsThatComeSlowlyAreNotHeldUp(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		events   int
+		interval time.Duration
+	}{
+		"a thousand a second": {15, time.Millisecond},
+		"five a millisecond":  {15, gatherTime / 5},
+		"few":                 {5, 0},
+	} {
+		q := testQueue(fifo, testOptions())
+		last := pushEvery(q, c.events, c.interval)
+		for left := c.events; left > 0; {
+			batch, again := q.take(last)
+			if batch == nil {
+				t.Errorf("%s: %d events wait until %s later", name, left, again.Sub(last))
+				break
+			}
+			q.inFlight = 0
+			left -= len(batch)
+		}
+	}
+	q := testQueue(fifo, testOptions())
+	later := pushEvery(q, 20, 0).Add(2 * gatherTime)
+	q.push(&Event{Message: sink.Message{EventID: "late", GroupID: "late"}, size: 1}, later)
+	for range 3 {
+		if batch, again := q.take(later); batch == nil {
+			t.Errorf("an event that came later waits until %s later", again.Sub(later))
+		}
+		q.inFlight = 0
+	}
+}
