@@ -34,7 +34,7 @@ api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos takeover retention outage big-transaction lint fmt build image
+.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay')
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -42,6 +42,10 @@ crash-test: ## Post 10,000 orders and write 20,000 events while the relay is kil
 	  go test -count=1 -timeout 30m -v -run KilledAgainAndAgain ./relay
 chaos: $(localstack) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
 	@'$(localstack)' chaos
+bench: $(localstack) ## Measure the relay against the limits of its source, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
+	@'$(localstack)' bench
+bench-quick: $(localstack) ## The same in two minutes
+	@QUICK=true '$(localstack)' bench
 takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each way to go away (about ten minutes)
 	@TAKEOVER_RUNS=$(or $(TAKEOVER_RUNS),30) \
 	  go test -count=1 -timeout 2h -parallel 4 -v -run TestStandbyTakesOverWhatever ./relay | grep -E 'runs:|^(ok|FAIL|---)|at most'

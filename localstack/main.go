@@ -23,17 +23,19 @@ type cli struct {
 	BrokerPort   int    `help:"Port of SNS and SQS." env:"BROKER_PORT" default:"4566"`
 	RelayPort    int    `help:"Port of the relay's probes and metrics." env:"RELAY_PORT" default:"9464"`
 
-	Up        upCmd        `cmd:"" help:"Start Postgres, the broker and the relay."`
-	Down      downCmd      `cmd:"" help:"Stop what up started."`
-	Status    statusCmd    `cmd:"" help:"Say what runs, where, and how far behind it is."`
-	Logs      logsCmd      `cmd:"" help:"Show the log of the relay or of another part."`
-	Env       envCmd       `cmd:"" help:"Print the environment of programs that use the stack, for eval."`
-	API       apiCmd       `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
-	Demo      demoCmd      `cmd:"" help:"Bring everything up, post orders and read their events from the queue."`
-	Test      testCmd      `cmd:"" help:"Run all tests, with LocalStack if it can be had."`
-	Chaos     chaosCmd     `cmd:"" help:"Run relays under random load and faults, and check what becomes of every event."`
-	Image     imageCmd     `cmd:"" help:"Build the relay's image."`
-	Supervise superviseCmd `cmd:"" hidden:"" help:"The background process behind up."`
+	Up        upCmd          `cmd:"" help:"Start Postgres, the broker and the relay."`
+	Down      downCmd        `cmd:"" help:"Stop what up started."`
+	Status    statusCmd      `cmd:"" help:"Say what runs, where, and how far behind it is."`
+	Logs      logsCmd        `cmd:"" help:"Show the log of the relay or of another part."`
+	Env       envCmd         `cmd:"" help:"Print the environment of programs that use the stack, for eval."`
+	API       apiCmd         `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
+	Demo      demoCmd        `cmd:"" help:"Bring everything up, post orders and read their events from the queue."`
+	Test      testCmd        `cmd:"" help:"Run all tests, with LocalStack if it can be had."`
+	Chaos     chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check what becomes of every event."`
+	Bench     benchCmd       `cmd:"" help:"Measure how fast the relay is, against the limits of its source."`
+	Image     imageCmd       `cmd:"" help:"Build the relay's image."`
+	Broker    benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"The broker of bench."`
+	Supervise superviseCmd   `cmd:"" hidden:"" help:"The background process behind up."`
 }
 
 func main() {

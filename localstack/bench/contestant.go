@@ -1,0 +1,203 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/child"
+)
+
+const (
+	// patience is far longer than anything here takes.
+	patience = 5 * time.Minute
+	// look is how often it is looked whether everything has arrived.
+	look = 20 * time.Millisecond
+)
+
+// destination is a topic or a queue of a [Broker].
+type destination string
+
+const (
+	queue     destination = "SQS"
+	topic     destination = "SNS"
+	fifoQueue destination = "SQS FIFO"
+	fifoTopic destination = "SNS FIFO"
+)
+
+func (d destination) arn() string {
+	return map[destination]string{
+		queue: "arn:aws:sqs:us-east-1:000000000000:bench", fifoQueue: "arn:aws:sqs:us-east-1:000000000000:bench.fifo",
+		topic: "arn:aws:sns:us-east-1:000000000000:bench", fifoTopic: "arn:aws:sns:us-east-1:000000000000:bench.fifo",
+	}[d]
+}
+
+// broker is a running [Broker].
+type broker struct {
+	process *child.Process
+	url     string
+}
+
+func (r *run) startBroker(latency time.Duration) (*broker, error) {
+	cmd := r.Self(latency, r.authority())
+	address, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = os.Stderr
+	process, err := child.Start(cmd, child.Orphan{})
+	if err != nil {
+		return nil, fmt.Errorf("start the broker: %w", err)
+	}
+	line := make([]byte, 64)
+	n, err := address.Read(line)
+	if err != nil {
+		return nil, fmt.Errorf("the broker did not start: %w", err)
+	}
+	scheme := "http://"
+	if r.TLS {
+		scheme = "https://"
+	}
+	return &broker{process, scheme + strings.TrimSpace(string(line[:n]))}, nil
+}
+
+// authority is the file of the certificate to trust, if there is TLS.
+func (r *run) authority() string {
+	if !r.TLS {
+		return ""
+	}
+	return filepath.Join(r.Dir, "authority.pem")
+}
+
+func (b *broker) stop() { _ = b.process.Stop(syscall.SIGTERM, time.Second) }
+
+func (b *broker) get(path string, value any) error {
+	response, err := client.Get(b.url + path)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return json.NewDecoder(response.Body).Decode(value)
+}
+
+// awaitEvents returns what the broker has taken once it has so many events.
+func (b *broker) awaitEvents(ctx context.Context, events int) (c Counts, err error) {
+	for deadline := time.Now().Add(patience); ; {
+		if err := b.get("/counts", &c); err != nil {
+			return c, err
+		}
+		if c.Distinct >= events {
+			return c, nil
+		}
+		if time.Now().After(deadline) {
+			return c, fmt.Errorf("%d of %d events have arrived within %v", c.Distinct, events, patience)
+		}
+		select {
+		case <-ctx.Done():
+			return c, ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// relay is a running relay.
+type relay struct {
+	process *child.Process
+	listen  string
+	log     string
+}
+
+// startRelay starts a relay of backlog b that publishes to d at to.
+func (r *run) startRelay(binary string, b *backlog, l link, slot string, d destination, to *broker, settings ...string) (*relay, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	p := &relay{listen: "127.0.0.1:" + port, log: filepath.Join(r.Dir, "relay.log")}
+	log, err := os.Create(p.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	cmd := exec.Command(binary, "run")
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + b.url(l), "RELAY_SLOT=" + slot, "RELAY_START=now",
+		"RELAY_DESTINATION=" + d.arn(), "RELAY_LISTEN=" + p.listen,
+		"AWS_ENDPOINT_URL=" + to.url, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench",
+		"AWS_CA_BUNDLE=" + r.authority(),
+	}, settings...)
+	cmd.Stdout, cmd.Stderr = log, log
+	p.process, err = child.Start(cmd, child.Orphan{})
+	return p, err
+}
+
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
+
+func (p *relay) stop() error {
+	if err := p.process.Stop(syscall.SIGTERM, time.Minute); err != nil {
+		return err
+	}
+	if err := p.process.Err(); err.Error() != "exit status 0" {
+		log, _ := os.ReadFile(p.log)
+		return fmt.Errorf("the relay ended: %w\n%s", err, log[max(0, len(log)-2000):])
+	}
+	return nil
+}
+
+// allocations returns how many the relay has made.
+func (p *relay) allocations() (float64, error) {
+	response, err := http.Get("http://" + p.listen + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\ngo_memstats_mallocs_total ")
+	number, _, _ := strings.Cut(after, "\n")
+	return strconv.ParseFloat(number, 64)
+}
+
+// usage is what a process has taken of the machine.
+type usage struct {
+	processor time.Duration
+	peak      int // resident set in bytes, at its highest
+}
+
+// usageOf reads /proc: the benchmark's figures of processor and memory are those of Linux.
+// https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+func usageOf(pid int) (u usage) {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 12 {
+		user, _ := strconv.Atoi(fields[11])
+		system, _ := strconv.Atoi(fields[12])
+		u.processor = time.Duration(user+system) * tick
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	number, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+	kilobytes, _ := strconv.Atoi(number)
+	u.peak = kilobytes << 10
+	return u
+}

@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// contestant is one way to get a backlog out of the log.
+type contestant struct {
+	name     string
+	to       destination // of a relay, or none
+	latency  time.Duration
+	settings []string // of a relay
+	binary   string   // of a relay
+	share    int      // of the backlog that is drained: a hundredth, say, where it would take too long. 0: all of it
+	run      func(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error)
+}
+
+// result is what one drain took.
+type result struct {
+	Shape      string
+	Link       string
+	Contestant string
+	To         string        // destination
+	Latency    time.Duration // of the broker
+	Events     int
+	PerSecond  float64
+
+	Processor   float64 // microseconds an event, of the process
+	Allocations float64 // an event
+	Requests    float64 // an event
+	Peak        float64 // MB
+}
+
+// drainByRelay starts a relay and measures from the first answer of the broker to the last: without the start of the process.
+func drainByRelay(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
+	return r.drainWith(ctx, b, l, c, func(*relay) error { return nil })
+}
+
+// drainOnAQuarter is drainByRelay on a quarter of a core.
+func drainOnAQuarter(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
+	remove := func() {}
+	defer func() { remove() }()
+	return r.drainWith(ctx, b, l, c, func(p *relay) (err error) {
+		remove, err = limit(p.process.Pid())
+		return err
+	})
+}
+
+// drainWith is drainByRelay, which does something with the relay as soon as it is started.
+func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, started func(*relay) error) (result, error) {
+	slot := fmt.Sprintf("bench_%d", time.Now().UnixNano())
+	if err := b.newSlot(ctx, slot); err != nil {
+		return result{}, err
+	}
+	to, err := r.startBroker(c.latency)
+	if err != nil {
+		return result{}, err
+	}
+	defer to.stop()
+	p, err := r.startRelay(c.binary, b, l, slot, c.to, to, c.settings...)
+	if err != nil {
+		return result{}, err
+	}
+	if err := started(p); err != nil {
+		return result{}, errors.Join(err, p.stop())
+	}
+	drained, err := p.watch(ctx, to, b.events)
+	if stopErr := p.stop(); err == nil {
+		err = stopErr
+	}
+	if err != nil {
+		return result{}, err
+	}
+	return drained, b.dropSlot(ctx, slot)
+}
+
+// watch waits until so many events have arrived, and returns what that took.
+func (p *relay) watch(ctx context.Context, to *broker, events int) (result, error) {
+	quarter, err := to.awaitEvents(ctx, events/4)
+	if err != nil {
+		return result{}, err
+	}
+	before, err := p.allocations()
+	if err != nil {
+		return result{}, err
+	}
+	most, err := to.awaitEvents(ctx, events*3/4)
+	if err != nil {
+		return result{}, err
+	}
+	after, err := p.allocations()
+	if err != nil {
+		return result{}, err
+	}
+	all, err := to.awaitEvents(ctx, events)
+	if err != nil {
+		return result{}, err
+	}
+	took := usageOf(p.process.Pid())
+	return result{
+		Events:      all.Distinct,
+		PerSecond:   float64(all.Distinct) / time.Duration(all.Last-all.First).Seconds(),
+		Processor:   float64(took.processor.Microseconds()) / float64(all.Distinct),
+		Allocations: (after - before) / float64(most.Distinct-quarter.Distinct),
+		Requests:    float64(all.Requests) / float64(all.Events),
+		Peak:        float64(took.peak) / (1 << 20),
+	}, nil
+}
+
+// drain measures one contestant once.
+func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contestant) error {
+	got, err := c.run(ctx, r, b, l, c)
+	if err != nil {
+		return fmt.Errorf("%s, %s over %s: %w", c.name, s, l, err)
+	}
+	got.Shape, got.Link, got.Contestant, got.To, got.Latency = s.String(), string(l), c.name, string(c.to), c.latency
+	r.results = append(r.results, got)
+	r.tell("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
+		c.name, s, l, c.to, c.latency.Milliseconds(), got.PerSecond, got.Processor, got.Peak)
+	return nil
+}
+
+// relays returns the relays to compare, as contestants.
+func (r *run) relays(to destination, latency time.Duration) (all []contestant) {
+	for _, binary := range r.Relays {
+		name := "relay"
+		if len(r.Relays) > 1 {
+			name = filepath.Base(binary)
+		}
+		all = append(all, contestant{name: name, to: to, latency: latency, binary: binary, run: drainByRelay})
+	}
+	return all
+}

@@ -1,0 +1,113 @@
+package bench
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// judge compares what was measured with the targets, the worst case of each.
+func judge(all []result, steady []delays) []goal {
+	var goals []goal
+	atLeast := func(name string, lowest float64, figures []float64) {
+		if figure := least(figures); !math.IsInf(figure, 0) {
+			goals = append(goals, goal{name, fmt.Sprintf("%.2f", figure), figure >= lowest})
+		}
+	}
+	atMost := func(name, format string, highest float64, figures []float64) {
+		if figure := most(figures); !math.IsInf(figure, 0) {
+			goals = append(goals, goal{name, fmt.Sprintf(format, figure), figure <= highest})
+		}
+	}
+	relays := isRelay(oneRow)
+	atLeast("drain, socket: 0.9 x the source", 0.9, each(all, relays.over(socket), ratio(all)))
+	atLeast("drain, TCP: 1.3 x the source", 1.3, each(all, relays.over(tcp).standard(), ratio(all)))
+	atLeast("2 x the same over the SDK", 2, each(all, relays.over(tcp).standard().at(0), func(m result) float64 {
+		return m.PerSecond / find(all, "relay by SDK", m.To)
+	}))
+	atLeast("FIFO: 0.75 x standard", 0.75, each(all, relays.over(tcp).fifo(), func(m result) float64 {
+		return m.PerSecond / find(all, m.Contestant, m.To[:len("SQS")])
+	}))
+	atMost("µs of processor an event", "%.1f", 10, each(all, relays, func(m result) float64 { return m.Processor }))
+	atMost("allocations an event", "%.2f", 2, each(all, relays, func(m result) float64 { return m.Allocations }))
+	atMost("requests an event", "%.3f", 0.11, each(all, relays, func(m result) float64 { return m.Requests }))
+	atMost("peak memory", "%.0f MB", 64, each(all, func(m result) bool { return m.Peak > 0 }, func(m result) float64 { return m.Peak }))
+	atLeast("quarter of a core: 5,000 events/s", 5000, each(all, func(m result) bool { return m.Contestant == "quarter core" },
+		func(m result) float64 { return m.PerSecond }))
+	for _, d := range steady {
+		if d.PerSecond == 500 && d.Settings == "[]" {
+			name := fmt.Sprintf("500 events/s, broker %d ms: p50 1 ms, p99 3 ms", d.Latency.Milliseconds())
+			goals = append(goals, goal{name, fmt.Sprintf("%v, %v", round(d.P50), round(d.P99)), d.P50 <= time.Millisecond && d.P99 <= 3*time.Millisecond})
+		}
+	}
+	return goals
+}
+
+// filter chooses measurements.
+type filter func(result) bool
+
+// isRelay chooses those of the relay with its usual settings.
+func isRelay(s shape) filter {
+	return func(m result) bool {
+		return m.Shape == s.String() && !m.isSource() && m.Contestant != "one by one" && m.Contestant != "relay by SDK" && m.Contestant != "quarter core"
+	}
+}
+
+func (f filter) and(other filter) filter {
+	return func(m result) bool { return f(m) && other(m) }
+}
+
+func (f filter) over(l link) filter {
+	return f.and(func(m result) bool { return m.Link == string(l) })
+}
+
+func (f filter) at(latency time.Duration) filter {
+	return f.and(func(m result) bool { return m.Latency == latency })
+}
+
+func (f filter) fifo() filter {
+	return f.and(func(m result) bool { return len(m.To) > len("SQS") })
+}
+
+func (f filter) standard() filter {
+	return f.and(func(m result) bool { return len(m.To) == len("SQS") })
+}
+
+func each(all []result, wanted filter, figure func(result) float64) (figures []float64) {
+	for _, m := range all {
+		if wanted(m) {
+			figures = append(figures, figure(m))
+		}
+	}
+	return figures
+}
+
+func ratio(all []result) func(result) float64 {
+	return func(m result) float64 { return m.PerSecond / sourceOf(m, all) }
+}
+
+// find returns the events a second over TCP of a contestant to a destination without latency.
+func find(all []result, contestant, to string) float64 {
+	for _, m := range all {
+		if m.Contestant == contestant && m.To == to && m.Link == string(tcp) && m.Latency == 0 {
+			return m.PerSecond
+		}
+	}
+	return math.NaN()
+}
+
+func least(figures []float64) float64 {
+	lowest := math.Inf(1)
+	for _, f := range figures {
+		lowest = math.Min(lowest, f)
+	}
+	return lowest
+}
+
+func most(figures []float64) float64 {
+	highest := math.Inf(-1)
+	for _, f := range figures {
+		highest = math.Max(highest, f)
+	}
+	return highest
+}

@@ -1,0 +1,149 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report prints what was measured and writes it to files: a chart, and everything as JSON.
+func (r *run) report() error {
+	drains := medians(r.results)
+	fmt.Fprintf(r.Out, "\n%s\nMedians of %d rounds.\n", r.machine(), r.Rounds)
+	r.table(func(w io.Writer) { printDrains(w, drains) })
+	if len(r.delays) > 0 {
+		r.table(func(w io.Writer) { printDelays(w, r.delays) })
+	}
+	goals := judge(drains, r.delays)
+	r.table(func(w io.Writer) { printGoals(w, goals) })
+	chart := filepath.Join(r.Dir, "bench.svg")
+	if err := os.WriteFile(chart, []byte(drawChart(drains, r.machine())), 0o644); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(map[string]any{"machine": r.machine(), "drains": r.results, "delays": r.delays}, "", "  ")
+	if err != nil {
+		return err
+	}
+	figures := filepath.Join(r.Dir, "bench.json")
+	if err := os.WriteFile(figures, text, 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(r.Out, "\nThe chart is %s, every round is in %s.\n", chart, figures)
+	return nil
+}
+
+func (r *run) table(print func(io.Writer)) {
+	fmt.Fprintln(r.Out)
+	w := tabwriter.NewWriter(r.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	print(w)
+	_ = w.Flush()
+}
+
+// key is what the rounds of one measurement have in common.
+type key struct {
+	shape, link, contestant, to string
+	latency                     time.Duration
+}
+
+func (m result) key() key { return key{m.Shape, m.Link, m.Contestant, m.To, m.Latency} }
+
+// medians returns the median of each figure over the rounds of each measurement, in the order in which they were begun.
+func medians(all []result) (medians []result) {
+	rounds := map[key][]result{}
+	var order []key
+	for _, m := range all {
+		if rounds[m.key()] == nil {
+			order = append(order, m.key())
+		}
+		rounds[m.key()] = append(rounds[m.key()], m)
+	}
+	for _, k := range order {
+		m := rounds[k][0]
+		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
+		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
+		m.Allocations = median(rounds[k], func(m result) float64 { return m.Allocations })
+		m.Requests = median(rounds[k], func(m result) float64 { return m.Requests })
+		for _, other := range rounds[k] {
+			m.Peak = max(m.Peak, other.Peak)
+		}
+		medians = append(medians, m)
+	}
+	return medians
+}
+
+func median(all []result, of func(result) float64) float64 {
+	var values []float64
+	for _, m := range all {
+		values = append(values, of(m))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// isSource reports whether m is the limit that the server sets.
+func (m result) isSource() bool { return m.To == "" }
+
+// sourceOf returns the limit that the server sets for what m has drained, or zero.
+func sourceOf(m result, all []result) float64 {
+	for _, other := range all {
+		if other.isSource() && other.Shape == m.Shape && other.Link == m.Link {
+			return other.PerSecond
+		}
+	}
+	return 0
+}
+
+func printDrains(w io.Writer, all []result) {
+	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tx source\tµs CPU/event\tallocations/event\trequests/event\tpeak\t")
+	for _, m := range all {
+		var ratio string
+		if source := sourceOf(m, all); source > 0 {
+			ratio = fmt.Sprintf("%.2f", m.PerSecond/source)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m), m.PerSecond, ratio,
+			known(m.Processor, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
+	}
+}
+
+func brokerText(m result) string {
+	if m.isSource() {
+		return ""
+	}
+	return fmt.Sprintf("%d ms", m.Latency.Milliseconds())
+}
+
+// known prints a figure that was measured.
+func known(figure float64, format string) string {
+	if figure == 0 {
+		return ""
+	}
+	return fmt.Sprintf(format, figure)
+}
+
+func printDelays(w io.Writer, all []delays) {
+	fmt.Fprintln(w, "commit to broker\tevents/s\tto\tbroker\tsettings\tp50\tp99\tp99.9\trequests/event\tof a core\t")
+	for _, d := range all {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d ms\t%s\t%v\t%v\t%v\t%.2f\t%.1f %%\t\n", d.Contestant, d.PerSecond, d.To, d.Latency.Milliseconds(),
+			strings.Trim(d.Settings, "[]"), round(d.P50), round(d.P99), round(d.Top), d.Requests, 100*d.Processor)
+	}
+}
+
+// goal is something that the relay is to reach, as a ratio of figures of one run wherever there is something to compare with.
+type goal struct {
+	name    string
+	reached string
+	holds   bool
+}
+
+func printGoals(w io.Writer, goals []goal) {
+	fmt.Fprintln(w, "target\treached\t\t")
+	for _, g := range goals {
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", g.name, g.reached, map[bool]string{true: "yes", false: "NO"}[g.holds])
+	}
+}
