@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,9 +225,59 @@ func TestAConnectionThatTheServerClosesWhileItIsIdleIsNotUsedAgain(t *testing.T)
 			if got, err := post(t.Context(), caller, "x"); got != "200 " {
 				t.Errorf("%q, %v", got, err)
 			}
-			time.Sleep(1500 * time.Millisecond) // what is idle for less than a second is not looked at
+			time.Sleep(500 * time.Millisecond) // longer than the server keeps it
 		}
 	})
+}
+
+// TestWhatNobodyAskedForIsNoAnswer: neither right behind an answer nor a moment later.
+func TestWhatNobodyAskedForIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]time.Duration{"at once": 0, "later": 50 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = listener.Close() })
+			var requests atomic.Int32
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					t.Cleanup(func() { _ = conn.Close() })
+					go func() {
+						for reader := bufio.NewReader(conn); ; {
+							request, err := http.ReadRequest(reader)
+							if err != nil {
+								return
+							}
+							_, _ = io.Copy(io.Discard, request.Body)
+							answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", requests.Add(1))
+							if pause == 0 {
+								answer += "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"
+							}
+							_, _ = io.WriteString(conn, answer)
+							if pause > 0 {
+								time.Sleep(pause)
+								_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+							}
+						}
+					}()
+				}
+			}()
+			caller := newCallerWith(t, aws.Config{}, "http://"+listener.Addr().String(), requestTimeout)
+			for n := range 3 {
+				if got, err := post(t.Context(), caller, "a question"); got != fmt.Sprint("200 ", n+1) {
+					t.Errorf("question %d: %q, %v", n+1, got, err)
+				}
+				time.Sleep(4 * pause)
+			}
+		})
+	}
 }
 
 func TestManySendersGetTheirOwnAnswers(t *testing.T) {

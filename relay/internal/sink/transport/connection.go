@@ -55,7 +55,7 @@ func (c *connection) exchange(ctx context.Context, deadline time.Time, body []by
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return answer, reusable && sendErr == nil, err
+	return answer, reusable && sendErr == nil && c.reader.Buffered() == 0, err
 }
 
 // follow has the end of ctx end what is under way from now on, and reports whether the connection is still of use: it is not

@@ -13,12 +13,8 @@ import (
 	"time"
 )
 
-const (
-	// maxIdle is how long a connection is kept without a request, as the SDK's own client does.
-	maxIdle = 90 * time.Second
-	// looked is after how long without a request it is looked at before it carries the next one: brokers close idle connections.
-	looked = time.Second
-)
+// maxIdle is how long a connection is kept without a request, as the SDK's own client does.
+const maxIdle = 90 * time.Second
 
 // pool keeps the connections to one service: the one that served last serves next, so that those beyond what is needed fall idle.
 type pool struct {
@@ -36,10 +32,11 @@ func newPool(dial func(ctx context.Context) (net.Conn, error), most int) *pool {
 	return p
 }
 
-// get returns a connection that follows ctx, a new one if none is idle, until deadline.
+// get returns a connection that follows ctx, a new one if none is idle, until deadline. One that the broker has closed meanwhile is of no
+// use, nor is one on which it has said something that nobody asked for: that would be taken for the next answer.
 func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := p.take(); c != nil; c = p.take() {
-		if c.follow(ctx) && (time.Since(c.idleAt) < looked || isOpen(c.conn)) {
+		if c.follow(ctx) && isOpen(c.conn) {
 			return c, nil
 		}
 		c.close()
