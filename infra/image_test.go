@@ -17,12 +17,14 @@ case "$(basename "$0") $*" in
 *describe-repositories*--query*) echo 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay ;;
 *describe-repositories*) test -e "$ECR/repository" ;;
 *create-repository*IMMUTABLE*) touch "$ECR/repository" ;;
-*describe-images*) test -e "$ECR/image" ;;
+*describe-images*) test -e "$ECR/pushed" ;;
 *get-role*AWSServiceRoleForECS*) test -e "$ECR/role" ;;
 *create-service-linked-role*ecs.amazonaws.com*) touch "$ECR/role" ;;
 *get-login-password*) echo password ;;
 docker\ login*) grep -q password ;;
-docker\ buildx*--push*) for context; do :; done; test -x "$context/linux/amd64/relay" && touch "$ECR/image" ;;
+docker\ build*) for context; do :; done; test -x "$context/linux/amd64/relay" && touch "$ECR/built" ;;
+docker\ tag\ outbox-relay:to-push*) test -e "$ECR/built" ;;
+docker\ push*) touch "$ECR/pushed" ;;
 *) exit 1 ;;
 esac
 `
@@ -50,11 +52,11 @@ func TestRelayIsPushedOnceAndItsTagTold(t *testing.T) {
 	}
 	first, asked := push()
 	told := regexp.MustCompile(`(?m)^RelayImageTag=(amd64-[0-9a-f]{16})$`).FindStringSubmatch(first)
-	if told == nil || !strings.Contains(asked, "--tag 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+told[1]+" --push") {
+	if told == nil || !strings.Contains(asked, "docker push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+told[1]+"\n") {
 		t.Fatalf("said %s, asked for %s", first, asked)
 	}
 	again, asked := push()
-	if !strings.Contains(again, told[0]) || strings.Count(asked, "buildx") != 1 || strings.Count(asked, "create-repository") != 1 ||
+	if !strings.Contains(again, told[0]) || strings.Count(asked, "docker push") != 1 || strings.Count(asked, "create-repository") != 1 ||
 		strings.Count(asked, "create-service-linked-role") != 1 {
 		t.Errorf("the same program again: said %s, asked for %s", again, asked)
 	}

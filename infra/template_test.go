@@ -18,6 +18,7 @@ import (
 type template struct {
 	file       string
 	parameters map[string]any
+	mappings   map[string]any
 	resources  map[string]resource
 	outputs    map[string]any
 	globals    any
@@ -58,6 +59,7 @@ func read(t *testing.T, file string) template {
 	parts := valueOf(t, document.Content[0]).(map[string]any)
 	result := template{file: file, resources: map[string]resource{}, globals: parts["Globals"]}
 	result.parameters, _ = parts["Parameters"].(map[string]any)
+	result.mappings, _ = parts["Mappings"].(map[string]any)
 	result.outputs, _ = parts["Outputs"].(map[string]any)
 	for name, value := range parts["Resources"].(map[string]any) {
 		fields := value.(map[string]any)

@@ -138,7 +138,7 @@ func TestRolesAreMadeByWhoMayAndTheRestIsSaid(t *testing.T) {
 	for _, c := range []struct{ name, before, left string }{
 		{"superuser", `ALTER ROLE relay SUPERUSER`, ""},
 		{"may make roles", `ALTER ROLE relay CREATEROLE NOREPLICATION`, "ALTER ROLE outbox_relay REPLICATION;"},
-		{"may make nothing", ``, "CREATE ROLE outbox_producer LOGIN;"},
+		{"may make nothing", ``, "CREATE ROLE outbox_producer LOGIN CONNECTION LIMIT 250;"},
 		{"RDS", `CREATE ROLE rds_replication; CREATE ROLE rds_iam; ALTER ROLE relay CREATEROLE;
 			GRANT rds_replication, rds_iam TO relay WITH ADMIN OPTION`, ""},
 	} {

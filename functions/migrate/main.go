@@ -15,7 +15,6 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/functions/internal/database"
 	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
 	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
@@ -70,7 +69,7 @@ type change struct {
 }
 
 func migrate(ctx context.Context, s settings.Settings) (v versions, err error) {
-	conn, err := database.Connect(ctx, s)
+	conn, err := await(ctx, s)
 	if err != nil {
 		return versions{}, err
 	}

@@ -88,17 +88,18 @@ type step struct {
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.html
 func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	var database, schema string
-	var exists, hasReplication, hasIAM bool
+	var hasReplication, hasIAM bool
+	var most int
 	err := conn.QueryRow(ctx, `
 		SELECT quote_ident(current_database()), quote_ident(current_schema()),
-		       EXISTS (SELECT FROM pg_roles WHERE rolname = $1),
-		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam')`,
-		role).Scan(&database, &schema, &exists, &hasReplication, &hasIAM)
+		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam'),
+		       current_setting('max_connections')::int`,
+	).Scan(&database, &schema, &hasReplication, &hasIAM, &most)
 	if err != nil {
 		return nil, err
 	}
 	needed := []step{
-		{"CREATE ROLE " + role + " LOGIN", roleExists},
+		{create(role, most, hasIAM), roleExists},
 		{"GRANT CONNECT ON DATABASE " + database + " TO " + role, `SELECT has_database_privilege($1, current_database(), 'CONNECT')`},
 		{"GRANT USAGE ON SCHEMA " + schema + " TO " + role, `SELECT has_schema_privilege($1, current_schema(), 'USAGE')`},
 	}
@@ -108,10 +109,23 @@ func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	case role == Relay:
 		needed = append(needed, step{"ALTER ROLE " + role + " REPLICATION", `SELECT rolreplication FROM pg_roles WHERE rolname = $1`})
 	}
-	if hasIAM && !exists { // later it may have been revoked, for a password: members of rds_iam cannot use one
-		needed = append(needed, membership(role, "rds_iam"))
-	}
 	return needed, nil
+}
+
+// kept are connections that producers leave to everybody else: relays, migrations, people.
+const kept = 50
+
+// create returns the statement that makes a role, all at once: nobody finds it half made. What it says may be changed later, and
+// stays so: the limit of connections, as producers are many, and membership in rds_iam, as a member cannot use a password.
+func create(role string, maxConnections int, hasIAM bool) string {
+	statement := "CREATE ROLE " + role + " LOGIN"
+	if role == Producer {
+		statement += fmt.Sprintf(" CONNECTION LIMIT %d", max(maxConnections-kept, maxConnections/2))
+	}
+	if hasIAM {
+		statement += " IN ROLE rds_iam"
+	}
+	return statement
 }
 
 func membership(role, group string) step {

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/database"
+	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+const (
+	// patience is for a database that does not answer: one that fails over takes a minute or two, and is no reason to roll a
+	// deployment back.
+	patience = 2 * time.Minute
+	// pause is between two attempts.
+	pause = time.Second
+)
+
+// await connects. It waits for a database that does not answer, for as long as its patience and ctx last. An answer that says no, as to a
+// wrong password, ends it at once.
+func await(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
+	for deadline := time.Now().Add(patience); ; {
+		conn, err := database.Connect(ctx, s)
+		if err == nil || !postgres.IsAway(err) || time.Now().After(deadline) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package infra_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fargate are the pairs of processor and memory that Fargate has for up to a vCPU, memory in MiB.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
+var fargate = map[string][]string{
+	"256":  {"512", "1024", "2048"},
+	"512":  {"1024", "2048", "3072", "4096"},
+	"1024": {"2048", "3072", "4096", "5120", "6144", "7168", "8192"},
+}
+
+func TestEverySizeOfTheRelayIsOneOfFargates(t *testing.T) {
+	t.Parallel()
+	relay := read(t, "relay.yaml")
+	sizes := relay.choices("Size")
+	for _, size := range sizes {
+		cpu := fmt.Sprint(field(relay.mappings, "Sizes", size, "Cpu"))
+		if memory := fmt.Sprint(field(relay.mappings, "Sizes", size, "Memory")); !slices.Contains(fargate[cpu], memory) {
+			t.Errorf("%s: Fargate has no %s MiB for %s", size, memory, cpu)
+		}
+	}
+	if root := read(t, root); len(sizes) != 3 || !slices.Equal(root.choices("RelaySize"), sizes) {
+		t.Errorf("sizes %v, the root's are %v", sizes, root.choices("RelaySize"))
+	}
+}
+
+// TestWhatRunbooksNameIsThere: a parameter of the root template, or one of its outputs.
+func TestWhatRunbooksNameIsThere(t *testing.T) {
+	t.Parallel()
+	runbooks, err := os.ReadFile("RUNBOOKS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := read(t, root)
+	named := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot)[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(runbooks), -1)
+	for _, name := range named {
+		if template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
+			t.Errorf("template.yaml has neither a parameter nor an output %s", name[1])
+		}
+	}
+	if len(named) < 4 {
+		t.Errorf("the runbooks name only %v", named)
+	}
+}
+
+func TestNobodyCallsTheAPIUnsigned(t *testing.T) {
+	t.Parallel()
+	api := read(t, root).resources["OrdersApi"]
+	if got := field(api.properties, "Auth", "DefaultAuthorizer"); got != "AWS_IAM" {
+		t.Errorf("the authorizer is %v", got)
+	}
+	// Else API Gateway would call the functions with the caller's own rights, which has none.
+	if got := field(api.properties, "Auth", "InvokeRole"); got != "NONE" {
+		t.Errorf("the functions are called as %v", got)
+	}
+	for name := range field(api.properties, "GatewayResponses").(map[string]any) {
+		response := field(api.properties, "GatewayResponses", name)
+		status := fmt.Sprint(field(response, "StatusCode"))
+		body := fmt.Sprint(field(response, "ResponseTemplates", "application/json"))
+		if !strings.Contains(body, `"status":`+status+`,`) {
+			t.Errorf("%s answers %s with %s", name, status, body)
+		}
+	}
+}
+
+// TestTheStackPolicyKeepsWhatHoldsEvents from being replaced, by its name in the template.
+func TestTheStackPolicyKeepsWhatHoldsEvents(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("stack-policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy struct {
+		Statement []struct{ Effect, Resource string }
+	}
+	if err := json.Unmarshal(text, &policy); err != nil {
+		t.Fatal(err)
+	}
+	denied := 0
+	for _, s := range policy.Statement {
+		name, ok := strings.CutPrefix(s.Resource, "LogicalResourceId/")
+		if s.Effect != "Deny" {
+			continue
+		}
+		denied++
+		if _, exists := read(t, root).resources[name]; !ok || !exists {
+			t.Errorf("there is no resource %s", s.Resource)
+		}
+	}
+	if denied != 2 {
+		t.Errorf("%d resources are kept", denied)
+	}
+}
