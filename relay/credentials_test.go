@@ -21,7 +21,7 @@ func localhost(server *pgtest.Server, role string) string {
 
 func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo")
+	w, server := newWorldOfRoles(t, "orders.fifo", 0)
 	authority := pgtest.NewAuthority(t)
 	certificate, key := authority.Certificate("localhost", time.Now().Add(time.Hour))
 	w.must(server.ServeTLS(t.Context(), certificate, key))
@@ -66,7 +66,7 @@ func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 
 func TestRelayMakesATokenForEveryConnection(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo")
+	w, server := newWorldOfRoles(t, "orders.fifo", 0)
 	authority := pgtest.NewAuthority(t)
 	front := newTokenFront(t, server, authority)
 	front.begin()

@@ -15,15 +15,26 @@ import (
 
 // newWorldOfRoles makes a world whose tables belong to the superuser of a server of its own, and whose relays connect as
 // outbox_relay. No other role there may do anything.
-func newWorldOfRoles(t *testing.T, queue string) (w *world, server *pgtest.Server) {
+func newWorldOfRoles(t *testing.T, queue string, version int) (w *world, server *pgtest.Server) {
 	t.Helper()
-	server = newServer(t)
+	server = newServerOf(t, pgtest.Options{Version: version})
 	w = newWorldOn(t, server.URL("relay", pgtest.Superuser), queue)
 	if output, err := w.command(nil, "migrate"); err != nil || strings.Contains(output, "left to") {
 		t.Fatalf("relay migrate: %v: %s", err, output)
 	}
 	w.url = server.URL("relay", migrations.Relay) // for commands and relays; the pool stays the superuser's
 	return w, server
+}
+
+// onOldAndNew runs a test on the oldest and the newest Postgres: version 16 changed who may make a role, and grant one.
+func onOldAndNew(t *testing.T, test func(t *testing.T, version int)) {
+	t.Helper()
+	for _, version := range []int{15, 18} {
+		t.Run(fmt.Sprint("Postgres ", version), func(t *testing.T) {
+			t.Parallel()
+			test(t, version)
+		})
+	}
 }
 
 // asRole returns a connection of a role.
@@ -39,7 +50,11 @@ func asRole(t *testing.T, server *pgtest.Server, role string) *pgx.Conn {
 
 func TestRolesMayDoWhatTheyAreForAndNothingElse(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders")
+	onOldAndNew(t, checkWhatRolesMayDo)
+}
+
+func checkWhatRolesMayDo(t *testing.T, version int) {
+	w, server := newWorldOfRoles(t, "orders", version)
 	w.exec(`CREATE TABLE customers (id bigint)`)
 	const event = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'o', '1', 't', '{}')`
 	for role, statements := range map[string]struct{ may, mayNot []string }{
@@ -89,7 +104,11 @@ func TestRolesMayDoWhatTheyAreForAndNothingElse(t *testing.T) {
 
 func TestRelayNeedsNoMoreThanItsRole(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo")
+	onOldAndNew(t, checkThatItsRoleIsEnough)
+}
+
+func checkThatItsRoleIsEnough(t *testing.T, version int) {
+	w, server := newWorldOfRoles(t, "orders.fifo", version)
 	const retention = "RELAY_RETENTION=1h"
 	if output, err := w.command([]string{retention}, "check"); err != nil {
 		t.Fatalf("relay check: %v: %s", err, output)
@@ -135,6 +154,10 @@ func TestRelayNeedsNoMoreThanItsRole(t *testing.T) {
 // TestRolesAreMadeByWhoMayAndTheRestIsSaid: what relay migrate leaves is what a superuser runs.
 func TestRolesAreMadeByWhoMayAndTheRestIsSaid(t *testing.T) {
 	t.Parallel()
+	onOldAndNew(t, checkWhoMakesRoles)
+}
+
+func checkWhoMakesRoles(t *testing.T, version int) {
 	for _, c := range []struct{ name, before, left string }{
 		{"superuser", `ALTER ROLE relay SUPERUSER`, ""},
 		{"may make roles", `ALTER ROLE relay CREATEROLE NOREPLICATION`, "ALTER ROLE outbox_relay REPLICATION;"},
@@ -144,7 +167,7 @@ func TestRolesAreMadeByWhoMayAndTheRestIsSaid(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			server := newServer(t)
+			server := newServerOf(t, pgtest.Options{Version: version})
 			w := newWorldOn(t, server.URL("relay", "relay"), "orders")
 			admin := asRole(t, server, pgtest.Superuser)
 			_, err := admin.Exec(t.Context(), c.before)
