@@ -134,7 +134,7 @@ var mutants = []mutant{
 			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
 			{"relay/keeper.go", `context.WithTimeout(ctx, k.SenderTimeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
 			{"relay/redrive.go", `context.WithTimeout(ctx, r.SenderTimeout)`, `context.WithTimeout(ctx, time.Minute)`},
-			{"relay/internal/replication/stream.go", `now.Sub(s.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.receivedAt) > time.Minute`},
+			{"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.source.receivedAt) > time.Minute`},
 		},
 		faults: []string{"network: cut off"},
 		rules:  []checker.Rule{checker.Fenced},
@@ -152,7 +152,7 @@ var mutants = []mutant{
 	{
 		name: "marks a dead letter as redriven before it is sent",
 		edits: []edit{{
-			"relay/internal/delivery/lane.go",
+			"relay/internal/delivery/publish.go",
 			`	results, err := l.request(events)`,
 			`	for _, e := range events {
 		if e.isRedriven() {
@@ -200,7 +200,7 @@ var mutants = []mutant{
 	{
 		name: "drops the events of a destination that is away for longer than RELAY_PARK_AFTER",
 		edits: []edit{{
-			"relay/internal/delivery/lane.go",
+			"relay/internal/delivery/park.go",
 			`		l.park(e, e.rejection)`,
 			`		if e.rejection.Code != CodeAway {
 			l.park(e, e.rejection)
@@ -208,6 +208,26 @@ var mutants = []mutant{
 		}},
 		faults: []string{"broker: one destination away for long"},
 		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "uses the memory of an event again that was not delivered",
+		edits: []edit{{
+			"relay/internal/delivery/lane.go",
+			`return e.err != nil || e.isAskedFor() })`,
+			`return e.isAskedFor() })`,
+		}},
+		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "hands on what the stream brought only when more of it comes",
+		edits: []edit{{
+			"relay/internal/replication/stream.go",
+			"time.Time) error {\n	h.Flush()\n",
+			"time.Time) error {\n",
+		}},
+		faults: []string{"broker: slow"},
+		rules:  []checker.Rule{checker.Lost, checker.Stuck},
 	},
 	{
 		name: "keeps a horizon that was not reached over a reconnect",
