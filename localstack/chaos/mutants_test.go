@@ -76,8 +76,8 @@ var mutants = []mutant{
 		name: "recovers without regard to the horizon",
 		edits: []edit{{
 			"relay/internal/checkpoint/store.go",
-			`recover_from = coalesce(recover_from, horizon, '3:3:')`,
-			`recover_from = pg_current_snapshot()`,
+			`recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:')`,
+			`recover_from = coalesce(nullif($4, ''), pg_current_snapshot()::text)::pg_snapshot`,
 		}},
 		faults: []string{"slot dropped, down", "slot recreated", "slot invalidated"},
 		rules:  []checker.Rule{checker.Lost},
@@ -272,6 +272,17 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 				t.Fatalf("a relay that %s got through %d runs", m.name, totals.Runs)
 			}
 			t.Logf("caught in run %d, after %v", totals.Runs, totals.Took.Round(time.Second))
+		})
+	}
+}
+
+// TestBrokenRelaysFollowTheRelay: what they change is still there, once.
+func TestBrokenRelaysFollowTheRelay(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			m.overlay(t, options(t).Root)
 		})
 	}
 }
