@@ -101,6 +101,27 @@ func TestWhatIsBehindADeadLetterFollowsAlsoIfThatIsGivenUpAsSoonAsItIsRefusedAga
 	w.awaitBody(`{"n":2}`)
 }
 
+// TestADeadLetterThatIsRedrivenAtOnceWhenItIsRefusedAgainIsSentAgain: before the relay looks, so that it finds it redriving as
+// before. A trigger is as quick as that.
+func TestADeadLetterThatIsRedrivenAtOnceWhenItIsRefusedAgainIsSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	refused := w.refuseBody(`{"n":1}`)
+	w.parkTwo()
+	w.exec(`CREATE FUNCTION redrive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF OLD.state = 'redriving' AND NEW.state = 'parked' THEN NEW.state := 'redriving'; END IF;
+		RETURN NEW;
+	END $$`)
+	w.exec(`CREATE TRIGGER redrive BEFORE UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION redrive()`)
+	w.redriveAll()
+	w.eventually("the first was refused twice more", func() bool {
+		return w.query(`SELECT (max(attempts) >= 3)::text FROM outbox_dead_letters`) == "true"
+	})
+	refused.Clear()
+	w.awaitBody(`{"n":1}`)
+	w.awaitBody(`{"n":2}`)
+}
+
 // TestADeadLetterThatIsParkedAgainWhileItWaitsToBeRedrivenOvertakesNothing: the one before it may be refused again after the
 // relay has read both.
 func TestADeadLetterThatIsParkedAgainWhileItWaitsToBeRedrivenOvertakesNothing(t *testing.T) {

@@ -110,6 +110,7 @@ func (s *session) drain(parts ...*task) error {
 	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
 	defer cancel()
+	s.delivery.Hurry()
 	idle := start(ctx, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():

@@ -151,8 +151,12 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 				again(h, 3, 20*second)
 			}
 		},
-		"mended, redriven and accepted":           func(h *checker.History) { redrive(h, 5); h.Operator.RedroveAll = true },
-		"the last of an aggregate, redriven":      func(h *checker.History) { redrive(h, 2) },
+		"mended, redriven and accepted":      func(h *checker.History) { redrive(h, 5); h.Operator.RedroveAll = true },
+		"the last of an aggregate, redriven": func(h *checker.History) { redrive(h, 2) },
+		"brought by the log again while its dead letter waited": func(h *checker.History) {
+			redrive(h, 5)
+			again(h, len(h.Receipts)-1, 12*second+second/2)
+		},
 		"given up by a person":                    func(h *checker.History) { poison(h, 5); discard(h, 9*second) },
 		"flows on behind what was given up":       func(h *checker.History) { poison(h, 1); discard(h, 2*second) },
 		"redriven, and never to be taken":         func(h *checker.History) { poison(h, 1); park(h, 2); h.Operator.RedroveAll = true },

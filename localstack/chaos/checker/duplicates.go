@@ -55,12 +55,14 @@ func (c *check) cause(first, again *Receipt) string {
 	return cause
 }
 
-// redrivenBetween reports whether an event that had come was redriven before it came again: its first acceptance was not
-// known to the relay, or it was parked when it came again.
+// redrivenBetween reports whether an event was to be redriven at some moment between the first time that it came and the second: its
+// first acceptance was not known to the relay, or it was parked when it came again, or it came from the log once more, because
+// its being parked was not in the checkpoint of a relay that died, while its dead letter waited.
 func (c *check) redrivenBetween(first, again *Receipt) bool {
 	for _, d := range c.deadLetters[again.EventID] {
-		for _, change := range d.Changes {
-			if change.State == redriving && change.At >= first.At-clocks && change.At <= again.At+clocks {
+		for i, change := range d.Changes {
+			ended := i+1 < len(d.Changes) && d.Changes[i+1].At < first.At-clocks
+			if change.State == redriving && change.At <= again.At+clocks && !ended {
 				return true
 			}
 		}

@@ -179,6 +179,13 @@ func (d *Delivery) recycle(events []*Event) {
 // at once is bounded by the Tracker's window. The Tracker knows the events already.
 func (d *Delivery) Send(destination int, events ...*Event) { d.lanes[destination].send(events) }
 
+// Hurry has batches that are not full wait for nothing any more: nothing more comes.
+func (d *Delivery) Hurry() {
+	for _, l := range d.lanes {
+		l.hurry()
+	}
+}
+
 // Run blocks until ctx ends or delivery cannot go on. Then no request is started any more, those in flight get a moment,
 // and events that are not delivered are forgotten: the log still has them.
 func (d *Delivery) Run(ctx context.Context) error {

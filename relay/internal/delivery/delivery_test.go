@@ -278,3 +278,15 @@ func TestAStopCutsOffARequestThatHangs(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingLingersOnceNoMoreComes(t *testing.T) {
+	t.Parallel()
+	linger := func(r *rig, _ []delivery.Destination) { r.options.Linger = time.Hour }
+	run(t, one(fifo), func(r *rig) {
+		r.sendIDs(0, "a1 b1 a2 a3")
+		r.expectRequests(0)
+		r.delivery.Hurry()
+		r.elapse(0)
+		r.expectTaken(0, "a1 a2 a3 b1")
+	}, linger)
+}

@@ -78,6 +78,13 @@ func (l *lane) pump() {
 	l.start()
 }
 
+func (l *lane) hurry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue.options.Linger = 0
+	l.start()
+}
+
 // end starts no request any more.
 func (l *lane) end() {
 	l.mu.Lock()
