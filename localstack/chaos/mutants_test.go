@@ -217,7 +217,7 @@ var mutants = []mutant{
 			`return e.isAskedFor() })`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
-		rules:  []checker.Rule{checker.Lost},
+		rules:  []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken}, // most often it crashes
 	},
 	{
 		name: "hands on what the stream brought only when more of it comes",

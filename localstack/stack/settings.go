@@ -116,5 +116,6 @@ func (s State) Environment() [][2]string {
 		{"AWS_SECRET_ACCESS_KEY", messaging.SecretKey},
 		{"QUEUE_URL", s.Outputs.QueueUrl},
 		{"TOPIC_ARN", s.Outputs.TopicArn},
+		{"RELAY_DESTINATION", s.Outputs.TopicArn}, // for the relay's own commands
 	}
 }

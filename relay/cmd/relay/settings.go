@@ -53,7 +53,7 @@ type target struct {
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
-	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"64" help:"Requests to one destination at the same time, at most."`
+	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"128" help:"Requests to one destination at the same time, at most."`
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated."`
 	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same."`

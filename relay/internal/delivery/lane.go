@@ -143,14 +143,7 @@ func (l *lane) done(batch []*Event) (delivered, next []*Event) {
 // deliver publishes or parks every event of batch, but for what is withdrawn, and leaves in its err why it could not. What
 // is parked comes last in its group, and waits until the events before it are delivered: it may block them.
 func (l *lane) deliver(batch []*Event) {
-	sendable := make([]*Event, 0, len(batch))
-	for _, e := range batch {
-		l.free(e)
-		l.withdraw(e)
-		if e.err == nil && e.isSendable() {
-			sendable = append(sendable, e)
-		}
-	}
+	sendable := l.sendable(batch)
 	l.publish(sendable)
 	l.tellTracker(sendable)
 	for i, e := range batch {
@@ -159,6 +152,20 @@ func (l *lane) deliver(batch []*Event) {
 			l.tellTracker(batch[i : i+1])
 		}
 	}
+}
+
+// sendable returns the events of batch that are sent: nearly always it is batch itself.
+func (l *lane) sendable(batch []*Event) []*Event {
+	all := true
+	for _, e := range batch {
+		l.free(e)
+		l.withdraw(e)
+		all = all && e.err == nil && e.isSendable()
+	}
+	if all {
+		return batch
+	}
+	return slices.DeleteFunc(slices.Clone(batch), func(e *Event) bool { return e.err != nil || !e.isSendable() })
 }
 
 // tellTracker says which of events are delivered or parked.

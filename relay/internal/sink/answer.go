@@ -14,13 +14,18 @@ func EntryID(i int) string { return entryIDs[i] }
 // Answer collects what a broker's answer says about each entry of a request, and believes only an answer that fits the
 // request: an entry counts as durable when its Id was named exactly once, as successful.
 type Answer struct {
-	results []Result
+	results []Result // of space
+	space   [MaxBatch]Result
 	named   [MaxBatch]int
 	unknown bool // an Id was named that was not sent: the answer belongs to another request
 }
 
 // NewAnswer returns the answer to a request of so many entries, in which none is named yet.
-func NewAnswer(entries int) *Answer { return &Answer{results: make([]Result, entries)} }
+func NewAnswer(entries int) *Answer {
+	a := new(Answer)
+	a.results = a.space[:entries]
+	return a
+}
 
 // Position returns the position in the batch of the message that was sent as id, or -1 if none was.
 func (a *Answer) Position(id string) int { return slices.Index(entryIDs[:len(a.results)], id) }
