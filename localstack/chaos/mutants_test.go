@@ -165,16 +165,6 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "takes a dead letter that is to be redriven again for one that is on its way",
-		edits: []edit{{
-			"relay/redrive.go",
-			`key := redrive{letter.Position, letter.Since}`,
-			`key := redrive{position: letter.Position}`,
-		}},
-		faults: []string{"operator: redrive", "operator: mend, redrive", "operator: discard"},
-		rules:  []checker.Rule{checker.Stuck},
-	},
-	{
 		name: "replays without regard to the horizon",
 		edits: []edit{{
 			"relay/internal/replay/store.go",
