@@ -56,17 +56,9 @@ func Run(ctx context.Context, options Options) error {
 	if err := r.build(ctx); err != nil {
 		return err
 	}
-	parent, err := pgtest.Reachable(os.TempDir())
-	if err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(parent, "bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
 	r.tell("starting Postgres")
-	r.server, err = pgtest.Start(ctx, pgtest.Options{Dir: filepath.Join(dir, "pg"), CacheDir: r.Cache, Settings: map[string]string{
+	var err error
+	r.server, err = pgtest.Start(ctx, pgtest.Options{CacheDir: r.Cache, Settings: map[string]string{
 		"shared_buffers": "256MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "track_commit_timestamp": "on", "autovacuum": "off",
 	}})
 	if err != nil {

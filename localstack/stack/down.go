@@ -55,6 +55,7 @@ func (s *Stack) keepOrRemoveData(ctx context.Context, remove bool) error {
 	c := &compose{Stack: s}
 	stored := c.stored(ctx)
 	if len(entries) == 0 && !stored {
+		_ = os.Remove(dir) // empty, or not there
 		s.report("there is no data")
 		return nil
 	}
