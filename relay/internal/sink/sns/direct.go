@@ -39,8 +39,7 @@ func newDirect(ctx context.Context, client *transport.Client, topicARN string, f
 
 func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	request := transport.NewRequest()
-	defer request.Release()
-	request.Body = appendForm(request.Body, p.topicARN, p.fifo, batch)
+	request.Text = appendForm(request.Text, p.topicARN, p.fifo, batch)
 	answer, err := p.caller.Post(ctx, request)
 	if err != nil {
 		return nil, err

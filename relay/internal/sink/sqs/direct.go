@@ -45,8 +45,7 @@ func newDirect(ctx context.Context, client *transport.Client, queueURL string, f
 
 func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	request := transport.NewRequest()
-	defer request.Release()
-	request.Body = appendJSON(request.Body, p.queueURL, p.fifo, batch)
+	request.Text = appendJSON(request.Text, p.queueURL, p.fifo, batch)
 	answer, err := p.caller.Post(ctx, request)
 	if err != nil {
 		return nil, err

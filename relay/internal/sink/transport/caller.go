@@ -67,12 +67,13 @@ func userAgent(appID string) string {
 	return agent
 }
 
-// Post sends request once and reads its answer, whatever its status. The error means that the outcome is unknown. Its time
-// begins before credentials are fetched: a relay that may publish now may not when they come late.
+// Post sends request once, which belongs to it from then on, and reads its answer, whatever its status. The error means that the
+// outcome is unknown. Its time begins before credentials are fetched: a relay that may publish now may not when they come late.
 func (c *Caller) Post(ctx context.Context, request *Request) (*Answer, error) {
 	deadline := time.Now().Add(c.client.timeout)
 	id, err := c.identify(ctx, deadline)
 	if err != nil {
+		request.release()
 		return nil, err
 	}
 	answer, err := c.send(ctx, deadline, id, request)
@@ -92,10 +93,11 @@ func (c *Caller) send(ctx context.Context, deadline time.Time, id *identity, req
 	}
 	connection, err := c.pool.get(ctx, deadline)
 	if err != nil {
+		request.release()
 		return nil, c.explain(err)
 	}
-	connection.head = c.signer.appendHead(connection.head[:0], id, c.now(), request.Body)
-	answer, reusable, err := connection.exchange(ctx, deadline, request.Body)
+	connection.head = c.signer.appendHead(connection.head[:0], id, c.now(), request.body())
+	answer, reusable, err := connection.exchange(ctx, deadline, request)
 	if reusable {
 		c.pool.put(connection)
 	} else {
@@ -117,15 +119,16 @@ func (c *Caller) explain(err error) error {
 
 // sendThroughClient sends request by net/http. The SDK's signer writes to URL and header, so each request has its own.
 func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *identity, request *Request) (*Answer, error) {
+	defer request.release()
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	target := c.endpoint.URL
 	r := &http.Request{
 		Method: http.MethodPost, URL: &target, Host: target.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: c.endpoint.Header.Clone(), ContentLength: int64(len(request.Body)), GetBody: request.open,
+		Header: c.endpoint.Header.Clone(), ContentLength: int64(len(request.body())), GetBody: request.open,
 	}
 	r.Body, _ = request.open()
 	if id != nil {
-		sum := sha256.Sum256(request.Body)
+		sum := sha256.Sum256(request.body())
 		err := v4.NewSigner().SignHTTP(ctx, id.credentials, r, hex.EncodeToString(sum[:]), c.endpoint.Service, c.endpoint.Region, c.now())
 		if err != nil {
 			cancel()

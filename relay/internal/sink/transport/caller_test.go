@@ -43,8 +43,7 @@ func newCaller(t *testing.T, server string, change ...func(*transport.Endpoint))
 // post sends body and returns the answer as a text.
 func post(ctx context.Context, c *transport.Caller, body string) (string, error) {
 	request := transport.NewRequest()
-	defer request.Release()
-	request.Body = append(request.Body, body...)
+	request.Text = append(request.Text, body...)
 	answer, err := c.Post(ctx, request)
 	if err != nil {
 		return "", err
@@ -67,6 +66,12 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 		"usual":      {func(*transport.Endpoint) {}, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
 		"app id":     {func(e *transport.Endpoint) { e.AppID = "shop" }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + ` app/shop" token "token" signed true text/plain`},
 		"path":       {func(e *transport.Endpoint) { e.URL.Path = "/aws" }, `200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
+		"a head that is longer than usual": {
+			func(e *transport.Endpoint) {
+				e.Credentials = credentials.NewStaticCredentialsProvider("AKID", "secret", strings.Repeat("long", 1500))
+			},
+			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "` + strings.Repeat("long", 1500) + `" signed true text/plain`,
+		},
 		"no account": {func(e *transport.Endpoint) { e.Credentials = nil }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "" signed false text/plain`},
 	} {
 		got, err := post(t.Context(), newCaller(t, server, c.change), "hello")

@@ -12,20 +12,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-const (
-	// readBuffer of a connection holds the answer to a batch of ten, about 2 KB, with its head.
-	readBuffer = 4 << 10
-	// onePiece is up to what size a request leaves in one piece, at the price of a copy: ten events of 300 bytes make 7 KB for SQS
-	// and 15 KB for SNS.
-	onePiece = 32 << 10
-)
+// readBuffer of a connection holds the answer to a batch of ten, about 2 KB, with its head.
+const readBuffer = 4 << 10
 
 // connection carries requests to a service, one at a time.
 type connection struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	head   []byte    // of the request, in memory that is used again
-	piece  []byte    // that is written
 	idleAt time.Time // since when it is idle; zero before its first request
 
 	ctx   context.Context // whose end ends what is under way
@@ -36,17 +30,19 @@ func newConnection(conn net.Conn) *connection {
 	return &connection{conn: conn, reader: bufio.NewReaderSize(conn, readBuffer), leave: func() bool { return true }}
 }
 
-// exchange sends head and body and reads the answer, until deadline or the end of ctx, which the connection follows. After an
+// exchange sends request with the connection's head and reads the answer, until deadline or the end of ctx, which the connection follows. After an
 // error, or if it is not reusable, it has to be closed.
-func (c *connection) exchange(ctx context.Context, deadline time.Time, body []byte) (answer *Answer, reusable bool, err error) {
-	if err := c.conn.SetDeadline(deadline); err != nil {
+func (c *connection) exchange(ctx context.Context, deadline time.Time, request *Request) (answer *Answer, reusable bool, err error) {
+	err = c.conn.SetDeadline(deadline)
+	if ctx.Err() != nil { // it may have ended before the deadline was set
+		err = ctx.Err()
+	}
+	if err != nil {
+		request.release()
 		return nil, false, err
 	}
-	if ctx.Err() != nil { // it may have ended before the deadline was set
-		return nil, false, ctx.Err()
-	}
 	// A service that refuses a request may answer before it has read all of it, and hang up: the answer counts.
-	sendErr := c.send(body)
+	sendErr := c.send(request)
 	if _, err = c.reader.Peek(1); err == nil {
 		answer, reusable, err = readAnswer(c.reader)
 	} else {
@@ -72,16 +68,17 @@ func (c *connection) follow(ctx context.Context) bool {
 	return true
 }
 
-func (c *connection) send(body []byte) error {
-	if len(c.head)+len(body) <= onePiece {
-		c.piece = append(append(c.piece[:0], c.head...), body...)
-		_, err := c.conn.Write(c.piece)
+// send gives request back once it is written: as many are in memory as are written at the same time, not as are under way.
+func (c *connection) send(request *Request) error {
+	defer request.release()
+	if piece := request.after(c.head); piece != nil {
+		_, err := c.conn.Write(piece)
 		return err
 	}
 	if _, err := c.conn.Write(c.head); err != nil {
 		return err
 	}
-	_, err := c.conn.Write(body)
+	_, err := c.conn.Write(request.body())
 	return err
 }
 
