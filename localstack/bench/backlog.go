@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -116,6 +117,36 @@ func (b *backlog) dropSlot(ctx context.Context, name string) error {
 		END LOOP;
 		DELETE FROM relay_checkpoints WHERE slot_name = '`+name+`';
 	END $$; SELECT pg_drop_replication_slot('`+name+`')`)
+}
+
+// metered returns how many microseconds of processor the walsender of a slot takes for each event of b while read runs.
+func (b *backlog) metered(ctx context.Context, slot string, read func() error) (float64, error) {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	used := make(chan time.Duration, 1)
+	go func() { used <- b.walsender(reading, slot) }()
+	err := read()
+	stop()
+	return float64((<-used).Microseconds()) / float64(b.events), err
+}
+
+// walsender looks, until ctx ends, how much of the processor the walsender of a slot has taken, which may end by itself.
+func (b *backlog) walsender(ctx context.Context, slot string) (used time.Duration) {
+	pid := 0
+	for {
+		if pid == 0 {
+			var text string
+			_ = b.query(ctx, "SELECT coalesce(active_pid, 0)::text FROM pg_replication_slots WHERE slot_name = '"+slot+"'", &text) // or the next time
+			pid, _ = strconv.Atoi(text)
+		} else {
+			used = max(used, usageOf(pid).processor)
+		}
+		select {
+		case <-ctx.Done():
+			return used
+		case <-time.After(look):
+		}
+	}
 }
 
 // link is how a client reaches the server.

@@ -20,7 +20,7 @@ import (
 
 const (
 	// patience is far longer than anything here takes.
-	patience = 5 * time.Minute
+	patience = 10 * time.Minute
 	// look is how often it is looked whether everything has arrived.
 	look = 20 * time.Millisecond
 )

@@ -30,6 +30,7 @@ type result struct {
 	PerSecond  float64
 
 	Processor   float64 // microseconds an event, of the process
+	Server      float64 // microseconds of processor an event, of the walsender
 	Allocations float64 // an event
 	Requests    float64 // an event
 	Peak        float64 // MB
@@ -68,7 +69,12 @@ func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, s
 	if err := started(p); err != nil {
 		return result{}, errors.Join(err, p.stop())
 	}
-	drained, err := p.watch(ctx, to, b.events)
+	var drained result
+	server, err := b.metered(ctx, slot, func() (err error) {
+		drained, err = p.watch(ctx, to, b.events)
+		return err
+	})
+	drained.Server = server
 	if stopErr := p.stop(); err == nil {
 		err = stopErr
 	}

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -49,7 +50,8 @@ type filter func(result) bool
 // isRelay chooses those of the relay with its usual settings.
 func isRelay(s shape) filter {
 	return func(m result) bool {
-		return m.Shape == s.String() && !m.isSource() && m.Contestant != "one by one" && m.Contestant != "relay by SDK" && m.Contestant != "quarter core"
+		return m.Shape == s.String() && !m.isSource() && m.Contestant != "one by one" && m.Contestant != "relay by SDK" &&
+			m.Contestant != "quarter core" && !strings.Contains(m.Contestant, "RELAY_")
 	}
 }
 

@@ -38,9 +38,16 @@ func withSlot(ctx context.Context, b *backlog, use func(slot string) (result, er
 	if err := b.newSlot(ctx, slot); err != nil {
 		return result{}, err
 	}
-	got, err := use(slot)
+	var got result
+	server, err := b.metered(ctx, slot, func() (err error) {
+		got, err = use(slot)
+		return err
+	})
 	if err != nil {
 		return result{}, err
+	}
+	if got.Events == b.events {
+		got.Server = server
 	}
 	return got, b.dropSlot(ctx, slot)
 }

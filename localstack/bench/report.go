@@ -67,6 +67,7 @@ func medians(all []result) (medians []result) {
 		m := rounds[k][0]
 		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
 		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
+		m.Server = median(rounds[k], func(m result) float64 { return m.Server })
 		m.Allocations = median(rounds[k], func(m result) float64 { return m.Allocations })
 		m.Requests = median(rounds[k], func(m result) float64 { return m.Requests })
 		for _, other := range rounds[k] {
@@ -100,14 +101,14 @@ func sourceOf(m result, all []result) float64 {
 }
 
 func printDrains(w io.Writer, all []result) {
-	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tx source\tµs CPU/event\tallocations/event\trequests/event\tpeak\t")
+	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tx source\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
 	for _, m := range all {
 		var ratio string
 		if source := sourceOf(m, all); source > 0 {
 			ratio = fmt.Sprintf("%.2f", m.PerSecond/source)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m), m.PerSecond, ratio,
-			known(m.Processor, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m), m.PerSecond, ratio,
+			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
 	}
 }
 
