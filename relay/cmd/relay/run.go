@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -146,7 +147,7 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger) (relay.Co
 	destinations, warnings, destinationsErr := preflight.Destinations{
 		AWS:          aws,
 		Names:        names,
-		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.InFlight, Client: sink.Client(s.AWSClient)},
+		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
 		GroupBatches: s.GroupBatches,
 	}.Open(ctx)
 	config.Destinations = destinations

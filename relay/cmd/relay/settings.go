@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -53,7 +56,7 @@ type target struct {
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
-	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"128" help:"Requests to one destination at the same time, at most."`
+	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory."`
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated."`
 	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same."`
@@ -125,7 +128,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
 		report(errors.New("RELAY_PARK_AFTER parks events, RELAY_ON_REJECTED=halt forbids that: set one of them"))
 	}
-	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 1))
+	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))
 	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))
 	report(atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes))
 
@@ -142,7 +145,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Retention:      s.Retention,
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
 		Delivery: delivery.Options{
-			InFlight:      s.InFlight,
+			InFlight:      s.inFlight(http.ProxyFromEnvironment),
 			EagerInFlight: eagerInFlight,
 			Linger:        s.Linger,
 			GroupBatches:  s.GroupBatches,
@@ -168,8 +171,23 @@ const (
 	// eagerInFlight requests go out at once, further ones wait until they are full: a thousand events a second are not held up by a
 	// broker that takes 25 ms.
 	eagerInFlight = 32
-	retryMin      = 100 * time.Millisecond
+	// ownInFlight keeps a relay busy whose broker takes 25 ms. netInFlight is as much as the memory limit bears where requests go
+	// through net/http, which keeps each until its answer is there.
+	ownInFlight, netInFlight = 256, 64
+	retryMin                 = 100 * time.Millisecond
 )
+
+// inFlight returns how many requests may be under way at once, where proxyOf says which proxy stands before a host.
+func (s *relaySettings) inFlight(proxyOf func(*http.Request) (*url.URL, error)) int {
+	if s.InFlight > 0 {
+		return s.InFlight
+	}
+	proxy, err := proxyOf(&http.Request{URL: &url.URL{Scheme: "https", Host: "sns.amazonaws.com"}})
+	if sink.Client(s.AWSClient) == sink.SDK || proxy != nil || err != nil {
+		return netInFlight
+	}
+	return ownInFlight
+}
 
 func (s *source) table() (pgoutput.Table, []error) {
 	schema, name, qualified := strings.Cut(s.Table, ".")

@@ -3,6 +3,8 @@ package main
 import (
 	"flag"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"strings"
@@ -63,6 +65,25 @@ func TestREADMEListsEverySettingAsTheCommandHasIt(t *testing.T) {
 	}
 	if table != settingsTable() {
 		t.Errorf("the README's table is not the command's; go test ./relay/cmd/relay -update writes it:\n%s", settingsTable())
+	}
+}
+
+func TestRequestsThatTakeMoreMemoryAreFewer(t *testing.T) {
+	none := func(*http.Request) (*url.URL, error) { return nil, nil }
+	through := func(*http.Request) (*url.URL, error) { return &url.URL{Host: "proxy:3128"}, nil }
+	for name, c := range map[string]struct {
+		target
+		proxyOf func(*http.Request) (*url.URL, error)
+		want    int
+	}{
+		"own":     {target{AWSClient: "direct"}, none, 256},
+		"SDK":     {target{AWSClient: "sdk"}, none, 64},
+		"proxy":   {target{AWSClient: "direct"}, through, 64},
+		"as said": {target{AWSClient: "sdk", InFlight: 7}, through, 7},
+	} {
+		if got := (&relaySettings{target: c.target}).inFlight(c.proxyOf); got != c.want {
+			t.Errorf("%s: %d requests, want %d", name, got, c.want)
+		}
 	}
 }
 

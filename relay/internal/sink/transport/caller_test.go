@@ -63,9 +63,9 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 		change func(*transport.Endpoint)
 		want   string
 	}{
-		"usual":      {func(*transport.Endpoint) {}, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
-		"app id":     {func(e *transport.Endpoint) { e.AppID = "shop" }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + ` app/shop" token "token" signed true text/plain`},
-		"path":       {func(e *transport.Endpoint) { e.URL.Path = "/aws" }, `200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
+		"usual":  {func(*transport.Endpoint) {}, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
+		"app id": {func(e *transport.Endpoint) { e.AppID = "shop" }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + ` app/shop" token "token" signed true text/plain`},
+		"path":   {func(e *transport.Endpoint) { e.URL.Path = "/aws" }, `200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
 		"a head that is longer than usual": {
 			func(e *transport.Endpoint) {
 				e.Credentials = credentials.NewStaticCredentialsProvider("AKID", "secret", strings.Repeat("long", 1500))
