@@ -19,6 +19,7 @@ const readBuffer = 4 << 10
 type connection struct {
 	conn   net.Conn
 	reader *bufio.Reader
+	probe  *probe
 	head   []byte    // of the request, in memory that is used again
 	idleAt time.Time // since when it is idle; zero before its first request
 
@@ -27,7 +28,7 @@ type connection struct {
 }
 
 func newConnection(conn net.Conn) *connection {
-	return &connection{conn: conn, reader: bufio.NewReaderSize(conn, readBuffer), leave: func() bool { return true }}
+	return &connection{conn: conn, reader: bufio.NewReaderSize(conn, readBuffer), probe: newProbe(conn), leave: func() bool { return true }}
 }
 
 // exchange sends request with the connection's head and reads the answer, until deadline or the end of ctx, which the connection follows. After an

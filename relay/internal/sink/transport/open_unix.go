@@ -9,24 +9,35 @@ import (
 	"syscall"
 )
 
-// isOpen reports whether the peer has neither closed conn nor said anything that nobody asked for. It does not wait.
-func isOpen(conn net.Conn) bool {
+// probe looks at a connection without waiting.
+type probe struct {
+	raw  syscall.RawConn // nil if there is nothing to look at
+	look func(fd uintptr)
+	open bool
+}
+
+func newProbe(conn net.Conn) *probe {
 	if secured, ok := conn.(*tls.Conn); ok {
 		conn = secured.NetConn()
 	}
-	system, ok := conn.(syscall.Conn)
-	if !ok {
-		return true
+	p := &probe{}
+	if system, ok := conn.(syscall.Conn); ok {
+		p.raw, _ = system.SyscallConn() // sockets have one
 	}
-	raw, err := system.SyscallConn()
-	if err != nil {
-		return false
-	}
-	open := false
-	err = raw.Control(func(fd uintptr) {
+	p.look = func(fd uintptr) {
 		var first [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		open = errors.Is(err, syscall.EAGAIN)
-	})
-	return err == nil && open
+		p.open = errors.Is(err, syscall.EAGAIN)
+	}
+	return p
+}
+
+// isOpen reports whether the peer has neither closed the connection nor said anything that nobody asked for.
+func (p *probe) isOpen() bool {
+	if p.raw == nil {
+		return true
+	}
+	p.open = false
+	err := p.raw.Control(p.look)
+	return err == nil && p.open
 }

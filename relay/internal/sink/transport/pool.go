@@ -36,7 +36,7 @@ func newPool(dial func(ctx context.Context) (net.Conn, error), most int) *pool {
 // use, nor is one on which it has said something that nobody asked for: that would be taken for the next answer.
 func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := p.take(); c != nil; c = p.take() {
-		if c.follow(ctx) && isOpen(c.conn) {
+		if c.follow(ctx) && c.probe.isOpen() {
 			return c, nil
 		}
 		c.close()
