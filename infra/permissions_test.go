@@ -1,6 +1,8 @@
 package infra_test
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +64,44 @@ func tooWide(s statement, role bool) string {
 		}
 	}
 	return ""
+}
+
+// TestTheREADMEGivesEachActionItsReason compares the table of the README with the roles of the templates, both ways.
+func TestTheREADMEGivesEachActionItsReason(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	explained := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+(?:Role|Function))` \\| (.+?) \\|.+\\|.+\\|$").FindAllStringSubmatch(string(readme), -1) {
+		for _, action := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
+			explained[row[1]+" "+action[1]] = true
+		}
+	}
+	for _, template := range readAll(t) {
+		for name, r := range template.resources {
+			if !isRole(r.kind) {
+				continue
+			}
+			actions := texts(r.properties["ManagedPolicyArns"])
+			for _, s := range statementsOf(r.properties["Policies"]) {
+				actions = append(actions, s.actions...)
+			}
+			for _, action := range actions {
+				may := name + " " + action[strings.LastIndex(action, "/")+1:]
+				if _, known := explained[may]; !known {
+					t.Errorf("%s: the README does not say why %s", template.file, may)
+				}
+				explained[may] = false
+			}
+		}
+	}
+	for may, missing := range explained {
+		if missing {
+			t.Errorf("the README explains what no template has: %s", may)
+		}
+	}
 }
 
 func TestManagedPoliciesAreThoseThatAreNeeded(t *testing.T) {
