@@ -72,6 +72,14 @@ func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
 	if output := w.recover("--yes"); !strings.Contains(output, "the slot is gone") || !strings.Contains(output, "marked") {
 		t.Errorf("relay recover --yes says:\n%s", output)
 	}
+	before = w.row()
+	if output := w.recover("--yes"); !strings.Contains(output, "marked already") || w.row() != before {
+		t.Errorf("relay recover --yes says the second time:\n%s", output)
+	}
+	status, err := w.command(nil, "status")
+	if err != nil || !strings.Contains(status, "no position in the log yet") || !strings.Contains(status, "marked: the relay") {
+		t.Errorf("relay status says: %v\n%s", err, status)
+	}
 	w.startStreaming("RELAY_ON_SLOT_LOSS=halt") // who asks for it has decided
 	w.commit(event(t, "1", `{"n":4}`))
 	w.awaitBody(`{"n":4}`)

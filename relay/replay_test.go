@@ -179,13 +179,13 @@ func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
 		{"--yes", "say which events"},
 		{"--aggregate order", "TYPE/ID"},
 		{"--since 2026-01-02T00:00:00Z --until 2026-01-01T00:00:00Z", "before --until"},
-		{"--since yesterday", "yesterday"},
 		{"--aggregate order/1 --rate 0", "--rate is 0"},
 		{"--aggregate order/1 --resume 1", "alone"},
 		{"--resume 1 --stop 1", "alone"},
 		{"--since 2026-01-02T00:00:00Z --column-created-at=", "RELAY_COLUMN_CREATED_AT"},
 		{"--aggregate order/1", "no relay has used slot"},
 		{"--resume 1", "has no replay 1"},
+		{"--since yesterday", `"yesterday" is not written like 2026-01-31T00:00:00Z`},
 	} {
 		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(output, c.reason) {
 			t.Errorf("%s: %v: %s", c.args, err, output)

@@ -18,9 +18,9 @@ import (
 type recoverCommand struct {
 	database     `embed:"" group:"Postgres"`
 	source       `embed:"" group:"Outbox table"`
-	TrustHorizon bool      `xor:"from" help:"The cluster was made by pg_upgrade, which keeps transaction ids: begin from the horizon of the cluster before."`
-	Since        time.Time `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created from this moment on, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
-	Yes          bool      `help:"Mark the recovery. Without it, only show what it would do."`
+	TrustHorizon bool   `xor:"from" help:"The cluster was made by pg_upgrade, which keeps transaction ids: begin from the horizon of the cluster before."`
+	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created from this moment on, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	Yes          bool   `help:"Mark the recovery. Without it, only show what it would do."`
 }
 
 // Run shows what a recovery would do, and marks it if that is wanted.
@@ -48,13 +48,17 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	}
 	show := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c.showSituation(show, situation)
-	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since}
+	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since.Time}
 	plan, err := o.Plan(ctx, situation, request)
 	if err != nil {
 		return errors.Join(show.Flush(), err)
 	}
 	showPlan(show, situation, plan)
 	if err := show.Flush(); err != nil {
+		return err
+	}
+	if situation.IsMarked(request) {
+		_, err := fmt.Fprintln(w, "\nmarked already: the relay that runs, or the next one, begins with it")
 		return err
 	}
 	if !c.Yes {
@@ -79,7 +83,7 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 	case s.Row.SystemIdentifier != s.System:
 		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, this one's %s\n", s.Row.SystemIdentifier, s.System)
 	default:
-		fmt.Fprintf(w, "checkpoint\t%s, written %s ago, epoch %d\n", s.Row.Position.FlushLSN, time.Since(s.Row.UpdatedAt).Round(time.Second), s.Row.Epoch)
+		fmt.Fprintf(w, "checkpoint\t%s\n", checkpointText(s.Row))
 	}
 	if s.Gap == "" {
 		fmt.Fprintln(w, "gap\tnone: the slot brings every event that is not delivered")

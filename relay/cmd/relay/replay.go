@@ -26,15 +26,15 @@ const kindsShown = 30
 
 // replayCommand has the running relay send delivered events once more.
 type replayCommand struct {
-	EventID   []string  `name:"event-id" placeholder:"ID" help:"Events with these ids."`
-	Since     time.Time `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z; until now, if --until says nothing else."`
-	Until     time.Time `placeholder:"TIME" help:"Events created before this time."`
-	Aggregate string    `placeholder:"TYPE/ID" help:"Events of this aggregate. Of several conditions, all have to hold."`
-	Yes       bool      `help:"Send them. Without it nothing is sent, and what would be is shown."`
-	Rate      *int      `placeholder:"N" help:"Events a second, at most: 100 if nothing is said, or with --resume as before."`
-	NoWait    bool      `help:"Do not wait until they are sent: relay status shows how far the replay is."`
-	Resume    int64     `placeholder:"N" help:"Go on with a replay that was stopped, or watch one that is under way."`
-	Stop      int64     `placeholder:"N" help:"Stop a replay that is under way."`
+	EventID   []string `name:"event-id" placeholder:"ID" help:"Events with these ids."`
+	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z; until now, if --until says nothing else."`
+	Until     moment   `placeholder:"TIME" help:"Events created before this time."`
+	Aggregate string   `placeholder:"TYPE/ID" help:"Events of this aggregate. Of several conditions, all have to hold."`
+	Yes       bool     `help:"Send them. Without it nothing is sent, and what would be is shown."`
+	Rate      *int     `placeholder:"N" help:"Events a second, at most: 100 if nothing is said, or with --resume as before."`
+	NoWait    bool     `help:"Do not wait until they are sent: relay status shows how far the replay is."`
+	Resume    int64    `placeholder:"N" help:"Go on with a replay that was stopped, or watch one that is under way."`
+	Stop      int64    `placeholder:"N" help:"Stop a replay that is under way."`
 
 	database `embed:"" group:"Postgres"`
 	source   `embed:"" group:"Outbox table, as the relay has it"`
@@ -75,7 +75,7 @@ func (c *replayCommand) check() error {
 		problems = append(problems, errors.New("--resume and --stop go by the number of a replay alone"))
 	case !selects && c.Resume == 0 && c.Stop == 0:
 		problems = append(problems, errors.New("say which events: --event-id, --aggregate, or --since and --until"))
-	case !c.Since.IsZero() && !c.Until.IsZero() && !c.Since.Before(c.Until):
+	case !c.Since.IsZero() && !c.Until.IsZero() && !c.Since.Before(c.Until.Time):
 		problems = append(problems, errors.New("--since has to be before --until"))
 	}
 	if c.Aggregate != "" && !strings.Contains(c.Aggregate, "/") {
@@ -94,10 +94,10 @@ func (c *replayCommand) check() error {
 func (c *replayCommand) selection() replay.Selection {
 	var s replay.Selection
 	if !c.Since.IsZero() {
-		s.Since = &c.Since
+		s.Since = &c.Since.Time
 	}
 	if !c.Until.IsZero() {
-		s.Until = &c.Until
+		s.Until = &c.Until.Time
 	}
 	if aggregateType, id, ok := strings.Cut(c.Aggregate, "/"); ok {
 		s.AggregateType, s.AggregateID = &aggregateType, &id
@@ -223,7 +223,9 @@ func (c *replayCommand) resume(ctx context.Context, console *replayConsole) erro
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(console.out, "replay %d: going on, %d a second\n", asked.ID, asked.Rate)
+	if asked.State != replay.Done {
+		fmt.Fprintf(console.out, "replay %d: going on, %d a second\n", asked.ID, asked.Rate)
+	}
 	return c.wait(ctx, console, asked)
 }
 

@@ -101,15 +101,27 @@ func (c *statusCommand) checkpoint(ctx context.Context, pool *pgxpool.Pool, w io
 		fmt.Fprintln(w, "checkpoint\tnone: no relay has used this slot")
 		return nil
 	}
-	fmt.Fprintf(w, "checkpoint\t%s, written %s ago, epoch %d, table %s\n", row.Position.FlushLSN,
-		time.Since(row.UpdatedAt).Round(time.Second), row.Epoch, row.Table)
+	fmt.Fprintf(w, "checkpoint\t%s, table %s\n", checkpointText(row), row.Table)
 	if t := row.Position.Transaction; t.Delivered > 0 {
 		fmt.Fprintf(w, "in transaction\t%s, %d events delivered\n", t.CommitLSN, t.Delivered)
 	}
-	if row.Recovery != nil {
+	switch {
+	case row.Recovery == nil:
+	case row.Recovery.To == "":
+		fmt.Fprintln(w, "recovery\tmarked: the relay that runs, or the next one, begins with it")
+	default:
 		fmt.Fprintf(w, "recovery\tunder way, published from the table up to seq %d\n", row.Position.RecoveredSeq)
 	}
 	return nil
+}
+
+// checkpointText says where a checkpoint is and when it was written.
+func checkpointText(row *checkpoint.Row) string {
+	at := row.Position.FlushLSN.String()
+	if row.Position.FlushLSN == 0 {
+		at = "no position in the log yet"
+	}
+	return fmt.Sprintf("%s, written %s ago, epoch %d", at, time.Since(row.UpdatedAt).Round(time.Second), row.Epoch)
 }
 
 func (c *statusCommand) deadLetters(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {

@@ -90,6 +90,11 @@ func (s Situation) gap(fingerprint string) string {
 	return Gap(s.Row, s.Slot, fingerprint)
 }
 
+// IsMarked reports whether a recovery is marked already that no relay has begun with, so that r asks for nothing new.
+func (s Situation) IsMarked(r Request) bool {
+	return s.Row != nil && s.Row.Recovery != nil && s.Row.Recovery.To == "" && r.Since.IsZero() && !s.Foreign
+}
+
 // AnotherCluster says what to do about a checkpoint row that was not written in the cluster with this system identifier.
 func AnotherCluster(row *checkpoint.Row, system string) string {
 	return fmt.Sprintf("the checkpoint of slot %s belongs to a cluster with system identifier %s, this one has %s: its positions mean nothing "+
