@@ -39,7 +39,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
-		return
+		panic(http.ErrAbortHandler) // to return would be an answer of 200
 	}
 	defer s.handling.Done()
 	body, err := readBody(w, r)
