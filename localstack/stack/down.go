@@ -54,8 +54,10 @@ func (s *Stack) keepOrRemoveData(ctx context.Context, remove bool) error {
 	entries, _ := os.ReadDir(dir) // there may be none
 	c := &compose{Stack: s}
 	stored := c.stored(ctx)
+	if len(entries) == 0 {
+		_ = os.Remove(dir) // it may have been made by looking
+	}
 	if len(entries) == 0 && !stored {
-		_ = os.Remove(dir) // empty, or not there
 		s.report("there is no data")
 		return nil
 	}
