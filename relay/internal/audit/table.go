@@ -23,12 +23,13 @@ func NewTable(pool *pgxpool.Pool, table pgoutput.Table) *Table {
 	return &Table{pool: pool, table: table}
 }
 
-// Indexed reports whether rows can be found by their xid without reading the whole table.
+// Indexed reports whether ranges of rows can be found by their xid without reading the whole table.
 func (t *Table) Indexed(ctx context.Context) (bool, error) {
 	var indexed bool
 	err := t.pool.QueryRow(ctx, `
 		SELECT EXISTS (
 			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+			JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
 			WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indisvalid AND i.indpred IS NULL)`,
 		t.name(), t.table.Columns.XID).Scan(&indexed)
 	if err != nil {
