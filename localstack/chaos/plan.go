@@ -114,7 +114,7 @@ func settings(random *rand.Rand) []string {
 	pick := func(values ...string) string { return values[random.IntN(len(values))] }
 	return []string{
 		"RELAY_WINDOW_EVENTS=" + pick("50", "500", "8192"),
-		"RELAY_IN_FLIGHT=" + pick("2", "8", "64"),
+		"RELAY_IN_FLIGHT=" + pick("2", "8", "64", "256"),
 		"RELAY_ON_REJECTED=" + pick("", "", "park", "park-aggregate"),
 		"RELAY_LINGER=" + pick("0s", "0s", "10ms"),
 		"RELAY_RETENTION=" + pick("0s", "1s"),
