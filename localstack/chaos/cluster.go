@@ -3,6 +3,8 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -20,6 +22,7 @@ type clusters struct {
 // cluster is a server that is restarted and killed, and goes on with the next run.
 type cluster struct {
 	server *pgtest.Server
+	dir    string
 	admin  string // superuser URL
 }
 
@@ -35,8 +38,19 @@ func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
 	if running := c.running[version]; running != nil {
 		return running, nil
 	}
+	parent, err := pgtest.Reachable(os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(parent, "chaos-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // or the server's user does not get to what lies below
+		return nil, err
+	}
 	server, err := pgtest.Start(ctx, pgtest.Options{
-		Version: version, CacheDir: c.options.CacheDir,
+		Dir: filepath.Join(dir, "pg"), Version: version, CacheDir: c.options.CacheDir,
 		Settings: map[string]string{
 			"shared_buffers":     "64MB",
 			"wal_writer_delay":   "2s", // a commit that does not wait for the disk is in danger for so long
@@ -46,7 +60,7 @@ func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start Postgres %d: %w", version, err)
 	}
-	running := &cluster{server: server, admin: server.URL("postgres", pgtest.Superuser)}
+	running := &cluster{server: server, dir: dir, admin: server.URL("postgres", pgtest.Superuser)}
 	c.running[version] = running
 	return running, running.createRoles(ctx)
 }
@@ -67,6 +81,7 @@ func (c *cluster) createRoles(ctx context.Context) error {
 func (c *clusters) stop() {
 	for _, cluster := range c.running {
 		_ = cluster.server.Stop(pgtest.Immediate)
+		_ = os.RemoveAll(cluster.dir)
 	}
 }
 
