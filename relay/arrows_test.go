@@ -21,7 +21,7 @@ var rooms = map[string][]string{
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit",
 		"health", "sink", "postgres",
 	},
-	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs"},
+	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs", "sink/transport"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink"},
 	"replay":            {"recovery", "slot", "pgoutput", "outbox"},

@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
 // Destinations are the topics and queues of the settings.
@@ -48,7 +49,10 @@ func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destina
 	if _, err := d.AWS.Credentials.Retrieve(ctx); err != nil { // once, and not for each destination again
 		return nil, nil, errors.Join(append(problems, &CredentialsError{err})...)
 	}
-	named := map[string]string{} // ARN to the name that it has in the settings
+	shared := d.Options
+	shared.InFlight *= len(parsed)
+	d.AWS.HTTPClient = transport.New(d.AWS, shared) // all topics have one host, and many are busy at different times
+	named := map[string]string{}                    // ARN to the name that it has in the settings
 	for _, destination := range parsed {
 		name := destination.String()
 		s, err := d.open(ctx, destination)

@@ -45,7 +45,8 @@ type Caller struct {
 	date     atomic.Pointer[string] // that skew was learnt from
 }
 
-// NewCaller returns a Caller with the time limit, certificates and dialler of client.
+// NewCaller returns a Caller with the time limit, certificates and dialler of client, and the connections to the same host of its other
+// Callers.
 func NewCaller(client *Client, endpoint Endpoint) *Caller {
 	if endpoint.URL.Path == "" {
 		endpoint.URL.Path = "/"
@@ -54,7 +55,7 @@ func NewCaller(client *Client, endpoint Endpoint) *Caller {
 	endpoint.Header.Set("User-Agent", userAgent(endpoint.AppID))
 	c := &Caller{client: client, endpoint: endpoint, signer: newSigner(endpoint)}
 	if client.isDirect(&endpoint.URL) {
-		c.pool = newPool(dialer(client.transport, &endpoint.URL), client.transport.MaxIdleConnsPerHost)
+		c.pool = client.poolFor(&endpoint.URL)
 	}
 	return c
 }

@@ -81,6 +81,28 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 	}
 }
 
+func TestCallersOfOneClientShareTheConnectionsToAHost(t *testing.T) {
+	t.Parallel()
+	server, connections := serve(t, func(http.ResponseWriter, *http.Request) {})
+	shared := transport.New(aws.Config{}, sink.Options{})
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		client := transport.New(aws.Config{HTTPClient: shared}, sink.Options{})
+		if client != shared {
+			t.Error("a client of its own")
+		}
+		if _, err := post(t.Context(), transport.NewCaller(client, transport.Endpoint{URL: *u, Header: http.Header{}}), "x"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // TestABodyIsNotUsedAgainWhileItIsWritten: the server answers before it has read the request, so that the writer of the
 // one before is still at work when the next begins.
 func TestABodyIsNotUsedAgainWhileItIsWritten(t *testing.T) {

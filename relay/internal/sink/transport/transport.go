@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,11 +40,18 @@ type Client struct {
 	do        func(*http.Request) (*http.Response, error)
 	closeIdle func()
 	timeout   time.Duration // of a request, to the last byte of its answer
+
+	mu    sync.Mutex
+	pools map[string]*pool // by scheme and host
 }
 
-// New returns a Client with the certificates, proxy and dialler of cfg's HTTP client, bounded by opts. A client of another
-// kind than the SDK's own keeps its connections as it likes; its requests are bounded all the same.
+// New returns a Client with the certificates, proxy and dialler of cfg's HTTP client, bounded by opts. If that is a Client already, so
+// that several sinks share their connections, it is returned. A client of another kind than the SDK's own keeps its connections as it
+// likes; its requests are bounded all the same.
 func New(cfg aws.Config, opts sink.Options) *Client {
+	if shared, ok := cfg.HTTPClient.(*Client); ok {
+		return shared
+	}
 	c := &Client{closeIdle: func() {}, timeout: cmp.Or(opts.RequestTimeout, defaultRequestTimeout)}
 	var buildable *awshttp.BuildableClient
 	switch inner := cfg.HTTPClient.(type) {
@@ -75,6 +83,20 @@ func (c *Client) isDirect(u *url.URL) bool {
 	}
 	proxy, err := c.transport.Proxy(&http.Request{Method: http.MethodPost, URL: u, Host: u.Host, Header: http.Header{}})
 	return err == nil && proxy == nil
+}
+
+// poolFor returns the connections to the host of u.
+func (c *Client) poolFor(u *url.URL) *pool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	host := u.Scheme + "://" + u.Host
+	if c.pools[host] == nil {
+		if c.pools == nil {
+			c.pools = map[string]*pool{}
+		}
+		c.pools[host] = newPool(dialer(c.transport, u), c.transport.MaxIdleConnsPerHost)
+	}
+	return c.pools[host]
 }
 
 // Do implements [aws.HTTPClient]. The request ends in its time, whether its answer was read or not.
