@@ -317,6 +317,26 @@ func TestRecoveryGoesOnWhereItWasKilled(t *testing.T) {
 	}
 }
 
+func TestRecoveryThatIsStoppedRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	const rows, window = 1000, 30 // a page of recovery has more rows than the window
+	w := newWorld(t, "orders")
+	w.insertMany(rows)
+	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(50*time.Millisecond))
+	for range 3 {
+		received := len(w.broker.Received(w.queue.ARN))
+		p := w.start("RELAY_START=table", fmt.Sprint("RELAY_WINDOW_EVENTS=", window))
+		w.awaitReceived(received + 2*window)
+		p.stop()
+	}
+	slow.Clear()
+	w.start()
+	w.awaitAll(rows)
+	if n := len(w.broker.Received(w.queue.ARN)); n != rows {
+		t.Errorf("%d of %d events came again", n-rows, rows)
+	}
+}
+
 func TestBigTransactionGoesOnInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const rows = 20000

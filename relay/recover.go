@@ -32,10 +32,13 @@ func (s *session) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 		"since", row.Recovery.Since, "after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(s.Log)
 	reader := recovery.NewReader(s.pool, s.Table)
-	publish := func(e *outbox.Envelope) error { return s.intake.recovered(ctx, e) }
-	err := reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, publish, func(seq int64) {
+	err := reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, func(seq int64, e *outbox.Envelope) error {
+		if err := s.intake.recovered(ctx, e); err != nil {
+			return err
+		}
 		s.tracker.Recovered(seq)
 		progress.passed(seq, s.tracker.Load().Delivered)
+		return nil
 	})
 	if err != nil {
 		return err

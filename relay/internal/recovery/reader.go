@@ -3,6 +3,7 @@ package recovery
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,11 +35,9 @@ func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
 	return &Reader{pool: pool, table: table}
 }
 
-// Each calls publish for every row of the recovery r whose seq is greater than after, in order of seq, and passed after each
-// page with the last seq of that page. No snapshot stays open meanwhile: a row that is visible in r.To and not in r.From stays so.
-func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
-	publish func(*outbox.Envelope) error, passed func(seq int64),
-) error {
+// Each calls publish for every row of the recovery r whose seq is greater than after, in order of seq. No snapshot stays open
+// meanwhile: a row that is visible in r.To and not in r.From stays so.
+func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error) error {
 	if err := d.awaitVisible(ctx, r.To); err != nil {
 		return err
 	}
@@ -55,7 +54,11 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 			return err
 		}
 		for i := range page {
-			if err := publish(&page[i]); err != nil {
+			seq, err := strconv.ParseInt(page[i].Sequence, 10, 64)
+			if err != nil {
+				return fmt.Errorf("row of %s after seq %d: %w", d.name(), after, err)
+			}
+			if err := publish(seq, &page[i]); err != nil {
 				return err
 			}
 		}
@@ -63,7 +66,6 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64,
 			return nil
 		}
 		after = last
-		passed(after)
 	}
 }
 
