@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -141,6 +142,7 @@ type Delivery struct {
 	requests context.Context // of the requests in flight
 	cancel   context.CancelFunc
 	wait     sync.WaitGroup
+	inFlight atomic.Int64 // requests of all lanes
 	endOnce  sync.Once
 	ended    chan struct{} // closed when no request may be started any more
 	err      error         // why; once ended is closed

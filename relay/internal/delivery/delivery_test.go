@@ -290,3 +290,20 @@ func TestNothingLingersOnceNoMoreComes(t *testing.T) {
 		r.expectTaken(0, "a1 a2 a3 b1")
 	}, linger)
 }
+
+// TestDestinationsThatAreBusyTogetherFillTheirBatches: each alone is below what starts at once, all of them are not.
+func TestDestinationsThatAreBusyTogetherFillTheirBatches(t *testing.T) {
+	t.Parallel()
+	run(t, []sink.Limits{standard, standard}, func(r *rig) { // two requests start at once
+		r.sinks[0].answers(after(time.Second, takeAll))
+		r.sinks[1].answers(after(10*time.Millisecond, takeAll))
+		r.sendIDs(0, "a1 b1")
+		r.sendIDs(1, "c1 d1 e1")
+		r.expectRequests(1, "c1") // a destination without a request under way waits for nobody
+		r.elapse(10 * time.Millisecond)
+		r.expectRequests(1, "c1", "d1 e1")
+		r.elapse(time.Second)
+		r.sendIDs(1, "f1 g1")
+		r.expectRequests(1, "c1", "d1 e1", "f1", "g1")
+	})
+}

@@ -106,8 +106,12 @@ func (l *lane) take() []*Event {
 	if l.closed {
 		return nil
 	}
+	l.queue.others = int(l.delivery.inFlight.Load()) - l.queue.inFlight
 	batch, again := l.queue.take(time.Now())
-	if batch == nil && !again.IsZero() {
+	switch {
+	case batch != nil:
+		l.delivery.inFlight.Add(1)
+	case !again.IsZero():
 		l.timer.Reset(time.Until(again))
 	}
 	return batch
@@ -132,6 +136,7 @@ func (l *lane) done(batch []*Event) (delivered, next []*Event) {
 	defer l.mu.Unlock()
 	before := l.queue.failures
 	l.queue.done(batch, time.Now())
+	l.delivery.inFlight.Add(-1)
 	l.report(before, l.queue.failures, batch)
 	delivered = slices.DeleteFunc(batch, func(e *Event) bool { return e.err != nil || e.isAskedFor() })
 	if next = l.take(); next != nil {

@@ -9,7 +9,7 @@ import (
 type Options struct {
 	// InFlight is how many requests may be under way at once.
 	InFlight int
-	// EagerInFlight is how many requests may be under way before further ones wait until their batch is full. Few keep
+	// EagerInFlight is how many requests to all destinations may be under way before further ones wait until their batch is full. Few keep
 	// the delay short when little comes; full batches keep the number of requests low when much does.
 	EagerInFlight int
 	// Linger is how long a batch that is not full waits for more. Zero sends at once.

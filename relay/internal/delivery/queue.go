@@ -24,6 +24,7 @@ type queue struct {
 	since    time.Time // when sendable last rose from zero
 	arrivals arrivals
 	inFlight int       // requests, and batches that are parked
+	others   int       // requests under way to other destinations
 	parking  int       // those of them that are parked because the destination is away
 	failures int       // rounds of requests of which the destination took nothing, since it took something
 	failing  time.Time // since when, while failures is not zero
@@ -89,7 +90,7 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 		}
 	}
 	if q.sendable.events < sink.MaxBatch && q.sendable.bytes < q.limits.MaxBatchBytes {
-		if q.inFlight >= q.options.EagerInFlight { // the batch fills while these are under way
+		if q.inFlight > 0 && q.inFlight+q.others >= q.options.EagerInFlight { // the batch fills while its own are under way
 			return nil, q.nextRetry()
 		}
 		if due := q.since.Add(max(q.options.Linger, q.arrivals.wait(now))); due.After(now) {
