@@ -152,6 +152,34 @@ func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 	}
 }
 
+// TestTheServersTimeBeginsNoEarlierThanTheLeaseAllows: a relay that is cut off may publish until its lease is over, three quarters of the
+// server's time after its last status update. By then the server must not have given the slot to another one.
+func TestTheServersTimeBeginsNoEarlierThanTheLeaseAllows(t *testing.T) {
+	t.Parallel()
+	const serversTime = 8 * time.Second * 9 / 10
+	w := newWorld(t, "orders")
+	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=8s") // and nothing is written: only the clock makes it say anything
+	admin, err := pgx.Connect(t.Context(), pgtest.SuperuserURL(t, w.url))
+	w.must(err)
+	defer admin.Close(t.Context())
+	looks := 0
+	for began := time.Now(); time.Since(began) < serversTime*2/3; time.Sleep(20 * time.Millisecond) {
+		var silence *time.Duration
+		w.must(admin.QueryRow(t.Context(), `SELECT clock_timestamp() - r.reply_time FROM pg_stat_replication r
+			JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = $1`, w.slot).Scan(&silence))
+		switch {
+		case silence == nil: // it has just begun
+		case *silence > serversTime/4:
+			t.Fatalf("the server has heard nothing for %s", silence)
+		default:
+			looks++
+		}
+	}
+	if looks == 0 {
+		t.Error("the server has heard nothing at all")
+	}
+}
+
 func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(w *world, makeSlot func()) *process{

@@ -88,7 +88,7 @@ func (k *keeper) observe(ctx context.Context) error {
 	if !seen.Held {
 		return slot.ErrFenced
 	}
-	k.lease.Saw(before)
+	k.lease.Saw(before, k.held.stream.ToldAt())
 	k.Health.Alive()
 	k.Metrics.Observed(k.tracker.Load(), seen)
 	k.guard.saw(seen.Danger())
@@ -128,7 +128,7 @@ func (k *keeper) save(ctx context.Context, p checkpoint.Position) error {
 	if reached {
 		k.horizonDelivered, k.pending = k.pending.delivered, horizon{}
 	}
-	k.lease.Saw(before)
+	k.lease.Saw(before, k.held.stream.ToldAt())
 	k.saved, k.savedAt, k.savedDelivered = p, before, delivered
 	k.held.stream.Confirm(p.FlushLSN)
 	k.Metrics.Saved(p)

@@ -35,7 +35,7 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 		return nil, err
 	}
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
-	s.lease.Saw(h.seenAt)
+	s.lease.Saw(h.seenAt, h.stream.ToldAt())
 	s.tracker = checkpoint.NewTracker(r.Window, h.row.Position)
 	destinations := make([]delivery.Destination, len(r.Destinations))
 	for i, d := range r.Destinations {

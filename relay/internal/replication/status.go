@@ -20,11 +20,17 @@ func (s *Stream) Confirm(lsn pglogrepl.LSN) {
 	}
 }
 
-// answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or a third
-// of the time after which either side would give up has passed.
+// statusInterval is how often the server hears of this relay, at least. The lease of its holder is shorter than wal_sender_timeout by
+// twice as much, and counts from when the server was last told: see [Stream.ToldAt].
+func (s *Stream) statusInterval() time.Duration { return min(10*time.Second, s.config.SenderTimeout/8) }
+
+// ToldAt returns when the server was last told that this relay lives. It frees the slot wal_sender_timeout after that, or later.
+func (s *Stream) ToldAt() time.Time { return *s.toldAt.Load() }
+
+// answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or the time has come.
 func (s *Stream) answer(now time.Time) error {
 	since := now.Sub(s.sentAt)
-	interval := min(10*time.Second, s.config.SenderTimeout/3)
+	interval := s.statusInterval()
 	news := pglogrepl.LSN(s.confirm.Load()) > s.sent && since >= min(tick, interval)
 	asked := s.replyDue && since >= replyInterval
 	if !news && !asked && since < interval {
@@ -47,6 +53,7 @@ func (s *Stream) sendStatus(now time.Time) error {
 		return fmt.Errorf("send a standby status update: %w", err)
 	}
 	s.sent, s.sentAt, s.replyDue = lsn, now, false
+	s.toldAt.Store(&now)
 	return nil
 }
 
@@ -54,7 +61,7 @@ func (s *Stream) untilNextTick(now time.Time) time.Duration {
 	if s.replyDue {
 		return max(time.Millisecond, replyInterval-now.Sub(s.sentAt))
 	}
-	return min(tick, s.config.SenderTimeout/3)
+	return min(tick, s.statusInterval())
 }
 
 // finish confirms a last time, ends the copy and reads until the server has ended it too. By then it has taken the

@@ -60,13 +60,14 @@ type Config struct {
 	SenderTimeout time.Duration
 }
 
-// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm is for others.
+// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm and ToldAt are for others.
 type Stream struct {
 	conn   *pgconn.PgConn
 	source *source // what conn reads from
 	config Config
 
 	confirm atomic.Uint64 // pglogrepl.LSN that the next status update carries
+	toldAt  atomic.Pointer[time.Time]
 
 	sent         pglogrepl.LSN // by the last status update
 	sentAt       time.Time
@@ -117,6 +118,8 @@ func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
 // It starts at 0/0, which means the slot's own confirmed_flush_lsn: a later position would skip transactions without the
 // server knowing, and the caller has yet to find out which are done.
 func (s *Stream) Start(ctx context.Context) error {
+	now := time.Now()
+	s.toldAt.Store(&now)
 	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, 0, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{

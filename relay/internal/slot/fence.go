@@ -30,7 +30,7 @@ func (f Fence) Args(more ...any) []any {
 	return append([]any{f.Slot, f.Epoch, int64(f.PID)}, more...)
 }
 
-// Lease bounds how long a holder may act on the fence it last saw. Postgres frees the slot of a silent walsender after
+// Lease bounds how long a holder may act on the fence it last saw. Postgres frees the slot of a walsender that has heard nothing for
 // wal_sender_timeout; a holder that was frozen or cut off stops by itself at three quarters of it.
 type Lease struct {
 	length time.Duration
@@ -44,8 +44,12 @@ func NewLease(senderTimeout time.Duration) *Lease {
 	return &Lease{length: senderTimeout * 3 / 4}
 }
 
-// Saw takes the moment before the statement was sent that found the fence to hold.
-func (l *Lease) Saw(before time.Time) {
+// Saw takes the moment before the statement was sent that found the fence to hold, and when the walsender was last told that this
+// relay lives: its time began then, while the fence could still be seen.
+func (l *Lease) Saw(before, told time.Time) {
+	if told.Before(before) {
+		before = told
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if before.After(l.seen) {
