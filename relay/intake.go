@@ -147,7 +147,7 @@ func (i *intake) skip(e *outbox.Envelope) error {
 	return nil
 }
 
-// recovered takes a row that was read from the table. It waits for room.
+// recovered takes a row that was read from the table. It waits for room, until ctx ends: after an error the row is not taken.
 func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 	for !i.tracker.HasRoom() {
 		select {
@@ -156,10 +156,13 @@ func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 		case <-i.tracker.Room():
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	destination, event, dropped := i.open(e, rowBytes(e))
 	i.delivery.Send(destination, event)
 	i.Metrics.Recovered(dropped)
-	return ctx.Err()
+	return nil
 }
 
 // open makes an event of a row and registers it with the Tracker: only then may it be handed on.
