@@ -2,13 +2,16 @@ package sinktest_test
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -130,36 +133,59 @@ func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
 	}
 }
 
-// startProxy returns a proxy for HTTPS, and how many tunnels it has opened.
+// startProxy returns a proxy for HTTPS, and how many tunnels it has opened. The proxy and its tunnels end with the test.
 func startProxy(t *testing.T) (proxy *url.URL, tunnels *atomic.Int32) {
 	t.Helper()
 	tunnels = new(atomic.Int32)
+	var open sync.WaitGroup
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			t.Errorf("the proxy was asked for %s %s", r.Method, r.URL)
 			return
 		}
 		tunnels.Add(1)
-		there, err := net.Dial("tcp", r.Host)
-		if err != nil {
+		open.Add(1)
+		defer open.Done()
+		if err := tunnel(t.Context(), w, r.Host); err != nil {
 			t.Error(err)
-			return
 		}
-		defer there.Close()
-		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer here.Close()
-		go func() { _, _ = io.Copy(there, here) }()
-		_, _ = io.Copy(here, there)
 	}))
-	t.Cleanup(server.CloseClientConnections)
+	t.Cleanup(open.Wait)
+	t.Cleanup(server.Close)
 	u, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u, tunnels
+}
+
+// tunnel connects the client of w with host, until one of them hangs up or ctx ends.
+func tunnel(ctx context.Context, w http.ResponseWriter, host string) error {
+	there, err := net.Dial("tcp", host)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	// The connection is taken over before its client is told to go ahead. The server would read the first bytes of the
+	// client's handshake into a buffer of its own otherwise.
+	here, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	defer context.AfterFunc(ctx, func() { _ = errors.Join(here.Close(), there.Close()) })()
+	if _, err := io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return err
+	}
+	var both sync.WaitGroup
+	both.Go(func() { join(there, here) })
+	both.Go(func() { join(here, there) })
+	both.Wait()
+	return nil
+}
+
+// join copies what src says to dst, and hangs up at both when src does.
+func join(dst, src net.Conn) {
+	_, _ = io.Copy(dst, src)
+	_ = errors.Join(dst.Close(), src.Close())
 }

@@ -102,8 +102,17 @@ func (c *Client) poolFor(u *url.URL) *pool {
 // Do implements [aws.HTTPClient]. The request ends in its time, whether its answer was read or not.
 func (c *Client) Do(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), c.timeout)
+	r = r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = onlyReader{r.Body}
+	}
 	return c.send(ctx, cancel, r, nil)
 }
+
+// onlyReader hides WriteTo of a request's body. The SDK closes the body as soon as an answer begins, while the writer of
+// net/http may still look behind the last byte for more. Read of a closed body ends with io.EOF, as a body should. WriteTo
+// of the SDK's body returns io.EOF as an error then, and net/http closes the connection under an answer that is being read.
+type onlyReader struct{ io.ReadCloser }
 
 // send sends r, which ctx bounds until cancel is called: by send, or when the answer's body is closed. It calls wrote, if
 // there is one, each time that r's body was read for the last time.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,4 +153,60 @@ func TestAConnectionThatWasClosedWhileItWasKeptIsNamed(t *testing.T) {
 	if n := connections.Load(); n != 4 {
 		t.Errorf("%d connections, want 4", n)
 	}
+}
+
+// TestBodyClosedEarlyFailsNoRequest: the SDK closes a request's body when the answer begins. The writer of net/http may
+// not have looked behind the last byte by then, and must not take the closed body for a request that failed.
+func TestBodyClosedEarlyFailsNoRequest(t *testing.T) {
+	t.Parallel()
+	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength)
+		_, _ = io.WriteString(w, "accepted")
+	})
+	wrote := make(chan error, 1)
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		WroteRequest: func(info httptrace.WroteRequestInfo) { wrote <- info.Err },
+	})
+	body := &lateBody{left: strings.NewReader("message"), closed: make(chan struct{})}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.ContentLength = body.left.Size()
+	answer, err := transport.New(aws.Config{}, sink.Options{}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	_ = body.Close()
+	if err := <-wrote; err != nil {
+		t.Errorf("the body was sent whole and closed then: %v", err)
+	}
+	if text, err := io.ReadAll(answer.Body); string(text) != "accepted" || err != nil {
+		t.Errorf("the answer is %q, %v", text, err)
+	}
+}
+
+// lateBody behaves as a body of the SDK, and net/http looks behind its last byte only after it was closed.
+type lateBody struct {
+	left   *strings.Reader
+	closed chan struct{}
+	close  sync.Once
+}
+
+func (b *lateBody) Read(p []byte) (int, error) {
+	if b.left.Len() == 0 {
+		<-b.closed
+	}
+	return b.left.Read(p)
+}
+
+func (b *lateBody) WriteTo(io.Writer) (int64, error) {
+	<-b.closed
+	return 0, io.EOF
+}
+
+func (b *lateBody) Close() error {
+	b.close.Do(func() { close(b.closed) })
+	return nil
 }
