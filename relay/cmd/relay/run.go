@@ -4,24 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	sdklogging "github.com/aws/smithy-go/logging"
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // memoryLimit is what the garbage collector keeps the relay to: the window at its default size, requests under way, and
@@ -30,13 +23,8 @@ import (
 // https://pkg.go.dev/runtime#hdr-Environment_Variables
 const memoryLimit = 40 << 20
 
-const (
-	// askTimeout bounds what the database may take to answer at the start, and what all destinations may. Both together, and the
-	// wait until they are asked again, stay below the two minutes after which /livez gives the relay up.
-	askTimeout = 30 * time.Second
-	// askAgainMin and askAgainMax bound the wait between two attempts at the start.
-	askAgainMin, askAgainMax = 250 * time.Millisecond, 10 * time.Second
-)
+// askAgainMin and askAgainMax bound the wait between two attempts at the start.
+const askAgainMin, askAgainMax = 250 * time.Millisecond, 10 * time.Second
 
 type runCommand struct{ relaySettings }
 
@@ -84,21 +72,25 @@ func (c *runCommand) tell(ctx context.Context, log *slog.Logger, h *health.Healt
 	}, err
 }
 
-// await checks everything that a relay needs until it is there. What does not answer is asked again, for ever. What only a
-// person can mend ends it at once, with everything that is wrong.
+// await checks everything that a relay needs until it is there. It retries for ever what is transient. A definite refusal
+// ends it at once, with everything that is wrong.
 func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Health, listenErr error) (relay.Config, error) {
+	alive := preflight.Progress{Found: func(preflight.Finding) { h.Alive() }} // however many destinations hang
 	for attempt := 1; ; attempt++ {
-		config, warnings, err := c.prepare(ctx, log)
-		err = errors.Join(listenErr, err)
+		config, found := c.prepare(ctx, log, alive)
+		if listenErr != nil {
+			found = append(found, preflight.ListenError(c.Listen, listenErr))
+		}
+		err := found.Err()
 		switch {
 		case ctx.Err() != nil:
 			return config, ctx.Err()
 		case err == nil:
-			for _, warning := range warnings {
-				log.Warn(warning)
+			for _, finding := range found.Of(preflight.Degraded) {
+				log.Warn(finding.Explanation, "finding", finding.Code, "object", finding.Object, "statement", finding.Statement)
 			}
 			return config, nil
-		case listenErr != nil || !preflight.OnlyAway(err): // an address that is taken does not become free by waiting
+		case !preflight.OnlyTransient(err):
 			return config, fmt.Errorf("cannot start:\n%w", err)
 		}
 		h.Failed(err)
@@ -108,87 +100,4 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 		case <-time.After(min(askAgainMax, askAgainMin<<min(attempt-1, 10))):
 		}
 	}
-}
-
-type checkCommand struct{ relaySettings }
-
-// Run prints everything that would stop the relay.
-func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
-	_, warnings, err := c.prepare(ctx, c.logger(os.Stderr))
-	for _, warning := range warnings {
-		fmt.Fprintln(w, "warning:", warning)
-	}
-	if err != nil {
-		return fmt.Errorf("run would not start:\n%w", err)
-	}
-	_, err = fmt.Fprintln(w, "nothing stands in the way of relay run")
-	return err
-}
-
-// prepare checks everything that a relay needs, all at once, and opens its destinations.
-func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger) (relay.Config, []string, error) {
-	config, settingsErr := s.config()
-	databaseErr := s.checkDatabase(ctx, config)
-	if config.Router == nil {
-		return config, nil, errors.Join(settingsErr, databaseErr)
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	aws, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLogger(log)))
-	if err != nil {
-		return config, nil, errors.Join(settingsErr, databaseErr, fmt.Errorf("AWS settings: %w", err))
-	}
-	var names []string
-	for _, name := range config.Router.Destinations() {
-		if name != "" { // named among the settings' problems
-			names = append(names, name)
-		}
-	}
-	destinations, warnings, destinationsErr := preflight.Destinations{
-		AWS:          aws,
-		Names:        names,
-		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
-		GroupBatches: s.GroupBatches,
-	}.Open(ctx)
-	config.Destinations = destinations
-	return config, warnings, errors.Join(settingsErr, databaseErr, destinationsErr)
-}
-
-// sdkLogger passes on what the SDK of AWS has to say.
-func sdkLogger(log *slog.Logger) sdklogging.Logger {
-	return sdklogging.LoggerFunc(func(classification sdklogging.Classification, format string, v ...any) {
-		level := slog.LevelWarn
-		if classification == sdklogging.Debug {
-			level = slog.LevelDebug
-		}
-		log.Log(context.Background(), level, "AWS SDK: "+fmt.Sprintf(format, v...))
-	})
-}
-
-func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	pool, err := relay.OpenPool(ctx, s.connect)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	err = preflight.Database{
-		Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table, Removes: config.Retention > 0,
-	}.Check(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := parseStart(s.Start, s.ColumnCreatedAt); err != nil {
-		return nil // named among the settings' problems
-	}
-	return relay.CheckStart(ctx, pool, config)
-}
-
-// connect reads the settings of the connection anew each time, as libpq's password file may have changed.
-func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
-	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
-		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")
-	}
-	return postgres.Settings{URL: d.DatabaseURL, Auth: d.DatabaseAuth, SecretARN: d.DatabaseSecretARN}.ConnConfig(ctx)
 }

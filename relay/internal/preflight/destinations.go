@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,56 +39,87 @@ func (e *CredentialsError) Error() string {
 
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-// Open opens every destination. The error names all that are wrong; warnings are what works and may not be what was meant.
-func (d Destinations) Open(ctx context.Context) (destinations []delivery.Destination, warnings []string, err error) {
-	parsed, problems := d.parse()
+// Check checks every destination, and opens those that can be opened.
+func (d Destinations) Check(ctx context.Context, progress Progress) ([]delivery.Destination, Findings) {
+	var parsed []sink.Destination
+	all := Requirement{"the settings", func(context.Context) (problems Findings) {
+		parsed, problems = d.parse()
+		return problems
+	}}.Run(ctx, progress)
 	if len(parsed) == 0 {
-		return nil, nil, errors.Join(problems...)
+		return nil, all
 	}
-	if _, err := d.AWS.Credentials.Retrieve(ctx); err != nil { // once, and not for each destination again
-		return nil, nil, errors.Join(append(problems, &CredentialsError{err})...)
+	credentials := Requirement{"AWS credentials", d.credentials}.Run(ctx, progress)
+	all = append(all, credentials...)
+	if credentials.Err() != nil { // once, and not for each destination again
+		return nil, all
 	}
 	shared := d.Options
 	shared.InFlight *= len(parsed)
 	d.AWS.HTTPClient = transport.New(d.AWS, shared) // all topics have one host, and many are busy at different times
-	named := map[string]string{}                    // ARN to the name that it has in the settings
+	checked := &destinations{Destinations: d, named: map[string]string{}}
 	for _, destination := range parsed {
-		name := destination.String()
-		s, err := d.open(ctx, destination)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		arn := s.Description().ARN
-		if other, twice := named[arn]; twice {
-			problems = append(problems, fmt.Errorf("destinations %s and %s are the same, each would keep an order of its own: "+
-				"write it in one way", other, name))
-		}
-		named[arn] = name
-		if d.GroupBatches && !s.Limits().FIFO {
-			problems = append(problems, fmt.Errorf("destination %s is a standard one, RELAY_GROUP_BATCHES is for FIFO topics and "+
-				"queues: unset it, or name a FIFO destination", name))
-		}
-		warnings = append(warnings, warn(name, s)...)
-		destinations = append(destinations, delivery.Destination{Name: arn, Sink: s})
+		all = append(all, Requirement{"destination " + destination.String(), func(ctx context.Context) Findings {
+			return checked.destination(ctx, destination)
+		}}.Run(ctx, progress)...)
 	}
-	return destinations, warnings, errors.Join(problems...)
+	return checked.opened, all
+}
+
+// destinations are [Destinations] that are being checked.
+type destinations struct {
+	Destinations
+	named  map[string]string // ARN to the name that it has in the settings
+	opened []delivery.Destination
+}
+
+// destination opens one destination.
+func (d *destinations) destination(ctx context.Context, destination sink.Destination) Findings {
+	name := destination.String()
+	object := "destination " + name
+	s, err := d.open(ctx, destination)
+	if err != nil {
+		return Findings{unknown(CodeDestination, object, err)}
+	}
+	arn := s.Description().ARN
+	if other, twice := d.named[arn]; twice {
+		return Findings{failed(CodeDestination, object, "destinations %s and %s are the same, each would keep an order of its own: "+
+			"write it in one way", other, name)}
+	}
+	d.named[arn] = name
+	if d.GroupBatches && !s.Limits().FIFO {
+		return Findings{failed(CodeDestination, object, "destination %s is a standard one, RELAY_GROUP_BATCHES is for FIFO topics and "+
+			"queues: unset it, or name a FIFO destination", name)}
+	}
+	d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s})
+	kind := "standard"
+	if s.Limits().FIFO {
+		kind = "FIFO"
+	}
+	return append(Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}, throughput(name, s)...)
 }
 
 // parse reads the names of the destinations.
-func (d Destinations) parse() (parsed []sink.Destination, problems []error) {
+func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {
 	for _, name := range d.Names {
 		destination, err := sink.ParseDestination(name)
 		if err == nil && d.AWS.Region == "" && destination.Region == "" {
 			err = fmt.Errorf("destination %s: no region: set AWS_REGION", name)
 		}
 		if err != nil {
-			problems = append(problems, err)
+			problems = append(problems, FromError(CodeDestination, "destination "+name, err))
 			continue
 		}
 		parsed = append(parsed, destination)
 	}
 	return parsed, problems
+}
+
+func (d Destinations) credentials(ctx context.Context) Findings {
+	if _, err := d.AWS.Credentials.Retrieve(ctx); err != nil {
+		return Findings{FromError(CodeAWS, "AWS credentials", &CredentialsError{err})}
+	}
+	return Findings{passed(CodeAWS, "AWS credentials", "AWS credentials are there")}
 }
 
 func (d Destinations) open(ctx context.Context, destination sink.Destination) (opened, error) {
@@ -99,20 +129,20 @@ func (d Destinations) open(ctx context.Context, destination sink.Destination) (o
 	return sqs.Open(ctx, d.AWS, destination, d.Options)
 }
 
-// warn names settings of a FIFO destination that cap it at 3,000 messages a second or less.
+// throughput names settings of a FIFO destination that cap it at 3,000 messages a second or less.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html
-func warn(name string, s opened) []string {
+func throughput(name string, s opened) Findings {
 	if !s.Limits().FIFO {
 		return nil
 	}
-	var warnings []string
-	d := s.Description()
-	if d.FifoThroughputLimit == "perQueue" {
-		warnings = append(warnings, fmt.Sprintf("queue %s has FifoThroughputLimit perQueue, 300 requests a second: "+
-			"perMessageGroupId with DeduplicationScope messageGroup is the fast one", name))
+	object, d := "destination "+name, s.Description()
+	switch {
+	case d.FifoThroughputLimit == "perQueue":
+		return Findings{degraded(CodeThroughput, object, "queue %s has FifoThroughputLimit perQueue, 300 requests a second: "+
+			"perMessageGroupId with DeduplicationScope messageGroup is the fast one", name)}
+	case d.FifoThroughputScope == "Topic":
+		return Findings{degraded(CodeThroughput, object, "topic %s has FifoThroughputScope Topic, 3,000 messages a second: MessageGroup is "+
+			"the fast one", name)}
 	}
-	if d.FifoThroughputScope == "Topic" {
-		warnings = append(warnings, fmt.Sprintf("topic %s has FifoThroughputScope Topic, 3,000 messages a second: MessageGroup is the fast one", name))
-	}
-	return warnings
+	return nil
 }

@@ -1,49 +1,41 @@
 package preflight
 
-import (
-	"context"
-	"errors"
-	"fmt"
+import "context"
 
-	"github.com/jackc/pgx/v5"
-)
-
-// retention checks that the relay may remove what it is to remove, and that it can tell how old a row is.
-func (d Database) retention(ctx context.Context) error {
+// retention checks that the relay may remove rows.
+func (d *database) retention(ctx context.Context) Findings {
 	if !d.Removes {
 		return nil
 	}
-	var problems []error
+	var found Findings
 	for _, table := range []string{d.identifier(), "outbox_dead_letters"} {
+		object := "table " + table
 		var may bool
 		err := d.Pool.QueryRow(ctx, `
-			SELECT coalesce(has_table_privilege(to_regclass($1), 'DELETE'), true)`, table).Scan(&may) // one that is missing is named elsewhere
+			SELECT coalesce(has_table_privilege(to_regclass($1), 'DELETE'), true)`, table).Scan(&may) // one that is missing is a finding already
 		switch {
 		case err != nil:
-			problems = append(problems, fmt.Errorf("table %s: %w", table, err))
+			found = append(found, unknown(CodeRetention, object, err))
 		case !may:
-			problems = append(problems, fmt.Errorf("table %s: RELAY_RETENTION is set, and rows may not be deleted: "+
-				"GRANT DELETE ON %[1]s TO the relay's role, or set RELAY_RETENTION=0s", table))
+			found = append(found, failed(CodeRetention, object, "table %s: RELAY_RETENTION is set, and role %s may not delete rows: grant it, or "+
+				"set RELAY_RETENTION=0s", table, d.role).with("GRANT DELETE ON %s TO %s;", table, d.role))
+		default:
+			found = append(found, passed(CodeRetention, object, "table %s: old rows may be deleted", table))
 		}
 	}
-	return errors.Join(append(problems, d.creationTime(ctx))...)
+	return found
 }
 
 // creationTime checks the type of the column that tells how old a row is.
-func (d Database) creationTime(ctx context.Context) error {
-	column := d.Table.Columns.CreatedAt
-	var dataType string
-	err := d.Pool.QueryRow(ctx, `
-		SELECT format_type(atttypid, NULL) FROM pg_attribute
-		WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped`, d.identifier(), column).Scan(&dataType)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil // named elsewhere
-	case err != nil:
-		return fmt.Errorf("table %s: %w", d.tableName(), err)
-	case dataType != "timestamp with time zone" && dataType != "timestamp without time zone":
-		return fmt.Errorf("column %s (RELAY_COLUMN_CREATED_AT) is %s, which RELAY_RETENTION cannot compare: make it timestamptz, "+
-			"or set RELAY_RETENTION=0s", column, dataType)
+func (d *database) creationTime(context.Context) Findings {
+	name := d.Table.Columns.CreatedAt
+	c, exists := d.columns[name]
+	if !d.Removes || !exists { // a missing one is a finding already
+		return nil
 	}
-	return nil
+	if c.dataType != "timestamp with time zone" && c.dataType != "timestamp without time zone" {
+		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, which RELAY_RETENTION cannot "+
+			"compare: make it timestamptz, or set RELAY_RETENTION=0s", name, c.dataType)}
+	}
+	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s", name, c.dataType)}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// OnlyAway reports whether everything in err, which [errors.Join] has put together, is that somebody does not answer, or
-// answers that it cannot at the moment: waiting may mend it. An answer that says no is for a person.
-func OnlyAway(err error) bool {
+// OnlyTransient reports whether every error that [errors.Join] joined in err is transient: the peer is unreachable,
+// overloaded or still starting, so that a retry may succeed. A definite refusal needs an operator.
+func OnlyTransient(err error) bool {
 	if all, joined := err.(interface{ Unwrap() []error }); joined {
-		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !OnlyAway(err) })
+		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !OnlyTransient(err) })
 	}
-	return isAway(err)
+	return isTransient(err)
 }
 
-func isAway(err error) bool {
+func isTransient(err error) bool {
 	var refused *pgconn.PgError
 	var answer interface{ HTTPStatusCode() int }
 	var api interface{ ErrorCode() string }

@@ -17,7 +17,7 @@ import (
 
 const silentPort = "127.0.0.1:1"
 
-func TestOnlyWhatMayMendItselfIsWaitedFor(t *testing.T) {
+func TestOnlyTransientFailuresAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	postgres := func(code string) error { return fmt.Errorf("server: %w", &pgconn.PgError{Code: code}) }
 	connect := func(url string) error {
@@ -49,7 +49,7 @@ func TestOnlyWhatMayMendItselfIsWaitedFor(t *testing.T) {
 		"no credentials yet":         {&preflight.CredentialsError{Err: errors.New("no EC2 IMDS role found")}, true},
 		"no endpoint":                {openAt(t, "localhost:4566"), false},
 	} {
-		if got := preflight.OnlyAway(c.err); got != c.away {
+		if got := preflight.OnlyTransient(c.err); got != c.away {
 			t.Errorf("%s: away %v, want %v: %v", name, got, c.away, c.err)
 		}
 	}
@@ -69,13 +69,14 @@ func open(t *testing.T, fault fakeaws.Fault) error {
 
 func openAt(t *testing.T, endpoint string) error {
 	t.Helper()
-	_, _, err := preflight.Destinations{
+	_, found := preflight.Destinations{
 		AWS: aws.Config{
 			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
 			Retryer: func() aws.Retryer { return aws.NopRetryer{} },
 		},
 		Names: []string{"arn:aws:sns:us-east-1:000000000000:orders", "arn:aws:sqs:us-east-1:000000000000:orders"},
-	}.Open(t.Context())
+	}.Check(t.Context(), preflight.Progress{})
+	err := found.Err()
 	if err == nil {
 		t.Fatal("a destination with a fault was opened")
 	}

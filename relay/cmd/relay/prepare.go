@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	sdklogging "github.com/aws/smithy-go/logging"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+// prepare checks everything that a relay needs, all at once, and opens its destinations.
+func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress preflight.Progress) (relay.Config, preflight.Findings) {
+	config, err := s.config()
+	found := preflight.Requirement{Subject: "the settings", Check: func(context.Context) preflight.Findings {
+		return preflight.FromErrors(preflight.CodeSettings, "settings", err)
+	}}.Run(ctx, progress)
+	found = append(found, s.checkDatabase(ctx, config, progress)...)
+	if config.Router == nil {
+		return config, found
+	}
+	destinations, more := s.checkDestinations(ctx, log, config, progress)
+	config.Destinations = destinations
+	return config, append(found, more...)
+}
+
+// checkDatabase checks the database, and whether the first start knows what to do with the rows that are there.
+func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, progress preflight.Progress) preflight.Findings {
+	var pool *pgxpool.Pool
+	found := preflight.Requirement{Subject: "the settings", Check: func(ctx context.Context) preflight.Findings {
+		var err error
+		pool, err = relay.OpenPool(ctx, s.connect)
+		return preflight.FromErrors(preflight.CodeDatabase, "database", err)
+	}}.Run(ctx, progress)
+	if pool == nil {
+		return found
+	}
+	defer pool.Close()
+	found = preflight.Database{
+		Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table, Removes: config.Retention > 0,
+	}.Check(ctx, progress)
+	if _, err := parseStart(s.Start, s.ColumnCreatedAt); err != nil || found.Err() != nil { // the former is a finding already
+		return found
+	}
+	return append(found, preflight.Requirement{Subject: "the first start", Check: func(ctx context.Context) preflight.Findings {
+		if err := relay.CheckStart(ctx, pool, config); err != nil {
+			return preflight.FromErrors(preflight.CodeStart, "slot "+config.Slot, err)
+		}
+		return preflight.Findings{{
+			Code: preflight.CodeStart, Level: preflight.OK, Object: "slot " + config.Slot, Explanation: "no row awaits a decision",
+		}}
+	}}.Run(ctx, progress)...)
+}
+
+// checkDestinations checks the topics and queues, and opens them.
+func (s *relaySettings) checkDestinations(
+	ctx context.Context, log *slog.Logger, config relay.Config, progress preflight.Progress,
+) ([]delivery.Destination, preflight.Findings) {
+	var settings aws.Config
+	found := preflight.Requirement{Subject: "AWS settings", Check: func(ctx context.Context) preflight.Findings {
+		var err error
+		if settings, err = awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLogger(log))); err != nil {
+			err = fmt.Errorf("AWS settings: %w", err)
+		}
+		return preflight.FromErrors(preflight.CodeAWS, "AWS settings", err)
+	}}.Run(ctx, progress)
+	if found.Err() != nil {
+		return nil, found
+	}
+	// One without a name is a finding of the settings already.
+	names := slices.DeleteFunc(slices.Clone(config.Router.Destinations()), func(name string) bool { return name == "" })
+	return preflight.Destinations{
+		AWS:          settings,
+		Names:        names,
+		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
+		GroupBatches: s.GroupBatches,
+	}.Check(ctx, progress)
+}
+
+// sdkLogger passes the messages of the AWS SDK on to the relay's log.
+func sdkLogger(log *slog.Logger) sdklogging.Logger {
+	return sdklogging.LoggerFunc(func(classification sdklogging.Classification, format string, v ...any) {
+		level := slog.LevelWarn
+		if classification == sdklogging.Debug {
+			level = slog.LevelDebug
+		}
+		log.Log(context.Background(), level, "AWS SDK: "+fmt.Sprintf(format, v...))
+	})
+}
+
+// connect reads the settings of the connection every time, as libpq's password file may have changed.
+func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
+	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
+		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")
+	}
+	return postgres.Settings{URL: d.DatabaseURL, Auth: d.DatabaseAuth, SecretARN: d.DatabaseSecretARN}.ConnConfig(ctx)
+}

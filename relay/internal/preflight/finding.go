@@ -1,0 +1,121 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Code names a kind of finding. A code never changes its meaning, so that scripts may compare it.
+type Code string
+
+// Level says what a finding means for a relay.
+type Level string
+
+// The levels.
+const (
+	OK       Level = "ok"       // the requirement is met
+	Degraded Level = "degraded" // the relay runs, and a promise of it does not hold
+	Error    Level = "error"    // the relay does not start
+)
+
+// Finding is the result of checking one requirement on one object.
+type Finding struct {
+	Code   Code   `json:"code"`
+	Level  Level  `json:"level"`
+	Object string `json:"object"` // as in "table public.outbox_events"
+	// Explanation is a statement that can be read without the other fields: for which object, and why.
+	Explanation string `json:"explanation"`
+	// Statement is SQL to paste, or a shell command or setting. It is empty where there is none.
+	Statement string `json:"statement,omitempty"`
+
+	cause error // of an answer that did not come; it tells what is transient
+}
+
+// Err returns the finding as an error, or nil unless its level is [Error]. [OnlyTransient] knows such errors.
+func (f Finding) Err() error {
+	if f.Level != Error {
+		return nil
+	}
+	return &findingError{f}
+}
+
+// String returns the explanation and the statement in one line.
+func (f Finding) String() string {
+	if f.Statement == "" {
+		return f.Explanation
+	}
+	return f.Explanation + ": " + f.Statement
+}
+
+type findingError struct{ Finding }
+
+func (e *findingError) Error() string { return e.String() }
+
+func (e *findingError) Unwrap() error { return e.cause }
+
+// Findings are results in the order in which the requirements were checked.
+type Findings []Finding
+
+// Err returns the findings of level [Error], joined, or nil if there are none.
+func (f Findings) Err() error {
+	var problems []error
+	for _, finding := range f {
+		problems = append(problems, finding.Err())
+	}
+	return errors.Join(problems...)
+}
+
+// Of returns the findings of this level.
+func (f Findings) Of(level Level) Findings {
+	return slices.DeleteFunc(slices.Clone(f), func(finding Finding) bool { return finding.Level != level })
+}
+
+// FromError returns the error as a finding of level [Error].
+func FromError(code Code, object string, err error) Finding {
+	return Finding{Code: code, Level: Error, Object: object, Explanation: err.Error(), cause: err}
+}
+
+// FromErrors returns each of the errors that [errors.Join] joined as a finding.
+func FromErrors(code Code, object string, err error) Findings {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return Findings{FromError(code, object, err)}
+	}
+	var all Findings
+	for _, one := range joined.Unwrap() {
+		all = append(all, FromErrors(code, object, one)...)
+	}
+	return all
+}
+
+func passed(code Code, object, format string, args ...any) Finding {
+	return Finding{Code: code, Level: OK, Object: object, Explanation: fmt.Sprintf(format, args...)}
+}
+
+func degraded(code Code, object, format string, args ...any) Finding {
+	return Finding{Code: code, Level: Degraded, Object: object, Explanation: fmt.Sprintf(format, args...)}
+}
+
+func failed(code Code, object, format string, args ...any) Finding {
+	return Finding{Code: code, Level: Error, Object: object, Explanation: fmt.Sprintf(format, args...)}
+}
+
+// unknown is the finding of a requirement that could not be checked.
+func unknown(code Code, object string, err error) Finding {
+	explanation := fmt.Sprintf("%s: %v", object, err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		explanation = fmt.Sprintf("%s did not answer within %v: %v", object, limit, err)
+	}
+	return Finding{Code: code, Level: Error, Object: object, Explanation: explanation, cause: err}
+}
+
+// with returns the finding with the statement that cures it.
+func (f Finding) with(format string, args ...any) Finding {
+	f.Statement = fmt.Sprintf(format, args...)
+	return f
+}

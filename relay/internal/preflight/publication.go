@@ -1,0 +1,44 @@
+package preflight
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// publication checks that the publication streams, under the table's own name, every row with the columns that the relay
+// reads. It may leave out other columns, as it does with generated ones.
+func (d *database) publication(ctx context.Context) Findings {
+	object := "publication " + d.Publication
+	var exists, inserts, viaRoot, partitioned, holds, filtered bool
+	err := d.Pool.QueryRow(ctx, `
+		SELECT p.oid IS NOT NULL, coalesce(p.pubinsert, false), coalesce(p.pubviaroot, false),
+		       coalesce(c.relkind = 'p' OR c.relispartition, false), t.pubname IS NOT NULL,
+		       coalesce(t.rowfilter IS NOT NULL OR NOT t.attnames @> $5::name[], false)
+		FROM (SELECT) AS one
+		LEFT JOIN pg_publication p ON p.pubname = $1
+		LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
+		LEFT JOIN pg_class c ON c.oid = to_regclass($4)`,
+		d.Publication, d.Table.Schema, d.Table.Name, d.identifier(), d.mapped()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
+	name := pgx.Identifier{d.Publication}.Sanitize()
+	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
+	switch {
+	case err != nil:
+		return Findings{unknown(CodePublication, object, err)}
+	case !exists:
+		return Findings{fail("publication %s does not exist: create it, or name yours in RELAY_PUBLICATION", d.Publication).
+			with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);", name, d.identifier())}
+	case partitioned && !viaRoot: // before the next case: the view lists the partitions in the table's place
+		return Findings{fail("publication %s streams the partitions of %s under their own names", d.Publication, d.tableName()).
+			with("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name)}
+	case !holds:
+		return Findings{fail("publication %s does not hold %s", d.Publication, d.tableName()).
+			with("ALTER PUBLICATION %s ADD TABLE %s;", name, d.identifier())}
+	case !inserts:
+		return Findings{fail("publication %s does not publish inserts", d.Publication).with("ALTER PUBLICATION %s SET (publish = 'insert');", name)}
+	case filtered:
+		return Findings{fail("publication %s leaves out rows of %s or columns that the relay reads", d.Publication, d.tableName()).
+			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.identifier())}
+	}
+	return Findings{passed(CodePublication, object, "publication %s streams the rows of %s", d.Publication, d.tableName())}
+}

@@ -1,0 +1,43 @@
+package preflight
+
+import (
+	"context"
+)
+
+// minVersion is the first that copies a publication's options the way the relay needs them.
+const minVersion = 15
+
+// server checks the properties that only another server, or another configuration of it, has.
+func (d *database) server(ctx context.Context) Findings {
+	const object = "server"
+	var version int
+	var text, walLevel, encoding string
+	var standby bool
+	err := d.Pool.QueryRow(ctx, `
+		SELECT current_setting('server_version_num')::integer / 10000, current_setting('server_version'),
+		       current_setting('wal_level'), current_setting('server_encoding'), pg_is_in_recovery()`).
+		Scan(&version, &text, &walLevel, &encoding, &standby)
+	if err != nil {
+		return Findings{unknown(CodeVersion, object, err)}
+	}
+	found := Findings{
+		passed(CodeVersion, object, "the server is Postgres %s", text),
+		passed(CodePrimary, object, "the server is a primary"),
+		passed(CodeWALLevel, object, "wal_level is %s", walLevel),
+		passed(CodeEncoding, object, "the encoding of the database is %s", encoding),
+	}
+	if version < minVersion {
+		found[0] = failed(CodeVersion, object, "the server is Postgres %s, the relay needs %d or newer", text, minVersion)
+	}
+	if standby {
+		found[1] = failed(CodePrimary, object, "the server is a standby: name the primary in DATABASE_URL")
+	}
+	if walLevel != "logical" {
+		found[2] = failed(CodeWALLevel, object, "wal_level is %s: set it to logical and restart the server (on RDS: "+
+			"rds.logical_replication = 1 in the parameter group, and a reboot)", walLevel).with("ALTER SYSTEM SET wal_level = logical;")
+	}
+	if encoding != "UTF8" {
+		found[3] = failed(CodeEncoding, object, "the encoding of the database is %s, messages need UTF8", encoding)
+	}
+	return found
+}
