@@ -332,7 +332,7 @@ var codes = rapid.SampledFrom([]string{
 	"Throttled", "KMSThrottling", "KMS.ThrottlingException", "KmsThrottled", "AuthorizationError", "AccessDenied", "NotFound",
 	"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ExpiredToken", "InvalidClientTokenId", "OverLimit",
 	"InternalError", "InternalFailure", "ServiceUnavailable", "RequestTimeTooSkewed", "New<One>&",
-	"InvalidParameterValueException", "com.amazonaws.sqs#QueueDoesNotExist", "com.amazonaws.sqs#UnsupportedOperation:http://",
+	"InvalidParameterValueException", "InvalidParameterException", "KMSThrottlingException", "NotFoundException", "com.amazonaws.sqs#QueueDoesNotExist", "com.amazonaws.sqs#UnsupportedOperation:http://",
 })
 
 func TestBothClientsReadTheSameOutOfAnAnswer(t *testing.T) {

@@ -57,5 +57,31 @@ func readError(answer *transport.Answer) error {
 	if err != nil {
 		return answer.Error(said.RequestID, err)
 	}
-	return answer.Error(said.RequestID, &smithy.GenericAPIError{Code: cmp.Or(said.Code, "UnknownError"), Message: said.Message})
+	code := cmp.Or(shapes[said.Code], said.Code, "UnknownError")
+	return answer.Error(said.RequestID, &smithy.GenericAPIError{Code: code, Message: said.Message})
+}
+
+// shapes are the codes of the errors of PublishBatch, by the names of their shapes. SNS sends codes. For a broker that sends
+// the name of the shape, the SDK returns the code.
+// https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html#API_PublishBatch_Errors
+var shapes = map[string]string{
+	"AuthorizationErrorException":           "AuthorizationError",
+	"BatchEntryIdsNotDistinctException":     "BatchEntryIdsNotDistinct",
+	"BatchRequestTooLongException":          "BatchRequestTooLong",
+	"EmptyBatchRequestException":            "EmptyBatchRequest",
+	"EndpointDisabledException":             "EndpointDisabled",
+	"InternalErrorException":                "InternalError",
+	"InvalidBatchEntryIdException":          "InvalidBatchEntryId",
+	"InvalidParameterException":             "InvalidParameter",
+	"InvalidParameterValueException":        "ParameterValueInvalid",
+	"InvalidSecurityException":              "InvalidSecurity",
+	"KMSAccessDeniedException":              "KMSAccessDenied",
+	"KMSDisabledException":                  "KMSDisabled",
+	"KMSInvalidStateException":              "KMSInvalidState",
+	"KMSNotFoundException":                  "KMSNotFound",
+	"KMSThrottlingException":                "KMSThrottling",
+	"NotFoundException":                     "NotFound",
+	"PlatformApplicationDisabledException":  "PlatformApplicationDisabled",
+	"ThrottledException":                    "Throttled",
+	"TooManyEntriesInBatchRequestException": "TooManyEntriesInBatchRequest",
 }

@@ -2,10 +2,15 @@ package sns
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
@@ -20,9 +25,22 @@ type sdkPublisher struct {
 func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	answer, err := p.client.PublishBatch(ctx, p.request(batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
-		return nil, err
+		return nil, withCode(err)
 	}
 	return results(len(batch), answer)
+}
+
+// withCode gives an error answer that has no error in its body the code that it has for the SDK elsewhere. The SDK's reader
+// of SNS answers reports io.EOF for it, which would count as a connection that broke.
+func withCode(err error) error {
+	answered, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || answered.HTTPStatusCode() < http.StatusMultipleChoices {
+		return err
+	}
+	if unread, ok := errors.AsType[*smithy.DeserializationError](answered.Err); ok && unread.Err == io.EOF {
+		answered.Err = &smithy.GenericAPIError{Code: "UnknownError"}
+	}
+	return err
 }
 
 func (p *sdkPublisher) request(batch []*sink.Message) *sns.PublishBatchInput {
