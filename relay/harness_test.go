@@ -75,12 +75,16 @@ func newWorldOn(t *testing.T, url, queue string) *world {
 
 func newWorldWith(t *testing.T, url, queue string, broker fakeaws.Options) *world {
 	t.Helper()
+	w := newBareWorld(t, url, queue, broker)
+	w.migrate()
+	return w
+}
+
+// newBareWorld makes a world whose database has no outbox schema yet.
+func newBareWorld(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+	t.Helper()
 	w := &world{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
-	conn, err := pgx.Connect(t.Context(), url)
-	w.must(err)
-	_, _, err = migrations.Migrate(t.Context(), conn)
-	w.must(err)
-	w.must(conn.Close(t.Context()))
+	var err error
 	w.pool, err = pgxpool.New(context.Background(), url)
 	w.must(err)
 	t.Cleanup(w.pool.Close)
@@ -90,6 +94,15 @@ func newWorldWith(t *testing.T, url, queue string, broker fakeaws.Options) *worl
 	w.queue, err = w.broker.CreateQueue(queue, nil)
 	w.must(err)
 	return w
+}
+
+// migrate brings the outbox schema to its newest version.
+func (w *world) migrate() {
+	w.t.Helper()
+	w.must(w.pool.AcquireFunc(w.t.Context(), func(c *pgxpool.Conn) error {
+		_, _, err := migrations.Migrate(w.t.Context(), c.Conn())
+		return err
+	}))
 }
 
 func (w *world) must(err error) {

@@ -123,6 +123,7 @@ func (i *intake) takeRow(e *outbox.Envelope, bytes int) error {
 	}
 	destination, event, dropped := i.open(e, bytes)
 	event.CommittedAt = i.committedAt
+	event.Row.CommitLSN, event.Row.Number = i.resume.CommitLSN, i.row
 	i.taken[destination] = append(i.taken[destination], event)
 	i.Metrics.Received(dropped)
 	return nil
@@ -170,6 +171,7 @@ func (i *intake) open(e *outbox.Envelope, bytes int) (destination int, event *de
 	event = i.delivery.NewEvent()
 	routed := i.Router.Message(e, &event.Message)
 	event.Problem = routed.Problem
+	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
 	event.Handle = i.tracker.Open(event.Message.EventID, bytes+eventOverhead)
 	return routed.Destination, event, routed.DroppedHeaders
 }

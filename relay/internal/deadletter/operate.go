@@ -46,7 +46,7 @@ func (s Selection) IsEmpty() bool {
 }
 
 const selected = `
-	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = '' OR event_id = $2) AND ($3 = '' OR destination = $3)
+	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = '' OR coalesce(row_event_id, event_id) = $2) AND ($3 = '' OR destination = $3)
 	AND ($4 = '' OR message_group = $4) AND ($5 = '' OR code = $5) AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
 
 func (s Selection) args(more ...any) []any {
@@ -63,7 +63,7 @@ func (s Selection) args(more ...any) []any {
 // List returns the selected dead letters in order of their position.
 func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Letter, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, state, event_id, destination, message_group, blocks_group, code, reason, attempts, redrives, parked_at, event
+		SELECT position, state, coalesce(row_event_id, event_id), destination, message_group, blocks_group, code, reason, attempts, redrives, parked_at, event
 		FROM outbox_dead_letters WHERE `+selected+` ORDER BY position LIMIT nullif($7, 0)`, s.args(s.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)

@@ -43,17 +43,44 @@ type attribute struct {
 }
 
 // An event that comes again because the relay was stopped before it could confirm finds itself parked, and stays as it
-// is. One that is parked behind others which are all being redriven follows them.
+// is: its row tells it from every other event. One that is parked behind others which are all being redriven follows them.
+//
+// A letter without a row is the work of an older relay. It is this event's where the very same message is in it: so
+// nothing is dropped that the letter does not hold. event_id is unique, as an older relay that runs beside needs it:
+// where another row's letter has it, or where no index could hold it, a suffix tells them apart.
 const park = `
-	INSERT INTO outbox_dead_letters AS d
-		(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
-	SELECT $4, $5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
-		CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
-			SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
-			WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
-		) THEN 'redriving' ELSE 'parked' END
-	FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	ON CONFLICT (outbox_table, event_id, destination) DO UPDATE SET event_id = d.event_id`
+	WITH holder AS (
+		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
+	), known AS (
+		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $13, row_seq = $14, row_event_id = $4
+		FROM holder
+		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
+		  AND $15::boolean AND d.event::text = $12
+		  AND NOT EXISTS (
+			SELECT FROM outbox_dead_letters o
+			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $13)
+		RETURNING d.position
+	), parked AS (
+		INSERT INTO outbox_dead_letters AS d
+			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
+			 slot_name, row_key, row_seq, row_event_id)
+		SELECT CASE WHEN octet_length($4) > ` + longestIndexed + ` OR EXISTS (
+				SELECT FROM outbox_dead_letters o WHERE o.outbox_table = $5 AND o.event_id = $4 AND o.destination = $6
+			) THEN left($4, 128) || ' ' || gen_random_uuid() ELSE $4 END,
+			$5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
+			CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
+				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
+				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
+			) THEN 'redriving' ELSE 'parked' END,
+			$1, $13, $14::bigint, $4
+		FROM holder WHERE NOT EXISTS (SELECT FROM known)
+		ON CONFLICT (outbox_table, slot_name, destination, row_key) WHERE row_key IS NOT NULL DO UPDATE SET event_id = d.event_id
+		RETURNING d.position
+	)
+	SELECT position FROM known UNION ALL SELECT position FROM parked`
+
+// longestIndexed bounds the event id in an index, in bytes: an entry of a B-tree holds 2,704 in all.
+const longestIndexed = "1024"
 
 // Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
 func (s *Store) Park(ctx context.Context, p delivery.Parked) error {
@@ -64,8 +91,19 @@ func (s *Store) Park(ctx context.Context, p delivery.Parked) error {
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
-	return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination, p.Message.GroupID,
-		p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event))
+	seq, err := rowSeq(p.Row)
+	if err != nil {
+		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
+	}
+	insert := func() error {
+		return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination, p.Message.GroupID,
+			p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event), rowKey(p.Row, p.Message.EventID), seq, p.Message.Body != "")
+	}
+	err = insert()
+	if isUniqueViolation(err) { // another relay parked an event of the same id at the same moment, which is visible by now
+		err = insert()
+	}
+	return err
 }
 
 // parkAgain parks a dead letter whose redrive was refused, and, if it blocks its group, those that would have followed.
@@ -199,7 +237,7 @@ type Redrive struct {
 // Redriving returns the first dead letters of a destination that are to be sent again, at most limit.
 func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]Redrive, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, blocks_group, updated_at, redrives, event_id, event FROM outbox_dead_letters
+		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id), event FROM outbox_dead_letters
 		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3`, table, destination, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
@@ -222,7 +260,7 @@ func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination strin
 // Blocked returns, for each destination, the message groups that a parked event blocks, with the id of the first such event.
 func Blocked(ctx context.Context, pool *pgxpool.Pool, table string) (map[string]map[string]string, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT DISTINCT ON (destination, message_group) destination, message_group, event_id
+		SELECT DISTINCT ON (destination, message_group) destination, message_group, coalesce(row_event_id, event_id)
 		FROM outbox_dead_letters
 		WHERE outbox_table = $1 AND blocks_group AND state IN ('parked', 'redriving')
 		ORDER BY destination, message_group, position`, table)

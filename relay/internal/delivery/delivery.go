@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pglogrepl"
+
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
@@ -25,6 +27,7 @@ type Event struct {
 	Handle      checkpoint.Handle
 	CommittedAt time.Time // of its transaction; zero if unknown
 	Problem     string    // why it cannot be sent, whatever the destination; it is parked in its turn
+	Row         Row       // the row of the outbox table that it was made of
 	Letter      Letter    // the dead letter that it comes from; zero for others
 	// Replayed is told, once, that an event that was delivered before is so again, or why its destination refuses it. It
 	// must not block. nil for events that are no replay.
@@ -52,6 +55,14 @@ func (e *Event) isReplayed() bool { return e.Replayed != nil }
 // isAskedFor reports whether somebody asked for e to be sent. The Tracker does not know it, and nothing that is parked
 // holds it back.
 func (e *Event) isAskedFor() bool { return e.isRedriven() || e.isReplayed() }
+
+// Row tells a row of the outbox table from every other.
+type Row struct {
+	Sequence  string        // column seq; empty if the table has none
+	XID       string        // column xid; empty if the table has none
+	CommitLSN pglogrepl.LSN // of its transaction, and its place in that; zero for a row that was read from the table
+	Number    int64
+}
 
 // Letter is a dead letter that is sent once more.
 type Letter struct {
@@ -109,6 +120,7 @@ type Parked struct {
 	Reason      string
 	Attempts    int // requests that it was part of
 	BlocksGroup bool
+	Row         Row
 	Letter      Letter // of an event that was parked before; zero for others
 }
 

@@ -49,6 +49,7 @@ func (l *lane) park(e *Event, rejection *sink.RejectedError) {
 		Reason:      rejection.Reason,
 		Attempts:    e.attempts,
 		BlocksGroup: blocks,
+		Row:         e.Row,
 		Letter:      e.Letter,
 	})
 	if e.err != nil {

@@ -8,7 +8,26 @@ func (d *database) relayTables(ctx context.Context) Findings {
 	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays"} {
 		found = append(found, d.relayTable(ctx, table))
 	}
+	if found.Err() == nil {
+		found = append(found, d.schemaVersion(ctx))
+	}
 	return found
+}
+
+// schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema serves older relays too.
+func (d *database) schemaVersion(ctx context.Context) Finding {
+	const object = "table outbox_dead_letters"
+	var current bool
+	err := d.Pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('outbox_dead_letters') AND attname = 'row_key')`).Scan(&current)
+	switch {
+	case err != nil:
+		return unknown(CodeRelayTables, object, err)
+	case !current:
+		return failed(CodeRelayTables, object, "table outbox_dead_letters has no column row_key: the outbox schema is older than this relay").
+			with("relay migrate")
+	}
+	return passed(CodeRelayTables, object, "the outbox schema is one that this relay works with")
 }
 
 func (d *database) relayTable(ctx context.Context, table string) Finding {

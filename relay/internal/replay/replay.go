@@ -66,10 +66,14 @@ const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
 	AND ($2::timestamptz IS NULL OR {created_at} >= $2) AND ($3::timestamptz IS NULL OR {created_at} < $3)
 	AND ($4::text IS NULL OR {aggregate_type} = $4) AND ($5::text IS NULL OR {aggregate_id} = $5)`
 
-// parked holds for a row e whose event waits among the dead letters. It takes schema.name of the outbox table as $6.
-const parked = `EXISTS (
+// parked holds for a row e whose event waits among the dead letters. It takes schema.name of the outbox table as $6. An older
+// relay parked events under their id alone.
+const parked = `(EXISTS (
 	SELECT FROM outbox_dead_letters d
-	WHERE d.outbox_table = $6 AND d.event_id = coalesce(e.{id}::text, 'seq:' || e.{seq}) AND d.state IN ('parked', 'redriving'))`
+	WHERE d.outbox_table = $6 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id} AND d.state IN ('parked', 'redriving')
+) OR EXISTS (
+	SELECT FROM outbox_dead_letters d
+	WHERE d.outbox_table = $6 AND d.event_id = {event_id} AND d.row_key IS NULL AND d.state IN ('parked', 'redriving')))`
 
 // statement fills these conditions, and the names of an outbox table and its columns, into sql.
 func statement(table pgoutput.Table, sql string) string {
@@ -88,7 +92,8 @@ func statement(table pgoutput.Table, sql string) string {
 		"{aggregate_id}", text(c.AggregateID),
 		"{created_at}", createdAt,
 	)
-	return names.Replace(strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql))
+	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
+	return names.Replace(strings.ReplaceAll(sql, "{event_id}", `coalesce(nullif(e.{id}::text, ''), 'seq:' || e.{seq})`))
 }
 
 func tableName(table pgoutput.Table) string {

@@ -54,7 +54,7 @@ type Batch struct {
 func removeRows(table pgoutput.Table) string {
 	return strings.NewReplacer(
 		"{table}", pgx.Identifier{table.Schema, table.Name}.Sanitize(),
-		"{id}", quote(table.Columns.ID),
+		"{event_id}", "coalesce(nullif(e."+quote(table.Columns.ID)+"::text, ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
 		"{seq}", quote(table.Columns.Sequence),
 		"{xid}", quote(table.Columns.XID),
 		"{created_at}", quote(table.Columns.CreatedAt),
@@ -86,8 +86,10 @@ func removeRows(table pgoutput.Table) string {
 				WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(e.{xid}, r.horizon) IS NOT TRUE)
 			  AND NOT EXISTS (
 				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.event_id = coalesce(e.{id}::text, 'seq:' || e.{seq})
-				  AND d.state IN ('parked', 'redriving'))
+				WHERE d.outbox_table = $4 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id} AND d.state IN ('parked', 'redriving'))
+			  AND NOT EXISTS ( -- parked by an older relay, under its id alone
+				SELECT FROM outbox_dead_letters d
+				WHERE d.outbox_table = $4 AND d.event_id = {event_id} AND d.row_key IS NULL AND d.state IN ('parked', 'redriving'))
 			RETURNING e.{seq}
 		)
 		SELECT (SELECT count(*) FROM removed), coalesce(max(due.seq), $6::bigint),

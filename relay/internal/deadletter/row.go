@@ -1,0 +1,47 @@
+package deadletter
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+)
+
+// longestID is the longest event id that stands in a row key as it is, in bytes.
+const longestID = 128
+
+// rowKey names a row of the outbox table: the same for every time that the log or the table brings it, and another one
+// for every other row. A seq alone would not do, as it begins at 1 again when the table is truncated or replaced.
+func rowKey(r delivery.Row, eventID string) string {
+	if len(eventID) > longestID {
+		sum := sha256.Sum256([]byte(eventID))
+		eventID = hex.EncodeToString(sum[:])
+	}
+	place := r.Sequence
+	if place == "" {
+		place = fmt.Sprintf("%s+%d", r.CommitLSN, r.Number)
+	}
+	return place + " " + r.XID + " " + eventID
+}
+
+// rowSeq returns the seq of a row, or nil if its table has none.
+func rowSeq(r delivery.Row) (*int64, error) {
+	if r.Sequence == "" {
+		return nil, nil
+	}
+	seq, err := strconv.ParseInt(r.Sequence, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("its seq is no number: %w", err)
+	}
+	return &seq, nil
+}
+
+func isUniqueViolation(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "23505"
+}
