@@ -35,7 +35,7 @@ read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MA
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint fmt build image
-test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay')
+test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay', TEST_TIMEOUT=30m a package)
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
 	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
