@@ -1,6 +1,8 @@
 package infra_test
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,8 +24,11 @@ case "$(basename "$0") $*" in
 *create-service-linked-role*ecs.amazonaws.com*) touch "$ECR/role" ;;
 *get-login-password*) echo password ;;
 docker\ login*) grep -q password ;;
-docker\ build*) for context; do :; done; test -x "$context/linux/amd64/relay" && touch "$ECR/built" ;;
-docker\ tag\ outbox-relay:to-push*) test -e "$ECR/built" ;;
+docker\ build*\ -) cat >"$ECR/built" && test "$(tar -tf "$ECR/built" | tr '\n' ' ')" = 'Dockerfile relay ' ;;
+docker\ create*) test -e "$ECR/built" ;;
+docker\ cp*:/relay\ -) tar -xOf "$ECR/built" relay >"$ECR/relay" && tar -cf - -C "$ECR" relay ;;
+docker\ tag\ outbox-relay:unchecked-*\ outbox-relay:to-push-* | docker\ tag\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
+docker\ rm*) ;;
 docker\ push*) touch "$ECR/pushed" ;;
 *) exit 1 ;;
 esac
@@ -54,6 +59,10 @@ func TestRelayIsPushedOnceAndItsTagTold(t *testing.T) {
 	told := regexp.MustCompile(`(?m)^RelayImageTag=(amd64-[0-9a-f]{16})$`).FindStringSubmatch(first)
 	if told == nil || !strings.Contains(asked, "docker push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+told[1]+"\n") {
 		t.Fatalf("said %s, asked for %s", first, asked)
+	}
+	program, err := os.ReadFile(filepath.Join(registry, "relay"))
+	if sum := fmt.Sprintf("amd64-%x", sha256.Sum256(program)); err != nil || told[1] != sum[:len(told[1])] {
+		t.Errorf("the tag is %s, and the program of the image has %s (%v)", told[1], sum, err)
 	}
 	again, asked := push()
 	if !strings.Contains(again, told[0]) || strings.Count(asked, "docker push") != 1 || strings.Count(asked, "create-repository") != 1 ||

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -112,7 +113,46 @@ func (c *compose) deploy(ctx context.Context, template []byte) (messaging.Output
 
 func (c *compose) startRelay(ctx context.Context, destination string) error {
 	c.destination = destination
-	return c.compose(ctx, "up", "--detach", "relay")
+	if err := c.compose(ctx, "up", "--detach", "relay"); err != nil {
+		return err
+	}
+	current, err := c.runsProgram(ctx)
+	if err == nil && !current {
+		err = errors.New("the container of the relay holds another program than this checkout's, because the image " +
+			RelayImage + " changed meanwhile: run make localstack-down, then make localstack-up")
+	}
+	return err
+}
+
+// runsProgram reports whether the relay's container holds the program that was built last.
+func (c *compose) runsProgram(ctx context.Context) (bool, error) {
+	arch, err := engineArch(ctx)
+	if err != nil {
+		return false, err
+	}
+	program, err := os.ReadFile(c.imageBinary(arch))
+	if err != nil {
+		return false, fmt.Errorf("read the relay: %w", err)
+	}
+	id, err := c.container(ctx, "relay")
+	if err != nil {
+		return false, err
+	}
+	held, err := programIn(ctx, id)
+	return held == sha256.Sum256(program), err
+}
+
+// outdated reports whether the relay's container holds another program than the current source builds.
+func (c *compose) outdated(ctx context.Context) (bool, error) {
+	arch, err := engineArch(ctx)
+	if err != nil {
+		return false, err
+	}
+	if _, err := c.BuildImageBinary(ctx, Image{Arch: arch}); err != nil {
+		return false, err
+	}
+	current, err := c.runsProgram(ctx)
+	return !current, err
 }
 
 func (c *compose) failed(ctx context.Context, part string) error {

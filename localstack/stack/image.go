@@ -1,11 +1,16 @@
 package stack
 
 import (
+	"archive/tar"
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -22,46 +27,134 @@ type Image struct {
 	Created time.Time // of everything in it; zero: 1970
 }
 
-// BuildImage builds an image of the relay. What is in it depends on source, Go and image alone, down to the last byte.
+// BuildImage builds an image of the relay. Source, Go and image alone determine every byte of it. The
+// tag names the image only after a check that it holds the program that was built.
 func (s *Stack) BuildImage(ctx context.Context, image Image) error {
 	image.Tag = cmp.Or(image.Tag, RelayImage)
 	if image.Arch == "" {
-		arch, err := run(ctx, engineTimeout, "docker", "version", "--format", "{{.Server.Arch}}")
+		arch, err := engineArch(ctx)
 		if err != nil {
-			return fmt.Errorf("ask the container engine for its architecture: %w", err)
+			return err
 		}
-		image.Arch = cmp.Or(arch, runtime.GOARCH)
+		image.Arch = arch
 	}
 	s.report("building the relay's image %s for linux/%s", image.Tag, image.Arch)
-	if _, err := s.BuildImageBinary(ctx, image); err != nil {
+	path, err := s.BuildImageBinary(ctx, image)
+	if err != nil {
 		return err
 	}
-	cmd := exec.Command("docker", "build", "--quiet", "--platform", "linux/"+image.Arch, "--tag", image.Tag,
-		"--file", s.Root+"/infra/Dockerfile", s.path("image"))
-	// Newer builders take from it the time at which the image was made.
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(image.epoch().Unix(), 10))
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the relay: %w", err)
+	}
+	return s.packImage(ctx, image, program)
+}
+
+// engineArch returns the architecture of the container engine, which may be on another machine.
+func engineArch(ctx context.Context) (string, error) {
+	arch, err := run(ctx, engineTimeout, "docker", "version", "--format", "{{.Server.Arch}}")
+	if err != nil {
+		return "", fmt.Errorf("ask the container engine for its architecture: %w", err)
+	}
+	return cmp.Or(arch, runtime.GOARCH), nil
+}
+
+// imageBinary is where the program of the image for an architecture is built.
+func (s *Stack) imageBinary(arch string) string { return s.path("image", "linux", arch, "relay") }
+
+// BuildImageBinary builds the program that the image holds, and returns its path. It needs no
+// container engine.
+func (s *Stack) BuildImageBinary(ctx context.Context, image Image) (path string, err error) {
+	image.Arch = cmp.Or(image.Arch, runtime.GOARCH)
+	path = s.imageBinary(image.Arch)
+	err = s.goBuild(ctx, []string{"GOOS=linux", "GOARCH=" + image.Arch},
+		"-ldflags", "-s -w -X main.version="+cmp.Or(image.Version, "dev"), "-o", path, "./relay/cmd/relay")
+	return path, err
+}
+
+// packImage makes an image of the program, checks it, and gives it its tag.
+func (s *Stack) packImage(ctx context.Context, image Image, program []byte) error {
+	dockerfile, err := os.ReadFile(filepath.Join(s.Root, "infra", "Dockerfile"))
+	if err != nil {
+		return fmt.Errorf("read the Dockerfile of the relay's image: %w", err)
+	}
+	files, err := imageContext(dockerfile, program, image.epoch())
+	if err != nil {
+		return err
+	}
+	unchecked := "outbox-relay:unchecked-" + rand.Text()
+	defer func() { // removes the image too, unless it has its own tag by then
+		_, _ = run(context.WithoutCancel(ctx), engineTimeout, "docker", "rmi", unchecked)
+	}()
+	// The layer cache compares files by content alone. Without --no-cache, the layer of an earlier
+	// build could return with another modification time.
+	cmd := exec.Command("docker", "build", "--quiet", "--no-cache", "--platform", "linux/"+image.Arch, "--tag", unchecked, "-")
+	cmd.Stdin = bytes.NewReader(files)
+	// Newer builders take from SOURCE_DATE_EPOCH the time at which the image was made, and would add
+	// an attestation that holds the time of this build.
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(image.epoch().Unix(), 10),
+		"BUILDX_NO_DEFAULT_ATTESTATIONS=1")
 	if _, err := runCommand(ctx, workTimeout, cmd); err != nil {
-		return fmt.Errorf("build the relay's image: %w", err)
+		return fmt.Errorf("build the relay's image %s: %w", image.Tag, err)
+	}
+	if err := checkImage(ctx, unchecked, image, program); err != nil {
+		return err
+	}
+	if _, err := run(ctx, engineTimeout, "docker", "tag", unchecked, image.Tag); err != nil {
+		return fmt.Errorf("tag the relay's image %s: %w", image.Tag, err)
 	}
 	return nil
 }
 
-// BuildImageBinary builds what the image holds, and returns its path. It needs no container engine.
-func (s *Stack) BuildImageBinary(ctx context.Context, image Image) (path string, err error) {
-	image.Arch = cmp.Or(image.Arch, runtime.GOARCH)
-	path = s.path("image", "linux", image.Arch, "relay")
-	err = s.goBuild(ctx, []string{"GOOS=linux", "GOARCH=" + image.Arch},
-		"-ldflags", "-s -w -X main.version="+cmp.Or(image.Version, "dev"), "-o", path, "./relay/cmd/relay")
+// imageContext returns the build context as an archive. BuildKit recognises the files of a folder by
+// size and modification time, which two builds of the relay share, and then reuses the older content.
+// It reads an archive whole.
+func imageContext(dockerfile, program []byte, created time.Time) ([]byte, error) {
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	for _, file := range []struct {
+		name    string
+		mode    int64
+		content []byte
+	}{{"Dockerfile", 0o644, dockerfile}, {"relay", 0o755, program}} {
+		header := &tar.Header{
+			Typeflag: tar.TypeReg, Name: file.name, Mode: file.mode, Size: int64(len(file.content)), ModTime: created,
+			Format: tar.FormatUSTAR,
+		}
+		if err := w.WriteHeader(header); err != nil {
+			return nil, fmt.Errorf("add %s to the context of the relay's image: %w", file.name, err)
+		}
+		if _, err := w.Write(file.content); err != nil {
+			return nil, fmt.Errorf("add %s to the context of the relay's image: %w", file.name, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("end the context of the relay's image: %w", err)
+	}
+	return archive.Bytes(), nil
+}
+
+// checkImage returns an error if the image that was built under the name built holds another program.
+func checkImage(ctx context.Context, built string, image Image, program []byte) error {
+	// A container that is created and never started runs nothing, so any architecture can be checked.
+	container := "outbox-relay-unchecked-" + rand.Text()
+	defer func() {
+		_, _ = run(context.WithoutCancel(ctx), engineTimeout, "docker", "rm", "--force", container)
+	}()
+	if _, err := run(ctx, workTimeout, "docker", "create", "--name", container, "--pull", "never",
+		"--platform", "linux/"+image.Arch, built); err != nil {
+		return fmt.Errorf("check the relay's image %s: %w", image.Tag, err)
+	}
+	held, err := programIn(ctx, container)
 	if err != nil {
-		return "", err
+		return fmt.Errorf("check the relay's image %s: %w", image.Tag, err)
 	}
-	if err := os.Chmod(path, 0o755); err != nil { // whatever the umask is: the layer keeps mode and time
-		return "", fmt.Errorf("set the mode of the relay: %w", err)
+	if want := sha256.Sum256(program); held != want {
+		return fmt.Errorf("the relay's image %s was built with another program than this checkout's (sha256 %x, not %x), "+
+			"because the engine reused an old build: run docker builder prune --all, then build the image again",
+			image.Tag, held, want)
 	}
-	if err := os.Chtimes(path, image.epoch(), image.epoch()); err != nil {
-		return "", fmt.Errorf("set the time of the relay: %w", err)
-	}
-	return path, nil
+	return nil
 }
 
 func (i Image) epoch() time.Time {

@@ -116,13 +116,13 @@ func run(ctx context.Context, timeout time.Duration, name string, args ...string
 	return runCommand(ctx, timeout, exec.Command(name, args...))
 }
 
-// runCommand is [run] for a command with a folder or an environment of its own.
+// runCommand is [run] for a command with a folder, an environment or an input of its own.
 func runCommand(ctx context.Context, timeout time.Duration, cmd *exec.Cmd) (string, error) {
 	interruptible := ctx
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	bounded := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
-	bounded.Dir, bounded.Env = cmd.Dir, cmd.Env
+	bounded.Dir, bounded.Env, bounded.Stdin = cmd.Dir, cmd.Env, cmd.Stdin
 	bounded.WaitDelay = time.Second // a grandchild may hold the output open
 	output, err := bounded.CombinedOutput()
 	text := strings.TrimSpace(string(output))

@@ -10,7 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// Up starts the stack and returns when the relay streams. A stack that is up already is left alone.
+// Up starts the stack and returns when the relay streams. A stack that is up already is left alone,
+// but a relay in a container is replaced if its source has changed.
 func (s *Stack) Up(ctx context.Context) (State, error) {
 	unlock, err := s.exclusive()
 	if err != nil {
@@ -56,13 +57,28 @@ func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 		s.report("the stack keeps the ports it was started with")
 	}
 	if state.Ready && s.relayReady(ctx) == nil && s.brokerReady(ctx) == nil {
-		s.report("the stack is already up the %s way", state.Way)
-		return true, nil
+		return s.current(ctx, state)
 	}
 	if state.Way != Compose {
 		return false, fmt.Errorf("the stack is up the %s way, but not every part of it works: see make localstack-status and make localstack-logs, or run make localstack-down and begin again", state.Way)
 	}
 	return false, nil
+}
+
+// current reports whether a stack that is up needs no change. In compose, the relay follows its source.
+func (s *Stack) current(ctx context.Context, state State) (bool, error) {
+	if state.Way == Compose {
+		outdated, err := (&compose{Stack: s}).outdated(ctx)
+		if err != nil {
+			return false, fmt.Errorf("compare the relay that runs with its source: %w", err)
+		}
+		if outdated {
+			s.report("the source of the relay has changed: replacing the relay that runs")
+			return false, nil
+		}
+	}
+	s.report("the stack is already up the %s way", state.Way)
+	return true, nil
 }
 
 // newcomer checks what a stack needs that has nothing yet.
