@@ -14,19 +14,20 @@ const module = "github.com/outbox-relay/outbox-relay/"
 // rooms says which rooms of the relay each of them may know: an event's way, from the top to the bottom.
 var rooms = map[string][]string{
 	"cmd/relay": {
-		"", "outbox", "outbox/migrations", "preflight", "health", "emf", "delivery", "deadletter", "replay", "checkpoint", "recovery", "slot", "route",
+		"", "outbox", "outbox/migrations", "preflight", "health", "emf", "delivery", "deadletter", "members", "replay", "checkpoint", "recovery", "slot", "route",
 		"pgoutput", "sink", "postgres",
 	},
 	"": { // package relay
-		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit",
+		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit", "members",
 		"health", "sink", "postgres",
 	},
 	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "sink", "sink/sns", "sink/sqs", "sink/transport"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink"},
 	"replay":            {"recovery", "slot", "pgoutput", "outbox"},
-	"retention":         {"slot", "pgoutput"},
-	"audit":             {"pgoutput"},
+	"retention":         {"members", "slot", "pgoutput"},
+	"audit":             {"members", "pgoutput"},
+	"members":           {"slot", "pgoutput"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outbox"},
 	"delivery":          {"checkpoint", "route", "sink"},
 	"checkpoint":        {"slot"},

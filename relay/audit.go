@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ var errEventsMissing = errors.New("the stream did not bring every event of the o
 type auditor struct {
 	*session
 	ledger   *audit.Ledger
+	brought  *audit.Sequences // what this session has read, from the log and from the table
+	firstSeq int64            // rows up to it were there before the ledger began
 	table    *audit.Table
 	counting horizon // where the ledger's step ends
 
@@ -36,16 +39,24 @@ type auditor struct {
 }
 
 func newAuditor(s *session) *auditor {
-	return &auditor{session: s, ledger: audit.NewLedger(), table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
+	return &auditor{session: s, ledger: audit.NewLedger(), brought: audit.NewSequences(), table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
 }
 
 // streamed counts a row of the stream.
 func (a *auditor) streamed(e *outbox.Envelope) {
+	a.read(e)
 	if !a.Audit {
 		return
 	}
 	if xid, err := audit.ParseXID(e.XID); err == nil {
 		a.ledger.Streamed(xid)
+	}
+}
+
+// read remembers a row, wherever it was read.
+func (a *auditor) read(e *outbox.Envelope) {
+	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil {
+		a.brought.Add(seq)
 	}
 }
 
@@ -132,6 +143,7 @@ func (a *auditor) begin(ctx context.Context) error {
 			"relay check says what to do", "slot", a.Slot, "xid", baseline.XID)
 	}
 	a.ledger.Begin(baseline.XID)
+	a.firstSeq = baseline.Seq
 	a.Log.Debug("audit: begun", "slot", a.Slot, "xid", baseline.XID)
 	return nil
 }
@@ -153,19 +165,29 @@ func (a *auditor) count(ctx context.Context, h horizon) error {
 	}
 	a.Metrics.Audited(rows)
 	if rows > step.Streamed {
-		return a.missing(ctx, step, rows)
+		missing, err := a.table.Missing(ctx, step, rows, max(a.firstSeq, a.brought.Floor()), a.brought.Has)
+		if err != nil {
+			return err
+		}
+		if missing > 0 {
+			a.Log.Error(eventsMissing, "slot", a.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
+				"from", step.From.String(), "to", step.To.String())
+			return a.missing(ctx, missing)
+		}
+		a.Log.Debug("audit: rows that were there before have newer transaction ids", "slot", a.Slot, "rows", rows-step.Streamed)
 	}
 	a.ledger.Settle()
 	a.agree(h)
 	return nil
 }
 
+// eventsMissing is what the relay logs of a gap.
+const eventsMissing = "the outbox table has events that the stream did not bring"
+
 // missing notes that the slot does not bring every event, as a slot that is lost does not, and ends the session. The next
 // one does what RELAY_ON_SLOT_LOSS says.
-func (a *auditor) missing(ctx context.Context, step audit.Step, rows int64) error {
-	a.Metrics.EventsMissing(rows - step.Streamed)
-	a.Log.Error("the outbox table has events that the stream did not bring", "slot", a.Slot, "missing", rows-step.Streamed,
-		"rows", rows, "streamed", step.Streamed, "from", step.From.String(), "to", step.To.String())
+func (a *auditor) missing(ctx context.Context, rows int64) error {
+	a.Metrics.EventsMissing(rows)
 	if err := a.store.SetEventsMissing(ctx, a.held.fence); err != nil {
 		return err
 	}

@@ -77,6 +77,34 @@ func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
 		t.Errorf("received %v", got)
 	}
 	_, metrics := w.get("http://" + listen + "/metrics")
+	for _, want := range []string{"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 0\n"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
+}
+
+// lose writes a row that the log does not have, to a partition that is not logged.
+func (w *world) lose(payload string) {
+	w.t.Helper()
+	w.exec(`CREATE UNLOGGED TABLE unlogged PARTITION OF outbox_events FOR VALUES FROM (5000) TO (6000)`)
+	w.eventually("the partition is known", func() bool {
+		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = 'unlogged'::regclass`) == "true"
+	})
+	w.exec(`INSERT INTO outbox_events (id, seq, event_type, payload) VALUES (gen_random_uuid(), 5000, 't', $1)`, payload)
+}
+
+func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.partition()
+	listen := freeAddress(t)
+	p := w.startStreaming("RELAY_LISTEN=" + listen)
+	p.awaitLog("audit: begun")
+	w.lose(`{"unlogged":true}`)
+	w.awaitBody(`{"unlogged":true}`)
+	p.awaitLog(alarm)
+	_, metrics := w.get("http://" + listen + "/metrics")
 	for _, want := range []string{
 		"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 1\n", `relay_sessions_total{reason="events_missing"} 1`,
 	} {
@@ -167,8 +195,8 @@ func TestWhateverWritersDoIsNoGap(t *testing.T) {
 			t.Errorf("relay %d gave an alarm", r.cmd.Process.Pid)
 		}
 	}
-	w.attach(`{"attached":true}`)
-	w.awaitBody(`{"attached":true}`)
+	w.lose(`{"unlogged":true}`)
+	w.awaitBody(`{"unlogged":true}`)
 	p.awaitLog(alarm)
 }
 

@@ -71,7 +71,7 @@ func (c *Config) publication() slot.Publication {
 }
 
 // OpenPool opens the control connections: one for recovery and then for retention, one for the audit, one for parking, one for
-// redriving, one for replaying, and one so that the checkpoint and the fence never wait behind any of them. Each makes one
+// redriving, one for replaying, one for partitions, and one so that the checkpoint and the fence never wait behind any of them. Each makes one
 // statement at a time.
 func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
@@ -82,7 +82,7 @@ func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfi
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = 6
+	config.MaxConns = 7
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		fresh, err := connect(ctx)
 		if err != nil {

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -27,6 +27,9 @@ func (r *relay) begin(ctx context.Context, system string) error {
 		Recovery:         &first,
 	})
 	if err != nil && !errors.Is(err, slot.ErrFenced) {
+		return err
+	}
+	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
 		return err
 	}
 	return errAgain
@@ -65,8 +68,7 @@ func (r *relay) refuseForeignRows(ctx context.Context, command string) error {
 // requireEmptyTable refuses to guess what is wanted of rows that were there before the relay.
 func (r *relay) requireEmptyTable(ctx context.Context) error {
 	var rows bool
-	table := pgx.Identifier{r.Table.Schema, r.Table.Name}.Sanitize()
-	if err := r.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table+`)`).Scan(&rows); err != nil {
+	if err := r.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+r.Table.From()+`)`).Scan(&rows); err != nil {
 		return fmt.Errorf("look for rows in %s: %w", r.tableName(), err)
 	}
 	if rows {
@@ -78,6 +80,10 @@ func (r *relay) requireEmptyTable(ctx context.Context) error {
 
 // CheckStart returns the [*RefusedError] with which [Run] would end at its start with config, or nil.
 func CheckStart(ctx context.Context, pool *pgxpool.Pool, config Config) error {
+	var err error
+	if config.Table, err = members.Look(ctx, pool, config.Table); err != nil {
+		return err
+	}
 	r := &relay{Config: config, pool: pool, store: checkpoint.NewStore(pool, config.Slot)}
 	row, err := r.store.Load(ctx)
 	if err != nil {

@@ -160,6 +160,7 @@ func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	i.auditor.read(e)
 	destination, event, dropped := i.open(e, rowBytes(e))
 	i.delivery.Send(destination, event)
 	i.Metrics.Recovered(dropped)

@@ -17,6 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -85,6 +86,9 @@ func (r *relay) session(ctx context.Context) error {
 	}
 	defer hangUp(pool)
 	r.pool, r.store = pool, checkpoint.NewStore(pool, r.Slot)
+	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
+		return err
+	}
 	held, err := r.take(ctx)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -32,6 +33,9 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 	defer cancel()
 	blocked, err := deadletter.Blocked(ctx, r.pool, r.tableName())
 	if err != nil {
+		return nil, err
+	}
+	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
 		return nil, err
 	}
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
@@ -70,14 +74,16 @@ func (s *session) run(ctx context.Context) error {
 	auditing := start(work, s.auditor.run)
 	replaying := start(work, s.replay)
 	retaining := start(work, s.retain)
+	joining := start(work, s.join)
 
-	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing)
+	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining)
 	s.intake.stop()
 	recovering.end()
 	redriving.end()
 	auditing.end()
 	replaying.end()
 	retaining.end()
+	joining.end()
 	if err == nil {
 		s.Health.Enter(health.Stopping)
 		err = s.drain(stream, delivering, keeping)

@@ -107,12 +107,12 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
 				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
 			},
 			{
 				"relay/internal/retention/remover.go",
-				`WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(e.{xid}, r.horizon) IS NOT TRUE)`,
+				`WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon) AND {later_writer} < r.ended) IS NOT TRUE)`,
 				`WHERE r.obstacle IS NOT NULL)`,
 			},
 		},
@@ -203,8 +203,8 @@ var mutants = []mutant{
 		name: "uses the memory of an event again that was not delivered",
 		edits: []edit{{
 			"relay/internal/delivery/lane.go",
-			`return e.err != nil || e.isAskedFor() })`,
-			`return e.isAskedFor() })`,
+			`return e.err != nil || e.isAskedFor() || e.Settled != nil })`,
+			`return e.isAskedFor() || e.Settled != nil })`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
 		rules:  []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken}, // most often it crashes

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -33,6 +34,10 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		return errors.Join(problems...)
 	}
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
+		table, err := members.Look(ctx, pool, table)
+		if err != nil {
+			return explain(err)
+		}
 		o := recovery.Operator{
 			Pool: pool, Slot: c.Slot, Table: table,
 			Publication: slot.Publication{Name: c.Publication, Table: table.Schema + "." + table.Name},

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -54,6 +55,10 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
+		table, err := members.Look(ctx, pool, table)
+		if err != nil {
+			return explain(err)
+		}
 		operator := replay.NewOperator(pool, c.Slot, table)
 		console := &replayConsole{operator: operator, pool: pool, slot: c.Slot, out: w}
 		switch {

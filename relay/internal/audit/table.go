@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -31,7 +32,7 @@ func (t *Table) Indexed(ctx context.Context) (bool, error) {
 			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 			JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
 			WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indisvalid AND i.indpred IS NULL)`,
-		t.name(), t.table.Columns.XID).Scan(&indexed)
+		t.table.Identifier(), t.table.Columns.XID).Scan(&indexed)
 	if err != nil {
 		return false, fmt.Errorf("look for an index on %s: %w", t.table.Columns.XID, err)
 	}
@@ -44,18 +45,22 @@ type Baseline struct {
 	// Foreign says that a row of the table has this xid, and that the cluster has not given it out: the row comes from
 	// another one.
 	Foreign bool
+	// Seq is the highest of the table. A transaction above XID numbers the rows that it inserts above Seq.
+	Seq int64
 }
 
 // baseline takes a new xid. What a statement sees and its own snapshot does not is no work of the transaction that the row
 // names.
 const baseline = `
 	SELECT pg_current_xact_id()::text, coalesce((
-		SELECT {xid} FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY {xid} DESC LIMIT 1)::text, '0')`
+		SELECT {xid} FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY {xid} DESC LIMIT 1)::text, '0'),
+		coalesce((SELECT max({seq}) FROM {table}), 0)`
 
 // Baseline returns an xid above those of every transaction that has begun and of every row that is there.
 func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 	var ownText, foreignText string
-	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &foreignText); err != nil {
+	var seq int64
+	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &foreignText, &seq); err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
 	own, err := ParseXID(ownText)
@@ -66,7 +71,7 @@ func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 	if err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
-	return Baseline{XID: max(own, foreign), Foreign: foreign > own}, nil
+	return Baseline{XID: max(own, foreign), Foreign: foreign > own, Seq: seq}, nil
 }
 
 // count asks for two short ranges of the index on xid. One from the snapshot's xmin on could be long: a prepared
@@ -76,14 +81,48 @@ const count = `
 	        WHERE {xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
 	     + (SELECT count(*) FROM {table} WHERE {xid} = ANY ($4::text[]::xid8[]))`
 
-// Count returns how many rows of the step stand in the table.
-func (t *Table) Count(ctx context.Context, s Step) (int64, error) {
+// numbers lists the rows of a step that [count] counts, but for those that were there before: an update can give an old row
+// the xid of a new transaction, and never a new seq. Rows of partitions that are not accounted for yet are not the audit's.
+const numbers = `
+	SELECT {seq} FROM {table} e
+	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot)
+	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5 AND {accounted}`
+
+// Missing returns how many rows of the step, of which the table has this many, were not brought. Rows up to the seq after were
+// there before. Where rows have no seq, that is how many more they are than those that were streamed.
+func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64, brought func(seq int64) bool) (missing int64, err error) {
+	if t.table.Columns.Sequence == "" {
+		return rowsOfStep - s.Streamed, nil
+	}
+	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after, t.table.Schema+"."+t.table.Name)
+	if err != nil {
+		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
+	}
+	var seq int64
+	_, err = pgx.ForEachRow(rows, []any{&seq}, func() error {
+		if !brought(seq) {
+			missing++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
+	}
+	return missing, nil
+}
+
+func lateTexts(s Step) []string {
 	late := []string{}
 	for _, xid := range s.late() {
 		late = append(late, text(xid))
 	}
+	return late
+}
+
+// Count returns how many rows of the step stand in the table.
+func (t *Table) Count(ctx context.Context, s Step) (int64, error) {
 	var rows int64
-	err := t.pool.QueryRow(ctx, t.sql(count), text(s.From.xmax), text(s.To.xmax), s.To.text, late).Scan(&rows)
+	err := t.pool.QueryRow(ctx, t.sql(count), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s)).Scan(&rows)
 	if err != nil {
 		return 0, fmt.Errorf("count the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}
@@ -91,9 +130,13 @@ func (t *Table) Count(ctx context.Context, s Step) (int64, error) {
 }
 
 func (t *Table) sql(statement string) string {
-	return strings.NewReplacer("{table}", t.name(), "{xid}", pgx.Identifier{t.table.Columns.XID}.Sanitize()).Replace(statement)
+	c := t.table.Columns
+	seq := "NULL::bigint"
+	if c.Sequence != "" {
+		seq = pgx.Identifier{c.Sequence}.Sanitize()
+	}
+	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgx.Identifier{c.XID}.Sanitize(), "{seq}", seq,
+		"{accounted}", members.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
 }
-
-func (t *Table) name() string { return pgx.Identifier{t.table.Schema, t.table.Name}.Sanitize() }
 
 func text(xid uint64) string { return strconv.FormatUint(xid, 10) }

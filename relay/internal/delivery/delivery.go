@@ -32,6 +32,9 @@ type Event struct {
 	// Replayed is told, once, that an event that was delivered before is so again, or why its destination refuses it. It
 	// must not block. nil for events that are no replay.
 	Replayed func(refused *sink.RejectedError)
+	// Settled is told, once, that an event which the Tracker does not know is delivered or parked. It must not block. nil for
+	// those that the Tracker knows.
+	Settled func()
 
 	rejection *sink.RejectedError // known before sending
 	blockedBy string              // id of the parked event that blocks its group

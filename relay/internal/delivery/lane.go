@@ -138,7 +138,7 @@ func (l *lane) done(batch []*Event) (delivered, next []*Event) {
 	l.queue.done(batch, time.Now())
 	l.delivery.inFlight.Add(-1)
 	l.report(before, l.queue.failures, batch)
-	delivered = slices.DeleteFunc(batch, func(e *Event) bool { return e.err != nil || e.isAskedFor() })
+	delivered = slices.DeleteFunc(batch, func(e *Event) bool { return e.err != nil || e.isAskedFor() || e.Settled != nil })
 	if next = l.take(); next != nil {
 		l.start()
 	}
@@ -178,7 +178,11 @@ func (l *lane) tellTracker(events []*Event) {
 	var space [sink.MaxBatch]checkpoint.Handle
 	delivered := space[:0]
 	for _, e := range events {
-		if e.err == nil && !e.isAskedFor() {
+		switch {
+		case e.err != nil || e.isAskedFor():
+		case e.Settled != nil:
+			e.Settled()
+		default:
 			delivered = append(delivered, e.Handle)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -16,6 +17,20 @@ import (
 type Table struct {
 	Schema, Name string
 	Columns      Columns
+	// Only leaves out the rows of tables that inherit from it, which the publication streams under their own names. A table
+	// with partitions has no rows without theirs.
+	Only bool
+}
+
+// Identifier returns the quoted name of the table.
+func (t Table) Identifier() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+
+// From returns what a FROM clause names to read the rows of the table.
+func (t Table) From() string {
+	if t.Only {
+		return "ONLY " + t.Identifier()
+	}
+	return t.Identifier()
 }
 
 // Columns names the column that fills each field of an [outbox.Envelope]. One column may fill several fields. An empty

@@ -109,7 +109,7 @@ func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table
 // sql puts the names of the table into a statement.
 func sql(table pgoutput.Table, statement string) string {
 	return strings.NewReplacer(
-		"{table}", pgx.Identifier{table.Schema, table.Name}.Sanitize(),
+		"{table}", table.From(),
 		"{seq}", quote(table.Columns.Sequence),
 		"{xid}", quote(table.Columns.XID),
 		"{created_at}", quote(table.Columns.CreatedAt),

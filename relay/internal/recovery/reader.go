@@ -171,6 +171,6 @@ func text(column string) string {
 	return "coalesce(" + quote(column) + "::text, '')"
 }
 
-func (d *Reader) name() string { return quote(d.table.Schema) + "." + quote(d.table.Name) }
+func (d *Reader) name() string { return d.table.From() }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

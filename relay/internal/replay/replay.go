@@ -83,7 +83,7 @@ func statement(table pgoutput.Table, sql string) string {
 		createdAt = "e." + quote(c.CreatedAt)
 	}
 	names := strings.NewReplacer(
-		"{table}", tableName(table),
+		"{table}", table.From(),
 		"{id}", quote(c.ID),
 		"{seq}", quote(c.Sequence),
 		"{xid}", quote(c.XID),

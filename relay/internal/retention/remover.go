@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -48,12 +49,15 @@ type Batch struct {
 // removeRows looks at the next rows in order of seq, by the index on it, and removes those that are old enough and that
 // every slot of the table has delivered. Fence, horizons and rows are seen by one statement, in one snapshot.
 //
-// An unknown horizon and an unknown xid count as not delivered. The slot's own row is among the table's, so that the
+// An unknown horizon and an unknown xid count as not delivered. So do the rows of a partition that was attached until they are
+// accounted for: the log does not bring what was in it, whatever its xids say. The slot's own row is among the table's, so that the
 // list of slots is never empty. A row whose event is parked stays until somebody has decided about it, as a dead letter of a
 // payload that is too long does not hold it.
 func removeRows(table pgoutput.Table) string {
 	return strings.NewReplacer(
-		"{table}", pgx.Identifier{table.Schema, table.Name}.Sanitize(),
+		"{table}", table.From(),
+		"{accounted}", members.AccountedSQL(table, "e.tableoid", "$4"),
+		"{later_writer}", laterWriter(table),
 		"{event_id}", "coalesce(nullif(e."+quote(table.Columns.ID)+"::text, ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
 		"{seq}", quote(table.Columns.Sequence),
 		"{xid}", quote(table.Columns.XID),
@@ -62,28 +66,28 @@ func removeRows(table pgoutput.Table) string {
 		"{overdue}", overdue,
 	).Replace(`
 		WITH registered AS (
-			SELECT c.slot_name, c.horizon, CASE
+			SELECT c.slot_name, c.horizon, pg_snapshot_xmin(c.horizon) AS ended, CASE
 				WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system()) THEN 'belongs to another cluster'
 				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
 				END AS obstacle
 			FROM relay_checkpoints c WHERE c.outbox_table = $4
 		), batch AS MATERIALIZED (
-			SELECT e.{seq} AS seq, e.{xid} AS xid, e.{created_at} < now() - $5::interval AS old,
+			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted, e.{created_at} < now() - $5::interval AS old,
 			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
 			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
 			SELECT b.seq FROM batch b
 			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
-			  AND b.old AND NOT EXISTS (
+			  AND b.old AND b.accounted AND NOT EXISTS (
 				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE)
+				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE)
 		), removed AS (
 			DELETE FROM {table} e
 			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
-			  AND e.{created_at} < now() - $5::interval
+			  AND e.{created_at} < now() - $5::interval AND {accounted}
 			  AND NOT EXISTS (
 				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR pg_visible_in_snapshot(e.{xid}, r.horizon) IS NOT TRUE)
+				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon) AND {later_writer} < r.ended) IS NOT TRUE)
 			  AND NOT EXISTS (
 				SELECT FROM outbox_dead_letters d
 				WHERE d.outbox_table = $4 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id} AND d.state IN ('parked', 'redriving'))
@@ -99,9 +103,17 @@ func removeRows(table pgoutput.Table) string {
 			FROM registered r
 			WHERE EXISTS (
 				SELECT FROM batch b
-				WHERE b.overdue AND (r.obstacle IS NOT NULL OR pg_visible_in_snapshot(b.xid, r.horizon) IS NOT TRUE))
+				WHERE b.overdue AND (r.obstacle IS NOT NULL OR NOT b.accounted
+					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
 			ORDER BY r.slot_name)
 		FROM due`)
+}
+
+// laterWriter is the transaction that wrote a row where its xid names another one, and else the lowest there is. A row whose
+// xid a producer made up was delivered only if all had ended by the horizon that began before its writer did. So was one that was written
+// below a savepoint or changed later: it stays while an older transaction runs.
+func laterWriter(table pgoutput.Table) string {
+	return "CASE WHEN e." + quote(table.Columns.XID) + "::xid = e.xmin THEN '0'::xid8 ELSE " + members.WriterSQL("e.xmin") + "::text::xid8 END"
 }
 
 // Rows looks at limit rows of the outbox table whose seq is greater than after.

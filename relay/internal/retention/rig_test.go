@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
@@ -54,6 +55,7 @@ func (r *rig) hold() {
 	r.must(r.stream.Start(r.t.Context()))
 	store := checkpoint.NewStore(r.pool, r.slot)
 	r.must(store.Create(r.t.Context(), r.row("")))
+	r.must(members.Register(r.t.Context(), r.pool, r.slot, outboxTable))
 	r.fence, _, err = store.Claim(r.t.Context(), r.stream.PID())
 	r.must(err)
 }

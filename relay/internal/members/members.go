@@ -1,0 +1,261 @@
+// Package members knows which relations hold the rows of an outbox table, and for which of them a slot has accounted for
+// every row. A partition that is attached brings rows into the table of which the log says nothing.
+package members
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// tree lists the members of the outbox table {name}: the table itself, or its partitions at every level. Tables that merely
+// inherit are not among them, as a publication streams those under their own names. attached changes whenever a
+// partition is attached, wherever above the member that is, and when an unlogged one becomes logged.
+const tree = `
+	RECURSIVE tree AS (
+		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c WHERE c.oid = to_regclass({name})
+		UNION ALL
+		SELECT c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
+		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE t.relkind = 'p'
+	), member AS (
+		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN '' ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
+	)`
+
+// systemSQL is the identifier of the cluster: oids and transactions of another one mean nothing here.
+const systemSQL = `(SELECT system_identifier::text FROM pg_control_system())`
+
+// AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows of this relation. The text
+// is that of the relation's oid, table a placeholder for schema.name of the outbox table as the checkpoint rows have it.
+func AccountedSQL(t pgoutput.Table, relation, table string) string {
+	return relation + ` = ANY (ARRAY(
+		WITH ` + named(t, tree) + `
+		SELECT m.relation FROM member m WHERE NOT EXISTS (
+			SELECT FROM relay_checkpoints c WHERE c.outbox_table = ` + table + ` AND NOT EXISTS (
+				SELECT FROM relay_members k
+				WHERE k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted
+				  AND k.system_identifier = ` + systemSQL + `))))`
+}
+
+// WriterSQL is the transaction that wrote a version of a row, as a bigint: xmin with the epoch that it lost. It is exact for
+// the last four billion transactions, and an older one only ever looks younger.
+func WriterSQL(xmin string) string {
+	const next = `(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`
+	return `(` + next + ` - ((` + next + ` - ` + xmin + `::text::bigint) & 4294967295))`
+}
+
+// Look sets t.Only unless the table has partitions: then its rows are those of the table alone.
+func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.Table, error) {
+	var partitioned bool
+	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'p')`, t.Identifier()).Scan(&partitioned)
+	if err != nil {
+		return t, fmt.Errorf("look at table %s.%s: %w", t.Schema, t.Name, err)
+	}
+	t.Only = !partitioned
+	return t, nil
+}
+
+// Register takes every member for accounted for, if the slot has a checkpoint and no members in this cluster: at a first start, and
+// where a relay relayed before that knew nothing of members. What becomes of their rows is then for the start or the
+// horizon to say. It needs no fence, as it changes nothing that is known.
+func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table) error {
+	_, err := pool.Exec(ctx, named(table, `
+		WITH `+tree+`
+		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, known)
+		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, true, c.horizon
+		FROM member m, relay_checkpoints c
+		WHERE c.slot_name = $1 AND NOT EXISTS (
+			SELECT FROM relay_members k WHERE k.slot_name = c.slot_name AND k.system_identifier = c.system_identifier)
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier, attached = excluded.attached,
+			accounted = true, passed_seq = NULL, known = excluded.known, updated_at = clock_timestamp()`), slotName)
+	if err != nil {
+		return fmt.Errorf("register the partitions of table %s.%s: %w", table.Schema, table.Name, err)
+	}
+	return nil
+}
+
+// Store keeps, on behalf of the relay that holds a slot, which members are accounted for.
+type Store struct {
+	pool  *pgxpool.Pool
+	fence slot.Fence
+	table pgoutput.Table
+}
+
+// NewStore returns a Store for the relay that fence belongs to.
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
+	return &Store{pool: pool, fence: fence, table: table}
+}
+
+// Joined is a member whose rows are not accounted for.
+type Joined struct {
+	Relation     uint32 // oid
+	Schema, Name string
+	Attached     string
+	IsRoot       bool   // the outbox table itself, which has taken the place of another one
+	PassedSeq    *int64 // it is done with rows up to here; nil: with none
+	Known        string // pg_snapshot of the time when it was a member before; empty if it was none
+	// Snapshot was taken when the rows of Joined were in the table; what had committed by then is in the log before InsertLSN.
+	Snapshot  string
+	InsertLSN pglogrepl.LSN
+}
+
+// Joined returns the members that are not accounted for.
+func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
+	rows, err := s.pool.Query(ctx, s.sql(`
+		WITH `+tree+`
+		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}), CASE WHEN k.attached = m.attached THEN k.passed_seq END,
+		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
+		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND k.system_identifier = `+systemSQL+`
+		WHERE k.relation IS NULL OR NOT k.accounted OR k.attached <> m.attached
+		ORDER BY m.relation`), s.fence.Slot)
+	if err != nil {
+		return nil, s.failed("look for partitions", err)
+	}
+	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
+		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
+		return j, err
+	})
+	if err != nil {
+		return nil, s.failed("look for partitions", err)
+	}
+	return joined, nil
+}
+
+// Condition says which rows of j may have come past the log, as an SQL condition whose arguments begin at $4: those that were
+// there at j.Snapshot, and that no transaction has written which j.Known shows. A row is there by the transaction that wrote
+// it, whatever its xid says; that of a savepoint is below its transaction's, which the xid names. An xid that the cluster
+// had not come to is another cluster's.
+func (s *Store) Condition(j Joined) (condition string, args []any) {
+	writer := WriterSQL("xmin") + "::text::xid8"
+	return strings.NewReplacer("{writer}", writer, "{xid}", quote(s.table.Columns.XID)).Replace(`
+		pg_visible_in_snapshot({writer}, $4::pg_snapshot)
+		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
+		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j)}
+}
+
+// known is the snapshot up to which rows of j are accounted for: none of them, at first.
+func known(j Joined) string {
+	if j.Known == "" {
+		return "3:3:"
+	}
+	return j.Known
+}
+
+// IsEmpty reports whether j has no row at all, at a moment at which it is a member. Whatever is written later is in the log.
+func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
+	var rows bool
+	if err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ONLY `+j.identifier()+`)`).Scan(&rows); err != nil {
+		return false, s.failed("look for rows in partition "+j.String(), err)
+	}
+	return !rows, nil
+}
+
+// HasTwin reports for each of the seqs whether another member has a row with it: then the seq does not tell which of
+// the two rows the log brought.
+func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]bool, error) {
+	rows, err := s.pool.Query(ctx, s.sql(`
+		SELECT DISTINCT e.{seq} FROM {table} e WHERE e.{seq} = ANY ($1) AND e.tableoid <> $2`), seqs, j.Relation)
+	if err != nil {
+		return nil, s.failed("compare the seqs of partition "+j.String(), err)
+	}
+	twins, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, s.failed("compare the seqs of partition "+j.String(), err)
+	}
+	twin := make(map[int64]bool, len(twins))
+	for _, seq := range twins {
+		twin[seq] = true
+	}
+	return twin, nil
+}
+
+// Passed notes that every row of j up to seq is accounted for. It returns [slot.ErrFenced] if this relay is no longer the
+// holder of the slot.
+func (s *Store) Passed(ctx context.Context, j Joined, seq int64) error {
+	return s.save(ctx, j, false, &seq, j.Known)
+}
+
+// Account notes that every row of j is accounted for that was there at its snapshot, when j was a member, under the same
+// condition.
+func (s *Store) Account(ctx context.Context, j Joined) error {
+	return s.save(ctx, j, true, nil, j.Snapshot)
+}
+
+func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int64, known string) error {
+	changed, err := s.exec(ctx, "account for partition "+j.String(), `
+		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, passed_seq, known)
+		SELECT c.slot_name, $4::oid, c.system_identifier, $5, $6::boolean, $7::bigint, nullif($8, '')::pg_snapshot
+		FROM relay_checkpoints c WHERE {fence}
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier, attached = excluded.attached,
+			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known, updated_at = clock_timestamp()`,
+		j.Relation, j.Attached, accounted, passed, known)
+	if err == nil && changed == 0 {
+		err = s.failed("account for partition "+j.String(), slot.ErrFenced)
+	}
+	return err
+}
+
+// Refresh notes up to which horizon the rows of each member are accounted for, and forgets relations that are dropped. The
+// horizon is older than this statement, which sees that the relation is a member still: so all that is visible in the
+// horizon was written to a member.
+func (s *Store) Refresh(ctx context.Context) error {
+	_, err := s.exec(ctx, "note which partitions are accounted for", `
+		WITH `+tree+`
+		UPDATE relay_members k SET known = c.horizon, updated_at = clock_timestamp() FROM relay_checkpoints c, member m
+		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted`)
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM relay_members k WHERE k.slot_name = $1 AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation)`,
+		s.fence.Slot)
+	if err != nil {
+		return s.failed("forget partitions that are dropped", err)
+	}
+	return nil
+}
+
+// After returns the seq behind which rows of j are to be looked at.
+func (j Joined) After() int64 {
+	if j.PassedSeq == nil {
+		return math.MinInt64
+	}
+	return *j.PassedSeq
+}
+
+// String returns schema.name.
+func (j Joined) String() string { return j.Schema + "." + j.Name }
+
+func (j Joined) identifier() string { return pgx.Identifier{j.Schema, j.Name}.Sanitize() }
+
+// exec runs a statement whose condition {fence} it fills, and returns how many rows it changed.
+func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (changed int64, err error) {
+	tag, err := s.pool.Exec(ctx, strings.ReplaceAll(s.sql(statement), "{fence}", slot.FenceSQL), s.fence.Args(args...)...)
+	if err != nil {
+		return 0, s.failed(what, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+func (s *Store) failed(what string, err error) error {
+	return fmt.Errorf("%s of table %s.%s: %w", what, s.table.Schema, s.table.Name, err)
+}
+
+func (s *Store) sql(statement string) string { return named(s.table, statement) }
+
+// named puts the names of the table into a statement.
+func named(t pgoutput.Table, statement string) string {
+	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}", literal(t.Identifier())).Replace(statement)
+}
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
