@@ -5,12 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,8 +50,24 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build the relay: %v\n%s", err, output)
 			return 1
 		}
+		if err := waitInParallel(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		return pgtest.Run(m)
 	}())
+}
+
+// waitInParallel has six tests run at once also where there are fewer cores, unless -parallel says
+// otherwise. The tests of this package wait for other processes most of the time.
+func waitInParallel() error {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if asked {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 }
 
 // world is a database with the outbox schema, a broker, and relays as processes of their own.
