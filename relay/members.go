@@ -81,6 +81,9 @@ func (j *joiner) account(ctx context.Context, partition members.Joined) error {
 		return err
 	}
 	if !empty {
+		if err := j.store.Passed(ctx, partition, partition.After()); err != nil { // relay status shows it from now on
+			return err
+		}
 		if err := j.awaitStream(ctx, partition); err != nil {
 			return err
 		}

@@ -174,6 +174,9 @@ func TestAnAttachedPartitionHaltsARelayThatHaltsAtGaps(t *testing.T) {
 	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), alarm) {
 		t.Errorf("the relay ended with %v", err)
 	}
+	if out, err := w.command(nil, "status"); err != nil || !strings.Contains(out, "filled was attached with rows in it") {
+		t.Errorf("status: %v: %s", err, out)
+	}
 	w.startStreaming("RELAY_RETENTION=1s")
 	w.awaitOnce(each(1, 3))
 }

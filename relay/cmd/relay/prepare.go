@@ -51,6 +51,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, 
 	defer pool.Close()
 	found = preflight.Database{
 		Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table, Removes: config.Retention > 0,
+		IDUnique: s.IDUnique == "assert",
 	}.Check(ctx, progress)
 	if _, err := parseStart(s.Start, s.ColumnCreatedAt); err != nil || found.Err() != nil { // the former is a finding already
 		return found

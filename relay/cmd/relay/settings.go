@@ -38,6 +38,8 @@ type source struct {
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table."`
 	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name."`
 
+	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"What says that no two events share an id: a unique index on it, or your word (assert)."`
+
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id."`
 	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity."`
 	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()."`

@@ -14,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -32,7 +33,7 @@ func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	defer pool.Close()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.deadLetters, c.replay} {
+	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.partitions, c.deadLetters, c.replay} {
 		if err := part(ctx, pool, table); err != nil {
 			return explain(err)
 		}
@@ -122,6 +123,17 @@ func checkpointText(row *checkpoint.Row) string {
 		at = "no position in the log yet"
 	}
 	return fmt.Sprintf("%s, written %s ago, epoch %d", at, time.Since(row.UpdatedAt).Round(time.Second), row.Epoch)
+}
+
+func (c *statusCommand) partitions(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	open, err := members.Open(ctx, pool, c.Slot)
+	if err != nil {
+		return err
+	}
+	for _, partition := range open {
+		fmt.Fprintf(w, "partition\t%s was attached with rows in it: the relay publishes those that the log did not bring\n", partition)
+	}
+	return nil
 }
 
 func (c *statusCommand) deadLetters(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {

@@ -259,3 +259,18 @@ func named(t pgoutput.Table, statement string) string {
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
+
+// Open returns the partitions, as schema.name, whose rows the slot has yet to account for, as far as a relay has found them.
+func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted
+		  AND system_identifier = `+systemSQL+` ORDER BY relation`, slotName)
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
+	}
+	return open, nil
+}

@@ -12,6 +12,9 @@ const (
 	CodeTable       Code = "table"        // the outbox table exists and may be read
 	CodeColumns     Code = "columns"      // the columns that the settings name exist
 	CodeSequence    Code = "sequence"     // the database numbers every row
+	CodeID          Code = "id"           // no two events share an id
+	CodeOrder       Code = "order"        // the sequence column gives each row its own value, in order
+	CodeLogged      Code = "logged"       // every row of the table is in the log
 	CodeXID         Code = "xid"          // the database fills in the writing transaction
 	CodePayload     Code = "payload"      // the payload is text
 	CodePublication Code = "publication"  // the publication streams every row of the table with the columns that are read

@@ -18,6 +18,7 @@ type Database struct {
 	Publication string
 	Table       pgoutput.Table
 	Removes     bool // delivered rows, once they are old
+	IDUnique    bool // the operator says that no event id is used twice
 }
 
 // database is a [Database] that is being checked. A requirement leaves in it what those after it build on.
@@ -36,6 +37,9 @@ func (d *database) requirements() []Requirement {
 		{server, d.replicationRole},
 		{table, d.outboxTable},
 		{table, d.mappedColumns},
+		{table, d.uniqueID},
+		{table, d.ordered},
+		{table, d.logged},
 		{"publication " + d.Publication, d.publication},
 		{"the relay's tables", d.relayTables},
 		{"slot " + d.Slot, d.replicationSlot},

@@ -5,7 +5,7 @@ import "context"
 // relayTables checks that the relay may keep its checkpoint, its dead letters and the progress of a replay.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
-	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays"} {
+	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"} {
 		found = append(found, d.relayTable(ctx, table))
 	}
 	if found.Err() == nil {

@@ -192,3 +192,39 @@ func TestABatchReadsTheIndexAndNotTheTable(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsOfAPartitionThatIsNotAccountedForStay, for as long as one slot of the table has not.
+func TestRowsOfAPartitionThatIsNotAccountedForStay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.write(3, 2*time.Hour)
+	r.deliver()
+	r.exec(`UPDATE relay_members SET accounted = false`)
+	if b := r.remove(math.MinInt64, 10); b.Removed != 0 || r.left() != 3 || len(b.Kept) != 1 {
+		t.Errorf("not accounted for: %+v", b)
+	}
+	r.exec(`UPDATE relay_members SET accounted = true, attached = '/1'`)
+	if b := r.remove(math.MinInt64, 10); b.Removed != 0 || r.left() != 3 {
+		t.Errorf("attached again: %+v", b)
+	}
+	r.exec(`UPDATE relay_members SET attached = ''`)
+	if b := r.remove(math.MinInt64, 10); b.Removed != 3 || r.left() != 0 {
+		t.Errorf("accounted for: %+v", b)
+	}
+}
+
+// TestARowStaysUntilItsRealWriterIsDelivered, whatever the xid that its producer made up.
+func TestARowStaysUntilItsRealWriterIsDelivered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.deliver()
+	r.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at, xid)
+		VALUES (gen_random_uuid(), 'order', '1', 't', '{}', now() - interval '2 hours', '3')`)
+	if b := r.remove(math.MinInt64, 10); b.Removed != 0 || r.left() != 1 {
+		t.Errorf("%+v", b)
+	}
+	r.deliver()
+	if b := r.remove(math.MinInt64, 10); b.Removed != 1 || r.left() != 0 {
+		t.Errorf("%+v", b)
+	}
+}

@@ -1,0 +1,185 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// uniqueIndexed asks whether every row of the outbox table has its own value in a column: by a valid index without a condition on
+// exactly that column, of the table or, with each partition on its own, of all its partitions. A constraint that is
+// deferred will do, as only what is committed is streamed.
+const uniqueIndexed = `
+	WITH RECURSIVE tree AS (
+		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
+		UNION ALL
+		SELECT c.oid, c.relkind FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+	), indexed AS (
+		SELECT t.oid, t.relkind, EXISTS (
+			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+			WHERE i.indrelid = t.oid AND a.attname = $2 AND i.indisunique AND i.indisvalid AND i.indnkeyatts = 1
+			  AND i.indpred IS NULL AND i.indexprs IS NULL) AS is
+		FROM tree t
+	)
+	SELECT bool_or("is" AND oid = to_regclass($1)), coalesce(bool_and("is") FILTER (WHERE relkind <> 'p'), true),
+	       bool_or(relkind = 'p')
+	FROM indexed`
+
+// uniqueID checks that no two events share an id.
+func (d *database) uniqueID(ctx context.Context) Findings {
+	name := d.Table.Columns.ID
+	if _, exists := d.columns[name]; !exists {
+		return nil
+	}
+	object := d.columnObject(name)
+	var unique, eachPartition, partitioned bool
+	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.identifier(), name).Scan(&unique, &eachPartition, &partitioned)
+	column := pgx.Identifier{name}.Sanitize()
+	switch {
+	case err != nil:
+		return Findings{unknown(CodeID, object, err)}
+	case unique:
+		return Findings{passed(CodeID, object, "column %s tells the events apart", name)}
+	case d.IDUnique:
+		return Findings{passed(CodeID, object, "column %s tells the events apart, as RELAY_ID_UNIQUE=assert says", name)}
+	case partitioned:
+		return Findings{degraded(CodeID, object, "nothing keeps two events from having the same %s, as an index of a partitioned table holds the "+
+			"partition key too: a FIFO destination drops the second one of an id within five minutes, and consumers take it for a "+
+			"repetition. If your services never use an id twice, as with UUIDs, say so", name).with("RELAY_ID_UNIQUE=assert")}
+	}
+	return Findings{degraded(CodeID, object, "nothing keeps two events from having the same %s: a FIFO destination drops the second one of an id "+
+		"within five minutes, and consumers take it for a repetition. Make it unique, or set RELAY_ID_UNIQUE=assert if your "+
+		"services never use an id twice", name).with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)}
+}
+
+// numbering is how the database numbers the rows.
+type numbering struct {
+	sequences        int // that the table and its partitions take numbers from
+	name             *string
+	cache, increment *int64
+	cycles           *bool
+	identity         bool
+}
+
+// sequencesOf finds the sequences of a column, of the table and of its partitions: those of an identity, and those that a default
+// takes its values from.
+const sequencesOf = `
+	WITH RECURSIVE tree AS (
+		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
+		UNION ALL
+		SELECT c.oid, c.relkind FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+	), col AS (
+		SELECT a.attrelid, a.attnum FROM tree t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2
+	), source AS (
+		SELECT d.objid AS seq FROM col c JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.attrelid
+			AND d.refobjsubid = c.attnum AND d.classid = 'pg_class'::regclass AND d.deptype = 'i'
+		UNION
+		SELECT d.refobjid FROM col c JOIN pg_attrdef f ON f.adrelid = c.attrelid AND f.adnum = c.attnum
+			JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+	)
+	SELECT count(*), max(s.seqrelid::regclass::text), max(s.seqcache), min(s.seqincrement), bool_or(s.seqcycle),
+	       EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND attidentity <> '')
+	FROM pg_sequence s JOIN source ON source.seq = s.seqrelid`
+
+// ordered checks that the sequence column gives each row a value of its own, in the order in which one writer writes them.
+func (d *database) ordered(ctx context.Context) Findings {
+	name := d.Table.Columns.Sequence
+	if c, exists := d.columns[name]; !exists || !c.filled {
+		return nil // a finding of the columns already
+	}
+	object := d.columnObject(name)
+	var unique, eachPartition, partitioned bool
+	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.identifier(), name).Scan(&unique, &eachPartition, &partitioned)
+	if err != nil {
+		return Findings{unknown(CodeOrder, object, err)}
+	}
+	var n numbering
+	err = d.Pool.QueryRow(ctx, sequencesOf, d.identifier(), name).Scan(&n.sequences, &n.name, &n.cache, &n.increment, &n.cycles, &n.identity)
+	if err != nil {
+		return Findings{unknown(CodeOrder, object, err)}
+	}
+	return Findings{d.judge(n, unique || partitioned && eachPartition)}
+}
+
+// judge says what the numbering of the rows is worth.
+func (d *database) judge(n numbering, indexed bool) Finding {
+	name := d.Table.Columns.Sequence
+	object, column := d.columnObject(name), pgx.Identifier{name}.Sanitize()
+	switch {
+	case n.sequences == 0 && !indexed:
+		return failed(CodeOrder, object, "column %s may have the same value in many rows, and reading the table from one value to the next would "+
+			"pass rows over: take it from a sequence (GENERATED ALWAYS AS IDENTITY), and make it unique", name).
+			with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)
+	case n.sequences == 0:
+		return passed(CodeOrder, object, "column %s is unique", name)
+	case n.sequences > 1:
+		return failed(CodeOrder, object, "partitions of %s take %s from %d sequences: rows of different partitions may have the same value, and "+
+			"their order says nothing. Let all take it from one", d.tableName(), name, n.sequences).
+			with("ALTER TABLE partition ALTER COLUMN %s SET DEFAULT nextval('%s');", column, *n.name)
+	case *n.cycles || *n.increment < 1:
+		return failed(CodeOrder, object, "sequence %s does not count upwards for ever (INCREMENT %d, CYCLE %v), so an event can have a lower %s than an earlier one",
+			*n.name, *n.increment, *n.cycles, name).with("ALTER SEQUENCE %s INCREMENT 1 NO CYCLE;", *n.name)
+	case *n.cache > 1:
+		return failed(CodeOrder, object, "sequence %s has CACHE %d: each connection takes so many values ahead, and two services that write one after "+
+			"the other number their events in another order", *n.name, *n.cache).with("%s", uncached(d.identifier(), column, n))
+	case !indexed:
+		return degraded(CodeOrder, object, "column %s has no unique index: a value that a service writes itself may come twice, and recovery, "+
+			"replay and retention read the whole table", name).with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)
+	}
+	return passed(CodeOrder, object, "column %s orders the events of an aggregate", name)
+}
+
+func uncached(table, column string, n numbering) string {
+	if n.identity {
+		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET CACHE 1;", table, column)
+	}
+	return fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", *n.name)
+}
+
+// logged checks that every row of the table is in the log under the table's own name.
+func (d *database) logged(ctx context.Context) Findings {
+	if d.columns == nil {
+		return nil
+	}
+	rows, err := d.Pool.Query(ctx, `
+		WITH RECURSIVE tree AS (
+			SELECT c.oid, c.relkind, c.relpersistence, c.relkind = 'p' AS partitioned FROM pg_class c WHERE c.oid = to_regclass($1)
+			UNION ALL
+			SELECT c.oid, c.relkind, c.relpersistence, t.partitioned FROM tree t
+			JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid
+		)
+		SELECT oid::regclass::text, CASE
+			WHEN partitioned AND relkind = 'f' THEN 'is a foreign table'
+			WHEN partitioned AND relkind <> 'p' AND relpersistence = 'u' THEN 'is unlogged'
+			WHEN NOT partitioned AND oid <> to_regclass($1) THEN 'inherits' END
+		FROM tree`, d.identifier())
+	if err != nil {
+		return Findings{unknown(CodeLogged, d.tableObject(), err)}
+	}
+	var found Findings
+	var name string
+	var why *string
+	_, err = pgx.ForEachRow(rows, []any{&name, &why}, func() error {
+		switch {
+		case why == nil:
+		case *why == "inherits":
+			found = append(found, degraded(CodeLogged, "table "+name, "table %s inherits from %s, and its rows are no events: a publication streams "+
+				"them under its own name. Write events to %[2]s, or make that a partitioned table", name, d.tableName()))
+		case *why == "is unlogged":
+			found = append(found, failed(CodeLogged, "partition "+name, "partition %s is unlogged, so no row of it is streamed", name).
+				with("ALTER TABLE %s SET LOGGED;", name))
+		default:
+			found = append(found, failed(CodeLogged, "partition "+name, "partition %s %s, so no row of it is streamed", name, *why).
+				with("ALTER TABLE %s DETACH PARTITION %s;", d.identifier(), name))
+		}
+		return nil
+	})
+	if err != nil {
+		return Findings{unknown(CodeLogged, d.tableObject(), err)}
+	}
+	if found == nil {
+		found = Findings{passed(CodeLogged, d.tableObject(), "every row of %s is in the log", d.tableName())}
+	}
+	return found
+}
