@@ -244,3 +244,28 @@ func TestRowsThatAreGivenNewXIDsAreNoGap(t *testing.T) {
 		t.Errorf("received %v", got)
 	}
 }
+
+// TestARowThatMovesToAnotherPartitionIsNoGap: the server deletes it in one and inserts it in the other. Nor is one that is locked.
+func TestARowThatMovesToAnotherPartitionIsNoGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.partitionByTime()
+	w.exec(`CREATE TABLE archive PARTITION OF outbox_events FOR VALUES FROM ('2000-01-01') TO ('2002-01-01')`)
+	p := w.startStreaming()
+	p.awaitLog("audit: begun")
+	w.exec(`INSERT INTO outbox_events (payload) SELECT i FROM generate_series(1, 3) AS i`)
+	w.awaitOnce(each(1, 3))
+	w.awaitDelivered()
+	w.exec(`SELECT FROM outbox_events FOR UPDATE`)
+	w.exec(`UPDATE outbox_events SET created_at = '2001-01-01', xid = pg_current_xact_id() WHERE payload = '1'`)
+	w.exec(`UPDATE outbox_events SET created_at = '2001-01-01' WHERE payload = '2'`)
+	w.exec(`INSERT INTO outbox_events (payload) VALUES ('after')`)
+	w.awaitBody("after")
+	w.awaitDelivered()
+	if strings.Contains(p.log.String(), alarm) {
+		t.Error("the relay gave an alarm")
+	}
+	if got := w.bodies(); got["1"] != 2 || got["2"] != 2 || got["3"] != 1 { // the log has the moved ones as inserts
+		t.Errorf("received %v", got)
+	}
+}
