@@ -5,10 +5,10 @@ package pgoutput
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -23,7 +23,9 @@ type Table struct {
 }
 
 // Identifier returns the quoted name of the table.
-func (t Table) Identifier() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+func (t Table) Identifier() string { return quote(t.Schema) + "." + quote(t.Name) }
+
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // From returns what a FROM clause names to read the rows of the table.
 func (t Table) From() string {
