@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -130,8 +132,9 @@ func (a *auditor) begin(ctx context.Context) error {
 		return err
 	case !indexed:
 		a.turnOff()
-		a.Log.Warn("the audit is off: it needs an index on "+a.Table.Columns.XID+": CREATE INDEX ON "+a.tableName()+
-			" ("+a.Table.Columns.XID+"), which recovery needs too; RELAY_AUDIT=off ends this warning", "slot", a.Slot)
+		a.Log.Warn("the audit is off: it needs an index on "+a.Table.Columns.XID+": CREATE INDEX ON "+
+			pgx.Identifier{a.Table.Schema, a.Table.Name}.Sanitize()+" ("+pgx.Identifier{a.Table.Columns.XID}.Sanitize()+
+			"), which recovery needs too; RELAY_AUDIT=off ends this warning", "slot", a.Slot)
 		return nil
 	}
 	baseline, err := a.table.Baseline(ctx)

@@ -64,7 +64,7 @@ const (
 )
 
 // tableName is the outbox table as it stands in the relay's own tables.
-func (c *Config) tableName() string { return c.Table.Schema + "." + c.Table.Name }
+func (c *Config) tableName() string { return c.Table.String() }
 
 func (c *Config) publication() slot.Publication {
 	return slot.Publication{Name: c.Publication, Table: c.tableName()}

@@ -29,6 +29,9 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 		return preflight.FromErrors(preflight.CodeSettings, "settings", err)
 	}}.Run(ctx, progress)
 	found = append(found, s.checkDatabase(ctx, config, progress)...)
+	if found.Err() == nil {
+		found = append(found, s.checkStart(ctx, config, progress)...)
+	}
 	if config.Router == nil {
 		return config, found
 	}
@@ -37,7 +40,7 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 	return config, append(found, more...)
 }
 
-// checkDatabase checks the database, and whether the first start knows what to do with the rows that are there.
+// checkDatabase checks the database.
 func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, progress preflight.Progress) preflight.Findings {
 	var pool *pgxpool.Pool
 	found := preflight.Requirement{Subject: "the settings", Check: func(ctx context.Context) preflight.Findings {
@@ -49,21 +52,31 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, 
 		return found
 	}
 	defer pool.Close()
-	found = preflight.Database{
-		Pool: pool, Slot: config.Slot, Publication: config.Publication, Table: config.Table, Removes: config.Retention > 0,
-		IDUnique: s.IDUnique == "assert",
+	return preflight.Database{
+		Pool:        pool,
+		Slot:        config.Slot,
+		Publication: config.Publication,
+		Table:       config.Table,
+		Removes:     config.Retention > 0,
+		StartsSince: config.Start.Mode == relay.StartSince,
+		IDUnique:    s.IDUnique == "assert",
 	}.Check(ctx, progress)
-	if _, err := parseStart(s.Start, s.ColumnCreatedAt); err != nil || found.Err() != nil { // the former is a finding already
-		return found
-	}
-	return append(found, preflight.Requirement{Subject: "the first start", Check: func(ctx context.Context) preflight.Findings {
-		if err := relay.CheckStart(ctx, pool, config); err != nil {
-			return preflight.FromErrors(preflight.CodeStart, "slot "+config.Slot, err)
+}
+
+// checkStart checks that the first start knows what to do with the rows that are there.
+func (s *relaySettings) checkStart(ctx context.Context, config relay.Config, progress preflight.Progress) preflight.Findings {
+	object := "slot " + config.Slot
+	return preflight.Requirement{Subject: "the outbox table", Check: func(ctx context.Context) preflight.Findings {
+		pool, err := relay.OpenPool(ctx, s.connect)
+		if err == nil {
+			defer pool.Close()
+			err = relay.CheckStart(ctx, pool, config)
 		}
-		return preflight.Findings{{
-			Code: preflight.CodeStart, Level: preflight.OK, Object: "slot " + config.Slot, Explanation: "no row awaits a decision",
-		}}
-	}}.Run(ctx, progress)...)
+		if err != nil {
+			return preflight.FromErrors(preflight.CodeStart, object, err)
+		}
+		return preflight.Findings{{Code: preflight.CodeStart, Level: preflight.OK, Object: object, Explanation: "no row awaits a decision of RELAY_START"}}
+	}}.Run(ctx, progress)
 }
 
 // checkDestinations checks the topics and queues, and opens them.
@@ -88,6 +101,7 @@ func (s *relaySettings) checkDestinations(
 		Names:        names,
 		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
 		GroupBatches: s.GroupBatches,
+		Unordered:    config.Table.Columns.AggregateID == "",
 	}.Check(ctx, progress)
 }
 

@@ -27,6 +27,10 @@ type recoverCommand struct {
 // Run shows what a recovery would do, and marks it if that is wanted.
 func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 	table, problems := c.table()
+	publication, err := parseName("RELAY_PUBLICATION", c.Publication)
+	if err != nil {
+		problems = append(problems, err)
+	}
 	if !c.Since.IsZero() && c.ColumnCreatedAt == "" {
 		problems = append(problems, errors.New("--since needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT"))
 	}
@@ -40,7 +44,7 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		}
 		o := recovery.Operator{
 			Pool: pool, Slot: c.Slot, Table: table,
-			Publication: slot.Publication{Name: c.Publication, Table: table.Schema + "." + table.Name},
+			Publication: slot.Publication{Name: publication, Table: table.String()},
 		}
 		return explain(c.recover(ctx, o, w))
 	})

@@ -163,9 +163,9 @@ func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string
 	switch {
 	case row == nil:
 		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in RELAY_SLOT", c.Slot)
-	case row.Table != table.Schema+"."+table.Name:
-		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s.%s: name the relay's table in RELAY_TABLE, or its slot in RELAY_SLOT",
-			c.Slot, row.Table, table.Schema, table.Name)
+	case row.Table != table.String():
+		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s: name the relay's table in RELAY_TABLE, or its slot in RELAY_SLOT",
+			c.Slot, row.Table, table)
 	case row.Horizon == "":
 		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows how far it is", c.Slot)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -35,8 +35,8 @@ type logging struct {
 // source says what is streamed.
 type source struct {
 	Slot        string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot. Every relay with this name shares it: one streams, the others stand by."`
-	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table."`
-	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name."`
+	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table, written as in SQL."`
+	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\"."`
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"What says that no two events share an id: a unique index on it, or your word (assert)."`
 
@@ -97,9 +97,6 @@ const (
 	minWindowBytes      = 2 << 20 // two events of the largest size
 )
 
-// identifier is a name that needs no quotes in SQL.
-var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
-
 // config turns the settings into a relay.Config, as far as that needs neither database nor broker. The error names every
 // problem.
 func (s *relaySettings) config() (relay.Config, error) {
@@ -118,7 +115,8 @@ func (s *relaySettings) config() (relay.Config, error) {
 	if !slot.ValidName(s.Slot) {
 		report(fmt.Errorf("RELAY_SLOT %q: use lower-case letters, digits and underscores, at most 63", s.Slot))
 	}
-	report(checkName("RELAY_PUBLICATION", s.Publication))
+	publication, err := parseName("RELAY_PUBLICATION", s.Publication)
+	report(err)
 	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
 	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
 	report(s.checkRetention())
@@ -137,7 +135,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	return relay.Config{
 		Connect:        s.connect,
 		Slot:           s.Slot,
-		Publication:    s.Publication,
+		Publication:    publication,
 		Table:          table,
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
@@ -191,49 +189,39 @@ func (s *relaySettings) inFlight(proxyOf func(*http.Request) (*url.URL, error)) 
 	return ownInFlight
 }
 
+// table reads the names of the table and of its columns.
 func (s *source) table() (pgoutput.Table, []error) {
-	schema, name, qualified := strings.Cut(s.Table, ".")
-	if !qualified {
-		schema, name = "public", s.Table
-	}
-	table := pgoutput.Table{Schema: schema, Name: name, Columns: pgoutput.Columns{
-		ID: s.ColumnID, Sequence: s.ColumnSequence, XID: s.ColumnXID,
-		AggregateType: s.ColumnAggregateType, AggregateID: s.ColumnAggregateID, EventType: s.ColumnEventType,
-		Payload: s.ColumnPayload, Headers: s.ColumnHeaders, CreatedAt: s.ColumnCreatedAt,
-	}}
 	var problems []error
-	if !identifier.MatchString(schema) || !identifier.MatchString(name) {
-		problems = append(problems, fmt.Errorf("RELAY_TABLE %q: write schema.table in lower-case letters, digits and underscores", s.Table))
-	}
-	for _, column := range []struct {
-		setting, name string
-		optional      bool
-	}{
-		{"RELAY_COLUMN_ID", s.ColumnID, false},
-		{"RELAY_COLUMN_SEQUENCE", s.ColumnSequence, false},
-		{"RELAY_COLUMN_XID", s.ColumnXID, false},
-		{"RELAY_COLUMN_AGGREGATE_TYPE", s.ColumnAggregateType, true},
-		{"RELAY_COLUMN_AGGREGATE_ID", s.ColumnAggregateID, true},
-		{"RELAY_COLUMN_EVENT_TYPE", s.ColumnEventType, false},
-		{"RELAY_COLUMN_PAYLOAD", s.ColumnPayload, false},
-		{"RELAY_COLUMN_HEADERS", s.ColumnHeaders, true},
-		{"RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt, true},
-	} {
-		if column.optional && column.name == "" {
-			continue
-		}
-		if err := checkName(column.setting, column.name); err != nil {
+	report := func(err error) {
+		if err != nil {
 			problems = append(problems, err)
 		}
 	}
-	return table, problems
-}
-
-func checkName(setting, name string) error {
-	if identifier.MatchString(name) {
-		return nil
+	schema, name, err := parseTableName("RELAY_TABLE", s.Table)
+	report(err)
+	column := func(setting, text string) string {
+		switch {
+		case text == "" && preflight.IsOptional(setting):
+			return ""
+		case text == "":
+			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table (see \"A table of your own\" in README)", setting))
+			return ""
+		}
+		name, err := parseName(setting, text)
+		report(err)
+		return name
 	}
-	return fmt.Errorf("%s %q: use lower-case letters, digits and underscores, at most 63, not a digit first", setting, name)
+	return pgoutput.Table{Schema: schema, Name: name, Columns: pgoutput.Columns{
+		ID:            column("RELAY_COLUMN_ID", s.ColumnID),
+		Sequence:      column("RELAY_COLUMN_SEQUENCE", s.ColumnSequence),
+		XID:           column("RELAY_COLUMN_XID", s.ColumnXID),
+		AggregateType: column("RELAY_COLUMN_AGGREGATE_TYPE", s.ColumnAggregateType),
+		AggregateID:   column("RELAY_COLUMN_AGGREGATE_ID", s.ColumnAggregateID),
+		EventType:     column("RELAY_COLUMN_EVENT_TYPE", s.ColumnEventType),
+		Payload:       column("RELAY_COLUMN_PAYLOAD", s.ColumnPayload),
+		Headers:       column("RELAY_COLUMN_HEADERS", s.ColumnHeaders),
+		CreatedAt:     column("RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt),
+	}}, problems
 }
 
 func atLeast[T int | time.Duration](setting string, value, least T) error {

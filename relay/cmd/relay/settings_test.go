@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -114,5 +115,39 @@ func TestTheServerIsAskedForLessTimeThanATakeOverMayTake(t *testing.T) {
 	config, _ := s.config() // the other settings are missing
 	if config.SenderTimeout != 9*time.Second {
 		t.Errorf("wal_sender_timeout is %v, want 9s: the standby needs the rest", config.SenderTimeout)
+	}
+}
+
+func TestNamesAreReadAsInSQL(t *testing.T) {
+	for text, want := range map[string]string{
+		"events":                `public.events`,
+		"shop.events":           `shop.events`,
+		`"OutboxMessages"`:      `public."OutboxMessages"`,
+		`"Shop"."Outbox.Msg"`:   `"Shop"."Outbox.Msg"`,
+		`shop."a ""quoted"" b"`: `shop."a ""quoted"" b"`,
+	} {
+		s := relaySettings{source: source{Table: text}}
+		if table, _ := s.table(); table.String() != want {
+			t.Errorf("RELAY_TABLE=%s is table %s, want %s", text, table, want)
+		}
+	}
+	for _, text := range []string{"", ".", "a.", ".a", "OutboxMessages", "a.b.c", `"a`, `"a"b`, `""`, "1a", "a b", "a;b", "a\x00", strings.Repeat("a", 64)} {
+		if schema, name, err := parseTableName("RELAY_TABLE", text); err == nil || !strings.Contains(err.Error(), "RELAY_TABLE") {
+			t.Errorf("RELAY_TABLE=%q is table %q.%q, %v", text, schema, name, err)
+		}
+	}
+}
+
+func TestEmptyColumnsAreOptionalOrNamed(t *testing.T) {
+	s := relaySettings{source: source{Table: "events"}}
+	_, problems := s.table()
+	all := errors.Join(problems...).Error()
+	for setting, needed := range map[string]bool{
+		"RELAY_COLUMN_ID": true, "RELAY_COLUMN_SEQUENCE": true, "RELAY_COLUMN_XID": true, "RELAY_COLUMN_EVENT_TYPE": true, "RELAY_COLUMN_PAYLOAD": true,
+		"RELAY_COLUMN_AGGREGATE_TYPE": false, "RELAY_COLUMN_AGGREGATE_ID": false, "RELAY_COLUMN_HEADERS": false, "RELAY_COLUMN_CREATED_AT": false,
+	} {
+		if named := strings.Contains(all, setting+" is empty, and the relay needs this column"); named != needed {
+			t.Errorf("%s: named %v, want %v: %s", setting, named, needed, all)
+		}
 	}
 }

@@ -94,7 +94,7 @@ func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64, br
 	if t.table.Columns.Sequence == "" {
 		return rowsOfStep - s.Streamed, nil
 	}
-	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after, t.table.Schema+"."+t.table.Name)
+	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after, t.table.String())
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}

@@ -6,65 +6,198 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// mappedColumns checks the columns that the settings name.
+// The settings of the columns that a check has to tell from the others.
+const (
+	settingID        = "RELAY_COLUMN_ID"
+	settingSequence  = "RELAY_COLUMN_SEQUENCE"
+	settingXID       = "RELAY_COLUMN_XID"
+	settingPayload   = "RELAY_COLUMN_PAYLOAD"
+	settingHeaders   = "RELAY_COLUMN_HEADERS"
+	settingCreatedAt = "RELAY_COLUMN_CREATED_AT"
+)
+
+// optional are the settings that may be empty, for a table without such a column.
+var optional = []string{"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt}
+
+// IsOptional reports whether the setting of a column may be empty.
+func IsOptional(setting string) bool { return slices.Contains(optional, setting) }
+
+// mappedColumns checks that the columns that the settings name exist.
 func (d *database) mappedColumns(context.Context) Findings {
 	if d.columns == nil {
 		return nil
 	}
-	if missing := d.missingColumns(); len(missing) > 0 {
-		return missing
-	}
-	return append(Findings{passed(CodeColumns, d.tableObject(), "table %s has the columns %s", d.tableName(), strings.Join(d.mapped(), ", "))},
-		d.columnTypes()...)
-}
-
-func (d *database) missingColumns() Findings {
 	var missing Findings
 	settings := d.Table.Columns.Settings()
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {
 		name := settings[setting]
 		if _, exists := d.columns[name]; !exists && name != "" {
-			missing = append(missing, failed(CodeColumns, d.tableObject(), "table %s has no column %q: name the right one in %s, or set that "+
-				"to nothing if the table needs none (it has %s)", d.tableName(), name, setting,
-				strings.Join(slices.Sorted(maps.Keys(d.columns)), ", ")))
+			missing = append(missing, d.missingColumn(setting, name))
 		}
 	}
-	return missing
-}
-
-// columnTypes checks the columns that must be of a kind: recovery pages through one, so that a row without it, or two with
-// the same, would be passed over, and compares the other.
-func (d *database) columnTypes() Findings {
-	names := d.Table.Columns
-	return Findings{d.sequenceColumn(names.Sequence), d.xidColumn(names.XID), d.payloadColumn(names.Payload)}
-}
-
-func (d *database) sequenceColumn(name string) Finding {
-	c, object := d.columns[name], d.columnObject(name)
-	if c.dataType != "bigint" && c.dataType != "integer" || !c.filled {
-		return failed(CodeSequence, object, "column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number every row by it: make "+
-			"it bigint GENERATED ALWAYS AS IDENTITY", name, c.dataType)
+	if len(missing) > 0 {
+		return missing
 	}
-	return passed(CodeSequence, object, "column %s numbers the rows", name)
+	return Findings{passed(CodeColumns, d.tableObject(), "table %s has the columns %s", d.tableName(), strings.Join(d.mapped(), ", "))}
 }
 
-func (d *database) xidColumn(name string) Finding {
-	c, object := d.columns[name], d.columnObject(name)
-	if c.dataType != "xid8" || !c.filled {
-		return failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: make it "+
-			"xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c.dataType)
+func (d *database) missingColumn(setting, name string) Finding {
+	advice := "name the right one in " + setting
+	if IsOptional(setting) {
+		advice += ", or set that to nothing if the table has none"
+	}
+	f := failed(CodeColumns, d.tableObject(), "table %s has no column %q: %s (it has %s)",
+		d.tableName(), name, advice, strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
+	switch setting {
+	case settingSequence:
+		return f.with("%s", d.addSequence(pgx.Identifier{name}.Sanitize()))
+	case settingXID:
+		return f.with("%s", d.addXID(pgx.Identifier{name}.Sanitize()))
+	}
+	return f
+}
+
+// partitionedIdentity is the first version that adds an identity column to a table that has partitions.
+// https://www.postgresql.org/docs/17/release-17.html
+const partitionedIdentity = 17
+
+// addSequence returns the statements that number the rows.
+func (d *database) addSequence(column string) string {
+	if d.leaves == nil || d.version >= partitionedIdentity {
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s", d.identifier(), column, d.uniqueIndex(column))
+	}
+	sequence := pgx.Identifier{d.Table.Schema, d.Table.Name + "_seq"}.Sanitize()
+	return fmt.Sprintf("CREATE SEQUENCE %s; ALTER TABLE %s ADD COLUMN %s bigint NOT NULL DEFAULT nextval('%[1]s'); %[4]s",
+		sequence, d.identifier(), column, d.uniqueIndex(column))
+}
+
+// uniqueIndex returns the statements that index a column. A unique index of a partitioned table would have to hold the key of its
+// partitions, so that each of them gets one of its own.
+func (d *database) uniqueIndex(column string) string {
+	tables := d.leaves
+	if tables == nil {
+		tables = []string{d.identifier()}
+	}
+	var statements []string
+	for _, table := range tables {
+		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", table, column))
+	}
+	return strings.Join(statements, " ")
+}
+
+// addXID returns the statements that add the writing transaction without rewriting the table. The rows that exist get the first
+// transaction id that there ever was, so that they count as committed before any moment.
+func (d *database) addXID(column string) string {
+	concurrently := "CONCURRENTLY "
+	if d.leaves != nil { // Postgres builds its indexes in no other way than under a lock
+		concurrently = ""
+	}
+	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; "+
+		"ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; CREATE INDEX %[3]sON %[1]s (%[2]s);",
+		d.identifier(), column, concurrently)
+}
+
+// columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so that it would pass over a row
+// without one, and compares the transaction id; the others leave as text.
+func (d *database) columnTypes(context.Context) Findings {
+	var found Findings
+	settings := d.Table.Columns.Settings()
+	for _, setting := range slices.Sorted(maps.Keys(settings)) {
+		name := settings[setting]
+		c, exists := d.columns[name]
+		if !exists { // it is a finding already
+			continue
+		}
+		switch setting {
+		case settingSequence:
+			found = append(found, d.sequenceColumn(name, c))
+		case settingXID:
+			found = append(found, d.xidColumn(name, c))
+		case settingHeaders:
+			found = append(found, d.headersColumn(name, c))
+		case settingCreatedAt:
+			found = append(found, d.creationTime(name, c)...)
+		default:
+			found = append(found, d.textColumn(setting, name, c))
+		}
+	}
+	return found
+}
+
+func (d *database) sequenceColumn(name string, c column) Finding {
+	object := d.columnObject(name)
+	if c.base != "int8" && c.base != "int4" || !c.filled() {
+		return failed(CodeSequence, object, "column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number every row by it: make "+
+			"it bigint GENERATED ALWAYS AS IDENTITY, or name a column that is", name, c)
+	}
+	return passed(CodeSequence, object, "column %s is %s and numbers the rows", name, c.dataType)
+}
+
+func (d *database) xidColumn(name string, c column) Finding {
+	object, quoted := d.columnObject(name), pgx.Identifier{name}.Sanitize()
+	f := failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: make it "+
+		"xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c)
+	switch {
+	case c.base != "xid8":
+		return f
+	case !c.notNull: // '3' is the first transaction id there ever was: the row counts as committed before any moment
+		return f.with("ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); "+
+			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;", d.identifier(), quoted)
+	case !c.defaulted:
+		return f.with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.identifier(), quoted)
 	}
 	return passed(CodeXID, object, "column %s names the writing transaction", name)
 }
 
-func (d *database) payloadColumn(name string) Finding {
-	c, object := d.columns[name], d.columnObject(name)
-	if c.dataType == "bytea" {
-		return failed(CodePayload, object, "column %s (RELAY_COLUMN_PAYLOAD) is bytea, a message is text: make it json or text", name)
+// textColumn checks a column that leaves as text.
+func (d *database) textColumn(setting, name string, c column) Finding {
+	object := d.columnObject(name)
+	if c.base != "bytea" {
+		return passed(CodeText, object, "column %s is %s", name, c.dataType)
 	}
-	return passed(CodePayload, object, "column %s is %s", name, c.dataType)
+	format := "ALTER TABLE %s ALTER COLUMN %s TYPE text USING encode(%[2]s, 'hex');"
+	if setting == settingPayload {
+		format = "ALTER TABLE %s ALTER COLUMN %s TYPE text USING convert_from(%[2]s, 'UTF8');"
+	}
+	return failed(CodeText, object, "column %s (%s) is %s, that is bytes, and a message is text: they would go out as \\x0a0b. Make it text or "+
+		"json, or name a column that is", name, setting, c.dataType).with(format, d.identifier(), pgx.Identifier{name}.Sanitize())
+}
+
+// headersColumn checks that the headers can be a JSON object.
+func (d *database) headersColumn(name string, c column) Finding {
+	object := d.columnObject(name)
+	switch c.base {
+	case "json", "jsonb":
+		return passed(CodeHeaders, object, "column %s is %s", name, c.dataType)
+	case "text", "varchar", "bpchar":
+		return passed(CodeHeaders, object, "column %s is %s: each value has to be a JSON object", name, c.dataType)
+	}
+	return degraded(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s, which is no JSON object: every header is dropped. Make it "+
+		"jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
+}
+
+// creationTime checks the column that tells how old a row is, where a setting compares it.
+func (d *database) creationTime(name string, c column) Findings {
+	var comparing []string
+	if d.Removes {
+		comparing = append(comparing, "RELAY_RETENTION")
+	}
+	if d.StartsSince {
+		comparing = append(comparing, "RELAY_START=since:…")
+	}
+	if len(comparing) == 0 {
+		return nil
+	}
+	settings := strings.Join(comparing, " and ")
+	if c.base != "timestamptz" && c.base != "timestamp" {
+		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and %s needs a time to compare: name "+
+			"a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
+	}
+	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares", name, c.dataType, settings)}
 }
 
 func (d *database) columnObject(name string) string {
@@ -79,5 +212,17 @@ func (d *database) mapped() []string {
 			columns = append(columns, name)
 		}
 	}
-	return columns
+	return slices.Compact(columns)
+}
+
+// String describes the column as its definition has it.
+func (c column) String() string {
+	text := c.dataType
+	if !c.notNull {
+		text += ", nullable"
+	}
+	if !c.defaulted {
+		text += ", without a default"
+	}
+	return text
 }

@@ -19,13 +19,17 @@ type Database struct {
 	Table       pgoutput.Table
 	Removes     bool // delivered rows, once they are old
 	IDUnique    bool // the operator says that no event id is used twice
+	StartsSince bool // the first start publishes rows from a moment on
 }
 
 // database is a [Database] that is being checked. A requirement leaves in it what those after it build on.
 type database struct {
 	Database
 	role    string            // quoted; it stands in the statements that grant
-	columns map[string]column // of the outbox table; nil where there is none
+	version int               // of the server, the major one
+	oid     uint32            // of the outbox table
+	leaves  []string          // its partitions that hold rows, quoted; nil where it is not partitioned
+	columns map[string]column // of the outbox table; nil where it cannot be read
 }
 
 // requirements returns what is checked, in this order. The first one is to connect.
@@ -40,11 +44,13 @@ func (d *database) requirements() []Requirement {
 		{table, d.uniqueID},
 		{table, d.ordered},
 		{table, d.logged},
+		{table, d.columnTypes},
 		{"publication " + d.Publication, d.publication},
+		{"publication " + d.Publication, d.generatedColumns},
+		{table, d.replicaIdentity},
 		{"the relay's tables", d.relayTables},
 		{"slot " + d.Slot, d.replicationSlot},
 		{table, d.retention},
-		{table, d.creationTime},
 	}
 }
 
@@ -73,7 +79,7 @@ func (d *database) connection(ctx context.Context) Findings {
 	return Findings{passed(CodeDatabase, object, "connected to database %s at %s:%d as %s", config.Database, config.Host, config.Port, d.role)}
 }
 
-func (d *database) tableName() string { return d.Table.Schema + "." + d.Table.Name }
+func (d *database) tableName() string { return d.Table.String() }
 
 func (d *database) tableObject() string { return "table " + d.tableName() }
 

@@ -20,6 +20,8 @@ type Destinations struct {
 	Options sink.Options
 	// GroupBatches is a setting for FIFO destinations only.
 	GroupBatches bool
+	// Unordered says that no column has the id of the aggregate.
+	Unordered bool
 }
 
 // opened is a sink that tells more than delivery needs.
@@ -96,7 +98,12 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	if s.Limits().FIFO {
 		kind = "FIFO"
 	}
-	return append(Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}, throughput(name, s)...)
+	found := Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}
+	if d.Unordered && s.Limits().FIFO {
+		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each event is a message "+
+			"group of its own, so that no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID, or use a standard destination", name))
+	}
+	return append(found, throughput(name, s)...)
 }
 
 // parse reads the names of the destinations.

@@ -85,7 +85,7 @@ const sequencesOf = `
 // ordered checks that the sequence column gives each row a value of its own, in the order in which one writer writes them.
 func (d *database) ordered(ctx context.Context) Findings {
 	name := d.Table.Columns.Sequence
-	if c, exists := d.columns[name]; !exists || !c.filled {
+	if c, exists := d.columns[name]; !exists || !c.filled() {
 		return nil // a finding of the columns already
 	}
 	object := d.columnObject(name)
@@ -110,7 +110,7 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 	case n.sequences == 0 && !indexed:
 		return failed(CodeOrder, object, "column %s may have the same value in many rows, and reading the table from one value to the next would "+
 			"pass rows over: take it from a sequence (GENERATED ALWAYS AS IDENTITY), and make it unique", name).
-			with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)
+			with("%s", d.uniqueIndex(column))
 	case n.sequences == 0:
 		return passed(CodeOrder, object, "column %s is unique", name)
 	case n.sequences > 1:
@@ -125,7 +125,7 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 			"the other number their events in another order", *n.name, *n.cache).with("%s", uncached(d.identifier(), column, n))
 	case !indexed:
 		return degraded(CodeOrder, object, "column %s has no unique index: a value that a service writes itself may come twice, and recovery, "+
-			"replay and retention read the whole table", name).with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)
+			"replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
 	}
 	return passed(CodeOrder, object, "column %s orders the events of an aggregate", name)
 }

@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -9,6 +10,9 @@ import (
 // publication checks that the publication streams, under the table's own name, every row with the columns that the relay
 // reads. It may leave out other columns, as it does with generated ones.
 func (d *database) publication(ctx context.Context) Findings {
+	if d.Publication == "" || d.Table.Name == "" { // the setting is a finding already
+		return nil
+	}
 	object := "publication " + d.Publication
 	var exists, inserts, viaRoot, partitioned, holds, filtered bool
 	err := d.Pool.QueryRow(ctx, `
@@ -18,8 +22,8 @@ func (d *database) publication(ctx context.Context) Findings {
 		FROM (SELECT) AS one
 		LEFT JOIN pg_publication p ON p.pubname = $1
 		LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
-		LEFT JOIN pg_class c ON c.oid = to_regclass($4)`,
-		d.Publication, d.Table.Schema, d.Table.Name, d.identifier(), d.mapped()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
+		LEFT JOIN pg_class c ON c.oid = $4`,
+		d.Publication, d.Table.Schema, d.Table.Name, d.oid, d.plain()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
 	name := pgx.Identifier{d.Publication}.Sanitize()
 	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
 	switch {
@@ -41,4 +45,12 @@ func (d *database) publication(ctx context.Context) Findings {
 			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.identifier())}
 	}
 	return Findings{passed(CodePublication, object, "publication %s streams the rows of %s", d.Publication, d.tableName())}
+}
+
+// plain returns the columns that the relay reads without those that are missing or generated, which are findings of their own.
+func (d *database) plain() []string {
+	return slices.DeleteFunc(d.mapped(), func(name string) bool {
+		c, exists := d.columns[name]
+		return d.columns != nil && !exists || c.generated != ""
+	})
 }

@@ -25,17 +25,3 @@ func (d *database) retention(ctx context.Context) Findings {
 	}
 	return found
 }
-
-// creationTime checks the type of the column that tells how old a row is.
-func (d *database) creationTime(context.Context) Findings {
-	name := d.Table.Columns.CreatedAt
-	c, exists := d.columns[name]
-	if !d.Removes || !exists { // a missing one is a finding already
-		return nil
-	}
-	if c.dataType != "timestamp with time zone" && c.dataType != "timestamp without time zone" {
-		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, which RELAY_RETENTION cannot "+
-			"compare: make it timestamptz, or set RELAY_RETENTION=0s", name, c.dataType)}
-	}
-	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s", name, c.dataType)}
-}

@@ -10,13 +10,12 @@ const minVersion = 15
 // server checks the properties that only another server, or another configuration of it, has.
 func (d *database) server(ctx context.Context) Findings {
 	const object = "server"
-	var version int
 	var text, walLevel, encoding string
 	var standby bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT current_setting('server_version_num')::integer / 10000, current_setting('server_version'),
 		       current_setting('wal_level'), current_setting('server_encoding'), pg_is_in_recovery()`).
-		Scan(&version, &text, &walLevel, &encoding, &standby)
+		Scan(&d.version, &text, &walLevel, &encoding, &standby)
 	if err != nil {
 		return Findings{unknown(CodeVersion, object, err)}
 	}
@@ -26,7 +25,7 @@ func (d *database) server(ctx context.Context) Findings {
 		passed(CodeWALLevel, object, "wal_level is %s", walLevel),
 		passed(CodeEncoding, object, "the encoding of the database is %s", encoding),
 	}
-	if version < minVersion {
+	if d.version < minVersion {
 		found[0] = failed(CodeVersion, object, "the server is Postgres %s, the relay needs %d or newer", text, minVersion)
 	}
 	if standby {

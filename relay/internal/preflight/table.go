@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -9,25 +10,61 @@ import (
 
 // column is one of the outbox table's.
 type column struct {
-	dataType string // as SQL has it
-	filled   bool   // by the database, in every row
+	dataType  string // as SQL has it
+	base      string // name of the built-in type below every domain; empty for a type of an extension or of the user's own
+	notNull   bool
+	defaulted bool // the database has a value for a row that brings none
+	generated string
+	// expression computes the value of a generated column.
+	expression string
 }
 
+// filled reports whether the database gives every row a value.
+func (c column) filled() bool { return c.notNull && c.defaulted }
+
+// The values of pg_attribute.attgenerated.
+const (
+	generatedStored  = "s"
+	generatedVirtual = "v"
+)
+
 // outboxTable checks that the table exists and may be read, and reads its columns.
+//
+// The catalogue is asked by name: to_regclass fails where the role may not use the schema.
 func (d *database) outboxTable(ctx context.Context) Findings {
-	var exists, readable bool
+	if d.Table.Name == "" { // RELAY_TABLE is a finding already
+		return nil
+	}
+	var schema, kind string
+	var usable, readable bool
 	err := d.Pool.QueryRow(ctx, `
-		SELECT to_regclass($1) IS NOT NULL, coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false)`,
-		d.identifier()).Scan(&exists, &readable)
+		SELECT quote_ident(n.nspname), c.oid, c.relkind::text, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT')
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = $2`,
+		d.Table.Schema, d.Table.Name).Scan(&schema, &d.oid, &kind, &usable, &readable)
+	fail := func(format string, args ...any) Finding { return failed(CodeTable, d.tableObject(), format, args...) }
 	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return Findings{fail("table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE", d.tableName()).
+			with("relay migrate")}
 	case err != nil:
 		return Findings{unknown(CodeTable, d.tableObject(), err)}
-	case !exists:
-		return Findings{failed(CodeTable, d.tableObject(), "table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE",
-			d.tableName()).with("relay migrate")}
+	case kind != "r" && kind != "p":
+		return Findings{fail("%s is no table: name the table that the events are inserted into in RELAY_TABLE", d.tableName())}
+	case !usable && !readable:
+		return Findings{fail("schema %s may not be used, and table %s may not be read, by role %s", schema, d.tableName(), d.role).
+			with("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;", schema, d.role, d.identifier())}
+	case !usable:
+		return Findings{fail("schema %s may not be used by role %s, so that it cannot read table %s", schema, d.role, d.tableName()).
+			with("GRANT USAGE ON SCHEMA %s TO %s;", schema, d.role)}
 	case !readable:
-		return Findings{failed(CodeTable, d.tableObject(), "table %s may not be read by role %s", d.tableName(), d.role).
+		return Findings{fail("table %s may not be read by role %s", d.tableName(), d.role).
 			with("GRANT SELECT ON %s TO %s;", d.identifier(), d.role)}
+	}
+	if kind == "p" {
+		if d.leaves, err = d.readLeaves(ctx); err != nil {
+			return Findings{unknown(CodeTable, d.tableObject(), err)}
+		}
 	}
 	if d.columns, err = d.readColumns(ctx); err != nil {
 		return Findings{unknown(CodeTable, d.tableObject(), err)}
@@ -37,15 +74,23 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 
 func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 	rows, err := d.Pool.Query(ctx, `
-		SELECT attname, format_type(atttypid, NULL), attnotnull AND (atthasdef OR attidentity <> '') FROM pg_attribute
-		WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`, d.identifier())
+		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated::text,
+		       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(e.adbin, e.adrelid) ELSE '' END,
+		       (WITH RECURSIVE domain (type, below) AS (
+		            SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
+		            UNION ALL
+		            SELECT t.oid, t.typbasetype FROM pg_type t JOIN domain ON t.oid = domain.below)
+		        SELECT CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END
+		        FROM domain JOIN pg_type t ON t.oid = domain.type WHERE domain.below = 0)
+		FROM pg_attribute a LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`, d.oid)
 	if err != nil {
 		return nil, fmt.Errorf("read its columns: %w", err)
 	}
 	columns := map[string]column{}
 	var name string
 	var c column
-	_, err = pgx.ForEachRow(rows, []any{&name, &c.dataType, &c.filled}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &c.dataType, &c.notNull, &c.defaulted, &c.generated, &c.expression, &c.base}, func() error {
 		columns[name] = c
 		return nil
 	})
@@ -53,4 +98,16 @@ func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 		return nil, fmt.Errorf("read its columns: %w", err)
 	}
 	return columns, nil
+}
+
+// readLeaves returns the partitions that hold the rows. They are not nil.
+func (d *database) readLeaves(ctx context.Context) ([]string, error) {
+	leaves := []string{}
+	err := d.Pool.QueryRow(ctx, `
+		SELECT coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}') FROM pg_partition_tree($1) t
+		JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf`, d.oid).Scan(&leaves)
+	if err != nil {
+		return nil, fmt.Errorf("read its partitions: %w", err)
+	}
+	return leaves, nil
 }

@@ -193,4 +193,4 @@ func (o *Operator) explain(ctx context.Context, what string, err error) error {
 	return nil
 }
 
-func (o *Operator) name() string { return o.table.Schema + "." + o.table.Name }
+func (o *Operator) name() string { return o.table.String() }

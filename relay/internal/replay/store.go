@@ -35,7 +35,7 @@ type Store struct {
 // NewStore returns a Store for the relay that fence belongs to.
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
 	return &Store{
-		pool: pool, fence: fence, table: table.Schema + "." + table.Name,
+		pool: pool, fence: fence, table: table.String(),
 		reader: recovery.NewReader(pool, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (

@@ -28,7 +28,7 @@ func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age 
 	return &Remover{
 		pool:  pool,
 		fence: fence,
-		table: table.Schema + "." + table.Name,
+		table: table.String(),
 		age:   fmt.Sprintf("%d microseconds", age.Microseconds()),
 		rows:  removeRows(table),
 	}

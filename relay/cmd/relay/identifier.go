@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// identifier is a name as SQL reads it, at the beginning of a text: plain, or in quotes with every quote in it doubled.
+var identifier = regexp.MustCompile(`^(?:[a-z_][a-z0-9_]*|"(?:[^"\x00]|"")+")`)
+
+// maxIdentifier is how many bytes of a name Postgres keeps.
+// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+const maxIdentifier = 63
+
+// parseIdentifiers reads names that dots separate, as SQL does, but for capitals: SQL would turn those of a plain name into small
+// letters, which is rarely meant.
+func parseIdentifiers(text string) ([]string, error) {
+	var names []string
+	for rest := text; ; rest = rest[1:] {
+		quoted := identifier.FindString(rest)
+		name := quoted
+		if strings.HasPrefix(quoted, `"`) {
+			name = strings.ReplaceAll(quoted[1:len(quoted)-1], `""`, `"`)
+		}
+		rest = rest[len(quoted):]
+		switch {
+		case name == "" || rest != "" && rest[0] != '.':
+			return nil, errors.New(`use lower-case letters, digits and underscores, not a digit first, or write the name in double quotes, as in '"Name"'`)
+		case len(name) > maxIdentifier:
+			return nil, fmt.Errorf("%s is longer than %d bytes", quoted, maxIdentifier)
+		}
+		names = append(names, name)
+		if rest == "" {
+			return names, nil
+		}
+	}
+}
+
+// parseName reads the setting of one name.
+func parseName(setting, text string) (string, error) {
+	names, err := parseIdentifiers(text)
+	if err == nil && len(names) > 1 {
+		err = errors.New("a dot stands for a name of its own: write the name in double quotes if it holds one")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s %q: %w", setting, text, err)
+	}
+	return names[0], nil
+}
+
+// parseTableName reads the setting of a table, whose schema is public where it names none.
+func parseTableName(setting, text string) (schema, name string, err error) {
+	names, err := parseIdentifiers(text)
+	if err == nil && len(names) > 2 {
+		err = errors.New("write schema.table")
+	}
+	switch {
+	case err != nil:
+		return "", "", fmt.Errorf("%s %q: %w", setting, text, err)
+	case len(names) == 1:
+		return "public", names[0], nil
+	}
+	return names[0], names[1], nil
+}

@@ -1,0 +1,117 @@
+package preflight_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+)
+
+func TestSoundTableHasNoFinding(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.Removes, e.StartsSince = true, true
+	e.expectSound()
+	e.Table.Name = "outbox_events"
+	e.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+	e.expectSound()
+}
+
+func TestBytesAreRefusedInEveryColumn(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`CREATE DOMAIN raw AS bytea; CREATE DOMAIN body AS raw`)
+	for _, column := range []string{"payload", "aggregate_id", "aggregate_type", "event_type"} {
+		for _, kind := range []string{"bytea", "body"} {
+			e.exec(fmt.Sprintf(`ALTER TABLE ev ALTER COLUMN %s TYPE %s USING NULL`, column, kind))
+			e.expectCured(e.expect(preflight.CodeText, preflight.Error, column, kind))
+		}
+	}
+	e.exec(`ALTER TABLE ev DROP COLUMN id; ALTER TABLE ev ADD COLUMN id body UNIQUE`)
+	e.expectCured(e.expect(preflight.CodeText, preflight.Error, "RELAY_COLUMN_ID"))
+}
+
+func TestHeadersThatAreNoObjectAreNamed(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	for _, kind := range []string{"json", "text", "varchar(100)", "jsonb"} {
+		e.exec(fmt.Sprintf(`ALTER TABLE ev ALTER COLUMN headers TYPE %s USING NULL`, kind))
+		e.expectSound()
+	}
+	for _, kind := range []string{"text[]", "int", "bytea"} {
+		e.exec(fmt.Sprintf(`ALTER TABLE ev ALTER COLUMN headers TYPE %s USING NULL`, kind))
+		e.expect(preflight.CodeHeaders, preflight.Degraded, "every header is dropped")
+	}
+}
+
+func TestTimeIsNeededWhereASettingComparesIt(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`ALTER TABLE ev DROP COLUMN created_at; ALTER TABLE ev ADD COLUMN created_at bigint`)
+	e.expectSound()
+	e.StartsSince = true
+	e.expect(preflight.CodeCreatedAt, preflight.Error, "RELAY_START", "bigint")
+	e.StartsSince, e.Removes = false, true
+	e.expect(preflight.CodeCreatedAt, preflight.Error, "RELAY_RETENTION", "bigint")
+	e.exec(`CREATE DOMAIN moment AS timestamptz; ALTER TABLE ev ALTER COLUMN created_at TYPE moment USING now()`)
+	e.expectSound()
+}
+
+func TestMissingColumnIsAddedByItsStatement(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`ALTER TABLE ev DROP COLUMN seq`)
+	f := e.expect(preflight.CodeColumns, preflight.Error, "RELAY_COLUMN_SEQUENCE", `"seq"`)
+	if strings.Contains(f.Explanation, "to nothing") {
+		t.Errorf("the relay cannot do without the column, and the finding says otherwise: %s", f)
+	}
+	e.expectCured(f)
+	e.exec(`ALTER TABLE ev DROP COLUMN xid`)
+	f = e.expect(preflight.CodeColumns, preflight.Error, "RELAY_COLUMN_XID")
+	e.expectCured(f)
+	e.exec(`ALTER TABLE ev DROP COLUMN headers`)
+	e.expect(preflight.CodeColumns, preflight.Error, "RELAY_COLUMN_HEADERS", "to nothing")
+}
+
+func TestTransactionIDIsFilledByItsStatement(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]string{
+		"nullable, not filled": `ALTER TABLE ev DROP COLUMN xid; ALTER TABLE ev ADD COLUMN xid xid8`,
+		"not filled":           `ALTER TABLE ev ALTER COLUMN xid DROP DEFAULT`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newTestEnv(t)
+			e.exec(`INSERT INTO ev (payload) VALUES ('x')`)
+			e.exec(change)
+			e.expectCured(e.expect(preflight.CodeXID, preflight.Error, "RELAY_COLUMN_XID"))
+		})
+	}
+}
+
+func TestPartitionedTableGetsItsColumns(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{15, 17} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			server := pgtest.NewServer(t, pgtest.Options{Version: version, Settings: map[string]string{"wal_level": "logical"}})
+			e := newTestEnvOn(t, server.URL("postgres", pgtest.Superuser))
+			e.IDUnique = true
+			e.exec(`DROP TABLE ev;
+				CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb,
+					created_at timestamptz DEFAULT now()) PARTITION BY RANGE (created_at);
+				CREATE TABLE ev_1 PARTITION OF ev DEFAULT;
+				ALTER PUBLICATION outbox_pub ADD TABLE ev`)
+			for _, setting := range []string{"RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID"} {
+				for _, f := range e.check().Of(preflight.Error) {
+					if strings.Contains(f.Explanation, setting) {
+						e.runScript(f.Statement)
+					}
+				}
+			}
+			e.expectSound()
+		})
+	}
+}

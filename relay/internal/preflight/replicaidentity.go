@@ -1,0 +1,100 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// replicaIdentity checks that rows may be deleted, and updated, where a publication streams that: Postgres refuses either on a
+// table whose rows have nothing that names them in the log.
+// https://www.postgresql.org/docs/current/logical-replication-publication.html#LOGICAL-REPLICATION-PUBLICATION-REPLICA-IDENTITY
+func (d *database) replicaIdentity(ctx context.Context) Findings {
+	if d.columns == nil {
+		return nil
+	}
+	lacking, err := d.withoutIdentity(ctx)
+	if err != nil {
+		return Findings{unknown(CodeIdentity, d.tableObject(), err)}
+	}
+	if d.Removes {
+		if refusal, err := d.refusesDelete(ctx); err != nil {
+			return Findings{unknown(CodeIdentity, d.tableObject(), err)}
+		} else if refusal != "" {
+			return Findings{failed(CodeIdentity, d.tableObject(), "table %s: RELAY_RETENTION is set, and no row can be deleted: %s. The application's "+
+				"own UPDATE or DELETE fails as well", d.tableName(), refusal).with("%s", d.identityCure(lacking))}
+		}
+	}
+	if len(lacking.publications) > 0 {
+		return Findings{degraded(CodeIdentity, d.tableObject(), "table %s has no replica identity, and the publication %s streams updates or deletes: "+
+			"Postgres refuses the application's own UPDATE or DELETE on it", d.tableName(), strings.Join(lacking.publications, ", ")).
+			with("%s", d.identityCure(lacking))}
+	}
+	return Findings{passed(CodeIdentity, d.tableObject(), "table %s: no publication stands in the way of UPDATE and DELETE", d.tableName())}
+}
+
+// refusesDelete returns the reason for which the server refuses a DELETE. EXPLAIN changes no row, and looks at the replica
+// identity of every partition as the DELETE would.
+func (d *database) refusesDelete(ctx context.Context) (reason string, err error) {
+	_, err = d.Pool.Exec(ctx, `EXPLAIN DELETE FROM `+d.identifier())
+	refused := (*pgconn.PgError)(nil)
+	switch {
+	case !errors.As(err, &refused):
+		return "", err
+	case refused.Code == "42501": // insufficient_privilege is a finding already
+		return "", nil
+	}
+	return refused.Message, nil
+}
+
+// identityLack says which publications stream updates or deletes of which tables that have no replica identity.
+type identityLack struct {
+	publications []string
+	tables       []string // quoted: the outbox table, or its partitions
+}
+
+// withoutIdentity looks at the table, or at its partitions, with what the publications of it, or of a table above it, stream.
+func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
+	var lack identityLack
+	err := d.Pool.QueryRow(ctx, `
+		WITH leaf AS (
+			SELECT c.oid, c.relnamespace FROM pg_class c
+			WHERE c.relkind = 'r' AND (c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1) WHERE isleaf))
+			  AND c.relreplident <> 'f'
+			  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
+			                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
+		), streamed AS (
+			SELECT leaf.oid, quote_ident(p.pubname) AS publication FROM leaf
+			CROSS JOIN LATERAL (SELECT leaf.oid AS relid UNION SELECT relid FROM pg_partition_ancestors(leaf.oid)) AS above
+			JOIN pg_class c ON c.oid = above.relid
+			JOIN pg_publication p ON (p.pubupdate OR p.pubdelete) AND (p.puballtables
+			     OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+			     OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
+		)
+		SELECT coalesce(array_agg(DISTINCT publication ORDER BY publication), '{}'),
+		       coalesce((SELECT array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid) FROM pg_class c
+		        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN (SELECT oid FROM streamed)), '{}')
+		FROM streamed`, d.oid).Scan(&lack.publications, &lack.tables)
+	if err != nil {
+		return lack, fmt.Errorf("look for its replica identity: %w", err)
+	}
+	return lack, nil
+}
+
+// identityCure returns the statement after which rows can be deleted. The relay needs inserts only, so its own publication is
+// to stream nothing else.
+func (d *database) identityCure(lack identityLack) string {
+	own := pgx.Identifier{d.Publication}.Sanitize()
+	if len(lack.publications) == 0 || len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {
+		return "ALTER PUBLICATION " + own + " SET (publish = 'insert');"
+	}
+	var statements []string
+	for _, table := range lack.tables {
+		statements = append(statements, "ALTER TABLE "+table+" REPLICA IDENTITY FULL;")
+	}
+	return strings.Join(statements, " ")
+}
