@@ -18,7 +18,7 @@ type benchCmd struct {
 	Rounds int      `help:"How often each drain is measured; the median counts. 0: three times, once if it is quick." env:"ROUNDS"`
 	Events int      `help:"Events of a backlog. 0: 200,000, 100,000 if it is quick." env:"EVENTS"`
 	TLS    bool     `help:"TLS between relay and broker." env:"BENCH_TLS"`
-	Only   string   `help:"Only these measurements: 'one row', 'quota', 'hundred rows', 'large payload', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`
+	Only   string   `help:"Only these measurements: 'one row', 'one row over TCP', 'quota', 'hundred rows', 'large payload', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`
 	Relay  []string `help:"Binaries to compare; the relay is built if there are none." env:"RELAY_BINARY"`
 }
 

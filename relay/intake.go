@@ -19,6 +19,19 @@ import (
 // eventOverhead is about what an event takes in memory beside its row, in bytes.
 const eventOverhead = 512
 
+// maxGather bounds how long events of a backlog wait for others, to be read and sent in large pieces.
+const maxGather = 5 * time.Millisecond
+
+// gatherFor returns how long an event may wait that was this old when the server sent it, by the server's clock: a
+// twentieth of its age. A backlog is so read and sent in large pieces, whatever the moment at which it began, and an
+// event that is sent as soon as it is committed does not wait.
+func gatherFor(age time.Duration) time.Duration {
+	if wait := age / 20; wait >= time.Millisecond { // timers are no finer
+		return min(wait, maxGather)
+	}
+	return 0
+}
+
 // errResumeMismatch says that a transaction did not come again with the rows that the checkpoint row had counted.
 var errResumeMismatch = errors.New("a transaction came again with other rows than before")
 
@@ -34,6 +47,7 @@ type intake struct {
 	stopped atomic.Bool
 
 	committedAt time.Time              // of the transaction being read
+	gather      time.Duration          // how long its events may wait for others
 	skipped     bool                   // the whole transaction was delivered before
 	resume      checkpoint.Transaction // its part that was
 	row         int64                  // rows of it that were read
@@ -83,14 +97,18 @@ func (i *intake) Wake() <-chan struct{} {
 // Keepalive implements replication.Handler.
 func (i *intake) Keepalive(serverWALEnd pglogrepl.LSN) { i.tracker.Keepalive(serverWALEnd) }
 
+// Gather implements replication.Handler.
+func (i *intake) Gather() time.Duration { return i.gather }
+
 // WALData implements replication.Handler.
-func (i *intake) WALData(data []byte) error {
+func (i *intake) WALData(sentAt time.Time, data []byte) error {
 	message, err := i.decoder.Decode(data)
 	if err != nil {
 		return err
 	}
 	switch message.Kind {
 	case pgoutput.KindBegin:
+		i.gather = gatherFor(sentAt.Sub(message.Begin.CommitTime))
 		i.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
 		i.auditor.streamed(&message.Row)
@@ -122,7 +140,7 @@ func (i *intake) takeRow(e *outbox.Envelope, bytes int) error {
 		return i.skip(e)
 	}
 	destination, event, dropped := i.open(e, bytes)
-	event.CommittedAt = i.committedAt
+	event.CommittedAt, event.Gather = i.committedAt, i.gather
 	event.Row.CommitLSN, event.Row.Number = i.resume.CommitLSN, i.row
 	i.taken[destination] = append(i.taken[destination], event)
 	i.Metrics.Received(dropped)
@@ -162,6 +180,7 @@ func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 	}
 	i.auditor.read(e)
 	destination, event, dropped := i.open(e, rowBytes(e))
+	event.Gather = maxGather
 	i.delivery.Send(destination, event)
 	i.Metrics.Recovered(dropped)
 	return nil

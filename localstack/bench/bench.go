@@ -42,11 +42,12 @@ type run struct {
 	results []result
 	delays  []delays
 	began   time.Time
+	started ticks
 }
 
 // Run measures and prints what it has measured.
 func Run(ctx context.Context, options Options) error {
-	r := &run{Options: options, began: time.Now()}
+	r := &run{Options: options, began: time.Now(), started: machineTime()}
 	if r.Rounds == 0 {
 		r.Rounds = pick(r.Quick, 1, 3)
 	}

@@ -104,7 +104,7 @@ func (b *broker) awaitEvents(ctx context.Context, events int) (c Counts, err err
 		}
 		select {
 		case <-ctx.Done():
-			return c, ctx.Err()
+			return c, context.Cause(ctx)
 		case <-time.After(look):
 		}
 	}
@@ -151,13 +151,31 @@ func freePort() (string, error) {
 	return port, err
 }
 
+// whileItRuns returns a context that ends with the relay, so that nothing waits for one that is gone.
+func (p *relay) whileItRuns(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-p.process.Done():
+			cancel(p.ended())
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// ended returns why the relay has ended, with the end of its log.
+func (p *relay) ended() error {
+	log, _ := os.ReadFile(p.log)
+	return fmt.Errorf("the relay ended: %w\n%s", p.process.Err(), log[max(0, len(log)-2000):])
+}
+
 func (p *relay) stop() error {
 	if err := p.process.Stop(syscall.SIGTERM, time.Minute); err != nil {
 		return err
 	}
-	if err := p.process.Err(); err.Error() != "exit status 0" {
-		log, _ := os.ReadFile(p.log)
-		return fmt.Errorf("the relay ended: %w\n%s", err, log[max(0, len(log)-2000):])
+	if p.process.Err().Error() != "exit status 0" {
+		return p.ended()
 	}
 	return nil
 }
@@ -176,28 +194,4 @@ func (p *relay) allocations() (float64, error) {
 	_, after, _ := strings.Cut(string(text), "\ngo_memstats_mallocs_total ")
 	number, _, _ := strings.Cut(after, "\n")
 	return strconv.ParseFloat(number, 64)
-}
-
-// usage is what a process has taken of the machine.
-type usage struct {
-	processor time.Duration
-	peak      int // resident set in bytes, at its highest
-}
-
-// usageOf reads /proc: the benchmark's figures of processor and memory are those of Linux.
-// https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-func usageOf(pid int) (u usage) {
-	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 12 {
-		user, _ := strconv.Atoi(fields[11])
-		system, _ := strconv.Atoi(fields[12])
-		u.processor = time.Duration(user+system) * tick
-	}
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	number, _, _ := strings.Cut(strings.TrimSpace(after), " ")
-	kilobytes, _ := strconv.Atoi(number)
-	u.peak = kilobytes << 10
-	return u
 }

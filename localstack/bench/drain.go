@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,10 @@ type result struct {
 	Latency    time.Duration // of the broker
 	Events     int
 	PerSecond  float64
+	Ratio      float64 // to the limit that the server sets, in the same round
+	Slowest    float64 // events a second in the slowest round, of a median
+	Spread     float64 // of the ratio over the rounds, of a median: highest less lowest, for each of the median
+	Stolen     float64 // of the machine's time, for each of it
 
 	Processor   float64 // microseconds an event, of the process
 	Server      float64 // microseconds of processor an event, of the walsender
@@ -86,6 +91,8 @@ func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, s
 
 // watch waits until so many events have arrived, and returns what that took.
 func (p *relay) watch(ctx context.Context, to *broker, events int) (result, error) {
+	ctx, cancel := p.whileItRuns(ctx)
+	defer cancel()
 	quarter, err := to.awaitEvents(ctx, events/4)
 	if err != nil {
 		return result{}, err
@@ -119,15 +126,32 @@ func (p *relay) watch(ctx context.Context, to *broker, events int) (result, erro
 
 // drain measures one contestant once.
 func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contestant) error {
+	before := machineTime()
 	got, err := c.run(ctx, r, b, l, c)
 	if err != nil {
 		return fmt.Errorf("%s, %s over %s: %w", c.name, s, l, err)
 	}
 	got.Shape, got.Link, got.Contestant, got.To, got.Latency = s.String(), string(l), c.name, string(c.to), c.latency
+	got.Stolen = machineTime().stolenSince(before)
+	got.Ratio = r.ratio(got)
 	r.results = append(r.results, got)
 	r.tell("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
 		c.name, s, l, c.to, c.latency.Milliseconds(), got.PerSecond, got.Processor, got.Peak)
 	return nil
+}
+
+// ratio returns how fast m drained beside the limit that the server set in the same round, or zero if that was not
+// measured.
+func (r *run) ratio(m result) float64 {
+	if m.isSource() {
+		return 1
+	}
+	for _, before := range slices.Backward(r.results) {
+		if before.isSource() && before.Shape == m.Shape && before.Link == m.Link {
+			return m.PerSecond / before.PerSecond
+		}
+	}
+	return 0
 }
 
 // relays returns the relays to compare, as contestants.

@@ -41,7 +41,7 @@ func (r *run) newBacklog(ctx context.Context, name string, s shape, events int) 
 }
 
 func (r *run) drainOneRow(ctx context.Context) error {
-	if !r.isWanted("one row") && !r.isWanted("quota") {
+	if !r.isWanted("one row over "+string(socket)) && !r.isWanted("one row over "+string(tcp)) && !r.isWanted("quota") {
 		return nil
 	}
 	b, err := r.newBacklog(ctx, "one_row", oneRow, r.Events)
@@ -51,6 +51,9 @@ func (r *run) drainOneRow(ctx context.Context) error {
 	for round := range r.Rounds {
 		r.tell("round %d of %d", round+1, r.Rounds)
 		for _, l := range []link{socket, tcp} {
+			if !r.isWanted("one row over " + string(l)) {
+				continue
+			}
 			for _, c := range r.contestants(l) {
 				if err := r.drain(ctx, b, oneRow, l, c); err != nil {
 					return err
@@ -88,9 +91,6 @@ func (r *run) drainBySettings(ctx context.Context) error {
 
 // contestants returns who drains one-row transactions over a link.
 func (r *run) contestants(l link) []contestant {
-	if !r.isWanted("one row") {
-		return nil
-	}
 	all := []contestant{source()}
 	latencies := []time.Duration{0, 10 * time.Millisecond, 25 * time.Millisecond}
 	if r.Quick {

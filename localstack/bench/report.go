@@ -15,7 +15,8 @@ import (
 // report prints what was measured and writes it to files: a chart, and everything as JSON.
 func (r *run) report() error {
 	drains := medians(r.results)
-	fmt.Fprintf(r.Out, "\n%s\nMedians of %d rounds.\n", r.machine(), r.Rounds)
+	fmt.Fprintf(r.Out, "\n%s\nMedians of %d rounds; spread is that of the ratio to the source of the same round. Stolen time of the machine: %.1f %%.\n",
+		r.machine(), r.Rounds, 100*machineTime().stolenSince(r.started))
 	r.table(func(w io.Writer) { printDrains(w, drains) })
 	if len(r.delays) > 0 {
 		r.table(func(w io.Writer) { printDelays(w, r.delays) })
@@ -66,6 +67,8 @@ func medians(all []result) (medians []result) {
 	for _, k := range order {
 		m := rounds[k][0]
 		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
+		m.Slowest = least(each(rounds[k], always, func(m result) float64 { return m.PerSecond }))
+		m.Ratio, m.Spread = median(rounds[k], ratioOf), spread(rounds[k])
 		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
 		m.Server = median(rounds[k], func(m result) float64 { return m.Server })
 		m.Allocations = median(rounds[k], func(m result) float64 { return m.Allocations })
@@ -90,24 +93,23 @@ func median(all []result, of func(result) float64) float64 {
 // isSource reports whether m is the limit that the server sets.
 func (m result) isSource() bool { return m.To == "" }
 
-// sourceOf returns the limit that the server sets for what m has drained, or zero.
-func sourceOf(m result, all []result) float64 {
-	for _, other := range all {
-		if other.isSource() && other.Shape == m.Shape && other.Link == m.Link {
-			return other.PerSecond
-		}
+func ratioOf(m result) float64 { return m.Ratio }
+
+// spread returns how far the ratio to the source of the same round varies over rounds: highest less lowest, for each of
+// the median.
+func spread(rounds []result) float64 {
+	ratios := each(rounds, always, ratioOf)
+	if middle := median(rounds, ratioOf); middle > 0 {
+		return (most(ratios) - least(ratios)) / middle
 	}
 	return 0
 }
 
 func printDrains(w io.Writer, all []result) {
-	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tx source\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
+	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
 	for _, m := range all {
-		var ratio string
-		if source := sourceOf(m, all); source > 0 {
-			ratio = fmt.Sprintf("%.2f", m.PerSecond/source)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m), m.PerSecond, ratio,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m),
+			m.PerSecond, m.Slowest, known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"),
 			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
 	}
 }

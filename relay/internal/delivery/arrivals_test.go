@@ -72,3 +72,52 @@ func TestEventsThatComeSlowlyAreNotHeldUp(t *testing.T) {
 		q.inFlight = 0
 	}
 }
+
+// pushOld pushes an event of a backlog, which has time to gather.
+func pushOld(q *queue, id, group string, gather time.Duration, now time.Time) {
+	q.push(&Event{Message: sink.Message{EventID: id, GroupID: group}, Gather: gather, size: 1}, now)
+}
+
+// TestBacklogFillsBatches: events that come more slowly than a burst leave in full batches if they are old.
+func TestBacklogFillsBatches(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	now := start
+	for n := range 25 {
+		now = now.Add(300 * time.Microsecond)
+		pushOld(q, fmt.Sprint(n), fmt.Sprint(n), 5*time.Millisecond, now)
+		batch, _ := q.take(now)
+		if full := (n+1)%sink.MaxBatch == 0; full != (batch != nil) || full && len(batch) != sink.MaxBatch {
+			t.Fatalf("after event %d a batch of %d events", n+1, len(batch))
+		}
+		if batch != nil {
+			q.inFlight = 0
+		}
+	}
+	batch, again := q.take(now)
+	if batch != nil || again.After(now.Add(5*time.Millisecond)) {
+		t.Fatalf("a batch of %d events, again after %s, want none for 5 ms at most", len(batch), again.Sub(now))
+	}
+	if batch, _ := q.take(again); len(batch) != 5 {
+		t.Errorf("a batch of %d events, want the 5 that are left", len(batch))
+	}
+}
+
+// TestOneBusyGroupGathersNothing: the next event of a FIFO group fills no batch, so the group is not held up for more.
+func TestOneBusyGroupGathersNothing(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	for n := range 3 {
+		pushOld(q, fmt.Sprint(n), "busy", 5*time.Millisecond, start)
+	}
+	now := start.Add(5*time.Millisecond + 1)
+	for n := range 3 {
+		batch, again := q.take(now)
+		if len(batch) != 1 {
+			t.Fatalf("event %d waits until %s later", n, again.Sub(now))
+		}
+		now = now.Add(15 * time.Millisecond)
+		pushOld(q, fmt.Sprint(n+3), "busy", 5*time.Millisecond, now)
+		q.done(takenNow(batch), now)
+	}
+}

@@ -37,17 +37,18 @@ func newQueue(limits sink.Limits, options Options, blocked map[string]string) *q
 
 // push appends e to its group.
 func (q *queue) push(e *Event, now time.Time) {
-	q.arrivals.add(now)
 	g := q.groups[e.Message.GroupID]
 	if g == nil {
 		g = q.newGroup(e.Message.GroupID)
 		g.append(e)
 		q.makeReady(g, now)
+		q.arrivals.add(now, e.Gather)
 		return
 	}
 	g.append(e)
 	if g.state == groupReady && !q.oneOfGroup() {
 		q.sendable.add(load{1, e.size})
+		q.arrivals.add(now, e.Gather)
 	}
 }
 

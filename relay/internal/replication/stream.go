@@ -42,8 +42,12 @@ type Handler interface {
 	Wake() <-chan struct{}
 	// Flush is called before the stream waits, for the server or for Ready: what came so far has to go on now.
 	Flush()
-	// WALData takes one message of the output plugin. data is valid only during the call.
-	WALData(data []byte) error
+	// WALData takes one message of the output plugin, and when the server sent it, by its own clock. data is valid only
+	// during the call.
+	WALData(sentAt time.Time, data []byte) error
+	// Gather returns how long the stream may wait for a large piece before it reads: zero while events are sent as they
+	// are committed.
+	Gather() time.Duration
 	// Keepalive takes the ServerWALEnd of a keepalive.
 	Keepalive(serverWALEnd pglogrepl.LSN)
 }
@@ -73,6 +77,7 @@ type Stream struct {
 	sentAt       time.Time
 	replyDue     bool
 	readDeadline time.Time
+	gatherer     *gatherer
 }
 
 // Open connects to the server. The slot is not taken yet: see [Stream.CreateSlot] and [Stream.Start].
@@ -148,6 +153,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	})
 	defer stop()
 	s.source.waited()
+	s.gatherer = newGatherer(s.conn.Conn())
 	s.source.beforeRead = func(now time.Time) error { return s.beforeRead(ctx, h, now) }
 	for ctx.Err() == nil {
 		if err := s.answer(s.source.now); err != nil {
@@ -207,6 +213,9 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 	if now.Sub(s.source.receivedAt) > s.config.SenderTimeout {
 		return ErrSilent
 	}
+	if s.gatherer.gather(now, min(h.Gather(), s.untilNextTick(now))) {
+		s.readDeadline = time.Time{}
+	}
 	if err := s.extendReadDeadline(now); err != nil {
 		return err
 	}
@@ -238,7 +247,7 @@ func (s *Stream) copyData(data []byte, h Handler) error {
 		if err != nil {
 			return fmt.Errorf("read XLogData: %w", err)
 		}
-		return h.WALData(message.WALData)
+		return h.WALData(message.ServerTime, message.WALData)
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
 		message, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
 		if err != nil {
