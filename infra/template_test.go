@@ -21,12 +21,16 @@ type template struct {
 	mappings   map[string]any
 	resources  map[string]resource
 	outputs    map[string]any
+	rules      map[string]any
 	globals    any
+	whole      map[string]any
 }
 
 type resource struct {
 	kind       string
 	dependsOn  []string
+	onDelete   string // DeletionPolicy
+	onReplace  string // UpdateReplacePolicy
 	properties map[string]any
 }
 
@@ -57,14 +61,17 @@ func read(t *testing.T, file string) template {
 		t.Fatalf("%s: %v", file, err)
 	}
 	parts := valueOf(t, document.Content[0]).(map[string]any)
-	result := template{file: file, resources: map[string]resource{}, globals: parts["Globals"]}
+	result := template{file: file, resources: map[string]resource{}, globals: parts["Globals"], whole: parts}
 	result.parameters, _ = parts["Parameters"].(map[string]any)
 	result.mappings, _ = parts["Mappings"].(map[string]any)
 	result.outputs, _ = parts["Outputs"].(map[string]any)
+	result.rules, _ = parts["Rules"].(map[string]any)
 	for name, value := range parts["Resources"].(map[string]any) {
 		fields := value.(map[string]any)
 		r := resource{kind: fields["Type"].(string), dependsOn: texts(fields["DependsOn"])}
 		r.properties, _ = fields["Properties"].(map[string]any)
+		r.onDelete, _ = fields["DeletionPolicy"].(string)
+		r.onReplace, _ = fields["UpdateReplacePolicy"].(string)
 		result.resources[name] = r
 	}
 	return result
