@@ -1,12 +1,8 @@
 package relay
 
 import (
-	"context"
 	"log/slog"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
@@ -18,8 +14,7 @@ import (
 
 // Config is what a relay works with. Everything in it has been checked.
 type Config struct {
-	// Connect returns how to reach the database. It is asked anew for every connection, as a password may have changed.
-	Connect func(context.Context) (*pgx.ConnConfig, error)
+	Connect Connect
 	// Slot is the replication slot, Publication what is streamed, Table what of it are events.
 	Slot        string
 	Publication string
@@ -68,34 +63,4 @@ func (c *Config) tableName() string { return c.Table.String() }
 
 func (c *Config) publication() slot.Publication {
 	return slot.Publication{Name: c.Publication, Table: c.tableName()}
-}
-
-// OpenPool opens the control connections: one for recovery and then for retention, one for the audit, one for parking, one for
-// redriving, one for replaying, one for partitions, and one so that the checkpoint and the fence never wait behind any of them. Each makes one
-// statement at a time.
-func OpenPool(ctx context.Context, connect func(context.Context) (*pgx.ConnConfig, error)) (*pgxpool.Pool, error) {
-	first, err := connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	config, err := pgxpool.ParseConfig(first.ConnString())
-	if err != nil {
-		return nil, err
-	}
-	config.MaxConns = 7
-	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
-		fresh, err := connect(ctx)
-		if err != nil {
-			return err
-		}
-		c.Config = fresh.Config
-		c.RuntimeParams["application_name"] = "outbox-relay"
-		c.RuntimeParams["synchronous_commit"] = "on" // a position is confirmed only once its row survives a crash
-		c.RuntimeParams["statement_timeout"] = "0"   // what must not take long has a deadline here; the role's would end a long count each time
-		c.RuntimeParams["TimeZone"] = "UTC"
-		c.RuntimeParams["DateStyle"] = "ISO"
-		c.RuntimeParams["bytea_output"] = "hex"
-		return nil
-	}
-	return pgxpool.NewWithConfig(ctx, config)
 }

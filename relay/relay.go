@@ -74,13 +74,15 @@ func Run(ctx context.Context, config Config) error {
 // relay is what all sessions share, and the control connections of the one that there is.
 type relay struct {
 	Config
-	pool  *pgxpool.Pool
-	store *checkpoint.Store
+	pool    *pgxpool.Pool
+	learned *learned // by the connections of pool
+	store   *checkpoint.Store
 }
 
 // session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.
 func (r *relay) session(ctx context.Context) error {
-	pool, err := OpenPool(ctx, r.Connect)
+	r.learned = &learned{}
+	pool, err := openPool(ctx, r.Connect, r.learned)
 	if err != nil {
 		return fmt.Errorf("open the control connections: %w", err)
 	}

@@ -59,6 +59,9 @@ func (r *relay) openStream(ctx context.Context) (*replication.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.learned.pinVersion(ctx, &config.Config); err != nil {
+		return nil, err
+	}
 	return replication.Open(ctx, replication.Config{
 		Connection:    &config.Config,
 		Slot:          r.Slot,

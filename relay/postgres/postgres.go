@@ -51,6 +51,7 @@ func (s Settings) Parse() (*pgxpool.Config, error) {
 		verifyFull(&config.ConnConfig.Config)
 	}
 	trust(&config.ConnConfig.Config)
+	PinTexts(&config.ConnConfig.Config)
 	if err := errors.Join(s.checkAuth(), s.checkIAM(config.ConnConfig)); err != nil {
 		return nil, err
 	}

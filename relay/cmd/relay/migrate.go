@@ -6,8 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -16,11 +15,7 @@ type migrateCommand struct{ database }
 
 // Run migrates the outbox part of the schema and grants to its roles what they need of it.
 func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
-	config, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := relay.OpenConnection(ctx, c.connect)
 	if err != nil {
 		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
 	}

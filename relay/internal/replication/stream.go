@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 const (
@@ -83,16 +85,12 @@ type Stream struct {
 // Open connects to the server. The slot is not taken yet: see [Stream.CreateSlot] and [Stream.Start].
 func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection := config.Connection.Copy()
-	for name, value := range map[string]string{
+	postgres.PinSession(connection, "outbox-relay "+config.Slot)
+	postgres.Pin(connection, map[string]string{
 		"replication":        "database",
-		"application_name":   "outbox-relay " + config.Slot,
 		"wal_sender_timeout": fmt.Sprintf("%dms", config.SenderTimeout.Milliseconds()),
-		"TimeZone":           "UTC",
-		"DateStyle":          "ISO",
-		"bytea_output":       "hex",
-	} {
-		connection.RuntimeParams[name] = value
-	}
+		"search_path":        "public", // or a regclass in a row would have the text that the role's path asks for
+	})
 	s := &Stream{config: config}
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		s.source = newSource(r) // of the connection that was tried last, which is the one that succeeds
