@@ -126,6 +126,7 @@ func isFinal(err error) bool {
 
 // reasonOf is the label under which the end of a session is counted.
 func reasonOf(err error) string {
+	var synchronous *replication.SynchronousError
 	switch {
 	case errors.Is(err, slot.ErrFenced):
 		return "fenced"
@@ -133,6 +134,8 @@ func reasonOf(err error) string {
 		return "lease_over"
 	case errors.Is(err, errPublicationChanged):
 		return "publication_changed"
+	case errors.As(err, &synchronous):
+		return "synchronous_standby"
 	case errors.Is(err, errEventsMissing):
 		return "events_missing"
 	case errors.Is(err, replication.ErrSilent):

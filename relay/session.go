@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -72,12 +73,20 @@ func (s *session) run(ctx context.Context) error {
 	recovering := start(work, s.recover)
 	redriving := start(work, s.redrive)
 	auditing := start(work, s.auditor.run)
+	watching := start(work, s.watch)
 	replaying := start(work, s.replay)
 	retaining := start(work, s.retain)
 	joining := start(work, s.join)
 
-	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining)
+	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
+	var synchronous *replication.SynchronousError
+	isSynchronous := errors.As(err, &synchronous)
+	if isSynchronous { // before everything else, as commits of others wait for it
+		stream.end()
+		s.releaseCommits(work)
+	}
 	s.intake.stop()
+	watching.end()
 	recovering.end()
 	redriving.end()
 	auditing.end()
@@ -90,7 +99,7 @@ func (s *session) run(ctx context.Context) error {
 	}
 	delivering.end()
 	keeping.end()
-	if keeping.err == nil { // else the database does not answer, or it says that the slot is another relay's
+	if keeping.err == nil && !isSynchronous { // else the database does not answer, or the slot is no longer held
 		err = s.lastWord(work, err)
 	}
 	stream.end()

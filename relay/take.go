@@ -39,7 +39,12 @@ func (r *relay) take(ctx context.Context) (*held, error) {
 			return h, nil
 		}
 		stream.Close()
+		var synchronous *replication.SynchronousError
 		switch {
+		case errors.As(err, &synchronous):
+			if err := r.awaitAsynchronous(ctx, synchronous); err != nil {
+				return nil, err
+			}
 		case errors.Is(err, replication.ErrSlotActive):
 			if err := r.standBy(ctx); err != nil {
 				return nil, err

@@ -25,6 +25,7 @@ const (
 	CodeSlot        Code = "slot"             // the slot is the relay's, or can be created
 	CodeRetention   Code = "retention"        // delivered rows can be removed, where RELAY_RETENTION asks for it
 	CodeCreatedAt   Code = "created-at"       // the column with the time of the event is a time, where a setting compares it
+	CodeSynchronous Code = "synchronous"      // no commit waits for the relay: synchronous_standby_names does not match it
 	CodeStart       Code = "start"            // the first start knows what to do with the rows that are there
 	CodeAWS         Code = "aws"              // AWS settings and credentials are there
 	CodeDestination Code = "destination"      // the topic or queue exists and fits the settings

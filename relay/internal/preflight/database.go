@@ -51,6 +51,7 @@ func (d *database) requirements() []Requirement {
 		{"the relay's tables", d.relayTables},
 		{"slot " + d.Slot, d.replicationSlot},
 		{table, d.retention},
+		{server, d.asynchronous},
 	}
 }
 

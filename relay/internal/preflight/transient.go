@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -25,6 +26,7 @@ func isTransient(err error) bool {
 	var answer interface{ HTTPStatusCode() int }
 	var api interface{ ErrorCode() string }
 	var credentials *CredentialsError
+	var synchronous *replication.SynchronousError
 	switch {
 	case errors.As(err, &refused):
 		return postgres.IsAway(refused)
@@ -33,7 +35,7 @@ func isTransient(err error) bool {
 	case errors.As(err, &api):
 		_, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
 		return throttled
-	case errors.As(err, &credentials):
+	case errors.As(err, &credentials), errors.As(err, &synchronous):
 		return true
 	}
 	return postgres.IsAway(err) // silence is the same everywhere

@@ -85,7 +85,7 @@ type Stream struct {
 // Open connects to the server. The slot is not taken yet: see [Stream.CreateSlot] and [Stream.Start].
 func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection := config.Connection.Copy()
-	postgres.PinSession(connection, "outbox-relay "+config.Slot)
+	postgres.PinSession(connection, ApplicationName(config.Slot))
 	postgres.Pin(connection, map[string]string{
 		"replication":        "database",
 		"wal_sender_timeout": fmt.Sprintf("%dms", config.SenderTimeout.Milliseconds()),
@@ -116,11 +116,14 @@ func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
 }
 
 // Start takes the slot and leaves what it sends unread until [Stream.Run]. It returns [ErrSlotActive] when another
-// process holds the slot.
+// process holds the slot, and a [*SynchronousError] while commits would wait for this stream.
 //
 // It starts at 0/0, which means the slot's own confirmed_flush_lsn: a later position would skip transactions without the
 // server knowing, and the caller has yet to find out which are done.
 func (s *Stream) Start(ctx context.Context) error {
+	if err := s.requireAsynchronous(ctx); err != nil {
+		return err
+	}
 	now := time.Now()
 	s.toldAt.Store(&now)
 	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, 0, pglogrepl.StartReplicationOptions{

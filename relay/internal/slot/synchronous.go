@@ -1,0 +1,27 @@
+package slot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// SynchronousStandbyNames returns the server's setting of this name.
+func SynchronousStandbyNames(ctx context.Context, pool *pgxpool.Pool) (string, error) {
+	var setting string
+	if err := pool.QueryRow(ctx, `SELECT current_setting('synchronous_standby_names')`).Scan(&setting); err != nil {
+		return "", fmt.Errorf("read synchronous_standby_names: %w", err)
+	}
+	return setting, nil
+}
+
+// WriteToLog writes a message to the log that means nothing, and waits for no standby. Each of them answers once it has it.
+func WriteToLog(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := pool.Exec(ctx, `
+		SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'outbox_relay', '')`)
+	if err != nil {
+		return fmt.Errorf("write to the log: %w", err)
+	}
+	return nil
+}
