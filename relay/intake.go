@@ -32,6 +32,10 @@ func gatherFor(age time.Duration) time.Duration {
 	return 0
 }
 
+// errBytes says that the log has bytes where the table has to have text. The next session refuses while the table is still so, and
+// else parks such events.
+var errBytes = errors.New("the log has an event with bytes in a column that is delivered as text")
+
 // errResumeMismatch says that a transaction did not come again with the rows that the checkpoint row had counted.
 var errResumeMismatch = errors.New("a transaction came again with other rows than before")
 
@@ -112,7 +116,7 @@ func (i *intake) WALData(sentAt time.Time, data []byte) error {
 		i.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
 		i.auditor.streamed(&message.Row)
-		return i.takeRow(&message.Row, len(data))
+		return i.takeRow(message, len(data))
 	case pgoutput.KindCommit:
 		i.tracker.Commit(message.Commit.TransactionEndLSN)
 	}
@@ -132,14 +136,20 @@ func (i *intake) beginTransaction(begin pgoutput.Begin) {
 	i.tracker.Begin(i.resume)
 }
 
-func (i *intake) takeRow(e *outbox.Envelope, bytes int) error {
+func (i *intake) takeRow(m *pgoutput.Message, bytes int) error {
 	if i.skipped {
 		return nil
 	}
 	if i.row++; i.row <= i.resume.Delivered {
-		return i.skip(e)
+		return i.skip(&m.Row)
 	}
-	destination, event, dropped := i.open(e, bytes)
+	if m.Binary != "" && !i.parkBytes {
+		return fmt.Errorf("%w: %s", errBytes, m.Binary)
+	}
+	destination, event, dropped := i.open(&m.Row, bytes)
+	if m.Binary != "" {
+		event.Problem, event.ProblemCode = "bytes in a column that is delivered as text: "+m.Binary, delivery.CodeBinary
+	}
 	event.CommittedAt, event.Gather = i.committedAt, i.gather
 	event.Row.CommitLSN, event.Row.Number = i.resume.CommitLSN, i.row
 	i.taken[destination] = append(i.taken[destination], event)

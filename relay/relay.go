@@ -62,6 +62,7 @@ func Run(ctx context.Context, config Config) error {
 			failures = 0
 		}
 		failures++
+		r.parkBytes = r.parkBytes || errors.Is(err, errBytes)
 		err = postgres.Explain(err)
 		r.Metrics.SessionEnded(reasonOf(err))
 		r.Health.Failed(err)
@@ -77,6 +78,8 @@ type relay struct {
 	pool    *pgxpool.Pool
 	learned *learned // by the connections of pool
 	store   *checkpoint.Store
+	// parkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such column any more.
+	parkBytes bool
 }
 
 // session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.
@@ -88,6 +91,9 @@ func (r *relay) session(ctx context.Context) error {
 	}
 	defer hangUp(pool)
 	r.pool, r.store = pool, checkpoint.NewStore(pool, r.Slot)
+	if err := r.begins(ctx); err != nil {
+		return err
+	}
 	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
 		return err
 	}
@@ -102,6 +108,13 @@ func (r *relay) session(ctx context.Context) error {
 		return err
 	}
 	return s.run(ctx)
+}
+
+// begins returns a [*RefusedError] where a session must not begin.
+func (r *relay) begins(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
+	return r.requireReadable(ctx)
 }
 
 // hangUp closes the control connections of a session. It waits for a moment at most: those whose network is gone take a
@@ -134,6 +147,8 @@ func reasonOf(err error) string {
 		return "lease_over"
 	case errors.Is(err, errPublicationChanged):
 		return "publication_changed"
+	case errors.Is(err, errBytes):
+		return "binary_value"
 	case errors.As(err, &synchronous):
 		return "synchronous_standby"
 	case errors.Is(err, errEventsMissing):

@@ -3,8 +3,11 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -35,7 +38,10 @@ func (s *session) watch(ctx context.Context) error {
 func (s *session) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.SenderTimeout)
 	defer cancel()
-	return s.requireAsynchronous(ctx)
+	if err := s.requireAsynchronous(ctx); err != nil {
+		return err
+	}
+	return s.requireReadable(ctx)
 }
 
 // requireAsynchronous returns a [*replication.SynchronousError] while commits would wait for the stream.
@@ -79,4 +85,27 @@ func (r *relay) releaseCommits(ctx context.Context) {
 	if err := slot.WriteToLog(ctx, r.pool); err != nil {
 		r.Log.Debug("commits may wait for the next answer of a standby", "slot", r.Slot, "err", err)
 	}
+}
+
+// requireReadable returns a [*RefusedError] where the relay would not read the tables as they are.
+func (r *relay) requireReadable(ctx context.Context) error {
+	hidden, err := outboxtable.FindRowSecurity(ctx, r.pool, r.Table)
+	if err != nil {
+		return err
+	}
+	binary, err := outboxtable.FindBinaryColumns(ctx, r.pool, r.Table)
+	if err != nil {
+		return err
+	}
+	var reasons []string
+	for _, h := range hidden {
+		reasons = append(reasons, fmt.Sprintf("%s: %s", h.Explanation(), h.Statement()))
+	}
+	for _, b := range binary {
+		reasons = append(reasons, fmt.Sprintf("%s: %s", b.Explanation(), b.Statement()))
+	}
+	if reasons == nil {
+		return nil
+	}
+	return &RefusedError{Reason: strings.Join(reasons, "\n")}
 }

@@ -16,6 +16,13 @@ func Explain(err error) error {
 	return err
 }
 
+// IsRowSecurity reports whether Postgres refused a statement because a policy could hide rows from it. The name of the server's
+// function tells that from a missing privilege, which has the same SQLSTATE: messages are translated.
+func IsRowSecurity(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "42501" && refused.Routine == "check_enable_rls"
+}
+
 func remedy(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var otherHost x509.HostnameError
@@ -31,6 +38,9 @@ func remedy(err error) string {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		return ""
+	}
+	if IsRowSecurity(refused) {
+		return "relay check names the statement that lets the relay read all rows"
 	}
 	switch refused.Code {
 	case "3D000": // invalid_catalog_name

@@ -24,6 +24,9 @@ var texts = map[string]string{
 
 // relaySession are the further parameters of every session of a relay and of its commands.
 var relaySession = map[string]string{
+	// A policy would hide rows that the log brings. Off, Postgres answers with an error in place of fewer rows.
+	// https://www.postgresql.org/docs/current/ddl-rowsecurity.html
+	"row_security": "off",
 	// The checkpoint is most important when the disk fills, which is when a managed host turns this on.
 	"default_transaction_read_only": "off",
 	// An UPDATE that waited for a row looks at the row again, which the fence relies on.

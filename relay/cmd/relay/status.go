@@ -56,7 +56,7 @@ func showSlot(w io.Writer, name string, s slot.State) {
 // explain says what to do about what the database refuses.
 func explain(err error) error {
 	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
+	if !errors.As(err, &refused) || postgres.IsRowSecurity(err) {
 		return postgres.Explain(err)
 	}
 	switch refused.Code {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -28,9 +29,11 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string) *Store {
 	return &Store{pool: pool, fence: fence, table: table, turn: make(chan struct{}, 1)}
 }
 
-// message is how a dead letter keeps what would have been sent. The body is text, not JSON in JSON: it stays as it is.
+// message is how a dead letter keeps what would have been sent. The body is text, not JSON in JSON: it stays as it is. JSON cannot
+// hold bytes that are not UTF-8, which BodyBytes keeps.
 type message struct {
 	Body            string      `json:"body"`
+	BodyBytes       []byte      `json:"body_base64,omitempty"`
 	Attributes      []attribute `json:"attributes"`
 	GroupID         string      `json:"message_group_id"`
 	DeduplicationID string      `json:"message_deduplication_id"`
@@ -209,6 +212,9 @@ func (s *Store) IsRedriving(ctx context.Context, letter delivery.Letter) (redriv
 
 func newMessage(m *sink.Message) message {
 	stored := message{Body: m.Body, Attributes: []attribute{}, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	if !utf8.ValidString(m.Body) {
+		stored.Body, stored.BodyBytes = "", []byte(m.Body)
+	}
 	for _, a := range m.Attributes {
 		stored.Attributes = append(stored.Attributes, attribute{Name: a.Name, Type: a.DataType, Value: a.Value})
 	}
@@ -219,6 +225,9 @@ func newMessage(m *sink.Message) message {
 // a deduplication id for it, so each redrive has another.
 func (m message) message(eventID string, n int) sink.Message {
 	message := sink.Message{EventID: eventID, Body: m.Body, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	if m.BodyBytes != nil {
+		message.Body = string(m.BodyBytes)
+	}
 	if n > 0 {
 		message.DeduplicationID = route.RedriveID(m.DeduplicationID, n)
 	}

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"sync"
@@ -64,7 +65,7 @@ func (l *lane) send(events []*Event) {
 func (l *lane) examine(e *Event) {
 	limits := l.Sink.Limits()
 	if e.Problem != "" {
-		e.rejection = &sink.RejectedError{Code: CodeUnusable, Reason: e.Problem}
+		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
 	} else {
 		l.delivery.deps.Observer.HeadersDropped(route.DropHeaders(&e.Message, limits.MaxMessageBytes))
 		e.rejection = sink.Validate(&e.Message, limits)

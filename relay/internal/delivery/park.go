@@ -9,6 +9,7 @@ import (
 // Codes of events that the relay itself parks, beside those of the broker.
 const (
 	CodeUnusable = "UnusableEvent"   // whatever the destination
+	CodeBinary   = "BinaryValue"     // bytes in a column that is delivered as text
 	CodeBlocked  = "BlockedGroup"    // behind another one of its group
 	CodeAway     = "DestinationAway" // for as long as Options.ParkAfter says
 )

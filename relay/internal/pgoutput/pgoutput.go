@@ -44,7 +44,7 @@ type Columns struct {
 // Kind says which part of a [Message] is filled.
 type Kind uint8
 
-// A message that tells nothing about the outbox table is KindIgnored: Relation, Type, Origin, Truncate, the messages of
+// A message that brings no row of the outbox table is KindIgnored: Relation, Type, Origin, Truncate, the messages of
 // pg_logical_emit_message, updates and deletes, and the rows of other tables.
 const (
 	KindIgnored Kind = iota
@@ -58,6 +58,7 @@ type Message struct {
 	Kind   Kind
 	Begin  Begin           // if KindBegin
 	Row    outbox.Envelope // if KindRow
+	Binary string          // if KindRow: the columns whose bytes are not text, with their type; mostly empty
 	Commit Commit          // if KindCommit
 }
 
@@ -81,6 +82,7 @@ type Commit struct {
 type Decoder struct {
 	table         Table
 	relations     map[uint32]relation // by OID, as this connection described them last
+	bytesTypes    map[uint32]string   // by OID, the types that hold bytes: bytea, and domains over it
 	values        []span              // of the tuple being read; kept to be used again
 	texts         texts
 	message       Message // that was decoded last
@@ -90,7 +92,7 @@ type Decoder struct {
 
 // NewDecoder returns a Decoder of rows of t.
 func NewDecoder(t Table) *Decoder {
-	return &Decoder{table: t, relations: map[uint32]relation{}}
+	return &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]string{byteaOID: "bytea"}}
 }
 
 // Decode reads one message. walData is valid only during the call, because pgproto3 reuses the buffer. The Message is valid
@@ -131,7 +133,9 @@ func (d *Decoder) decode(messageType byte, r *reader, m *Message) error {
 		return d.insert(r, m)
 	case 'U', 'D', 'T':
 		return d.requireTransaction()
-	case 'Y', 'O', 'M':
+	case 'Y':
+		return d.describeType(r)
+	case 'O', 'M':
 		return nil
 	case 'S', 'E', 'c', 'A', 'b', 'P', 'K', 'r', 'p':
 		return errors.New("it belongs to a newer protocol than the one asked for; start replication with proto_version 1 and without streaming")

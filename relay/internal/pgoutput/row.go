@@ -42,6 +42,7 @@ type relation struct {
 	outbox   bool
 	columns  int         // in each of its tuples
 	columnOf [fields]int // the column that fills each field, or -1
+	binary   []binaryField
 }
 
 // span is where a value stands in a message; the empty span stands for NULL as well.
@@ -75,7 +76,7 @@ func (d *Decoder) mapColumns(r *reader) (relation, error) {
 	for column := range rel.columns {
 		r.uint8() // flags
 		name := r.cString()
-		r.uint32() // type
+		typeOID := r.uint32()
 		r.uint32() // type modifier
 		if r.err != nil {
 			return relation{}, r.err
@@ -83,6 +84,7 @@ func (d *Decoder) mapColumns(r *reader) (relation, error) {
 		for field := range names {
 			if string(name) == names[field] {
 				rel.columnOf[field] = column
+				rel.noteBinary(field, string(name), d.bytesTypes[typeOID])
 			}
 		}
 	}
@@ -123,6 +125,9 @@ func (d *Decoder) insert(r *reader, m *Message) error {
 	}
 	d.fill(&m.Row, r.data, &rel.columnOf)
 	m.Kind = KindRow
+	if rel.binary != nil {
+		return m.readBytes(rel.binary)
+	}
 	return nil
 }
 

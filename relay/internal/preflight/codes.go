@@ -20,6 +20,7 @@ const (
 	CodeHeaders     Code = "headers"          // the headers can be a JSON object
 	CodeGenerated   Code = "generated"        // a generated column that is read is in the log
 	CodeIdentity    Code = "replica-identity" // no publication keeps rows from being updated or deleted
+	CodeRowSecurity Code = "row-security"     // no policy can hide a row from the relay
 	CodePublication Code = "publication"      // the publication streams every row of the table with the columns that are read
 	CodeRelayTables Code = "relay-tables"     // the relay may write its own tables
 	CodeSlot        Code = "slot"             // the slot is the relay's, or can be created

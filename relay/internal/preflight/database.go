@@ -45,6 +45,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.ordered},
 		{table, d.logged},
 		{table, d.columnTypes},
+		{table, d.rowSecurity},
 		{"publication " + d.Publication, d.publication},
 		{"publication " + d.Publication, d.generatedColumns},
 		{table, d.replicaIdentity},

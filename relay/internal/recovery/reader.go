@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -133,12 +134,16 @@ func (d *Reader) Page(ctx context.Context, after int64, condition string, args .
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
 	}
+	var binary bool
 	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (outbox.Envelope, error) {
 		var e outbox.Envelope
-		err := row.Scan(&last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType,
+		err := row.Scan(&binary, &last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType,
 			&e.Payload, &e.Headers, &e.CreatedAt)
 		return e, err
 	})
+	if err == nil && binary {
+		err = outboxtable.ErrBinary
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
 	}
@@ -158,9 +163,9 @@ func (d *Reader) pageQuery(condition string) string {
 			WHERE %[4]s AND %[3]s > $1
 			ORDER BY %[3]s LIMIT $2
 		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
-		SELECT number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
+		SELECT %[8]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
 		strings.Join(columns, ", "), d.name(), quote(c.Sequence), condition,
-		text(c.Payload), text(c.Headers), strings.Join(names, ", "))
+		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table))
 }
 
 // text returns what reads a column as the stream brings it.
