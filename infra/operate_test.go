@@ -1,7 +1,6 @@
 package infra_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -69,34 +68,5 @@ func TestNobodyCallsTheAPIUnsigned(t *testing.T) {
 		if !strings.Contains(body, `"status":`+status+`,`) {
 			t.Errorf("%s answers %s with %s", name, status, body)
 		}
-	}
-}
-
-// TestTheStackPolicyKeepsWhatHoldsEvents from being replaced, by its name in the template.
-func TestTheStackPolicyKeepsWhatHoldsEvents(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("stack-policy.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var policy struct {
-		Statement []struct{ Effect, Resource string }
-	}
-	if err := json.Unmarshal(text, &policy); err != nil {
-		t.Fatal(err)
-	}
-	denied := 0
-	for _, s := range policy.Statement {
-		name, ok := strings.CutPrefix(s.Resource, "LogicalResourceId/")
-		if s.Effect != "Deny" {
-			continue
-		}
-		denied++
-		if _, exists := read(t, root).resources[name]; !ok || !exists {
-			t.Errorf("there is no resource %s", s.Resource)
-		}
-	}
-	if denied != 2 {
-		t.Errorf("%d resources are kept", denied)
 	}
 }

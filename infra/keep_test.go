@@ -1,0 +1,125 @@
+package infra_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// keepers are the resource types that hold rows or unread messages, or that carry messages still under way, with the
+// policies that keep these when a resource is replaced or deleted.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
+var keepers = map[string]struct{ onDelete, onReplace string }{
+	"AWS::RDS::DBInstance": {"Snapshot", "Snapshot"},
+	// A queue of a fixed name that outlived a failed first deployment would make every further one fail.
+	"AWS::SQS::Queue":          {"RetainExceptOnCreate", "Retain"},
+	"AWS::SQS::QueuePolicy":    {"RetainExceptOnCreate", "Retain"},
+	"AWS::SNS::Topic":          {"RetainExceptOnCreate", "Retain"},
+	"AWS::SNS::Subscription":   {"RetainExceptOnCreate", "Retain"},
+	"AWS::ApiGateway::Account": {"Retain", "Retain"},
+}
+
+// dataless are the types that hold nothing that a deployment does not create again.
+var dataless = []string{
+	"AWS::CloudFormation::Stack", "AWS::CloudFormation::CustomResource", "AWS::Serverless::Function", "AWS::Serverless::Api",
+	"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::TopicPolicy",
+	"AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint",
+	"AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupIngress", "AWS::IAM::Role", "AWS::Logs::LogGroup",
+	"AWS::ECS::Cluster", "AWS::ECS::TaskDefinition", "AWS::ECS::Service", "AWS::RDS::DBSubnetGroup", "AWS::RDS::DBParameterGroup",
+}
+
+func TestNoChangeTakesDataAway(t *testing.T) {
+	t.Parallel()
+	for _, template := range readAll(t) {
+		for name, r := range template.resources {
+			keep, holds := keepers[r.kind]
+			if !holds && !slices.Contains(dataless, r.kind) {
+				t.Errorf("%s: it is not said whether %s, a %s, holds data", template.file, name, r.kind)
+			}
+			if template.file == "alarms.yaml" || !holds {
+				continue // a notification that its subscribers have missed is worth nothing later
+			}
+			if r.onDelete != keep.onDelete || r.onReplace != keep.onReplace {
+				t.Errorf("%s: %s has the policies %q and %q", template.file, name, r.onDelete, r.onReplace)
+			}
+		}
+	}
+}
+
+// stackPolicy is what infra/stack-policy.json says.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
+type stackPolicy struct {
+	Statement []struct {
+		Effect, Principal, Resource string
+		Action                      any
+		Condition                   struct {
+			StringEquals struct{ ResourceType []string }
+		}
+	}
+}
+
+func TestTheStackPolicyKeepsWhatHoldsData(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("stack-policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policy stackPolicy
+	if err := json.Unmarshal(text, &policy); err != nil {
+		t.Fatal(err)
+	}
+	var denied []string
+	for _, s := range policy.Statement {
+		if s.Effect == "Deny" && s.Resource == "*" && slices.Equal(texts(s.Action), []string{"Update:Replace", "Update:Delete"}) {
+			denied = append(denied, s.Condition.StringEquals.ResourceType...)
+		}
+	}
+	for _, kind := range []string{"AWS::CloudFormation::Stack", "AWS::RDS::DBInstance", "AWS::SQS::Queue", "AWS::SNS::Topic"} {
+		if !slices.Contains(denied, kind) {
+			t.Errorf("an update may replace a %s", kind)
+		}
+	}
+}
+
+// cloudFormation is an aws of one stack with two nested ones, the first of which has one of its own.
+const cloudFormation = `#!/bin/sh
+case "$*" in
+*list-stack-resources\ --stack-name\ orders\ *) printf 'arn:database\tarn:events\n' ;;
+*list-stack-resources\ --stack-name\ arn:database\ *) echo arn:inner ;;
+*list-stack-resources*) ;;
+*set-stack-policy*) echo "$*" >>"$ASKED" ;;
+*) exit 1 ;;
+esac
+`
+
+// A stack's policy does not hold inside the stacks that are nested in it, so each of them needs its own.
+func TestEveryNestedStackIsProtected(t *testing.T) {
+	t.Parallel()
+	tools := t.TempDir()
+	if err := os.WriteFile(filepath.Join(tools, "aws"), []byte(cloudFormation), 0o755); err != nil { //nolint:gosec // it is a program
+		t.Fatal(err)
+	}
+	for option, policy := range map[string]string{"": "/stack-policy.json", "--lift": `"Effect":"Allow"`} {
+		asked := filepath.Join(t.TempDir(), "asked")
+		cmd := exec.Command("../scripts/protect-stack", strings.Fields(option+" orders")...)
+		cmd.Env = append(os.Environ(), "ASKED="+asked, "PATH="+tools+":"+os.Getenv("PATH"))
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, output)
+		}
+		log, err := os.ReadFile(asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+		for i, stack := range []string{"orders", "arn:database", "arn:inner", "arn:events"} {
+			if len(lines) != 4 || !strings.Contains(lines[i], "--stack-name "+stack+" ") || !strings.Contains(lines[i], policy) {
+				t.Fatalf("%q: asked for %q", option, lines)
+			}
+		}
+	}
+}
