@@ -61,11 +61,30 @@ func TestNobodyCallsTheAPIUnsigned(t *testing.T) {
 	if got := field(api.properties, "Auth", "InvokeRole"); got != "NONE" {
 		t.Errorf("the functions are called as %v", got)
 	}
-	for name := range field(api.properties, "GatewayResponses").(map[string]any) {
-		response := field(api.properties, "GatewayResponses", name)
-		status := fmt.Sprint(field(response, "StatusCode"))
+}
+
+// gatewayStatuses are API Gateway's own for each of its answers. One without a status in the template keeps it, and a status
+// of a default becomes that of every answer that the template does not name.
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+var gatewayStatuses = map[string]string{
+	"ACCESS_DENIED": "403", "API_CONFIGURATION_ERROR": "500", "AUTHORIZER_CONFIGURATION_ERROR": "500", "AUTHORIZER_FAILURE": "500",
+	"BAD_REQUEST_PARAMETERS": "400", "BAD_REQUEST_BODY": "400", "EXPIRED_TOKEN": "403", "INTEGRATION_FAILURE": "504",
+	"INTEGRATION_TIMEOUT": "504", "INVALID_API_KEY": "403", "INVALID_SIGNATURE": "403", "MISSING_AUTHENTICATION_TOKEN": "403",
+	"QUOTA_EXCEEDED": "429", "REQUEST_TOO_LARGE": "413", "RESOURCE_NOT_FOUND": "404", "THROTTLED": "429", "UNAUTHORIZED": "401",
+	"UNSUPPORTED_MEDIA_TYPE": "415", "WAF_FILTERED": "403",
+	"DEFAULT_4XX": "<nil>", "DEFAULT_5XX": "<nil>",
+}
+
+func TestGatewayAnswersKeepTheirStatus(t *testing.T) {
+	t.Parallel()
+	responses := field(read(t, root).resources["OrdersApi"].properties, "GatewayResponses").(map[string]any)
+	for name, response := range responses {
+		status, known := gatewayStatuses[name]
 		body := fmt.Sprint(field(response, "ResponseTemplates", "application/json"))
-		if !strings.Contains(body, `"status":`+status+`,`) {
+		if got := fmt.Sprint(field(response, "StatusCode")); !known || got != status {
+			t.Errorf("%s has the status %s, and API Gateway's own is %s", name, got, status)
+		}
+		if strings.Contains(body, `"status":`) && !strings.Contains(body, `"status":`+status+`,`) {
 			t.Errorf("%s answers %s with %s", name, status, body)
 		}
 	}
