@@ -170,8 +170,8 @@ func (s *service) sendMessageBatch() error {
 	s.answer = append(s.answer, `{"Successful":[`...)
 	entries := 0
 	for rest := s.body; ; entries++ {
-		var found bool
-		if _, rest, found = bytes.Cut(rest, []byte(`"MessageBody":"`)); !found {
+		entry, after, found := bytes.Cut(rest, []byte(`"MessageBody":"`))
+		if rest = after; !found {
 			break
 		}
 		end := endOfString(rest)
@@ -182,7 +182,7 @@ func (s *service) sendMessageBatch() error {
 			s.answer = append(s.answer, ',')
 		}
 		s.answer = append(s.answer, `{"Id":"`...)
-		s.answer = strconv.AppendInt(s.answer, int64(entries), 10)
+		s.answer = append(s.answer, between(entry, `"Id":"`, '"')...)
 		s.answer = append(s.answer, `","MessageId":"5fea7756-0ea4-451a-a703-a558b933e274","MD5OfMessageBody":"`...)
 		sum, err := s.sum(rest[:end])
 		if err != nil {
@@ -193,6 +193,15 @@ func (s *service) sendMessageBatch() error {
 	}
 	s.answer = append(s.answer, `]}`...)
 	return s.take(entries, `"sequence":{"DataType":"Number","StringValue":"`, "")
+}
+
+// between returns the text that begins behind mark, up to end.
+func between(text []byte, mark string, end byte) []byte {
+	_, text, _ = bytes.Cut(text, []byte(mark))
+	if at := bytes.IndexByte(text, end); at >= 0 {
+		return text[:at]
+	}
+	return text
 }
 
 // endOfString returns where the JSON string that text begins in ends.
@@ -233,7 +242,7 @@ func (s *service) publishBatch() error {
 	s.answer = append(s.answer, `<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult><Failed/><Successful>`...)
 	for i := range entries {
 		s.answer = append(s.answer, `<member><MessageId>5fea7756-0ea4-451a-a703-a558b933e274</MessageId><Id>`...)
-		s.answer = strconv.AppendInt(s.answer, int64(i), 10)
+		s.answer = append(s.answer, between(s.body, ".member."+strconv.Itoa(i+1)+".Id=", '&')...)
 		s.answer = append(s.answer, `</Id></member>`...)
 	}
 	s.answer = append(s.answer, `</Successful></PublishBatchResult><ResponseMetadata><RequestId>5fea7756</RequestId></ResponseMetadata></PublishBatchResponse>`...)

@@ -1,34 +1,67 @@
 package sink
 
 import (
+	"encoding/hex"
 	"fmt"
-	"slices"
+	"math/rand/v2"
 )
 
-// entryIDs are the Ids of the entries of a request: the position in the batch.
-var entryIDs = [MaxBatch]string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}
+// RequestID tells one request from every other. The Ids of its entries begin with it, so that an answer to another request,
+// which a connection, a proxy or a broker mixed up, names no entry of this one and confirms no event.
+type RequestID [16]byte
 
-// EntryID returns the Id under which the message at position i of a batch is sent.
-func EntryID(i int) string { return entryIDs[i] }
+// NewRequestID returns a RequestID that no other request has.
+func NewRequestID() (id RequestID) {
+	var number [len(id) / 2]byte
+	for i, random := 0, rand.Uint64(); i < len(number); i++ {
+		number[i] = byte(random >> (8 * i))
+	}
+	hex.Encode(id[:], number[:])
+	return id
+}
+
+// AppendEntry appends the Id of the message at position i of the batch: letters, digits and a hyphen, as both services want.
+func (id RequestID) AppendEntry(text []byte, i int) []byte {
+	return append(append(text, id[:]...), '-', '0'+byte(i))
+}
+
+// Entry returns the Id of the message at position i of the batch.
+func (id RequestID) Entry(i int) string { return string(id.AppendEntry(nil, i)) }
+
+// position returns the position of the message that was sent as entry, or -1 if this request has no such entry.
+func (id RequestID) position(entry string) int {
+	last := len(id) + 1
+	if len(entry) != last+1 || entry[:len(id)] != string(id[:]) || entry[len(id)] != '-' {
+		return -1
+	}
+	return int(entry[last]) - '0'
+}
 
 // Answer collects what a broker's answer says about each entry of a request, and believes only an answer that fits the
 // request: an entry counts as durable when its Id was named exactly once, as successful.
 type Answer struct {
+	request RequestID
 	results []Result // of space
 	space   [MaxBatch]Result
 	named   [MaxBatch]int
 	unknown bool // an Id was named that was not sent: the answer belongs to another request
 }
 
-// NewAnswer returns the answer to a request of so many entries, in which none is named yet.
-func NewAnswer(entries int) *Answer {
-	a := new(Answer)
+// NewAnswer returns the answer to request, of so many entries, in which none is named yet.
+func NewAnswer(request RequestID, entries int) *Answer {
+	a := &Answer{request: request}
 	a.results = a.space[:entries]
 	return a
 }
 
 // Position returns the position in the batch of the message that was sent as id, or -1 if none was.
-func (a *Answer) Position(id string) int { return slices.Index(entryIDs[:len(a.results)], id) }
+func (a *Answer) Position(id string) int {
+	i := a.request.position(id)
+	if i < 0 || i >= len(a.results) {
+		return -1
+	}
+	return i
+}
 
 // Set stores the outcome of the entry id; a nil err means accepted.
 func (a *Answer) Set(id string, err error) {
@@ -41,10 +74,11 @@ func (a *Answer) Set(id string, err error) {
 	a.named[i]++
 }
 
-// Results returns a result for each entry, in the order of the request.
+// Results returns a result for each entry, in the order of the request. An answer with an entry that was not sent is an error
+// of the whole request, whatever else it says.
 func (a *Answer) Results() ([]Result, error) {
 	if a.unknown {
-		return nil, &BrokerError{Code: "UnknownEntry", Reason: "the answer names an entry that was not sent"}
+		return nil, &BrokerError{Code: CodeUnknownEntry, Reason: "the answer names an entry that was not sent: it belongs to another request"}
 	}
 	for i := range a.results {
 		if n := a.named[i]; n != 1 {
@@ -53,3 +87,7 @@ func (a *Answer) Results() ([]Result, error) {
 	}
 	return a.results, nil
 }
+
+// CodeUnknownEntry is the code of an answer that belongs to another request. The connections that are kept may be out of step
+// with their requests, so none of them is used again.
+const CodeUnknownEntry = "UnknownEntry"

@@ -26,7 +26,7 @@ func BenchmarkPublish(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				server := startMemoryServer(b, success(service, batch).body)
+				server := startMemoryServer(b, withEntries(success(service, batch).body, sink.NewRequestID().Entry(0)))
 				s, err := openWith(b.Context(), config(server), dest, sink.Options{Client: client})
 				if err != nil {
 					b.Fatal(err)
@@ -87,7 +87,8 @@ const (
 // serveFromMemory answers requests until the client closes the connection.
 func serveFromMemory(connection net.Conn, published string) {
 	defer connection.Close()
-	answers := map[bool][]byte{false: answerText(published), true: answerText(topicAttributes)}
+	taken, topic, queue := answerText(published), answerText(topicAttributes), answerText(queueAttributes)
+	entries := entriesOf(taken)
 	reader := bufio.NewReaderSize(connection, 64<<10)
 	for {
 		length, ofQueue, err := readHead(reader)
@@ -98,13 +99,39 @@ func serveFromMemory(connection net.Conn, published string) {
 		if err != nil {
 			return
 		}
-		answer := answers[bytes.HasPrefix(body, []byte("Action=GetTopicAttributes"))]
-		if ofQueue {
-			answer = answerText(queueAttributes)
+		answer := taken
+		switch {
+		case ofQueue:
+			answer = queue
+		case bytes.HasPrefix(body, []byte("Action=GetTopicAttributes")):
+			answer = topic
+		default:
+			entries.name(body)
 		}
 		_, _ = reader.Discard(length) // was peeked
 		if _, err := connection.Write(answer); err != nil {
 			return
+		}
+	}
+}
+
+// entries are the places of an answer where the Ids of its request stand.
+type entries [][]byte
+
+func entriesOf(answer []byte) (e entries) {
+	for _, at := range entryIDs.FindAllIndex(answer, -1) {
+		e = append(e, answer[at[0]:at[1]-len("-0")])
+	}
+	return e
+}
+
+// name writes the id of the request with this body.
+func (e entries) name(body []byte) {
+	for _, before := range []string{`{"Id":"`, ".member.1.Id="} {
+		if _, id, found := bytes.Cut(body, []byte(before)); found {
+			for _, place := range e {
+				copy(place, id)
+			}
 		}
 	}
 }

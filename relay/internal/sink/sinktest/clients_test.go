@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,8 +98,26 @@ func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
 			response.Header().Set(name, value)
 		}
 		response.WriteHeader(w.answer.status)
-		_, _ = io.WriteString(response, w.answer.body)
+		_, _ = io.WriteString(response, withEntries(w.answer.body, string(body)))
 	}
+}
+
+// entryIDs are the Ids of the entries of a request.
+var entryIDs = regexp.MustCompile(`[0-9a-f]{16}-[0-9]`)
+
+// placeholder stands in a reply for the Id of the entry at position i.
+func placeholder(i int) string { return fmt.Sprintf("(entry %d)", i) }
+
+// withEntries returns body with the Ids of the request in place of placeholders.
+func withEntries(body, request string) string {
+	id := entryIDs.FindString(request)
+	if id == "" {
+		return body
+	}
+	for i := range sink.MaxBatch {
+		body = strings.ReplaceAll(body, placeholder(i), id[:len(id)-1]+strconv.Itoa(i))
+	}
+	return body
 }
 
 // publishing is a test, of one batch or of many.
@@ -199,6 +219,7 @@ func TestBothClientsSendTheSameRequests(t *testing.T) {
 // decoded returns what a server makes of a request, without what differs from one to the next.
 func decoded(t *rapid.T, service sink.Service, r recorded) any {
 	checkSignature(t, service, r)
+	r.body = entryIDs.ReplaceAllStringFunc(r.body, func(id string) string { return id[len(id)-1:] })
 	header := http.Header{}
 	for _, name := range []string{"Content-Type", "Content-Length", "X-Amz-Target", "X-Amzn-Query-Mode"} {
 		if header[name] = r.header[name]; name == "Content-Length" {
@@ -273,7 +294,7 @@ type result struct{ ID, Code, Message, MD5 string }
 func success(service sink.Service, batch []*sink.Message) reply {
 	var taken []result
 	for i, m := range batch {
-		taken = append(taken, result{ID: sink.EntryID(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))})
+		taken = append(taken, result{ID: placeholder(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))})
 	}
 	return answerOf(service, taken, nil)
 }
@@ -357,7 +378,7 @@ func drawAnswer(t *rapid.T, service sink.Service, batch []*sink.Message) reply {
 	}
 	var taken, failed []result
 	for i, m := range batch {
-		r := result{ID: sink.EntryID(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))}
+		r := result{ID: placeholder(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))}
 		switch rapid.IntRange(0, 12).Draw(t, "fate") {
 		case 0:
 			r.Code, r.Message = codes.Draw(t, "code"), text.Draw(t, "message")+"."
@@ -366,7 +387,7 @@ func drawAnswer(t *rapid.T, service sink.Service, batch []*sink.Message) reply {
 			r.MD5 = rapid.SampledFrom([]string{"", "x", strings.Repeat("0", 32)}).Draw(t, "checksum")
 			taken = append(taken, r)
 		case 2:
-			r.ID = rapid.SampledFrom([]string{"0", "9", "10", "", "&", `"`}).Draw(t, "id")
+			r.ID = rapid.SampledFrom([]string{placeholder(0), placeholder(9), "0", "", "&", `"`}).Draw(t, "id")
 			taken = append(taken, r)
 		case 3:
 		default:

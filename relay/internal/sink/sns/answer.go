@@ -15,18 +15,18 @@ import (
 
 // readAnswer returns what SNS says about each entry of a PublishBatch. Unless it says that it took every message, which is
 // read without a copy, the answer is left to encoding/xml.
-func readAnswer(answer *transport.Answer, entries int) ([]sink.Result, error) {
+func readAnswer(answer *transport.Answer, id sink.RequestID, entries int) ([]sink.Result, error) {
 	if answer.Status < 200 || answer.Status > 299 {
 		return nil, readError(answer)
 	}
-	outcome := sink.NewAnswer(entries)
-	if scan(answer.Body, func(id []byte) { outcome.Set(string(id), nil) }) == nil {
+	outcome := sink.NewAnswer(id, entries)
+	if scan(answer.Body, func(entry []byte) { outcome.Set(string(entry), nil) }) == nil {
 		return outcome.Results()
 	}
-	return decode(answer.Body, entries)
+	return decode(answer.Body, id, entries)
 }
 
-func decode(answer []byte, entries int) ([]sink.Result, error) {
+func decode(answer []byte, id sink.RequestID, entries int) ([]sink.Result, error) {
 	var response struct {
 		XMLName    xml.Name `xml:"PublishBatchResponse"`
 		Successful []struct {
@@ -41,7 +41,7 @@ func decode(answer []byte, entries int) ([]sink.Result, error) {
 	if err := xml.Unmarshal(answer, &response); err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	outcome := sink.NewAnswer(entries)
+	outcome := sink.NewAnswer(id, entries)
 	for _, e := range response.Successful {
 		outcome.Set(e.ID, nil)
 	}

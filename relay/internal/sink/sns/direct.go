@@ -38,12 +38,12 @@ func newDirect(ctx context.Context, client *transport.Client, topicARN string, f
 }
 
 func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	request := transport.NewRequest()
-	request.Text = appendForm(request.Text, p.topicARN, p.fifo, batch)
+	id, request := sink.NewRequestID(), transport.NewRequest()
+	request.Text = appendForm(request.Text, id, p.topicARN, p.fifo, batch)
 	answer, err := p.caller.Post(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Release()
-	return readAnswer(answer, len(batch))
+	return readAnswer(answer, id, len(batch))
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
+// requestID is that of every request here.
+var requestID = sink.RequestID([]byte("0123456789abcdef"))
+
 // usualBatch is ten events of 300 bytes with three attributes.
 func usualBatch() []*sink.Message {
 	batch := make([]*sink.Message, sink.MaxBatch)
@@ -29,11 +32,11 @@ func usualBatch() []*sink.Message {
 
 func BenchmarkEncodePublishBatch(b *testing.B) {
 	batch := usualBatch()
-	body := appendForm(nil, "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
+	body := appendForm(nil, requestID, "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		body = appendForm(body[:0], "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
+		body = appendForm(body[:0], requestID, "arn:aws:sns:eu-central-1:123456789012:orders.fifo", true, batch)
 	}
 }
 
@@ -41,8 +44,8 @@ func BenchmarkEncodePublishBatch(b *testing.B) {
 func usualAnswer(batch []*sink.Message) *transport.Answer {
 	var members strings.Builder
 	for i := range batch {
-		fmt.Fprintf(&members, "<member><MessageId>0193f7a2-7b1e-7c3a-9c55-0242ac120002</MessageId><Id>%d</Id>"+
-			"<SequenceNumber>10000000000000003000</SequenceNumber></member>\n", i)
+		fmt.Fprintf(&members, "<member><MessageId>0193f7a2-7b1e-7c3a-9c55-0242ac120002</MessageId><Id>%s</Id>"+
+			"<SequenceNumber>10000000000000003000</SequenceNumber></member>\n", requestID.Entry(i))
 	}
 	return &transport.Answer{Status: http.StatusOK, Body: []byte(`<?xml version="1.0"?>` + "\n" +
 		`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` + "\n  <PublishBatchResult><Failed/>\n<Successful>" +
@@ -54,7 +57,7 @@ func BenchmarkReadPublishBatchAnswer(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(answer.Body)))
 	for b.Loop() {
-		if _, err := readAnswer(answer, sink.MaxBatch); err != nil {
+		if _, err := readAnswer(answer, requestID, sink.MaxBatch); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -65,25 +68,25 @@ func BenchmarkReadPublishBatchAnswer(b *testing.B) {
 func TestTheUsualRequestCostsNoMemory(t *testing.T) {
 	batch := usualBatch()
 	answer, body := usualAnswer(batch), make([]byte, 0, 64<<10)
-	if n := testing.AllocsPerRun(100, func() { appendForm(body, "arn:aws:sns:eu-central-1:123456789012:orders", true, batch) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { appendForm(body, requestID, "arn:aws:sns:eu-central-1:123456789012:orders", true, batch) }); n > 0 {
 		t.Errorf("%v allocations to write a request", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = readAnswer(answer, len(batch)) }); n > 2 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = readAnswer(answer, requestID, len(batch)) }); n > 2 {
 		t.Errorf("%v allocations to read an answer", n)
 	}
 }
 
 func FuzzReadPublishBatchAnswer(f *testing.F) {
 	f.Add(string(usualAnswer(usualBatch()).Body))
-	f.Add("<PublishBatchResponse><PublishBatchResult><Successful><member><Id>0</Id></member></Successful><Failed><member/></Failed>")
+	f.Add("<PublishBatchResponse><PublishBatchResult><Successful><member><Id>0123456789abcdef-0</Id></member></Successful><Failed><member/></Failed>")
 	f.Add("<a><")
 	f.Fuzz(func(t *testing.T, text string) {
-		plain := sink.NewAnswer(1)
+		plain := sink.NewAnswer(requestID, 1)
 		if scan([]byte(text), func(id []byte) { plain.Set(string(id), nil) }) != nil {
 			return
 		}
 		got, gotErr := plain.Results()
-		want, wantErr := decode([]byte(text), 1)
+		want, wantErr := decode([]byte(text), requestID, 1)
 		if durable := gotErr == nil && got[0].Err == nil; durable && (wantErr != nil || want[0].Err != nil) {
 			t.Errorf("durable, while encoding/xml says %v, %v", want, wantErr)
 		}

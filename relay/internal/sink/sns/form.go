@@ -9,11 +9,11 @@ import (
 
 // appendForm appends the parameters of a PublishBatch in the Query protocol. They may come in any order.
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
-func appendForm(form []byte, topicARN string, fifo bool, batch []*sink.Message) []byte {
+func appendForm(form []byte, id sink.RequestID, topicARN string, fifo bool, batch []*sink.Message) []byte {
 	form = append(form, "Action=PublishBatch&Version=2010-03-31&TopicArn="...)
 	form = appendEscaped(form, topicARN)
 	for i, m := range batch {
-		form = appendParameter(form, i, "Id=", sink.EntryID(i))
+		form = id.AppendEntry(append(appendEntry(form, i), "Id="...), i)
 		form = appendParameter(form, i, "Message=", m.Body)
 		form = appendParameter(form, i, "MessageGroupId=", m.GroupID) // for the fair queues behind a standard topic
 		if fifo {

@@ -23,11 +23,12 @@ type sdkPublisher struct {
 }
 
 func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	answer, err := p.client.PublishBatch(ctx, p.request(batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
+	id := sink.NewRequestID()
+	answer, err := p.client.PublishBatch(ctx, p.request(id, batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		return nil, withCode(err)
 	}
-	return results(len(batch), answer)
+	return results(id, len(batch), answer)
 }
 
 // withCode gives an error answer that has no error in its body the code that it has for the SDK elsewhere. The SDK's reader
@@ -43,11 +44,11 @@ func withCode(err error) error {
 	return err
 }
 
-func (p *sdkPublisher) request(batch []*sink.Message) *sns.PublishBatchInput {
+func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sns.PublishBatchInput {
 	entries := make([]types.PublishBatchRequestEntry, len(batch))
 	for i, m := range batch {
 		entries[i] = types.PublishBatchRequestEntry{
-			Id:                aws.String(sink.EntryID(i)),
+			Id:                aws.String(id.Entry(i)),
 			Message:           &m.Body,
 			MessageAttributes: attributes(m.Attributes),
 			MessageGroupId:    &m.GroupID, // for the fair queues behind a standard topic
@@ -70,8 +71,8 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 	return values
 }
 
-func results(entries int, answer *sns.PublishBatchOutput) ([]sink.Result, error) {
-	outcome := sink.NewAnswer(entries)
+func results(id sink.RequestID, entries int, answer *sns.PublishBatchOutput) ([]sink.Result, error) {
+	outcome := sink.NewAnswer(id, entries)
 	for i := range answer.Successful {
 		outcome.Set(aws.ToString(answer.Successful[i].Id), nil)
 	}

@@ -26,9 +26,9 @@ type answerReader struct{ sdk smithyhttp.ClientProtocol }
 
 // read returns what SQS says about each entry. Unless it says that it took every message, which is read without a copy,
 // the answer is left to the SDK.
-func (r answerReader) read(ctx context.Context, answer *transport.Answer, batch []*sink.Message) ([]sink.Result, error) {
+func (r answerReader) read(ctx context.Context, answer *transport.Answer, id sink.RequestID, batch []*sink.Message) ([]sink.Result, error) {
 	if answer.Status == http.StatusOK {
-		o := newOutcome(batch)
+		o := newOutcome(id, batch)
 		if scan(answer.Body, func(e success) { o.accepted(string(e.id), string(e.bodyMD5)) }) == nil {
 			return o.Results()
 		}
@@ -40,7 +40,7 @@ func (r answerReader) read(ctx context.Context, answer *transport.Answer, batch 
 	if err != nil {
 		return nil, answer.Error("", err)
 	}
-	return results(batch, &decoded)
+	return results(id, batch, &decoded)
 }
 
 // outcome collects what an answer says about a batch.
@@ -50,8 +50,8 @@ type outcome struct {
 	checksum *checksum
 }
 
-func newOutcome(batch []*sink.Message) outcome {
-	return outcome{sink.NewAnswer(len(batch)), batch, checksums.Get().(*checksum)}
+func newOutcome(id sink.RequestID, batch []*sink.Message) outcome {
+	return outcome{sink.NewAnswer(id, len(batch)), batch, checksums.Get().(*checksum)}
 }
 
 // Results returns what was collected, and gives memory back.

@@ -44,12 +44,12 @@ func newDirect(ctx context.Context, client *transport.Client, queueURL string, f
 }
 
 func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	request := transport.NewRequest()
-	request.Text = appendJSON(request.Text, p.queueURL, p.fifo, batch)
+	id, request := sink.NewRequestID(), transport.NewRequest()
+	request.Text = appendJSON(request.Text, id, p.queueURL, p.fifo, batch)
 	answer, err := p.caller.Post(ctx, request)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Release()
-	return p.answers.read(ctx, answer, batch)
+	return p.answers.read(ctx, answer, id, batch)
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
+// requestID is that of every request here.
+var requestID = sink.RequestID([]byte("0123456789abcdef"))
+
 // usualBatch is ten events of 300 bytes with three attributes.
 func usualBatch() []*sink.Message {
 	batch := make([]*sink.Message, sink.MaxBatch)
@@ -33,11 +36,11 @@ func usualBatch() []*sink.Message {
 
 func BenchmarkEncodeSendMessageBatch(b *testing.B) {
 	batch := usualBatch()
-	body := appendJSON(nil, "https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
+	body := appendJSON(nil, requestID, "https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		body = appendJSON(body[:0], "https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
+		body = appendJSON(body[:0], requestID, "https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
 	}
 }
 
@@ -45,8 +48,8 @@ func BenchmarkEncodeSendMessageBatch(b *testing.B) {
 func usualAnswer(batch []*sink.Message) *transport.Answer {
 	var entries []string
 	for i, m := range batch {
-		entries = append(entries, fmt.Sprintf(`{"Id":"%d","MessageId":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","MD5OfMessageBody":"%x",`+
-			`"MD5OfMessageAttributes":"%[2]x","SequenceNumber":"10000000000000003000"}`, i, md5.Sum([]byte(m.Body))))
+		entries = append(entries, fmt.Sprintf(`{"Id":"%s","MessageId":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","MD5OfMessageBody":"%x",`+
+			`"MD5OfMessageAttributes":"%[2]x","SequenceNumber":"10000000000000003000"}`, requestID.Entry(i), md5.Sum([]byte(m.Body))))
 	}
 	return &transport.Answer{Status: http.StatusOK, Body: []byte(`{"Successful":[` + strings.Join(entries, ",") + `]}`)}
 }
@@ -57,7 +60,7 @@ func BenchmarkReadSendMessageBatchAnswer(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(answer.Body)))
 	for b.Loop() {
-		if _, err := (answerReader{}).read(b.Context(), answer, batch); err != nil {
+		if _, err := (answerReader{}).read(b.Context(), answer, requestID, batch); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -68,17 +71,17 @@ func BenchmarkReadSendMessageBatchAnswer(b *testing.B) {
 func TestTheUsualRequestCostsNoMemory(t *testing.T) {
 	batch := usualBatch()
 	answer, body := usualAnswer(batch), make([]byte, 0, 64<<10)
-	if n := testing.AllocsPerRun(100, func() { appendJSON(body, "https://sqs.eu-central-1.amazonaws.com/1/orders", true, batch) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { appendJSON(body, requestID, "https://sqs.eu-central-1.amazonaws.com/1/orders", true, batch) }); n > 0 {
 		t.Errorf("%v allocations to write a request", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = (answerReader{}).read(t.Context(), answer, batch) }); n > 5 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = (answerReader{}).read(t.Context(), answer, requestID, batch) }); n > 5 {
 		t.Errorf("%v allocations to read an answer", n)
 	}
 }
 
 func FuzzReadSendMessageBatchAnswer(f *testing.F) {
 	f.Add(string(usualAnswer(usualBatch()).Body))
-	f.Add(`{"Failed":[],"Successful":[{"Id":"0","MD5OfMessageBody":"\u0030"}]} `)
+	f.Add(`{"Failed":[],"Successful":[{"Id":"0123456789abcdef-0","MD5OfMessageBody":"\u0030"}]} `)
 	f.Add(`{"Successful":[{"Id":"0"`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var plain []string

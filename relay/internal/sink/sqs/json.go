@@ -8,15 +8,15 @@ import (
 
 // appendJSON appends the body of a SendMessageBatch in AWS JSON 1.0.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
-func appendJSON(text []byte, queueURL string, fifo bool, batch []*sink.Message) []byte {
+func appendJSON(text []byte, id sink.RequestID, queueURL string, fifo bool, batch []*sink.Message) []byte {
 	text = appendMember(text, `{"QueueUrl":`, queueURL)
 	text = append(text, `,"Entries":[`...)
 	for i, m := range batch {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = appendMember(text, `{"Id":`, sink.EntryID(i))
-		text = appendMember(text, `,"MessageBody":`, m.Body)
+		text = id.AppendEntry(append(text, `{"Id":"`...), i)
+		text = appendMember(text, `","MessageBody":`, m.Body)
 		text = appendMember(text, `,"MessageGroupId":`, m.GroupID) // on a standard queue for fairness between groups, not for order
 		if fifo {
 			text = appendMember(text, `,"MessageDeduplicationId":`, m.DeduplicationID)

@@ -18,18 +18,19 @@ type sdkPublisher struct {
 }
 
 func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
-	answer, err := p.client.SendMessageBatch(ctx, p.request(batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
+	id := sink.NewRequestID()
+	answer, err := p.client.SendMessageBatch(ctx, p.request(id, batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		return nil, err
 	}
-	return results(batch, answer)
+	return results(id, batch, answer)
 }
 
-func (p *sdkPublisher) request(batch []*sink.Message) *sqs.SendMessageBatchInput {
+func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sqs.SendMessageBatchInput {
 	entries := make([]types.SendMessageBatchRequestEntry, len(batch))
 	for i, m := range batch {
 		entries[i] = types.SendMessageBatchRequestEntry{
-			Id:                aws.String(sink.EntryID(i)),
+			Id:                aws.String(id.Entry(i)),
 			MessageBody:       &m.Body,
 			MessageAttributes: attributes(m.Attributes),
 			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
@@ -64,8 +65,8 @@ func systemAttributes(list []sink.Attribute) map[string]types.MessageSystemAttri
 	}
 }
 
-func results(batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.Result, error) {
-	o := newOutcome(batch)
+func results(id sink.RequestID, batch []*sink.Message, answer *sqs.SendMessageBatchOutput) ([]sink.Result, error) {
+	o := newOutcome(id, batch)
 	for i := range answer.Successful {
 		e := &answer.Successful[i]
 		o.accepted(aws.ToString(e.Id), aws.ToString(e.MD5OfMessageBody))
