@@ -38,7 +38,7 @@ var awsMetrics = map[string][]string{
 	"AWS/ApiGateway Latency":  {"ApiName", "Stage"},
 }
 
-// knownMetrics adds the relay's own: what metrics.go defines, with the slot and the labels as dimensions.
+// knownMetrics adds the relay's own: what metrics.go defines, with the deployment, the slot and the labels as dimensions.
 func knownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../relay/internal/health/metrics.go", nil, 0)
@@ -55,7 +55,7 @@ func knownMetrics(t *testing.T) map[string][]string {
 	ast.Inspect(file, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
 			if constant, labels := definition(call); names[constant] != "" {
-				known["OutboxRelay "+names[constant]] = append([]string{"Slot"}, labels...)
+				known["OutboxRelay "+names[constant]] = append([]string{"Deployment", "Slot"}, labels...)
 			}
 		}
 		return true

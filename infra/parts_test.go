@@ -126,3 +126,22 @@ func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
 		t.Errorf("it is killed after %s, and delivers for %s", stop, drain)
 	}
 }
+
+// Staging and production in one account have slots of the same name: only their deployment keeps their metrics apart.
+func TestTwoStacksHaveTheirOwnMetrics(t *testing.T) {
+	t.Parallel()
+	whole := read(t, root)
+	for _, part := range []string{"Relay", "Alarms"} {
+		if got := field(whole.resources[part].properties, "Parameters", "Deployment", "Ref"); got != "AWS::StackName" {
+			t.Errorf("%s is told the deployment %v", part, got)
+		}
+	}
+	_, env := container(t)
+	if got := field(env["RELAY_METRICS_DEPLOYMENT"], "Ref"); got != "Deployment" {
+		t.Errorf("the relay's metrics have the deployment %v", got)
+	}
+	relay, alarms := read(t, "relay.yaml"), read(t, "alarms.yaml")
+	if relay.defaultOf("Deployment") != alarms.defaultOf("Deployment") || relay.defaultOf("Slot") != alarms.defaultOf("Slot") {
+		t.Error("alarms.yaml does not read the metrics of relay.yaml by default")
+	}
+}

@@ -13,7 +13,7 @@ func TestMetricsInTheLogAreThoseOfPrometheus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")
 	listen := freeAddress(t)
-	p := w.startStreaming("RELAY_LISTEN="+listen, "RELAY_METRICS=both", "RELAY_METRICS_INTERVAL=1s")
+	p := w.startStreaming("RELAY_LISTEN="+listen, "RELAY_METRICS=both", "RELAY_METRICS_INTERVAL=1s", "RELAY_METRICS_DEPLOYMENT=staging")
 	const events = 30
 	for i := range events {
 		w.commit(event(t, strconv.Itoa(i), `{"n":`+strconv.Itoa(i)+`}`))
@@ -31,8 +31,8 @@ func TestMetricsInTheLogAreThoseOfPrometheus(t *testing.T) {
 	for line := range strings.Lines(p.stdout.String()) {
 		document := map[string]any{}
 		w.must(json.Unmarshal([]byte(line), &document)) // nothing else is on stdout
-		if document["Slot"] != w.slot {
-			t.Errorf("slot %v", document["Slot"])
+		if document["Slot"] != w.slot || document["Deployment"] != "staging" {
+			t.Errorf("slot %v of %v", document["Slot"], document["Deployment"])
 		}
 		if growth, ok := document["relay_events_delivered_total"].(float64); ok && document["destination"] == w.queue.ARN {
 			sum += growth

@@ -60,7 +60,8 @@ func (c *runCommand) tell(ctx context.Context, log *slog.Logger, h *health.Healt
 	}
 	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval { // else that is named with the settings
 		parts.Go(func() error {
-			emf.NewWriter(metrics.Registry(), c.Slot, os.Stdout).Run(telling, c.MetricsInterval, func(err error) {
+			source := emf.Source{Deployment: c.MetricsDeployment, Slot: c.Slot}
+			emf.NewWriter(metrics.Registry(), source, os.Stdout).Run(telling, c.MetricsInterval, func(err error) {
 				log.Warn("metrics are not written", "err", err)
 			})
 			return nil

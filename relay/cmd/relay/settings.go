@@ -68,17 +68,18 @@ type target struct {
 
 // operation says how the relay runs.
 type operation struct {
-	Start            string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
-	OnSlotLoss       string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
-	Audit            string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second: more in the table counts as the loss of the slot."`
-	WALSenderTimeout time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
-	DrainTimeout     time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
-	Retention        time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
-	WindowEvents     int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
-	WindowBytes      int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
-	Listen           string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
-	Metrics          string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
-	MetricsInterval  time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`
+	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
+	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
+	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second: more in the table counts as the loss of the slot."`
+	WALSenderTimeout  time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
+	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
+	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
+	WindowEvents      int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
+	WindowBytes       int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
+	Listen            string        `env:"RELAY_LISTEN" default:":9464" help:"Address for /livez, /readyz and /metrics; empty for none."`
+	Metrics           string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
+	MetricsInterval   time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`
+	MetricsDeployment string        `env:"RELAY_METRICS_DEPLOYMENT" default:"default" help:"Dimension of the metrics on stdout that keeps deployments of one AWS account and region apart. Give each its own name."`
 }
 
 // relaySettings are all settings of the relay, in the order in which --help lists them.

@@ -20,8 +20,10 @@ import (
 const (
 	// namespace is where the metrics stand in CloudWatch.
 	namespace = "OutboxRelay"
-	// slotDimension tells the metrics of two relays apart. The further dimensions are the labels of a metric.
-	slotDimension = "Slot"
+	// deploymentDimension and slotDimension keep the metrics of two relays apart: of staging and production, whose slots have
+	// the same name, and of two slots of one deployment. The further dimensions are the labels of a metric.
+	deploymentDimension = "Deployment"
+	slotDimension       = "Slot"
 	// prefix of the metrics that are written: what is known of the process beside them, CloudWatch has from ECS, and each
 	// metric has its price.
 	prefix = "relay_"
@@ -33,14 +35,19 @@ const (
 // written last, as statistics of CloudWatch add up what comes in a period; a histogram by the growth of its count and sum.
 type Writer struct {
 	registry prometheus.Gatherer
-	slot     string
+	source   Source
 	out      io.Writer
 	written  map[string]float64 // counters, with their labels
 }
 
-// NewWriter returns a writer of the metrics of the relay of this slot.
-func NewWriter(registry prometheus.Gatherer, slot string, out io.Writer) *Writer {
-	return &Writer{registry: registry, slot: slot, out: out, written: map[string]float64{}}
+// Source identifies a relay among all of an account and region, which share the namespace.
+type Source struct {
+	Deployment, Slot string
+}
+
+// NewWriter returns a writer of the metrics of one relay.
+func NewWriter(registry prometheus.Gatherer, source Source, out io.Writer) *Writer {
+	return &Writer{registry: registry, source: source, out: out, written: map[string]float64{}}
 }
 
 // Run writes after every interval and, when ctx ends, once more. It calls failed where that cannot be done, and goes on.
@@ -152,8 +159,8 @@ type (
 
 func (w *Writer) writeDocument(d *document, now time.Time) error {
 	for values := range slices.Chunk(d.values, maxMetrics) {
-		line := map[string]any{slotDimension: w.slot}
-		dimensions := []string{slotDimension}
+		line := map[string]any{deploymentDimension: w.source.Deployment, slotDimension: w.source.Slot}
+		dimensions := []string{deploymentDimension, slotDimension}
 		for _, label := range d.labels {
 			dimensions = append(dimensions, label[0])
 			line[label[0]] = label[1]

@@ -89,15 +89,15 @@ func TestEveryMetricIsADocumentThatCloudWatchReads(t *testing.T) {
 	took.WithLabelValues("arn:queue").Observe(0.25)
 	took.WithLabelValues("arn:queue").Observe(0.5)
 	var log bytes.Buffer
-	if err := emf.NewWriter(registry, "relay_1", &log).Write(time.Now()); err != nil {
+	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "relay_1"}, &log).Write(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]float64{
-		"relay_lag_bytes Slot=relay_1":                                            1.5e12,
-		"relay_requests_total Slot=relay_1 destination=arn:queue":                 3,
-		"relay_requests_total Slot=relay_1 code=Throttling destination=arn:queue": 2,
-		"relay_took_seconds_count Slot=relay_1 destination=arn:queue":             2,
-		"relay_took_seconds_sum Slot=relay_1 destination=arn:queue":               0.75,
+		"relay_lag_bytes Deployment=staging Slot=relay_1":                                            1.5e12,
+		"relay_requests_total Deployment=staging Slot=relay_1 destination=arn:queue":                 3,
+		"relay_requests_total Deployment=staging Slot=relay_1 code=Throttling destination=arn:queue": 2,
+		"relay_took_seconds_count Deployment=staging Slot=relay_1 destination=arn:queue":             2,
+		"relay_took_seconds_sum Deployment=staging Slot=relay_1 destination=arn:queue":               0.75,
 	}
 	if diff := cmp.Diff(want, read(t, log.String())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -116,12 +116,12 @@ func TestNoDocumentHasMoreMetricsThanOneMay(t *testing.T) {
 		registry.MustRegister(gauge)
 	}
 	var log bytes.Buffer
-	if err := emf.NewWriter(registry, "slot", &log).Write(time.Now()); err != nil {
+	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, &log).Write(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	values := read(t, log.String())
 	for i := range 250 {
-		if got := values[fmt.Sprintf("relay_%d Slot=slot", i)]; got != float64(i) {
+		if got := values[fmt.Sprintf("relay_%d Deployment=staging Slot=slot", i)]; got != float64(i) {
 			t.Errorf("metric %d is %v", i, got)
 		}
 	}
@@ -140,7 +140,7 @@ func TestCounterIsWrittenAsItGrowsAndNothingIsLostAtTheEnd(t *testing.T) {
 		var log bytes.Buffer
 		done := make(chan struct{})
 		go func() {
-			emf.NewWriter(registry, "slot", &log).Run(ctx, time.Minute, func(err error) { t.Error(err) })
+			emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, &log).Run(ctx, time.Minute, func(err error) { t.Error(err) })
 			close(done)
 		}()
 		for range 3 {
@@ -151,7 +151,7 @@ func TestCounterIsWrittenAsItGrowsAndNothingIsLostAtTheEnd(t *testing.T) {
 		counter.Add(7) // between the last interval and the end
 		cancel()
 		<-done
-		if got := read(t, log.String())["relay_events_total Slot=slot"]; got != 22 {
+		if got := read(t, log.String())["relay_events_total Deployment=staging Slot=slot"]; got != 22 {
 			t.Errorf("the growths add up to %v", got)
 		}
 		if lines := strings.Count(log.String(), "\n"); lines != 4 {
@@ -172,7 +172,7 @@ func TestLogThatTakesNothingIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	failures := 0
-	emf.NewWriter(registry, "slot", full{}).Run(ctx, time.Hour, func(error) { failures++ })
+	emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, full{}).Run(ctx, time.Hour, func(error) { failures++ })
 	if failures != 1 {
 		t.Errorf("told %d times", failures)
 	}
