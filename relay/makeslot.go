@@ -98,7 +98,8 @@ func (r *relay) createSlot(ctx context.Context, stream *replication.Stream) (rep
 		if err != nil {
 			return created, err
 		}
-		r.Health.Alive()
+		r.Health.Failed(fmt.Errorf("creating slot %s waits for every transaction that runs in the cluster: end these: %s",
+			r.Slot, strings.Join(blockers, "; ")))
 		r.Log.Warn("making the slot waits for every transaction that runs in the cluster: end these to go on",
 			"slot", r.Slot, "blockers", strings.Join(blockers, "; "))
 	}

@@ -128,13 +128,20 @@ func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
 	defer open.Rollback(t.Context()) //nolint:errcheck // it has nothing to write
 	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
 	w.must(err)
-	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s")
+	listen := freeAddress(t)
+	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s", "RELAY_LISTEN="+listen)
 	p.awaitLog("making the slot waits") // after ten times as long
+	if status, body := w.get("http://" + listen + "/readyz"); status != 503 || !strings.Contains(body, "end these: process ") {
+		t.Errorf("/readyz does not give the reason: %d %s", status, body)
+	}
 	if strings.Contains(p.log.String(), "session ended") {
 		t.Error("the relay gave up on a server that was at work")
 	}
 	w.must(open.Rollback(t.Context()))
 	p.awaitLog("msg=streaming")
+	if status, body := w.get("http://" + listen + "/readyz"); status != 200 || strings.Contains(body, "end these") {
+		t.Errorf("/readyz of a relay that streams: %d %s", status, body)
+	}
 }
 
 // TestPortThatIsTakenEndsTheRelay: waiting does not mend it.

@@ -23,6 +23,8 @@ func IsAway(err error) bool {
 	var refused *pgconn.PgError
 	var certificate *tls.CertificateVerificationError
 	switch {
+	case IsPooler(err):
+		return false
 	case errors.As(err, &refused):
 		return slices.ContainsFunc(passing, func(class string) bool { return strings.HasPrefix(refused.Code, class) })
 	case errors.As(err, &certificate):

@@ -4,12 +4,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Explain adds to the error of a connect what to do about it. Any other error it returns as it is.
 func Explain(err error) error {
+	err = withoutParameters(err)
 	if todo := remedy(err); todo != "" {
 		return fmt.Errorf("%w: %s", err, todo)
 	}
@@ -34,6 +36,10 @@ func remedy(err error) string {
 		return "connect by a name that the certificate holds (on RDS: the endpoint itself, no alias of it)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "give the server a new certificate (on RDS: choose a newer certificate authority for the instance), or mend the clock of this machine"
+	case isWithoutTLS(err):
+		return "turn TLS on at the server (ssl = on, with a certificate), or, on a network that only you can read, name sslmode=disable in DATABASE_URL"
+	case IsPooler(err):
+		return UseDirectAddress
 	}
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -53,4 +59,10 @@ func remedy(err error) string {
 			"rds.iam_auth_for_replication = 1)"
 	}
 	return ""
+}
+
+// isWithoutTLS reports whether a server was asked for TLS and has none. pgx says so in words only.
+func isWithoutTLS(err error) bool {
+	var connecting *pgconn.ConnectError
+	return errors.As(err, &connecting) && strings.Contains(err.Error(), "server refused TLS connection")
 }

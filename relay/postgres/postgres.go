@@ -39,12 +39,18 @@ func (s Settings) auth() string {
 // Parse returns the settings as pgx takes them, without what is only known at the time of a connect: see
 // [Settings.Authenticate]. The error names every problem, and no part of the URL, as it may hold a password.
 func (s Settings) Parse() (*pgxpool.Config, error) {
+	if err := checkURL(s.URL); err != nil {
+		return nil, errors.Join(err, s.checkAuth())
+	}
 	config, err := pgxpool.ParseConfig(s.URL)
 	if err != nil {
 		// The cause quotes parts of the URL, and which part is the password of a broken one cannot be known.
 		err = errors.New("DATABASE_URL or a PG* variable cannot be read: a URL looks like " +
 			"postgres://user:password@host:5432/database?sslmode=verify-full, with %xx for special characters, " +
 			"and the files it names must exist")
+		return nil, errors.Join(err, s.checkAuth())
+	}
+	if err := checkParameters(&config.ConnConfig.Config); err != nil {
 		return nil, errors.Join(err, s.checkAuth())
 	}
 	if s.auth() != AuthPassword || isRDS(config.ConnConfig.Host) {

@@ -54,6 +54,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, 
 	defer pool.Close()
 	return preflight.Database{
 		Pool:        pool,
+		Connect:     s.connect,
 		Slot:        config.Slot,
 		Publication: config.Publication,
 		Table:       config.Table,

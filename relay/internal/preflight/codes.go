@@ -9,6 +9,8 @@ const (
 	CodeWALLevel    Code = "wal-level"        // the log has enough in it to be decoded
 	CodeEncoding    Code = "encoding"         // the database is in UTF-8
 	CodeRole        Code = "role"             // the role may replicate
+	CodePooler      Code = "pooler"           // no connection pooler stands between
+	CodeReplication Code = "replication"      // a replication connection can be opened
 	CodeTable       Code = "table"            // the outbox table exists and may be read
 	CodeColumns     Code = "columns"          // the columns that the settings name exist
 	CodeSequence    Code = "sequence"         // the database numbers every row

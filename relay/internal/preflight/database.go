@@ -2,18 +2,18 @@ package preflight
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // Database is the database of a relay with the settings that it has to fit.
 type Database struct {
-	Pool        *pgxpool.Pool
+	Pool *pgxpool.Pool
+	// Connect returns how to reach the database with a connection outside the pool.
+	Connect     func(context.Context) (*pgx.ConnConfig, error)
 	Slot        string
 	Publication string
 	Table       pgoutput.Table
@@ -25,11 +25,13 @@ type Database struct {
 // database is a [Database] that is being checked. A requirement leaves in it what those after it build on.
 type database struct {
 	Database
-	role    string            // quoted; it stands in the statements that grant
-	version int               // of the server, the major one
-	oid     uint32            // of the outbox table
-	leaves  []string          // its partitions that hold rows, quoted; nil where it is not partitioned
-	columns map[string]column // of the outbox table; nil where it cannot be read
+	role       string            // quoted; it stands in the statements that grant
+	replicates bool              // may the role
+	walSenders int               // max_wal_senders
+	version    int               // of the server, the major one
+	oid        uint32            // of the outbox table
+	leaves     []string          // its partitions that hold rows, quoted; nil where it is not partitioned
+	columns    map[string]column // of the outbox table; nil where it cannot be read
 }
 
 // requirements returns what is checked, in this order. The first one is to connect.
@@ -39,6 +41,7 @@ func (d *database) requirements() []Requirement {
 		{server, d.connection},
 		{server, d.server},
 		{server, d.replicationRole},
+		{server, d.replicationConnection},
 		{table, d.outboxTable},
 		{table, d.mappedColumns},
 		{table, d.uniqueID},
@@ -63,22 +66,17 @@ func (d Database) Check(ctx context.Context, progress Progress) Findings {
 	for i, r := range checked.requirements() {
 		found := r.Run(ctx, progress)
 		all = append(all, found...)
-		if err := found.Err(); err != nil && (i == 0 || OnlyTransient(err)) {
+		if err := found.Err(); err != nil && (i == 0 || OnlyTransient(err) && !checked.reachable(ctx)) {
 			break
 		}
 	}
 	return all
 }
 
-func (d *database) connection(ctx context.Context) Findings {
-	const object = "database"
-	err := d.Pool.QueryRow(ctx, `SELECT quote_ident(current_user)`).Scan(&d.role)
-	if err != nil {
-		err = fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
-		return Findings{unknown(CodeDatabase, object, err)}
-	}
-	config := d.Pool.Config().ConnConfig
-	return Findings{passed(CodeDatabase, object, "connected to database %s at %s:%d as %s", config.Database, config.Host, config.Port, d.role)}
+func (d *database) reachable(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return d.Pool.Ping(ctx) == nil
 }
 
 func (d *database) tableName() string { return d.Table.String() }

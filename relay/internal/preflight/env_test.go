@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
@@ -87,6 +88,7 @@ func (e *testEnv) checkAs(url string) preflight.Findings {
 	defer pool.Close()
 	database := e.Database
 	database.Pool = pool
+	database.Connect = func(context.Context) (*pgx.ConnConfig, error) { return pgx.ParseConfig(url) }
 	return database.Check(e.t.Context(), preflight.Progress{})
 }
 

@@ -119,3 +119,9 @@ func (f Finding) with(format string, args ...any) Finding {
 	f.Statement = fmt.Sprintf(format, args...)
 	return f
 }
+
+// because returns the finding with its cause, which may be transient.
+func (f Finding) because(err error) Finding {
+	f.cause = err
+	return f
+}

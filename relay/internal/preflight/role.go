@@ -5,15 +5,14 @@ import "context"
 // replicationRole checks that the role may replicate.
 func (d *database) replicationRole(ctx context.Context) Findings {
 	object := "role " + d.role
-	var may bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT bool_or(r.rolreplication OR r.rolsuper)
 		    OR EXISTS (SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication' AND pg_has_role(g.oid, 'USAGE'))
-		FROM pg_roles r WHERE r.rolname = current_user`).Scan(&may)
+		FROM pg_roles r WHERE r.rolname = current_user`).Scan(&d.replicates)
 	if err != nil {
 		return Findings{unknown(CodeRole, object, err)}
 	}
-	if !may {
+	if !d.replicates {
 		return Findings{failed(CodeRole, object, "role %s may not replicate (on RDS: GRANT rds_replication TO %[1]s)", d.role).
 			with("ALTER ROLE %s REPLICATION;", d.role)}
 	}

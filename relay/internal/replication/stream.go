@@ -115,6 +115,22 @@ func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
 	return system.SystemID, nil
 }
 
+// BackendPID asks the server for the id of the process that serves this stream. It differs from PID where a pooler stands between.
+func (s *Stream) BackendPID(ctx context.Context) (uint32, error) {
+	results, err := s.conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
+	if err != nil {
+		return 0, fmt.Errorf("ask for the process id: %w", err)
+	}
+	var pid uint32
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return 0, errors.New("ask for the process id: the server gave no answer")
+	}
+	if _, err := fmt.Sscan(string(results[0].Rows[0][0]), &pid); err != nil {
+		return 0, fmt.Errorf("read the process id: %w", err)
+	}
+	return pid, nil
+}
+
 // Start takes the slot and leaves what it sends unread until [Stream.Run]. It returns [ErrSlotActive] when another
 // process holds the slot, and a [*SynchronousError] while commits would wait for this stream.
 //

@@ -28,6 +28,7 @@ type State struct {
 	Database          string
 	CurrentDatabase   string // the one that was asked
 	Plugin            string
+	Physical          bool // not a logical one
 	Active            bool
 	ActivePID         int64
 	WALStatus         string // reserved | extended | unreserved | lost
@@ -49,6 +50,9 @@ func (s State) Foreign(name string) error {
 	switch {
 	case !s.Exists:
 		return nil
+	case s.Physical:
+		return fmt.Errorf("slot %s is a physical slot, as a standby or a backup uses it, and no events can be read from it: choose another name "+
+			"with RELAY_SLOT", name)
 	case s.Database != s.CurrentDatabase:
 		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name, s.Database, s.CurrentDatabase)
 	case s.Plugin != plugin:
@@ -59,7 +63,8 @@ func (s State) Foreign(name string) error {
 
 // The view has more columns in newer versions: as jsonb a missing one is NULL.
 const lookUp = `
-	SELECT coalesce(s->>'database', ''), current_database(), coalesce(s->>'plugin', ''), (s->>'active')::boolean,
+	SELECT coalesce(s->>'database', ''), current_database(), coalesce(s->>'plugin', ''), s->>'slot_type' = 'physical',
+	       (s->>'active')::boolean,
 	       coalesce((s->>'active_pid')::bigint, 0), coalesce(s->>'wal_status', ''),
 	       coalesce(s->>'invalidation_reason', CASE WHEN (s->>'conflicting')::boolean THEN 'conflicting' END, ''),
 	       coalesce((s->>'synced')::boolean, false), coalesce(s->>'confirmed_flush_lsn', '0/0')::pg_lsn,
@@ -71,7 +76,7 @@ const lookUp = `
 // LookUp returns the state of the slot.
 func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error) {
 	s := State{Exists: true}
-	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Active,
+	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Physical, &s.Active,
 		&s.ActivePID, &s.WALStatus, &s.InvalidReason, &s.Synced, &s.ConfirmedFlushLSN,
 		&s.DeliveryLag, &s.RetainedWAL, &s.SafeWALSize, &s.KeepLimit)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -105,18 +110,21 @@ func IsWorking(ctx context.Context, pool *pgxpool.Pool, pid uint32) (working boo
 	return working, nil
 }
 
-// Blockers describes the transactions that are older than a slot which waits for them, the oldest first.
+// Blockers describes the transactions that are older than a slot which waits for them, the oldest first. Their age is known to a
+// role that may see it only.
 func Blockers(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT format('process %s of database %s, user %s, application %s, in a transaction since %s, %s',
-		              pid, datname, usename, nullif(application_name, ''), date_trunc('second', xact_start), state), xact_start
+		SELECT concat_ws(', ', format('process %s of database %s', pid, datname), 'user ' || usename, 'application ' || nullif(application_name, ''),
+		                 'in a transaction since ' || date_trunc('second', xact_start), state,
+		                 CASE WHEN xact_start IS NULL
+		                 THEN format('in a transaction (GRANT pg_read_all_stats TO %I shows since when)', current_user) END), xact_start
 		FROM pg_stat_activity
 		WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 		UNION ALL
 		SELECT format('prepared transaction %L of database %s, user %s, since %s: COMMIT or ROLLBACK PREPARED ends it',
 		              gid, database, owner, date_trunc('second', prepared)), prepared
 		FROM pg_prepared_xacts
-		ORDER BY 2 LIMIT 10`)
+		ORDER BY 2 NULLS FIRST LIMIT 10`)
 	if err != nil {
 		return nil, fmt.Errorf("look for running transactions: %w", err)
 	}

@@ -1,0 +1,105 @@
+package preflight
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+// senderTimeout is the wal_sender_timeout of the connection that only asks who the server is.
+const senderTimeout = 10 * time.Second
+
+// connection checks that the database can be reached, and not by way of a pooler.
+func (d *database) connection(ctx context.Context) Findings {
+	const object = "database"
+	conn, err := d.Pool.Acquire(ctx)
+	if err != nil {
+		return Findings{d.unreachable(err)}
+	}
+	defer conn.Release()
+	var pid uint32
+	if err := conn.QueryRow(ctx, `SELECT quote_ident(current_user), pg_backend_pid()`).Scan(&d.role, &pid); err != nil {
+		return Findings{d.unreachable(err)}
+	}
+	config := conn.Conn().Config()
+	if pid != conn.Conn().PgConn().PID() {
+		return Findings{d.pooled("the server at %s:%d is not the one that answers", config.Host, config.Port)}
+	}
+	return Findings{passed(CodeDatabase, object, "connected to database %s at %s:%d as %s", config.Database, config.Host, config.Port, d.role)}
+}
+
+func (d *database) unreachable(err error) Finding {
+	if postgres.IsPooler(err) {
+		return d.pooled("cannot connect, check DATABASE_URL: %v", err)
+	}
+	return unknown(CodeDatabase, "database", fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err)))
+}
+
+// pooled is the finding of a connection pooler. It is never transient.
+func (d *database) pooled(format string, args ...any) Finding {
+	return failed(CodePooler, "database", "database: "+format+": "+postgres.UseDirectAddress, args...)
+}
+
+// replicationConnection opens a replication connection as the relay does, and asks the server who it is.
+func (d *database) replicationConnection(ctx context.Context) Findings {
+	const object = "replication connection"
+	if !d.replicates { // the role is a finding already
+		return nil
+	}
+	config, err := d.Connect(ctx)
+	if err != nil {
+		return Findings{unknown(CodeReplication, object, err)}
+	}
+	stream, err := replication.Open(ctx, replication.Config{Connection: &config.Config, Slot: d.Slot, SenderTimeout: senderTimeout})
+	if err != nil {
+		return Findings{d.unreplicated(err)}
+	}
+	defer stream.Close()
+	if _, err := stream.SystemIdentifier(ctx); err != nil {
+		return Findings{d.unreplicated(err)}
+	}
+	pid, err := stream.BackendPID(ctx)
+	switch {
+	case err != nil:
+		return Findings{d.unreplicated(err)}
+	case pid != stream.PID():
+		return Findings{d.pooled("the process that replicates is not the one that answered the connection")}
+	}
+	return Findings{passed(CodeReplication, object, "a replication connection can be opened")}
+}
+
+// unreplicated says why a replication connection failed where an ordinary one did not.
+func (d *database) unreplicated(err error) Finding {
+	const object = "replication connection"
+	var refused *pgconn.PgError
+	switch {
+	case postgres.IsPooler(err):
+		return d.pooled("%v", err)
+	case !errors.As(err, &refused):
+		return unknown(CodeReplication, object, postgres.Explain(err))
+	}
+	switch refused.Code {
+	case "42601": // syntax_error: the word replication did not arrive, and the server takes the command for SQL
+		return d.pooled("the server does not know that the connection is for replication (%s)", refused.Message)
+	case "53300": // too_many_connections
+		return failed(CodeReplication, object, "the server has no place for a replication connection (%s): each relay that runs, and each that "+
+			"stands by, needs a walsender. End one that no client needs (SELECT * FROM pg_stat_replication), or raise max_wal_senders, "+
+			"which takes a restart", refused.Message).
+			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
+	case "28000": // invalid_authorization_specification
+		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line for role %s and database %s that lets it in from here, where the "+
+			"database is named or is all: the word replication stands for physical standbys only", postgres.Explain(err), d.role,
+			pgx.Identifier{d.Pool.Config().ConnConfig.Database}.Sanitize()))
+	}
+	return unknown(CodeReplication, object, postgres.Explain(err))
+}
+
+// minWALSenders is the server's default.
+const minWALSenders = 10

@@ -1,0 +1,113 @@
+package postgres_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+// TestPasswordThatEndsEarlyIsRefused: the rest of it would be a host, which is looked up, or a database, which is printed.
+func TestPasswordThatEndsEarlyIsRefused(t *testing.T) {
+	t.Parallel()
+	for url, encoded := range map[string]string{
+		"postgres://u:hunter@2/hunter3@127.0.0.1/db":     "@ as %40, / as %2F",
+		"postgres://u:hunter@2@127.0.0.1/db":             "@ as %40",
+		"postgres://u:1234/hunter@127.0.0.1/db":          "/ as %2F",
+		"postgres://u:1234?hunter/2@127.0.0.1/db":        "/ as %2F, ? as %3F",
+		"postgresql://u:1234/hunter#2@127.0.0.1:5432/db": "/ as %2F, # as %23",
+		"postgres://u:hunter@h/db?x=hunter/2@host/":      "@ as %40, / as %2F, ? as %3F",
+		"postgres://u:1/2?hunter=3@127.0.0.1/db?user=x":  "/ as %2F",
+		"postgres://hunter/2@127.0.0.1/db":               "@ as %40",
+		"postgres://u:hunter@2/3@h1,h2:5433/db":          "@ as %40, / as %2F",
+	} {
+		_, err := postgres.Settings{URL: url}.Parse()
+		if err == nil || !strings.Contains(err.Error(), "percent-encode") || !strings.Contains(err.Error(), encoded) {
+			t.Errorf("%s: %v, want %s", url, err, encoded)
+		} else if strings.Contains(err.Error(), "hunter") {
+			t.Errorf("%s: a part of the password is in the error: %v", url, err)
+		}
+	}
+}
+
+func TestURLsThatAreCleanAreTaken(t *testing.T) {
+	t.Parallel()
+	for url, password := range map[string]string{
+		"postgres://u:p%40ss%2Fword@127.0.0.1/db":                      "p@ss/word",
+		"postgres://u:p?s#s&w:rd@127.0.0.1:5432/db?sslmode=disable":    "p?s#s&w:rd", // none of them ends it
+		"postgres://127.0.0.1/db?user=me@server&password=p@ss":         "p@ss",
+		"postgres://127.0.0.1/db?pass%77ord=x":                         "x",
+		"postgres://u:x@127.0.0.1/db?statement_timeout=5&app.tenant=1": "x",
+		"host=127.0.0.1 user=me@server password='p@ s/'":               "p@ s/",
+		"postgres://u:x@h1:5432,h2:5433/db":                            "x",
+	} {
+		config, err := postgres.Settings{URL: url}.Parse()
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+		} else if got := config.ConnConfig.Password; got != password {
+			t.Errorf("%s: the password is %q, want %q", url, got, password)
+		}
+	}
+}
+
+// TestParametersThatCanBeNoneAreNotTold: they are what follows a character of the password that ends it.
+func TestParametersThatCanBeNoneAreNotTold(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"jdbc:postgresql://127.0.0.1/db?user=u&password=hunter2", "postgres://127.0.0.1/db?password=x&hunter-2=y", "password=x hun'ter=2 host=127.0.0.1",
+	} {
+		_, err := postgres.Settings{URL: url}.Parse()
+		if err == nil || strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "hun'ter") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	config, err := postgres.Settings{URL: pgtest.NewDatabase(t) + "&password=x&hunter=2"}.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
+	var refused *pgconn.PgError
+	if told := postgres.Explain(err); !errors.As(told, &refused) || strings.Contains(told.Error(), "hunter") || !strings.Contains(told.Error(), "%26") {
+		t.Errorf("the server's answer about a setting that it does not know is told as %v", told)
+	}
+}
+
+func TestServerWithoutTLSIsNamedWithTheCure(t *testing.T) {
+	t.Parallel()
+	url := strings.Replace(pgtest.NewDatabase(t), "sslmode=disable", "sslmode=verify-full", 1)
+	config, err := postgres.Settings{URL: url}.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
+	if told := postgres.Explain(err); told == nil || !strings.Contains(told.Error(), "ssl = on") || postgres.IsAway(err) {
+		t.Errorf("a server without TLS: %v", told)
+	}
+}
+
+func TestPoolersAreNoServersThatAreAway(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err    pgconn.PgError
+		pooler bool
+	}{
+		"PgBouncer":           {pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter: statement_timeout"}, true},
+		"PgBouncer, options":  {pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter in options: search_path"}, true},
+		"PgBouncer, old":      {pgconn.PgError{Code: "08P01", Message: "Unsupported startup parameter: replication"}, true},
+		"RDS Proxy":           {pgconn.PgError{Code: "0A000", Message: "Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode"}, true},
+		"transaction pooling": {pgconn.PgError{Code: "42P05", Message: `prepared statement "stmtcache_1" already exists`}, true},
+		"its other end":       {pgconn.PgError{Code: "26000", Message: `prepared statement "stmtcache_1" does not exist`}, true},
+		"server behind away":  {pgconn.PgError{Code: "08P01", Message: "server login has been failing, try again later"}, false},
+		"starting up":         {pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, false},
+	} {
+		told := postgres.Explain(&c.err).Error()
+		if postgres.IsPooler(&c.err) != c.pooler || postgres.IsAway(&c.err) == c.pooler || strings.Contains(told, "pooler") != c.pooler {
+			t.Errorf("%s: pooler %v, away %v: %s", name, postgres.IsPooler(&c.err), postgres.IsAway(&c.err), told)
+		}
+	}
+}
