@@ -108,3 +108,13 @@ func TestOwnerUnderForcedRowSecurityIsTold(t *testing.T) {
 	w.exec(`ALTER TABLE outbox_events FORCE ROW LEVEL SECURITY`)
 	w.checkRefusal(nil, "check", "ALTER TABLE public.outbox_events NO FORCE ROW LEVEL SECURITY;")
 }
+
+// TestPolicyOfAPartitionIsFoundToo: the relay reads it by itself when it joins the table.
+func TestPolicyOfAPartitionIsFoundToo(t *testing.T) {
+	t.Parallel()
+	w, _ := newWorldOfRoles(t, "orders", 0)
+	w.exec(`CREATE TABLE child () INHERITS (outbox_events); CREATE TABLE grandchild () INHERITS (child)`)
+	w.enableRowSecurity("grandchild")
+	w.checkRefusal(nil, "check", "public.grandchild", "ALTER ROLE outbox_relay BYPASSRLS;")
+	w.checkRefusal(nil, "run", "public.grandchild")
+}

@@ -90,13 +90,17 @@ func sessions() []session {
 	return all
 }
 
-// safely returns the URL of a role with sessions as the test needs them.
-func safely(server *pgtest.Server, role string) string {
-	return server.URL("relay", role) + encode(url.Values{
+// safely returns the URL of a role with sessions as the test needs them, on a server of this version.
+func safely(server *pgtest.Server, role string, version int) string {
+	safe := url.Values{
 		"client_encoding": {"UTF8"}, "default_transaction_read_only": {"off"}, "search_path": {"public"}, "statement_timeout": {"0"},
 		"lock_timeout": {"0"}, "idle_session_timeout": {"0"}, "idle_in_transaction_session_timeout": {"0"},
 		"standard_conforming_strings": {"on"}, "default_transaction_isolation": {"read committed"},
-	})
+	}
+	if version >= 17 {
+		safe.Set("transaction_timeout", "0")
+	}
+	return server.URL("relay", role) + encode(safe)
 }
 
 // encode returns what is added to a URL. Postgres knows no + for a space there.
@@ -109,7 +113,7 @@ func TestSettingsOfOthersChangeNothing(t *testing.T) {
 		t.Run(fmt.Sprintf("%s %d", s.name, s.version), func(t *testing.T) {
 			t.Parallel()
 			server := newServerOf(t, pgtest.Options{Version: s.version})
-			w := newWorldOn(t, safely(server, pgtest.Superuser), "orders.fifo")
+			w := newWorldOn(t, safely(server, pgtest.Superuser, s.version), "orders.fifo")
 			w.url = server.URL("relay", pgtest.Superuser)
 			if output, err := w.command(nil, "migrate"); err != nil {
 				t.Fatalf("relay migrate: %v: %s", err, output)

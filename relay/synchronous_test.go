@@ -65,7 +65,7 @@ func TestCommitsNeverWaitForTheRelay(t *testing.T) {
 	w.exec(`CREATE TABLE load (n integer); GRANT ALL ON load TO relay`)
 	listen := freeAddress(t)
 	p := w.start("RELAY_LISTEN=" + listen)
-	for i, names := range []string{"*", `FIRST 1 ("OUTBOX-relay ` + w.slot + `", standby)`, `ANY 1 (standby, *)`, "standby,*"} {
+	for i, names := range []string{`FIRST 1 ("OUTBOX-relay ` + w.slot + `", standby)`, "*", `ANY 1 (standby, *)`, "standby,*"} {
 		body := string(rune('a' + i))
 		w.eventually("the relay streams", func() bool { return w.relayState() == "async" })
 		w.commit(event(t, "1", `{"n":"`+body+`"}`))
