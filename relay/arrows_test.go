@@ -14,12 +14,12 @@ const module = "github.com/outbox-relay/outbox-relay/"
 // rooms says which rooms of the relay each of them may know: an event's way, from the top to the bottom.
 var rooms = map[string][]string{
 	"cmd/relay": {
-		"", "outbox", "outbox/migrations", "preflight", "health", "emf", "delivery", "deadletter", "members", "replay", "checkpoint", "recovery", "slot", "route",
+		"", "outbox", "outbox/migrations", "preflight", "health", "backlog", "emf", "delivery", "deadletter", "members", "replay", "checkpoint", "recovery", "slot", "route",
 		"pgoutput", "sink", "postgres",
 	},
 	"": { // package relay
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit", "members",
-		"outboxtable", "health", "sink", "postgres",
+		"outboxtable", "backlog", "health", "sink", "postgres",
 	},
 	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "outboxtable", "replication", "sink", "sink/sns", "sink/sqs", "sink/transport"},
 	"health":            {"checkpoint", "slot", "sink"},
@@ -27,6 +27,7 @@ var rooms = map[string][]string{
 	"replay":            {"recovery", "slot", "pgoutput", "outbox"},
 	"retention":         {"members", "slot", "pgoutput"},
 	"audit":             {"members", "pgoutput"},
+	"backlog":           {"checkpoint", "members", "recovery", "slot", "pgoutput"},
 	"members":           {"slot", "pgoutput"},
 	"outboxtable":       {"pgoutput"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outboxtable", "outbox"},

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
@@ -38,6 +39,7 @@ type Config struct {
 	Destinations []delivery.Destination // in the order of Router.Destinations, without what is blocked
 	Health       *health.Health
 	Metrics      *health.Metrics
+	Backlog      *backlog.Watch
 	Log          *slog.Logger
 }
 

@@ -32,6 +32,7 @@ type keeper struct {
 	savedAt          time.Time
 	savedDelivered   uint64 // events delivered when the row was last written
 	horizonDelivered uint64 // events delivered when the row's horizon was observed
+	horizonSaved     bool   // by this session: the one before may have ended before its last events were in one
 	pending          horizon
 	guard            guard
 }
@@ -95,11 +96,23 @@ func (k *keeper) observe(ctx context.Context) error {
 	if seen.Fingerprint != k.held.row.Fingerprint {
 		return errPublicationChanged
 	}
+	k.tellBacklog(seen, before)
 	if k.pending.snapshot == "" {
 		k.pending = horizon{snapshot: seen.Snapshot, lsn: seen.InsertLSN, delivered: delivered}
 		k.auditor.expect(k.pending)
 	}
 	return nil
+}
+
+// tellBacklog says how far the stream is delivered. Before it is read, its position says nothing
+// about the rows of a recovery.
+func (k *keeper) tellBacklog(seen slot.Observation, before time.Time) {
+	select {
+	case <-k.intake.begun:
+		k.Backlog.Flush(k.tracker.Position().FlushLSN)
+		k.Backlog.Observe(seen.Snapshot, seen.InsertLSN, before)
+	default:
+	}
 }
 
 // isDue reports whether the row has to be written: events were delivered since, or a horizon that covers more of them is
@@ -108,7 +121,7 @@ func (k *keeper) isDue(p checkpoint.Position) bool {
 	switch {
 	case k.tracker.Load().Delivered > k.savedDelivered:
 		return true
-	case k.reached(p) && k.pending.delivered > k.horizonDelivered:
+	case k.reached(p) && (k.pending.delivered > k.horizonDelivered || !k.horizonSaved):
 		return true
 	}
 	return time.Since(k.savedAt) >= idleInterval && p.FlushLSN > k.saved.FlushLSN+idleWAL
@@ -126,7 +139,7 @@ func (k *keeper) save(ctx context.Context, p checkpoint.Position) error {
 		return err
 	}
 	if reached {
-		k.horizonDelivered, k.pending = k.pending.delivered, horizon{}
+		k.horizonDelivered, k.horizonSaved, k.pending = k.pending.delivered, true, horizon{}
 	}
 	k.lease.Saw(before, k.held.stream.ToldAt())
 	k.saved, k.savedAt, k.savedDelivered = p, before, delivered

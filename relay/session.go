@@ -66,6 +66,8 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 // nothing has failed, writes the last checkpoint, and only then confirms it and lets go of the slot.
 func (s *session) run(ctx context.Context) error {
 	work := context.WithoutCancel(ctx) // each part is ended in its turn
+	s.Backlog.Stream(func() time.Time { return s.tracker.Load().Oldest })
+	defer s.Backlog.End()
 	s.held.stream.Confirm(s.held.row.Position.FlushLSN)
 	stream := start(work, func(ctx context.Context) error { return s.held.stream.Run(ctx, s.intake) })
 	delivering := start(work, s.delivery.Run)

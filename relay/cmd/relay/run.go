@@ -9,12 +9,15 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 )
 
 // memoryLimit is what the garbage collector keeps the relay to: the window at its default size, requests under way, and
@@ -37,21 +40,31 @@ func (c *runCommand) Run(ctx context.Context) error {
 	metrics := health.NewMetrics()
 	h := health.New(metrics)
 	h.HideMetrics = c.Metrics == "emf" || c.Metrics == "none"
-	stop, listenErr := c.tell(ctx, log, h, metrics)
+	watch := backlog.New()
+	metrics.Oldest(func() time.Duration { return watch.Age(time.Now()) })
+	stop, listenErr := c.tell(ctx, log, h, metrics, watch)
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
 	}
-	config.Log, config.Metrics, config.Health = log, metrics, h
+	config.Log, config.Metrics, config.Health, config.Backlog = log, metrics, h, watch
 	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations", config.Router.Destinations(), "listen", c.Listen)
 	return errors.Join(relay.Run(ctx, config), stop())
 }
 
 // tell serves the probes and tells the metrics, where they are asked for, until stop is called: the relay is alive while it
 // starts and while it stops.
-func (c *runCommand) tell(ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics) (stop func() error, err error) {
+func (c *runCommand) tell(
+	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
+) (stop func() error, err error) {
 	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
+	if looker := c.looker(log, h, metrics, watch); looker != nil {
+		parts.Go(func() error {
+			looker.Run(telling, func(ctx context.Context) (*pgxpool.Pool, error) { return relay.OpenPool(ctx, c.connect) })
+			return nil
+		})
+	}
 	if c.Listen != "" {
 		var served func() error
 		if served, err = h.Serve(telling, c.Listen); err == nil {
@@ -71,6 +84,27 @@ func (c *runCommand) tell(ctx context.Context, log *slog.Logger, h *health.Healt
 		cancel()
 		return parts.Wait()
 	}, err
+}
+
+// looker returns what finds waiting events while the relay does not stream, or nil where the
+// settings cannot be read.
+func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch) *backlog.Looker {
+	table, problems := c.table()
+	start, err := parseStart(c.Start, c.ColumnCreatedAt)
+	if err != nil || len(problems) > 0 { // the start names them
+		return nil
+	}
+	looker := &backlog.Looker{
+		Watch: watch, Slot: c.Slot, Table: table, From: recovery.NothingDelivered, Log: log,
+		StandsBy: func() bool { return h.State() == health.Standby }, Slots: metrics.SlotLooked,
+	}
+	switch start.Mode {
+	case relay.StartNow:
+		looker.From = ""
+	case relay.StartSince:
+		looker.Since = start.Since.UTC().Format(time.RFC3339Nano)
+	}
+	return looker
 }
 
 // await checks everything that a relay needs until it is there. It retries for ever what is transient. A definite refusal

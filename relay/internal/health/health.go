@@ -72,6 +72,13 @@ func (h *Health) Enter(state State) {
 	}
 }
 
+// State returns what the relay does at the moment.
+func (h *Health) State() State {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state
+}
+
 // Alive says that the relay is at work.
 func (h *Health) Alive() {
 	h.mu.Lock()

@@ -2,6 +2,7 @@
 package health
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,7 +57,8 @@ type Metrics struct {
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	commitToDelivered                  *prometheus.HistogramVec
-	windowEvents, windowBytes, oldest  prometheus.Gauge
+	windowEvents, windowBytes          prometheus.Gauge
+	oldest                             atomic.Pointer[func() time.Duration] // the age of the oldest undelivered event
 	deliveryLag, retainedWAL, safeWAL  prometheus.Gauge
 	flushLSN, lastCheckpoint           prometheus.Gauge
 }
@@ -104,7 +106,9 @@ func NewMetrics() *Metrics {
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
 	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was read.")
-	m.oldest = gauge(metricOldest, "Age of the oldest event that was read and is not delivered; 0 if there is none.")
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: metricOldest, Help: "Age of the oldest undelivered event, read or not; 0 if there is none. It rises while the relay cannot tell.",
+	}, m.oldestSeconds))
 	m.windowBytes = gauge(metricWindowBytes, "Bytes of these events.")
 	m.deliveryLag = gauge(metricDeliveryLag, "Bytes of log between confirmed_flush_lsn and the end.")
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
@@ -203,21 +207,37 @@ func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reaso
 // Observed takes what is open and how the slot stands.
 func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
 	m.windowEvents.Set(float64(load.Events))
-	m.oldest.Set(0)
-	if !load.Oldest.IsZero() {
-		m.oldest.Set(time.Since(load.Oldest).Seconds())
-	}
 	m.windowBytes.Set(float64(load.Bytes))
-	m.deliveryLag.Set(float64(o.DeliveryLag))
-	m.retainedWAL.Set(float64(o.RetainedWAL))
-	m.safeWAL.Set(float64(o.SafeWALSize))
+	m.slotObserved(o.DeliveryLag, o.RetainedWAL, o.SafeWALSize, o.WALStatus)
+}
+
+// SlotLooked takes how the slot stands, from a relay that does not stream it.
+func (m *Metrics) SlotLooked(s slot.State) {
+	m.slotObserved(s.DeliveryLag, s.RetainedWAL, s.SafeWALSize, s.WALStatus)
+}
+
+func (m *Metrics) slotObserved(deliveryLag, retainedWAL, safeWALSize int64, walStatus string) {
+	m.deliveryLag.Set(float64(deliveryLag))
+	m.retainedWAL.Set(float64(retainedWAL))
+	m.safeWAL.Set(float64(safeWALSize))
 	for _, status := range walStatuses {
 		value := 0.0
-		if status == o.WALStatus {
+		if status == walStatus {
 			value = 1
 		}
 		m.walStatus.WithLabelValues(status).Set(value)
 	}
+}
+
+// Oldest has age tell how long the oldest undelivered event has waited, at each time that it is
+// asked for.
+func (m *Metrics) Oldest(age func() time.Duration) { m.oldest.Store(&age) }
+
+func (m *Metrics) oldestSeconds() float64 {
+	if age := m.oldest.Load(); age != nil {
+		return (*age)().Seconds()
+	}
+	return 0
 }
 
 // Expect makes the series of a destination, so that the first thing that happens there is an increase.

@@ -1,0 +1,163 @@
+package backlog
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+const (
+	// lookInterval is between two looks at the table, tick how often it is found out whether one is
+	// due.
+	lookInterval, tick = 5 * time.Second, time.Second
+	// lookTimeout bounds one look.
+	lookTimeout = 10 * time.Second
+	// restShare keeps the looks below a tenth of the time: a look that takes long is made more
+	// rarely.
+	restShare = 9
+)
+
+// Looker reads from the database which events wait, whatever the relay is doing.
+type Looker struct {
+	Watch *Watch
+	Slot  string
+	Table pgoutput.Table
+	// From is the snapshot of which everything visible counts as delivered, and Since the time
+	// before which everything does, where the slot has no checkpoint yet. Without From nothing is
+	// known until there is one.
+	From, Since string
+	// StandsBy reports whether this relay waits for one that streams.
+	StandsBy func() bool
+	// Slots takes the state of the slot, while this relay does not stream.
+	Slots func(slot.State)
+	Log   *slog.Logger
+
+	found waiting // by the last look
+}
+
+// Run looks whenever the stream does not tell, until ctx ends. open returns a pool of connections
+// to the database.
+func (l *Looker) Run(ctx context.Context, open func(context.Context) (*pgxpool.Pool, error)) {
+	var pool *pgxpool.Pool
+	defer func() {
+		if pool != nil {
+			pool.Close()
+		}
+	}()
+	for next := time.Now(); ctx.Err() == nil; pause(ctx, tick) {
+		began := time.Now()
+		reached, streams, due := l.Watch.reference(began)
+		if !due || began.Before(next) {
+			continue
+		}
+		var err error
+		if pool == nil {
+			pool, err = open(ctx)
+		}
+		if err == nil {
+			err = l.look(ctx, pool, reached, streams)
+		}
+		if err != nil && ctx.Err() == nil {
+			l.Log.Debug("backlog: looking again", "slot", l.Slot, "err", err)
+		}
+		if pool != nil && (err != nil || streams) { // a connection that failed is not used again, and a stream needs none
+			pool.Reset()
+		}
+		next = time.Now().Add(max(lookInterval, restShare*time.Since(began)))
+	}
+}
+
+func (l *Looker) look(ctx context.Context, pool *pgxpool.Pool, reached mark, streams bool) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	began, standsBy := time.Now(), l.StandsBy()
+	state, err := slot.LookUp(ctx, pool, l.Slot) // before the row, which a relay that streams writes first
+	if err != nil {
+		return err
+	}
+	if !streams {
+		l.Slots(state)
+	}
+	row, err := checkpoint.NewStore(pool, l.Slot).Load(ctx)
+	if err != nil {
+		return err
+	}
+	table, err := members.Look(ctx, pool, l.Table)
+	if err != nil {
+		return err
+	}
+	found := waiting{}
+	if wanted := l.wanted(row, reached); wanted.delivered != "" {
+		if found, err = find(ctx, pool, table, wanted); err != nil {
+			return err
+		}
+	}
+	sure := streams || standsBy && l.StandsBy() || !logMayHold(row, state)
+	l.Watch.looked(reached, l.since(found, reached, began), began, sure)
+	return nil
+}
+
+// logMayHold reports whether the log may hold undelivered events whose rows are gone. Before a slot
+// is created, every event is read from the table.
+func logMayHold(row *checkpoint.Row, state slot.State) bool {
+	return state.Exists && !state.Lost() && (row == nil || row.Recovery == nil || row.Recovery.To != "")
+}
+
+// wanted returns which rows wait, by the checkpoint row, or by a later moment at which this session
+// had delivered everything.
+func (l *Looker) wanted(row *checkpoint.Row, reached mark) selection {
+	switch {
+	case row == nil:
+		return selection{delivered: l.From, since: l.Since}
+	case row.Recovery != nil:
+		return selection{delivered: row.Recovery.From, since: row.Recovery.Since, passed: row.Position.RecoveredSeq}
+	case reached.snapshot != "":
+		return selection{delivered: reached.snapshot}
+	case row.Horizon != "":
+		return selection{delivered: row.Horizon}
+	}
+	return selection{delivered: recovery.NothingDelivered}
+}
+
+// since returns since when the oldest event has waited; zero if none waits. A time that a producer
+// wrote does not count where it is later than the look which found the event first, or earlier than
+// a moment at which everything was delivered.
+func (l *Looker) since(found waiting, reached mark, now time.Time) time.Time {
+	if !found.exists {
+		l.found = waiting{}
+		return time.Time{}
+	}
+	if l.found.xid != found.xid {
+		l.found = waiting{exists: true, xid: found.xid, since: now}
+	}
+	since := l.found.since
+	if found.hasAge {
+		since = earlier(since, now.Add(-found.age))
+	}
+	if since.Before(reached.at) {
+		return reached.at
+	}
+	return since
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

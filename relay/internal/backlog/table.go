@@ -1,0 +1,107 @@
+package backlog
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// selection says which rows wait: those that are not visible in delivered, were created at or after
+// since unless that is empty, and have a seq above passed.
+type selection struct {
+	delivered string // pg_snapshot
+	since     string // timestamptz
+	passed    int64
+}
+
+// waiting is what is known of the oldest waiting rows.
+type waiting struct {
+	exists bool
+	xid    string // of the oldest
+	hasAge bool   // the table has a time for each row
+	age    time.Duration
+	since  time.Time // when a look found it first
+}
+
+// byXID asks for two ranges of the index on xid, of a hundred rows each at most. One from the
+// snapshot's xmin on could be long: a transaction that is open for days holds that back.
+const byXID = `
+	WITH waiting AS (
+		(SELECT {xid} AS xid, {age} AS age FROM {table}
+		 WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) AND {condition} ORDER BY {xid} LIMIT 100)
+		UNION ALL
+		(SELECT {xid}, {age} FROM {table}
+		 WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) AND {condition} ORDER BY {xid} LIMIT 100)
+	)`
+
+// bySeq is for a recovery that has begun, which goes by seq.
+const bySeq = `
+	WITH waiting AS (
+		SELECT {xid} AS xid, {age} AS age FROM {table}
+		WHERE {seq} > $2 AND NOT pg_visible_in_snapshot({xid}, $1::pg_snapshot) AND {condition} ORDER BY {seq} LIMIT 100
+	)`
+
+const oldest = `
+	SELECT coalesce((array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
+
+// find looks for the oldest rows that wait.
+func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selection) (waiting, error) {
+	timed, err := hasTime(ctx, pool, table)
+	if err != nil {
+		return waiting{}, err
+	}
+	query, args := byXID, []any{s.delivered}
+	if s.passed > 0 {
+		query, args = bySeq, append(args, s.passed)
+	}
+	condition, age := "true", "NULL::double precision"
+	if s.since != "" {
+		args = append(args, s.since)
+		condition = fmt.Sprintf("{created_at} >= $%d::timestamptz", len(args))
+	}
+	if timed {
+		age = "extract(epoch FROM clock_timestamp() - {created_at}::timestamptz)::double precision"
+	}
+	query = strings.NewReplacer("{condition}", condition, "{age}", age).Replace(query) + oldest
+	var found waiting
+	var seconds *float64
+	if err := pool.QueryRow(ctx, fill(table, query), args...).Scan(&found.xid, &seconds); err != nil {
+		return waiting{}, fmt.Errorf("look for undelivered events in %s.%s: %w", table.Schema, table.Name, err)
+	}
+	found.exists = found.xid != ""
+	if seconds != nil {
+		found.hasAge, found.age = true, time.Duration(*seconds*float64(time.Second))
+	}
+	return found, nil
+}
+
+// hasTime reports whether the column with the time of the event is a time. Nothing that only tells
+// the age of an event may depend on it.
+func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (bool, error) {
+	var timed bool
+	err := pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped
+			AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))`,
+		table.Identifier(), table.Columns.CreatedAt).Scan(&timed)
+	if err != nil {
+		return false, fmt.Errorf("look at column %s of %s.%s: %w", table.Columns.CreatedAt, table.Schema, table.Name, err)
+	}
+	return timed, nil
+}
+
+func fill(table pgoutput.Table, query string) string {
+	return strings.NewReplacer(
+		"{table}", table.From(),
+		"{seq}", quote(table.Columns.Sequence),
+		"{xid}", quote(table.Columns.XID),
+		"{created_at}", quote(table.Columns.CreatedAt),
+	).Replace(query)
+}
+
+func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
