@@ -89,3 +89,29 @@ func TestGatewayAnswersKeepTheirStatus(t *testing.T) {
 		}
 	}
 }
+
+// A relay that is bad only once it streams looks well as a standby: its health check passes until it takes over.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-ecs-service-deploymentcircuitbreaker.html
+func TestARelayThatDoesNotDeliverIsRolledBack(t *testing.T) {
+	t.Parallel()
+	relay := read(t, "relay.yaml")
+	configuration := relay.resources["Service"].properties["DeploymentConfiguration"]
+	breaker := field(configuration, "DeploymentCircuitBreaker")
+	if field(breaker, "Enable") != true || field(breaker, "Rollback") != true || field(breaker, "ResetOnHealthyTask") != false {
+		t.Errorf("a task that was healthy for a moment makes the circuit breaker forget: %v", breaker)
+	}
+	if field(breaker, "ThresholdConfiguration", "Type") != "COUNT" {
+		t.Errorf("half of one task is the threshold: %v", breaker)
+	}
+	alarms := field(configuration, "Alarms")
+	if field(alarms, "Enable") != true || field(alarms, "Rollback") != true {
+		t.Fatalf("no alarm rolls a deployment back: %v", alarms)
+	}
+	for _, name := range texts(field(alarms, "AlarmNames")) {
+		alarm := relay.resources[name].properties
+		if alarm["MetricName"] != "relay_oldest_undelivered_seconds" || alarm["TreatMissingData"] != "notBreaching" {
+			t.Errorf("%s rolls a deployment back: %v", name, alarm)
+		}
+	}
+}
