@@ -261,3 +261,19 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// Aurora has no disk of its own and no FreeStorageSpace: an alarm that takes missing data as bad would never end.
+func TestAuroraHasNoAlarmOfADisk(t *testing.T) {
+	t.Parallel()
+	alarms := read(t, "alarms.yaml")
+	for _, name := range alarms.named("AWS::CloudWatch::Alarm") {
+		r := alarms.resources[name]
+		if r.properties["MetricName"] == "FreeStorageSpace" && r.condition != "WithDisk" {
+			t.Errorf("%s is there with Aurora: its condition is %s", name, r.condition)
+		}
+	}
+	aurora := field(alarms.whole, "Conditions", "WithDisk")
+	if !slices.Contains(texts(aurora), "DatabaseIsAurora") {
+		t.Errorf("WithDisk is %v", aurora)
+	}
+}

@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -75,29 +76,64 @@ func TestNothingStartsBeforeTheMigration(t *testing.T) {
 	}
 }
 
-func TestDefaultsFitTogether(t *testing.T) {
+// Each size of the disk brings what depends on it: RDS wants a limit of growth at least a tenth above the size, and a slot
+// that may fill the disk would stop all writers.
+// https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
+func TestEveryDiskFitsWhatIsOnIt(t *testing.T) {
 	t.Parallel()
-	whole, database, alarms := read(t, root), read(t, "database.yaml"), read(t, "alarms.yaml")
-	number := func(text string) int {
-		n, err := strconv.Atoi(text)
+	database := read(t, "database.yaml")
+	sizes := database.choices("AllocatedStorage")
+	if len(sizes) < 5 || !slices.Equal(read(t, root).choices("DatabaseStorage"), sizes) {
+		t.Errorf("sizes %v", sizes)
+	}
+	number := func(size, name string) int {
+		n, err := strconv.Atoi(fmt.Sprint(field(database.mappings, "Disks", size, name)))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s of %s: %v", name, size, err)
 		}
 		return n
 	}
-	keep := number(whole.defaultOf("SlotWalKeepMegabytes"))
-	if half := keep << 20 / 2; number(whole.defaultOf("SlotAlarmBytes")) != half || number(alarms.defaultOf("SlotBytes")) != half {
-		t.Errorf("the alarm is not at %d bytes, half of what a slot may hold back", half)
+	for _, size := range sizes {
+		gib, err := strconv.Atoi(size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := number(size, "SlotWalKeepMegabytes")
+		if keep*3 > gib<<10 || number(size, "SlotAlarmBytes") != keep<<20/2 {
+			t.Errorf("%d GiB: a slot may hold back %d MB, and the alarm is at %d bytes", gib, keep, number(size, "SlotAlarmBytes"))
+		}
+		if most := number(size, "MaxAllocatedStorage"); most*10 < gib*11 || most > 65536 {
+			t.Errorf("%d GiB may grow to %d", gib, most)
+		}
+		if free := number(size, "FreeStorageBytes"); free < gib<<30/10 || free > gib<<30/4 {
+			t.Errorf("%d GiB: the alarm is at %d bytes", gib, free)
+		}
 	}
-	if keep*3 > number(whole.defaultOf("DatabaseStorage"))<<10 {
-		t.Errorf("a slot may hold back %d MB of %s GiB", keep, whole.defaultOf("DatabaseStorage"))
+}
+
+func TestARestoredDatabaseHasTheDiskOfItsSnapshot(t *testing.T) {
+	t.Parallel()
+	instance := read(t, "database.yaml").resources["Instance"].properties
+	choice, _ := field(instance["AllocatedStorage"], "Fn::If").([]any)
+	if len(choice) != 3 || choice[0] != "FromSnapshot" || field(choice[1], "Ref") != "AWS::NoValue" {
+		t.Errorf("a snapshot that has grown is restored to %v", instance["AllocatedStorage"])
 	}
+}
+
+func TestDefaultsFitTogether(t *testing.T) {
+	t.Parallel()
+	whole, database, alarms := read(t, root), read(t, "database.yaml"), read(t, "alarms.yaml")
 	for here, there := range map[string]string{
-		"PostgresVersion": "MajorVersion", "DatabaseStorage": "AllocatedStorage", "DatabaseMaxStorage": "MaxAllocatedStorage",
-		"SlotWalKeepMegabytes": "SlotWalKeepMegabytes", "DatabaseClass": "InstanceClass", "DatabaseMultiAz": "MultiAz",
+		"PostgresVersion": "MajorVersion", "DatabaseStorage": "AllocatedStorage", "DatabaseClass": "InstanceClass", "DatabaseMultiAz": "MultiAz",
 	} {
 		if whole.defaultOf(here) != database.defaultOf(there) {
 			t.Errorf("%s is %s by default, %s of database.yaml is %s", here, whole.defaultOf(here), there, database.defaultOf(there))
+		}
+	}
+	disk := field(database.mappings, "Disks", database.defaultOf("AllocatedStorage"))
+	for parameter, column := range map[string]string{"SlotBytes": "SlotAlarmBytes", "FreeStorageBytes": "FreeStorageBytes"} {
+		if alarms.defaultOf(parameter) != fmt.Sprint(field(disk, column)) {
+			t.Errorf("%s is %s by default, and the default disk has %v", parameter, alarms.defaultOf(parameter), field(disk, column))
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package infra_test
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -58,5 +60,104 @@ func TestAndAndOrTakeTwoToTenConditions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// refusals returns the descriptions of all assertions that fail for these parameters; the others have their defaults.
+func (t template) refusals(given map[string]string) (refused []string) {
+	e := ruleEvaluation{t, given}
+	for _, rule := range t.rules {
+		if condition := field(rule, "RuleCondition"); condition != nil && !e.holds(condition) {
+			continue
+		}
+		for _, assertion := range field(rule, "Assertions").([]any) {
+			if !e.holds(field(assertion, "Assert")) {
+				refused = append(refused, field(assertion, "AssertDescription").(string))
+			}
+		}
+	}
+	return refused
+}
+
+type ruleEvaluation struct {
+	template
+	given map[string]string
+}
+
+func (e ruleEvaluation) holds(condition any) bool {
+	for function, argument := range condition.(map[string]any) {
+		list, _ := argument.([]any)
+		switch function {
+		case "Fn::Not":
+			return !e.holds(list[0])
+		case "Fn::And":
+			return !slices.ContainsFunc(list, func(c any) bool { return !e.holds(c) })
+		case "Fn::Or":
+			return slices.ContainsFunc(list, e.holds)
+		case "Fn::Equals":
+			return e.values(list[0])[0] == e.values(list[1])[0]
+		case "Fn::Contains":
+			return slices.Contains(e.values(list[0]), e.values(list[1])[0])
+		}
+		panic(function)
+	}
+	return false
+}
+
+// values returns the elements of a list; a text is a list of one.
+func (e ruleEvaluation) values(value any) (elements []string) {
+	name, isRef := field(value, "Ref").(string)
+	if !isRef {
+		return texts(value)
+	}
+	text, ok := e.given[name]
+	if !ok {
+		text = e.defaultOf(name)
+	}
+	if field(e.parameters, name, "Type") == "CommaDelimitedList" {
+		return strings.Split(text, ",")
+	}
+	return []string{text}
+}
+
+// Parameters that contradict each other are refused at once, and not after the database took a quarter of an hour, or never.
+func TestParametersThatContradictAreRefused(t *testing.T) {
+	t.Parallel()
+	network := map[string]string{"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
+	database := map[string]string{
+		"DatabaseUrl": "postgres://h:5432/d", "DatabaseSecretArn": "arn:s", "DatabaseResourceId": "db-1", "DatabaseSecurityGroupId": "sg-1",
+	}
+	for name, c := range map[string]struct {
+		given   []map[string]string
+		refused bool
+	}{
+		"nothing":                                {nil, false},
+		"a network":                              {[]map[string]string{network}, false},
+		"a network and a database":               {[]map[string]string{network, database}, false},
+		"the alarms of a database":               {[]map[string]string{network, database, {"DatabaseInstanceId": "i", "SlotAlarmBytes": "1"}}, false},
+		"a topic for alarms":                     {[]map[string]string{{"AlarmTopicArn": "arn:t"}}, false},
+		"a network without subnets":              {[]map[string]string{{"VpcId": "vpc-1"}}, true},
+		"subnets without a network":              {[]map[string]string{{"SubnetIds": "subnet-1"}}, true},
+		"zones of a network that is there":       {[]map[string]string{network, {"ZoneNames": "a,b"}}, true},
+		"an endpoint in a network that is there": {[]map[string]string{network, {"QueueEndpoint": "true"}}, true},
+		"a database without a network":           {[]map[string]string{database}, true},
+		"a snapshot and a database":              {[]map[string]string{network, database, {"DatabaseSnapshotId": "s"}}, true},
+		"a secret without its database":          {[]map[string]string{{"DatabaseSecretArn": "arn:s"}}, true},
+		"a key without its database":             {[]map[string]string{{"DatabaseSecretKmsKeyArn": "arn:k"}}, true},
+		"an id without its database":             {[]map[string]string{{"DatabaseResourceId": "db-1"}}, true},
+		"an instance without its database":       {[]map[string]string{{"DatabaseInstanceId": "i"}}, true},
+		"a group without its database":           {[]map[string]string{{"DatabaseSecurityGroupId": "sg-1"}}, true},
+		"a limit without its database":           {[]map[string]string{{"SlotAlarmBytes": "1"}}, true},
+		"Aurora without its database":            {[]map[string]string{{"DatabaseIsAurora": "true"}}, true},
+		"a port of a database that is made":      {[]map[string]string{{"DatabasePort": "6432"}}, true},
+		"two ways for alarms":                    {[]map[string]string{{"AlarmTopicArn": "arn:t", "AlarmEmail": "a@b"}}, true},
+	} {
+		given := map[string]string{"AWS::Region": "eu-central-1"}
+		for _, some := range c.given {
+			maps.Copy(given, some)
+		}
+		if refused := read(t, root).refusals(given); (len(refused) > 0) != c.refused {
+			t.Errorf("%s: refused because of %q", name, refused)
+		}
 	}
 }

@@ -28,6 +28,7 @@ type template struct {
 
 type resource struct {
 	kind       string
+	condition  string
 	dependsOn  []string
 	onDelete   string // DeletionPolicy
 	onReplace  string // UpdateReplacePolicy
@@ -70,6 +71,7 @@ func read(t *testing.T, file string) template {
 		fields := value.(map[string]any)
 		r := resource{kind: fields["Type"].(string), dependsOn: texts(fields["DependsOn"])}
 		r.properties, _ = fields["Properties"].(map[string]any)
+		r.condition, _ = fields["Condition"].(string)
 		r.onDelete, _ = fields["DeletionPolicy"].(string)
 		r.onReplace, _ = fields["UpdateReplacePolicy"].(string)
 		result.resources[name] = r
