@@ -16,7 +16,7 @@ var (
 	fifo     = sink.Limits{FIFO: true, MaxMessageBytes: 1000, MaxBatchBytes: 1000}
 	standard = sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1000}
 
-	errAway    = &sink.BrokerError{Code: "ServiceUnavailable", Reason: "try again"}
+	errAway    = sink.RequestError(503, "ServiceUnavailable", "try again", nil)
 	errRefused = &sink.RejectedError{Code: "InvalidMessageContents", Reason: "no"}
 	errNoStore = errors.New("the database does not answer")
 	errHolder  = errors.New("another relay may hold the slot")

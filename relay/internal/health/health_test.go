@@ -153,7 +153,7 @@ func observe(m *health.Metrics, h *health.Health) {
 	m.Recovered(1)
 	m.HeadersDropped(4)
 	m.Requested("orders", 10, 30*time.Millisecond, nil)
-	m.Requested("orders", 1, 30*time.Millisecond, &sink.BrokerError{Code: "Throttled"})
+	m.Requested("orders", 1, 30*time.Millisecond, &sink.Error{Code: "Throttled"})
 	m.Delivered("orders", []time.Duration{time.Second})
 	m.Delivered("orders", []time.Duration{0})
 	m.Retried("orders", "Throttled")

@@ -123,8 +123,12 @@ func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {
 }
 
 func (d Destinations) credentials(ctx context.Context) Findings {
-	if _, err := d.AWS.Credentials.Retrieve(ctx); err != nil {
+	found, err := d.AWS.Credentials.Retrieve(ctx)
+	if err != nil {
 		return Findings{FromError(CodeAWS, "AWS credentials", &CredentialsError{err})}
+	}
+	if err := transport.CheckCredentials(found); err != nil { // waiting does not change it
+		return Findings{FromError(CodeAWS, "AWS credentials", fmt.Errorf("AWS credentials: %w", err))}
 	}
 	return Findings{passed(CodeAWS, "AWS credentials", "AWS credentials are there")}
 }

@@ -78,11 +78,11 @@ func (a *Answer) Set(id string, err error) {
 // of the whole request, whatever else it says.
 func (a *Answer) Results() ([]Result, error) {
 	if a.unknown {
-		return nil, &BrokerError{Code: CodeUnknownEntry, Reason: "the answer names an entry that was not sent: it belongs to another request"}
+		return nil, &Error{Origin: OriginTransport, Code: CodeUnknownEntry, Reason: "the answer names an entry that was not sent: it belongs to another request"}
 	}
 	for i := range a.results {
 		if n := a.named[i]; n != 1 {
-			a.results[i].Err = &BrokerError{Code: "UnknownOutcome", Reason: fmt.Sprintf("the answer names the entry %d times", n)}
+			a.results[i].Err = EntryError("UnknownOutcome", fmt.Sprintf("the answer names the entry %d times", n))
 		}
 	}
 	return a.results, nil

@@ -3,23 +3,11 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
 )
-
-// BrokerError is what the broker answered when the fault need not be the message's: worth another attempt.
-type BrokerError struct {
-	Code   string
-	Reason string
-}
-
-func (e *BrokerError) Error() string { return fmt.Sprintf("%s: %s", e.Code, e.Reason) }
-
-// ErrorCode returns Code, under the name that the errors of the AWS SDK have for it.
-func (e *BrokerError) ErrorCode() string { return e.Code }
 
 // refusals are the codes by which a broker refuses a request or an entry for what is in it. Every code that is not
 // here is worth another attempt, for ever: it is better to be stuck and to say so than to lose an event to a code that
@@ -42,46 +30,36 @@ var refusals = map[string]bool{
 	"ValidationException":    true,
 }
 
-// ClassifyRequest returns the outcome of a request that the broker or the network failed: a [*RejectedError] when it
-// was refused for what is in its messages, else err itself.
-func ClassifyRequest(err error) error {
-	var api interface {
-		ErrorCode() string
-		ErrorMessage() string
-	}
-	if !errors.As(err, &api) {
-		return err
-	}
-	if code := shortCode(api.ErrorCode()); refusals[code] {
-		return &RejectedError{Code: code, Reason: api.ErrorMessage()}
-	}
-	return err
-}
-
-// ClassifyEntry returns the outcome of an entry that the broker listed as failed in an otherwise successful answer. The
-// code alone decides: SenderFault is also true of throttling and missing rights, and not always of a bad message.
-func ClassifyEntry(code, reason string) error {
-	code = shortCode(code)
-	if refusals[code] {
-		return &RejectedError{Code: code, Reason: reason}
-	}
-	return &BrokerError{Code: code, Reason: reason}
-}
-
 // Code returns a short label of err for logs and metrics: the broker's own code where it gave one, else "timeout",
-// "canceled", "network" or "unknown". A nil err has none.
+// "canceled", "network", "credentials" or "unknown". A nil err has none.
 func Code(err error) string {
 	if err == nil {
 		return ""
 	}
-	var rejected *RejectedError
-	var api interface{ ErrorCode() string }
+	if rejected, ok := errors.AsType[*RejectedError](err); ok {
+		return rejected.Code
+	}
+	failure, known := errors.AsType[*Error](err)
+	if known && failure.Code != "" {
+		return failure.Code
+	}
+	if label := label(err); label != "" {
+		return label
+	}
+	if known && failure.Origin == OriginCredentials {
+		return string(OriginCredentials)
+	}
+	var api interface{ ErrorCode() string } // of another call than one that publishes
+	if !known && errors.As(err, &api) && api.ErrorCode() != "" {
+		return shortCode(api.ErrorCode())
+	}
+	return "unknown"
+}
+
+// label returns how a request ended without an answer, or nothing.
+func label(err error) string {
 	var network net.Error
 	switch {
-	case errors.As(err, &rejected):
-		return rejected.Code
-	case errors.As(err, &api) && api.ErrorCode() != "":
-		return shortCode(api.ErrorCode())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.Is(err, context.Canceled):
@@ -89,7 +67,7 @@ func Code(err error) string {
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "network"
 	}
-	return "unknown"
+	return ""
 }
 
 // shapes are errors whose name in AWS JSON is not their code. The SDK knows the code from a header of the answer; an

@@ -40,7 +40,7 @@ func TestOnlyCodesThatBlameTheMessagesArePermanent(t *testing.T) {
 	check := func(code string, want bool) {
 		t.Helper()
 		var refused *sink.RejectedError
-		request := fmt.Errorf("publish: %w", apiError{code})
+		request := fmt.Errorf("publish: %w", sink.RequestError(400, code, "no", apiError{code}))
 		if got := sink.ClassifyRequest(request); errors.As(got, &refused) != want || !want && got != request {
 			t.Errorf("a request that failed with %q: %v", code, got)
 		}
@@ -63,13 +63,37 @@ func TestOnlyCodesThatBlameTheMessagesArePermanent(t *testing.T) {
 
 func TestARefusalCarriesTheBrokersCodeAndWords(t *testing.T) {
 	t.Parallel()
-	err := sink.ClassifyRequest(apiError{"AWS.SimpleQueueService.BatchRequestTooLong"})
-	if want := "rejected: BatchRequestTooLong: the message of AWS.SimpleQueueService.BatchRequestTooLong"; err.Error() != want {
+	err := sink.ClassifyRequest(sink.RequestError(400, "AWS.SimpleQueueService.BatchRequestTooLong", "the message", nil))
+	if want := "rejected: BatchRequestTooLong: the message"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
 	if got := sink.ClassifyRequest(io.ErrUnexpectedEOF); got != io.ErrUnexpectedEOF {
 		t.Errorf("an error that is not the broker's became %v", got)
 	}
+}
+
+// TestOnlyTheAnswerToTheRequestRefusesIt: a code of another service, or of another request, refuses no message.
+func TestOnlyTheAnswerToTheRequestRefusesIt(t *testing.T) {
+	t.Parallel()
+	refusal := sink.RequestError(400, "ValidationError", "the duration is too long", apiError{"ValidationError"})
+	for _, err := range []error{
+		apiError{"ValidationError"},
+		&sink.Error{Origin: sink.OriginCredentials, Err: apiError{"ValidationError"}},
+		&sink.Error{Origin: sink.OriginCredentials, Err: refusal},
+		&sink.Error{Origin: sink.OriginTransport, Err: refusal},
+	} {
+		if got := sink.ClassifyRequest(err); got != err {
+			t.Errorf("%#v became %v", err, got)
+		}
+	}
+	if got := sink.ClassifyRequest(sink.RequestError(413, "HTTP 413", "too large", nil)); !isRejected(got) {
+		t.Errorf("a request that is too large: %v, want a refusal, so that its parts are tried", got)
+	}
+}
+
+func isRejected(err error) bool {
+	_, rejected := errors.AsType[*sink.RejectedError](err)
+	return rejected
 }
 
 func TestCodeIsAShortLabel(t *testing.T) {
@@ -84,7 +108,10 @@ func TestCodeIsAShortLabel(t *testing.T) {
 		{apiError{"AWS.SimpleQueueService.NonExistentQueue"}, "NonExistentQueue"},
 		{apiError{"com.amazon.coral.service#InvalidParameterValueException"}, "InvalidParameterValue"},
 		{fmt.Errorf("send: %w", &sink.RejectedError{Code: "InvalidParameter"}), "InvalidParameter"},
-		{&sink.BrokerError{Code: "InternalError"}, "InternalError"},
+		{sink.EntryError("InternalError", ""), "InternalError"},
+		{&sink.Error{Origin: sink.OriginCredentials, Err: apiError{"ValidationError"}}, "credentials"},
+		{&sink.Error{Origin: sink.OriginCredentials, Err: context.DeadlineExceeded}, "timeout"},
+		{&sink.Error{Origin: sink.OriginTransport, Err: io.ErrUnexpectedEOF}, "network"},
 		{context.DeadlineExceeded, "timeout"},
 		{fmt.Errorf("send: %w", &net.OpError{Op: "read", Err: context.DeadlineExceeded}), "timeout"},
 		{fmt.Errorf("send: %w", context.Canceled), "canceled"},

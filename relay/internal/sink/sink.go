@@ -4,8 +4,6 @@ package sink
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 )
 
@@ -85,16 +83,3 @@ type Sink interface {
 	// Limits returns what the destination said about itself when it was opened.
 	Limits() Limits
 }
-
-// ErrConnectionClosed is in the error of a Publish whose connection had served requests before and was closed before
-// anything was answered. Brokers close connections whenever they like, so this says nothing about the destination, and
-// the next request will not meet it. Whether the messages were accepted is unknown.
-var ErrConnectionClosed = errors.New("a connection that was kept open had been closed")
-
-// RejectedError says that the broker refuses a message, or a request because of its messages, and always will.
-type RejectedError struct {
-	Code   string // as the broker names it, for example "InvalidMessageContents"
-	Reason string // the broker's words, without any part of the payload
-}
-
-func (e *RejectedError) Error() string { return fmt.Sprintf("rejected: %s: %s", e.Code, e.Reason) }

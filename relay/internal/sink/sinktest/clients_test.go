@@ -32,6 +32,7 @@ import (
 // twins are the same destination, opened once for each client, at a server that records what they send and answers what a
 // test says.
 type twins struct {
+	host  string // of the server
 	sinks map[sink.Client]sink.Sink
 
 	mu       sync.Mutex
@@ -58,6 +59,7 @@ func openTwins(t *testing.T, service sink.Service, fifo bool) *twins {
 	w := &twins{sinks: map[sink.Client]sink.Sink{}}
 	server := httptest.NewServer(http.HandlerFunc(w.serve))
 	t.Cleanup(server.Close)
+	w.host = strings.TrimPrefix(server.URL, "http://")
 	name := "orders"
 	if fifo {
 		name += ".fifo"

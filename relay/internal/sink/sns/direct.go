@@ -45,5 +45,6 @@ func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([
 		return nil, err
 	}
 	defer answer.Release()
-	return readAnswer(answer, id, len(batch))
+	results, err := readAnswer(answer, id, len(batch))
+	return results, p.caller.Answered(answer, err)
 }

@@ -2,46 +2,32 @@ package sns
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sns/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
 // sdkPublisher publishes by the SDK's client.
 type sdkPublisher struct {
 	client   *sns.Client
+	requests *transport.Client
 	topicARN string
 	fifo     bool
 }
 
 func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	ctx, cancel := p.requests.Bound(ctx)
+	defer cancel()
 	id := sink.NewRequestID()
 	answer, err := p.client.PublishBatch(ctx, p.request(id, batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
-		return nil, withCode(err)
+		return nil, err
 	}
 	return results(id, len(batch), answer)
-}
-
-// withCode gives an error answer that has no error in its body the code that it has for the SDK elsewhere. The SDK's reader
-// of SNS answers reports io.EOF for it, which would count as a connection that broke.
-func withCode(err error) error {
-	answered, ok := errors.AsType[*awshttp.ResponseError](err)
-	if !ok || answered.HTTPStatusCode() < http.StatusMultipleChoices {
-		return err
-	}
-	if unread, ok := errors.AsType[*smithy.DeserializationError](answered.Err); ok && unread.Err == io.EOF {
-		answered.Err = &smithy.GenericAPIError{Code: "UnknownError"}
-	}
-	return err
 }
 
 func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sns.PublishBatchInput {

@@ -20,6 +20,7 @@ const defaultMaximumMessageSize = 262_144
 // Sink is one SNS topic.
 type Sink struct {
 	client      *sns.Client
+	requests    *transport.Client
 	publisher   publisher
 	topicARN    string
 	limits      sink.Limits
@@ -36,7 +37,12 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	client := sns.NewFromConfig(cfg, func(o *sns.Options) {
 		o.Region = dest.Region
 		o.HTTPClient = requests
+		o.Credentials = transport.Credentials(o.Credentials)
+		o.APIOptions = append(o.APIOptions, transport.WithOrigin("sns"))
 	})
+	if err := transport.CheckAppID(client.Options().AppID); err != nil {
+		return nil, fmt.Errorf("open topic %s: %w", dest, err)
+	}
 	topic, err := client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &dest.ARN})
 	if err != nil {
 		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
@@ -45,8 +51,8 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err != nil {
 		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
 	}
-	s := &Sink{client: client, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}
-	if s.publisher, err = s.newPublisher(ctx, requests, opts.Client); err != nil {
+	s := &Sink{client: client, requests: requests, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}
+	if s.publisher, err = s.newPublisher(ctx, opts.Client); err != nil {
 		return nil, fmt.Errorf("publish to topic %s: %w", dest, err)
 	}
 	return s, nil
@@ -84,6 +90,7 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
 		transport.RefreshExpired(s.client.Options().Credentials, err)
+		s.requests.DropMixedUp(err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("publish %d messages to %s: %w", len(batch), s.topicARN, err))
 	}
 	return results, nil
@@ -94,9 +101,9 @@ type publisher interface {
 	publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
 }
 
-func (s *Sink) newPublisher(ctx context.Context, client *transport.Client, kind sink.Client) (publisher, error) {
+func (s *Sink) newPublisher(ctx context.Context, kind sink.Client) (publisher, error) {
 	if kind == sink.SDK {
-		return &sdkPublisher{s.client, s.topicARN, s.limits.FIFO}, nil
+		return &sdkPublisher{s.client, s.requests, s.topicARN, s.limits.FIFO}, nil
 	}
-	return newDirect(ctx, client, s.topicARN, s.limits.FIFO, s.client.Options())
+	return newDirect(ctx, s.requests, s.topicARN, s.limits.FIFO, s.client.Options())
 }

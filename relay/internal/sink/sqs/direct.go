@@ -51,5 +51,6 @@ func (p *directPublisher) publish(ctx context.Context, batch []*sink.Message) ([
 		return nil, err
 	}
 	defer answer.Release()
-	return p.answers.read(ctx, answer, id, batch)
+	results, err := p.answers.read(ctx, answer, id, batch)
+	return results, p.caller.Answered(answer, err)
 }

@@ -8,16 +8,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
 // sdkPublisher publishes by the SDK's client.
 type sdkPublisher struct {
 	client   *sqs.Client
+	requests *transport.Client
 	queueURL string
 	fifo     bool
 }
 
 func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+	ctx, cancel := p.requests.Bound(ctx)
+	defer cancel()
 	id := sink.NewRequestID()
 	answer, err := p.client.SendMessageBatch(ctx, p.request(id, batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {

@@ -21,6 +21,7 @@ const maxBatchBytes = 1 << 20
 // Sink is one SQS queue.
 type Sink struct {
 	client      *sqs.Client
+	requests    *transport.Client
 	publisher   publisher
 	queueURL    string
 	limits      sink.Limits
@@ -34,7 +35,10 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 		return nil, fmt.Errorf("open queue %s: not an SQS queue", dest)
 	}
 	requests := transport.New(cfg, opts)
-	s := &Sink{client: newClient(cfg, dest, requests), queueURL: dest.URL}
+	s := &Sink{client: newClient(cfg, dest, requests), requests: requests, queueURL: dest.URL}
+	if err := transport.CheckAppID(s.client.Options().AppID); err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", dest, err)
+	}
 	if s.queueURL == "" {
 		queue, err := s.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{
 			QueueName: &dest.Name, QueueOwnerAWSAccountId: &dest.Account,
@@ -48,7 +52,7 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 		return nil, fmt.Errorf("read the attributes of queue %s: %w", dest, err)
 	}
 	var err error
-	if s.publisher, err = s.newPublisher(ctx, requests, opts.Client); err != nil {
+	if s.publisher, err = s.newPublisher(ctx, opts.Client); err != nil {
 		return nil, fmt.Errorf("send to queue %s: %w", dest, err)
 	}
 	return s, nil
@@ -63,6 +67,8 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 			o.BaseEndpoint = &endpoint
 		}
 		o.HTTPClient = requests
+		o.Credentials = transport.Credentials(o.Credentials)
+		o.APIOptions = append(o.APIOptions, transport.WithOrigin("sqs"))
 		// The SDK turns one wrong checksum into an error for the whole request, after the broker has accepted all of it.
 		// This package compares the checksum of each entry instead.
 		o.DisableMessageChecksumValidation = true
@@ -103,6 +109,7 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
 		transport.RefreshExpired(s.client.Options().Credentials, err)
+		s.requests.DropMixedUp(err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("send %d messages to %s: %w", len(batch), s.queueURL, err))
 	}
 	return results, nil
@@ -113,9 +120,9 @@ type publisher interface {
 	publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
 }
 
-func (s *Sink) newPublisher(ctx context.Context, client *transport.Client, kind sink.Client) (publisher, error) {
+func (s *Sink) newPublisher(ctx context.Context, kind sink.Client) (publisher, error) {
 	if kind == sink.SDK {
-		return &sdkPublisher{s.client, s.queueURL, s.limits.FIFO}, nil
+		return &sdkPublisher{s.client, s.requests, s.queueURL, s.limits.FIFO}, nil
 	}
-	return newDirect(ctx, client, s.queueURL, s.limits.FIFO, s.client.Options())
+	return newDirect(ctx, s.requests, s.queueURL, s.limits.FIFO, s.client.Options())
 }

@@ -51,6 +51,7 @@ func NewCaller(client *Client, endpoint Endpoint) *Caller {
 	if endpoint.URL.Path == "" {
 		endpoint.URL.Path = "/"
 	}
+	endpoint.Credentials = Credentials(endpoint.Credentials)
 	endpoint.Header = endpoint.Header.Clone()
 	endpoint.Header.Set("User-Agent", userAgent(endpoint.AppID))
 	c := &Caller{client: client, endpoint: endpoint, signer: newSigner(endpoint)}
@@ -115,7 +116,15 @@ func (c *Caller) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &url.Error{Op: http.MethodPost, URL: c.endpoint.URL.Scheme + "://" + c.endpoint.URL.Host, Err: err}
+	return unanswered(&c.endpoint.URL, err)
+}
+
+// Answered returns err, which is what reading answer came to, with its origin.
+func (c *Caller) Answered(answer *Answer, err error) error {
+	if err == nil {
+		return nil
+	}
+	return answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, err)
 }
 
 // sendThroughClient sends request by net/http. The SDK's signer writes to URL and header, so each request has its own.
@@ -147,7 +156,7 @@ func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *
 	answer.Body = body.Bytes()
 	if err := errors.Join(err, response.Body.Close()); err != nil {
 		answer.Release()
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, c.explain(fmt.Errorf("read the answer: %w", err))
 	}
 	return answer, nil
 }
@@ -167,7 +176,7 @@ func (c *Caller) identify(ctx context.Context, deadline time.Time) (*identity, e
 	asked := time.Now()
 	credentials, err := c.endpoint.Credentials.Retrieve(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("credentials: %w", err)
+		return nil, err
 	}
 	id := c.signer.identity(credentials, now)
 	id.askedAt = asked
@@ -200,7 +209,11 @@ func (c *Caller) learnSkew(answer *Answer) {
 // expired. The cache alone goes by the time that was promised, and by this machine's clock.
 func RefreshExpired(credentials aws.CredentialsProvider, err error) {
 	cache, cached := credentials.(interface{ Invalidate() })
-	if code := sink.Code(err); cached && (code == "ExpiredToken" || code == "ExpiredTokenException") {
+	failure, ok := errors.AsType[*sink.Error](err)
+	if !cached || !ok || failure.Origin != sink.OriginRequest {
+		return
+	}
+	if failure.Code == "ExpiredToken" || failure.Code == "ExpiredTokenException" {
 		cache.Invalidate()
 	}
 }

@@ -219,17 +219,17 @@ func TestCredentialsAreFetchedOnceUntilTheyExpire(t *testing.T) {
 	expect("200 AKID1")
 	refuse.Store(true)
 	expect("403 AKID1")
-	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ThrottlingException"})
+	transport.RefreshExpired(cache, sink.RequestError(400, "ThrottlingException", "", nil))
 	expect("200 AKID1")
 	refuse.Store(true)
 	expect("403 AKID1")
-	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ExpiredToken"})
+	transport.RefreshExpired(cache, sink.RequestError(403, "ExpiredToken", "", nil))
 	expect("200 AKID2")
 	refuse.Store(true)
 	expect("403 AKID2")
-	transport.RefreshExpired(cache, &sink.BrokerError{Code: "ExpiredTokenException"})
+	transport.RefreshExpired(cache, sink.RequestError(403, "ExpiredTokenException", "", nil))
 	if _, err := post(t.Context(), caller, "x"); err == nil || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("%v, want what the provider says", err)
 	}
-	transport.RefreshExpired(nil, &sink.BrokerError{Code: "ExpiredToken"}) // nothing is cached
+	transport.RefreshExpired(nil, sink.RequestError(403, "ExpiredToken", "", nil)) // nothing is cached
 }

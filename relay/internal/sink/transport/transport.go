@@ -99,6 +99,25 @@ func (c *Client) poolFor(u *url.URL) *pool {
 	return c.pools[host]
 }
 
+// Bound bounds a request of the SDK's client. Its time begins before credentials are fetched: a relay that may publish now may
+// not when they come late.
+func (c *Client) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, c.timeout)
+}
+
+// DropMixedUp closes the connections that are kept if err says that an answer belonged to another request.
+func (c *Client) DropMixedUp(err error) {
+	if sink.Code(err) != sink.CodeUnknownEntry {
+		return
+	}
+	c.closeIdle()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.pools {
+		p.closeIdle()
+	}
+}
+
 // Do implements [aws.HTTPClient]. The request ends in its time, whether its answer was read or not.
 func (c *Client) Do(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), c.timeout)
@@ -139,7 +158,7 @@ func (c *Client) explain(r *http.Request, err error, closed bool) error {
 		c.closeIdle()
 		err = fmt.Errorf("%w: %w", sink.ErrConnectionClosed, err)
 	}
-	return &url.Error{Op: r.Method, URL: r.URL.Scheme + "://" + r.URL.Host, Err: err}
+	return unanswered(r.URL, err)
 }
 
 // boundedBody ends an answer that does not end by itself.
@@ -151,10 +170,13 @@ type boundedBody struct {
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		return 0, &sink.Error{Origin: sink.OriginTransport, Err: fmt.Errorf("the answer is longer than %d bytes", maxAnswer)}
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n
+	if err != nil && err != io.EOF {
+		err = &sink.Error{Origin: sink.OriginTransport, Err: fmt.Errorf("read the answer: %w", err)}
+	}
 	return n, err
 }
 

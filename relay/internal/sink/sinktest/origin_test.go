@@ -1,0 +1,165 @@
+package sinktest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// renewal hands out credentials until it is told what to do instead.
+type renewal struct {
+	then atomic.Pointer[func(context.Context) (aws.Credentials, error)]
+}
+
+func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if then := r.then.Load(); then != nil {
+		return (*then)(ctx)
+	}
+	return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, nil
+}
+
+// eachRenewal opens a queue and a topic with every client, and has their credentials renewed by then.
+func eachRenewal(t *testing.T, then func(context.Context) (aws.Credentials, error), test func(*testing.T, sink.Sink)) {
+	t.Helper()
+	for arn := range queueAndTopic {
+		for _, client := range clients {
+			t.Run(fmt.Sprint(arn[8:11], " ", client), func(t *testing.T) {
+				t.Parallel()
+				s, source := openRenewing(t, arn, client)
+				source.then.Store(&then)
+				test(t, s)
+			})
+		}
+	}
+}
+
+var queueAndTopic = map[string]bool{"arn:aws:sqs:us-east-1:000000000000:orders": true, "arn:aws:sns:us-east-1:000000000000:orders": true}
+
+func openRenewing(t *testing.T, arn string, client sink.Client) (sink.Sink, *renewal) {
+	t.Helper()
+	server := start(t)
+	if _, err := server.CreateQueue("orders", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.CreateTopic("orders", nil); err != nil {
+		t.Fatal(err)
+	}
+	dest, err := sink.ParseDestination(arn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := &renewal{}
+	cfg := config(server.URL())
+	cfg.Credentials = source
+	s, err := openWith(t.Context(), cfg, dest, sink.Options{Client: client, RequestTimeout: requestTimeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1100 * time.Millisecond) // beyond which the client asks for credentials again
+	return s, source
+}
+
+// TestARefusalOfCredentialsRefusesNoEvent: STS answers a renewal with a code that SQS has for messages.
+func TestARefusalOfCredentialsRefusesNoEvent(t *testing.T) {
+	t.Parallel()
+	eachRenewal(t, func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{}, &smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{
+			Code: "ValidationError", Message: "The requested DurationSeconds exceeds the MaxSessionDuration",
+		}}
+	}, func(t *testing.T, s sink.Sink) {
+		_, err := s.Publish(t.Context(), batchOf(1))
+		failure, ok := errors.AsType[*sink.Error](err)
+		if isRejected(err) || !ok || failure.Origin != sink.OriginCredentials || sink.Code(err) != "credentials" {
+			t.Errorf("%v (code %q), want an error of the credentials", err, sink.Code(err))
+		}
+	})
+}
+
+// TestCredentialsThatNoHeaderHoldsAreRefused: a line break would end the header, and begin another one.
+func TestCredentialsThatNoHeaderHoldsAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]aws.Credentials{
+		"the session token":     {AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: "token\n"},
+		"the access key id":     {AccessKeyID: "AKID\r\nX-Injected: 1", SecretAccessKey: "secret"},
+		"the secret access key": {AccessKeyID: "AKID", SecretAccessKey: "secret\n"},
+	} {
+		eachRenewal(t, func(context.Context) (aws.Credentials, error) { return broken, nil }, func(t *testing.T, s sink.Sink) {
+			_, err := s.Publish(t.Context(), batchOf(1))
+			if err == nil || !strings.Contains(err.Error(), name) || sink.Code(err) != "credentials" || isRejected(err) {
+				t.Errorf("%v (code %q), want an error that names %s", err, sink.Code(err), name)
+			}
+		})
+	}
+}
+
+// TestAnAppIDThatNoHeaderHoldsIsRefused before anything is sent.
+func TestAnAppIDThatNoHeaderHoldsIsRefused(t *testing.T) {
+	t.Parallel()
+	for arn := range queueAndTopic {
+		cfg := config("http://127.0.0.1:1")
+		cfg.AppID = "shop\r\nX-Injected: 1"
+		dest, err := sink.ParseDestination(arn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = openWith(t.Context(), cfg, dest, sink.Options{}); err == nil || !strings.Contains(err.Error(), "AWS_SDK_UA_APP_ID") {
+			t.Errorf("%v, want an error that names the setting", err)
+		}
+	}
+}
+
+// TestTheTimeOfARequestIncludesItsCredentials, with either client: a relay that may publish now may not when they come late.
+func TestTheTimeOfARequestIncludesItsCredentials(t *testing.T) {
+	t.Parallel()
+	eachRenewal(t, func(ctx context.Context) (aws.Credentials, error) {
+		<-ctx.Done()
+		return aws.Credentials{}, ctx.Err()
+	}, func(t *testing.T, s sink.Sink) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*requestTimeout)
+		defer cancel()
+		begin := time.Now()
+		if _, err := s.Publish(ctx, batchOf(1)); sink.Code(err) != "timeout" || time.Since(begin) > 10*requestTimeout {
+			t.Errorf("%v (code %q) after %v", err, sink.Code(err), time.Since(begin))
+		}
+	})
+}
+
+// TestAnAnswerThatIsNotTheServicesIsNamed: a proxy or a load balancer answers in its place.
+func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+		w := openTwins(t, service, false)
+		for status, body := range map[int]string{
+			502: "<html><head><title>502 Bad Gateway</title></head><body><hr></body></html>", 503: "<html><h1>Service unavailable",
+			504: "", 403: "<!DOCTYPE html>blocked", 200: "<html>log in here</html>", 302: "", 413: "<html>413</html>",
+		} {
+			_, outcomes := w.publish(t, batchOf(2), reply{status: status, body: body})
+			want := fmt.Sprint("HTTP ", status)
+			if status == http.StatusRequestEntityTooLarge { // its parts are tried
+				want = "rejected for good: HTTP 413: HTTP 413 from " + w.host + ", not " + strings.ToUpper(string(service))
+			}
+			for client, outcome := range outcomes {
+				if outcome[0] != want {
+					t.Errorf("%s, %s, %d: %v", service, client, status, outcome)
+				}
+			}
+		}
+		for client, s := range w.sinks {
+			w.answer = reply{status: 502, body: "<html>"}
+			_, err := s.Publish(t.Context(), batchOf(1))
+			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host, strings.ToUpper(string(service))); !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("%s: %v", client, err)
+			}
+		}
+	}
+}

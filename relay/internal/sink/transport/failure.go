@@ -1,0 +1,85 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// strangerError says that an answer is not the service's: a proxy or a load balancer before it answered itself.
+type strangerError struct {
+	status        int
+	host, service string
+	err           error // of reading the answer as the service's
+}
+
+func (e *strangerError) Error() string {
+	return fmt.Sprintf("HTTP %d from %s, not %s", e.status, e.host, strings.ToUpper(e.service))
+}
+
+func (e *strangerError) Unwrap() error { return e.err }
+
+// unknownCode is what the SDK's readers put in place of a code that is missing.
+const unknownCode = "UnknownError"
+
+// answered returns err, which is what reading an answer of host came to, with its origin: the service, if the answer has an
+// error code of it, else whoever answered in its place.
+func answered(service, host string, status int, err error) error {
+	if _, known := errors.AsType[*sink.Error](err); known {
+		return err
+	}
+	var said smithy.APIError
+	if errors.As(err, &said) && said.ErrorCode() != "" && said.ErrorCode() != unknownCode {
+		return sink.RequestError(status, said.ErrorCode(), said.ErrorMessage(), err)
+	}
+	stranger := &strangerError{status, host, service, err}
+	failure := sink.RequestError(status, fmt.Sprint("HTTP ", status), stranger.Error(), stranger)
+	if status != http.StatusRequestEntityTooLarge { // that is about this very request, whoever says it
+		failure.Origin = sink.OriginTransport
+	}
+	return failure
+}
+
+// unanswered returns err, by which a request to u ended without an answer, with its origin.
+func unanswered(u *url.URL, err error) error {
+	return &sink.Error{Origin: sink.OriginTransport, Err: &url.Error{Op: "Post", URL: u.Scheme + "://" + u.Host, Err: err}}
+}
+
+// WithOrigin has a client of the SDK for service give its errors their origin.
+func WithOrigin(service string) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Deserialize.Add(origin{service}, middleware.Before)
+	}
+}
+
+// origin stands around everything that reads an answer.
+type origin struct{ service string }
+
+// ID implements [middleware.DeserializeMiddleware].
+func (origin) ID() string { return "Origin" }
+
+// HandleDeserialize implements [middleware.DeserializeMiddleware].
+func (o origin) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
+	middleware.DeserializeOutput, middleware.Metadata, error,
+) {
+	out, metadata, err := next.HandleDeserialize(ctx, in)
+	request, _ := in.Request.(*smithyhttp.Request)
+	response, _ := out.RawResponse.(*smithyhttp.Response)
+	switch {
+	case err == nil || request == nil:
+	case response == nil || response.StatusCode == 0: // the SDK puts an error of its own in place of one that Do returned
+		err = &sink.Error{Origin: sink.OriginTransport, Err: err}
+	default:
+		err = answered(o.service, request.URL.Host, response.StatusCode, err)
+	}
+	return out, metadata, err
+}
