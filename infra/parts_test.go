@@ -181,3 +181,45 @@ func TestTwoStacksHaveTheirOwnMetrics(t *testing.T) {
 		t.Error("alarms.yaml does not read the metrics of relay.yaml by default")
 	}
 }
+
+// Everyone who may look at the stack, the functions or the service can read DatabaseUrl.
+func TestNoPasswordFitsIntoDatabaseUrl(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{root, "relay.yaml"} {
+		pattern, _ := field(read(t, file).parameters, "DatabaseUrl", "AllowedPattern").(string)
+		allowed, err := regexp.Compile("^(?:" + pattern + ")$")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for url, fits := range map[string]bool{
+			"postgres://h:5432/d": true,
+			"postgresql://h/d":    true,
+			"postgres://a,b:5433/d?target_session_attrs=read-write": true,
+			"postgres://h/d?sslmode=verify-full&connect_timeout=5":  true,
+			"postgres://u@h/d":                            false,
+			"postgres://u:p@h/d":                          false,
+			"postgres://h/d?password=p":                   false,
+			"postgres://h/d?sslmode=require&password=p":   false,
+			"postgres://h/d?sslmode=require&pass%77ord=p": false,
+			"postgres://h/d?sslmode=require;password=p":   false,
+			"postgres://h/d?passfile=/f":                  false,
+			"host=h password=p":                           false,
+		} {
+			if allowed.MatchString(url) != fits {
+				t.Errorf("%s takes %s: %v", file, url, !fits)
+			}
+		}
+	}
+}
+
+// The topic would take 256 KiB only, and the queues behind it take a MiB.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sns-topic.html
+func TestTheTopicTakesWhatTheQueuesTake(t *testing.T) {
+	t.Parallel()
+	messaging := read(t, "messaging.yaml")
+	for _, name := range slices.Concat(messaging.named("AWS::SNS::Topic"), messaging.named("AWS::SQS::Queue")) {
+		if size := fmt.Sprint(messaging.resources[name].properties["MaximumMessageSize"]); size != "1048576" {
+			t.Errorf("%s takes messages of %s bytes", name, size)
+		}
+	}
+}
