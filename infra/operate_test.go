@@ -115,3 +115,27 @@ func TestARelayThatDoesNotDeliverIsRolledBack(t *testing.T) {
 		}
 	}
 }
+
+// The answers of sam deploy --guided are saved: a rollback that is disabled once stays disabled, and CloudFormation then
+// refuses every replacement.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+func TestNoDeploymentIsWithoutARollback(t *testing.T) {
+	t.Parallel()
+	samconfig, err := os.ReadFile("../samconfig.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, deploy, _ := strings.Cut(string(samconfig), "[default.deploy.parameters]")
+	if !regexp.MustCompile(`(?m)^disable_rollback = false\b`).MatchString(deploy) {
+		t.Error("sam deploy --guided proposes what it pleases for Disable rollback")
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{`"Disable rollback": N`, "`RelayCount`: 0", "`DatabaseDeletionProtection`: false"} {
+		if !strings.Contains(string(readme), step) {
+			t.Errorf("the first deployment lacks %s", step)
+		}
+	}
+}

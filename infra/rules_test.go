@@ -1,7 +1,11 @@
 package infra_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -159,5 +163,66 @@ func TestParametersThatContradictAreRefused(t *testing.T) {
 		if refused := read(t, root).refusals(given); (len(refused) > 0) != c.refused {
 			t.Errorf("%s: refused because of %q", name, refused)
 		}
+	}
+}
+
+// coveredRegions returns the regions whose authorities are in relay and functions.
+func coveredRegions(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../relay/postgres/rds-roots.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`^Amazon RDS ([a-z0-9-]+) Root CA `)
+	covered := map[string]bool{}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		region := name.FindStringSubmatch(certificate.Subject.CommonName)
+		if region == nil {
+			t.Fatalf("%s names no region", certificate.Subject.CommonName)
+		}
+		covered[region[1]] = true
+	}
+	return slices.Sorted(maps.Keys(covered))
+}
+
+// In a region whose authorities are not in the programs no connection to the database is ever verified. The database takes a
+// quarter of an hour before the first program tries.
+func TestRegionsWithoutAuthoritiesAreRefused(t *testing.T) {
+	t.Parallel()
+	covered, whole := coveredRegions(t), read(t, root)
+	for _, region := range covered {
+		if refused := whole.refusals(map[string]string{"AWS::Region": region}); len(refused) > 0 {
+			t.Errorf("%s is refused because of %q", region, refused)
+		}
+	}
+	for _, region := range []string{
+		"il-central-1", "ca-west-1", "ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "mx-central-1",
+		"cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1", "a region of tomorrow",
+	} {
+		if refused := whole.refusals(map[string]string{"AWS::Region": region}); len(refused) != 1 {
+			t.Errorf("%s is taken: %q", region, refused)
+		}
+		given := map[string]string{"AWS::Region": region, "DatabaseAuthorities": "replaced"}
+		if refused := whole.refusals(given); len(refused) > 0 {
+			t.Errorf("%s with authorities of its own is refused because of %q", region, refused)
+		}
+	}
+}
+
+func TestTheREADMEListsTheRegionsThatAreCovered(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(text), "<!-- regions -->")
+	list, _, _ = strings.Cut(list, "<!-- end of regions -->")
+	listed := regexp.MustCompile("[a-z]+-[a-z]+-[0-9]").FindAllString(list, -1)
+	if covered := coveredRegions(t); !slices.Equal(listed, covered) {
+		t.Errorf("the README lists %q, the programs have %q", listed, covered)
 	}
 }
