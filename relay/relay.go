@@ -18,6 +18,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -94,9 +95,6 @@ func (r *relay) session(ctx context.Context) error {
 	if err := r.begins(ctx); err != nil {
 		return err
 	}
-	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
-		return err
-	}
 	held, err := r.take(ctx)
 	if err != nil {
 		return err
@@ -114,6 +112,10 @@ func (r *relay) session(ctx context.Context) error {
 func (r *relay) begins(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
+	var err error
+	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
+		return err
+	}
 	return r.requireReadable(ctx)
 }
 
@@ -134,7 +136,8 @@ func hangUp(pool *pgxpool.Pool) {
 func isFinal(err error) bool {
 	var refused *RefusedError
 	var rejected *delivery.RejectedError
-	return errors.As(err, &refused) || errors.As(err, &rejected)
+	var missing *pgoutput.MissingColumnError
+	return errors.As(err, &refused) || errors.As(err, &rejected) || errors.As(err, &missing)
 }
 
 // reasonOf is the label under which the end of a session is counted.
@@ -147,6 +150,8 @@ func reasonOf(err error) string {
 		return "lease_over"
 	case errors.Is(err, errPublicationChanged):
 		return "publication_changed"
+	case errors.Is(err, errColumnRenamed):
+		return "column_renamed"
 	case errors.Is(err, errBytes):
 		return "binary_value"
 	case errors.As(err, &synchronous):

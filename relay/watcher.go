@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -25,7 +26,7 @@ func (s *session) watch(ctx context.Context) error {
 		var synchronous *replication.SynchronousError
 		switch {
 		case ctx.Err() != nil:
-		case isFinal(err), errors.As(err, &synchronous):
+		case isFinal(err), errors.As(err, &synchronous), errors.Is(err, errColumnRenamed):
 			return err
 		case err != nil:
 			s.Log.Debug("watcher: trying again", "slot", s.Slot, "err", err)
@@ -41,7 +42,27 @@ func (s *session) look(ctx context.Context) error {
 	if err := s.requireAsynchronous(ctx); err != nil {
 		return err
 	}
+	if err := s.requireColumns(ctx); err != nil {
+		return err
+	}
 	return s.requireReadable(ctx)
+}
+
+// errColumnRenamed says that the table has a column under another of the names that the settings
+// have for it.
+var errColumnRenamed = errors.New("a column of the outbox table was renamed")
+
+// requireColumns ends a session whose statements name a column that has another name by now. The
+// stream reads rows of either.
+func (s *session) requireColumns(ctx context.Context) error {
+	if s.Table.Alternatives == nil {
+		return nil
+	}
+	table, err := members.Look(ctx, s.pool, s.Table)
+	if err == nil && table.Columns != s.Table.Columns {
+		err = errColumnRenamed
+	}
+	return err
 }
 
 // requireAsynchronous returns a [*replication.SynchronousError] while commits would wait for the stream.

@@ -38,6 +38,28 @@ func parseIdentifiers(text string) ([]string, error) {
 	}
 }
 
+// listed is one name of a list, in which a comma in double quotes separates nothing.
+var listed = regexp.MustCompile(`^(?:[^,"]|"(?:[^"]|"")*")*`)
+
+// parseNames reads the setting of a name that may have alternatives, which commas separate.
+func parseNames(setting, text string) ([]string, error) {
+	var names []string
+	for rest := text; ; rest = rest[1:] {
+		one := listed.FindString(rest)
+		name, err := parseName(setting, strings.TrimSpace(one))
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+		if rest = rest[len(one):]; rest == "" {
+			return names, nil
+		}
+		if rest[0] != ',' {
+			return nil, fmt.Errorf("%s %q: a double quote is missing", setting, text)
+		}
+	}
+}
+
 // parseName reads the setting of one name.
 func parseName(setting, text string) (string, error) {
 	names, err := parseIdentifiers(text)

@@ -200,6 +200,7 @@ func (s *source) table() (pgoutput.Table, []error) {
 	}
 	schema, name, err := parseTableName("RELAY_TABLE", s.Table)
 	report(err)
+	alternatives := pgoutput.Alternatives{}
 	column := func(setting, text string) string {
 		switch {
 		case text == "" && preflight.IsOptional(setting):
@@ -208,11 +209,16 @@ func (s *source) table() (pgoutput.Table, []error) {
 			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table (see \"A table of your own\" in README)", setting))
 			return ""
 		}
-		name, err := parseName(setting, text)
-		report(err)
-		return name
+		names, err := parseNames(setting, text)
+		if report(err); err != nil {
+			return ""
+		}
+		if len(names) > 1 {
+			alternatives[setting] = names
+		}
+		return names[0]
 	}
-	return pgoutput.Table{Schema: schema, Name: name, Columns: pgoutput.Columns{
+	columns := pgoutput.Columns{
 		ID:            column("RELAY_COLUMN_ID", s.ColumnID),
 		Sequence:      column("RELAY_COLUMN_SEQUENCE", s.ColumnSequence),
 		XID:           column("RELAY_COLUMN_XID", s.ColumnXID),
@@ -222,7 +228,12 @@ func (s *source) table() (pgoutput.Table, []error) {
 		Payload:       column("RELAY_COLUMN_PAYLOAD", s.ColumnPayload),
 		Headers:       column("RELAY_COLUMN_HEADERS", s.ColumnHeaders),
 		CreatedAt:     column("RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt),
-	}}, problems
+	}
+	table := pgoutput.Table{Schema: schema, Name: name, Columns: columns}
+	if len(alternatives) > 0 {
+		table.Alternatives = alternatives
+	}
+	return table, problems
 }
 
 func atLeast[T int | time.Duration](setting string, value, least T) error {

@@ -52,15 +52,20 @@ func WriterSQL(xmin string) string {
 	return `(` + next + ` - ((` + next + ` - ` + xmin + `::text::bigint) & 4294967295))`
 }
 
-// Look sets t.Only unless the table has partitions: then its rows are those of the table alone.
+// Look resolves the columns of t against those that the table has, and sets t.Only unless the table
+// has partitions: then its rows are those of the table alone.
 func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.Table, error) {
 	var partitioned bool
-	err := pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'p')`, t.Identifier()).Scan(&partitioned)
+	var columns []string
+	err := pool.QueryRow(ctx, `
+		SELECT coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
+		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped)`,
+		t.Identifier()).Scan(&partitioned, &columns)
 	if err != nil {
-		return t, fmt.Errorf("look at table %s.%s: %w", t.Schema, t.Name, err)
+		return t, fmt.Errorf("look at table %s: %w", t, err)
 	}
 	t.Only = !partitioned
-	return t, nil
+	return t.Resolve(columns), nil
 }
 
 // Register takes every member for accounted for, if the slot has a checkpoint and no members in this cluster: at a first start, and

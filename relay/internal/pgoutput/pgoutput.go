@@ -17,6 +17,11 @@ import (
 type Table struct {
 	Schema, Name string
 	Columns      Columns
+	// Alternatives are every name of the columns that have more than one; nil for most tables.
+	// Columns has the one that the table has.
+	Alternatives Alternatives
+	// Existing are the columns that the table has, as far as that is known.
+	Existing []string
 	// Only leaves out the rows of tables that inherit from it, which the publication streams under their own names. A table
 	// with partitions has no rows without theirs.
 	Only bool
@@ -33,12 +38,6 @@ func (t Table) From() string {
 		return "ONLY " + t.Identifier()
 	}
 	return t.Identifier()
-}
-
-// Columns names the column that fills each field of an [outbox.Envelope]. One column may fill several fields. An empty
-// name says that the table has no such column.
-type Columns struct {
-	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt string
 }
 
 // Kind says which part of a [Message] is filled.

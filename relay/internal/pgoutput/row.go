@@ -1,35 +1,10 @@
 package pgoutput
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
-
-// fields is how many fields an Envelope has.
-const fields = 9
-
-// settings name the relay's settings of the columns, in the order of [Columns.names].
-var settings = [fields]string{
-	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID",
-	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
-}
-
-// Settings returns the columns under the names of the relay's settings for them.
-func (c Columns) Settings() map[string]string {
-	columns := make(map[string]string, fields)
-	for field, name := range c.names() {
-		columns[settings[field]] = name
-	}
-	return columns
-}
-
-func (c *Columns) names() [fields]string {
-	return [fields]string{
-		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
-	}
-}
 
 func fieldsOf(e *outbox.Envelope) [fields]*string {
 	return [fields]*string{
@@ -43,6 +18,7 @@ type relation struct {
 	columns  int         // in each of its tuples
 	columnOf [fields]int // the column that fills each field, or -1
 	binary   []binaryField
+	names    []string // of its columns
 }
 
 // span is where a value stands in a message; the empty span stands for NULL as well.
@@ -61,48 +37,12 @@ func (d *Decoder) describe(r *reader) error {
 		d.relations[oid] = relation{}
 		return nil
 	}
-	rel, err := d.mapColumns(r)
+	rel, err := d.mapColumns(r, d.relations[oid].names)
 	if err != nil {
 		return err
 	}
 	d.relations[oid] = rel
 	return nil
-}
-
-func (d *Decoder) mapColumns(r *reader) (relation, error) {
-	names := d.table.Columns.names()
-	r.uint8() // replica identity
-	rel := relation{outbox: true, columns: int(r.uint16()), columnOf: [fields]int{-1, -1, -1, -1, -1, -1, -1, -1, -1}}
-	for column := range rel.columns {
-		r.uint8() // flags
-		name := r.cString()
-		typeOID := r.uint32()
-		r.uint32() // type modifier
-		if r.err != nil {
-			return relation{}, r.err
-		}
-		for field := range names {
-			if string(name) == names[field] {
-				rel.columnOf[field] = column
-				rel.noteBinary(field, string(name), d.bytesTypes[typeOID])
-			}
-		}
-	}
-	if err := r.end(); err != nil {
-		return relation{}, err
-	}
-	return rel, d.missingColumns(&rel, names)
-}
-
-func (d *Decoder) missingColumns(rel *relation, names [fields]string) error {
-	var missing []error
-	for field, column := range rel.columnOf {
-		if column < 0 && names[field] != "" {
-			missing = append(missing, fmt.Errorf("table %s.%s publishes no column %q: add the column or set %s to the one to read",
-				d.table.Schema, d.table.Name, names[field], settings[field]))
-		}
-	}
-	return errors.Join(missing...)
 }
 
 func (d *Decoder) insert(r *reader, m *Message) error {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // The settings of the columns that a check has to tell from the others.
@@ -46,7 +48,8 @@ func (d *database) mappedColumns(context.Context) Findings {
 }
 
 func (d *database) missingColumn(setting, name string) Finding {
-	advice := "name the right one in " + setting
+	advice := fmt.Sprintf("name the right one in %s (after a renaming both names, as in %[1]s=NEW,%s, as rows in the log may have the old one)",
+		setting, pgoutput.Names([]string{name}))
 	if IsOptional(setting) {
 		advice += ", or set that to nothing if the table has none"
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -69,6 +71,7 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 	if d.columns, err = d.readColumns(ctx); err != nil {
 		return Findings{unknown(CodeTable, d.tableObject(), err)}
 	}
+	d.Table = d.Table.Resolve(slices.Collect(maps.Keys(d.columns)))
 	return Findings{passed(CodeTable, d.tableObject(), "table %s exists and may be read", d.tableName())}
 }
 

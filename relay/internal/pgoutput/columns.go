@@ -1,0 +1,198 @@
+package pgoutput
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Columns names the column that fills each field of an [outbox.Envelope]. One column may fill
+// several fields. An empty name says that the table has no such column.
+type Columns struct {
+	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt string
+}
+
+// fields is how many fields an Envelope has.
+const fields = 9
+
+// settings name the relay's settings of the columns, in the order of [Columns.names].
+var settings = [fields]string{
+	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID",
+	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
+}
+
+// Settings returns the columns under the names of the relay's settings for them.
+func (c Columns) Settings() map[string]string {
+	columns := make(map[string]string, fields)
+	for field, name := range c.names() {
+		columns[settings[field]] = name
+	}
+	return columns
+}
+
+func (c *Columns) names() [fields]string {
+	return [fields]string{
+		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
+	}
+}
+
+// Alternatives are the names of columns by the relay's settings for them, in order of preference. A
+// column that was renamed has another name in the rows that were written before.
+type Alternatives map[string][]string
+
+// Resolve returns the table with the columns that it has: of several names, the first of an
+// existing column.
+func (t Table) Resolve(existing []string) Table {
+	t.Existing = existing
+	targets := t.Columns.targets()
+	for field, setting := range settings {
+		for _, name := range t.Alternatives[setting] {
+			if slices.Contains(existing, name) {
+				*targets[field] = name
+				break
+			}
+		}
+	}
+	return t
+}
+
+func (c *Columns) targets() [fields]*string {
+	return [fields]*string{
+		&c.ID, &c.Sequence, &c.XID, &c.AggregateType, &c.AggregateID, &c.EventType, &c.Payload, &c.Headers, &c.CreatedAt,
+	}
+}
+
+// namesOf returns the names of the columns that may fill a field, none if the table needs none.
+func (t *Table) namesOf(field int) []string {
+	if names := t.Alternatives[settings[field]]; len(names) > 0 {
+		return names
+	}
+	if name := *t.Columns.targets()[field]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+// mapColumns reads which columns the rows that follow have. before are those of the rows before
+// them.
+func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
+	r.uint8() // replica identity
+	rel := relation{outbox: true, columns: int(r.uint16())}
+	types := make([]uint32, 0, rel.columns)
+	for range rel.columns {
+		r.uint8() // flags
+		rel.names = append(rel.names, string(r.cString()))
+		types = append(types, r.uint32())
+		r.uint32() // type modifier
+		if r.err != nil {
+			return relation{}, r.err
+		}
+	}
+	if err := r.end(); err != nil {
+		return relation{}, err
+	}
+	var missing []int
+	for field := range fields {
+		names := d.table.namesOf(field)
+		column := firstOf(names, rel.names)
+		if rel.columnOf[field] = column; column >= 0 {
+			rel.noteBinary(field, rel.names[column], d.bytesTypes[types[column]])
+		} else if len(names) > 0 {
+			missing = append(missing, field)
+		}
+	}
+	if missing != nil {
+		return relation{}, d.missingColumns(&rel, missing, before)
+	}
+	return rel, nil
+}
+
+// firstOf returns which column has the first of the names that any of them has, or -1.
+func firstOf(names, columns []string) int {
+	for _, name := range names {
+		if column := slices.Index(columns, name); column >= 0 {
+			return column
+		}
+	}
+	return -1
+}
+
+// MissingColumnError says that the log has rows without columns that the relay has to read. No
+// retry brings them.
+type MissingColumnError struct {
+	Table   string
+	Missing []MissingColumn
+}
+
+// MissingColumn is a column that rows in the log do not have.
+type MissingColumn struct {
+	Setting string
+	Names   []string // that the setting has
+	Renamed []string // columns of the rows that may be the missing one under another name
+}
+
+func (e *MissingColumnError) Error() string {
+	var texts []string
+	for _, m := range e.Missing {
+		texts = append(texts, m.String())
+	}
+	return fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table, strings.Join(texts, "; "))
+}
+
+// String says which column is missing and which setting reads these rows.
+func (m MissingColumn) String() string {
+	names := Names(m.Names)
+	missing := fmt.Sprintf("they have no column %q (%s)", names, m.Setting)
+	switch len(m.Renamed) {
+	case 0:
+		return missing + ", and no other that could be it. If the publication leaves it out, as it does with generated columns, have it " +
+			"published. If the relay needs none, set " + m.Setting + " to nothing. If these rows were written before the column was " +
+			"added, run relay recover: it shows which of them the table still has, and with --yes they are published from there"
+	case 1:
+		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,%s, which reads rows of either name",
+			missing, m.Renamed[0], m.Setting, names, Names(m.Renamed))
+	}
+	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,NAME with its name in these rows, which reads rows of "+
+		"either name", missing, m.Renamed, m.Setting, names)
+}
+
+// Names writes names of columns as a setting has them.
+func Names(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quoteIfNeeded(name)
+	}
+	return strings.Join(quoted, ",")
+}
+
+func (d *Decoder) missingColumns(rel *relation, missing []int, before []string) error {
+	e := &MissingColumnError{Table: d.table.String()}
+	for _, field := range missing {
+		names := d.table.namesOf(field)
+		e.Missing = append(e.Missing, MissingColumn{Setting: settings[field], Names: names, Renamed: d.renamed(rel, names, before)})
+	}
+	return e
+}
+
+// renamed returns the columns that may be the one with these names. A column keeps its place when
+// it is renamed, so the rows before tell it. Otherwise it is one that fills no field, and rather
+// one that the table no longer has.
+func (d *Decoder) renamed(rel *relation, names, before []string) []string {
+	if place := firstOf(names, before); place >= 0 && len(before) == len(rel.names) {
+		return rel.names[place : place+1]
+	}
+	var unused, gone []string
+	for column, name := range rel.names {
+		if slices.Contains(rel.columnOf[:], column) {
+			continue
+		}
+		unused = append(unused, name)
+		if d.table.Existing != nil && !slices.Contains(d.table.Existing, name) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) > 0 {
+		return gone
+	}
+	return unused
+}
