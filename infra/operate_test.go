@@ -139,3 +139,26 @@ func TestNoDeploymentIsWithoutARollback(t *testing.T) {
 		}
 	}
 }
+
+// An endpoint costs 0.01 US dollars an hour in each zone. https://aws.amazon.com/privatelink/pricing/
+func TestThePriceOfTheEndpointsIsThatOfTheirNumber(t *testing.T) {
+	t.Parallel()
+	network, endpoints := read(t, "network.yaml"), 0
+	for _, name := range network.named("AWS::EC2::VPCEndpoint") {
+		if r := network.resources[name]; r.condition == "" && r.properties["VpcEndpointType"] == "Interface" {
+			endpoints++
+		}
+	}
+	numerals := map[int]string{4: "four", 5: "five", 6: "six"}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := fmt.Sprintf("| endpoints: %s in two zones, and their traffic | %.0f |", numerals[endpoints], float64(endpoints)*2*730*0.01)
+	if !strings.Contains(string(readme), row) {
+		t.Errorf("the README does not have the row %s", row)
+	}
+	if zones, _ := field(network.parameters, "Zones", "Description").(string); !strings.Contains(zones, numerals[endpoints]+" endpoints") {
+		t.Errorf("the price of a zone is %q", zones)
+	}
+}
