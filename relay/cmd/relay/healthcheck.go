@@ -13,7 +13,7 @@ import (
 const healthcheckTimeout = 1500 * time.Millisecond
 
 type healthcheckCommand struct {
-	Listen string `env:"RELAY_LISTEN" default:":9464" help:"Address on which the relay serves its probes."`
+	Listen string `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address on which the relay serves its probes."`
 	Probe  string `default:"livez" enum:"livez,readyz" help:"What to ask: livez (is it at work) or readyz (does it stream, or stand by)."`
 }
 

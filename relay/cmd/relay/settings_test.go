@@ -151,3 +151,23 @@ func TestEmptyColumnsAreOptionalOrNamed(t *testing.T) {
 		}
 	}
 }
+
+// Metrics and readiness name ARNs and hosts, so a relay on a machine serves them to that machine only. The image's network is
+// its own, and its ports reach others only where they are published.
+func TestProbesListenOnLoopbackByDefault(t *testing.T) {
+	image, err := os.ReadFile("../../../infra/Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(image), "\nENV RELAY_LISTEN=:9464\n") {
+		t.Error("the image serves no other container")
+	}
+	for command, settings := range map[string]reflect.Type{
+		"run": reflect.TypeFor[operation](), "healthcheck": reflect.TypeFor[healthcheckCommand](),
+	} {
+		field, _ := settings.FieldByName("Listen")
+		if address := field.Tag.Get("default"); address != "127.0.0.1:9464" {
+			t.Errorf("relay %s uses %s by default", command, address)
+		}
+	}
+}
