@@ -110,9 +110,7 @@ func (j *joiner) awaitStream(ctx context.Context, partition members.Joined) erro
 
 // publish sends the rows of a partition that were not brought, in order of seq, and notes after each page how far it is.
 func (j *joiner) publish(ctx context.Context, partition members.Joined) error {
-	table := j.Table
-	table.Schema, table.Name, table.Only = partition.Schema, partition.Name, true
-	reader := recovery.NewReader(j.pool, table)
+	reader := recovery.NewReader(j.pool, j.store.Table(partition))
 	condition, args := j.store.Condition(partition)
 	after, found := partition.After(), int64(0)
 	for {
@@ -180,7 +178,7 @@ func (j *joiner) send(ctx context.Context, partition members.Joined, rows []outb
 		j.Log.Error(eventsMissing, "slot", j.Slot, "partition", partition.String(), "first_seq", rows[0].Sequence,
 			"reason", "the partition was attached with rows in it")
 	}
-	if j.HaltOnSlotLoss {
+	if j.HaltOnSlotLoss && !partition.IsRequested {
 		return j.auditor.missing(ctx, int64(len(rows)))
 	}
 	j.Metrics.EventsMissing(int64(len(rows)))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 // partitionByTime makes the outbox table one whose partitions go by the time of the event, with one for today.
@@ -150,6 +151,18 @@ func TestAPartitionAttachedAgainBringsItsNewRows(t *testing.T) {
 	w.awaitOnce(each(1, 6))
 }
 
+// TestAPartitionIsReadByTheTablesRights: a right to read the outbox table is none to read a partition by its own name.
+func TestAPartitionIsReadByTheTablesRights(t *testing.T) {
+	t.Parallel()
+	w, _ := newWorldOfRoles(t, "orders", 18)
+	w.partitionByTime()
+	w.exec(`GRANT SELECT, DELETE ON outbox_events TO ` + migrations.Relay)
+	w.startStreaming("RELAY_RETENTION=1s")
+	w.fill("filled", mixedXID, 1, 500)
+	w.attachOld("filled")
+	w.awaitOnce(each(1, 500))
+}
+
 // TestAnAttachedPartitionMayHaveSeqsOfOthers: its own identity begins at 1, too.
 func TestAnAttachedPartitionMayHaveSeqsOfOthers(t *testing.T) {
 	t.Parallel()
@@ -177,7 +190,10 @@ func TestAnAttachedPartitionHaltsARelayThatHaltsAtGaps(t *testing.T) {
 	if out, err := w.command(nil, "status"); err != nil || !strings.Contains(out, "filled was attached with rows in it") {
 		t.Errorf("status: %v: %s", err, out)
 	}
-	w.startStreaming("RELAY_RETENTION=1s")
+	if out, err := w.command(nil, "recover", "--yes"); err != nil {
+		t.Errorf("recover: %v: %s", err, out)
+	}
+	w.startStreaming("RELAY_ON_SLOT_LOSS=halt", "RELAY_RETENTION=1s")
 	w.awaitOnce(each(1, 3))
 }
 

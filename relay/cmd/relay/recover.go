@@ -66,6 +66,11 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	if err := show.Flush(); err != nil {
 		return err
 	}
+	if c.Yes {
+		if err := members.Request(ctx, o.Pool, o.Slot); err != nil { // first: a relay may begin as soon as the recovery is marked
+			return err
+		}
+	}
 	if situation.IsMarked(request) {
 		_, err := fmt.Fprintln(w, "\nmarked already: the relay that runs, or the next one, begins with it")
 		return err

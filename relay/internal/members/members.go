@@ -105,6 +105,8 @@ type Joined struct {
 	Schema, Name string
 	Attached     string
 	IsRoot       bool   // the outbox table itself, which has taken the place of another one
+	IsReadable   bool   // by its own name; the rows of every member can be read by that of the outbox table
+	IsRequested  bool   // an operator asked for its rows, also where the relay is to halt at them
 	PassedSeq    *int64 // it is done with rows up to here; nil: with none
 	Known        string // pg_snapshot of the time when it was a member before; empty if it was none
 	// Snapshot was taken when the rows of Joined were in the table; what had committed by then is in the log before InsertLSN.
@@ -116,7 +118,9 @@ type Joined struct {
 func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
 		WITH `+tree+`
-		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}), CASE WHEN k.attached = m.attached THEN k.passed_seq END,
+		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}),
+		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested AND k.attached = m.attached, false),
+		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
 		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND k.system_identifier = `+systemSQL+`
@@ -126,7 +130,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 		return nil, s.failed("look for partitions", err)
 	}
 	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
-		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
+		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.IsReadable, &j.IsRequested, &j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
 		return j, err
 	})
 	if err != nil {
@@ -142,9 +146,19 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := WriterSQL("xmin") + "::text::xid8"
 	return strings.NewReplacer("{writer}", writer, "{xid}", quote(s.table.Columns.XID)).Replace(`
-		pg_visible_in_snapshot({writer}, $4::pg_snapshot)
+		tableoid = $6 AND pg_visible_in_snapshot({writer}, $4::pg_snapshot)
 		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
-		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j)}
+		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j), j.Relation}
+}
+
+// Table returns the table by which the rows of j are read, those of others beside them: see [Store.Condition]. A role that may
+// read the outbox table need not be able to read a partition by its own name, which is much cheaper.
+func (s *Store) Table(j Joined) pgoutput.Table {
+	table := s.table
+	if j.IsReadable {
+		table.Schema, table.Name, table.Only = j.Schema, j.Name, true
+	}
+	return table
 }
 
 // known is the snapshot up to which rows of j are accounted for: none of them, at first.
@@ -155,13 +169,14 @@ func known(j Joined) string {
 	return j.Known
 }
 
-// IsEmpty reports whether j has no row at all, at a moment at which it is a member. Whatever is written later is in the log.
+// IsEmpty reports whether j has no row at all, at a moment at which it is a member. Whatever is written later is in the
+// log. A file without a page holds no row; it may be looked at without a right to read the table.
 func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
-	var rows bool
-	if err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ONLY `+j.identifier()+`)`).Scan(&rows); err != nil {
+	var empty bool
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(pg_relation_size($1::oid::regclass) = 0, true)`, j.Relation).Scan(&empty); err != nil {
 		return false, s.failed("look for rows in partition "+j.String(), err)
 	}
-	return !rows, nil
+	return empty, nil
 }
 
 // HasTwin reports for each of the seqs whether another member has a row with it: then the seq does not tell which of
@@ -201,7 +216,8 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 		SELECT c.slot_name, $4::oid, c.system_identifier, $5, $6::boolean, $7::bigint, nullif($8, '')::pg_snapshot
 		FROM relay_checkpoints c WHERE {fence}
 		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier, attached = excluded.attached,
-			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known, updated_at = clock_timestamp()`,
+			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known, updated_at = clock_timestamp(),
+			requested = relay_members.requested AND relay_members.attached = excluded.attached`,
 		j.Relation, j.Attached, accounted, passed, known)
 	if err == nil && changed == 0 {
 		err = s.failed("account for partition "+j.String(), slot.ErrFenced)
@@ -239,8 +255,6 @@ func (j Joined) After() int64 {
 // String returns schema.name.
 func (j Joined) String() string { return j.Schema + "." + j.Name }
 
-func (j Joined) identifier() string { return pgx.Identifier{j.Schema, j.Name}.Sanitize() }
-
 // exec runs a statement whose condition {fence} it fills, and returns how many rows it changed.
 func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (changed int64, err error) {
 	tag, err := s.pool.Exec(ctx, strings.ReplaceAll(s.sql(statement), "{fence}", slot.FenceSQL), s.fence.Args(args...)...)
@@ -264,6 +278,15 @@ func named(t pgoutput.Table, statement string) string {
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
+
+// Request asks the relay of a slot for the rows of the partitions that [Open] returns, also where it is to halt at them.
+func Request(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
+	_, err := pool.Exec(ctx, `UPDATE relay_members SET requested = true WHERE slot_name = $1 AND NOT accounted`, slotName)
+	if err != nil {
+		return fmt.Errorf("ask for the partitions of slot %s: %w", slotName, err)
+	}
+	return nil
+}
 
 // Open returns the partitions, as schema.name, whose rows the slot has yet to account for, as far as a relay has found them.
 func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {

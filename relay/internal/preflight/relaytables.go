@@ -16,15 +16,15 @@ func (d *database) relayTables(ctx context.Context) Findings {
 
 // schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
-	const object = "table outbox_dead_letters"
+	const object, table, column = "table relay_members", "relay_members", "requested" // of the newest migration that matters
 	var current bool
 	err := d.Pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('outbox_dead_letters') AND attname = 'row_key')`).Scan(&current)
+		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`, table, column).Scan(&current)
 	switch {
 	case err != nil:
 		return unknown(CodeRelayTables, object, err)
 	case !current:
-		return failed(CodeRelayTables, object, "table outbox_dead_letters has no column row_key: the outbox schema is older than this relay").
+		return failed(CodeRelayTables, object, "table "+table+" has no column "+column+": the outbox schema is older than this relay").
 			with("relay migrate")
 	}
 	return passed(CodeRelayTables, object, "the outbox schema is one that this relay works with")
