@@ -19,6 +19,10 @@ type fault struct {
 	hides   bool // events may be accepted without an answer that says so
 	partial bool // requests fail in part
 	skips   bool // the stream leaves events out, until a relay notices
+	refuses bool // a relay may end, and say that an operator has to decide
+	// needsLog says that events of it are in the log alone: no fault of the same run may take the log away.
+	needsLog bool
+	losesLog bool
 	// needs reports whether a plan has a use for it; nil: every plan.
 	needs func(*Plan) bool
 	do    func(context.Context, *act) error
@@ -35,7 +39,7 @@ type act struct {
 func missed(f *checker.Fault) { f.Kind += " (missed)" }
 
 // faults are done one after the other.
-var faults = slices.Concat(processFaults, sessionFaults, networkFaults, slotFaults, publicationFaults, serverFaults, crashPoints, operations)
+var faults = slices.Concat(processFaults, sessionFaults, networkFaults, slotFaults, publicationFaults, tableFaults, serverFaults, crashPoints, operations)
 
 // processFaults are what happens to containers.
 var processFaults = []fault{

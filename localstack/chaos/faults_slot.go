@@ -13,15 +13,15 @@ import (
 
 // slotFaults take from the slot what it would have brought.
 var slotFaults = []fault{
-	{name: "slot dropped, down", weight: 4, repeats: true, do: whileDown(dropSlot)},
-	{name: "slot dropped, running", weight: 4, repeats: true, do: dropSlot},
-	{name: "slot dropped, broker away", weight: 2, repeats: true, do: dropSlotBehindAnOutage},
-	{name: "slot recreated", weight: 4, repeats: true, do: whileDown(recreateSlot)},
-	{name: "slot recreated, running", weight: 2, repeats: true, do: recreateSlot},
-	{name: "slot advanced", weight: 4, repeats: true, do: whileDown(advanceSlot)},
-	{name: "slot advanced, running", weight: 2, repeats: true, do: advanceSlot},
-	{name: "slot invalidated", weight: 2, repeats: true, do: whileDown(invalidateSlot)},
-	{name: "checkpoint row deleted", weight: 1, repeats: true, do: whileDown(deleteRow)},
+	{name: "slot dropped, down", weight: 4, repeats: true, losesLog: true, do: whileDown(dropSlot)},
+	{name: "slot dropped, running", weight: 4, repeats: true, losesLog: true, do: dropSlot},
+	{name: "slot dropped, broker away", weight: 2, repeats: true, losesLog: true, do: dropSlotBehindAnOutage},
+	{name: "slot recreated", weight: 4, repeats: true, losesLog: true, do: whileDown(recreateSlot)},
+	{name: "slot recreated, running", weight: 2, repeats: true, losesLog: true, do: recreateSlot},
+	{name: "slot advanced", weight: 4, repeats: true, losesLog: true, do: whileDown(advanceSlot)},
+	{name: "slot advanced, running", weight: 2, repeats: true, losesLog: true, do: advanceSlot},
+	{name: "slot invalidated", weight: 2, repeats: true, losesLog: true, do: whileDown(invalidateSlot)},
+	{name: "checkpoint row deleted", weight: 1, repeats: true, losesLog: true, do: whileDown(deleteRow)},
 }
 
 // whileDown stops or kills every relay, does something, and starts them again.

@@ -53,7 +53,7 @@ func (f *fleet) watch(p *relay) {
 	if !f.isAt(p) {
 		return
 	}
-	if !p.mayEnd() {
+	if !p.mayEnd() && !f.run.mayRefuse() {
 		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastWords(p))
 	}
 	time.Sleep(restartAfter)

@@ -230,7 +230,7 @@ var mutants = []mutant{
 			},
 			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
 			{"relay/keeper.go", `lsn: seen.InsertLSN, delivered: delivered}`, `lsn: seen.InsertLSN, delivered: delivered}; keptHorizon = k.pending`},
-			{"relay/keeper.go", `k.horizonDelivered, k.pending = k.pending.delivered, horizon{}`, `k.horizonDelivered, k.pending, keptHorizon = k.pending.delivered, horizon{}, horizon{}`},
+			{"relay/keeper.go", `k.horizonDelivered, k.horizonSaved, k.pending = k.pending.delivered, true, horizon{}`, `k.horizonDelivered, k.horizonSaved, k.pending, keptHorizon = k.pending.delivered, true, horizon{}, horizon{}`},
 			withoutAudit,
 		},
 		faults: []string{"xids used again"},

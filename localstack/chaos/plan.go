@@ -46,6 +46,8 @@ type Load struct {
 	Poison     bool          // some events that no destination takes
 	Long       time.Duration // at most so long is a transaction open; those that wait for all of them wait so long too
 	DDL        bool
+	// Partitioned says that the outbox table is a partitioned one.
+	Partitioned bool
 }
 
 // Step is a fault and the earliest time for it.
@@ -89,6 +91,9 @@ func NewPlan(seed uint64, o Options) *Plan {
 	p.Load.Long = 150 * time.Millisecond
 	if random.IntN(4) == 0 {
 		p.Load.Long = 1500 * time.Millisecond
+	}
+	if p.Load.Partitioned = random.IntN(4) == 0; p.Load.Partitioned {
+		p.Settings = append(p.Settings, "RELAY_ID_UNIQUE=assert")
 	}
 	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
 	if random.IntN(4) == 0 {
@@ -136,6 +141,7 @@ func (p *Plan) setting(name string) string {
 
 // steps draws faults, by their weight, at intervals around so long, over the length of the load.
 func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []Step {
+	from = withOrWithoutLog(random, from)
 	total := 0
 	for _, f := range from {
 		total += f.weight
@@ -154,6 +160,12 @@ func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []S
 		}
 	}
 	return drawn
+}
+
+// withOrWithoutLog leaves out either the faults whose events are in the log alone, or those that take the log away.
+func withOrWithoutLog(random *rand.Rand, from []fault) []fault {
+	keepsLog := random.IntN(2) == 0
+	return slices.DeleteFunc(slices.Clone(from), func(f fault) bool { return keepsLog && f.losesLog || !keepsLog && f.needsLog })
 }
 
 func duration(random *rand.Rand, below time.Duration) time.Duration {

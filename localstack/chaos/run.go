@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,6 +39,7 @@ type run struct {
 	clock        func() time.Duration
 	began        time.Duration // the load
 	quiet        sync.RWMutex  // held for writing: no writer begins a transaction
+	refusing     atomic.Int64  // until then on the clock relays may end because of a fault that an operator has to undo
 }
 
 // way is how the relay of a place reaches the database.
@@ -113,16 +117,20 @@ func (r *run) migrate(ctx context.Context) error {
 	if _, _, err := migrations.Migrate(ctx, conn); err != nil {
 		return err
 	}
-	statements := []string{
+	statements := []string{grantOutbox()}
+	if r.plan.Load.Partitioned {
+		statements = []string{partitioned, grantOutbox()}
+	}
+	statements = append(statements,
 		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
 		`CREATE TABLE other (n integer, t text)`,
 		keepCommitted,
 		keepChanges,
 		keepSelected,
-	}
+	)
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
-		statements = append(statements, `GRANT SELECT, DELETE ON outbox_events TO `+role, `GRANT DELETE ON outbox_dead_letters, relay_members TO `+role,
+		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members TO `+role,
 			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members TO `+role)
 	}
 	for _, statement := range statements {
@@ -131,6 +139,15 @@ func (r *run) migrate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// grantOutbox gives the relays' roles what they need of the outbox table.
+func grantOutbox() string {
+	var roles []string
+	for i := range maxRelays {
+		roles = append(roles, fmt.Sprintf(relayRole, i))
+	}
+	return `GRANT SELECT, DELETE ON outbox_events TO ` + strings.Join(roles, ", ")
 }
 
 // play writes, breaks, mends, waits until everything has arrived, and returns what happened.
@@ -183,10 +200,20 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 	return nil
 }
 
+// noticedWithin is how long after a fault a relay may still find it.
+const noticedWithin = 3 * time.Second
+
+// mayRefuse reports whether a relay may end now because of a fault.
+func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
+
 // inflict does f to the run and notes it.
 func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
 	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips})
 	act := &act{run: r, random: random}
+	if f.refuses {
+		r.refusing.Store(math.MaxInt64)
+		defer func() { r.refusing.Store(int64(r.clock() + noticedWithin)) }()
+	}
 	err := f.do(ctx, act)
 	ended(act.note)
 	return err

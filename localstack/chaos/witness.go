@@ -18,7 +18,10 @@ const keepCommitted = `
 		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
 		RETURN NULL;
 	END $$;
-	CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
+	` + keepNew
+
+// keepNew is for each table that takes the place of the outbox table.
+const keepNew = `CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
 
 // keepChanges writes down in the same transaction what becomes of dead letters: relays may remove these too.
 const keepChanges = `
