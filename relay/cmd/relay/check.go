@@ -31,8 +31,8 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 
 // printFinding prints a finding as one line, and the statement that cures it on a line of its own, so that it can be copied.
 func printFinding(w io.Writer, f preflight.Finding) {
-	fmt.Fprintf(w, "%-9s %-13s %s\n", f.Level, f.Code, f.Explanation)
+	fmt.Fprintf(w, "%-9s %-16s %s\n", f.Level, f.Code, f.Explanation)
 	if f.Statement != "" {
-		fmt.Fprintf(w, "%24s%s\n", "", f.Statement)
+		fmt.Fprintf(w, "%27s%s\n", "", f.Statement)
 	}
 }

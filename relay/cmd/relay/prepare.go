@@ -26,7 +26,7 @@ import (
 func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress preflight.Progress) (relay.Config, preflight.Findings) {
 	config, err := s.config()
 	found := preflight.Requirement{Subject: "the settings", Check: func(context.Context) preflight.Findings {
-		return preflight.FromErrors(preflight.CodeSettings, "settings", err)
+		return append(preflight.FromErrors(preflight.CodeSettings, "settings", err), unknownSettings(os.Environ())...)
 	}}.Run(ctx, progress)
 	found = append(found, s.checkDatabase(ctx, config, progress)...)
 	if found.Err() == nil {

@@ -71,6 +71,7 @@ func TestPoolersAreNamed(t *testing.T) {
 		"RDS Proxy": {refuse: refuse("0A000",
 			"Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode", isReplication)},
 		"other processes":              {otherPID: func(map[string]string) bool { return true }},
+		"other processes answer":       {otherPID: func(startup map[string]string) bool { return !isReplication(startup) }},
 		"other processes replicate":    {otherPID: isReplication},
 		"replication is not passed on": {withoutReplication: true},
 	} {

@@ -81,7 +81,7 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	object := "destination " + name
 	s, err := d.open(ctx, destination)
 	if err != nil {
-		return Findings{unknown(CodeDestination, object, err)}
+		return Findings{d.refusal(destination, err)}
 	}
 	arn := s.Description().ARN
 	if other, twice := d.named[arn]; twice {

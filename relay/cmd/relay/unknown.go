@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+)
+
+const settingPrefix = "RELAY_"
+
+// ofKubernetes are the variables that Kubernetes sets in every container of a namespace which has a service named relay.
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+var ofKubernetes = regexp.MustCompile(`^RELAY_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// unknownSettings returns a finding for each variable that looks like a setting and is none.
+func unknownSettings(environment []string) preflight.Findings {
+	known := settingNames(reflect.TypeFor[commands]())
+	var found preflight.Findings
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, settingPrefix) || slices.Contains(known, name) || ofKubernetes.MatchString(name) {
+			continue
+		}
+		explanation := fmt.Sprintf("%s is no setting of this relay, and has no effect", name)
+		if nearest := nearestName(name, known); nearest != "" {
+			explanation += ": did you mean " + nearest + "?"
+		}
+		found = append(found, preflight.Finding{
+			Code: preflight.CodeUnknownSetting, Level: preflight.Degraded, Object: "variable " + name, Explanation: explanation,
+		})
+	}
+	return found
+}
+
+// settingNames returns the variables that the fields of a struct, and of the structs in it, are set by.
+func settingNames(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		field := t.Field(i)
+		if field.Type.Kind() == reflect.Struct {
+			names = append(names, settingNames(field.Type)...)
+		}
+		if name := field.Tag.Get("env"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// nearestName returns the name that differs in the fewest letters, or nothing if all differ in a third of them.
+func nearestName(name string, names []string) string {
+	nearest, least := "", len(strings.TrimPrefix(name, settingPrefix))/3+1
+	for _, candidate := range names {
+		if d := distance(name, candidate); d < least {
+			nearest, least = candidate, d
+		}
+	}
+	return nearest
+}
+
+// distance returns how many letters have to be added, removed or replaced to make one name of the other.
+// https://en.wikipedia.org/wiki/Levenshtein_distance
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,116 @@
+package preflight_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+)
+
+const (
+	topicARN = "arn:aws:sns:us-east-1:000000000000:orders"
+	queueARN = "arn:aws:sqs:us-east-1:000000000000:orders.fifo"
+)
+
+// checkDestinations checks a topic and a queue of a broker.
+func checkDestinations(t *testing.T, ctx context.Context, broker *fakeaws.Server, progress preflight.Progress) preflight.Findings {
+	t.Helper()
+	endpoint := broker.URL()
+	_, found := preflight.Destinations{
+		AWS: aws.Config{
+			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		},
+		Names:     []string{topicARN, queueARN},
+		Unordered: true,
+	}.Check(ctx, progress)
+	return found
+}
+
+func startBroker(t *testing.T) *fakeaws.Server {
+	t.Helper()
+	broker, err := fakeaws.Start(fakeaws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = broker.Close() })
+	return broker
+}
+
+func TestDestinationsThatAreMissingAreCreatedAsTold(t *testing.T) {
+	t.Parallel()
+	broker := startBroker(t)
+	problems := checkDestinations(t, t.Context(), broker, preflight.Progress{}).Of(preflight.Error)
+	if len(problems) != 2 {
+		t.Fatalf("found %s, want two", problems)
+	}
+	for i, words := range [][]string{
+		{"topic " + topicARN + " does not exist at " + broker.URL(), "aws sns create-topic --name orders --region us-east-1 --endpoint-url " + broker.URL()},
+		{"queue " + queueARN + " does not exist at " + broker.URL(), "aws sqs create-queue --queue-name orders.fifo --attributes FifoQueue=true"},
+	} {
+		for _, word := range words {
+			if !strings.Contains(problems[i].String(), word) {
+				t.Errorf("%q does not say %q", problems[i], word)
+			}
+		}
+	}
+	if _, err := broker.CreateTopic("orders", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := broker.CreateQueue("orders.fifo", nil); err != nil {
+		t.Fatal(err)
+	}
+	found := checkDestinations(t, t.Context(), broker, preflight.Progress{})
+	if found.Err() != nil || found.Of(preflight.Degraded)[0].Code != preflight.CodeAggregate {
+		t.Errorf("found %s", found)
+	}
+}
+
+func TestDestinationThatRefusesIsToldWithTheRight(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault fakeaws.Fault
+		says  string
+	}{
+		"denied":  {fakeaws.DenyAccess(), "sns:Publish and sns:GetTopicAttributes"},
+		"unknown": {fakeaws.Refuse(403, "InvalidClientTokenId", "who?"), "AWS_ACCESS_KEY_ID"},
+		"expired": {fakeaws.ExpireToken(), "credentials"},
+	} {
+		broker := startBroker(t)
+		broker.Script(fakeaws.Match{}, c.fault)
+		problems := checkDestinations(t, t.Context(), broker, preflight.Progress{}).Of(preflight.Error)
+		if len(problems) != 2 || !strings.Contains(problems[0].String(), c.says) {
+			t.Errorf("%s: %s, want %s", name, problems, c.says)
+		}
+	}
+}
+
+// TestBrokerThatHangsIsWaitedForAudibly: for ten seconds each, and after two the operator knows for which.
+func TestBrokerThatHangsIsWaitedForAudibly(t *testing.T) {
+	t.Parallel()
+	broker := startBroker(t)
+	broker.Script(fakeaws.Match{}, fakeaws.Hang())
+	waiting := make(chan string, 10)
+	began := time.Now()
+	found := checkDestinations(t, t.Context(), broker, preflight.Progress{Waiting: func(subject string) { waiting <- subject }})
+	if elapsed := time.Since(began); elapsed > 25*time.Second {
+		t.Errorf("two destinations took %v", elapsed)
+	}
+	close(waiting)
+	var subjects []string
+	for subject := range waiting {
+		subjects = append(subjects, subject)
+	}
+	if got := strings.Join(subjects, ", "); got != "destination "+topicARN+", destination "+queueARN {
+		t.Errorf("waited for %s", got)
+	}
+	problems := found.Of(preflight.Error)
+	if len(problems) != 2 || !strings.Contains(problems[0].Explanation, "did not answer within 10s at "+broker.URL()) || !preflight.OnlyTransient(found.Err()) {
+		t.Errorf("found %s", problems)
+	}
+}
