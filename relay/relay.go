@@ -51,9 +51,11 @@ func Run(ctx context.Context, config Config) error {
 	r := &relay{Config: config}
 	defer r.Health.Enter(health.Stopping)
 
+	var loop stuck
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
-		err := r.session(ctx)
+		r.progressed = false
+		err := loop.ended(r.session(ctx), r.progressed)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
@@ -79,6 +81,8 @@ type relay struct {
 	pool    *pgxpool.Pool
 	learned *learned // by the connections of pool
 	store   *checkpoint.Store
+	// progressed says that the session delivered events.
+	progressed bool
 	// parkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such column any more.
 	parkBytes bool
 }

@@ -105,6 +105,7 @@ func (s *session) run(ctx context.Context) error {
 		err = s.lastWord(work, err)
 	}
 	stream.end()
+	s.progressed = s.tracker.Load().Delivered > 0
 	return err
 }
 

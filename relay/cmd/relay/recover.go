@@ -21,7 +21,8 @@ type recoverCommand struct {
 	source       `embed:"" group:"Outbox table"`
 	TrustHorizon bool   `xor:"from" help:"The cluster was made by pg_upgrade, which keeps transaction ids: begin from the horizon of the cluster before."`
 	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created from this moment on, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
-	Yes          bool   `help:"Mark the recovery. Without it, only show what it would do."`
+	Cancel       bool   `xor:"from" help:"Withdraw a recovery that is marked, or a first start that is not done, where that loses no event."`
+	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without it, only show what it would do."`
 }
 
 // Run shows what a recovery would do, and marks it if that is wanted.
@@ -46,8 +47,37 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 			Pool: pool, Slot: c.Slot, Table: table,
 			Publication: slot.Publication{Name: publication, Table: table.String()},
 		}
+		if c.Cancel {
+			return explain(c.cancel(ctx, o, w))
+		}
 		return explain(c.recover(ctx, o, w))
 	})
+}
+
+// cancel withdraws what was asked of the relay.
+func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.Writer) error {
+	situation, err := o.Requested(ctx)
+	if err != nil {
+		return err
+	}
+	withdrawal, err := o.Cancelable(situation)
+	if err != nil {
+		return err
+	}
+	effect := "the slot brings every event that is not delivered"
+	if withdrawal == recovery.FirstStart {
+		effect = "the next start of the relay is its first again, and RELAY_START says what becomes of the rows that are there. What was " +
+			"published may come again"
+	}
+	if !c.Yes {
+		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n", withdrawal, c.Slot, effect)
+		return err
+	}
+	if err := o.Cancel(ctx, situation, withdrawal); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "withdrawn: %s\n", effect)
+	return err
 }
 
 func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.Writer) error {
