@@ -25,43 +25,77 @@ const (
 )
 
 var textRules = []textRule{
-	{"AWS::EC2::SecurityGroup", "GroupDescription", regexp.MustCompile(ec2Texts),
-		"https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html"},
+	{
+		"AWS::EC2::SecurityGroup", "GroupDescription", regexp.MustCompile(ec2Texts),
+		"https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html",
+	},
 	{"AWS::EC2::SecurityGroup", "SecurityGroupIngress.*.Description", regexp.MustCompile(ec2Texts), ec2Rules},
 	{"AWS::EC2::SecurityGroup", "SecurityGroupEgress.*.Description", regexp.MustCompile(ec2Texts), ec2Rules},
 	{"AWS::EC2::SecurityGroupIngress", "Description", regexp.MustCompile(ec2Texts), ec2Rules},
-	{"AWS::RDS::DBSubnetGroup", "DBSubnetGroupDescription", regexp.MustCompile(rdsTexts),
-		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSubnetGroup.html"},
-	{"AWS::RDS::DBParameterGroup", "Description", regexp.MustCompile(rdsTexts),
-		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBParameterGroup.html"},
-	{"AWS::RDS::DBInstance", "DBName", regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,62}$`),
-		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html"},
-	{"AWS::RDS::DBInstance", "MasterUsername", regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,62}$`),
-		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html"},
-	{"AWS::SNS::Topic", "TopicName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$|^[A-Za-z0-9_-]{1,251}\.fifo$`),
-		"https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html"},
-	{"AWS::SNS::Topic", "DisplayName", regexp.MustCompile(`^[A-Za-z0-9 \t_-]{1,100}$`),
-		"https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sns-topic.html"},
-	{"AWS::SQS::Queue", "QueueName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$|^[A-Za-z0-9_-]{1,75}\.fifo$`),
-		"https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html"},
-	{"AWS::CloudWatch::Alarm", "AlarmDescription", regexp.MustCompile(`^[ -~]{0,512}[ -~]{0,512}$`),
-		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"},
-	{"AWS::CloudWatch::Alarm", "Metrics.*.Id", regexp.MustCompile(`^[a-z][a-zA-Z0-9_]{0,254}$`),
-		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html"},
-	{"AWS::CloudWatch::Dashboard", "DashboardName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
-		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html"},
-	{"AWS::IAM::Role", "Policies.*.PolicyName", regexp.MustCompile(`^[\w+=,.@-]{1,128}$`),
-		"https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html"},
-	{"AWS::ECS::TaskDefinition", "Family", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
-		"https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html"},
-	{"AWS::ECS::TaskDefinition", "ContainerDefinitions.*.Name", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
-		"https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html"},
-	{"AWS::Serverless::Function", "Description", regexp.MustCompile(`^.{0,256}$`),
-		"https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html"},
-	{"AWS::EC2::VPC", "Tags.*.Value", regexp.MustCompile(`^[a-zA-Z0-9 +\-=._:/@]{0,256}$`),
-		"https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html"},
-	{"AWS::EC2::Subnet", "Tags.*.Value", regexp.MustCompile(`^[a-zA-Z0-9 +\-=._:/@]{0,256}$`),
-		"https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html"},
+	{
+		"AWS::RDS::DBSubnetGroup", "DBSubnetGroupDescription", regexp.MustCompile(rdsTexts),
+		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSubnetGroup.html",
+	},
+	{
+		"AWS::RDS::DBParameterGroup", "Description", regexp.MustCompile(rdsTexts),
+		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBParameterGroup.html",
+	},
+	{
+		"AWS::RDS::DBInstance", "DBName", regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,62}$`),
+		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
+	},
+	{
+		"AWS::RDS::DBInstance", "MasterUsername", regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,62}$`),
+		"https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBInstance.html",
+	},
+	{
+		"AWS::SNS::Topic", "TopicName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,256}$|^[A-Za-z0-9_-]{1,251}\.fifo$`),
+		"https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html",
+	},
+	{
+		"AWS::SNS::Topic", "DisplayName", regexp.MustCompile(`^[A-Za-z0-9 \t_-]{1,100}$`),
+		"https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sns-topic.html",
+	},
+	{
+		"AWS::SQS::Queue", "QueueName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$|^[A-Za-z0-9_-]{1,75}\.fifo$`),
+		"https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html",
+	},
+	{
+		"AWS::CloudWatch::Alarm", "AlarmDescription", regexp.MustCompile(`^[ -~]{0,512}[ -~]{0,512}$`),
+		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
+	},
+	{
+		"AWS::CloudWatch::Alarm", "Metrics.*.Id", regexp.MustCompile(`^[a-z][a-zA-Z0-9_]{0,254}$`),
+		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html",
+	},
+	{
+		"AWS::CloudWatch::Dashboard", "DashboardName", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
+		"https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html",
+	},
+	{
+		"AWS::IAM::Role", "Policies.*.PolicyName", regexp.MustCompile(`^[\w+=,.@-]{1,128}$`),
+		"https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html",
+	},
+	{
+		"AWS::ECS::TaskDefinition", "Family", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
+		"https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html",
+	},
+	{
+		"AWS::ECS::TaskDefinition", "ContainerDefinitions.*.Name", regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`),
+		"https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html",
+	},
+	{
+		"AWS::Serverless::Function", "Description", regexp.MustCompile(`^.{0,256}$`),
+		"https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html",
+	},
+	{
+		"AWS::EC2::VPC", "Tags.*.Value", regexp.MustCompile(`^[a-zA-Z0-9 +\-=._:/@]{0,256}$`),
+		"https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html",
+	},
+	{
+		"AWS::EC2::Subnet", "Tags.*.Value", regexp.MustCompile(`^[a-zA-Z0-9 +\-=._:/@]{0,256}$`),
+		"https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html",
+	},
 }
 
 // freeTexts are names that select something and create nothing.

@@ -9,9 +9,16 @@ func TestReplicaDecodesFromVersion19On(t *testing.T) {
 		level   string
 		decodes bool
 	}{
-		{15, "logical", true}, {18, "logical", true}, {19, "logical", true}, {20, "logical", true},
-		{15, "replica", false}, {18, "replica", false}, {19, "replica", true}, {20, "replica", true},
-		{18, "minimal", false}, {19, "minimal", false},
+		{15, "logical", true},
+		{18, "logical", true},
+		{19, "logical", true},
+		{20, "logical", true},
+		{15, "replica", false},
+		{18, "replica", false},
+		{19, "replica", true},
+		{20, "replica", true},
+		{18, "minimal", false},
+		{19, "minimal", false},
 	} {
 		if f := walLevelFinding(c.version, c.level); decodes(c.version, c.level) != c.decodes || (f.Level == OK) != c.decodes {
 			t.Errorf("Postgres %d with wal_level %s: %s, want decoding %v", c.version, c.level, f, c.decodes)
