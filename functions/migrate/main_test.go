@@ -68,7 +68,7 @@ func TestFunctionsNeedNoMoreThanTheRoleOfProducers(t *testing.T) {
 		if err != nil || created != fresh {
 			t.Fatalf("created %v: %v", created, err)
 		}
-		if _, err := store.Get(t.Context(), o.ID); err != nil {
+		if _, err := store.Get(t.Context(), "", o.ID); err != nil {
 			t.Error(err)
 		}
 	}

@@ -56,5 +56,7 @@ func readCreateRequest(ctx context.Context, request Request) (order.CreateReques
 	if wrong = append(wrong, wrongFields...); len(wrong) > 0 {
 		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the order cannot be taken as it is; see errors", wrong...)
 	}
-	return order.CreateRequest{Draft: draft, IdempotencyKey: key, Headers: traceHeaders(ctx, request)}, nil
+	return order.CreateRequest{
+		Draft: draft, Caller: callerOf(request), IdempotencyKey: key, Headers: traceHeaders(ctx, request),
+	}, nil
 }

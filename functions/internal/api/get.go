@@ -22,7 +22,7 @@ func GetOrder(orders *order.Store, log *slog.Logger) Handler {
 		if err != nil || len(text) != canonicalUUID {
 			return response, newProblem(http.StatusBadRequest, "the id of an order is a UUID"), nil
 		}
-		o, err := orders.Get(ctx, id)
+		o, err := orders.Get(ctx, callerOf(request), id)
 		if errors.Is(err, order.ErrNotFound) {
 			return response, newProblem(http.StatusNotFound, "there is no order with this id"), nil
 		}

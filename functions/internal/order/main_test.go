@@ -53,7 +53,7 @@ func count(t *testing.T, url string) (c counts) {
 	t.Helper()
 	err := ordertest.Connect(t, url).QueryRow(t.Context(), `
 		SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM order_lines),
-		       (SELECT count(*) FROM order_idempotency_keys), (SELECT count(*) FROM outbox_events)`).
+		       (SELECT count(*) FROM order_request_keys), (SELECT count(*) FROM outbox_events)`).
 		Scan(&c.Orders, &c.Lines, &c.Keys, &c.Events)
 	if err != nil {
 		t.Fatal(err)

@@ -16,20 +16,30 @@ import (
 )
 
 var (
-	// ErrNotFound says that there is no order with this id.
+	// ErrNotFound says that the caller has no order with this id.
 	ErrNotFound = errors.New("order not found")
-	// ErrKeyReused says that an idempotency key came before, with another draft.
+	// ErrKeyReused says that an idempotency key of the caller came before, with another draft.
 	ErrKeyReused = errors.New("idempotency key was used for another order")
 )
 
 const (
-	// A key that is there, or that a transaction in flight is writing, is waited for and not written.
+	// keyLifetime is how long a key is known; after that the same key makes another order.
+	keyLifetime = 24 * time.Hour
+	// A key that is there, or that a transaction in flight is writing, is waited for and not written, unless it has expired.
 	claimKey = `
-		INSERT INTO order_idempotency_keys (key, fingerprint, order_id)
-		VALUES ($1, $2, $3)
-		ON CONFLICT (key) DO NOTHING`
-	selectKey   = `SELECT fingerprint, order_id FROM order_idempotency_keys WHERE key = $1`
-	insertOrder = `INSERT INTO orders (id, customer_id, currency, total, created_at) VALUES ($1, $2, $3, $4, $5)`
+		INSERT INTO order_request_keys AS known (caller, key, fingerprint, order_id)
+		VALUES ($1, $2, $3, $4)
+		ON CONFLICT (caller, key) DO UPDATE
+		SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
+		WHERE known.created_at < clock_timestamp() - $5::interval`
+	selectKey = `SELECT fingerprint, order_id FROM order_request_keys WHERE caller = $1 AND key = $2`
+	// Each new key removes more than one that has expired, so the table is bounded by the keys of one lifetime. A key that
+	// another transaction holds is left to it.
+	removeExpiredKeys = `
+		DELETE FROM order_request_keys WHERE (caller, key) IN (
+			SELECT caller, key FROM order_request_keys WHERE created_at < clock_timestamp() - $1::interval
+			ORDER BY created_at LIMIT 10 FOR UPDATE SKIP LOCKED)`
+	insertOrder = `INSERT INTO orders (id, caller, customer_id, currency, total, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
 	insertLines = `
 		INSERT INTO order_lines (order_id, position, sku, quantity, unit_price)
 		SELECT $1, position, sku, quantity, unit_price
@@ -37,7 +47,7 @@ const (
 	selectOrder = `
 		SELECT customer_id, currency, total, created_at, sku, quantity, unit_price
 		FROM orders JOIN order_lines ON order_id = id
-		WHERE id = $1
+		WHERE id = $1 AND caller = $2
 		ORDER BY position`
 )
 
@@ -55,12 +65,13 @@ func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 // CreateRequest is a valid draft and what came with it.
 type CreateRequest struct {
 	Draft          Draft
+	Caller         string            // whom the order and the key belong to; empty for all who are not known
 	IdempotencyKey string            // may be empty
 	Headers        map[string]string // of the event
 }
 
-// Create stores the order and its event, both or none, and returns created = true. If the idempotency key came before
-// with an equal draft it writes nothing and returns the order of that time; with another draft, [ErrKeyReused].
+// Create stores the order and its event, both or none, and returns created = true. If the caller's idempotency key came within
+// the last 24 hours with an equal draft it writes nothing and returns the order of that time; with another draft, [ErrKeyReused].
 //
 // After an [*UnavailableError] the order may be there: a commit whose answer is lost counts. The same key finds out.
 func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, created bool, err error) {
@@ -78,11 +89,11 @@ func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, cre
 			return err
 		}
 		if id != fresh.ID {
-			o, err = read(ctx, tx, id)
+			o, err = read(ctx, tx, request.Caller, id)
 			return err
 		}
 		o = fresh
-		if err := insert(ctx, tx, o); err != nil {
+		if err := insert(ctx, tx, request.Caller, o); err != nil {
 			return err
 		}
 		return outbox.Insert(ctx, tx, event)
@@ -93,9 +104,9 @@ func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, cre
 	return o, o.ID == fresh.ID, nil
 }
 
-// Get returns the order, or [ErrNotFound].
-func (s *Store) Get(ctx context.Context, id uuid.UUID) (Order, error) {
-	o, err := read(ctx, s.pool, id)
+// Get returns the caller's order, or [ErrNotFound]: also for an order of another caller, who is not to be known by it.
+func (s *Store) Get(ctx context.Context, caller string, id uuid.UUID) (Order, error) {
+	o, err := read(ctx, s.pool, caller, id)
 	if err != nil {
 		return Order{}, storeError("get order", err)
 	}
@@ -111,15 +122,18 @@ func claim(ctx context.Context, tx pgx.Tx, request CreateRequest, id uuid.UUID) 
 	if err != nil {
 		return uuid.Nil, err
 	}
-	claimed, err := tx.Exec(ctx, claimKey, request.IdempotencyKey, fingerprint[:], id)
+	claimed, err := tx.Exec(ctx, claimKey, request.Caller, request.IdempotencyKey, fingerprint[:], id, keyLifetime)
 	if err != nil {
 		return uuid.Nil, fmt.Errorf("claim idempotency key: %w", err)
 	}
 	if claimed.RowsAffected() == 1 {
+		if _, err := tx.Exec(ctx, removeExpiredKeys, keyLifetime); err != nil {
+			return uuid.Nil, fmt.Errorf("remove expired idempotency keys: %w", err)
+		}
 		return id, nil
 	}
 	var earlier []byte
-	if err := tx.QueryRow(ctx, selectKey, request.IdempotencyKey).Scan(&earlier, &id); err != nil {
+	if err := tx.QueryRow(ctx, selectKey, request.Caller, request.IdempotencyKey).Scan(&earlier, &id); err != nil {
 		return uuid.Nil, fmt.Errorf("read idempotency key: %w", err)
 	}
 	if string(earlier) != string(fingerprint[:]) {
@@ -137,14 +151,14 @@ func (d Draft) fingerprint() ([sha256.Size]byte, error) {
 	return sha256.Sum256(canonical), nil
 }
 
-func insert(ctx context.Context, tx pgx.Tx, o Order) error {
+func insert(ctx context.Context, tx pgx.Tx, caller string, o Order) error {
 	skus := make([]string, len(o.Lines))
 	quantities, prices := make([]int64, len(o.Lines)), make([]int64, len(o.Lines))
 	for i, line := range o.Lines {
 		skus[i], quantities[i], prices[i] = line.SKU, line.Quantity, line.UnitPrice
 	}
 	var batch pgx.Batch // one round trip
-	batch.Queue(insertOrder, o.ID, o.CustomerID, o.Currency, o.Total, o.CreatedAt)
+	batch.Queue(insertOrder, o.ID, caller, o.CustomerID, o.Currency, o.Total, o.CreatedAt)
 	batch.Queue(insertLines, o.ID, skus, quantities, prices)
 	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
 		return fmt.Errorf("insert order %s: %w", o.ID, err)
@@ -156,10 +170,10 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-func read(ctx context.Context, db querier, id uuid.UUID) (Order, error) {
+func read(ctx context.Context, db querier, caller string, id uuid.UUID) (Order, error) {
 	o := Order{ID: id}
 	var line Line
-	rows, err := db.Query(ctx, selectOrder, id)
+	rows, err := db.Query(ctx, selectOrder, id, caller)
 	if err != nil {
 		return Order{}, fmt.Errorf("read order %s: %w", id, err)
 	}

@@ -29,7 +29,7 @@ func TestOrderAndItsEventAreWrittenTogether(t *testing.T) {
 	if got, want := count(t, url), (counts{Orders: 1, Lines: 2, Events: 1}); got != want {
 		t.Errorf("rows %+v, want %+v", got, want)
 	}
-	read, err := store.Get(limited(t), created.ID)
+	read, err := store.Get(limited(t), "", created.ID)
 	if diff := cmp.Diff(created, read); diff != "" || err != nil {
 		t.Errorf("order read back (-created +read): %s, %v", diff, err)
 	}
@@ -211,7 +211,7 @@ func awaitBlocked(t *testing.T, url string, sessions int) {
 
 func TestUnknownOrderIsNotFound(t *testing.T) {
 	t.Parallel()
-	_, err := newStore(t, newDatabase(t)).Get(limited(t), uuid.New())
+	_, err := newStore(t, newDatabase(t)).Get(limited(t), "", uuid.New())
 	if !errors.Is(err, order.ErrNotFound) {
 		t.Errorf("error %v", err)
 	}
@@ -222,5 +222,55 @@ func TestSecondMigrationChangesNothing(t *testing.T) {
 	from, to, err := orders.Migrate(limited(t), ordertest.Connect(t, newDatabase(t)))
 	if from != to || to == 0 || err != nil {
 		t.Errorf("migrated from %d to %d: %v", from, to, err)
+	}
+}
+
+func TestAKeyExpiresAndMakesAnotherOrder(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	store, conn := newStore(t, url), ordertest.Connect(t, url)
+	request := order.CreateRequest{Draft: coffee(1), Caller: "c", IdempotencyKey: "k"}
+	age := func(interval string) {
+		if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = clock_timestamp() - $1::text::interval`, interval); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, _, err := store.Create(limited(t), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	age("23 hours 59 minutes")
+	if o, created, err := store.Create(limited(t), request); err != nil || created || o.ID != first.ID {
+		t.Errorf("within a day: order %s, created %t, %v", o.ID, created, err)
+	}
+	age("24 hours 1 minute")
+	request.Draft = coffee(2)
+	second, created, err := store.Create(limited(t), request)
+	if err != nil || !created || second.ID == first.ID {
+		t.Fatalf("after a day: order %s, created %t, %v", second.ID, created, err)
+	}
+	if o, created, err := store.Create(limited(t), request); err != nil || created || o.ID != second.ID {
+		t.Errorf("the new order's key: order %s, created %t, %v", o.ID, created, err)
+	}
+}
+
+func TestExpiredKeysAreRemovedByNewOnes(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	store, conn := newStore(t, url), ordertest.Connect(t, url)
+	create := func(key string) {
+		if _, _, err := store.Create(limited(t), order.CreateRequest{Draft: coffee(1), IdempotencyKey: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"a", "b", "c"} {
+		create(key)
+	}
+	if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = created_at - interval '25 hours' WHERE key <> 'c'`); err != nil {
+		t.Fatal(err)
+	}
+	create("d")
+	if got := count(t, url); got.Keys != 2 || got.Orders != 4 {
+		t.Errorf("rows %+v: only keys that have expired go, and no order", got)
 	}
 }

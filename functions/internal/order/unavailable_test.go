@@ -42,20 +42,20 @@ func TestLackOfConnectionsMakesTheStoreUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newStore(t, url).Get(limited(t), uuid.New())
+	_, err = newStore(t, url).Get(limited(t), "", uuid.New())
 	mustBeUnavailable(t, err) // 53300
 }
 
 func TestDeadServerMakesTheStoreUnavailable(t *testing.T) {
 	t.Parallel()
 	// Nothing listens on port 1.
-	_, err := newStore(t, "postgres://outbox@127.0.0.1:1/outbox").Get(limited(t), uuid.New())
+	_, err := newStore(t, "postgres://outbox@127.0.0.1:1/outbox").Get(limited(t), "", uuid.New())
 	mustBeUnavailable(t, err)
 }
 
 func TestMissingTableIsNoReasonToTryAgain(t *testing.T) {
 	t.Parallel()
-	_, err := newStore(t, pgtest.NewDatabase(t)).Get(limited(t), uuid.New())
+	_, err := newStore(t, pgtest.NewDatabase(t)).Get(limited(t), "", uuid.New())
 	if unavailable := (*order.UnavailableError)(nil); err == nil || errors.As(err, &unavailable) {
 		t.Errorf("error %v", err)
 	}

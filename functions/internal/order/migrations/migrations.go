@@ -23,7 +23,8 @@ func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 }
 
 // Grant grants to the producers of events what the functions need of the orders part of the schema, if there is a role of
-// them: see GrantRoles in relay/outbox/migrations. An order is never changed.
+// them: see GrantRoles in relay/outbox/migrations. An order is never changed; a key expires.
 func Grant(ctx context.Context, conn *pgx.Conn) error {
-	return migrations.Grant(ctx, conn, migrations.Producer, "SELECT, INSERT ON orders, order_lines, order_idempotency_keys")
+	return migrations.Grant(ctx, conn, migrations.Producer,
+		"SELECT, INSERT ON orders, order_lines, order_idempotency_keys", "SELECT, INSERT, UPDATE, DELETE ON order_request_keys")
 }
