@@ -21,7 +21,8 @@ func TestNoCommandTellsAPartOfThePassword(t *testing.T) {
 	}
 }
 
-// TestPoolerEndsTheRelay: it has the code of an error that passes, and the relay would wait for ever.
+// TestPoolerEndsTheRelay: it has the code of an error that passes, and the relay would wait for
+// ever.
 func TestPoolerEndsTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")

@@ -74,7 +74,8 @@ func TestRowsFromBeforeTheColumnsAreRelayed(t *testing.T) {
 	}
 }
 
-// TestStartSinceNeedsATimeToCompare: the wish would be stored, and no recovery could read a row by it.
+// TestStartSinceNeedsATimeToCompare: the wish would be stored, and no recovery could read a row by
+// it.
 func TestStartSinceNeedsATimeToCompare(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders")

@@ -11,18 +11,21 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// encodings are the characters that end a password, or are often taken to, and how a URL writes them.
+// encodings are the characters that end a password, or are often taken to, and how a URL writes
+// them.
 var encodings = map[rune]string{'@': "%40", '/': "%2F", '?': "%3F", '#': "%23"}
 
-// libpqKeywords are the parameters of a URL in which an @ is no sign of a password that was not encoded.
+// libpqKeywords are the parameters of a URL in which an @ is no sign of a password that was not
+// encoded.
 var libpqKeywords = []string{
 	"user", "password", "host", "hostaddr", "port", "dbname", "application_name", "options", "sslmode", "sslcert", "sslkey", "sslrootcert",
 	"passfile", "service", "servicefile", "connect_timeout", "target_session_attrs", "krbsrvname", "channel_binding",
 }
 
-// checkURL refuses a URL from which part of a password would be read as a host, a port or a database: it would be looked up in DNS,
-// and stand in errors. A URL is read as libpq does: the user and the password end at the first @, unless a / comes before it. The
-// error names no part of the URL.
+// checkURL refuses a URL from which part of a password would be read as a host, a port or a
+// database: it would be looked up in DNS, and stand in errors. A URL is read as libpq does: the
+// user and the password end at the first @, unless a / comes before it. The error names no part of
+// the URL.
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 func checkURL(text string) error {
 	_, rest, found := strings.Cut(text, "://")
@@ -56,7 +59,8 @@ func encodingOf(secret string) string {
 	return strings.Join(all, ", ")
 }
 
-// isParameter reports whether every @ of the address is in the value of a parameter that libpq knows.
+// isParameter reports whether every @ of the address is in the value of a parameter that libpq
+// knows.
 func isParameter(address string) bool {
 	before, query, _ := strings.Cut(address, "?")
 	if strings.Contains(before, "@") {
@@ -74,8 +78,9 @@ func isParameter(address string) bool {
 // parameterName is the name of a setting of the server.
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.$]*$`)
 
-// checkParameters refuses settings of the server that can be none. What a connection string has behind an unquoted space, or
-// behind a & that was not encoded, would go to the server as one, and come back in its error.
+// checkParameters refuses settings of the server that can be none. What a connection string has
+// behind an unquoted space, or behind a & that was not encoded, would go to the server as one, and
+// come back in its error.
 func checkParameters(conn *pgconn.Config) error {
 	for name := range conn.RuntimeParams {
 		if !parameterName.MatchString(name) {
@@ -86,11 +91,13 @@ func checkParameters(conn *pgconn.Config) error {
 	return nil
 }
 
-// unknownParameter are the answers to a startup message with a setting that the server does not know, or not with this value.
+// unknownParameter are the answers to a startup message with a setting that the server does not
+// know, or not with this value.
 var unknownParameter = []string{"42704", "22023"} // undefined_object, invalid_parameter_value
 
-// withoutParameters returns the error of a connect without the server's text if that names a setting: it may be a part of a password that
-// was not encoded. What can be told apart by its code still can.
+// withoutParameters returns the error of a connect without the server's text if that names a
+// setting: it may be a part of a password that was not encoded. What can be told apart by its code
+// still can.
 func withoutParameters(err error) error {
 	var connecting *pgconn.ConnectError
 	var refused *pgconn.PgError

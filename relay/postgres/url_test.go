@@ -12,7 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// TestPasswordThatEndsEarlyIsRefused: the rest of it would be a host, which is looked up, or a database, which is printed.
+// TestPasswordThatEndsEarlyIsRefused: the rest of it would be a host, which is looked up, or a
+// database, which is printed.
 func TestPasswordThatEndsEarlyIsRefused(t *testing.T) {
 	t.Parallel()
 	for url, encoded := range map[string]string{
@@ -55,7 +56,8 @@ func TestURLsThatAreCleanAreTaken(t *testing.T) {
 	}
 }
 
-// TestParametersThatCanBeNoneAreNotTold: they are what follows a character of the password that ends it.
+// TestParametersThatCanBeNoneAreNotTold: they are what follows a character of the password that
+// ends it.
 func TestParametersThatCanBeNoneAreNotTold(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{

@@ -29,7 +29,8 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// printFinding prints a finding as one line, and the statement that cures it on a line of its own, so that it can be copied.
+// printFinding prints a finding as one line, and the statement that cures it on a line of its own,
+// so that it can be copied.
 func printFinding(w io.Writer, f preflight.Finding) {
 	fmt.Fprintf(w, "%-9s %-16s %s\n", f.Level, f.Code, f.Explanation)
 	if f.Statement != "" {

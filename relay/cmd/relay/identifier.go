@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// identifier is a name as SQL reads it, at the beginning of a text: plain, or in quotes with every quote in it doubled.
+// identifier is a name as SQL reads it, at the beginning of a text: plain, or in quotes with every
+// quote in it doubled.
 var identifier = regexp.MustCompile(`^(?:[a-z_][a-z0-9_]*|"(?:[^"\x00]|"")+")`)
 
 // maxIdentifier is how many bytes of a name Postgres keeps.
 // https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
 const maxIdentifier = 63
 
-// parseIdentifiers reads names that dots separate, as SQL does, but for capitals: SQL would turn those of a plain name into small
-// letters, which is rarely meant.
+// parseIdentifiers reads names that dots separate, as SQL does, but for capitals: SQL would turn
+// those of a plain name into small letters, which is rarely meant.
 func parseIdentifiers(text string) ([]string, error) {
 	var names []string
 	for rest := text; ; rest = rest[1:] {

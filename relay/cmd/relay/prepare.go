@@ -117,7 +117,8 @@ func sdkLogger(log *slog.Logger) sdklogging.Logger {
 	})
 }
 
-// connect reads the settings of the connection every time, as libpq's password file may have changed.
+// connect reads the settings of the connection every time, as libpq's password file may have
+// changed.
 func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
 	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
 		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")

@@ -12,7 +12,8 @@ import (
 
 const settingPrefix = "RELAY_"
 
-// ofKubernetes are the variables that Kubernetes sets in every container of a namespace which has a service named relay.
+// ofKubernetes are the variables that Kubernetes sets in every container of a namespace which has a
+// service named relay.
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 var ofKubernetes = regexp.MustCompile(`^RELAY_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
@@ -36,7 +37,8 @@ func unknownSettings(environment []string) preflight.Findings {
 	return found
 }
 
-// settingNames returns the variables that the fields of a struct, and of the structs in it, are set by.
+// settingNames returns the variables that the fields of a struct, and of the structs in it, are set
+// by.
 func settingNames(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
@@ -51,7 +53,8 @@ func settingNames(t reflect.Type) []string {
 	return names
 }
 
-// nearestName returns the name that differs in the fewest letters, or nothing if all differ in a third of them.
+// nearestName returns the name that differs in the fewest letters, or nothing if all differ in a
+// third of them.
 func nearestName(name string, names []string) string {
 	nearest, least := "", len(strings.TrimPrefix(name, settingPrefix))/3+1
 	for _, candidate := range names {
@@ -62,7 +65,8 @@ func nearestName(name string, names []string) string {
 	return nearest
 }
 
-// distance returns how many letters have to be added, removed or replaced to make one name of the other.
+// distance returns how many letters have to be added, removed or replaced to make one name of the
+// other.
 // https://en.wikipedia.org/wiki/Levenshtein_distance
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

@@ -22,7 +22,8 @@ const (
 	tableEnd   = "<!-- end of findings -->"
 )
 
-// codes returns the rows of the README's table: each constant of type Code, in the order of files and lines.
+// codes returns the rows of the README's table: each constant of type Code, in the order of files
+// and lines.
 func codes(t *testing.T) string {
 	t.Helper()
 	var rows strings.Builder

@@ -64,7 +64,8 @@ func (d *database) missingColumn(setting, name string) Finding {
 	return f
 }
 
-// partitionedIdentity is the first version that adds an identity column to a table that has partitions.
+// partitionedIdentity is the first version that adds an identity column to a table that has
+// partitions.
 // https://www.postgresql.org/docs/17/release-17.html
 const partitionedIdentity = 17
 
@@ -78,8 +79,8 @@ func (d *database) addSequence(column string) string {
 		sequence, d.identifier(), column, d.uniqueIndex(column))
 }
 
-// uniqueIndex returns the statements that index a column. A unique index of a partitioned table would have to hold the key of its
-// partitions, so that each of them gets one of its own.
+// uniqueIndex returns the statements that index a column. A unique index of a partitioned table
+// would have to hold the key of its partitions, so that each of them gets one of its own.
 func (d *database) uniqueIndex(column string) string {
 	tables := d.leaves
 	if tables == nil {
@@ -92,8 +93,9 @@ func (d *database) uniqueIndex(column string) string {
 	return strings.Join(statements, " ")
 }
 
-// addXID returns the statements that add the writing transaction without rewriting the table. The rows that exist get the first
-// transaction id that there ever was, so that they count as committed before any moment.
+// addXID returns the statements that add the writing transaction without rewriting the table. The
+// rows that exist get the first transaction id that there ever was, so that they count as committed
+// before any moment.
 func (d *database) addXID(column string) string {
 	concurrently := "CONCURRENTLY "
 	if d.leaves != nil { // Postgres builds its indexes in no other way than under a lock
@@ -104,8 +106,9 @@ func (d *database) addXID(column string) string {
 		d.identifier(), column, concurrently)
 }
 
-// columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so that it would pass over a row
-// without one, and compares the transaction id; the others leave as text.
+// columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so
+// that it would pass over a row without one, and compares the transaction id; the others leave as
+// text.
 func (d *database) columnTypes(context.Context) Findings {
 	var found Findings
 	settings := d.Table.Columns.Settings()

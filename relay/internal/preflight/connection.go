@@ -47,7 +47,8 @@ func (d *database) pooled(format string, args ...any) Finding {
 	return failed(CodePooler, "database", "database: "+format+": "+postgres.UseDirectAddress, args...)
 }
 
-// replicationConnection opens a replication connection as the relay does, and asks the server who it is.
+// replicationConnection opens a replication connection as the relay does, and asks the server who
+// it is.
 func (d *database) replicationConnection(ctx context.Context) Findings {
 	const object = "replication connection"
 	if !d.replicates { // the role is a finding already

@@ -22,7 +22,8 @@ type Database struct {
 	StartsSince bool // the first start publishes rows from a moment on
 }
 
-// database is a [Database] that is being checked. A requirement leaves in it what those after it build on.
+// database is a [Database] that is being checked. A requirement leaves in it what those after it
+// build on.
 type database struct {
 	Database
 	role       string            // quoted; it stands in the statements that grant
@@ -59,7 +60,8 @@ func (d *database) requirements() []Requirement {
 	}
 }
 
-// Check checks the database. It ends early where no connection can be made, or where the connection is lost.
+// Check checks the database. It ends early where no connection can be made, or where the connection
+// is lost.
 func (d Database) Check(ctx context.Context, progress Progress) Findings {
 	checked := &database{Database: d}
 	var all Findings

@@ -30,8 +30,8 @@ type opened interface {
 	Description() sink.Description
 }
 
-// CredentialsError says that there are no credentials for AWS. They may yet come: a role's are handed out by a service beside
-// the container, which may start later than it.
+// CredentialsError says that there are no credentials for AWS. They may yet come: a role's are
+// handed out by a service beside the container, which may start later than it.
 type CredentialsError struct{ Err error }
 
 func (e *CredentialsError) Error() string {

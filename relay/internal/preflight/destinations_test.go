@@ -90,7 +90,8 @@ func TestDestinationThatRefusesIsToldWithTheRight(t *testing.T) {
 	}
 }
 
-// TestBrokerThatHangsIsWaitedForAudibly: for ten seconds each, and after two the operator knows for which.
+// TestBrokerThatHangsIsWaitedForAudibly: for ten seconds each, and after two the operator knows for
+// which.
 func TestBrokerThatHangsIsWaitedForAudibly(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)

@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// testEnv is a database with the outbox schema and a table of the user's own, ev, in the publication.
+// testEnv is a database with the outbox schema and a table of the user's own, ev, in the
+// publication.
 type testEnv struct {
 	t    *testing.T
 	url  string // of its owner
@@ -102,7 +103,8 @@ func (e *testEnv) expectSound() {
 	}
 }
 
-// expect fails unless exactly one finding is not ok, and that one is of this code and level and says all of these words.
+// expect fails unless exactly one finding is not ok, and that one is of this code and level and
+// says all of these words.
 func (e *testEnv) expect(code preflight.Code, level preflight.Level, words ...string) preflight.Finding {
 	e.t.Helper()
 	return expect(e.t, e.check(), code, level, words...)
@@ -129,7 +131,8 @@ func (e *testEnv) expectCured(f preflight.Finding) {
 	e.expectSound()
 }
 
-// runScript runs statements one by one, as psql does: some must not be in a transaction with others.
+// runScript runs statements one by one, as psql does: some must not be in a transaction with
+// others.
 func (e *testEnv) runScript(script string) {
 	e.t.Helper()
 	if strings.Contains(script, "$$") {

@@ -25,7 +25,8 @@ type Finding struct {
 	Code   Code   `json:"code"`
 	Level  Level  `json:"level"`
 	Object string `json:"object"` // as in "table public.outbox_events"
-	// Explanation is a statement that can be read without the other fields: for which object, and why.
+	// Explanation is a statement that can be read without the other fields: for which object, and
+	// why.
 	Explanation string `json:"explanation"`
 	// Statement is SQL to paste, or a shell command or setting. It is empty where there is none.
 	Statement string `json:"statement,omitempty"`
@@ -33,7 +34,8 @@ type Finding struct {
 	cause error // of an answer that did not come; it tells what is transient
 }
 
-// Err returns the finding as an error, or nil unless its level is [Error]. [OnlyTransient] knows such errors.
+// Err returns the finding as an error, or nil unless its level is [Error]. [OnlyTransient] knows
+// such errors.
 func (f Finding) Err() error {
 	if f.Level != Error {
 		return nil

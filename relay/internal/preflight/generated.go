@@ -10,8 +10,8 @@ import (
 // https://www.postgresql.org/docs/18/logical-replication-gencols.html
 const generatedVersion = 18
 
-// generatedColumns checks that the log has the columns that the relay reads: a generated one is there only if the publication
-// asks for it, and a virtual one never.
+// generatedColumns checks that the log has the columns that the relay reads: a generated one is
+// there only if the publication asks for it, and a virtual one never.
 func (d *database) generatedColumns(ctx context.Context) Findings {
 	var found Findings
 	for _, name := range d.mapped() {
@@ -43,8 +43,9 @@ func (d *database) publishedColumn(ctx context.Context, name string) Finding {
 	return passed(CodeGenerated, object, "column %s is generated, and publication %s streams it", name, d.Publication)
 }
 
-// unpublishedColumn is the finding of a generated column that no publication streams. The statement keeps its values, and has a
-// trigger compute them from then on; or, for a virtual column, stores it.
+// unpublishedColumn is the finding of a generated column that no publication streams. The statement
+// keeps its values, and has a trigger compute them from then on; or, for a virtual column, stores
+// it.
 func (d *database) unpublishedColumn(name string, c column) Finding {
 	table, quoted := d.identifier(), pgx.Identifier{name}.Sanitize()
 	if c.generated == generatedVirtual {

@@ -7,7 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
-// TestGeneratedColumnsAreInTheLogOnceCured: before version 18 they never are, and on it only if the publication says so.
+// TestGeneratedColumnsAreInTheLogOnceCured: before version 18 they never are, and on it only if the
+// publication says so.
 func TestGeneratedColumnsAreInTheLogOnceCured(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{15, 17, 18} {

@@ -7,9 +7,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// uniqueIndexed asks whether every row of the outbox table has its own value in a column: by a valid index without a condition on
-// exactly that column, of the table or, with each partition on its own, of all its partitions. A constraint that is
-// deferred will do, as only what is committed is streamed.
+// uniqueIndexed asks whether every row of the outbox table has its own value in a column: by a
+// valid index without a condition on exactly that column, of the table or, with each partition on
+// its own, of all its partitions. A constraint that is deferred will do, as only what is committed
+// is streamed.
 const uniqueIndexed = `
 	WITH RECURSIVE tree AS (
 		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
@@ -62,8 +63,8 @@ type numbering struct {
 	identity         bool
 }
 
-// sequencesOf finds the sequences of a column, of the table and of its partitions: those of an identity, and those that a default
-// takes its values from.
+// sequencesOf finds the sequences of a column, of the table and of its partitions: those of an
+// identity, and those that a default takes its values from.
 const sequencesOf = `
 	WITH RECURSIVE tree AS (
 		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
@@ -82,7 +83,8 @@ const sequencesOf = `
 	       EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND attidentity <> '')
 	FROM pg_sequence s JOIN source ON source.seq = s.seqrelid`
 
-// ordered checks that the sequence column gives each row a value of its own, in the order in which one writer writes them.
+// ordered checks that the sequence column gives each row a value of its own, in the order in which
+// one writer writes them.
 func (d *database) ordered(ctx context.Context) Findings {
 	name := d.Table.Columns.Sequence
 	if c, exists := d.columns[name]; !exists || !c.filled() {

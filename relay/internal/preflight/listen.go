@@ -25,8 +25,8 @@ func Listen(ctx context.Context, address string, progress Progress) Findings {
 	}}.Run(ctx, progress)
 }
 
-// ListenError is the finding of an address that cannot be listened on. It is never transient: an address that is taken does
-// not become free by waiting.
+// ListenError is the finding of an address that cannot be listened on. It is never transient: an
+// address that is taken does not become free by waiting.
 func ListenError(address string, err error) Finding {
 	if cause := (*net.OpError)(nil); errors.As(err, &cause) {
 		err = cause
@@ -38,7 +38,8 @@ func ListenError(address string, err error) Finding {
 	return failed(CodeListen, "address "+address, "RELAY_LISTEN %q: %v: name an address as in :9464, or nothing for no probes and no metrics", address, err)
 }
 
-// isRelay reports whether a relay serves its probes on this address of the machine: the check may run beside it, in its container.
+// isRelay reports whether a relay serves its probes on this address of the machine: the check may
+// run beside it, in its container.
 func isRelay(ctx context.Context, address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {

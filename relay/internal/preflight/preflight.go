@@ -1,5 +1,5 @@
-// Package preflight checks before a relay starts that it can run and which of its promises hold: one function a
-// requirement, all findings at once, each with the statement that cures it.
+// Package preflight checks before a relay starts that it can run and which of its promises hold:
+// one function a requirement, all findings at once, each with the statement that cures it.
 package preflight
 
 import (
@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// limit bounds the check of one requirement, so that a peer that hangs does not hide the findings about the others.
+	// limit bounds the check of one requirement, so that a peer that hangs does not hide the
+	// findings about the others.
 	limit = 10 * time.Second
 	// patience is the time after which an operator wants to know which peer the check waits for.
 	patience = 2 * time.Second

@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// publication checks that the publication streams, under the table's own name, every row with the columns that the relay
-// reads. It may leave out other columns, as it does with generated ones.
+// publication checks that the publication streams, under the table's own name, every row with the
+// columns that the relay reads. It may leave out other columns, as it does with generated ones.
 func (d *database) publication(ctx context.Context) Findings {
 	if d.Publication == "" || d.Table.Name == "" { // the setting is a finding already
 		return nil
@@ -47,7 +47,8 @@ func (d *database) publication(ctx context.Context) Findings {
 	return Findings{passed(CodePublication, object, "publication %s streams the rows of %s", d.Publication, d.tableName())}
 }
 
-// plain returns the columns that the relay reads without those that are missing or generated, which are findings of their own.
+// plain returns the columns that the relay reads without those that are missing or generated, which
+// are findings of their own.
 func (d *database) plain() []string {
 	return slices.DeleteFunc(d.mapped(), func(name string) bool {
 		c, exists := d.columns[name]

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestREADMEStatementsRewriteOnlyAsTheySay: on 200,000 rows, where rewriting them under a lock would be an outage.
+// TestREADMEStatementsRewriteOnlyAsTheySay: on 200,000 rows, where rewriting them under a lock
+// would be an outage.
 func TestREADMEStatementsRewriteOnlyAsTheySay(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(readme)
@@ -36,7 +37,8 @@ func TestREADMEStatementsRewriteOnlyAsTheySay(t *testing.T) {
 	e.expectSound()
 }
 
-// fileNode returns the number of the file that a table is in. A table that is rewritten gets another one.
+// fileNode returns the number of the file that a table is in. A table that is rewritten gets
+// another one.
 func (e *testEnv) fileNode(table string) (node uint32) {
 	e.t.Helper()
 	if err := e.conn.QueryRow(e.t.Context(), `SELECT pg_relation_filenode($1::regclass)`, table).Scan(&node); err != nil {

@@ -2,7 +2,8 @@ package preflight
 
 import "context"
 
-// relayTables checks that the relay may keep its checkpoint, its dead letters and the progress of a replay.
+// relayTables checks that the relay may keep its checkpoint, its dead letters and the progress of a
+// replay.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
 	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"} {
@@ -14,7 +15,8 @@ func (d *database) relayTables(ctx context.Context) Findings {
 	return found
 }
 
-// schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema serves older relays too.
+// schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema
+// serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
 	const object, table, column = "table relay_members", "relay_members", "requested" // of the newest migration that matters
 	var current bool

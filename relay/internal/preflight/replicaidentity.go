@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// replicaIdentity checks that rows may be deleted, and updated, where a publication streams that: Postgres refuses either on a
-// table whose rows have nothing that names them in the log.
+// replicaIdentity checks that rows may be deleted, and updated, where a publication streams that:
+// Postgres refuses either on a table whose rows have nothing that names them in the log.
 // https://www.postgresql.org/docs/current/logical-replication-publication.html#LOGICAL-REPLICATION-PUBLICATION-REPLICA-IDENTITY
 func (d *database) replicaIdentity(ctx context.Context) Findings {
 	if d.columns == nil {
@@ -37,8 +37,8 @@ func (d *database) replicaIdentity(ctx context.Context) Findings {
 	return Findings{passed(CodeIdentity, d.tableObject(), "table %s: no publication stands in the way of UPDATE and DELETE", d.tableName())}
 }
 
-// refusesDelete returns the reason for which the server refuses a DELETE. EXPLAIN changes no row, and looks at the replica
-// identity of every partition as the DELETE would.
+// refusesDelete returns the reason for which the server refuses a DELETE. EXPLAIN changes no row,
+// and looks at the replica identity of every partition as the DELETE would.
 func (d *database) refusesDelete(ctx context.Context) (reason string, err error) {
 	_, err = d.Pool.Exec(ctx, `EXPLAIN DELETE FROM `+d.identifier())
 	refused := (*pgconn.PgError)(nil)
@@ -51,13 +51,15 @@ func (d *database) refusesDelete(ctx context.Context) (reason string, err error)
 	return refused.Message, nil
 }
 
-// identityLack says which publications stream updates or deletes of which tables that have no replica identity.
+// identityLack says which publications stream updates or deletes of which tables that have no
+// replica identity.
 type identityLack struct {
 	publications []string
 	tables       []string // quoted: the outbox table, or its partitions
 }
 
-// withoutIdentity looks at the table, or at its partitions, with what the publications of it, or of a table above it, stream.
+// withoutIdentity looks at the table, or at its partitions, with what the publications of it, or of
+// a table above it, stream.
 func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 	var lack identityLack
 	err := d.Pool.QueryRow(ctx, `
@@ -85,8 +87,8 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 	return lack, nil
 }
 
-// identityCure returns the statement after which rows can be deleted. The relay needs inserts only, so its own publication is
-// to stream nothing else.
+// identityCure returns the statement after which rows can be deleted. The relay needs inserts only,
+// so its own publication is to stream nothing else.
 func (d *database) identityCure(lack identityLack) string {
 	own := pgx.Identifier{d.Publication}.Sanitize()
 	if len(lack.publications) == 0 || len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {

@@ -37,8 +37,8 @@ func (d *database) server(ctx context.Context) Findings {
 	return found
 }
 
-// onDemandVersion is the first that decodes with wal_level = replica: the first logical slot turns it on, and effective_wal_level
-// says whether it is.
+// onDemandVersion is the first that decodes with wal_level = replica: the first logical slot turns
+// it on, and effective_wal_level says whether it is.
 // https://www.postgresql.org/docs/19/runtime-config-wal.html#GUC-WAL-LEVEL
 const onDemandVersion = 19
 

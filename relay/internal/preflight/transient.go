@@ -12,8 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// OnlyTransient reports whether every error that [errors.Join] joined in err is transient: the peer is unreachable,
-// overloaded or still starting, so that a retry may succeed. A definite refusal needs an operator.
+// OnlyTransient reports whether every error that [errors.Join] joined in err is transient: the peer
+// is unreachable, overloaded or still starting, so that a retry may succeed. A definite refusal
+// needs an operator.
 func OnlyTransient(err error) bool {
 	if all, joined := err.(interface{ Unwrap() []error }); joined {
 		return !slices.ContainsFunc(all.Unwrap(), func(err error) bool { return !OnlyTransient(err) })
