@@ -15,22 +15,22 @@ import (
 // relay is killed while it waits: then the write is discarded, or is done and nobody knows. The others are seen in the
 // checkpoint row, in the slot or at the broker.
 var crashPoints = []fault{
-	{name: "crash: first row", weight: 1, repeats: true, do: atWrite(firstStart, checkpoints, "INSERT INTO relay_checkpoints")},
+	{name: "crash: first row", weight: 1, repeats: true, losesLog: true, do: atWrite(firstStart, checkpoints, "INSERT INTO relay_checkpoints")},
 	{name: "crash: claim", weight: 2, repeats: true, do: atWrite(anew, checkpoints, "SET epoch = c.epoch + 1")},
-	{name: "crash: begin recovery", weight: 2, repeats: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = epoch + 1")},
-	{name: "crash: slot made", weight: 2, repeats: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = c.epoch + 1")},
-	{name: "crash: end of recovery stored", weight: 2, repeats: true, do: atWrite(withoutSlot, checkpoints, "SET recover_to = $4")},
-	{name: "crash: recovery finished", weight: 2, repeats: true, do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to")},
+	{name: "crash: begin recovery", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = epoch + 1")},
+	{name: "crash: slot made", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = c.epoch + 1")},
+	{name: "crash: end of recovery stored", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET recover_to = $4")},
+	{name: "crash: recovery finished", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to")},
 	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asItIs, checkpoints, "SET flush_lsn = $4")},
 	{name: "crash: park", weight: 2, repeats: true, do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters")},
 	{name: "crash: redriven", weight: 2, repeats: true, do: atWrite(withRedrive, deadLetters, "SET state = 'redriven'")},
 	{name: "crash: page of a replay sent", weight: 3, repeats: true, do: atWrite(withReplay, replays, "SET passed_seq = $5")},
 	{name: "crash: replay done", weight: 2, repeats: true, do: atWrite(withReplay, replays, "SET state = 'done'")},
-	{name: "crash: slot in the making", weight: 2, repeats: true, do: whileSlotIsMade},
+	{name: "crash: slot in the making", weight: 2, repeats: true, losesLog: true, do: whileSlotIsMade},
 	{name: "crash: saved, not confirmed", weight: 3, repeats: true, do: atState(asItIs, `c.flush_lsn > s.confirmed_flush_lsn`)},
 	{name: "crash: slot dropped", weight: 1, repeats: true, do: atState(changedPublication, `c.recover_to IS NULL AND c.recover_from IS NOT NULL AND s.slot_name IS NULL`)},
 	{name: "crash: inside a transaction", weight: 3, repeats: true, do: slowly(atState(withLargeTransaction, `c.tx_delivered > 0`))},
-	{name: "crash: inside recovery", weight: 2, repeats: true, do: slowly(atState(withMuchToRecover, `c.recovered_seq > 0 AND c.recover_to IS NOT NULL`))},
+	{name: "crash: inside recovery", weight: 2, repeats: true, losesLog: true, do: slowly(atState(withMuchToRecover, `c.recovered_seq > 0 AND c.recover_to IS NOT NULL`))},
 	{name: "crash: accepted, not answered", weight: 3, repeats: true, do: whenAccepted},
 }
 

@@ -20,7 +20,8 @@ type fault struct {
 	partial bool // requests fail in part
 	skips   bool // the stream leaves events out, until a relay notices
 	refuses bool // a relay may end, and say that an operator has to decide
-	// needsLog says that events of it are in the log alone: no fault of the same run may take the log away.
+	// needsLog says that events of it are in the log alone: no fault of the same run may lose the log, or keep events out of
+	// the stream.
 	needsLog bool
 	losesLog bool
 	// needs reports whether a plan has a use for it; nil: every plan.
