@@ -159,6 +159,9 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	s.progress(fmt.Sprintf("fetching Postgres %s, as no server of version %d or newer is installed", archive, oldest))
 	unfinished := home + ".new"
 	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, archive, cache, unfinished))
+	if err := verify(checksums, cache, string(archive)); err != nil {
+		return binaries{}, fmt.Errorf("fetch Postgres %s: %w", archive, errors.Join(fetchErr, err))
+	}
 	if _, err := inspect(ctx, filepath.Join(unfinished, "bin")); err != nil {
 		return binaries{}, fmt.Errorf("fetch Postgres %s: %w", archive, errors.Join(fetchErr, err))
 	}

@@ -1,0 +1,55 @@
+package pgtest
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// checksums has a line for each archive that can be fetched, as sha256sum prints it. The server's own checksum comes from where
+// the archive comes from, so it proves only that the transfer was complete.
+//
+//go:embed checksums.txt
+var checksums string
+
+// verify compares every fetched archive of a version with the list, and removes one that differs. No program of an archive
+// has run before.
+func verify(list, cache, version string) error {
+	archives, err := filepath.Glob(filepath.Join(cache, "embedded-postgres-binaries-*-"+version+".txz"))
+	if err != nil {
+		return fmt.Errorf("look for fetched archives in %s: %w", cache, err)
+	}
+	if len(archives) == 0 {
+		return fmt.Errorf("no archive of Postgres %s is in %s", version, cache)
+	}
+	for _, archive := range archives {
+		sum, err := checksumOf(archive)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(list, sum+"  "+filepath.Base(archive)+"\n") {
+			return errors.Join(fmt.Errorf("%s has the checksum %s, and localstack/pgtest/checksums.txt has another or none for it: "+
+				"install Postgres instead", filepath.Base(archive), sum), os.Remove(archive))
+		}
+	}
+	return nil
+}
+
+func checksumOf(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read a fetched archive: %w", err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", fmt.Errorf("read a fetched archive: %w", err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
