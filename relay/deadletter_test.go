@@ -45,6 +45,35 @@ func (w *world) awaitRefusedAgain() {
 	})
 }
 
+func TestRedriveCanBeCanceled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	refused := w.refuseBody(`{"n":1}`)
+	w.startStreaming("RELAY_RETRY_MAX=200ms")
+	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
+	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
+	refused.Clear()
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
+	w.redriveAll()
+	w.must(away.AwaitHits(t.Context(), 3))
+	if out, err := w.command(nil, "dead-letters", "redrive", "--cancel", "1"); err != nil || !strings.Contains(out, "2 events stay parked") {
+		t.Fatalf("cancel: %v: %s", err, out)
+	}
+	hits := away.Hits()
+	w.commit(event(t, "2", `{"n":3}`))
+	w.must(away.AwaitHits(t.Context(), hits+3))
+	away.Clear()
+	w.awaitBody(`{"n":3}`)
+	w.commit(event(t, "1", `{"n":4}`))
+	w.eventually("what follows waits behind them", func() bool { return w.deadLetters() == "parked,parked,parked" })
+	if bodies := w.bodies(); bodies[`{"n":1}`]+bodies[`{"n":2}`] != 0 {
+		t.Errorf("received %v", bodies)
+	}
+	w.redriveAll()
+	w.awaitBody(`{"n":4}`)
+	w.eventually("all are redriven", func() bool { return w.deadLetters() == "redriven,redriven,redriven" })
+}
+
 func TestRedrivenAggregateArrivesInOrderAndFlowsOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "orders.fifo")

@@ -110,11 +110,15 @@ func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
 
 type redriveLetters struct {
 	selection
-	All bool `help:"All parked events."`
+	All    bool `help:"All parked events; with --cancel all that are on their way."`
+	Cancel bool `help:"Have events that are on their way again stay parked, with those of their message groups."`
 }
 
 // Run marks dead letters for the running relay.
 func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
+	if c.Cancel {
+		return c.mark(ctx, w, c.All, deadletter.CancelRedrive, "%d events stay parked; one that was being sent may still arrive\n")
+	}
 	return c.mark(ctx, w, c.All, deadletter.MarkRedriving, "marked %d of the parked events: the relay that holds the slot sends them once more, in order\n")
 }
 
@@ -141,7 +145,7 @@ func (s selection) mark(ctx context.Context, w io.Writer, all bool,
 			return err
 		}
 		if n == 0 {
-			return errors.New("no parked event is selected: relay dead-letters list shows which there are")
+			return errors.New("no event in that state is selected: relay dead-letters list shows which there are")
 		}
 		_, err = fmt.Fprintf(w, said, n)
 		return err
