@@ -14,7 +14,7 @@ import (
 var tableFaults = []fault{
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
 	{name: "rows deleted at once", weight: 3, needsLog: true, do: deleteAtOnce},
-	{name: "table swapped", weight: 2, repeats: true, needsLog: true, needs: isPlain, do: swapTable},
+	{name: "table swapped", weight: 2, repeats: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
 	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
 		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`, `ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
@@ -23,8 +23,10 @@ var tableFaults = []fault{
 	{name: "read-only", weight: 2, repeats: true, do: readOnly},
 }
 
-func isPlain(p *Plan) bool       { return !p.Load.Partitioned }
 func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
+
+// isSwappable leaves out runs whose first events are in the table alone, because they are older than the slot.
+func isSwappable(p *Plan) bool { return !p.Load.Partitioned && !p.ColdStart }
 
 // restatePublication writes the publication's row in the catalogue, and changes nothing in it.
 func restatePublication(ctx context.Context, a *act) error {
