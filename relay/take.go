@@ -13,7 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// held is a slot that this relay holds: its stream is started and unread, and nothing in it is missing.
+// held is a slot that this relay holds: its stream is started and unread, and nothing in it is
+// missing.
 type held struct {
 	stream *replication.Stream
 	fence  slot.Fence
@@ -21,13 +22,16 @@ type held struct {
 	seenAt time.Time // before the fence was last seen to hold
 }
 
-// errAgain says that a step towards holding the slot is done, or was done by another relay: look again.
+// errAgain says that a step towards holding the slot is done, or was done by another relay: look
+// again.
 var errAgain = errors.New("look again")
 
-// take returns once this relay holds the slot. Another one may hold it for long; take waits, as a standby.
+// take returns once this relay holds the slot. Another one may hold it for long; take waits, as a
+// standby.
 //
-// Each round looks at the slot and at the checkpoint row and does the one step that follows from them, so that a relay
-// that died between two steps, or two relays that take them at once, change nothing.
+// Each round looks at the slot and at the checkpoint row and does the one step that follows from
+// them, so that a relay that died between two steps, or two relays that take them at once, change
+// nothing.
 func (r *relay) take(ctx context.Context) (*held, error) {
 	for {
 		stream, err := r.openStream(ctx)
@@ -56,6 +60,17 @@ func (r *relay) take(ctx context.Context) (*held, error) {
 		}
 	}
 }
+
+// StreamOpener returns how a relay with this configuration opens a replication connection, to find
+// out whether that is possible.
+func StreamOpener(config Config) func(context.Context) (*replication.Stream, error) {
+	config.SenderTimeout = max(config.SenderTimeout, replicationTimeout)
+	r := &relay{Config: config, learned: &learned{}}
+	return r.openStream
+}
+
+// replicationTimeout is the least wal_sender_timeout of a connection that is only tried.
+const replicationTimeout = 10 * time.Second
 
 func (r *relay) openStream(ctx context.Context) (*replication.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
@@ -95,8 +110,8 @@ func (r *relay) isActive(ctx context.Context) (bool, error) {
 	return state.Active, err
 }
 
-// step does what follows from the row and the slot as they are. All but making the slot is a matter of moments: a server that
-// does not answer ends it.
+// step does what follows from the row and the slot as they are. All but making the slot is a matter
+// of moments: a server that does not answer ends it.
 func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, error) {
 	soon, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()

@@ -105,6 +105,7 @@ func TestPoolersAreNoServersThatAreAway(t *testing.T) {
 		"transaction pooling": {pgconn.PgError{Code: "42P05", Message: `prepared statement "stmtcache_1" already exists`}, true},
 		"its other end":       {pgconn.PgError{Code: "26000", Message: `prepared statement "stmtcache_1" does not exist`}, true},
 		"server behind away":  {pgconn.PgError{Code: "08P01", Message: "server login has been failing, try again later"}, false},
+		"transaction timeout": {pgconn.PgError{Code: "25P04", Message: "terminating connection due to transaction timeout"}, false},
 		"starting up":         {pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, false},
 	} {
 		told := postgres.Explain(&c.err).Error()

@@ -54,7 +54,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, 
 	defer pool.Close()
 	return preflight.Database{
 		Pool:        pool,
-		Connect:     s.connect,
+		OpenStream:  relay.StreamOpener(config),
 		Slot:        config.Slot,
 		Publication: config.Publication,
 		Table:       config.Table,

@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
-
-// senderTimeout is the wal_sender_timeout of the connection that only asks who the server is.
-const senderTimeout = 10 * time.Second
 
 // connection checks that the database can be reached, and not by way of a pooler.
 func (d *database) connection(ctx context.Context) Findings {
@@ -54,11 +49,7 @@ func (d *database) replicationConnection(ctx context.Context) Findings {
 	if !d.replicates { // the role is a finding already
 		return nil
 	}
-	config, err := d.Connect(ctx)
-	if err != nil {
-		return Findings{unknown(CodeReplication, object, err)}
-	}
-	stream, err := replication.Open(ctx, replication.Config{Connection: &config.Config, Slot: d.Slot, SenderTimeout: senderTimeout})
+	stream, err := d.OpenStream(ctx)
 	if err != nil {
 		return Findings{d.unreplicated(err)}
 	}

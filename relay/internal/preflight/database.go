@@ -7,13 +7,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
 // Database is the database of a relay with the settings that it has to fit.
 type Database struct {
 	Pool *pgxpool.Pool
-	// Connect returns how to reach the database with a connection outside the pool.
-	Connect     func(context.Context) (*pgx.ConnConfig, error)
+	// OpenStream opens a replication connection as the relay does.
+	OpenStream  func(context.Context) (*replication.Stream, error)
 	Slot        string
 	Publication string
 	Table       pgoutput.Table

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
@@ -89,7 +91,13 @@ func (e *testEnv) checkAs(url string) preflight.Findings {
 	defer pool.Close()
 	database := e.Database
 	database.Pool = pool
-	database.Connect = func(context.Context) (*pgx.ConnConfig, error) { return pgx.ParseConfig(url) }
+	database.OpenStream = func(ctx context.Context) (*replication.Stream, error) {
+		config, err := pgx.ParseConfig(url)
+		if err != nil {
+			return nil, err
+		}
+		return replication.Open(ctx, replication.Config{Connection: &config.Config, Slot: database.Slot, SenderTimeout: 10 * time.Second})
+	}
 	return database.Check(e.t.Context(), preflight.Progress{})
 }
 
