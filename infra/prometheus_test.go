@@ -1,0 +1,101 @@
+package infra_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// alert is a rule of Prometheus. https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
+type alert struct {
+	Alert, Expr, For string
+	Annotations      struct {
+		Summary    string
+		RunbookURL string `yaml:"runbook_url"`
+	}
+}
+
+func alerts(t *testing.T) map[string]alert {
+	t.Helper()
+	text, err := os.ReadFile("prometheus/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder.KnownFields(true)
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []alert
+		}
+	}
+	if err := decoder.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]alert{}
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			found[rule.Alert] = rule
+		}
+	}
+	return found
+}
+
+// Alarms of the relay's own metrics are the same in CloudWatch and in Prometheus.
+func TestPrometheusAlertsAreTheAlarms(t *testing.T) {
+	t.Parallel()
+	rules, template := alerts(t), read(t, "alarms.yaml")
+	metrics := map[string][]string{}
+	for _, m := range alarmMetrics(template) {
+		if name, own := strings.CutPrefix(m.name, "OutboxRelay "); own {
+			metrics[m.place] = append(metrics[m.place], name)
+		}
+	}
+	for name, used := range metrics {
+		rule, alarm := rules[name], template.resources[name].properties
+		for _, metric := range used {
+			if !strings.Contains(rule.Expr, metric) {
+				t.Errorf("%s: %q does not use %s", name, rule.Expr, metric)
+			}
+		}
+		threshold := fmt.Sprint(template.outcomes(alarm["Threshold"])[0])
+		if !regexp.MustCompile(`[<>] ` + threshold + `\b`).MatchString(rule.Expr) {
+			t.Errorf("%s: %q does not compare with %s", name, rule.Expr, threshold)
+		}
+		_, section, _ := strings.Cut(field(alarm, "AlarmDescription", "Fn::Sub").(string), " ${Runbooks}#")
+		if rule.Annotations.RunbookURL != template.defaultOf("Runbooks")+"#"+section || rule.Annotations.Summary == "" {
+			t.Errorf("%s leads to %s", name, rule.Annotations.RunbookURL)
+		}
+		minutes := fmt.Sprintf("%vm", alarm["EvaluationPeriods"])
+		if rule.For != minutes && !(rule.For == "" && minutes == "1m") {
+			t.Errorf("%s fires after %q, the alarm after %s", name, rule.For, minutes)
+		}
+		delete(rules, name)
+	}
+	if len(rules) > 0 || len(metrics) < 6 {
+		t.Errorf("%d alarms, and alerts without one: %v", len(metrics), rules)
+	}
+}
+
+func TestPrometheusAlertsReadMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	known := knownMetrics(t)
+	for name, rule := range alerts(t) {
+		for _, metric := range regexp.MustCompile(`relay_[a-z_]+`).FindAllString(rule.Expr, -1) {
+			if _, ok := known["OutboxRelay "+metric]; !ok {
+				t.Errorf("%s reads %s", name, metric)
+			}
+		}
+		for _, label := range regexp.MustCompile(`\{(\w+)=`).FindAllStringSubmatch(rule.Expr, -1) {
+			metric := regexp.MustCompile(`(relay_[a-z_]+)\{` + label[1]).FindStringSubmatch(rule.Expr)[1]
+			if !slices.Contains(known["OutboxRelay "+metric], label[1]) {
+				t.Errorf("%s: %s has no label %s", name, metric, label[1])
+			}
+		}
+	}
+}
