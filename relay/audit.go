@@ -85,7 +85,9 @@ func (a *auditor) run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil && !a.isOff() {
 		pause := auditInterval
-		switch err := a.look(ctx); {
+		err := withCure(a.look(ctx))
+		a.Health.Retries("audit", err)
+		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errEventsMissing), errors.Is(err, slot.ErrFenced):
 			return err

@@ -43,7 +43,8 @@ func (s *session) join(ctx context.Context) error {
 	}
 	j := &joiner{session: s, store: members.NewStore(s.pool, s.held.fence, s.Table)}
 	for ctx.Err() == nil {
-		err := j.look(ctx)
+		err := withCure(j.look(ctx))
+		j.Health.Retries("partitions", err)
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errEventsMissing), errors.Is(err, slot.ErrFenced):

@@ -104,7 +104,12 @@ func (r *relay) session(ctx context.Context) error {
 		return err
 	}
 	defer held.stream.Close()
-	defer r.Health.Warn("")
+	defer func() {
+		r.Health.Warn("")
+		for _, part := range []string{"audit", "partitions", "replay"} {
+			r.Health.Retries(part, nil)
+		}
+	}()
 	s, err := r.newSession(ctx, held)
 	if err != nil {
 		return err

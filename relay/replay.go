@@ -38,7 +38,9 @@ func (s *session) replay(ctx context.Context) error {
 	}
 	r := &replayer{session: s, store: replay.NewStore(s.pool, s.held.fence, s.Table)}
 	for ctx.Err() == nil {
-		if err := r.next(ctx); err != nil && ctx.Err() == nil {
+		err := withCure(r.next(ctx))
+		r.Health.Retries("replay", err)
+		if err != nil && ctx.Err() == nil {
 			s.Log.Warn("replay: trying again", "err", err)
 		}
 		sleep(ctx, replayInterval)

@@ -42,6 +42,22 @@ var databaseCures = map[string]string{
 	"53400": "raise the limit of the server that the message names (max_replication_slots or max_wal_senders)", // configuration_limit_exceeded
 }
 
+// withCure adds to an error what an operator does about it, in the database or by other settings.
+func withCure(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	cure := databaseCures[refused.Code]
+	if slices.Contains(settingCodes, refused.Code) {
+		cure = "relay check names each column that is not as the settings have it"
+	}
+	if cure == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, cure)
+}
+
 // stuck tells a loop of sessions from a fault that passes.
 type stuck struct {
 	code     string

@@ -104,3 +104,21 @@ func TestPublicationThatIsGoneIsNamedAndHeals(t *testing.T) {
 	w.exec(create)
 	w.drains(listen, `{"n":1}`)
 }
+
+// TestAuditThatRetriesIsNamedAndHeals: events flow meanwhile, so the relay stays ready.
+func TestAuditThatRetriesIsNamedAndHeals(t *testing.T) {
+	t.Parallel()
+	w, _ := newWorldOfRoles(t, "orders", 18)
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN=" + listen)
+	w.exec(`REVOKE SELECT ON outbox_events FROM ` + migrations.Relay)
+	w.commit(event(t, "1", `{"n":1}`))
+	w.awaitBody(`{"n":1}`)
+	named := func() bool {
+		status, body := w.get("http://" + listen + "/readyz")
+		return status == 200 && strings.Contains(body, "audit retries") && strings.Contains(body, "relay check names each privilege")
+	}
+	w.eventually("/readyz names the audit and the cure", named)
+	w.exec(`GRANT SELECT ON outbox_events TO ` + migrations.Relay)
+	w.eventually("the audit goes on", func() bool { return !named() })
+}

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +44,8 @@ type Health struct {
 	alive time.Time
 	err   string // of the last session, until the next one works
 
-	warning string // while there is one
+	warning string            // while there is one
+	failing map[string]string // why a part of the session retries, by its name
 }
 
 // New returns a Health in state [Starting].
@@ -101,6 +105,32 @@ func (h *Health) Warn(warning string) {
 	h.warning = warning
 }
 
+// Retries says why a part of a session that works retries; nil says that it does not.
+func (h *Health) Retries(part string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		delete(h.failing, part)
+		return
+	}
+	if h.failing == nil {
+		h.failing = map[string]string{}
+	}
+	h.failing[part] = err.Error()
+}
+
+// warnings returns everything that endangers or holds up a relay that works. The caller holds h.mu.
+func (h *Health) warnings() string {
+	var all []string
+	if h.warning != "" {
+		all = append(all, h.warning)
+	}
+	for _, part := range slices.Sorted(maps.Keys(h.failing)) {
+		all = append(all, part+" retries: "+h.failing[part])
+	}
+	return strings.Join(all, "; ")
+}
+
 // report is the body of both probes.
 type report struct {
 	State     State     `json:"state"`
@@ -113,7 +143,7 @@ type report struct {
 func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: h.warning}
+	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: h.warnings()}
 }
 
 // Handler serves /livez, /readyz and /metrics.
