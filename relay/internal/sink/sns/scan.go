@@ -8,11 +8,15 @@ import (
 // errNotPlain says that a text is XML of another kind than [scanner] reads, or no XML.
 var errNotPlain = errors.New("not plain XML")
 
+// maxDepth is far above that of an answer, so that nothing that is nested deeply takes a deep stack.
+const maxDepth = 32
+
 // scanner reads XML that is made of nested elements and plain texts only, without a copy: what SNS answers when it took
 // every message.
 type scanner struct {
 	rest  []byte
 	empty bool // the element that was opened last is closed already: <Failed/>
+	depth int  // elements around the one that is read
 }
 
 // scan reads the answer to a PublishBatch that took every message, and calls taken with the Id of each.
@@ -54,6 +58,10 @@ func (s *scanner) member(taken func(id []byte)) error {
 // children reads the content of the element that was opened last, which is elements or a text. For each element it calls
 // child, which has to read that one's content.
 func (s *scanner) children(child func(name []byte) error) error {
+	if s.depth++; s.depth > maxDepth {
+		return errNotPlain
+	}
+	defer func() { s.depth-- }()
 	for !s.empty {
 		if _, err := s.characters(); err != nil {
 			return err

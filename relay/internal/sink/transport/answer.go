@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,8 +19,8 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// maxHead is far above the headers of any answer.
-const maxHead = 64 << 10
+// maxHead is that of net/http.
+const maxHead = 10 << 20
 
 // Answer is what came back. Its parts are valid until Release.
 type Answer struct {
@@ -41,7 +42,7 @@ func newAnswer() *Answer {
 
 // Release gives the memory of a back.
 func (a *Answer) Release() {
-	if cap(a.Body) <= maxKept {
+	if cap(a.Body) <= maxKept && cap(a.head) <= maxKept {
 		answers.Put(a)
 	}
 }
@@ -85,6 +86,16 @@ func (a *Answer) value(name string) (value []byte, ok bool) {
 	return nil, false
 }
 
+// count returns how many headers of this name there are.
+func (a *Answer) count(name string) (n int) {
+	for line := range bytes.Lines(a.head) {
+		if header, _, _ := bytes.Cut(line, []byte(":")); equalFold(header, name) {
+			n++
+		}
+	}
+	return n
+}
+
 // isOnly reports whether no header of this name has another value.
 func (a *Answer) isOnly(name string, value []byte) bool {
 	for line := range bytes.Lines(a.head) {
@@ -103,7 +114,7 @@ func equalFold(text []byte, name string) bool {
 // answers. https://www.rfc-editor.org/rfc/rfc9112
 func readAnswer(r *bufio.Reader) (a *Answer, reusable bool, err error) {
 	a = newAnswer()
-	for a.Status < 200 {
+	for a.Status < 200 && a.Status != http.StatusSwitchingProtocols { // what follows that is no HTTP
 		if err := a.readHead(r); err != nil {
 			a.Release()
 			return nil, false, fmt.Errorf("read the answer: %w", err)
@@ -115,7 +126,7 @@ func readAnswer(r *bufio.Reader) (a *Answer, reusable bool, err error) {
 		return nil, false, fmt.Errorf("read the answer: %w", err)
 	}
 	connection, _ := a.value("Connection")
-	return a, framed && !a.old && !equalFold(connection, "close"), nil
+	return a, framed && !a.old && a.Status >= 200 && !equalFold(connection, "close"), nil
 }
 
 func (a *Answer) readHead(r *bufio.Reader) error {
@@ -161,7 +172,7 @@ func isToken(name []byte) bool {
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
-		return nil, fmt.Errorf("a line of its head is longer than %d bytes", len(line))
+		line, err = readLong(r, line)
 	}
 	if err != nil {
 		return nil, unexpected(err)
@@ -169,14 +180,27 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
 }
 
+// readLong reads on in a line that begins with begin and is longer than the buffer of r.
+func readLong(r *bufio.Reader, begin []byte) (line []byte, err error) {
+	line = slices.Clone(begin)
+	for err = bufio.ErrBufferFull; errors.Is(err, bufio.ErrBufferFull); {
+		var part []byte
+		part, err = r.ReadSlice('\n')
+		if line = append(line, part...); len(line) > maxHead {
+			return nil, fmt.Errorf("a line of its head is longer than %d bytes", maxHead)
+		}
+	}
+	return line, err
+}
+
 // readBody reads the body, and reports whether its end was seen before that of the connection.
 func (a *Answer) readBody(r *bufio.Reader) (framed bool, err error) {
-	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+	if a.Status < 200 || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		return true, nil
 	}
 	if coding, ok := a.value("Transfer-Encoding"); ok {
-		if a.old || !equalFold(coding, "chunked") {
-			return false, fmt.Errorf("its transfer encoding is %q", coding)
+		if a.old || !equalFold(coding, "chunked") || a.count("Transfer-Encoding") > 1 {
+			return false, fmt.Errorf("its transfer encoding is %q, or another one too", coding)
 		}
 		return true, a.readChunks(r)
 	}

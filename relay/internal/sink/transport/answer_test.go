@@ -105,6 +105,9 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 		"and hung up":               {words: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", hangUp: true, want: "200 hello"},
 		"without a body":            {words: "HTTP/1.1 204 No Content\r\n\r\n", want: "204 "},
 		"after interim answers":     {words: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"with a long line":          {words: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 900_000) + "\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"with many lines":           {words: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", 20_000) + "Content-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"in two encodings":          {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", hangUp: true},
 		"not HTTP":                  {words: "SSH-2.0-OpenSSH_9.2\r\n\r\n", hangUp: true},
 		"none":                      {hangUp: true},
 		"broken off in the head":    {words: "HTTP/1.1 200 OK\r\nContent-Le", hangUp: true},
@@ -139,8 +142,8 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 func TestAHeadIsReadUpToABound(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]string{
-		"a long line": "X: " + strings.Repeat("x", 10_000),
-		"many lines":  strings.Repeat("X: x\r\n", 20_000),
+		"a long line": "X: " + strings.Repeat("x", 11<<20),
+		"many lines":  strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 11<<10),
 	} {
 		server := speak(t, "HTTP/1.1 200 OK\r\n"+head+"\r\n\r\n", false)
 		_, err := post(t.Context(), newCallerWith(t, aws.Config{}, server, requestTimeout), "a question")

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -99,14 +100,18 @@ func (c *Caller) send(ctx context.Context, deadline time.Time, id *identity, req
 		return nil, c.explain(err)
 	}
 	connection.head = c.signer.appendHead(connection.head[:0], id, c.now(), request.body())
+	begin, kept := time.Now(), !connection.idleAt.IsZero()
 	answer, reusable, err := connection.exchange(ctx, deadline, request)
 	if reusable {
 		c.pool.put(connection)
 	} else {
 		connection.close()
 	}
-	if errors.Is(err, sink.ErrConnectionClosed) { // those kept beside it are likely to be closed too: the next request dials
+	switch {
+	case errors.Is(err, sink.ErrConnectionClosed): // those kept beside it are likely to be closed too: the next request dials
 		c.pool.closeIdle()
+	case kept && os.IsTimeout(err):
+		c.pool.distrust(begin)
 	}
 	return answer, c.explain(err)
 }

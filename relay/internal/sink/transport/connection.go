@@ -43,16 +43,60 @@ func (c *connection) exchange(ctx context.Context, deadline time.Time, request *
 		return nil, false, err
 	}
 	// A service that refuses a request may answer before it has read all of it, and hang up: the answer counts.
-	sendErr := c.send(request)
+	sent := c.startSend(request)
 	if _, err = c.reader.Peek(1); err == nil {
 		answer, reusable, err = readAnswer(c.reader)
 	} else {
-		err = c.unanswered(cmp.Or(sendErr, err))
+		err = c.unanswered(cmp.Or(sent.err, err))
 	}
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return answer, reusable && sendErr == nil && c.reader.Buffered() == 0, err
+	whole := c.endSend(sent, err)
+	return answer, reusable && whole && c.reader.Buffered() == 0, err
+}
+
+const (
+	// writtenFirst is how much is written before the answer is waited for. The buffers of a socket take that at once. A larger
+	// request is written while its answer is read: a proxy that refuses its size does not read it to the end.
+	writtenFirst = 16 << 10
+	// lateWrite is how long the end of a request may be behind the end of its answer.
+	lateWrite = 20 * time.Millisecond
+)
+
+// sending is a request that is being written.
+type sending struct {
+	err  error      // of one that was written first
+	done chan error // of one that is written while its answer is read; else nil
+}
+
+// startSend writes request, or has it written.
+func (c *connection) startSend(request *Request) sending {
+	if len(c.head)+len(request.body()) <= writtenFirst {
+		return sending{err: c.send(request)}
+	}
+	s := sending{done: make(chan error, 1)}
+	go func() { s.done <- c.send(request) }()
+	return s
+}
+
+// endSend waits for the writer of a request that was answered, or failed with err, and reports whether all of it was written.
+func (c *connection) endSend(s sending, err error) (whole bool) {
+	if s.done == nil {
+		return s.err == nil
+	}
+	if err == nil {
+		late := time.NewTimer(lateWrite)
+		defer late.Stop()
+		select {
+		case err := <-s.done:
+			return err == nil
+		case <-late.C:
+		}
+	}
+	_ = c.conn.SetDeadline(time.Unix(1, 0))
+	<-s.done
+	return false
 }
 
 // follow has the end of ctx end what is under way from now on, and reports whether the connection is still of use: it is not

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -87,6 +88,18 @@ func (p *pool) put(c *connection) {
 	}
 }
 
+// distrust closes the connections that were last answered before begin, when a request on another one began that was not
+// answered in its time: a network that is cut without a word has cut them too, and each would cost a request its time.
+func (p *pool) distrust(begin time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	trusted := slices.IndexFunc(p.idle, func(c *connection) bool { return c.idleAt.After(begin) })
+	if trusted < 0 {
+		trusted = len(p.idle)
+	}
+	p.closeFirst(trusted)
+}
+
 // closeIdle closes the connections that are idle.
 func (p *pool) closeIdle() {
 	p.mu.Lock()
@@ -131,7 +144,8 @@ func dialer(transport *http.Transport, u *url.URL) func(ctx context.Context) (ne
 	if transport.TLSClientConfig != nil {
 		config = transport.TLSClientConfig.Clone()
 	}
-	config.ServerName = cmp.Or(config.ServerName, u.Hostname())
+	host, _, _ := strings.Cut(u.Hostname(), "%")
+	config.ServerName = cmp.Or(config.ServerName, host)
 	config.NextProtos = []string{"http/1.1"}
 	if config.ClientSessionCache == nil { // a new connection goes on with the secrets of one before
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)

@@ -65,8 +65,13 @@ func newSigner(endpoint Endpoint) *signer {
 	return s
 }
 
-// hostOf returns the host as its header has it: without the port if that is the scheme's own.
+// hostOf returns the host as its header has it: without the port if that is the scheme's own, and without the zone of an
+// address of IPv6, which means something on this machine only.
 func hostOf(u *url.URL) string {
+	if address, zone, zoned := strings.Cut(u.Host, "%"); zoned {
+		_, after, _ := strings.Cut(zone, "]")
+		u = &url.URL{Scheme: u.Scheme, Host: address + "]" + after}
+	}
 	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" {
 		return strings.TrimSuffix(u.Host, ":"+port)
 	}
@@ -78,6 +83,9 @@ func (s *signer) appendHead(head []byte, id *identity, now time.Time, body []byt
 	head = append(head, s.begin...)
 	head = append(head, "Content-Length: "...)
 	head = strconv.AppendInt(head, int64(len(body)), 10)
+	if id != nil && !id.isOn(now) { // midnight came while a connection was made
+		id = s.identity(id.credentials, now)
+	}
 	if id != nil {
 		head = s.appendSignature(head, id, now.UTC(), body)
 	}

@@ -132,3 +132,38 @@ func BenchmarkSign(b *testing.B) {
 		}
 	})
 }
+
+// TestDateAndScopeAreOfOneDay: a request whose connection was made across midnight is signed with the new day's key.
+func TestDateAndScopeAreOfOneDay(t *testing.T) {
+	t.Parallel()
+	s := newSigner(Endpoint{URL: url.URL{Scheme: "https", Host: "sqs.eu-central-1.amazonaws.com", Path: "/"}, Service: "sqs", Region: "eu-central-1"})
+	credentials := aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}
+	evening := time.Date(2026, 11, 27, 23, 59, 59, 0, time.UTC)
+	night := evening.Add(2 * time.Second)
+	yesterday, today := s.identity(credentials, evening), s.identity(credentials, night)
+	if yesterday.isOn(night) || !yesterday.isOn(evening) {
+		t.Error("a key counts for another day than its own")
+	}
+	body := []byte("x")
+	got, want := s.appendHead(nil, yesterday, night, body), s.appendHead(nil, today, night, body)
+	if !bytes.Equal(got, want) || !bytes.Contains(got, []byte("AKID/20261128/")) {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// TestAZoneStaysOnThisMachine: it is part of the address that is dialled, and means nothing to the peer.
+func TestAZoneStaysOnThisMachine(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"http://[fe80::1%25eth0]:4566": "[fe80::1]:4566", "http://[fe80::1%25eth0]": "[fe80::1]", "https://[fe80::1%25eth0]:443": "[fe80::1]",
+		"http://[fe80::1]:4566": "[fe80::1]:4566", "http://broker:80": "broker",
+	} {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := hostOf(u); got != want {
+			t.Errorf("%s: host %q, want %q", text, got, want)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package transport
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -144,6 +145,9 @@ func (c *Client) send(ctx context.Context, cancel context.CancelFunc, r *http.Re
 	answer, err := c.do(r.WithContext(traced))
 	if err != nil {
 		closed := reused.Load() && ctx.Err() == nil
+		if reused.Load() && errors.Is(ctx.Err(), context.DeadlineExceeded) { // a network that was cut has cut the others too
+			c.closeIdle()
+		}
 		cancel()
 		return nil, c.explain(r, err, closed)
 	}
