@@ -39,14 +39,17 @@ type Event struct {
 	// those that the Tracker knows.
 	Settled func()
 
-	rejection *sink.RejectedError // known before sending
-	blockedBy string              // id of the parked event that blocks its group
-	away      bool                // it is parked because its destination takes nothing
-	withdrawn bool                // a dead letter that is not to be sent any more
-	err       error               // of its last attempt; nil once it is delivered or parked
-	attempts  int                 // requests that it was part of
-	size      int
-	next      *Event // in its group
+	rejection   *sink.RejectedError // known before sending
+	blockedBy   string              // id of the parked event that blocks its group
+	away        bool                // it is parked because its destination takes nothing
+	withdrawn   bool                // a dead letter that is not to be sent any more
+	err         error               // of its last attempt; nil once it is delivered or parked
+	attempts    int                 // requests that it was part of
+	triedAt     time.Time           // the last of them began
+	proof       proof               // while it is refused
+	alterations int                 // attempts after which the destination had another body
+	size        int
+	next        *Event // in its group
 }
 
 // isSendable reports whether e goes to its destination in its turn.

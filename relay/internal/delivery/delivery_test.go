@@ -194,6 +194,7 @@ func TestHaltEndsDeliveryAtARefusedEvent(t *testing.T) {
 	run(t, one(fifo), func(r *rig) {
 		r.sinks[0].answers(failEntry("a1", errRefused))
 		r.sendIDs(0, "a1")
+		r.elapse(time.Minute)
 		r.expectEnd(errRefused)
 		var rejected *delivery.RejectedError
 		if !errors.As(r.err, &rejected) || rejected.Destination != "A" || rejected.EventID != "a1" {
@@ -210,6 +211,7 @@ func TestAnEventThatCannotBeParkedEndsDeliveryAndStaysOpen(t *testing.T) {
 		r.parker.err = errNoStore
 		r.sinks[0].answers(failEntry("a1", errRefused))
 		r.sendIDs(0, "a1")
+		r.elapse(time.Minute)
 		r.expectEnd(errNoStore)
 		r.expectOpen(1)
 		if r.tally.count["parked A InvalidMessageContents"] != 0 {

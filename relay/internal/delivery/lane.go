@@ -23,6 +23,7 @@ type lane struct {
 	queue       *queue
 	timer       *time.Timer // asks the queue again
 	tookEventAt time.Time   // zero before the first
+	sent        int         // events, each as often as it was sent
 	closed      bool
 }
 

@@ -9,10 +9,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// provenFor is how long a destination counts as working after it took an event. Only then is the refusal of a request
-// with a single message taken for that message's fault.
-const provenFor = time.Minute
-
 // publish sends events as one request, if there are any. If the broker refuses the request for what is in it, each half
 // goes by itself, and so on, until the message that it refuses stands alone.
 func (l *lane) publish(events []*Event) {
@@ -30,8 +26,8 @@ func (l *lane) publish(events []*Event) {
 		half := len(events) / 2
 		l.publish(events[:half])
 		l.publish(l.inOrder(events[:half], events[half:]))
-	case refused != nil && l.isProven():
-		l.park(events[0], refused)
+	case refused != nil:
+		l.suspect(events[0], refused)
 	default:
 		for _, e := range events {
 			l.retry(e, err)
@@ -82,10 +78,12 @@ func (l *lane) attempt(events []*Event, messages []*sink.Message) ([]sink.Result
 	if err := l.delivery.mayRequest(); err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	for _, e := range events {
 		e.attempts++
+		e.triedAt = start
 	}
-	start := time.Now()
+	l.noteSent(len(events))
 	results, err := l.Sink.Publish(l.delivery.requests, messages)
 	l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
 	return results, err
@@ -113,13 +111,16 @@ func (l *lane) settle(events []*Event, results []sink.Result) {
 // failed retries or parks an event that was not taken while others of its request may have been.
 func (l *lane) failed(e *Event, err error, earlier []*Event) {
 	var refused *sink.RejectedError
+	var altered *sink.AlteredError
 	switch {
-	case !errors.As(err, &refused):
+	case !errors.As(err, &refused) && !errors.As(err, &altered):
 		l.retry(e, err)
 	case e.isBehind(earlier): // it would block what comes before it
 		l.retry(e, errBehind)
+	case altered != nil:
+		l.altered(e, altered)
 	default:
-		l.park(e, refused)
+		l.suspect(e, refused)
 	}
 }
 
@@ -142,10 +143,10 @@ func (l *lane) noteTaken(results []sink.Result) {
 	l.tookEventAt = time.Now()
 }
 
-func (l *lane) isProven() bool {
+func (l *lane) noteSent(events int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Since(l.tookEventAt) < provenFor
+	l.sent += events
 }
 
 func (l *lane) retry(e *Event, err error) {

@@ -122,7 +122,7 @@ func (q *queue) fill(now time.Time) []*Event {
 			room -= e.size
 			batch = append(batch, e)
 			// What comes behind a refused event waits: its group may be blocked by then.
-			more = !q.oneOfGroup() && e.rejection == nil && fits(g.first)
+			more = !q.oneOfGroup() && e.rejection == nil && e.proof.since.IsZero() && fits(g.first)
 		}
 	}
 	q.since = now
@@ -169,7 +169,8 @@ func (q *queue) done(batch []*Event, now time.Time) {
 	sent, taken := false, false
 	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
 		e := batch[i]
-		sent = sent || e.isSendable()
+		_, suspect := e.err.(*suspectError) // says nothing about the destination
+		sent = sent || e.isSendable() && !suspect
 		taken = taken || e.isSendable() && e.err == nil
 		if e.err != nil {
 			g := q.groups[e.Message.GroupID]

@@ -39,6 +39,9 @@ func Code(err error) string {
 	if rejected, ok := errors.AsType[*RejectedError](err); ok {
 		return rejected.Code
 	}
+	if _, altered := errors.AsType[*AlteredError](err); altered {
+		return CodeChecksum
+	}
 	failure, known := errors.AsType[*Error](err)
 	if known && failure.Code != "" {
 		return failure.Code

@@ -59,6 +59,15 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string { return fmt.Sprintf("rejected: %s: %s", e.Code, e.Reason) }
 
+// AlteredError says that the broker accepted a message with another body than was sent, as a proxy that rewrites bodies
+// makes it. A fault of one moment is cured by another attempt; each attempt may leave a copy at the broker.
+type AlteredError struct{ Reason string }
+
+// CodeChecksum is the code of an [*AlteredError].
+const CodeChecksum = "ChecksumMismatch"
+
+func (e *AlteredError) Error() string { return CodeChecksum + ": " + e.Reason }
+
 // ClassifyRequest returns the outcome of a request that failed with err: a [*RejectedError] when the answer to this very
 // request refuses it for what is in its messages, else err itself. A request that is too large for the service, or for a
 // proxy before it, is refused for what is in it too: a part of it may pass.

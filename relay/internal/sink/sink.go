@@ -67,7 +67,8 @@ const (
 )
 
 // Result is the outcome for one message of a batch. A nil Err means durable at the broker; a [*RejectedError] means
-// that the broker will never take this message; any other error is worth another attempt.
+// that the broker will never take this message, an [*AlteredError] that it took another one; any other error is worth
+// another attempt.
 type Result struct {
 	Err error
 }

@@ -66,7 +66,7 @@ func (o *outcome) Results() ([]sink.Result, error) {
 func (o *outcome) accepted(id, bodyMD5 string) {
 	var err error
 	if i := o.Position(id); i >= 0 && !o.checksum.is(bodyMD5, o.batch[i].Body) {
-		err = sink.EntryError("ChecksumMismatch", "the queue accepted the message with another body than was sent")
+		err = &sink.AlteredError{Reason: "the queue accepted the message with another body than was sent"}
 	}
 	o.Set(id, err)
 }
