@@ -88,7 +88,7 @@ func (s *relaySettings) checkDestinations(
 	found := preflight.Requirement{Subject: "AWS settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
 		if settings, err = awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(sdkLogger(log))); err != nil {
-			err = fmt.Errorf("AWS settings: %w", err)
+			err = fmt.Errorf("AWS settings, which are read from AWS_PROFILE, AWS_CA_BUNDLE and the files that these name: %w", err)
 		}
 		return preflight.FromErrors(preflight.CodeAWS, "AWS settings", err)
 	}}.Run(ctx, progress)

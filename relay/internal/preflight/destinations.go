@@ -99,6 +99,9 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 		kind = "FIFO"
 	}
 	found := Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}
+	for _, attribute := range s.Description().Missing {
+		found = append(found, passed(CodeDestination, object, "destination %s has no %s: AWS' default counts, %d bytes", name, attribute, s.Limits().MaxMessageBytes))
+	}
 	if d.Unordered && s.Limits().FIFO {
 		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each event is a message "+
 			"group of its own, so that no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID, or use a standard destination", name))

@@ -44,10 +44,11 @@ type Limits struct {
 type Description struct {
 	ARN                       string // however it was named
 	ContentBasedDeduplication bool
-	DeduplicationScope        string // of a FIFO queue: "queue" or "messageGroup"
-	FifoThroughputLimit       string // of a FIFO queue: "perQueue" or "perMessageGroupId"
-	FifoThroughputScope       string // of a FIFO topic: "Topic" or "MessageGroup"
-	KMSKey                    string // empty when no key of the customer's is used
+	DeduplicationScope        string   // of a FIFO queue: "queue" or "messageGroup"
+	FifoThroughputLimit       string   // of a FIFO queue: "perQueue" or "perMessageGroupId"
+	FifoThroughputScope       string   // of a FIFO topic: "Topic" or "MessageGroup"
+	KMSKey                    string   // empty when no key of the customer's is used
+	Missing                   []string // attributes that AWS always gives and this one does not: AWS' default counts
 }
 
 // Options say how a sink talks to its broker.

@@ -60,7 +60,7 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 
 func readLimits(attributes map[string]string) (sink.Limits, error) {
 	size := defaultMaximumMessageSize
-	if text, ok := attributes["MaximumMessageSize"]; ok {
+	if text := attributes["MaximumMessageSize"]; text != "" {
 		var err error
 		if size, err = strconv.Atoi(text); err != nil {
 			return sink.Limits{}, fmt.Errorf("MaximumMessageSize: %w", err)

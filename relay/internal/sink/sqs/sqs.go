@@ -18,6 +18,10 @@ import (
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const maxBatchBytes = 1 << 20
 
+// defaultMaximumMessageSize applies to a queue that does not tell its own, as AWS has it for new queues. Brokers other than
+// AWS leave attributes out, or give them empty.
+const defaultMaximumMessageSize = 1 << 20
+
 // Sink is one SQS queue.
 type Sink struct {
 	client      *sqs.Client
@@ -82,8 +86,10 @@ func (s *Sink) readAttributes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	size, err := strconv.Atoi(queue.Attributes["MaximumMessageSize"])
-	if err != nil {
+	size, missing := defaultMaximumMessageSize, []string(nil)
+	if text := queue.Attributes["MaximumMessageSize"]; text == "" {
+		missing = []string{"MaximumMessageSize"}
+	} else if size, err = strconv.Atoi(text); err != nil {
 		return fmt.Errorf("MaximumMessageSize: %w", err)
 	}
 	s.limits = sink.Limits{FIFO: queue.Attributes["FifoQueue"] == "true", MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes}
@@ -93,6 +99,7 @@ func (s *Sink) readAttributes(ctx context.Context) error {
 		DeduplicationScope:        queue.Attributes["DeduplicationScope"],
 		FifoThroughputLimit:       queue.Attributes["FifoThroughputLimit"],
 		KMSKey:                    queue.Attributes["KmsMasterKeyId"],
+		Missing:                   missing,
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,6 +52,9 @@ func answered(service, host string, status int, err error) error {
 
 // unanswered returns err, by which a request to u ended without an answer, with its origin.
 func unanswered(u *url.URL, err error) error {
+	if _, unverified := errors.AsType[*tls.CertificateVerificationError](err); unverified {
+		err = fmt.Errorf("%w: if a proxy or a broker of your own signs it, name its authority's file in AWS_CA_BUNDLE", err)
+	}
 	return &sink.Error{Origin: sink.OriginTransport, Err: &url.Error{Op: "Post", URL: u.Scheme + "://" + u.Host, Err: err}}
 }
 
