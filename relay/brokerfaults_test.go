@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ type brokerFault struct {
 	fault   fakeaws.Fault
 	oneOnly bool // of the events of aggregate 0, in requests that hold others as well
 	sqsOnly bool
+	times   int // that it happens; zero: until it has happened three times
 }
 
 var brokerFaults = []brokerFault{
@@ -45,7 +47,7 @@ var brokerFaults = []brokerFault{
 	{name: "entry missing in the answer", fault: fakeaws.OmitEntries(), oneOnly: true},
 	{name: "entry doubled in the answer", fault: fakeaws.RepeatEntries(), oneOnly: true},
 	{name: "entry unknown in the answer", fault: fakeaws.RenameEntries(), oneOnly: true},
-	{name: "wrong checksum", fault: fakeaws.WrongMD5(), oneOnly: true, sqsOnly: true},
+	{name: "wrong checksum", fault: fakeaws.WrongMD5(), oneOnly: true, sqsOnly: true, times: 2},
 }
 
 // TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent lets one relay go through all of them, on a FIFO queue and on a FIFO topic.
@@ -67,13 +69,13 @@ func TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent(t *testing.T) {
 				if f.sqsOnly && action != "SendMessageBatch" {
 					continue
 				}
-				match := fakeaws.Match{Action: action}
+				match, hits := fakeaws.Match{Action: action, Times: f.times}, cmp.Or(f.times, 3)
 				if f.oneOnly {
 					match.Entry = func(m *fakeaws.Message) bool { return strings.HasPrefix(m.Body, `{"aggregate":0,`) }
 				}
 				rule := w.broker.Script(match, f.fault)
 				written = w.commitVersions(written)
-				w.eventually(f.name+" has happened three times", func() bool { return rule.Hits() >= 3 })
+				w.eventually(f.name+" has happened a few times", func() bool { return rule.Hits() >= hits })
 				rule.Clear()
 				w.checkOnceInOrder(f.name, destination, written)
 			}
