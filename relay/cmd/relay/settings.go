@@ -59,6 +59,7 @@ type target struct {
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
 	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory."`
+	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request holds up to ten events. 0: as many as the destination takes."`
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated."`
 	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same."`
@@ -130,6 +131,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		report(errors.New("RELAY_PARK_AFTER parks events, RELAY_ON_REJECTED=halt forbids that: set one of them"))
 	}
 	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))
+	report(atLeast("RELAY_MAX_RATE", s.MaxRate, 0))
 	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))
 	report(atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes))
 
@@ -147,6 +149,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
 		Delivery: delivery.Options{
 			InFlight:      s.inFlight(http.ProxyFromEnvironment),
+			MaxRate:       s.MaxRate,
 			EagerInFlight: eagerInFlight,
 			Linger:        s.Linger,
 			GroupBatches:  s.GroupBatches,

@@ -89,6 +89,7 @@ type silent struct{}
 
 func (silent) HeadersDropped(int)                          {}
 func (silent) Requested(string, int, time.Duration, error) {}
+func (silent) Paced(string, float64, bool)                 {}
 func (silent) Delivered(string, []time.Duration)           {}
 func (silent) Retried(string, string)                      {}
 func (silent) Parked(string, string)                       {}

@@ -140,6 +140,9 @@ type Observer interface {
 	Requested(destination string, events int, took time.Duration, err error)
 	// Delivered is told of the events of a request that were delivered, how long ago each was committed; zero if unknown.
 	Delivered(destination string, sinceCommit []time.Duration)
+	// Paced is told how many requests a second may be sent, zero if nothing limits them, and whether the destination limits
+	// them. It is told again when that changes.
+	Paced(destination string, perSecond float64, throttled bool)
 	Retried(destination, code string)
 	Parked(destination, code string)
 	Redriven(destination string)

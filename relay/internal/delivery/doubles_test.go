@@ -27,7 +27,8 @@ type answer func(ctx context.Context, batch []*sink.Message) ([]sink.Result, err
 
 // memorySink is a destination in memory that answers as its script says.
 type memorySink struct {
-	limits sink.Limits
+	limits    sink.Limits
+	forgetful bool // it keeps nothing
 
 	mu       sync.Mutex
 	script   answer
@@ -40,6 +41,11 @@ func (s *memorySink) Limits() sink.Limits { return s.limits }
 
 func (s *memorySink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	s.mu.Lock()
+	if s.forgetful {
+		script := s.script
+		s.mu.Unlock()
+		return script(ctx, batch)
+	}
 	var ids []string
 	for _, m := range batch {
 		ids = append(ids, m.EventID)
@@ -177,6 +183,9 @@ type tally struct {
 	mu      sync.Mutex
 	count   map[string]int
 	slowest time.Duration // from commit to delivered
+
+	rate      float64 // of the destination that was told of last
+	throttled bool
 }
 
 func (c *tally) add(key string) {
@@ -190,7 +199,13 @@ func (c *tally) Requested(destination string, _ int, _ time.Duration, err error)
 }
 func (c *tally) Retried(destination, code string) { c.add("retried " + destination + " " + code) }
 func (c *tally) Parked(destination, code string)  { c.add("parked " + destination + " " + code) }
-func (c *tally) Redriven(destination string)      { c.add("redriven " + destination) }
+func (c *tally) Paced(_ string, rate float64, throttled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rate, c.throttled = rate, throttled
+}
+
+func (c *tally) Redriven(destination string) { c.add("redriven " + destination) }
 func (c *tally) Replayed(destination, code string) {
 	c.add(strings.TrimSpace("replayed " + destination + " " + code))
 }

@@ -73,6 +73,14 @@ func (l *groupList) push(g *group) {
 	l.last = g
 }
 
+func (l *groupList) pushFirst(g *group) {
+	g.next = l.first
+	l.first = g
+	if l.last == nil {
+		l.last = g
+	}
+}
+
 func (l *groupList) pop() *group {
 	g := l.first
 	l.first, g.next = g.next, nil

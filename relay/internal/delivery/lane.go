@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,8 @@ type lane struct {
 	tookEventAt time.Time   // zero before the first
 	sent        int         // events, each as often as it was sent
 	closed      bool
+	paced       float64 // requests a second, as the observer was told
+	throttled   bool    // as the log was told
 }
 
 func newLane(d *Delivery, destination Destination, options Options) *lane {
@@ -46,6 +49,7 @@ func newLane(d *Delivery, destination Destination, options Options) *lane {
 	}
 	l.timer = time.AfterFunc(time.Hour, l.pump)
 	l.timer.Stop()
+	l.reportPace()
 	return l
 }
 
@@ -110,6 +114,7 @@ func (l *lane) take() []*Event {
 	}
 	l.queue.others = int(l.delivery.inFlight.Load()) - l.queue.inFlight
 	batch, again := l.queue.take(time.Now())
+	l.reportPace()
 	switch {
 	case batch != nil:
 		l.delivery.inFlight.Add(1)
@@ -199,5 +204,24 @@ func (l *lane) report(before, after int, batch []*Event) {
 		l.log.Warn("destination takes nothing, retrying", "attempt", after, "code", sink.Code(err), "err", err)
 	case before > 0 && after == 0:
 		l.log.Info("destination takes events again", "attempts", before)
+	}
+}
+
+// reportPace tells the observer how many requests a second may be sent, and logs when the destination has a rate of its own
+// and when it has none any more.
+func (l *lane) reportPace() {
+	rate, throttled := l.queue.pacer.Rate(), l.queue.pacer.Throttled()
+	if rate == l.paced && throttled == l.throttled {
+		return
+	}
+	l.paced = rate
+	l.delivery.deps.Observer.Paced(l.Name, rate, throttled)
+	switch {
+	case throttled && !l.throttled && !l.queue.pacer.Searching():
+		l.throttled = true
+		l.log.Warn("destination throttles: requests are sent at the rate that it takes", "requests_per_second", math.Round(rate))
+	case !throttled && l.throttled:
+		l.throttled = false
+		l.log.Info("destination throttles no more: it has refused nothing for five minutes")
 	}
 }

@@ -9,6 +9,8 @@ import (
 type Options struct {
 	// InFlight is how many requests may be under way at once.
 	InFlight int
+	// MaxRate is how many requests may start in a second. Zero: as many as the destination takes.
+	MaxRate int
 	// EagerInFlight is how many requests to all destinations may be under way before further ones wait until their batch is full. Few keep
 	// the delay short when little comes; full batches keep the number of requests low when much does.
 	EagerInFlight int

@@ -213,3 +213,61 @@ func TestABatchThatIsNotFullLingers(t *testing.T) {
 		t.Errorf("batch %q, again after %s", ids(batch), again.Sub(now))
 	}
 }
+
+var errThrottled = sink.RequestError(400, "RequestThrottled", "Rate exceeded", nil)
+
+// throttle fails events as a destination does that is asked too often.
+func throttle(batch []*Event) []*Event {
+	for _, e := range batch {
+		e.err = errThrottled
+	}
+	return batch
+}
+
+// TestThrottledRequestDelaysNoGroup: it concerns the destination, so its events go first in the next request.
+func TestThrottledRequestDelaysNoGroup(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := testQueue(limits, testOptions())
+			pushAll(q, "o1")
+			q.done(takenNow(expectBatch(t, q, start, "o1")), start) // the destination works
+			pushAll(q, "a1", "b1", "c1")
+			batch := expectBatch(t, q, start, "a1 b1 c1")
+			pushAll(q, "d1")
+			q.done(throttle(batch), start)
+			if q.failures > 0 {
+				t.Error("a destination that takes other requests counts as unavailable")
+			}
+			expectBatch(t, q, start.Add(time.Second/10), "a1 b1 c1 d1")
+		})
+	}
+}
+
+// TestThrottledEntryDelaysItsGroup: the others of its request were taken.
+func TestThrottledEntryDelaysItsGroup(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	pushAll(q, "a1", "b1")
+	batch := expectBatch(t, q, start, "a1 b1")
+	batch[0].err = sink.EntryError("ThrottlingException", "Rate exceeded")
+	takenNow(batch[1:])
+	q.done(batch, start)
+	pushAll(q, "b2")
+	expectBatch(t, q, start, "b2")
+	if q.pacer.Throttled() {
+		t.Error("one entry makes the destination count as throttled")
+	}
+}
+
+// TestDestinationThatOnlyThrottlesFails: one that never took a request is asked as rarely as one that is unavailable.
+func TestDestinationThatOnlyThrottlesFails(t *testing.T) {
+	t.Parallel()
+	q := testQueue(fifo, testOptions())
+	pushAll(q, "a1")
+	q.done(throttle(expectBatch(t, q, start, "a1")), start)
+	if q.failures != 1 {
+		t.Errorf("%d failures, want 1", q.failures)
+	}
+}

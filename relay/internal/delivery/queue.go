@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/pacer"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -23,6 +24,7 @@ type queue struct {
 	sendable load      // events of the ready groups that batches could take now
 	since    time.Time // when sendable last rose from zero
 	arrivals arrivals
+	pacer    pacer.Pacer
 	inFlight int       // requests, and batches that are parked
 	others   int       // requests under way to other destinations
 	parking  int       // those of them that are parked because the destination is away
@@ -32,7 +34,9 @@ type queue struct {
 }
 
 func newQueue(limits sink.Limits, options Options, blocked map[string]string) *queue {
-	return &queue{limits: limits, options: options, groups: map[string]*group{}, blocked: blocked}
+	return &queue{
+		limits: limits, options: options, groups: map[string]*group{}, blocked: blocked, pacer: pacer.New(float64(options.MaxRate)),
+	}
 }
 
 // push appends e to its group.
@@ -76,6 +80,7 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 	for len(q.waiting) > 0 && !q.waiting[0].retryAt.After(now) {
 		q.makeReady(heap.Pop(&q.waiting).(*group), now)
 	}
+	q.pacer.Forget(now)
 	if q.sendable.events == 0 || q.inFlight >= q.options.InFlight {
 		return nil, q.nextRetry()
 	}
@@ -98,7 +103,11 @@ func (q *queue) take(now time.Time) (batch []*Event, again time.Time) {
 			return nil, due
 		}
 	}
+	if turn := q.pacer.Next(now); turn.After(now) {
+		return nil, turn
+	}
 	q.inFlight++
+	q.pacer.Sent(now)
 	return q.fill(now), time.Time{}
 }
 
@@ -160,76 +169,6 @@ func (q *queue) fillAway(now time.Time) []*Event {
 	return batch
 }
 
-// done takes a batch back: events with an err are still to be delivered.
-func (q *queue) done(batch []*Event, now time.Time) {
-	q.inFlight--
-	if batch[0].away {
-		q.parking--
-	}
-	sent, taken := false, false
-	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
-		e := batch[i]
-		_, suspect := e.err.(*suspectError) // says nothing about the destination
-		sent = sent || e.isSendable() && !suspect
-		taken = taken || e.isSendable() && e.err == nil
-		if e.err != nil {
-			g := q.groups[e.Message.GroupID]
-			g.prepend(e)
-			g.failed = true
-		}
-	}
-	if sent { // else only the relay itself refused something
-		q.judge(taken, now)
-	}
-	for _, e := range batch {
-		if g := q.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
-			q.settle(g, now)
-		}
-	}
-}
-
-// judge keeps account of the destination's health: whether it took any event of a request. Requests that were under way
-// together fail together and count once.
-func (q *queue) judge(taken bool, now time.Time) {
-	if taken {
-		q.failures = 0
-		return
-	}
-	if q.failures == 0 {
-		q.failing = now
-	}
-	if q.failures == 0 || !q.retryAt.After(now) {
-		q.failures++
-		q.retryAt = now.Add(q.options.Backoff.after(q.failures))
-	}
-}
-
-// settle puts a group whose request is done where it belongs.
-func (q *queue) settle(g *group, now time.Time) {
-	switch {
-	case g.first == nil:
-		q.forget(g)
-	case g.failed:
-		g.failed = false
-		g.failures++
-		g.retryAt = now.Add(q.options.Backoff.after(g.failures))
-		g.state = groupWaiting
-		heap.Push(&q.waiting, g)
-	default:
-		g.failures = 0
-		q.makeReady(g, now)
-	}
-}
-
-func (q *queue) makeReady(g *group, now time.Time) {
-	g.state = groupReady
-	q.ready.push(g)
-	if q.sendable.events == 0 {
-		q.since = now
-	}
-	q.sendable.add(q.sendableOf(g))
-}
-
 // block makes every later event of the group park behind the event with this id, or behind the one that came first.
 func (q *queue) block(groupID, eventID string) {
 	if _, blocked := q.blocked[groupID]; !blocked {
@@ -248,9 +187,13 @@ func (q *queue) sendableOf(g *group) load {
 	return g.load
 }
 
+// nextRetry returns when a group has waited long enough or the pacer forgets its rate; zero if neither is to come.
 func (q *queue) nextRetry() time.Time {
-	if len(q.waiting) == 0 {
-		return time.Time{}
+	switch {
+	case len(q.waiting) > 0:
+		return q.waiting[0].retryAt
+	case q.pacer.Throttled():
+		return q.pacer.Expires()
 	}
-	return q.waiting[0].retryAt
+	return time.Time{}
 }

@@ -142,12 +142,15 @@ func (m *queueModel) done(t *rapid.T) {
 	batch := m.inFlight[i]
 	m.inFlight = slices.Delete(m.inFlight, i, i+1)
 
-	outcome := rapid.SampledFrom([]string{"taken", "failed", "in part"}).Draw(t, "outcome")
+	outcome := rapid.SampledFrom([]string{"taken", "failed", "throttled", "in part"}).Draw(t, "outcome")
 	for _, e := range batch {
 		e.err = nil
 		local := e.blockedBy != "" || e.rejection != nil
 		if !local && (outcome == "failed" || outcome == "in part" && rapid.Bool().Draw(t, "entry failed")) {
 			e.err = errBroker
+		}
+		if !local && outcome == "throttled" {
+			e.err = errThrottled
 		}
 		if e.rejection != nil && m.q.limits.FIFO {
 			m.q.block(e.Message.GroupID, e.Message.EventID)
@@ -158,6 +161,7 @@ func (m *queueModel) done(t *rapid.T) {
 
 // settle gives batch back to the queue and takes what was delivered out of the model.
 func (m *queueModel) settle(t *rapid.T, batch []*Event) {
+	throttled := slices.ContainsFunc(batch, func(e *Event) bool { return e.err == errThrottled })
 	sent, took := false, false
 	for _, e := range batch {
 		if e.blockedBy == "" && e.rejection == nil {
@@ -179,7 +183,7 @@ func (m *queueModel) settle(t *rapid.T, batch []*Event) {
 	switch {
 	case took:
 		m.failedAt = time.Time{}
-	case sent && m.failedAt.IsZero():
+	case sent && m.failedAt.IsZero() && !(throttled && m.q.pacer.Works(m.now)):
 		m.failedAt = m.now
 	}
 	m.q.done(batch, m.now)

@@ -27,6 +27,7 @@ type rig struct {
 	holder   holder
 	parker   parker
 	tally    tally
+	observer delivery.Observer // tally, unless a test has one of its own
 	log      strings.Builder
 
 	cancel context.CancelFunc
@@ -60,11 +61,12 @@ func newRig(t *testing.T, limits []sink.Limits, change []func(*rig, []delivery.D
 		r.sinks = append(r.sinks, s)
 		destinations = append(destinations, delivery.Destination{Name: string(rune('A' + i)), Sink: s})
 	}
+	r.observer = &r.tally
 	for _, f := range change {
 		f(r, destinations)
 	}
 	r.delivery = delivery.New(destinations, r.options, delivery.Deps{
-		Tracker: r.tracker, Holder: &r.holder, Parker: &r.parker, Observer: &r.tally,
+		Tracker: r.tracker, Holder: &r.holder, Parker: &r.parker, Observer: r.observer,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -157,6 +157,7 @@ func observe(m *health.Metrics, h *health.Health) {
 	m.Delivered("orders", []time.Duration{time.Second})
 	m.Delivered("orders", []time.Duration{0})
 	m.Retried("orders", "Throttled")
+	m.Paced("orders", 300, true)
 	m.Parked("orders", "InvalidMessageContents")
 	m.GapFound()
 	m.SessionEnded("fenced")
@@ -178,6 +179,8 @@ var contract = []string{
 	`relay_request_duration_seconds_count{destination="orders"} 2`,
 	`relay_request_duration_seconds_bucket{destination="orders",le="0.025"} 0`,
 	`relay_request_duration_seconds_bucket{destination="orders",le="0.05"} 2`,
+	`relay_paced_requests_per_second{destination="orders"} 300`,
+	`relay_destination_throttled{destination="orders"} 1`,
 	`relay_events_delivered_total{destination="orders"} 2`,
 	`relay_commit_to_delivered_seconds_count{destination="orders"} 1`,
 	`relay_commit_to_delivered_seconds_sum{destination="orders"} 1`,

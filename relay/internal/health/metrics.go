@@ -27,6 +27,8 @@ const (
 	metricHeadersDropped    = "relay_headers_dropped_total"
 	metricRequests          = "relay_requests_total"
 	metricRequestDuration   = "relay_request_duration_seconds"
+	metricPaced             = "relay_paced_requests_per_second"
+	metricThrottled         = "relay_destination_throttled"
 	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
 	metricWindowEvents      = "relay_window_events"
 	metricWindowBytes       = "relay_window_bytes"
@@ -56,6 +58,7 @@ type Metrics struct {
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
+	paced, throttled                   *prometheus.GaugeVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
 	oldest                             atomic.Pointer[func() time.Duration] // the age of the oldest undelivered event
@@ -78,6 +81,11 @@ func NewMetrics() *Metrics {
 	}
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		m.registry.MustRegister(g)
+		return g
+	}
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 		m.registry.MustRegister(g)
 		return g
 	}
@@ -104,6 +112,8 @@ func NewMetrics() *Metrics {
 	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message, or no room in it.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
+	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.", "destination")
+	m.throttled = gauges(metricThrottled, "1 while the destination limits the rate of requests, else 0.", "destination")
 	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was read.")
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -163,6 +173,17 @@ func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
 			delays.Observe(delay.Seconds())
 		}
 	}
+}
+
+// Paced takes how many requests a second may be sent to a destination, zero if nothing limits them, and whether the
+// destination limits them.
+func (m *Metrics) Paced(destination string, perSecond float64, throttled bool) {
+	m.paced.WithLabelValues(destination).Set(perSecond)
+	value := 0.0
+	if throttled {
+		value = 1
+	}
+	m.throttled.WithLabelValues(destination).Set(value)
 }
 
 // Retried counts an attempt that has to be repeated.
@@ -245,6 +266,7 @@ func (m *Metrics) Expect(destination string) {
 	m.delivered.WithLabelValues(destination)
 	m.redriven.WithLabelValues(destination)
 	m.replayed.WithLabelValues(destination, "")
+	m.Paced(destination, 0, false)
 }
 
 // Began takes the position of the checkpoint that a session begins with.
