@@ -29,7 +29,7 @@ var errEventsMissing = errors.New("the stream did not bring every event of the o
 type auditor struct {
 	*session
 	ledger   *audit.Ledger
-	brought  *audit.Sequences // what this session has read, from the log and from the table
+	brought  *audit.Sequences // what this session, or the recovery just before it, has read from the log and from the table
 	firstSeq int64            // rows up to it were there before the ledger began
 	table    *audit.Table
 	counting horizon // where the ledger's step ends
@@ -41,7 +41,11 @@ type auditor struct {
 }
 
 func newAuditor(s *session) *auditor {
-	return &auditor{session: s, ledger: audit.NewLedger(), brought: audit.NewSequences(), table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
+	brought := s.brought
+	if s.brought = nil; brought == nil {
+		brought = audit.NewSequences()
+	}
+	return &auditor{session: s, ledger: audit.NewLedger(), brought: brought, table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
 }
 
 // streamed counts a row of the stream.

@@ -111,7 +111,7 @@ func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slo
 	if err != nil {
 		return nil, err
 	}
-	if err := stream.Start(ctx); err != nil {
+	if err := stream.Start(ctx, state.ConfirmedFlushLSN); err != nil {
 		return nil, err
 	}
 	snapshot, err := slot.CurrentSnapshot(ctx, r.pool)

@@ -33,7 +33,7 @@ func (w *world) claimed() (*checkpoint.Store, slot.Fence) {
 	})
 	w.must(err)
 	w.t.Cleanup(stream.Close)
-	w.must(stream.Start(w.t.Context()))
+	w.must(stream.Start(w.t.Context(), 0))
 	store := checkpoint.NewStore(w.pool, w.slot)
 	w.must(store.Create(w.t.Context(), checkpoint.Row{
 		Table: "public.outbox_events", SystemIdentifier: "1", Horizon: "3:3:", Position: checkpoint.Position{FlushLSN: 1},
@@ -69,7 +69,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			if f == dispossessed {
 				return slot.ErrFenced // there is no slot to hold
 			}
-			return store.BeginRecovery(ctx, f.Epoch, "1", "")
+			return store.BeginRecovery(ctx, f.Epoch, "1", "", false)
 		},
 		"begin anew": func(ctx context.Context, f slot.Fence) error {
 			if f == dispossessed {

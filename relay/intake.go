@@ -12,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -50,6 +51,11 @@ type intake struct {
 	begun   chan struct{} // closed when the stream may be read
 	stopped atomic.Bool
 
+	until         pglogrepl.LSN       // up to where the stream may be read; 0: without end
+	published     *recovery.Published // rows that were read from the table; nil outside of a recovery
+	reached       chan struct{}       // closed when the stream was read up to until
+	inTransaction bool
+
 	committedAt time.Time              // of the transaction being read
 	gather      time.Duration          // how long its events may wait for others
 	skipped     bool                   // the whole transaction was delivered before
@@ -65,6 +71,7 @@ func newIntake(s *session) *intake {
 		decoder: pgoutput.NewDecoder(s.Table),
 		resumed: s.held.row.Position,
 		begun:   make(chan struct{}),
+		reached: make(chan struct{}),
 		taken:   make([][]*delivery.Event, len(s.Destinations)),
 	}
 }
@@ -99,7 +106,25 @@ func (i *intake) Wake() <-chan struct{} {
 }
 
 // Keepalive implements replication.Handler.
-func (i *intake) Keepalive(serverWALEnd pglogrepl.LSN) { i.tracker.Keepalive(serverWALEnd) }
+func (i *intake) Keepalive(serverWALEnd pglogrepl.LSN) {
+	if !i.inTransaction && i.isBehind(serverWALEnd) {
+		i.reach()
+		return
+	}
+	i.tracker.Keepalive(serverWALEnd)
+}
+
+// isBehind reports whether what commits at lsn is not to be read in this session.
+func (i *intake) isBehind(lsn pglogrepl.LSN) bool { return i.until != 0 && lsn >= i.until }
+
+// reach ends reading: everything that commits before until was read.
+func (i *intake) reach() {
+	if i.stopped.Swap(true) {
+		return
+	}
+	i.tracker.Reached(i.until)
+	close(i.reached)
+}
 
 // Gather implements replication.Handler.
 func (i *intake) Gather() time.Duration { return i.gather }
@@ -112,12 +137,17 @@ func (i *intake) WALData(sentAt time.Time, data []byte) error {
 	}
 	switch message.Kind {
 	case pgoutput.KindBegin:
+		if i.isBehind(message.Begin.FinalLSN) {
+			i.reach()
+			return nil
+		}
 		i.gather = gatherFor(sentAt.Sub(message.Begin.CommitTime))
 		i.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
 		i.auditor.streamed(&message.Row)
 		return i.takeRow(message, len(data))
 	case pgoutput.KindCommit:
+		i.inTransaction = false
 		i.tracker.Commit(message.Commit.TransactionEndLSN)
 	}
 	return nil
@@ -126,6 +156,7 @@ func (i *intake) WALData(sentAt time.Time, data []byte) error {
 // beginTransaction finds out what of the transaction was delivered before: all of it if it committed before the row's
 // flush LSN, which is always the end of a record; a part of it if the row names it.
 func (i *intake) beginTransaction(begin pgoutput.Begin) {
+	i.inTransaction = true
 	i.committedAt = begin.CommitTime
 	i.skipped = begin.FinalLSN < i.resumed.FlushLSN
 	i.row = 0
@@ -142,6 +173,10 @@ func (i *intake) takeRow(m *pgoutput.Message, bytes int) error {
 	}
 	if i.row++; i.row <= i.resume.Delivered {
 		return i.skip(&m.Row)
+	}
+	if i.published != nil && i.published.Has(&m.Row) { // it counts as a row of its transaction, or that could not be resumed in its middle
+		i.tracker.Delivered(i.tracker.Open(route.EventID(&m.Row), 0))
+		return nil
 	}
 	if m.Binary != "" && !i.parkBytes {
 		return fmt.Errorf("%w: %s", errBytes, m.Binary)

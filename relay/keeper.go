@@ -93,6 +93,9 @@ func (k *keeper) observe(ctx context.Context) error {
 	k.Health.Alive()
 	k.Metrics.Observed(k.tracker.Load(), seen)
 	k.guard.saw(seen.Danger())
+	if k.held.row.Recovery.IsMarked() { // neither the publication nor a horizon means anything before the recovery
+		return nil
+	}
 	if seen.Fingerprint != k.held.row.Fingerprint {
 		return errPublicationChanged
 	}

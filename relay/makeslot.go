@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -19,46 +20,54 @@ const (
 	failoverVersion = 17
 )
 
-// beginRecovery notes that the slot may not bring every event, so that the next rounds make it again.
-func (r *relay) beginRecovery(ctx context.Context, row *checkpoint.Row, gap string) error {
+// beginRecovery notes that the slot does not bring every event, so that the next rounds find out which rows of the table to
+// publish, and create the slot where it is gone.
+func (r *relay) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, fingerprint string) error {
+	gap := recovery.Gap(row, state, fingerprint)
 	if r.HaltOnSlotLoss {
-		return refuse("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. Nothing is lost: "+
-			"start it once with RELAY_ON_SLOT_LOSS=recover to publish from table %s what may be missing, and to go on with a new slot",
-			r.Slot, gap, r.tableName())
+		return refuse("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. Start it once with "+
+			"RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s what may be missing, and %s",
+			r.Slot, gap, r.tableName(), whatElse(state))
 	}
 	r.Metrics.GapFound()
-	r.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, then streaming from a new slot",
+	r.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, and "+whatElse(state),
 		"slot", r.Slot, "reason", gap, "horizon", row.Horizon)
-	if err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, ""); err != nil && !errors.Is(err, slot.ErrFenced) {
+	err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, "", state.IsIntact())
+	if err != nil && !errors.Is(err, slot.ErrFenced) {
 		return err
 	}
 	return errAgain
 }
 
-// makeSlot makes the slot that the row is waiting for, and stores up to where rows have to be read from the table.
-func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *checkpoint.Row, state slot.State) (*held, error) {
+// whatElse says what a recovery does with the slot, and what it cannot bring back.
+func whatElse(state slot.State) string {
+	if state.IsIntact() {
+		return "continues with the slot, which brings the rest. Events that the slot does not bring and that were deleted from the table are lost"
+	}
+	return "creates the slot again. Events that were deleted from the table before they were delivered are lost with the slot"
+}
+
+// makeSlot creates the slot that the row is waiting for, and stores up to where rows have to be read from the table. It is the
+// only place where a slot is dropped, and then that slot is one that the server has invalidated.
+func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, state slot.State) (*held, error) {
 	if state.Active {
 		return nil, replication.ErrSlotActive
 	}
-	if state.Exists { // left behind by a relay that died before it stored anything about it
+	if state.Exists {
 		if err := slot.Drop(ctx, r.pool, r.Slot); err != nil {
 			return nil, err
 		}
 		return nil, errAgain
 	}
-	if err := r.refuseForeignRows(ctx, "relay recover"); err != nil {
-		return nil, err
-	}
-	fingerprint, err := slot.Fingerprint(ctx, r.pool, r.publication())
+	fingerprint, err := r.beforeSnapshot(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if fingerprint == "" { // a slot that is older than its publication cannot be read
-		return nil, fmt.Errorf("publication %s does not stream every row of %s, relay check says why: it should be as CREATE PUBLICATION %s "+
-			"FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true) makes it",
-			r.Publication, r.tableName(), r.Publication, r.tableName())
+	version, err := slot.ServerVersion(ctx, r.pool)
+	if err != nil {
+		return nil, err
 	}
-	created, err := r.createSlot(ctx, stream)
+	created, err := r.createSlot(ctx, stream, replication.SlotOptions{Failover: version >= failoverVersion}, nil)
 	if err != nil {
 		return nil, again(err)
 	}
@@ -68,7 +77,7 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 	if err != nil {
 		return nil, err
 	}
-	if err := stream.Start(ctx); err != nil {
+	if err := stream.Start(ctx, created.ConsistentPoint); err != nil {
 		return nil, err
 	}
 	before := time.Now()
@@ -83,31 +92,60 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, row *c
 	return r.hold(ctx, stream, fence, before)
 }
 
-// createSlot says who holds it up, while somebody does.
-func (r *relay) createSlot(ctx context.Context, stream *replication.Stream) (replication.NewSlot, error) {
-	version, err := slot.ServerVersion(ctx, r.pool)
-	if err != nil {
-		return replication.NewSlot{}, err
+// beforeSnapshot returns the fingerprint of a publication that streams every row that is written from now on. A snapshot that is
+// taken later, once every transaction that runs by then has ended, says which rows the publication may have missed.
+func (r *relay) beforeSnapshot(ctx context.Context) (fingerprint string, err error) {
+	if err := r.refuseForeignRows(ctx, "relay recover"); err != nil {
+		return "", err
 	}
+	if fingerprint, err = slot.Fingerprint(ctx, r.pool, r.publication()); err != nil {
+		return "", err
+	}
+	if fingerprint == "" {
+		return "", fmt.Errorf("publication %s does not stream every row of %s, relay check says why: it should be as CREATE PUBLICATION %s "+
+			"FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true) makes it",
+			r.Publication, r.tableName(), r.Publication, r.tableName())
+	}
+	return fingerprint, nil
+}
+
+// createSlot creates a slot, and says which transactions hold it up while they do. Whenever they do, mayWait decides whether
+// to go on; nil always does.
+func (r *relay) createSlot(ctx context.Context, stream *replication.Stream, o replication.SlotOptions,
+	mayWait func(context.Context) error) (replication.NewSlot, error) {
+	o.LockTimeout = slotLockTimeout
 	for {
-		created, err := r.createWatched(ctx, stream, version >= failoverVersion)
+		created, err := r.createWatched(ctx, stream, o)
 		if !errors.Is(err, replication.ErrSlotBlocked) {
 			return created, err
 		}
-		blockers, err := slot.Blockers(ctx, r.pool)
-		if err != nil {
+		if err := r.warnOfBlockers(ctx); err != nil {
 			return created, err
 		}
-		r.Health.Failed(fmt.Errorf("creating slot %s waits for every transaction that runs in the cluster: end these: %s",
-			r.Slot, strings.Join(blockers, "; ")))
-		r.Log.Warn("making the slot waits for every transaction that runs in the cluster: end these to go on",
-			"slot", r.Slot, "blockers", strings.Join(blockers, "; "))
+		if mayWait == nil {
+			continue
+		}
+		if err := mayWait(ctx); err != nil {
+			return created, err
+		}
 	}
 }
 
-// createWatched makes the slot for as long as the server is seen at work on it. That may take long, and a connection that was
+func (r *relay) warnOfBlockers(ctx context.Context) error {
+	blockers, err := slot.Blockers(ctx, r.pool)
+	if err != nil {
+		return err
+	}
+	r.Health.Failed(fmt.Errorf("a snapshot for slot %s waits for every transaction that runs in the cluster: end these: %s",
+		r.Slot, strings.Join(blockers, "; ")))
+	r.Log.Warn("a snapshot of the log waits for every transaction that runs in the cluster: end these to go on",
+		"slot", r.Slot, "blockers", strings.Join(blockers, "; "))
+	return nil
+}
+
+// createWatched creates a slot for as long as the server is seen at work on it. That may take long, and a connection that was
 // cut off in silence looks the same from this side.
-func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, failover bool) (replication.NewSlot, error) {
+func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, o replication.SlotOptions) (replication.NewSlot, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := start(ctx, func(ctx context.Context) error {
@@ -115,7 +153,7 @@ func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, f
 		return nil
 	})
 	defer watching.end()
-	created, err := stream.CreateSlot(ctx, failover, slotLockTimeout)
+	created, err := stream.CreateSlot(ctx, o)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = fmt.Errorf("create slot %s: %w", r.Slot, cause)
 	}

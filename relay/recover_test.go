@@ -96,13 +96,13 @@ func TestRecoveryByHandBesideARunningRelayLosesNothing(t *testing.T) {
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
 	standby := w.start("RELAY_ON_SLOT_LOSS=halt")
 	standby.awaitLog("standby")
-	made := strings.Count(p.log.String(), "made the slot")
+	made := strings.Count(p.log.String(), "took a snapshot beside the slot")
 	for i := range 3 {
 		w.insertMany(50)
 		w.recover("--yes")
 		w.insertMany(50)
-		w.eventually("a new slot is made", func() bool {
-			return strings.Count(p.log.String()+standby.log.String(), "made the slot") > made+i
+		w.eventually("a snapshot is taken", func() bool {
+			return strings.Count(p.log.String()+standby.log.String(), "took a snapshot beside the slot") > made+i
 		})
 	}
 	w.commit(event(t, "last", `{"last":true}`))
@@ -134,7 +134,7 @@ func TestRecoveryByHandDoesNotHaltARelayThatTakesTheSlot(t *testing.T) {
 	w.commit(event(t, "1", `{"n":1}`))
 	w.recover("--yes")
 	taking.Pass()
-	p.awaitLog("made the slot")
+	p.awaitLog("took a snapshot beside the slot")
 	w.awaitBody(`{"n":1}`)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
@@ -61,6 +62,9 @@ func Run(ctx context.Context, config Config) error {
 			return nil
 		case isFinal(err):
 			return err
+		case errors.Is(err, errNext):
+			failures = 0
+			continue
 		case time.Since(began) > retryMax: // it relayed or stood by; what ends at once, each time, is tried ever more rarely
 			failures = 0
 		}
@@ -85,6 +89,7 @@ type relay struct {
 	progressed bool
 	// parkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such column any more.
 	parkBytes bool
+	brought   *audit.Sequences // by the session before, if that ended with a recovery
 }
 
 // session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.

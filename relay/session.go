@@ -69,7 +69,7 @@ func (s *session) run(ctx context.Context) error {
 	s.Backlog.Stream(func() time.Time { return s.tracker.Load().Oldest })
 	defer s.Backlog.End()
 	s.held.stream.Confirm(s.held.row.Position.FlushLSN)
-	stream := start(work, func(ctx context.Context) error { return s.held.stream.Run(ctx, s.intake) })
+	stream := start(work, s.read)
 	delivering := start(work, s.delivery.Run)
 	keeping := start(work, s.keeper.run)
 	recovering := start(work, s.recover)

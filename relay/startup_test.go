@@ -130,7 +130,7 @@ func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
 	w.must(err)
 	listen := freeAddress(t)
 	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s", "RELAY_LISTEN="+listen)
-	p.awaitLog("making the slot waits") // after ten times as long
+	p.awaitLog("waits for every transaction") // after ten times as long
 	if status, body := w.get("http://" + listen + "/readyz"); status != 503 || !strings.Contains(body, "end these: process ") {
 		t.Errorf("/readyz does not give the reason: %d %s", status, body)
 	}

@@ -110,7 +110,7 @@ func (r *relay) isActive(ctx context.Context) (bool, error) {
 	return state.Active, err
 }
 
-// step does what follows from the row and the slot as they are. All but making the slot is a matter
+// step does what follows from the row and the slot as they are. All but creating a slot is a matter
 // of moments: a server that does not answer ends it.
 func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, error) {
 	soon, cancel := context.WithTimeout(ctx, r.SenderTimeout)
@@ -133,18 +133,19 @@ func (r *relay) step(ctx context.Context, stream *replication.Stream) (*held, er
 	if err := r.checkRow(row, system); err != nil {
 		return nil, err
 	}
-	usable := state.Exists && !state.Lost()
 	switch {
-	case row == nil && usable:
+	case row == nil && state.IsIntact():
 		return r.adopt(soon, stream, state, system)
 	case row == nil:
 		return nil, r.begin(soon, system)
-	case row.Recovery != nil && row.Recovery.To == "":
-		return r.makeSlot(ctx, stream, row, state)
-	case !usable:
-		return nil, r.beginRecovery(soon, row, recovery.Gap(row, state, ""))
+	case row.Recovery.IsMarked() && state.IsIntact():
+		return r.beside(ctx, stream, row, state)
+	case row.Recovery.IsMarked():
+		return r.makeSlot(ctx, stream, state)
+	case !state.IsIntact():
+		return nil, r.beginRecovery(soon, row, state, "")
 	}
-	return r.resume(soon, stream)
+	return r.resume(soon, stream, row)
 }
 
 func (r *relay) checkRow(row *checkpoint.Row, system string) error {
@@ -160,15 +161,24 @@ func (r *relay) checkRow(row *checkpoint.Row, system string) error {
 	return nil
 }
 
-// resume takes a slot that is there, and only then judges whether it brings everything.
-func (r *relay) resume(ctx context.Context, stream *replication.Stream) (*held, error) {
-	if err := stream.Start(ctx); err != nil {
+// resume takes a slot that is there, and only then judges whether it brings everything. It has the server skip what the row
+// says is delivered.
+func (r *relay) resume(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row) (*held, error) {
+	from := seen.Position.FlushLSN
+	if seen.IsBeside() { // the server may fail to decode what comes, and would release the slot while the table is read
+		from = replication.Unread
+	}
+	if err := stream.Start(ctx, from); err != nil {
 		return nil, err
 	}
 	before := time.Now()
 	fence, row, err := r.store.Claim(ctx, stream.PID())
 	if err != nil {
 		return nil, again(err)
+	}
+	changed := row.Position.FlushLSN < seen.Position.FlushLSN || row.IsBeside() != seen.IsBeside()
+	if row.Recovery.IsMarked() || changed { // since the last look, by an operator or another relay
+		return nil, errAgain
 	}
 	state, err := slot.LookUp(ctx, r.pool, r.Slot)
 	if err != nil {
@@ -178,19 +188,10 @@ func (r *relay) resume(ctx context.Context, stream *replication.Stream) (*held, 
 	if err != nil {
 		return nil, err
 	}
-	if row.Recovery != nil && row.Recovery.To == "" { // since the last look: asked for by a person, or begun by another relay
-		stream.Close() // or the slot could not be dropped
-		return nil, errAgain
+	if recovery.Gap(row, state, fingerprint) != "" {
+		return nil, r.beginRecovery(ctx, row, state, fingerprint)
 	}
-	gap := recovery.Gap(row, state, fingerprint)
-	if gap == "" {
-		return r.hold(ctx, stream, fence, before)
-	}
-	if err := r.beginRecovery(ctx, row, gap); !errors.Is(err, errAgain) {
-		return nil, err
-	}
-	stream.Close() // or the slot could not be dropped
-	return nil, errAgain
+	return r.hold(ctx, stream, fence, before)
 }
 
 // hold returns what this relay holds since before, with the row as it stands now.

@@ -106,7 +106,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, replaces the slot and publishes these rows from the table; what was published may come again")
+		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, publishes these rows from the table, and "+whatOfSlot(situation)+"; what was published may come again")
 		return err
 	}
 	adopted := func(rows int64) {
@@ -115,8 +115,16 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	if err := o.Mark(ctx, situation, request, plan, adopted); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, makes a new slot and publishes these rows from the table; relay status shows how far it is")
+	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, publishes these rows from the table, and "+whatOfSlot(situation)+"; relay status shows how far it is")
 	return err
+}
+
+// whatOfSlot says what a recovery does with the slot.
+func whatOfSlot(s recovery.Situation) string {
+	if s.Slot.IsIntact() {
+		return "continues with the slot that is there"
+	}
+	return "creates the slot again: events whose rows were deleted before they were delivered are lost with the old one"
 }
 
 func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {

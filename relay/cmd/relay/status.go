@@ -108,7 +108,7 @@ func (c *statusCommand) checkpoint(ctx context.Context, pool *pgxpool.Pool, w io
 	}
 	switch {
 	case row.Recovery == nil:
-	case row.Recovery.To == "":
+	case row.Recovery.IsMarked():
 		fmt.Fprintln(w, "recovery\tmarked: the relay that runs, or the next one, begins with it")
 	default:
 		fmt.Fprintf(w, "recovery\tunder way, published from the table up to seq %d\n", row.Position.RecoveredSeq)

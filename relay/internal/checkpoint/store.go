@@ -26,12 +26,21 @@ type Row struct {
 	UpdatedAt        time.Time
 }
 
+// IsBeside reports whether the slot still has to bring what commits before the end of the recovery.
+func (r *Row) IsBeside() bool { return r.Recovery != nil && r.Recovery.Until > r.Position.FlushLSN }
+
 // Recovery says which rows of the table are published again: those visible in To and not in From.
 type Recovery struct {
 	From  string // pg_snapshot
-	To    string // pg_snapshot; empty until the slot exists
+	To    string // pg_snapshot; empty until it is taken
 	Since string // timestamptz: rows created earlier count as delivered; empty: none do
+	// Until is the position in the log that To belongs to: every transaction that is visible in To commits before it, and
+	// the slot brings every other one. Zero if To belongs to the position at which the slot was created.
+	Until pglogrepl.LSN
 }
+
+// IsMarked reports whether there is a recovery of which nothing is known yet but where it begins.
+func (r *Recovery) IsMarked() bool { return r != nil && r.To == "" }
 
 // Store keeps the checkpoint row of one slot.
 type Store struct {
@@ -46,7 +55,8 @@ func NewStore(pool *pgxpool.Pool, name string) *Store { return &Store{pool: pool
 const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
 	coalesce(c.flush_lsn, '0/0'), coalesce(c.tx_commit_lsn, '0/0'), coalesce(c.tx_delivered, 0), coalesce(c.tx_last_event_id, ''),
 	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
-	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''), c.updated_at`
+	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''),
+	coalesce(c.recover_until, '0/0'), c.updated_at`
 
 func scanRow(row pgx.Row) (*Row, error) {
 	var r Row
@@ -54,7 +64,8 @@ func scanRow(row pgx.Row) (*Row, error) {
 	p := &r.Position
 	err := row.Scan(&r.Slot, &r.Table, &r.Epoch, &r.SystemIdentifier,
 		&p.FlushLSN, &p.Transaction.CommitLSN, &p.Transaction.Delivered, &p.Transaction.LastEventID,
-		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since, &r.UpdatedAt)
+		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since,
+		&recovery.Until, &r.UpdatedAt)
 	if err != nil {
 		return nil, err
 	}
@@ -117,16 +128,21 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 	return nil
 }
 
-// BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, before a slot
-// is made in the cluster with this system identifier. It is fenced by the epoch alone, as nobody holds a slot that is not there:
-// [slot.ErrFenced] if another relay was faster. A recovery that has begun keeps its From; else it is from or, if that is empty, the
-// horizon.
-func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string) error {
+// BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, in the cluster
+// with this system identifier. It is fenced by the epoch alone: [slot.ErrFenced] if another relay was faster. A recovery that
+// has begun keeps its From. Otherwise From is from or, if that is empty, the horizon.
+//
+// The position stays where the slot is intact, because the slot still brings what commits from there on.
+func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string, isIntact bool) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
-			recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:'), recover_to = NULL, recovered_seq = NULL,
-			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
-		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from)
+			recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:'),
+			recover_to = NULL, recover_until = NULL, recovered_seq = NULL,
+			flush_lsn = CASE WHEN $5 AND system_identifier = $3 THEN flush_lsn END,
+			tx_commit_lsn = CASE WHEN $5 AND system_identifier = $3 THEN tx_commit_lsn END,
+			tx_delivered = CASE WHEN $5 AND system_identifier = $3 THEN tx_delivered END,
+			tx_last_event_id = CASE WHEN $5 AND system_identifier = $3 THEN tx_last_event_id END
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from, isIntact)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 
@@ -135,7 +151,7 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from str
 func (s *Store) BeginAnew(ctx context.Context, epoch int64, system, since string) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3, horizon = NULL,
-			recover_from = '3:3:', recover_to = NULL, recover_since = $4::timestamptz, recovered_seq = NULL,
+			recover_from = '3:3:', recover_to = NULL, recover_until = NULL, recover_since = $4::timestamptz, recovered_seq = NULL,
 			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
 		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, since)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
@@ -146,11 +162,29 @@ func (s *Store) BeginAnew(ctx context.Context, epoch int64, system, since string
 // stands elsewhere: a slot just made is nobody's, and another relay may have made it again before it was taken.
 func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string, flushLSN pglogrepl.LSN) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints c SET recover_to = $4::pg_snapshot, publication_fingerprint = $5, flush_lsn = $6,
+		UPDATE relay_checkpoints c SET recover_to = $4::pg_snapshot, recover_until = NULL, publication_fingerprint = $5,
+			flush_lsn = $6, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL,
 			recovered_seq = NULL, updated_at = clock_timestamp()
 		WHERE `+slot.FenceSQL+` AND EXISTS (
 			SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND s.confirmed_flush_lsn = $6)`,
 		f.Args(to, fingerprint, flushLSN.String())...)
+	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
+}
+
+// SetRecoveryUntil stores where the rows that have to be published again end, for a slot that was there all the time: the
+// snapshot to, the position in the log that belongs to it, and the fingerprint of the publication as it was before both. Such
+// a pair is true whoever holds the slot, so the epoch alone is the fence: [slot.ErrFenced] if the row has changed since, or if
+// the slot is gone or ahead of until.
+//
+// A slot that is ahead of the row has lost what lies between. The position follows it, and the table has to bring the rest.
+func (s *Store) SetRecoveryUntil(ctx context.Context, epoch int64, to, fingerprint string, until pglogrepl.LSN) error {
+	tag, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints c SET epoch = c.epoch + 1, recover_to = $3::pg_snapshot, recover_until = $5,
+			publication_fingerprint = $4, flush_lsn = greatest(c.flush_lsn, s.confirmed_flush_lsn),
+			recovered_seq = NULL, updated_at = clock_timestamp()
+		FROM pg_replication_slots s
+		WHERE c.slot_name = $1 AND c.epoch = $2 AND s.slot_name = c.slot_name AND s.confirmed_flush_lsn <= $5`,
+		s.name, epoch, to, fingerprint, until.String())
 	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
 }
 
@@ -167,10 +201,11 @@ func (s *Store) SetEventsMissing(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "note that events of slot %s are missing")
 }
 
-// FinishRecovery makes the end of recovery the horizon, in one write.
+// FinishRecovery makes the end of recovery the horizon, in one write. Everything before recover_until is delivered by then.
 func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints c SET horizon = recover_to, recover_from = NULL, recover_to = NULL, recover_since = NULL,
+		UPDATE relay_checkpoints c SET horizon = recover_to, flush_lsn = greatest(c.flush_lsn, c.recover_until),
+			recover_from = NULL, recover_to = NULL, recover_since = NULL, recover_until = NULL,
 			recovered_seq = NULL, updated_at = clock_timestamp()
 		WHERE `+slot.FenceSQL, f.Args()...)
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")

@@ -63,6 +63,7 @@ type event struct {
 	id        string
 	bytes     int
 	opened    time.Time
+	streamed  bool // otherwise recovery read it, from the table
 	delivered bool
 }
 
@@ -115,7 +116,7 @@ func (t *Tracker) Open(eventID string, bytes int) Handle {
 	h := t.tail
 	t.tail++
 	t.bytes += bytes
-	*t.at(h) = event{id: eventID, bytes: bytes, opened: time.Now()}
+	*t.at(h) = event{id: eventID, bytes: bytes, opened: time.Now(), streamed: t.inTransaction}
 	return h
 }
 
@@ -128,6 +129,10 @@ func (t *Tracker) Commit(end pglogrepl.LSN) {
 	t.forgetEmptyTransactions()
 	t.mark(mark{kind: markCommit, lsn: end})
 }
+
+// Reached says that the stream was read up to lsn and is read no further: every transaction that commits before lsn was opened,
+// and no later one.
+func (t *Tracker) Reached(lsn pglogrepl.LSN) { t.Commit(lsn) }
 
 // Keepalive takes the ServerWALEnd of a keepalive. It counts only outside a transaction and with nothing open: then
 // everything before it was delivered or was not for us.
@@ -255,7 +260,7 @@ func (t *Tracker) advance() {
 
 // close takes the event at head out of the window.
 func (t *Tracker) close(e *event) {
-	if t.position.Transaction.CommitLSN != 0 { // else recovery read it, from the table
+	if e.streamed {
 		t.position.Transaction.Delivered++
 		t.position.Transaction.LastEventID = e.id
 	}

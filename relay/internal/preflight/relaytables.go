@@ -18,7 +18,7 @@ func (d *database) relayTables(ctx context.Context) Findings {
 // schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema
 // serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
-	const object, table, column = "table relay_members", "relay_members", "requested" // of the newest migration that matters
+	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "recover_until" // of the newest migration that matters
 	var current bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`, table, column).Scan(&current)

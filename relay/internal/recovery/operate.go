@@ -92,7 +92,7 @@ func (s Situation) gap(fingerprint string) string {
 
 // IsMarked reports whether a recovery is marked already that no relay has begun with, so that r asks for nothing new.
 func (s Situation) IsMarked(r Request) bool {
-	return s.Row != nil && s.Row.Recovery != nil && s.Row.Recovery.To == "" && r.Since.IsZero() && !s.Foreign
+	return s.Row != nil && s.Row.Recovery.IsMarked() && r.Since.IsZero() && !s.Foreign
 }
 
 // AnotherCluster says what to do about a checkpoint row that was not written in the cluster with this system identifier.
@@ -232,7 +232,7 @@ func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, adop
 	if err := foreign.adopt(ctx, o.Pool, o.Table, adopted); err != nil {
 		return err
 	}
-	return o.markAgain(ctx, s.System, p.From)
+	return o.markAgain(ctx, s, p.From)
 }
 
 func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) error {
@@ -243,11 +243,11 @@ func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) erro
 	case !r.Since.IsZero():
 		return store.BeginAnew(ctx, s.Row.Epoch, s.System, p.Since)
 	}
-	return store.BeginRecovery(ctx, s.Row.Epoch, s.System, "")
+	return store.BeginRecovery(ctx, s.Row.Epoch, s.System, "", s.Slot.IsIntact())
 }
 
 // markAgain marks the recovery that began at from, however far a relay has come with it.
-func (o Operator) markAgain(ctx context.Context, system, from string) error {
+func (o Operator) markAgain(ctx context.Context, s Situation, from string) error {
 	store := checkpoint.NewStore(o.Pool, o.Slot)
 	for {
 		row, err := store.Load(ctx)
@@ -257,7 +257,7 @@ func (o Operator) markAgain(ctx context.Context, system, from string) error {
 		if row == nil {
 			return fmt.Errorf("somebody removed the checkpoint of slot %s meanwhile, and nothing is marked: look again", o.Slot)
 		}
-		if err := store.BeginRecovery(ctx, row.Epoch, system, from); !errors.Is(err, slot.ErrFenced) {
+		if err := store.BeginRecovery(ctx, row.Epoch, s.System, from, s.Slot.IsIntact()); !errors.Is(err, slot.ErrFenced) {
 			return err
 		}
 	}

@@ -117,14 +117,21 @@ func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error
 
 // page reads the next rows of r.
 func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (page []outbox.Envelope, last int64, err error) {
+	condition, args := d.condition(r, 4)
+	return d.Page(ctx, after, condition, args...)
+}
+
+// condition selects the rows of r. Its parameters begin at the number parameter.
+func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition string, args []any) {
 	c := d.table.Columns
-	condition := fmt.Sprintf("NOT pg_visible_in_snapshot(%s, $4::pg_snapshot) AND pg_visible_in_snapshot(%[1]s, $5::pg_snapshot)", quote(c.XID))
-	args := []any{r.From, r.To}
+	condition = fmt.Sprintf("NOT pg_visible_in_snapshot(%s, $%d::pg_snapshot) AND pg_visible_in_snapshot(%[1]s, $%[3]d::pg_snapshot)",
+		quote(c.XID), parameter, parameter+1)
+	args = []any{r.From, r.To}
 	if r.Since != "" {
-		condition += " AND " + quote(c.CreatedAt) + " >= $6::timestamptz"
+		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", quote(c.CreatedAt), parameter+2)
 		args = append(args, r.Since)
 	}
-	return d.Page(ctx, after, condition, args...)
+	return condition, args
 }
 
 // Page reads the next rows behind the seq after for which condition holds, an SQL expression whose parameters begin at $4. It
@@ -174,6 +181,31 @@ func text(column string) string {
 		return "''"
 	}
 	return "coalesce(" + quote(column) + "::text, '')"
+}
+
+// Passed calls remember, in order of seq, for the rows of the recovery r whose seq is at most upTo, with what tells a row from
+// every other. The rows are those that Each has read up to there, but for what was removed since.
+func (d *Reader) Passed(ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope)) error {
+	first, err := d.first(ctx, r)
+	if err != nil {
+		return err
+	}
+	c := d.table.Columns
+	condition, args := d.condition(r, 3)
+	rows, err := d.pool.Query(ctx, fmt.Sprintf(`SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s ORDER BY %[5]s`,
+		text(c.Sequence), text(c.XID), text(c.ID), d.name(), quote(c.Sequence), condition), append([]any{first, upTo}, args...)...)
+	if err != nil {
+		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
+	}
+	var e outbox.Envelope
+	_, err = pgx.ForEachRow(rows, []any{&e.Sequence, &e.XID, &e.ID}, func() error {
+		remember(&e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
+	}
+	return nil
 }
 
 func (d *Reader) name() string { return d.table.From() }

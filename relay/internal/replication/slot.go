@@ -16,6 +16,9 @@ var ErrSlotExists = errors.New("the replication slot exists by now")
 // ErrSlotBlocked says that running transactions held up the creation of the slot for longer than the lock_timeout.
 var ErrSlotBlocked = errors.New("running transactions hold up the creation of the replication slot")
 
+// ErrNoSlotFree says that the server has as many slots as max_replication_slots allows.
+var ErrNoSlotFree = errors.New("every replication slot of the server is in use")
+
 // NewSlot is a slot that was just made. It is not held yet, and its snapshot is gone with the next command on the stream,
 // so that another session that still reads in it keeps it.
 type NewSlot struct {
@@ -23,35 +26,62 @@ type NewSlot struct {
 	Snapshot        string // for SET TRANSACTION SNAPSHOT
 }
 
-// CreateSlot makes the slot. With failover it is synchronised to standbys, which Postgres 17 and newer can do.
+// SlotOptions say which slot [Stream.CreateSlot] makes.
+type SlotOptions struct {
+	Temporary bool // under a name of its own, and gone with the connection
+	Failover  bool // synchronised to standbys, which Postgres 17 and newer can do
+	// LockTimeout bounds the wait for each of the transactions that run in the cluster.
+	LockTimeout time.Duration
+}
+
+// CreateSlot makes the slot, or a temporary one beside it.
 //
-// Creation waits for every transaction that runs in the cluster. After lockTimeout it returns [ErrSlotBlocked] and
-// leaves no slot behind. It returns [ErrSlotExists] when somebody else was faster.
-func (s *Stream) CreateSlot(ctx context.Context, failover bool, lockTimeout time.Duration) (NewSlot, error) {
-	options := "SNAPSHOT 'export'"
-	if failover {
-		options += ", FAILOVER true"
+// Creation waits for every transaction that runs in the cluster. After LockTimeout it returns [ErrSlotBlocked] and
+// leaves no slot behind. It returns [ErrSlotExists] when another relay was faster, and [ErrNoSlotFree] where the server has no
+// place for a slot.
+func (s *Stream) CreateSlot(ctx context.Context, o SlotOptions) (NewSlot, error) {
+	name := s.config.Slot
+	if o.Temporary {
+		name = fmt.Sprintf("outbox_relay_snapshot_%d", s.PID())
 	}
-	if err := s.conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds())).Close(); err != nil {
+	if err := s.conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", o.LockTimeout.Milliseconds())).Close(); err != nil {
 		return NewSlot{}, fmt.Errorf("set lock_timeout: %w", err)
 	}
-	results := s.conn.Exec(ctx, fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL pgoutput (%s)", quoteIdentifier(s.config.Slot), options))
-	created, err := pglogrepl.ParseCreateReplicationSlot(results)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code {
-		case "55P03": // lock_not_available
-			return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotBlocked)
-		case "42710": // duplicate_object
-			return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, ErrSlotExists)
-		}
-	}
+	created, err := pglogrepl.ParseCreateReplicationSlot(s.conn.Exec(ctx, o.statement(name)))
 	if err != nil {
-		return NewSlot{}, fmt.Errorf("create slot %s: %w", s.config.Slot, err)
+		return NewSlot{}, fmt.Errorf("create slot %s: %w", name, kindOf(err))
 	}
 	point, err := pglogrepl.ParseLSN(created.ConsistentPoint)
 	if err != nil {
-		return NewSlot{}, fmt.Errorf("read the consistent point of slot %s: %w", s.config.Slot, err)
+		return NewSlot{}, fmt.Errorf("read the consistent point of slot %s: %w", name, err)
 	}
 	return NewSlot{ConsistentPoint: point, Snapshot: created.SnapshotName}, nil
+}
+
+func (o SlotOptions) statement(name string) string {
+	options, temporary := "SNAPSHOT 'export'", ""
+	if o.Failover {
+		options += ", FAILOVER true"
+	}
+	if o.Temporary {
+		temporary = "TEMPORARY "
+	}
+	return fmt.Sprintf("CREATE_REPLICATION_SLOT %s %sLOGICAL pgoutput (%s)", quoteIdentifier(name), temporary, options)
+}
+
+// kindOf returns the error that a caller can tell apart, or err.
+func kindOf(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Code {
+	case "55P03": // lock_not_available
+		return ErrSlotBlocked
+	case "42710": // duplicate_object
+		return ErrSlotExists
+	case "53400": // configuration_limit_exceeded
+		return ErrNoSlotFree
+	}
+	return err
 }

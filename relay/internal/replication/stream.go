@@ -134,15 +134,15 @@ func (s *Stream) BackendPID(ctx context.Context) (uint32, error) {
 // Start takes the slot and leaves what it sends unread until [Stream.Run]. It returns [ErrSlotActive] when another
 // process holds the slot, and a [*SynchronousError] while commits would wait for this stream.
 //
-// It starts at 0/0, which means the slot's own confirmed_flush_lsn: a later position would skip transactions without the
-// server knowing, and the caller has yet to find out which are done.
-func (s *Stream) Start(ctx context.Context) error {
+// The server skips the transactions that commit before from, without decoding them. The caller has stored that they are
+// delivered. The slot's confirmed_flush_lsn does not move by this, and a from below it means confirmed_flush_lsn.
+func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 	if err := s.requireAsynchronous(ctx); err != nil {
 		return err
 	}
 	now := time.Now()
 	s.toldAt.Store(&now)
-	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, 0, pglogrepl.StartReplicationOptions{
+	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, from, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{
 			"proto_version '1'",
@@ -247,7 +247,7 @@ func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
 	case *pgproto3.CopyData:
 		return s.copyData(message.Data, h)
 	case *pgproto3.ErrorResponse: // comes as a message here, not as an error
-		return fmt.Errorf("the server ended the stream of slot %s: %w", s.config.Slot, pgconn.ErrorResponseToPgError(message))
+		return fmt.Errorf("the server ended the stream of slot %s: %w", s.config.Slot, ended(pgconn.ErrorResponseToPgError(message)))
 	case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
 		return nil
 	}

@@ -52,7 +52,7 @@ func (r *rig) hold() {
 	})
 	r.must(err)
 	r.t.Cleanup(r.stream.Close)
-	r.must(r.stream.Start(r.t.Context()))
+	r.must(r.stream.Start(r.t.Context(), 0))
 	store := checkpoint.NewStore(r.pool, r.slot)
 	r.must(store.Create(r.t.Context(), r.row("")))
 	r.must(members.Register(r.t.Context(), r.pool, r.slot, outboxTable))

@@ -28,7 +28,7 @@ func danger(walStatus string, retained, safe, limit int64) string {
 	case walStatus == "unreserved":
 		return fmt.Sprintf("the slot keeps %d bytes of log, more than max_slot_wal_keep_size: the server invalidates it at its next "+
 			"checkpoint: raise max_slot_wal_keep_size now, and %s", retained, whatToDo)
-	case limit >= 0 && safe >= 0 && safe < limit/2:
+	case isShort(safe, limit):
 		return fmt.Sprintf("the slot keeps %d bytes of log, and is lost after %d more: raise max_slot_wal_keep_size (now %d bytes), and %s",
 			retained, safe, limit, whatToDo)
 	case walStatus == "extended":
@@ -37,3 +37,11 @@ func danger(walStatus string, retained, safe, limit int64) string {
 	}
 	return ""
 }
+
+// IsEndangered reports whether the server may soon invalidate the slot, because of what it already keeps of the log.
+func (s State) IsEndangered() bool {
+	return s.WALStatus == "unreserved" || isShort(s.SafeWALSize, s.KeepLimit)
+}
+
+// isShort reports whether less than half of max_slot_wal_keep_size is left.
+func isShort(safe, limit int64) bool { return limit >= 0 && safe >= 0 && safe < limit/2 }

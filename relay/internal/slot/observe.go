@@ -128,3 +128,11 @@ func ServerVersion(ctx context.Context, pool *pgxpool.Pool) (int, error) {
 	}
 	return version, nil
 }
+
+// FlushedLSN returns up to where the log of this moment is on disk.
+func FlushedLSN(ctx context.Context, pool *pgxpool.Pool) (lsn pglogrepl.LSN, err error) {
+	if err := pool.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()`).Scan(&lsn); err != nil {
+		return 0, fmt.Errorf("read the end of the log: %w", err)
+	}
+	return lsn, nil
+}

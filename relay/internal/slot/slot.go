@@ -44,6 +44,9 @@ type State struct {
 // Lost reports whether the server can no longer stream from the slot.
 func (s State) Lost() bool { return s.Exists && (s.WALStatus == "lost" || s.InvalidReason != "") }
 
+// IsIntact reports whether the slot brings what commits behind its confirmed_flush_lsn.
+func (s State) IsIntact() bool { return s.Exists && !s.Lost() }
+
 // Foreign returns an error if the slot belongs to another database or another plugin: then it is not the relay's to
 // touch, whatever a START_REPLICATION on it would answer.
 func (s State) Foreign(name string) error {
@@ -108,6 +111,14 @@ func IsWorking(ctx context.Context, pool *pgxpool.Pool, pid uint32) (working boo
 		return false, fmt.Errorf("look for process %d of the server: %w", pid, err)
 	}
 	return working, nil
+}
+
+// Cancel cancels what the server's process with this id does. The process remains.
+func Cancel(ctx context.Context, pool *pgxpool.Pool, pid uint32) error {
+	if _, err := pool.Exec(ctx, `SELECT pg_cancel_backend($1)`, int64(pid)); err != nil {
+		return fmt.Errorf("cancel process %d of the server: %w", pid, err)
+	}
+	return nil
 }
 
 // Blockers describes the transactions that are older than a slot which waits for them, the oldest first. Their age is known to a

@@ -1,0 +1,53 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+var (
+	// ErrPublicationMissing says that the server cannot decode a part of the log: the publication did not exist when that was written.
+	// Postgres 18 and newer skip such a part instead.
+	ErrPublicationMissing = errors.New("the publication did not exist when this part of the log was written")
+	// ErrCanceled says that pg_cancel_backend ended the copy. A walsender that was asked to end it could not start another one.
+	ErrCanceled = errors.New("the copy was canceled")
+)
+
+// Unread is a position behind every transaction. A stream that starts there holds the slot, and the server decodes nothing.
+const Unread = ^pglogrepl.LSN(0)
+
+// Restart takes the slot once more, on the same connection, after [Stream.Run] has returned [ErrCanceled] or
+// [ErrPublicationMissing]: the server has released the slot. It returns [ErrSlotActive] when another process was faster.
+func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
+	s.source.beforeRead = noCheck
+	s.readDeadline = time.Time{}
+	if err := s.conn.Conn().SetDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("restart replication of slot %s: %w", s.config.Slot, err)
+	}
+	for {
+		message, err := s.conn.ReceiveMessage(ctx)
+		if err != nil {
+			return fmt.Errorf("restart replication of slot %s: %w", s.config.Slot, err)
+		}
+		if _, ready := message.(*pgproto3.ReadyForQuery); ready {
+			return s.Start(ctx, from)
+		}
+	}
+}
+
+// ended joins the error that a caller can tell apart to what the server said.
+func ended(refused *pgconn.PgError) error {
+	switch refused.Code {
+	case "42704": // undefined_object
+		return errors.Join(ErrPublicationMissing, refused)
+	case "57014": // query_canceled
+		return errors.Join(ErrCanceled, refused)
+	}
+	return refused
+}

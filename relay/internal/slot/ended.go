@@ -1,0 +1,31 @@
+package slot
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// NextXID takes a transaction id and returns it.
+func NextXID(ctx context.Context, pool *pgxpool.Pool) (xid uint64, err error) {
+	if err := pool.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid); err != nil {
+		return 0, fmt.Errorf("take a transaction id: %w", err)
+	}
+	return xid, nil
+}
+
+// HaveEnded reports whether every transaction up to xid has ended, in every database of the cluster. after is a position in the
+// log that comes after their ends if they have.
+func HaveEnded(ctx context.Context, pool *pgxpool.Pool, xid uint64) (ended bool, after pglogrepl.LSN, err error) {
+	err = pool.QueryRow(ctx, `
+		SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1, pg_current_wal_insert_lsn()`, xid).Scan(&ended, &after)
+	if err != nil {
+		return false, 0, fmt.Errorf("look whether transaction %d has ended: %w", xid, err)
+	}
+	return ended, after, nil
+}
+
+// UpTo returns the pg_snapshot in which every transaction up to xid is visible, and no later one.
+func UpTo(xid uint64) string { return fmt.Sprintf("%d:%[1]d:", xid+1) }
