@@ -112,7 +112,8 @@ func (r *relay) beforeSnapshot(ctx context.Context) (fingerprint string, err err
 // createSlot creates a slot, and says which transactions hold it up while they do. Whenever they do, mayWait decides whether
 // to go on; nil always does.
 func (r *relay) createSlot(ctx context.Context, stream *replication.Stream, o replication.SlotOptions,
-	mayWait func(context.Context) error) (replication.NewSlot, error) {
+	mayWait func(context.Context) error,
+) (replication.NewSlot, error) {
 	o.LockTimeout = slotLockTimeout
 	for {
 		created, err := r.createWatched(ctx, stream, o)

@@ -43,7 +43,7 @@ func (r *run) command(ctx context.Context, args ...string) (output string, err e
 }
 
 // nothingSelected is what a command says that has nothing to do.
-const nothingSelected = "no parked event is selected"
+const nothingSelected = "no event in that state is selected"
 
 // redrive has dead letters sent once more, and reports whether there were any.
 func (r *run) redrive(ctx context.Context, selection ...string) (bool, error) {
