@@ -92,7 +92,7 @@ func (c *check) parked() {
 			}
 			for _, d := range c.deadLetters[e.ID] {
 				switch {
-				case e.Poison, c.wasAway(d), d.Blocks && blocked > 0 && d.parkedAt() < blocked+lateParking:
+				case e.Poison, c.wasAway(d), c.wasAltered(d), d.Blocks && blocked > 0 && d.parkedAt() < blocked+lateParking:
 				// What was accepted and comes again, after a later event of its aggregate was parked, joins behind that.
 				case d.Blocks && len(c.receipts[e.ID]) > 0 && c.refused(events[i:]):
 				default:
@@ -129,7 +129,7 @@ func (c *check) poison(e *Event) {
 func (c *check) refused(events []*Event) bool {
 	for _, e := range events {
 		for _, d := range c.deadLetters[e.ID] {
-			if e.Poison || c.wasAway(d) {
+			if e.Poison || c.wasAway(d) || c.wasAltered(d) {
 				return true
 			}
 		}
@@ -166,6 +166,26 @@ func (c *check) wasAway(d *DeadLetter) bool {
 		last = r.At
 	}
 	return last < to && to-last >= after-clocks
+}
+
+// The relay's code for events whose body arrived as another one time and again, and the fault that does this.
+const (
+	codeAltered   = "ChecksumMismatch"
+	wrongChecksum = "broker: wrong checksum"
+)
+
+// wasAltered reports whether d was parked because the destination answered with wrong checksums.
+func (c *check) wasAltered(d *DeadLetter) bool {
+	if d.Changes[0].Code != codeAltered {
+		return false
+	}
+	from, to := d.parkedAt()-lateParking, d.parkedAt()
+	for _, f := range c.Faults {
+		if f.Kind == wrongChecksum && f.From < to && from < f.To {
+			return true
+		}
+	}
+	return false
 }
 
 // stuck finds events that are still parked after everything was redriven. They are sent in the order in which they were parked:

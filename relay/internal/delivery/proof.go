@@ -8,10 +8,12 @@ import (
 
 const (
 	// proofAfter is how long after its first refusal an event has to be refused again before it is parked, if the
-	// destination takes other events meanwhile: a service that refuses healthy events for a moment parks none.
+	// destination takes other events meanwhile: a service that refuses healthy events for a moment parks none. It is
+	// less where the backoff between attempts never grows to that.
 	proofAfter = 3 * time.Second
-	// proofAlone takes its place while no other event is sent that could show whether the destination works.
-	proofAlone = 15 * time.Second
+	// proofAlone is for how many of these times it is refused instead while no other event is sent that could show
+	// whether the destination works.
+	proofAlone = 5
 	// alteredAttempts is how often an event is sent whose body arrives as another one each time. The broker has it by then,
 	// in so many copies on a standard queue.
 	alteredAttempts = 3
@@ -66,11 +68,12 @@ func (l *lane) weigh(e *Event) (proven, working bool) {
 		l.log.Warn("event refused, which is to be proven before it is parked", "event_id", e.Message.EventID, "group", e.Message.GroupID)
 		return false, working
 	}
+	after := min(proofAfter, l.queue.options.Backoff.Max)
 	switch since := time.Since(e.proof.since); {
 	case !l.tookEventAt.Before(e.proof.since):
-		return since >= proofAfter, working
+		return since >= after, working
 	case others == e.proof.others:
-		return since >= proofAlone, working
+		return since >= proofAlone*after, working
 	}
 	return false, working
 }
