@@ -33,8 +33,8 @@ func gatherFor(age time.Duration) time.Duration {
 	return 0
 }
 
-// errBytes says that the log has bytes where the table has to have text. The next session refuses while the table is still so, and
-// else parks such events.
+// errBytes says that the log has bytes where the table has to have text. The next session refuses while the table still
+// has them, and otherwise parks such events.
 var errBytes = errors.New("the log has an event with bytes in a column that is delivered as text")
 
 // errResumeMismatch says that a transaction did not come again with the rows that the checkpoint row had counted.

@@ -118,15 +118,11 @@ func readOnly(ctx context.Context, a *act) error {
 	if err := a.exec(ctx, `ALTER DATABASE `+a.database+` SET default_transaction_read_only = on`); err != nil {
 		return err
 	}
-	if err := a.terminateRelays(ctx); err != nil {
+	if err := terminate(`true`)(ctx, a); err != nil { // the setting is for new sessions
 		return err
 	}
 	pause(ctx, a.within(2*time.Second))
 	return a.inTransaction(ctx, []string{`SET TRANSACTION READ WRITE`, `ALTER DATABASE ` + a.database + ` RESET default_transaction_read_only`})
-}
-
-func (a *act) terminateRelays(ctx context.Context) error {
-	return terminate(`true`)(ctx, a)
 }
 
 // inTransaction runs statements as superuser in one transaction, if the server is there.
