@@ -102,6 +102,9 @@ func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
 	run(t, one(fifo), func(r *rig) {
 		answers := []answer{failAll(closed), takeAll, failAll(closed), failAll(closed)}
 		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			if first := len(answers)%2 == 0; sink.NeedsNewConnection(ctx) == first {
+				r.t.Errorf("request %d needs a new connection: %t", len(r.sinks[0].requests), !first)
+			}
 			next := answers[0]
 			answers = answers[1:]
 			return next(ctx, batch)
@@ -109,6 +112,8 @@ func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
 		r.sendIDs(0, "a1")
 		r.expectOpen(0)
 		r.expectRequests(0, "a1", "a1")
+		r.tally.expect(t, "requested A network", 0)
+		r.tally.expect(t, "requested A ", 1)
 		if r.tally.count["retried A network"] != 0 || strings.Contains(r.log.String(), "retrying") {
 			t.Errorf("it counts as an outage: %v, %s", r.tally.count, &r.log)
 		}

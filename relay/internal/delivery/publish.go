@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,16 +58,20 @@ func (l *lane) inOrder(earlier, events []*Event) []*Event {
 	return free
 }
 
-// request sends events as one request. One that met a connection which the broker had closed says nothing about the
-// destination and is sent once more, at once.
+// request sends events as one request. One whose connection the broker or a proxy had closed while it was idle says nothing
+// about the destination. It is repeated at once, on a new connection, and counts neither as a request nor as an attempt.
 func (l *lane) request(events []*Event) ([]sink.Result, error) {
 	messages := make([]*sink.Message, len(events))
 	for i, e := range events {
 		messages[i] = &e.Message
 	}
-	results, err := l.attempt(events, messages)
+	results, err := l.attempt(l.delivery.requests, events, messages)
 	if errors.Is(err, sink.ErrConnectionClosed) {
-		results, err = l.attempt(events, messages)
+		for _, e := range events {
+			e.attempts--
+		}
+		l.noteSent(-len(events))
+		results, err = l.attempt(sink.OnNewConnection(l.delivery.requests), events, messages)
 	}
 	if err == nil && len(results) != len(events) {
 		err = fmt.Errorf("destination %s answered for %d of %d messages", l.Name, len(results), len(events))
@@ -74,7 +79,7 @@ func (l *lane) request(events []*Event) ([]sink.Result, error) {
 	return results, err
 }
 
-func (l *lane) attempt(events []*Event, messages []*sink.Message) ([]sink.Result, error) {
+func (l *lane) attempt(ctx context.Context, events []*Event, messages []*sink.Message) ([]sink.Result, error) {
 	if err := l.delivery.mayRequest(); err != nil {
 		return nil, err
 	}
@@ -84,8 +89,10 @@ func (l *lane) attempt(events []*Event, messages []*sink.Message) ([]sink.Result
 		e.triedAt = start
 	}
 	l.noteSent(len(events))
-	results, err := l.Sink.Publish(l.delivery.requests, messages)
-	l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
+	results, err := l.Sink.Publish(ctx, messages)
+	if !errors.Is(err, sink.ErrConnectionClosed) || sink.NeedsNewConnection(ctx) {
+		l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
+	}
 	return results, err
 }
 

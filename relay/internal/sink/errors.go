@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,6 +51,17 @@ func EntryError(code, reason string) *Error {
 // anything was answered. Brokers close connections whenever they like, so this says nothing about the destination, and
 // the next request will not meet it. Whether the messages were accepted is unknown.
 var ErrConnectionClosed = errors.New("a connection that was kept open had been closed")
+
+// OnNewConnection returns ctx for the repetition of a request whose connection had been closed. The others that are kept may
+// be closed as well.
+func OnNewConnection(ctx context.Context) context.Context {
+	return context.WithValue(ctx, newConnection{}, true)
+}
+
+// NeedsNewConnection reports whether ctx is that of such a repetition.
+func NeedsNewConnection(ctx context.Context) bool { return ctx.Value(newConnection{}) != nil }
+
+type newConnection struct{}
 
 // RejectedError says that the broker refuses a message, or a request because of its messages, and always will.
 type RejectedError struct {

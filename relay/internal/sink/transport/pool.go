@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
 // maxIdle is how long a connection is kept without a request, as the SDK's own client does.
@@ -33,10 +35,11 @@ func newPool(dial func(ctx context.Context) (net.Conn, error), most int) *pool {
 	return p
 }
 
-// get returns a connection that follows ctx, a new one if none is idle, until deadline. One that the broker has closed meanwhile is of no
-// use, nor is one on which it has said something that nobody asked for: that would be taken for the next answer.
+// get returns a connection that follows ctx, until deadline: a new one if none is idle or ctx needs it. One that the broker
+// has closed meanwhile is of no use, nor is one on which it has sent bytes that answer no request: they would be taken for
+// the next answer.
 func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
-	for c := p.take(); c != nil; c = p.take() {
+	for c := p.take(ctx); c != nil; c = p.take(ctx) {
 		if c.follow(ctx) && c.probe.isOpen() {
 			return c, nil
 		}
@@ -61,7 +64,11 @@ func (p *pool) dialUntil(ctx context.Context, deadline time.Time) (net.Conn, err
 	return conn, err
 }
 
-func (p *pool) take() *connection {
+// take returns the idle connection that served last, or nil if there is none or ctx needs a new one.
+func (p *pool) take(ctx context.Context) *connection {
+	if sink.NeedsNewConnection(ctx) {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.idle) - 1

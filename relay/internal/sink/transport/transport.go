@@ -39,6 +39,7 @@ const (
 type Client struct {
 	transport *http.Transport // nil if the client of cfg is of another kind than the SDK's own
 	do        func(*http.Request) (*http.Response, error)
+	dialAndDo func(*http.Request) (*http.Response, error) // as do, on a connection of the request's own
 	closeIdle func()
 	timeout   time.Duration // of a request, to the last byte of its answer
 
@@ -61,7 +62,7 @@ func New(cfg aws.Config, opts sink.Options) *Client {
 	case *awshttp.BuildableClient:
 		buildable = inner
 	default:
-		c.do = inner.Do
+		c.do, c.dialAndDo = inner.Do, inner.Do
 		return c
 	}
 	// The http.Client around this transport would follow redirects, keep cookies and copy headers. SNS and SQS send no
@@ -71,6 +72,9 @@ func New(cfg aws.Config, opts sink.Options) *Client {
 	transport.WriteBufferSize = writeBuffer
 	transport.MaxIdleConns = max(transport.MaxIdleConns, 2*transport.MaxIdleConnsPerHost)
 	c.transport, c.do, c.closeIdle = transport, transport.RoundTrip, transport.CloseIdleConnections
+	dialing := transport.Clone()
+	dialing.DisableKeepAlives = true
+	c.dialAndDo = dialing.RoundTrip
 	return c
 }
 
@@ -142,7 +146,11 @@ func (c *Client) send(ctx context.Context, cancel context.CancelFunc, r *http.Re
 		GotConn:      func(connection httptrace.GotConnInfo) { reused.Store(connection.Reused) },
 		WroteRequest: wrote,
 	})
-	answer, err := c.do(r.WithContext(traced))
+	do := c.do
+	if sink.NeedsNewConnection(ctx) {
+		do = c.dialAndDo
+	}
+	answer, err := do(r.WithContext(traced))
 	if err != nil {
 		closed := reused.Load() && ctx.Err() == nil
 		if reused.Load() && errors.Is(ctx.Err(), context.DeadlineExceeded) { // a network that was cut has cut the others too
