@@ -6,7 +6,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -233,37 +232,6 @@ func TestEveryAlarmLeadsToItsRunbookAndEveryRunbookBelongsToAnAlarm(t *testing.T
 // anchor is how GitHub names a heading.
 func anchor(heading string) string {
 	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
-}
-
-// A page that links to a section which is not there helps nobody at night.
-func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
-	t.Parallel()
-	anchors := map[string]map[string]bool{}
-	pages := map[string]string{}
-	for _, page := range []string{"README.md", "RUNBOOKS.md", "../README.md"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages[page], anchors[page] = string(text), map[string]bool{}
-		for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
-			anchors[page][anchor(heading[1])] = true
-		}
-	}
-	for page, text := range pages {
-		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
-			file, section, hasSection := strings.Cut(link[1], "#")
-			if strings.HasPrefix(file, "https:") {
-				continue
-			}
-			if file = filepath.Join(filepath.Dir(page), file); strings.HasPrefix(link[1], "#") {
-				file = page
-			}
-			if _, err := os.Stat(file); err != nil || hasSection && anchors[file] != nil && !anchors[file][section] {
-				t.Errorf("%s links to %s", page, link[1])
-			}
-		}
-	}
 }
 
 // Aurora has no disk of its own and no FreeStorageSpace: an alarm that takes missing data as bad would never end.

@@ -209,7 +209,7 @@ func (s *source) table() (pgoutput.Table, []error) {
 		case text == "" && preflight.IsOptional(setting):
 			return ""
 		case text == "":
-			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table (see \"A table of your own\" in README)", setting))
+			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table (see relay/docs/table.md)", setting))
 			return ""
 		}
 		names, err := parseNames(setting, text)

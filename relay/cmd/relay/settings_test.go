@@ -15,15 +15,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay"
 )
 
-var update = flag.Bool("update", false, "write the README's table of settings anew")
+var update = flag.Bool("update", false, "write the table of settings")
 
 const (
-	readme     = "../../../README.md"
-	tableBegin = "|---|---|---|\n"
-	tableEnd   = "<!-- end of settings -->"
+	settingsPage = "../../docs/settings.md"
+	tableBegin   = "|---|---|---|\n"
+	tableEnd     = "<!-- end of settings -->"
 )
 
-// settingsTable is the README's table, made from the tags of the settings.
+// settingsTable returns the rows of the page, made from the tags of the settings.
 func settingsTable() string {
 	var rows strings.Builder
 	var walk func(reflect.Type)
@@ -45,8 +45,8 @@ func settingsTable() string {
 	return rows.String()
 }
 
-func TestREADMEListsEverySettingAsTheCommandHasIt(t *testing.T) {
-	text, err := os.ReadFile(readme)
+func TestPageListsEverySetting(t *testing.T) {
+	text, err := os.ReadFile(settingsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,18 +54,18 @@ func TestREADMEListsEverySettingAsTheCommandHasIt(t *testing.T) {
 	head, after, _ := strings.Cut(after, tableBegin)
 	table, tail, found := strings.Cut(after, tableEnd)
 	if !found {
-		t.Fatal("the README has no table of settings between its comments")
+		t.Fatal("the page has no table of settings between its comments")
 	}
 	if *update {
 		before, _, _ := strings.Cut(string(text), "<!-- settings:")
 		all := before + "<!-- settings:" + head + tableBegin + settingsTable() + tableEnd + tail
-		if err := os.WriteFile(readme, []byte(all), 0o644); err != nil { //nolint:gosec // it is a document
+		if err := os.WriteFile(settingsPage, []byte(all), 0o644); err != nil { //nolint:gosec // it is a document
 			t.Fatal(err)
 		}
 		return
 	}
 	if table != settingsTable() {
-		t.Errorf("the README's table is not the command's; go test ./relay/cmd/relay -update writes it:\n%s", settingsTable())
+		t.Errorf("the page's table differs from the command; go test ./relay/cmd/relay -update writes it:\n%s", settingsTable())
 	}
 }
 

@@ -1,6 +1,6 @@
 package preflight
 
-// The codes of the findings. The README has the comments as a table, which a test compares.
+// The codes of the findings. relay/docs/check.md has the comments as a table, which a test compares.
 const (
 	CodeSettings       Code = "settings"         // every setting can be read, and they do not contradict each other
 	CodeUnknownSetting Code = "unknown-setting"  // every variable of the environment that begins with RELAY_ is a setting

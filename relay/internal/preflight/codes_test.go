@@ -13,16 +13,16 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the README's table of findings")
+var update = flag.Bool("update", false, "write the table of findings")
 
 const (
-	readme     = "../../../README.md"
+	checkPage  = "../../docs/check.md"
 	tableHead  = "<!-- findings: go test ./relay/internal/preflight -update writes this table -->\n\n"
 	tableBegin = "| Code | Requirement |\n|---|---|\n"
 	tableEnd   = "<!-- end of findings -->"
 )
 
-// codes returns the rows of the README's table: each constant of type Code, in the order of files
+// codes returns the rows of the page's table: each constant of type Code, in the order of files
 // and lines.
 func codes(t *testing.T) string {
 	t.Helper()
@@ -72,25 +72,25 @@ func sources(t *testing.T) []*ast.File {
 	return files
 }
 
-func TestREADMEListsEveryCode(t *testing.T) {
-	text, err := os.ReadFile(readme)
+func TestPageListsEveryCode(t *testing.T) {
+	text, err := os.ReadFile(checkPage)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, after, found := strings.Cut(string(text), tableHead+tableBegin)
 	table, tail, ended := strings.Cut(after, tableEnd)
 	if !found || !ended {
-		t.Fatal("the README has no table of findings between its comments")
+		t.Fatal("the page has no table of findings between its comments")
 	}
 	if *update {
 		all := before + tableHead + tableBegin + codes(t) + tableEnd + tail
-		if err := os.WriteFile(readme, []byte(all), 0o644); err != nil { //nolint:gosec // it is a document
+		if err := os.WriteFile(checkPage, []byte(all), 0o644); err != nil { //nolint:gosec // it is a document
 			t.Fatal(err)
 		}
 		return
 	}
 	if table != codes(t) {
-		t.Errorf("the README's table is not the package's; go test ./relay/internal/preflight -update writes it:\n%s", codes(t))
+		t.Errorf("the page's table differs from the package; go test ./relay/internal/preflight -update writes it:\n%s", codes(t))
 	}
 }
 

@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-// TestREADMEStatementsRewriteOnlyAsTheySay: on 200,000 rows, where rewriting them under a lock
-// would be an outage.
-func TestREADMEStatementsRewriteOnlyAsTheySay(t *testing.T) {
+// TestStatementsRewriteOnlyAsThePageSays: on 200,000 rows, where rewriting them under a lock would
+// be an outage.
+func TestStatementsRewriteOnlyAsThePageSays(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile("../../docs/table.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "### A table of your own\n")
+	_, section, _ := strings.Cut(string(text), "## Add the two columns\n")
 	blocks := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(section, 3)
 	if len(blocks) != 3 {
-		t.Fatalf("the README has %d blocks of SQL for a table of one's own, want 3", len(blocks))
+		t.Fatalf("the page has %d blocks of SQL, want 3", len(blocks))
 	}
 	e := newTestEnv(t)
 	e.Table.Name = "events"

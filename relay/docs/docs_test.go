@@ -1,0 +1,235 @@
+// Package docs_test holds the Markdown pages of the repository to the repository itself.
+package docs_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+const (
+	root           = "../.."
+	readmeLines    = 160
+	prose          = 100 // columns; a table, a code block or a single long word may be wider
+	ownAddress     = "https://github.com/outbox-relay/outbox-relay/blob/main/"
+	fence          = "```"
+	anchorsOfLines = `^L\d+$`
+)
+
+// page is one Markdown file, with its path below the root.
+type page struct {
+	path  string
+	lines []line
+}
+
+// line is one line of a page. Code is true inside a fenced block.
+type line struct {
+	number int
+	text   string
+	code   bool
+}
+
+// pages returns every Markdown file of the repository.
+func pages(t *testing.T) []page {
+	t.Helper()
+	var all []page
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && path != "." {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(path, ".md") {
+			all = append(all, readPage(t, path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 10 {
+		t.Fatalf("%d Markdown files, want more", len(all))
+	}
+	return all
+}
+
+func readPage(t *testing.T, path string) page {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, code := page{path: path}, false
+	for i, s := range strings.Split(string(text), "\n") {
+		isFence := strings.HasPrefix(strings.TrimSpace(s), fence)
+		p.lines = append(p.lines, line{number: i + 1, text: s, code: code || isFence})
+		if isFence {
+			code = !code
+		}
+	}
+	return p
+}
+
+// anchors returns the names that GitHub gives to the headings of a page.
+func (p page) anchors() map[string]bool {
+	names, seen := map[string]bool{}, map[string]int{}
+	for _, l := range p.lines {
+		_, heading, isHeading := strings.Cut(l.text, "# ")
+		if l.code || !isHeading || strings.Trim(strings.SplitN(l.text, " ", 2)[0], "#") != "" {
+			continue
+		}
+		name := strings.ReplaceAll(regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+		if n := seen[name]; n > 0 {
+			names[fmt.Sprintf("%s-%d", name, n)] = true
+		}
+		seen[name]++
+		names[name] = true
+	}
+	return names
+}
+
+var (
+	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	codeSpan = regexp.MustCompile("`[^`]+`")
+)
+
+func TestEveryLinkResolves(t *testing.T) {
+	t.Parallel()
+	all, anchors, links := pages(t), map[string]map[string]bool{}, 0
+	for _, p := range all {
+		anchors[p.path] = p.anchors()
+	}
+	for _, p := range all {
+		for _, l := range p.lines {
+			if l.code {
+				continue
+			}
+			for _, found := range link.FindAllStringSubmatch(withoutCode(l.text), -1) {
+				links++
+				if reason := unresolved(p.path, found[1], anchors); reason != "" {
+					t.Errorf("%s:%d: link %s: %s", p.path, l.number, found[1], reason)
+				}
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("%d links, want more", links)
+	}
+}
+
+// unresolved returns why a link leads nowhere, or nothing.
+func unresolved(from, target string, anchors map[string]map[string]bool) string {
+	file, anchor, _ := strings.Cut(target, "#")
+	switch own, isOwn := strings.CutPrefix(file, ownAddress); {
+	case isOwn:
+		file = own
+	case strings.Contains(file, "://"):
+		return "" // another site
+	case file == "":
+		file = from
+	default:
+		file = filepath.Join(filepath.Dir(from), file)
+	}
+	if _, err := os.Stat(filepath.Join(root, file)); err != nil {
+		return "the file does not exist"
+	}
+	if anchor != "" && !anchors[file][anchor] && !regexp.MustCompile(anchorsOfLines).MatchString(anchor) {
+		return "the page has no such heading"
+	}
+	return ""
+}
+
+// withoutCode returns a line without its code spans, which are no Markdown. A span that is the text
+// of a link leaves the link.
+func withoutCode(text string) string {
+	return codeSpan.ReplaceAllString(text, "")
+}
+
+func TestREADMEStaysShort(t *testing.T) {
+	t.Parallel()
+	if n := len(readPage(t, "README.md").lines) - 1; n > readmeLines {
+		t.Errorf("README.md has %d lines, want at most %d: move what is not for every reader to relay/docs", n, readmeLines)
+	}
+}
+
+// TestPagesNameTheirReader: each page below relay/docs begins with the reader and the questions.
+func TestPagesNameTheirReader(t *testing.T) {
+	t.Parallel()
+	for _, p := range pages(t) {
+		if filepath.Dir(p.path) == "relay/docs" && !strings.HasPrefix(p.lines[2].text, "For ") {
+			t.Errorf("%s:3: %q, want a sentence that begins with For and the reader", p.path, p.lines[2].text)
+		}
+	}
+}
+
+func TestREADMELeadsToEveryPage(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pages(t) {
+		if filepath.Dir(p.path) == "relay/docs" && !strings.Contains(string(readme), "("+p.path+")") {
+			t.Errorf("README.md has no link to %s", p.path)
+		}
+	}
+}
+
+func TestProseIsWrapped(t *testing.T) {
+	t.Parallel()
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			words := strings.TrimSpace(l.text)
+			isTable := strings.HasPrefix(words, "|") || strings.HasPrefix(words, "<!--")
+			oneWord := !strings.Contains(strings.TrimLeft(codeSpan.ReplaceAllString(words, "code"), "-#*0123456789. "), " ")
+			if l.code || isTable || oneWord {
+				continue
+			}
+			if columns := utf8.RuneCountInString(l.text); columns > prose {
+				t.Errorf("%s:%d: %d columns, want at most %d", p.path, l.number, columns, prose)
+			}
+		}
+	}
+}
+
+func TestDocumentedTargetsExist(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := map[string]bool{}
+	for _, rule := range regexp.MustCompile(`(?m)^([a-z][a-z- ]*):.* ## `).FindAllStringSubmatch(string(makefile), -1) {
+		targets[rule[1]] = true
+	}
+	call, calls := regexp.MustCompile(`\bmake ([a-z][a-z-]*)`), 0
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			for _, code := range codeOf(l) {
+				for _, found := range call.FindAllStringSubmatch(code, -1) {
+					calls++
+					if !targets[found[1]] {
+						t.Errorf("%s:%d: the Makefile has no target %s", p.path, l.number, found[1])
+					}
+				}
+			}
+		}
+	}
+	if calls < 30 {
+		t.Errorf("%d calls of make, want more", calls)
+	}
+}
+
+// codeOf returns the code of a line: all of it inside a fenced block, else its code spans.
+func codeOf(l line) []string {
+	if l.code {
+		return []string{l.text}
+	}
+	return codeSpan.FindAllString(l.text, -1)
+}
