@@ -11,7 +11,9 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 const (
@@ -89,7 +91,7 @@ func (a *auditor) run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil && !a.isOff() {
 		pause := auditInterval
-		err := withCure(a.look(ctx))
+		err := postgres.WithCure(a.look(ctx))
 		a.Health.Retries("audit", err)
 		switch {
 		case ctx.Err() != nil:
@@ -99,7 +101,7 @@ func (a *auditor) run(ctx context.Context) error {
 			a.Log.Warn("audit: trying again", "slot", a.Slot, "err", err)
 			pause = auditRetry
 		}
-		sleep(ctx, pause)
+		task.Sleep(ctx, pause)
 	}
 	<-ctx.Done()
 	return nil

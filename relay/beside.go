@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 // errEndangered says that the server may invalidate the slot before a snapshot can be taken.
@@ -82,7 +83,7 @@ func (r *relay) awaitEnds(ctx context.Context) (last uint64, after pglogrepl.LSN
 	if last, err = slot.NextXID(ctx, r.pool); err != nil {
 		return 0, 0, err
 	}
-	for warned := time.Now(); ctx.Err() == nil; sleep(ctx, auditInterval) {
+	for warned := time.Now(); ctx.Err() == nil; task.Sleep(ctx, auditInterval) {
 		ended, after, err := slot.HaveEnded(ctx, r.pool, last)
 		if err != nil || ended {
 			return last, after, err

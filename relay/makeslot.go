@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 const (
@@ -149,11 +150,11 @@ func (r *relay) warnOfBlockers(ctx context.Context) error {
 func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, o replication.SlotOptions) (replication.NewSlot, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watching := start(ctx, func(ctx context.Context) error {
+	watching := task.Start(ctx, func(ctx context.Context) error {
 		cancel(r.watchSender(ctx, stream.PID()))
 		return nil
 	})
-	defer watching.end()
+	defer watching.End()
 	created, err := stream.CreateSlot(ctx, o)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = fmt.Errorf("create slot %s: %w", r.Slot, cause)
@@ -165,7 +166,7 @@ func (r *relay) createWatched(ctx context.Context, stream *replication.Stream, o
 // was asked, is lost.
 func (r *relay) watchSender(ctx context.Context, pid uint32) error {
 	for atRest := 0; atRest < 2; {
-		if sleep(ctx, r.SenderTimeout/2); ctx.Err() != nil {
+		if task.Sleep(ctx, r.SenderTimeout/2); ctx.Err() != nil {
 			return ctx.Err()
 		}
 		working, err := r.isWorking(ctx, pid)

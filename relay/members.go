@@ -11,7 +11,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 const (
@@ -29,21 +31,16 @@ type joiner struct {
 	refreshed time.Time
 }
 
-// join accounts for partitions that are attached, from the beginning of the stream until ctx ends. What fails is tried
+// join accounts for partitions that are attached, until ctx ends. What fails is tried
 // again: other parts of the session find out whether the database can be used.
 func (s *session) join(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.intake.begun:
-	}
 	if s.Table.Columns.Sequence == "" || s.Table.Columns.XID == "" { // such rows can neither be told apart nor be removed
 		<-ctx.Done()
 		return nil
 	}
 	j := &joiner{session: s, store: members.NewStore(s.pool, s.held.fence, s.Table)}
 	for ctx.Err() == nil {
-		err := withCure(j.look(ctx))
+		err := postgres.WithCure(j.look(ctx))
 		j.Health.Retries("partitions", err)
 		switch {
 		case ctx.Err() != nil:
@@ -51,9 +48,9 @@ func (s *session) join(ctx context.Context) error {
 			return err
 		case err != nil:
 			s.Log.Warn("partitions: trying again", "slot", s.Slot, "err", err)
-			sleep(ctx, auditRetry)
+			task.Sleep(ctx, auditRetry)
 		}
-		sleep(ctx, membersInterval)
+		task.Sleep(ctx, membersInterval)
 	}
 	return nil
 }
@@ -102,7 +99,7 @@ func (j *joiner) account(ctx context.Context, partition members.Joined) error {
 // awaitStream waits until the stream has brought everything that had committed when the partition was found.
 func (j *joiner) awaitStream(ctx context.Context, partition members.Joined) error {
 	for j.tracker.Position().FlushLSN < partition.InsertLSN {
-		if sleep(ctx, auditInterval); ctx.Err() != nil {
+		if task.Sleep(ctx, auditInterval); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -151,9 +152,9 @@ func (s *session) read(ctx context.Context) error {
 // holdUnread holds the slot until the stream may be read, and then has the server send what is not delivered. The slot is nobody's
 // for a moment in between. A relay that takes it then continues the recovery.
 func (s *session) holdUnread(ctx context.Context) error {
-	releasing := start(ctx, s.cancelOnceBegun)
+	releasing := task.Start(ctx, s.cancelOnceBegun)
 	err := s.held.stream.Run(ctx, unread{s.intake.begun})
-	releasing.end()
+	releasing.End()
 	if !errors.Is(err, replication.ErrCanceled) {
 		return err
 	}
@@ -171,7 +172,7 @@ func (s *session) cancelOnceBegun(ctx context.Context) error {
 		if err := s.cancelStream(ctx); err != nil {
 			s.Log.Warn("restart the stream: trying again", "slot", s.Slot, "err", err)
 		}
-		sleep(ctx, time.Second)
+		task.Sleep(ctx, time.Second)
 	}
 	return nil
 }

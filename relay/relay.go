@@ -22,6 +22,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -74,7 +75,7 @@ func Run(ctx context.Context, config Config) error {
 		r.Metrics.SessionEnded(reasonOf(err))
 		r.Health.Failed(err)
 		r.Log.Warn("session ended, beginning again", "slot", r.Slot, "attempt", failures, "err", err)
-		sleep(ctx, retryAfter(failures))
+		task.Sleep(ctx, retryAfter(failures))
 	}
 	return nil
 }
@@ -181,13 +182,4 @@ func reasonOf(err error) string {
 func retryAfter(failures int) time.Duration {
 	wait := min(retryMax, retryMin<<min(failures-1, 10))
 	return wait/2 + rand.N(wait/2)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -6,15 +6,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/retention"
 )
 
-// retain removes delivered rows, if they are to be removed, once recovery is done and until ctx ends.
+// retain removes delivered rows, if they are to be removed, until ctx ends.
 func (s *session) retain(ctx context.Context) error {
 	if s.Retention == 0 {
 		return nil
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-s.intake.begun:
 	}
 	r := retention.Retention{
 		Remover:  retention.NewRemover(s.pool, s.held.fence, s.Table, s.Retention),

@@ -10,8 +10,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 // lastWordTimeout bounds the last write of the checkpoint row of a session.
@@ -69,44 +71,79 @@ func (s *session) run(ctx context.Context) error {
 	s.Backlog.Stream(func() time.Time { return s.tracker.Load().Oldest })
 	defer s.Backlog.End()
 	s.held.stream.Confirm(s.held.row.Position.FlushLSN)
-	stream := start(work, s.read)
-	delivering := start(work, s.delivery.Run)
-	keeping := start(work, s.keeper.run)
-	recovering := start(work, s.recover)
-	redriving := start(work, s.redrive)
-	auditing := start(work, s.auditor.run)
-	watching := start(work, s.watch)
-	replaying := start(work, s.replay)
-	retaining := start(work, s.retain)
-	joining := start(work, s.join)
+	stream := task.Start(work, s.read)
+	delivering := task.Start(work, s.delivery.Run)
+	keeping := task.Start(work, s.keeper.run)
+	recovering := task.Start(work, s.recover)
+	redriving := task.Start(work, s.redriver().Run)
+	auditing := task.Start(work, s.auditor.run)
+	watching := task.Start(work, s.watch)
+	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
+	retaining := task.Start(work, s.onceStreaming(s.retain))
+	joining := task.Start(work, s.onceStreaming(s.join))
 
-	err := firstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
+	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
 	var synchronous *replication.SynchronousError
 	isSynchronous := errors.As(err, &synchronous)
 	if isSynchronous { // before everything else, as commits of others wait for it
-		stream.end()
+		stream.End()
 		s.releaseCommits(work)
 	}
 	s.intake.stop()
-	watching.end()
-	recovering.end()
-	redriving.end()
-	auditing.end()
-	replaying.end()
-	retaining.end()
-	joining.end()
+	watching.End()
+	recovering.End()
+	redriving.End()
+	auditing.End()
+	replaying.End()
+	retaining.End()
+	joining.End()
 	if err == nil {
 		s.Health.Enter(health.Stopping)
 		err = s.drain(stream, delivering, keeping)
 	}
-	delivering.end()
-	keeping.end()
-	if keeping.err == nil && !isSynchronous { // else the database does not answer, or the slot is no longer held
+	delivering.End()
+	if keeping.End() == nil && !isSynchronous { // else the database does not answer, or the slot is no longer held
 		err = s.lastWord(work, err)
 	}
-	stream.end()
+	stream.End()
 	s.progressed = s.tracker.Load().Delivered > 0
 	return err
+}
+
+// redriver returns the worker that redrives dead letters.
+func (s *session) redriver() *deadletter.Redriver {
+	names := make([]string, len(s.Destinations))
+	for i, d := range s.Destinations {
+		names[i] = d.Name
+	}
+	return &deadletter.Redriver{
+		Pool: s.pool, Table: s.tableName(), Destinations: names, Timeout: s.SenderTimeout,
+		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
+	}
+}
+
+// replayer returns the worker that replays delivered events.
+func (s *session) replayer() *replay.Replayer {
+	return &replay.Replayer{
+		Store:          replay.NewStore(s.pool, s.held.fence, s.Table),
+		Router:         s.Router,
+		Send:           s.delivery.Send,
+		HeadersDropped: s.Metrics.HeadersDropped,
+		Retries:        func(err error) { s.Health.Retries("replay", err) },
+		Log:            s.Log,
+	}
+}
+
+// onceStreaming returns run, which waits until the stream is read: until then a recovery publishes from the table.
+func (s *session) onceStreaming(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.intake.begun:
+			return run(ctx)
+		}
+	}
 }
 
 // lastWord writes the checkpoint of a session that ends with err.
@@ -124,12 +161,12 @@ func (s *session) lastWord(ctx context.Context, err error) error {
 }
 
 // drain waits until everything that was read is delivered.
-func (s *session) drain(parts ...*task) error {
+func (s *session) drain(parts ...*task.Task) error {
 	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
 	defer cancel()
 	s.delivery.Hurry()
-	idle := start(ctx, func(ctx context.Context) error {
+	idle := task.Start(ctx, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -137,8 +174,8 @@ func (s *session) drain(parts ...*task) error {
 			return errDrained
 		}
 	})
-	err := firstOf(ctx, append(parts, idle)...)
-	idle.end()
+	err := task.FirstOf(ctx, append(parts, idle)...)
+	idle.End()
 	if errors.Is(err, errDrained) {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 // held is a slot that this relay holds: its stream is started and unread, and nothing in it is
@@ -54,7 +55,7 @@ func (r *relay) take(ctx context.Context) (*held, error) {
 				return nil, err
 			}
 		case errors.Is(err, errAgain):
-			sleep(ctx, rand.N(50*time.Millisecond)) // two relays that step on each other's feet fall out of step
+			task.Sleep(ctx, rand.N(50*time.Millisecond)) // two relays that step on each other's feet fall out of step
 		default:
 			return nil, err
 		}
@@ -95,7 +96,7 @@ func (r *relay) standBy(ctx context.Context) error {
 	r.Log.Info("standby: waiting until the slot is free", "slot", r.Slot)
 	for {
 		r.Health.Enter(health.Standby)
-		sleep(ctx, min(standbyInterval, r.SenderTimeout/standbyLooks))
+		task.Sleep(ctx, min(standbyInterval, r.SenderTimeout/standbyLooks))
 		active, err := r.isActive(ctx)
 		if err != nil || !active {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 // watchInterval is how often the watcher looks. Commits of others wait for it, and for the end of the stream, once
@@ -31,7 +32,7 @@ func (s *session) watch(ctx context.Context) error {
 		case err != nil:
 			s.Log.Debug("watcher: trying again", "slot", s.Slot, "err", err)
 		}
-		sleep(ctx, watchInterval)
+		task.Sleep(ctx, watchInterval)
 	}
 	return nil
 }
@@ -83,7 +84,7 @@ func (r *relay) awaitAsynchronous(ctx context.Context, refused *replication.Sync
 			logged = time.Now()
 			r.Log.Warn("waiting: the relay must not be a synchronous standby", "slot", r.Slot, "err", refused)
 		}
-		if sleep(ctx, watchInterval); ctx.Err() != nil {
+		if task.Sleep(ctx, watchInterval); ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err := r.lookAsynchronous(ctx); !errors.As(err, &refused) {

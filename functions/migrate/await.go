@@ -24,7 +24,7 @@ const (
 func await(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
 	for deadline := time.Now().Add(patience); ; {
 		conn, err := database.Connect(ctx, s)
-		if err == nil || !postgres.IsAway(err) || time.Now().After(deadline) {
+		if err == nil || !postgres.IsTransient(err) || time.Now().After(deadline) {
 			return conn, err
 		}
 		select {

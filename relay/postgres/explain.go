@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -22,7 +23,7 @@ func Explain(err error) error {
 // function tells that from a missing privilege, which has the same SQLSTATE: messages are translated.
 func IsRowSecurity(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "42501" && refused.Routine == "check_enable_rls"
+	return errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege && refused.Routine == "check_enable_rls"
 }
 
 func remedy(err error) string {
@@ -49,11 +50,11 @@ func remedy(err error) string {
 		return "relay check names the statement that lets the relay read all rows"
 	}
 	switch refused.Code {
-	case "3D000": // invalid_catalog_name
+	case pgerrcode.InvalidCatalogName:
 		return "create it, or name another one in DATABASE_URL"
-	case "28P01": // invalid_password
+	case pgerrcode.InvalidPassword:
 		return "check user and password in DATABASE_URL, or in the secret of DATABASE_SECRET_ARN"
-	case "28000": // invalid_authorization_specification
+	case pgerrcode.InvalidAuthorizationSpecification:
 		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf lets it in (on RDS: a member of rds_iam connects with " +
 			"DATABASE_AUTH=iam only, any other role never so; the policy of the caller has to allow rds-db:connect for the role, and a relay needs " +
 			"rds.iam_auth_for_replication = 1)"

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -14,7 +15,7 @@ const UseDirectAddress = "a connection pooler (PgBouncer, RDS Proxy or the like)
 
 // lostStatement are the answers of a server that another client's statements reach: a statement of
 // this name is prepared already, or no longer. On a connection of one's own neither can be.
-var lostStatement = []string{"42P05", "26000"} // duplicate_prepared_statement, invalid_sql_statement_name
+var lostStatement = []string{pgerrcode.DuplicatePreparedStatement, pgerrcode.InvalidSQLStatementName}
 
 // poolerMessages are beginnings of messages that only poolers send, in small letters. They send
 // them with the codes of errors that pass, so the text alone tells them apart; it is not

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -93,7 +94,7 @@ func checkParameters(conn *pgconn.Config) error {
 
 // unknownParameter are the answers to a startup message with a setting that the server does not
 // know, or not with this value.
-var unknownParameter = []string{"42704", "22023"} // undefined_object, invalid_parameter_value
+var unknownParameter = []string{pgerrcode.UndefinedObject, pgerrcode.InvalidParameterValue}
 
 // withoutParameters returns the error of a connect without the server's text if that names a
 // setting: it may be a part of a password that was not encoded. What can be told apart by its code

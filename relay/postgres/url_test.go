@@ -87,7 +87,7 @@ func TestServerWithoutTLSIsNamedWithTheCure(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
-	if told := postgres.Explain(err); told == nil || !strings.Contains(told.Error(), "ssl = on") || postgres.IsAway(err) {
+	if told := postgres.Explain(err); told == nil || !strings.Contains(told.Error(), "ssl = on") || postgres.IsTransient(err) {
 		t.Errorf("a server without TLS: %v", told)
 	}
 }
@@ -109,8 +109,8 @@ func TestPoolersAreNoServersThatAreAway(t *testing.T) {
 		"starting up":         {pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, false},
 	} {
 		told := postgres.Explain(&c.err).Error()
-		if postgres.IsPooler(&c.err) != c.pooler || postgres.IsAway(&c.err) == c.pooler || strings.Contains(told, "pooler") != c.pooler {
-			t.Errorf("%s: pooler %v, away %v: %s", name, postgres.IsPooler(&c.err), postgres.IsAway(&c.err), told)
+		if postgres.IsPooler(&c.err) != c.pooler || postgres.IsTransient(&c.err) == c.pooler || strings.Contains(told, "pooler") != c.pooler {
+			t.Errorf("%s: pooler %v, transient %v: %s", name, postgres.IsPooler(&c.err), postgres.IsTransient(&c.err), told)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -60,11 +61,11 @@ func explain(err error) error {
 		return postgres.Explain(err)
 	}
 	switch refused.Code {
-	case "42P01": // undefined_table
+	case pgerrcode.UndefinedTable:
 		return fmt.Errorf("%w: run relay migrate", err)
-	case "42703": // undefined_column
+	case pgerrcode.UndefinedColumn:
 		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
-	case "42501": // insufficient_privilege
+	case pgerrcode.InsufficientPrivilege:
 		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
 			"and on its schema)", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
@@ -43,5 +44,5 @@ func rowSeq(r delivery.Row) (*int64, error) {
 
 func isUniqueViolation(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "23505"
+	return errors.As(err, &refused) && refused.Code == pgerrcode.UniqueViolation
 }

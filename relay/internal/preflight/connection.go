@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -78,14 +79,14 @@ func (d *database) unreplicated(err error) Finding {
 		return unknown(CodeReplication, object, postgres.Explain(err))
 	}
 	switch refused.Code {
-	case "42601": // syntax_error: the word replication did not arrive, and the server takes the command for SQL
+	case pgerrcode.SyntaxError: // the word replication did not arrive, and the server takes the command for SQL
 		return d.pooled("the server does not know that the connection is for replication (%s)", refused.Message)
-	case "53300": // too_many_connections
+	case pgerrcode.TooManyConnections:
 		return failed(CodeReplication, object, "the server has no place for a replication connection (%s): each relay that runs, and each that "+
 			"stands by, needs a walsender. End one that no client needs (SELECT * FROM pg_stat_replication), or raise max_wal_senders, "+
 			"which takes a restart", refused.Message).
 			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
-	case "28000": // invalid_authorization_specification
+	case pgerrcode.InvalidAuthorizationSpecification:
 		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line for role %s and database %s that lets it in from here, where the "+
 			"database is named or is all: the word replication stands for physical standbys only", postgres.Explain(err), d.role,
 			pgx.Identifier{d.Pool.Config().ConnConfig.Database}.Sanitize()))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -45,7 +46,7 @@ func (d *database) refusesDelete(ctx context.Context) (reason string, err error)
 	switch {
 	case !errors.As(err, &refused):
 		return "", err
-	case refused.Code == "42501": // insufficient_privilege is a finding already
+	case refused.Code == pgerrcode.InsufficientPrivilege: // a finding of its own already
 		return "", nil
 	}
 	return refused.Message, nil

@@ -30,7 +30,7 @@ func isTransient(err error) bool {
 	var synchronous *replication.SynchronousError
 	switch {
 	case errors.As(err, &refused):
-		return postgres.IsAway(refused)
+		return postgres.IsTransient(refused)
 	case errors.As(err, &answer) && (answer.HTTPStatusCode() >= 500 || answer.HTTPStatusCode() == http.StatusTooManyRequests):
 		return true
 	case errors.As(err, &api):
@@ -39,5 +39,5 @@ func isTransient(err error) bool {
 	case errors.As(err, &credentials), errors.As(err, &synchronous):
 		return true
 	}
-	return postgres.IsAway(err) // silence is the same everywhere
+	return postgres.IsTransient(err) // an unreachable peer gives the same errors everywhere
 }

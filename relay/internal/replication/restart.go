@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -44,9 +45,9 @@ func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 // ended joins the error that a caller can tell apart to what the server said.
 func ended(refused *pgconn.PgError) error {
 	switch refused.Code {
-	case "42704": // undefined_object
+	case pgerrcode.UndefinedObject:
 		return errors.Join(ErrPublicationMissing, refused)
-	case "57014": // query_canceled
+	case pgerrcode.QueryCanceled:
 		return errors.Join(ErrCanceled, refused)
 	}
 	return refused

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -76,11 +77,11 @@ func kindOf(err error) error {
 		return err
 	}
 	switch refused.Code {
-	case "55P03": // lock_not_available
+	case pgerrcode.LockNotAvailable:
 		return ErrSlotBlocked
-	case "42710": // duplicate_object
+	case pgerrcode.DuplicateObject:
 		return ErrSlotExists
-	case "53400": // configuration_limit_exceeded
+	case pgerrcode.ConfigurationLimitExceeded:
 		return ErrNoSlotFree
 	}
 	return err

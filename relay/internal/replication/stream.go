@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -150,7 +151,7 @@ func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 		},
 	})
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "55006" { // object_in_use
+	if errors.As(err, &refused) && refused.Code == pgerrcode.ObjectInUse {
 		return fmt.Errorf("start replication of slot %s: %w", s.config.Slot, ErrSlotActive)
 	}
 	if err != nil {

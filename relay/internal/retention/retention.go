@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 const (
@@ -51,7 +53,7 @@ type Retention struct {
 
 // Run removes until ctx ends. A batch that fails is tried again: whether the database can be used is for others to find out.
 func (r *Retention) Run(ctx context.Context) error {
-	for pause := time.Duration(0); sleep(ctx, pause); {
+	for pause := time.Duration(0); task.Sleep(ctx, pause); {
 		if r.Behind() {
 			pause = idleMin
 			continue
@@ -126,19 +128,4 @@ func (r *Retention) tell(b Batch) {
 			"nobody uses any more, delete the row in relay_checkpoints", "slots", kept)
 	}
 	r.kept = kept
-}
-
-// sleep reports whether it slept for d; it did not if ctx ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

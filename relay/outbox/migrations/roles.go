@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -165,7 +166,7 @@ func (s step) take(ctx context.Context, conn *pgx.Conn, role string) (done bool,
 	if err != nil || done { // perhaps by somebody who migrates another database of the cluster, at the same time
 		return done, err
 	}
-	if refused := (*pgconn.PgError)(nil); failure == nil || errors.As(failure, &refused) && refused.Code == "42501" { // insufficient_privilege
+	if refused := (*pgconn.PgError)(nil); failure == nil || errors.As(failure, &refused) && refused.Code == pgerrcode.InsufficientPrivilege {
 		return false, nil // GRANT of what one does not have is a warning and no error
 	}
 	return false, fmt.Errorf("%s: %w", s.statement, failure)

@@ -1,0 +1,132 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+const (
+	// lookInterval is the pause between two looks for a replay that an operator requested.
+	lookInterval = time.Second
+	// window bounds the events of a replay that are on their way at the same time. After a crash they come again.
+	window = 200
+	// pagesPerSecond divides the events of a second into pages, as long as each page has an event.
+	pagesPerSecond = 10
+)
+
+// Replayer sends delivered events again, in order of seq and page by page: it reads the next page once the page before
+// is delivered and the row of the replay says so.
+type Replayer struct {
+	Store  *Store
+	Router *route.Router
+	Send   func(destination int, events ...*delivery.Event) // delivery's
+	// HeadersDropped takes how many headers of an event had no room in its message.
+	HeadersDropped func(headers int)
+	// Retries takes the error that the Replayer retries, or nil once it works again.
+	Retries func(error)
+	Log     *slog.Logger
+
+	due time.Time // of the next page
+}
+
+// Run replays until ctx ends, and then returns nil. It retries every error: other parts of the session find out whether
+// the database can be used and the slot is held.
+func (r *Replayer) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := postgres.WithCure(r.next(ctx))
+		r.Retries(err)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("replay: trying again", "err", err)
+		}
+		task.Sleep(ctx, lookInterval)
+	}
+	return nil
+}
+
+// next sends the events of the next replay, if an operator requested one.
+func (r *Replayer) next(ctx context.Context) error {
+	replay, err := r.Store.Next(ctx)
+	if err != nil || replay == nil {
+		return err
+	}
+	log := r.Log.With("replay", replay.ID)
+	log.Info("replay: sending", "events", replay.Events, "rate", replay.Rate, "after_seq", replay.PassedSeq, "up_to_seq", replay.LastSeq)
+	for replay.State == Running {
+		page, err := r.Store.Page(ctx, replay, pageOf(replay.Rate))
+		if err != nil {
+			return err
+		}
+		if page.End {
+			log.Info("replay: done", "sent", replay.Sent, "refused", replay.Refused)
+			return r.Store.Finish(ctx, replay)
+		}
+		if replay, err = r.pass(ctx, replay, page); err != nil {
+			return err
+		}
+	}
+	log.Info("replay: stopped", "sent", replay.Sent, "refused", replay.Refused, "events", replay.Events)
+	return nil
+}
+
+// pageOf returns how many events a page has at this rate.
+func pageOf(rate int) int { return max(1, min(rate/pagesPerSecond, window)) }
+
+// pass sends the events of a page when they are due, and stores their outcome.
+func (r *Replayer) pass(ctx context.Context, replay *Replay, page Page) (*Replay, error) {
+	var outcome Outcome
+	if len(page.Events) > 0 {
+		if !task.Sleep(ctx, time.Until(r.due)) {
+			return nil, ctx.Err()
+		}
+		r.due = time.Now().Add(time.Duration(len(page.Events)) * time.Second / time.Duration(replay.Rate))
+		var err error
+		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {
+			return nil, err
+		}
+	}
+	return r.Store.Passed(ctx, replay, page, outcome)
+}
+
+// send hands events to delivery and waits until each is delivered or refused.
+func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope) (Outcome, error) {
+	refusals := make(chan string, len(events)) // an empty one for each event that is delivered
+	for i := range events {
+		event := &delivery.Event{}
+		routed := r.Router.Replay(&events[i], id, &event.Message)
+		event.Problem = routed.Problem
+		eventID := event.Message.EventID
+		event.Replayed = func(refused *sink.RejectedError) {
+			if refused == nil {
+				refusals <- ""
+				return
+			}
+			refusals <- fmt.Sprintf("event %s: %v", eventID, refused)
+		}
+		r.HeadersDropped(routed.DroppedHeaders)
+		r.Send(routed.Destination, event)
+	}
+	var outcome Outcome
+	for range events {
+		select {
+		case <-ctx.Done():
+			return outcome, ctx.Err()
+		case refusal := <-refusals:
+			if refusal == "" {
+				outcome.Sent++
+				continue
+			}
+			outcome.Refused++
+			outcome.LastRefusal = refusal
+		}
+	}
+	return outcome, nil
+}
