@@ -80,6 +80,8 @@ type taker struct {
 
 func (t *taker) Limits() sink.Limits { return t.limits }
 
+func (t *taker) ReadLimits(context.Context) error { return nil }
+
 func (t *taker) Publish(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	return t.results[:len(batch)], nil
 }

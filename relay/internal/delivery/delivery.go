@@ -215,6 +215,10 @@ func (d *Delivery) Hurry() {
 // Run blocks until ctx ends or delivery cannot go on. Then no request is started any more, those in flight get a moment,
 // and events that are not delivered are forgotten: the log still has them.
 func (d *Delivery) Run(ctx context.Context) error {
+	for _, l := range d.lanes {
+		d.wait.Add(1)
+		go l.watchLimits()
+	}
 	select {
 	case <-ctx.Done():
 		d.end(ctx.Err())

@@ -35,9 +35,30 @@ type memorySink struct {
 	requests []string       // the ids of each, in order
 	sent     []sink.Message // of all requests
 	taken    []string       // ids that were answered with success, in order
+
+	now        sink.Limits // that the next read finds; zero: the same
+	unreadable error       // of a read
+	reads      int         // of limits
 }
 
-func (s *memorySink) Limits() sink.Limits { return s.limits }
+func (s *memorySink) Limits() sink.Limits {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limits
+}
+
+func (s *memorySink) ReadLimits(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	if s.unreadable != nil {
+		return s.unreadable
+	}
+	if s.now != (sink.Limits{}) {
+		s.limits = s.now
+	}
+	return nil
+}
 
 func (s *memorySink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	s.mu.Lock()

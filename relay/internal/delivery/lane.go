@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"log/slog"
 	"math"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
-	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -19,6 +17,7 @@ type lane struct {
 	delivery *Delivery
 	policy   Policy
 	log      *slog.Logger
+	reader   limitsReader
 
 	mu          sync.Mutex
 	queue       *queue
@@ -64,18 +63,6 @@ func (l *lane) send(events []*Event) {
 		l.queue.push(e, now)
 	}
 	l.start()
-}
-
-// examine finds out whether the destination will take e.
-func (l *lane) examine(e *Event) {
-	limits := l.Sink.Limits()
-	if e.Problem != "" {
-		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
-	} else {
-		l.delivery.deps.Observer.HeadersDropped(route.DropHeaders(&e.Message, limits.MaxMessageBytes))
-		e.rejection = sink.Validate(&e.Message, limits)
-	}
-	e.size = e.Message.Size()
 }
 
 func (l *lane) pump() {
@@ -172,6 +159,7 @@ func (l *lane) sendable(batch []*Event) []*Event {
 	for _, e := range batch {
 		l.free(e)
 		l.withdraw(e)
+		l.fit(e)
 		all = all && e.err == nil && e.isSendable()
 	}
 	if all {

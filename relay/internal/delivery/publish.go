@@ -22,8 +22,11 @@ func (l *lane) publish(events []*Event) {
 		return
 	}
 	var refused *sink.RejectedError
+	if errors.As(err, &refused) {
+		l.readLimits() // the size may be the reason, and another one than is known
+	}
 	switch {
-	case errors.As(err, &refused) && len(events) > 1:
+	case refused != nil && len(events) > 1:
 		half := len(events) / 2
 		l.publish(events[:half])
 		l.publish(l.inOrder(events[:half], events[half:]))
@@ -127,6 +130,7 @@ func (l *lane) failed(e *Event, err error, earlier []*Event) {
 	case altered != nil:
 		l.altered(e, altered)
 	default:
+		l.readLimits()
 		l.suspect(e, refused)
 	}
 }

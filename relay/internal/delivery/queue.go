@@ -131,7 +131,7 @@ func (q *queue) fill(now time.Time) []*Event {
 			room -= e.size
 			batch = append(batch, e)
 			// What comes behind a refused event waits: its group may be blocked by then.
-			more = !q.oneOfGroup() && e.rejection == nil && e.proof.since.IsZero() && fits(g.first)
+			more = !q.oneOfGroup() && e.rejection == nil && e.size <= q.limits.MaxMessageBytes && e.proof.since.IsZero() && fits(g.first)
 		}
 	}
 	q.since = now

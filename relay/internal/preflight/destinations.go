@@ -100,7 +100,7 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	}
 	found := Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}
 	for _, attribute := range s.Description().Missing {
-		found = append(found, passed(CodeDestination, object, "destination %s has no %s: AWS' default counts, %d bytes", name, attribute, s.Limits().MaxMessageBytes))
+		found = append(found, passed(CodeDestination, object, "destination %s tells no usable %s: AWS' default counts, %d bytes", name, attribute, s.Limits().MaxMessageBytes))
 	}
 	if d.Unordered && s.Limits().FIFO {
 		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each event is a message "+

@@ -33,14 +33,14 @@ func (m *Message) Size() int {
 	return size
 }
 
-// Limits are what a destination said about itself when it was opened.
+// Limits are what a destination said about itself when it was last read. Its kind never changes.
 type Limits struct {
 	FIFO            bool
 	MaxMessageBytes int // of one message, counted as [Message.Size]
 	MaxBatchBytes   int // of all messages of one request together
 }
 
-// Description is what a destination said about itself when it was opened, beyond its [Limits].
+// Description is what a destination said about itself when it was last read, beyond its [Limits].
 type Description struct {
 	ARN                       string // however it was named
 	ContentBasedDeduplication bool
@@ -82,6 +82,9 @@ type Sink interface {
 	//
 	// batch has at least one and at most [MaxBatch] messages, which together keep to Limits. Publish does not retain it.
 	Publish(ctx context.Context, batch []*Message) ([]Result, error)
-	// Limits returns what the destination said about itself when it was opened.
+	// Limits returns what the destination said about itself when it was last read: opened, or by ReadLimits.
 	Limits() Limits
+	// ReadLimits asks the destination for its Limits again. They change while the relay runs. After an error those that
+	// are known stay.
+	ReadLimits(ctx context.Context) error
 }

@@ -53,6 +53,25 @@ func (s suite) createTopic(t *testing.T, name string, attributes map[string]stri
 	return *created.TopicArn
 }
 
+// setMaximumMessageSize changes the limit of the topic or queue of d.
+func (s suite) setMaximumMessageSize(t *testing.T, d *destination, size string) {
+	t.Helper()
+	const name = "MaximumMessageSize"
+	var err error
+	if strings.HasPrefix(d.arn, "arn:aws:sqs:") {
+		_, err = s.sqs.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+			QueueUrl: &d.queueURL, Attributes: map[string]string{name: size},
+		})
+	} else {
+		_, err = s.sns.SetTopicAttributes(t.Context(), &sns.SetTopicAttributesInput{
+			TopicArn: &d.arn, AttributeName: aws.String(name), AttributeValue: &size,
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func withFIFO(name, attribute string, attributes map[string]string) map[string]string {
 	all := maps.Clone(attributes)
 	if strings.HasSuffix(name, ".fifo") {

@@ -25,6 +25,7 @@ var promises = []struct {
 	{"a batch refused for one of its messages is durable in no part", "", refusesTogether},
 	{"size limits are exact to the byte", "", limitsMessages},
 	{"the limit of a batch is exact to the byte", "", limitsBatches},
+	{"a limit that was changed is read again", "", readsLimitsAgain},
 	{"a destination that is missing is worth another attempt", "", waitsForDestination},
 	{"a destination that was never there cannot be opened", "", opensOnlyWhatExists},
 	{"what Validate refuses, the broker refuses", "", refusesWhatValidateRefuses},
@@ -136,6 +137,24 @@ func limitsMessages(s suite, t *testing.T, k kind) {
 	if got := d.receive(t, 1)[0]; got.Body != fits.Body {
 		t.Errorf("received %d bytes, sent %d", len(got.Body), len(fits.Body))
 	}
+}
+
+func readsLimitsAgain(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, map[string]string{"MaximumMessageSize": "5000"})
+	s.setMaximumMessageSize(t, d, "7000")
+	if size := d.Limits().MaxMessageBytes; size != 5000 {
+		t.Fatalf("%d bytes before they were read again", size)
+	}
+	if err := d.ReadLimits(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := d.Limits(); got.MaxMessageBytes != 7000 || got.FIFO != k.fifo {
+		t.Errorf("the limits are %+v", got)
+	}
+	if s.Gaps.TopicSizeIsFixed && k.service == sink.SNS {
+		return
+	}
+	d.deliver(t, sized(7000))
 }
 
 func limitsBatches(s suite, t *testing.T, k kind) {

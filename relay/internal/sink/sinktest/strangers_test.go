@@ -31,30 +31,69 @@ func TestAnUnknownAuthorityNamesItsSetting(t *testing.T) {
 	}
 }
 
-// TestAMissingSizeIsThatOfAWS: not only AWS speaks SQS, and others leave attributes out or give them empty.
+// TestAMissingSizeIsThatOfAWS: not only AWS speaks SQS, and others leave attributes out, give them empty or write them in a
+// way of their own.
 func TestAMissingSizeIsThatOfAWS(t *testing.T) {
 	t.Parallel()
-	for _, given := range []string{`{}`, `{"MaximumMessageSize":""}`} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			if strings.Contains(string(body), "GetTopicAttributes") {
-				fmt.Fprint(w, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>MaximumMessageSize</key>`+
-					`<value></value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`)
-				return
-			}
-			fmt.Fprintf(w, `{"Attributes":%s}`, given)
-		}))
-		t.Cleanup(server.Close)
-		queue, err := sqs.Open(t.Context(), config(server.URL), sink.Destination{Service: sink.SQS, URL: server.URL + "/000000000000/orders"}, sink.Options{})
+	for _, given := range []string{`{}`, `{"MaximumMessageSize":""}`, `{"MaximumMessageSize":"0"}`, `{"MaximumMessageSize":"-1"}`,
+		`{"MaximumMessageSize":"1 MiB"}`, `null`} {
+		server := stranger(t, given, "<entry><key>MaximumMessageSize</key><value></value></entry>")
+		queue, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{})
 		if err != nil {
 			t.Fatalf("%s: %v", given, err)
 		}
 		if size := queue.Limits().MaxMessageBytes; size != 1<<20 || len(queue.Description().Missing) != 1 {
 			t.Errorf("%s: %d bytes, missing %v", given, size, queue.Description().Missing)
 		}
-		topic, err := sns.Open(t.Context(), config(server.URL), sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"}, sink.Options{})
+		if arn := queue.Description().ARN; arn != "arn:aws:sqs:us-east-1:000000000000:orders" {
+			t.Errorf("%s: without QueueArn the queue is %q", given, arn)
+		}
+		topic, err := sns.Open(t.Context(), config(server), sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"}, sink.Options{})
 		if err != nil || topic.Limits().MaxMessageBytes != 262_144 {
 			t.Errorf("%s: a topic: %v", given, err)
 		}
 	}
+}
+
+// TestTheKindOfAStrangersQueueIsRead in any spelling, and known by its name where the broker does not tell it.
+func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, value string
+		fifo        bool
+	}{
+		{"orders", "False", false}, {"orders", "false", false}, {"orders", "", false}, {"orders.fifo", "", true},
+		{"orders.fifo", "True", true}, {"orders.fifo", "true", true}, {"orders.fifo", "1", true},
+	} {
+		server := stranger(t, fmt.Sprintf(`{"FifoQueue":%q}`, c.value), "<entry><key>FifoTopic</key><value>"+c.value+"</value></entry>")
+		queue, err := sqs.Open(t.Context(), config(server), queueAt(server, c.name), sink.Options{})
+		if err != nil || queue.Limits().FIFO != c.fifo {
+			t.Errorf("queue %s, FifoQueue %q: %v", c.name, c.value, err)
+		}
+		topic, err := sns.Open(t.Context(), config(server), sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:" + c.name}, sink.Options{})
+		if err != nil || topic.Limits().FIFO != c.fifo {
+			t.Errorf("topic %s, FifoTopic %q: %v", c.name, c.value, err)
+		}
+	}
+}
+
+func queueAt(server, name string) sink.Destination {
+	dest, _ := sink.ParseDestination(server + "/000000000000/" + name)
+	return dest
+}
+
+// stranger starts a broker that gives these attributes of a queue, in JSON, and of a topic, in XML.
+func stranger(t *testing.T, queue, topic string) (url string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), "GetTopicAttributes") {
+			fmt.Fprint(w, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes>`+topic+
+				`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`)
+			return
+		}
+		fmt.Fprintf(w, `{"Attributes":%s}`, queue)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }

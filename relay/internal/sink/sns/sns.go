@@ -4,7 +4,8 @@ package sns
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -19,10 +20,15 @@ const defaultMaximumMessageSize = 262_144
 
 // Sink is one SNS topic.
 type Sink struct {
-	client      *sns.Client
-	requests    *transport.Client
-	publisher   publisher
-	topicARN    string
+	client    *sns.Client
+	requests  *transport.Client
+	publisher publisher
+	topicARN  string
+	state     atomic.Pointer[state]
+}
+
+// state is what the topic said about itself when it was last read.
+type state struct {
 	limits      sink.Limits
 	description sink.Description
 }
@@ -43,46 +49,49 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err := transport.CheckAppID(client.Options().AppID); err != nil {
 		return nil, fmt.Errorf("open topic %s: %w", dest, err)
 	}
-	topic, err := client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &dest.ARN})
+	s := &Sink{client: client, requests: requests, topicARN: dest.ARN}
+	err := s.ReadLimits(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
+		return nil, err
 	}
-	limits, err := readLimits(topic.Attributes)
-	if err != nil {
-		return nil, fmt.Errorf("read the attributes of topic %s: %w", dest, err)
-	}
-	s := &Sink{client: client, requests: requests, topicARN: dest.ARN, limits: limits, description: describe(dest.ARN, topic.Attributes)}
 	if s.publisher, err = s.newPublisher(ctx, opts.Client); err != nil {
 		return nil, fmt.Errorf("publish to topic %s: %w", dest, err)
 	}
 	return s, nil
 }
 
-func readLimits(attributes map[string]string) (sink.Limits, error) {
-	size := defaultMaximumMessageSize
-	if text := attributes["MaximumMessageSize"]; text != "" {
-		var err error
-		if size, err = strconv.Atoi(text); err != nil {
-			return sink.Limits{}, fmt.Errorf("MaximumMessageSize: %w", err)
-		}
+// ReadLimits implements [sink.Sink].
+func (s *Sink) ReadLimits(ctx context.Context) error {
+	topic, err := s.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &s.topicARN})
+	if err != nil {
+		return fmt.Errorf("read the attributes of topic %s: %w", s.topicARN, err)
 	}
-	return sink.Limits{FIFO: attributes["FifoTopic"] == "true", MaxMessageBytes: size, MaxBatchBytes: size}, nil
+	read := stateOf(s.topicARN, topic.Attributes)
+	if opened := s.state.Load(); opened != nil { // a topic cannot become another kind
+		read.limits.FIFO = opened.limits.FIFO
+	}
+	s.state.Store(&read)
+	return nil
 }
 
-func describe(arn string, attributes map[string]string) sink.Description {
-	return sink.Description{
-		ARN:                       arn,
-		ContentBasedDeduplication: attributes["ContentBasedDeduplication"] == "true",
-		FifoThroughputScope:       attributes["FifoThroughputScope"],
-		KMSKey:                    attributes["KmsMasterKeyId"],
+func stateOf(arn string, attributes map[string]string) state {
+	size, _ := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
+	return state{
+		sink.Limits{FIFO: sink.FlagOf(attributes["FifoTopic"], strings.HasSuffix(arn, ".fifo")), MaxMessageBytes: size, MaxBatchBytes: size},
+		sink.Description{
+			ARN:                       arn,
+			ContentBasedDeduplication: sink.FlagOf(attributes["ContentBasedDeduplication"], false),
+			FifoThroughputScope:       attributes["FifoThroughputScope"],
+			KMSKey:                    attributes["KmsMasterKeyId"],
+		},
 	}
 }
 
 // Limits implements [sink.Sink].
-func (s *Sink) Limits() sink.Limits { return s.limits }
+func (s *Sink) Limits() sink.Limits { return s.state.Load().limits }
 
 // Description returns what else the topic said about itself.
-func (s *Sink) Description() sink.Description { return s.description }
+func (s *Sink) Description() sink.Description { return s.state.Load().description }
 
 // Publish implements [sink.Sink] with one PublishBatch, which is not repeated: whoever calls Publish decides whether the
 // relay may still send, before each request.
@@ -103,7 +112,7 @@ type publisher interface {
 
 func (s *Sink) newPublisher(ctx context.Context, kind sink.Client) (publisher, error) {
 	if kind == sink.SDK {
-		return &sdkPublisher{s.client, s.requests, s.topicARN, s.limits.FIFO}, nil
+		return &sdkPublisher{s.client, s.requests, s.topicARN, s.Limits().FIFO}, nil
 	}
-	return newDirect(ctx, s.requests, s.topicARN, s.limits.FIFO, s.client.Options())
+	return newDirect(ctx, s.requests, s.topicARN, s.Limits().FIFO, s.client.Options())
 }

@@ -2,9 +2,10 @@
 package sqs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strconv"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -27,7 +28,13 @@ type Sink struct {
 	client      *sqs.Client
 	requests    *transport.Client
 	publisher   publisher
+	destination sink.Destination
 	queueURL    string
+	state       atomic.Pointer[state]
+}
+
+// state is what the queue said about itself when it was last read.
+type state struct {
 	limits      sink.Limits
 	description sink.Description
 }
@@ -39,7 +46,7 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 		return nil, fmt.Errorf("open queue %s: not an SQS queue", dest)
 	}
 	requests := transport.New(cfg, opts)
-	s := &Sink{client: newClient(cfg, dest, requests), requests: requests, queueURL: dest.URL}
+	s := &Sink{client: newClient(cfg, dest, requests), requests: requests, destination: dest, queueURL: dest.URL}
 	if err := transport.CheckAppID(s.client.Options().AppID); err != nil {
 		return nil, fmt.Errorf("open queue %s: %w", dest, err)
 	}
@@ -52,10 +59,10 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 		}
 		s.queueURL = aws.ToString(queue.QueueUrl)
 	}
-	if err := s.readAttributes(ctx); err != nil {
-		return nil, fmt.Errorf("read the attributes of queue %s: %w", dest, err)
+	err := s.ReadLimits(ctx)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if s.publisher, err = s.newPublisher(ctx, opts.Client); err != nil {
 		return nil, fmt.Errorf("send to queue %s: %w", dest, err)
 	}
@@ -79,36 +86,53 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 	})
 }
 
-func (s *Sink) readAttributes(ctx context.Context) error {
+// ReadLimits implements [sink.Sink].
+func (s *Sink) ReadLimits(ctx context.Context) error {
 	queue, err := s.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: &s.queueURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("read the attributes of queue %s: %w", s.destination, err)
 	}
-	size, missing := defaultMaximumMessageSize, []string(nil)
-	if text := queue.Attributes["MaximumMessageSize"]; text == "" {
-		missing = []string{"MaximumMessageSize"}
-	} else if size, err = strconv.Atoi(text); err != nil {
-		return fmt.Errorf("MaximumMessageSize: %w", err)
+	read := s.stateOf(queue.Attributes)
+	if opened := s.state.Load(); opened != nil { // a queue cannot become another kind
+		read.limits.FIFO = opened.limits.FIFO
 	}
-	s.limits = sink.Limits{FIFO: queue.Attributes["FifoQueue"] == "true", MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes}
-	s.description = sink.Description{
-		ARN:                       queue.Attributes["QueueArn"],
-		ContentBasedDeduplication: queue.Attributes["ContentBasedDeduplication"] == "true",
-		DeduplicationScope:        queue.Attributes["DeduplicationScope"],
-		FifoThroughputLimit:       queue.Attributes["FifoThroughputLimit"],
-		KMSKey:                    queue.Attributes["KmsMasterKeyId"],
-		Missing:                   missing,
-	}
+	s.state.Store(&read)
 	return nil
 }
 
+func (s *Sink) stateOf(attributes map[string]string) state {
+	size, told := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
+	read := state{
+		sink.Limits{
+			FIFO: sink.FlagOf(attributes["FifoQueue"], s.destination.FIFO), MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes,
+		},
+		sink.Description{
+			ARN:                       cmp.Or(attributes["QueueArn"], s.arn()),
+			ContentBasedDeduplication: sink.FlagOf(attributes["ContentBasedDeduplication"], false),
+			DeduplicationScope:        attributes["DeduplicationScope"],
+			FifoThroughputLimit:       attributes["FifoThroughputLimit"],
+			KMSKey:                    attributes["KmsMasterKeyId"],
+		},
+	}
+	if !told {
+		read.description.Missing = []string{"MaximumMessageSize"}
+	}
+	return read
+}
+
+// arn returns the ARN of the queue, for a broker that does not tell it.
+func (s *Sink) arn() string {
+	d := s.destination
+	return cmp.Or(d.ARN, fmt.Sprintf("arn:aws:sqs:%s:%s:%s", s.client.Options().Region, d.Account, d.Name))
+}
+
 // Limits implements [sink.Sink].
-func (s *Sink) Limits() sink.Limits { return s.limits }
+func (s *Sink) Limits() sink.Limits { return s.state.Load().limits }
 
 // Description returns what else the queue said about itself.
-func (s *Sink) Description() sink.Description { return s.description }
+func (s *Sink) Description() sink.Description { return s.state.Load().description }
 
 // Publish implements [sink.Sink] with one SendMessageBatch, which is not repeated: whoever calls Publish decides whether the
 // relay may still send, before each request.
@@ -129,7 +153,7 @@ type publisher interface {
 
 func (s *Sink) newPublisher(ctx context.Context, kind sink.Client) (publisher, error) {
 	if kind == sink.SDK {
-		return &sdkPublisher{s.client, s.requests, s.queueURL, s.limits.FIFO}, nil
+		return &sdkPublisher{s.client, s.requests, s.queueURL, s.Limits().FIFO}, nil
 	}
-	return newDirect(ctx, s.requests, s.queueURL, s.limits.FIFO, s.client.Options())
+	return newDirect(ctx, s.requests, s.queueURL, s.Limits().FIFO, s.client.Options())
 }
