@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"retention":         {"members", "slot", "pgoutput", "task"},
 	"audit":             {"members", "pgoutput"},
 	"backlog":           {"checkpoint", "members", "recovery", "slot", "pgoutput"},
-	"members":           {"slot", "pgoutput"},
+	"members":           {"delivery", "recovery", "checkpoint", "route", "slot", "pgoutput", "task", "outbox", "postgres"},
 	"outboxtable":       {"pgoutput"},
 	"recovery":          {"checkpoint", "slot", "pgoutput", "outboxtable", "outbox"},
 	"delivery":          {"checkpoint", "pacer", "route", "sink"},

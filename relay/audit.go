@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -22,9 +23,6 @@ const (
 	// countTimeout bounds one count. It leaves room for a backlog of a hundred million rows.
 	countTimeout = 10 * time.Minute
 )
-
-// errEventsMissing says that the table has events that the stream did not bring.
-var errEventsMissing = errors.New("the stream did not bring every event of the outbox table")
 
 // auditor compares what stands in the table with what the stream brought, from each horizon to the next. A horizon is
 // stored only once it agrees, so that recovery begins before what is missing.
@@ -95,7 +93,7 @@ func (a *auditor) run(ctx context.Context) error {
 		a.Health.Retries("audit", err)
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, errEventsMissing), errors.Is(err, slot.ErrFenced):
+		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, slot.ErrFenced):
 			return err
 		case err != nil:
 			a.Log.Warn("audit: trying again", "slot", a.Slot, "err", err)
@@ -202,7 +200,7 @@ func (a *auditor) missing(ctx context.Context, rows int64) error {
 	if err := a.store.SetEventsMissing(ctx, a.held.fence); err != nil {
 		return err
 	}
-	return errEventsMissing
+	return checkpoint.ErrEventsMissing
 }
 
 // due returns the horizon that is to be audited, if there is one.

@@ -171,7 +171,7 @@ func reasonOf(err error) string {
 		return "binary_value"
 	case errors.As(err, &synchronous):
 		return "synchronous_standby"
-	case errors.Is(err, errEventsMissing):
+	case errors.Is(err, checkpoint.ErrEventsMissing):
 		return "events_missing"
 	case errors.Is(err, replication.ErrSilent):
 		return "silent_server"

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pglogrepl"
+
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -80,7 +84,7 @@ func (s *session) run(ctx context.Context) error {
 	watching := task.Start(work, s.watch)
 	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
 	retaining := task.Start(work, s.onceStreaming(s.retain))
-	joining := task.Start(work, s.onceStreaming(s.join))
+	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
 
 	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
 	var synchronous *replication.SynchronousError
@@ -132,6 +136,25 @@ func (s *session) replayer() *replay.Replayer {
 		Retries:        func(err error) { s.Health.Retries("replay", err) },
 		Log:            s.Log,
 	}
+}
+
+// joiner returns the worker that accounts for partitions that are attached.
+func (s *session) joiner() *members.Joiner {
+	j := &members.Joiner{
+		Store:    members.NewStore(s.pool, s.held.fence, s.Table),
+		Reader:   func(t pgoutput.Table) *recovery.Reader { return recovery.NewReader(s.pool, t) },
+		Position: func() pglogrepl.LSN { return s.tracker.Position().FlushLSN },
+		Router:   s.Router,
+		Send:     s.delivery.Send,
+		Brought:  s.auditor.brought,
+		Observer: s.Metrics,
+		Retries:  func(err error) { s.Health.Retries("partitions", err) },
+		Log:      s.Log.With("slot", s.Slot),
+	}
+	if s.HaltOnSlotLoss {
+		j.Halt = s.auditor.missing
+	}
+	return j
 }
 
 // onceStreaming returns run, which waits until the stream is read: until then a recovery publishes from the table.

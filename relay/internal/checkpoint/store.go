@@ -192,6 +192,9 @@ func (s *Store) SetRecoveryUntil(ctx context.Context, epoch int64, to, fingerpri
 // It is equal to none, so that a relay that does not know it finds a gap too.
 const EventsMissing = "events missing"
 
+// ErrEventsMissing says that the outbox table has events that the stream did not bring.
+var ErrEventsMissing = errors.New("the stream did not bring every event of the outbox table")
+
 // SetEventsMissing notes that the slot did not bring every event. It returns [slot.ErrFenced] if this relay is no longer the
 // holder.
 func (s *Store) SetEventsMissing(ctx context.Context, f slot.Fence) error {

@@ -1,0 +1,244 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+const (
+	// lookInterval is the pause between two looks for partitions that were attached, and retryPause that after an error.
+	lookInterval, retryPause = time.Second, 5 * time.Second
+	// refreshInterval is how often the relay stores that the members which it knows are accounted for. Rows that were written
+	// to a member since then come twice if the member is detached and attached again.
+	refreshInterval = 15 * time.Second
+	// streamInterval is the pause between two looks whether the stream has reached a position.
+	streamInterval = 100 * time.Millisecond
+)
+
+// Joiner accounts for the rows that entered the outbox table with a partition: the log did not bring them.
+type Joiner struct {
+	Store *Store
+	// Reader returns a reader of the rows of a table.
+	Reader func(pgoutput.Table) *recovery.Reader
+	// Position is the position in the log up to which everything is delivered.
+	Position func() pglogrepl.LSN
+	Router   *route.Router
+	Send     func(destination int, events ...*delivery.Event) // delivery's
+	// Brought has the seqs that this session has read from the log or from the table.
+	Brought  Sequences
+	Observer Observer
+	// Halt ends the session, where the relay is to halt at rows that the log did not bring. nil where it publishes them.
+	Halt func(ctx context.Context, rows int64) error
+	// Retries takes the error that the Joiner retries, or nil once it works again.
+	Retries func(error)
+	Log     *slog.Logger
+
+	refreshedAt time.Time
+}
+
+// Sequences is a set of seqs. It is safe for use by several goroutines.
+type Sequences interface {
+	Has(seq int64) bool
+	Add(seq int64)
+}
+
+// Observer counts, for metrics.
+type Observer interface {
+	// EventsMissing takes how many rows the log did not bring.
+	EventsMissing(rows int64)
+	// Recovered counts an event that was read from the table, and its headers that had no room in a message.
+	Recovered(droppedHeaders int)
+}
+
+// Run accounts for partitions until ctx ends, and then returns nil. It returns the error of Halt, [slot.ErrFenced] once the
+// relay no longer holds the slot, and retries any other error: other parts of the session find out whether the database
+// can be used. Rows without a seq or an xid can neither be told apart nor be retained: Run only waits.
+func (j *Joiner) Run(ctx context.Context) error {
+	if columns := j.Store.table.Columns; columns.Sequence == "" || columns.XID == "" {
+		<-ctx.Done()
+		return nil
+	}
+	for ctx.Err() == nil {
+		err := postgres.WithCure(j.look(ctx))
+		j.Retries(err)
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, slot.ErrFenced):
+			return err
+		case err != nil:
+			j.Log.Warn("partitions: trying again", "err", err)
+			task.Sleep(ctx, retryPause)
+		}
+		task.Sleep(ctx, lookInterval)
+	}
+	return nil
+}
+
+func (j *Joiner) look(ctx context.Context) error {
+	joined, err := j.Store.Joined(ctx)
+	if err != nil {
+		return err
+	}
+	for _, partition := range joined {
+		if err := j.account(ctx, partition); err != nil {
+			return err
+		}
+	}
+	if time.Since(j.refreshedAt) < refreshInterval {
+		return nil
+	}
+	j.refreshedAt = time.Now()
+	return j.Store.Refresh(ctx)
+}
+
+// account publishes the rows of a partition that the log did not bring. A partition that is created as one is empty.
+func (j *Joiner) account(ctx context.Context, partition Joined) error {
+	empty, err := j.Store.IsEmpty(ctx, partition)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		if err := j.Store.Passed(ctx, partition, partition.After()); err != nil { // relay status shows it from now on
+			return err
+		}
+		if err := j.awaitStream(ctx, partition); err != nil {
+			return err
+		}
+		if err := j.publish(ctx, partition); err != nil {
+			return err
+		}
+	}
+	if err := j.Store.Account(ctx, partition); err != nil {
+		return err
+	}
+	j.Log.Debug("partition is accounted for", "partition", partition.String())
+	return nil
+}
+
+// awaitStream waits until the stream has brought everything that had committed when the partition was found.
+func (j *Joiner) awaitStream(ctx context.Context, partition Joined) error {
+	for j.Position() < partition.InsertLSN {
+		if task.Sleep(ctx, streamInterval); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// publish sends the rows of a partition that were not brought, in order of seq, and notes after each page how far it is.
+func (j *Joiner) publish(ctx context.Context, partition Joined) error {
+	reader := j.Reader(j.Store.Table(partition))
+	condition, args := j.Store.Condition(partition)
+	after, found := partition.After(), int64(0)
+	for {
+		page, last, err := reader.Page(ctx, after, condition, args...)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			j.tell(partition, found)
+			return nil
+		}
+		missing, err := j.notBrought(ctx, partition, page)
+		if err != nil {
+			return err
+		}
+		if err := j.send(ctx, partition, missing, found == 0); err != nil {
+			return err
+		}
+		after, found = last, found+int64(len(missing))
+		if err := j.Store.Passed(ctx, partition, after); err != nil {
+			return err
+		}
+	}
+}
+
+// tell logs what became of the rows of a partition that the log did not bring. Those of a table that took the place of the
+// outbox table are mostly a copy of it. The recovery that follows such a change publishes what its horizon does not
+// cover, and the operator decides about the others.
+func (j *Joiner) tell(partition Joined, found int64) {
+	switch log := j.Log.With("partition", partition.String(), "events", found); {
+	case found == 0:
+	case partition.IsRoot:
+		log.Warn("the table has taken the place of another one, and its older rows count as delivered: relay replay sends those that were not")
+	default:
+		log.Info("published the rows that the partition was attached with")
+	}
+}
+
+// row is a row of a partition.
+type row struct {
+	seq      int64
+	envelope *outbox.Envelope
+}
+
+// notBrought returns the rows of page that this session has read neither from the log nor from the table.
+func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox.Envelope) (missing []row, err error) {
+	seqs := make([]int64, len(page))
+	for i := range page {
+		if seqs[i], err = strconv.ParseInt(page[i].Sequence, 10, 64); err != nil {
+			return nil, fmt.Errorf("row of partition %s: its seq is no number: %w", partition, err)
+		}
+	}
+	twin, err := j.Store.HasTwin(ctx, partition, seqs)
+	if err != nil {
+		return nil, err
+	}
+	for i, seq := range seqs {
+		if twin[seq] || !j.Brought.Has(seq) {
+			missing = append(missing, row{seq, &page[i]})
+		}
+	}
+	return missing, nil
+}
+
+// send delivers rows and waits until all are delivered or parked. Where the relay is to halt at a gap it sends none.
+func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst bool) error {
+	if len(rows) == 0 || partition.IsRoot {
+		return nil
+	}
+	if isFirst {
+		j.Log.Error("the outbox table has events that the stream did not bring", "partition", partition.String(), "first_seq", rows[0].seq,
+			"reason", "the partition was attached with rows in it")
+	}
+	if j.Halt != nil && !partition.IsRequested {
+		return j.Halt(ctx, int64(len(rows)))
+	}
+	j.Observer.EventsMissing(int64(len(rows)))
+	settled := make(chan struct{}, len(rows))
+	for _, r := range rows {
+		j.Brought.Add(r.seq)
+		event := &delivery.Event{
+			Row:     delivery.Row{Sequence: r.envelope.Sequence, XID: r.envelope.XID},
+			Settled: func() { settled <- struct{}{} },
+		}
+		routed := j.Router.Message(r.envelope, &event.Message)
+		event.Problem = routed.Problem
+		j.Observer.Recovered(routed.DroppedHeaders)
+		j.Send(routed.Destination, event)
+	}
+	for range rows {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-settled:
+		}
+	}
+	return nil
+}
