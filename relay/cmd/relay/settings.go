@@ -56,6 +56,7 @@ type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL."`
 	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type goes before an aggregate type, that before the longest prefix."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
+	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"What a standard destination gets as MessageGroupId, which fair queues take for the tenant: aggregate, header:NAME (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
 	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory."`
@@ -111,7 +112,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	start, err := parseStart(s.Start, s.ColumnCreatedAt)
 	report(err)
 	router, err := route.Parse(route.Settings{
-		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Schema: table.Schema, Table: table.Name,
+		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant, Schema: table.Schema, Table: table.Name,
 	})
 	report(err)
 	if !slot.ValidName(s.Slot) {

@@ -36,6 +36,7 @@ type message struct {
 	BodyBytes       []byte      `json:"body_base64,omitempty"`
 	Attributes      []attribute `json:"attributes"`
 	GroupID         string      `json:"message_group_id"`
+	TenantID        *string     `json:"tenant_id,omitempty"` // where it is not the group
 	DeduplicationID string      `json:"message_deduplication_id"`
 }
 
@@ -212,6 +213,9 @@ func (s *Store) IsRedriving(ctx context.Context, letter delivery.Letter) (redriv
 
 func newMessage(m *sink.Message) message {
 	stored := message{Body: m.Body, Attributes: []attribute{}, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	if m.TenantID != m.GroupID {
+		stored.TenantID = &m.TenantID
+	}
 	if !utf8.ValidString(m.Body) {
 		stored.Body, stored.BodyBytes = "", []byte(m.Body)
 	}
@@ -224,7 +228,10 @@ func newMessage(m *sink.Message) message {
 // message returns what is sent of a dead letter that is redriven for the n-th time. A broker that was sent it before has
 // a deduplication id for it, so each redrive has another.
 func (m message) message(eventID string, n int) sink.Message {
-	message := sink.Message{EventID: eventID, Body: m.Body, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	message := sink.Message{EventID: eventID, Body: m.Body, GroupID: m.GroupID, TenantID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	if m.TenantID != nil {
+		message.TenantID = *m.TenantID
+	}
 	if m.BodyBytes != nil {
 		message.Body = string(m.BodyBytes)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
@@ -20,6 +21,8 @@ type Destinations struct {
 	Options sink.Options
 	// GroupBatches is a setting for FIFO destinations only.
 	GroupBatches bool
+	// Tenant is what standard destinations get as MessageGroupId.
+	Tenant route.Tenant
 	// Unordered says that no column has the id of the aggregate.
 	Unordered bool
 }
@@ -94,7 +97,7 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 			"queues: unset it, or name a FIFO destination", name)}
 	}
 	d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s})
-	kind := "standard"
+	kind := fmt.Sprintf("standard, RELAY_TENANT %s", d.Tenant)
 	if s.Limits().FIFO {
 		kind = "FIFO"
 	}

@@ -17,6 +17,7 @@ const (
 	SettingDestination = "RELAY_DESTINATION"
 	SettingRoutes      = "RELAY_ROUTES"
 	SettingHeaders     = "RELAY_HEADERS"
+	SettingTenant      = "RELAY_TENANT"
 )
 
 // Settings are what a person writes.
@@ -33,6 +34,8 @@ type Settings struct {
 	Routes string
 	// Headers says which of an event's headers become attributes; see [ParseHeaders].
 	Headers string
+	// Tenant says what standard destinations get as MessageGroupId; see [ParseTenant].
+	Tenant string
 	// Schema and Table name the outbox table.
 	Schema, Table string
 }
@@ -45,6 +48,7 @@ type Router struct {
 	prefixes      map[string]int
 	prefixLengths []int // of all prefixes, longest first, none twice
 	headers       Headers
+	tenant        Tenant
 	schema, table string
 }
 
@@ -67,7 +71,11 @@ func Parse(s Settings) (*Router, error) {
 	if err != nil {
 		problems = append(problems, err)
 	}
-	r.headers = headers
+	tenant, err := ParseTenant(s.Tenant)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	r.headers, r.tenant = headers, tenant
 	return r, errors.Join(problems...)
 }
 
@@ -131,6 +139,9 @@ func (r *Router) add(rules map[string]int, name, destination string) error {
 // into this list; the default destination is the first.
 func (r *Router) Destinations() []string { return slices.Clone(r.destinations) }
 
+// Tenant returns what standard destinations get as MessageGroupId.
+func (r *Router) Tenant() Tenant { return r.tenant }
+
 // Route returns the index of the destination of e.
 func (r *Router) Route(e *outbox.Envelope) int {
 	if i, ok := r.eventTypes[e.EventType]; ok {
@@ -169,6 +180,7 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 		Body:            body(e),
 		Attributes:      attributes,
 		GroupID:         made[:groupEnd],
+		TenantID:        r.tenant.of(e, made[:groupEnd]),
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
 	}
 	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}

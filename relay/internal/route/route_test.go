@@ -148,6 +148,7 @@ func TestMessageIsWhatTheRulesSay(t *testing.T) {
 			{Name: "tenant", DataType: "String", Value: "acme"},
 		},
 		GroupID:         "order/o-1",
+		TenantID:        "order/o-1",
 		DeduplicationID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11",
 	}
 	if diff := cmp.Diff(want, m); diff != "" {

@@ -20,8 +20,17 @@ type Message struct {
 	EventID         string
 	Body            string
 	Attributes      []Attribute
-	GroupID         string // MessageGroupId; never empty
+	GroupID         string // MessageGroupId of FIFO destinations; never empty
+	TenantID        string // MessageGroupId of standard destinations, for fair queues; none is sent if it is empty
 	DeduplicationID string // MessageDeduplicationId; sent to FIFO destinations only
+}
+
+// MessageGroupID returns the MessageGroupId that goes to a FIFO or standard destination; empty if none does.
+func (m *Message) MessageGroupID(fifo bool) string {
+	if fifo {
+		return m.GroupID
+	}
+	return m.TenantID
 }
 
 // Size returns the bytes of the message as AWS counts them: the body and, for each attribute, name, data type and value.

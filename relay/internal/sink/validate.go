@@ -39,6 +39,11 @@ func Validate(m *Message, limits Limits) *RejectedError {
 	if err := validateID("MessageGroupId", m.GroupID); err != nil {
 		return err
 	}
+	if group := m.MessageGroupID(limits.FIFO); group != "" && group != m.GroupID {
+		if err := validateID("MessageGroupId", group); err != nil {
+			return err
+		}
+	}
 	if limits.FIFO {
 		if err := validateID("MessageDeduplicationId", m.DeduplicationID); err != nil {
 			return err

@@ -144,6 +144,16 @@ func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32)
 	return received
 }
 
+// arrivalOf returns m as [read] returns it: a standard destination is sent the tenant and no deduplication id.
+func arrivalOf(m *sink.Message, k kind) *sink.Message {
+	arrived := *m
+	arrived.GroupID, arrived.TenantID = m.MessageGroupID(k.fifo), ""
+	if !k.fifo {
+		arrived.DeduplicationID = ""
+	}
+	return &arrived
+}
+
 // read translates a received message back into what was sent. Attributes come in the order of their names.
 func read(m types.Message) *sink.Message {
 	message := &sink.Message{

@@ -178,6 +178,7 @@ func drawBatch(t *rapid.T) []*sink.Message {
 		m := &sink.Message{
 			Body:            rapid.OneOf(text, rapid.StringMatching("[\x01-\x1f]{1,5}")).Draw(t, "body") + ".",
 			GroupID:         token.Draw(t, "group"),
+			TenantID:        rapid.OneOf(token, rapid.Just("")).Draw(t, "tenant"),
 			DeduplicationID: token.Draw(t, "deduplication id"),
 		}
 		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching("[a-z_.-]{1,20}"), 0, 10, rapid.ID).Draw(t, "attributes") {

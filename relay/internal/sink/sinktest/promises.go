@@ -19,6 +19,7 @@ var promises = []struct {
 	test func(suite, *testing.T, kind)
 }{
 	{"what is durable arrives byte for byte, with its attributes", "", arrivesAsSent},
+	{"a tenant may be none", "", sendsNoTenant},
 	{"ten messages of a group arrive in the order of their batch", "", arrivesInOrder},
 	{"a deduplication id counts on FIFO destinations only", "", deduplicates},
 	{"a refused message leaves the others of its batch durable", sink.SQS, refusesAlone},
@@ -44,12 +45,20 @@ func arrivesAsSent(s suite, t *testing.T, k kind) {
 	}
 	d.deliver(t, sent)
 	got := d.receive(t, 1)[0]
-	want := *sent
-	if !k.fifo {
-		want.DeduplicationID = "" // is not sent at all
-	}
-	if diff := cmp.Diff(&want, got); diff != "" {
+	if diff := cmp.Diff(arrivalOf(sent, k), got); diff != "" {
 		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+}
+
+func sendsNoTenant(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	sent := message("a", 1)
+	sent.TenantID = ""
+	d.deliver(t, sent, message("b", 2))
+	for _, got := range d.receive(t, 2) {
+		if want := map[bool]string{true: "a", false: ""}[k.fifo]; got.EventID == sent.EventID && got.GroupID != want {
+			t.Errorf("it arrives with the group %q, want %q", got.GroupID, want)
+		}
 	}
 }
 

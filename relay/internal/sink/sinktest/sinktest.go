@@ -164,7 +164,7 @@ func (d *destination) outcomes(t *testing.T, batch ...*sink.Message) []error {
 func message(group string, i int) *sink.Message {
 	id := uuid.NewString()
 	return &sink.Message{
-		EventID: id, GroupID: group, DeduplicationID: id, Body: fmt.Sprintf(`{"n": %d}`, i),
+		EventID: id, GroupID: group, TenantID: "tenant", DeduplicationID: id, Body: fmt.Sprintf(`{"n": %d}`, i),
 		Attributes: []sink.Attribute{{Name: "event_id", DataType: "String", Value: id}},
 	}
 }

@@ -15,7 +15,9 @@ func appendForm(form []byte, id sink.RequestID, topicARN string, fifo bool, batc
 	for i, m := range batch {
 		form = id.AppendEntry(append(appendEntry(form, i), "Id="...), i)
 		form = appendParameter(form, i, "Message=", m.Body)
-		form = appendParameter(form, i, "MessageGroupId=", m.GroupID) // for the fair queues behind a standard topic
+		if group := m.MessageGroupID(fifo); group != "" { // for the fair queues behind a standard topic
+			form = appendParameter(form, i, "MessageGroupId=", group)
+		}
 		if fifo {
 			form = appendParameter(form, i, "MessageDeduplicationId=", m.DeduplicationID)
 		}

@@ -37,7 +37,9 @@ func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sns.Pu
 			Id:                aws.String(id.Entry(i)),
 			Message:           &m.Body,
 			MessageAttributes: attributes(m.Attributes),
-			MessageGroupId:    &m.GroupID, // for the fair queues behind a standard topic
+		}
+		if group := m.MessageGroupID(p.fifo); group != "" { // for the fair queues behind a standard topic
+			entries[i].MessageGroupId = &group
 		}
 		if p.fifo {
 			entries[i].MessageDeduplicationId = &m.DeduplicationID

@@ -17,7 +17,9 @@ func appendJSON(text []byte, id sink.RequestID, queueURL string, fifo bool, batc
 		}
 		text = id.AppendEntry(append(text, `{"Id":"`...), i)
 		text = appendMember(text, `","MessageBody":`, m.Body)
-		text = appendMember(text, `,"MessageGroupId":`, m.GroupID) // on a standard queue for fairness between groups, not for order
+		if group := m.MessageGroupID(fifo); group != "" { // on a standard queue for fairness between tenants, not for order
+			text = appendMember(text, `,"MessageGroupId":`, group)
+		}
 		if fifo {
 			text = appendMember(text, `,"MessageDeduplicationId":`, m.DeduplicationID)
 		}

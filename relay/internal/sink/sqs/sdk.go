@@ -37,9 +37,11 @@ func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sqs.Se
 			Id:                aws.String(id.Entry(i)),
 			MessageBody:       &m.Body,
 			MessageAttributes: attributes(m.Attributes),
-			MessageGroupId:    &m.GroupID, // on a standard queue it asks for fairness between groups, not for order
 
 			MessageSystemAttributes: systemAttributes(m.Attributes),
+		}
+		if group := m.MessageGroupID(p.fifo); group != "" { // on a standard queue for fairness between tenants, not for order
+			entries[i].MessageGroupId = &group
 		}
 		if p.fifo {
 			entries[i].MessageDeduplicationId = &m.DeduplicationID

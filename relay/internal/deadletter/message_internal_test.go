@@ -1,0 +1,33 @@
+package deadletter
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// TestADeadLetterKeepsItsTenant, also one of a relay that stored none, which sent the group in its place.
+func TestADeadLetterKeepsItsTenant(t *testing.T) {
+	t.Parallel()
+	for _, tenant := range []string{"acme", "", "order/1"} {
+		m := sink.Message{EventID: "1", Body: "{}", GroupID: "order/1", TenantID: tenant, DeduplicationID: "1"}
+		text, err := json.Marshal(newMessage(&m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if older := !strings.Contains(string(text), "tenant_id"); older != (tenant == "order/1") {
+			t.Errorf("stored as %s", text)
+		}
+		var stored message
+		if err := json.Unmarshal(text, &stored); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, stored.message("1", 0)); diff != "" {
+			t.Errorf("parked (-), redriven (+):\n%s", diff)
+		}
+	}
+}
