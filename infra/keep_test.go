@@ -44,6 +44,9 @@ func TestNoChangeTakesDataAway(t *testing.T) {
 			if template.file == "alarms.yaml" || !holds {
 				continue // a notification that its subscribers have missed is worth nothing later
 			}
+			if r.kind == "AWS::RDS::DBInstance" && r.properties["DeleteAutomatedBackups"] != false {
+				t.Errorf("%s: the backups of %s go with it", template.file, name)
+			}
 			if r.onDelete != keep.onDelete || r.onReplace != keep.onReplace {
 				t.Errorf("%s: %s has the policies %q and %q", template.file, name, r.onDelete, r.onReplace)
 			}

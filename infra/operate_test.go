@@ -32,22 +32,24 @@ func TestEverySizeOfTheRelayIsOneOfFargates(t *testing.T) {
 	}
 }
 
-// TestWhatRunbooksNameIsThere: a parameter of the root template, or one of its outputs.
-func TestWhatRunbooksNameIsThere(t *testing.T) {
+// TestWhatPagesNameIsThere: a parameter of the root template, or one of its outputs.
+func TestWhatPagesNameIsThere(t *testing.T) {
 	t.Parallel()
-	runbooks, err := os.ReadFile("RUNBOOKS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	template := read(t, root)
-	named := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot)[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(runbooks), -1)
-	for _, name := range named {
-		if template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
-			t.Errorf("template.yaml has neither a parameter nor an output %s", name[1])
+	for _, page := range []string{"RUNBOOKS.md", "DEPLOYING.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if len(named) < 4 {
-		t.Errorf("the runbooks name only %v", named)
+		named := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot|Orders|Queue|Dashboard)[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+		for _, name := range named {
+			if template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
+				t.Errorf("%s: template.yaml has neither a parameter nor an output %s", page, name[1])
+			}
+		}
+		if len(named) < 4 {
+			t.Errorf("%s names only %v", page, named)
+		}
 	}
 }
 
@@ -112,30 +114,6 @@ func TestARelayThatDoesNotDeliverIsRolledBack(t *testing.T) {
 		alarm := relay.resources[name].properties
 		if alarm["MetricName"] != "relay_oldest_undelivered_seconds" || alarm["TreatMissingData"] != "notBreaching" {
 			t.Errorf("%s rolls a deployment back: %v", name, alarm)
-		}
-	}
-}
-
-// The answers of sam deploy --guided are saved: a rollback that is disabled once stays disabled, and CloudFormation then
-// refuses every replacement.
-// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
-func TestNoDeploymentIsWithoutARollback(t *testing.T) {
-	t.Parallel()
-	samconfig, err := os.ReadFile("../samconfig.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, deploy, _ := strings.Cut(string(samconfig), "[default.deploy.parameters]")
-	if !regexp.MustCompile(`(?m)^disable_rollback = false\b`).MatchString(deploy) {
-		t.Error("sam deploy --guided proposes what it pleases for Disable rollback")
-	}
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, step := range []string{`"Disable rollback": N`, "`RelayCount`: 0", "`DatabaseDeletionProtection`: false"} {
-		if !strings.Contains(string(readme), step) {
-			t.Errorf("the first deployment lacks %s", step)
 		}
 	}
 }

@@ -1,0 +1,302 @@
+package infra_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the files that are derived")
+
+// command is one call of aws, sam or a script that a page tells its reader to make.
+type command struct {
+	page  string
+	words []string
+}
+
+// name returns the words before the first option or argument: aws ecs describe-services, sam deploy.
+func (c command) name() string {
+	most := map[string]int{"aws": 3, "sam": 2}[c.words[0]]
+	if len(c.words) > 2 && c.words[2] == "wait" {
+		most++
+	}
+	n := 1
+	for n < min(most, len(c.words)) && regexp.MustCompile(`^[a-z0-9-]+$`).MatchString(c.words[n]) {
+		n++
+	}
+	return strings.Join(c.words[:n], " ")
+}
+
+func (c command) options() (names []string) {
+	for _, word := range c.words {
+		if name, _, _ := strings.Cut(word, "="); strings.HasPrefix(name, "--") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// after returns the words that follow an option, up to the next one.
+func (c command) after(option string) []string {
+	at := slices.Index(c.words, option)
+	if at < 0 {
+		return nil
+	}
+	rest := c.words[at+1:]
+	if end := slices.IndexFunc(rest, func(w string) bool { return strings.HasPrefix(w, "--") }); end >= 0 {
+		rest = rest[:end]
+	}
+	return rest
+}
+
+// commands returns all calls in the pages of this folder, in blocks and within sentences.
+func commands(t *testing.T) (found []command) {
+	t.Helper()
+	pages, err := filepath.Glob("*.md")
+	if err != nil || len(pages) < 3 {
+		t.Fatalf("pages %v: %v", pages, err)
+	}
+	for _, pattern := range []string{"*/*.md", "../*.md", "../relay/docs/*.md"} {
+		more, _ := filepath.Glob(pattern) // it fails for a bad pattern only
+		pages = append(pages, more...)
+	}
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, code := range regexp.MustCompile("(?s)```sh\n(.+?)```|`([^`\n]+)`").FindAllStringSubmatch(string(text), -1) {
+			for _, words := range calls(code[1] + code[2]) {
+				found = append(found, command{page, words})
+			}
+		}
+	}
+	if len(found) < 40 {
+		t.Fatalf("%d commands", len(found))
+	}
+	return found
+}
+
+var shellWord = regexp.MustCompile(`(?:'[^']*'|"[^"]*"|\\\n|[^\s'"#])+|\n|#[^\n]*`)
+
+// calls splits shell code into the calls in it that are of aws, sam or a script.
+func calls(code string) (found [][]string) {
+	var call []string
+	end := func() {
+		if len(call) > 0 && (call[0] == "aws" || call[0] == "sam" || strings.HasPrefix(call[0], "scripts/")) {
+			found = append(found, call)
+		}
+		call = nil
+	}
+	for _, word := range shellWord.FindAllString(strings.ReplaceAll(code, "\\\n", " "), -1) {
+		switch {
+		case word == "\n", word == "&&", word == "|", word == ";", strings.HasPrefix(word, "#"):
+			end()
+		default:
+			call = append(call, strings.Trim(word, `'"`))
+		}
+	}
+	end()
+	return found
+}
+
+// everyCommandHas are the options of all commands of the AWS CLI that the pages use.
+var everyCommandHas = []string{"--region", "--query", "--output", "--profile"}
+
+// testdata/options.json has the options of each command, as its own help lists them.
+func TestCommandsHaveTheirOptions(t *testing.T) {
+	t.Parallel()
+	const file = "testdata/options.json"
+	known := map[string][]string{}
+	for _, c := range commands(t) {
+		if name := c.name(); !strings.HasPrefix(name, "scripts/") {
+			known[name] = nil
+		} else if info, err := os.Stat("../" + name); err != nil || info.Mode()&0o111 == 0 {
+			t.Errorf("%s: %s is not a program", c.page, name)
+		}
+	}
+	if *update {
+		for name := range known {
+			known[name] = help(t, name)
+		}
+		writeOptions(t, file, known)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := slices.Sorted(maps.Keys(known))
+	if err := json.Unmarshal(text, &known); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range named {
+		if len(known[name]) == 0 {
+			t.Errorf("%s is no command, or not in %s yet: go test ./infra -run Options -update", name, file)
+		}
+	}
+	for _, c := range commands(t) {
+		for _, option := range c.options() {
+			if !strings.HasPrefix(c.words[0], "scripts/") && !slices.Contains(append(known[c.name()], everyCommandHas...), option) {
+				t.Errorf("%s: %s has no option %s", c.page, c.name(), option)
+			}
+		}
+	}
+}
+
+// help asks a command for its options.
+func help(t *testing.T, name string) []string {
+	t.Helper()
+	words := append(strings.Fields(name), map[bool]string{true: "help", false: "--help"}[strings.HasPrefix(name, "aws")])
+	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec // commands of our own pages
+	cmd.Env = append(os.Environ(), "PAGER=cat", "AWS_PAGER=", "COLUMNS=200", "SAM_CLI_TELEMETRY=0")
+	output, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	text := regexp.MustCompile(".\b").ReplaceAllString(string(output), "")
+	if _, synopsis, ok := strings.Cut(text, "SYNOPSIS"); ok {
+		text, _, _ = strings.Cut(synopsis, "\nOPTIONS")
+	}
+	options := regexp.MustCompile(`--[a-z][a-z0-9-]*[a-z0-9]`).FindAllString(text, -1)
+	slices.Sort(options)
+	return slices.Compact(options)
+}
+
+// writeOptions writes one line for each command, so that a change of one is a change of one line.
+func writeOptions(t *testing.T, file string, known map[string][]string) {
+	t.Helper()
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		options, err := json.Marshal(known[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, fmt.Sprintf("  %q: %s", name, options))
+	}
+	text := "{\n" + strings.Join(lines, ",\n") + "\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // part of the source
+		t.Fatal(err)
+	}
+}
+
+func TestCommandsNameParametersThatExist(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	for _, c := range commands(t) {
+		file := root
+		if given := c.after("--template-file"); len(given) == 1 {
+			file = "../" + given[0]
+		}
+		for _, word := range c.after("--parameter-overrides") {
+			name, value, _ := strings.Cut(word, "=")
+			template := read(t, file)
+			if template.parameters[name] == nil {
+				t.Errorf("%s: %s has no parameter %s", c.page, file, name)
+			}
+			if allowed := template.choices(name); len(allowed) > 0 && value != strings.ToUpper(value) && !slices.Contains(allowed, value) {
+				t.Errorf("%s: %s takes %v for %s, not %s", c.page, file, allowed, name, value)
+			}
+			checked++
+		}
+	}
+	if checked < 20 {
+		t.Errorf("%d parameters", checked)
+	}
+}
+
+// samconfig returns the parameters of sam deploy of each environment.
+func samconfig(t *testing.T) map[string]map[string]string {
+	t.Helper()
+	text, err := os.ReadFile("../samconfig.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]map[string]string{}
+	for _, section := range regexp.MustCompile(`(?m)^\[(\w+)\.deploy\.parameters\].*\n((?:\w.*\n)+)`).FindAllStringSubmatch(string(text), -1) {
+		found[section[1]] = map[string]string{}
+		for _, line := range regexp.MustCompile(`(?m)^(\w+) = "?([^"\n#]*?)"? *(?:#.*)?$`).FindAllStringSubmatch(section[2], -1) {
+			found[section[1]][line[1]] = line[2]
+		}
+	}
+	return found
+}
+
+// A stack without a rollback stays half new, and CloudFormation then refuses every replacement.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+func TestEveryStackRollsBackAndHasItsOwnName(t *testing.T) {
+	t.Parallel()
+	stacks := map[string]string{"orders-restored": "restored"} // the page tells how to add it
+	environments := samconfig(t)
+	for environment, values := range environments {
+		if values["disable_rollback"] != "false" || values["capabilities"] != "CAPABILITY_IAM" || values["resolve_s3"] != "true" {
+			t.Errorf("%s: %v", environment, values)
+		}
+		if other := stacks[values["stack_name"]]; other != "" || values["stack_name"] == "" {
+			t.Errorf("%s and %s have the stack %q", environment, other, values["stack_name"])
+		}
+		stacks[values["stack_name"]] = environment
+	}
+	for _, c := range commands(t) {
+		for _, name := range append(c.after("--stack-name"), scriptArguments(c)...) {
+			if name == strings.ToLower(name) && name != "outbox-relay" && stacks[name] == "" {
+				t.Errorf("%s: no environment of samconfig.toml has the stack %s", c.page, name)
+			}
+		}
+		for _, name := range c.after("--config-env") {
+			if environments[name] == nil && name != "restored" {
+				t.Errorf("%s: samconfig.toml has no environment %s", c.page, name)
+			}
+		}
+	}
+	if len(environments) != 2 {
+		t.Errorf("environments %v", environments)
+	}
+}
+
+func scriptArguments(c command) (arguments []string) {
+	for _, word := range c.words[1:] {
+		if c.words[0] == "scripts/protect-stack" && !strings.HasPrefix(word, "--") {
+			arguments = append(arguments, word)
+		}
+	}
+	return arguments
+}
+
+// The first deployment of a stack can be removed when it fails, and a wrong image costs no database.
+func TestFirstDeploymentsCanFail(t *testing.T) {
+	t.Parallel()
+	first := 0
+	for _, c := range commands(t) {
+		given := c.after("--parameter-overrides")
+		if c.name() != "sam deploy" || !slices.Contains(c.words, "--save-params") || !strings.HasPrefix(c.page, "DEPLOYING") {
+			continue
+		}
+		first++
+		if !slices.Contains(given, "RelayCount=0") {
+			t.Errorf("%v starts a relay", c.words)
+		}
+		restores := slices.ContainsFunc(given, func(word string) bool { return strings.HasPrefix(word, "DatabaseSnapshotId=") })
+		if !restores && !slices.Contains(given, "DatabaseDeletionProtection=false") {
+			t.Errorf("%v cannot be rolled back", c.words)
+		}
+		if len(c.after("--config-env")) > 0 && !slices.Contains(given, "ApiLogs=existing") {
+			t.Errorf("%v replaces the role of another stack", c.words)
+		}
+		for name, parameter := range read(t, root).parameters {
+			if field(parameter, "Default") == nil && !slices.ContainsFunc(given, func(word string) bool { return strings.HasPrefix(word, name+"=") }) {
+				t.Errorf("%v lacks %s", c.words, name)
+			}
+		}
+	}
+	if first != 3 {
+		t.Errorf("%d first deployments", first)
+	}
+}
