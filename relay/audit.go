@@ -29,6 +29,7 @@ const (
 type auditor struct {
 	*session
 	ledger   *audit.Ledger
+	recent   *audit.Recent    // what it has read and the last horizon that agreed does not show
 	brought  *audit.Sequences // what this session, or the recovery just before it, has read from the log and from the table
 	firstSeq int64            // rows up to it were there before the ledger began
 	table    *audit.Table
@@ -45,25 +46,32 @@ func newAuditor(s *session) *auditor {
 	if s.brought = nil; brought == nil {
 		brought = audit.NewSequences()
 	}
-	return &auditor{session: s, ledger: audit.NewLedger(), brought: brought, table: audit.NewTable(s.pool, s.Table), off: !s.Audit}
+	return &auditor{
+		session: s, ledger: audit.NewLedger(), recent: audit.NewRecent(), brought: brought, table: audit.NewTable(s.pool, s.Table), off: !s.Audit,
+	}
 }
 
 // streamed counts a row of the stream.
 func (a *auditor) streamed(e *outbox.Envelope) {
-	a.read(e)
-	if !a.Audit {
-		return
-	}
-	if xid, err := audit.ParseXID(e.XID); err == nil {
+	if xid, counts := a.read(e); counts {
 		a.ledger.Streamed(xid)
 	}
 }
 
-// read remembers a row, wherever it was read.
-func (a *auditor) read(e *outbox.Envelope) {
+// read remembers a row, wherever it was read. It returns the row's transaction if rows are counted.
+func (a *auditor) read(e *outbox.Envelope) (xid uint64, counts bool) {
 	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil {
 		a.brought.Add(seq)
 	}
+	if !a.Audit {
+		return 0, false
+	}
+	xid, err := audit.ParseXID(e.XID)
+	if err != nil {
+		return 0, false
+	}
+	a.recent.Add(xid, e.Sequence, e.ID)
+	return xid, true
 }
 
 // expect takes the horizon that is to be audited next.
@@ -93,7 +101,7 @@ func (a *auditor) run(ctx context.Context) error {
 		a.Health.Retries("audit", err)
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, slot.ErrFenced):
+		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, errPublicationChanged), errors.Is(err, slot.ErrFenced):
 			return err
 		case err != nil:
 			a.Log.Warn("audit: trying again", "slot", a.Slot, "err", err)
@@ -165,6 +173,9 @@ func (a *auditor) count(ctx context.Context, h horizon) error {
 	if !complete {
 		return nil
 	}
+	if h.suspicion.isOpen() {
+		return a.testify(ctx, h)
+	}
 	rows, err := a.table.Count(ctx, step)
 	if err != nil {
 		if ctx.Err() != nil { // or the horizon would wait for ever
@@ -185,7 +196,17 @@ func (a *auditor) count(ctx context.Context, h horizon) error {
 		}
 		a.Log.Debug("audit: rows that were there before have newer transaction ids", "slot", a.Slot, "rows", rows-step.Streamed)
 	}
+	return a.settle(h)
+}
+
+// settle ends the step up to h, in which nothing is missing.
+func (a *auditor) settle(h horizon) error {
+	snapshot, err := audit.ParseSnapshot(h.snapshot)
+	if err != nil {
+		return err
+	}
 	a.ledger.Settle()
+	a.recent.Forget(snapshot)
 	a.agree(h)
 	return nil
 }
@@ -215,6 +236,16 @@ func (a *auditor) agree(h horizon) {
 	defer a.mu.Unlock()
 	a.agreed = h
 }
+
+// agreedWith returns the last horizon up to which nothing is missing, in this session.
+func (a *auditor) agreedWith() horizon {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.agreed
+}
+
+// hasAgreed reports whether rows are compared, and there is a horizon to begin from.
+func (a *auditor) hasAgreed() bool { return !a.isOff() && a.agreedWith() != horizon{} }
 
 func (a *auditor) turnOff() {
 	a.mu.Lock()

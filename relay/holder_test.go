@@ -63,7 +63,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			return err
 		},
 		"position": func(ctx context.Context, f slot.Fence) error {
-			return store.Save(ctx, f, checkpoint.Position{FlushLSN: 2}, "5:5:")
+			return store.Save(ctx, f, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{Snapshot: "5:5:"})
 		},
 		"begin of recovery": func(ctx context.Context, f slot.Fence) error {
 			if f == dispossessed {
@@ -105,7 +105,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			}
 		}
 	}
-	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, "")) // by the holder it is
+	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{})) // by the holder it is
 }
 
 func TestSlotIsJudgedOnlyOnceItIsHeld(t *testing.T) {

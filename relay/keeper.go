@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -21,9 +20,6 @@ const (
 	idleWAL = 16 << 10
 )
 
-// errPublicationChanged says that rows may have been written while the publication would not have streamed them.
-var errPublicationChanged = errors.New("the publication was changed while the relay was streaming")
-
 // keeper sees that the slot is still held, writes the checkpoint row, and lets the stream confirm only what the row says.
 // It advances the horizon.
 type keeper struct {
@@ -34,6 +30,8 @@ type keeper struct {
 	horizonDelivered uint64 // events delivered when the row's horizon was observed
 	horizonSaved     bool   // by this session: the one before may have ended before its last events were in one
 	pending          horizon
+	suspicion        suspicion
+	allayed          chan struct{} // closed when the row says that the publication is as it was
 	guard            guard
 }
 
@@ -42,10 +40,11 @@ type horizon struct {
 	snapshot  string
 	lsn       pglogrepl.LSN
 	delivered uint64 // events, by the time it was observed
+	suspicion suspicion
 }
 
 func newKeeper(s *session) *keeper {
-	return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now(), guard: guard{relay: s.relay}}
+	return &keeper{session: s, saved: s.held.row.Position, savedAt: time.Now(), allayed: make(chan struct{}), guard: guard{relay: s.relay}}
 }
 
 // run keeps until ctx ends, then it returns nil, or until the slot is no longer held or cannot be seen to be.
@@ -96,12 +95,12 @@ func (k *keeper) observe(ctx context.Context) error {
 	if k.held.row.Recovery.IsMarked() { // neither the publication nor a horizon means anything before the recovery
 		return nil
 	}
-	if seen.Fingerprint != k.held.row.Fingerprint {
-		return errPublicationChanged
+	if err := k.suspect(seen); err != nil {
+		return err
 	}
 	k.tellBacklog(seen, before)
 	if k.pending.snapshot == "" {
-		k.pending = horizon{snapshot: seen.Snapshot, lsn: seen.InsertLSN, delivered: delivered}
+		k.pending = horizon{snapshot: seen.Snapshot, lsn: seen.InsertLSN, delivered: delivered, suspicion: k.suspicion}
 		k.auditor.expect(k.pending)
 	}
 	return nil
@@ -119,10 +118,12 @@ func (k *keeper) tellBacklog(seen slot.Observation, before time.Time) {
 }
 
 // isDue reports whether the row has to be written: events were delivered since, or a horizon that covers more of them is
-// reached, or, while there are none, enough of the log went by.
+// reached or one that ends a suspicion, or, while there are none, enough of the log went by.
 func (k *keeper) isDue(p checkpoint.Position) bool {
 	switch {
 	case k.tracker.Load().Delivered > k.savedDelivered:
+		return true
+	case k.reached(p) && k.allays():
 		return true
 	case k.reached(p) && (k.pending.delivered > k.horizonDelivered || !k.horizonSaved):
 		return true
@@ -134,15 +135,22 @@ func (k *keeper) isDue(p checkpoint.Position) bool {
 func (k *keeper) save(ctx context.Context, p checkpoint.Position) error {
 	before, delivered := time.Now(), k.tracker.Load().Delivered
 	reached := k.reached(p)
-	var snapshot string
+	var h checkpoint.Horizon
 	if reached {
-		snapshot = k.pending.snapshot
+		h.Snapshot = k.pending.snapshot
 	}
-	if err := k.store.Save(ctx, k.held.fence, p, snapshot); err != nil {
+	allays := reached && k.allays()
+	if allays {
+		h.Fingerprint = k.suspicion.fingerprint
+	}
+	if err := k.store.Save(ctx, k.held.fence, p, h); err != nil {
 		return err
 	}
 	if reached {
 		k.horizonDelivered, k.horizonSaved, k.pending = k.pending.delivered, true, horizon{}
+	}
+	if allays {
+		k.allay()
 	}
 	k.lease.Saw(before, k.held.stream.ToldAt())
 	k.saved, k.savedAt, k.savedDelivered = p, before, delivered

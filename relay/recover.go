@@ -17,8 +17,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// errNext says that a part of a recovery is done, and that the next session has to do what follows: on a connection whose
-// walsender knows nothing of the publication as it was before.
+// errNext says that a part of a recovery is done, or a suspicion ended, and that the next session has to do what follows: on a
+// connection whose walsender knows nothing of the publication as it was before.
 var errNext = errors.New("the next session goes on")
 
 // recover publishes from the table what the slot does not bring, and then lets the stream be read.
@@ -35,8 +35,12 @@ func (s *session) recover(ctx context.Context) error {
 	s.Health.Enter(health.Streaming)
 	s.Log.Info("streaming", "slot", s.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
 	s.intake.begin()
-	<-ctx.Done()
-	return nil
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.keeper.allayed:
+		return errNext
+	}
 }
 
 // recoverRows publishes the rows of the table, and behind them what the slot brings of the time before the table's snapshot.

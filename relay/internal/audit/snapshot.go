@@ -55,6 +55,19 @@ func (s Snapshot) Visible(xid uint64) bool {
 	return !running
 }
 
+// IsPast reports whether every transaction below xid has ended.
+func (s Snapshot) IsPast(xid uint64) bool { return s.xmin() >= xid }
+
+// Next returns the lowest transaction id that had not been given out yet.
+func (s Snapshot) Next() uint64 { return s.xmax }
+
+func (s Snapshot) xmin() uint64 {
+	if len(s.xip) > 0 {
+		return s.xip[0]
+	}
+	return s.xmax
+}
+
 // after returns s with everything up to an xid visible.
 func (s Snapshot) after(baseline uint64) Snapshot {
 	first, _ := slices.BinarySearch(s.xip, baseline+1)

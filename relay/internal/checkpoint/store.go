@@ -214,17 +214,21 @@ func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
 }
 
-// Save stores the position and, unless it is empty, the horizon. It returns [slot.ErrFenced] if this relay is no longer the
+// Horizon is a pg_snapshot of which everything visible is delivered or parked, and the fingerprint of the publication that it
+// holds for. What is empty leaves the row's as it is.
+type Horizon struct{ Snapshot, Fingerprint string }
+
+// Save stores the position and the horizon. It returns [slot.ErrFenced] if this relay is no longer the
 // holder. A position may be confirmed only once its row survives a crash: the pool's connections have
 // synchronous_commit on.
-func (s *Store) Save(ctx context.Context, f slot.Fence, p Position, horizon string) error {
+func (s *Store) Save(ctx context.Context, f slot.Fence, p Position, h Horizon) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET flush_lsn = $4, tx_commit_lsn = nullif($5::pg_lsn, '0/0'), tx_delivered = $6,
 			tx_last_event_id = $7, recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
-			updated_at = clock_timestamp()
+			publication_fingerprint = coalesce(nullif($10, ''), c.publication_fingerprint), updated_at = clock_timestamp()
 		WHERE `+slot.FenceSQL,
 		f.Args(p.FlushLSN.String(), p.Transaction.CommitLSN.String(), p.Transaction.Delivered, p.Transaction.LastEventID,
-			p.RecoveredSeq, horizon)...)
+			p.RecoveredSeq, h.Snapshot, h.Fingerprint)...)
 	return s.one(tag.RowsAffected(), err, "save checkpoint of slot %s")
 }
 

@@ -74,6 +74,17 @@ func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string
 	return fingerprint, nil
 }
 
+// StreamsTheSame reports whether two different fingerprints are of a publication that streams every row of the same table: its
+// rows in the catalog were written, and their meaning is the same by now. Nothing is known of the time in between.
+func StreamsTheSame(before, after string) bool {
+	return before != "" && after != "" && tableOf(before) == tableOf(after)
+}
+
+// tableOf returns the last part of a fingerprint, which is the table's oid.
+func tableOf(fingerprint string) string {
+	return fingerprint[strings.LastIndexByte(fingerprint, ':')+1:]
+}
+
 // ReadSnapshot returns the pg_snapshot of a snapshot that a replication connection exported with a new slot.
 func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (string, error) {
 	var snapshot string

@@ -1,0 +1,80 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// rowsOf lists the rows that [count] counts.
+const rowsOf = `
+	SELECT {xid}::text, coalesce({seq}::text, ''), coalesce({id}::text, '') FROM {table}
+	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
+	   OR {xid} = ANY ($4::text[]::xid8[])`
+
+// Doubt returns why the table does not prove that the stream brought every row of a step, or the
+// empty string if it does.
+//
+// The proof compares rows in both directions. A row of the table that was not read was not
+// streamed. A row that was read and is gone shows that young rows are deleted, so that one which
+// was not streamed may be gone too. A table without any delivered row may be one whose rows are all
+// deleted at once.
+func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error) {
+	unseen, complete := read.of(s)
+	if !complete {
+		return fmt.Sprintf("more than %d rows were written since the horizon before", maxRecent), nil
+	}
+	streamed := len(unseen)
+	missing, err := t.strike(ctx, s, read, unseen)
+	switch {
+	case err != nil:
+		return "", err
+	case missing > 0:
+		return fmt.Sprintf("%d rows of the table were not streamed", missing), nil
+	case len(unseen) > 0:
+		return fmt.Sprintf("%d rows that were streamed are no longer in the table", len(unseen)), nil
+	case streamed > 0:
+		return "", nil
+	}
+	keeps, err := t.shows(ctx, s.From)
+	if err == nil && !keeps {
+		return "the table has no row that was delivered before", nil
+	}
+	return "", err
+}
+
+// strike removes from unseen the rows of the step that are in the table, and counts those that are
+// not in unseen.
+func (t *Table) strike(ctx context.Context, s Step, read *Recent, unseen map[uint64]bool) (missing int64, err error) {
+	rows, err := t.pool.Query(ctx, t.sql(rowsOf), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s))
+	if err != nil {
+		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
+	}
+	var xid, seq, id string
+	_, err = pgx.ForEachRow(rows, []any{&xid, &seq, &id}, func() error {
+		number, err := ParseXID(xid)
+		if err != nil {
+			return err
+		}
+		hash := read.hash(number, seq, id)
+		if !unseen[hash] {
+			missing++
+		}
+		delete(unseen, hash)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
+	}
+	return missing, nil
+}
+
+// shows reports whether the table has a row that is visible in a snapshot.
+func (t *Table) shows(ctx context.Context, s Snapshot) (shown bool, err error) {
+	const query = `SELECT EXISTS (SELECT FROM {table} WHERE pg_visible_in_snapshot({xid}, $1::text::pg_snapshot))`
+	if err := t.pool.QueryRow(ctx, t.sql(query), s.text).Scan(&shown); err != nil {
+		return false, fmt.Errorf("look for rows that snapshot %s shows: %w", s, err)
+	}
+	return shown, nil
+}
