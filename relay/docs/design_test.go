@@ -12,16 +12,11 @@ import (
 // TestDesignNamesWhatExists: an invariant is as good as its test, which may get another name.
 func TestDesignNamesWhatExists(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(root, "relay/DESIGN.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := testsOfRepository(t)
 	if len(tests) < 500 {
 		t.Fatalf("%d tests, want more", len(tests))
 	}
-	for _, span := range codeSpan.FindAllString(string(text), -1) {
-		name := strings.Trim(span, "`")
+	for _, name := range spansOf(readPage(t, "relay/DESIGN.md")) {
 		if regexp.MustCompile(`^Test[A-Z]\w+$`).MatchString(name) && !tests[name] {
 			t.Errorf("there is no test %s", name)
 		}
@@ -30,6 +25,20 @@ func TestDesignNamesWhatExists(t *testing.T) {
 			t.Errorf("there is no file or package %s", name)
 		}
 	}
+}
+
+// spansOf returns the code spans of a page.
+func spansOf(p page) []string {
+	var spans []string
+	for _, l := range p.lines {
+		if !l.code {
+			spans = append(spans, codeSpan.FindAllString(l.text, -1)...)
+		}
+	}
+	for i, span := range spans {
+		spans[i] = strings.Trim(span, "`")
+	}
+	return spans
 }
 
 // testsOfRepository returns the names of all tests.
