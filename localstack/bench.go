@@ -16,9 +16,8 @@ import (
 type benchCmd struct {
 	Quick  bool     `help:"Two minutes instead of a quarter of an hour." env:"QUICK"`
 	Rounds int      `help:"How often each drain is measured; the median counts. 0: three times, once if it is quick." env:"ROUNDS"`
-	Events int      `help:"Events of a backlog. 0: 200,000, 100,000 if it is quick." env:"EVENTS"`
-	TLS    bool     `help:"TLS between relay and broker." env:"BENCH_TLS"`
-	Only   string   `help:"Only these measurements: 'one row', 'one row over TCP', 'quota', 'hundred rows', 'large payload', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`
+	Events int      `help:"Events of a backlog. 0: 300,000, 200,000 if it is quick." env:"EVENTS"`
+	Only   string   `help:"Only these measurements: 'one row', 'one row over TLS', 'one row over TCP', 'one row over socket', 'quarter core', 'hundred rows', 'large payload', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`
 	Relay  []string `help:"Binaries to compare; the relay is built if there are none." env:"RELAY_BINARY"`
 }
 
@@ -33,9 +32,8 @@ func (c *benchCmd) Run(ctx context.Context, s *stack.Stack) error {
 	}
 	return bench.Run(ctx, bench.Options{
 		Root: s.Root, Dir: dir, Cache: filepath.Join(s.Dir, "cache"), Quick: c.Quick, Rounds: c.Rounds, Events: c.Events, Only: c.Only, Relays: c.Relay,
-		TLS: c.TLS,
-		Self: func(latency time.Duration, authority string) *exec.Cmd {
-			return exec.Command(self, "bench-broker", "--latency", latency.String(), "--authority", authority)
+		Self: func(o bench.BrokerOptions) *exec.Cmd {
+			return exec.Command(self, "bench-broker", "--latency", o.Latency.String(), "--certificate", o.Certificate, "--key", o.Key)
 		},
 		Out: os.Stdout,
 	})
@@ -43,8 +41,9 @@ func (c *benchCmd) Run(ctx context.Context, s *stack.Stack) error {
 
 // benchBrokerCmd is the broker of a benchmark, in a process of its own. It prints its address.
 type benchBrokerCmd struct {
-	Latency   time.Duration `help:"Between a request and its answer."`
-	Authority string        `help:"File for the certificate; there is TLS if it is set."`
+	Latency     time.Duration `help:"Between a request and its answer."`
+	Certificate string        `help:"File of a certificate; there is TLS if it is set."`
+	Key         string        `help:"File of its key."`
 }
 
 func (c *benchBrokerCmd) Run(ctx context.Context) error {
@@ -52,8 +51,8 @@ func (c *benchBrokerCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Authority != "" {
-		if listener, err = bench.Secure(listener, c.Authority); err != nil {
+	if c.Certificate != "" {
+		if listener, err = bench.Secure(listener, c.Certificate, c.Key); err != nil {
 			return err
 		}
 	}

@@ -37,15 +37,16 @@ const (
 
 // backlog is a database with events that stand in the log and are read from there.
 type backlog struct {
-	server   *pgtest.Server
-	database string
-	events   int
-	end      string // position behind the last of them
+	server    *pgtest.Server
+	authority string // file of the certificates that the server's is trusted by
+	database  string
+	events    int
+	end       string // position behind the last of them
 }
 
 // newDatabase makes a database with the outbox schema, and the slot whose backlog begins with what is written from then on.
 func (r *run) newDatabase(ctx context.Context, name string) (*backlog, error) {
-	b := &backlog{server: r.server, database: name}
+	b := &backlog{server: r.server, authority: r.tls.authority, database: name}
 	admin := &backlog{server: r.server, database: "postgres"}
 	if err := admin.exec(ctx, "CREATE DATABASE "+name); err != nil {
 		return nil, err
@@ -149,17 +150,22 @@ func (b *backlog) walsender(ctx context.Context, slot string) (used time.Duratio
 	}
 }
 
-// link is how a client reaches the server.
+// link is how a client reaches the server, and a relay the broker.
 type link string
 
 const (
-	socket link = "socket"
-	tcp    link = "TCP"
+	secured link = "TLS" // to both, as on AWS
+	tcp     link = "TCP"
+	socket  link = "socket" // the broker is reached over TCP
 )
 
 func (b *backlog) url(l link) string {
-	if l == tcp {
-		return b.server.URL(b.database, pgtest.Superuser)
+	plain := b.server.URL(b.database, pgtest.Superuser)
+	switch l {
+	case tcp:
+		return plain
+	case secured:
+		return strings.Replace(plain, "sslmode=disable", "sslmode=verify-full&sslrootcert="+url.QueryEscape(b.authority), 1)
 	}
 	query := url.Values{"host": {b.server.SocketDir()}, "port": {strconv.Itoa(b.server.Port())}}
 	return "postgres://" + pgtest.Superuser + "@/" + b.database + "?" + query.Encode()

@@ -24,21 +24,26 @@ type Options struct {
 	Cache  string // for server binaries that are fetched
 	Quick  bool   // two minutes instead of a quarter of an hour
 	Rounds int    // 0: three, or one if it is quick
-	Events int    // of each backlog of one-row transactions; 0: 200,000, or 100,000 if it is quick
+	Events int    // of each backlog of one-row transactions; 0: 300,000, or 200,000 if it is quick
 	Only   string // cases whose name has this in it; empty: all
-	TLS    bool   // between relay and broker
 	// Relays are binaries to compare. None: the relay of the checkout, which is built.
 	Relays []string
-	// Self is the command that runs [Broker.Serve], in a process of its own, with this latency and, unless authority is empty, with
-	// TLS by [Secure].
-	Self func(latency time.Duration, authority string) *exec.Cmd
+	// Self is the command that runs [Broker.Serve] in a process of its own.
+	Self func(BrokerOptions) *exec.Cmd
 	Out  io.Writer
+}
+
+// BrokerOptions say how to run a [Broker].
+type BrokerOptions struct {
+	Latency          time.Duration
+	Certificate, Key string // files for [Secure]; empty: without TLS
 }
 
 // run is one run of the benchmark.
 type run struct {
 	Options
 	server  *pgtest.Server
+	tls     certificate
 	results []result
 	delays  []delays
 	began   time.Time
@@ -52,14 +57,17 @@ func Run(ctx context.Context, options Options) error {
 		r.Rounds = pick(r.Quick, 1, 3)
 	}
 	if r.Events == 0 {
-		r.Events = pick(r.Quick, 100_000, 200_000)
+		r.Events = pick(r.Quick, 200_000, 300_000)
 	}
 	if err := r.build(ctx); err != nil {
 		return err
 	}
 	r.tell("starting Postgres")
 	var err error
-	r.server, err = pgtest.Start(ctx, pgtest.Options{CacheDir: r.Cache, Settings: map[string]string{
+	if r.tls, err = newCertificate(r.Dir); err != nil {
+		return fmt.Errorf("make a certificate: %w", err)
+	}
+	r.server, err = pgtest.Start(ctx, pgtest.Options{CacheDir: r.Cache, TLS: &r.tls.KeyPair, Settings: map[string]string{
 		"shared_buffers": "256MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "track_commit_timestamp": "on", "autovacuum": "off",
 	}})
 	if err != nil {

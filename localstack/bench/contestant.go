@@ -48,8 +48,12 @@ type broker struct {
 	url     string
 }
 
-func (r *run) startBroker(latency time.Duration) (*broker, error) {
-	cmd := r.Self(latency, r.authority())
+func (r *run) startBroker(l link, options BrokerOptions) (*broker, error) {
+	scheme := "http://"
+	if l == secured {
+		scheme, options.Certificate, options.Key = "https://", r.tls.authority, r.tls.key
+	}
+	cmd := r.Self(options)
 	address, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -64,19 +68,7 @@ func (r *run) startBroker(latency time.Duration) (*broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the broker did not start: %w", err)
 	}
-	scheme := "http://"
-	if r.TLS {
-		scheme = "https://"
-	}
 	return &broker{process, scheme + strings.TrimSpace(string(line[:n]))}, nil
-}
-
-// authority is the file of the certificate to trust, if there is TLS.
-func (r *run) authority() string {
-	if !r.TLS {
-		return ""
-	}
-	return filepath.Join(r.Dir, "authority.pem")
 }
 
 func (b *broker) stop() { _ = b.process.Stop(syscall.SIGTERM, time.Second) }
@@ -134,7 +126,7 @@ func (r *run) startRelay(binary string, b *backlog, l link, slot string, d desti
 		"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + b.url(l), "RELAY_SLOT=" + slot, "RELAY_START=now",
 		"RELAY_DESTINATION=" + d.arn(), "RELAY_LISTEN=" + p.listen,
 		"AWS_ENDPOINT_URL=" + to.url, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench",
-		"AWS_CA_BUNDLE=" + r.authority(),
+		"AWS_CA_BUNDLE=" + r.tls.authority,
 	}, settings...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p.process, err = child.Start(cmd, child.Orphan{})

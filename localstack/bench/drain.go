@@ -31,6 +31,7 @@ type result struct {
 	PerSecond  float64
 	Ratio      float64 // to the limit that the server sets, in the same round
 	Slowest    float64 // events a second in the slowest round, of a median
+	OverSDK    float64 // events a second, for each of the same relay by the SDK's clients, in the same round
 	Spread     float64 // of the ratio over the rounds, of a median: highest less lowest, for each of the median
 	Stolen     float64 // of the machine's time, for each of it
 
@@ -62,7 +63,7 @@ func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, s
 	if err := b.newSlot(ctx, slot); err != nil {
 		return result{}, err
 	}
-	to, err := r.startBroker(c.latency)
+	to, err := r.startBroker(l, BrokerOptions{Latency: c.latency})
 	if err != nil {
 		return result{}, err
 	}
@@ -133,7 +134,7 @@ func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contesta
 	}
 	got.Shape, got.Link, got.Contestant, got.To, got.Latency = s.String(), string(l), c.name, string(c.to), c.latency
 	got.Stolen = machineTime().stolenSince(before)
-	got.Ratio = r.ratio(got)
+	got.Ratio, got.OverSDK = r.ratio(got), r.overSDK(got)
 	r.results = append(r.results, got)
 	r.tell("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
 		c.name, s, l, c.to, c.latency.Milliseconds(), got.PerSecond, got.Processor, got.Peak)
@@ -152,6 +153,28 @@ func (r *run) ratio(m result) float64 {
 		}
 	}
 	return 0
+}
+
+// overSDK returns how fast m drained beside the SDK's clients in the same round, or zero if those were not measured.
+func (r *run) overSDK(m result) float64 {
+	if m.isSource() || m.Contestant == bySDK {
+		return 0
+	}
+	for _, before := range slices.Backward(r.results) {
+		if before.Contestant == bySDK && before.To == m.To && before.Link == m.Link && before.Latency == m.Latency && before.Shape == m.Shape {
+			return m.PerSecond / before.PerSecond
+		}
+	}
+	return 0
+}
+
+// bySDK is the relay whose requests that publish are the SDK's.
+const bySDK = "relay by SDK"
+
+func (r *run) relayBySDK(to destination, latency time.Duration) contestant {
+	c := r.relays(to, latency)[0]
+	c.name, c.settings = bySDK, []string{"RELAY_AWS_CLIENT=sdk"}
+	return c
 }
 
 // relays returns the relays to compare, as contestants.

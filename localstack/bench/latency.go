@@ -14,6 +14,7 @@ import (
 type delays struct {
 	Contestant    string
 	To            string
+	Link          string
 	PerSecond     int
 	Latency       time.Duration // of the broker
 	P50, P99, Top time.Duration // Top is the 99.9th percentile
@@ -25,6 +26,7 @@ type delays struct {
 // steady is one measurement at a steady rate.
 type steady struct {
 	contestant
+	link link
 	rate int // transactions of one event in a second
 	time time.Duration
 }
@@ -36,12 +38,12 @@ func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 	if err != nil {
 		return delays{}, err
 	}
-	to, err := r.startBroker(s.latency)
+	to, err := r.startBroker(s.link, BrokerOptions{Latency: s.latency})
 	if err != nil {
 		return delays{}, err
 	}
 	defer to.stop()
-	p, err := r.startRelay(s.binary, b, tcp, base+"_"+name, s.to, to, s.settings...)
+	p, err := r.startRelay(s.binary, b, s.link, base+"_"+name, s.to, to, s.settings...)
 	if err != nil {
 		return delays{}, err
 	}
@@ -71,7 +73,7 @@ func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 		return delays{}, err
 	}
 	return delays{
-		Contestant: s.name, To: string(s.to), PerSecond: s.rate, Latency: s.latency, Settings: fmt.Sprint(s.settings),
+		Contestant: s.name, Link: string(s.link), To: string(s.to), PerSecond: s.rate, Latency: s.latency, Settings: fmt.Sprint(s.settings),
 		P50: percentile(waited, 50), P99: percentile(waited, 99), Top: percentile(waited, 99.9),
 		Requests:  float64(counts.Requests) / float64(counts.Events),
 		Processor: used.Seconds() / s.time.Seconds(),

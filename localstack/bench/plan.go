@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,6 +14,9 @@ const tenMillion = "ten million"
 
 // oneRow is the shape that the targets are about: each event in a transaction of its own.
 var oneRow = shape{300, 1}
+
+// near is the time that SQS and SNS take for a request in the region of the relay.
+const near = 15 * time.Millisecond
 
 // measure goes through the plan, round by round, so that what is compared is measured in turns.
 func (r *run) measure(ctx context.Context) error {
@@ -41,7 +45,10 @@ func (r *run) newBacklog(ctx context.Context, name string, s shape, events int) 
 }
 
 func (r *run) drainOneRow(ctx context.Context) error {
-	if !r.isWanted("one row over "+string(socket)) && !r.isWanted("one row over "+string(tcp)) && !r.isWanted("quota") {
+	links := slices.DeleteFunc([]link{secured, tcp, socket}, func(l link) bool {
+		return r.Quick && l == socket || !r.isWanted("one row over "+string(l))
+	})
+	if len(links) == 0 && !r.isWanted(quarterCore) {
 		return nil
 	}
 	b, err := r.newBacklog(ctx, "one_row", oneRow, r.Events)
@@ -50,10 +57,7 @@ func (r *run) drainOneRow(ctx context.Context) error {
 	}
 	for round := range r.Rounds {
 		r.tell("round %d of %d", round+1, r.Rounds)
-		for _, l := range []link{socket, tcp} {
-			if !r.isWanted("one row over " + string(l)) {
-				continue
-			}
+		for _, l := range links {
 			for _, c := range r.contestants(l) {
 				if err := r.drain(ctx, b, oneRow, l, c); err != nil {
 					return err
@@ -78,9 +82,9 @@ func (r *run) drainBySettings(ctx context.Context) error {
 			"RELAY_IN_FLIGHT=16", "RELAY_IN_FLIGHT=64", "RELAY_IN_FLIGHT=256", "RELAY_IN_FLIGHT=512",
 			"RELAY_WINDOW_EVENTS=512", "RELAY_WINDOW_EVENTS=2048", "RELAY_WINDOW_EVENTS=8192", "RELAY_WINDOW_EVENTS=32768",
 		} {
-			for _, c := range r.relays(queue, 10*time.Millisecond) {
+			for _, c := range r.relays(queue, near) {
 				c.name, c.settings = c.name+", "+setting, []string{setting}
-				if err := r.drain(ctx, b, oneRow, tcp, c); err != nil {
+				if err := r.drain(ctx, b, oneRow, secured, c); err != nil {
 					return err
 				}
 			}
@@ -89,43 +93,51 @@ func (r *run) drainBySettings(ctx context.Context) error {
 	return nil
 }
 
-// contestants returns who drains one-row transactions over a link.
+// contestants returns who drains one-row transactions over a link: all of them over TLS, as on AWS, and fewer over the
+// others. The source and the SDK's clients come first, as the ratios to them are those of their round.
 func (r *run) contestants(l link) []contestant {
 	all := []contestant{source()}
-	latencies := []time.Duration{0, 10 * time.Millisecond, 25 * time.Millisecond}
-	if r.Quick {
-		latencies = latencies[:1]
+	if l == secured {
+		for _, to := range []destination{queue, topic} {
+			all = append(all, r.relayBySDK(to, near))
+		}
 	}
-	for _, latency := range latencies {
+	for _, latency := range r.latencies(l) {
 		for _, to := range []destination{queue, topic} {
 			all = append(all, r.relays(to, latency)...)
 		}
 	}
-	if l == socket {
+	if l != secured {
 		return all
 	}
-	for _, to := range []destination{queue, topic} {
-		sdk := r.relays(to, 0)[0]
-		sdk.name, sdk.settings = "relay by SDK", []string{"RELAY_AWS_CLIENT=sdk"}
-		all = append(all, sdk)
-	}
 	for _, to := range []destination{fifoQueue, fifoTopic} {
-		all = append(all, r.relays(to, 0)...)
+		all = append(all, r.relays(to, near)...)
 	}
-	for _, latency := range latencies {
-		all = append(all, plain(latency))
-	}
-	return all
+	return append(all, plain(near))
 }
+
+// latencies of the broker for the relays over a link.
+func (r *run) latencies(l link) []time.Duration {
+	switch {
+	case l == socket:
+		return []time.Duration{0}
+	case r.Quick:
+		return []time.Duration{near, 0}
+	}
+	return []time.Duration{near, 0, 25 * time.Millisecond}
+}
+
+// quarterCore is the relay with one thread and a quarter of a core.
+const quarterCore = "quarter core"
 
 // onAQuarter drains with one thread and a quarter of a core, where the machine allows to say so.
 func (r *run) onAQuarter(ctx context.Context, b *backlog) error {
-	if !r.isWanted("quota") {
+	if !r.isWanted(quarterCore) {
 		return nil
 	}
-	c := r.relays(queue, 0)[0]
-	c.name, c.settings, c.run = "quarter core", []string{"GOMAXPROCS=1"}, drainOnAQuarter
-	err := r.drain(ctx, b, oneRow, tcp, c)
+	c := r.relays(queue, near)[0]
+	c.name, c.settings, c.run = quarterCore, []string{"GOMAXPROCS=1"}, drainOnAQuarter
+	err := r.drain(ctx, b, oneRow, secured, c)
 	if errors.Is(err, errNoLimit) {
 		r.tell("%v", err)
 		return nil
@@ -152,8 +164,8 @@ func (r *run) drainOtherShapes(ctx context.Context) error {
 			return err
 		}
 		for range r.Rounds {
-			for _, contestant := range append([]contestant{source()}, r.relays(queue, 0)...) {
-				if err := r.drain(ctx, b, c.shape, tcp, contestant); err != nil {
+			for _, contestant := range append([]contestant{source()}, r.relays(queue, near)...) {
+				if err := r.drain(ctx, b, c.shape, secured, contestant); err != nil {
 					return err
 				}
 			}
@@ -168,23 +180,23 @@ func (r *run) steadyRates(ctx context.Context) error {
 	add := func(rate int, latency time.Duration, settings ...string) {
 		for _, c := range r.relays(queue, latency) {
 			c.settings = settings
-			all = append(all, steady{contestant: c, rate: rate, time: pick(r.Quick, 8*time.Second, 20*time.Second)})
+			all = append(all, steady{contestant: c, link: secured, rate: rate, time: pick(r.Quick, 8*time.Second, 20*time.Second)})
 		}
 	}
 	if r.isWanted("steady") {
-		add(500, 0)
+		add(500, near)
 		if !r.Quick {
-			add(500, 10*time.Millisecond)
+			add(500, 0)
 			add(500, 25*time.Millisecond)
-			add(2000, 10*time.Millisecond)
+			add(2000, near)
 		}
 	}
 	if !r.Quick && r.isWanted("settings") {
 		for _, linger := range []int{5, 20, 50} {
-			add(500, 10*time.Millisecond, fmt.Sprintf("RELAY_LINGER=%dms", linger))
+			add(500, near, fmt.Sprintf("RELAY_LINGER=%dms", linger))
 		}
 		for _, inFlight := range []int{1, 4, 16} {
-			add(500, 10*time.Millisecond, fmt.Sprintf("RELAY_IN_FLIGHT=%d", inFlight))
+			add(500, near, fmt.Sprintf("RELAY_IN_FLIGHT=%d", inFlight))
 		}
 	}
 	for _, s := range all {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,8 +13,6 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
 // source is the limit that the server sets: the log is read and thrown away, by pg_recvlogical, or where that program is missing by a
@@ -53,13 +50,8 @@ func withSlot(ctx context.Context, b *backlog, use func(slot string) (result, er
 }
 
 func readByProgram(ctx context.Context, path string, b *backlog, l link) (result, error) {
-	host := "127.0.0.1"
-	if l == socket {
-		host = b.server.SocketDir()
-	}
 	return withSlot(ctx, b, func(slot string) (result, error) {
-		cmd := exec.CommandContext(ctx, path, "--host", host, "--port", strconv.Itoa(b.server.Port()), "--username", pgtest.Superuser,
-			"--dbname", b.database, "--slot", slot, "--start", "--no-loop", "--file", "/dev/null", "--endpos", b.end,
+		cmd := exec.CommandContext(ctx, path, "--dbname", b.url(l), "--slot", slot, "--start", "--no-loop", "--file", "/dev/null", "--endpos", b.end,
 			"--option", "proto_version=1", "--option", "publication_names=outbox_pub")
 		began := time.Now()
 		output, err := cmd.CombinedOutput()
@@ -80,7 +72,7 @@ func plain(latency time.Duration) contestant {
 }
 
 func drainOneByOne(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
-	to, err := r.startBroker(c.latency)
+	to, err := r.startBroker(l, BrokerOptions{Latency: c.latency})
 	if err != nil {
 		return result{}, err
 	}

@@ -69,6 +69,7 @@ func medians(all []result) (medians []result) {
 		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
 		m.Slowest = least(each(rounds[k], always, func(m result) float64 { return m.PerSecond }))
 		m.Ratio, m.Spread = median(rounds[k], ratioOf), spread(rounds[k])
+		m.OverSDK = median(rounds[k], func(m result) float64 { return m.OverSDK })
 		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
 		m.Server = median(rounds[k], func(m result) float64 { return m.Server })
 		m.Allocations = median(rounds[k], func(m result) float64 { return m.Allocations })
@@ -106,10 +107,10 @@ func spread(rounds []result) float64 {
 }
 
 func printDrains(w io.Writer, all []result) {
-	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
+	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tx SDK\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
 	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m),
-			m.PerSecond, m.Slowest, known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m),
+			m.PerSecond, m.Slowest, known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"), known(m.OverSDK, "%.1f"),
 			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
 	}
 }
@@ -130,9 +131,9 @@ func known(figure float64, format string) string {
 }
 
 func printDelays(w io.Writer, all []delays) {
-	fmt.Fprintln(w, "commit to broker\tevents/s\tto\tbroker\tsettings\tp50\tp99\tp99.9\trequests/event\tof a core\t")
+	fmt.Fprintln(w, "commit to broker\tlink\tevents/s\tto\tbroker\tsettings\tp50\tp99\tp99.9\trequests/event\tof a core\t")
 	for _, d := range all {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d ms\t%s\t%v\t%v\t%v\t%.2f\t%.1f %%\t\n", d.Contestant, d.PerSecond, d.To, d.Latency.Milliseconds(),
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d ms\t%s\t%v\t%v\t%v\t%.2f\t%.1f %%\t\n", d.Contestant, d.Link, d.PerSecond, d.To, d.Latency.Milliseconds(),
 			strings.Trim(d.Settings, "[]"), round(d.P50), round(d.P99), round(d.Top), d.Requests, 100*d.Processor)
 	}
 }

@@ -34,6 +34,7 @@ type Options struct {
 	CacheDir string            // where fetched binaries are kept
 	Durable  bool              // fsync, so that data also survives a crash of the operating system
 	Settings map[string]string // further server settings
+	TLS      *KeyPair          // the server offers TLS with it; clients may still connect without
 	Progress func(string)      // told what takes long; may be nil
 }
 
@@ -69,7 +70,11 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	if s.options.Progress == nil {
 		s.options.Progress = func(string) {}
 	}
-	if err := s.prepare(ctx); err != nil {
+	err := s.prepare(ctx)
+	if err == nil {
+		err = s.writeKeyPair()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
@@ -232,6 +237,9 @@ func (s *Server) arguments() []string {
 		"max_prepared_transactions": "20",
 		"fsync":                     map[bool]string{true: "on", false: "off"}[s.options.Durable],
 		"log_line_prefix":           "%m [%p] %q%u@%d/%a ",
+	}
+	if s.options.TLS != nil {
+		settings["ssl"], settings["ssl_cert_file"], settings["ssl_key_file"] = "on", s.certificatePath(), s.keyPath()
 	}
 	maps.Copy(settings, s.options.Settings)
 	args := []string{"-D", s.dataDir()}
