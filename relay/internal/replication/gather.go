@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// gatherBytes is the piece that a backlog is read in: some thirty events of the usual size.
-const gatherBytes = 16 << 10
+// gatherBytes is the piece that a backlog is read in: some twenty events of the usual size. It is longer than a TLS record,
+// or a piece could be too short for the only record in it, and the socket would have to gather again.
+const gatherBytes = 18 << 10
 
 // gatherer has a backlog arrive in large pieces, over TCP.
 //
@@ -24,7 +25,7 @@ type gatherer struct {
 
 func newGatherer(conn net.Conn) *gatherer {
 	g := &gatherer{conn: conn, lowWater: 1}
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+	for wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok; wrapped, ok = conn.(interface{ NetConn() net.Conn }) {
 		conn = wrapped.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {

@@ -1,8 +1,16 @@
 package replication
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -59,6 +67,87 @@ func TestBacklogIsReadInLargePieces(t *testing.T) {
 		}
 		left -= n
 	}
+}
+
+// TestBacklogOverTLSIsReadInLargePieces sends each message as a record of its own, as a walsender does.
+func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
+	t.Parallel()
+	client, server := secured(t)
+	const message, all = 64, 8 * gatherBytes
+	go func() {
+		for range all / message {
+			if _, err := server.Write(make([]byte, message)); err != nil {
+				return
+			}
+		}
+	}()
+	s := newSource(client, client.NetConn().(*readAhead))
+	g := newGatherer(client)
+	s.beforeRead = func(now time.Time) error {
+		g.gather(now, time.Minute)
+		return client.SetReadDeadline(now.Add(time.Minute))
+	}
+	for left := all; left >= 2*gatherBytes; left -= len(s.unread) {
+		if err := s.fill(); err != nil {
+			t.Fatal(err)
+		}
+		if least := gatherBytes / 2; len(s.unread) < least { // a record is as long again as the message in it
+			t.Fatalf("a read brought %d bytes, want at least %d", len(s.unread), least)
+		}
+	}
+}
+
+// TestEndOfTLSBacklogIsNotHeldUp: what has arrived is handed on though a part of the next record has, too.
+func TestEndOfTLSBacklogIsNotHeldUp(t *testing.T) {
+	t.Parallel()
+	client, server := secured(t)
+	s := newSource(client, client.NetConn().(*readAhead))
+	for n := range 3 {
+		if _, err := server.Write(make([]byte, 3*longestRecord)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(s, make([]byte, 3*longestRecord)); err != nil {
+			t.Fatalf("write %d: %v", n, err)
+		}
+	}
+	if err := client.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("with nothing to read the source returns %v, want the deadline's end", err)
+	}
+	if err := client.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Write([]byte("commit")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Read(make([]byte, 100)); n != len("commit") || err != nil {
+		t.Errorf("after a deadline the source reads %d bytes, %v, want the %d that were sent", n, err, len("commit"))
+	}
+}
+
+// secured returns both ends of a TLS connection, as [Open] makes it.
+func secured(t *testing.T) (client, server *tls.Conn) {
+	t.Helper()
+	here, there := connected(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(0, 0, 1), DNSNames: []string{"localhost"}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server = tls.Server(there, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}})
+	client = tls.Client(&readAhead{Conn: here}, &tls.Config{InsecureSkipVerify: true})
+	shaken := make(chan error, 1)
+	go func() { shaken <- server.HandshakeContext(t.Context()) }()
+	if err := errors.Join(client.HandshakeContext(t.Context()), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
 }
 
 // TestGatheringEndsWithWhatIsThere: the end of a backlog is less than a large piece, and the next event comes alone.

@@ -93,8 +93,10 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 		"search_path":        "public", // or a regclass in a row would have the text that the role's path asks for
 	})
 	s := &Stream{config: config}
+	var ahead *readAhead
+	connection.DialFunc = dialAhead(connection.DialFunc, func(a *readAhead) { ahead = a })
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		s.source = newSource(r) // of the connection that was tried last, which is the one that succeeds
+		s.source = newSource(r, ahead) // of the connection that was tried last, which is the one that succeeds
 		return pgproto3.NewFrontend(s.source, w)
 	}
 	var err error
