@@ -235,7 +235,7 @@ func (i *intake) recovered(ctx context.Context, e *outbox.Envelope) error {
 func (i *intake) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = i.delivery.NewEvent()
 	routed := i.Router.Message(e, &event.Message)
-	event.Problem = routed.Problem
+	event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
 	event.Handle = i.tracker.Open(event.Message.EventID, bytes+eventOverhead)
 	return routed.Destination, event, routed.DroppedHeaders

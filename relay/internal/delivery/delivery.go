@@ -27,11 +27,13 @@ type Event struct {
 	Handle      checkpoint.Handle
 	CommittedAt time.Time // of its transaction; zero if unknown
 	// Gather is how long e may wait for others that share its request. It is zero but for events of a backlog.
-	Gather      time.Duration
-	Problem     string // why it cannot be sent, whatever the destination; it is parked in its turn
-	ProblemCode string // of the dead letter; CodeUnusable if it is empty
-	Row         Row    // the row of the outbox table that it was made of
-	Letter      Letter // the dead letter that it comes from; zero for others
+	Gather  time.Duration
+	Problem string // why it cannot be sent, whatever the destination; it is parked in its turn
+	// HeadersDropped is how many headers no message could hold, whatever the destination. They are counted already.
+	HeadersDropped int
+	ProblemCode    string // of the dead letter; CodeUnusable if it is empty
+	Row            Row    // the row of the outbox table that it was made of
+	Letter         Letter // the dead letter that it comes from; zero for others
 	// Replayed is told, once, that an event that was delivered before is so again, or why its destination refuses it. It
 	// must not block. nil for events that are no replay.
 	Replayed func(refused *sink.RejectedError)
@@ -135,7 +137,7 @@ type Parked struct {
 
 // Observer is told what happens, for metrics.
 type Observer interface {
-	// HeadersDropped is told how many headers of an event had no room in a message of its destination.
+	// HeadersDropped is told how many headers of an event the message of its destination could not hold.
 	HeadersDropped(headers int)
 	Requested(destination string, events int, took time.Duration, err error)
 	// Delivered is told of the events of a request that were delivered, how long ago each was committed; zero if unknown.

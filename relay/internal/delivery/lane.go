@@ -18,6 +18,8 @@ type lane struct {
 	policy   Policy
 	log      *slog.Logger
 	reader   limitsReader
+	// headersDropped has the log say once that headers are left out.
+	headersDropped sync.Once
 
 	mu          sync.Mutex
 	queue       *queue

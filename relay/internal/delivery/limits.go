@@ -72,15 +72,36 @@ func (l *lane) readLimits() {
 
 // examine finds out whether the destination will take e. Whether e is too large is found out when it is sent.
 func (l *lane) examine(e *Event) {
+	if e.HeadersDropped > 0 {
+		l.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten")
+	}
+	limits := l.Sink.Limits()
+	l.dropped(e, route.DropUnsendable(&e.Message, limits), "a tab or a line break, with which the topic may deliver the message to no subscription")
 	if e.size = e.Message.Size(); e.Problem != "" {
 		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
 		return
 	}
-	limits := l.Sink.Limits()
 	if e.size > limits.MaxMessageBytes {
 		limits.MaxMessageBytes = math.MaxInt
 	}
 	e.rejection = sink.Validate(&e.Message, limits)
+}
+
+// dropped counts headers that were left out of e.
+func (l *lane) dropped(e *Event, headers int, reason string) {
+	if headers == 0 {
+		return
+	}
+	l.delivery.deps.Observer.HeadersDropped(headers)
+	l.sayDropped(e, headers, reason)
+}
+
+// sayDropped logs the first event of the destination that headers were left out of.
+func (l *lane) sayDropped(e *Event, headers int, reason string) {
+	l.headersDropped.Do(func() {
+		l.log.Warn("headers left out of a message: relay_headers_dropped_total counts further ones, which are not logged",
+			"event_id", e.Message.EventID, "headers", headers, "reason", reason)
+	})
 }
 
 // fit makes e as large as the destination takes, or rejects it. An event that is too large has the limits read first.
@@ -90,7 +111,7 @@ func (l *lane) fit(e *Event) {
 	}
 	l.readLimits()
 	limits := l.Sink.Limits()
-	l.delivery.deps.Observer.HeadersDropped(route.DropHeaders(&e.Message, limits.MaxMessageBytes))
+	l.dropped(e, route.DropHeaders(&e.Message, limits.MaxMessageBytes), "no room in the message")
 	e.size = e.Message.Size()
 	e.rejection = sink.Validate(&e.Message, limits)
 }

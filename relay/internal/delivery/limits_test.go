@@ -122,3 +122,40 @@ func TestLimitsThatCannotBeReadStay(t *testing.T) {
 		}
 	})
 }
+
+// TestNoHeaderLosesItsMessage: a topic may take a message with a tab in an attribute and deliver it to no subscription.
+func TestNoHeaderLosesItsMessage(t *testing.T) {
+	t.Parallel()
+	topic := standard
+	topic.OneLine = true
+	for name, value := range map[string]string{"tab": "a\tb", "line feed": "a\nb", "carriage return": "\r"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, []sink.Limits{topic, standard}, func(r *rig) {
+				header := sink.Attribute{Name: "note", DataType: "String", Value: value}
+				own := sink.Attribute{Name: "event_type", DataType: "String", Value: value}
+				for destination := range 2 {
+					for _, id := range []string{"a1", "b1"} {
+						e := event(id)
+						e.Message.Attributes = []sink.Attribute{header}
+						r.send(destination, e)
+					}
+					e := event("c1")
+					e.Message.Attributes = []sink.Attribute{own}
+					r.send(destination, e)
+				}
+				r.expectTaken(0, "a1 b1")
+				r.expectTaken(1, "a1 b1 c1")
+				r.expectParked("c1")
+				if topic, queue := r.sinks[0].sent[0], r.sinks[1].sent[0]; len(topic.Attributes) != 0 || len(queue.Attributes) != 1 {
+					t.Errorf("%d attributes to the topic, %d to the queue", len(topic.Attributes), len(queue.Attributes))
+				}
+				r.tally.expect(t, "header dropped", 2)
+				r.stop()
+				if n := strings.Count(r.log.String(), "headers left out"); n != 1 {
+					t.Errorf("said %d times", n)
+				}
+			})
+		})
+	}
+}

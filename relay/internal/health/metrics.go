@@ -109,7 +109,7 @@ func NewMetrics() *Metrics {
 	m.replayed = counters(metricEventsReplayed, "Delivered events that were sent once more; code is empty for those that their destination took.", "destination", "code")
 	m.deadLetters = gauge(metricDeadLetters, "Events that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
-	m.dropped = counter(metricHeadersDropped, "Headers that found no place among the attributes of their message, or no room in it.")
+	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold them, or they found no room.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
 	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.", "destination")
@@ -155,7 +155,7 @@ func (m *Metrics) Recovered(droppedHeaders int) {
 	m.dropped.Add(float64(droppedHeaders))
 }
 
-// HeadersDropped counts headers that had no room in a message.
+// HeadersDropped counts headers that a message could not hold.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
 
 // Requested counts a request to a destination.

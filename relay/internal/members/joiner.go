@@ -229,7 +229,7 @@ func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst
 			Settled: func() { settled <- struct{}{} },
 		}
 		routed := j.Router.Message(r.envelope, &event.Message)
-		event.Problem = routed.Problem
+		event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
 		j.Observer.Recovered(routed.DroppedHeaders)
 		j.Send(routed.Destination, event)
 	}

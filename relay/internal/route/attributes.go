@@ -72,6 +72,17 @@ func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attribu
 	return dst, dropped + len(sendable) - room
 }
 
+// DropUnsendable removes attributes that come from headers and that a destination with these limits may lose the message
+// for, and returns how many. The relay's own stay: subscriptions filter by them.
+func DropUnsendable(m *sink.Message, limits sink.Limits) (dropped int) {
+	if !limits.OneLine {
+		return 0
+	}
+	before := len(m.Attributes)
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sink.Attribute) bool { return !a.IsOneLine() && !isOwn(a.Name) })
+	return before - len(m.Attributes)
+}
+
 // DropHeaders removes attributes that come from headers, the last first, until m has no more than maxBytes, and returns
 // how many. A message that is too long without them stays too long.
 func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {

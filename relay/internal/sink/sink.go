@@ -47,6 +47,10 @@ type Limits struct {
 	FIFO            bool
 	MaxMessageBytes int // of one message, counted as [Message.Size]
 	MaxBatchBytes   int // of all messages of one request together
+	// OneLine says that no attribute may hold a tab or a line break. SNS takes such a message. Its filters read attributes as
+	// strings of JSON, which hold neither, so the message may reach no subscription.
+	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
+	OneLine bool
 }
 
 // Description is what a destination said about itself when it was last read, beyond its [Limits].

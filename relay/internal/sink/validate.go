@@ -33,7 +33,7 @@ func Validate(m *Message, limits Limits) *RejectedError {
 		return refuse(codeInvalidContents, "the message has characters other than "+
 			"#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF, or is not UTF-8")
 	}
-	if err := validateAttributes(m.Attributes); err != nil {
+	if err := validateAttributes(m.Attributes, limits); err != nil {
 		return err
 	}
 	if err := validateID("MessageGroupId", m.GroupID); err != nil {
@@ -60,13 +60,16 @@ func refuse(code, format string, args ...any) *RejectedError {
 	return &RejectedError{Code: code, Reason: fmt.Sprintf(format, args...)}
 }
 
-func validateAttributes(attributes []Attribute) *RejectedError {
+func validateAttributes(attributes []Attribute, limits Limits) *RejectedError {
 	if n := len(attributes); n > outbox.MaxAttributes {
 		return refuse(codeInvalidParameter, "the message has %d attributes, at most %d are allowed", n, outbox.MaxAttributes)
 	}
 	for i, a := range attributes {
 		if err := a.validate(); err != nil {
 			return err
+		}
+		if limits.OneLine && !a.IsOneLine() {
+			return refuse(codeInvalidContents, "attribute %q has a tab or a line break, with which the topic may deliver the message to no subscription", a.Name)
 		}
 		for _, earlier := range attributes[:i] {
 			if earlier.Name == a.Name {
@@ -76,6 +79,9 @@ func validateAttributes(attributes []Attribute) *RejectedError {
 	}
 	return nil
 }
+
+// IsOneLine reports whether the value of a has neither a tab nor a line break.
+func (a *Attribute) IsOneLine() bool { return !strings.ContainsAny(a.Value, "\t\n\r") }
 
 func (a Attribute) validate() *RejectedError {
 	switch {

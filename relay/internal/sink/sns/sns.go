@@ -77,7 +77,9 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 func stateOf(arn string, attributes map[string]string) state {
 	size, _ := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
 	return state{
-		sink.Limits{FIFO: sink.FlagOf(attributes["FifoTopic"], strings.HasSuffix(arn, ".fifo")), MaxMessageBytes: size, MaxBatchBytes: size},
+		sink.Limits{
+			FIFO: sink.FlagOf(attributes["FifoTopic"], strings.HasSuffix(arn, ".fifo")), MaxMessageBytes: size, MaxBatchBytes: size, OneLine: true,
+		},
 		sink.Description{
 			ARN:                       arn,
 			ContentBasedDeduplication: sink.FlagOf(attributes["ContentBasedDeduplication"], false),
