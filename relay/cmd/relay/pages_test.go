@@ -115,11 +115,8 @@ func hasFlag(node *kong.Node, name string) bool {
 // TestDocumentedSettingsExist: of the relay, of the functions, or of a program of the local stack.
 func TestDocumentedSettingsExist(t *testing.T) {
 	t.Parallel()
-	known := map[string]bool{
-		"RELAY_DESTINATON": true, // the misspelling that relay check finds in its example
-		// What the reader of infra/README.md replaces by an output of the stack.
-		"RELAY_CLUSTER": true, "RELAY_TASK_DEFINITION": true, "RELAY_TASK_NETWORK": true,
-	}
+	known := outputs(t)
+	known["RELAY_DESTINATON"] = true // the misspelling that relay check finds in its example
 	env := regexp.MustCompile(`env:"([A-Z_,]+)"`)
 	for _, folder := range []string{"relay/cmd/relay", "localstack", "scripts", "functions/internal/settings"} {
 		sources, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
@@ -143,4 +140,24 @@ func TestDocumentedSettingsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// outputs returns the names of the stack's outputs as the pages write the place of their values:
+// RELAY_CLUSTER stands for the value of RelayCluster.
+func outputs(t *testing.T) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\nOutputs:\n")
+	names := map[string]bool{}
+	for _, output := range regexp.MustCompile(`(?m)^  ([A-Z][A-Za-z]+):`).FindAllStringSubmatch(section, -1) {
+		words := regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(output[1], "${1}_$2")
+		names[strings.ToUpper(words)] = true
+	}
+	if len(names) < 5 {
+		t.Fatalf("outputs %v, want more", names)
+	}
+	return names
 }
