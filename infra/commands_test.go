@@ -123,19 +123,16 @@ func TestCommandsHaveTheirOptions(t *testing.T) {
 			t.Errorf("%s: %s is not a program", c.page, name)
 		}
 	}
-	if *update {
-		for name := range known {
-			known[name] = help(t, name)
-		}
-		writeOptions(t, file, known)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	named := slices.Sorted(maps.Keys(known))
-	if err := json.Unmarshal(text, &known); err != nil {
-		t.Fatal(err)
+	decodeJSON(t, file, &known)
+	if *update { // asks for the commands that the file lacks, as each answer takes seconds
+		for _, name := range named {
+			if len(known[name]) == 0 {
+				known[name] = help(t, name)
+			}
+		}
+		maps.DeleteFunc(known, func(name string, _ []string) bool { return !slices.Contains(named, name) })
+		writeOptions(t, file, known)
 	}
 	for _, name := range named {
 		if len(known[name]) == 0 {
