@@ -21,14 +21,13 @@ type lane struct {
 	// headersDropped has the log say once that headers are left out.
 	headersDropped sync.Once
 
-	mu          sync.Mutex
-	queue       *queue
-	timer       *time.Timer // asks the queue again
-	tookEventAt time.Time   // zero before the first
-	sent        int         // events, each as often as it was sent
-	closed      bool
-	paced       float64 // requests a second, as the observer was told
-	throttled   bool    // as the log was told
+	mu        sync.Mutex
+	queue     *queue
+	timer     *time.Timer // asks the queue again
+	evidence  evidence
+	closed    bool
+	paced     float64 // requests a second, as the observer was told
+	throttled bool    // as the log was told
 }
 
 func newLane(d *Delivery, destination Destination, options Options) *lane {

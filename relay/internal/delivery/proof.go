@@ -11,9 +11,12 @@ const (
 	// destination takes other events meanwhile: a service that refuses healthy events for a moment parks none. It is
 	// less where the backoff between attempts never grows to that.
 	proofAfter = 3 * time.Second
-	// proofAlone is for how many of these times it is refused instead while no other event is sent that could show
-	// whether the destination works.
+	// proofAlone is for how many of these times an event is refused instead while the destination takes no event, because
+	// refused ones are all that is sent.
 	proofAlone = 5
+	// maxAlone is how many events are parked in that way before the destination takes one. Where more are refused, the
+	// destination is at fault itself.
+	maxAlone = 5
 	// alteredAttempts is how often an event is sent whose body arrives as another one each time. The broker has it by then,
 	// in so many copies on a standard queue.
 	alteredAttempts = 3
@@ -24,8 +27,17 @@ const (
 
 // proof is what is known of an event that its destination refused.
 type proof struct {
-	since  time.Time // the request that was refused first began
-	others int       // events that had been sent to the destination by then, without this one
+	since   time.Time // the request that was refused first began
+	failed  int       // of evidence.failed, then
+	counted bool      // in evidence.refused
+}
+
+// evidence is what a destination has shown of itself.
+type evidence struct {
+	tookEventAt time.Time // zero before the first
+	refused     int       // events, each once, since it took one
+	failed      int       // events that were neither taken nor refused, each as often as it was sent
+	inFlight    int       // events that it has not refused before
 }
 
 // suspectError is the refusal of an event that is to be refused again before it counts.
@@ -36,6 +48,7 @@ func (e *suspectError) Unwrap() error { return e.refusal }
 
 // suspect parks e if its refusal is proven to be its own fault, else it is sent again.
 func (l *lane) suspect(e *Event, refusal *sink.RejectedError) {
+	l.doubt(e)
 	proven, working := l.weigh(e)
 	switch {
 	case proven:
@@ -56,24 +69,36 @@ func (l *lane) altered(e *Event, err *sink.AlteredError) {
 	l.park(e, &sink.RejectedError{Code: sink.CodeChecksum, Reason: err.Reason})
 }
 
-// weigh reports whether e has been refused twice, long enough apart, by a destination that took another event meanwhile or
-// was sent none, and whether the destination works. A destination that refuses everything is at fault itself.
+// doubt notes when e was refused first.
+func (l *lane) doubt(e *Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !e.proof.since.IsZero() {
+		return
+	}
+	e.proof = proof{since: e.triedAt, failed: l.evidence.failed}
+	l.log.Warn("event refused, which is to be proven before it is parked", "event_id", e.Message.EventID, "group", e.Message.GroupID)
+}
+
+// weigh reports whether the refusal of e, which is not the first, is proven to be the fault of e, and whether the
+// destination works. The destination has taken another event since the first refusal, or nothing but a few refused events
+// was sent to it for long.
 func (l *lane) weigh(e *Event) (proven, working bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	working = time.Since(l.tookEventAt) < provenFor
-	others := l.sent - e.attempts
-	if e.proof.since.IsZero() {
-		e.proof = proof{since: e.triedAt, others: others}
-		l.log.Warn("event refused, which is to be proven before it is parked", "event_id", e.Message.EventID, "group", e.Message.GroupID)
+	shown := &l.evidence
+	working = time.Since(shown.tookEventAt) < provenFor
+	if !e.proof.counted {
+		e.proof.counted = true
+		shown.refused++
+	}
+	after, since := min(proofAfter, l.queue.options.Backoff.Max), time.Since(e.proof.since)
+	switch {
+	case !shown.tookEventAt.Before(e.proof.since):
+		return since >= after, working
+	case shown.failed != e.proof.failed: // the destination, or the way to it, has a fault of its own: from now on, then
+		e.proof.since, e.proof.failed = e.triedAt, shown.failed
 		return false, working
 	}
-	after := min(proofAfter, l.queue.options.Backoff.Max)
-	switch since := time.Since(e.proof.since); {
-	case !l.tookEventAt.Before(e.proof.since):
-		return since >= after, working
-	case others == e.proof.others:
-		return since >= proofAlone*after, working
-	}
-	return false, working
+	return since >= proofAlone*after && shown.refused <= maxAlone && shown.inFlight == 0, working
 }

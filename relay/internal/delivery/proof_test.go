@@ -181,3 +181,105 @@ func TestABodyThatWasAlteredOnceArrives(t *testing.T) {
 		r.expectParked("")
 	})
 }
+
+// poisoned refuses, as an entry, each event of the groups.
+func poisoned(groups string) answer {
+	return func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+		results := make([]sink.Result, len(batch))
+		for i, m := range batch {
+			if strings.Contains(groups, m.GroupID) {
+				results[i].Err = errRefused
+			}
+		}
+		return results, nil
+	}
+}
+
+// poisonedRequests refuses each request that has an event of the groups.
+func poisonedRequests(groups string) answer {
+	return func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+		for _, m := range batch {
+			if strings.Contains(groups, m.GroupID) {
+				return nil, errRefused
+			}
+		}
+		return make([]sink.Result, len(batch)), nil
+	}
+}
+
+// TestFewRefusedEventsAloneAreParked: no healthy event comes that could show whether the destination works.
+func TestFewRefusedEventsAloneAreParked(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]answer{"entry": poisoned("vwxyz"), "request": poisonedRequests("vwxyz")} {
+		for _, ids := range []string{"x1 y1", "v1 w1 x1 y1 z1"} {
+			for kind, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
+				t.Run(name+" "+kind+" "+ids, func(t *testing.T) {
+					t.Parallel()
+					run(t, one(limits), func(r *rig) {
+						r.sinks[0].answers(refuse)
+						r.sendIDs(0, ids)
+						r.elapse(14 * time.Second)
+						r.expectParked("")
+						r.elapse(time.Minute)
+						r.expectParked(ids)
+						r.expectOpen(0)
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestARefusingDestinationParksFew of the events that come one by one, and all of them arrive once it works.
+func TestARefusingDestinationParksFew(t *testing.T) {
+	t.Parallel()
+	run(t, one(standard), func(r *rig) {
+		r.sinks[0].answers(failAll(errRefused))
+		for i := range 20 {
+			r.sendIDs(0, fmt.Sprint(string(rune('a'+i)), 1))
+			r.elapse(time.Minute)
+		}
+		if n := len(r.parker.parked); n > 5 {
+			t.Errorf("%d events parked", n)
+		}
+		r.sinks[0].answers(takeAll)
+		r.elapse(time.Minute)
+		r.expectOpen(0)
+	})
+}
+
+// TestAFaultInBetweenStartsTheProofAgain: while requests fail for other reasons, a refusal may be a part of the fault.
+func TestAFaultInBetweenStartsTheProofAgain(t *testing.T) {
+	t.Parallel()
+	run(t, one(standard), func(r *rig) {
+		begin := time.Now()
+		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			if since := time.Since(begin); since > 9*time.Second && since < 30*time.Second {
+				return nil, errAway
+			}
+			return poisoned("x")(ctx, batch)
+		})
+		r.sendIDs(0, "x1")
+		r.elapse(44 * time.Second)
+		r.expectParked("")
+		r.elapse(time.Minute)
+		r.expectParked("x1")
+	})
+}
+
+// TestARefusedGroupIsProvenTogether: what comes behind a refused event was refused in the same answers.
+func TestARefusedGroupIsProvenTogether(t *testing.T) {
+	t.Parallel()
+	run(t, one(standard), func(r *rig) {
+		r.sinks[0].answers(poisoned("x"))
+		r.send(0, event("x0"))
+		for i := range 9 {
+			r.send(0, event(fmt.Sprint("x", i+1)))
+		}
+		r.flow(2500 * time.Millisecond)
+		r.expectParked("")
+		r.flow(8 * time.Second)
+		r.expectParked("x0 x1 x2 x3 x4 x5 x6 x7 x8 x9")
+		r.expectOpen(0)
+	}, together)
+}

@@ -33,6 +33,7 @@ func (l *lane) publish(events []*Event) {
 	case refused != nil:
 		l.suspect(events[0], refused)
 	default:
+		l.noteFailed(len(events))
 		for _, e := range events {
 			l.retry(e, err)
 		}
@@ -73,7 +74,6 @@ func (l *lane) request(events []*Event) ([]sink.Result, error) {
 		for _, e := range events {
 			e.attempts--
 		}
-		l.noteSent(-len(events))
 		results, err = l.attempt(sink.OnNewConnection(l.delivery.requests), events, messages)
 	}
 	if err == nil && len(results) != len(events) {
@@ -91,8 +91,9 @@ func (l *lane) attempt(ctx context.Context, events []*Event, messages []*sink.Me
 		e.attempts++
 		e.triedAt = start
 	}
-	l.noteSent(len(events))
+	unjudged := l.noteBegin(events)
 	results, err := l.Sink.Publish(ctx, messages)
+	l.noteEnd(unjudged)
 	if !errors.Is(err, sink.ErrConnectionClosed) || sink.NeedsNewConnection(ctx) {
 		l.delivery.deps.Observer.Requested(l.Name, len(events), time.Since(start), err)
 	}
@@ -124,8 +125,12 @@ func (l *lane) failed(e *Event, err error, earlier []*Event) {
 	var altered *sink.AlteredError
 	switch {
 	case !errors.As(err, &refused) && !errors.As(err, &altered):
+		l.noteFailed(1)
 		l.retry(e, err)
 	case e.isBehind(earlier): // it would block what comes before it
+		if refused != nil {
+			l.doubt(e)
+		}
 		l.retry(e, errBehind)
 	case altered != nil:
 		l.altered(e, altered)
@@ -151,13 +156,33 @@ func (l *lane) noteTaken(results []sink.Result) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tookEventAt = time.Now()
+	l.evidence.tookEventAt, l.evidence.refused = time.Now(), 0
 }
 
-func (l *lane) noteSent(events int) {
+// noteBegin notes that events are in flight, and returns how many of them the destination has not refused before.
+func (l *lane) noteBegin(events []*Event) (unjudged int) {
+	for _, e := range events {
+		if e.proof.since.IsZero() {
+			unjudged++
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent += events
+	l.evidence.inFlight += unjudged
+	return unjudged
+}
+
+func (l *lane) noteEnd(unjudged int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.evidence.inFlight -= unjudged
+}
+
+// noteFailed notes that events were neither taken nor refused.
+func (l *lane) noteFailed(events int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.evidence.failed += events
 }
 
 func (l *lane) retry(e *Event, err error) {

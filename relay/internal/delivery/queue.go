@@ -130,8 +130,7 @@ func (q *queue) fill(now time.Time) []*Event {
 			}
 			room -= e.size
 			batch = append(batch, e)
-			// What comes behind a refused event waits: its group may be blocked by then.
-			more = !q.oneOfGroup() && e.rejection == nil && e.size <= q.limits.MaxMessageBytes && e.proof.since.IsZero() && fits(g.first)
+			more = !q.oneOfGroup() && !q.mayBlock(e) && fits(g.first)
 		}
 	}
 	q.since = now
@@ -174,6 +173,14 @@ func (q *queue) block(groupID, eventID string) {
 	if _, blocked := q.blocked[groupID]; !blocked {
 		q.blocked[groupID] = eventID
 	}
+}
+
+// mayBlock reports whether the group of e may be blocked once e is sent, so that what comes behind it waits.
+func (q *queue) mayBlock(e *Event) bool {
+	if e.rejection != nil || e.size > q.limits.MaxMessageBytes {
+		return true
+	}
+	return !e.proof.since.IsZero() && (q.limits.FIFO || q.options.OnRejected != Park && q.options.OnRejected != ParkDefault)
 }
 
 // oneOfGroup reports whether a batch takes one event of a group at most. On a FIFO destination an entry that failed,
