@@ -11,6 +11,7 @@ import (
 
 // Fault is something that happens to a request. See [Server.Script].
 type Fault struct {
+	early   func(http.ResponseWriter, *http.Request)             // the request is not read yet; this ends it
 	before  func(context.Context, exchange) (ended bool)         // the request is read and not performed yet
 	failure *apiError                                            // of entries, in place of accepting them
 	edit    func(result) []result                                // what the answer says about an entry
@@ -53,11 +54,6 @@ func DenyAccess() Fault {
 		}
 		return e
 	})
-}
-
-// ExpireToken answers that the credentials have expired.
-func ExpireToken() Fault {
-	return Refuse(http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired")
 }
 
 // Missing answers that the topic or queue does not exist.

@@ -42,6 +42,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // to return would be an answer of 200
 	}
 	defer s.handling.Done()
+	if end := s.script.early(); end != nil {
+		end(w, r)
+		return
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		http.Error(w, "read the request: "+err.Error(), http.StatusRequestEntityTooLarge)
@@ -68,7 +72,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.batch.sentBy(accessKeyID(r.Header.Get("Authorization")))
-	s.run(r.Context(), exchange{s, w, isSQS}, c)
+	s.run(r.Context(), exchange{s, w, isSQS, c, r.Header, len(body)}, c)
 }
 
 // run performs c under the faults that are scripted for it.

@@ -97,6 +97,9 @@ func (s *script) plan(c *call) *plan {
 	defer s.mu.Unlock()
 	var p *plan
 	for _, r := range s.rules {
+		if r.early() != nil { // has had its turn
+			continue
+		}
 		concerned, ok := r.concerns(c)
 		if !ok {
 			continue
@@ -111,6 +114,31 @@ func (s *script) plan(c *call) *plan {
 	return p
 }
 
+// early returns what ends the next request before it is read, or nil.
+func (s *script) early() func(http.ResponseWriter, *http.Request) {
+	if !s.active.Load() {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rules {
+		if end := r.early(); end != nil && r.counts() {
+			return end
+		}
+	}
+	return nil
+}
+
+// early returns the fault of the rule that comes before a request is read, or nil.
+func (r *Rule) early() func(http.ResponseWriter, *http.Request) {
+	for _, f := range r.faults {
+		if f.early != nil {
+			return f.early
+		}
+	}
+	return nil
+}
+
 // concerns reports whether c is concerned, and which of its entries are. It counts. The caller holds the script's mu.
 func (r *Rule) concerns(c *call) (entries []bool, concerned bool) {
 	if r.match.Action != "" && r.match.Action != c.action || r.match.Destination != "" && r.match.Destination != c.destination {
@@ -120,14 +148,19 @@ func (r *Rule) concerns(c *call) (entries []bool, concerned bool) {
 	if r.match.Entry != nil && !any {
 		return nil, false
 	}
+	return entries, r.counts()
+}
+
+// counts counts a request that matches, and reports whether it is concerned. The caller holds the script's mu.
+func (r *Rule) counts() bool {
 	r.seen++
 	if r.seen <= r.match.After || r.match.Times > 0 && r.hits >= r.match.Times {
-		return nil, false
+		return false
 	}
 	r.hits++
 	close(r.hit)
 	r.hit = make(chan struct{})
-	return entries, true
+	return true
 }
 
 func (r *Rule) pick(c *call) (entries []bool, any bool) {
@@ -156,6 +189,9 @@ type exchange struct {
 	server *Server
 	w      http.ResponseWriter
 	isSQS  bool
+	call   *call
+	header http.Header
+	size   int // bytes of its body
 }
 
 // before reports whether the request has ended before it was performed.
