@@ -65,7 +65,7 @@ type target struct {
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated. A request for credentials has as much."`
 	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same."`
 	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt."`
-	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. 0s: never."`
+	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. Time in which the relay has no valid credentials does not count. 0s: never."`
 }
 
 // operation says how the relay runs.

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pacer"
@@ -57,9 +58,14 @@ func (q *queue) judge(batch []*Event, now time.Time) pacer.Outcome {
 		q.failures = 0
 	case outcome == pacer.Refused && q.pacer.Works(now): // it takes others
 	case sent:
-		q.fail(now)
+		q.fail(isUnsigned(batch), now)
 	}
 	return outcome
+}
+
+// isUnsigned reports whether a request failed for who signs it, which says nothing about the destination.
+func isUnsigned(batch []*Event) bool {
+	return slices.ContainsFunc(batch, func(e *Event) bool { return sink.IsIdentity(e.err) })
 }
 
 // outcomeOf reports whether any event of batch was sent, and what became of the request.
@@ -81,11 +87,12 @@ func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 }
 
 // fail counts a request of which the destination took nothing. Requests that were under way together fail together and
-// count once.
-func (q *queue) fail(now time.Time) {
-	if q.failures == 0 {
+// count once. The time that the destination has before its events are parked begins again after a failure of who signs.
+func (q *queue) fail(unsigned bool, now time.Time) {
+	if q.failures == 0 || q.unsigned {
 		q.failing = now
 	}
+	q.unsigned = unsigned
 	if q.failures == 0 || !q.retryAt.After(now) {
 		q.failures++
 		q.retryAt = now.Add(q.options.Backoff.after(q.failures))

@@ -30,6 +30,7 @@ type queue struct {
 	parking  int       // those of them that are parked because the destination is away
 	failures int       // rounds of requests of which the destination took nothing, since it took something
 	failing  time.Time // since when, while failures is not zero
+	unsigned bool      // the last of them failed for who signs, not for the destination
 	retryAt  time.Time // after failures: the next request may start
 }
 
@@ -139,13 +140,13 @@ func (q *queue) fill(now time.Time) []*Event {
 
 // isOverdue reports whether the destination has taken nothing for so long that its events are parked.
 func (q *queue) isOverdue(now time.Time) bool {
-	return q.options.ParkAfter > 0 && now.Sub(q.failing) >= q.options.ParkAfter
+	return q.options.ParkAfter > 0 && !q.unsigned && now.Sub(q.failing) >= q.options.ParkAfter
 }
 
 // sooner returns when to ask again: at retryAt, or when the destination becomes overdue before it.
 func (q *queue) sooner(retryAt, now time.Time) time.Time {
 	overdue := q.failing.Add(q.options.ParkAfter)
-	if q.options.ParkAfter > 0 && overdue.After(now) && overdue.Before(retryAt) {
+	if q.options.ParkAfter > 0 && !q.unsigned && overdue.After(now) && overdue.Before(retryAt) {
 		return overdue
 	}
 	return retryAt
