@@ -20,6 +20,8 @@ type fault struct {
 	partial bool // requests fail in part
 	skips   bool // the stream leaves events out, until a relay notices
 	refuses bool // a relay may end, and say that an operator has to decide
+	// identity says that who signs requests is at fault, and no destination: nothing may be parked because of it.
+	identity bool
 	// needsLog says that events of it are in the log alone: no fault of the same run may lose the log, or keep events out of
 	// the stream.
 	needsLog bool

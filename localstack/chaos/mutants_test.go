@@ -97,7 +97,7 @@ var mutants = []mutant{
 		name: "does not see that the publication was changed",
 		edits: []edit{
 			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
-			{"relay/keeper.go", `if seen.Fingerprint != k.held.row.Fingerprint {`, `if false {`},
+			{"relay/keeper.go", `if err := k.suspect(seen); err != nil {`, `if err := error(nil); err != nil {`},
 			withoutAudit,
 		},
 		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
@@ -134,7 +134,7 @@ var mutants = []mutant{
 		edits: []edit{
 			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
 			{"relay/keeper.go", `context.WithTimeout(ctx, k.SenderTimeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
-			{"relay/redrive.go", `context.WithTimeout(ctx, r.SenderTimeout)`, `context.WithTimeout(ctx, time.Minute)`},
+			{"relay/internal/deadletter/redriver.go", `context.WithTimeout(ctx, r.Timeout)`, `context.WithTimeout(ctx, time.Minute)`},
 			{"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.source.receivedAt) > time.Minute`},
 		},
 		faults: []string{"network: cut off"},
@@ -178,12 +178,12 @@ var mutants = []mutant{
 	{
 		name: "counts a page of a replay as sent before it is",
 		edits: []edit{{
-			"relay/replay.go",
-			`		if outcome, err = r.send(ctx, asked.ID, page.Events); err != nil {`,
-			`		if asked, err = r.store.Passed(ctx, asked, page, replay.Outcome{}); err != nil {
+			"relay/internal/replay/replayer.go",
+			`		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
+			`		if replay, err = r.Store.Passed(ctx, replay, page, Outcome{}); err != nil {
 			return nil, err
 		}
-		if outcome, err = r.send(ctx, asked.ID, page.Events); err != nil {`,
+		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
 		}},
 		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang"},
 		rules:  []checker.Rule{checker.Replayed},
@@ -225,15 +225,65 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/keeper.go",
-				`savedAt: time.Now(), guard:`,
-				`savedAt: time.Now(), pending: keptHorizon, guard:`,
+				`savedAt: time.Now(), allayed:`,
+				`savedAt: time.Now(), pending: keptHorizon, allayed:`,
 			},
 			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
-			{"relay/keeper.go", `lsn: seen.InsertLSN, delivered: delivered}`, `lsn: seen.InsertLSN, delivered: delivered}; keptHorizon = k.pending`},
+			{"relay/keeper.go", `delivered: delivered, suspicion: k.suspicion}`, `delivered: delivered, suspicion: k.suspicion}; keptHorizon = k.pending`},
 			{"relay/keeper.go", `k.horizonDelivered, k.horizonSaved, k.pending = k.pending.delivered, true, horizon{}`, `k.horizonDelivered, k.horizonSaved, k.pending, keptHorizon = k.pending.delivered, true, horizon{}, horizon{}`},
 			withoutAudit,
 		},
 		faults: []string{"xids used again"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "parks events because nobody signs for them",
+		edits: []edit{{
+			"relay/internal/delivery/publish.go",
+			`	default:
+		for _, e := range events {
+			l.retry(e, err)`,
+			`	case sink.IsIdentity(err):
+		for _, e := range events {
+			l.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
+		}
+	default:
+		for _, e := range events {
+			l.retry(e, err)`,
+		}},
+		faults: []string{"credentials: refused", "signature: token expired"},
+		rules:  []checker.Rule{checker.Parked},
+	},
+	{
+		name:   "takes a destination for unavailable when credentials fail",
+		edits:  []edit{{"relay/internal/delivery/queue.go", `!q.unsigned && now.Sub(`, `now.Sub(`}},
+		faults: []string{"credentials: denied", "signature: wrong"},
+		rules:  []checker.Rule{checker.Parked},
+	},
+	{
+		name: "takes a page with status 200 for an acceptance",
+		edits: []edit{
+			{"relay/internal/sink/sqs/answer.go", `		return nil, answer.Error("", err)`, `		if answer.Status == 200 {
+			return make([]sink.Result, len(batch)), nil
+		}
+		return nil, answer.Error("", err)`},
+			{"relay/internal/sink/sns/answer.go", `		return nil, fmt.Errorf("read the answer: %w", err)`, `		_ = fmt.Errorf
+		return make([]sink.Result, entries), nil`},
+		},
+		faults: []string{"proxy: page", "proxy: early answer"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "takes the answer to another request for its own",
+		edits: []edit{{
+			"relay/internal/sink/answer.go",
+			`	if a.unknown {`,
+			`	if a.unknown {
+		return make([]Result, len(a.results)), nil
+	}
+	if a.unknown {`,
+		}},
+		faults: []string{"proxy: cached answer"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 }

@@ -16,6 +16,7 @@ type Plan struct {
 	Destinations  []Kind
 	SenderTimeout time.Duration
 	ParkAfter     time.Duration
+	Credentials   Source
 	Settings      []string // further settings of the relays
 	ColdStart     bool     // the first relay starts when events are written already
 	Aftermath     Aftermath
@@ -95,6 +96,7 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if p.Load.Partitioned = random.IntN(4) == 0; p.Load.Partitioned {
 		p.Settings = append(p.Settings, "RELAY_ID_UNIQUE=assert")
 	}
+	p.Credentials = []Source{StaticKey, ContainerRole, WebIdentity}[random.IntN(3)]
 	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
 	if random.IntN(4) == 0 {
 		p.ParkAfter = 700 * time.Millisecond
@@ -185,6 +187,6 @@ func allowed(all []fault, only []string, p *Plan) []fault {
 
 // String describes the run in a few words.
 func (p *Plan) String() string {
-	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, %v, load %+v, cold start %t, then %s dead letters",
-		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Settings, p.Load, p.ColdStart, p.Aftermath)
+	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, credentials by %s, %v, load %+v, cold start %t, then %s dead letters",
+		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials, p.Settings, p.Load, p.ColdStart, p.Aftermath)
 }

@@ -32,9 +32,8 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 		"RELAY_LISTEN=",
 		"AWS_ENDPOINT_URL=" + r.broker.URL(),
 		"AWS_REGION=us-east-1",
-		"AWS_ACCESS_KEY_ID=" + name,
-		"AWS_SECRET_ACCESS_KEY=secret",
 	}, r.routes()...)
+	cmd.Env = append(cmd.Env, r.credentials(name)...)
 	cmd.Env = append(cmd.Env, r.plan.Settings...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	var err error

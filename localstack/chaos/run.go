@@ -31,7 +31,8 @@ type run struct {
 	writers      *pgxpool.Pool
 	admin        *pgxpool.Pool // superuser
 	broker       *fakeaws.Server
-	refusal      *fakeaws.Rule // of what an operator can mend
+	issuer       *fakeaws.Issuer // of the relays' credentials
+	refusal      *fakeaws.Rule   // of what an operator can mend
 	destinations []destination
 	ways         []way // of each relay's place to the database
 	fleet        *fleet
@@ -82,6 +83,9 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	if r.broker, err = fakeaws.Start(fakeaws.Options{}); err != nil {
+		return err
+	}
+	if err := r.startIssuer(); err != nil {
 		return err
 	}
 	if err := r.createDestinations(); err != nil {
@@ -208,7 +212,7 @@ func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
 
 // inflict does f to the run and notes it.
 func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
-	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips})
+	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips, Identity: f.identity})
 	act := &act{run: r, random: random}
 	if f.refuses {
 		r.refusing.Store(math.MaxInt64)
@@ -269,6 +273,9 @@ func (r *run) close() error {
 	}
 	if r.broker != nil {
 		_ = r.broker.Close()
+	}
+	if r.issuer != nil {
+		_ = r.issuer.Close()
 	}
 	for _, pool := range []*pgxpool.Pool{r.writers, r.admin} {
 		if pool != nil {

@@ -3,18 +3,21 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 )
 
-// weathers are what the broker does for a while. Those that may have accepted what they do not admit bring repetitions.
-var weathers = []fault{
+// weathers are what happens at the broker, or on the way to it, for a while.
+var weathers = slices.Concat(brokerFaults, quotas, proxies, roleFaults)
+
+// brokerFaults are what the broker does. Those that may have accepted what they do not admit bring repetitions.
+var brokerFaults = []fault{
 	weather("broker: throttled", false, fakeaws.Throttle),
 	weather("broker: KMS throttled", false, fakeaws.ThrottleKMS),
 	weather("broker: access denied", false, fakeaws.DenyAccess),
-	weather("broker: token expired", false, fakeaws.ExpireToken),
 	weather("broker: destination missing", false, fakeaws.Missing),
 	weather("broker: unavailable", false, fakeaws.Unavailable),
 	weather("broker: reset", false, fakeaws.Reset),
@@ -51,8 +54,13 @@ func awayForLong(ctx context.Context, a *act) error {
 }
 
 func weather(name string, repeats bool, what func() fakeaws.Fault) fault {
+	return weatherFor(name, repeats, (*act).match, func(*act) fakeaws.Fault { return what() })
+}
+
+// weatherFor is a weather of the requests that match picks.
+func weatherFor(name string, repeats bool, match func(*act) fakeaws.Match, what func(*act) fakeaws.Fault) fault {
 	return fault{name: name, weight: 2, repeats: repeats, hides: repeats, do: func(ctx context.Context, a *act) error {
-		rule := a.broker.Script(a.match(), what())
+		rule := a.broker.Script(match(a), what(a))
 		defer rule.Clear()
 		pause(ctx, 200*time.Millisecond+a.within(time.Second))
 		if rule.Hits() == 0 {

@@ -157,10 +157,24 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 			redrive(h, 5)
 			again(h, len(h.Receipts)-1, 12*second+second/2)
 		},
-		"given up by a person":                    func(h *checker.History) { poison(h, 5); discard(h, 9*second) },
-		"flows on behind what was given up":       func(h *checker.History) { poison(h, 1); discard(h, 2*second) },
-		"redriven, and never to be taken":         func(h *checker.History) { poison(h, 1); park(h, 2); h.Operator.RedroveAll = true },
-		"parked while its destination was away":   func(h *checker.History) { away(h, 5) },
+		"given up by a person":                  func(h *checker.History) { poison(h, 5); discard(h, 9*second) },
+		"flows on behind what was given up":     func(h *checker.History) { poison(h, 1); discard(h, 2*second) },
+		"redriven, and never to be taken":       func(h *checker.History) { poison(h, 1); park(h, 2); h.Operator.RedroveAll = true },
+		"parked while its destination was away": func(h *checker.History) { away(h, 5) },
+		"parked as away before the credentials fail": func(h *checker.History) {
+			away(h, 5)
+			h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: 3 * second, To: 10 * second}}
+		},
+		"parked as away after the credentials work": func(h *checker.History) {
+			away(h, 5)
+			h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: 0, To: second}}
+		},
+		"parked as away for another fault beside the credentials": func(h *checker.History) {
+			away(h, 5)
+			h.Faults = []checker.Fault{
+				{Kind: "credentials", Identity: true, From: 0, To: 10 * second}, {Kind: "hang", From: second, To: 2 * second},
+			}
+		},
 		"redriven after the others, not in order": func(h *checker.History) { redrive(h, 0); h.DeadLetters[0].Blocks = false },
 		"reordered by a request that failed in part": func(h *checker.History) {
 			h.Destinations[0].GroupBatches = true
@@ -279,7 +293,15 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		"given up by nobody":                      {checker.Discarded, func(h *checker.History) { poison(h, 5); discard(h, 9*second); h.Operator.Discarded = 0 }},
 		"given up, the operator thinks":           {checker.Discarded, func(h *checker.History) { poison(h, 5); h.Operator.Discarded = 1 }},
 		"parked as away where nobody wanted that": {checker.Parked, func(h *checker.History) { away(h, 5); h.Destinations[1].ParkAfter = 0 }},
-		"parked as away too soon":                 {checker.Parked, func(h *checker.History) { away(h, 5); h.DeadLetters[0].Changes[0].At = second }},
+		"parked for its credentials": {checker.Parked, func(h *checker.History) {
+			away(h, 5)
+			h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: second, To: 10 * second}}
+		}},
+		"parked too soon after its credentials": {checker.Parked, func(h *checker.History) {
+			away(h, 5)
+			h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: 0, To: 3 * second}}
+		}},
+		"parked as away too soon": {checker.Parked, func(h *checker.History) { away(h, 5); h.DeadLetters[0].Changes[0].At = second }},
 		"parked long after what blocked it was given up": {checker.Parked, func(h *checker.History) {
 			poison(h, 1)
 			discard(h, 2*second)

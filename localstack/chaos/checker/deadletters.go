@@ -145,7 +145,7 @@ const lateParking = 10 * time.Second
 // took what it did not admit, it seemed to be away.
 func (c *check) wasAway(d *DeadLetter) bool {
 	after := c.destinations[d.Destination].ParkAfter
-	if after == 0 || d.Changes[0].Code != codeAway {
+	if after == 0 || d.Changes[0].Code != codeAway || c.wasUnsigned(d, after) {
 		return false
 	}
 	from, to := d.parkedAt()-lateParking, d.parkedAt()
@@ -166,6 +166,27 @@ func (c *check) wasAway(d *DeadLetter) bool {
 		last = r.At
 	}
 	return last < to && to-last >= after-clocks
+}
+
+// Attempt is how long a relay of a run takes at most from one attempt at a destination to the end of the next: the backoff
+// and the time limit of a request.
+const Attempt = 2 * time.Second
+
+// wasUnsigned reports whether nothing but the relay's credentials can be why the destination took nothing when d was parked:
+// they were at fault for longer than the relay takes to find that out, until less than after before.
+func (c *check) wasUnsigned(d *DeadLetter, after time.Duration) bool {
+	to := d.parkedAt()
+	unsigned := false
+	for _, f := range c.Faults {
+		switch {
+		case f.Noticed || f.From > to:
+		case f.Identity:
+			unsigned = unsigned || f.From+Attempt <= to && to <= f.To+after-clocks
+		case f.To+Attempt > to-after-Attempt: // another fault at the same time
+			return false
+		}
+	}
+	return unsigned
 }
 
 // The relay's code for events whose body arrived as another one time and again, and the fault that does this.
