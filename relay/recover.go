@@ -75,7 +75,7 @@ func (s *session) publishTable(ctx context.Context, row *checkpoint.Row) error {
 	s.Log.Info("publishing from the table", "table", s.tableName(), "from", row.Recovery.From, "to", row.Recovery.To,
 		"since", row.Recovery.Since, "after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(s.Log)
-	reader := recovery.NewReader(s.pool, s.Table)
+	reader := recovery.NewReader(s.pool, s.Slot, s.Table)
 	published := recovery.NewPublished()
 	if passed := row.Position.RecoveredSeq; passed != 0 {
 		if err := reader.Passed(ctx, *row.Recovery, passed, published.Add); err != nil {

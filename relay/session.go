@@ -142,7 +142,7 @@ func (s *session) replayer() *replay.Replayer {
 func (s *session) joiner() *members.Joiner {
 	j := &members.Joiner{
 		Store:    members.NewStore(s.pool, s.held.fence, s.Table),
-		Reader:   func(t pgoutput.Table) *recovery.Reader { return recovery.NewReader(s.pool, t) },
+		Reader:   func(t pgoutput.Table) *recovery.Reader { return recovery.NewReader(s.pool, s.Slot, t) },
 		Position: func() pglogrepl.LSN { return s.tracker.Position().FlushLSN },
 		Router:   s.Router,
 		Send:     s.delivery.Send,

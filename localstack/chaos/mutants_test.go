@@ -315,7 +315,7 @@ var testedMutants = []testedMutant{
 	{
 		mutant: mutant{
 			name:  "believes an xid that a producer made up",
-			edits: []edit{{"relay/internal/retention/remover.go", `return "CASE WHEN e."`, `return "CASE WHEN true OR e."`}},
+			edits: []edit{{"relay/internal/outboxtable/members.go", `return "CASE WHEN " + row`, `return "CASE WHEN true OR " + row`}},
 		},
 		pkg: "./relay/internal/retention", test: "TestARowStaysUntilItsRealWriterIsDelivered",
 	},

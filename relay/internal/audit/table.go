@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -137,7 +137,7 @@ func (t *Table) sql(statement string) string {
 	}
 	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgx.Identifier{c.XID}.Sanitize(), "{seq}", seq,
 		"{id}", pgx.Identifier{c.ID}.Sanitize(),
-		"{accounted}", members.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
+		"{accounted}", outboxtable.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
 }
 
 func text(xid uint64) string { return strconv.FormatUint(xid, 10) }

@@ -12,45 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
-
-// tree lists the members of the outbox table {name}: the table itself, or its partitions at every level. Tables that merely
-// inherit are not among them, as a publication streams those under their own names. attached changes whenever a
-// partition is attached, wherever above the member that is, and when an unlogged one becomes logged.
-const tree = `
-	RECURSIVE tree AS (
-		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c WHERE c.oid = to_regclass({name})
-		UNION ALL
-		SELECT c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
-		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending JOIN pg_class c ON c.oid = i.inhrelid
-		WHERE t.relkind = 'p'
-	), member AS (
-		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN '' ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
-	)`
-
-// systemSQL is the identifier of the cluster: oids and transactions of another one mean nothing here.
-const systemSQL = `(SELECT system_identifier::text FROM pg_control_system())`
-
-// AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows of this relation. The text
-// is that of the relation's oid, table a placeholder for schema.name of the outbox table as the checkpoint rows have it.
-func AccountedSQL(t pgoutput.Table, relation, table string) string {
-	return relation + ` = ANY (ARRAY(
-		WITH ` + named(t, tree) + `
-		SELECT m.relation FROM member m WHERE NOT EXISTS (
-			SELECT FROM relay_checkpoints c WHERE c.outbox_table = ` + table + ` AND NOT EXISTS (
-				SELECT FROM relay_members k
-				WHERE k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted
-				  AND k.system_identifier = ` + systemSQL + `))))`
-}
-
-// WriterSQL is the transaction that wrote a version of a row, as a bigint: xmin with the epoch that it lost. It is exact for
-// the last four billion transactions, and an older one only ever looks younger.
-func WriterSQL(xmin string) string {
-	const next = `(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`
-	return `(` + next + ` - ((` + next + ` - ` + xmin + `::text::bigint) & 4294967295))`
-}
 
 // Look resolves the columns of t against those that the table has, and sets t.Only unless the table
 // has partitions: then its rows are those of the table alone.
@@ -73,7 +38,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.T
 // horizon to say. It needs no fence, as it changes nothing that is known.
 func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table) error {
 	_, err := pool.Exec(ctx, named(table, `
-		WITH `+tree+`
+		WITH `+outboxtable.MembersSQL+`
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, known)
 		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, true, c.horizon
 		FROM member m, relay_checkpoints c
@@ -117,13 +82,13 @@ type Joined struct {
 // Joined returns the members that are not accounted for.
 func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
-		WITH `+tree+`
+		WITH `+outboxtable.MembersSQL+`
 		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}),
 		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
 		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND k.system_identifier = `+systemSQL+`
+		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND k.system_identifier = `+outboxtable.SystemSQL+`
 		WHERE k.relation IS NULL OR NOT k.accounted OR k.attached <> m.attached
 		ORDER BY m.relation`), s.fence.Slot)
 	if err != nil {
@@ -144,7 +109,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 // it, whatever its xid says; that of a savepoint is below its transaction's, which the xid names. An xid that the cluster
 // had not come to is another cluster's.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
-	writer := WriterSQL("xmin") + "::text::xid8"
+	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
 	return strings.NewReplacer("{writer}", writer, "{xid}", quote(s.table.Columns.XID)).Replace(`
 		tableoid = $6 AND pg_visible_in_snapshot({writer}, $4::pg_snapshot)
 		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
@@ -230,7 +195,7 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 // horizon was written to a member.
 func (s *Store) Refresh(ctx context.Context) error {
 	_, err := s.exec(ctx, "note which partitions are accounted for", `
-		WITH `+tree+`
+		WITH `+outboxtable.MembersSQL+`
 		UPDATE relay_members k SET known = c.horizon, updated_at = clock_timestamp() FROM relay_checkpoints c, member m
 		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted`)
 	if err != nil {
@@ -272,10 +237,8 @@ func (s *Store) sql(statement string) string { return named(s.table, statement) 
 
 // named puts the names of the table into a statement.
 func named(t pgoutput.Table, statement string) string {
-	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}", literal(t.Identifier())).Replace(statement)
+	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}", outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
 }
-
-func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
 
@@ -292,7 +255,7 @@ func Request(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
 func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted
-		  AND system_identifier = `+systemSQL+` ORDER BY relation`, slotName)
+		  AND system_identifier = `+outboxtable.SystemSQL+` ORDER BY relation`, slotName)
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
 	}

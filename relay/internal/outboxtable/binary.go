@@ -74,13 +74,14 @@ var ErrBinary = errors.New("the rows have bytes in a column that is delivered as
 func HasBinarySQL(table pgoutput.Table) string {
 	var columns []string
 	for _, column := range readColumns(table) {
-		columns = append(columns, quoteLiteral(column))
+		columns = append(columns, QuoteLiteral(column))
 	}
-	query := strings.NewReplacer("$1", quoteLiteral(identifier(table)), "$2", "ARRAY["+strings.Join(columns, ", ")+"]").Replace(binaryColumns)
+	query := strings.NewReplacer("$1", QuoteLiteral(identifier(table)), "$2", "ARRAY["+strings.Join(columns, ", ")+"]").Replace(binaryColumns)
 	return "EXISTS (" + query + ")"
 }
 
-func quoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
+// QuoteLiteral writes a text as a literal of SQL.
+func QuoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // readColumns are those that leave as text. Bytes in the place of headers are no JSON object and are dropped; the others are numbers and
 // times, which the check before a start has found to be so.

@@ -183,19 +183,19 @@ func (o Operator) refuseTrust(ctx context.Context, s Situation) error {
 
 // count counts what may be published again. Where that takes too long, it is not known.
 func (o Operator) count(ctx context.Context, p *Plan) error {
-	oldest, condition, args := "NULL", "", []any{p.From}
+	oldest, condition, args := "NULL", "", []any{p.From, o.Slot}
 	if o.Table.Columns.CreatedAt != "" {
 		oldest = "{created_at}"
 	}
 	if p.Since != "" {
-		condition, args = "AND {created_at} >= $2::timestamptz", append(args, p.Since)
+		condition, args = "AND {created_at} >= $3::timestamptz", append(args, p.Since)
 	}
 	counting, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	var created *time.Time
-	err := o.Pool.QueryRow(counting, sql(o.Table, `
-		SELECT count(*), min(`+oldest+`)::timestamptz FROM {table}
-		WHERE {xid} >= pg_snapshot_xmin($1::pg_snapshot) AND NOT pg_visible_in_snapshot({xid}, $1::pg_snapshot) `+condition), args...).Scan(&p.Rows, &created)
+	err := o.Pool.QueryRow(counting, selection(o.Table, `
+		SELECT count(*), min(`+oldest+`)::timestamptz FROM {table} WHERE`+undelivered+condition, placeholders{from: 1, slot: 2}), args...).
+		Scan(&p.Rows, &created)
 	if err != nil && counting.Err() != nil && ctx.Err() == nil {
 		return nil
 	}

@@ -28,12 +28,13 @@ const visibleInterval = 10 * time.Millisecond
 // Reader reads rows of the outbox table in order of seq.
 type Reader struct {
 	pool  *pgxpool.Pool
+	slot  string // name
 	table pgoutput.Table
 }
 
-// NewReader returns a Reader of the outbox table.
-func NewReader(pool *pgxpool.Pool, table pgoutput.Table) *Reader {
-	return &Reader{pool: pool, table: table}
+// NewReader returns a Reader of the outbox table for the relay of a slot.
+func NewReader(pool *pgxpool.Pool, slot string, table pgoutput.Table) *Reader {
+	return &Reader{pool: pool, slot: slot, table: table}
 }
 
 // Each calls publish for every row of the recovery r whose seq is greater than after, in order of seq. No snapshot stays open
@@ -101,15 +102,13 @@ func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
 	}
 }
 
-// first returns the lowest seq that can be part of r, found by the index on xid: the one on seq would be read from its
-// beginning.
+// first returns the lowest seq that can be part of r. It does not look for the minimum by the index on seq, which would be read
+// from its beginning.
 func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error) {
-	c := d.table.Columns
-	query := fmt.Sprintf(`
-		WITH candidates AS MATERIALIZED (SELECT %s AS seq FROM %s WHERE %s >= pg_snapshot_xmin($1::pg_snapshot))
-		SELECT coalesce(min(seq), 0) FROM candidates`, quote(c.Sequence), d.name(), quote(c.XID))
+	query := `WITH candidates AS MATERIALIZED (` + selection(d.table, possible, placeholders{from: 1, slot: 2}) + `)
+		SELECT coalesce(min(seq), 0) FROM candidates`
 	var first int64
-	if err := d.pool.QueryRow(ctx, query, r.From).Scan(&first); err != nil {
+	if err := d.pool.QueryRow(ctx, query, r.From, d.slot).Scan(&first); err != nil {
 		return 0, fmt.Errorf("find the first row to recover: %w", err)
 	}
 	return first, nil
@@ -119,19 +118,6 @@ func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error
 func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (page []outbox.Envelope, last int64, err error) {
 	condition, args := d.condition(r, 4)
 	return d.Page(ctx, after, condition, args...)
-}
-
-// condition selects the rows of r. Its parameters begin at the number parameter.
-func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition string, args []any) {
-	c := d.table.Columns
-	condition = fmt.Sprintf("NOT pg_visible_in_snapshot(%s, $%d::pg_snapshot) AND pg_visible_in_snapshot(%[1]s, $%[3]d::pg_snapshot)",
-		quote(c.XID), parameter, parameter+1)
-	args = []any{r.From, r.To}
-	if r.Since != "" {
-		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", quote(c.CreatedAt), parameter+2)
-		args = append(args, r.Since)
-	}
-	return condition, args
 }
 
 // Page reads the next rows behind the seq after for which condition holds, an SQL expression whose parameters begin at $4. It

@@ -62,7 +62,7 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 		return nil
 	}
 	pool := newTable(t, 450, 10)
-	if err := recovery.NewReader(pool, table).Each(t.Context(), everything(t, pool), 0, publish); err != nil {
+	if err := recovery.NewReader(pool, "recovered", table).Each(t.Context(), everything(t, pool), 0, publish); err != nil {
 		t.Fatal(err)
 	}
 	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
@@ -72,7 +72,7 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 
 func TestPageOfLargeRowsIsShort(t *testing.T) {
 	t.Parallel()
-	reader := recovery.NewReader(newTable(t, 20, 1_000_000), table)
+	reader := recovery.NewReader(newTable(t, 20, 1_000_000), "recovered", table)
 	rows := 0
 	for after := int64(-1000); ; {
 		page, last, err := reader.Page(t.Context(), after, "true")

@@ -27,7 +27,7 @@ func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 	published := make(chan string, 1)
 	read := make(chan error, 1)
 	go func() {
-		read <- recovery.NewReader(pool, table).Each(t.Context(), ahead, 0,
+		read <- recovery.NewReader(pool, "recovered", table).Each(t.Context(), ahead, 0,
 			func(_ int64, e *outbox.Envelope) error { published <- e.Payload; return nil })
 	}()
 	select {
@@ -52,7 +52,7 @@ func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
 	var xid int64
 	must(t, tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
 	for _, to := range []string{fmt.Sprintf("%d:%d:%[1]d", xid, xid+1), fmt.Sprintf("%d:%[1]d:", xid)} {
-		must(t, recovery.NewReader(pool, table).Each(t.Context(), checkpoint.Recovery{From: "3:3:", To: to}, 0,
+		must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), checkpoint.Recovery{From: "3:3:", To: to}, 0,
 			func(int64, *outbox.Envelope) error { return nil }))
 	}
 }

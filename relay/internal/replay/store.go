@@ -36,7 +36,7 @@ type Store struct {
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
 	return &Store{
 		pool: pool, fence: fence, table: table.String(),
-		reader: recovery.NewReader(pool, table),
+		reader: recovery.NewReader(pool, fence.Slot, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
 				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) AND NOT {parked} AS selected

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -56,8 +56,8 @@ type Batch struct {
 func removeRows(table pgoutput.Table) string {
 	return strings.NewReplacer(
 		"{table}", table.From(),
-		"{accounted}", members.AccountedSQL(table, "e.tableoid", "$4"),
-		"{later_writer}", laterWriter(table),
+		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
+		"{later_writer}", outboxtable.LaterWriterSQL("e.", table.Columns.XID),
 		"{event_id}", "coalesce(nullif(e."+quote(table.Columns.ID)+"::text, ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
 		"{seq}", quote(table.Columns.Sequence),
 		"{xid}", quote(table.Columns.XID),
@@ -107,13 +107,6 @@ func removeRows(table pgoutput.Table) string {
 					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
 			ORDER BY r.slot_name)
 		FROM due`)
-}
-
-// laterWriter is the transaction that wrote a row where its xid names another one, and else the lowest there is. A row whose
-// xid a producer made up was delivered only if all had ended by the horizon that began before its writer did. So was one that was written
-// below a savepoint or changed later: it stays while an older transaction runs.
-func laterWriter(table pgoutput.Table) string {
-	return "CASE WHEN e." + quote(table.Columns.XID) + "::xid = e.xmin THEN '0'::xid8 ELSE " + members.WriterSQL("e.xmin") + "::text::xid8 END"
 }
 
 // Rows looks at limit rows of the outbox table whose seq is greater than after.

@@ -1,0 +1,62 @@
+package outboxtable
+
+import (
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// MembersSQL lists the members of the outbox table {name}: the table itself, or its partitions at every level. Tables that merely
+// inherit are not among them, as a publication streams those under their own names. attached changes whenever a
+// partition is attached, wherever above the member that is, and when an unlogged one becomes logged.
+const MembersSQL = `
+	RECURSIVE tree AS (
+		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c WHERE c.oid = to_regclass({name})
+		UNION ALL
+		SELECT c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
+		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending JOIN pg_class c ON c.oid = i.inhrelid
+		WHERE t.relkind = 'p'
+	), member AS (
+		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN '' ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
+	)`
+
+// SystemSQL is the identifier of the cluster: oids and transactions of another one mean nothing here.
+const SystemSQL = `(SELECT system_identifier::text FROM pg_control_system())`
+
+// AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows of this relation. The text
+// is that of the relation's oid, table a placeholder for schema.name of the outbox table as the checkpoint rows have it.
+func AccountedSQL(t pgoutput.Table, relation, table string) string {
+	return accounted(t, relation, "c.outbox_table = "+table)
+}
+
+// AccountedBySQL is [AccountedSQL] of one slot, for whose name slot is a placeholder.
+func AccountedBySQL(t pgoutput.Table, relation, slot string) string {
+	return accounted(t, relation, "c.slot_name = "+slot)
+}
+
+func accounted(t pgoutput.Table, relation, checkpoints string) string {
+	return relation + ` = ANY (ARRAY(
+		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(identifier(t))) + `
+		SELECT m.relation FROM member m WHERE NOT EXISTS (
+			SELECT FROM relay_checkpoints c WHERE ` + checkpoints + ` AND NOT EXISTS (
+				SELECT FROM relay_members k
+				WHERE k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted
+				  AND k.system_identifier = ` + SystemSQL + `))))`
+}
+
+// WriterSQL is the transaction that wrote a version of a row, as a bigint: xmin with the epoch that it lost. It is exact for
+// the last four billion transactions, and an older one only ever looks younger.
+func WriterSQL(xmin string) string {
+	const next = `(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`
+	return `(` + next + ` - ((` + next + ` - ` + xmin + `::text::bigint) & 4294967295))`
+}
+
+// LaterWriterSQL is the transaction that wrote a row where its xid names another one, and otherwise the lowest transaction id
+// there is. Such an xid is made up by a producer or a restore, or the row was written below a savepoint or changed later. The row
+// was delivered for certain only if every transaction up to its writer had ended by the horizon. The row is named by a prefix of
+// its columns, which may be empty.
+func LaterWriterSQL(row, xid string) string {
+	return "CASE WHEN " + row + pgx.Identifier{xid}.Sanitize() + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " + WriterSQL(row+"xmin") + "::text::xid8 END"
+}

@@ -1,0 +1,60 @@
+package recovery
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// The column xid alone does not say whether a row was delivered. A producer, a restore or a copy may write any transaction id
+// there, also one that the horizon shows. The server knows the transaction that wrote the row (xmin), and both have to agree.
+//
+// A row that was written below a savepoint or changed later names another transaction than xmin, too. It counts as delivered
+// once every transaction up to xmin has ended. So it may be published again, and is never passed by.
+//
+// Rows of a relation that the slot has not accounted for are judged by their xid alone: a partition that was attached is published
+// by itself, and a table that took the place of another one is mostly a copy of delivered rows.
+const (
+	undelivered = `
+		NOT (pg_visible_in_snapshot({xid}, {from}) AND ({later_writer} < pg_snapshot_xmin({from}) OR NOT {accounted}))`
+
+	// written selects what was there at {to}. An xid above the row's writer is made up, as a transaction has a lower id than
+	// its savepoints.
+	written = `
+		(pg_visible_in_snapshot({xid}, {to}) OR {writer} < {xid} AND pg_visible_in_snapshot({writer}, {to}) AND {accounted})`
+
+	// possible selects all that is undelivered, and more. Its first part uses the index on xid. No index tells the writers, so the second
+	// part reads the whole table.
+	possible = `
+		SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin({from})
+		UNION ALL
+		SELECT {seq} FROM {table} WHERE {xid} < pg_snapshot_xmin({from}) AND {later_writer} >= pg_snapshot_xmin({from}) AND {accounted}`
+)
+
+// placeholders are the places of a statement's arguments.
+type placeholders struct{ from, to, slot int }
+
+// selection puts names and placeholders into one of the conditions above.
+func selection(table pgoutput.Table, condition string, at placeholders) string {
+	return sql(table, strings.NewReplacer(
+		"{from}", fmt.Sprintf("$%d::pg_snapshot", at.from),
+		"{to}", fmt.Sprintf("$%d::pg_snapshot", at.to),
+		"{later_writer}", outboxtable.LaterWriterSQL("", table.Columns.XID),
+		"{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
+		"{accounted}", outboxtable.AccountedBySQL(table, "tableoid", fmt.Sprintf("$%d", at.slot)),
+	).Replace(condition))
+}
+
+// condition selects the rows of r. Its parameters begin at the number parameter.
+func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition string, args []any) {
+	at := placeholders{from: parameter, to: parameter + 1, slot: parameter + 2}
+	condition, args = selection(d.table, undelivered+" AND "+written, at), []any{r.From, r.To, d.slot}
+	if r.Since != "" {
+		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", quote(d.table.Columns.CreatedAt), parameter+3)
+		args = append(args, r.Since)
+	}
+	return condition, args
+}
