@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -282,4 +283,36 @@ func TestARefusedGroupIsProvenTogether(t *testing.T) {
 		r.expectParked("x0 x1 x2 x3 x4 x5 x6 x7 x8 x9")
 		r.expectOpen(0)
 	}, together)
+}
+
+// TestATooLargeHeadParksNothing: a proxy refuses requests of more than two events, then every request.
+func TestATooLargeHeadParksNothing(t *testing.T) {
+	t.Parallel()
+	tooLarge := sink.RequestError(431, "HTTP 431", "HTTP 431 from proxy, not SQS", nil)
+	run(t, one(standard), func(r *rig) {
+		r.sinks[0].answers(func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			if len(batch) > 2 {
+				return nil, tooLarge
+			}
+			return make([]sink.Result, len(batch)), nil
+		})
+		for _, id := range strings.Fields("a1 b1 c1 d1 e1 f1 g1 h1") {
+			r.delivery.Send(0, r.opened(id))
+		}
+		r.elapse(time.Second)
+		r.expectTaken(0, "a1 b1 c1 d1 e1 f1 g1 h1")
+
+		r.sinks[0].answers(failAll(tooLarge))
+		r.sendIDs(0, "i1")
+		r.elapse(time.Hour)
+		r.expectParked("")
+		r.expectOpen(1)
+	}, together)
+}
+
+// opened is the event id, which the Tracker knows.
+func (r *rig) opened(id string) *delivery.Event {
+	e := event(id)
+	e.Handle = r.tracker.Open(id, 1)
+	return e
 }

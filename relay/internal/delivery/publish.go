@@ -26,7 +26,7 @@ func (l *lane) publish(events []*Event) {
 		l.readLimits() // the size may be the reason, and another one than is known
 	}
 	switch {
-	case refused != nil && len(events) > 1:
+	case len(events) > 1 && sink.PassesInParts(err):
 		half := len(events) / 2
 		l.publish(events[:half])
 		l.publish(l.inOrder(events[:half], events[half:]))

@@ -28,6 +28,15 @@ var refusals = map[string]bool{
 	"ParameterValueInvalid":  true, // SNS: an attribute
 	"ValidationError":        true,
 	"ValidationException":    true,
+
+	// Other brokers and gateways have words of their own for a request or message that is too large.
+	"ContentTooLarge":       true,
+	"EntityTooLarge":        true,
+	"MessageTooLarge":       true,
+	"MessageTooLong":        true,
+	"PayloadTooLarge":       true,
+	"RequestEntityTooLarge": true,
+	"RequestTooLarge":       true,
 }
 
 // Code returns a short label of err for logs and metrics: the broker's own code where it gave one, else "timeout",

@@ -22,6 +22,7 @@ func (e apiError) ErrorMessage() string { return "the message of " + e.code }
 var permanent = []string{
 	"InvalidMessageContents", "InvalidParameterValue", "InvalidParameter", "ParameterValueInvalid", "MissingParameter",
 	"InvalidAttributeName", "InvalidAttributeValue", "BatchRequestTooLong", "ValidationError", "ValidationException",
+	"RequestEntityTooLarge", "EntityTooLarge", "MessageTooLong", "MessageTooLarge", "RequestTooLarge", "PayloadTooLarge", "ContentTooLarge",
 }
 
 var transient = []string{
@@ -88,6 +89,22 @@ func TestOnlyTheAnswerToTheRequestRefusesIt(t *testing.T) {
 	}
 	if got := sink.ClassifyRequest(sink.RequestError(413, "HTTP 413", "too large", nil)); !isRejected(got) {
 		t.Errorf("a request that is too large: %v, want a refusal, so that its parts are tried", got)
+	}
+}
+
+// TestATooLargeHeadIsHalvedAndRefusesNoMessage: the head says nothing of the messages.
+func TestATooLargeHeadIsHalvedAndRefusesNoMessage(t *testing.T) {
+	t.Parallel()
+	stranger := sink.RequestError(431, "HTTP 431", "HTTP 431 from proxy, not SQS", nil)
+	stranger.Origin = sink.OriginTransport
+	got := sink.ClassifyRequest(stranger)
+	if isRejected(got) || !sink.PassesInParts(got) {
+		t.Errorf("%v", got)
+	}
+	for _, err := range []error{io.EOF, sink.RequestError(400, "AccessDenied", "no", nil), sink.RequestError(503, "HTTP 503", "no", nil)} {
+		if sink.PassesInParts(sink.ClassifyRequest(err)) {
+			t.Errorf("%v is sent in parts", err)
+		}
 	}
 }
 

@@ -94,6 +94,16 @@ func ClassifyRequest(err error) error {
 	return err
 }
 
+// PassesInParts reports whether parts of a request that failed with err may pass: it was refused for what is in it, or a
+// proxy finds it too large, head included (431). The head says nothing of the messages, so that refuses no message.
+func PassesInParts(err error) bool {
+	if _, rejected := errors.AsType[*RejectedError](err); rejected {
+		return true
+	}
+	failure, ok := errors.AsType[*Error](err)
+	return ok && failure.Status == http.StatusRequestHeaderFieldsTooLarge
+}
+
 // ClassifyEntry returns the outcome of an entry that the broker listed as failed in an otherwise successful answer. The
 // code alone decides: SenderFault is also true of throttling and missing rights, and not always of a bad message.
 func ClassifyEntry(code, reason string) error {

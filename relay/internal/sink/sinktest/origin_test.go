@@ -163,3 +163,29 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestATooLargeRequestIsTriedInParts whatever words a broker or a proxy has for it.
+func TestATooLargeRequestIsTriedInParts(t *testing.T) {
+	t.Parallel()
+	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+		w := openTwins(t, service, false)
+		for _, answer := range []reply{
+			refusal(service, 400, "BatchRequestTooLong"), refusal(service, 400, "RequestEntityTooLarge"), refusal(service, 413, "Other"),
+			refusal(service, 400, "InvalidParameter"), {status: 413, body: ""}, {status: 413, body: "<html>"}, {status: 431, body: "<html>"},
+		} {
+			for client, s := range w.sinks {
+				w.answer = answer
+				if _, err := s.Publish(t.Context(), batchOf(2)); !sink.PassesInParts(err) || isRejected(err) != (answer.status != 431) {
+					t.Errorf("%s, %s, %d %s: %v", service, client, answer.status, answer.body, err)
+				}
+			}
+		}
+	}
+}
+
+func refusal(service sink.Service, status int, code string) reply {
+	if service == sink.SNS {
+		return reply{status: status, body: "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code><Message>Message too long</Message></Error></ErrorResponse>"}
+	}
+	return reply{status: status, body: `{"__type":"com.amazonaws.sqs#` + code + `","message":"Message too long"}`}
+}
