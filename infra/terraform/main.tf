@@ -1,0 +1,37 @@
+# The relay's stack from Terraform: infra/relay.yaml beside a network, a database and a topic that are there already.
+terraform {
+  required_version = ">= 1.5"
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.0"
+    }
+  }
+}
+
+resource "aws_cloudformation_stack" "relay" {
+  name               = var.name
+  template_body      = file("${path.module}/../relay.yaml") # below the 51,200 bytes that CloudFormation takes inline
+  capabilities       = ["CAPABILITY_IAM"]
+  disable_rollback   = false # without a rollback CloudFormation refuses replacements
+  timeout_in_minutes = 30
+
+  parameters = {
+    VpcId                   = var.vpc_id
+    SubnetIds               = join(",", var.subnet_ids)
+    Image                   = var.image
+    ImageRepositoryArn      = var.image_repository_arn
+    DesiredCount            = var.desired_count
+    Size                    = var.size
+    DatabaseUrl             = var.database_url
+    DatabaseUser            = var.database_user
+    DatabaseResourceId      = var.database_resource_id
+    DatabaseSecurityGroupId = var.database_security_group_id
+    Destination             = var.destination
+    TopicArns               = join(",", var.topic_arns)
+    QueueArns               = join(",", var.queue_arns)
+    KmsKeyArns              = join(",", var.kms_key_arns)
+    Deployment              = var.name
+    Slot                    = var.slot
+  }
+}

@@ -1,0 +1,129 @@
+variable "name" {
+  description = "Name of the stack, and dimension of its metrics."
+  type        = string
+  default     = "outbox-relay"
+}
+
+variable "vpc_id" {
+  description = "Network of the relay."
+  type        = string
+
+  validation {
+    condition     = can(regex("^vpc-[0-9a-f]+$", var.vpc_id))
+    error_message = "vpc_id is the id of a VPC, vpc-…."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Private subnets that reach ECR, S3, CloudWatch Logs and the destinations."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) > 0 && alltrue([for id in var.subnet_ids : can(regex("^subnet-[0-9a-f]+$", id))])
+    error_message = "subnet_ids are the ids of one or more subnets, subnet-…."
+  }
+}
+
+variable "image" {
+  description = "The relay's image, with a tag or a digest."
+  type        = string
+
+  validation {
+    condition     = can(regex("[:@]", var.image))
+    error_message = "image has a tag or a digest."
+  }
+}
+
+variable "image_repository_arn" {
+  description = "ECR repository of the image; empty for a registry that asks for no permission."
+  type        = string
+  default     = ""
+}
+
+variable "desired_count" {
+  description = "Relays that run: 2 with a standby, 0 for none."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([0, 1, 2], var.desired_count)
+    error_message = "desired_count is 0, 1 or 2."
+  }
+}
+
+variable "size" {
+  description = "small, medium or large."
+  type        = string
+  default     = "small"
+
+  validation {
+    condition     = contains(["small", "medium", "large"], var.size)
+    error_message = "size is small, medium or large."
+  }
+}
+
+variable "database_url" {
+  description = "postgres://HOST:5432/DATABASE of the instance, without role and password."
+  type        = string
+
+  validation {
+    condition     = can(regex("^postgres(ql)?://[^@?]+", var.database_url))
+    error_message = "database_url is postgres://HOST:5432/DATABASE, without role and password."
+  }
+}
+
+variable "database_user" {
+  description = "Role that logs in with IAM authentication."
+  type        = string
+  default     = "outbox_relay"
+}
+
+variable "database_resource_id" {
+  description = "Resource id of the RDS instance or cluster, db-… or cluster-…."
+  type        = string
+
+  validation {
+    condition     = can(regex("^(db|cluster)-[A-Z0-9]+$", var.database_resource_id))
+    error_message = "database_resource_id is the resource id of an instance or a cluster, not its name."
+  }
+}
+
+variable "database_security_group_id" {
+  description = "Security group of the database, to which a rule for the relay is added; empty if it lets the relay in."
+  type        = string
+  default     = ""
+}
+
+variable "destination" {
+  description = "ARN of the topic or queue."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[^:]+:(sns|sqs):", var.destination))
+    error_message = "destination is the ARN of an SNS topic or an SQS queue."
+  }
+}
+
+variable "topic_arns" {
+  description = "Every topic that the relay publishes to."
+  type        = list(string)
+  default     = []
+}
+
+variable "queue_arns" {
+  description = "Every queue that the relay sends to."
+  type        = list(string)
+  default     = []
+}
+
+variable "kms_key_arns" {
+  description = "Customer managed keys of these topics and queues."
+  type        = list(string)
+  default     = []
+}
+
+variable "slot" {
+  description = "Replication slot. One deployment, one slot."
+  type        = string
+  default     = "outbox_relay"
+}
