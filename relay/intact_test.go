@@ -1,11 +1,13 @@
 package relay_test
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -19,8 +21,10 @@ func (w *world) awaitRecovered() {
 
 // gap is what has a relay doubt a slot that is intact.
 type gap struct {
-	name string
-	do   func(*world)
+	name  string
+	do    func(*world)
+	skips bool     // what was committed before is not in the slot any more
+	also  []string // bodies of further events that have to arrive
 }
 
 var gaps = []gap{
@@ -29,6 +33,7 @@ var gaps = []gap{
 		w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
 		w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 	}},
+	{name: "table out and in within a transaction's life", do: (*world).inFlight, also: []string{`{"flight":1}`, `{"flight":2}`, `{"flight":3}`}},
 	{name: "publication made again", do: func(w *world) {
 		w.exec(`DROP PUBLICATION outbox_pub`)
 		w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`)
@@ -36,47 +41,87 @@ var gaps = []gap{
 	{name: "audit gap", do: func(w *world) {
 		w.exec(`UPDATE relay_checkpoints SET publication_fingerprint = 'events missing' WHERE slot_name = $1`, w.slot)
 	}},
+	{name: "slot advanced", skips: true, do: func(w *world) {
+		w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+	}},
 	{name: "by hand", do: func(w *world) { w.recover("--yes") }},
 }
 
-// TestGapKeepsEventsThatOnlyTheSlotHas: rows that were deleted after they were committed are in the log alone.
+// inFlight commits a transaction that wrote before, while and after the publication had no table.
+func (w *world) inFlight() {
+	w.t.Helper()
+	open, err := w.pool.Begin(w.t.Context())
+	w.must(err)
+	insert := func(n int) {
+		w.must(outbox.Insert(w.t.Context(), open, event(w.t, "flight", fmt.Sprintf(`{"flight":%d}`, n))))
+	}
+	insert(1)
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	insert(2)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+	insert(3)
+	w.must(open.Commit(w.t.Context()))
+}
+
+// newWorldOf is newWorld on a server of this version.
+func newWorldOf(t *testing.T, version int, queue string) *world {
+	t.Helper()
+	return newWorldOn(t, pgtest.NewDatabaseOf(t, version), queue)
+}
+
+// TestGapKeepsEventsThatOnlyTheSlotHas: rows that were deleted after they were committed are in the
+// log alone.
 func TestGapKeepsEventsThatOnlyTheSlotHas(t *testing.T) {
 	t.Parallel()
 	for _, gap := range gaps {
+		if gap.skips { // then the slot has none
+			continue
+		}
 		t.Run(gap.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
-			p := w.startStreaming()
-			w.commit(event(t, "1", `{"n":0}`))
-			w.awaitReceived(1)
-			p.stop()
-			w.commit(event(t, "1", `{"n":1}`))
-			w.exec(`DELETE FROM outbox_events`)
-			w.commit(event(t, "1", `{"n":2}`))
-			gap.do(w)
-			w.commit(event(t, "1", `{"n":3}`))
-			w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '3'`)
-			p = w.startStreaming()
-			w.commit(event(t, "1", `{"n":4}`))
-			w.awaitBody(`{"n":4}`)
-			w.awaitRecovered()
-			for n := range 5 {
-				if times := w.bodies()[fmt.Sprintf(`{"n":%d}`, n)]; times != 1 {
-					t.Errorf("event %d was published %d times: %v", n, times, w.bodies())
-				}
-			}
-			if strings.Contains(p.log.String(), "made the slot") {
-				t.Error("the slot is another one")
-			}
+			onOldAndNew(t, func(t *testing.T, version int) { checkGap(t, version, gap) })
 		})
 	}
 }
 
-// TestASwappedTableKeepsItsBacklog: the server streams the rows of the old table under the name that it had, and the new table
-// gives out the same seqs.
+func checkGap(t *testing.T, version int, gap gap) {
+	w := newWorldOf(t, version, "orders.fifo")
+	p := w.startStreaming()
+	w.commit(event(t, "1", `{"n":0}`))
+	w.awaitReceived(1)
+	p.stop()
+	w.commit(event(t, "1", `{"n":1}`))
+	w.exec(`DELETE FROM outbox_events`)
+	w.commit(event(t, "1", `{"n":2}`))
+	gap.do(w)
+	w.commit(event(t, "1", `{"n":3}`))
+	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '3'`)
+	p = w.startStreaming()
+	w.commit(event(t, "1", `{"n":4}`))
+	w.awaitBody(`{"n":4}`)
+	w.awaitRecovered()
+	for n := range 5 {
+		if times := w.bodies()[fmt.Sprintf(`{"n":%d}`, n)]; times != 1 {
+			t.Errorf("event %d was published %d times: %v", n, times, w.bodies())
+		}
+	}
+	for _, body := range gap.also {
+		w.awaitBody(body)
+	}
+	if strings.Contains(p.log.String(), "made the slot") {
+		t.Error("the slot is another one")
+	}
+}
+
+// TestASwappedTableKeepsItsBacklog: the server streams the rows of the old table under the name
+// that it had, and the new table gives out the same seqs.
 func TestASwappedTableKeepsItsBacklog(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	onOldAndNew(t, checkASwappedTableKeepsItsBacklog)
+}
+
+func checkASwappedTableKeepsItsBacklog(t *testing.T, version int) {
+	w := newWorldOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.commit(event(t, "1", `{"n":2}`))
@@ -93,11 +138,15 @@ func TestASwappedTableKeepsItsBacklog(t *testing.T) {
 	}
 }
 
-// TestAMissingPublicationEndsAtTheSnapshot: before Postgres 18 the server refuses to decode what was written without the
-// publication, each time.
+// TestAMissingPublicationEndsAtTheSnapshot: before Postgres 18 the server refuses to decode what
+// was written without the publication, each time.
 func TestAMissingPublicationEndsAtTheSnapshot(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	onOldAndNew(t, checkAMissingPublicationEndsAtTheSnapshot)
+}
+
+func checkAMissingPublicationEndsAtTheSnapshot(t *testing.T, version int) {
+	w := newWorldOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`DELETE FROM outbox_events`)
@@ -110,7 +159,8 @@ func TestAMissingPublicationEndsAtTheSnapshot(t *testing.T) {
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
 	}
 	w.awaitRecovered()
-	// The server releases the slot for a moment. A checkpoint that falls into it ends the session, and the next one continues.
+	// The server releases the slot for a moment. A checkpoint that falls into it ends the session,
+	// and the next one continues.
 	if w.serverVersion() < 18 && !strings.Contains(p.log.String(), "cannot decode a part of the log") {
 		t.Error("the relay does not say that a part of the log is lost")
 	}
@@ -122,10 +172,31 @@ func (w *world) serverVersion() int {
 	return version
 }
 
-// TestAnOpenTransactionOverAGapArrives: its rows are written before, while and after the publication has no table.
+// staleRelease keeps a table in the cache of its walsender as it was while the publication did not
+// have it, where a transaction was open meanwhile. Its successor, and 15.13, do not.
+const staleRelease = "17.4.0"
+
+// TestAnOpenTransactionOverAGapArrives: its rows are written before, while and after the
+// publication has no table.
 func TestAnOpenTransactionOverAGapArrives(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders") // its own: what stays open would hold up the slots of others
+	onStaleToo(t, checkOpenTransaction)
+}
+
+// onStaleToo runs a test on the oldest and the newest Postgres and on staleRelease. Each has a
+// server of its own, as a transaction that stays open would hold up the slots of others.
+func onStaleToo(t *testing.T, test func(*testing.T, *pgtest.Server)) {
+	t.Helper()
+	for _, options := range []pgtest.Options{{Version: 15}, {Release: staleRelease}, {Version: 18}} {
+		t.Run(fmt.Sprint("Postgres ", cmp.Or(options.Release, strconv.Itoa(options.Version))), func(t *testing.T) {
+			t.Parallel()
+			test(t, newServerOf(t, options))
+		})
+	}
+}
+
+func checkOpenTransaction(t *testing.T, server *pgtest.Server) {
+	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
 	w.startStreaming().stop()
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
@@ -143,14 +214,21 @@ func TestAnOpenTransactionOverAGapArrives(t *testing.T) {
 	w.commit(event(t, "1", `{"n":5}`))
 	w.must(open.Commit(t.Context()))
 	w.commit(event(t, "1", `{"n":6}`))
-	for n := range 6 {
+	w.awaitRecovered()
+	w.commit(event(t, "1", `{"n":7}`))
+	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '7'`) // only the stream brings it
+	for n := range 7 {
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
 	}
 }
 
 func TestTwoRelaysRecoverBesideOneSlot(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	onOldAndNew(t, checkTwoRelaysRecoverBesideOneSlot)
+}
+
+func checkTwoRelaysRecoverBesideOneSlot(t *testing.T, version int) {
+	w := newWorldOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	for n := range 3 {
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
@@ -172,97 +250,6 @@ func TestTwoRelaysRecoverBesideOneSlot(t *testing.T) {
 	})
 }
 
-// TestARecoveryNeedsNoFreeSlot: the server has as many slots as it may.
-func TestARecoveryNeedsNoFreeSlot(t *testing.T) {
-	t.Parallel()
-	server := newServerWith(t, map[string]string{"max_replication_slots": "1"})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
-	w.startStreaming().stop()
-	w.commit(event(t, "1", `{"n":1}`))
-	w.exec(`DELETE FROM outbox_events`)
-	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
-	w.commit(event(t, "1", `{"n":2}`))
-	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
-	p := w.startStreaming()
-	w.commit(event(t, "1", `{"n":3}`))
-	for n := range 3 {
-		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
-	}
-	p.awaitLog("no place for a temporary slot")
-}
-
-// TestAnEndangeredSlotIsReadFirst: a transaction holds up the snapshot, and the server would invalidate the slot meanwhile.
-func TestAnEndangeredSlotIsReadFirst(t *testing.T) {
-	t.Parallel()
-	server := newServerWith(t, map[string]string{"max_slot_wal_keep_size": "64MB", "min_wal_size": "32MB", "max_wal_size": "32MB"})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
-	w.startStreaming().stop()
-	w.commit(event(t, "1", `{"n":1}`))
-	w.exec(`DELETE FROM outbox_events`)
-	w.exec(`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)
-	open, err := w.pool.Begin(t.Context())
-	w.must(err)
-	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
-	w.must(err)
-	for range 40 { // a megabyte each
-		w.exec(`SELECT pg_logical_emit_message(false, 'padding', repeat('x', 1 << 20))`)
-	}
-	p := w.start()
-	w.awaitBody(`{"n":1}`)
-	p.awaitLog("reading the slot before the table")
-	w.commit(event(t, "1", `{"n":2}`))
-	w.must(open.Rollback(t.Context()))
-	p.awaitLog("msg=streaming")
-	w.awaitBody(`{"n":2}`)
-}
-
-// steps are texts of statements that a recovery beside an intact slot sends, one a step.
-var steps = map[string]string{
-	"marked":             "CREATE_REPLICATION_SLOT",
-	"snapshot taken":     "SET epoch = c.epoch + 1, recover_to",
-	"snapshot stored":    "START_REPLICATION",
-	"table to be read":   "WITH page AS",
-	"to be finished":     "SET horizon = recover_to",
-	"position to be set": "SET flush_lsn = $4",
-}
-
-// TestARecoveryIsKilledAtEachStep: half of the rows are deleted before the relay starts again.
-func TestARecoveryIsKilledAtEachStep(t *testing.T) {
-	t.Parallel()
-	const events = 40
-	for _, gap := range gaps {
-		for step, statement := range steps {
-			t.Run(gap.name+"/"+step, func(t *testing.T) {
-				t.Parallel()
-				w := newWorld(t, "orders.fifo")
-				w.startStreaming().stop()
-				write := func(from, to int) {
-					for n := from; n < to; n++ {
-						w.commit(event(t, fmt.Sprint(n%3), fmt.Sprintf(`{"n":%d}`, n)))
-					}
-					w.exec(`DELETE FROM outbox_events WHERE (payload->>'n')::int % 2 = 1`)
-				}
-				write(0, events/2)
-				gap.do(w)
-				write(events/2, events)
-				between, through := w.newNetwork()
-				stop := between.HoldBack(statement)
-				p := w.start("DATABASE_URL=" + through)
-				w.await(stop)
-				p.kill()
-				between.Close()
-				p = w.startStreaming()
-				write(events, events+4)
-				w.awaitEach(events + 4)
-				w.awaitRecovered()
-				if strings.Contains(p.log.String(), "made the slot") {
-					t.Error("the slot is another one")
-				}
-			})
-		}
-	}
-}
-
 // awaitEach waits until n numbered events have arrived.
 func (w *world) awaitEach(n int) {
 	w.t.Helper()
@@ -280,7 +267,11 @@ func (w *world) awaitEach(n int) {
 // TestASlotAdvancedByHandStays: the rows that it skips are read from the table.
 func TestASlotAdvancedByHandStays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	onOldAndNew(t, checkASlotAdvancedByHandStays)
+}
+
+func checkASlotAdvancedByHandStays(t *testing.T, version int) {
+	w := newWorldOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":0}`))
 	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -86,7 +87,11 @@ func TestAMomentWithoutTheTableLosesNoRow(t *testing.T) {
 // the relay looked.
 func TestAnOpenTransactionIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders") // its own: what stays open would hold up the slots of others
+	onStaleToo(t, checkOpenTransactionIsWaitedFor)
+}
+
+func checkOpenTransactionIsWaitedFor(t *testing.T, server *pgtest.Server) {
+	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
 	p := w.startStreaming()
 	p.awaitLog("audit: begun")
 	open, err := w.pool.Begin(t.Context())

@@ -48,6 +48,7 @@ type binaries struct {
 
 type search struct {
 	binDir, cacheDir string
+	release          string
 	version, atLeast int
 	progress         func(string)
 }
@@ -56,6 +57,9 @@ type search struct {
 func locate(ctx context.Context, s search) (binaries, error) {
 	if s.version != 0 && s.version < oldest {
 		return binaries{}, fmt.Errorf("postgres %d is too old: %d or newer is needed", s.version, oldest)
+	}
+	if s.release != "" {
+		return fetch(ctx, s)
 	}
 	if s.binDir != "" {
 		found, err := inspect(ctx, s.binDir)
@@ -133,12 +137,9 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 
 // fetch gets the binaries once and keeps them in the cache folder.
 func fetch(ctx context.Context, s search) (binaries, error) {
-	if s.version == 0 {
-		s.version = max(defaultFetch, s.atLeast)
-	}
-	archive, ok := fetchable[s.version]
-	if !ok {
-		return binaries{}, fmt.Errorf("no server binaries of Postgres %d found and none to fetch: install them", s.version)
+	archive, err := s.archive()
+	if err != nil {
+		return binaries{}, err
 	}
 	cache, err := Reachable(s.cacheDir)
 	if err != nil {
@@ -156,7 +157,7 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	if found, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
 		return found, nil // another process fetched it while we waited
 	}
-	s.progress(fmt.Sprintf("fetching Postgres %s, as no server of version %d or newer is installed", archive, oldest))
+	s.progress(fmt.Sprintf("fetching Postgres %s, which is not installed", archive))
 	unfinished := home + ".new"
 	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, archive, cache, unfinished))
 	if err := verify(checksums, cache, string(archive)); err != nil {
@@ -169,6 +170,22 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 		return binaries{}, fmt.Errorf("finish fetch of Postgres %s: %w", archive, err)
 	}
 	return inspect(ctx, filepath.Join(home, "bin"))
+}
+
+// archive returns the release that is fetched.
+func (s search) archive() (embeddedpostgres.PostgresVersion, error) {
+	if s.release != "" {
+		return embeddedpostgres.PostgresVersion(s.release), nil
+	}
+	version := s.version
+	if version == 0 {
+		version = max(defaultFetch, s.atLeast)
+	}
+	archive, ok := fetchable[version]
+	if !ok {
+		return "", fmt.Errorf("no server binaries of Postgres %d found and none to fetch: install them", version)
+	}
+	return archive, nil
 }
 
 // lock keeps the other processes of one `go test ./...` from fetching the same thing.

@@ -28,6 +28,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	}
 	s.binaries, err = locate(ctx, search{
 		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, atLeast: s.options.AtLeast, progress: s.options.Progress,
+		release: s.options.Release,
 	})
 	if err != nil {
 		return err

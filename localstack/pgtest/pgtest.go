@@ -11,9 +11,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,23 +32,33 @@ const Role = "outbox"
 // setupTimeout bounds what a test waits for its database, the download of server binaries included.
 const setupTimeout = 5 * time.Minute
 
-// cluster is the cluster of this test process, started by the first test that wants a database.
-var cluster struct {
+// cluster is started by the first test that wants a database on it.
+type cluster struct {
 	once   sync.Once
 	server *Server // nil when PGTEST_URL names a server
 	admin  string  // superuser URL
 	err    error
 }
 
+var (
+	// usual is the cluster of this test process.
+	usual cluster
+	// others are its clusters of versions that tests ask for.
+	others   = map[int]*cluster{}
+	othersMu sync.Mutex
+)
+
 // Run runs the tests and stops the cluster that they started. Use it as os.Exit(pgtest.Run(m)).
 func Run(m *testing.M) int {
 	code := m.Run()
-	if cluster.server == nil {
-		return code
-	}
-	if err := cluster.server.Stop(Fast); err != nil {
-		fmt.Fprintln(os.Stderr, "pgtest:", err)
-		return max(code, 1)
+	for _, c := range append(slices.Collect(maps.Values(others)), &usual) {
+		if c.server == nil {
+			continue
+		}
+		if err := c.server.Stop(Fast); err != nil {
+			fmt.Fprintln(os.Stderr, "pgtest:", err)
+			code = max(code, 1)
+		}
 	}
 	return code
 }
@@ -55,26 +67,45 @@ func Run(m *testing.M) int {
 // its replication slots are dropped, whoever still uses them.
 func NewDatabase(t testing.TB) string {
 	t.Helper()
-	cluster.once.Do(startCluster)
-	if cluster.err != nil {
-		t.Fatalf("pgtest: %v", cluster.err)
+	usual.once.Do(usual.start)
+	return usual.newDatabase(t)
+}
+
+// NewDatabaseOf is [NewDatabase] on a server of this major version, whatever the environment says.
+func NewDatabaseOf(t testing.TB, version int) string {
+	t.Helper()
+	othersMu.Lock()
+	c := others[version]
+	if c == nil {
+		c = &cluster{}
+		others[version] = c
+	}
+	othersMu.Unlock()
+	c.once.Do(func() { c.startOwn(Options{Version: version}) })
+	return c.newDatabase(t)
+}
+
+func (c *cluster) newDatabase(t testing.TB) string {
+	t.Helper()
+	if c.err != nil {
+		t.Fatalf("pgtest: %v", c.err)
 	}
 	name := "test_" + strings.ToLower(rand.Text()[:12])
-	if err := createDatabase(cluster.admin, name); err != nil {
+	if err := createDatabase(c.admin, name); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := dropDatabase(cluster.admin, name); err != nil {
+		if err := dropDatabase(c.admin, name); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	return withUser(withDatabase(cluster.admin, name), url.UserPassword(Role, Role))
+	return withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
 }
 
 // SuperuserURL returns databaseURL, which [NewDatabase] returned, with the superuser in place of [Role].
 func SuperuserURL(t testing.TB, databaseURL string) string {
 	t.Helper()
-	admin, err := url.Parse(cluster.admin)
+	admin, err := url.Parse(usual.admin)
 	if err != nil {
 		t.Fatalf("pgtest: parse superuser URL: %v", err)
 	}
@@ -107,31 +138,43 @@ func NewServer(t testing.TB, options Options) *Server {
 	return server
 }
 
-func startCluster() {
+func (c *cluster) start() {
+	if c.admin = os.Getenv("PGTEST_URL"); c.admin == "" {
+		c.startOwn(Options{})
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
-	if cluster.admin = os.Getenv("PGTEST_URL"); cluster.admin == "" {
-		options, err := fromEnvironment(Options{})
-		if err != nil {
-			cluster.err = err
-			return
-		}
-		if cluster.server, cluster.err = Start(ctx, options); cluster.err != nil {
-			return
-		}
-		cluster.admin = cluster.server.URL("postgres", Superuser)
+	c.createRole(ctx)
+}
+
+func (c *cluster) startOwn(options Options) {
+	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
+	defer cancel()
+	if options, c.err = fromEnvironment(options); c.err != nil {
+		return
 	}
-	cluster.err = execute(ctx, cluster.admin, "CREATE ROLE "+Role+" LOGIN REPLICATION PASSWORD '"+Role+"'")
+	if c.server, c.err = Start(ctx, options); c.err != nil {
+		return
+	}
+	c.admin = c.server.URL("postgres", Superuser)
+	c.createRole(ctx)
+}
+
+func (c *cluster) createRole(ctx context.Context) {
+	c.err = execute(ctx, c.admin, "CREATE ROLE "+Role+" LOGIN REPLICATION PASSWORD '"+Role+"'")
 	// Several test processes may share the server of PGTEST_URL: 42710 and 23505 say that another one was first.
-	if pgErr := new(pgconn.PgError); errors.As(cluster.err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
-		cluster.err = nil
+	if pgErr := new(pgconn.PgError); errors.As(c.err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
+		c.err = nil
 	}
 }
 
 func fromEnvironment(o Options) (Options, error) {
-	o.BinDir = cmp.Or(o.BinDir, os.Getenv("PGTEST_BINDIR"))
+	if o.Version == 0 && o.Release == "" {
+		o.BinDir = cmp.Or(o.BinDir, os.Getenv("PGTEST_BINDIR"))
+	}
 	o.CacheDir = cmp.Or(o.CacheDir, cacheDir())
-	if version := os.Getenv("PGTEST_VERSION"); o.Version == 0 && version != "" {
+	if version := os.Getenv("PGTEST_VERSION"); o.Version == 0 && o.Release == "" && version != "" {
 		major, err := strconv.Atoi(version)
 		if err != nil {
 			return o, fmt.Errorf("PGTEST_VERSION=%q is not a major version such as 17", version)

@@ -29,6 +29,7 @@ type Options struct {
 	Dir      string            // holds data, log and socket, and survives Stop; empty: a temporary one that does not
 	Port     int               // on 127.0.0.1; 0: any free port
 	Version  int               // major version; 0: that of the data directory, else the newest on this machine
+	Release  string            // fetched release such as 17.4.0, for a fault that later ones do not have; empty: any
 	AtLeast  int               // without Version: the oldest major version that will do
 	BinDir   string            // folder of postgres and initdb; empty: look for it, else fetch it
 	CacheDir string            // where fetched binaries are kept
