@@ -123,6 +123,11 @@ func (r *relay) holdMarked(ctx context.Context, stream *replication.Stream, seen
 	if !row.Recovery.IsMarked() || row.Position.FlushLSN < seen.Position.FlushLSN {
 		return nil, errAgain
 	}
+	if state.ConfirmedFlushLSN > row.Position.FlushLSN { // the position will no longer show it
+		if err := r.store.SetEventsMissing(ctx, fence); err != nil {
+			return nil, again(err)
+		}
+	}
 	r.Log.Warn("reading the slot before the table, because the server may invalidate it before a snapshot is taken: what the slot does "+
 		"not bring arrives after later events of its aggregate", "slot", r.Slot, "safe_wal_size", state.SafeWALSize)
 	h, err := r.hold(ctx, stream, fence, before)

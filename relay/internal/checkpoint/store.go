@@ -133,16 +133,19 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 // has begun keeps its From. Otherwise From is from or, if that is empty, the horizon.
 //
 // The position stays where the slot is intact, because the slot still brings what commits from there on.
+// A recovery that has stored its end has replaced the fingerprint and the position that showed the
+// gap. So the row then says that events are missing, until a new end is stored.
 func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string, isIntact bool) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
 			recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:'),
 			recover_to = NULL, recover_until = NULL, recovered_seq = NULL,
+			publication_fingerprint = CASE WHEN recover_to IS NULL THEN publication_fingerprint ELSE $6 END,
 			flush_lsn = CASE WHEN $5 AND system_identifier = $3 THEN flush_lsn END,
 			tx_commit_lsn = CASE WHEN $5 AND system_identifier = $3 THEN tx_commit_lsn END,
 			tx_delivered = CASE WHEN $5 AND system_identifier = $3 THEN tx_delivered END,
 			tx_last_event_id = CASE WHEN $5 AND system_identifier = $3 THEN tx_last_event_id END
-		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from, isIntact)
+		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from, isIntact, EventsMissing)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,15 +20,19 @@ const (
 	Mark       Withdrawal = "mark"
 )
 
-// Requested reads what a cancellation goes by: it needs no column of the outbox table, as one may
-// be what a request is stuck at.
+// Requested reads what a cancellation goes by. Gap is that of the slot without the recovery. It
+// needs no column of the outbox table, as one may be what a request is stuck at.
 func (o Operator) Requested(ctx context.Context) (Situation, error) {
 	var s Situation
 	var err error
 	if s.Slot, err = slot.LookUp(ctx, o.Pool, o.Slot); err != nil {
 		return s, err
 	}
-	s.Row, err = checkpoint.NewStore(o.Pool, o.Slot).Load(ctx)
+	if s.Row, err = checkpoint.NewStore(o.Pool, o.Slot).Load(ctx); err != nil || s.Row == nil {
+		return s, err
+	}
+	fingerprint, err := slot.Fingerprint(ctx, o.Pool, o.Publication)
+	s.Gap = Gap(s.Row, s.Slot, fingerprint)
 	return s, err
 }
 
@@ -39,11 +44,11 @@ func (o Operator) Cancelable(s Situation) (Withdrawal, error) {
 		return "", fmt.Errorf("slot %s has no recovery that could be withdrawn: none is marked or under way", o.Slot)
 	case s.Row.Horizon == "" || s.Row.Horizon == NothingDelivered: // so only the request says which rows count as delivered
 		return FirstStart, nil
-	case s.Row.Recovery.To == "" && s.Row.Position.FlushLSN != 0 && s.Slot.Exists && !s.Slot.Lost():
+	case s.Row.Recovery.IsMarked() && s.Row.Position.FlushLSN != 0 && s.Gap == "":
 		return Mark, nil
 	}
-	return "", fmt.Errorf("the recovery of slot %s cannot be withdrawn: the slot does not bring every event, and those that only the table has "+
-		"would be lost. If it cannot proceed, relay check says why; relay recover --yes begins it again", o.Slot)
+	return "", fmt.Errorf("the recovery of slot %s cannot be withdrawn, because events that only the table has would be lost: %s. If it cannot "+
+		"proceed, relay check says why; relay recover --yes begins it again", o.Slot, cmp.Or(s.Gap, "a relay has begun with it"))
 }
 
 // Cancel withdraws the request. A relay that runs notices it, and begins again.
