@@ -163,6 +163,24 @@ func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
 	}
 }
 
+// What an operator says in the whole stack reaches the relay's container.
+func TestTheRelaysRateIsThatOfTheStack(t *testing.T) {
+	t.Parallel()
+	whole, part := read(t, root), read(t, "relay.yaml")
+	if got := field(whole.resources["Relay"].properties, "Parameters", "MaxRate", "Ref"); got != "RelayMaxRate" {
+		t.Errorf("the relay's part is given the rate %v", got)
+	}
+	_, env := container(t)
+	for variable, parameter := range map[string]string{"RELAY_MAX_RATE": "MaxRate", "RELAY_TENANT": "Tenant"} {
+		if got := field(env[variable], "Ref"); got != parameter {
+			t.Errorf("%s is %v", variable, got)
+		}
+	}
+	if whole.defaultOf("RelayMaxRate") != "0" || part.defaultOf("MaxRate") != "0" || part.defaultOf("Tenant") != "aggregate" {
+		t.Error("the defaults are not those of the relay")
+	}
+}
+
 // Staging and production in one account have slots of the same name: only their deployment keeps their metrics apart.
 func TestTwoStacksHaveTheirOwnMetrics(t *testing.T) {
 	t.Parallel()
