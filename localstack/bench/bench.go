@@ -36,7 +36,8 @@ type Options struct {
 // BrokerOptions say how to run a [Broker].
 type BrokerOptions struct {
 	Latency          time.Duration
-	Certificate, Key string // files for [Secure]; empty: without TLS
+	PerSecond, Burst float64 // requests of its quota; zero: without one
+	Certificate, Key string  // files for [Secure]; empty: without TLS
 }
 
 // run is one run of the benchmark.
@@ -46,6 +47,7 @@ type run struct {
 	tls     certificate
 	results []result
 	delays  []delays
+	uses    []use
 	began   time.Time
 	started ticks
 }

@@ -13,8 +13,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/tokenbucket"
 )
 
 // Broker is the other side of the relay in a process of its own: SNS and SQS, as much of them as the relay asks for, at a
@@ -23,6 +26,8 @@ import (
 type Broker struct {
 	// Latency is between a request and its answer.
 	Latency time.Duration
+	// Quota is what it takes of the requests that publish; nil: all of them.
+	Quota *tokenbucket.Bucket
 
 	mu     sync.Mutex
 	counts Counts
@@ -64,6 +69,7 @@ type service struct {
 	url    string
 	sums   map[string]string // MD5 by body: a benchmark has few bodies
 
+	status            string // of the answer
 	body, answer, out []byte
 	sequences         []int
 }
@@ -78,7 +84,8 @@ func (s *service) converse(conn net.Conn) error {
 		if err := s.respond(r); err != nil {
 			return err
 		}
-		s.out = append(s.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nDate: "...)
+		s.out = append(s.out[:0], "HTTP/1.1 "...)
+		s.out = append(append(s.out, s.status...), "\r\nContent-Type: application/octet-stream\r\nDate: "...)
 		s.out = time.Now().UTC().AppendFormat(s.out, "Mon, 02 Jan 2006 15:04:05 GMT")
 		s.out = append(s.out, "\r\nContent-Length: "...)
 		s.out = strconv.AppendInt(s.out, int64(len(s.answer)), 10)
@@ -127,14 +134,22 @@ func (s *service) read(reader *bufio.Reader) (request, error) {
 }
 
 func (s *service) respond(r request) error {
-	s.answer = s.answer[:0]
+	s.status, s.answer = "200 OK", s.answer[:0]
 	fifo := bytes.Contains(s.body, []byte(".fifo"))
 	switch {
 	case r.path == "/counts":
 		return s.tell(s.broker.Counts())
 	case r.path == "/taken":
 		return s.tell(s.broker.Taken())
+	case strings.HasPrefix(r.path, "/quota/"):
+		return s.changeQuota(strings.TrimPrefix(r.path, "/quota/"))
+	case r.path == "/quota":
+		return s.tell(s.broker.Quota.Counts())
 	case r.target == "AmazonSQS.SendMessageBatch":
+		if !s.isWithinQuota() {
+			s.answer = append(s.answer, `{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}`...)
+			return nil
+		}
 		return s.sendMessageBatch()
 	case r.target == "AmazonSQS.GetQueueUrl":
 		s.answer = fmt.Appendf(s.answer, `{"QueueUrl":"%s/000000000000/%s"}`, s.url, nameOf(fifo))
@@ -147,11 +162,35 @@ func (s *service) respond(r request) error {
 			`<entry><key>FifoTopic</key><value>%t</value></entry><entry><key>FifoThroughputScope</key><value>MessageGroup</value></entry>`+
 			`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, nameOf(fifo), fifo)
 	case bytes.Contains(s.body, []byte("Action=PublishBatch")):
+		if !s.isWithinQuota() {
+			s.answer = append(s.answer, `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code>`+
+				`<Message>Rate exceeded</Message></Error><RequestId>5fea7756</RequestId></ErrorResponse>`...)
+			return nil
+		}
 		return s.publishBatch()
 	default:
 		return errors.New("a request that a benchmark does not make")
 	}
 	return nil
+}
+
+// isWithinQuota reports whether the quota has room for a request. If it has none, the answer is a refusal, after the latency.
+func (s *service) isWithinQuota() bool {
+	if s.broker.Quota == nil || s.broker.Quota.Take() {
+		return true
+	}
+	time.Sleep(s.broker.Latency)
+	s.status = "400 Bad Request"
+	return false
+}
+
+func (s *service) changeQuota(perSecond string) error {
+	rate, err := strconv.ParseFloat(perSecond, 64)
+	if err != nil {
+		return err
+	}
+	s.broker.Quota.SetRate(rate)
+	return s.tell(rate)
 }
 
 func nameOf(fifo bool) string {

@@ -173,7 +173,10 @@ func (p *relay) stop() error {
 }
 
 // allocations returns how many the relay has made.
-func (p *relay) allocations() (float64, error) {
+func (p *relay) allocations() (float64, error) { return p.metric("go_memstats_mallocs_total ") }
+
+// metric returns the value of the first metric whose line begins like this.
+func (p *relay) metric(begin string) (float64, error) {
 	response, err := http.Get("http://" + p.listen + "/metrics")
 	if err != nil {
 		return 0, err
@@ -183,7 +186,7 @@ func (p *relay) allocations() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, after, _ := strings.Cut(string(text), "\ngo_memstats_mallocs_total ")
-	number, _, _ := strings.Cut(after, "\n")
-	return strconv.ParseFloat(number, 64)
+	_, after, _ := strings.Cut(string(text), "\n"+begin)
+	line, _, _ := strings.Cut(after, "\n")
+	return strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 }

@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/tokenbucket"
 )
 
 // delays are how long events were on their way at a steady rate: from the commit of their transaction, by the server's clock, until
@@ -20,15 +23,17 @@ type delays struct {
 	P50, P99, Top time.Duration // Top is the 99.9th percentile
 	Requests      float64       // an event
 	Processor     float64       // share of a core that the relay took
+	Refused       float64       // part of the requests, under a quota
 	Settings      string
 }
 
 // steady is one measurement at a steady rate.
 type steady struct {
 	contestant
-	link link
-	rate int // transactions of one event in a second
-	time time.Duration
+	link  link
+	quota quota // of the broker
+	rate  int   // transactions of one event in a second
+	time  time.Duration
 }
 
 // atRate commits events evenly while a relay streams.
@@ -38,7 +43,7 @@ func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 	if err != nil {
 		return delays{}, err
 	}
-	to, err := r.startBroker(s.link, BrokerOptions{Latency: s.latency})
+	to, err := r.startBroker(s.link, BrokerOptions{Latency: s.latency, PerSecond: s.quota.perSecond, Burst: s.quota.burst})
 	if err != nil {
 		return delays{}, err
 	}
@@ -69,15 +74,26 @@ func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 	if err != nil {
 		return delays{}, err
 	}
-	if err := p.stop(); err != nil {
+	refused, err := refusedPart(to, s.quota)
+	if err := errors.Join(err, p.stop()); err != nil {
 		return delays{}, err
 	}
 	return delays{
 		Contestant: s.name, Link: string(s.link), To: string(s.to), PerSecond: s.rate, Latency: s.latency, Settings: fmt.Sprint(s.settings),
 		P50: percentile(waited, 50), P99: percentile(waited, 99), Top: percentile(waited, 99.9),
 		Requests:  float64(counts.Requests) / float64(counts.Events),
-		Processor: used.Seconds() / s.time.Seconds(),
+		Processor: used.Seconds() / s.time.Seconds(), Refused: refused,
 	}, b.dropSlot(ctx, base+"_"+name)
+}
+
+// refusedPart returns which part of the requests a broker with a quota has refused.
+func refusedPart(to *broker, q quota) (float64, error) {
+	if q.perSecond == 0 {
+		return 0, nil
+	}
+	var c tokenbucket.Counts
+	err := to.get("/quota", &c)
+	return float64(c.Refused) / float64(c.Taken+c.Refused), err
 }
 
 // warm events come before those that are measured: they bring connections and code into being.

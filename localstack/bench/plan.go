@@ -29,7 +29,10 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.drainBySettings(ctx); err != nil {
 		return err
 	}
-	return r.steadyRates(ctx)
+	if err := r.steadyRates(ctx); err != nil {
+		return err
+	}
+	return r.underQuotas(ctx)
 }
 
 // isWanted reports whether a case is among those that are asked for.

@@ -21,13 +21,16 @@ func (r *run) report() error {
 	if len(r.delays) > 0 {
 		r.table(func(w io.Writer) { printDelays(w, r.delays) })
 	}
-	goals := judge(drains, r.delays)
+	if len(r.uses) > 0 {
+		r.table(func(w io.Writer) { printUses(w, r.uses) })
+	}
+	goals := append(judge(drains, r.delays), judgeUses(r.uses)...)
 	r.table(func(w io.Writer) { printGoals(w, goals) })
 	chart := filepath.Join(r.Dir, "bench.svg")
 	if err := os.WriteFile(chart, []byte(drawChart(drains, r.machine())), 0o644); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{"machine": r.machine(), "drains": r.results, "delays": r.delays}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{"machine": r.machine(), "drains": r.results, "delays": r.delays, "quotas": r.uses}, "", "  ")
 	if err != nil {
 		return err
 	}

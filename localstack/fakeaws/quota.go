@@ -3,6 +3,7 @@ package fakeaws
 import (
 	"context"
 	"net/http"
+<<<<<<< HEAD
 	"sync"
 	"time"
 )
@@ -93,6 +94,20 @@ func Limit(q *Quota, older bool) Fault {
 			e.status, e.code, e.shape, e.message = http.StatusForbidden, "RequestThrottled", "RequestThrottled", "Request is throttled."
 		}
 		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, e))
+=======
+
+	"github.com/outbox-relay/outbox-relay/localstack/tokenbucket"
+)
+
+// Quota takes the requests for which bucket has a token, and answers the others as [Throttle] does.
+func Quota(bucket *tokenbucket.Bucket) Fault {
+	throttled := &apiError{status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException", message: "Rate exceeded"}
+	return Fault{before: func(_ context.Context, x exchange) bool {
+		if bucket.Take() {
+			return false
+		}
+		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, throttled))
+>>>>>>> fb2106a (Bench: the relay before a broker that throttles)
 		return true
 	}}
 }
