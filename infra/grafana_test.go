@@ -1,0 +1,122 @@
+package infra_test
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// panel is one picture of prometheus/dashboard.json, which Grafana imports.
+type panel struct {
+	ID          int
+	Title       string
+	Description string
+	GridPos     struct{ X, Y, W, H int }
+	FieldConfig struct {
+		Defaults struct {
+			Thresholds struct {
+				Steps []struct{ Value *float64 }
+			}
+		}
+	}
+	Targets []struct{ Expr string }
+}
+
+func panels(t *testing.T) []panel {
+	t.Helper()
+	var board struct{ Panels []panel }
+	decodeJSON(t, "prometheus/dashboard.json", &board)
+	if len(board.Panels) < 9 {
+		t.Fatalf("%d panels", len(board.Panels))
+	}
+	return board.Panels
+}
+
+func (p panel) metrics() (names []string) {
+	for _, target := range p.Targets {
+		for _, name := range regexp.MustCompile(`relay_[a-z_]+`).FindAllString(target.Expr, -1) {
+			names = append(names, strings.TrimSuffix(name, "_bucket"))
+		}
+	}
+	return names
+}
+
+func (p panel) thresholds() (values []float64) {
+	for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
+		if step.Value != nil {
+			values = append(values, *step.Value)
+		}
+	}
+	return values
+}
+
+func TestGrafanaReadsMetricsThatExist(t *testing.T) {
+	t.Parallel()
+	known := knownMetrics(t)
+	for _, p := range panels(t) {
+		for _, target := range p.Targets {
+			labels := []string{"job", "le"}
+			for _, metric := range p.metrics() {
+				if _, ok := known["OutboxRelay "+metric]; !ok {
+					t.Errorf("%s reads %s", p.Title, metric)
+				}
+				labels = append(labels, known["OutboxRelay "+metric]...)
+			}
+			for _, used := range regexp.MustCompile(`by \((\w+)\)|[{,] ?(\w+)=`).FindAllStringSubmatch(target.Expr, -1) {
+				if label := used[1] + used[2]; !slices.Contains(labels, label) {
+					t.Errorf("%s: no metric has the label %s", p.Title, label)
+				}
+			}
+		}
+	}
+}
+
+// What alarms is seen on the dashboard, with the threshold as a line.
+func TestGrafanaShowsEveryAlert(t *testing.T) {
+	t.Parallel()
+	for name, rule := range alerts(t) {
+		comparison := regexp.MustCompile(`[<>] (\d+)`).FindStringSubmatch(rule.Expr)
+		threshold, err := strconv.ParseFloat(comparison[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		threshold = max(threshold, 1) // Grafana's line is the first value that is bad, and these are whole numbers
+		metric := regexp.MustCompile(`relay_[a-z_]+`).FindString(rule.Expr)
+		shown := slices.ContainsFunc(panels(t), func(p panel) bool {
+			return strings.HasPrefix(p.Description, name+": ") && slices.Contains(p.metrics(), metric) && slices.Contains(p.thresholds(), threshold)
+		})
+		if !shown {
+			t.Errorf("no panel shows %s of %s with a line at %v", metric, name, threshold)
+		}
+	}
+}
+
+func TestGrafanaShowsWhatCloudWatchShows(t *testing.T) {
+	t.Parallel()
+	var shown []string
+	for _, p := range panels(t) {
+		shown = append(shown, p.metrics()...)
+	}
+	for _, m := range dashboard(t, read(t, "alarms.yaml")) {
+		if name, own := strings.CutPrefix(m.name, "OutboxRelay "); own && !slices.Contains(shown, name) {
+			t.Errorf("no panel shows %s", name)
+		}
+	}
+}
+
+func TestGrafanaPanelsDoNotOverlap(t *testing.T) {
+	t.Parallel()
+	taken := map[[2]int]string{}
+	for _, p := range panels(t) {
+		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
+					t.Fatalf("%s lies on %q, or beside the grid", p.Title, other)
+				}
+				taken[[2]int{x, y}] = p.Title
+			}
+		}
+	}
+}
