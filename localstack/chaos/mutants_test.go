@@ -241,22 +241,20 @@ var mutants = []mutant{
 		edits: []edit{{
 			"relay/internal/delivery/publish.go",
 			`	default:
-		for _, e := range events {
-			l.retry(e, err)`,
+		l.noteFailed(len(events))`,
 			`	case sink.IsIdentity(err):
 		for _, e := range events {
 			l.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
 		}
 	default:
-		for _, e := range events {
-			l.retry(e, err)`,
+		l.noteFailed(len(events))`,
 		}},
 		faults: []string{"credentials: refused", "signature: token expired"},
 		rules:  []checker.Rule{checker.Parked},
 	},
 	{
 		name:   "takes a destination for unavailable when credentials fail",
-		edits:  []edit{{"relay/internal/delivery/queue.go", `!q.unsigned && now.Sub(`, `now.Sub(`}},
+		edits:  []edit{{"relay/internal/delivery/outcome.go", `q.unsigned = unsigned`, `q.unsigned = unsigned && false`}},
 		faults: []string{"credentials: denied", "signature: wrong"},
 		rules:  []checker.Rule{checker.Parked},
 	},

@@ -1,8 +1,12 @@
 package chaos
 
 import (
+	"context"
 	"net/http"
+	"sync/atomic"
+	"time"
 
+	"github.com/outbox-relay/outbox-relay/localstack/chaos/checker"
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 )
 
@@ -10,12 +14,41 @@ import (
 var proxies = []fault{
 	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.page()) }),
 	proxy("proxy: page after accept", true, func(a *act) fakeaws.Fault { return fakeaws.ShowPageAfterAccept(a.page()) }),
-	proxy("proxy: body too large", false, func(a *act) fakeaws.Fault { return fakeaws.LimitBody(largestEvent + a.random.IntN(50_000)) }),
+	{name: "proxy: body too large", weight: 2, do: limitBody},
 	proxy("proxy: early answer", false, func(a *act) fakeaws.Fault { return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), true) }),
-	proxy("proxy: early answer, reset", false, func(a *act) fakeaws.Fault { return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false) }),
+	proxy("proxy: early answer with reset", false, func(a *act) fakeaws.Fault { return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false) }),
 	proxy("proxy: head of answer cut", true, func(a *act) fakeaws.Fault { return fakeaws.CutHead(a.random.IntN(100)) }),
 	proxy("proxy: cached answer", false, func(*act) fakeaws.Fault { return fakeaws.CacheAnswers() }),
 	proxy("proxy: answers swapped", true, func(*act) fakeaws.Fault { return fakeaws.SwapAnswers() }),
+}
+
+// limitBody has a proxy refuse requests that are too large for it. Events of which it takes one in a request, and not two,
+// gather while the broker is unavailable, so that they go out together.
+func limitBody(ctx context.Context, a *act) error {
+	var refused atomic.Int64
+	rule := a.broker.Script(fakeaws.Match{}, fakeaws.LimitBody(largestEvent, &refused))
+	defer rule.Clear()
+	away := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	defer away.Clear()
+	for range 20 {
+		o, err := a.writeOpenWith(ctx, func(e *checker.Event) {
+			if len(e.Payload) < 1_000 {
+				e.Payload = padded(e.Payload, largestEvent/2)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		if o != nil {
+			o.commit(ctx)
+		}
+	}
+	away.Clear()
+	pause(ctx, 300*time.Millisecond+a.within(time.Second))
+	if refused.Load() == 0 {
+		a.note = missed
+	}
+	return nil
 }
 
 // largestEvent is above the body of a request with one event that is not poison, in either protocol.

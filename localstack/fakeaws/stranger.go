@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,13 +50,14 @@ func ShowPageAfterAccept(p Page) Fault {
 	}}
 }
 
-// LimitBody answers requests with a body above n bytes with the page of status 413. Smaller ones pass.
-func LimitBody(n int) Fault {
+// LimitBody answers requests with a body above n bytes with the page of status 413, and counts them. Smaller ones pass.
+func LimitBody(n int, refused *atomic.Int64) Fault {
 	page := HTML(http.StatusRequestEntityTooLarge)
 	return Fault{before: func(_ context.Context, x exchange) bool {
 		if x.size <= n {
 			return false
 		}
+		refused.Add(1)
 		page.write(x.w)
 		return true
 	}}

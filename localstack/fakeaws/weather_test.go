@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,10 +87,11 @@ func TestAPageTakesThePlaceOfAnAnswer(t *testing.T) {
 			t.Errorf("%d messages are accepted, want %d", n, i)
 		}
 	}
-	f.Script(fakeaws.Match{}, fakeaws.LimitBody(400))
+	var refused atomic.Int64
+	f.Script(fakeaws.Match{}, fakeaws.LimitBody(400, &refused))
 	_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String(strings.Repeat("x", 400))})
-	if err == nil || f.send(t, q) != "" {
-		t.Errorf("a long body: %v", err)
+	if err == nil || f.send(t, q) != "" || refused.Load() != 1 {
+		t.Errorf("a long body: %v, %d refused", err, refused.Load())
 	}
 }
 
