@@ -3,7 +3,6 @@ package fakeaws
 import (
 	"context"
 	"net/http"
-<<<<<<< HEAD
 	"sync"
 	"time"
 )
@@ -17,6 +16,7 @@ type Quota struct {
 	rate    float64 // requests a second; 0: no limit
 	burst   float64
 	buckets map[string]*bucket // by the name of the destination
+	taken   int
 	refused int
 }
 
@@ -42,6 +42,13 @@ func (q *Quota) Set(rate, burst float64) {
 		q.fill(b, now)
 	}
 	q.rate, q.burst = rate, burst
+}
+
+// Taken returns how many requests were within the limit. Requests without a limit are not counted.
+func (q *Quota) Taken() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken
 }
 
 // Refused returns how many requests were above the limit.
@@ -70,6 +77,7 @@ func (q *Quota) take(destination string) bool {
 		return false
 	}
 	b.tokens--
+	q.taken++
 	return true
 }
 
@@ -94,20 +102,6 @@ func Limit(q *Quota, older bool) Fault {
 			e.status, e.code, e.shape, e.message = http.StatusForbidden, "RequestThrottled", "RequestThrottled", "Request is throttled."
 		}
 		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, e))
-=======
-
-	"github.com/outbox-relay/outbox-relay/localstack/tokenbucket"
-)
-
-// Quota takes the requests for which bucket has a token, and answers the others as [Throttle] does.
-func Quota(bucket *tokenbucket.Bucket) Fault {
-	throttled := &apiError{status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException", message: "Rate exceeded"}
-	return Fault{before: func(_ context.Context, x exchange) bool {
-		if bucket.Take() {
-			return false
-		}
-		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, throttled))
->>>>>>> fb2106a (Bench: the relay before a broker that throttles)
 		return true
 	}}
 }
