@@ -21,7 +21,7 @@ var rooms = map[string][]string{
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit", "members",
 		"outboxtable", "backlog", "health", "sink", "task", "postgres",
 	},
-	"preflight":         {"postgres", "delivery", "slot", "pgoutput", "outboxtable", "replication", "sink", "sink/sns", "sink/sqs", "sink/transport"},
+	"preflight":         {"postgres", "delivery", "route", "slot", "pgoutput", "outboxtable", "replication", "sink", "sink/sns", "sink/sqs", "sink/transport"},
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink", "task"},
 	"replay":            {"recovery", "delivery", "route", "sink", "slot", "pgoutput", "task", "outbox", "postgres"},

@@ -19,7 +19,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -88,7 +87,7 @@ func (s *relaySettings) checkDestinations(
 	var settings aws.Config
 	found := preflight.Requirement{Subject: "AWS settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
-		if settings, err = transport.LoadConfig(ctx, s.Timeout, awsconfig.WithLogger(sdkLogger(log))); err != nil {
+		if settings, err = preflight.LoadAWS(ctx, s.Timeout, awsconfig.WithLogger(sdkLogger(log))); err != nil {
 			err = fmt.Errorf("AWS settings, which are read from AWS_PROFILE, AWS_CA_BUNDLE and the files that these name: %w", err)
 		}
 		return preflight.FromErrors(preflight.CodeAWS, "AWS settings", err)

@@ -3,8 +3,10 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
@@ -13,6 +15,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
+
+// LoadAWS reads the AWS settings of the environment for [Destinations]. A request for credentials ends after timeout.
+func LoadAWS(ctx context.Context, timeout time.Duration, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+	return transport.LoadConfig(ctx, timeout, options...)
+}
 
 // Destinations are the topics and queues of the settings.
 type Destinations struct {
