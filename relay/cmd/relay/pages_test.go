@@ -115,7 +115,7 @@ func hasFlag(node *kong.Node, name string) bool {
 // TestDocumentedSettingsExist: of the relay, of the functions, or of a program of the local stack.
 func TestDocumentedSettingsExist(t *testing.T) {
 	t.Parallel()
-	known := outputs(t)
+	known := placesOfValues(t)
 	known["RELAY_DESTINATON"] = true // the misspelling that relay check finds in its example
 	env := regexp.MustCompile(`env:"([A-Z_,]+)"`)
 	for _, folder := range []string{"relay/cmd/relay", "localstack", "scripts", "functions/internal/settings"} {
@@ -142,9 +142,9 @@ func TestDocumentedSettingsExist(t *testing.T) {
 	}
 }
 
-// outputs returns the names of the stack's outputs as the pages write the place of their values:
-// RELAY_CLUSTER stands for the value of RelayCluster.
-func outputs(t *testing.T) map[string]bool {
+// placesOfValues returns the names that stand for values of the reader. RELAY_CLUSTER stands for the
+// stack's output RelayCluster.
+func placesOfValues(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))
 	if err != nil {
@@ -158,6 +158,20 @@ func outputs(t *testing.T) map[string]bool {
 	}
 	if len(names) < 5 {
 		t.Fatalf("outputs %v, want more", names)
+	}
+	// What the reader of infra/ecs/README.md sets for the files beside it.
+	files, err := filepath.Glob(filepath.Join(root, "infra/ecs/*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files for ECS, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, place := range regexp.MustCompile(`\$\{?([A-Z_]+)`).FindAllStringSubmatch(string(text), -1) {
+			names[place[1]] = true
+		}
 	}
 	return names
 }
