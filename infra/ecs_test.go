@@ -35,7 +35,7 @@ var ecsFiles = []struct {
 
 // ecsValues take the place of what a stack knows. Words in ${…} are the reader's, and ecs/README.md lists them.
 var ecsValues = map[string]any{
-	"SubnetIds": []any{"${SUBNET_A}", "${SUBNET_B}"}, "DatabaseUser": "${DATABASE_USER}", "NotDelivering": "outbox-relay-not-delivering",
+	"SubnetIds": []any{"${SUBNET_A}", "${SUBNET_B}"}, "DatabaseUser": "${DB_ROLE}", "NotDelivering": "outbox-relay-not-delivering",
 	"LogGroup": "${LOG_GROUP}", "AWS::Region": "${AWS_REGION}", "Cluster": "${CLUSTER}", "SecurityGroup": "${SECURITY_GROUP}",
 	"ExecutionRole.Arn": "${EXECUTION_ROLE_ARN}", "TaskRole.Arn": "${TASK_ROLE_ARN}",
 }

@@ -15,7 +15,7 @@ const module = "github.com/outbox-relay/outbox-relay/"
 var rooms = map[string][]string{
 	"cmd/relay": {
 		"", "outbox", "outbox/migrations", "preflight", "health", "backlog", "emf", "delivery", "deadletter", "members", "replay", "checkpoint", "recovery", "slot", "route",
-		"pgoutput", "sink", "postgres",
+		"pgoutput", "sink", "status", "task", "postgres",
 	},
 	"": { // package relay
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit", "members",
@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"health":            {"checkpoint", "slot", "sink"},
 	"deadletter":        {"delivery", "route", "slot", "sink", "task"},
 	"replay":            {"recovery", "delivery", "route", "sink", "slot", "pgoutput", "task", "outbox", "postgres"},
+	"status":            {"health", "delivery", "deadletter", "replay", "checkpoint", "members", "slot", "sink", "task"},
 	"retention":         {"outboxtable", "slot", "pgoutput", "task"},
 	"audit":             {"outboxtable", "pgoutput"},
 	"backlog":           {"checkpoint", "members", "recovery", "slot", "pgoutput"},

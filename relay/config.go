@@ -39,6 +39,7 @@ type Config struct {
 	Destinations []delivery.Destination // in the order of Router.Destinations, without what is blocked
 	Health       *health.Health
 	Metrics      *health.Metrics
+	Observer     delivery.Observer // of delivery: Metrics, or one that tells them
 	Backlog      *backlog.Watch
 	Log          *slog.Logger
 }

@@ -34,8 +34,14 @@ func (r *relay) beginRecovery(ctx context.Context, row *checkpoint.Row, state sl
 	r.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, and "+whatElse(state),
 		"slot", r.Slot, "reason", gap, "horizon", row.Horizon)
 	err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, "", state.IsIntact())
-	if err != nil && !errors.Is(err, slot.ErrFenced) {
+	switch {
+	case errors.Is(err, slot.ErrFenced):
+		return errAgain
+	case err != nil:
 		return err
+	}
+	if err := r.store.NoteGap(ctx, gap); err != nil { // for relay status alone
+		r.Log.Warn("relay status does not show this gap", "slot", r.Slot, "err", err)
 	}
 	return errAgain
 }

@@ -305,9 +305,7 @@ func TestAReplayThatIsInterruptedIsResumedWithoutSendingTwice(t *testing.T) {
 	}
 	held.Clear()
 	w.eventually("the page that was on its way arrives", func() bool { return w.passed(31) })
-	if status, err := w.command(nil, "status"); err != nil || !strings.Contains(status, "1 is stopped") || !strings.Contains(status, "of 60 events sent") {
-		t.Errorf("status: %v: %s", err, status)
-	}
+	w.awaitStatus(0, "1 is stopped: ")
 	if len(w.replayed()) == 60 {
 		t.Error("it was not stopped")
 	}

@@ -131,9 +131,7 @@ func checkThatItsRoleIsEnough(t *testing.T, version int) {
 	write(2) // the table alone has it
 	p = w.startStreaming(retention)
 	w.awaitBody(`{"n":2}`)
-	if status, err := w.command(nil, "status"); err != nil {
-		t.Errorf("relay status: %v: %s", err, status)
-	}
+	w.awaitStatus(0, "streaming")
 	if output, err := w.command(nil, "recover"); err != nil {
 		t.Errorf("relay recover: %v: %s", err, output)
 	}

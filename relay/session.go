@@ -59,7 +59,7 @@ func (r *relay) newSession(ctx context.Context, h *held) (*session, error) {
 		Tracker:  s.tracker,
 		Holder:   s.lease,
 		Parker:   deadletter.NewStore(r.pool, h.fence, r.tableName()),
-		Observer: r.Metrics,
+		Observer: r.Observer,
 		Log:      r.Log,
 	})
 	s.intake = newIntake(s)

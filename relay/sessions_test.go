@@ -163,10 +163,9 @@ func (w *world) checkEveryWay(env []string) {
 		t.Fatalf("relay replay: %v: %s", err, output)
 	}
 	w.eventually("the event came again", func() bool { return strings.Contains(w.replayedBodies(), body(3)) })
-	for _, command := range []string{"status", "recover"} {
-		if output, err := w.command(env, command); err != nil {
-			t.Errorf("relay %s: %v: %s", command, err, output)
-		}
+	w.awaitStatus(0, "streaming", env...)
+	if output, err := w.command(env, "recover"); err != nil {
+		t.Errorf("relay recover: %v: %s", err, output)
 	}
 	p.stop()
 	groups := map[string]bool{}

@@ -25,7 +25,7 @@ const description = `Streams the committed events of a Postgres outbox table to 
 type commands struct {
 	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 for what only a person can mend."`
 	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
-	Status      statusCommand      `cmd:"" help:"Show slot, checkpoint, dead letters and the last replay."`
+	Status      statusCommand      `cmd:"" help:"Show on one screen how the relays of a slot are, what is wrong and what to do: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Have the running relay send delivered events once more. Without --yes it only tells which."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
@@ -39,9 +39,20 @@ func main() {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "relay:", err)
-		os.Exit(1)
+		os.Exit(fail(os.Stderr, err))
 	}
+}
+
+// fail says why the program ends, and returns its exit code.
+func fail(stderr io.Writer, err error) int {
+	var exit *exitError
+	if !errors.As(err, &exit) {
+		exit = &exitError{1, err}
+	}
+	if exit.err != nil {
+		fmt.Fprintln(stderr, "relay:", err)
+	}
+	return exit.code
 }
 
 // run does what args ask for.

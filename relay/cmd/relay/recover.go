@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -142,6 +143,27 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 		return
 	}
 	fmt.Fprintf(w, "gap\t%s\n", s.Gap)
+}
+
+// showSlot shows who holds the slot and how it is.
+func showSlot(w io.Writer, name string, s slot.State) {
+	switch {
+	case !s.Exists:
+		fmt.Fprintf(w, "slot\t%s: not there\n", name)
+	case s.Active:
+		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", name, s.ActivePID, s.WALStatus)
+	default:
+		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", name, s.WALStatus, s.InvalidReason)
+	}
+}
+
+// checkpointText says where a checkpoint is and when it was written.
+func checkpointText(row *checkpoint.Row) string {
+	at := row.Position.FlushLSN.String()
+	if row.Position.FlushLSN == 0 {
+		at = "no position in the log yet"
+	}
+	return fmt.Sprintf("%s, written %s ago, epoch %d", at, time.Since(row.UpdatedAt).Round(time.Second), row.Epoch)
 }
 
 func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {

@@ -18,6 +18,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
 // memoryLimit is what the garbage collector keeps the relay to: the window at its default size, requests under way, and
@@ -41,13 +42,19 @@ func (c *runCommand) Run(ctx context.Context) error {
 	h := health.New(metrics)
 	h.HideMetrics = c.Metrics == "emf" || c.Metrics == "none"
 	watch := backlog.New()
-	metrics.Oldest(func() time.Duration { return watch.Age(time.Now()) })
-	stop, listenErr := c.tell(ctx, log, h, metrics, watch)
+	oldest := func() time.Duration { return watch.Age(time.Now()) }
+	metrics.Oldest(oldest)
+	destinations := status.NewDestinations(metrics)
+	local := status.NewLocal(version, h, metrics, oldest, destinations)
+	stop, listenErr := c.tell(ctx, log, h, metrics, watch, local)
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
 	}
-	config.Log, config.Metrics, config.Health, config.Backlog = log, metrics, h, watch
+	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
+	for _, d := range config.Destinations {
+		destinations.Expect(d.Name)
+	}
 	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations", config.Router.Destinations(), "listen", c.Listen)
 	return errors.Join(relay.Run(ctx, config), stop())
 }
@@ -55,16 +62,24 @@ func (c *runCommand) Run(ctx context.Context) error {
 // tell serves the probes and tells the metrics, where they are asked for, until stop is called: the relay is alive while it
 // starts and while it stops.
 func (c *runCommand) tell(
-	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
+	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch, local *status.Local,
 ) (stop func() error, err error) {
 	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
+	open := func(ctx context.Context) (*pgxpool.Pool, error) { return relay.OpenPool(ctx, c.connect) }
 	if looker := c.looker(log, h, metrics, watch); looker != nil {
 		parts.Go(func() error {
-			looker.Run(telling, func(ctx context.Context) (*pgxpool.Pool, error) { return relay.OpenPool(ctx, c.connect) })
+			looker.Run(telling, open)
 			return nil
 		})
 	}
+	parts.Go(func() error {
+		reporter := &status.Reporter{Slot: c.Slot, Look: local.Report, Log: log}
+		reporter.Run(telling, open)
+		return nil
+	})
+	shown := &status.Handler{Slot: c.Slot, Local: local, Open: open}
+	h.Status = shown
 	if c.Listen != "" {
 		var served func() error
 		if served, err = h.Serve(telling, c.Listen); err == nil {
@@ -81,6 +96,7 @@ func (c *runCommand) tell(
 		})
 	}
 	return func() error {
+		defer shown.Close()
 		cancel()
 		return parts.Wait()
 	}, err

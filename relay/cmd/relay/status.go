@@ -1,169 +1,106 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
-	"github.com/jackc/pgerrcode"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay"
-	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
-	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
-	"github.com/outbox-relay/outbox-relay/relay/internal/members"
-	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
-	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
-	"github.com/outbox-relay/outbox-relay/relay/postgres"
+	"github.com/outbox-relay/outbox-relay/relay/internal/status"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+const (
+	// watchInterval is the pause between two screens.
+	watchInterval = time.Second
+	// statusTimeout bounds one look at the database.
+	statusTimeout = 10 * time.Second
+	// clearScreen is the escape sequence that clears a terminal and puts its cursor at the top.
+	clearScreen = "\x1b[2J\x1b[H"
 )
 
 type statusCommand struct {
 	database
-	Slot string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
+	Slot  string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
+	JSON  bool   `name:"json" help:"Print the status as JSON, in the form that /status serves."`
+	Watch bool   `help:"Show it again every second until SIGINT."`
 }
 
-// Run prints how the relay of the slot stands, whether it runs or not.
+// exitError ends the program with a code of its own. Without an error it says nothing more.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// Run shows how the relays of the slot are. The exit code is that of a monitoring plug-in: 0 ok, 1
+// warning, 2 critical, and 3 where the database does not tell.
 func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	pool, err := relay.OpenPool(ctx, c.connect)
 	if err != nil {
-		return err
+		return unknownStatus(err)
 	}
 	defer pool.Close()
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, part := range []func(context.Context, *pgxpool.Pool, io.Writer) error{c.slot, c.checkpoint, c.partitions, c.deadLetters, c.replay} {
-		if err := part(ctx, pool, table); err != nil {
-			return explain(err)
+	if c.Watch {
+		return c.watch(ctx, pool, w)
+	}
+	level, err := c.show(ctx, pool, w)
+	switch {
+	case err != nil:
+		return unknownStatus(err)
+	case level != status.OK:
+		return &exitError{code: int(level)}
+	}
+	return nil
+}
+
+// unknownStatus is an error that ends the program with the exit code of an unknown status.
+func unknownStatus(err error) error { return &exitError{int(status.Unknown), explain(err)} }
+
+// watch shows the status until ctx ends. An error is shown in its place.
+func (c *statusCommand) watch(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
+	for ctx.Err() == nil {
+		var screen bytes.Buffer
+		if _, err := c.show(ctx, pool, &screen); err != nil {
+			fmt.Fprintf(&screen, "unknown: %v\n", explain(err))
 		}
+		if !c.JSON {
+			fmt.Fprint(w, clearScreen)
+		}
+		if _, err := screen.WriteTo(w); err != nil {
+			return err
+		}
+		task.Sleep(ctx, watchInterval)
 	}
-	return table.Flush()
+	return nil
 }
 
-// showSlot shows who holds the slot and how it is.
-func showSlot(w io.Writer, name string, s slot.State) {
-	switch {
-	case !s.Exists:
-		fmt.Fprintf(w, "slot\t%s: not there\n", name)
-	case s.Active:
-		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", name, s.ActivePID, s.WALStatus)
-	default:
-		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", name, s.WALStatus, s.InvalidReason)
-	}
-}
-
-// explain says what to do about what the database refuses.
-func explain(err error) error {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) || postgres.IsRowSecurity(err) {
-		return postgres.Explain(err)
-	}
-	switch refused.Code {
-	case pgerrcode.UndefinedTable:
-		return fmt.Errorf("%w: run relay migrate", err)
-	case pgerrcode.UndefinedColumn:
-		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
-	case pgerrcode.InsufficientPrivilege:
-		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
-			"and on its schema)", err)
-	}
-	return postgres.Explain(err)
-}
-
-func (c *statusCommand) slot(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
-	state, err := slot.LookUp(ctx, pool, c.Slot)
+func (c *statusCommand) show(ctx context.Context, pool *pgxpool.Pool, w io.Writer) (status.Level, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	s, err := status.Collect(ctx, pool, c.Slot)
 	if err != nil {
-		return err
+		return status.Unknown, err
 	}
-	showSlot(w, c.Slot, state)
-	if !state.Exists {
-		return nil
+	if c.JSON {
+		encoder := json.NewEncoder(w)
+		if !c.Watch {
+			encoder.SetIndent("", "  ")
+		}
+		return s.Level, encoder.Encode(s)
 	}
-	fmt.Fprintf(w, "confirmed_flush_lsn\t%s\n", state.ConfirmedFlushLSN)
-	fmt.Fprintf(w, "delivery lag\t%s of log\n", bytes(state.DeliveryLag))
-	fmt.Fprintf(w, "retained WAL\t%s on the database's disk", bytes(state.RetainedWAL))
-	if state.SafeWALSize >= 0 {
-		fmt.Fprintf(w, ", %s more until the slot is in danger", bytes(state.SafeWALSize))
-	}
-	fmt.Fprintln(w)
-	if danger := state.Danger(); danger != "" {
-		fmt.Fprintf(w, "warning\t%s\n", danger)
-	}
-	return nil
-}
-
-func (c *statusCommand) checkpoint(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
-	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
-	if err != nil {
-		return err
-	}
-	if row == nil {
-		fmt.Fprintln(w, "checkpoint\tnone: no relay has used this slot")
-		return nil
-	}
-	fmt.Fprintf(w, "checkpoint\t%s, table %s\n", checkpointText(row), row.Table)
-	if t := row.Position.Transaction; t.Delivered > 0 {
-		fmt.Fprintf(w, "in transaction\t%s, %d events delivered\n", t.CommitLSN, t.Delivered)
-	}
-	switch {
-	case row.Recovery == nil:
-	case row.Recovery.IsMarked():
-		fmt.Fprintln(w, "recovery\tmarked: the relay that runs, or the next one, begins with it")
-	default:
-		fmt.Fprintf(w, "recovery\tunder way, published from the table up to seq %d\n", row.Position.RecoveredSeq)
-	}
-	return nil
-}
-
-// checkpointText says where a checkpoint is and when it was written.
-func checkpointText(row *checkpoint.Row) string {
-	at := row.Position.FlushLSN.String()
-	if row.Position.FlushLSN == 0 {
-		at = "no position in the log yet"
-	}
-	return fmt.Sprintf("%s, written %s ago, epoch %d", at, time.Since(row.UpdatedAt).Round(time.Second), row.Epoch)
-}
-
-func (c *statusCommand) partitions(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
-	open, err := members.Open(ctx, pool, c.Slot)
-	if err != nil {
-		return err
-	}
-	for _, partition := range open {
-		fmt.Fprintf(w, "partition\t%s was attached with rows in it: the relay publishes those that the log did not bring\n", partition)
-	}
-	return nil
-}
-
-func (c *statusCommand) deadLetters(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
-	parked, err := deadletter.Count(ctx, pool)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "dead letters\t%d parked\n", parked)
-	return nil
-}
-
-func (c *statusCommand) replay(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
-	r, err := replay.Latest(ctx, pool, c.Slot)
-	if err != nil || r == nil {
-		return err
-	}
-	fmt.Fprintf(w, "replay\t%d is %s: %s\n", r.ID, r.State, far(r))
-	return nil
-}
-
-// bytes returns n in the largest unit that keeps it above one.
-func bytes(n int64) string {
-	switch {
-	case n >= 1<<30:
-		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
-	case n >= 1<<20:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	case n >= 1<<10:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%d bytes", n)
+	return s.Level, s.Write(w)
 }

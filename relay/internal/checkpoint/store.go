@@ -207,12 +207,46 @@ func (s *Store) SetEventsMissing(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "note that events of slot %s are missing")
 }
 
+// Gap is a time at which the slot could not bring every event.
+type Gap struct {
+	FoundAt    time.Time
+	Reason     string
+	RepairedAt *time.Time // when the events were published from the table; nil before that
+}
+
+// NoteGap stores, for operators, why a recovery begins.
+func (s *Store) NoteGap(ctx context.Context, reason string) error {
+	_, err := s.pool.Exec(ctx, `
+		UPDATE relay_checkpoints SET gap_found_at = clock_timestamp(), gap_reason = $2, gap_repaired_at = NULL WHERE slot_name = $1`,
+		s.name, reason)
+	if err != nil {
+		return fmt.Errorf("note the gap of slot %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// LastGap returns the last gap, or nil if there was none.
+func (s *Store) LastGap(ctx context.Context) (*Gap, error) {
+	var g Gap
+	err := s.pool.QueryRow(ctx, `
+		SELECT gap_found_at, gap_reason, gap_repaired_at FROM relay_checkpoints WHERE slot_name = $1 AND gap_found_at IS NOT NULL`,
+		s.name).Scan(&g.FoundAt, &g.Reason, &g.RepairedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for the last gap of slot %s: %w", s.name, err)
+	}
+	return &g, nil
+}
+
 // FinishRecovery makes the end of recovery the horizon, in one write. Everything before recover_until is delivered by then.
 func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET horizon = recover_to, flush_lsn = greatest(c.flush_lsn, c.recover_until),
-			recover_from = NULL, recover_to = NULL, recover_since = NULL, recover_until = NULL,
-			recovered_seq = NULL, updated_at = clock_timestamp()
+			recover_from = NULL, recover_to = NULL, recover_since = NULL, recover_until = NULL, recovered_seq = NULL,
+			gap_repaired_at = CASE WHEN gap_found_at IS NOT NULL THEN coalesce(gap_repaired_at, clock_timestamp()) END,
+			updated_at = clock_timestamp()
 		WHERE `+slot.FenceSQL, f.Args()...)
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
 }

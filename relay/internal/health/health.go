@@ -35,7 +35,8 @@ const staleAfter = 2 * time.Minute
 
 // Health holds the state of the relay and serves it.
 type Health struct {
-	HideMetrics bool // /metrics is not served
+	HideMetrics bool         // /metrics is not served
+	Status      http.Handler // of /status; nil: it is not served
 	metrics     *Metrics
 
 	mu    sync.Mutex
@@ -120,15 +121,29 @@ func (h *Health) Retries(part string, err error) {
 }
 
 // warnings returns everything that endangers or holds up a relay that works. The caller holds h.mu.
-func (h *Health) warnings() string {
-	var all []string
+func (h *Health) warnings() (all []string) {
 	if h.warning != "" {
 		all = append(all, h.warning)
 	}
 	for _, part := range slices.Sorted(maps.Keys(h.failing)) {
 		all = append(all, part+" retries: "+h.failing[part])
 	}
-	return strings.Join(all, "; ")
+	return all
+}
+
+// Snapshot is a Health at a moment.
+type Snapshot struct {
+	State    State
+	Since    time.Time
+	Error    string   // of the last session, until the next one works
+	Warnings []string // of a relay that works
+}
+
+// Now returns the Health as it is.
+func (h *Health) Now() Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Snapshot{h.state, h.since, h.err, h.warnings()}
 }
 
 // report is the body of both probes.
@@ -143,10 +158,10 @@ type report struct {
 func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: h.warnings()}
+	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: strings.Join(h.warnings(), "; ")}
 }
 
-// Handler serves /livez, /readyz and /metrics.
+// Handler serves /livez, /readyz, /metrics and /status.
 //
 // /livez fails when the relay shows no sign of life: restart it. /readyz fails while it neither streams nor waits for
 // another relay that does: the reason is in the body.
@@ -162,6 +177,9 @@ func (h *Health) Handler() http.Handler {
 	})
 	if !h.HideMetrics {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
+	}
+	if h.Status != nil {
+		mux.Handle("GET /status", h.Status)
 	}
 	return mux
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -248,6 +249,20 @@ func (m *Metrics) slotObserved(deliveryLag, retainedWAL, safeWALSize int64, walS
 		}
 		m.walStatus.WithLabelValues(status).Set(value)
 	}
+}
+
+// Flow returns how many events are on their way, and how many were read so far, from the log and from the table.
+func (m *Metrics) Flow() (inFlight int, read uint64) {
+	return int(valueOf(m.windowEvents)), uint64(valueOf(m.received) + valueOf(m.recovered))
+}
+
+// valueOf returns the value of a gauge or a counter.
+func valueOf(metric prometheus.Metric) float64 {
+	var value dto.Metric
+	if metric.Write(&value) != nil {
+		return 0
+	}
+	return value.GetGauge().GetValue() + value.GetCounter().GetValue()
 }
 
 // Oldest has age tell how long the oldest undelivered event has waited, at each time that it is

@@ -6,7 +6,7 @@ import "context"
 // replay.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
-	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"} {
+	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members", "relay_instances"} {
 		found = append(found, d.relayTable(ctx, table))
 	}
 	if found.Err() == nil {
@@ -18,7 +18,7 @@ func (d *database) relayTables(ctx context.Context) Findings {
 // schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema
 // serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
-	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "recover_until" // of the newest migration that matters
+	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "gap_found_at" // of the newest migration that matters
 	var current bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`, table, column).Scan(&current)

@@ -30,6 +30,7 @@ var grants = map[string][]string{
 		"SELECT, INSERT, UPDATE, DELETE ON outbox_dead_letters",
 		"SELECT, INSERT, UPDATE ON outbox_replays",
 		"SELECT, INSERT, UPDATE, DELETE ON relay_members",
+		"SELECT, INSERT, UPDATE, DELETE ON relay_instances",
 	},
 }
 

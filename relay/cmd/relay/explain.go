@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
+)
+
+// explain says what to do about what the database refuses.
+func explain(err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || postgres.IsRowSecurity(err) {
+		return postgres.Explain(err)
+	}
+	switch refused.Code {
+	case pgerrcode.UndefinedTable:
+		return fmt.Errorf("%w: run relay migrate", err)
+	case pgerrcode.UndefinedColumn:
+		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
+	case pgerrcode.InsufficientPrivilege:
+		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
+			"and on its schema)", err)
+	}
+	return postgres.Explain(err)
+}

@@ -1,0 +1,186 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// formatVersion is that of the JSON form of [Status]. It changes when a field changes its meaning or
+// disappears, not when one is added.
+const formatVersion = 1
+
+// heardWithin is how old the last report of a relay may be that counts as running: three reports of
+// an idle relay.
+const heardWithin = 30 * time.Second
+
+// Status says how the relays of a slot are, and what is wrong.
+type Status struct {
+	Version  int       `json:"version"`
+	At       time.Time `json:"at"`
+	Level    Level     `json:"level"` // the highest of the problems
+	Problems []Problem `json:"problems"`
+
+	Slot        Slot         `json:"slot"`
+	Table       string       `json:"table,omitempty"` // schema.name of the outbox table
+	Relays      []Relay      `json:"relays"`          // the latest report first
+	Checkpoint  *Checkpoint  `json:"checkpoint,omitempty"`
+	Recovery    *Recovery    `json:"recovery,omitempty"`
+	LastGap     *Gap         `json:"last_gap,omitempty"`
+	Partitions  []string     `json:"partitions,omitempty"` // that were attached with rows, and are not published yet
+	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
+	Replay      *Replay      `json:"replay,omitempty"`
+}
+
+// Relay is the last report of a relay.
+type Relay struct {
+	Report
+	ReportedAt    time.Time `json:"reported_at"`    // by the clock of the database
+	SilentSeconds float64   `json:"silent_seconds"` // since then
+}
+
+// IsHeard reports whether the relay runs, as far as the database can tell.
+func (r Relay) IsHeard() bool { return r.State != stopped && r.SilentSeconds < heardWithin.Seconds() }
+
+// Slot is the replication slot.
+type Slot struct {
+	Name             string `json:"name"`
+	Exists           bool   `json:"exists"`
+	Active           bool   `json:"active"`
+	ActivePID        int64  `json:"active_pid,omitempty"`
+	WALStatus        string `json:"wal_status,omitempty"`
+	InvalidReason    string `json:"invalidation_reason,omitempty"`
+	DeliveryLagBytes int64  `json:"delivery_lag_bytes"`   // of the log that is not confirmed
+	RetainedBytes    int64  `json:"retained_bytes"`       // of the log that the slot keeps on the database's disk
+	SafeBytes        *int64 `json:"safe_bytes,omitempty"` // that may be written before the slot is in danger; absent without a limit
+}
+
+// Checkpoint is the checkpoint row.
+type Checkpoint struct {
+	FlushLSN  string    `json:"flush_lsn"`
+	WrittenAt time.Time `json:"written_at"`
+	Epoch     int64     `json:"epoch"`
+}
+
+// Recovery publishes from the table what the slot may not bring.
+type Recovery struct {
+	Running      bool  `json:"running"` // else it is marked, and the next session begins with it
+	PublishedSeq int64 `json:"published_seq,omitempty"`
+}
+
+// Gap is the last time that the slot could not bring every event.
+type Gap struct {
+	FoundAt    time.Time  `json:"found_at"`
+	Reason     string     `json:"reason"`
+	RepairedAt *time.Time `json:"repaired_at,omitempty"` // when everything was published from the table
+}
+
+// DeadLetter counts the open dead letters of one cause.
+type DeadLetter struct {
+	Destination string    `json:"destination"`
+	Code        string    `json:"code"`
+	Refused     bool      `json:"refused"` // else the events only wait behind a refused one of their group
+	Events      int64     `json:"events"`
+	OldestAt    time.Time `json:"oldest_at"`
+}
+
+// Replay is the last replay.
+type Replay struct {
+	ID       int64  `json:"id"`
+	State    string `json:"state"`
+	Selected int64  `json:"selected"`
+	Sent     int64  `json:"sent"`
+	Refused  int64  `json:"refused"`
+}
+
+// Collect reads how the relays of a slot are. It returns the error of a database that does not
+// answer or refuses.
+func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
+	s := &Status{Version: formatVersion, At: time.Now().UTC(), Problems: []Problem{}, Relays: []Relay{}}
+	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
+		s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.replay,
+	} {
+		if err := part(ctx, pool, slotName); err != nil {
+			return nil, err
+		}
+	}
+	s.judge()
+	return s, nil
+}
+
+func (s *Status) slot(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	state, err := slot.LookUp(ctx, pool, name)
+	if err != nil {
+		return err
+	}
+	s.Slot = Slot{
+		Name: name, Exists: state.Exists, Active: state.Active, ActivePID: state.ActivePID, WALStatus: state.WALStatus,
+		InvalidReason: state.InvalidReason, DeliveryLagBytes: state.DeliveryLag, RetainedBytes: state.RetainedWAL,
+	}
+	if state.Exists && state.SafeWALSize >= 0 {
+		s.Slot.SafeBytes = &state.SafeWALSize
+	}
+	s.danger(state)
+	return nil
+}
+
+func (s *Status) relays(ctx context.Context, pool *pgxpool.Pool, name string) (err error) {
+	s.Relays, err = load(ctx, pool, name)
+	return err
+}
+
+func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	store := checkpoint.NewStore(pool, name)
+	row, err := store.Load(ctx)
+	if err != nil || row == nil {
+		return err
+	}
+	s.Table = row.Table
+	s.Checkpoint = &Checkpoint{FlushLSN: row.Position.FlushLSN.String(), WrittenAt: row.UpdatedAt, Epoch: row.Epoch}
+	if row.Recovery != nil {
+		s.Recovery = &Recovery{Running: !row.Recovery.IsMarked(), PublishedSeq: row.Position.RecoveredSeq}
+	}
+	gap, err := store.LastGap(ctx)
+	if err == nil && gap != nil {
+		s.LastGap = &Gap{FoundAt: gap.FoundAt, Reason: gap.Reason, RepairedAt: gap.RepairedAt}
+	}
+	return err
+}
+
+func (s *Status) partitions(ctx context.Context, pool *pgxpool.Pool, name string) (err error) {
+	s.Partitions, err = members.Open(ctx, pool, name)
+	return err
+}
+
+func (s *Status) deadLetters(ctx context.Context, pool *pgxpool.Pool, _ string) error {
+	rows, err := pool.Query(ctx, `
+		SELECT destination, code, code <> '`+delivery.CodeBlocked+`', count(*), min(parked_at) FROM outbox_dead_letters
+		WHERE state IN ('parked', 'redriving') AND ($1 = '' OR outbox_table = $1)
+		GROUP BY destination, code ORDER BY 3 DESC, 4 DESC, 1, 2`, s.Table)
+	if err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
+	s.DeadLetters, err = pgx.CollectRows(rows, pgx.RowToStructByPos[DeadLetter])
+	if err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
+	return nil
+}
+
+func (s *Status) replay(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	r, err := replay.Latest(ctx, pool, name)
+	if err != nil || r == nil {
+		return err
+	}
+	s.Replay = &Replay{ID: r.ID, State: string(r.State), Selected: r.Events, Sent: r.Sent, Refused: r.Refused}
+	return nil
+}

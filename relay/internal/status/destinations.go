@@ -1,0 +1,175 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+// troubleAfter is how long a destination has accepted nothing, while requests or messages fail, before
+// it counts as unavailable. A single failure passes.
+const troubleAfter = 2 * time.Second
+
+// longestError bounds the text of an error in a report, in bytes.
+const longestError = 500
+
+// Destinations is a [delivery.Observer] that knows which destinations are in trouble, and tells the
+// observer of the metrics everything that it is told.
+type Destinations struct {
+	delivery.Observer // of the metrics
+
+	mu        sync.Mutex
+	known     map[string]*destination
+	delivered uint64
+}
+
+type destination struct {
+	acceptedAt  time.Time
+	failedAt    time.Time // the first failure since a message was accepted
+	failed      int       // requests or messages since then
+	code, err   string    // of the last of them
+	throttledAt time.Time // zero while the destination does not limit the rate
+	rate        float64
+	delivered   uint64
+}
+
+func (k *destination) fails(since time.Time, code, text string) {
+	if k.failed == 0 {
+		k.failedAt = since
+	}
+	k.failed++
+	k.code, k.err = code, shorten(text)
+}
+
+// NewDestinations returns Destinations of which nothing is known yet.
+func NewDestinations(metrics delivery.Observer) *Destinations {
+	return &Destinations{Observer: metrics, known: map[string]*destination{}}
+}
+
+// Expect takes the name of a destination, which is reported from then on.
+func (d *Destinations) Expect(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.of(name)
+}
+
+func (d *Destinations) of(name string) *destination {
+	if d.known[name] == nil {
+		d.known[name] = &destination{}
+	}
+	return d.known[name]
+}
+
+// Requested implements [delivery.Observer]. A throttled request and one whose messages are refused
+// say that the destination works.
+func (d *Destinations) Requested(name string, events int, took time.Duration, err error) {
+	d.Observer.Requested(name, events, took, err)
+	var rejected *sink.RejectedError
+	if err == nil || errors.As(err, &rejected) || sink.IsThrottled(err) || errors.Is(err, context.Canceled) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.of(name).fails(time.Now().Add(-took), sink.Code(err), err.Error())
+}
+
+// Retried implements [delivery.Observer].
+func (d *Destinations) Retried(name, code string) {
+	d.Observer.Retried(name, code)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known := d.of(name); known.failed == 0 { // else the request said more
+		known.fails(time.Now(), code, "")
+	}
+}
+
+// Delivered implements [delivery.Observer].
+func (d *Destinations) Delivered(name string, sinceCommit []time.Duration) {
+	d.Observer.Delivered(name, sinceCommit)
+	d.accepted(name, len(sinceCommit))
+}
+
+// Redriven implements [delivery.Observer].
+func (d *Destinations) Redriven(name string) {
+	d.Observer.Redriven(name)
+	d.accepted(name, 1)
+}
+
+// Replayed implements [delivery.Observer].
+func (d *Destinations) Replayed(name, code string) {
+	d.Observer.Replayed(name, code)
+	if code == "" {
+		d.accepted(name, 1)
+	}
+}
+
+func (d *Destinations) accepted(name string, events int) {
+	if events == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.of(name)
+	known.acceptedAt, known.failed, known.code, known.err = time.Now(), 0, "", ""
+	known.delivered += uint64(events)
+	d.delivered += uint64(events)
+}
+
+// Paced implements [delivery.Observer].
+func (d *Destinations) Paced(name string, perSecond float64, throttled bool) {
+	d.Observer.Paced(name, perSecond, throttled)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known := d.of(name)
+	known.rate = perSecond
+	switch {
+	case !throttled:
+		known.throttledAt = time.Time{}
+	case known.throttledAt.IsZero():
+		known.throttledAt = time.Now()
+	}
+}
+
+// report returns all destinations in order of their names, and how many events they accepted.
+func (d *Destinations) report(now time.Time) (all []Destination, delivered uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(d.known)) {
+		all = append(all, d.known[name].report(name, now))
+	}
+	return all, d.delivered
+}
+
+func (k *destination) report(name string, now time.Time) Destination {
+	d := Destination{
+		Name: name, State: DestinationOK, LastAcceptedAt: pointer(k.acceptedAt), Delivered: k.delivered, RateLimit: k.rate,
+	}
+	switch {
+	case k.failed > 0 && now.Sub(k.failedAt) >= troubleAfter:
+		d.State, d.Since, d.Code, d.Error, d.Failures = DestinationUnavailable, pointer(k.failedAt), k.code, k.err, k.failed
+	case !k.throttledAt.IsZero():
+		d.State, d.Since = DestinationThrottled, pointer(k.throttledAt)
+	}
+	return d
+}
+
+// pointer returns nil for the zero time.
+func pointer(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func shorten(text string) string {
+	if len(text) <= longestError {
+		return text
+	}
+	return text[:longestError] + "…"
+}

@@ -1,0 +1,91 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// collectTimeout bounds one look at the database, and collectInterval is the pause between two looks,
+	// however many programs ask.
+	collectTimeout, collectInterval = 5 * time.Second, time.Second
+)
+
+// Handler serves the [Status] of a slot as JSON. Where the database does not answer, it serves the
+// report of this relay with status 503.
+type Handler struct {
+	Slot  string
+	Local *Local
+	Open  func(context.Context) (*pgxpool.Pool, error)
+
+	mu          sync.Mutex
+	pool        *pgxpool.Pool
+	collected   *Status
+	collectedAt time.Time
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	status, err := h.status(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(status)
+}
+
+func (h *Handler) status(ctx context.Context) (*Status, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.collected != nil && time.Since(h.collectedAt) < collectInterval {
+		return h.collected, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, collectTimeout)
+	defer cancel()
+	status, err := h.collect(ctx)
+	if err != nil {
+		return h.alone(err), err
+	}
+	h.collected, h.collectedAt = status, time.Now()
+	return status, nil
+}
+
+func (h *Handler) collect(ctx context.Context) (status *Status, err error) {
+	if h.pool == nil {
+		if h.pool, err = h.Open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	status, err = Collect(ctx, h.pool, h.Slot)
+	if err != nil {
+		h.pool.Reset() // a connection that failed is not used again
+	}
+	return status, err
+}
+
+// alone returns what this relay knows without the database.
+func (h *Handler) alone(err error) *Status {
+	now := time.Now().UTC()
+	return &Status{
+		Version: formatVersion, At: now, Level: Critical, Slot: Slot{Name: h.Slot},
+		Relays: []Relay{{Report: h.Local.Report(), ReportedAt: now}},
+		Problems: []Problem{{
+			Level: Critical, Code: "database_unreachable", Problem: "the database does not answer: " + err.Error(),
+			Next: "check address, password and network; the relay retries by itself", Runbook: "Relay not streaming",
+		}},
+	}
+}
+
+// Close closes the connections to the database.
+func (h *Handler) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pool != nil {
+		h.pool.Close()
+	}
+}

@@ -1,0 +1,45 @@
+package status
+
+import (
+	"crypto/rand"
+	"os"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+)
+
+// Local is what this relay knows of itself.
+type Local struct {
+	instance, host, version string
+	startedAt               time.Time
+	health                  *health.Health
+	metrics                 *health.Metrics
+	oldest                  func() time.Duration
+	destinations            *Destinations
+}
+
+// NewLocal returns the Local of a process that has just started. oldest returns for how long the
+// oldest undelivered event has waited.
+func NewLocal(version string, h *health.Health, m *health.Metrics, oldest func() time.Duration, d *Destinations) *Local {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a host without a name"
+	}
+	return &Local{
+		instance: rand.Text(), host: host, version: version, startedAt: time.Now().UTC(),
+		health: h, metrics: m, oldest: oldest, destinations: d,
+	}
+}
+
+// Report returns the state of this relay as it is.
+func (l *Local) Report() Report {
+	now := l.health.Now()
+	r := Report{
+		Instance: l.instance, Host: l.host, Version: l.version, StartedAt: l.startedAt,
+		State: string(now.State), Since: now.Since.UTC(), Error: now.Error, Warnings: now.Warnings,
+	}
+	r.Events.InFlight, r.Events.read = l.metrics.Flow()
+	r.Events.OldestWaitSeconds = l.oldest().Seconds()
+	r.Destinations, r.Events.Delivered = l.destinations.report(time.Now())
+	return r
+}

@@ -1,0 +1,109 @@
+package status
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+const (
+	// tick is how often a relay looks whether it has news to report. A look asks no other program.
+	tick = 200 * time.Millisecond
+	// flowingInterval and idleInterval are the longest pauses between two reports, while events flow and
+	// while they do not.
+	flowingInterval, idleInterval = 5 * time.Second, 10 * time.Second
+	// saveTimeout bounds one report, and the last one of a relay that stops.
+	saveTimeout = 5 * time.Second
+)
+
+// stopped is the state of a relay that has ended as it should.
+const stopped = "stopped"
+
+// Reporter writes the state of this relay to the database: at each change, and every few seconds.
+type Reporter struct {
+	Slot string
+	// Look returns the state as it is.
+	Look func() Report
+	Log  *slog.Logger
+
+	pool    *pgxpool.Pool
+	last    Report
+	savedAt time.Time
+}
+
+// Run reports until ctx ends, and then that the relay has stopped. open returns a pool of
+// connections to the database. A report that fails is tried again with the next one: the relay works
+// without.
+func (r *Reporter) Run(ctx context.Context, open func(context.Context) (*pgxpool.Pool, error)) {
+	defer func() {
+		if r.pool != nil {
+			r.pool.Close()
+		}
+	}()
+	for first := true; ctx.Err() == nil; task.Sleep(ctx, tick) {
+		if now := r.Look(); r.savedAt.IsZero() || r.isDue(now) {
+			first = !r.report(ctx, now, open, first) && first
+		}
+	}
+	now := r.Look()
+	now.State, now.Since = stopped, time.Now()
+	r.report(context.WithoutCancel(ctx), now, open, false)
+}
+
+// isDue reports whether now says something new, or the last report is old.
+func (r *Reporter) isDue(now Report) bool {
+	idle := now.Events.InFlight == 0 && now.Events.Delivered == r.last.Events.Delivered
+	interval := flowingInterval
+	if idle {
+		interval = idleInterval
+	}
+	return differs(r.last, now) || time.Since(r.savedAt) >= interval
+}
+
+// differs reports whether anything but numbers has changed.
+func differs(a, b Report) bool {
+	if a.State != b.State || a.Error != b.Error || len(a.Warnings) != len(b.Warnings) || len(a.Destinations) != len(b.Destinations) {
+		return true
+	}
+	for i, d := range b.Destinations {
+		if d.State != a.Destinations[i].State || d.Code != a.Destinations[i].Code {
+			return true
+		}
+	}
+	return false
+}
+
+// report stores now, and reports whether it could.
+func (r *Reporter) report(ctx context.Context, now Report, open func(context.Context) (*pgxpool.Pool, error), first bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	if seconds := time.Since(r.savedAt).Seconds(); !r.savedAt.IsZero() {
+		now.Events.ReadPerSecond = float64(now.Events.read-r.last.Events.read) / seconds
+		now.Events.DeliveredPerSecond = float64(now.Events.Delivered-r.last.Events.Delivered) / seconds
+	}
+	err := r.save(ctx, now, open, first)
+	r.last, r.savedAt = now, time.Now()
+	if err != nil {
+		r.Log.Debug("status: reporting again soon", "slot", r.Slot, "err", err)
+		if r.pool != nil {
+			r.pool.Reset() // a connection that failed is not used again
+		}
+	}
+	return err == nil
+}
+
+func (r *Reporter) save(ctx context.Context, now Report, open func(context.Context) (*pgxpool.Pool, error), first bool) (err error) {
+	if r.pool == nil {
+		if r.pool, err = open(ctx); err != nil {
+			return err
+		}
+	}
+	if err := save(ctx, r.pool, r.Slot, now); err != nil || !first {
+		return err
+	}
+	return forget(ctx, r.pool, r.Slot)
+}

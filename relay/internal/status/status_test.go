@@ -1,0 +1,152 @@
+package status
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+const queue = "arn:aws:sqs:us-east-1:000000000000:orders"
+
+// testStatus returns the status of a slot whose relay streams and has nothing to do.
+func testStatus() *Status {
+	now := time.Now().UTC()
+	return &Status{
+		At: now, Slot: Slot{Name: "outbox_relay", Exists: true, Active: true, ActivePID: 7, WALStatus: "reserved"},
+		Relays: []Relay{{Report: Report{
+			Host: "a", State: "streaming", Destinations: []Destination{{Name: queue, State: DestinationOK}},
+		}, ReportedAt: now, SilentSeconds: 2}},
+	}
+}
+
+func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
+	t.Parallel()
+	runbooks, err := os.ReadFile("../../../infra/RUNBOOKS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*Status)
+		level  Level
+		code   string // empty: no problem
+		words  string
+	}{
+		"nothing is wrong": {change: func(*Status) {}},
+		"a destination is unavailable": {func(s *Status) {
+			since := s.At.Add(-10 * time.Second)
+			s.Relays[0].Destinations[0] = Destination{
+				Name: queue, State: DestinationUnavailable, Since: &since, Code: "timeout", Error: "no answer", Failures: 3,
+			}
+		}, Warning, "destination_unavailable", "timeout after 3 failures: no answer"},
+		"a destination is unavailable for long": {func(s *Status) {
+			since := s.At.Add(-10 * time.Minute)
+			s.Relays[0].Destinations[0] = Destination{Name: queue, State: DestinationUnavailable, Since: &since}
+		}, Critical, "destination_unavailable", queue},
+		"a destination is throttled": {func(s *Status) {
+			s.Relays[0].Destinations[0] = Destination{Name: queue, State: DestinationThrottled, Since: &s.At, RateLimit: 300}
+		}, Warning, "destination_throttled", "300 requests a second"},
+		"events wait": {func(s *Status) {
+			s.Relays[0].Events.OldestWaitSeconds = 90
+		}, Warning, "events_delayed", "1m30s"},
+		"the session fails": {func(s *Status) {
+			s.Relays[0].State, s.Relays[0].Error, s.Slot.Active = "starting", "publication outbox_pub is gone", false
+		}, Critical, "relay_failing", "publication outbox_pub is gone"},
+		"the relay is not heard from": {func(s *Status) {
+			s.Relays[0].SilentSeconds, s.Slot.Active = 45, false
+		}, Critical, "relay_silent", "not been heard from for 45s; it was streaming"},
+		"its standby is not heard from": {func(s *Status) {
+			s.Relays = append(s.Relays, Relay{Report: Report{Host: "b", State: "standby"}, SilentSeconds: 45})
+		}, Warning, "relay_silent", "a second relay on b"},
+		"the relay was stopped": {func(s *Status) {
+			s.Relays[0].State, s.Slot.Active = stopped, false
+		}, Critical, "relay_missing", "no relay runs: the last one, on a"},
+		"a relay of another version holds the slot": {func(s *Status) {
+			s.Relays = nil
+		}, Unknown, "relay_unknown", "process 7"},
+		"all relays stand by": {func(s *Status) {
+			s.Relays[0].State = "standby"
+		}, Critical, "relay_not_streaming", "process 7"},
+		"the relay starts": {func(s *Status) {
+			s.Relays[0].State, s.Slot.Active = "starting", false
+		}, Warning, "relay_starting", "none streams yet"},
+		"the relay warns": {func(s *Status) {
+			s.Relays[0].Warnings = []string{"audit retries: no index"}
+		}, Warning, "relay_warns", "no index"},
+		"events are parked": {func(s *Status) {
+			s.DeadLetters = []DeadLetter{{Destination: queue, Code: "TooLarge", Refused: true, Events: 2}, {Destination: queue, Code: "BlockedGroup", Events: 5}}
+		}, Warning, "events_parked", "7 events are parked: 2 TooLarge"},
+		"a partition has rows": {func(s *Status) {
+			s.Partitions = []string{"public.old"}
+		}, Warning, "partition_attached", "public.old"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testStatus()
+			c.change(s)
+			s.judge()
+			if c.code == "" {
+				if len(s.Problems) > 0 || s.Level != OK {
+					t.Errorf("level %v, problems %+v", s.Level, s.Problems)
+				}
+				return
+			}
+			if len(s.Problems) != 1 || s.Level != c.level || s.Problems[0].Code != c.code || !strings.Contains(s.Problems[0].Problem, c.words) {
+				t.Errorf("level %v, problems %+v", s.Level, s.Problems)
+			}
+			if !bytes.Contains(runbooks, []byte("\n## "+s.Problems[0].Runbook+"\n")) {
+				t.Errorf("infra/RUNBOOKS.md has no section %q", s.Problems[0].Runbook)
+			}
+			var screen strings.Builder
+			if err := s.Write(&screen); err != nil || !strings.HasPrefix(screen.String(), c.level.String()) || !strings.Contains(screen.String(), c.words) {
+				t.Errorf("the screen is (%v)\n%s", err, screen.String())
+			}
+		})
+	}
+}
+
+func TestDestinationIsUnavailableUntilItAccepts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDestinations(health.NewMetrics())
+		d.Expect(queue)
+		is := func(state string) {
+			t.Helper()
+			if all, _ := d.report(time.Now()); len(all) != 1 || all[0].State != state {
+				t.Errorf("the destinations are %+v, want %s", all, state)
+			}
+		}
+		d.Requested(queue, 1, time.Millisecond, errors.New("no answer"))
+		is(DestinationOK)
+		time.Sleep(3 * time.Second)
+		is(DestinationUnavailable)
+		d.Delivered(queue, []time.Duration{0})
+		is(DestinationOK)
+
+		d.Retried(queue, "InternalError")
+		time.Sleep(3 * time.Second)
+		is(DestinationUnavailable)
+		d.Delivered(queue, []time.Duration{0})
+		is(DestinationOK)
+	})
+}
+
+func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDestinations(health.NewMetrics())
+		d.Requested(queue, 1, 0, sink.RequestError(400, "ThrottlingException", "slow down", nil))
+		d.Requested(queue, 1, 0, &sink.RejectedError{Code: "InvalidMessageContents"})
+		d.Paced(queue, 300, true)
+		time.Sleep(time.Minute)
+		if all, _ := d.report(time.Now()); len(all) != 1 || all[0].State != DestinationThrottled || all[0].RateLimit != 300 {
+			t.Errorf("the destinations are %+v", all)
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// Write writes the status as one screen of text: the level, the problems with their next steps, and
+// the figures behind them.
+func (s *Status) Write(w io.Writer) error {
+	fmt.Fprintf(w, "%s  slot %s", s.Level, s.Slot.Name)
+	if s.Table != "" {
+		fmt.Fprintf(w, ", table %s", s.Table)
+	}
+	fmt.Fprintf(w, "  %s\n", clock(s.At))
+	for _, p := range s.Problems {
+		fmt.Fprintf(w, "\n%s: %s\n  next: %s (runbook %q)\n", p.Level, p.Problem, p.Next, p.Runbook)
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range s.Relays {
+		r.write(table)
+	}
+	s.writeSlot(table)
+	s.writeProgress(table)
+	return table.Flush()
+}
+
+func (r Relay) write(w io.Writer) {
+	silent := time.Duration(r.SilentSeconds * float64(time.Second))
+	switch {
+	case r.State == stopped:
+		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, round(silent))
+		return
+	case !r.IsHeard():
+		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n", round(silent), r.Host, r.Version, r.State)
+		return
+	}
+	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n", r.State, round(r.ReportedAt.Sub(r.Since)), r.Host, r.Version,
+		round(r.ReportedAt.Sub(r.StartedAt)))
+	if r.State == "standby" {
+		return
+	}
+	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered\n", r.Events.InFlight,
+		round(time.Duration(r.Events.OldestWaitSeconds*float64(time.Second))), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
+	for _, d := range r.Destinations {
+		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(r.ReportedAt))
+	}
+}
+
+func (d Destination) detail(now time.Time) string {
+	switch {
+	case d.State == DestinationUnavailable:
+		return fmt.Sprintf(" for %s: %s", round(now.Sub(*d.Since)), d.Code)
+	case d.State == DestinationThrottled:
+		return fmt.Sprintf(" for %s, %.0f requests a second", round(now.Sub(*d.Since)), d.RateLimit)
+	case d.LastAcceptedAt != nil:
+		return fmt.Sprintf(", %d delivered, the last %s ago", d.Delivered, round(now.Sub(*d.LastAcceptedAt)))
+	}
+	return ", nothing sent yet"
+}
+
+func (s *Status) writeSlot(w io.Writer) {
+	if !s.Slot.Exists {
+		fmt.Fprintf(w, "slot\t%s does not exist\n", s.Slot.Name)
+		return
+	}
+	holder := "not held"
+	if s.Slot.Active {
+		holder = fmt.Sprintf("held by process %d", s.Slot.ActivePID)
+	}
+	fmt.Fprintf(w, "slot\t%s, wal_status %s; %s of log not confirmed, %s kept on the database's disk", holder, s.Slot.WALStatus,
+		Bytes(s.Slot.DeliveryLagBytes), Bytes(s.Slot.RetainedBytes))
+	if s.Slot.SafeBytes != nil {
+		fmt.Fprintf(w, ", %s more until it is in danger", Bytes(*s.Slot.SafeBytes))
+	}
+	fmt.Fprintln(w)
+}
+
+func (s *Status) writeProgress(w io.Writer) {
+	if s.Checkpoint == nil {
+		fmt.Fprintln(w, "checkpoint\tnone: no relay has used this slot")
+	} else {
+		at := s.Checkpoint.FlushLSN
+		if at == "0/0" {
+			at = "no position in the log yet"
+		}
+		fmt.Fprintf(w, "checkpoint\t%s, written %s ago\n", at, round(s.At.Sub(s.Checkpoint.WrittenAt)))
+	}
+	switch {
+	case s.Recovery == nil:
+	case s.Recovery.Running:
+		fmt.Fprintf(w, "recovery\tpublishes from the table, up to seq %d so far\n", s.Recovery.PublishedSeq)
+	default:
+		fmt.Fprintln(w, "recovery\tmarked: the next session of a relay begins with it")
+	}
+	if g := s.LastGap; g != nil {
+		outcome := "being repaired"
+		switch {
+		case g.RepairedAt == nil && s.Recovery == nil: // by an older relay
+			outcome = "published from the table"
+		case g.RepairedAt != nil:
+			outcome = "published from the table until " + clock(*g.RepairedAt)
+		}
+		fmt.Fprintf(w, "last gap\t%s: %s; %s\n", clock(g.FoundAt), g.Reason, outcome)
+	}
+	for _, d := range s.DeadLetters {
+		fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest since %s\n", d.Events, d.Code, d.Destination, clock(d.OldestAt))
+	}
+	if len(s.DeadLetters) == 0 {
+		fmt.Fprintln(w, "dead letters\tnone")
+	}
+	if r := s.Replay; r != nil {
+		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)
+	}
+}
+
+// Bytes returns n in the largest unit that keeps it above one.
+func Bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
