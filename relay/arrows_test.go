@@ -15,7 +15,7 @@ const module = "github.com/outbox-relay/outbox-relay/"
 var rooms = map[string][]string{
 	"cmd/relay": {
 		"", "outbox", "outbox/migrations", "preflight", "health", "backlog", "emf", "delivery", "deadletter", "members", "replay", "checkpoint", "recovery", "slot", "route",
-		"pgoutput", "sink", "status", "task", "postgres",
+		"pgoutput", "sink", "sink/transport", "status", "task", "postgres",
 	},
 	"": { // package relay
 		"outbox", "replication", "pgoutput", "route", "delivery", "checkpoint", "slot", "recovery", "deadletter", "replay", "retention", "audit", "members",
