@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 )
 
 const (
@@ -113,5 +114,38 @@ func TestBrokerThatHangsIsWaitedForAudibly(t *testing.T) {
 	problems := found.Of(preflight.Error)
 	if len(problems) != 2 || !strings.Contains(problems[0].Explanation, "did not answer within 10s at "+broker.URL()) || !preflight.OnlyTransient(found.Err()) {
 		t.Errorf("found %s", problems)
+	}
+}
+
+// TestCheckNamesTheTenant of a standard destination. A FIFO one always gets the aggregate.
+func TestCheckNamesTheTenant(t *testing.T) {
+	t.Parallel()
+	tenant, err := route.ParseTenant("header:tenant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := startBroker(t)
+	if _, err := broker.CreateTopic("orders", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := broker.CreateQueue("orders.fifo", nil); err != nil {
+		t.Fatal(err)
+	}
+	endpoint := broker.URL()
+	_, found := preflight.Destinations{
+		AWS: aws.Config{
+			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		},
+		Names:  []string{topicARN, queueARN},
+		Tenant: tenant,
+	}.Check(t.Context(), preflight.Progress{})
+	var text strings.Builder
+	for _, f := range found {
+		text.WriteString(f.String() + "\n")
+	}
+	for _, want := range []string{topicARN + " is there (standard, RELAY_TENANT header:tenant)", queueARN + " is there (FIFO)"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%s\ndoes not say %q", &text, want)
+		}
 	}
 }
