@@ -102,7 +102,7 @@ func (s *relaySettings) checkDestinations(
 		Names:        names,
 		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
 		GroupBatches: s.GroupBatches,
-		Tenant:       config.Router.Tenant(),
+		Tenant:       config.Router.Tenant().String(),
 		Unordered:    config.Table.Columns.AggregateID == "",
 	}.Check(ctx, progress)
 }

@@ -9,7 +9,6 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
-	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
@@ -29,7 +28,7 @@ type Destinations struct {
 	// GroupBatches is a setting for FIFO destinations only.
 	GroupBatches bool
 	// Tenant is what standard destinations get as MessageGroupId.
-	Tenant route.Tenant
+	Tenant string
 	// Unordered says that no column has the id of the aggregate.
 	Unordered bool
 }
