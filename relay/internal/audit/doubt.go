@@ -7,11 +7,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rowsOf lists the rows that [count] counts.
+// rowsOf lists the rows that [count] counts, and those whose xid is not that of the transaction
+// which wrote them, where that one belongs to the step.
 const rowsOf = `
 	SELECT {xid}::text, coalesce({seq}::text, ''), coalesce({id}::text, '') FROM {table}
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
-	   OR {xid} = ANY ($4::text[]::xid8[])`
+	   OR {xid} = ANY ($4::text[]::xid8[])
+	   OR (pg_visible_in_snapshot({xid}, $5::text::pg_snapshot) AND {later_writer} >= pg_snapshot_xmin($5::text::pg_snapshot))
+	   OR (NOT pg_visible_in_snapshot({xid}, $3::text::pg_snapshot) AND {writer} < {xid}
+	       AND pg_visible_in_snapshot({writer}, $3::text::pg_snapshot))`
 
 // Doubt returns why the table does not prove that the stream brought every row of a step, or the
 // empty string if it does.
@@ -47,7 +51,7 @@ func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error)
 // strike removes from unseen the rows of the step that are in the table, and counts those that are
 // not in unseen.
 func (t *Table) strike(ctx context.Context, s Step, read *Recent, unseen map[uint64]bool) (missing int64, err error) {
-	rows, err := t.pool.Query(ctx, t.sql(rowsOf), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s))
+	rows, err := t.pool.Query(ctx, t.sql(rowsOf), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), s.From.text)
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}

@@ -59,6 +59,12 @@ func TestOnlyRowsProveThatNothingIsMissing(t *testing.T) {
 		"one is gone":                      {streamed: `true`, after: `DELETE FROM outbox_events WHERE seq = 5`, want: "1 rows that were streamed are no longer"},
 		"nothing was written":              {streamed: `false`, after: `DELETE FROM outbox_events WHERE seq > 2`},
 		"every row is gone":                {streamed: `false`, after: `DELETE FROM outbox_events`, want: "no row that was delivered before"},
+		"a row has an xid of before": {
+			streamed: `true`, after: insert + `unnest('{7}'::text[]) AS x`, want: "1 rows of the table were not streamed",
+		},
+		"a row has an xid of later": {
+			streamed: `true`, after: insert + `unnest('{4000000000000}'::text[]) AS x`, want: "1 rows of the table were not streamed",
+		},
 		"a seq comes again": {
 			change: `TRUNCATE outbox_events RESTART IDENTITY`, streamed: `seq > 1`, want: "1 rows of the table were not streamed",
 		},
