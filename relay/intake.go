@@ -48,6 +48,7 @@ type intake struct {
 	decoder *pgoutput.Decoder
 	resumed checkpoint.Position // what was delivered before this session
 
+	wanted  chan struct{} // closed when the stream is to be read
 	begun   chan struct{} // closed when the stream may be read
 	stopped atomic.Bool
 
@@ -70,14 +71,21 @@ func newIntake(s *session) *intake {
 		session: s,
 		decoder: pgoutput.NewDecoder(s.Table),
 		resumed: s.held.row.Position,
+		wanted:  make(chan struct{}),
 		begun:   make(chan struct{}),
 		reached: make(chan struct{}),
 		taken:   make([][]*delivery.Event, len(s.Destinations)),
 	}
 }
 
-// begin lets the stream be read.
-func (i *intake) begin() { close(i.begun) }
+// begin lets the stream be read. Beside a table, the server has to start it again first: see
+// [session.holdUnread].
+func (i *intake) begin() {
+	close(i.wanted)
+	if !i.held.row.IsBeside() {
+		close(i.begun)
+	}
+}
 
 // stop ends reading for good.
 func (i *intake) stop() { i.stopped.Store(true) }

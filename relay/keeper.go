@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -63,9 +64,22 @@ func (k *keeper) run(ctx context.Context) error {
 	}
 }
 
+// tick looks and writes once. A recovery beside the slot starts its stream a second time on the same
+// connection, and the server releases the slot for a moment. It also releases the slot where it cannot
+// decode the log, while the relay still has what came before that to deliver. A look at a free slot
+// does not extend the lease, and does not end the session. The position is stored all the same, or a
+// session that delivers slowly would begin where the last one began.
 func (k *keeper) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, k.SenderTimeout/2)
 	defer cancel()
+	err := k.keep(ctx)
+	if !errors.Is(err, slot.ErrFenced) || !k.held.row.IsBeside() {
+		return err
+	}
+	return k.store.SaveUnclaimed(ctx, k.held.fence, k.tracker.Position())
+}
+
+func (k *keeper) keep(ctx context.Context) error {
 	if err := k.observe(ctx); err != nil {
 		return err
 	}

@@ -154,15 +154,19 @@ func (s *session) read(ctx context.Context) error {
 }
 
 // holdUnread holds the slot until the stream may be read, and then has the server send what is not delivered. The slot is nobody's
-// for a moment in between. A relay that takes it then continues the recovery.
+// for a moment in between: see [keeper.tick]. A relay that takes it then continues the recovery.
 func (s *session) holdUnread(ctx context.Context) error {
 	releasing := task.Start(ctx, s.cancelOnceBegun)
-	err := s.held.stream.Run(ctx, unread{s.intake.begun})
+	err := s.held.stream.Run(ctx, unread{s.intake.wanted})
 	releasing.End()
 	if !errors.Is(err, replication.ErrCanceled) {
 		return err
 	}
-	return s.restart(ctx, s.held.row.Position.FlushLSN)
+	if err := s.restart(ctx, s.held.row.Position.FlushLSN); err != nil {
+		return err
+	}
+	close(s.intake.begun)
+	return nil
 }
 
 // cancelOnceBegun ends the copy, once the stream may be read, until ctx ends.
@@ -170,7 +174,7 @@ func (s *session) cancelOnceBegun(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-s.intake.begun:
+	case <-s.intake.wanted:
 	}
 	for ctx.Err() == nil {
 		if err := s.cancelStream(ctx); err != nil {
@@ -194,19 +198,19 @@ func (s *session) restart(ctx context.Context, from pglogrepl.LSN) error {
 	return s.held.stream.Restart(ctx, from)
 }
 
-// unread is a [replication.Handler] of a stream that only holds the slot, until begun is closed and the copy ends.
-type unread struct{ begun <-chan struct{} }
+// unread is a [replication.Handler] of a stream that only holds the slot, until wanted is closed and the copy ends.
+type unread struct{ wanted <-chan struct{} }
 
 func (u unread) Ready() bool {
 	select {
-	case <-u.begun:
+	case <-u.wanted:
 		return true
 	default:
 		return false
 	}
 }
 
-func (u unread) Wake() <-chan struct{} { return u.begun }
+func (u unread) Wake() <-chan struct{} { return u.wanted }
 func (unread) Flush()                  {}
 func (unread) Gather() time.Duration   { return 0 }
 func (unread) Keepalive(pglogrepl.LSN) {}

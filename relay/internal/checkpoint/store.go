@@ -259,11 +259,21 @@ type Horizon struct{ Snapshot, Fingerprint string }
 // holder. A position may be confirmed only once its row survives a crash: the pool's connections have
 // synchronous_commit on.
 func (s *Store) Save(ctx context.Context, f slot.Fence, p Position, h Horizon) error {
+	return s.save(ctx, f, slot.FenceSQL, p, h)
+}
+
+// SaveUnclaimed stores the position of a relay whose slot is free for a moment. It returns
+// [slot.ErrFenced] if another relay has acquired the slot, or the slot is gone.
+func (s *Store) SaveUnclaimed(ctx context.Context, f slot.Fence, p Position) error {
+	return s.save(ctx, f, slot.UnclaimedSQL, p, Horizon{})
+}
+
+func (s *Store) save(ctx context.Context, f slot.Fence, fence string, p Position, h Horizon) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET flush_lsn = $4, tx_commit_lsn = nullif($5::pg_lsn, '0/0'), tx_delivered = $6,
 			tx_last_event_id = $7, recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
 			publication_fingerprint = coalesce(nullif($10, ''), c.publication_fingerprint), updated_at = clock_timestamp()
-		WHERE `+slot.FenceSQL,
+		WHERE `+fence,
 		f.Args(p.FlushLSN.String(), p.Transaction.CommitLSN.String(), p.Transaction.Delivered, p.Transaction.LastEventID,
 			p.RecoveredSeq, h.Snapshot, h.Fingerprint)...)
 	return s.one(tag.RowsAffected(), err, "save checkpoint of slot %s")

@@ -30,6 +30,11 @@ func (f Fence) Args(more ...any) []any {
 	return append([]any{f.Slot, f.Epoch, int64(f.PID)}, more...)
 }
 
+// UnclaimedSQL is [FenceSQL] for a holder whose slot may be free: no other relay has acquired it since.
+// It is enough for what stays true whoever holds the slot, such as that an event was delivered.
+const UnclaimedSQL = `c.slot_name = $1 AND c.epoch = $2 AND EXISTS (
+	SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND coalesce(s.active_pid, $3) = $3)`
+
 // Lease bounds how long a holder may act on the fence it last saw. Postgres frees the slot of a walsender that has heard nothing for
 // wal_sender_timeout; a holder that was frozen or cut off stops by itself at three quarters of it.
 type Lease struct {
