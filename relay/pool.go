@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -38,7 +39,7 @@ func openPool(ctx context.Context, connect Connect, learned *learned) (*pgxpool.
 	if err != nil {
 		return nil, err
 	}
-	config.MaxConns = controlConnections
+	pinPool(config)
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
 		fresh, err := connect(ctx)
 		if err != nil {
@@ -50,6 +51,15 @@ func openPool(ctx context.Context, connect Connect, learned *learned) (*pgxpool.
 	}
 	config.AfterConnect = learned.settle
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// pinPool replaces what the connection string says of pools and statements. A control connection lives as long as its session,
+// and one for each worker must be had.
+func pinPool(config *pgxpool.Config) {
+	config.MaxConns, config.MinConns, config.MinIdleConns = controlConnections, 0, 0
+	config.MaxConnLifetime, config.MaxConnLifetimeJitter, config.MaxConnIdleTime = time.Hour, 0, 30*time.Minute
+	config.HealthCheckPeriod, config.PingTimeout = time.Minute, 0
+	postgres.PinStatements(config.ConnConfig)
 }
 
 // OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL leaves it as it is.
@@ -83,6 +93,7 @@ func (l *learned) dial(ctx context.Context, connect Connect) (*pgx.Conn, error) 
 		return nil, err
 	}
 	postgres.PinSession(&config.Config, applicationName)
+	postgres.PinStatements(config)
 	if err := l.pin(ctx, &config.Config); err != nil {
 		return nil, err
 	}

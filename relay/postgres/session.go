@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -52,6 +53,24 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 	Pin(conn, texts)
 	Pin(conn, relaySession)
 	Pin(conn, map[string]string{"application_name": applicationName})
+	pinProtocol(conn)
+}
+
+// pinProtocol asks for the protocol of every server that the relay works with.
+func pinProtocol(conn *pgconn.Config) {
+	const version = "3.0"
+	conn.MinProtocolVersion, conn.MaxProtocolVersion = version, version
+}
+
+// statementCache is how many prepared statements a connection keeps. A relay has fewer than this.
+const statementCache = 512
+
+// PinStatements sets how the statements of a relay are sent: prepared, with parameters of the types that the server infers. The
+// connection string can choose a mode of pgx in which a parameter is sent as the text of its Go type, so that the server
+// finds no function for it.
+func PinStatements(conn *pgx.ConnConfig) {
+	conn.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	conn.StatementCacheCapacity, conn.DescriptionCacheCapacity = statementCache, statementCache
 }
 
 // Pin sets further parameters of a session. It replaces each parameter, however the connection string writes its name: Postgres knows no difference between timezone
@@ -80,6 +99,7 @@ const (
 // has. They belong into the startup message: where the role has a transaction_timeout of a moment, a statement would come late.
 func ParametersOfVersion(ctx context.Context, conn *pgconn.Config) (map[string]string, error) {
 	newer := map[string]string{"transaction_timeout": "0"}
+	pinProtocol(conn)
 	server, err := pgconn.ConnectConfig(ctx, conn)
 	var refused *pgconn.PgError
 	switch {

@@ -50,3 +50,48 @@ func TestGrantsNameTheRole(t *testing.T) {
 	}
 	t.Errorf("the statements do not suffice: %s", e.checkAs(address.String()).Of(preflight.Error))
 }
+
+// TestEachMissingRightIsNamed with the statement that grants it.
+func TestEachMissingRightIsNamed(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	name := "lacks_" + strings.TrimPrefix(e.conn.Config().Database, "test_")
+	role := pgx.Identifier{name}.Sanitize()
+	admin := connect(t, pgtest.SuperuserURL(t, e.url))
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rights := map[string][]string{
+		"relay_checkpoints":   {"SELECT", "INSERT", "UPDATE"},
+		"outbox_dead_letters": {"SELECT", "INSERT", "UPDATE"},
+		"outbox_replays":      {"SELECT", "INSERT", "UPDATE"},
+		"relay_members":       {"SELECT", "INSERT", "UPDATE", "DELETE"},
+		"relay_instances":     {"SELECT", "INSERT", "UPDATE", "DELETE"},
+	}
+	exec(`CREATE ROLE ` + role + ` LOGIN REPLICATION PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO ` + role + `; GRANT SELECT ON ev TO ` + role)
+	defer exec(`DROP OWNED BY ` + role + `; DROP ROLE ` + role)
+	for table, verbs := range rights {
+		exec(`GRANT ` + strings.Join(verbs, ", ") + ` ON ` + table + ` TO ` + role)
+	}
+	address, err := url.Parse(e.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.User = url.UserPassword(name, "x")
+	for table, verbs := range rights {
+		for _, verb := range verbs {
+			exec(`REVOKE ` + verb + ` ON ` + table + ` FROM ` + role)
+			problems := e.checkAs(address.String()).Of(preflight.Error)
+			if len(problems) == 0 || problems[0].Code != preflight.CodeRelayTables || !strings.HasPrefix(problems[0].Statement, "GRANT "+verb+" ON "+table+" TO ") {
+				t.Fatalf("without %s on %s: %s", verb, table, problems)
+			}
+			exec(problems[0].Statement)
+		}
+	}
+	if problems := e.checkAs(address.String()).Of(preflight.Error); len(problems) > 0 {
+		t.Errorf("with every right: %s", problems)
+	}
+}

@@ -61,6 +61,7 @@ type numbering struct {
 	cache, increment *int64
 	cycles           *bool
 	identity         bool
+	oneSequence      string // statements after which all take their numbers from one sequence, where they take them from several
 }
 
 // sequencesOf finds the sequences of a column, of the table and of its partitions: those of an
@@ -101,6 +102,11 @@ func (d *database) ordered(ctx context.Context) Findings {
 	if err != nil {
 		return Findings{unknown(CodeOrder, object, err)}
 	}
+	if n.sequences > 1 {
+		if n.oneSequence, err = d.oneSequence(ctx, name); err != nil {
+			return Findings{unknown(CodeOrder, object, err)}
+		}
+	}
 	return Findings{d.judge(n, unique || partitioned && eachPartition)}
 }
 
@@ -118,7 +124,7 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 	case n.sequences > 1:
 		return failed(CodeOrder, object, "partitions of %s take %s from %d sequences: rows of different partitions may have the same value, and "+
 			"their order says nothing. Let all take it from one", d.tableName(), name, n.sequences).
-			with("ALTER TABLE partition ALTER COLUMN %s SET DEFAULT nextval('%s');", column, *n.name)
+			with("%s", n.oneSequence)
 	case *n.cycles || *n.increment < 1:
 		return failed(CodeOrder, object, "sequence %s does not count upwards for ever (INCREMENT %d, CYCLE %v), so an event can have a lower %s than an earlier one",
 			*n.name, *n.increment, *n.cycles, name).with("ALTER SEQUENCE %s INCREMENT 1 NO CYCLE;", *n.name)

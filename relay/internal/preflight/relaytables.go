@@ -1,13 +1,29 @@
 package preflight
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
-// relayTables checks that the relay may keep its checkpoint, its dead letters and the progress of a
-// replay.
+// ownTables are the tables in which the relay keeps what it knows, and what it does with their rows. RELAY_RETENTION also
+// removes dead letters: see [database.retention].
+var ownTables = []struct {
+	name   string
+	rights []string
+}{
+	{"relay_checkpoints", []string{"SELECT", "INSERT", "UPDATE"}},
+	{"outbox_dead_letters", []string{"SELECT", "INSERT", "UPDATE"}},
+	{"outbox_replays", []string{"SELECT", "INSERT", "UPDATE"}},
+	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+	{"relay_instances", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+}
+
+// relayTables checks that the relay may keep its checkpoint, its dead letters, the progress of a
+// replay and the partitions that it has accounted for.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
-	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members", "relay_instances"} {
-		found = append(found, d.relayTable(ctx, table))
+	for _, table := range ownTables {
+		found = append(found, d.relayTable(ctx, table.name, table.rights))
 	}
 	if found.Err() == nil {
 		found = append(found, d.schemaVersion(ctx))
@@ -32,21 +48,23 @@ func (d *database) schemaVersion(ctx context.Context) Finding {
 	return passed(CodeRelayTables, object, "the outbox schema is one that this relay works with")
 }
 
-func (d *database) relayTable(ctx context.Context, table string) Finding {
+func (d *database) relayTable(ctx context.Context, table string, rights []string) Finding {
 	object := "table " + table
-	var exists, writable bool
+	var exists bool
+	var missing []string
 	err := d.Pool.QueryRow(ctx, `
-		SELECT to_regclass($1) IS NOT NULL, coalesce(has_table_privilege(to_regclass($1), 'SELECT')
-		   AND has_table_privilege(to_regclass($1), 'INSERT') AND has_table_privilege(to_regclass($1), 'UPDATE'), false)`,
-		table).Scan(&exists, &writable)
+		SELECT to_regclass($1) IS NOT NULL, ARRAY(
+			SELECT wanted FROM unnest($2::text[]) WITH ORDINALITY AS needed (wanted, place)
+			WHERE NOT has_table_privilege(to_regclass($1), wanted) ORDER BY place)`,
+		table, rights).Scan(&exists, &missing)
 	switch {
 	case err != nil:
 		return unknown(CodeRelayTables, object, err)
 	case !exists:
 		return failed(CodeRelayTables, object, "table %s does not exist", table).with("relay migrate")
-	case !writable:
-		return failed(CodeRelayTables, object, "table %s may not be written by role %s", table, d.role).
-			with("GRANT SELECT, INSERT, UPDATE ON %s TO %s;", table, d.role)
+	case len(missing) > 0:
+		return failed(CodeRelayTables, object, "role %s lacks rights on table %s: %s", d.role, table, strings.Join(missing, ", ")).
+			with("GRANT %s ON %s TO %s;", strings.Join(missing, ", "), table, d.role)
 	}
 	return passed(CodeRelayTables, object, "table %s may be written", table)
 }

@@ -1,0 +1,73 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+)
+
+// numberedTable is the outbox table or a partition, with where a column takes its numbers from.
+type numberedTable struct {
+	name     string // as it is written in SQL
+	identity bool
+	sequence string // as it is written in SQL; empty if the column has none
+}
+
+// numberedTables lists them from the top of the tree.
+const numberedTables = `
+	WITH RECURSIVE tree AS (
+		SELECT c.oid, c.relkind, 0 AS depth FROM pg_class c WHERE c.oid = to_regclass($1)
+		UNION ALL
+		SELECT c.oid, c.relkind, t.depth + 1 FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+	)
+	SELECT format('%I.%I', n.nspname, c.relname), a.attidentity <> '', coalesce((
+		SELECT format('%I.%I', sn.nspname, s.relname)
+		FROM pg_depend d LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+		JOIN pg_class s ON s.relkind = 'S' AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
+		JOIN pg_namespace sn ON sn.oid = s.relnamespace
+		WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refclassid = 'pg_class'::regclass
+		      AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
+		   OR d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+		LIMIT 1), '')
+	FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+	JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2
+	ORDER BY t.depth, t.oid`
+
+// oneSequence returns the statements after which the table and its partitions take the values of a column from one sequence,
+// which continues above every value that there is. It is the first one that belongs to no identity, and a new one if there is none.
+func (d *database) oneSequence(ctx context.Context, column string) (string, error) {
+	rows, err := d.Pool.Query(ctx, numberedTables, d.identifier(), column)
+	if err != nil {
+		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
+	}
+	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t numberedTable, err error) {
+		err = row.Scan(&t.name, &t.identity, &t.sequence)
+		return t, err
+	})
+	if err != nil {
+		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
+	}
+	var statements []string
+	sequence := pgx.Identifier{d.Table.Schema, d.Table.Name + "_numbers"}.Sanitize()
+	if i := slices.IndexFunc(tables, func(t numberedTable) bool { return !t.identity && t.sequence != "" }); i >= 0 {
+		sequence = tables[i].sequence
+	} else {
+		statements = append(statements, "CREATE SEQUENCE "+sequence)
+	}
+	quoted := pgx.Identifier{column}.Sanitize()
+	for _, t := range tables {
+		if t.identity {
+			statements = append(statements, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY", t.name, quoted))
+		}
+	}
+	literal := outboxtable.QuoteLiteral(sequence)
+	statements = append(statements, // the default of the table becomes that of every partition
+		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", d.identifier(), quoted, literal),
+		fmt.Sprintf("SELECT setval(%s, max(%s)) FROM %s", literal, quoted, d.identifier()))
+	return strings.Join(statements, "; ") + ";", nil
+}
