@@ -86,6 +86,14 @@ func sessions() []session {
 			"default_transaction_read_only": {"on"}, "Row_Security": {"on"}, "synchronous_commit": {"off"},
 		}
 		all = append(all, role, database, server, environment, connection)
+		for _, mode := range map[int][]string{15: {"simple_protocol"}, 18: {"exec", "cache_statement"}}[version] {
+			driver := h
+			driver.name, driver.query = "driver "+mode, url.Values{
+				"default_query_exec_mode": {mode}, "statement_cache_capacity": {"0"}, "description_cache_capacity": {"0"},
+				"min_protocol_version": {"3.2"}, "pool_max_conns": {"1"}, "pool_max_conn_lifetime": {"1ms"}, "pool_health_check_period": {"10ms"},
+			}
+			all = append(all, driver)
+		}
 	}
 	return all
 }
