@@ -58,9 +58,10 @@ outage: ## Keep the broker away for OUTAGE_MINUTES=10 at 5,000 events a second: 
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and what comes again
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionNeeds ./relay
-lint: ## Check formatting, go.mod, go vet and staticcheck
+lint: ## Check formatting, go.mod, English (scripts/proselint), go vet and staticcheck
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff
+	@go run ./scripts/proselint
 	@go vet ./...
 	@$(staticcheck) ./...
 fmt: ## Format the code
@@ -74,7 +75,7 @@ image: $(localstack) ## Build the relay's image IMAGE=outbox-relay:local for IMA
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
-# Pinned here, so that a new release of a tool breaks nobody's build.
+# Pinned, so that a new release of a tool breaks no build.
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
 staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 

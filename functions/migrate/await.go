@@ -12,15 +12,14 @@ import (
 )
 
 const (
-	// patience is for a database that does not answer: one that fails over takes a minute or two, and is no reason to roll a
-	// deployment back.
+	// patience is the time that a failover can take, which is no reason to roll a deployment back.
 	patience = 2 * time.Minute
-	// pause is between two attempts.
+	// pause is the time between two attempts.
 	pause = time.Second
 )
 
-// await connects. It waits for a database that does not answer, for as long as its patience and ctx last. An answer that says no, as to a
-// wrong password, ends it at once.
+// await connects. It retries while the database does not answer, until patience or ctx ends. A
+// definite refusal, such as a wrong password, ends it at once.
 func await(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
 	for deadline := time.Now().Add(patience); ; {
 		conn, err := database.Connect(ctx, s)

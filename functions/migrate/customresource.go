@@ -12,27 +12,30 @@ import (
 )
 
 const (
-	// resourceID names the custom resource for good: with another one CloudFormation would delete what has the old one.
+	// resourceID is the permanent id of the custom resource. If it changed, CloudFormation would
+	// delete the resource with the old id.
 	resourceID = "schema"
-	// answerMargin is what stays of the function's time for the answer. Without one CloudFormation waits for an hour.
+	// answerMargin is the part of the function's timeout that is reserved for the answer. Without
+	// an answer CloudFormation waits for an hour.
 	answerMargin = 10 * time.Second
-	// maxReason keeps the answer below the 4096 bytes that CloudFormation reads of it.
+	// maxReason keeps the answer below the 4096 bytes that CloudFormation reads.
 	// https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 	maxReason = 2000
 )
 
-// handler serves two kinds of events: those of a CloudFormation custom resource, which it answers at their ResponseURL,
-// and plain invocations, which get the versions.
+// handler serves two kinds of events: those of a CloudFormation custom resource, which it answers
+// at their ResponseURL, and direct invocations, which return the versions.
 func handler(migrate func(context.Context) (versions, error)) func(context.Context, cfn.Event) (any, error) {
 	answer := cfn.LambdaWrap(func(ctx context.Context, event cfn.Event) (string, map[string]any, error) {
 		if event.RequestType == cfn.RequestDelete {
-			return resourceID, nil, nil // a deployment that goes away leaves the tables to their owner
+			return resourceID, nil, nil // deleting the stack leaves the tables to their owner
 		}
 		working, cancel := withinBudget(ctx)
 		defer cancel()
 		v, err := migrate(working)
 		if err == nil && len(v.Left) > 0 {
-			err = fmt.Errorf("functions and relay cannot log in: have somebody who may do it make %s; then deploy again", strings.Join(v.Left, "; "))
+			err = fmt.Errorf("functions and relay cannot log in: run as a privileged role %s; then deploy "+
+				"again", strings.Join(v.Left, "; "))
 		}
 		if err != nil {
 			return resourceID, nil, reason(err)
@@ -43,12 +46,12 @@ func handler(migrate func(context.Context) (versions, error)) func(context.Conte
 		if event.RequestType == "" {
 			return migrate(ctx)
 		}
-		_, err := answer(ctx, event) // an error means that nobody took the answer: Lambda tries again
+		_, err := answer(ctx, event) // an error means that the answer did not arrive, and makes Lambda retry
 		return nil, err
 	}
 }
 
-// data is what !GetAtt knows of the custom resource.
+// data returns the attributes of the custom resource for !GetAtt.
 func (v versions) data() map[string]any {
 	return map[string]any{
 		"OutboxVersion": strconv.Itoa(int(v.Outbox.To)),
@@ -65,7 +68,7 @@ func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-answerMargin))
 }
 
-// reason is what stands in the stack's events behind the failed resource.
+// reason returns the reason that the stack's events show for the failed resource.
 func reason(err error) error {
 	text := err.Error()
 	if len(text) <= maxReason {

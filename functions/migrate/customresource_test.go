@@ -21,15 +21,15 @@ import (
 	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// nowhere is a database that no test may reach.
-const nowhere = "postgres://nobody@127.0.0.1:1/nothing"
+// nowhere is a database that tests must not reach.
+const nowhere = "postgres://unused@127.0.0.1:1/nothing"
 
-// deployment is what CloudFormation does with the custom resource: it sends an event and reads the answer.
+// deployment plays CloudFormation: it sends an event of the custom resource and reads the answer.
 type deployment struct {
 	url     string // DATABASE_URL of the function
 	timeout time.Duration
-	failure error    // of a migration that fails so, whatever the database is
-	left    []string // statements about roles that such a migration may not make
+	failure error    // the error of a migration that fails whatever the database is
+	left    []string // the statements about roles that the migration lacks the privileges for
 }
 
 func (d deployment) send(t *testing.T, kind cfn.RequestType) cfn.Response {
@@ -37,7 +37,7 @@ func (d deployment) send(t *testing.T, kind cfn.RequestType) cfn.Response {
 	var answer cfn.Response
 	bucket := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		// S3 signs the absence of a content type too.
+		// S3's signature covers the absence of a content type.
 		if err != nil || r.Method != http.MethodPut || r.Header.Get("Content-Type") != "" || len(body) > 4096 {
 			http.Error(w, "not an answer", http.StatusForbidden)
 			return
@@ -55,7 +55,8 @@ func (d deployment) send(t *testing.T, kind cfn.RequestType) cfn.Response {
 	if ctx.Err() != nil {
 		t.Fatal("answered after the function's time was over")
 	}
-	if answer.RequestID != "request-1" || answer.StackID != "stack-1" || answer.LogicalResourceID != "Migration" || answer.PhysicalResourceID != resourceID {
+	if answer.RequestID != "request-1" || answer.StackID != "stack-1" || answer.LogicalResourceID != "Migration" ||
+		answer.PhysicalResourceID != resourceID {
 		t.Errorf("the answer is not to the event: %+v", answer)
 	}
 	return answer
@@ -66,13 +67,16 @@ func (d deployment) invoke(ctx context.Context, kind cfn.RequestType, responseUR
 		if d.failure != nil || d.left != nil {
 			return versions{Left: d.left}, d.failure
 		}
-		s, err := settings.Load(func(name string) string { return map[string]string{settings.DatabaseURL: d.url}[name] })
+		s, err := settings.Load(func(name string) string {
+			return map[string]string{settings.DatabaseURL: d.url}[name]
+		})
 		if err != nil {
 			return versions{}, err
 		}
 		return migrate(ctx, s)
 	})(ctx, cfn.Event{
-		RequestType: kind, RequestID: "request-1", StackID: "stack-1", LogicalResourceID: "Migration", ResponseURL: responseURL,
+		RequestType: kind, RequestID: "request-1", StackID: "stack-1", LogicalResourceID: "Migration",
+		ResponseURL: responseURL,
 	})
 	return err
 }
@@ -99,7 +103,7 @@ func (d deployment) mustFail(t *testing.T, kind cfn.RequestType, reasons ...stri
 	}
 }
 
-// newDatabase returns the URL of an empty database, as somebody who may make roles.
+// newDatabase returns the URL of an empty database, with a role that may create roles.
 func newDatabase(t *testing.T) string {
 	t.Helper()
 	return pgtest.SuperuserURL(t, pgtest.NewDatabase(t))
@@ -127,7 +131,8 @@ func TestDeploymentMigratesAndHearsTheVersions(t *testing.T) {
 	d := deployment{url: newDatabase(t), timeout: time.Minute}
 	created := d.mustSucceed(t, cfn.RequestCreate)
 	var tables int
-	err := connect(t, d.url).QueryRow(t.Context(), `SELECT count(*) FROM pg_tables WHERE tablename IN ('orders', 'outbox_events')`).Scan(&tables)
+	err := connect(t, d.url).QueryRow(t.Context(),
+		`SELECT count(*) FROM pg_tables WHERE tablename IN ('orders', 'outbox_events')`).Scan(&tables)
 	if err != nil || tables != 2 {
 		t.Errorf("%d tables of 2: %v", tables, err)
 	}
@@ -166,7 +171,7 @@ func TestMigrationThatTakesTooLongIsAnsweredInTime(t *testing.T) {
 	d.mustFail(t, cfn.RequestUpdate, outbox.VersionTable)
 }
 
-// They would be refused by the database, one request after another.
+// Otherwise the database would refuse them on every request.
 func TestDeploymentWhoseProgramsCannotLogInFailsAndSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	missing := "CREATE ROLE outbox_relay LOGIN"
@@ -178,7 +183,7 @@ func TestRemovedDeploymentLeavesTheTables(t *testing.T) {
 	deployment{url: nowhere, timeout: time.Minute}.mustSucceed(t, cfn.RequestDelete)
 }
 
-// A rollback runs the migrations of the version before, when those of the version that failed are done.
+// A rollback runs the migrations of the previous version after those of the failed version.
 func TestRollbackLeavesANewerSchema(t *testing.T) {
 	t.Parallel()
 	d := deployment{url: newDatabase(t), timeout: time.Minute}
@@ -203,7 +208,8 @@ func TestLongReasonIsCutToWhatCloudFormationReads(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("first word " + strings.Repeat("ü", 5000))
 	answer := deployment{failure: failure, timeout: time.Minute}.send(t, cfn.RequestCreate)
-	if answer.Status != cfn.StatusFailed || !strings.HasPrefix(answer.Reason, "first word ") || strings.ContainsRune(answer.Reason, utf8.RuneError) {
+	if answer.Status != cfn.StatusFailed || !strings.HasPrefix(answer.Reason, "first word ") ||
+		strings.ContainsRune(answer.Reason, utf8.RuneError) {
 		t.Errorf("%s: %.100s", answer.Status, answer.Reason)
 	}
 }

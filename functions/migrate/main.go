@@ -1,6 +1,7 @@
-// Command migrate brings the schema to the newest version, the outbox part and then the orders part, and grants to the
-// roles of relay and functions what they need of it. As a Lambda function it does so for a CloudFormation custom resource
-// and at each plain invocation; anywhere else it does so once.
+// Command migrate migrates the schema to the newest version, first the outbox part and then the
+// orders part, and grants the roles of the relay and of the functions their privileges. As a Lambda
+// function it does so for a CloudFormation custom resource and on every direct invocation. Anywhere
+// else it does so once.
 package main
 
 import (
@@ -30,7 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
-	// Settings are read with each event, so that CloudFormation hears what is wrong with them.
+	// Settings are read for each event, so that CloudFormation shows their problems.
 	work := func(ctx context.Context) (versions, error) {
 		s, err := settings.Load(getenv)
 		if err != nil {
@@ -50,16 +51,17 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	fmt.Fprintf(out, "outbox schema: version %d, was %d\n", v.Outbox.To, v.Outbox.From)
 	fmt.Fprintf(out, "orders schema: version %d, was %d\n", v.Orders.To, v.Orders.From)
 	for _, statement := range v.Left {
-		fmt.Fprintf(out, "left to somebody who may, and then migrate again: %s\n", statement)
+		fmt.Fprintf(out, "this role lacks the privileges for a statement: run it as a privileged role, "+
+			"then migrate again: %s\n", statement)
 	}
 	return nil
 }
 
-// versions say what was there and what is there now.
+// versions are the versions of the schema before and after.
 type versions struct {
 	Outbox change `json:"outbox"`
 	Orders change `json:"orders"`
-	// Left are statements about roles that this role may not make.
+	// Left are statements about roles for which this role lacks the privileges.
 	Left []string `json:"left,omitempty"`
 }
 

@@ -1,4 +1,5 @@
-// Package child runs programs that end with this process, however this process ends: asked, killed or crashed.
+// Package child runs programs that end when this process ends, even if this process crashes or is
+// killed.
 package child
 
 import (
@@ -13,33 +14,33 @@ import (
 	"time"
 )
 
-// watch ends process $1 with signal $2 when this process is gone: then the pipe of its standard input ends without a
-// line. It needs no parent-death signal, which not every operating system has. What has not gone after ten seconds is
-// killed. $3 is a folder to remove afterwards, or empty.
+// watch ends process $1 with signal $2 when this process is gone, because the pipe of its standard
+// input then ends without a line. It needs no parent-death signal, which not every operating system
+// has. After ten seconds it kills the process. $3 is a folder to remove afterwards, or empty.
 const watch = `read -r line && exit 0
 kill -"$2" "$1"
 n=0; while kill -0 "$1" 2>/dev/null && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done
 kill -KILL "$1" 2>/dev/null
 [ -z "$3" ] || rm -rf "$3"`
 
-// Orphan says what happens to a child when this process ends without stopping it.
+// Orphan describes the end of a child when this process ends without stopping it.
 type Orphan struct {
-	Signal string // that ends it, as kill(1) takes it: TERM if empty
-	Remove string // a folder that goes with it, if not empty
+	Signal string // as for kill(1); TERM if empty
+	Remove string // a folder to remove with it, if not empty
 }
 
 // Process is a running child with its watcher.
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	err  error // how it ended; valid after done
+	err  error // the end of the child; valid after done
 
 	dismiss sync.Once
 	watcher *exec.Cmd
 	release io.WriteCloser // the watcher's standard input
 }
 
-// Start starts cmd in a process group of its own, out of reach of the terminal's Ctrl-C.
+// Start starts cmd in its own process group, out of reach of Ctrl-C.
 func Start(cmd *exec.Cmd, orphan Orphan) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -74,7 +75,7 @@ func (p *Process) startWatcher(orphan Orphan) (err error) {
 	return p.watcher.Start()
 }
 
-// ended makes an error of a clean exit too: nobody asks how a child ended that was meant to.
+// ended returns an error for a clean exit too, because Err must never return nil.
 func ended(err error) error {
 	if err == nil {
 		return errors.New("exit status 0")
@@ -85,16 +86,16 @@ func ended(err error) error {
 // Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the child is gone.
+// Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err returns how the child ended; never nil. It blocks until then.
+// Err blocks until the child has ended and returns a non-nil error that describes the end.
 func (p *Process) Err() error {
 	<-p.done
 	return p.err
 }
 
-// Stop sends the signal, waits, and kills with its children what has not gone in time.
+// Stop sends the signal, waits up to timeout, and then kills the child with its children.
 func (p *Process) Stop(signal syscall.Signal, timeout time.Duration) error {
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal process %d: %w", p.Pid(), err)
@@ -103,12 +104,13 @@ func (p *Process) Stop(signal syscall.Signal, timeout time.Duration) error {
 	case <-p.done:
 		return p.dismissWatcher()
 	case <-time.After(timeout):
-		return errors.Join(fmt.Errorf("process %d did not stop within %s and was killed", p.Pid(), timeout), p.KillTree())
+		return errors.Join(fmt.Errorf("process %d did not stop within %s and was killed", p.Pid(), timeout),
+			p.KillTree())
 	}
 }
 
-// KillTree kills the child and its children, as a crash of the machine would. The child is frozen first, so that it
-// neither starts another one nor writes anything about the death of one.
+// KillTree kills the child and its children, like a crash of the machine. It freezes the child
+// first, so that the child neither starts another process nor logs the death of one.
 func (p *Process) KillTree() error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); errors.Is(err, os.ErrProcessDone) {
 		return p.dismissWatcher()
@@ -123,7 +125,7 @@ func (p *Process) KillTree() error {
 	return errors.Join(err, p.dismissWatcher())
 }
 
-// dismissWatcher sends the watcher the line that it goes away on.
+// dismissWatcher sends the watcher the line on which it exits.
 func (p *Process) dismissWatcher() (err error) {
 	if p.watcher == nil {
 		return nil

@@ -58,7 +58,7 @@ func TestChildAndItsFolderEndWithAKilledParent(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // by the signal
+	_ = cmd.Wait() // fails because of the signal
 
 	waitFor(t, "the folder to be removed, which happens after the child ended", func() bool {
 		_, err := os.Stat(folder)
@@ -123,7 +123,7 @@ func start(t *testing.T, script string) *child.Process {
 	return p
 }
 
-// running reports whether the process is there and no zombie.
+// running reports whether the process exists and is no zombie.
 func running(pid int) bool {
 	state, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
 	return err == nil && !strings.HasPrefix(string(state), "Z")

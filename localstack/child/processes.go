@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// childrenOf lists the processes whose parent is pid, from /proc or, where there is none, from ps.
+// childrenOf lists the processes whose parent is pid, from /proc or, on systems without it, from
+// ps.
 func childrenOf(pid int) ([]int, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil || len(stats) == 0 {
@@ -21,7 +22,7 @@ func childrenOf(pid int) ([]int, error) {
 	for _, path := range stats {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended meanwhile
 		}
 		if child, parent, err := parseStat(content); err == nil && parent == pid {
 			children = append(children, child)
@@ -30,8 +31,8 @@ func childrenOf(pid int) ([]int, error) {
 	return children, nil
 }
 
-// parseStat reads pid and parent from "pid (name) state parent …"; the name may hold spaces and parentheses.
-// https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+// parseStat reads pid and parent from "pid (name) state parent …". The name can contain spaces and
+// parentheses. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 func parseStat(content []byte) (pid, parent int, err error) {
 	end := bytes.LastIndexByte(content, ')')
 	fields := strings.Fields(string(content[end+1:]))

@@ -1,4 +1,5 @@
-// Package demo posts orders at the API and reads their events from the queue: the product's main job, seen from outside.
+// Package demo posts orders to the API and reads their events from the queue. It shows the
+// product's main purpose from outside.
 package demo
 
 import (
@@ -12,14 +13,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options say where everything is.
+// Options are the addresses and limits of a demo.
 type Options struct {
-	API         string // URL without a slash at the end
+	API         string // URL without a trailing slash
 	DatabaseURL string
 	Endpoint    string // of the broker
 	QueueURL    string
 	Orders      int
-	Timeout     time.Duration // how long the last event may take after the last order
+	Timeout     time.Duration // for the last event after the last order
 	Out         io.Writer
 }
 
@@ -27,12 +28,12 @@ type Options struct {
 type run struct {
 	Options
 	began   time.Time
-	arrived []receipt           // all that the queue held
+	arrived []receipt           // everything that the queue held
 	events  map[string]receipt  // by order
 	waiting map[string]struct{} // orders whose event has not arrived
 }
 
-// Run returns nil only if the event of every order was received exactly as it stands in the outbox.
+// Run returns nil only if the event of every order arrived exactly as in the outbox.
 func Run(ctx context.Context, options Options) error {
 	r := &run{Options: options, began: time.Now(), events: map[string]receipt{}, waiting: map[string]struct{}{}}
 	reader := newReader(options.Endpoint, options.QueueURL)
@@ -40,7 +41,7 @@ func Run(ctx context.Context, options Options) error {
 
 	group, ctx := errgroup.WithContext(ctx)
 	reading, stopReading := context.WithCancel(ctx)
-	group.Go(func() error { return reader.read(reading, arrived) }) // first: no event waits for a reader
+	group.Go(func() error { return reader.read(reading, arrived) }) // first, so that no event waits for a reader
 	group.Go(func() error { return postOrders(ctx, options.API, options.Orders, posted) })
 	group.Go(func() error {
 		defer stopReading()
@@ -64,7 +65,8 @@ func (r *run) say(format string, args ...any) {
 	fmt.Fprintf(r.Out, "%7.3fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// collect returns when every posted order has its event. An event may arrive before the API's answer does.
+// collect returns when every posted order has its event. An event can arrive before the API's
+// answer.
 func (r *run) collect(ctx context.Context, posted <-chan order, arrived <-chan receipt) error {
 	var timeout <-chan time.Time
 	early := map[string]receipt{}
@@ -85,7 +87,8 @@ func (r *run) collect(ctx context.Context, posted <-chan order, arrived <-chan r
 			early[one.aggregateID] = one
 			r.match(one)
 		case <-timeout:
-			return fmt.Errorf("%d of %d events did not arrive within %s: see make localstack-status and make localstack-logs",
+			return fmt.Errorf("%d of %d events did not arrive within %s: see make localstack-status and make "+
+				"localstack-logs",
 				len(r.waiting), r.Orders, r.Timeout)
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -103,7 +106,7 @@ func (r *run) match(one receipt) {
 	r.say("received order %s as %s, %s after it was written", one.aggregateID, one.eventType, one.delay())
 }
 
-// conclude holds what was received against the outbox.
+// conclude compares the received events with the outbox.
 func (r *run) conclude(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

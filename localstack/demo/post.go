@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// order is one that the API took.
+// order is an order that the API accepted.
 type order struct {
 	id   string
 	took time.Duration
 }
 
-// postOrders posts one order after the other, and closes posted at the end.
+// postOrders posts orders one after the other and then closes posted.
 func postOrders(ctx context.Context, api string, count int, posted chan<- order) error {
 	defer close(posted)
 	for n := range count {
@@ -33,7 +33,8 @@ func postOrders(ctx context.Context, api string, count int, posted chan<- order)
 	return nil
 }
 
-// post creates an order whose text needs more than ASCII, so that a change of encoding on the way shows.
+// post creates an order with text outside of ASCII, so that a change of encoding on the way is
+// found.
 func post(ctx context.Context, api string, n int) (order, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

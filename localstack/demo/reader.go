@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// receipt is one event as it arrived.
+// receipt is one received event.
 type receipt struct {
 	handle                                string // for the queue
 	eventID, eventType, aggregateID, body string
@@ -63,7 +63,7 @@ func newReceipt(message types.Message, now time.Time) receipt {
 	attribute := func(name string) string { return aws.ToString(message.MessageAttributes[name].StringValue) }
 	occurredAt, err := time.Parse(time.RFC3339, attribute(outbox.AttributeOccurredAt))
 	if err != nil {
-		occurredAt = now // a message of somebody else
+		occurredAt = now // the message is not an event of the relay
 	}
 	return receipt{
 		handle: aws.ToString(message.ReceiptHandle), body: aws.ToString(message.Body),
@@ -72,7 +72,7 @@ func newReceipt(message types.Message, now time.Time) receipt {
 	}
 }
 
-// settle deletes what is ours and shows the rest to other readers again.
+// settle deletes the messages of this demo and makes the others visible again.
 func (r *reader) settle(ctx context.Context, receipts []receipt, ours func(receipt) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -93,7 +93,8 @@ func (r *reader) settle(ctx context.Context, receipts []receipt, ours func(recei
 			problems = append(problems, err)
 		}
 		if len(release) > 0 {
-			_, err := r.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: r.queue, Entries: release})
+			_, err := r.client.ChangeMessageVisibilityBatch(ctx,
+				&sqs.ChangeMessageVisibilityBatchInput{QueueUrl: r.queue, Entries: release})
 			problems = append(problems, err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// validAttributeName applies the rules for the name of a message attribute, which both services share.
+// validAttributeName applies both services' rules for the name of a message attribute.
 func validAttributeName(name string) bool {
 	lower := strings.ToLower(name)
 	if name == "" || len(name) > 255 || strings.HasPrefix(lower, "aws.") || strings.HasPrefix(lower, "amazon.") ||
@@ -21,7 +21,8 @@ func validAttributeName(name string) bool {
 	return true
 }
 
-// validDataType reports whether t is String, Number or Binary, with or without a custom label behind a point.
+// validDataType reports whether t is String, Number or Binary, with or without a custom label after
+// a dot.
 func validDataType(t string) bool {
 	base, label, labelled := strings.Cut(t, ".")
 	return (base == "String" || base == "Number" || base == "Binary") && (!labelled || label != "") && len(t) <= 256

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// batch is what one Publish, PublishBatch, SendMessage or SendMessageBatch brings.
+// batch is the content of one Publish, PublishBatch, SendMessage or SendMessageBatch.
 type batch struct {
 	target  string // queue URL or topic ARN
 	entries []entry
-	single  bool // not a batch action: the one entry has no Id
+	single  bool // no batch action: the only entry has no Id
 }
 
 // entry is one message of a request.
@@ -17,7 +17,7 @@ type entry struct {
 	id        string
 	structure string // MessageStructure
 	delay     *int   // DelaySeconds
-	hasGroup  bool   // whether the request named a MessageGroupId, be it empty
+	hasGroup  bool   // the request has a MessageGroupId, possibly empty
 	hasDedup  bool
 	message   Message
 }
@@ -29,7 +29,7 @@ type result struct {
 	sequence      string
 	bodyMD5       string // SQS only
 	attributesMD5 string
-	failure       *apiError // an element of Failed
+	failure       *apiError // an entry of the answer's list Failed
 }
 
 func (b *batch) size() int {
@@ -40,7 +40,7 @@ func (b *batch) size() int {
 	return total
 }
 
-// sentBy notes the sender on each message. A request that sends nothing has no batch.
+// sentBy records the sender of each message. b is nil for a request that sends nothing.
 func (b *batch) sentBy(accessKeyID string) {
 	if b == nil {
 		return
@@ -50,7 +50,7 @@ func (b *batch) sentBy(accessKeyID string) {
 	}
 }
 
-// checkIDs checks what both services check of a batch before they look at its messages.
+// checkIDs applies the checks on the entries' ids that both services make first.
 func (b *batch) checkIDs(newError func(shape, format string, args ...any) *apiError) error {
 	if b.single {
 		return nil
@@ -59,7 +59,8 @@ func (b *batch) checkIDs(newError func(shape, format string, args ...any) *apiEr
 		return newError("EmptyBatchRequest", "The batch request doesn't contain any entries.")
 	}
 	if n := len(b.entries); n > 10 {
-		return newError("TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10. You have sent %d.", n)
+		return newError("TooManyEntriesInBatchRequest",
+			"Maximum number of entries per request are 10. You have sent %d.", n)
 	}
 	for i := range b.entries {
 		id := b.entries[i].id
@@ -85,7 +86,8 @@ func validEntryID(id string) bool {
 	return id != "" && len(id) <= 80
 }
 
-// validToken reports whether id is a MessageGroupId or MessageDeduplicationId: printable ASCII without spaces.
+// validToken reports whether id is valid as a MessageGroupId or MessageDeduplicationId: printable
+// ASCII without spaces.
 func validToken(id string) bool {
 	for i := range len(id) {
 		if id[i] <= ' ' || id[i] > '~' {
@@ -96,7 +98,7 @@ func validToken(id string) bool {
 }
 
 func seconds(text string) int {
-	n, _ := strconv.Atoi(text) // checked when the attribute was set
+	n, _ := strconv.Atoi(text) // validated when the attribute was set
 	return n
 }
 

@@ -10,11 +10,15 @@ import (
 )
 
 const (
-	benchBody    = `{"order_id":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","customer_id":"42","currency":"EUR","lines":[{"sku":"A-1","quantity":2,"unit_price":1999}],"total":3998}`
+	benchBody = `{"order_id":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","customer_id":"42",` +
+		`"currency":"EUR","lines":[{"sku":"A-1","quantity":2,"unit_price":1999}],"total":3998}`
 	benchEntries = 10
 )
 
-var benchAttributes = map[string]string{"event_id": "0193f7a2-7b1e-7c3a-9c55-0242ac120002", "event_type": "order.created", "aggregate_type": "order"}
+var benchAttributes = map[string]string{
+	"event_id":   "0193f7a2-7b1e-7c3a-9c55-0242ac120002",
+	"event_type": "order.created", "aggregate_type": "order",
+}
 
 // sendBatchBody returns the body of a SendMessageBatch of ten messages, as the SDK writes it.
 func sendBatchBody(b *testing.B, queueURL string) string {
@@ -25,7 +29,8 @@ func sendBatchBody(b *testing.B, queueURL string) string {
 	var entries []map[string]any
 	for i := range benchEntries {
 		entries = append(entries, map[string]any{
-			"Id": fmt.Sprint(i), "MessageBody": benchBody, "MessageGroupId": fmt.Sprint("order.", i), "MessageAttributes": attributes,
+			"Id": fmt.Sprint(i), "MessageBody": benchBody, "MessageGroupId": fmt.Sprint("order.",
+				i), "MessageAttributes": attributes,
 		})
 	}
 	body, err := json.Marshal(map[string]any{"QueueUrl": queueURL, "Entries": entries})
@@ -55,7 +60,7 @@ func publishBatchBody(topicARN string) string {
 	return values.Encode()
 }
 
-// sinkhole is a ResponseWriter that takes everything.
+// sinkhole is a ResponseWriter that discards everything.
 type sinkhole struct {
 	header http.Header
 	status int
@@ -65,7 +70,7 @@ func (s *sinkhole) Header() http.Header         { return s.header }
 func (s *sinkhole) WriteHeader(status int)      { s.status = status }
 func (s *sinkhole) Write(p []byte) (int, error) { return len(p), nil }
 
-// serveMany has the server handle the same request b.N times, without a network.
+// serveMany makes the server handle the same request b.N times, without a network.
 func serveMany(b *testing.B, s *Server, target, body string) {
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// These errors are about who signed a request, not about the request. Services with AWS JSON name their shapes otherwise.
+// These errors are about who signed a request, not about the request. Services with AWS JSON name
+// their shapes otherwise.
 var (
 	expiredToken = &apiError{
 		status: http.StatusForbidden, code: "ExpiredToken", shape: "ExpiredTokenException",
@@ -18,7 +19,8 @@ var (
 	}
 	wrongSignature = &apiError{
 		status: http.StatusForbidden, code: "SignatureDoesNotMatch", shape: "InvalidSignatureException",
-		message: "The request signature we calculated does not match the signature you provided. Check your AWS Secret " +
+		message: "The request signature we calculated does not match the signature you provided. Check your AWS " +
+			"Secret " +
 			"Access Key and signing method. Consult the service documentation for details.",
 	}
 )
@@ -26,7 +28,8 @@ var (
 // ExpireToken answers that the credentials have expired.
 func ExpireToken() Fault { return refuse(func(bool) *apiError { return expiredToken }) }
 
-// RefuseToken answers that nobody has these credentials, as AWS does for a moment after a key was made.
+// RefuseToken answers that these credentials are unknown, as AWS does for a moment after a key was
+// made.
 func RefuseToken() Fault { return refuse(func(bool) *apiError { return unknownToken }) }
 
 // RefuseSignature answers that the signature is wrong, as after a secret key was exchanged.
@@ -50,8 +53,8 @@ const (
 	maxSkew = 5 * time.Minute
 )
 
-// SkewClock has the service's clock ahead of this machine's by d: its answers bear that time, and a signature is refused
-// that is too far from it.
+// SkewClock has the service's clock ahead of this machine's by d: its answers bear that time, and a
+// signature is refused that is too far from it.
 func SkewClock(d time.Duration) Fault {
 	return Fault{before: func(_ context.Context, x exchange) bool {
 		now := x.server.options.Now().Add(d).UTC()
@@ -61,9 +64,11 @@ func SkewClock(d time.Duration) Fault {
 			return false
 		}
 		e := *wrongSignature
-		e.message = "Signature expired: " + at.Format(signedAt) + " is now earlier than " + now.Add(-maxSkew).Format(signedAt)
+		e.message = "Signature expired: " + at.Format(signedAt) + " is now earlier than " +
+			now.Add(-maxSkew).Format(signedAt)
 		if at.After(now) {
-			e.message = "Signature not yet current: " + at.Format(signedAt) + " is still later than " + now.Add(maxSkew).Format(signedAt)
+			e.message = "Signature not yet current: " + at.Format(signedAt) + " is still later than " +
+				now.Add(maxSkew).Format(signedAt)
 		}
 		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, &e))
 		return true

@@ -5,7 +5,8 @@ import (
 	"encoding/xml"
 )
 
-// element is an XML element with a text or with children. One without a name is its children alone.
+// element is an XML element with a text or with children. An element without a name is only its
+// children.
 type element struct {
 	name     string
 	text     string
@@ -20,7 +21,7 @@ func (e element) appendTo(b *bytes.Buffer) {
 		b.WriteString("<" + e.name + ">")
 		defer b.WriteString("</" + e.name + ">")
 	}
-	_ = xml.EscapeText(b, []byte(e.text)) // a buffer takes everything
+	_ = xml.EscapeText(b, []byte(e.text)) // a buffer never fails
 	for _, child := range e.children {
 		child.appendTo(b)
 	}

@@ -5,19 +5,19 @@ import (
 	"net/http"
 )
 
-// apiError is an error as a client sees it.
+// apiError is an error in the client's view.
 type apiError struct {
 	status   int
-	code     string // as the Query protocol names it
-	shape    string // as AWS JSON names it
+	code     string // name in the Query protocol
+	shape    string // name in AWS JSON
 	message  string
 	receiver bool // the fault is the service's
 }
 
 func (e *apiError) Error() string { return e.code + ": " + e.message }
 
-// queryCodes are the errors of SQS whose name in AWS JSON is not their code. The SDKs take the code from the header
-// x-amzn-query-error.
+// queryCodes are the errors of SQS whose name in AWS JSON differs from their code. The SDKs read
+// the code from the header x-amzn-query-error.
 var queryCodes = map[string]string{
 	"BatchEntryIdsNotDistinct":          "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
 	"BatchRequestTooLong":               "AWS.SimpleQueueService.BatchRequestTooLong",

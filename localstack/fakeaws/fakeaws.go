@@ -1,10 +1,12 @@
-// Package fakeaws is SNS and SQS in this process, on one port: the broker of the embedded stack, of tests and of
-// benchmarks. It also hands out secrets, for tests of what reads its password from Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, takes any credentials, and
-// follows AWS where emulators do not: per-entry failures, deduplication and its scopes, group locking, size limits to
-// the byte. Faults that no emulator produces are scripted with [Server.Script].
+// Package fakeaws is an in-memory SNS and SQS on one port: the broker of the embedded stack, of
+// tests and of benchmarks. It also serves secrets, for tests of code that reads its password from
+// Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, and
+// accepts any credentials. It follows AWS in details that emulators lack: per-entry failures,
+// deduplication and its scopes, group locking, and exact size limits. [Server.Script] injects
+// faults that no emulator produces.
 //
-// It keeps everything in memory. MessageRetentionPeriod is stored and not applied; access policies and encryption keys
-// are stored and not enforced; a topic delivers to queues only.
+// MessageRetentionPeriod is stored and not applied. Access policies and encryption keys are stored
+// and not enforced. A topic delivers only to queues.
 package fakeaws
 
 import (
@@ -18,19 +20,19 @@ import (
 	"time"
 )
 
-// Options say where a server listens and how it names things. The zero Options are good for a test.
+// Options are the address and the names of a server. The zero Options are suitable for a test.
 type Options struct {
 	Addr    string           // 127.0.0.1:0 if empty
 	Region  string           // us-east-1 if empty
 	Account string           // 000000000000 if empty
-	Retain  int              // how many messages each queue and each journal keeps, the oldest go first; 0: all
+	Retain  int              // limit of messages in each queue and journal, the oldest go first; 0: no limit
 	Now     func() time.Time // time.Now if nil
-	// Accepted is told of each message that the queue or topic arn accepts, in order, before it is answered. It must not block.
-	// nil: nobody is told.
+	// Accepted is called for each message that the queue or topic arn accepts, in order and before
+	// the answer. It must not block. It may be nil.
 	Accepted func(arn string, r Receipt)
 }
 
-// Server is a running fake. Its methods may be called at the same time.
+// Server is a running fake. Its methods are safe for concurrent use.
 type Server struct {
 	options  Options
 	url      string
@@ -44,7 +46,7 @@ type Server struct {
 	closed  bool
 
 	http     http.Server
-	cancel   context.CancelFunc // ends the requests that wait
+	cancel   context.CancelFunc // ends waiting requests
 	serving  sync.WaitGroup
 	handling sync.WaitGroup
 }
@@ -73,14 +75,14 @@ func Start(options Options) (*Server, error) {
 	}
 	s.http.BaseContext = func(net.Listener) context.Context { return base }
 	s.http.Handler = http.HandlerFunc(s.serveHTTP)
-	s.serving.Go(func() { _ = s.http.Serve(listener) }) // ends with http.ErrServerClosed, by Close
+	s.serving.Go(func() { _ = s.http.Serve(listener) }) // returns http.ErrServerClosed after Close
 	return s, nil
 }
 
 // URL returns the endpoint for AWS_ENDPOINT_URL, for example http://127.0.0.1:4566.
 func (s *Server) URL() string { return s.url }
 
-// Close ends every request and returns when nothing of the server runs any more.
+// Close ends every request and waits for all goroutines of the server.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	again := s.closed
@@ -96,7 +98,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// enter counts a request, unless the server is being closed.
+// enter counts a request, and returns false if the server is closing.
 func (s *Server) enter() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -36,8 +36,9 @@ func start(t *testing.T, options fakeaws.Options) fake {
 	}
 	t.Cleanup(func() { _ = server.Close() }) // some tests close it themselves
 	cfg := aws.Config{
-		Region: "us-east-1", BaseEndpoint: aws.String(server.URL()), Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+		Region: "us-east-1", BaseEndpoint: aws.String(server.URL()),
+		Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
 	}
 	return fake{server, sns.NewFromConfig(cfg), sqs.NewFromConfig(cfg)}
 }
@@ -83,11 +84,15 @@ func TestCloseEndsEverythingThatWaits(t *testing.T) {
 	hung := f.Script(fakeaws.Match{Action: "SendMessage"}, fakeaws.Hang())
 	ended := make(chan error, 2)
 	go func() {
-		_, err := f.sqs.ReceiveMessage(context.Background(), &sqs.ReceiveMessageInput{QueueUrl: &q.URL, WaitTimeSeconds: 20})
+		_, err := f.sqs.ReceiveMessage(context.Background(),
+			&sqs.ReceiveMessageInput{QueueUrl: &q.URL, WaitTimeSeconds: 20})
 		ended <- err
 	}()
 	go func() {
-		_, err := f.sqs.SendMessage(context.Background(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("m")})
+		_, err := f.sqs.SendMessage(context.Background(), &sqs.SendMessageInput{
+			QueueUrl:    &q.URL,
+			MessageBody: aws.String("m"),
+		})
 		ended <- err
 	}()
 	if err := hung.AwaitHits(t.Context(), 1); err != nil {
@@ -146,7 +151,8 @@ func TestTheJournalHoldsWhatWasAcceptedInOrder(t *testing.T) {
 	if got != "c false c true d false " || f.ReceivedCount(q.ARN) != 5 {
 		t.Errorf("received %q, %d in all", got, f.ReceivedCount(q.ARN))
 	}
-	if want := "orders.fifo a false orders.fifo b false orders.fifo c false orders.fifo c true orders.fifo d false "; told != want {
+	if want := "orders.fifo a false orders.fifo b false orders.fifo c false orders.fifo c true orders.fifo d " +
+		"false "; told != want {
 		t.Errorf("told %q, want %q", told, want)
 	}
 	if f.Received("arn:aws:sqs:us-east-1:000000000000:none") != nil {
@@ -203,7 +209,10 @@ func TestAReceiptNamesTheAccessKeyItWasSignedWith(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	q, topic := f.queue(t, "q", nil), f.topic(t, "t", nil)
-	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("b")}); err != nil {
+	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl:    &q.URL,
+		MessageBody: aws.String("b"),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.sns.Publish(t.Context(), &sns.PublishInput{TopicArn: &topic, Message: aws.String("b")}); err != nil {

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// Fault is something that happens to a request. See [Server.Script].
+// Fault is a fault of a request. See [Server.Script].
 type Fault struct {
-	early   func(http.ResponseWriter, *http.Request)             // the request is not read yet; this ends it
-	before  func(context.Context, exchange) (ended bool)         // the request is read and not performed yet
-	failure *apiError                                            // of entries, in place of accepting them
-	edit    func(result) []result                                // what the answer says about an entry
-	after   func(context.Context, exchange, answer) (ended bool) // the request is performed and not answered yet
+	early   func(http.ResponseWriter, *http.Request)             // ends the request before it is read
+	before  func(context.Context, exchange) (ended bool)         // before the request is performed
+	failure *apiError                                            // of entries, which are not accepted then
+	edit    func(result) []result                                // changes the result of an entry in the answer
+	after   func(context.Context, exchange, answer) (ended bool) // after it was performed, before the answer
 }
 
-// Refuse answers with an error before anything is accepted. A status of 500 or more is the service's fault.
+// Refuse answers with an error and accepts nothing. A status of 500 or above is a fault of the
+// service.
 func Refuse(status int, code, message string) Fault {
 	return refuse(func(bool) *apiError {
 		return &apiError{status: status, code: code, shape: code, message: message, receiver: status >= 500}
@@ -32,10 +33,10 @@ func refuse(reason func(isSQS bool) *apiError) Fault {
 	}}
 }
 
-// Throttle answers that there are too many requests.
+// Throttle answers that the request rate is too high.
 func Throttle() Fault { return Refuse(http.StatusBadRequest, "ThrottlingException", "Rate exceeded") }
 
-// ThrottleKMS answers that the encryption key was asked for too often.
+// ThrottleKMS answers that the request rate of the encryption key is too high.
 func ThrottleKMS() Fault {
 	return refuse(func(isSQS bool) *apiError {
 		if isSQS {
@@ -45,10 +46,13 @@ func ThrottleKMS() Fault {
 	})
 }
 
-// DenyAccess answers that the caller has no right to the action.
+// DenyAccess answers that the caller lacks the permission for the action.
 func DenyAccess() Fault {
 	return refuse(func(isSQS bool) *apiError {
-		e := &apiError{status: http.StatusForbidden, code: "AuthorizationError", message: "The caller is not authorized to perform the action"}
+		e := &apiError{
+			status: http.StatusForbidden, code: "AuthorizationError",
+			message: "The caller is not authorized to perform the action",
+		}
 		if isSQS {
 			e.code, e.shape = "AccessDenied", "AccessDeniedException"
 		}
@@ -71,7 +75,7 @@ func Unavailable() Fault {
 	return Refuse(http.StatusServiceUnavailable, "ServiceUnavailable", "The service is unavailable")
 }
 
-// FailEntries lists the entries concerned as failed, in an answer with status 200, and does not accept them.
+// FailEntries rejects the matching entries in an answer with status 200.
 func FailEntries(code, message string, senderFault bool) Fault {
 	return Fault{failure: &apiError{
 		status: http.StatusBadRequest, code: code, shape: code, message: message, receiver: !senderFault,
@@ -92,7 +96,7 @@ func Delay(d time.Duration) Fault {
 	}}
 }
 
-// Hang neither performs nor answers the request, until the client gives up.
+// Hang blocks the request before it is performed, until the client gives up.
 func Hang() Fault {
 	return Fault{before: func(ctx context.Context, x exchange) bool {
 		<-ctx.Done()
@@ -100,7 +104,7 @@ func Hang() Fault {
 	}}
 }
 
-// HangAfterAccept performs the request and does not answer it, until the client gives up.
+// HangAfterAccept performs the request and then blocks, until the client gives up.
 func HangAfterAccept() Fault {
 	return Fault{after: func(ctx context.Context, x exchange, _ answer) bool {
 		<-ctx.Done()
@@ -113,7 +117,7 @@ func Reset() Fault {
 	return Fault{before: func(_ context.Context, x exchange) bool { return x.reset() }}
 }
 
-// LoseAnswer performs the request and closes the connection in place of the answer.
+// LoseAnswer performs the request and closes the connection instead of answering.
 func LoseAnswer() Fault {
 	return Fault{after: func(_ context.Context, x exchange, _ answer) bool { return x.reset() }}
 }
@@ -128,7 +132,8 @@ func BreakAnswer(n int) Fault {
 	}}
 }
 
-// TruncateAnswer performs the request and answers with the first n bytes of the body, as if they were all of it.
+// TruncateAnswer performs the request and answers with only the first n bytes of the body, as a
+// complete body.
 func TruncateAnswer(n int) Fault {
 	return Fault{after: func(_ context.Context, x exchange, a answer) bool {
 		a.body = a.body[:min(n, len(a.body))]
@@ -137,7 +142,7 @@ func TruncateAnswer(n int) Fault {
 	}}
 }
 
-// EndlessAnswer performs the request and answers with white space that does not end.
+// EndlessAnswer performs the request and answers with an endless stream of white space.
 func EndlessAnswer() Fault {
 	return Fault{after: func(_ context.Context, x exchange, _ answer) bool {
 		space := bytes.Repeat([]byte{' '}, 16<<10)
@@ -149,7 +154,8 @@ func EndlessAnswer() Fault {
 	}}
 }
 
-// WrongMD5 accepts the entries concerned and answers with the checksum of another body. Queues only: SNS has none.
+// WrongMD5 accepts the matching entries and answers with the checksum of another body. It applies
+// only to queues, because SNS sends no checksum.
 func WrongMD5() Fault {
 	return Fault{edit: func(r result) []result {
 		r.bodyMD5 = strings.Repeat("0", 32)
@@ -157,17 +163,17 @@ func WrongMD5() Fault {
 	}}
 }
 
-// OmitEntries leaves the entries concerned out of the answer, accepted or not.
+// OmitEntries omits the matching entries from the answer, whether they are accepted or not.
 func OmitEntries() Fault {
 	return Fault{edit: func(result) []result { return nil }}
 }
 
-// RepeatEntries has the entries concerned twice in the answer.
+// RepeatEntries lists the matching entries twice in the answer.
 func RepeatEntries() Fault {
 	return Fault{edit: func(r result) []result { return []result{r, r} }}
 }
 
-// RenameEntries answers for entries that were not sent, in place of those concerned.
+// RenameEntries replaces the ids of the matching entries in the answer by ids that were not sent.
 func RenameEntries() Fault {
 	return Fault{edit: func(r result) []result {
 		r.id += "-unknown"
@@ -175,7 +181,7 @@ func RenameEntries() Fault {
 	}}
 }
 
-// reset closes the connection without a farewell, so that the client sees it broken.
+// reset closes the connection with a reset.
 func (x exchange) reset() (ended bool) {
 	connection, _, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {

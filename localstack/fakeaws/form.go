@@ -11,7 +11,8 @@ import (
 // form is the body of a request in the Query protocol.
 type form struct{ text string }
 
-// each calls do with every pair of the form, decoded. A pair that cannot be decoded ends it with an error.
+// each calls do with every decoded pair of the form. It returns an error for a pair that cannot be
+// decoded.
 func (f form) each(do func(name, value string) error) error {
 	for pair := range strings.SplitSeq(f.text, "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -36,18 +37,18 @@ func unescape(s string) (string, error) {
 	return url.QueryUnescape(s)
 }
 
-// get returns the value of a parameter, or nothing.
+// get returns the value of a parameter, or an empty string.
 func (f form) get(parameter string) string {
 	for pair := range strings.SplitSeq(f.text, "&") {
 		if name, value, _ := strings.Cut(pair, "="); name == parameter {
-			value, _ = unescape(value) // what cannot be decoded is not there
+			value, _ = unescape(value) // a value that cannot be decoded counts as missing
 			return value
 		}
 	}
 	return ""
 }
 
-// entries returns the map parameter.entry.N.key / parameter.entry.N.value.
+// entries returns the map in parameter.entry.N.key and parameter.entry.N.value.
 func (f form) entries(parameter string) map[string]string {
 	keys, values := map[string]string{}, map[string]string{}
 	_ = f.each(func(name, value string) error {
@@ -68,8 +69,8 @@ func (f form) entries(parameter string) map[string]string {
 	return entries
 }
 
-// numbered finds the element of a list by the number it has in the form. Clients send the elements in any order: the
-// SDK for Go sorts its parameters, so that element 10 comes behind element 1.
+// numbered finds the element of a list by its number in the form. Clients send the elements in any
+// order: the SDK for Go sorts its parameters, so that element 10 follows element 1.
 type numbered[T any] struct {
 	numbers  []int
 	elements []T
@@ -102,7 +103,7 @@ func (n *numbered[T]) sorted() []T {
 	return elements
 }
 
-// publishEntry is an entry while its parameters are read.
+// publishEntry is a partly decoded entry.
 type publishEntry struct {
 	entry
 	attributes numbered[Attribute]
@@ -157,8 +158,8 @@ func (e *publishEntry) set(field, value string) error {
 	return nil
 }
 
-// setAttribute reads MessageAttributes.entry.N.Name or .Value.DataType, .Value.StringValue, .Value.BinaryValue. Other
-// parameters are not an entry's and are left alone.
+// setAttribute decodes MessageAttributes.entry.N.Name or .Value.DataType, .Value.StringValue,
+// .Value.BinaryValue. It ignores other parameters.
 func (e *publishEntry) setAttribute(field, value string) error {
 	rest, ok := strings.CutPrefix(field, "MessageAttributes.entry.")
 	if !ok {

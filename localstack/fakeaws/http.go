@@ -12,18 +12,19 @@ import (
 	"sync"
 )
 
-// maxRequest is above the longest legal request: 1 MiB of text, each byte of which can take six in JSON.
+// maxRequest exceeds the longest legal request: 1 MiB of text with up to six bytes of JSON for each
+// byte.
 const maxRequest = 8 << 20
 
-// call is a request that was read and is not performed yet: between the two, faults take effect.
+// call is a decoded request before it is performed. Faults apply in between.
 type call struct {
 	action      string
 	destination string // name of the queue or topic
-	batch       *batch // of an action that sends
+	batch       *batch // nil if the action sends nothing
 	perform     func(*plan) ([]byte, error)
 }
 
-// answer is what a client gets.
+// answer is a response.
 type answer struct {
 	status     int
 	queryError string // x-amzn-query-error, of SQS only
@@ -39,7 +40,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.enter() {
-		panic(http.ErrAbortHandler) // to return would be an answer of 200
+		panic(http.ErrAbortHandler) // returning would answer with status 200
 	}
 	defer s.handling.Done()
 	if end := s.script.early(); end != nil {
@@ -75,14 +76,14 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.run(r.Context(), exchange{s, w, isSQS, c, r.Header, len(body)}, c)
 }
 
-// run performs c under the faults that are scripted for it.
+// run performs c with its scripted faults.
 func (s *Server) run(ctx context.Context, x exchange, c *call) {
 	p := s.script.plan(c)
 	if p.before(ctx, x) {
 		return
 	}
 	body, err := c.perform(p)
-	if ctx.Err() != nil { // a receive that was waiting: nobody is there to take an answer
+	if ctx.Err() != nil { // the client of a waiting receive has disconnected
 		x.reset()
 		return
 	}
@@ -95,7 +96,8 @@ func (s *Server) run(ctx context.Context, x exchange, c *call) {
 	}
 }
 
-// accessKeyID returns who signed a request, from "AWS4-HMAC-SHA256 Credential=AKID/20261123/…". Nobody checks the signature.
+// accessKeyID returns the access key id of a request, from "AWS4-HMAC-SHA256
+// Credential=AKID/20261123/…". The fake does not check signatures.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html
 func accessKeyID(authorization string) string {
 	_, credential, _ := strings.Cut(authorization, "Credential=")
@@ -113,7 +115,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
 	return buffer.String(), nil
 }
 
-// serveOther answers what is no request to SNS or SQS, such as a person's browser or a probe.
+// serveOther answers requests to neither SNS nor SQS, such as those of a browser or a probe.
 func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "fakeaws speaks AWS JSON 1.0 for SQS and the Query protocol for SNS", http.StatusBadRequest)
@@ -123,18 +125,22 @@ func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"services":{"sns":"running","sqs":"running"},"edition":"fakeaws"}`+"\n")
 }
 
-// failed returns the answer to a request that failed with err.
+// failed returns the answer for an error.
 func (s *Server) failed(isSQS bool, err error) answer {
 	var e *apiError
 	if !errors.As(err, &e) {
-		e = &apiError{status: http.StatusInternalServerError, code: "InternalError", shape: "InternalError", message: err.Error(), receiver: true}
+		e = &apiError{
+			status: http.StatusInternalServerError, code: "InternalError", shape: "InternalError",
+			message: err.Error(), receiver: true,
+		}
 	}
 	fault := "Sender"
 	if e.receiver {
 		fault = "Receiver"
 	}
 	if isSQS {
-		body, _ := json.Marshal(map[string]string{"__type": "com.amazonaws.sqs#" + e.shape, "message": e.message}) // texts only
+		// cannot fail for strings
+		body, _ := json.Marshal(map[string]string{"__type": "com.amazonaws.sqs#" + e.shape, "message": e.message})
 		return answer{status: e.status, queryError: e.code + ";" + fault, body: body}
 	}
 	var b bytes.Buffer
@@ -147,10 +153,10 @@ func (s *Server) failed(isSQS bool, err error) answer {
 
 func (s *Server) write(w http.ResponseWriter, isSQS bool, a answer) {
 	s.head(w, isSQS, a)
-	_, _ = w.Write(a.body) // the client has gone: nobody is left to tell
+	_, _ = w.Write(a.body) // fails only if the client has disconnected
 }
 
-// head writes status and headers of a.
+// head writes the status and the headers of a.
 func (s *Server) head(w http.ResponseWriter, isSQS bool, a answer) {
 	header := w.Header()
 	header.Set("Content-Type", xmlType)

@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// identifiers hands out ids in the forms of AWS. A counter makes them unique; real ones are random.
+// identifiers generates ids in the formats of AWS. A counter makes them unique. Those of AWS are
+// random.
 type identifiers struct {
 	prefix   [8]byte
 	counter  atomic.Uint64
@@ -27,7 +28,7 @@ func (ids *identifiers) uuid() string {
 	copy(id[:8], ids.prefix[:])
 	binary.BigEndian.PutUint64(id[8:], ids.counter.Add(1))
 	id[6] = id[6]&0x0f | 0x40 // version 4
-	id[8] = 0x80              // variant; the counter does not come so far
+	id[8] = 0x80              // variant; the counter does not reach it
 	var text [36]byte
 	hex.Encode(text[:8], id[:4])
 	hex.Encode(text[9:13], id[4:6])
@@ -38,10 +39,11 @@ func (ids *identifiers) uuid() string {
 	return string(text[:])
 }
 
-// firstSequence has 20 digits, as the sequence numbers of AWS have.
+// firstSequence has 20 digits, like the sequence numbers of AWS.
 const firstSequence = 10_000_000_000_000_000_000
 
-// sequenceNumber returns the next sequence number of a FIFO destination; they need not be consecutive.
+// sequenceNumber returns the next sequence number of a FIFO destination. The numbers need not be
+// consecutive.
 func (ids *identifiers) sequenceNumber() string {
 	return strconv.FormatUint(firstSequence+ids.sequence.Add(1), 10)
 }

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// Issuer hands out temporary credentials, in the two ways of AWS: as the endpoint of a container's role, and as STS for
-// AssumeRoleWithWebIdentity. The access key ID is the name that the client gives, so that a [Receipt] shows who sent it.
-// Its methods may be called at the same time.
+// Issuer hands out temporary credentials, in the two ways of AWS: as the endpoint of a container's
+// role, and as STS for AssumeRoleWithWebIdentity. The access key ID is the name that the client
+// gives, so that a [Receipt] shows who sent it. Its methods may be called at the same time.
 type Issuer struct {
 	url      string
 	lifetime time.Duration
@@ -38,7 +38,11 @@ type IssuerFault struct {
 
 // RefuseRole refuses to hand out credentials, in the words of whom was asked.
 func RefuseRole(status int, code, message string) IssuerFault {
-	return IssuerFault{answer: func(w http.ResponseWriter, _ *http.Request, isSTS bool) { refuseRole(w, isSTS, status, code, message) }}
+	return IssuerFault{answer: func(w http.ResponseWriter, _ *http.Request,
+		isSTS bool,
+	) {
+		refuseRole(w, isSTS, status, code, message)
+	}}
 }
 
 func refuseRole(w http.ResponseWriter, isSTS bool, status int, code, message string) {
@@ -50,7 +54,8 @@ func refuseRole(w http.ResponseWriter, isSTS bool, status int, code, message str
 	if status >= 500 {
 		kind = "Receiver"
 	}
-	writeXML(w, status, list("ErrorResponse", list("Error", text("Type", kind), text("Code", code), text("Message", message))))
+	writeXML(w, status, list("ErrorResponse", list("Error", text("Type", kind), text("Code", code),
+		text("Message", message))))
 }
 
 // HideRole shows p in place of credentials.
@@ -69,7 +74,8 @@ func HangRole() IssuerFault {
 // ExpireRole hands out credentials whose token has expired by then.
 func ExpireRole() IssuerFault { return IssuerFault{expired: true} }
 
-// StartIssuer listens on a free port of this machine, and hands out credentials that are good for lifetime.
+// StartIssuer listens on a free port of this machine, and hands out credentials that are good for
+// lifetime.
 func StartIssuer(lifetime time.Duration) (*Issuer, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,14 +116,16 @@ func (i *Issuer) Hits() int {
 	return i.hits
 }
 
-// Expire expires every token that was handed out, long before its time. The broker has to ask [Issuer.HasExpired].
+// Expire expires every token that was handed out, long before its time. The broker has to ask
+// [Issuer.HasExpired].
 func (i *Issuer) Expire() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.expired = i.issued
 }
 
-// HasExpired reports whether a session token has expired. One that the issuer does not know has not.
+// HasExpired reports whether a session token has expired. One that the issuer does not know has
+// not.
 func (i *Issuer) HasExpired(token string) bool {
 	text, ours := strings.CutPrefix(token, tokenPrefix)
 	n, err := strconv.Atoi(text)
@@ -165,7 +173,8 @@ func (i *Issuer) assumeRole(w http.ResponseWriter, r *http.Request, token, expir
 		refuseRole(w, true, http.StatusBadRequest, "InvalidAction", "fakeaws does not know the STS action "+action)
 		return
 	}
-	credentials := list("Credentials", text("AccessKeyId", request.get("RoleSessionName")), text("SecretAccessKey", "secret"),
+	credentials := list("Credentials", text("AccessKeyId", request.get("RoleSessionName")),
+		text("SecretAccessKey", "secret"),
 		text("SessionToken", token), text("Expiration", expires))
 	writeXML(w, http.StatusOK, list("AssumeRoleWithWebIdentityResponse",
 		list("AssumeRoleWithWebIdentityResult", credentials),

@@ -14,23 +14,24 @@ type Message = queue.Message
 // Attribute is one attribute of a [Message].
 type Attribute = queue.Attribute
 
-// Receipt is one acceptance. A destination accepts a repeated deduplication id too, and delivers it once.
+// Receipt is one acceptance. A destination accepts a repeated deduplication id too, but delivers it
+// once.
 type Receipt struct {
 	*Message
 	Duplicate bool
 }
 
-// journal holds what a destination accepted, in order.
+// journal holds the messages that a destination accepted, in order.
 type journal struct {
 	mu       sync.Mutex
 	retain   int           // 0: all
 	tell     func(Receipt) // may be nil
 	receipts []Receipt
-	total    int           // ever accepted, duplicates too
-	changed  chan struct{} // closed when total changes; nil while nobody waits
+	total    int           // including duplicates
+	changed  chan struct{} // closed when total changes; nil while nothing waits for it
 }
 
-// tell returns what is told of each message that arn accepts, or nil.
+// tell returns the callback for messages that arn accepts, or nil.
 func (s *Server) tell(arn string) func(Receipt) {
 	if s.options.Accepted == nil {
 		return nil
@@ -63,7 +64,8 @@ func (j *journal) copy() []Receipt {
 	return append([]Receipt(nil), j.receipts...)
 }
 
-// count returns how many were accepted, and a channel that is closed when there are more.
+// count returns the number of accepted messages, and a channel that is closed when the number
+// changes.
 func (j *journal) count() (total int, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -73,8 +75,8 @@ func (j *journal) count() (total int, changed <-chan struct{}) {
 	return j.total, j.changed
 }
 
-// Received returns what the queue or topic arn accepted, in the order of acceptance, whether it was consumed since or
-// not. The messages are shared: do not change them.
+// Received returns the messages that the queue or topic arn accepted, in order, whether they were
+// consumed or not. The messages are shared: do not change them.
 func (s *Server) Received(arn string) []Receipt {
 	if j := s.journal(arn); j != nil {
 		return j.copy()
@@ -82,7 +84,8 @@ func (s *Server) Received(arn string) []Receipt {
 	return nil
 }
 
-// ReceivedCount returns how many messages the queue or topic arn has accepted, duplicates too.
+// ReceivedCount returns the number of messages that the queue or topic arn has accepted, including
+// duplicates.
 func (s *Server) ReceivedCount(arn string) int {
 	j := s.journal(arn)
 	if j == nil {
@@ -92,7 +95,8 @@ func (s *Server) ReceivedCount(arn string) int {
 	return total
 }
 
-// AwaitReceived returns when the queue or topic arn has accepted n messages, duplicates too, or ctx is done.
+// AwaitReceived returns when the queue or topic arn has accepted n messages, including duplicates,
+// or when ctx is done.
 func (s *Server) AwaitReceived(ctx context.Context, arn string, n int) error {
 	j := s.journal(arn)
 	if j == nil {

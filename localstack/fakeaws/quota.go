@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Quota is a limit of requests a second, with a bucket of tokens for each destination, as AWS has one for each queue and
-// action. The limit can change at any time. Its methods may be called at the same time.
+// Quota is a limit of requests a second, with a bucket of tokens for each destination, as AWS has
+// one for each queue and action. The limit can change at any time. Its methods may be called at the
+// same time.
 type Quota struct {
 	now func() time.Time
 
@@ -33,7 +34,8 @@ func NewQuota(rate, burst float64) *Quota {
 	return q
 }
 
-// Set changes the limit. A rate of 0 lifts it. A bucket that holds more than the new burst loses the rest.
+// Set changes the limit. A rate of 0 lifts it. A bucket that holds more than the new burst loses
+// the rest.
 func (q *Quota) Set(rate, burst float64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -81,25 +83,27 @@ func (q *Quota) take(destination string) bool {
 	return true
 }
 
-// fill adds what the bucket gained since it was filled last. The caller holds q.mu.
+// fill adds the tokens that the bucket gained since the last fill. The caller holds q.mu.
 func (q *Quota) fill(b *bucket, now time.Time) {
 	b.tokens = min(q.burst, b.tokens+q.rate*now.Sub(b.filled).Seconds())
 	b.filled = now
 }
 
-// Limit refuses the requests above the quota in the words of AWS. SQS has two of them: the older documents and some
-// Regions say RequestThrottled with status 403.
+// Limit refuses the requests above the quota in the words of AWS. SQS has two of them: the older
+// documents and some Regions say RequestThrottled with status 403.
 func Limit(q *Quota, older bool) Fault {
 	return Fault{before: func(_ context.Context, x exchange) bool {
 		if q.take(x.call.destination) {
 			return false
 		}
-		e := &apiError{status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException", message: "Rate exceeded"}
+		e := &apiError{status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException",
+			message: "Rate exceeded"}
 		switch {
 		case !x.isSQS:
 			e.code = "Throttling"
 		case older:
-			e.status, e.code, e.shape, e.message = http.StatusForbidden, "RequestThrottled", "RequestThrottled", "Request is throttled."
+			e.status, e.code, e.shape = http.StatusForbidden, "RequestThrottled", "RequestThrottled"
+			e.message = "Request is throttled."
 		}
 		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, e))
 		return true

@@ -9,36 +9,36 @@ import (
 	"sync/atomic"
 )
 
-// Match says which requests a fault concerns. The zero Match concerns every request.
+// Match selects requests. The zero Match selects every request.
 type Match struct {
 	Action      string // for example "PublishBatch"; empty: any
 	Destination string // name of the queue or topic; empty: any
-	// Entry picks messages: the request is concerned if it sends one of them, and the faults of single entries concern
-	// these alone. nil: all of them.
+	// Entry selects messages. A request matches if it sends such a message, and faults of single
+	// entries apply only to these. nil selects every message.
 	Entry func(*Message) bool
-	After int // so many requests that match pass first
-	Times int // so many are concerned then; 0: all, until the rule is cleared
+	After int // number of matching requests that pass first
+	Times int // number of requests to which the rule then applies; 0: no limit
 }
 
-// Rule is a part of the script: what happens to which requests.
+// Rule is one rule of the script: the faults of the requests that match.
 type Rule struct {
 	script *script
 	match  Match
 	faults []Fault
-	seen   int           // requests that matched
-	hits   int           // requests that were concerned
+	seen   int           // matching requests
+	hits   int           // requests to which the rule applied
 	hit    chan struct{} // closed when hits changes
 }
 
-// script holds the rules of a server in the order in which they were added.
+// script holds the rules of a server in the order of their addition.
 type script struct {
-	active atomic.Bool // whether there are rules; spares other requests the lock
+	active atomic.Bool // whether rules exist; spares other requests the lock
 	mu     sync.Mutex
 	rules  []*Rule
 }
 
-// Script has faults happen to the requests that match, together and in this order, until the rule is cleared or used up.
-// A request is concerned by every rule that it matches.
+// Script adds a rule: the faults apply to matching requests, together and in this order, until the
+// rule is cleared or used up. A request can match several rules.
 func (s *Server) Script(match Match, faults ...Fault) *Rule {
 	r := &Rule{script: &s.script, match: match, faults: faults, hit: make(chan struct{})}
 	s.script.mu.Lock()
@@ -56,7 +56,8 @@ func (s *Server) ClearScript() {
 	s.script.active.Store(false)
 }
 
-// Clear ends the rule. Requests that hang because of it go on hanging until their client gives up.
+// Clear ends the rule. A request that hangs because of it continues to hang until its client gives
+// up.
 func (r *Rule) Clear() {
 	r.script.mu.Lock()
 	defer r.script.mu.Unlock()
@@ -64,14 +65,14 @@ func (r *Rule) Clear() {
 	r.script.active.Store(len(r.script.rules) > 0)
 }
 
-// Hits returns how many requests the rule has concerned.
+// Hits returns the number of requests to which the rule applied.
 func (r *Rule) Hits() int {
 	r.script.mu.Lock()
 	defer r.script.mu.Unlock()
 	return r.hits
 }
 
-// AwaitHits returns when the rule has concerned n requests, or ctx is done.
+// AwaitHits returns when the rule has applied to n requests, or when ctx is done.
 func (r *Rule) AwaitHits(ctx context.Context, n int) error {
 	for {
 		r.script.mu.Lock()
@@ -88,7 +89,7 @@ func (r *Rule) AwaitHits(ctx context.Context, n int) error {
 	}
 }
 
-// plan returns what happens to c, or nil if nothing does.
+// plan returns the faults of c, or nil.
 func (s *script) plan(c *call) *plan {
 	if !s.active.Load() {
 		return nil
@@ -114,7 +115,7 @@ func (s *script) plan(c *call) *plan {
 	return p
 }
 
-// early returns what ends the next request before it is read, or nil.
+// early returns the fault that ends the next request before it is read, or nil.
 func (s *script) early() func(http.ResponseWriter, *http.Request) {
 	if !s.active.Load() {
 		return nil
@@ -139,9 +140,11 @@ func (r *Rule) early() func(http.ResponseWriter, *http.Request) {
 	return nil
 }
 
-// concerns reports whether c is concerned, and which of its entries are. It counts. The caller holds the script's mu.
+// concerns reports whether the rule applies to c, and to which of its entries. It counts the
+// request. The caller holds the script's mu.
 func (r *Rule) concerns(c *call) (entries []bool, concerned bool) {
-	if r.match.Action != "" && r.match.Action != c.action || r.match.Destination != "" && r.match.Destination != c.destination {
+	if r.match.Action != "" && r.match.Action != c.action || r.match.Destination != "" &&
+		r.match.Destination != c.destination {
 		return nil, false
 	}
 	entries, any := r.pick(c)
@@ -151,7 +154,8 @@ func (r *Rule) concerns(c *call) (entries []bool, concerned bool) {
 	return entries, r.counts()
 }
 
-// counts counts a request that matches, and reports whether it is concerned. The caller holds the script's mu.
+// counts counts a request that matches, and reports whether it is concerned. The caller holds the
+// script's mu.
 func (r *Rule) counts() bool {
 	r.seen++
 	if r.seen <= r.match.After || r.match.Times > 0 && r.hits >= r.match.Times {
@@ -175,16 +179,16 @@ func (r *Rule) pick(c *call) (entries []bool, any bool) {
 	return entries, any
 }
 
-// plan is what happens to one request. The nil plan is nothing.
+// plan holds the faults of one request. A nil plan is empty.
 type plan struct{ faults []planned }
 
-// planned is a fault with the entries it concerns.
+// planned is a fault with the matching entries.
 type planned struct {
 	Fault
 	entries []bool
 }
 
-// exchange is a request that is being served.
+// exchange is a request in progress.
 type exchange struct {
 	server *Server
 	w      http.ResponseWriter
@@ -194,7 +198,7 @@ type exchange struct {
 	size   int // bytes of its body
 }
 
-// before reports whether the request has ended before it was performed.
+// before reports whether a fault ended the request before it was performed.
 func (p *plan) before(ctx context.Context, x exchange) (ended bool) {
 	if p == nil {
 		return false
@@ -202,7 +206,7 @@ func (p *plan) before(ctx context.Context, x exchange) (ended bool) {
 	return slices.ContainsFunc(p.faults, func(f planned) bool { return f.before != nil && f.before(ctx, x) })
 }
 
-// after reports whether the request has ended, performed but without its answer a.
+// after reports whether a fault ended the request after it was performed, without its answer a.
 func (p *plan) after(ctx context.Context, x exchange, a answer) (ended bool) {
 	if p == nil {
 		return false
@@ -210,7 +214,7 @@ func (p *plan) after(ctx context.Context, x exchange, a answer) (ended bool) {
 	return slices.ContainsFunc(p.faults, func(f planned) bool { return f.after != nil && f.after(ctx, x, a) })
 }
 
-// entryFailure returns how entry i fails, or nil.
+// entryFailure returns the error of entry i, or nil.
 func (p *plan) entryFailure(i int) *apiError {
 	if p == nil {
 		return nil
@@ -223,7 +227,7 @@ func (p *plan) entryFailure(i int) *apiError {
 	return nil
 }
 
-// edit changes what the answer says about the entries.
+// edit applies the faults that change the answer.
 func (p *plan) edit(results []result) []result {
 	if p == nil {
 		return results

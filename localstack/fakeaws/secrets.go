@@ -6,17 +6,17 @@ import (
 	"net/http"
 )
 
-// PutSecret stores the text of a secret under its ARN, in place of what it held.
+// PutSecret stores the text of a secret under its ARN and replaces an earlier text.
 func (s *Server) PutSecret(arn, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.secrets[arn] = text
 }
 
-// secretsTarget is what AWS JSON 1.1 calls the one action of Secrets Manager that there is here.
+// secretsTarget is the name of the only supported action of Secrets Manager in AWS JSON 1.1.
 const secretsTarget = "secretsmanager.GetSecretValue"
 
-// serveSecret answers GetSecretValue. No fault is scripted for it.
+// serveSecret answers GetSecretValue. Faults do not apply to it.
 func (s *Server) serveSecret(w http.ResponseWriter, body string) {
 	var request struct{ SecretId string }
 	err := json.Unmarshal([]byte(body), &request)
@@ -26,7 +26,8 @@ func (s *Server) serveSecret(w http.ResponseWriter, body string) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if err != nil || !found {
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, `{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}`)
+		_, _ = io.WriteString(w, `{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the `+
+			`specified secret."}`)
 		return
 	}
 	_ = json.NewEncoder(w).Encode(map[string]string{"ARN": request.SecretId, "SecretString": text})

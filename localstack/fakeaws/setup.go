@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Queue names a queue that was created.
+// Queue identifies a created queue.
 type Queue struct{ URL, ARN string }
 
-// CreateQueue creates a queue, as a client would with CreateQueue. FifoQueue is added where the name asks for it.
+// CreateQueue creates a queue, like the action CreateQueue. It adds FifoQueue if the name requires
+// it.
 func (s *Server) CreateQueue(name string, attributes map[string]string) (Queue, error) {
 	r := &sqsRequest{QueueName: name, Attributes: withFIFO(name, "FifoQueue", attributes)}
 	if _, err := s.createQueue(r); err != nil {
@@ -22,16 +23,18 @@ func (s *Server) CreateQueue(name string, attributes map[string]string) (Queue, 
 	return Queue{URL: s.queues[name].url, ARN: s.queues[name].arn}, nil
 }
 
-// CreateTopic creates a topic, as a client would with CreateTopic, and returns its ARN. FifoTopic is added where the
-// name asks for it.
+// CreateTopic creates a topic, like the action CreateTopic, and returns its ARN. It adds FifoTopic
+// if the name requires it.
 func (s *Server) CreateTopic(name string, attributes map[string]string) (arn string, err error) {
 	created, err := s.createTopic(newForm(url.Values{"Name": {name}}, withFIFO(name, "FifoTopic", attributes)))
 	return created.text, err
 }
 
-// Subscribe has queueARN get what is published to topicARN. Attributes are those of a subscription, for example
+// Subscribe subscribes queueARN to topicARN. attributes are those of a subscription, for example
 // RawMessageDelivery and FilterPolicy.
-func (s *Server) Subscribe(topicARN, queueARN string, attributes map[string]string) (subscriptionARN string, err error) {
+func (s *Server) Subscribe(topicARN, queueARN string, attributes map[string]string) (subscriptionARN string,
+	err error,
+) {
 	created, err := s.subscribe(newForm(url.Values{
 		"TopicArn": {topicARN}, "Protocol": {"sqs"}, "Endpoint": {queueARN},
 	}, attributes))

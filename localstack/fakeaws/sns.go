@@ -7,7 +7,7 @@ import (
 
 const snsNamespace = "http://sns.amazonaws.com/doc/2010-03-31/"
 
-// callSNS returns the request of an SNS action, ready to be performed.
+// callSNS decodes the request of an SNS action.
 func (s *Server) callSNS(f form) (*call, error) {
 	action := f.get("Action")
 	switch action {
@@ -59,7 +59,7 @@ func (s *Server) performSNS(action string, f form) (element, error) {
 	return element{}, snsError("InvalidAction", "fakeaws does not know the SNS action %s", action)
 }
 
-// answerSNS returns the body of an answer, of which write adds the result.
+// answerSNS returns the body of an answer, with the result that write adds.
 func (s *Server) answerSNS(action string, write func(*bytes.Buffer)) []byte {
 	var b bytes.Buffer
 	b.Grow(2048)
@@ -70,8 +70,8 @@ func (s *Server) answerSNS(action string, write func(*bytes.Buffer)) []byte {
 	return b.Bytes()
 }
 
-// answerPublish returns the body of the answer to a Publish or PublishBatch. Only a batch has a place for a failure
-// beside a success.
+// answerPublish returns the body of the answer to a Publish or PublishBatch. Only a batch can
+// report a failure and a success together.
 func (s *Server) answerPublish(action string, single bool, results []result) ([]byte, error) {
 	if !single {
 		return s.answerSNS(action, func(b *bytes.Buffer) { writeResults(b, results) }), nil

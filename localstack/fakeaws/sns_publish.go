@@ -8,7 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
 )
 
-// publish performs Publish and PublishBatch. What is wrong with one message refuses the request, as on AWS.
+// publish performs Publish and PublishBatch. As on AWS, one invalid message refuses the whole
+// request.
 func (s *Server) publish(b *batch, p *plan) ([]result, error) {
 	t, err := s.findTopic(b.target)
 	if err != nil {
@@ -34,7 +35,7 @@ func (s *Server) publish(b *batch, p *plan) ([]result, error) {
 	return results, nil
 }
 
-// check finds what is wrong with a request to t.
+// check returns the error of an invalid request to t.
 func (t *topic) check(b *batch) error {
 	for i := range b.entries {
 		if err := t.checkEntry(&b.entries[i]); err != nil {
@@ -65,12 +66,15 @@ func (t *topic) checkEntry(e *entry) error {
 		return invalidParameter("The topic should either have ContentBasedDeduplication enabled or " +
 			"MessageDeduplicationId provided explicitly")
 	case !t.fifo && e.hasDedup:
-		return invalidParameter("MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter " +
+		return invalidParameter("MessageDeduplicationId Reason: The request includes MessageDeduplicationId " +
+			"parameter " +
 			"that is not valid for this topic type")
 	case e.hasGroup && !validToken(m.GroupID):
-		return invalidParameter("MessageGroupId Reason: MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length.")
+		return invalidParameter("MessageGroupId Reason: MessageGroupId can only include alphanumeric and " +
+			"punctuation characters. 1 to 128 in length.")
 	case e.hasDedup && !validToken(m.DeduplicationID):
-		return invalidParameter("MessageDeduplicationId Reason: MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 to 128 in length.")
+		return invalidParameter("MessageDeduplicationId Reason: MessageDeduplicationId can only include " +
+			"alphanumeric and punctuation characters. 1 to 128 in length.")
 	}
 	if err := checkSNSAttributes(m.Attributes); err != nil {
 		return err
@@ -78,8 +82,8 @@ func (t *topic) checkEntry(e *entry) error {
 	return e.applyStructure()
 }
 
-// checkSNSAttributes applies the rules for message attributes. Unlike SQS, SNS takes more than ten.
-// https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
+// checkSNSAttributes applies the rules for message attributes. Unlike SQS, SNS accepts more than
+// ten. https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
 func checkSNSAttributes(attributes []Attribute) error {
 	for i := range attributes {
 		a := &attributes[i]
@@ -88,11 +92,13 @@ func checkSNSAttributes(attributes []Attribute) error {
 		case !validAttributeName(a.Name):
 			return snsError("ParameterValueInvalid", "Invalid message attribute name %q.", a.Name)
 		case !validDataType(a.DataType):
-			return snsError("ParameterValueInvalid", "The message attribute '%s' has an invalid message attribute type, "+
-				"the set of supported type prefixes is Binary, Number, and String.", a.Name)
+			return snsError("ParameterValueInvalid",
+				"The message attribute '%s' has an invalid message attribute type, "+
+					"the set of supported type prefixes is Binary, Number, and String.", a.Name)
 		case a.StringValue == "" && len(a.BinaryValue) == 0:
-			return snsError("ParameterValueInvalid", "The message attribute '%s' must contain non-empty message attribute "+
-				"value for message attribute type '%s'.", a.Name, a.DataType)
+			return snsError("ParameterValueInvalid",
+				"The message attribute '%s' must contain non-empty message attribute "+
+					"value for message attribute type '%s'.", a.Name, a.DataType)
 		case base == "Number" && !validNumber(a.StringValue):
 			return snsError("ParameterValueInvalid", "Could not cast message attribute '%s' value to number.", a.Name)
 		case a.DataType == "String."+label && label == "Array" && !json.Valid([]byte(a.StringValue)):
@@ -102,8 +108,8 @@ func checkSNSAttributes(attributes []Attribute) error {
 	return nil
 }
 
-// applyStructure picks what a queue gets where MessageStructure says that the body holds a text per protocol. Attributes
-// do not travel with it.
+// applyStructure selects the text for queues if MessageStructure says that the body has a text for
+// each protocol. Such a message loses its attributes.
 func (e *entry) applyStructure() error {
 	if e.structure == "" {
 		return nil
@@ -119,8 +125,8 @@ func (e *entry) applyStructure() error {
 	return nil
 }
 
-// fanOut accepts m and delivers it to the subscriptions of t, and returns it, or the message that it repeats. The caller
-// holds t.mu.
+// fanOut accepts m and delivers it to the subscriptions of t. It returns m, or the message that m
+// repeats. The caller holds t.mu.
 func (s *Server) fanOut(t *topic, m *Message) *Message {
 	m.ID, m.SentAt = s.identify.uuid(), s.options.Now()
 	if t.fifo {
@@ -143,9 +149,13 @@ func (s *Server) fanOut(t *topic, m *Message) *Message {
 	return m
 }
 
-// deliver sends m to the queue of sub, or to the subscription's dead-letter queue if that queue does not take it.
+// deliver sends m to the queue of sub, or to the subscription's dead-letter queue if that queue
+// refuses it.
 func (s *Server) deliver(t *topic, sub *subscription, m *Message) {
-	delivered := &Message{ID: s.identify.uuid(), Body: m.Body, Attributes: m.Attributes, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	delivered := &Message{
+		ID: s.identify.uuid(), Body: m.Body, Attributes: m.Attributes, GroupID: m.GroupID,
+		DeduplicationID: m.DeduplicationID,
+	}
 	if !sub.raw {
 		delivered.Body, delivered.Attributes = s.envelope(t, sub, m), nil
 	}
@@ -154,7 +164,7 @@ func (s *Server) deliver(t *topic, sub *subscription, m *Message) {
 		q = s.queueByARN(sub.deadLetterARN)
 	}
 	if q == nil {
-		return // as on AWS the publisher does not hear of it
+		return // as on AWS, the publisher is not notified
 	}
 	if !q.fifo {
 		delivered.DeduplicationID = ""
@@ -165,12 +175,13 @@ func (s *Server) deliver(t *topic, sub *subscription, m *Message) {
 	q.messages.Send(delivered)
 }
 
-// takes reports whether q, which may be nil, accepts a message that a topic delivers.
+// takes reports whether q, which may be nil, accepts a message from a topic.
 func (q *sqsQueue) takes(m *Message) bool {
-	return q != nil && validText(m.Body) && checkSQSAttributes(m.Attributes) == nil && m.Size() <= int(q.maxMessageBytes.Load())
+	return q != nil && validText(m.Body) && checkSQSAttributes(m.Attributes) == nil &&
+		m.Size() <= int(q.maxMessageBytes.Load())
 }
 
-// envelope returns the JSON document that a subscription without raw delivery gets.
+// envelope returns the JSON document for a subscription without raw delivery.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 func (s *Server) envelope(t *topic, sub *subscription, m *Message) string {
 	type value struct{ Type, Value string }
@@ -185,7 +196,8 @@ func (s *Server) envelope(t *topic, sub *subscription, m *Message) string {
 	}{
 		Type: "Notification", MessageId: m.ID, TopicArn: t.arn, SequenceNumber: m.SequenceNumber, Subject: m.Subject,
 		Message: m.Body, Timestamp: m.SentAt.UTC().Format("2006-01-02T15:04:05.000Z"), SignatureVersion: "1",
-		UnsubscribeURL: s.url + "/?Action=Unsubscribe&SubscriptionArn=" + sub.arn, MessageAttributes: map[string]value{},
+		UnsubscribeURL: s.url + "/?Action=Unsubscribe&SubscriptionArn=" +
+			sub.arn, MessageAttributes: map[string]value{},
 	}
 	for i := range m.Attributes {
 		a := &m.Attributes[i]
@@ -193,9 +205,9 @@ func (s *Server) envelope(t *topic, sub *subscription, m *Message) string {
 	}
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // as SNS writes it, and shorter
+	encoder.SetEscapeHTML(false) // like SNS, and shorter
 	if err := encoder.Encode(document); err != nil {
-		return "" // cannot be: nothing but texts
+		return "" // cannot fail for strings
 	}
 	return strings.TrimSuffix(text.String(), "\n")
 }

@@ -27,7 +27,8 @@ func (s *Server) subscribe(f form) (element, error) {
 			continue
 		}
 		if !maps.Equal(existing.attributes, sub.attributes) {
-			return element{}, invalidParameter("Attributes Reason: Subscription already exists with different attributes")
+			return element{}, invalidParameter("Attributes Reason: Subscription already exists with different " +
+				"attributes")
 		}
 		return text("SubscriptionArn", existing.arn), nil
 	}
@@ -41,7 +42,8 @@ func (s *Server) newSubscription(t *topic, queueARN string, attributes map[strin
 		return nil, invalidParameter("SQS endpoint ARN")
 	}
 	if q.fifo && !t.fifo {
-		return nil, invalidParameter("Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics")
+		return nil, invalidParameter("Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to " +
+			"standard SNS topics")
 	}
 	sub := &subscription{arn: t.arn + ":" + s.identify.uuid(), queueARN: queueARN, attributes: attributes}
 	for name, value := range attributes {
@@ -57,7 +59,8 @@ func (sub *subscription) set(name, value string) error {
 	case "RawMessageDelivery":
 		sub.raw = value == "true"
 		if value != "true" && value != "false" {
-			return invalidParameter("Attributes Reason: RawMessageDelivery: Invalid value [%s]. Must be true or false.", value)
+			return invalidParameter("Attributes Reason: RawMessageDelivery: Invalid value [%s]. Must be true or false.",
+				value)
 		}
 	case "FilterPolicy":
 		policy, err := filter.Parse(value)

@@ -35,7 +35,9 @@ func TestABatchToATopicFailsAsAWholeForAnyOfItsMessages(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	standard, fifo := f.topic(t, "s", nil), f.topic(t, "f.fifo", nil)
-	edited := func(e types.PublishBatchRequestEntry, edit func(*types.PublishBatchRequestEntry)) types.PublishBatchRequestEntry {
+	edited := func(e types.PublishBatchRequestEntry,
+		edit func(*types.PublishBatchRequestEntry),
+	) types.PublishBatchRequestEntry {
 		edit(&e)
 		return e
 	}
@@ -44,15 +46,19 @@ func TestABatchToATopicFailsAsAWholeForAnyOfItsMessages(t *testing.T) {
 		bad   types.PublishBatchRequestEntry
 		want  string
 	}{
-		"empty":            {standard, publishEntry("bad", ""), "InvalidParameter"},
-		"empty attribute":  {standard, edited(publishEntry("bad", "b"), func(e *types.PublishBatchRequestEntry) { e.MessageAttributes = attribute("") }), "ParameterValueInvalid"},
-		"id on standard":   {standard, fifoPublishEntry("bad", "b"), "InvalidParameter"},
-		"too long":         {standard, publishEntry("bad", strings.Repeat("x", 262_144)), "BatchRequestTooLong"},
-		"id repeated":      {standard, publishEntry("good", "b"), "BatchEntryIdsNotDistinct"},
-		"id with a point":  {standard, publishEntry("b.d", "b"), "InvalidBatchEntryId"},
-		"no group":         {fifo, edited(fifoPublishEntry("bad", "b"), func(e *types.PublishBatchRequestEntry) { e.MessageGroupId = nil }), "InvalidParameter"},
-		"no id":            {fifo, edited(fifoPublishEntry("bad", "b"), func(e *types.PublishBatchRequestEntry) { e.MessageDeduplicationId = nil }), "InvalidParameter"},
-		"group of spaces":  {fifo, edited(fifoPublishEntry("bad", "b"), func(e *types.PublishBatchRequestEntry) { e.MessageGroupId = aws.String("a b") }), "InvalidParameter"},
+		"empty": {standard, publishEntry("bad", ""), "InvalidParameter"},
+		"empty attribute": {standard, edited(publishEntry("bad", "b"),
+			func(e *types.PublishBatchRequestEntry) { e.MessageAttributes = attribute("") }), "ParameterValueInvalid"},
+		"id on standard":  {standard, fifoPublishEntry("bad", "b"), "InvalidParameter"},
+		"too long":        {standard, publishEntry("bad", strings.Repeat("x", 262_144)), "BatchRequestTooLong"},
+		"id repeated":     {standard, publishEntry("good", "b"), "BatchEntryIdsNotDistinct"},
+		"id with a point": {standard, publishEntry("b.d", "b"), "InvalidBatchEntryId"},
+		"no group": {fifo, edited(fifoPublishEntry("bad", "b"),
+			func(e *types.PublishBatchRequestEntry) { e.MessageGroupId = nil }), "InvalidParameter"},
+		"no id": {fifo, edited(fifoPublishEntry("bad", "b"),
+			func(e *types.PublishBatchRequestEntry) { e.MessageDeduplicationId = nil }), "InvalidParameter"},
+		"group of spaces": {fifo, edited(fifoPublishEntry("bad", "b"),
+			func(e *types.PublishBatchRequestEntry) { e.MessageGroupId = aws.String("a b") }), "InvalidParameter"},
 		"topic is missing": {standard + "x", publishEntry("bad", "b"), "NotFound"},
 	} {
 		good := publishEntry("good", "g")
@@ -84,10 +90,12 @@ func TestAMessageArrivesInTheFormItsSubscriptionAsksFor(t *testing.T) {
 	f.subscribe(t, topic, plain, raw)
 	f.subscribe(t, topic, enveloped, nil)
 	f.publish(t, topic, sns.PublishInput{
-		Message: aws.String("<b>ü & 🙂"), Subject: aws.String("s"), MessageAttributes: attribute("k"), MessageGroupId: aws.String("tenant"),
+		Message: aws.String("<b>ü & 🙂"), Subject: aws.String("s"), MessageAttributes: attribute("k"),
+		MessageGroupId: aws.String("tenant"),
 	})
 	got := f.Received(plain.ARN)[0]
-	if got.Body != "<b>ü & 🙂" || len(got.Attributes) != 1 || got.Attributes[0].StringValue != "k" || got.GroupID != "tenant" {
+	if got.Body != "<b>ü & 🙂" || len(got.Attributes) != 1 || got.Attributes[0].StringValue != "k" ||
+		got.GroupID != "tenant" {
 		t.Errorf("raw: %+v", got.Message)
 	}
 	envelope := f.Received(enveloped.ARN)[0]
@@ -98,7 +106,8 @@ func TestAMessageArrivesInTheFormItsSubscriptionAsksFor(t *testing.T) {
 	if err := json.Unmarshal([]byte(envelope.Body), &document); err != nil {
 		t.Fatal(err)
 	}
-	if document.Message != "<b>ü & 🙂" || document.TopicArn != topic || document.Type != "Notification" || document.Subject != "s" ||
+	if document.Message != "<b>ü & 🙂" || document.TopicArn != topic || document.Type != "Notification" ||
+		document.Subject != "s" ||
 		document.MessageAttributes["kind"].Value != "k" || len(envelope.Attributes) != 0 {
 		t.Errorf("not raw: %s", envelope.Body)
 	}
@@ -111,7 +120,10 @@ func TestAGroupIsForwardedWhereAWSForwardsIt(t *testing.T) {
 	fifo, standard := f.queue(t, "f.fifo", nil), f.queue(t, "s", nil)
 	f.subscribe(t, topic, fifo, raw)
 	f.subscribe(t, topic, standard, raw)
-	f.publish(t, topic, sns.PublishInput{Message: aws.String("m"), MessageGroupId: aws.String("g"), MessageDeduplicationId: aws.String("d")})
+	f.publish(t, topic, sns.PublishInput{
+		Message: aws.String("m"), MessageGroupId: aws.String("g"),
+		MessageDeduplicationId: aws.String("d"),
+	})
 	if got := f.Received(fifo.ARN)[0]; got.GroupID != "g" || got.DeduplicationID != "d" || got.SequenceNumber == "" {
 		t.Errorf("FIFO topic to FIFO queue: %+v", got.Message)
 	}
@@ -130,10 +142,13 @@ func TestAFIFOTopicDeduplicatesInItsScope(t *testing.T) {
 		now := time.Unix(1e9, 0)
 		f := start(t, fakeaws.Options{Now: func() time.Time { return now }})
 		topic := f.topic(t, "t.fifo", map[string]string{"FifoThroughputScope": scope})
-		q := f.queue(t, "s", nil) // does not deduplicate itself
+		q := f.queue(t, "s", nil) // the queue does not deduplicate
 		f.subscribe(t, topic, q, raw)
 		publish := func(group string) {
-			f.publish(t, topic, sns.PublishInput{Message: aws.String("m"), MessageGroupId: &group, MessageDeduplicationId: aws.String("d")})
+			f.publish(t, topic, sns.PublishInput{
+				Message: aws.String("m"), MessageGroupId: &group,
+				MessageDeduplicationId: aws.String("d"),
+			})
 		}
 		publish("a")
 		publish("b")
@@ -158,7 +173,10 @@ func TestTenEntriesArriveInTheirOrderWithRisingSequenceNumbers(t *testing.T) {
 	for i := range 10 {
 		entries = append(entries, fifoPublishEntry(fmt.Sprint(i), fmt.Sprint(i)))
 	}
-	answer, err := f.sns.PublishBatch(t.Context(), &sns.PublishBatchInput{TopicArn: &topic, PublishBatchRequestEntries: entries})
+	answer, err := f.sns.PublishBatch(t.Context(), &sns.PublishBatchInput{
+		TopicArn:                   &topic,
+		PublishBatchRequestEntries: entries,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +184,8 @@ func TestTenEntriesArriveInTheirOrderWithRisingSequenceNumbers(t *testing.T) {
 	for _, r := range f.Received(q.ARN) {
 		bodies, sequence = append(bodies, r.Body), append(sequence, r.SequenceNumber)
 	}
-	if got := strings.Join(bodies, ""); got != "0123456789" || !slices.IsSorted(sequence) || len(answer.Successful) != 10 {
+	if got := strings.Join(bodies, ""); got != "0123456789" || !slices.IsSorted(sequence) ||
+		len(answer.Successful) != 10 {
 		t.Errorf("arrived as %s with %v", got, sequence)
 	}
 }
@@ -176,7 +195,10 @@ func TestAFilterPolicyDecidesWhoGetsAMessage(t *testing.T) {
 	f := start(t, fakeaws.Options{})
 	topic := f.topic(t, "t", nil)
 	orders, rest := f.queue(t, "orders", nil), f.queue(t, "rest", nil)
-	f.subscribe(t, topic, orders, map[string]string{"FilterPolicy": `{"kind":[{"prefix":"order."}]}`, "RawMessageDelivery": "true"})
+	f.subscribe(t, topic, orders, map[string]string{
+		"FilterPolicy":       `{"kind":[{"prefix":"order."}]}`,
+		"RawMessageDelivery": "true",
+	})
 	f.subscribe(t, topic, rest, map[string]string{"FilterPolicy": `{"kind":[{"anything-but":{"prefix":"order."}}]}`})
 	for _, kind := range []string{"order.created", "invoice.sent", "order.shipped"} {
 		f.publish(t, topic, sns.PublishInput{Message: aws.String("m"), MessageAttributes: attribute(kind)})
@@ -189,8 +211,12 @@ func TestAFilterPolicyDecidesWhoGetsAMessage(t *testing.T) {
 func TestWhatAQueueCannotTakeGoesToTheDeadLetterQueueOfItsSubscription(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
-	topic, q, dead := f.topic(t, "t", nil), f.queue(t, "q", map[string]string{"MaximumMessageSize": "1024"}), f.queue(t, "dead", nil)
-	f.subscribe(t, topic, q, map[string]string{"RawMessageDelivery": "true", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `"}`})
+	topic, q, dead := f.topic(t, "t", nil), f.queue(t, "q", map[string]string{"MaximumMessageSize": "1024"}), f.queue(t,
+		"dead", nil)
+	f.subscribe(t, topic, q, map[string]string{
+		"RawMessageDelivery": "true",
+		"RedrivePolicy":      `{"deadLetterTargetArn":"` + dead.ARN + `"}`,
+	})
 	f.publish(t, topic, sns.PublishInput{Message: aws.String(strings.Repeat("x", 1025))})
 	f.publish(t, topic, sns.PublishInput{Message: aws.String(strings.Repeat("x", 1024))})
 	if a, b := f.ReceivedCount(q.ARN), f.ReceivedCount(dead.ARN); a != 1 || b != 1 {
@@ -201,7 +227,8 @@ func TestWhatAQueueCannotTakeGoesToTheDeadLetterQueueOfItsSubscription(t *testin
 func TestATopicTellsItsAttributesAndSubscriptions(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
-	topic, q := f.topic(t, "t.fifo", map[string]string{"FifoThroughputScope": "MessageGroup"}), f.queue(t, "q.fifo", nil)
+	topic, q := f.topic(t, "t.fifo", map[string]string{"FifoThroughputScope": "MessageGroup"}), f.queue(t, "q.fifo",
+		nil)
 	f.subscribe(t, topic, q, raw)
 	_, err := f.sns.SetTopicAttributes(t.Context(), &sns.SetTopicAttributesInput{
 		TopicArn: &topic, AttributeName: aws.String("MaximumMessageSize"), AttributeValue: aws.String("1048576"),
@@ -225,10 +252,14 @@ func TestATopicTellsItsAttributesAndSubscriptions(t *testing.T) {
 	if err != nil || len(list.Subscriptions) != 1 || *list.Subscriptions[0].Endpoint != q.ARN {
 		t.Fatalf("%v, %+v", err, list)
 	}
-	if _, err := f.sns.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: list.Subscriptions[0].SubscriptionArn}); err != nil {
+	if _, err := f.sns.Unsubscribe(t.Context(),
+		&sns.UnsubscribeInput{SubscriptionArn: list.Subscriptions[0].SubscriptionArn}); err != nil {
 		t.Fatal(err)
 	}
-	f.publish(t, topic, sns.PublishInput{Message: aws.String("m"), MessageGroupId: aws.String("g"), MessageDeduplicationId: aws.String("d")})
+	f.publish(t, topic, sns.PublishInput{
+		Message: aws.String("m"), MessageGroupId: aws.String("g"),
+		MessageDeduplicationId: aws.String("d"),
+	})
 	if n := f.ReceivedCount(q.ARN); n != 0 {
 		t.Errorf("%d arrived without a subscription", n)
 	}

@@ -12,21 +12,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
 )
 
-// defaultTopicMessageBytes bounds a message and a PublishBatch where the topic's MaximumMessageSize does not say more.
+// defaultTopicMessageBytes bounds a message and a PublishBatch unless the topic's
+// MaximumMessageSize is larger.
 // https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html
 const defaultTopicMessageBytes = 262_144
 
 var topicNames = regexp.MustCompile(`^([A-Za-z0-9_-]{1,256}|[A-Za-z0-9_-]{1,251}\.fifo)$`)
 
-// topicAttributes are the attributes that can be set on a topic, with the values that they can have if these are few.
+// topicAttributes are the settable attributes of a topic, with their values if there are few.
 // https://docs.aws.amazon.com/sns/latest/api/API_SetTopicAttributes.html
 var topicAttributes = map[string][]string{
 	"FifoTopic": {"true", "false"}, "ContentBasedDeduplication": {"true", "false"},
-	"FifoThroughputScope": {"Topic", "MessageGroup"}, "MaximumMessageSize": nil, "KmsMasterKeyId": nil, "DisplayName": nil,
+	"FifoThroughputScope": {
+		"Topic",
+		"MessageGroup",
+	}, "MaximumMessageSize": nil, "KmsMasterKeyId": nil, "DisplayName": nil,
 	"Policy": nil, "DeliveryPolicy": nil, "TracingConfig": nil, "SignatureVersion": nil, "ArchivePolicy": nil,
 }
 
-// topic is a topic with its subscriptions. mu orders what it delivers.
+// topic is a topic with its subscriptions. mu also orders its deliveries.
 type topic struct {
 	name, arn string
 	fifo      bool
@@ -38,7 +42,7 @@ type topic struct {
 	seen          *queue.Deduplication
 }
 
-// subscription is a queue that gets a topic's messages.
+// subscription is the subscription of a queue to a topic.
 type subscription struct {
 	arn, queueARN string
 	raw           bool
@@ -116,7 +120,8 @@ func checkTopicAttributes(fifo bool, attributes map[string]string) error {
 		case len(choices) > 0 && !slices.Contains(choices, value):
 			return invalidParameter("Attributes Reason: Invalid value for %s", name)
 		case name == "MaximumMessageSize" && (seconds(value) < 1024 || seconds(value) > maxMessageBytes):
-			return invalidParameter("Attributes Reason: MaximumMessageSize must be between 1024 and %d", maxMessageBytes)
+			return invalidParameter("Attributes Reason: MaximumMessageSize must be between 1024 and %d",
+				maxMessageBytes)
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// sqsRequest holds the members of every action of SQS but those that send.
+// sqsRequest holds the members of every action of SQS that does not send.
 type sqsRequest struct {
 	QueueURL                    string            `json:"QueueUrl"`
 	QueueName                   string            `json:"QueueName"`
@@ -30,10 +30,10 @@ type handleEntry struct {
 	VisibilityTimeout *int   `json:"VisibilityTimeout"`
 }
 
-// nothing is the answer of an action that returns nothing.
+// nothing is the answer of an action without a result.
 var nothing = struct{}{}
 
-// callSQS returns the request of an SQS action, ready to be performed.
+// callSQS decodes the request of an SQS action.
 func (s *Server) callSQS(ctx context.Context, action, body string) (*call, error) {
 	switch action {
 	case "SendMessage":
@@ -107,7 +107,8 @@ func (s *Server) performSQS(ctx context.Context, action string, r *sqsRequest) (
 	return nil, sqsError("UnknownOperationException", "fakeaws does not know the SQS action %s", action)
 }
 
-// encodeSend returns the body of the answer to a SendMessage, which has no place for a failure but an error.
+// encodeSend returns the body of the answer to a SendMessage, in which a failure is always an
+// error.
 func encodeSend(results []result) ([]byte, error) {
 	r := results[0]
 	if r.failure != nil {
@@ -141,7 +142,7 @@ func encodeSendBatch(results []result) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// separate appends a comma unless b ends where a list begins.
+// separate appends a comma unless b ends with the start of a list.
 func separate(b []byte) []byte {
 	if b[len(b)-1] == '[' {
 		return b
@@ -170,7 +171,7 @@ func appendFailed(b []byte, results []result) []byte {
 		element, err := json.Marshal(map[string]any{
 			"Id": results[i].id, "Code": f.code, "Message": f.message, "SenderFault": !f.receiver,
 		})
-		if err != nil { // cannot be: texts and a truth value
+		if err != nil { // cannot fail for strings and a boolean
 			continue
 		}
 		b = append(separate(b), element...)

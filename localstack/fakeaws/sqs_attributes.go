@@ -12,13 +12,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
 )
 
-// maxMessageBytes bounds a message and all messages of a SendMessageBatch, and is the default of MaximumMessageSize.
+// maxMessageBytes bounds a message and the sum of a SendMessageBatch, and is the default of
+// MaximumMessageSize.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const maxMessageBytes = 1 << 20
 
 var queueNames = regexp.MustCompile(`^([A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo)$`)
 
-// queueDefaults are the attributes of a queue that was created without any.
+// queueDefaults are the default attributes of a queue.
 var queueDefaults = map[string]string{
 	"VisibilityTimeout": "30", "MaximumMessageSize": strconv.Itoa(maxMessageBytes), "MessageRetentionPeriod": "345600",
 	"DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0", "SqsManagedSseEnabled": "true",
@@ -28,7 +29,7 @@ var fifoDefaults = map[string]string{
 	"ContentBasedDeduplication": "false", "DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue",
 }
 
-// attributeRanges are the bounds of the attributes that are numbers.
+// attributeRanges are the bounds of the numeric attributes.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html
 var attributeRanges = map[string][2]int{
 	"VisibilityTimeout": {0, 43200}, "MaximumMessageSize": {1024, maxMessageBytes}, "DelaySeconds": {0, 900},
@@ -45,7 +46,7 @@ var freeAttributes = []string{"KmsMasterKeyId", "Policy", "RedriveAllowPolicy"}
 
 type redrivePolicy struct {
 	DeadLetterTargetARN string `json:"deadLetterTargetArn"`
-	// MaxReceiveCount is a number or a text, as clients write either.
+	// MaxReceiveCount is a number or a string, because clients send either.
 	MaxReceiveCount json.RawMessage `json:"maxReceiveCount"`
 }
 
@@ -54,7 +55,7 @@ func (p redrivePolicy) maxReceiveCount() int {
 	return n
 }
 
-// checkQueueAttributes checks attributes that are set on a queue.
+// checkQueueAttributes checks new attributes of a queue.
 func (s *Server) checkQueueAttributes(fifo bool, attributes map[string]string) error {
 	for name, value := range attributes {
 		if value == "" && name != "FifoQueue" { // AWS removes the attribute
@@ -97,18 +98,20 @@ func (s *Server) checkQueueAttribute(fifo bool, name, value string) error {
 func (s *Server) checkRedrivePolicy(fifo bool, text string) error {
 	var policy redrivePolicy
 	if json.Unmarshal([]byte(text), &policy) != nil || policy.maxReceiveCount() < 1 || policy.maxReceiveCount() > 1000 {
-		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Invalid value for maxReceiveCount: "+
+		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Invalid value for "+
+			"maxReceiveCount: "+
 			"valid values are from 1 to 1000 both inclusive.", text)
 	}
 	target := s.queueByARN(policy.DeadLetterTargetARN)
 	if target == nil || target.fifo != fifo {
-		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist "+
+		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Dead letter target does not "+
+			"exist "+
 			"or is not of the queue's type.", text)
 	}
 	return nil
 }
 
-// settings translates attributes into what a queue does.
+// settings converts attributes to the settings of a queue.
 func (s *Server) settings(q *sqsQueue, attributes map[string]string) queue.Settings {
 	settings := queue.Settings{
 		FIFO:               q.fifo,
@@ -124,11 +127,11 @@ func (s *Server) settings(q *sqsQueue, attributes map[string]string) queue.Setti
 	return settings
 }
 
-// deadLetter sends messages on to the queue target. As on AWS they keep their ids.
+// deadLetter moves messages to the queue target. As on AWS they keep their ids.
 func (s *Server) deadLetter(source, target string, messages []*Message) {
 	to := s.queueByARN(target)
 	if to == nil {
-		return // the dead-letter queue was deleted: AWS has nowhere to put them either
+		return // the dead-letter queue was deleted: AWS drops the messages too
 	}
 	for _, m := range messages {
 		moved := *m
@@ -137,7 +140,7 @@ func (s *Server) deadLetter(source, target string, messages []*Message) {
 	}
 }
 
-// fullAttributes returns attributes over the defaults of a queue.
+// fullAttributes returns the defaults of a queue, overridden by attributes.
 func fullAttributes(fifo bool, attributes map[string]string) map[string]string {
 	full := maps.Clone(queueDefaults)
 	if fifo {

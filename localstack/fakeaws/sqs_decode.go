@@ -6,7 +6,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/jsontext"
 )
 
-// decodeSendBatch reads the body of a SendMessageBatch.
+// decodeSendBatch decodes the body of a SendMessageBatch.
 func decodeSendBatch(body string) (*batch, error) {
 	b := &batch{entries: make([]entry, 0, 10)}
 	s := jsontext.NewScanner(body)
@@ -28,7 +28,7 @@ func decodeSendBatch(body string) (*batch, error) {
 	return b, err
 }
 
-// decodeSend reads the body of a SendMessage.
+// decodeSend decodes the body of a SendMessage.
 func decodeSend(body string) (*batch, error) {
 	b := &batch{entries: make([]entry, 1), single: true}
 	s := jsontext.NewScanner(body)
@@ -42,7 +42,7 @@ func decodeSend(body string) (*batch, error) {
 	return b, err
 }
 
-// decodeSendMember reads one member of a message, be it a whole request or an entry.
+// decodeSendMember decodes one member of a message, which is a whole request or an entry.
 func decodeSendMember(s *jsontext.Scanner, e *entry, name string) (err error) {
 	switch name {
 	case "Id":
@@ -60,7 +60,7 @@ func decodeSendMember(s *jsontext.Scanner, e *entry, name string) (err error) {
 		delay, err = s.Int()
 		e.delay = &delay
 	case "MessageAttributes":
-		e.message.Attributes = make([]Attribute, 0, 8) // as many as the relay sends
+		e.message.Attributes = make([]Attribute, 0, 8) // the number that the relay sends
 		err = s.Object(func(name string) error {
 			e.message.Attributes = append(e.message.Attributes, Attribute{Name: name})
 			a := &e.message.Attributes[len(e.message.Attributes)-1]

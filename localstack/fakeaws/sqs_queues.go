@@ -24,7 +24,7 @@ type sqsQueue struct {
 	attributes map[string]string
 	modified   time.Time
 
-	maxMessageBytes           atomic.Int64 // as in attributes; read for every message
+	maxMessageBytes           atomic.Int64 // copied from attributes for every message
 	contentBasedDeduplication atomic.Bool
 }
 
@@ -44,7 +44,8 @@ func (s *Server) newQueue(name string, attributes map[string]string) *sqsQueue {
 	return q
 }
 
-// readAttributes copies what is read for every message. The caller holds mu or is alone.
+// readAttributes copies the attributes that every message needs. The caller holds mu or has the
+// only reference.
 func (q *sqsQueue) readAttributes() {
 	q.maxMessageBytes.Store(int64(seconds(q.attributes["MaximumMessageSize"])))
 	q.contentBasedDeduplication.Store(q.attributes["ContentBasedDeduplication"] == "true")
@@ -76,7 +77,8 @@ func (s *Server) queueByARN(arn string) *sqsQueue {
 func (s *Server) createQueue(r *sqsRequest) (any, error) {
 	fifo := strings.HasSuffix(r.QueueName, ".fifo")
 	if !queueNames.MatchString(r.QueueName) || fifo != (r.Attributes["FifoQueue"] == "true") {
-		return nil, invalidValue("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length; " +
+		return nil, invalidValue("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in " +
+			"length; " +
 			"the name of a FIFO queue, and of no other, ends in .fifo.")
 	}
 	if err := s.checkQueueAttributes(fifo, r.Attributes); err != nil {
@@ -90,7 +92,8 @@ func (s *Server) createQueue(r *sqsRequest) (any, error) {
 	}
 	s.mu.Unlock()
 	if existing != nil && !existing.has(r.Attributes) {
-		return nil, sqsError("QueueNameExists", "A queue already exists with the same name and a different value for an attribute")
+		return nil, sqsError("QueueNameExists", "A queue already exists with the same name and a different value "+
+			"for an attribute")
 	}
 	return map[string]string{"QueueUrl": created.url}, nil
 }
@@ -164,7 +167,8 @@ func (s *Server) getQueueAttributes(r *sqsRequest) (any, error) {
 		switch _, settable := attributeRanges[name]; {
 		case ok:
 			selected[name] = value
-		case !settable && attributeChoices[name] == nil && name != "RedrivePolicy" && !slices.Contains(freeAttributes, name):
+		case !settable && attributeChoices[name] == nil && name != "RedrivePolicy" &&
+			!slices.Contains(freeAttributes, name):
 			return nil, sqsError("InvalidAttributeName", "Unknown Attribute %s.", name)
 		}
 	}

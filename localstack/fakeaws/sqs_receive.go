@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
 )
 
-// receivedMessage is a message as ReceiveMessage returns it.
+// receivedMessage is a message in the answer to ReceiveMessage.
 type receivedMessage struct {
 	MessageID              string                    `json:"MessageId"`
 	ReceiptHandle          string                    `json:"ReceiptHandle"`
@@ -89,7 +89,10 @@ func (s *Server) render(d *queue.Delivery, r *sqsRequest) receivedMessage {
 	m.MD5OfMessageAttributes = queue.AttributesMD5(selected)
 	m.MessageAttributes = make(map[string]attributeValue, len(selected))
 	for _, a := range selected {
-		m.MessageAttributes[a.Name] = attributeValue{DataType: a.DataType, StringValue: a.StringValue, BinaryValue: a.BinaryValue}
+		m.MessageAttributes[a.Name] = attributeValue{
+			DataType: a.DataType, StringValue: a.StringValue,
+			BinaryValue: a.BinaryValue,
+		}
 	}
 	return m
 }
@@ -117,7 +120,7 @@ func (s *Server) systemAttributes(d *queue.Delivery, names []string) map[string]
 	return all
 }
 
-// selectAttributes returns the attributes that names asks for: by name, "All", ".*", or "prefix.*".
+// selectAttributes returns the attributes that names select: by name, "All", ".*", or "prefix.*".
 func selectAttributes(attributes []Attribute, names []string) []Attribute {
 	var selected []Attribute
 	for _, a := range attributes {
@@ -161,19 +164,21 @@ func (q *sqsQueue) changeVisibility(handle string, timeout *int) error {
 	return handleError(q.messages.ChangeVisibility(handle, time.Duration(*timeout)*time.Second), handle)
 }
 
-// handleError turns an error of the queue about a receipt handle into what a client sees.
+// handleError converts an error about a receipt handle to the client's view.
 func handleError(err error, handle string) error {
 	switch {
 	case errors.Is(err, queue.ErrReceiptHandle):
 		return sqsError("ReceiptHandleIsInvalid", "The input receipt handle %q is not a valid receipt handle.", handle)
 	case errors.Is(err, queue.ErrNotInFlight):
-		return invalidValue("Value %s for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not "+
+		return invalidValue("Value %s for parameter ReceiptHandle is invalid. Reason: Message does not exist or is "+
+			"not "+
 			"available for visibility timeout change.", handle)
 	}
 	return err
 }
 
-// handleBatch performs DeleteMessageBatch and ChangeMessageVisibilityBatch with one as the action of an entry.
+// handleBatch performs DeleteMessageBatch and ChangeMessageVisibilityBatch, with one as the action
+// for an entry.
 func (s *Server) handleBatch(r *sqsRequest, one func(*sqsQueue, handleEntry) error) (any, error) {
 	q, err := s.findQueue(r.QueueURL)
 	if err != nil {

@@ -14,15 +14,16 @@ import (
 const invalidCharacters = "Invalid characters found. Valid unicode characters are " +
 	"#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 
-// traceHeader is the one message system attribute that a sender may set: a trace header of X-Ray. It has no size.
+// traceHeader is the only message system attribute that a sender may set: a trace header of X-Ray.
+// It does not count towards the size.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_MessageSystemAttributeValue.html
 const traceHeader = "AWSTraceHeader"
 
 // https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 var validTraceHeader = regexp.MustCompile(`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;[A-Z][a-z]+=[^;]+)*$`)
 
-// send performs SendMessage and SendMessageBatch. What is wrong with one message fails that entry, except a FIFO message
-// without group or deduplication id, which fails the request, as on AWS.
+// send performs SendMessage and SendMessageBatch. As on AWS an invalid message fails its entry,
+// except that a FIFO message without group or deduplication id fails the request.
 func (s *Server) send(b *batch, p *plan) ([]result, error) {
 	q, err := s.findQueue(b.target)
 	if err != nil {
@@ -32,7 +33,8 @@ func (s *Server) send(b *batch, p *plan) ([]result, error) {
 		return nil, err
 	}
 	if size := b.size(); !b.single && size > maxMessageBytes {
-		return nil, sqsError("BatchRequestTooLong", "Batch requests cannot be longer than %d bytes. You have sent %d bytes.",
+		return nil, sqsError("BatchRequestTooLong",
+			"Batch requests cannot be longer than %d bytes. You have sent %d bytes.",
 			maxMessageBytes, size)
 	}
 	if err := q.checkFIFO(b); err != nil {
@@ -66,13 +68,14 @@ func (s *Server) accept(q *sqsQueue, e *entry, r *result) {
 	r.messageID, r.sequence = accepted.ID, accepted.SequenceNumber
 }
 
-// contentHash is the deduplication id where ContentBasedDeduplication makes one: of the body alone.
+// contentHash is the deduplication id under ContentBasedDeduplication, which depends on the body
+// alone.
 func contentHash(body string) string {
 	sum := sha256.Sum256([]byte(body))
 	return hex.EncodeToString(sum[:])
 }
 
-// checkFIFO finds a message without group or deduplication id in a request to a FIFO queue.
+// checkFIFO returns an error if a message to a FIFO queue has no group or deduplication id.
 func (q *sqsQueue) checkFIFO(b *batch) error {
 	if !q.fifo {
 		return nil
@@ -80,7 +83,8 @@ func (q *sqsQueue) checkFIFO(b *batch) error {
 	for i := range b.entries {
 		switch e := &b.entries[i]; {
 		case !e.hasGroup:
-			return sqsError("MissingRequiredParameterException", "The request must contain the parameter MessageGroupId.")
+			return sqsError("MissingRequiredParameterException",
+				"The request must contain the parameter MessageGroupId.")
 		case !e.hasDedup && !q.contentBasedDeduplication.Load():
 			return invalidValue("The queue should either have ContentBasedDeduplication enabled or " +
 				"MessageDeduplicationId provided explicitly")
@@ -89,7 +93,7 @@ func (q *sqsQueue) checkFIFO(b *batch) error {
 	return nil
 }
 
-// check finds what is wrong with one message.
+// check returns the error of an invalid message.
 func (q *sqsQueue) check(e *entry) *apiError {
 	m := &e.message
 	if m.Body == "" {
@@ -111,7 +115,8 @@ func (q *sqsQueue) check(e *entry) *apiError {
 }
 
 func (q *sqsQueue) checkParameters(e *entry) *apiError {
-	const otherType = "Value %s for parameter %s is invalid. Reason: The request include parameter that is not valid for this queue type."
+	const otherType = "Value %s for parameter %s is invalid. Reason: The request include parameter that is not " +
+		"valid for this queue type."
 	const token = "Value %s for parameter %s is invalid. Reason: %[2]s can only include alphanumeric and punctuation " +
 		"characters. 1 to 128 in length."
 	switch m := &e.message; {
@@ -122,9 +127,11 @@ func (q *sqsQueue) checkParameters(e *entry) *apiError {
 	case e.hasDedup && !validToken(m.DeduplicationID):
 		return invalidValue(token, m.DeduplicationID, "MessageDeduplicationId")
 	case e.delay != nil && (*e.delay < 0 || *e.delay > 900):
-		return invalidValue("Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900.", *e.delay)
+		return invalidValue("Value %d for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and "+
+			"<= 900.", *e.delay)
 	case e.delay != nil && *e.delay > 0 && q.fifo:
-		return invalidValue("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter that "+
+		return invalidValue("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter "+
+			"that "+
 			"is not valid for this queue type.", *e.delay)
 	}
 	return nil
@@ -142,10 +149,12 @@ func checkSQSAttributes(attributes []Attribute) *apiError {
 		case !validAttributeName(a.Name):
 			return invalidValue("Invalid message attribute name %q.", a.Name)
 		case !validDataType(a.DataType):
-			return invalidValue("The message attribute '%s' has an invalid message attribute type, the set of supported "+
+			return invalidValue("The message attribute '%s' has an invalid message attribute type, the set of "+
+				"supported "+
 				"type prefixes is Binary, Number, and String.", a.Name)
 		case a.StringValue == "" && len(a.BinaryValue) == 0:
-			return invalidValue("Message attribute '%s' must contain a non-empty value of type '%s'.", a.Name, a.DataType)
+			return invalidValue("Message attribute '%s' must contain a non-empty value of type '%s'.", a.Name,
+				a.DataType)
 		case !validText(a.StringValue):
 			return sqsError("InvalidMessageContents", invalidCharacters)
 		case strings.HasPrefix(a.DataType, "Number") && !validNumber(a.StringValue):

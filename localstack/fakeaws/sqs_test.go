@@ -23,7 +23,7 @@ func fifoEntry(id, body string) types.SendMessageBatchRequestEntry {
 	return e
 }
 
-// TestABatchToAQueueFailsAsOnAWS: what fails an entry and what fails the request is the table of the broker's errors.
+// TestABatchToAQueueFailsAsOnAWS: the table lists the errors of entries and of requests.
 func TestABatchToAQueueFailsAsOnAWS(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
@@ -39,20 +39,48 @@ func TestABatchToAQueueFailsAsOnAWS(t *testing.T) {
 		request string // the code of the request
 		entry   string // the code of the entry
 	}{
-		"character":        {standard, sendEntry("bad", "a\x00"), "", "InvalidMessageContents"},
-		"too long":         {standard, sendEntry("bad", strings.Repeat("x", 2001)), "", "InvalidParameterValue"},
-		"empty body":       {standard, sendEntry("bad", ""), "", "MissingParameter"},
-		"id on standard":   {standard, fifoEntry("bad", "b"), "", "InvalidParameterValue"},
-		"all too long":     {standard, sendEntry("bad", strings.Repeat("x", 1<<20)), "AWS.SimpleQueueService.BatchRequestTooLong", ""},
-		"id repeated":      {standard, sendEntry("good", "b"), "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", ""},
-		"id with a point":  {standard, sendEntry("b.d", "b"), "AWS.SimpleQueueService.InvalidBatchEntryId", ""},
-		"id of 81":         {standard, sendEntry(strings.Repeat("i", 81), "b"), "AWS.SimpleQueueService.InvalidBatchEntryId", ""},
-		"no group":         {fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = nil }), "MissingParameter", ""},
-		"no id":            {fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageDeduplicationId = nil }), "InvalidParameterValue", ""},
-		"group of spaces":  {fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = aws.String("a b") }), "", "InvalidParameterValue"},
-		"empty group":      {fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = aws.String("") }), "", "InvalidParameterValue"},
-		"delay on FIFO":    {fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.DelaySeconds = 1 }), "", "InvalidParameterValue"},
-		"queue is missing": {fakeaws.Queue{URL: standard.URL + "x"}, sendEntry("bad", "b"), "AWS.SimpleQueueService.NonExistentQueue", ""},
+		"character":      {standard, sendEntry("bad", "a\x00"), "", "InvalidMessageContents"},
+		"too long":       {standard, sendEntry("bad", strings.Repeat("x", 2001)), "", "InvalidParameterValue"},
+		"empty body":     {standard, sendEntry("bad", ""), "", "MissingParameter"},
+		"id on standard": {standard, fifoEntry("bad", "b"), "", "InvalidParameterValue"},
+		"all too long": {
+			standard, sendEntry("bad", strings.Repeat("x", 1<<20)),
+			"AWS.SimpleQueueService.BatchRequestTooLong", "",
+		},
+		"id repeated":     {standard, sendEntry("good", "b"), "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", ""},
+		"id with a point": {standard, sendEntry("b.d", "b"), "AWS.SimpleQueueService.InvalidBatchEntryId", ""},
+		"id of 81": {
+			standard, sendEntry(strings.Repeat("i", 81), "b"),
+			"AWS.SimpleQueueService.InvalidBatchEntryId", "",
+		},
+		"no group": {
+			fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = nil }),
+			"MissingParameter", "",
+		},
+		"no id": {
+			fifo,
+			edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageDeduplicationId = nil }),
+			"InvalidParameterValue", "",
+		},
+		"group of spaces": {
+			fifo,
+			edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = aws.String("a b") }), "",
+			"InvalidParameterValue",
+		},
+		"empty group": {
+			fifo,
+			edited(func(e *types.SendMessageBatchRequestEntry) { e.MessageGroupId = aws.String("") }), "",
+			"InvalidParameterValue",
+		},
+		"delay on FIFO": {
+			fifo, edited(func(e *types.SendMessageBatchRequestEntry) { e.DelaySeconds = 1 }), "",
+			"InvalidParameterValue",
+		},
+		"queue is missing": {
+			fakeaws.Queue{URL: standard.URL + "x"},
+			sendEntry("bad", "b"),
+			"AWS.SimpleQueueService.NonExistentQueue", "",
+		},
 	} {
 		good := sendEntry("good", "g")
 		if c.queue == fifo {
@@ -84,7 +112,10 @@ func TestAQueueTellsItsAttributesAndChangesThem(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{Region: "eu-central-1", Account: "123456789012"})
 	dead := f.queue(t, "dead.fifo", nil)
-	q := f.queue(t, "q.fifo", map[string]string{"MaximumMessageSize": "4096", "FifoThroughputLimit": "perMessageGroupId", "DeduplicationScope": "messageGroup"})
+	q := f.queue(t, "q.fifo", map[string]string{
+		"MaximumMessageSize":  "4096",
+		"FifoThroughputLimit": "perMessageGroupId", "DeduplicationScope": "messageGroup",
+	})
 	policy := `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":"3"}`
 	_, err := f.sqs.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
 		QueueUrl: &q.URL, Attributes: map[string]string{"VisibilityTimeout": "7", "RedrivePolicy": policy},
@@ -92,7 +123,10 @@ func TestAQueueTellsItsAttributesAndChangesThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := f.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &q.URL, AttributeNames: []types.QueueAttributeName{"All"}})
+	answer, err := f.sqs.GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl:       &q.URL,
+		AttributeNames: []types.QueueAttributeName{"All"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,12 +148,16 @@ func TestAttributesThatAQueueCannotHaveAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		queue, attribute, value, want string
 	}{
-		"size":           {"q", "MaximumMessageSize", "1048577", "InvalidAttributeValue"},
-		"number":         {"q", "DelaySeconds", "soon", "InvalidAttributeValue"},
-		"unknown":        {"q", "Colour", "red", "InvalidAttributeName"},
-		"only FIFO":      {"q", "ContentBasedDeduplication", "true", "InvalidAttributeName"},
-		"FIFO name":      {"q", "FifoQueue", "true", "InvalidParameterValue"},
-		"dead letters":   {"q", "RedrivePolicy", `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none","maxReceiveCount":3}`, "InvalidParameterValue"},
+		"size":      {"q", "MaximumMessageSize", "1048577", "InvalidAttributeValue"},
+		"number":    {"q", "DelaySeconds", "soon", "InvalidAttributeValue"},
+		"unknown":   {"q", "Colour", "red", "InvalidAttributeName"},
+		"only FIFO": {"q", "ContentBasedDeduplication", "true", "InvalidAttributeName"},
+		"FIFO name": {"q", "FifoQueue", "true", "InvalidParameterValue"},
+		"dead letters": {
+			"q", "RedrivePolicy",
+			`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none","maxReceiveCount":3}`,
+			"InvalidParameterValue",
+		},
 		"throughput":     {"q.fifo", "FifoThroughputLimit", "perMessageGroupId", "InvalidParameterValue"},
 		"other settings": {"exists", "DelaySeconds", "3", "QueueAlreadyExists"},
 	} {
@@ -149,10 +187,16 @@ func TestAConsumerSeesTheAttributesItAsksFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for names, want := range map[string]int{"": 0, "All": 3, ".*": 3, "order.*": 2, "raw": 1, "raw order.id": 2, "none": 0} {
+	for names, want := range map[string]int{
+		"": 0, "All": 3, ".*": 3, "order.*": 2, "raw": 1, "raw order.id": 2,
+		"none": 0,
+	} {
 		answer, err := f.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
 			QueueUrl: &q.URL, MessageAttributeNames: strings.Fields(names),
-			MessageSystemAttributeNames: []types.MessageSystemAttributeName{"MessageGroupId", "ApproximateReceiveCount"},
+			MessageSystemAttributeNames: []types.MessageSystemAttributeName{
+				"MessageGroupId",
+				"ApproximateReceiveCount",
+			},
 		})
 		if err != nil || len(answer.Messages) != 1 { // the SDK compares the checksums
 			t.Fatalf("%q: %v, %d messages", names, err, len(answer.Messages))
@@ -196,7 +240,10 @@ func TestALongPollEndsWhenAMessageComes(t *testing.T) {
 	received := make(chan int)
 	begin := time.Now()
 	go func() {
-		answer, err := f.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &q.URL, WaitTimeSeconds: 20})
+		answer, err := f.sqs.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl:        &q.URL,
+			WaitTimeSeconds: 20,
+		})
 		if err != nil {
 			t.Error(err)
 			received <- 0
@@ -204,7 +251,10 @@ func TestALongPollEndsWhenAMessageComes(t *testing.T) {
 		}
 		received <- len(answer.Messages)
 	}()
-	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("b")}); err != nil {
+	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl:    &q.URL,
+		MessageBody: aws.String("b"),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-received; n != 1 || time.Since(begin) > 15*time.Second {

@@ -21,7 +21,8 @@ type Page struct {
 // HTML returns the page that a proxy shows for a status.
 func HTML(status int) Page {
 	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
-	return Page{Status: status, Body: "<html>\r\n<head><title>" + text + "</title></head>\r\n<body>\r\n<center><h1>" + text +
+	return Page{Status: status, Body: "<html>\r\n<head><title>" + text + "</title></head>\r\n<body>\r\n<center><h1>" +
+		text +
 		"</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"}
 }
 
@@ -31,7 +32,7 @@ func (p Page) write(w http.ResponseWriter) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(p.Status)
-	_, _ = io.WriteString(w, p.Body) // the client has gone: nobody is left to tell
+	_, _ = io.WriteString(w, p.Body) // fails only if the client has disconnected
 }
 
 // ShowPage answers with p, and the service does not get the request.
@@ -42,7 +43,8 @@ func ShowPage(p Page) Fault {
 	}}
 }
 
-// ShowPageAfterAccept performs the request and answers with p, as a proxy does that gives up on the service's answer.
+// ShowPageAfterAccept performs the request and answers with p, as a proxy does that gives up on the
+// service's answer.
 func ShowPageAfterAccept(p Page) Fault {
 	return Fault{after: func(_ context.Context, x exchange, _ answer) bool {
 		p.write(x.w)
@@ -50,7 +52,8 @@ func ShowPageAfterAccept(p Page) Fault {
 	}}
 }
 
-// LimitBody answers requests with a body above n bytes with the page of status 413, and counts them. Smaller ones pass.
+// LimitBody answers requests with a body above n bytes with the page of status 413, and counts
+// them. Smaller ones pass.
 func LimitBody(n int, refused *atomic.Int64) Fault {
 	page := HTML(http.StatusRequestEntityTooLarge)
 	return Fault{before: func(_ context.Context, x exchange) bool {
@@ -63,12 +66,14 @@ func LimitBody(n int, refused *atomic.Int64) Fault {
 	}}
 }
 
-// drainTime is how long a careful proxy reads on after an early answer, so that the client can read it.
+// drainTime is how long a careful proxy reads on after an early answer, so that the client can read
+// it.
 const drainTime = 100 * time.Millisecond
 
-// AnswerEarly answers with p after n bytes of the request's body, and closes the connection. A careful proxy reads the
-// rest of the request for a moment first. One that is not careful resets the connection, so that the client may never
-// see the answer. Which destination a request is for is not known so early: the rule concerns those of every destination.
+// AnswerEarly answers with p after n bytes of the request's body, and closes the connection. A
+// careful proxy reads the rest of the request for a moment first. One that is not careful resets
+// the connection, so that the client may never see the answer. Which destination a request is for
+// is not known so early: the rule concerns those of every destination.
 func AnswerEarly(n int64, p Page, careful bool) Fault {
 	return Fault{early: func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.CopyN(io.Discard, r.Body, n)
@@ -77,7 +82,8 @@ func AnswerEarly(n int64, p Page, careful bool) Fault {
 			return
 		}
 		defer connection.Close()
-		fmt.Fprintf(connection, "HTTP/1.1 %d %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		fmt.Fprintf(connection, "HTTP/1.1 %d %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: "+
+			"close\r\n\r\n%s",
 			p.Status, http.StatusText(p.Status), len(p.Body), p.Body)
 		tcp, ok := connection.(*net.TCPConn)
 		if !ok || !careful {
@@ -89,8 +95,8 @@ func AnswerEarly(n int64, p Page, careful bool) Fault {
 	}}
 }
 
-// CacheAnswers performs a request, and answers those that follow to the same service with its answer, without performing
-// them: a proxy that takes all requests with one URL for the same.
+// CacheAnswers performs a request, and answers those that follow to the same service with its
+// answer, without performing them: a proxy that takes all requests with one URL for the same.
 func CacheAnswers() Fault {
 	var mu sync.Mutex
 	cached := map[bool]*answer{} // by whether it is of SQS
@@ -125,8 +131,8 @@ type swap struct {
 	other  chan answer
 }
 
-// SwapAnswers performs requests and answers two of them, which are under way to the same service at once, with each
-// other's answer. A request that is alone gets its own.
+// SwapAnswers performs requests and answers two of them, which are under way to the same service at
+// once, with each other's answer. A request that is alone gets its own.
 func SwapAnswers() Fault {
 	meeting := map[bool]chan swap{true: make(chan swap), false: make(chan swap)} // by whether it is of SQS
 	return Fault{after: func(ctx context.Context, x exchange, a answer) bool {

@@ -26,7 +26,10 @@ import (
 // send sends one message to q, and returns the code of the error.
 func (f fake) send(t *testing.T, q fakeaws.Queue) string {
 	t.Helper()
-	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("m")}); err != nil {
+	if _, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl:    &q.URL,
+		MessageBody: aws.String("m"),
+	}); err != nil {
 		return code(err)
 	}
 	return ""
@@ -77,7 +80,10 @@ func TestAPageTakesThePlaceOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	q := f.queue(t, "q", nil)
-	for i, fault := range []fakeaws.Fault{fakeaws.ShowPage(fakeaws.HTML(502)), fakeaws.ShowPageAfterAccept(fakeaws.HTML(502))} {
+	for i, fault := range []fakeaws.Fault{
+		fakeaws.ShowPage(fakeaws.HTML(502)),
+		fakeaws.ShowPageAfterAccept(fakeaws.HTML(502)),
+	} {
 		rule := f.Script(fakeaws.Match{}, fault)
 		if got := f.send(t, q); got == "" {
 			t.Error("a page is taken for an answer")
@@ -89,13 +95,15 @@ func TestAPageTakesThePlaceOfAnAnswer(t *testing.T) {
 	}
 	var refused atomic.Int64
 	f.Script(fakeaws.Match{}, fakeaws.LimitBody(400, &refused))
-	_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String(strings.Repeat("x", 400))})
+	_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL,
+		MessageBody: aws.String(strings.Repeat("x", 400))})
 	if err == nil || f.send(t, q) != "" || refused.Load() != 1 {
 		t.Errorf("a long body: %v, %d refused", err, refused.Load())
 	}
 }
 
-// TestAnEarlyAnswerComesBeforeTheRequestEnds: the rest of the body is sent only once the answer was read.
+// TestAnEarlyAnswerComesBeforeTheRequestEnds: the rest of the body is sent only once the answer was
+// read.
 func TestAnEarlyAnswerComesBeforeTheRequestEnds(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
@@ -135,7 +143,8 @@ func TestAnAnswerOfAnotherRequestNamesItsEntries(t *testing.T) {
 	f := start(t, fakeaws.Options{})
 	q := f.queue(t, "q", nil)
 	rule := f.Script(fakeaws.Match{}, fakeaws.CacheAnswers())
-	if first, second := f.batch(t.Context(), q, "a"), f.batch(t.Context(), q, "b"); first != "a" || second != "a" || f.ReceivedCount(q.ARN) != 1 {
+	if first, second := f.batch(t.Context(), q, "a"), f.batch(t.Context(), q, "b"); first != "a" || second != "a" ||
+		f.ReceivedCount(q.ARN) != 1 {
 		t.Errorf("cached: %s and %s, %d accepted", first, second, f.ReceivedCount(q.ARN))
 	}
 	rule.Clear()
@@ -166,14 +175,20 @@ func TestAClockThatIsWrongRefusesSignatures(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	q := f.queue(t, "q", nil)
-	for skew, want := range map[time.Duration]string{time.Hour: "SignatureDoesNotMatch", -time.Hour: "SignatureDoesNotMatch", time.Minute: ""} {
+	for skew, want := range map[time.Duration]string{
+		time.Hour:  "SignatureDoesNotMatch",
+		-time.Hour: "SignatureDoesNotMatch", time.Minute: "",
+	} {
 		rule := f.Script(fakeaws.Match{}, fakeaws.SkewClock(skew))
 		fresh := sqs.New(f.sqs.Options()) // that knows nothing of the service's clock
 		_, err := fresh.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("m")})
 		if got := code(err); err != nil && got != want || err == nil && want != "" {
 			t.Errorf("%v: %v", skew, err)
 		}
-		if _, err := fresh.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("m")}); err != nil {
+		if _, err := fresh.SendMessage(t.Context(), &sqs.SendMessageInput{
+			QueueUrl:    &q.URL,
+			MessageBody: aws.String("m"),
+		}); err != nil {
 			t.Errorf("%v, with the time of the answer before: %v", skew, err)
 		}
 		rule.Clear()
@@ -189,18 +204,21 @@ func roles(t *testing.T) (*fakeaws.Issuer, map[string]aws.CredentialsProvider) {
 	}
 	t.Cleanup(func() { _ = issuer.Close() })
 	profile := filepath.Join(t.TempDir(), "config")
-	text := "[default]\nrole_arn = arn:aws:iam::000000000000:role/relay\nrole_session_name = me\nweb_identity_token_file = " + profile + "\n"
+	text := "[default]\nrole_arn = arn:aws:iam::000000000000:role/relay\nrole_session_name = " +
+		"me\nweb_identity_token_file = " + profile + "\n"
 	if err := os.WriteFile(profile, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithSharedConfigFiles([]string{profile}), config.WithRegion("us-east-1"),
+	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithSharedConfigFiles([]string{profile}),
+		config.WithRegion("us-east-1"),
 		config.WithBaseEndpoint(issuer.URL()), config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return issuer, map[string]aws.CredentialsProvider{
-		"STS":       cfg.Credentials,
-		"container": endpointcreds.New(issuer.ContainerURL("me"), func(o *endpointcreds.Options) { o.Retryer = aws.NopRetryer{} }),
+		"STS": cfg.Credentials,
+		"container": endpointcreds.New(issuer.ContainerURL("me"),
+			func(o *endpointcreds.Options) { o.Retryer = aws.NopRetryer{} }),
 	}
 }
 
@@ -208,7 +226,8 @@ func TestTheIssuerHandsOutCredentialsInBothWays(t *testing.T) {
 	t.Parallel()
 	issuer, ways := roles(t)
 	for name, way := range ways {
-		issuer.Script(fakeaws.RefuseRole(400, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration"))
+		issuer.Script(fakeaws.RefuseRole(400, "ValidationError",
+			"The requested DurationSeconds exceeds the MaxSessionDuration"))
 		if _, err := way.Retrieve(t.Context()); code(err) != "ValidationError" || issuer.Hits() != 1 {
 			t.Errorf("%s: %v, %d hits", name, err, issuer.Hits())
 		}
@@ -218,7 +237,8 @@ func TestTheIssuerHandsOutCredentialsInBothWays(t *testing.T) {
 		}
 		issuer.Script(fakeaws.IssuerFault{})
 		got, err := way.Retrieve(t.Context())
-		if err != nil || got.AccessKeyID != "me" || got.SecretAccessKey == "" || time.Until(got.Expires) < 30*time.Minute {
+		if err != nil || got.AccessKeyID != "me" || got.SecretAccessKey == "" ||
+			time.Until(got.Expires) < 30*time.Minute {
 			t.Errorf("%s: %v, %v", name, got.AccessKeyID, err)
 		}
 	}
@@ -232,7 +252,11 @@ func TestATokenThatHasExpiredIsRefused(t *testing.T) {
 	f.Script(fakeaws.Match{}, fakeaws.ExpireTokens(issuer.HasExpired))
 	send := func(credentials aws.Credentials) string {
 		options := f.sqs.Options()
-		options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return credentials, nil })
+		options.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials,
+			error,
+		) {
+			return credentials, nil
+		})
 		return fake{f.Server, nil, sqs.New(options)}.send(t, q)
 	}
 	issue := func() aws.Credentials {

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// pollInterval suits a broker on this machine; the SDK's own waiters poll for AWS, every 30 seconds.
+// pollInterval suits a local broker. The SDK's waiters poll every 30 seconds, as AWS needs.
 const pollInterval = 200 * time.Millisecond
 
 type deployment struct {
@@ -56,12 +56,12 @@ func (d *deployment) run(ctx context.Context) (map[string]string, error) {
 	return outputs, nil
 }
 
-// unusable reports whether a stack of that status can only be deleted.
+// unusable reports whether a stack with this status can only be deleted.
 func unusable(status types.StackStatus) bool {
 	return status == types.StackStatusRollbackComplete || strings.HasSuffix(string(status), "_FAILED")
 }
 
-// describe returns nil if there is no stack.
+// describe returns the stack, or nil if it does not exist.
 func (d *deployment) describe(ctx context.Context) (*types.Stack, error) {
 	found, err := d.client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: aws.String(StackName)})
 	if validation(err, "does not exist") {
@@ -88,7 +88,7 @@ func (d *deployment) create(ctx context.Context) error {
 	return nil
 }
 
-// update leaves a stack alone that came from the same template.
+// update updates the stack unless it has the same template.
 func (d *deployment) update(ctx context.Context) error {
 	current, err := d.client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: aws.String(StackName)})
 	if err == nil && aws.ToString(current.TemplateBody) == d.template {
@@ -119,7 +119,7 @@ func (d *deployment) remove(ctx context.Context) error {
 	}
 }
 
-// settle waits until nothing is in progress any more.
+// settle waits until the stack has a final status.
 func (d *deployment) settle(ctx context.Context) (*types.Stack, error) {
 	for {
 		stack, err := d.describe(ctx)
@@ -142,9 +142,10 @@ func (d *deployment) settle(ctx context.Context) (*types.Stack, error) {
 	}
 }
 
-// reasons lists what went wrong, resource by resource.
+// reasons lists the errors by resource.
 func (d *deployment) reasons(ctx context.Context) string {
-	events, err := d.client.DescribeStackEvents(ctx, &cloudformation.DescribeStackEventsInput{StackName: aws.String(StackName)})
+	events, err := d.client.DescribeStackEvents(ctx,
+		&cloudformation.DescribeStackEventsInput{StackName: aws.String(StackName)})
 	if err != nil {
 		return err.Error()
 	}
@@ -152,13 +153,15 @@ func (d *deployment) reasons(ctx context.Context) string {
 	for _, event := range events.StackEvents {
 		if strings.HasSuffix(string(event.ResourceStatus), "_FAILED") {
 			reason := cmp.Or(aws.ToString(event.ResourceStatusReason), "no reason given, see the broker's log")
-			reasons = append(reasons, aws.ToString(event.ResourceType)+" "+aws.ToString(event.LogicalResourceId)+": "+reason)
+			reasons = append(reasons,
+				aws.ToString(event.ResourceType)+" "+aws.ToString(event.LogicalResourceId)+": "+reason)
 		}
 	}
 	return strings.Join(reasons, "; ")
 }
 
-// validation reports whether CloudFormation refused the request with these words. It has no code of its own for them.
+// validation reports whether CloudFormation refused the request with these words. Its error has no
+// specific code.
 func validation(err error, words string) bool {
 	apiErr, ok := errors.AsType[smithy.APIError](err)
 	return ok && apiErr.ErrorCode() == "ValidationError" && strings.Contains(apiErr.ErrorMessage(), words)

@@ -11,8 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// creator makes single resources from the properties that CloudFormation knows them by. All of them but the names are
-// attributes of the same name in the services' own API.
+// creator creates single resources from CloudFormation properties. All properties except the names
+// are attributes of the same name in the services' APIs.
 type creator struct {
 	sns *sns.Client
 	sqs *sqs.Client
@@ -60,7 +60,8 @@ func (c *creator) topicPolicy(ctx context.Context, properties map[string]any) (r
 	topics, _ := properties["Topics"].([]any)
 	for _, topic := range topics {
 		_, err := c.sns.SetTopicAttributes(ctx, &sns.SetTopicAttributesInput{
-			TopicArn: aws.String(fmt.Sprint(topic)), AttributeName: aws.String("Policy"), AttributeValue: aws.String(string(policy)),
+			TopicArn: aws.String(fmt.Sprint(topic)), AttributeName: aws.String("Policy"),
+			AttributeValue: aws.String(string(policy)),
 		})
 		if err != nil {
 			return resource{}, fmt.Errorf("set the policy of %s: %w", topic, err)
@@ -125,14 +126,14 @@ func (c *creator) subscription(ctx context.Context, properties map[string]any) (
 	return resource{ref: aws.ToString(created.SubscriptionArn)}, nil
 }
 
-// take removes a property that is no attribute.
+// take removes a property that is no attribute and returns it.
 func take(properties map[string]any, name string) string {
 	value, _ := properties[name].(string)
 	delete(properties, name)
 	return value
 }
 
-// attributesOf writes scalars as text and everything else as JSON, as the services take them.
+// attributesOf converts properties to attributes: scalars to text, and everything else to JSON.
 func attributesOf(properties map[string]any) (map[string]string, error) {
 	attributes := map[string]string{}
 	for name, value := range properties {
@@ -140,7 +141,7 @@ func attributesOf(properties map[string]any) (map[string]string, error) {
 			attributes[name] = text
 			continue
 		}
-		encoded, err := json.Marshal(value) // of a number or a boolean: its text
+		encoded, err := json.Marshal(value) // the JSON of a number or a boolean is its text
 		if err != nil {
 			return nil, fmt.Errorf("encode attribute %s: %w", name, err)
 		}

@@ -1,5 +1,6 @@
-// Package messaging creates the topic and the queues of infra/messaging.yaml at a broker on this machine: through
-// CloudFormation where the broker has it, else one resource after the other from the same file.
+// Package messaging creates the topic and the queues of infra/messaging.yaml at a local broker. It
+// uses CloudFormation if the broker supports it, and otherwise creates the resources one by one
+// from the same file.
 package messaging
 
 import (
@@ -12,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// What every local broker takes. They are no secrets.
+// Credentials and region that every local broker accepts. They are not secret.
 const (
 	Region    = "us-east-1"
 	AccessKey = "test"
@@ -22,7 +23,7 @@ const (
 // StackName is the name of the CloudFormation stack.
 const StackName = "messaging"
 
-// Outputs are the outputs of the template by the same names.
+// Outputs are the outputs of the template, by the same names.
 type Outputs struct {
 	TopicArn            string
 	QueueUrl            string
@@ -44,8 +45,8 @@ func newOutputs(values map[string]string) (o Outputs, err error) {
 	return o, errors.Join(missing...)
 }
 
-// Config is the SDK's configuration for a broker on this machine. Nothing of the user's own AWS settings gets in, so
-// nothing can reach an account by mistake.
+// Config returns the SDK's configuration for a local broker. It ignores the user's AWS settings, so
+// a mistake cannot reach an account.
 func Config(endpoint string) aws.Config {
 	return aws.Config{
 		Region:       Region,
@@ -54,10 +55,10 @@ func Config(endpoint string) aws.Config {
 	}
 }
 
-// timeout bounds a whole deployment. LocalStack takes two seconds for it.
+// timeout bounds a whole deployment. LocalStack needs two seconds.
 const timeout = 2 * time.Minute
 
-// Deploy brings the CloudFormation stack to what template says.
+// Deploy creates or updates the CloudFormation stack from template.
 func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -68,8 +69,8 @@ func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, err
 	return newOutputs(values)
 }
 
-// Create makes the resources of template one by one, at a broker without CloudFormation. Creating them again changes
-// nothing.
+// Create creates the resources of template one by one, at a broker without CloudFormation. It is
+// idempotent.
 func Create(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

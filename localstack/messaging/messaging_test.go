@@ -42,7 +42,8 @@ func TestStandardKindHasNoFifoAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if outputs.TopicArn != "arn:aws:sns:us-east-1:000000000000:order-events" || strings.Contains(outputs.DeadLetterQueueUrl, "fifo") {
+	if outputs.TopicArn != "arn:aws:sns:us-east-1:000000000000:order-events" ||
+		strings.Contains(outputs.DeadLetterQueueUrl, "fifo") {
 		t.Errorf("outputs are %+v", outputs)
 	}
 }
@@ -67,7 +68,8 @@ func TestWithoutCloudFormationTheQueueIsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(queueAttributes(t, endpoint, deployed.QueueUrl), queueAttributes(t, fake, created.QueueUrl)); diff != "" {
+	if diff := cmp.Diff(queueAttributes(t, endpoint, deployed.QueueUrl),
+		queueAttributes(t, fake, created.QueueUrl)); diff != "" {
 		t.Errorf("attributes by CloudFormation (-) and without it (+):\n%s", diff)
 	}
 }
@@ -114,16 +116,17 @@ func checkDelivery(t *testing.T, endpoint string, outputs messaging.Outputs) {
 	}
 }
 
-// queueAttributes returns what the template sets.
+// queueAttributes returns the attributes that the template sets.
 func queueAttributes(t *testing.T, endpoint, queueURL string) map[string]string {
 	t.Helper()
 	names := []types.QueueAttributeName{
 		"FifoQueue", "DeduplicationScope", "FifoThroughputLimit", "MaximumMessageSize", "MessageRetentionPeriod",
 		"ReceiveMessageWaitTimeSeconds", "VisibilityTimeout", "SqsManagedSseEnabled", "QueueArn",
 	}
-	got, err := sqs.NewFromConfig(messaging.Config(endpoint)).GetQueueAttributes(t.Context(), &sqs.GetQueueAttributesInput{
-		QueueUrl: aws.String(queueURL), AttributeNames: names,
-	})
+	got, err := sqs.NewFromConfig(messaging.Config(endpoint)).GetQueueAttributes(t.Context(),
+		&sqs.GetQueueAttributesInput{
+			QueueUrl: aws.String(queueURL), AttributeNames: names,
+		})
 	if err != nil {
 		t.Fatal(err)
 	}

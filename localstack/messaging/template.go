@@ -11,8 +11,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// template is a CloudFormation template with what infra/messaging.yaml uses of the language: parameters with defaults,
-// conditions, and the functions that [evaluation.value] knows. Anything else is an error.
+// template is a CloudFormation template, limited to the features that infra/messaging.yaml uses:
+// parameters with defaults, conditions, and the functions of [evaluation.value]. Any other feature
+// is an error.
 type template struct {
 	Parameters map[string]struct {
 		Default string `yaml:"Default"`
@@ -28,21 +29,21 @@ type template struct {
 	} `yaml:"Outputs"`
 }
 
-// resource is a created resource: what Ref and GetAtt return for it.
+// resource is a created resource: the values of Ref and GetAtt.
 type resource struct {
 	ref        string
 	attributes map[string]string
 }
 
-// evaluation resolves references by creating what they refer to.
+// evaluation resolves references by creating the resources that they name.
 type evaluation struct {
 	template
 	creator *creator
 	made    map[string]resource
-	making  []string // to find circles
+	making  []string // to find cycles
 }
 
-// noValue is AWS::NoValue: the property is as if it were not there.
+// noValue is AWS::NoValue: the property is treated as absent.
 type noValue struct{}
 
 // evaluate creates all resources and returns the outputs.

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// line is one connection by way of the network.
+// line is one proxied connection.
 type line struct {
 	network   *Network
 	ends      [2]net.Conn // by side
-	forgotten bool        // it is silent for good
+	forgotten bool        // silent permanently
 }
 
 func (n *Network) accept() {
@@ -56,7 +56,7 @@ func (l *line) close() {
 	_ = l.ends[Server].Close()
 }
 
-// carry passes on what speaker says until either side hangs up, and then has the other one know.
+// carry forwards the bytes of speaker until either side closes, and then closes the other side.
 func (l *line) carry(speaker Side) {
 	from, to := l.ends[speaker], l.ends[1-speaker]
 	defer to.Close()
@@ -72,7 +72,8 @@ func (l *line) carry(speaker Side) {
 	}
 }
 
-// mayPass waits until the network lets pass what speaker says, and reports whether it ever does.
+// mayPass waits until the network forwards these bytes of speaker, and reports whether it ever
+// does.
 func (l *line) mayPass(speaker Side, said []byte) bool {
 	n, began := l.network, time.Now()
 	n.mu.Lock()
@@ -80,7 +81,7 @@ func (l *line) mayPass(speaker Side, said []byte) bool {
 	for !n.closed {
 		wait := n.pace.of(len(said)) - time.Since(began)
 		if n.silent[speaker] || l.forgotten || n.holdsBack(said) {
-			wait = time.Hour // until something changes
+			wait = time.Hour // until the state changes
 		}
 		if wait <= 0 {
 			return true
@@ -90,7 +91,7 @@ func (l *line) mayPass(speaker Side, said []byte) bool {
 	return false
 }
 
-// await waits until something changes, but not for longer. n.mu is held when it is called and when it returns.
+// await waits until the state of the network changes, up to wait. n.mu is held before and after.
 func (n *Network) await(wait time.Duration) {
 	changed, timer := n.changed, time.NewTimer(wait)
 	defer timer.Stop()
@@ -102,7 +103,7 @@ func (n *Network) await(wait time.Duration) {
 	}
 }
 
-// of returns how long so many bytes take.
+// of returns the transmission time of so many bytes.
 func (p Pace) of(bytes int) time.Duration {
 	if p.BytesPerSecond == 0 {
 		return p.Delay

@@ -1,5 +1,6 @@
-// Package network stands between clients and a server on this machine, and fails as networks do: connections are reset,
-// go silent, lose one of their ends, or become slow.
+// Package network is a TCP proxy between clients and a server on this machine that injects the
+// faults of a network: connections are reset, go silent, are closed on one side only, or become
+// slow.
 package network
 
 import (
@@ -10,7 +11,7 @@ import (
 	"time"
 )
 
-// Network passes on what clients and server say to each other. Its methods can be called at any time.
+// Network is a proxy for one server. Its methods are safe for concurrent use.
 type Network struct {
 	listener net.Listener
 	target   string
@@ -18,29 +19,29 @@ type Network struct {
 
 	mu      sync.Mutex
 	lines   map[*line]struct{}
-	silent  [2]bool // by speaker; what is said waits
+	silent  [2]bool // by side: its bytes wait
 	pace    Pace    // of every line
 	stops   []*Stop
-	changed chan struct{} // closed when a line that waits has to look again
+	changed chan struct{} // closed when a waiting line has to check the state again
 	closed  bool
 }
 
 // Side is an end of a connection.
 type Side int
 
-// The sides.
+// The ends of a connection.
 const (
 	Client Side = iota
 	Server
 )
 
-// Pace is how slow a network is. The zero Pace is as fast as it gets.
+// Pace limits the speed of a network. The zero Pace adds no limit.
 type Pace struct {
-	Delay          time.Duration // of everything that is said
-	BytesPerSecond int           // of each line and direction; 0: no limit
+	Delay          time.Duration // of every read
+	BytesPerSecond int           // for each line and direction; 0: no limit
 }
 
-// New returns a network to the server at target, a host and a port. It is to be closed.
+// New returns a network to the server at target, a host and a port. The caller must close it.
 func New(target string) (*Network, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,7 +52,8 @@ func New(target string) (*Network, error) {
 	return n, nil
 }
 
-// To returns a network to the server of a URL, and the URL by way of it. The network is to be closed.
+// To returns a network to the server of a URL, and the URL that leads through it. The caller must
+// close the network.
 func To(server string) (n *Network, through string, err error) {
 	target, err := url.Parse(server)
 	if err != nil {
@@ -64,10 +66,10 @@ func To(server string) (n *Network, through string, err error) {
 	return n, target.String(), nil
 }
 
-// Addr is where clients connect to.
+// Addr is the address for clients.
 func (n *Network) Addr() string { return n.listener.Addr().String() }
 
-// Reset ends every connection; both sides are told at once. New ones pass.
+// Reset closes every connection with a reset on both sides. New connections work.
 func (n *Network) Reset() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -77,8 +79,9 @@ func (n *Network) Reset() {
 	}
 }
 
-// Silence holds back everything that these sides say, also that they hang up, and also on connections to come, until
-// [Network.Mend]. Nobody is told. With no side it is both.
+// Silence holds back everything from these sides, including the end of a connection, on existing
+// and new connections, until [Network.Mend]. Neither side is notified. No argument means both
+// sides.
 func (n *Network) Silence(speakers ...Side) {
 	n.change(func() {
 		n.silent = [2]bool{Client: len(speakers) == 0, Server: len(speakers) == 0}
@@ -88,7 +91,8 @@ func (n *Network) Silence(speakers ...Side) {
 	})
 }
 
-// Forget makes the connections that there are silent for good, as a firewall does that was started again. New ones pass.
+// Forget makes the existing connections silent permanently, like a restarted firewall. New
+// connections work.
 func (n *Network) Forget() {
 	n.change(func() {
 		for l := range n.lines {
@@ -97,7 +101,7 @@ func (n *Network) Forget() {
 	})
 }
 
-// HalfOpen ends every connection for its client. The server is never told. New ones pass.
+// HalfOpen closes every connection on the client's side only. New connections work.
 func (n *Network) HalfOpen() {
 	n.change(func() {
 		for l := range n.lines {
@@ -110,12 +114,12 @@ func (n *Network) HalfOpen() {
 // Slow sets the pace of all connections until [Network.Mend].
 func (n *Network) Slow(p Pace) { n.change(func() { n.pace = p }) }
 
-// Mend ends silence and slowness. What was held back goes on its way.
+// Mend ends silence and slowness. It forwards the bytes that were held back.
 func (n *Network) Mend() {
 	n.change(func() { n.silent, n.pace = [2]bool{}, Pace{} })
 }
 
-// Close ends every connection and waits until nothing of the network is left.
+// Close closes every connection and waits for all goroutines.
 func (n *Network) Close() {
 	_ = n.listener.Close()
 	n.change(func() {
@@ -127,7 +131,7 @@ func (n *Network) Close() {
 	n.wait.Wait()
 }
 
-// change changes the network's state and has everybody who waits look at it.
+// change changes the state and wakes every waiting line.
 func (n *Network) change(do func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +140,7 @@ func (n *Network) change(do func()) {
 	n.changed = make(chan struct{})
 }
 
-// reset closes an end so that the other side is told that the connection is gone, and does not wait for what is still to come.
+// reset closes a connection with a reset and discards unread bytes.
 func reset(end net.Conn) {
 	_ = end.(*net.TCPConn).SetLinger(0)
 	_ = end.Close()

@@ -15,14 +15,14 @@ import (
 
 const (
 	patience = 20 * time.Second
-	// silence is how long nothing may be heard before nothing counts as coming.
+	// silence is the time without data after which a connection counts as silent.
 	silence = 100 * time.Millisecond
 )
 
-// conversation is a connection by way of a network, seen from both ends.
+// conversation is a proxied connection, seen from both ends.
 type conversation struct{ client, server net.Conn }
 
-// world is a network with a server behind it.
+// world is a network with a server.
 type world struct {
 	t        *testing.T
 	net      *network.Network
@@ -51,7 +51,7 @@ func (w *world) connect() conversation {
 	return conversation{client, server}
 }
 
-// talk connects two who have heard of each other.
+// talk opens a connection that has carried data both ways.
 func (w *world) talk() conversation {
 	w.t.Helper()
 	c := w.connect()
@@ -73,7 +73,7 @@ func say(t *testing.T, from net.Conn, text string) {
 	must(t, err)
 }
 
-// hears expects that text comes.
+// hears expects text.
 func hears(t *testing.T, at net.Conn, text string) {
 	t.Helper()
 	must(t, at.SetReadDeadline(time.Now().Add(patience)))
@@ -83,7 +83,7 @@ func hears(t *testing.T, at net.Conn, text string) {
 	}
 }
 
-// hearsNothing expects that nothing comes, not even an end.
+// hearsNothing expects neither data nor the end of the connection.
 func hearsNothing(t *testing.T, at net.Conn) {
 	t.Helper()
 	must(t, at.SetReadDeadline(time.Now().Add(silence)))
@@ -93,7 +93,7 @@ func hearsNothing(t *testing.T, at net.Conn) {
 	}
 }
 
-// isReset expects that the connection is gone.
+// isReset expects a reset.
 func isReset(t *testing.T, at net.Conn) {
 	t.Helper()
 	must(t, at.SetReadDeadline(time.Now().Add(patience)))

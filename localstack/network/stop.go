@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Stop holds back what is said with a certain text in it.
+// Stop holds back bytes that contain a certain text.
 type Stop struct {
-	// Reached is closed when something is held back.
+	// Reached is closed when bytes are held back for the first time.
 	Reached chan struct{}
 
 	network *Network
@@ -15,15 +15,15 @@ type Stop struct {
 	reached bool
 }
 
-// HoldBack has everything wait that holds text, with what its speaker says after it on the same connection, until
-// [Stop.Pass].
+// HoldBack holds back every chunk that contains text, and later bytes of the same side on the same
+// connection, until [Stop.Pass].
 func (n *Network) HoldBack(text string) *Stop {
 	s := &Stop{Reached: make(chan struct{}), network: n, text: []byte(text)}
 	n.change(func() { n.stops = append(n.stops, s) })
 	return s
 }
 
-// Pass lets everything go on, from now on too.
+// Pass forwards the held bytes and ends the Stop.
 func (s *Stop) Pass() {
 	n := s.network
 	n.change(func() {
@@ -31,7 +31,7 @@ func (s *Stop) Pass() {
 	})
 }
 
-// holdsBack reports whether something that is said has to wait. n.mu is held.
+// holdsBack reports whether these bytes have to wait. n.mu is held.
 func (n *Network) holdsBack(said []byte) bool {
 	for _, s := range n.stops {
 		if !bytes.Contains(said, s.text) {

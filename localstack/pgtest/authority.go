@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// Authority signs certificates of servers.
+// Authority signs server certificates.
 type Authority struct {
 	t           testing.TB
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// NewAuthority returns an authority that nobody else knows.
+// NewAuthority returns a new certificate authority.
 func NewAuthority(t testing.TB) Authority {
 	t.Helper()
 	a := Authority{t: t, key: newKey(t)}
@@ -33,7 +33,7 @@ func NewAuthority(t testing.TB) Authority {
 	return a
 }
 
-// File returns the path of a file with the authority's certificate, for PGSSLROOTCERT.
+// File returns the path of the authority's certificate, for PGSSLROOTCERT.
 func (a Authority) File() string {
 	a.t.Helper()
 	path := filepath.Join(a.t.TempDir(), "authority.pem")
@@ -44,7 +44,7 @@ func (a Authority) File() string {
 	return path
 }
 
-// Certificate returns the certificate of a server of this name and its key, in PEM.
+// Certificate returns a certificate for a host name and its key, in PEM.
 func (a Authority) Certificate(host string, until time.Time) (certificate, key []byte) {
 	a.t.Helper()
 	private := newKey(a.t)
@@ -78,7 +78,7 @@ func template(name string, until time.Time, isAuthority bool) *x509.Certificate 
 	}
 }
 
-// sign returns a certificate by the parent, or by itself where that is nil.
+// sign returns a certificate signed by parent, or a self-signed one if parent is nil.
 func sign(t testing.TB, wanted, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
 	if parent == nil {
 		parent = wanted

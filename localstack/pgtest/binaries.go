@@ -21,7 +21,7 @@ import (
 // oldest is the oldest version that the relay supports.
 const oldest = 15
 
-// places hold the server binaries of the usual packages, beside PATH and what pg_config says.
+// places are the folders of the usual packages' server binaries, in addition to PATH and pg_config.
 var places = []string{
 	"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
 	"/usr/pgsql-*/bin",                                   // PGDG on Red Hat
@@ -36,7 +36,7 @@ var fetchable = map[int]embeddedpostgres.PostgresVersion{
 	15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17, 18: embeddedpostgres.V18,
 }
 
-// defaultFetch is what is fetched when no version is asked for: the same as in compose.yaml.
+// defaultFetch is the version to fetch if none is requested: that of compose.yaml.
 const defaultFetch = 17
 
 // binaries is one installation of the server.
@@ -67,7 +67,8 @@ func locate(ctx context.Context, s search) (binaries, error) {
 			return binaries{}, fmt.Errorf("server binaries in %s: %w", s.binDir, err)
 		}
 		if s.version != 0 && found.major != s.version {
-			return binaries{}, fmt.Errorf("server binaries in %s are of version %s, not %d", s.binDir, found.version, s.version)
+			return binaries{}, fmt.Errorf("server binaries in %s are of version %s, not %d", s.binDir, found.version,
+				s.version)
 		}
 		if found.major >= s.atLeast {
 			return found, nil
@@ -79,7 +80,7 @@ func locate(ctx context.Context, s search) (binaries, error) {
 	return fetch(ctx, s)
 }
 
-// installed returns the newest installation, or the one of that version.
+// installed returns the newest installation, or the one of the requested version.
 func installed(ctx context.Context, version, atLeast int) (binaries, bool) {
 	var all []binaries
 	for _, dir := range candidates(ctx) {
@@ -113,7 +114,7 @@ func candidates(ctx context.Context) []string {
 
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)\S*)`)
 
-// inspect runs the binaries in dir to learn that they run and which version they are.
+// inspect runs the binaries in dir to check that they work, and returns their version.
 func inspect(ctx context.Context, dir string) (binaries, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -135,7 +136,7 @@ func inspect(ctx context.Context, dir string) (binaries, error) {
 	return binaries{dir: dir, version: match[1], major: major}, nil
 }
 
-// fetch gets the binaries once and keeps them in the cache folder.
+// fetch downloads the binaries once and keeps them in the cache folder.
 func fetch(ctx context.Context, s search) (binaries, error) {
 	archive, err := s.archive()
 	if err != nil {
@@ -155,7 +156,7 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	}
 	defer unlock()
 	if found, err := inspect(ctx, filepath.Join(home, "bin")); err == nil {
-		return found, nil // another process fetched it while we waited
+		return found, nil // another process fetched it meanwhile
 	}
 	s.progress(fmt.Sprintf("fetching Postgres %s, which is not installed", archive))
 	unfinished := home + ".new"
@@ -172,7 +173,7 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	return inspect(ctx, filepath.Join(home, "bin"))
 }
 
-// archive returns the release that is fetched.
+// archive returns the release to fetch.
 func (s search) archive() (embeddedpostgres.PostgresVersion, error) {
 	if s.release != "" {
 		return embeddedpostgres.PostgresVersion(s.release), nil
@@ -188,7 +189,7 @@ func (s search) archive() (embeddedpostgres.PostgresVersion, error) {
 	return archive, nil
 }
 
-// lock keeps the other processes of one `go test ./...` from fetching the same thing.
+// lock serialises the downloads of the processes of one `go test ./...`.
 func lock(ctx context.Context, path string) (unlock func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make cache folder: %w", err)
@@ -207,9 +208,10 @@ func lock(ctx context.Context, path string) (unlock func() error, err error) {
 	return file.Close, nil
 }
 
-// download lets the library fetch and unpack. The library does so only as the first part of starting a server; the
-// rest is kept from happening by a data directory that cannot be made, so its error says nothing and the caller looks
-// at what is there. It takes no context: when ctx ends first, the download goes on until this process ends.
+// download makes the library fetch and unpack the binaries. The library does that only as the first
+// part of starting a server. A data directory that cannot be created stops it there. So the
+// library's error has no meaning, and the caller checks for the binaries. The library takes no
+// context: if ctx ends first, the download continues until this process ends.
 func download(ctx context.Context, version embeddedpostgres.PostgresVersion, cache, home string) error {
 	port, err := freePort()
 	if err != nil {

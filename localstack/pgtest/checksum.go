@@ -12,14 +12,15 @@ import (
 	"strings"
 )
 
-// checksums has a line for each archive that can be fetched, as sha256sum prints it. The server's own checksum comes from where
-// the archive comes from, so it proves only that the transfer was complete.
+// checksums has a line for each archive that can be fetched, in the format of sha256sum. The
+// checksum of the server that serves the archive has the same origin as the archive, so it proves
+// only that the transfer was complete.
 //
 //go:embed checksums.txt
 var checksums string
 
-// verify compares every fetched archive of a version with the list, and removes one that differs. No program of an archive
-// has run before.
+// verify compares every fetched archive of a version with the list, and removes an archive that
+// differs. It runs before any program of the archive.
 func verify(list, cache, version string) error {
 	archives, err := filepath.Glob(filepath.Join(cache, "embedded-postgres-binaries-*-"+version+".txz"))
 	if err != nil {
@@ -34,7 +35,8 @@ func verify(list, cache, version string) error {
 			return err
 		}
 		if !strings.Contains(list, sum+"  "+filepath.Base(archive)+"\n") {
-			return errors.Join(fmt.Errorf("%s has the checksum %s, and localstack/pgtest/checksums.txt has another or none for it: "+
+			return errors.Join(fmt.Errorf("%s has the checksum %s, and localstack/pgtest/checksums.txt has another "+
+				"or none for it: "+
 				"install Postgres instead", filepath.Base(archive), sum), os.Remove(archive))
 		}
 	}

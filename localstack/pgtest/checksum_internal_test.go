@@ -48,11 +48,15 @@ func TestEveryUsualArchiveIsListed(t *testing.T) {
 	releases := maps.Clone(fetchable)
 	releases[0] = "17.4.0" // a test of the relay's asks for it
 	for major, version := range releases {
-		for _, platform := range []string{"linux-amd64", "linux-amd64-alpine", "darwin-amd64", "linux-arm64v8", "darwin-arm64v8"} {
+		for _, platform := range []string{
+			"linux-amd64", "linux-amd64-alpine", "darwin-amd64", "linux-arm64v8",
+			"darwin-arm64v8",
+		} {
 			if major == oldest && strings.HasSuffix(platform, "arm64v8") {
 				continue
 			}
-			if name := "  embedded-postgres-binaries-" + platform + "-" + string(version) + ".txz\n"; strings.Count(checksums, name) != 1 {
+			if name := "  embedded-postgres-binaries-" + platform + "-" + string(version) +
+				".txz\n"; strings.Count(checksums, name) != 1 {
 				t.Errorf("checksums.txt has not one line of%s", name)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// prepare finds the binaries and makes the folder and the data directory.
+// prepare finds the binaries and creates the folder and the data directory.
 func (s *Server) prepare(ctx context.Context) (err error) {
 	if s.dir, err = serverDir(s.options.Dir); err != nil {
 		return err
@@ -27,8 +27,9 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	s.binaries, err = locate(ctx, search{
-		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, atLeast: s.options.AtLeast, progress: s.options.Progress,
-		release: s.options.Release,
+		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, atLeast: s.options.AtLeast,
+		progress: s.options.Progress,
+		release:  s.options.Release,
 	})
 	if err != nil {
 		return err
@@ -39,7 +40,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	return s.initdb(ctx)
 }
 
-// wantedVersion is the version asked for, or the one that can read the data directory.
+// wantedVersion is the requested version, or the version of the data directory.
 func (s *Server) wantedVersion() (int, error) {
 	content, err := os.ReadFile(filepath.Join(s.dataDir(), "PG_VERSION"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -53,12 +54,14 @@ func (s *Server) wantedVersion() (int, error) {
 		return 0, fmt.Errorf("version of data directory %s: %w", s.dataDir(), err)
 	}
 	if s.options.Version != 0 && s.options.Version != major {
-		return 0, fmt.Errorf("data directory %s is of Postgres %d, not %d: remove it to start afresh", s.dataDir(), major, s.options.Version)
+		return 0, fmt.Errorf("data directory %s is of Postgres %d, not %d: remove it to start afresh", s.dataDir(),
+			major, s.options.Version)
 	}
 	return major, nil
 }
 
-// initdb writes into a folder of another name first: one that was interrupted is never taken for a cluster.
+// initdb writes to a folder of another name first, so that an interrupted run is never mistaken for
+// a cluster.
 func (s *Server) initdb(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -1,8 +1,9 @@
-// Package pgtest runs a real Postgres: one cluster for a test process with a database of its own for each test, and
-// clusters with a data directory of their own for crash tests and for a stack without containers.
+// Package pgtest runs a real Postgres. One cluster serves a test process, with a new database for
+// each test. Further clusters have data directories of their own, for crash tests and for a stack
+// without containers.
 //
-// Environment of the tests: PGTEST_URL (superuser URL of a running server to use instead), PGTEST_VERSION (major
-// version, 15 to 18), PGTEST_BINDIR (folder of postgres and initdb).
+// Environment of the tests: PGTEST_URL (superuser URL of a running server to use instead),
+// PGTEST_VERSION (major version, 15 to 18), PGTEST_BINDIR (folder of postgres and initdb).
 package pgtest
 
 import (
@@ -26,16 +27,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Role owns every database of [NewDatabase]. It may replicate and is no superuser, like the role of a relay on RDS.
+// Role owns every database of [NewDatabase]. It may replicate and is no superuser, like a relay's
+// role on RDS.
 const Role = "outbox"
 
-// setupTimeout bounds what a test waits for its database, the download of server binaries included.
+// setupTimeout bounds the time until a test has its database, including the download of server
+// binaries.
 const setupTimeout = 5 * time.Minute
 
-// cluster is started by the first test that wants a database on it.
+// cluster is started by the first test that needs a database on it.
 type cluster struct {
 	once   sync.Once
-	server *Server // nil when PGTEST_URL names a server
+	server *Server // nil if PGTEST_URL names a server
 	admin  string  // superuser URL
 	err    error
 }
@@ -43,12 +46,12 @@ type cluster struct {
 var (
 	// usual is the cluster of this test process.
 	usual cluster
-	// others are its clusters of versions that tests ask for.
+	// others are its clusters of the versions that tests request.
 	others   = map[int]*cluster{}
 	othersMu sync.Mutex
 )
 
-// Run runs the tests and stops the cluster that they started. Use it as os.Exit(pgtest.Run(m)).
+// Run runs the tests and stops their clusters. Use it as os.Exit(pgtest.Run(m)).
 func Run(m *testing.M) int {
 	code := m.Run()
 	for _, c := range append(slices.Collect(maps.Values(others)), &usual) {
@@ -63,8 +66,8 @@ func Run(m *testing.M) int {
 	return code
 }
 
-// NewDatabase returns the URL of an empty database of the test's own, as [Role]. When the test ends, the database and
-// its replication slots are dropped, whoever still uses them.
+// NewDatabase returns the URL of an empty database for this test, as [Role]. When the test ends,
+// the database and its replication slots are dropped, even if connections still use them.
 func NewDatabase(t testing.TB) string {
 	t.Helper()
 	usual.once.Do(usual.start)
@@ -102,7 +105,7 @@ func (c *cluster) newDatabase(t testing.TB) string {
 	return withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
 }
 
-// SuperuserURL returns databaseURL, which [NewDatabase] returned, with the superuser in place of [Role].
+// SuperuserURL replaces [Role] with the superuser in a URL from [NewDatabase].
 func SuperuserURL(t testing.TB, databaseURL string) string {
 	t.Helper()
 	admin, err := url.Parse(usual.admin)
@@ -112,8 +115,9 @@ func SuperuserURL(t testing.TB, databaseURL string) string {
 	return withUser(databaseURL, admin.User)
 }
 
-// NewServer starts a cluster of the test's own, for tests that restart or kill it, and stops it when the test ends.
-// The zero Options follow PGTEST_VERSION and PGTEST_BINDIR. Where those are older than Options.AtLeast, a newer version is taken.
+// NewServer starts a cluster for this test, which may restart or kill it, and stops it when the
+// test ends. The zero Options follow PGTEST_VERSION and PGTEST_BINDIR. If those are older than
+// Options.AtLeast, NewServer uses a newer version.
 func NewServer(t testing.TB, options Options) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), setupTimeout)
@@ -163,7 +167,8 @@ func (c *cluster) startOwn(options Options) {
 
 func (c *cluster) createRole(ctx context.Context) {
 	c.err = execute(ctx, c.admin, "CREATE ROLE "+Role+" LOGIN REPLICATION PASSWORD '"+Role+"'")
-	// Several test processes may share the server of PGTEST_URL: 42710 and 23505 say that another one was first.
+	// Several test processes can share the server of PGTEST_URL. 42710 and 23505 mean that another
+	// process has created the role.
 	if pgErr := new(pgconn.PgError); errors.As(c.err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
 		c.err = nil
 	}
@@ -186,7 +191,7 @@ func fromEnvironment(o Options) (Options, error) {
 	return o, nil
 }
 
-// cacheDir is the ignored folder of the checkout that the tests run in, so that a download happens once.
+// cacheDir is the ignored folder of the checkout, so that one download serves all packages.
 func cacheDir() string {
 	dir, err := os.Getwd()
 	for err == nil && dir != filepath.Dir(dir) {
@@ -207,7 +212,8 @@ func createDatabase(admin, name string) error {
 	return nil
 }
 
-// dropDatabase closes the database to newcomers first, so that nothing can take a slot again between the steps.
+// dropDatabase refuses new connections first, so that no connection acquires a slot between the
+// steps.
 func dropDatabase(admin, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -239,7 +245,7 @@ func execute(ctx context.Context, databaseURL, statement string) error {
 func withDatabase(databaseURL, name string) string {
 	u, err := url.Parse(databaseURL)
 	if err != nil {
-		return databaseURL // pgx reports it on connect
+		return databaseURL // connecting to it reports the error
 	}
 	u.Path = "/" + name
 	return u.String()

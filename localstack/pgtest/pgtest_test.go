@@ -30,10 +30,12 @@ func TestDatabaseBelongsToARoleThatReplicatesAndIsNoSuperuser(t *testing.T) {
 	conn := connect(t, pgtest.NewDatabase(t))
 
 	var superuser, replication, createDB bool
-	err := conn.QueryRow(t.Context(), "SELECT rolsuper, rolreplication, rolcreatedb FROM pg_roles WHERE rolname = current_user").
+	err := conn.QueryRow(t.Context(), "SELECT rolsuper, rolreplication, rolcreatedb FROM pg_roles WHERE rolname = "+
+		"current_user").
 		Scan(&superuser, &replication, &createDB)
 	if err != nil || superuser || !replication || createDB {
-		t.Errorf("superuser %t, replication %t, createdb %t (%v), want only replication", superuser, replication, createDB, err)
+		t.Errorf("superuser %t, replication %t, createdb %t (%v), want only replication", superuser, replication,
+			createDB, err)
 	}
 	execute(t, conn, "CREATE TABLE t (id int); CREATE PUBLICATION p FOR TABLE t")
 }
@@ -64,7 +66,8 @@ func TestDatabaseAndItsActiveSlotAreGoneWhenTheTestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		database = queryText(t, connect(t, address), "SELECT current_database()::text")
-		_, err = pglogrepl.CreateReplicationSlot(t.Context(), walsender, database, "pgoutput", pglogrepl.CreateReplicationSlotOptions{})
+		_, err = pglogrepl.CreateReplicationSlot(t.Context(), walsender, database, "pgoutput",
+			pglogrepl.CreateReplicationSlotOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +92,8 @@ func TestCommittedRowsSurviveAKillOfTheWholeCluster(t *testing.T) {
 	address := server.URL("postgres", pgtest.Superuser)
 	conn := connect(t, address)
 	execute(t, conn, "CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
-	if got := queryText(t, conn, "SELECT current_setting('fsync') || current_setting('wal_level')"); got != "onlogical" {
+	if got := queryText(t, conn,
+		"SELECT current_setting('fsync') || current_setting('wal_level')"); got != "onlogical" {
 		t.Errorf("fsync and wal_level are %s", got)
 	}
 
@@ -109,7 +113,7 @@ func TestCommittedRowsSurviveAKillOfTheWholeCluster(t *testing.T) {
 
 func TestDataDirectorySurvivesStopAndStart(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir() // closed to the user that Postgres runs as when we are root
+	dir := t.TempDir() // inaccessible to the user that Postgres runs as when the tests run as root
 
 	first := pgtest.NewServer(t, pgtest.Options{Dir: dir})
 	execute(t, connect(t, first.URL("postgres", pgtest.Superuser)), "CREATE TABLE kept ()")
@@ -129,7 +133,8 @@ func TestPortThatIsTakenIsNamedInTheError(t *testing.T) {
 	}
 }
 
-// The child process of this test starts a cluster, prints its postmaster's pid and folder, and waits to be killed.
+// The child process of this test starts a cluster, prints its postmaster's pid and folder, and
+// waits to be killed.
 func TestNothingStaysBehindWhenTheTestProcessIsKilled(t *testing.T) {
 	t.Parallel()
 	child := exec.Command(os.Args[0])
@@ -154,7 +159,7 @@ func TestNothingStaysBehindWhenTheTestProcessIsKilled(t *testing.T) {
 	if err := child.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = child.Wait() // ends with the signal
+	_ = child.Wait() // fails because of the signal
 
 	waitFor(t, "postmaster to end", func() bool { return !runs(pid) })
 	waitFor(t, "folder to be removed", func() bool { _, err := os.Stat(dir); return os.IsNotExist(err) })
@@ -170,7 +175,7 @@ func orphan() {
 	time.Sleep(time.Minute)
 }
 
-// runs reports whether the process is there and no zombie.
+// runs reports whether the process exists and is no zombie.
 func runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false

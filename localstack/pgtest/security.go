@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Authenticate has the server let in whom these lines of pg_hba.conf let in, and the superuser in any case.
+// Authenticate sets these lines of pg_hba.conf, after a line that always admits the superuser.
 // https://www.postgresql.org/docs/current/auth-pg-hba-conf.html
 func (s *Server) Authenticate(ctx context.Context, lines string) error {
 	const superuser = "host all " + Superuser + " 127.0.0.1/32 trust\n"
@@ -21,7 +21,8 @@ func (s *Server) Authenticate(ctx context.Context, lines string) error {
 	return s.reload(ctx)
 }
 
-// ServeTLS has the server take TLS connections with this certificate, both in PEM. Those that it has go on.
+// ServeTLS makes the server accept TLS connections with this certificate and key, both in PEM.
+// Existing connections continue.
 func (s *Server) ServeTLS(ctx context.Context, certificate, key []byte) error {
 	if err := s.writeFile("server.crt", certificate); err != nil {
 		return err
@@ -32,7 +33,7 @@ func (s *Server) ServeTLS(ctx context.Context, certificate, key []byte) error {
 	return s.reload(ctx, "ALTER SYSTEM SET ssl = on")
 }
 
-// writeFile writes a file that only the server's user may read into the data directory.
+// writeFile writes a file to the data directory, readable by the server's user alone.
 func (s *Server) writeFile(name string, content []byte) error {
 	path := filepath.Join(s.dataDir(), name)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -48,7 +49,7 @@ func (s *Server) writeFile(name string, content []byte) error {
 	return nil
 }
 
-// reload returns once the server treats new connections by its files.
+// reload returns once the settings in the files apply to new connections.
 func (s *Server) reload(ctx context.Context, statements ...string) error {
 	conn, err := pgx.Connect(ctx, s.URL("postgres", Superuser))
 	if err != nil {
@@ -76,7 +77,8 @@ func (s *Server) reload(ctx context.Context, statements ...string) error {
 	}
 }
 
-// confLoadTime returns when the settings of a connection were read: those of a new one are the server's.
+// confLoadTime returns the time at which the settings of a connection were read. A new connection
+// has the server's.
 func confLoadTime(ctx context.Context, conn *pgx.Conn) (loaded time.Time, err error) {
 	if err := conn.QueryRow(ctx, "SELECT pg_conf_load_time()").Scan(&loaded); err != nil {
 		return loaded, fmt.Errorf("ask when the settings were read: %w", err)

@@ -21,51 +21,53 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/child"
 )
 
-// Superuser is the role that initdb makes.
+// Superuser is the role that initdb creates.
 const Superuser = "postgres"
 
-// Options say which cluster to start. The zero value is a temporary one of the newest version on this machine.
+// Options describe a cluster to start. The zero value is a temporary cluster of the newest version
+// on this machine.
 type Options struct {
-	Dir      string            // holds data, log and socket, and survives Stop; empty: a temporary one that does not
+	Dir      string            // holds data, log and socket, and survives Stop; empty: a temporary folder that does not
 	Port     int               // on 127.0.0.1; 0: any free port
 	Version  int               // major version; 0: that of the data directory, else the newest on this machine
-	Release  string            // fetched release such as 17.4.0, for a fault that later ones do not have; empty: any
-	AtLeast  int               // without Version: the oldest major version that will do
-	BinDir   string            // folder of postgres and initdb; empty: look for it, else fetch it
-	CacheDir string            // where fetched binaries are kept
-	Durable  bool              // fsync, so that data also survives a crash of the operating system
+	Release  string            // release to fetch, such as 17.4.0, for a fault that later ones lack; empty: any
+	AtLeast  int               // without Version: the oldest acceptable major version
+	BinDir   string            // folder of postgres and initdb; empty: search for it, else fetch it
+	CacheDir string            // folder for fetched binaries
+	Durable  bool              // fsync, so that data survives a crash of the operating system too
 	Settings map[string]string // further server settings
-	TLS      *KeyPair          // the server offers TLS with it; clients may still connect without
-	Progress func(string)      // told what takes long; may be nil
+	TLS      *KeyPair          // the server offers TLS with it; clients may connect without
+	Progress func(string)      // receives the slow steps; may be nil
 }
 
-// Server is a running cluster. It ends with the process that started it, however that ends. A Server may be used by one
-// goroutine at a time.
+// Server is a running cluster. It ends with the process that started it, even if that process is
+// killed. It is not safe for concurrent use.
 type Server struct {
 	options    Options
 	binaries   binaries
 	dir        string
-	temporary  bool // dir goes with the cluster
-	substitute bool // dir is not the one asked for, see Reachable
+	temporary  bool // dir is removed with the cluster
+	substitute bool // dir is a substitute, see Reachable
 	port       int
-	process    *child.Process // nil when stopped
+	process    *child.Process // nil if stopped
 }
 
-// StopMode is how a cluster is asked to stop.
+// StopMode is a shutdown mode.
 type StopMode int
 
-// The two shutdown modes of https://www.postgresql.org/docs/current/server-shutdown.html that do not wait for clients.
+// The two shutdown modes that do not wait for clients.
+// https://www.postgresql.org/docs/current/server-shutdown.html
 const (
-	Fast      StopMode = iota // sends the clients away, writes a checkpoint
+	Fast      StopMode = iota // disconnects the clients and writes a checkpoint
 	Immediate                 // recovers at the next start
 )
 
 const (
-	startTimeout = time.Minute // recovery after a crash included
+	startTimeout = time.Minute // includes recovery after a crash
 	stopTimeout  = 30 * time.Second
 )
 
-// Start makes the data directory if there is none and starts a server on it.
+// Start creates the data directory if it does not exist, and starts a server on it.
 func Start(ctx context.Context, options Options) (*Server, error) {
 	s := &Server{options: options, temporary: options.Dir == "", port: options.Port}
 	if s.options.Progress == nil {
@@ -87,7 +89,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	return s, nil
 }
 
-// URL returns the address of a database as a role of the cluster.
+// URL returns the URL of a database for a role.
 func (s *Server) URL(database, role string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(role, role), Path: "/" + database,
@@ -96,10 +98,10 @@ func (s *Server) URL(database, role string) string {
 	return u.String()
 }
 
-// Port returns the port on 127.0.0.1. It stays the same over a restart.
+// Port returns the port on 127.0.0.1. A restart keeps it.
 func (s *Server) Port() int { return s.port }
 
-// Pid returns the process id of the postmaster, or 0 when the cluster is stopped.
+// Pid returns the process id of the postmaster, or 0 if the cluster is stopped.
 func (s *Server) Pid() int {
 	if s.process == nil {
 		return 0
@@ -110,10 +112,11 @@ func (s *Server) Pid() int {
 // Version returns the server's full version, for example "17.5".
 func (s *Server) Version() string { return s.binaries.version }
 
-// LogPath returns the file that the server logs to.
+// LogPath returns the path of the server's log.
 func (s *Server) LogPath() string { return filepath.Join(s.dir, "postgres.log") }
 
-// SocketDir returns the folder of the Unix socket, or "" where its path would be too long for one.
+// SocketDir returns the folder of the Unix socket, or "" if the path would be too long for a
+// socket.
 func (s *Server) SocketDir() string {
 	const longest = 103 - len("/.s.PGSQL.12345.lock") // sun_path holds 104 bytes on BSD and macOS, 108 on Linux
 	if len(s.dir) > longest {
@@ -122,7 +125,8 @@ func (s *Server) SocketDir() string {
 	return s.dir
 }
 
-// Wait blocks until the postmaster ends, which nobody asked for unless Stop or Kill runs, or until ctx is done.
+// Wait blocks until the postmaster ends or ctx is done. Outside of Stop and Kill the end is
+// unexpected.
 func (s *Server) Wait(ctx context.Context) error {
 	if s.process == nil {
 		return nil
@@ -135,7 +139,8 @@ func (s *Server) Wait(ctx context.Context) error {
 	}
 }
 
-// Stop shuts the cluster down and waits for it. A temporary cluster is removed. Stopping a stopped one does nothing.
+// Stop shuts the cluster down and waits for its end. It removes a temporary cluster. On a stopped
+// cluster it does nothing.
 func (s *Server) Stop(mode StopMode) error {
 	err := s.halt(mode)
 	if s.temporary {
@@ -144,7 +149,8 @@ func (s *Server) Stop(mode StopMode) error {
 	return err
 }
 
-// Kill ends every process of the cluster with SIGKILL, as a crash of the machine would. Restart brings it back.
+// Kill ends every process of the cluster with SIGKILL, like a crash of the machine. Restart starts
+// the cluster again.
 func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
@@ -173,9 +179,10 @@ func (s *Server) halt(mode StopMode) error {
 
 func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 
-// start tries other ports when it may choose, at the first start: another process can take one between the look and the
-// bind. Later it tries again while processes of a killed cluster are on their way out: until the last is gone, Postgres
-// refuses their directory and may not get their port.
+// start tries further ports at the first start if it may choose, because another process can bind a
+// port between its selection and its use. At a later start it retries while processes of a killed
+// cluster are still ending: until then Postgres refuses the data directory and may not get the
+// port.
 func (s *Server) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -196,7 +203,8 @@ func (s *Server) start(ctx context.Context) error {
 		switch {
 		case portTaken && first && ports < 3:
 			s.port = 0
-		case portTaken && s.options.Port == 0 && !first, strings.Contains(err.Error(), "pre-existing shared memory block"):
+		case portTaken && s.options.Port == 0 && !first, strings.Contains(err.Error(),
+			"pre-existing shared memory block"):
 			time.Sleep(50 * time.Millisecond)
 		default:
 			return err
@@ -209,7 +217,7 @@ func (s *Server) launch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open server log: %w", err)
 	}
-	defer logFile.Close() // the server has its own copy
+	defer logFile.Close() // the server has its own descriptor
 	cmd := exec.Command(filepath.Join(s.binaries.dir, "postgres"), s.arguments()...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, logFile, logFile
 	cmd.SysProcAttr = unprivileged()
@@ -250,7 +258,7 @@ func (s *Server) arguments() []string {
 	return args
 }
 
-// ready waits until the server takes connections.
+// ready waits until the server accepts connections.
 func (s *Server) ready(ctx context.Context) error {
 	for {
 		err := s.ping(ctx)
@@ -267,7 +275,8 @@ func (s *Server) ready(ctx context.Context) error {
 	}
 }
 
-// ping connects and makes sure that it is this cluster that answers on the port, not one that took it earlier.
+// ping connects and verifies that this cluster answers on the port, and not another one that has
+// bound it.
 func (s *Server) ping(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.URL("postgres", Superuser))
 	if err != nil {
@@ -284,7 +293,7 @@ func (s *Server) ping(ctx context.Context) error {
 	return nil
 }
 
-// logTail is what the server said last, for an error.
+// logTail returns the last lines of the server's log, for an error.
 func (s *Server) logTail() string {
 	content, err := os.ReadFile(s.LogPath())
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 	"testing"
 )
 
-// StandbySlot is the physical replication slot that the standby of [NewStandby] streams from.
+// StandbySlot is the physical replication slot of the standby from [NewStandby].
 const StandbySlot = "standby"
 
-// NewStandby starts a hot standby of a running cluster of version 17 or newer, as a copy for which the primary stops for a
-// moment, and stops it when the test ends. It synchronises failover slots unless the settings say otherwise.
+// NewStandby starts a hot standby of a running cluster of version 17 or newer, and stops it when
+// the test ends. It copies the primary, which stops for a moment. The standby synchronises failover
+// slots unless settings say otherwise.
 // https://www.postgresql.org/docs/current/logicaldecoding-explanation.html#LOGICALDECODING-REPLICATION-SLOTS-SYNCHRONIZATION
 func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Server {
 	t.Helper()
@@ -30,7 +31,8 @@ func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Serv
 		t.Fatalf("pgtest: make the slot of the standby: %v", err)
 	}
 	all := map[string]string{
-		"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres application_name=%s sslmode=disable",
+		"primary_conninfo": fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres application_name=%s "+
+			"sslmode=disable",
 			primary.port, Superuser, StandbySlot),
 		"primary_slot_name":      StandbySlot,
 		"hot_standby_feedback":   "on",
@@ -40,7 +42,7 @@ func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Serv
 	return NewServer(t, Options{Dir: dir, BinDir: primary.binaries.dir, Settings: all})
 }
 
-// copyTo copies the data directory of a stopped cluster into the folder of a standby.
+// copyTo copies the data directory of a stopped cluster to the folder of a standby.
 func (s *Server) copyTo(ctx context.Context, dir string) error {
 	dir, err := serverDir(dir)
 	if err != nil {

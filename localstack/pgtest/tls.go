@@ -12,8 +12,8 @@ type KeyPair struct{ Certificate, Key []byte }
 func (s *Server) certificatePath() string { return filepath.Join(s.dir, "server.crt") }
 func (s *Server) keyPath() string         { return filepath.Join(s.dir, "server.key") }
 
-// writeKeyPair writes the files of Options.TLS. The server refuses a key that others may read, or that belongs to another
-// user than its own and root.
+// writeKeyPair writes the files of Options.TLS. The server refuses a key that others may read, or
+// that belongs to another user than its own and root.
 func (s *Server) writeKeyPair() error {
 	if s.options.TLS == nil {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// unprivileged returns how server programs are started: as another user when we are root, as which Postgres refuses
-// to run.
+// unprivileged returns the attributes for starting server programs. As root it selects another
+// user, because Postgres refuses to run as root.
 func unprivileged() *syscall.SysProcAttr {
 	if os.Geteuid() != 0 {
 		return nil
@@ -22,7 +22,7 @@ func unprivileged() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 }
 
-// serverUser is the user that server processes run as when we are root.
+// serverUser is the user of the server processes if this process runs as root.
 func serverUser() (uid, gid uint32) {
 	for _, name := range []string{"postgres", "nobody"} {
 		found, err := user.Lookup(name)
@@ -35,10 +35,11 @@ func serverUser() (uid, gid uint32) {
 			return uint32(uid), uint32(gid)
 		}
 	}
-	return 65534, 65534 // nobody, on a system without a list of users
+	return 65534, 65534 // the overflow user, on a system without a list of users
 }
 
-// serverDir makes the folder of a cluster, owned by the user that runs it. An empty dir means a temporary one.
+// serverDir creates the folder of a cluster, owned by the server's user. An empty dir means a
+// temporary folder.
 func serverDir(dir string) (string, error) {
 	made, err := makeServerDir(dir)
 	if err != nil {
@@ -69,8 +70,9 @@ func makeServerDir(dir string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// Reachable returns dir as an absolute path, or a substitute for it where the user that Postgres runs as could not get
-// there: we are root and dir lies below a closed folder such as /root. The substitute is the same on every call.
+// Reachable returns dir as an absolute path, or a substitute if the server's user cannot reach it:
+// this process runs as root and dir is below an inaccessible folder such as /root. The substitute
+// is the same on every call.
 func Reachable(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil || os.Geteuid() != 0 || open(dir) {
@@ -88,12 +90,13 @@ func Reachable(dir string) (string, error) {
 	uid, _ := serverUser()
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	if !info.IsDir() || owner != 0 && owner != uid {
-		return "", fmt.Errorf("%s is not ours: remove it, or move the checkout out of a folder that only root can enter", substitute)
+		return "", fmt.Errorf("%s is not ours: remove it, or move the checkout out of a folder that only root can "+
+			"enter", substitute)
 	}
 	return substitute, nil
 }
 
-// open reports whether everybody may pass through dir and all folders above it, as far as they exist.
+// open reports whether every user may traverse dir and its parents, as far as they exist.
 func open(dir string) bool {
 	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

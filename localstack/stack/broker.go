@@ -13,14 +13,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/child"
 )
 
-// TestBroker is a LocalStack of the tests' own, beside the stack.
+// TestBroker is a LocalStack for tests, separate from the stack.
 type TestBroker struct {
 	Endpoint string
 	process  *child.Process
 	data     string
 }
 
-// StartTestBroker starts LocalStack on a free port: in a container, else as a process. The error says why neither works.
+// StartTestBroker starts LocalStack on a free port, in a container or otherwise as a process. The
+// error explains why both fail.
 func (s *Stack) StartTestBroker(ctx context.Context) (*TestBroker, error) {
 	inContainer, containerErr := s.startTestBroker(ctx, s.brokerContainer)
 	if containerErr == nil {
@@ -95,7 +96,7 @@ func (b *TestBroker) await(ctx context.Context, s *Stack) error {
 	}
 }
 
-// Stop ends LocalStack and removes what it stored.
+// Stop ends LocalStack and removes its data.
 func (b *TestBroker) Stop() error {
 	return errors.Join(b.process.Stop(syscall.SIGTERM, 30*time.Second), os.RemoveAll(b.data))
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// composeProject is the name that compose.yaml gives itself.
+// composeProject is the project name in compose.yaml.
 const composeProject = "outbox-relay"
 
 const (
-	engineTimeout = 10 * time.Second // for questions; an engine that hangs is no engine
+	engineTimeout = 10 * time.Second // for queries; an engine that hangs counts as absent
 	workTimeout   = 3 * time.Minute  // to start, stop and build
 	pullTimeout   = 20 * time.Minute
 )
@@ -58,7 +58,7 @@ func (c *compose) prepare(ctx context.Context) error {
 	return c.BuildImage(ctx, Image{})
 }
 
-// pull fetches the images that are not there yet.
+// pull fetches the missing images.
 func (c *compose) pull(ctx context.Context, images ...string) error {
 	for _, image := range images {
 		if _, err := run(ctx, engineTimeout, "docker", "image", "inspect", "--format", "{{.Id}}", image); err == nil {
@@ -71,7 +71,7 @@ func (c *compose) pull(ctx context.Context, images ...string) error {
 	return nil
 }
 
-// pullImage lets docker show how far it is.
+// pullImage fetches an image with docker's own progress display.
 func (c *compose) pullImage(ctx context.Context, image string) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
@@ -85,7 +85,7 @@ func (c *compose) up(ctx context.Context) error {
 	state := State{
 		Way: Compose, Started: time.Now().UTC(), Ports: c.Ports, Broker: "LocalStack " + LocalStackVersion,
 	}
-	if err := c.save(state); err != nil { // before anything runs, so that down knows
+	if err := c.save(state); err != nil { // before anything runs, so that down finds it
 		return err
 	}
 	outputs, err := c.bringUp(ctx, c)
@@ -124,7 +124,7 @@ func (c *compose) startRelay(ctx context.Context, destination string) error {
 	return err
 }
 
-// runsProgram reports whether the relay's container holds the program that was built last.
+// runsProgram reports whether the relay's container holds the last built program.
 func (c *compose) runsProgram(ctx context.Context) (bool, error) {
 	arch, err := engineArch(ctx)
 	if err != nil {
@@ -142,7 +142,8 @@ func (c *compose) runsProgram(ctx context.Context) (bool, error) {
 	return held == sha256.Sum256(program), err
 }
 
-// outdated reports whether the relay's container holds another program than the current source builds.
+// outdated reports whether the relay's container holds another program than the current source
+// builds.
 func (c *compose) outdated(ctx context.Context) (bool, error) {
 	arch, err := engineArch(ctx)
 	if err != nil {
@@ -160,7 +161,7 @@ func (c *compose) failed(ctx context.Context, part string) error {
 	if err != nil {
 		return err
 	}
-	// A container that ended is started again by the engine, unless it ended well.
+	// The engine restarts a container that failed, but not one that exited with status 0.
 	seen, err := run(ctx, engineTimeout, "docker", "inspect", "--format", "{{.State.Status}} {{.RestartCount}}", id)
 	if err != nil {
 		return err
@@ -177,7 +178,7 @@ func (c *compose) failed(ctx context.Context, part string) error {
 	return errors.Join(fmt.Errorf("its container ended again and again: %s", log), err)
 }
 
-// container returns the id of the container of a part.
+// container returns the container id of a part.
 func (c *compose) container(ctx context.Context, part string) (string, error) {
 	id, err := runCommand(ctx, engineTimeout, c.command("ps", "--all", "--quiet", serviceOf(part)))
 	if err == nil && id == "" {
@@ -223,9 +224,12 @@ func (c *compose) compose(ctx context.Context, args ...string) error {
 	return err
 }
 
-// command is a docker compose command with the settings that compose.yaml reads.
+// command is a docker compose command with the environment of compose.yaml.
 func (c *compose) command(args ...string) *exec.Cmd {
-	all := []string{"compose", "--ansi", "never", "--progress", "plain", "--project-name", composeProject, "--file", c.Root + "/localstack/compose.yaml"}
+	all := []string{
+		"compose", "--ansi", "never", "--progress", "plain", "--project-name", composeProject, "--file",
+		c.Root + "/localstack/compose.yaml",
+	}
 	cmd := exec.Command("docker", append(all, args...)...)
 	cmd.Env = append(os.Environ(),
 		"POSTGRES_PORT="+strconv.Itoa(c.Ports.Postgres),

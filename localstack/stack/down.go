@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
-// Down stops what Up started, and removes the data too if asked to. It is no error if nothing runs.
+// Down stops the stack, and removes its data if removeData is set. It is no error if nothing runs.
 func (s *Stack) Down(ctx context.Context, removeData bool) error {
 	unlock, err := s.exclusive()
 	if err != nil {
@@ -20,7 +20,7 @@ func (s *Stack) Down(ctx context.Context, removeData bool) error {
 		return err
 	}
 	if state == nil && (&compose{Stack: s}).runs(ctx) {
-		state = &State{Way: Compose, Ports: s.Ports} // it runs, and its state was lost
+		state = &State{Way: Compose, Ports: s.Ports} // it runs, but its state file was lost
 	}
 	if state == nil {
 		s.report("nothing of this folder runs")
@@ -45,17 +45,17 @@ func (s *Stack) stop(ctx context.Context, state State) error {
 	return nil
 }
 
-// keepOrRemoveData deals with the databases of all ways.
+// keepOrRemoveData keeps or removes the databases of all ways.
 func (s *Stack) keepOrRemoveData(ctx context.Context, remove bool) error {
 	dir, err := pgtest.Reachable(s.path("postgres"))
 	if err != nil {
 		return fmt.Errorf("find the folder of Postgres: %w", err)
 	}
-	entries, _ := os.ReadDir(dir) // there may be none
+	entries, _ := os.ReadDir(dir) // the folder may not exist
 	c := &compose{Stack: s}
 	stored := c.stored(ctx)
 	if len(entries) == 0 {
-		_ = os.Remove(dir) // it may have been made by looking
+		_ = os.Remove(dir) // the check itself may have created it
 	}
 	if len(entries) == 0 && !stored {
 		s.report("there is no data")

@@ -18,8 +18,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/child"
 )
 
-// LocalStack 4.14.0 as a package needs this version of Python: older ones miss syntax that it uses, newer ones some of
-// its dependencies.
+// pythonVersion is the Python version that the package LocalStack 4.14.0 needs. Older versions lack
+// syntax that it uses, and newer ones break some of its dependencies.
 const pythonVersion = "3.13"
 
 const (
@@ -27,7 +27,8 @@ const (
 	installSpace   = 1500 << 20
 )
 
-// findPython returns a Python that works. Candidates are run, as a name on PATH may be a shim that leads nowhere.
+// findPython returns a Python that works. It runs the candidates, because a name on PATH can be a
+// broken shim.
 func findPython(ctx context.Context) (string, error) {
 	const probe = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 	for _, candidate := range pythonCandidates(ctx) {
@@ -40,7 +41,8 @@ func findPython(ctx context.Context) (string, error) {
 
 func pythonCandidates(ctx context.Context) []string {
 	candidates := []string{"python" + pythonVersion, "python3", "python"}
-	if path, err := run(ctx, 10*time.Second, "uv", "python", "find", "--no-python-downloads", pythonVersion); err == nil {
+	if path, err := run(ctx, 10*time.Second, "uv", "python", "find", "--no-python-downloads",
+		pythonVersion); err == nil {
 		candidates = append(candidates, path)
 	}
 	pyenv := os.Getenv("PYENV_ROOT")
@@ -63,7 +65,8 @@ func (s *Stack) localStackDir() string { return s.path("localstack-" + LocalStac
 
 func (s *Stack) localStackPython() string { return filepath.Join(s.localStackDir(), "bin", "python") }
 
-// installLocalStack makes a virtual environment from the lock file, unless one from the same file is there.
+// installLocalStack creates a virtual environment from the lock file, unless one from the same file
+// exists.
 func (s *Stack) installLocalStack(ctx context.Context) error {
 	lock, err := os.ReadFile(filepath.Join(s.Root, "localstack", "requirements.lock"))
 	if err != nil {
@@ -95,10 +98,11 @@ func (s *Stack) installLocalStack(ctx context.Context) error {
 	return os.WriteFile(marker, []byte(want), 0o644)
 }
 
-// pipInstall shows how far it is every few seconds.
+// pipInstall installs the packages and prints progress every few seconds.
 func (s *Stack) pipInstall(ctx context.Context, packages int) error {
 	cmd := exec.CommandContext(ctx, s.localStackPython(), "-m", "pip", "install", "--no-input", "--require-hashes",
-		"--disable-pip-version-check", "--progress-bar", "off", "-r", filepath.Join(s.Root, "localstack", "requirements.lock"))
+		"--disable-pip-version-check", "--progress-bar", "off", "-r", filepath.Join(s.Root, "localstack",
+			"requirements.lock"))
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return fmt.Errorf("install LocalStack: %w", err)
@@ -110,7 +114,8 @@ func (s *Stack) pipInstall(ctx context.Context, packages int) error {
 	}
 	s.showPip(output, packages)
 	if err := cmd.Wait(); err != nil {
-		return fmt.Errorf("install LocalStack: %w: %s", errors.Join(err, ctx.Err()), lastLine(strings.TrimSpace(complaints.String())))
+		return fmt.Errorf("install LocalStack: %w: %s", errors.Join(err, ctx.Err()),
+			lastLine(strings.TrimSpace(complaints.String())))
 	}
 	return nil
 }
@@ -132,7 +137,7 @@ func (s *Stack) showPip(output io.Reader, packages int) {
 	}
 }
 
-// localStackEnvironment is what compose.yaml says too.
+// localStackEnvironment is the environment that compose.yaml sets too.
 func localStackEnvironment(port int) []string {
 	return []string{
 		"LOCALSTACK_HOST=localhost:" + strconv.Itoa(port),
@@ -145,7 +150,7 @@ func localStackEnvironment(port int) []string {
 	}
 }
 
-// startLocalStack starts LocalStack as a process of this machine.
+// startLocalStack starts LocalStack as a process.
 func (s *Stack) startLocalStack(port int, data, log string) (*child.Process, error) {
 	cmd := exec.Command(s.localStackPython(), "-m", "localstack.runtime.main")
 	cmd.Dir = s.Dir
@@ -161,7 +166,7 @@ func (s *Stack) startLocalStack(port int, data, log string) (*child.Process, err
 	return process, nil
 }
 
-// startLogged starts a child that writes to a log of its own.
+// startLogged starts a child with a log file.
 func startLogged(cmd *exec.Cmd, log string) (*child.Process, error) {
 	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
 		return nil, err
@@ -170,7 +175,7 @@ func startLogged(cmd *exec.Cmd, log string) (*child.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // the child has its own copy
+	defer file.Close() // the child has its own descriptor
 	cmd.Stdout, cmd.Stderr = file, file
 	return child.Start(cmd, child.Orphan{})
 }

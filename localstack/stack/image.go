@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// RelayImage is the image of the relay as it is built on this machine.
+// RelayImage is the tag of the relay's image that is built on this machine.
 const RelayImage = "outbox-relay:local"
 
-// Image says which image of the relay to build. The zero value is what the stack runs.
+// Image describes an image of the relay to build. The zero value is the image that the stack runs.
 type Image struct {
 	Tag     string    // empty: RelayImage
 	Arch    string    // amd64 or arm64; empty: the engine's
-	Version string    // what relay version prints; empty: dev
-	Created time.Time // of everything in it; zero: 1970
+	Version string    // output of relay version; empty: dev
+	Created time.Time // of everything in the image; zero: 1970
 }
 
-// BuildImage builds an image of the relay. Source, Go and image alone determine every byte of it. The
-// tag names the image only after a check that it holds the program that was built.
+// BuildImage builds an image of the relay. Source, Go version and image determine every byte of it.
+// The image gets its tag only after a check that it holds the built program.
 func (s *Stack) BuildImage(ctx context.Context, image Image) error {
 	image.Tag = cmp.Or(image.Tag, RelayImage)
 	if image.Arch == "" {
@@ -50,7 +50,7 @@ func (s *Stack) BuildImage(ctx context.Context, image Image) error {
 	return s.packImage(ctx, image, program)
 }
 
-// engineArch returns the architecture of the container engine, which may be on another machine.
+// engineArch returns the architecture of the container engine, which can be on another machine.
 func engineArch(ctx context.Context) (string, error) {
 	arch, err := run(ctx, engineTimeout, "docker", "version", "--format", "{{.Server.Arch}}")
 	if err != nil {
@@ -59,11 +59,10 @@ func engineArch(ctx context.Context) (string, error) {
 	return cmp.Or(arch, runtime.GOARCH), nil
 }
 
-// imageBinary is where the program of the image for an architecture is built.
+// imageBinary is the path of the image's program for an architecture.
 func (s *Stack) imageBinary(arch string) string { return s.path("image", "linux", arch, "relay") }
 
-// BuildImageBinary builds the program that the image holds, and returns its path. It needs no
-// container engine.
+// BuildImageBinary builds the image's program and returns its path. It needs no container engine.
 func (s *Stack) BuildImageBinary(ctx context.Context, image Image) (path string, err error) {
 	image.Arch = cmp.Or(image.Arch, runtime.GOARCH)
 	path = s.imageBinary(image.Arch)
@@ -72,7 +71,7 @@ func (s *Stack) BuildImageBinary(ctx context.Context, image Image) (path string,
 	return path, err
 }
 
-// packImage makes an image of the program, checks it, and gives it its tag.
+// packImage makes an image of the program, checks it, and tags it.
 func (s *Stack) packImage(ctx context.Context, image Image, program []byte) error {
 	dockerfile, err := os.ReadFile(filepath.Join(s.Root, "infra", "Dockerfile"))
 	if err != nil {
@@ -88,10 +87,11 @@ func (s *Stack) packImage(ctx context.Context, image Image, program []byte) erro
 	}()
 	// The layer cache compares files by content alone. Without --no-cache, the layer of an earlier
 	// build could return with another modification time.
-	cmd := exec.Command("docker", "build", "--quiet", "--no-cache", "--platform", "linux/"+image.Arch, "--tag", unchecked, "-")
+	cmd := exec.Command("docker", "build", "--quiet", "--no-cache", "--platform", "linux/"+image.Arch, "--tag",
+		unchecked, "-")
 	cmd.Stdin = bytes.NewReader(files)
-	// Newer builders take from SOURCE_DATE_EPOCH the time at which the image was made, and would add
-	// an attestation that holds the time of this build.
+	// Newer builders read the image's creation time from SOURCE_DATE_EPOCH. Without these options
+	// they would add an attestation with the time of this build.
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(image.epoch().Unix(), 10),
 		"BUILDX_NO_DEFAULT_ATTESTATIONS=1")
 	if _, err := runCommand(ctx, workTimeout, cmd); err != nil {
@@ -106,9 +106,9 @@ func (s *Stack) packImage(ctx context.Context, image Image, program []byte) erro
 	return nil
 }
 
-// imageContext returns the build context as an archive. BuildKit recognises the files of a folder by
-// size and modification time, which two builds of the relay share, and then reuses the older content.
-// It reads an archive whole.
+// imageContext returns the build context as an archive. BuildKit recognises the files of a folder
+// by size and modification time, which two builds of the relay share, and then reuses the older
+// content. It reads an archive whole.
 func imageContext(dockerfile, program []byte, created time.Time) ([]byte, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -134,9 +134,10 @@ func imageContext(dockerfile, program []byte, created time.Time) ([]byte, error)
 	return archive.Bytes(), nil
 }
 
-// checkImage returns an error if the image that was built under the name built holds another program.
+// checkImage returns an error if the image named built holds another program.
 func checkImage(ctx context.Context, built string, image Image, program []byte) error {
-	// A container that is created and never started runs nothing, so any architecture can be checked.
+	// A container that is created and not started runs nothing, so the check works for any
+	// architecture.
 	container := "outbox-relay-unchecked-" + rand.Text()
 	defer func() {
 		_, _ = run(context.WithoutCancel(ctx), engineTimeout, "docker", "rm", "--force", container)
@@ -150,7 +151,8 @@ func checkImage(ctx context.Context, built string, image Image, program []byte) 
 		return fmt.Errorf("check the relay's image %s: %w", image.Tag, err)
 	}
 	if want := sha256.Sum256(program); held != want {
-		return fmt.Errorf("the relay's image %s was built with another program than this checkout's (sha256 %x, not %x), "+
+		return fmt.Errorf("the relay's image %s was built with another program than this checkout's (sha256 %x, not "+
+			"%x), "+
 			"because the engine reused an old build: run docker builder prune --all, then build the image again",
 			image.Tag, held, want)
 	}

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// engineOf is a docker command whose images and containers hold this program, whatever was built. It
-// writes down what it is asked, and keeps the context of the last build.
+// engineOf is a docker command whose images and containers hold this program, whatever was built.
+// It records its calls and keeps the context of the last build.
 func engineOf(t *testing.T, program string) (dir string, calls func() string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -28,7 +28,8 @@ compose*" ps "*) echo container ;;
 cp*) tar -cf - -C %[1]s relay ;;
 esac
 `, dir)
-	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o755); err != nil { //nolint:gosec // it is a program
+	//nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -47,7 +48,8 @@ func TestImageOfAnotherProgramIsRefused(t *testing.T) {
 	image := Image{Tag: "outbox-relay:test", Arch: "arm64"}
 
 	err := s.packImage(t.Context(), image, []byte("a newer program"))
-	if err == nil || !strings.Contains(err.Error(), image.Tag) || !strings.Contains(err.Error(), "docker builder prune --all") {
+	if err == nil || !strings.Contains(err.Error(), image.Tag) ||
+		!strings.Contains(err.Error(), "docker builder prune --all") {
 		t.Errorf("error is %v, and does not name the image and the cure", err)
 	}
 	if strings.Contains(calls(), image.Tag) || !strings.Contains(calls(), "rmi outbox-relay:unchecked-") {

@@ -9,11 +9,11 @@ import (
 	"slices"
 )
 
-// LogRequest says which log to show.
+// LogRequest selects a log.
 type LogRequest struct {
 	Part   string // relay, postgres or broker
-	Lines  int    // how many of the last ones
-	Follow bool   // go on until the context ends
+	Lines  int    // from the end
+	Follow bool   // continue until the context ends
 	Out    io.Writer
 }
 
@@ -28,7 +28,7 @@ func (s *Stack) Logs(ctx context.Context, request LogRequest) error {
 	if err != nil {
 		return err
 	}
-	if state == nil { // the logs of the last stack of processes are still there
+	if state == nil { // the logs of the last stack of processes remain
 		return (&supervised{Stack: s}).logs(ctx, request)
 	}
 	w, err := s.wayNamed(state.Way)
@@ -39,9 +39,9 @@ func (s *Stack) Logs(ctx context.Context, request LogRequest) error {
 	return w.logs(ctx, request)
 }
 
-// seekToLastLines leaves file where its last lines begin.
+// seekToLastLines positions file at its last lines.
 func seekToLastLines(file io.ReadSeeker, lines int) error {
-	const window = 256 << 10 // holds more lines than a person asks for
+	const window = 256 << 10 // enough for the last lines of any request
 	end, err := file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err

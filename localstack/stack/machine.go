@@ -26,7 +26,7 @@ func (p Ports) settings() []portSetting {
 	}
 }
 
-// checkDistinct names the settings that give one port to two parts.
+// checkDistinct returns an error with the settings that assign one port to two parts.
 func (p Ports) checkDistinct() error {
 	first := map[int]string{}
 	for _, s := range p.settings() {
@@ -38,7 +38,7 @@ func (p Ports) checkDistinct() error {
 	return nil
 }
 
-// checkPorts names every port that is taken and the setting that moves it.
+// checkPorts returns an error with every occupied port and its setting.
 func (s *Stack) checkPorts() error {
 	var taken []error
 	for _, p := range s.Ports.settings() {
@@ -47,11 +47,12 @@ func (s *Stack) checkPorts() error {
 	return errors.Join(taken...)
 }
 
-// CheckPort returns an error that names part and setting if the port cannot be listened on.
+// CheckPort returns an error with part and setting if the port cannot be bound.
 func CheckPort(port int, part, setting string) error {
 	listener, err := net.Listen("tcp", local(port))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d for %s is taken: stop what uses it, or choose another with %s=…", port, part, setting)
+		return fmt.Errorf("port %d for %s is taken: stop what uses it, or choose another with %s=…", port, part,
+			setting)
 	}
 	if err != nil {
 		return fmt.Errorf("port %d for %s: %w: choose another with %s=…", port, part, err, setting)
@@ -69,19 +70,22 @@ func (s *Stack) checkDisk(need uint64) error {
 		return fmt.Errorf("look at the disk of %s: %w", s.Dir, err)
 	}
 	if free := fs.Bavail * uint64(fs.Bsize); free < need {
-		return fmt.Errorf("%d MB are free for %s and %d MB needed: make room, or choose another folder with LOCAL_DIR=…",
+		return fmt.Errorf("%d MB are free for %s and %d MB needed: make room, or choose another folder with "+
+			"LOCAL_DIR=…",
 			free>>20, s.Dir, need>>20)
 	}
 	return nil
 }
 
-// build compiles programs of this module into the folder of the stack. Without cgo they run in an image without a C
-// library too. The flags are those of the Makefile, so that what programs share is compiled once.
+// build compiles programs of this module into the folder of the stack. Without cgo they run in an
+// image without a C library too. The flags are those of the Makefile, so that shared packages are
+// compiled once.
 func (s *Stack) build(ctx context.Context, target string, environment []string, packages ...string) error {
 	return s.goBuild(ctx, environment, append([]string{"-ldflags", "-s -w", "-o", target}, packages...)...)
 }
 
-// goBuild compiles statically and to the same bytes wherever the checkout lies and whatever else is in it.
+// goBuild compiles statically. The result depends neither on the location of the checkout nor on
+// other files in it.
 func (s *Stack) goBuild(ctx context.Context, environment []string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -94,14 +98,14 @@ func (s *Stack) goBuild(ctx context.Context, environment []string, args ...strin
 	return nil
 }
 
-// buildPrograms compiles what runs on this machine.
+// buildPrograms compiles the programs for this machine.
 func (s *Stack) buildPrograms(ctx context.Context) error {
 	s.report("building the relay and its helpers with go build")
 	return s.build(ctx, s.path("bin")+"/", nil, "./relay/cmd/relay", "./functions/migrate")
 }
 
-// Interrupted reports whether a Ctrl-C is why something failed. The terminal sends it to the programs that run for this
-// one too, and they may end of it before ctx does.
+// Interrupted reports whether an error was caused by Ctrl-C. The terminal sends the signal to the
+// child processes too, and they can end before ctx does.
 func Interrupted(ctx context.Context) bool {
 	select {
 	case <-ctx.Done():
@@ -111,7 +115,7 @@ func Interrupted(ctx context.Context) bool {
 	}
 }
 
-// run runs a program to its end and returns what it printed. On failure that is part of the error.
+// run runs a program and returns its output. An error includes the output.
 func run(ctx context.Context, timeout time.Duration, name string, args ...string) (string, error) {
 	return runCommand(ctx, timeout, exec.Command(name, args...))
 }

@@ -10,15 +10,17 @@ import (
 	"strings"
 )
 
-// The containers and their network have the same names in every checkout, as samconfig.toml names the network. So there
-// is one set of them on a machine, and its label says whose it is. The database's volume has a name of each folder's own.
+// The containers and their network have the same names in every checkout, because samconfig.toml
+// names the network. So a machine has one set of them, with a label that names the owner. The
+// database's volume has a different name for each folder.
 
 // ownerLabel holds LOCAL_DIR.
 const ownerLabel = "outbox-relay.local-dir"
 
-// owner returns the folder that the containers belong to, and whether there are any.
+// owner returns the folder that owns the containers, and whether containers exist.
 func (c *compose) owner(ctx context.Context) (dir string, exist bool, err error) {
-	labels, err := run(ctx, engineTimeout, "docker", "ps", "--all", "--filter", "label=com.docker.compose.project="+composeProject,
+	labels, err := run(ctx, engineTimeout, "docker", "ps", "--all", "--filter",
+		"label=com.docker.compose.project="+composeProject,
 		"--format", `dir={{.Label "`+ownerLabel+`"}}`)
 	if err != nil {
 		return "", false, fmt.Errorf("ask whose containers run: %w", err)
@@ -36,11 +38,11 @@ func (c *compose) owner(ctx context.Context) (dir string, exist bool, err error)
 	return dir, exist, nil
 }
 
-// ours returns an error if the containers belong to another folder. A folder that is gone owns nothing: nobody could
-// stop them there.
+// ours returns an error if the containers belong to another folder. A folder that no longer exists
+// owns nothing, because no command could stop the containers from there.
 func (c *compose) ours(ctx context.Context) error {
 	dir, exist, err := c.owner(ctx)
-	if err != nil || !exist || dir == "" || dir == c.Dir { // without the label, somebody started them by hand
+	if err != nil || !exist || dir == "" || dir == c.Dir { // containers without the label were started by hand
 		return err
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -49,13 +51,14 @@ func (c *compose) ours(ctx context.Context) error {
 	return fmt.Errorf("the containers of %s belong to %s: run make localstack-down there", composeProject, dir)
 }
 
-// runs reports whether there are containers of this folder.
+// runs reports whether this folder owns containers.
 func (c *compose) runs(ctx context.Context) bool {
 	dir, exist, err := c.owner(ctx)
 	return err == nil && exist && dir == c.Dir
 }
 
-// refuseOthers refuses the containers of another folder where up could take the compose way.
+// refuseOthers returns an error if the containers belong to another folder and up could choose the
+// compose way.
 func (s *Stack) refuseOthers(ctx context.Context, state *State) error {
 	c := &compose{Stack: s}
 	insist := s.Insist

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fakeDocker is a docker command that says whose containers run, has every volume, and writes down what it is asked.
+// fakeDocker is a docker command that reports this owner, has every volume, and records its calls.
 func fakeDocker(t *testing.T, owner string) (calls func() string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 
 type checksum = [sha256.Size]byte
 
-// programIn returns the checksum of the relay in a container. The container need not run.
+// programIn returns the checksum of the relay in a container, which need not run.
 func programIn(ctx context.Context, container string) (checksum, error) {
 	ctx, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()

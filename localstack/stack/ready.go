@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// relayReady returns nil when the relay streams, or stands by for one that does.
+// relayReady returns nil if the relay streams, or waits as a standby for one that does.
 func (s *Stack) relayReady(ctx context.Context) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+local(s.Ports.Relay)+"/readyz", nil)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Stack) relayReady(ctx context.Context) error {
 	return fmt.Errorf("the relay says %s: %s", response.Status, strings.TrimSpace(string(reason)))
 }
 
-// brokerReady returns nil when SQS answers, which in LocalStack is later than its health page.
+// brokerReady returns nil if SQS answers. In LocalStack that is later than its health page.
 func (s *Stack) brokerReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -48,7 +48,7 @@ func (s *Stack) brokerReady(ctx context.Context) error {
 	return nil
 }
 
-// createDatabase makes role and database if they are not there yet, as soon as the server takes connections, and
+// createDatabase waits for the server, creates the role and the database if they do not exist, and
 // returns the server's version.
 func createDatabase(ctx context.Context, superuserURL string) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -72,7 +72,8 @@ func createDatabase(ctx context.Context, superuserURL string) (version string, e
 	return version, nil
 }
 
-// create runs a statement and takes the error that says that the thing exists for success.
+// create runs a statement. The error code exists, which means that the object exists, counts as
+// success.
 func create(ctx context.Context, conn *pgx.Conn, statement, exists string) error {
 	_, err := conn.Exec(ctx, statement)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == exists {
@@ -84,8 +85,8 @@ func create(ctx context.Context, conn *pgx.Conn, statement, exists string) error
 	return nil
 }
 
-// connect tries until the server takes connections. The image of Postgres starts one on a socket first, for the
-// initialisation, and then another: TCP is there with the second one only.
+// connect retries until the server accepts connections. The image of Postgres first starts a server
+// on a socket for the initialisation. Only the second server listens on TCP.
 func connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	for {
 		conn, err := pgx.Connect(ctx, url)

@@ -17,19 +17,20 @@ type relayCommand struct {
 	log         string
 }
 
-// relay keeps the relay's process running, as a container platform does.
+// relay keeps the relay's process running, like a container platform.
 type relay struct {
 	command relayCommand
 	asked   chan struct{} // closed to stop
 	stopped chan error
-	ends    atomic.Int32 // how often the process ended by itself
+	ends    atomic.Int32 // exits of the process without a request to stop
 }
 
 const (
 	restartPause = time.Second
-	// hopelessAfter so many ends, a relay that never was ready is not waited for.
+	// hopelessAfter is the number of exits after which a relay that was never ready counts as
+	// failed.
 	hopelessAfter = 3
-	// drainTimeout is what the relay gets to drain and confirm.
+	// drainTimeout is the time for the relay to drain and confirm.
 	drainTimeout = 30 * time.Second
 )
 
@@ -44,7 +45,7 @@ func (r *relay) stop() error {
 	return <-r.stopped
 }
 
-// keepRunning returns when stop was called and the process has ended.
+// keepRunning returns after stop was called and the process has ended.
 func (r *relay) keepRunning() error {
 	log, err := os.Create(r.command.log)
 	if err != nil {
@@ -63,7 +64,7 @@ func (r *relay) keepRunning() error {
 			r.ends.Add(1)
 			fmt.Fprintf(log, "the relay ended (%v) and is started again in %s\n", process.Err(), restartPause)
 		}
-		if err := process.Stop(syscall.SIGTERM, drainTimeout); err != nil { // what is left of it
+		if err := process.Stop(syscall.SIGTERM, drainTimeout); err != nil { // the rest of its process group
 			return err
 		}
 		select {

@@ -1,5 +1,5 @@
-// Package stack runs Postgres, the broker and the relay on one machine, in the first of three ways that works there:
-// containers, processes of this machine, or with a broker inside this program.
+// Package stack runs Postgres, the broker and the relay on one machine. It uses the first of three
+// ways that works: containers, processes, or processes with a broker inside this program.
 package stack
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// Way is how the stack runs.
+// Way is a way to run the stack.
 type Way string
 
-// The three ways, best first.
+// The three ways, in order of preference.
 const (
 	Compose  Way = "compose"  // containers: postgres:17, LocalStack, the relay's own image
 	Host     Way = "host"     // processes: Postgres from server binaries, LocalStack from its Python package
@@ -27,20 +27,21 @@ const (
 // LocalStackVersion is the last version that runs without an account.
 const LocalStackVersion = "4.14.0"
 
-// DatabaseName is the database, and the name of the role that owns it. The password of every role is its name.
+// DatabaseName is the name of the database and of the role that owns it. The password of every role
+// is its name.
 const DatabaseName = "outbox"
 
-// Ports are where the parts listen on 127.0.0.1.
+// Ports are the ports of the parts on 127.0.0.1.
 type Ports struct {
 	Postgres int `json:"postgres"`
 	Broker   int `json:"broker"`
 	Relay    int `json:"relay"` // probes and metrics
 }
 
-// Settings say where and how the stack runs.
+// Settings are the settings of the stack.
 type Settings struct {
-	Root   string // the checkout
-	Dir    string // everything that is built, downloaded or stored
+	Root   string // of the checkout
+	Dir    string // for everything that is built, downloaded or stored
 	Insist Way    // empty: the first way that works
 	Ports  Ports
 	Out    io.Writer
@@ -49,11 +50,11 @@ type Settings struct {
 // Stack is the stack of one checkout.
 type Stack struct {
 	Settings
-	began time.Time // zero: report without the time since then
+	began time.Time // zero: print no elapsed time
 	http  *http.Client
 }
 
-// New returns the stack; nothing is started.
+// New returns the stack of these settings, which is not started.
 func New(settings Settings) *Stack {
 	return &Stack{Settings: settings, began: time.Now(), http: &http.Client{Timeout: 2 * time.Second}}
 }
@@ -76,22 +77,22 @@ func (s *Stack) log(part string) string { return s.path("log", part+".log") }
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// DatabaseURL is where programs on this machine find the database, as the owner of its tables.
+// DatabaseURL is the URL of the database for the owner of its tables.
 func (p Ports) DatabaseURL() string { return p.DatabaseURLOf(DatabaseName) }
 
-// DatabaseURLOf is where programs on this machine find the database, as one of the roles of package migrations.
+// DatabaseURLOf is the URL of the database for one of the roles of package migrations.
 func (p Ports) DatabaseURLOf(role string) string {
 	return databaseURL(role, local(p.Postgres))
 }
 
-// Endpoint is where programs on this machine find the broker.
+// Endpoint is the URL of the broker.
 func (p Ports) Endpoint() string { return "http://" + local(p.Broker) }
 
 func databaseURL(role, address string) string {
 	return fmt.Sprintf("postgres://%s:%[1]s@%s/%s?sslmode=disable", role, address, DatabaseName)
 }
 
-// relayEnvironment is what the relay is told, and nothing more.
+// relayEnvironment is the whole environment of the relay.
 func relayEnvironment(databaseURL, endpoint, listen, destination string) map[string]string {
 	return map[string]string{
 		"DATABASE_URL":          databaseURL,
@@ -105,13 +106,14 @@ func relayEnvironment(databaseURL, endpoint, listen, destination string) map[str
 	}
 }
 
-// Environment is what programs beside the stack need to use it: the functions, the scripts, a person's shell.
+// Environment is the environment of other programs that use the stack: the functions, the scripts
+// and the user's shell.
 func (s State) Environment() [][2]string {
 	return [][2]string{
 		{"DATABASE_URL", s.Ports.DatabaseURL()},
 		{"AWS_ENDPOINT_URL", s.Ports.Endpoint()},
 		{"AWS_REGION", messaging.Region},
-		{"AWS_DEFAULT_REGION", messaging.Region}, // boto3 knows no other
+		{"AWS_DEFAULT_REGION", messaging.Region}, // boto3 reads no other variable
 		{"AWS_ACCESS_KEY_ID", messaging.AccessKey},
 		{"AWS_SECRET_ACCESS_KEY", messaging.SecretKey},
 		{"QUEUE_URL", s.Outputs.QueueUrl},

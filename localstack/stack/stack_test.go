@@ -19,7 +19,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// fakeWay fails where the test says so.
+// fakeWay fails as its fields say.
 type fakeWay struct {
 	way
 	is                     Way
@@ -53,7 +53,10 @@ func TestNoWayThatWorksNamesEveryReason(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{Dir: t.TempDir(), Out: &bytes.Buffer{}})
 	_, err := s.choose(t.Context(), []way{
-		fakeWay{is: Compose, checkFails: errors.New("no engine")}, fakeWay{is: Host, prepareErr: errors.New("pip says no")},
+		fakeWay{is: Compose, checkFails: errors.New("no engine")}, fakeWay{
+			is:         Host,
+			prepareErr: errors.New("pip says no"),
+		},
 	})
 	if err == nil || !strings.Contains(err.Error(), "no engine") || !strings.Contains(err.Error(), "pip says no") {
 		t.Errorf("error %v does not name both reasons", err)
@@ -112,7 +115,10 @@ func TestStatusOfPartsThatDoNotWorkSaysSoFirstAndIsAnError(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	s := New(Settings{Dir: t.TempDir(), Out: &bytes.Buffer{}})
-	state := State{Way: Compose, Ready: true, Ports: Ports{Postgres: freeTestPort(t), Broker: freeTestPort(t), Relay: freeTestPort(t)}}
+	state := State{Way: Compose, Ready: true, Ports: Ports{
+		Postgres: freeTestPort(t), Broker: freeTestPort(t),
+		Relay: freeTestPort(t),
+	}}
 	if err := s.save(state); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +156,7 @@ func TestInterruptedBuildIsNotAWayThatDoesNotWork(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var out bytes.Buffer
 	s := New(Settings{Dir: t.TempDir(), Out: &out})
-	time.AfterFunc(10*time.Millisecond, func() { cancel(interrupted) }) // later than the build heard of it
+	time.AfterFunc(10*time.Millisecond, func() { cancel(interrupted) }) // after the build was interrupted
 	_, err := s.choose(ctx, []way{fakeWay{is: Embedded, prepareErr: errors.New("signal: interrupt")}})
 	if !errors.Is(err, interrupted) || strings.Contains(err.Error(), "does not work") {
 		t.Errorf("error is %v", err)
@@ -212,7 +218,8 @@ func TestLogsBeginWithTheLastLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := s.Logs(t.Context(), LogRequest{Part: "relay", Lines: c.lines, Out: &out}); err != nil || out.String() != c.want {
+		if err := s.Logs(t.Context(), LogRequest{Part: "relay", Lines: c.lines, Out: &out}); err != nil ||
+			out.String() != c.want {
 			t.Errorf("last %d lines are %.40q (%v), want %.40q", c.lines, out.String(), err, c.want)
 		}
 	}
@@ -267,7 +274,8 @@ func TestContainersAndProcessesAreSetAlike(t *testing.T) {
 
 func TestPythonThatDoesNotRunIsNotTaken(t *testing.T) {
 	shim := filepath.Join(t.TempDir(), "python3.13")
-	if err := os.WriteFile(shim, []byte("#!/bin/sh\necho 'version 3.13 is not installed' >&2\nexit 127\n"), 0o755); err != nil {
+	if err := os.WriteFile(shim, []byte("#!/bin/sh\necho 'version 3.13 is not installed' >&2\nexit 127\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", filepath.Dir(shim)+string(os.PathListSeparator)+os.Getenv("PATH"))

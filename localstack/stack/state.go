@@ -12,20 +12,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// State is what the other commands know of a stack that was started.
+// State describes a started stack for the other commands.
 type State struct {
 	Way        Way               `json:"way"`
 	Supervisor int               `json:"supervisor,omitempty"` // process id, for host and embedded
-	Ready      bool              `json:"ready"`                // everything came up once
+	Ready      bool              `json:"ready"`                // every part was up once
 	Started    time.Time         `json:"started"`
 	Ports      Ports             `json:"ports"`
-	Broker     string            `json:"broker"` // what it is, for a person
+	Broker     string            `json:"broker"` // a description for display
 	Outputs    messaging.Outputs `json:"outputs"`
 }
 
 func (s *Stack) statePath() string { return s.path("stack.json") }
 
-// Load returns the state of the stack, or an error that says how to start it.
+// Load returns the state of the stack, or an error that names the command to start it.
 func (s *Stack) Load() (State, error) {
 	state, err := s.load()
 	if err == nil && (state == nil || !state.Ready) {
@@ -37,7 +37,7 @@ func (s *Stack) Load() (State, error) {
 	return *state, nil
 }
 
-// load returns nil if nothing was started, or if what was started is gone without having said so.
+// load returns nil if the stack was not started, or has ended without removing its state.
 func (s *Stack) load() (*State, error) {
 	content, err := os.ReadFile(s.statePath())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,7 +56,7 @@ func (s *Stack) load() (*State, error) {
 	return &state, nil
 }
 
-// save writes another file first, so that nobody reads half a state.
+// save replaces the file atomically, so that no reader sees a partial state.
 func (s *Stack) save(state State) error {
 	content, err := json.MarshalIndent(state, "", "  ")
 	if err != nil {
@@ -79,8 +79,8 @@ func (s *Stack) forget() error {
 	return nil
 }
 
-// supervised reports whether a supervisor runs: it holds a lock for as long as it lives, however it ends. A process id
-// alone could belong to another process by now.
+// supervised reports whether a supervisor runs. It holds a lock until it ends, even if it is
+// killed. A process id alone could belong to another process by now.
 func (s *Stack) supervised() bool {
 	unlock, err := s.tryLock("supervisor.lock")
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Stack) supervised() bool {
 	return false
 }
 
-// exclusive keeps two commands from starting and stopping the stack at once.
+// exclusive prevents two commands from starting and stopping the stack at once.
 func (s *Stack) exclusive() (unlock func(), err error) {
 	unlock, err = s.tryLock("command.lock")
 	if errors.Is(err, errLocked) {

@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// part is what Status says of one part.
+// part is the status of one part.
 type part struct {
 	name, in string // in a table, and in a sentence
 	port     int
@@ -24,7 +24,7 @@ type part struct {
 	err      error
 }
 
-// Status prints one line a part: whether it works, where it is, and what it has to do. It returns an error if a part
+// Status prints one line for each part: state, address and backlog. It returns an error if a part
 // does not work.
 func (s *Stack) Status(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
@@ -76,7 +76,7 @@ func (p part) describe() string {
 	return p.text
 }
 
-// broken names the parts that do not work, in a sentence that is empty if there are none.
+// broken names the parts that do not work, or returns an empty string.
 func broken(parts []part) string {
 	var names []string
 	for _, p := range parts {
@@ -142,7 +142,8 @@ func (s *Stack) queueStatus(ctx context.Context, outputs messaging.Outputs) (str
 		got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 			QueueUrl: aws.String(url),
 			AttributeNames: []types.QueueAttributeName{
-				types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+				types.QueueAttributeNameApproximateNumberOfMessages,
+				types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
 			},
 		})
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// supervised runs the stack as processes of this machine, under one process in the background: the supervisor.
+// supervised runs the stack as processes of this machine, under a background process: the
+// supervisor.
 type supervised struct {
 	*Stack
 	way Way
@@ -39,13 +40,16 @@ func (p *supervised) prepare(ctx context.Context) error {
 	return p.buildPrograms(ctx)
 }
 
-// progressReady is the last line of a supervisor that brought everything up. Before it, each line is for a person.
+// progressReady is the last line of a supervisor that has started every part. The lines before it
+// are messages for the user.
 const progressReady = "\x00ready"
 
-// up starts the supervisor and shows what it reports until it is done. It takes the supervisor down again if ctx ends.
+// up starts the supervisor and prints its messages until every part runs. It stops the supervisor
+// if ctx ends.
 func (p *supervised) up(ctx context.Context) error {
 	if p.way == Embedded {
-		p.report("note: SNS and SQS are a fake inside this program, good for trying things out; with Docker or Python 3.13 it is LocalStack")
+		p.report("note: SNS and SQS are a fake inside this program, good for trying things out; with Docker or " +
+			"Python 3.13 it is LocalStack")
 	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -72,14 +76,15 @@ func (p *supervised) up(ctx context.Context) error {
 		}
 		p.report("%s", lines.Text())
 	}
-	_ = cmd.Wait() // the line said why
+	_ = cmd.Wait() // the supervisor printed the reason
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("start the stack: %w", problem)
 }
 
-// startSupervisor starts this program's supervise command in a session of its own, where no Ctrl-C reaches it.
+// startSupervisor starts this program's supervise command in a session of its own, out of reach of
+// Ctrl-C.
 func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
 	if err := os.MkdirAll(p.path("log"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of the logs: %w", err)
@@ -101,7 +106,7 @@ func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
 		"RELAY_PORT="+strconv.Itoa(p.Ports.Relay),
 	)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{progress} // file descriptor 3 there
+	cmd.ExtraFiles = []*os.File{progress} // file descriptor 3 of the supervisor
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the supervisor: %w", err)
@@ -109,10 +114,10 @@ func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// downTimeout is longer than a supervisor takes to stop its parts one after the other.
+// downTimeout is longer than a supervisor needs to stop its parts one after the other.
 const downTimeout = 90 * time.Second
 
-// down asks the supervisor to stop. The lock, not the process id, says that there is one.
+// down stops the supervisor. The lock, and not the process id, proves that one runs.
 func (p *supervised) down(ctx context.Context, state State) error {
 	p.report("stopping the relay, the broker and Postgres")
 	if err := syscall.Kill(state.Supervisor, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -123,7 +128,8 @@ func (p *supervised) down(ctx context.Context, state State) error {
 	for p.supervised() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the supervisor, process %d, did not stop: %w: see %s", state.Supervisor, ctx.Err(), p.log("supervisor"))
+			return fmt.Errorf("the supervisor, process %d, did not stop: %w: see %s", state.Supervisor, ctx.Err(),
+				p.log("supervisor"))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -28,18 +28,20 @@ type supervisor struct {
 	relay    *relay
 }
 
-// fakeRetention is how many messages the fake broker keeps for each queue. It is for trying things out, not for storage.
+// fakeRetention is the number of messages that the fake broker keeps for each queue. The fake
+// broker is for trials and not for storage.
 const fakeRetention = 1_000_000
 
-// Supervise brings the stack up, reports to progress until it is, and keeps it up until ctx ends or a part that cannot
-// be started again does. It is the background process behind the host way and the embedded one.
+// Supervise starts the stack, reports to progress until every part runs, and keeps it running until
+// ctx ends or a part ends that cannot be restarted. It is the background process of the ways host
+// and embedded.
 func (s *Stack) Supervise(ctx context.Context, progress io.WriteCloser) error {
 	unlock, err := s.tryLock("supervisor.lock")
 	if err != nil {
 		return fmt.Errorf("a supervisor runs already: %w", err)
 	}
 	defer unlock()
-	s.Out, s.began = progress, time.Time{} // the command at the other end knows the time
+	s.Out, s.began = progress, time.Time{} // the command at the other end prints the elapsed time
 	v := &supervisor{Stack: s, way: s.Insist}
 	err = v.run(ctx, progress)
 	err = errors.Join(err, v.stop(), s.forget())
@@ -52,9 +54,12 @@ func (s *Stack) Supervise(ctx context.Context, progress io.WriteCloser) error {
 func (v *supervisor) run(ctx context.Context, progress io.WriteCloser) error {
 	state := State{
 		Way: v.way, Supervisor: os.Getpid(), Started: time.Now().UTC(), Ports: v.Ports,
-		Broker: map[Way]string{Host: "LocalStack " + LocalStackVersion, Embedded: "a fake, in place of LocalStack"}[v.way],
+		Broker: map[Way]string{
+			Host:     "LocalStack " + LocalStackVersion,
+			Embedded: "a fake, in place of LocalStack",
+		}[v.way],
 	}
-	if err := v.save(state); err != nil { // so that down finds a supervisor that is still busy starting
+	if err := v.save(state); err != nil { // so that down finds a supervisor that is still starting
 		return err
 	}
 	outputs, err := v.bringUp(ctx, v)
@@ -72,7 +77,7 @@ func (v *supervisor) run(ctx context.Context, progress io.WriteCloser) error {
 	return v.wait(ctx)
 }
 
-// wait returns nil when ctx ends, and an error when Postgres or the broker does.
+// wait returns nil when ctx ends, and an error when Postgres or the broker ends.
 func (v *supervisor) wait(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -95,7 +100,7 @@ func (v *supervisor) wait(ctx context.Context) error {
 }
 
 func (v *supervisor) startInfrastructure(ctx context.Context) (string, error) {
-	if err := v.startBroker(); err != nil { // first, as LocalStack takes seconds to come up
+	if err := v.startBroker(); err != nil { // first, because LocalStack takes seconds to start
 		return "", err
 	}
 	dir, err := pgtest.Reachable(v.path("postgres"))
@@ -116,7 +121,8 @@ func (v *supervisor) startInfrastructure(ctx context.Context) (string, error) {
 	return v.postgres.URL("postgres", pgtest.Superuser), nil
 }
 
-// linkLog gives the server's log, which lies where the server's user can write, its place among the other logs.
+// linkLog links the server's log, which is in a folder of the server's user, to the folder of the
+// other logs.
 func linkLog(target, link string) error {
 	if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("replace the link to the log: %w", err)
@@ -147,8 +153,9 @@ func (v *supervisor) deploy(ctx context.Context, template []byte) (messaging.Out
 }
 
 func (v *supervisor) startRelay(_ context.Context, destination string) error {
-	var environment []string // nothing of the user's own: neither settings of a relay nor of an AWS account
-	settings := relayEnvironment(v.Ports.DatabaseURLOf(migrations.Relay), v.Ports.Endpoint(), local(v.Ports.Relay), destination)
+	var environment []string // without the user's settings of a relay or of an AWS account
+	settings := relayEnvironment(v.Ports.DatabaseURLOf(migrations.Relay), v.Ports.Endpoint(), local(v.Ports.Relay),
+		destination)
 	for name, value := range settings {
 		environment = append(environment, name+"="+value)
 	}
@@ -171,7 +178,7 @@ func (v *supervisor) failed(_ context.Context, part string) error {
 	return nil
 }
 
-// stop stops the parts in the order in which they need each other. Each may not have been started.
+// stop stops the parts in the order of their dependencies. Each of them may not have started.
 func (v *supervisor) stop() error {
 	var problems []error
 	if v.relay != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
-// Up starts the stack and returns when the relay streams. A stack that is up already is left alone,
-// but a relay in a container is replaced if its source has changed.
+// Up starts the stack and returns when the relay streams. It does not change a running stack,
+// except that it replaces a relay in a container if its source has changed.
 func (s *Stack) Up(ctx context.Context) (State, error) {
 	unlock, err := s.exclusive()
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 		if up, err := s.alreadyUp(ctx, *state); up || err != nil {
 			return *state, err
 		}
-		s.Insist = state.Way // bring back what is missing
+		s.Insist = state.Way // restart the missing parts
 	} else if err := s.newcomer(ctx); err != nil {
 		return State{}, err
 	}
@@ -47,10 +47,12 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 	return s.Load()
 }
 
-// alreadyUp reports whether everything runs. It refuses to run the same stack in another way.
+// alreadyUp reports whether everything runs. It returns an error if the stack runs in another way
+// than requested.
 func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 	if s.Insist != "" && s.Insist != state.Way {
-		return false, fmt.Errorf("the stack is up the %s way: run make localstack-down before STACK=%s", state.Way, s.Insist)
+		return false, fmt.Errorf("the stack is up the %s way: run make localstack-down before STACK=%s", state.Way,
+			s.Insist)
 	}
 	if s.Ports != state.Ports {
 		s.Ports = state.Ports
@@ -60,12 +62,14 @@ func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 		return s.current(ctx, state)
 	}
 	if state.Way != Compose {
-		return false, fmt.Errorf("the stack is up the %s way, but not every part of it works: see make localstack-status and make localstack-logs, or run make localstack-down and begin again", state.Way)
+		return false, fmt.Errorf("the stack is up the %s way, but not every part of it works: see make "+
+			"localstack-status and make localstack-logs, or run make localstack-down and begin again", state.Way)
 	}
 	return false, nil
 }
 
-// current reports whether a stack that is up needs no change. In compose, the relay follows its source.
+// current reports whether a running stack needs no change. In compose, the relay is rebuilt when
+// its source changes.
 func (s *Stack) current(ctx context.Context, state State) (bool, error) {
 	if state.Way == Compose {
 		outdated, err := (&compose{Stack: s}).outdated(ctx)
@@ -81,7 +85,7 @@ func (s *Stack) current(ctx context.Context, state State) (bool, error) {
 	return true, nil
 }
 
-// newcomer checks what a stack needs that has nothing yet.
+// newcomer checks the requirements of a stack that has nothing yet.
 func (s *Stack) newcomer(ctx context.Context) error {
 	if err := s.Ports.checkDistinct(); err != nil {
 		return err
@@ -91,24 +95,25 @@ func (s *Stack) newcomer(ctx context.Context) error {
 	}
 	err := s.checkPorts()
 	if err != nil && (&compose{Stack: s}).runs(ctx) {
-		return nil // the stack itself takes them, and forgot
+		return nil // the ports are occupied by this stack, whose state was lost
 	}
 	return err
 }
 
-// platform is what differs between the ways when the stack comes up.
+// platform is the part of the start that differs between the ways.
 type platform interface {
 	// startInfrastructure starts Postgres and the broker, and returns the superuser's URL.
 	startInfrastructure(ctx context.Context) (superuserURL string, err error)
-	// deploy makes the topic and the queues.
+	// deploy creates the topic and the queues.
 	deploy(ctx context.Context, template []byte) (messaging.Outputs, error)
-	// startRelay starts the relay with that destination.
+	// startRelay starts the relay with this destination.
 	startRelay(ctx context.Context, destination string) error
-	// failed returns why a part that was started will not come up by itself, or nil.
+	// failed returns the reason why a started part will never be ready, or nil.
 	failed(ctx context.Context, part string) error
 }
 
-// bringUp is the order in which the stack comes up: the publication before the slot, the topic before the relay.
+// bringUp starts the stack in its order: the publication before the slot, the topic before the
+// relay.
 func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, error) {
 	var none messaging.Outputs
 	template, err := os.ReadFile(s.Root + "/infra/messaging.yaml")
@@ -145,7 +150,7 @@ func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, err
 	return outputs, nil
 }
 
-// migrate brings both parts of the schema to the newest version, with the programs that do it in production.
+// migrate migrates both parts of the schema with the programs that do so in production.
 func (s *Stack) migrate(ctx context.Context) error {
 	for _, command := range [][]string{{s.binary("relay"), "migrate"}, {s.binary("migrate")}} {
 		cmd := exec.Command(command[0], command[1:]...)
@@ -158,10 +163,10 @@ func (s *Stack) migrate(ctx context.Context) error {
 	return nil
 }
 
-// startTimeout is how long a part may take to come up, on a slow machine that does other things too.
+// startTimeout is the time for a part to start, on a slow and busy machine.
 const startTimeout = 2 * time.Minute
 
-// await polls until the part is ready, or will not be.
+// await polls until the part is ready or has failed.
 func (s *Stack) await(ctx context.Context, p platform, part string, ready func(context.Context) error) error {
 	waiting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -183,7 +188,8 @@ func (s *Stack) await(ctx context.Context, p platform, part string, ready func(c
 		}
 		select {
 		case <-waiting.Done():
-			return fmt.Errorf("the %s is not ready after %s: %w: see make localstack-logs PART=%[1]s", part, startTimeout, err)
+			return fmt.Errorf("the %s is not ready after %s: %w: see make localstack-logs PART=%[1]s", part,
+				startTimeout, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -9,19 +9,19 @@ import (
 // way is one of the three ways to run the stack.
 type way interface {
 	name() Way
-	// check says quickly why this way cannot work on this machine.
+	// check is a quick check that this way works on this machine. The error explains why not.
 	check(ctx context.Context) error
-	// prepare fetches, installs and builds, which takes a while the first time.
+	// prepare fetches, installs and builds, which is slow the first time.
 	prepare(ctx context.Context) error
-	// up starts everything and saves the state. What already runs is left alone.
+	// up starts everything and saves the state. It does not touch parts that run.
 	up(ctx context.Context) error
-	// down stops what up started and returns when it is gone.
+	// down stops the parts that up started and returns after their end.
 	down(ctx context.Context, state State) error
-	// logs prints the last lines of a part's log, and then follows it if asked to.
+	// logs prints the last lines of a part's log, and then follows it if requested.
 	logs(ctx context.Context, request LogRequest) error
 }
 
-// ways are all ways, best first, or the one that is insisted on.
+// ways returns all ways in order of preference, or only the requested one.
 func (s *Stack) ways() ([]way, error) {
 	if s.Insist == "" {
 		return []way{&compose{Stack: s}, &supervised{Stack: s, way: Host}, &supervised{Stack: s, way: Embedded}}, nil
@@ -40,7 +40,8 @@ func (s *Stack) wayNamed(name Way) (way, error) {
 	return nil, fmt.Errorf("STACK=%s is none of compose, host and embedded", name)
 }
 
-// choose returns the first way that works, prepared, and says why. With Insist only that one may be it.
+// choose returns the first way that works, prepared, and prints the reason. With Insist it tries
+// only that way.
 func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
 	var reasons []error
 	for _, w := range ways {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// event is one line of go test -json, see `go doc test2json` and, for the events of a build, `go
-// help buildjson`.
+// event is one line of go test -json: see `go doc test2json` and, for build events, `go help
+// buildjson`.
 type event struct {
 	Time    time.Time
 	Action  string
@@ -16,8 +16,8 @@ type event struct {
 	Output  string
 }
 
-// parse returns the event of a line, or false for a line that is none: go test prints some of its
-// own.
+// parse returns the event in a line, or false if the line is no event. go test prints some lines of
+// its own.
 func parse(line string) (e event, ok bool) {
 	if !strings.HasPrefix(line, "{") {
 		return event{}, false

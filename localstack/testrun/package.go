@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// pkg is a package that go test has begun with.
+// pkg is a package whose tests have started.
 type pkg struct {
 	name       string
 	tests      map[string]*test
-	roots      []string           // top-level tests, as they began
-	families   map[string][]*test // a top-level test and its subtests, as they began
-	output     []string           // of no test
+	roots      []string           // top-level tests in order of start
+	families   map[string][]*test // a top-level test and its subtests in order of start
+	output     []string           // that belongs to no test
 	goroutines []string           // of a package that timed out
 	timeout    timeoutPart
 	held       strings.Builder // to be printed
 	ended      bool
 }
 
-// test is a test or a subtest that has begun.
+// test is a test or a subtest that has started.
 type test struct {
 	name    string
-	since   time.Time // it began, or went on after a pause
+	since   time.Time // start, or end of the last pause
 	outcome string    // empty until it ends
 	paused  bool
 	output  []string
@@ -32,7 +32,7 @@ func (p *pkg) take() string {
 	return p.held.String()
 }
 
-// testOf returns the test of e. With -count a test begins several times.
+// testOf returns the test of e. With -count a test starts several times.
 func (p *pkg) testOf(e event) *test {
 	if t := p.tests[e.Test]; t != nil && e.Action != "run" {
 		return t
@@ -62,7 +62,7 @@ func isOutcome(action string) bool {
 	return action == "pass" || action == "fail" || action == "skip"
 }
 
-// keep keeps the output of e until it is known whether the package passes.
+// keep stores the output of e until the package has passed or failed.
 func (p *pkg) keep(e event) {
 	if e.Test == "" {
 		p.output = append(p.output, e.Output)

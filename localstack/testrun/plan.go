@@ -13,18 +13,21 @@ import (
 	"strings"
 )
 
-// plan is what is known before the tests run.
+// plan is the information that is available before the tests run.
 type plan struct {
 	module string
-	tests  map[string]int // of each package; zero where args select some of them
+	tests  map[string]int // by package; zero if args select a subset
 }
 
-// planFor asks go list for the packages that args name.
+// planFor runs go list for the packages in args.
 func planFor(ctx context.Context, dir string, args []string) (plan, error) {
 	patterns := slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
 		return !strings.HasPrefix(arg, "./") && arg != "." && !strings.HasSuffix(arg, "...")
 	})
-	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-e", "-json=ImportPath,Dir,Module,TestGoFiles,XTestGoFiles"}, patterns...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{
+		"list", "-e",
+		"-json=ImportPath,Dir,Module,TestGoFiles,XTestGoFiles",
+	}, patterns...)...)
 	cmd.Dir = dir
 	output, err := cmd.Output()
 	if err != nil {
@@ -33,13 +36,14 @@ func planFor(ctx context.Context, dir string, args []string) (plan, error) {
 	return read(string(output), selects(args))
 }
 
-// selects reports whether args have other tests run than each of a package once.
+// selects reports whether args select a subset or a repetition of the tests.
 func selects(args []string) bool {
 	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "-count=1" })
-	return slices.ContainsFunc([]string{"run", "skip", "count", "bench", "list", "fuzz"}, func(flag string) bool { return asks(args, flag) })
+	return slices.ContainsFunc([]string{"run", "skip", "count", "bench", "list", "fuzz"},
+		func(flag string) bool { return asks(args, flag) })
 }
 
-// listed is a package as go list describes it.
+// listed is the description of a package by go list.
 type listed struct {
 	ImportPath, Dir           string
 	Module                    struct{ Path string }
@@ -62,12 +66,12 @@ func read(list string, selected bool) (plan, error) {
 	}
 }
 
-// runnable is the head of a function that go test runs when it is asked for nothing particular.
-// Examples are left out: those without a comment on their output do not run.
+// runnable matches the head of a function that go test runs by default. Examples are excluded,
+// because those without an output comment do not run.
 var runnable = regexp.MustCompile(`(?m)^func (Test\w*\(\w+ \*testing\.T|Fuzz\w*\(\w+ \*testing\.F)\)`)
 
-// countTests counts the tests of a package. A file that cannot be read counts as empty: go test
-// says why.
+// countTests counts the tests of a package. An unreadable file counts as empty: go test reports the
+// error.
 func countTests(l listed) (n int) {
 	for _, name := range append(l.TestGoFiles, l.XTestGoFiles...) {
 		source, _ := os.ReadFile(filepath.Join(l.Dir, name))

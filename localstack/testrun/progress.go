@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// named is how many running tests of a package a line of progress names: those that have run
+// named is the number of running tests that a line of progress names for a package: those that run
 // longest.
 const named = 3
 
-// progress says how many tests of p have ended, of all where that is known, and which run.
+// progress describes how many tests of p have ended, out of all if the number is known, and names
+// running tests.
 func (p *pkg) progress(all int, now time.Time) string {
 	text := fmt.Sprintf("%d tests done", p.countDone())
 	if all > 0 {
@@ -31,7 +32,7 @@ func (p *pkg) progress(all int, now time.Time) string {
 	return text
 }
 
-// countDone counts top-level tests: how many subtests there will be is not known before they run.
+// countDone counts top-level tests, because the number of subtests is unknown before they run.
 func (p *pkg) countDone() (done int) {
 	for root, family := range p.families {
 		for _, t := range family {
@@ -43,8 +44,8 @@ func (p *pkg) countDone() (done int) {
 	return done
 }
 
-// running returns the tests that run, those first that have run longest. A test that waits for its
-// own subtests is left to them.
+// running returns the running tests in order of start. It omits a test that waits for its own
+// subtests.
 func (p *pkg) running() []*test {
 	var running []*test
 	for _, family := range p.families {

@@ -10,7 +10,10 @@ import (
 func TestProgressNamesWhatRunsAndWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	begin := time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
-	all := plan{module: "example.com/m", tests: map[string]int{"example.com/m/a": 3, "example.com/m/b": 0, "example.com/m/c": 7}}
+	all := plan{module: "example.com/m", tests: map[string]int{
+		"example.com/m/a": 3, "example.com/m/b": 0,
+		"example.com/m/c": 7,
+	}}
 	s := newState(all, false, begin)
 	for _, e := range []struct {
 		second             int
@@ -33,7 +36,8 @@ func TestProgressNamesWhatRunsAndWhatIsLeft(t *testing.T) {
 		{40, "run", "c", "TestLast"},
 	} {
 		at := begin.Add(time.Duration(e.second) * time.Second).Format(time.RFC3339)
-		line := fmt.Sprintf(`{"Time":%q,"Action":%q,"Package":"example.com/m/%s","Test":%q}`, at, e.action, e.pkg, e.tests)
+		line := fmt.Sprintf(`{"Time":%q,"Action":%q,"Package":"example.com/m/%s","Test":%q}`, at, e.action, e.pkg,
+			e.tests)
 		s.line(strings.Replace(line, `,"Test":""`, "", 1))
 	}
 	want := "[1m0s] 1 of 3 packages done, 1 failed" +
@@ -49,7 +53,8 @@ func TestProgressWithoutAPlanCountsWhatItSees(t *testing.T) {
 	begin := time.Now()
 	s := newState(plan{}, false, begin)
 	s.line(`{"Action":"start","Package":"p"}`)
-	if text, want := s.progress(begin.Add(90*time.Second)), "[1m30s] 0 packages done, 0 failed; p: 0 tests done"; text != want {
+	want := "[1m30s] 0 packages done, 0 failed; p: 0 tests done"
+	if text := s.progress(begin.Add(90 * time.Second)); text != want {
 		t.Errorf("progress is %q, want %q", text, want)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// report returns the output of a package that has ended, as go test without -v prints it. Of a
-// package that passed it is one line. Of one that failed it is all that the tests printed, and the
-// logs of the tests that failed or did not end.
+// report returns the output of a package that has ended, in the format of go test without -v. For a
+// package that passed it is one line. For a package that failed it is everything that the tests
+// printed, and the logs of the tests that failed or did not end.
 func (p *pkg) report(outcome string) string {
 	var text strings.Builder
 	if outcome != "fail" {
@@ -29,8 +29,8 @@ func (p *pkg) report(outcome string) string {
 	return text.String()
 }
 
-// report puts the verdict first, as go test without -v does, and indents a subtest's as deep as its
-// name is.
+// report prints the verdict first, as go test without -v does, and indents a subtest by the depth
+// of its name.
 func (t *test) report() string {
 	if t.outcome == "pass" || t.outcome == "skip" {
 		return strings.Join(printed(t.output), "")
@@ -60,12 +60,12 @@ func isFrame(line string) bool {
 		strings.HasPrefix(line, "=== CONT ") || strings.HasPrefix(line, "=== NAME ")
 }
 
-// logged is the first line of a test's log: t.Log writes where it was called.
+// logged matches the first line of a test's log, which starts with the position of the call of
+// t.Log.
 var logged = regexp.MustCompile(`^ {4,}\S+\.go:\d+: `)
 
-// printed returns the lines that did not come from the testing package. They need not be the test's
-// they are attributed to: a panic or a report of the race detector is attributed to the test that
-// wrote last.
+// printed returns the lines that did not come from the testing package. They may belong to another
+// test: go test attributes a panic or a report of the race detector to the test that wrote last.
 func printed(output []string) (lines []string) {
 	inLog := false
 	for _, line := range output {
@@ -78,7 +78,7 @@ func printed(output []string) (lines []string) {
 	return lines
 }
 
-// timeoutPart is a part of what a test program says when its time is up.
+// timeoutPart is a part of a test program's output at a timeout.
 type timeoutPart int
 
 const (
@@ -87,8 +87,8 @@ const (
 	goroutines
 )
 
-// isGoroutine reports whether a line belongs to the goroutines, hundreds of them, that follow the
-// names of the running tests when a package's time is up.
+// isGoroutine reports whether a line belongs to the stack traces, hundreds of them, that follow the
+// names of the running tests at a timeout.
 func (p *pkg) isGoroutine(line string) bool {
 	switch {
 	case strings.HasPrefix(line, "panic: test timed out after "):

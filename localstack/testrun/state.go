@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// state is what has happened in a run of go test so far.
+// state is the state of a run of go test.
 type state struct {
 	plan    plan
-	verbose bool // everything is printed as it comes
+	verbose bool // print output immediately
 	begin   time.Time
 	pkgs    map[string]*pkg
-	order   []*pkg // as they began
-	shown   int    // of order: those before it are printed
+	order   []*pkg // in order of start
+	shown   int    // index in order: the packages before it are printed
 	done    int
 	failed  int
 }
@@ -23,7 +23,7 @@ func newState(p plan, verbose bool, begin time.Time) *state {
 	return &state{plan: p, verbose: verbose, begin: begin, pkgs: map[string]*pkg{}}
 }
 
-// line takes one line of go test's output and returns what is to be printed for it.
+// line processes one line of go test's output and returns the text to print for it.
 func (s *state) line(line string) string {
 	e, ok := parse(line)
 	switch {
@@ -78,11 +78,11 @@ func (s *state) finish(p *pkg, outcome string) {
 	if !s.verbose {
 		p.held.WriteString(p.report(outcome))
 	}
-	p.tests, p.roots, p.families = nil, nil, nil // of no use any more
+	p.tests, p.roots, p.families = nil, nil, nil // no longer needed
 }
 
-// next returns what can be printed in verbose mode. Output comes as it is made then, so it is that
-// of one package at a time. That of the others is held back until that one has ended.
+// next returns the printable output in verbose mode. Verbose output appears immediately, so only
+// one package prints at a time. The output of the others is held back until that package has ended.
 func (s *state) next() string {
 	var text strings.Builder
 	for ; s.shown < len(s.order); s.shown++ {
@@ -95,7 +95,7 @@ func (s *state) next() string {
 	return text.String()
 }
 
-// end returns what is left to be printed when go test has ended, and go test's own last line.
+// end returns the remaining output after go test has ended, and go test's own last line.
 func (s *state) end() string {
 	var text strings.Builder
 	for _, p := range s.order {
@@ -110,7 +110,7 @@ func (s *state) end() string {
 	return text.String()
 }
 
-// short is the name of a package inside the module.
+// short is the path of a package inside the module.
 func (s *state) short(name string) string {
 	if name == s.plan.module {
 		return path.Base(name)
@@ -118,7 +118,8 @@ func (s *state) short(name string) string {
 	return strings.TrimPrefix(name, s.plan.module+"/")
 }
 
-// progress returns one line: what is done, what runs, and for how long.
+// progress returns one line: the number of finished packages, the running tests, and the elapsed
+// time.
 func (s *state) progress(now time.Time) string {
 	of := ""
 	if len(s.plan.tests) > 0 {

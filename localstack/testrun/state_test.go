@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write what the streams come to into testdata")
 
-// replay returns what is printed for a recorded stream of events, and the state after it.
+// replay returns the printed output of a recorded stream of events, and the state after it.
 func replay(t *testing.T, s *state, name string) string {
 	t.Helper()
 	stream, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -44,8 +44,8 @@ func compare(t *testing.T, name, text string) {
 	}
 }
 
-// TestOutputReadsAsGoTests: each stream was recorded from go test -json, and its text beside it is
-// what go test without -json prints, but for the logs of tests that did not end.
+// TestOutputReadsAsGoTests: each stream was recorded from go test -json. The text file beside it is
+// the output of go test without -json, apart from logs of tests that did not end.
 func TestOutputReadsAsGoTests(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"pass", "fail", "panics", "race", "exits", "broken", "vetfail", "none", "twice"} {
@@ -66,7 +66,10 @@ func TestTimeoutNamesTestsInPlaceOfGoroutines(t *testing.T) {
 		if !verbose {
 			compare(t, "hang", text)
 		}
-		for _, want := range []string{"panic: test timed out after 2s", "TestHangsToo/case (2s)", "FAIL\texample.com/module/hang"} {
+		for _, want := range []string{
+			"panic: test timed out after 2s", "TestHangsToo/case (2s)",
+			"FAIL\texample.com/module/hang",
+		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("verbose %t: no %q in:\n%s", verbose, want, text)
 			}

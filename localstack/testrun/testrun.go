@@ -1,5 +1,5 @@
-// Package testrun runs go test and tells every minute what it is doing. Its output reads as go
-// test's own.
+// Package testrun runs go test and prints its progress every minute. Its output is formatted like
+// go test's own.
 package testrun
 
 import (
@@ -18,10 +18,10 @@ import (
 	"time"
 )
 
-// interval is between two lines of progress.
+// interval is the time between two lines of progress.
 const interval = time.Minute
 
-// Settings of one run of go test.
+// Settings are the settings of one run of go test.
 type Settings struct {
 	Dir     string    // where go test runs
 	Args    []string  // of go test: flags and packages
@@ -31,14 +31,15 @@ type Settings struct {
 	DumpDir string // for the goroutines of a package that timed out
 }
 
-// Run runs go test. The error is that of go test: a test failed, or ctx has ended.
+// Run runs go test. It returns go test's error: a test failed, or ctx has ended.
 func Run(ctx context.Context, s Settings) error {
 	if asks(s.Args, "json") {
 		return command(ctx, s, s.Args, s.Out).Run()
 	}
-	// A pattern that go list does not understand is explained by go test.
+	// go test reports the error of a pattern that go list does not accept.
 	plan, _ := planFor(ctx, s.Dir, s.Args)
-	verbose := slices.ContainsFunc([]string{"v", "bench", "fuzz", "list"}, func(flag string) bool { return asks(s.Args, flag) })
+	verbose := slices.ContainsFunc([]string{"v", "bench", "fuzz", "list"},
+		func(flag string) bool { return asks(s.Args, flag) })
 	p := &printer{out: s.Out, state: newState(plan, verbose, time.Now())}
 	stop := p.tellProgress(interval)
 	err := command(ctx, s, append([]string{"-json"}, s.Args...), p).Run()
@@ -55,12 +56,12 @@ func command(ctx context.Context, s Settings, args []string, out io.Writer) *exe
 	return cmd
 }
 
-// asks reports whether args set a flag of go test.
+// asks reports whether args contain a flag of go test.
 func asks(args []string, flag string) bool {
 	for _, arg := range args {
 		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
 		switch {
-		case arg == "-args" || arg == "--args": // what follows is for the tests
+		case arg == "-args" || arg == "--args": // the arguments after it are for the tests
 			return false
 		case strings.HasPrefix(arg, "-") && strings.TrimPrefix(name, "test.") == flag:
 			return true
@@ -69,15 +70,15 @@ func asks(args []string, flag string) bool {
 	return false
 }
 
-// printer prints what the events of go test come to.
+// printer prints the events of go test as text.
 type printer struct {
 	mu    sync.Mutex
 	out   io.Writer
 	state *state
-	rest  []byte // a line that has not ended
+	rest  []byte // an incomplete line
 }
 
-// Write takes the output of go test -json.
+// Write processes output of go test -json.
 func (p *printer) Write(output []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,8 +119,8 @@ func (p *printer) tellProgress(interval time.Duration) (stop func()) {
 	}
 }
 
-// finish prints what is left when go test has ended, and keeps the goroutines of packages that
-// timed out in dir.
+// finish prints the remaining output after go test has ended, and writes the stack traces of
+// packages that timed out to dir.
 func (p *printer) finish(dir string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,7 +129,8 @@ func (p *printer) finish(dir string) error {
 			continue
 		}
 		path := filepath.Join(dir, "goroutines-"+strings.ReplaceAll(p.state.short(pkg.name), "/", "-")+".txt")
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(path, []byte(strings.Join(pkg.goroutines, "")), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(path, []byte(strings.Join(pkg.goroutines, "")),
+			0o644)); err != nil {
 			return fmt.Errorf("keep the goroutines of %s: %w", pkg.name, err)
 		}
 		fmt.Fprintf(p.out, "goroutines of %s when its time was up: %s\n", p.state.short(pkg.name), path)

@@ -39,16 +39,20 @@ func run(t *testing.T, dir string, args ...string) (string, error) {
 func TestRunFailsWithTheTests(t *testing.T) {
 	t.Parallel()
 	dir := module(t, "func TestA(t *testing.T) {}\n\nfunc TestB(t *testing.T) { t.Error(`wrong`) }\n")
-	if out, err := run(t, dir, "-count=1", "-run=TestA", "./..."); err != nil || !strings.HasPrefix(out, "ok  \texample.com/m\t") {
+	if out, err := run(t, dir, "-count=1", "-run=TestA", "./..."); err != nil ||
+		!strings.HasPrefix(out, "ok  \texample.com/m\t") {
 		t.Errorf("the tests that pass: %v\n%s", err, out)
 	}
-	if out, err := run(t, dir, "-count=1", "./..."); err == nil || !strings.Contains(out, "--- FAIL: TestB") || !strings.HasSuffix(out, "\nFAIL\n") {
+	if out, err := run(t, dir, "-count=1", "./..."); err == nil || !strings.Contains(out, "--- FAIL: TestB") ||
+		!strings.HasSuffix(out, "\nFAIL\n") {
 		t.Errorf("the tests of which one fails: %v\n%s", err, out)
 	}
-	if out, err := run(t, dir, "-count=1", "-v", "-run", "TestA", "./..."); err != nil || !strings.Contains(out, "=== RUN   TestA") {
+	if out, err := run(t, dir, "-count=1", "-v", "-run", "TestA", "./..."); err != nil ||
+		!strings.Contains(out, "=== RUN   TestA") {
 		t.Errorf("with -v: %v\n%s", err, out)
 	}
-	if out, err := run(t, dir, "-count=1", "-json", "-run", "TestA", "./..."); err != nil || !strings.HasPrefix(out, "{") {
+	if out, err := run(t, dir, "-count=1", "-json", "-run", "TestA", "./..."); err != nil ||
+		!strings.HasPrefix(out, "{") {
 		t.Errorf("with -json: %v\n%s", err, out)
 	}
 }
@@ -68,7 +72,8 @@ func TestGoroutinesOfATimeoutAreKept(t *testing.T) {
 
 func TestPlanCountsTheTestsOfEachPackage(t *testing.T) {
 	t.Parallel()
-	dir := module(t, "func TestMain(m *testing.M) { m.Run() }\n\nfunc TestA(t *testing.T) {}\n\nfunc FuzzB(f *testing.F) {}\n")
+	dir := module(t, "func TestMain(m *testing.M) { m.Run() }\n\nfunc TestA(t *testing.T) {}\n\nfunc FuzzB(f "+
+		"*testing.F) {}\n")
 	for _, c := range []struct {
 		args  []string
 		tests int
@@ -79,7 +84,8 @@ func TestPlanCountsTheTestsOfEachPackage(t *testing.T) {
 		{[]string{"./...", "-args", "-run=A"}, 2},
 	} {
 		p, err := planFor(t.Context(), dir, c.args)
-		if tests, planned := p.tests["example.com/m"]; err != nil || !planned || tests != c.tests || p.module != "example.com/m" {
+		if tests, planned := p.tests["example.com/m"]; err != nil || !planned || tests != c.tests ||
+			p.module != "example.com/m" {
 			t.Errorf("%q: %+v, %v, want %d tests", c.args, p, err, c.tests)
 		}
 	}

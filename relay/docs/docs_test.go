@@ -84,7 +84,8 @@ func (p page) anchors() map[string]bool {
 		if l.code || !isHeading || strings.Trim(strings.SplitN(l.text, " ", 2)[0], "#") != "" {
 			continue
 		}
-		name := strings.ReplaceAll(regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+		name := strings.ReplaceAll(regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(heading),
+			""), " ", "-")
 		if n := seen[name]; n > 0 {
 			names[fmt.Sprintf("%s-%d", name, n)] = true
 		}
@@ -154,7 +155,8 @@ func withoutCode(text string) string {
 func TestREADMEStaysShort(t *testing.T) {
 	t.Parallel()
 	if n := len(readPage(t, "README.md").lines) - 1; n > readmeLines {
-		t.Errorf("README.md has %d lines, want at most %d: move what is not for every reader to relay/docs", n, readmeLines)
+		t.Errorf("README.md has %d lines, want at most %d: move what is not for every reader to relay/docs", n,
+			readmeLines)
 	}
 }
 
@@ -187,7 +189,8 @@ func TestProseIsWrapped(t *testing.T) {
 		for _, l := range p.lines {
 			words := strings.TrimSpace(l.text)
 			isTable := strings.HasPrefix(words, "|") || strings.HasPrefix(words, "<!--")
-			oneWord := !strings.Contains(strings.TrimLeft(codeSpan.ReplaceAllString(words, "code"), "-#*0123456789. "), " ")
+			oneWord := !strings.Contains(strings.TrimLeft(codeSpan.ReplaceAllString(words, "code"), "-#*0123456789. "),
+				" ")
 			if l.code || isTable || oneWord {
 				continue
 			}

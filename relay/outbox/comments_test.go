@@ -18,13 +18,15 @@ const withoutComment = `
 		SELECT a.attnum, a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 	) AS a
 	WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-	  AND coalesce(length(col_description(c.oid, a.attnum)), length(obj_description(c.oid)) * (a.attnum = 0)::int, 0) < 10`
+	  AND coalesce(length(col_description(c.oid, a.attnum)), length(obj_description(c.oid)) * (a.attnum = 0)::int,
+	  	0) < 10`
 
 func TestEveryTableAndColumnHasAComment(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
 	var tables int
-	err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'`).Scan(&tables)
+	err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = `+
+		`current_schema()::regnamespace AND relkind = 'r'`).Scan(&tables)
 	if err != nil || tables < 6 {
 		t.Fatalf("%d tables, %v", tables, err)
 	}
@@ -42,9 +44,10 @@ func TestEveryTableAndColumnHasAComment(t *testing.T) {
 func TestCommentsFailNoMigration(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
-		"a renamed column":   `ALTER TABLE outbox_events RENAME payload TO body`,
-		"a renamed table":    `ALTER TABLE outbox_events RENAME TO events`,
-		"a view in its name": `ALTER TABLE outbox_events RENAME TO events; CREATE VIEW outbox_events AS SELECT * FROM events`,
+		"a renamed column": `ALTER TABLE outbox_events RENAME payload TO body`,
+		"a renamed table":  `ALTER TABLE outbox_events RENAME TO events`,
+		"a view in its name": `ALTER TABLE outbox_events RENAME TO events; CREATE VIEW outbox_events AS SELECT * ` +
+			`FROM events`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,8 +1,8 @@
 package outbox
 
-// Envelope is one row of the outbox table as the relay reads it back, from the log or from the table. Every column is
-// the text that Postgres prints for it with TimeZone UTC and DateStyle ISO; a column that is NULL or that the table
-// does not have is empty.
+// Envelope is one row of the outbox table, as the relay reads it from the log or from the table.
+// Every field holds the text that Postgres prints for its column with TimeZone UTC and DateStyle
+// ISO. A field is empty if its column is NULL or missing.
 type Envelope struct {
 	ID            string
 	Sequence      string // column seq

@@ -1,5 +1,6 @@
-// Package outbox is the contract between a producer and the relay: the event a producer writes in its own
-// transaction, and the names of the message attributes a consumer reads.
+// Package outbox is the contract between a producer and the relay. [Insert] and [InsertSQL] write
+// events in the producer's own transaction. The constants name the message attributes that a
+// consumer reads.
 package outbox
 
 import (
@@ -16,22 +17,23 @@ import (
 // Names of the message attributes that the relay sets. A header with one of these names is
 // refused by [Event.Validate].
 const (
-	AttributeEventID       = "event_id"       // the id the writer chose: the consumer's idempotency key
+	AttributeEventID       = "event_id"       // chosen by the producer: the consumer's idempotency key
 	AttributeEventType     = "event_type"     // for subscription filter policies
 	AttributeAggregateType = "aggregate_type" //
-	AttributeAggregateID   = "aggregate_id"   // left out when empty: SNS refuses an empty value
+	AttributeAggregateID   = "aggregate_id"   // missing if empty, because SNS refuses an empty value
 	AttributeOccurredAt    = "occurred_at"    // RFC 3339, UTC, microseconds
 	AttributeSequence      = "sequence"       // the column seq: orders the events of one aggregate, with gaps
-	AttributeReplay        = "replay"         // the number of the replay that sends the event once more; not on other deliveries
-	AttributeTraceparent   = "traceparent"    // from the header of that name; see https://www.w3.org/TR/trace-context/
+	// the number of the replay that resends the event; on no other delivery
+	AttributeReplay      = "replay"
+	AttributeTraceparent = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
 )
 
-// MaxAttributes is how many attributes a message carries at most. SQS refuses more, and SNS drops such a message
-// for a subscription with raw delivery without telling the publisher.
+// MaxAttributes is the highest number of attributes on a message. SQS refuses more. SNS accepts
+// more, but drops the message for a subscription with raw delivery and does not tell the publisher.
 // https://docs.aws.amazon.com/sns/latest/dg/SNSMessageAttributes.html
 const MaxAttributes = 10
 
-// MaxPayload is the longest payload in bytes: what one SQS message can hold.
+// MaxPayload is the longest payload in bytes, which is the size limit of an SQS message.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const MaxPayload = 1 << 20
 
@@ -45,24 +47,27 @@ const (
 type Event struct {
 	// ID stays the same on every delivery. [Insert] fills a zero ID with a UUIDv7.
 	ID uuid.UUID
-	// AggregateType and AggregateID name the thing the event is about. Events of one aggregate are delivered in
-	// commit order to a FIFO destination. Both may be empty: then the event has no order.
+	// AggregateType and AggregateID name the entity that the event is about. A FIFO destination
+	// delivers the events of one aggregate in commit order. If both are empty, the event has no
+	// order.
 	AggregateType string
 	AggregateID   string
-	// Type says what happened, for example "order.created". It must not be empty.
+	// Type names the kind of the event, for example "order.created". It must not be empty.
 	Type string
-	// Payload is delivered byte for byte as it stands here.
+	// Payload is delivered byte for byte.
 	Payload json.RawMessage
-	// Headers become message attributes, as far as there is room for them beside the relay's own.
+	// Headers become message attributes, as far as [MaxAttributes] leaves room beside the relay's
+	// own.
 	Headers map[string]string
 }
 
 var reservedHeaders = []string{
-	AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID, AttributeOccurredAt, AttributeSequence,
+	AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID, AttributeOccurredAt,
+	AttributeSequence,
 	AttributeReplay,
 }
 
-// Validate returns every reason why no broker would take the event, joined, or nil.
+// Validate returns every reason why a broker would refuse the event, joined, or nil.
 func (e Event) Validate() error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
@@ -70,7 +75,10 @@ func (e Event) Validate() error {
 	if e.Type == "" {
 		report("type is empty")
 	}
-	for name, text := range map[string]string{"type": e.Type, "aggregate type": e.AggregateType, "aggregate id": e.AggregateID} {
+	for name, text := range map[string]string{
+		"type": e.Type, "aggregate type": e.AggregateType,
+		"aggregate id": e.AggregateID,
+	} {
 		if !ValidText(text) {
 			report("%s has a character that no SQS message may hold", name)
 		}
@@ -101,7 +109,7 @@ func validateHeader(name, value string) error {
 	return nil
 }
 
-// ValidAttributeName reports whether AWS takes name as the name of a message attribute.
+// ValidAttributeName reports whether AWS accepts name as the name of a message attribute.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 func ValidAttributeName(name string) bool {
 	if name == "" || len(name) > 255 || name[0] == '.' || name[len(name)-1] == '.' {
@@ -110,7 +118,7 @@ func ValidAttributeName(name string) bool {
 	for i := range len(name) {
 		switch c := name[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
-		case c == '.' && name[i+1] != '.': // the last is no dot
+		case c == '.' && name[i+1] != '.': // the last character is no dot
 		default:
 			return false
 		}
@@ -122,7 +130,8 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && s[0]|0x20 == prefix[0] && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// ValidText reports whether SQS takes text in a body or an attribute: UTF-8 of the characters that XML 1.0 knows.
+// ValidText reports whether SQS accepts text in a body or an attribute: valid UTF-8 with only the
+// characters that XML 1.0 allows.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 func ValidText(text string) bool {
 	text = text[plainPrefix(text):]
@@ -137,8 +146,9 @@ func ValidText(text string) bool {
 	return true
 }
 
-// plainPrefix returns how many bytes from the beginning on are ASCII without control characters. It looks at eight at a time,
-// as most texts are nothing else: to look at each character costs ten times as much.
+// plainPrefix returns the number of leading bytes that are ASCII and no control characters. It
+// checks eight bytes at a time, because most texts hold nothing else and a check of each character
+// costs ten times as much.
 func plainPrefix(text string) int {
 	const high, space = 0x8080808080808080, 0x2020202020202020
 	n := 0
@@ -146,7 +156,7 @@ func plainPrefix(text string) int {
 		eight := text[n : n+8]
 		word := uint64(eight[0]) | uint64(eight[1])<<8 | uint64(eight[2])<<16 | uint64(eight[3])<<24 |
 			uint64(eight[4])<<32 | uint64(eight[5])<<40 | uint64(eight[6])<<48 | uint64(eight[7])<<56
-		if (word|(word-space))&high != 0 { // the highest bit of a byte is set, or is once the space is taken off
+		if (word|(word-space))&high != 0 { // true if a byte is below the space or above ASCII
 			return n
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// One statement and one round trip for any number of events. ORDER BY gives seq in the order of the slice.
+// insertEvents inserts any number of events in one round trip. ORDER BY makes seq follow the order
+// of the slice.
 const insertEvents = `
 	INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
 	SELECT id, aggregate_type, aggregate_id, event_type, payload::json, headers::jsonb
@@ -18,11 +19,12 @@ const insertEvents = `
 	     AS event (id, aggregate_type, aggregate_id, event_type, payload, headers, position)
 	ORDER BY position`
 
-// Insert writes events into outbox_events as part of tx: they are delivered if tx commits and never otherwise. An
-// event with a zero ID gets a UUIDv7; [New] is the way to know the id beforehand.
+// Insert writes events into outbox_events as part of tx: they are delivered if tx commits and never
+// otherwise. An event with a zero ID gets a UUIDv7; [New] is the way to know the id beforehand.
 //
-// Insert checks every event first and writes none if one is not valid. Where the order of one aggregate's events
-// matters, lock the aggregate (SELECT … FOR UPDATE, or the update of its row) before Insert.
+// Insert checks every event first and writes none if one is not valid. Where the order of one
+// aggregate's events matters, lock the aggregate (SELECT … FOR UPDATE, or the update of its row)
+// before Insert.
 func Insert(ctx context.Context, tx pgx.Tx, events ...Event) error {
 	if len(events) == 0 {
 		return nil
@@ -31,7 +33,8 @@ func Insert(ctx context.Context, tx pgx.Tx, events ...Event) error {
 	if err != nil {
 		return fmt.Errorf("insert outbox events: %w", err)
 	}
-	_, err = tx.Exec(ctx, insertEvents, rows.id, rows.aggregateType, rows.aggregateID, rows.eventType, rows.payload, rows.headers)
+	_, err = tx.Exec(ctx, insertEvents, rows.id, rows.aggregateType, rows.aggregateID, rows.eventType, rows.payload,
+		rows.headers)
 	if err != nil {
 		return fmt.Errorf("insert outbox events: %w", err)
 	}
@@ -51,7 +54,7 @@ func New(aggregateType, aggregateID, eventType string, payload any) (Event, erro
 	return Event{ID: id, AggregateType: aggregateType, AggregateID: aggregateID, Type: eventType, Payload: body}, nil
 }
 
-// eventColumns holds events column by column, as unnest takes them.
+// eventColumns holds events column by column, as unnest reads them.
 type eventColumns struct {
 	id                                                      []uuid.UUID
 	aggregateType, aggregateID, eventType, payload, headers []string
@@ -62,7 +65,8 @@ func columns(events []Event) (eventColumns, error) {
 	var problems []error
 	for _, e := range events {
 		if err := rows.add(e); err != nil {
-			problems = append(problems, fmt.Errorf("event %s of %s %s: %w", e.Type, e.AggregateType, e.AggregateID, err))
+			problems = append(problems, fmt.Errorf("event %s of %s %s: %w", e.Type, e.AggregateType, e.AggregateID,
+				err))
 		}
 	}
 	return rows, errors.Join(problems...)

@@ -51,7 +51,10 @@ func TestEventsAreStoredInTheOrderGivenAndPayloadsByteForByte(t *testing.T) {
 	payloads := []string{`{"b":1, "a":2, "b":3}`, `"ü ☃ \u0041"`, ` [1.0,  1e2] `}
 	var events []outbox.Event
 	for _, payload := range payloads {
-		events = append(events, outbox.Event{AggregateType: "order", AggregateID: "1", Type: "t", Payload: json.RawMessage(payload)})
+		events = append(events, outbox.Event{
+			AggregateType: "order", AggregateID: "1", Type: "t",
+			Payload: json.RawMessage(payload),
+		})
 	}
 	if err := insert(t, conn, events...); err != nil {
 		t.Fatal(err)
@@ -91,7 +94,10 @@ func TestOneBadEventKeepsAllOut(t *testing.T) {
 	good := outbox.Event{Type: "t", Payload: json.RawMessage(`{}`)}
 	err := insert(t, conn, good,
 		outbox.Event{Type: "", Payload: json.RawMessage(`{`)},
-		outbox.Event{Type: "t", Payload: json.RawMessage(`{}`), Headers: map[string]string{"event_id": "x", "AWS.x": "y", "empty": ""}})
+		outbox.Event{
+			Type: "t", Payload: json.RawMessage(`{}`),
+			Headers: map[string]string{"event_id": "x", "AWS.x": "y", "empty": ""},
+		})
 	if err == nil {
 		t.Fatal("bad events were stored")
 	}
@@ -111,7 +117,10 @@ func TestRowKeepsTheTopLevelTransactionAlsoInASavepoint(t *testing.T) {
 	conn := migrated(t)
 	err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
 		return pgx.BeginFunc(t.Context(), tx, func(savepoint pgx.Tx) error {
-			if err := outbox.Insert(t.Context(), savepoint, outbox.Event{Type: "t", Payload: json.RawMessage(`{}`)}); err != nil {
+			if err := outbox.Insert(t.Context(), savepoint, outbox.Event{
+				Type:    "t",
+				Payload: json.RawMessage(`{}`),
+			}); err != nil {
 				return err
 			}
 			var same bool
@@ -130,7 +139,8 @@ func TestRowKeepsTheTopLevelTransactionAlsoInASavepoint(t *testing.T) {
 func TestTableRefusesWhatTheRelayCouldNotDeliver(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
-	const columns = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers, xid) VALUES `
+	const columns = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers, ` +
+		`xid) VALUES `
 	for what, row := range map[string]string{
 		"no id":                 `(NULL, 'a', '1', 't', '{}', '{}', DEFAULT)`,
 		"no type":               `(gen_random_uuid(), 'a', '1', '', '{}', '{}', DEFAULT)`,
@@ -160,11 +170,13 @@ func TestInsertKeepsTheIDOfTheWriterAndMakesOneWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
 	id := uuid.New()
-	if err := insert(t, conn, outbox.Event{ID: id, Type: "t", Payload: json.RawMessage(`{}`)}, outbox.Event{Type: "t", Payload: json.RawMessage(`{}`)}); err != nil {
+	if err := insert(t, conn, outbox.Event{ID: id, Type: "t", Payload: json.RawMessage(`{}`)},
+		outbox.Event{Type: "t", Payload: json.RawMessage(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
 	var given, made bool
-	err := conn.QueryRow(t.Context(), `SELECT bool_or(id = $1), bool_or(substr(id::text, 15, 1) = '7') FROM outbox_events`, id).Scan(&given, &made)
+	err := conn.QueryRow(t.Context(), `SELECT bool_or(id = $1), bool_or(substr(id::text, 15, 1) = '7') FROM `+
+		`outbox_events`, id).Scan(&given, &made)
 	if err != nil || !given || !made {
 		t.Errorf("given %v, made %v, %v", given, made, err)
 	}
@@ -205,7 +217,10 @@ func TestAttributeNamesAreThoseThatAWSTakes(t *testing.T) {
 			t.Errorf("%q is refused", name)
 		}
 	}
-	for _, name := range []string{"", ".a", "a.", "a..b", "aws.a", "AWS.a", "Amazon.a", "a b", "ü", strings.Repeat("n", 256)} {
+	for _, name := range []string{
+		"", ".a", "a.", "a..b", "aws.a", "AWS.a", "Amazon.a", "a b", "ü",
+		strings.Repeat("n", 256),
+	} {
 		if outbox.ValidAttributeName(name) {
 			t.Errorf("%q is taken", name)
 		}
@@ -216,7 +231,8 @@ func TestValidTextIsWhatSQSTakes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := rapid.Rune().Draw(t, "rune")
-		want := r == 0x9 || r == 0xA || r == 0xD || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD || r >= 0x10000
+		want := r == 0x9 || r == 0xA || r == 0xD || r >= 0x20 && r <= 0xD7FF || r >= 0xE000 && r <= 0xFFFD ||
+			r >= 0x10000
 		before := strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "characters before it"))
 		after := strings.Repeat("x", rapid.IntRange(0, 20).Draw(t, "characters behind it"))
 		if got := outbox.ValidText(before + string(r) + after); got != want {

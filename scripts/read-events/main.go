@@ -1,5 +1,6 @@
-// Command read-events prints the events of the queue as they come: for a person on a terminal, as JSON lines in a pipe.
-// Without --delete it only looks: what it has shown is hidden from other readers while it runs and given back at its end.
+// Command read-events prints the events of the queue as they arrive: formatted on a terminal, as
+// JSON lines in a pipe. Without --delete it only looks: the printed messages are hidden from other
+// readers while it runs and given back at its end.
 package main
 
 import (
@@ -35,8 +36,10 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE) // `read-events | head` is an end as good as Ctrl-C: messages are given back
 	var c cli
 	kong.Parse(&c, kong.Name("read-events"), kong.Description(
-		"Prints the events of the queue as they come. Without --delete they stay in the queue, hidden while this runs. "+
-			"A FIFO queue hides what follows in the same aggregate too, and a queue with a redrive policy counts each look."))
+		"Prints the events of the queue as they come. Without --delete they stay in the queue, hidden while this "+
+			"runs. "+
+			"A FIFO queue hides what follows in the same aggregate too, and a queue with a redrive policy counts "+
+			"each look."))
 	if err := run(ctx, c); err != nil {
 		fmt.Fprintln(os.Stderr, "read-events:", err)
 		os.Exit(1)
@@ -61,7 +64,8 @@ func run(ctx context.Context, c cli) error {
 	return errors.Join(err, r.release(context.WithoutCancel(ctx)))
 }
 
-// open returns the queue of the environment or, without one, that of the local stack, which no AWS setting leads astray.
+// open returns the queue of the environment or, without one, that of the local stack, which no AWS
+// setting leads astray.
 func (c cli) open(ctx context.Context) (*sqs.Client, string, error) {
 	if c.QueueURL != "" {
 		settings, err := config.LoadDefaultConfig(ctx)
@@ -82,11 +86,11 @@ type reader struct {
 	client *sqs.Client
 	queue  *string
 	remove bool
-	shown  map[string]string // receipt handles of what was shown and not deleted, by message id
+	shown  map[string]string // receipt handles of printed messages that are not deleted, by message id
 }
 
-// hidden is how long a message that is only looked at stays away. When it comes back during a long run it is not shown
-// again.
+// hidden is how long a message that is only looked at stays away. When it comes back during a long
+// run it is not shown again.
 const hidden = 10 * time.Minute
 
 // read returns when ctx ends or max events were shown.
@@ -97,7 +101,8 @@ func (r *reader) read(ctx context.Context, max int, show func(types.Message) err
 			batch = min(batch, int32(max-count))
 		}
 		got, err := r.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: r.queue, MaxNumberOfMessages: batch, WaitTimeSeconds: 20, VisibilityTimeout: int32(hidden.Seconds()),
+			QueueUrl: r.queue, MaxNumberOfMessages: batch, WaitTimeSeconds: 20,
+			VisibilityTimeout:           int32(hidden.Seconds()),
 			MessageAttributeNames:       []string{"All"},
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 		})

@@ -24,16 +24,22 @@ func (r *reader) batches(do func(handles []string) error) error {
 	return nil
 }
 
-// delete deletes what was shown. It finishes what it began when ctx ends.
+// delete deletes the printed messages. It finishes a started request when ctx ends.
 func (r *reader) delete(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	return r.batches(func(handles []string) error {
 		var entries []types.DeleteMessageBatchRequestEntry
 		for i, handle := range handles {
-			entries = append(entries, types.DeleteMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(handle)})
+			entries = append(entries, types.DeleteMessageBatchRequestEntry{
+				Id:            aws.String(strconv.Itoa(i)),
+				ReceiptHandle: aws.String(handle),
+			})
 		}
-		deleted, err := r.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{QueueUrl: r.queue, Entries: entries})
+		deleted, err := r.client.DeleteMessageBatch(ctx, &sqs.DeleteMessageBatchInput{
+			QueueUrl: r.queue,
+			Entries:  entries,
+		})
 		if err != nil {
 			return fmt.Errorf("delete messages: %w", err)
 		}
@@ -44,16 +50,21 @@ func (r *reader) delete(ctx context.Context) error {
 	})
 }
 
-// release shows what was only looked at to other readers again. What has come back by itself meanwhile is no failure.
+// release makes the messages that were not deleted visible to other readers again. A message that
+// has become visible by itself is no error.
 func (r *reader) release(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return r.batches(func(handles []string) error {
 		var entries []types.ChangeMessageVisibilityBatchRequestEntry
 		for i, handle := range handles {
-			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), ReceiptHandle: aws.String(handle)})
+			entries = append(entries, types.ChangeMessageVisibilityBatchRequestEntry{
+				Id:            aws.String(strconv.Itoa(i)),
+				ReceiptHandle: aws.String(handle),
+			})
 		}
-		_, err := r.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: r.queue, Entries: entries})
+		_, err := r.client.ChangeMessageVisibilityBatch(ctx,
+			&sqs.ChangeMessageVisibilityBatchInput{QueueUrl: r.queue, Entries: entries})
 		if err != nil {
 			return fmt.Errorf("give messages back: %w", err)
 		}

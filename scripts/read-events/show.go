@@ -15,7 +15,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// line is one event in a pipe. Body is the body as it is, text or JSON alike, so that nothing of it is lost.
+// line is one event in a pipe. Body is the body as it is, text or JSON alike, so that nothing of it
+// is lost.
 type line struct {
 	ReceivedAt   time.Time         `json:"received_at"`
 	MessageID    string            `json:"message_id"`
@@ -49,7 +50,8 @@ func showPretty(out io.Writer) func(types.Message) error {
 		attributes := attributesOf(message)
 		var text bytes.Buffer
 		fmt.Fprintf(&text, "%s  %s  %s %s\n", time.Now().Format("15:04:05.000"),
-			attributes[outbox.AttributeEventType], attributes[outbox.AttributeAggregateType], attributes[outbox.AttributeAggregateID])
+			attributes[outbox.AttributeEventType], attributes[outbox.AttributeAggregateType],
+			attributes[outbox.AttributeAggregateID])
 		for _, name := range slices.Sorted(maps.Keys(attributes)) {
 			fmt.Fprintf(&text, "    %-16s %s\n", name, attributes[name])
 		}

@@ -1,4 +1,4 @@
-// Package api answers API Gateway's requests (REST, payload version 1) about orders.
+// Package api answers requests of API Gateway (REST, payload version 1) about orders.
 package api
 
 import (
@@ -16,23 +16,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
 
-// Request and Response are what API Gateway and a function tell each other.
+// Request and Response are the messages between API Gateway and a function.
 type (
 	Request  = events.APIGatewayProxyRequest
 	Response = events.APIGatewayProxyResponse
 )
 
-// Handler is what lambda.Start takes. It answers failures too: behind an error Lambda would put a 502.
+// Handler is a handler for lambda.Start. It answers failures too, because Lambda turns an error
+// into a 502.
 type Handler func(ctx context.Context, request Request) (Response, error)
 
-// answerMargin is what stays of the function's time for the answer once the database has used up its part.
+// answerMargin is the part of the function's timeout that is reserved for the answer after the
+// database has used up the rest.
 const answerMargin = 500 * time.Millisecond
 
-// retryAfter is when a client should try again: a failover takes longer, a lack of connections does not.
+// retryAfter is the delay after which a client should retry. It is enough for a lack of
+// connections, but not for a failover.
 const retryAfter = 2 * time.Second
 
-// problem is an answer that says what went wrong.
-// https://www.rfc-editor.org/rfc/rfc9457
+// problem is an error response. https://www.rfc-editor.org/rfc/rfc9457
 type problem struct {
 	Title     string       `json:"title"`
 	Status    int          `json:"status"`
@@ -41,7 +43,7 @@ type problem struct {
 	Errors    []fieldError `json:"errors,omitempty"`
 }
 
-// fieldError names one wrong field of the body, by JSON pointer, or one wrong header.
+// fieldError names one invalid field of the body, by JSON pointer, or one invalid header.
 type fieldError struct {
 	Pointer *string `json:"pointer,omitempty"` // the empty pointer is the whole body
 	Header  string  `json:"header,omitempty"`
@@ -52,7 +54,8 @@ func newProblem(status int, detail string, errors ...fieldError) *problem {
 	return &problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: errors}
 }
 
-// endpoint turns serve, which returns an answer or a problem or the cause of a failure, into a handler.
+// endpoint makes a handler of serve, which returns a response, a problem, or the cause of a
+// failure.
 func endpoint(log *slog.Logger, serve func(context.Context, Request) (Response, *problem, error)) Handler {
 	return func(ctx context.Context, request Request) (Response, error) {
 		started := time.Now()
@@ -80,7 +83,7 @@ func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-answerMargin))
 }
 
-// failure keeps the cause from the client.
+// failure returns the response to a failure. It hides the cause from the client.
 func failure(cause error) *problem {
 	if unavailable := (*order.UnavailableError)(nil); errors.As(cause, &unavailable) {
 		return newProblem(http.StatusServiceUnavailable, "the database does not answer in time; try again")
@@ -97,7 +100,7 @@ func (p *problem) response(request Request) (Response, error) {
 	return jsonResponse(p.Status, headers, p)
 }
 
-// jsonResponse says that body is application/json unless headers say otherwise.
+// jsonResponse returns body as application/json, unless headers set another type.
 func jsonResponse(status int, headers map[string]string, body any) (Response, error) {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// callerOf returns the caller whom the request's order and idempotency key belong to: the account and the role or user of a
-// signed request, or the principal of an authorizer. The caller is empty where nothing identifies it: on one machine, and in
-// an API without an authorizer.
+// callerOf returns the owner of the request's order and idempotency key: the account and the role
+// or user of a signed request, or the principal of an authorizer. It is empty without an identity:
+// on a local machine, and in an API without an authorizer.
 //
-// A session of a role is no caller of its own. Its name changes with every instance of a client, which would lose its orders.
+// The session of a role is no part of the caller. Its name changes with every instance of a client,
+// which would lose its orders.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
 func callerOf(request Request) string {
 	arn := request.RequestContext.Identity.UserArn

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 )
 
-// as signs a request the way that API Gateway passes it on.
+// as adds a caller to a request in the format of API Gateway.
 func as(arn string, request events.APIGatewayProxyRequest) events.APIGatewayProxyRequest {
 	request.RequestContext.Identity.UserArn = arn
 	return request
@@ -16,7 +16,10 @@ func as(arn string, request events.APIGatewayProxyRequest) events.APIGatewayProx
 
 func TestOrdersAndKeysBelongToTheirCaller(t *testing.T) {
 	t.Parallel()
-	const shop, rival = "arn:aws:sts::111111111111:assumed-role/shop/i-1", "arn:aws:sts::111111111111:assumed-role/rival/i-1"
+	const (
+		shop  = "arn:aws:sts::111111111111:assumed-role/shop/i-1"
+		rival = "arn:aws:sts::111111111111:assumed-role/rival/i-1"
+	)
 	service := newService(t, newDatabase(t))
 	keyed := func(arn, body string) events.APIGatewayProxyResponse {
 		request := as(arn, post(body))
@@ -28,7 +31,8 @@ func TestOrdersAndKeysBelongToTheirCaller(t *testing.T) {
 	if err := json.Unmarshal([]byte(mine.Body), &created); err != nil || mine.StatusCode != http.StatusCreated {
 		t.Fatalf("%d: %s", mine.StatusCode, mine.Body)
 	}
-	if theirs := keyed(rival, `{"customer_id":"b","currency":"EUR","lines":[{"sku":"tea","quantity":1,"unit_price":1}]}`); theirs.StatusCode != http.StatusCreated {
+	theirs := keyed(rival, `{"customer_id":"b","currency":"EUR","lines":[{"sku":"tea","quantity":1,"unit_price":1}]}`)
+	if theirs.StatusCode != http.StatusCreated {
 		t.Errorf("the key of another caller is answered with %d: %s", theirs.StatusCode, theirs.Body)
 	}
 	for arn, want := range map[string]int{

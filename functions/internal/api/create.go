@@ -19,7 +19,8 @@ func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
 		}
 		o, created, err := orders.Create(ctx, wanted)
 		if errors.Is(err, order.ErrKeyReused) {
-			return response, newProblem(http.StatusUnprocessableEntity, "this Idempotency-Key came before with another order"), nil
+			return response, newProblem(http.StatusUnprocessableEntity,
+				"this Idempotency-Key came before with another order"), nil
 		}
 		if err != nil {
 			return response, nil, err
@@ -33,7 +34,8 @@ func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
 	})
 }
 
-// location is the path as the client knows it, with the stage or the base path of a custom domain.
+// location returns the path that the client used, with the stage or the base path of a custom
+// domain.
 func location(request Request, o order.Order) string {
 	path := request.RequestContext.Path
 	if path == "" {
@@ -42,7 +44,7 @@ func location(request Request, o order.Order) string {
 	return strings.TrimSuffix(path, "/") + "/" + o.ID.String()
 }
 
-// readCreateRequest returns the request in the domain's terms, or one problem with everything that is wrong with it.
+// readCreateRequest returns the decoded request, or one problem that lists every error.
 func readCreateRequest(ctx context.Context, request Request) (order.CreateRequest, *problem) {
 	body, refusal := jsonBody(request)
 	if refusal != nil {
@@ -54,7 +56,8 @@ func readCreateRequest(ctx context.Context, request Request) (order.CreateReques
 		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the body is not JSON: "+err.Error(), wrong...)
 	}
 	if wrong = append(wrong, wrongFields...); len(wrong) > 0 {
-		return order.CreateRequest{}, newProblem(http.StatusBadRequest, "the order cannot be taken as it is; see errors", wrong...)
+		return order.CreateRequest{}, newProblem(http.StatusBadRequest,
+			"the order cannot be taken as it is; see errors", wrong...)
 	}
 	return order.CreateRequest{
 		Draft: draft, Caller: callerOf(request), IdempotencyKey: key, Headers: traceHeaders(ctx, request),

@@ -7,8 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
 
-// decodeDraft reads an order as a client writes it. It returns everything that is wrong with the fields, or an error
-// when body is not JSON at all.
+// decodeDraft decodes a client's order. It returns every invalid field, or an error if body is not
+// JSON.
 func decodeDraft(body []byte) (order.Draft, []fieldError, error) {
 	if err := checkSyntax(body); err != nil {
 		return order.Draft{}, nil, err
@@ -28,7 +28,7 @@ func (r *reader) draft(body json.RawMessage) order.Draft {
 		Currency:   r.text("/currency", members["currency"]),
 	}
 	for i, line := range r.array("/lines", members["lines"]) {
-		// Validate says that there are too many; reading on would only make the answer long.
+		// Validate reports the excess, and further errors would only make the answer long.
 		if i > order.MaxLines {
 			break
 		}

@@ -41,7 +41,8 @@ func TestEveryValidOrderIsReadAsItWasWritten(t *testing.T) {
 	})
 }
 
-// FuzzDecodeDraft holds the decoder to encoding/json: what is taken means the same to both, and is taken again.
+// FuzzDecodeDraft compares the decoder with encoding/json: an accepted body means the same to both,
+// and its encoding is accepted too.
 func FuzzDecodeDraft(f *testing.F) {
 	for _, seed := range []string{
 		`{"customer_id":"c","currency":"EUR","lines":[{"sku":"a","quantity":1,"unit_price":0}]}`,

@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
 )
 
-// gateway is what API Gateway answers by itself, as the template says.
+// gateway holds the responses of API Gateway itself, from the template.
 type gateway struct {
 	Models    map[string]yaml.Node `yaml:"Models"`
 	Responses map[string]refusal   `yaml:"GatewayResponses"`
@@ -30,9 +30,8 @@ type refusal struct {
 	ResponseTemplates map[string]string `yaml:"ResponseTemplates"`
 }
 
-// schema has what the model uses of JSON Schema, which is what a definition of Swagger 2.0 may use: no $schema, and an array
-// says what it holds.
-// https://swagger.io/specification/v2/#schema-object
+// schema is the part of JSON Schema that the model uses. A definition of Swagger 2.0 restricts it:
+// no $schema, and an array needs items. https://swagger.io/specification/v2/#schema-object
 type schema struct {
 	Type       string            `yaml:"type"`
 	Items      *schema           `yaml:"items"`
@@ -59,7 +58,8 @@ func readGateway(t *testing.T) gateway {
 	return template.Resources.OrdersApi.Properties
 }
 
-// model returns the model of an order's body. What this test does not know of JSON Schema is an error.
+// model returns the model of an order's body. A keyword of JSON Schema that this test does not know
+// is an error.
 func (g gateway) model(t *testing.T) schema {
 	t.Helper()
 	node := g.Models["OrderDraft"]
@@ -79,7 +79,7 @@ func (g gateway) model(t *testing.T) schema {
 	return model
 }
 
-// problem returns what a client gets. API Gateway's own message is a JSON string.
+// problem returns the client's view. API Gateway's own message is a JSON string.
 func (r refusal) problem(t *testing.T) problem {
 	t.Helper()
 	text := strings.NewReplacer("$context.requestId", "request-1", "$context.error.messageString", `"Forbidden"`).
@@ -96,7 +96,10 @@ func (r refusal) problem(t *testing.T) problem {
 func TestGatewayAnswersInTheFormOfTheFunctions(t *testing.T) {
 	t.Parallel()
 	responses := readGateway(t).Responses
-	for _, needed := range []string{"BAD_REQUEST_BODY", "BAD_REQUEST_PARAMETERS", "THROTTLED", "INTEGRATION_TIMEOUT", "DEFAULT_4XX", "DEFAULT_5XX"} {
+	for _, needed := range []string{
+		"BAD_REQUEST_BODY", "BAD_REQUEST_PARAMETERS", "THROTTLED", "INTEGRATION_TIMEOUT",
+		"DEFAULT_4XX", "DEFAULT_5XX",
+	} {
 		if _, ok := responses[needed]; !ok {
 			t.Errorf("%s has API Gateway's own form", needed)
 		}
@@ -104,9 +107,10 @@ func TestGatewayAnswersInTheFormOfTheFunctions(t *testing.T) {
 	for name, r := range responses {
 		p := r.problem(t)
 		if strings.HasPrefix(name, "DEFAULT_") {
-			r.StatusCode, p.Status = http.StatusForbidden, http.StatusForbidden // of whichever answer it stands for
+			r.StatusCode, p.Status = http.StatusForbidden, http.StatusForbidden // whichever response it stands for
 		}
-		if p.Status != r.StatusCode || p.Title != http.StatusText(r.StatusCode) || p.Detail == "" || p.RequestID != "request-1" || len(p.Errors) > 0 {
+		if p.Status != r.StatusCode || p.Title != http.StatusText(r.StatusCode) || p.Detail == "" ||
+			p.RequestID != "request-1" || len(p.Errors) > 0 {
 			t.Errorf("%s: %d is answered with %+v", name, r.StatusCode, p)
 		}
 		if got := r.ResponseParameters.Headers["Content-Type"]; got != "'application/problem+json'" {
@@ -128,14 +132,17 @@ func TestGatewayAndFunctionsSayTheSameInTheSameWords(t *testing.T) {
 		"UNSUPPORTED_MEDIA_TYPE": call(t, nobodyListens.create, otherType, usual),
 		"DEFAULT_5XX":            call(t, noTables.create, post(goodBody), usual),
 	} {
-		gateways, functions := readGateway(t).Responses[name].problem(t), mustBeProblem(t, response, response.StatusCode)
-		if !strings.HasPrefix(name, "DEFAULT_") && gateways.Status != functions.Status || gateways.Detail != functions.Detail {
-			t.Errorf("%s: %d %q, the function says %d %q", name, gateways.Status, gateways.Detail, functions.Status, functions.Detail)
+		gateways, functions := readGateway(t).Responses[name].problem(t), mustBeProblem(t, response,
+			response.StatusCode)
+		if !strings.HasPrefix(name, "DEFAULT_") && gateways.Status != functions.Status ||
+			gateways.Detail != functions.Detail {
+			t.Errorf("%s: %d %q, the function says %d %q", name, gateways.Status, gateways.Detail, functions.Status,
+				functions.Detail)
 		}
 	}
 }
 
-// What the model refuses never reaches the function, so it has to be what the function would refuse too.
+// A body that the model refuses never reaches the function, so the function must refuse it too.
 func TestGatewayRefusesOnlyWhatTheFunctionRefuses(t *testing.T) {
 	t.Parallel()
 	service, gateway := newService(t, nowhere), readGateway(t)
@@ -151,7 +158,8 @@ func TestGatewayRefusesOnlyWhatTheFunctionRefuses(t *testing.T) {
 		refused["without "+name] = without
 	}
 	for name, property := range model.Properties {
-		if !slices.Contains([]string{"string", "array"}, property.Type) || len(property.Properties)+len(property.Required) > 0 {
+		if !slices.Contains([]string{"string", "array"}, property.Type) ||
+			len(property.Properties)+len(property.Required) > 0 {
 			t.Fatalf("this test does not know what %s refuses", name)
 		}
 		other := maps.Clone(good)

@@ -11,7 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 )
 
-// canonicalUUID is the length of the one form that is taken: 8-4-4-4-12 digits.
+// canonicalUUID is the length of the only accepted form: 8-4-4-4-12 digits.
 const canonicalUUID = 36
 
 // GetOrder answers GET /orders/{id}.

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// service is both functions as their main packages wire them, on one database.
+// service is both functions on one database, wired as in their main packages.
 type service struct {
 	create, get api.Handler
 	log         *bytes.Buffer
@@ -53,10 +53,11 @@ func newDatabase(t *testing.T) string {
 	return ordertest.Migrate(t, pgtest.NewDatabase(t))
 }
 
-// nowhere is a database that no test may reach.
-const nowhere = "postgres://nobody@127.0.0.1:1/nothing"
+// nowhere is a database that tests must not reach.
+const nowhere = "postgres://unused@127.0.0.1:1/nothing"
 
-const goodBody = `{"customer_id":"customer-1","currency":"EUR","lines":[{"sku":"coffee","quantity":2,"unit_price":1250}]}`
+const goodBody = `{"customer_id":"customer-1","currency":"EUR",` +
+	`"lines":[{"sku":"coffee","quantity":2,"unit_price":1250}]}`
 
 func post(body string) events.APIGatewayProxyRequest {
 	return events.APIGatewayProxyRequest{
@@ -75,8 +76,10 @@ func get(id string) events.APIGatewayProxyRequest {
 	}
 }
 
-// call invokes a handler with the deadline that a function of the given timeout has.
-func call(t *testing.T, h api.Handler, request events.APIGatewayProxyRequest, timeout time.Duration) events.APIGatewayProxyResponse {
+// call invokes a handler with the deadline of a function with this timeout.
+func call(t *testing.T, h api.Handler, request events.APIGatewayProxyRequest,
+	timeout time.Duration,
+) events.APIGatewayProxyResponse {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
@@ -104,7 +107,7 @@ type problem struct {
 	} `json:"errors"`
 }
 
-// fields returns where the errors are.
+// fields returns the locations of the errors.
 func (p problem) fields() []string {
 	var fields []string
 	for _, e := range p.Errors {
@@ -117,7 +120,8 @@ func (p problem) fields() []string {
 	return fields
 }
 
-// mustBeProblem returns the problem that the response is, with the status both in the line and in the body.
+// mustBeProblem returns the response's problem, and requires the status both in the status line and
+// in the body.
 func mustBeProblem(t *testing.T, response events.APIGatewayProxyResponse, status int) problem {
 	t.Helper()
 	var p problem
@@ -126,7 +130,8 @@ func mustBeProblem(t *testing.T, response events.APIGatewayProxyResponse, status
 	if err := decoder.Decode(&p); err != nil {
 		t.Fatalf("body %q: %v", response.Body, err)
 	}
-	if response.StatusCode != status || p.Status != status || response.Headers["Content-Type"] != "application/problem+json" {
+	if response.StatusCode != status || p.Status != status ||
+		response.Headers["Content-Type"] != "application/problem+json" {
 		t.Fatalf("status %d (want %d), %v: %s", response.StatusCode, status, response.Headers, response.Body)
 	}
 	if p.RequestID != "request-1" || p.Title == "" || p.Detail == "" {

@@ -24,7 +24,8 @@ type storedEvent struct {
 
 func storedEvents(t *testing.T, url string) []storedEvent {
 	t.Helper()
-	rows, err := ordertest.Connect(t, url).Query(t.Context(), `SELECT aggregate_id, payload::text, headers FROM outbox_events ORDER BY seq`)
+	rows, err := ordertest.Connect(t, url).Query(t.Context(),
+		`SELECT aggregate_id, payload::text, headers FROM outbox_events ORDER BY seq`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,10 @@ func TestEveryOrderHasOneEventWithWhatTheAPIAnswered(t *testing.T) {
 	}
 	id := stored[0].AggregateID
 	read := call(t, service.get, get(id), usual)
-	for what, body := range map[string]string{"second answer": again.Body, "order read": read.Body, "event": stored[0].Payload} {
+	for what, body := range map[string]string{
+		"second answer": again.Body, "order read": read.Body,
+		"event": stored[0].Payload,
+	} {
 		if body != created.Body {
 			t.Errorf("%s %s\nfirst answer %s", what, body, created.Body)
 		}
@@ -76,7 +80,8 @@ func TestSameBodyInOtherWordsIsTheSameOrder(t *testing.T) {
 	t.Parallel()
 	service := newService(t, newDatabase(t))
 	first := encoded(goodBody)
-	second := post(` { "lines" : [ { "unit_price":1250, "quantity":2, "sku":"coff\u0065e" } ], "currency":"EUR", "customer_id":"customer-1" } `)
+	second := post(` { "lines" : [ { "unit_price":1250, "quantity":2, "sku":"coff\u0065e" } ], "currency":"EUR", ` +
+		`"customer_id":"customer-1" } `)
 	third := post(strings.Replace(goodBody, "1250", "1251", 1))
 	for i, test := range []struct {
 		request events.APIGatewayProxyRequest
@@ -107,14 +112,26 @@ func TestTraceOfTheRequestIsInTheEvent(t *testing.T) {
 		want    map[string]string
 	}{
 		{nil, map[string]string{}},
-		{map[string][]string{"TraceParent": {good}, "X-Amzn-Trace-Id": {xray}}, map[string]string{outbox.HeaderTraceparent: good, outbox.HeaderXRay: xray}},
+		{
+			map[string][]string{"TraceParent": {good}, "X-Amzn-Trace-Id": {xray}},
+			map[string]string{outbox.HeaderTraceparent: good, outbox.HeaderXRay: xray},
+		},
 		{map[string][]string{"traceparent": {good, good}}, map[string]string{}},
 		{map[string][]string{"traceparent": {strings.ToUpper(good)}}, map[string]string{}},
 		{map[string][]string{"traceparent": {good + "-more"}}, map[string]string{}},
-		{map[string][]string{"traceparent": {"cc" + good[2:] + "-more"}}, map[string]string{outbox.HeaderTraceparent: "cc" + good[2:] + "-more"}},
+		{
+			map[string][]string{"traceparent": {"cc" + good[2:] + "-more"}},
+			map[string]string{outbox.HeaderTraceparent: "cc" + good[2:] + "-more"},
+		},
 		{map[string][]string{"traceparent": {"ff" + good[2:]}}, map[string]string{}},
-		{map[string][]string{"traceparent": {"00-00000000000000000000000000000000-00f067aa0ba902b7-01"}}, map[string]string{}},
-		{map[string][]string{"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"}}, map[string]string{}},
+		{
+			map[string][]string{"traceparent": {"00-00000000000000000000000000000000-00f067aa0ba902b7-01"}},
+			map[string]string{},
+		},
+		{
+			map[string][]string{"traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"}},
+			map[string]string{},
+		},
 		{map[string][]string{"x-amzn-trace-id": {"Root=1\n"}}, map[string]string{}},
 	}
 	for _, test := range tests {
@@ -133,7 +150,8 @@ func TestTraceOfTheRequestIsInTheEvent(t *testing.T) {
 
 func TestTraceOfTheInvocationGoesBeforeThatOfTheClient(t *testing.T) {
 	t.Parallel()
-	const client, invocation = "Root=1-67891233-abcdef012345678912345678", "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+	const client = "Root=1-67891233-abcdef012345678912345678"
+	const invocation = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
 	url := newDatabase(t)
 	create := newService(t, url).create
 	request := post(goodBody)
@@ -148,7 +166,7 @@ func TestTraceOfTheInvocationGoesBeforeThatOfTheClient(t *testing.T) {
 	}
 }
 
-// The samples are for `sam local invoke -e`.
+// The samples are input for `sam local invoke -e`.
 func TestSampleEventsAreAnswered(t *testing.T) {
 	t.Parallel()
 	service := newService(t, newDatabase(t))

@@ -20,24 +20,50 @@ func TestRefusalNamesEveryWrongFieldAtOnce(t *testing.T) {
 		body  string
 		wrong []string
 	}{
-		"empty object":    {`{}`, []string{"/customer_id", "/currency", "/lines"}},
-		"not an object":   {`[]`, []string{""}},
-		"null":            {`null`, []string{""}},
-		"unknown":         {`{"customer_id":"c","currency":"EUR","lines":[` + good + `],"Currency":"EUR","a/b~":1}`, []string{"/Currency", "/a~1b~0"}},
-		"twice":           {`{"customer_id":"c","currency":"EUR","\u0063urrency":"EUR","lines":[` + good + `]}`, []string{"/currency"}},
-		"twice in a line": {`{"customer_id":"c","currency":"EUR","lines":[{"sku":"a","quantity":1,"unit_price":1,"sku":"b"}]}`, []string{"/lines/0/sku"}},
+		"empty object":  {`{}`, []string{"/customer_id", "/currency", "/lines"}},
+		"not an object": {`[]`, []string{""}},
+		"null":          {`null`, []string{""}},
+		"unknown": {
+			`{"customer_id":"c","currency":"EUR","lines":[` + good + `],"Currency":"EUR","a/b~":1}`,
+			[]string{"/Currency", "/a~1b~0"},
+		},
+		"twice": {
+			`{"customer_id":"c","currency":"EUR","\u0063urrency":"EUR","lines":[` + good + `]}`,
+			[]string{"/currency"},
+		},
+		"twice in a line": {
+			`{"customer_id":"c","currency":"EUR",` +
+				`"lines":[{"sku":"a","quantity":1,"unit_price":1,"sku":"b"}]}`,
+			[]string{"/lines/0/sku"},
+		},
 		"wrong types": {
 			`{"customer_id":1,"currency":null,"lines":[{"sku":[],"quantity":"1","unit_price":true},7]}`,
-			[]string{"/customer_id", "/currency", "/lines/0/sku", "/lines/0/quantity", "/lines/0/unit_price", "/lines/1"},
+			[]string{
+				"/customer_id", "/currency", "/lines/0/sku", "/lines/0/quantity", "/lines/0/unit_price",
+				"/lines/1",
+			},
 		},
-		"lines of another type": {`{"customer_id":"c","currency":"EUR","lines":{"0":` + good + `}}`, []string{"/lines"}},
-		"no lines":              {`{"customer_id":"c","currency":"EUR","lines":[]}`, []string{"/lines"}},
+		"lines of another type": {
+			`{"customer_id":"c","currency":"EUR","lines":{"0":` + good + `}}`,
+			[]string{"/lines"},
+		},
+		"no lines": {`{"customer_id":"c","currency":"EUR","lines":[]}`, []string{"/lines"}},
 		"numbers": {
-			`{"customer_id":"c","currency":"EUR","lines":[{"sku":"a","quantity":1.0,"unit_price":1e2},{"sku":"a","quantity":-1,"unit_price":-1},{"sku":"a","quantity":0,"unit_price":9223372036854775808}]}`,
-			[]string{"/lines/0/quantity", "/lines/0/unit_price", "/lines/1/quantity", "/lines/1/unit_price", "/lines/2/unit_price", "/lines/2/quantity"},
+			`{"customer_id":"c","currency":"EUR","lines":[{"sku":"a","quantity":1.0,"unit_price":1e2},` +
+				`{"sku":"a","quantity":-1,"unit_price":-1},{"sku":"a","quantity":0,"unit_price":9223372036854775808}]}`,
+			[]string{
+				"/lines/0/quantity", "/lines/0/unit_price", "/lines/1/quantity", "/lines/1/unit_price",
+				"/lines/2/unit_price", "/lines/2/quantity",
+			},
 		},
-		"missing in a line": {`{"customer_id":"","currency":"eur","lines":[{}]}`, []string{"/lines/0/sku", "/lines/0/quantity", "/lines/0/unit_price", "/customer_id", "/currency"}},
-		"broken text":       {`{"customer_id":"\ud800","currency":"EUR","lines":[` + good + `]}`, []string{"/customer_id"}},
+		"missing in a line": {
+			`{"customer_id":"","currency":"eur","lines":[{}]}`,
+			[]string{"/lines/0/sku", "/lines/0/quantity", "/lines/0/unit_price", "/customer_id", "/currency"},
+		},
+		"broken text": {
+			`{"customer_id":"\ud800","currency":"EUR","lines":[` + good + `]}`,
+			[]string{"/customer_id"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +112,7 @@ func TestBodyThatIsNotJSONIsRefused(t *testing.T) {
 func TestContentTypeMustBeJSON(t *testing.T) {
 	t.Parallel()
 	service := newService(t, nowhere)
-	// What is let through meets the empty body.
+	// An accepted content type leads to the error of the empty body.
 	for contentType, status := range map[string]int{
 		"application/json":                http.StatusBadRequest,
 		"Application/JSON; charset=UTF-8": http.StatusBadRequest,
@@ -156,7 +182,10 @@ func TestNonsenseIsNotAnsweredAtLength(t *testing.T) {
 func TestIdOfAnOrderMustBeAUUID(t *testing.T) {
 	t.Parallel()
 	service := newService(t, nowhere)
-	for _, id := range []string{"", "1", "01937b4e7d4a7c3e9f570a8a3c1d2e4f", "{01937b4e-7d4a-7c3e-9f57-0a8a3c1d2e4f}", "01937b4e-7d4a-7c3e-9f57-0a8a3c1d2e4g"} {
+	for _, id := range []string{
+		"", "1", "01937b4e7d4a7c3e9f570a8a3c1d2e4f", "{01937b4e-7d4a-7c3e-9f57-0a8a3c1d2e4f}",
+		"01937b4e-7d4a-7c3e-9f57-0a8a3c1d2e4g",
+	} {
 		mustBeProblem(t, call(t, service.get, get(id), usual), http.StatusBadRequest)
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// lambdaTrace is the key under which aws-lambda-go keeps what is in _X_AMZN_TRACE_ID too.
+// lambdaTrace is the context key for the value of _X_AMZN_TRACE_ID in aws-lambda-go.
 const lambdaTrace = "x-amzn-trace-id"
 
-// maxBody is room for an order of the most and longest lines in UTF-8, generously spaced.
+// maxBody has room for the longest order in UTF-8 with generous white space.
 const maxBody = 256 << 10
 
 var (
@@ -59,7 +59,8 @@ func jsonBody(request Request) ([]byte, *problem) {
 		body = decoded
 	}
 	if len(body) > maxBody {
-		return nil, newProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", maxBody))
+		return nil, newProblem(http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("the body is longer than %d bytes", maxBody))
 	}
 	return body, nil
 }
@@ -73,7 +74,8 @@ func isJSON(contentTypes []string) bool {
 	return err == nil && mediaType == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
 }
 
-// idempotencyKey takes any visible ASCII: the header's draft wants a quoted string, most clients send a bare one.
+// idempotencyKey accepts any visible ASCII: the header's draft requires a quoted string, but most
+// clients send a bare one.
 // https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 func idempotencyKey(request Request) (key string, wrong []fieldError) {
 	const name = "Idempotency-Key"
@@ -89,8 +91,9 @@ func idempotencyKey(request Request) (key string, wrong []fieldError) {
 	return values[0], nil
 }
 
-// traceHeaders returns the trace of the request for the headers of its event. A header that is malformed, or is given
-// twice, is as good as none. Lambda says which part of X-Ray's trace this invocation is, the client only where it began.
+// traceHeaders returns the trace of the request for the headers of its event. It ignores a header
+// that is malformed or repeated. Lambda's trace names this invocation. The client's only names the
+// origin.
 func traceHeaders(ctx context.Context, request Request) map[string]string {
 	headers := map[string]string{}
 	for name, valid := range map[string]func(string) bool{
@@ -107,7 +110,7 @@ func traceHeaders(ctx context.Context, request Request) map[string]string {
 	return headers
 }
 
-// validTraceparent takes later versions too, which may have more parts behind the known ones.
+// validTraceparent accepts later versions too, which can have further parts at the end.
 func validTraceparent(value string) bool {
 	parts := traceparent.FindStringSubmatch(value)
 	if parts == nil {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// checkSyntax returns why body is not one JSON value in UTF-8 with nothing behind it.
+// checkSyntax returns an error unless body is exactly one JSON value in UTF-8.
 func checkSyntax(body []byte) error {
 	if !utf8.Valid(body) {
 		return errors.New("it is not UTF-8")
@@ -24,18 +24,19 @@ func checkSyntax(body []byte) error {
 	return err
 }
 
-// reader takes JSON apart more strictly than encoding/json does: names are compared as they are, a name may come once,
-// every field must be there, and all that is wrong is collected. What it reads has passed [checkSyntax]. A field that
-// is wrong or missing reads as zero.
+// reader decodes JSON more strictly than encoding/json. Names are case-sensitive and unique, every
+// field is required, and all errors are collected. Its input must have passed [checkSyntax]. An
+// invalid or missing field reads as zero.
 type reader struct {
 	wrong    []fieldError
 	reported map[string]bool
 }
 
-// maxErrors is more than an order of the allowed size can have; what a body of nonsense has more than that is left out.
+// maxErrors is more than an order of the allowed size can have. Further errors of an arbitrary body
+// are dropped.
 const maxErrors = 2000
 
-// report adds what is wrong with a field, unless the field or what it stands in is already known to be wrong.
+// report records an error of a field, unless the field or its parent already has one.
 func (r *reader) report(pointer, detail string) {
 	if r.known(pointer) || len(r.wrong) == maxErrors {
 		return
@@ -54,7 +55,7 @@ func (r *reader) known(pointer string) bool {
 	return r.reported[pointer]
 }
 
-// object returns the members of an object that must have the names known, and no other.
+// object returns the members of an object that must have exactly the names in known.
 func (r *reader) object(at string, body json.RawMessage, known ...string) map[string]json.RawMessage {
 	members := map[string]json.RawMessage{}
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -104,14 +105,15 @@ func (r *reader) text(at string, body json.RawMessage) (text string) {
 	return text
 }
 
-// value decodes body, which must begin with the byte that all values of its kind begin with.
+// value decodes body, whose first byte must be the first byte of the expected kind.
 func (r *reader) value(at string, body json.RawMessage, first byte, expected string, into any) {
 	if len(body) == 0 || body[0] != first || json.Unmarshal(body, into) != nil {
 		r.report(at, expected)
 	}
 }
 
-// integer takes digits only: 1.0 and 1e2 are whole numbers too, but a client that writes them counts in floats.
+// integer accepts digits only. 1.0 and 1e2 are whole numbers too, but a client that writes them
+// uses floats.
 func (r *reader) integer(at string, body json.RawMessage) int64 {
 	number, err := strconv.ParseInt(string(body), 10, 64)
 	if err != nil {
@@ -120,7 +122,7 @@ func (r *reader) integer(at string, body json.RawMessage) int64 {
 	return number
 }
 
-// escape makes a name part of a JSON pointer. https://www.rfc-editor.org/rfc/rfc6901#section-3
+// escape escapes a name for a JSON pointer. https://www.rfc-editor.org/rfc/rfc6901#section-3
 func escape(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

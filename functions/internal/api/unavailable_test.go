@@ -33,12 +33,13 @@ func TestDeadDatabaseIsA503(t *testing.T) {
 
 func TestDatabaseThatDoesNotAnswerIsA503WithinTheFunctionsDeadline(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	mustBeUnavailable(t, newService(t, "postgres://nobody@"+listener.Addr().String()+"/nothing?sslmode=disable"), "deadline")
+	mustBeUnavailable(t, newService(t, "postgres://unused@"+listener.Addr().String()+"/nothing?sslmode=disable"),
+		"deadline")
 }
 
 func TestSlowDatabaseIsA503AndLeavesNothing(t *testing.T) {
@@ -57,10 +58,11 @@ func TestSlowDatabaseIsA503AndLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	var orders int
-	if err := ordertest.Connect(t, url).QueryRow(t.Context(), `SELECT count(*) FROM orders`).Scan(&orders); err != nil || orders != 0 {
+	if err := ordertest.Connect(t, url).QueryRow(t.Context(),
+		`SELECT count(*) FROM orders`).Scan(&orders); err != nil || orders != 0 {
 		t.Errorf("%d orders are left, %v", orders, err)
 	}
-	// The pool of one is free again.
+	// The pool's only connection is free again.
 	if response := call(t, service.create, post(goodBody), usual); response.StatusCode != http.StatusCreated {
 		t.Errorf("%d: %s", response.StatusCode, response.Body)
 	}
@@ -70,7 +72,8 @@ func TestDatabaseOutOfConnectionsIsA503(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
 	admin := ordertest.Connect(t, pgtest.SuperuserURL(t, url))
-	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$`)
+	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', `+
+		`current_database()); END $$`)
 	if err != nil {
 		t.Fatal(err)
 	}

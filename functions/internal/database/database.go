@@ -1,4 +1,4 @@
-// Package database connects the functions to Postgres as their settings say.
+// Package database connects the functions to Postgres.
 package database
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// Open returns a pool that connects when it is first used, so that a function starts while the database is away.
+// Open returns a pool that connects on first use, so that a function can start while the database
+// is unavailable.
 func Open(ctx context.Context, s settings.Settings) (*pgxpool.Pool, error) {
 	config := s.Database.Copy()
 	config.BeforeConnect = s.Postgres.Authenticate
@@ -23,7 +24,7 @@ func Open(ctx context.Context, s settings.Settings) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// Connect returns one connection without a limit on statements, for migrations.
+// Connect returns one connection without a statement timeout, for migrations.
 func Connect(ctx context.Context, s settings.Settings) (*pgx.Conn, error) {
 	config := s.Database.ConnConfig.Copy()
 	config.RuntimeParams["statement_timeout"] = "0"

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// It changes the environment, which the AWS SDK reads for itself, and so runs alone.
+// This test is not parallel, because it changes the environment that the AWS SDK reads.
 func TestPoolConnectsAsTheSecretSays(t *testing.T) {
 	aws, err := fakeaws.Start(fakeaws.Options{})
 	if err != nil {
@@ -24,7 +24,8 @@ func TestPoolConnectsAsTheSecretSays(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = aws.Close() })
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": aws.URL(), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL": aws.URL(), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test",
+		"AWS_SECRET_ACCESS_KEY": "test",
 	} {
 		t.Setenv(name, value)
 	}

@@ -1,4 +1,5 @@
-// Package function runs an endpoint of the API as a Lambda function: with its settings, its log and its database.
+// Package function runs an endpoint of the API as a Lambda function, with its settings, log and
+// database.
 package function
 
 import (
@@ -14,10 +15,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
 )
 
-// Endpoint makes a handler, for example [api.CreateOrder].
+// Endpoint returns a handler, for example [api.CreateOrder].
 type Endpoint func(*order.Store, *slog.Logger) api.Handler
 
-// Run serves the endpoint until Lambda ends the process. It returns an error if the settings are wrong.
+// Run serves the endpoint until Lambda ends the process. It returns an error if the settings are
+// invalid.
 func Run(ctx context.Context, getenv func(string) string, out io.Writer, endpoint Endpoint) error {
 	s, err := settings.Load(getenv)
 	if err != nil {

@@ -30,7 +30,7 @@ func newDatabase(t *testing.T) string {
 	return ordertest.Migrate(t, pgtest.NewDatabase(t))
 }
 
-// newStore returns a store on one connection, as each Lambda process has it.
+// newStore returns a store with one connection, as in a Lambda process.
 func newStore(t *testing.T, url string) *order.Store {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(url)
@@ -46,7 +46,7 @@ func newStore(t *testing.T, url string) *order.Store {
 	return order.NewStore(pool)
 }
 
-// counts are the rows of every table that an order is written to.
+// counts are the row counts of every table that an order is written to.
 type counts struct{ Orders, Lines, Keys, Events int }
 
 func count(t *testing.T, url string) (c counts) {
@@ -64,6 +64,9 @@ func count(t *testing.T, url string) (c counts) {
 func coffee(quantity int64) order.Draft {
 	return order.Draft{
 		CustomerID: "customer-1", Currency: "EUR",
-		Lines: []order.Line{{SKU: "coffee", Quantity: quantity, UnitPrice: 1250}, {SKU: "filter", Quantity: 1, UnitPrice: 0}},
+		Lines: []order.Line{
+			{SKU: "coffee", Quantity: quantity, UnitPrice: 1250},
+			{SKU: "filter", Quantity: 1, UnitPrice: 0},
+		},
 	}
 }

@@ -1,4 +1,4 @@
-// Package order is what an order is, which orders are taken, and how one is stored together with its event.
+// Package order validates orders, and stores each one together with its event.
 package order
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// AggregateType and EventCreated name an order and its first event to consumers.
+// AggregateType and EventCreated are the names of an order and of its first event for consumers.
 const (
 	AggregateType = "order"
 	EventCreated  = "order.created"
@@ -23,14 +23,15 @@ type Draft struct {
 	Lines      []Line `json:"lines"`
 }
 
-// Line is one position of an order. UnitPrice counts the currency's minor units.
+// Line is one position of an order. UnitPrice is in minor units of the currency.
 type Line struct {
 	SKU       string `json:"sku"`
 	Quantity  int64  `json:"quantity"`
 	UnitPrice int64  `json:"unit_price"`
 }
 
-// Order is a stored order. Its JSON is what the API answers and what the event order.created carries.
+// Order is a stored order. Its JSON is the API's response and the payload of the event
+// order.created.
 type Order struct {
 	ID uuid.UUID `json:"id"`
 	Draft
@@ -38,7 +39,7 @@ type Order struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// New makes an order of a draft that [Draft.Validate] finds nothing wrong with.
+// New makes an order from a draft that [Draft.Validate] accepts.
 func New(draft Draft, now time.Time) (Order, error) {
 	total, ok := draft.Total()
 	if !ok {
@@ -48,11 +49,11 @@ func New(draft Draft, now time.Time) (Order, error) {
 	if err != nil {
 		return Order{}, fmt.Errorf("make an order id: %w", err)
 	}
-	// Postgres keeps microseconds: a longer fraction would not be read back.
+	// Postgres stores microseconds, so a finer time would differ from the stored one.
 	return Order{ID: id, Draft: draft, Total: total, CreatedAt: now.UTC().Truncate(time.Microsecond)}, nil
 }
 
-// Created returns the event that says so. headers become message attributes.
+// Created returns the event order.created. headers become message attributes.
 func (o Order) Created(headers map[string]string) (outbox.Event, error) {
 	event, err := outbox.New(AggregateType, o.ID.String(), EventCreated, o)
 	if err != nil {

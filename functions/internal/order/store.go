@@ -16,16 +16,17 @@ import (
 )
 
 var (
-	// ErrNotFound says that the caller has no order with this id.
+	// ErrNotFound means that the caller has no order with this id.
 	ErrNotFound = errors.New("order not found")
-	// ErrKeyReused says that an idempotency key of the caller came before, with another draft.
+	// ErrKeyReused means that the caller has used the idempotency key before, with another draft.
 	ErrKeyReused = errors.New("idempotency key was used for another order")
 )
 
 const (
-	// keyLifetime is how long a key is known; after that the same key makes another order.
+	// keyLifetime is the lifetime of a key. Afterwards the same key creates another order.
 	keyLifetime = 24 * time.Hour
-	// A key that is there, or that a transaction in flight is writing, is waited for and not written, unless it has expired.
+	// claimKey waits for a transaction that is writing the same key. It does not replace an
+	// existing key unless that key has expired.
 	claimKey = `
 		INSERT INTO order_request_keys AS known (caller, key, fingerprint, order_id)
 		VALUES ($1, $2, $3, $4)
@@ -33,17 +34,19 @@ const (
 		SET fingerprint = excluded.fingerprint, order_id = excluded.order_id, created_at = excluded.created_at
 		WHERE known.created_at < clock_timestamp() - $5::interval`
 	selectKey = `SELECT fingerprint, order_id FROM order_request_keys WHERE caller = $1 AND key = $2`
-	// Each new key removes more than one that has expired, so the table is bounded by the keys of one lifetime. A key that
-	// another transaction holds is left to it.
+	// removeExpiredKeys deletes more than one expired key for each new key, so the table is bounded
+	// by the keys of one lifetime. It skips a key that another transaction has locked.
 	removeExpiredKeys = `
 		DELETE FROM order_request_keys WHERE (caller, key) IN (
 			SELECT caller, key FROM order_request_keys WHERE created_at < clock_timestamp() - $1::interval
 			ORDER BY created_at LIMIT 10 FOR UPDATE SKIP LOCKED)`
-	insertOrder = `INSERT INTO orders (id, caller, customer_id, currency, total, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
+	insertOrder = `INSERT INTO orders (id, caller, customer_id, currency, total, created_at) VALUES ($1, $2, $3, ` +
+		`$4, $5, $6)`
 	insertLines = `
 		INSERT INTO order_lines (order_id, position, sku, quantity, unit_price)
 		SELECT $1, position, sku, quantity, unit_price
-		FROM unnest($2::text[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS line (sku, quantity, unit_price, position)`
+		FROM unnest($2::text[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS line (sku, quantity, unit_price,
+			position)`
 	selectOrder = `
 		SELECT customer_id, currency, total, created_at, sku, quantity, unit_price
 		FROM orders JOIN order_lines ON order_id = id
@@ -51,10 +54,12 @@ const (
 		ORDER BY position`
 )
 
-// readCommitted holds whatever the database's default is: the statement after [claimKey] must see the row it waited for.
+// readCommitted overrides the default of the database: the statement after [claimKey] must see the
+// row for which claimKey waited.
 var readCommitted = pgx.TxOptions{IsoLevel: pgx.ReadCommitted}
 
-// Store keeps orders in Postgres. Its methods return an [*UnavailableError] when trying again later may help.
+// Store stores orders in Postgres. Its methods return an [*UnavailableError] if a later retry may
+// succeed.
 type Store struct {
 	pool *pgxpool.Pool
 }
@@ -62,18 +67,20 @@ type Store struct {
 // NewStore returns a store on pool.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
-// CreateRequest is a valid draft and what came with it.
+// CreateRequest is a valid draft with its context.
 type CreateRequest struct {
 	Draft          Draft
-	Caller         string            // whom the order and the key belong to; empty for all who are not known
+	Caller         string            // the owner of the order and of the key; empty for all unknown callers
 	IdempotencyKey string            // may be empty
 	Headers        map[string]string // of the event
 }
 
-// Create stores the order and its event, both or none, and returns created = true. If the caller's idempotency key came within
-// the last 24 hours with an equal draft it writes nothing and returns the order of that time; with another draft, [ErrKeyReused].
+// Create stores the order and its event in one transaction, and returns created = true. If the
+// caller used the idempotency key within the last 24 hours with an equal draft, Create writes
+// nothing and returns the first order. With another draft it returns [ErrKeyReused].
 //
-// After an [*UnavailableError] the order may be there: a commit whose answer is lost counts. The same key finds out.
+// After an [*UnavailableError] the order may be stored, because the answer to a commit can be lost.
+// A retry with the same key returns that order.
 func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, created bool, err error) {
 	fresh, err := New(request.Draft, time.Now())
 	if err != nil {
@@ -104,7 +111,8 @@ func (s *Store) Create(ctx context.Context, request CreateRequest) (o Order, cre
 	return o, o.ID == fresh.ID, nil
 }
 
-// Get returns the caller's order, or [ErrNotFound]: also for an order of another caller, who is not to be known by it.
+// Get returns the caller's order. It returns [ErrNotFound] for another caller's order too, so that
+// the answer does not reveal the order.
 func (s *Store) Get(ctx context.Context, caller string, id uuid.UUID) (Order, error) {
 	o, err := read(ctx, s.pool, caller, id)
 	if err != nil {
@@ -113,7 +121,8 @@ func (s *Store) Get(ctx context.Context, caller string, id uuid.UUID) (Order, er
 	return o, nil
 }
 
-// claim returns the id of the order that the request's key belongs to: id, unless another came first.
+// claim returns the id of the order that the request's key belongs to: id, or that of an earlier
+// request.
 func claim(ctx context.Context, tx pgx.Tx, request CreateRequest, id uuid.UUID) (uuid.UUID, error) {
 	if request.IdempotencyKey == "" {
 		return id, nil
@@ -142,7 +151,8 @@ func claim(ctx context.Context, tx pgx.Tx, request CreateRequest, id uuid.UUID) 
 	return id, nil
 }
 
-// fingerprint is equal for drafts that ask for the same, however the client spaced or ordered its JSON.
+// fingerprint is equal for drafts with the same content, whatever the spacing and order of the
+// client's JSON.
 func (d Draft) fingerprint() ([sha256.Size]byte, error) {
 	canonical, err := json.Marshal(d)
 	if err != nil {

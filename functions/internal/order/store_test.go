@@ -37,7 +37,8 @@ func TestOrderAndItsEventAreWrittenTogether(t *testing.T) {
 		AggregateType, AggregateID, EventType, Payload string
 		Headers                                        map[string]string
 	}
-	err = ordertest.Connect(t, url).QueryRow(t.Context(), `SELECT aggregate_type, aggregate_id, event_type, payload::text, headers FROM outbox_events`).
+	err = ordertest.Connect(t, url).QueryRow(t.Context(),
+		`SELECT aggregate_type, aggregate_id, event_type, payload::text, headers FROM outbox_events`).
 		Scan(&event.AggregateType, &event.AggregateID, &event.EventType, &event.Payload, &event.Headers)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,8 @@ func TestOrderAndItsEventAreWrittenTogether(t *testing.T) {
 func TestFailureOfTheEventLeavesNoOrder(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
-	if _, err := ordertest.Connect(t, url).Exec(t.Context(), `ALTER TABLE outbox_events ADD CHECK (event_type <> 'order.created')`); err != nil {
+	if _, err := ordertest.Connect(t, url).Exec(t.Context(),
+		`ALTER TABLE outbox_events ADD CHECK (event_type <> 'order.created')`); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := newStore(t, url).Create(limited(t), order.CreateRequest{Draft: coffee(1), IdempotencyKey: "k"})
@@ -120,7 +122,7 @@ func TestManyRequestsInFlightWithOneKeyMakeOneOrder(t *testing.T) {
 	}
 }
 
-// A request waits for the one in flight with its key, and what becomes of that one decides.
+// A request waits for another one in flight with the same key, and the outcome of that one decides.
 func TestKeyIsTakenWhenTheRequestInFlightCommits(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
@@ -160,7 +162,8 @@ func TestKeyIsFreeWhenTheRequestInFlightRollsBack(t *testing.T) {
 	}
 }
 
-// lockEvents stops every request right before its event, with order and key written, until unlock is called.
+// lockEvents blocks every request before its event, after order and key are written, until unlock
+// is called.
 func lockEvents(t *testing.T, url string) (unlock func()) {
 	t.Helper()
 	tx, err := ordertest.Connect(t, url).Begin(t.Context())
@@ -199,7 +202,8 @@ func awaitBlocked(t *testing.T, url string, sessions int) {
 	conn := ordertest.Connect(t, url)
 	for ctx := limited(t); ; time.Sleep(5 * time.Millisecond) {
 		var blocked int
-		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+		const waiting = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND ` +
+			`wait_event_type = 'Lock'`
 		if err := conn.QueryRow(ctx, waiting).Scan(&blocked); err != nil {
 			t.Fatalf("fewer than %d sessions wait for a lock: %v", sessions, err)
 		}
@@ -231,7 +235,8 @@ func TestAKeyExpiresAndMakesAnotherOrder(t *testing.T) {
 	store, conn := newStore(t, url), ordertest.Connect(t, url)
 	request := order.CreateRequest{Draft: coffee(1), Caller: "c", IdempotencyKey: "k"}
 	age := func(interval string) {
-		if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = clock_timestamp() - $1::text::interval`, interval); err != nil {
+		if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = clock_timestamp() - `+
+			`$1::text::interval`, interval); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,14 +264,18 @@ func TestExpiredKeysAreRemovedByNewOnes(t *testing.T) {
 	url := newDatabase(t)
 	store, conn := newStore(t, url), ordertest.Connect(t, url)
 	create := func(key string) {
-		if _, _, err := store.Create(limited(t), order.CreateRequest{Draft: coffee(1), IdempotencyKey: key}); err != nil {
+		if _, _, err := store.Create(limited(t), order.CreateRequest{
+			Draft:          coffee(1),
+			IdempotencyKey: key,
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, key := range []string{"a", "b", "c"} {
 		create(key)
 	}
-	if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = created_at - interval '25 hours' WHERE key <> 'c'`); err != nil {
+	if _, err := conn.Exec(t.Context(), `UPDATE order_request_keys SET created_at = created_at - interval '25 `+
+		`hours' WHERE key <> 'c'`); err != nil {
 		t.Fatal(err)
 	}
 	create("d")

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// UnavailableError says that Postgres could not do its part: it is away, too slow, or out of connections.
+// UnavailableError means that Postgres is unreachable, too slow, or out of connections.
 type UnavailableError struct {
 	Err error
 }
@@ -16,7 +16,7 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string { return e.Err.Error() }
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// passingClasses are the classes of SQLSTATE that another attempt may not meet.
+// passingClasses are the SQLSTATE classes of errors after which a retry may succeed.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 var passingClasses = []string{
 	"08", // connection exception
@@ -27,7 +27,7 @@ var passingClasses = []string{
 	"58", // system error
 }
 
-// readOnlyTransaction is what the old primary answers after a failover.
+// readOnlyTransaction is the answer of the former primary after a failover.
 const readOnlyTransaction = "25006"
 
 func storeError(doing string, err error) error {
@@ -38,7 +38,7 @@ func storeError(doing string, err error) error {
 	return &UnavailableError{Err: wrapped}
 }
 
-// atFault reports whether Postgres answered, and the statement or the schema is to blame.
+// atFault reports whether Postgres answered with an error of the statement or of the schema.
 func atFault(err error) bool {
 	var connecting *pgconn.ConnectError
 	var answer *pgconn.PgError

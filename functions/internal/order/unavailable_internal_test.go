@@ -35,7 +35,8 @@ func TestOnlyWhatMayPassIsWorthAnotherAttempt(t *testing.T) {
 		{ErrKeyReused, false},
 	} {
 		got := (*UnavailableError)(nil)
-		if err := storeError("test", fmt.Errorf("wrapped: %w", test.err)); errors.As(err, &got) != test.unavailable || !errors.Is(err, test.err) {
+		if err := storeError("test", fmt.Errorf("wrapped: %w", test.err)); errors.As(err, &got) != test.unavailable ||
+			!errors.Is(err, test.err) {
 			t.Errorf("%v: unavailable = %t, want %t", test.err, !test.unavailable, test.unavailable)
 		}
 	}

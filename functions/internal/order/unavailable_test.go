@@ -38,7 +38,8 @@ func TestLackOfConnectionsMakesTheStoreUnavailable(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
 	admin := ordertest.Connect(t, pgtest.SuperuserURL(t, url))
-	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database()); END $$`)
+	_, err := admin.Exec(t.Context(), `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', `+
+		`current_database()); END $$`)
 	if err != nil {
 		t.Fatal(err)
 	}

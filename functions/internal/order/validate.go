@@ -8,26 +8,26 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of an order. Together they keep every event under the 256 KiB that an SNS message has by default.
+// Limits of an order. Together they keep every event below the 256 KiB of an SNS message.
 // https://docs.aws.amazon.com/general/latest/gr/sns.html
 const (
 	MaxLines      = 500
 	MaxSKU        = 64  // characters
 	MaxCustomerID = 128 // characters
-	// MaxAmount is the largest whole number that every JSON reader takes exactly.
+	// MaxAmount is the largest integer that every JSON parser represents exactly.
 	// https://www.rfc-editor.org/rfc/rfc8259#section-6
 	MaxAmount = 1<<53 - 1
 )
 
 var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
-// Problem is one thing that is wrong with a draft.
+// Problem is one error in a draft.
 type Problem struct {
 	Pointer string // to the field: a JSON pointer (RFC 6901)
 	Detail  string
 }
 
-// Validate returns everything that is wrong with the draft.
+// Validate returns every error in the draft.
 func (d Draft) Validate() []Problem {
 	var problems []Problem
 	report := func(pointer, detail string) {
@@ -57,7 +57,8 @@ func (d Draft) Validate() []Problem {
 	return problems
 }
 
-// Total returns the sum of all lines, or false if it is more than [MaxAmount]. Quantities must be at least 1 and prices at least 0.
+// Total returns the sum of all lines, or false if it exceeds [MaxAmount]. Quantities must be at
+// least 1 and prices at least 0.
 func (d Draft) Total() (total int64, ok bool) {
 	for _, line := range d.Lines {
 		room := MaxAmount - total
@@ -69,14 +70,15 @@ func (d Draft) Total() (total int64, ok bool) {
 	return total, true
 }
 
-// checkName takes any language's letters and refuses what breaks logs, message attributes or comparisons.
+// checkName accepts the letters of any language and refuses characters that break logs, message
+// attributes or comparisons.
 func checkName(name string, longest int) string {
 	switch {
 	case name == "" || utf8.RuneCountInString(name) > longest:
 		return fmt.Sprintf("must have 1 to %d characters", longest)
 	case strings.TrimSpace(name) != name:
 		return "must not begin or end with a space"
-	// The replacement character is what broken text decodes to.
+	// Invalid UTF-8 decodes to the replacement character.
 	case strings.ContainsFunc(name, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }):
 		return "must have printable characters only"
 	}

@@ -31,17 +31,29 @@ func TestEveryWrongFieldIsNamedAtOnce(t *testing.T) {
 		"too many lines":   {order.Draft{CustomerID: "c", Currency: "EUR", Lines: tooMany}, []string{"/lines"}},
 		"names": {
 			order.Draft{CustomerID: strings.Repeat("é", order.MaxCustomerID+1), Currency: "eur", Lines: []order.Line{
-				{SKU: " a", Quantity: 1}, {SKU: "a\nb", Quantity: 1}, {SKU: "a\ufffd", Quantity: 1}, {SKU: "a\x00", Quantity: 1},
+				{SKU: " a", Quantity: 1}, {SKU: "a\nb", Quantity: 1}, {SKU: "a\ufffd", Quantity: 1}, {
+					SKU:      "a\x00",
+					Quantity: 1,
+				},
 			}},
 			[]string{"/customer_id", "/currency", "/lines/0/sku", "/lines/1/sku", "/lines/2/sku", "/lines/3/sku"},
 		},
 		"numbers": {
 			order.Draft{CustomerID: "c", Currency: "EURO", Lines: []order.Line{
-				{SKU: "a", Quantity: 0, UnitPrice: -1}, {SKU: "a", Quantity: order.MaxAmount + 1, UnitPrice: math.MaxInt64},
+				{SKU: "a", Quantity: 0, UnitPrice: -1}, {
+					SKU: "a", Quantity: order.MaxAmount + 1,
+					UnitPrice: math.MaxInt64,
+				},
 			}},
-			[]string{"/currency", "/lines/0/quantity", "/lines/0/unit_price", "/lines/1/quantity", "/lines/1/unit_price"},
+			[]string{
+				"/currency", "/lines/0/quantity", "/lines/0/unit_price", "/lines/1/quantity",
+				"/lines/1/unit_price",
+			},
 		},
-		"the largest total": {order.Draft{CustomerID: "c", Currency: "EUR", Lines: []order.Line{{SKU: "a", Quantity: 1, UnitPrice: order.MaxAmount}}}, nil},
+		"the largest total": {order.Draft{
+			CustomerID: "c", Currency: "EUR",
+			Lines: []order.Line{{SKU: "a", Quantity: 1, UnitPrice: order.MaxAmount}},
+		}, nil},
 		"total": {
 			order.Draft{CustomerID: "c", Currency: "EUR", Lines: []order.Line{
 				{SKU: "a", Quantity: 1, UnitPrice: order.MaxAmount}, {SKU: "b", Quantity: 1, UnitPrice: 1},
@@ -65,7 +77,8 @@ func TestEveryWrongFieldIsNamedAtOnce(t *testing.T) {
 func TestTotalIsTheExactSumOrRefused(t *testing.T) {
 	t.Parallel()
 	amounts := func(least int64) *rapid.Generator[int64] {
-		return rapid.OneOf(rapid.Int64Range(least, 1000), rapid.Int64Range(least, 1<<27), rapid.Int64Range(least, order.MaxAmount))
+		return rapid.OneOf(rapid.Int64Range(least, 1000), rapid.Int64Range(least, 1<<27),
+			rapid.Int64Range(least, order.MaxAmount))
 	}
 	line := rapid.Custom(func(t *rapid.T) order.Line {
 		return order.Line{Quantity: amounts(1).Draw(t, "quantity"), UnitPrice: amounts(0).Draw(t, "price")}
@@ -86,13 +99,17 @@ func TestTotalIsTheExactSumOrRefused(t *testing.T) {
 	})
 }
 
-// The longest order in the characters that JSON needs most bytes for still makes an event that SNS takes.
+// The longest order, in the characters with the longest JSON encoding, makes an event that SNS
+// accepts.
 func TestEveryOrderFitsIntoAnSNSMessage(t *testing.T) {
 	t.Parallel()
 	const snsLimit, attributes = 256 << 10, 4 << 10
 	draft := order.Draft{CustomerID: strings.Repeat("<", order.MaxCustomerID), Currency: "EUR"}
 	for range order.MaxLines {
-		draft.Lines = append(draft.Lines, order.Line{SKU: strings.Repeat("<", order.MaxSKU), Quantity: 1_000_000_000, UnitPrice: 10_000})
+		draft.Lines = append(draft.Lines, order.Line{
+			SKU: strings.Repeat("<", order.MaxSKU), Quantity: 1_000_000_000,
+			UnitPrice: 10_000,
+		})
 	}
 	if problems := draft.Validate(); problems != nil {
 		t.Fatal(problems)

@@ -1,4 +1,4 @@
-// Package settings reads what the functions are told by their environment.
+// Package settings reads the settings of the functions from their environment.
 package settings
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// Names of the variables. Where DATABASE_URL is empty, libpq's PG* variables say where the database is.
+// Names of the variables. If DATABASE_URL is empty, libpq's PG* variables locate the database.
 // https://www.postgresql.org/docs/current/libpq-envars.html
 const (
 	DatabaseURL       = "DATABASE_URL"
@@ -21,15 +21,16 @@ const (
 	LogLevel          = "LOG_LEVEL"
 )
 
-// What a connection gets unless DATABASE_URL says otherwise: connect_timeout, pool_ping_timeout, statement_timeout and
-// idle_in_transaction_session_timeout are parameters of it.
+// Defaults of a connection. DATABASE_URL overrides them with its parameters connect_timeout,
+// pool_ping_timeout, statement_timeout and idle_in_transaction_session_timeout.
 const (
-	// connectTimeout covers name resolution, TLS and authentication of one address. A connect goes on when the request
-	// that wanted it has given up, and blocks the pool as long.
+	// connectTimeout covers name resolution, TLS and authentication of one address. A connection
+	// attempt continues after its request has given up, and blocks the pool until then.
 	connectTimeout = 3 * time.Second
 	// pingTimeout ends the wait for a connection that died while Lambda had frozen the process.
 	pingTimeout = time.Second
-	// statementTimeout and idleTimeout let Postgres free the locks of a function that was frozen or killed half-way.
+	// statementTimeout and idleTimeout make Postgres release the locks of a function that was
+	// frozen or killed.
 	statementTimeout = 5 * time.Second
 	idleTimeout      = 5 * time.Second
 )
@@ -37,11 +38,11 @@ const (
 // Settings are the settings of all functions.
 type Settings struct {
 	Database *pgxpool.Config
-	Postgres postgres.Settings // what Database was made from: each connect asks them who connects
+	Postgres postgres.Settings // Database is made from it; read again for each connection
 	LogLevel slog.Level
 }
 
-// Load returns the settings, or everything that is wrong with them.
+// Load returns the settings, or all of their problems.
 func Load(getenv func(string) string) (Settings, error) {
 	s := Settings{Postgres: postgres.Settings{
 		URL: getenv(DatabaseURL), Auth: getenv(DatabaseAuth), SecretARN: getenv(DatabaseSecretARN),
@@ -55,7 +56,7 @@ func Load(getenv func(string) string) (Settings, error) {
 	if err := errors.Join(problems[:]...); err != nil {
 		return Settings{}, fmt.Errorf("settings: %w", err)
 	}
-	// Lambda gives a process one request at a time.
+	// Lambda sends a process one request at a time.
 	// https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 	s.Database.MaxConns = 1
 	withDefaults(s.Database)

@@ -31,7 +31,8 @@ func TestEverythingWrongIsNamedAtOnce(t *testing.T) {
 func TestPasswordOfABrokenURLIsNotTold(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
-		"postgres://user:hunter2/hunter2@host/db", "postgres://user:hunter2@host:port/db", "postgres://user:%hunter2@host/db",
+		"postgres://user:hunter2/hunter2@host/db", "postgres://user:hunter2@host:port/db",
+		"postgres://user:%hunter2@host/db",
 		"host=h password=hunter2 sslmode=hunter2", "postgres://user:hunter2@host/db?connect_timeout=hunter2",
 	} {
 		_, err := load(map[string]string{settings.DatabaseURL: url})
@@ -64,8 +65,9 @@ func TestConnectionsAreOneAndLimitedInTime(t *testing.T) {
 func TestURLAndLevelWinOverDefaults(t *testing.T) {
 	t.Parallel()
 	s, err := load(map[string]string{
-		settings.DatabaseURL: "postgres://user@host/db?connect_timeout=7&pool_ping_timeout=2s&statement_timeout=9&application_name=mine",
-		settings.LogLevel:    "debug",
+		settings.DatabaseURL: "postgres://user@host/db?connect_timeout=7&pool_ping_timeout=2s" +
+			"&statement_timeout=9&application_name=mine",
+		settings.LogLevel: "debug",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,9 +82,12 @@ func TestURLAndLevelWinOverDefaults(t *testing.T) {
 	}
 }
 
-// It changes the environment, which pgx reads for itself, and so runs alone.
+// This test is not parallel, because it changes the environment that pgx reads.
 func TestLibpqVariablesNameTheDatabase(t *testing.T) {
-	for name, value := range map[string]string{"PGHOST": "db.example", "PGPORT": "6543", "PGUSER": "writer", "PGDATABASE": "shop"} {
+	for name, value := range map[string]string{
+		"PGHOST": "db.example", "PGPORT": "6543", "PGUSER": "writer",
+		"PGDATABASE": "shop",
+	} {
 		t.Setenv(name, value)
 	}
 	s, err := load(map[string]string{"PGHOST": "db.example"})

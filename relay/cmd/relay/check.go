@@ -12,7 +12,7 @@ import (
 
 type checkCommand struct{ relaySettings }
 
-// Run prints what a relay with these settings finds, in the order in which it looks.
+// Run prints the findings for these settings in the order of the checks.
 func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	progress := preflight.Progress{
 		Found:   func(f preflight.Finding) { printFinding(w, f) },
@@ -29,8 +29,8 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// printFinding prints a finding as one line, and the statement that cures it on a line of its own,
-// so that it can be copied.
+// printFinding prints a finding on one line, and the statement that fixes it on a line of its own,
+// so that the operator can copy it.
 func printFinding(w io.Writer, f preflight.Finding) {
 	fmt.Fprintf(w, "%-9s %-16s %s\n", f.Level, f.Code, f.Explanation)
 	if f.Statement != "" {

@@ -15,15 +15,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 )
 
-// deadLetters are the commands for events that their destination refused.
+// deadLetters are the commands for events that a destination refused.
 type deadLetters struct {
 	List    listLetters    `cmd:"" help:"List dead letters, the oldest first."`
 	Show    showLetter     `cmd:"" help:"Show dead letters with all there is about them, as JSON."`
-	Redrive redriveLetters `cmd:"" help:"Have the running relay send parked events once more, through the queue of their aggregate."`
+	Redrive redriveLetters `cmd:"" help:"Tell the running relay to send parked events again, in the order of their aggregate."`
 	Discard discardLetters `cmd:"" help:"Give parked events up; what they block flows on."`
 }
 
-// selection picks dead letters.
+// selection selects dead letters.
 type selection struct {
 	database
 	Positions   []int64 `arg:"" optional:"" name:"position" help:"Positions, as list shows them."`
@@ -35,11 +35,12 @@ type selection struct {
 
 func (s selection) selection(states ...string) deadletter.Selection {
 	return deadletter.Selection{
-		Positions: s.Positions, EventID: s.EventID, Destination: s.Destination, Group: s.Group, Code: s.Code, States: states,
+		Positions: s.Positions, EventID: s.EventID, Destination: s.Destination, Group: s.Group, Code: s.Code,
+		States: states,
 	}
 }
 
-// with calls do with a pool of connections.
+// with calls do with a connection pool.
 func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error {
 	pool, err := relay.OpenPool(ctx, d.connect)
 	if err != nil {
@@ -67,7 +68,8 @@ func (c *listLetters) Run(ctx context.Context, w io.Writer) error {
 		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "position\tstate\tparked at\tevent\tgroup\tdestination\treason")
 		for _, l := range letters {
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s: %s\n", l.Position, l.State, l.ParkedAt.UTC().Format("2006-01-02 15:04:05Z"),
+			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s: %s\n", l.Position, l.State,
+				l.ParkedAt.UTC().Format("2006-01-02 15:04:05Z"),
 				l.EventID, l.MessageGroup, shortName(l.Destination), l.Code, l.Reason)
 		}
 		fmt.Fprintf(table, "%d dead letters\n", len(letters))
@@ -75,7 +77,7 @@ func (c *listLetters) Run(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// shortName is the name of a topic or queue without what stands before it.
+// shortName is the name of a topic or queue without the rest of its ARN or URL.
 func shortName(destination string) string {
 	return destination[strings.LastIndexAny(destination, ":/")+1:]
 }
@@ -117,9 +119,11 @@ type redriveLetters struct {
 // Run marks dead letters for the running relay.
 func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
 	if c.Cancel {
-		return c.mark(ctx, w, c.All, deadletter.CancelRedrive, "%d events stay parked; one that was being sent may still arrive\n")
+		return c.mark(ctx, w, c.All, deadletter.CancelRedrive,
+			"%d events stay parked; one that was being sent may still arrive\n")
 	}
-	return c.mark(ctx, w, c.All, deadletter.MarkRedriving, "marked %d of the parked events: the relay that holds the slot sends them once more, in order\n")
+	return c.mark(ctx, w, c.All, deadletter.MarkRedriving,
+		"marked %d of the parked events: the relay that holds the slot sends them again, in order\n")
 }
 
 type discardLetters struct {
@@ -127,9 +131,10 @@ type discardLetters struct {
 	All bool `help:"All parked events."`
 }
 
-// Run gives dead letters up.
+// Run discards dead letters.
 func (c *discardLetters) Run(ctx context.Context, w io.Writer) error {
-	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded, "gave up %d of the parked events: what was parked behind them flows on\n")
+	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded,
+		"gave up %d of the parked events: what was parked behind them flows on\n")
 }
 
 func (s selection) mark(ctx context.Context, w io.Writer, all bool,

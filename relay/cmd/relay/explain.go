@@ -22,7 +22,8 @@ func explain(err error) error {
 	case pgerrcode.UndefinedColumn:
 		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
 	case pgerrcode.InsufficientPrivilege:
-		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs CREATE on the database "+
+		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs "+
+			"CREATE on the database "+
 			"and on its schema)", err)
 	}
 	return postgres.Explain(err)

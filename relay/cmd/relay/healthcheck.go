@@ -17,7 +17,7 @@ type healthcheckCommand struct {
 	Probe  string `default:"livez" enum:"livez,readyz" help:"What to ask: livez (is it at work) or readyz (does it stream, or stand by)."`
 }
 
-// Run asks the relay on this machine.
+// Run asks the relay on this machine for its health.
 func (c *healthcheckCommand) Run(ctx context.Context, w io.Writer) error {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
@@ -28,7 +28,8 @@ func (c *healthcheckCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/"+c.Probe, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/"+c.Probe,
+		nil)
 	if err != nil {
 		return err
 	}

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// identifier is a name as SQL reads it, at the beginning of a text: plain, or in quotes with every
-// quote in it doubled.
+// identifier matches a name in SQL at the start of a text: plain, or in double quotes with each
+// inner quote doubled.
 var identifier = regexp.MustCompile(`^(?:[a-z_][a-z0-9_]*|"(?:[^"\x00]|"")+")`)
 
-// maxIdentifier is how many bytes of a name Postgres keeps.
+// maxIdentifier is the number of bytes after which Postgres truncates a name.
 // https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
 const maxIdentifier = 63
 
-// parseIdentifiers reads names that dots separate, as SQL does, but for capitals: SQL would turn
-// those of a plain name into small letters, which is rarely meant.
+// parseIdentifiers reads names that are separated by dots, as SQL does. Unlike SQL it keeps the
+// capitals of a plain name, because folding them to lower case is rarely intended.
 func parseIdentifiers(text string) ([]string, error) {
 	var names []string
 	for rest := text; ; rest = rest[1:] {
@@ -28,7 +28,8 @@ func parseIdentifiers(text string) ([]string, error) {
 		rest = rest[len(quoted):]
 		switch {
 		case name == "" || rest != "" && rest[0] != '.':
-			return nil, errors.New(`use lower-case letters, digits and underscores, not a digit first, or write the name in double quotes, as in '"Name"'`)
+			return nil, errors.New(`use lower-case letters, digits and underscores, not a digit first, or write the ` +
+				`name in double quotes, as in '"Name"'`)
 		case len(name) > maxIdentifier:
 			return nil, fmt.Errorf("%s is longer than %d bytes", quoted, maxIdentifier)
 		}
@@ -39,10 +40,10 @@ func parseIdentifiers(text string) ([]string, error) {
 	}
 }
 
-// listed is one name of a list, in which a comma in double quotes separates nothing.
+// listed matches one name of a list. A comma in double quotes separates nothing.
 var listed = regexp.MustCompile(`^(?:[^,"]|"(?:[^"]|"")*")*`)
 
-// parseNames reads the setting of a name that may have alternatives, which commas separate.
+// parseNames reads a setting that lists alternative names, separated by commas.
 func parseNames(setting, text string) ([]string, error) {
 	var names []string
 	for rest := text; ; rest = rest[1:] {
@@ -73,7 +74,7 @@ func parseName(setting, text string) (string, error) {
 	return names[0], nil
 }
 
-// parseTableName reads the setting of a table, whose schema is public where it names none.
+// parseTableName reads a setting that names a table. The schema defaults to public.
 func parseTableName(setting, text string) (schema, name string, err error) {
 	names, err := parseIdentifiers(text)
 	if err == nil && len(names) > 2 {

@@ -15,19 +15,20 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no root certificates of its own
 )
 
-// version is set when a release is built.
+// version is set by the linker in a release build.
 var version = "dev"
 
-const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least once, in order ` +
+const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least ` +
+	`once, in order ` +
 	`for each aggregate, and without losing one. Every flag can be set by the variable that stands beside it.`
 
-// commands are what a person can ask for.
+// commands are the commands of the relay.
 type commands struct {
-	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 for what only a person can mend."`
+	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 at an error that only an operator can fix."`
 	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
 	Status      statusCommand      `cmd:"" help:"Show on one screen how the relays of a slot are, what is wrong and what to do: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
-	Replay      replayCommand      `cmd:"" help:"Have the running relay send delivered events once more. Without --yes it only tells which."`
+	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
@@ -80,7 +81,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 func (l logging) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.LogLevel)); err != nil {
-		level = slog.LevelInfo // kong lets nothing else through
+		level = slog.LevelInfo // unreachable: kong accepts no other level
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if l.LogFormat == "text" {

@@ -13,7 +13,7 @@ import (
 
 type migrateCommand struct{ database }
 
-// Run migrates the outbox part of the schema and grants to its roles what they need of it.
+// Run migrates the outbox part of the schema and grants the roles their privileges.
 func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 	conn, err := relay.OpenConnection(ctx, c.connect)
 	if err != nil {
@@ -34,7 +34,8 @@ func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 		return explain(err)
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(w, "left to somebody who may, and then migrate again (who connects as the owner of the tables needs none of it):\n  %s;\n",
+		fmt.Fprintf(w, "this role lacks the privileges for the statements below: run them as a privileged role, "+
+			"then run relay migrate again (you do not need them if your services connect as the table owner):\n  %s;\n",
 			strings.Join(left, ";\n  "))
 	}
 	return nil

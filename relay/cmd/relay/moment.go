@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// moment is a time that a person gives.
+// moment is a time in a flag of a command.
 type moment struct{ time.Time }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].

@@ -142,8 +142,8 @@ func TestDocumentedSettingsExist(t *testing.T) {
 	}
 }
 
-// placesOfValues returns the names that stand for values of the reader. RELAY_CLUSTER stands for the
-// stack's output RelayCluster.
+// placesOfValues returns the names that stand for values of the reader. RELAY_CLUSTER stands for
+// the stack's output RelayCluster.
 func placesOfValues(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))

@@ -22,8 +22,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// prepare checks everything that a relay needs, all at once, and opens its destinations.
-func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress preflight.Progress) (relay.Config, preflight.Findings) {
+// prepare checks everything that the relay needs, reports all findings together, and opens the
+// destinations.
+func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress preflight.Progress) (relay.Config,
+	preflight.Findings,
+) {
 	config, err := s.config()
 	found := preflight.Requirement{Subject: "the settings", Check: func(context.Context) preflight.Findings {
 		return append(preflight.FromErrors(preflight.CodeSettings, "settings", err), unknownSettings(os.Environ())...)
@@ -41,7 +44,9 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 }
 
 // checkDatabase checks the database.
-func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, progress preflight.Progress) preflight.Findings {
+func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
+	progress preflight.Progress,
+) preflight.Findings {
 	var pool *pgxpool.Pool
 	found := preflight.Requirement{Subject: "the settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
@@ -64,8 +69,10 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config, 
 	}.Check(ctx, progress)
 }
 
-// checkStart checks that the first start knows what to do with the rows that are there.
-func (s *relaySettings) checkStart(ctx context.Context, config relay.Config, progress preflight.Progress) preflight.Findings {
+// checkStart checks that the first start knows whether to publish the existing rows.
+func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
+	progress preflight.Progress,
+) preflight.Findings {
 	object := "slot " + config.Slot
 	return preflight.Requirement{Subject: "the outbox table", Check: func(ctx context.Context) preflight.Findings {
 		pool, err := relay.OpenPool(ctx, s.connect)
@@ -76,11 +83,14 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config, pro
 		if err != nil {
 			return preflight.FromErrors(preflight.CodeStart, object, err)
 		}
-		return preflight.Findings{{Code: preflight.CodeStart, Level: preflight.OK, Object: object, Explanation: "no row awaits a decision of RELAY_START"}}
+		return preflight.Findings{{
+			Code: preflight.CodeStart, Level: preflight.OK, Object: object,
+			Explanation: "no row awaits a decision of RELAY_START",
+		}}
 	}}.Run(ctx, progress)
 }
 
-// checkDestinations checks the topics and queues, and opens them.
+// checkDestinations checks and opens the topics and queues.
 func (s *relaySettings) checkDestinations(
 	ctx context.Context, log *slog.Logger, config relay.Config, progress preflight.Progress,
 ) ([]delivery.Destination, preflight.Findings) {
@@ -88,26 +98,30 @@ func (s *relaySettings) checkDestinations(
 	found := preflight.Requirement{Subject: "AWS settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
 		if settings, err = preflight.LoadAWS(ctx, s.Timeout, awsconfig.WithLogger(sdkLogger(log))); err != nil {
-			err = fmt.Errorf("AWS settings, which are read from AWS_PROFILE, AWS_CA_BUNDLE and the files that these name: %w", err)
+			err = fmt.Errorf("AWS settings, which are read from AWS_PROFILE, AWS_CA_BUNDLE and the files that these "+
+				"name: %w", err)
 		}
 		return preflight.FromErrors(preflight.CodeAWS, "AWS settings", err)
 	}}.Run(ctx, progress)
 	if found.Err() != nil {
 		return nil, found
 	}
-	// One without a name is a finding of the settings already.
+	// The check of the settings has already reported a destination without a name.
 	names := slices.DeleteFunc(slices.Clone(config.Router.Destinations()), func(name string) bool { return name == "" })
 	return preflight.Destinations{
-		AWS:          settings,
-		Names:        names,
-		Options:      sink.Options{RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment), Client: sink.Client(s.AWSClient)},
+		AWS:   settings,
+		Names: names,
+		Options: sink.Options{
+			RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment),
+			Client: sink.Client(s.AWSClient),
+		},
 		GroupBatches: s.GroupBatches,
 		Tenant:       config.Router.Tenant().String(),
 		Unordered:    config.Table.Columns.AggregateID == "",
 	}.Check(ctx, progress)
 }
 
-// sdkLogger passes the messages of the AWS SDK on to the relay's log.
+// sdkLogger passes the messages of the AWS SDK to the relay's log.
 func sdkLogger(log *slog.Logger) sdklogging.Logger {
 	return sdklogging.LoggerFunc(func(classification sdklogging.Classification, format string, v ...any) {
 		level := slog.LevelWarn
@@ -118,11 +132,11 @@ func sdkLogger(log *slog.Logger) sdklogging.Logger {
 	})
 }
 
-// connect reads the settings of the connection every time, as libpq's password file may have
-// changed.
+// connect reads the connection settings on every call, because libpq's password file can change.
 func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
 	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
-		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set PGHOST and the like")
+		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set " +
+			"PGHOST and the like")
 	}
 	return postgres.Settings{URL: d.DatabaseURL, Auth: d.DatabaseAuth, SecretARN: d.DatabaseSecretARN}.ConnConfig(ctx)
 }

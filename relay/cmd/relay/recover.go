@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// recoverCommand asks the relay for what it does by itself when it finds that its slot is lost.
+// recoverCommand starts the recovery that the relay starts by itself when it finds its slot lost.
 type recoverCommand struct {
 	database     `embed:"" group:"Postgres"`
 	source       `embed:"" group:"Outbox table"`
@@ -26,7 +26,7 @@ type recoverCommand struct {
 	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without it, only show what it would do."`
 }
 
-// Run shows what a recovery would do, and marks it if that is wanted.
+// Run shows the effect of a recovery, and marks the recovery if --yes is set.
 func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 	table, problems := c.table()
 	publication, err := parseName("RELAY_PUBLICATION", c.Publication)
@@ -34,7 +34,8 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		problems = append(problems, err)
 	}
 	if !c.Since.IsZero() && c.ColumnCreatedAt == "" {
-		problems = append(problems, errors.New("--since needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT"))
+		problems = append(problems, errors.New("--since needs a column with the time of the event: name it in "+
+			"RELAY_COLUMN_CREATED_AT"))
 	}
 	if len(problems) > 0 {
 		return errors.Join(problems...)
@@ -55,7 +56,7 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// cancel withdraws what was asked of the relay.
+// cancel withdraws a marked recovery.
 func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.Writer) error {
 	situation, err := o.Requested(ctx)
 	if err != nil {
@@ -67,11 +68,13 @@ func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.W
 	}
 	effect := "the slot brings every event that is not delivered"
 	if withdrawal == recovery.FirstStart {
-		effect = "the next start of the relay is its first again, and RELAY_START says what becomes of the rows that are there. What was " +
+		effect = "the next start of the relay is its first again, and RELAY_START says what becomes of the rows " +
+			"that are there. What was " +
 			"published may come again"
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n", withdrawal, c.Slot, effect)
+		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n", withdrawal,
+			c.Slot, effect)
 		return err
 	}
 	if err := o.Cancel(ctx, situation, withdrawal); err != nil {
@@ -98,7 +101,8 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		return err
 	}
 	if c.Yes {
-		if err := members.Request(ctx, o.Pool, o.Slot); err != nil { // first: a relay may begin as soon as the recovery is marked
+		// before the mark, because a relay can start the recovery as soon as it is marked
+		if err := members.Request(ctx, o.Pool, o.Slot); err != nil {
 			return err
 		}
 	}
@@ -107,7 +111,8 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, publishes these rows from the table, and "+whatOfSlot(situation)+"; what was published may come again")
+		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, publishes "+
+			"these rows from the table, and "+whatOfSlot(situation)+"; what was published may come again")
 		return err
 	}
 	adopted := func(rows int64) {
@@ -116,11 +121,12 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	if err := o.Mark(ctx, situation, request, plan, adopted); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, publishes these rows from the table, and "+whatOfSlot(situation)+"; relay status shows how far it is")
+	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, publishes these rows from the table, "+
+		"and "+whatOfSlot(situation)+"; relay status shows how far it is")
 	return err
 }
 
-// whatOfSlot says what a recovery does with the slot.
+// whatOfSlot describes how a recovery treats the slot.
 func whatOfSlot(s recovery.Situation) string {
 	if s.Slot.IsIntact() {
 		return "continues with the slot that is there"
@@ -134,7 +140,8 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 	case s.Row == nil:
 		fmt.Fprintln(w, "checkpoint\tnone")
 	case s.Row.SystemIdentifier != s.System:
-		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, this one's %s\n", s.Row.SystemIdentifier, s.System)
+		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, this one's %s\n",
+			s.Row.SystemIdentifier, s.System)
 	default:
 		fmt.Fprintf(w, "checkpoint\t%s\n", checkpointText(s.Row))
 	}
@@ -184,6 +191,7 @@ func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
 		fmt.Fprintf(w, "rows\t%d, the oldest created %s\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339))
 	}
 	if s.Foreign {
-		fmt.Fprintln(w, "foreign rows\tthere are rows with transaction ids of another cluster: they are given ids of this one first")
+		fmt.Fprintln(w, "foreign rows\tthere are rows with transaction ids of another cluster: they are given ids "+
+			"of this one first")
 	}
 }

@@ -19,13 +19,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// defaultRate is how many events a second are replayed where nobody says.
+// defaultRate is the default number of events a second.
 const defaultRate = 100
 
-// kindsShown is how many types of events a plan lists.
+// kindsShown is the number of event types that a plan lists.
 const kindsShown = 30
 
-// replayCommand has the running relay send delivered events once more.
+// replayCommand tells the running relay to resend delivered events.
 type replayCommand struct {
 	EventID   []string `name:"event-id" placeholder:"ID" help:"Events with these ids."`
 	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z; until now, if --until says nothing else."`
@@ -42,13 +42,13 @@ type replayCommand struct {
 	shown    `embed:"" group:"Where events go, as the relay has it: only for what is shown, the running relay decides"`
 }
 
-// shown are the settings of the running relay that the plan is shown with.
+// shown are the settings of the running relay that the plan needs for display.
 type shown struct {
 	Destination string `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination."`
 	Routes      string `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events."`
 }
 
-// Run plans a replay, begins, resumes or stops one.
+// Run plans, starts, resumes or stops a replay.
 func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 	table, problems := c.table()
 	if err := errors.Join(append(problems, c.check())...); err != nil {
@@ -71,7 +71,7 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// check names every problem of what is asked for.
+// check returns every problem of the flags.
 func (c *replayCommand) check() error {
 	var problems []error
 	selects := len(c.EventID) > 0 || !c.Since.IsZero() || !c.Until.IsZero() || c.Aggregate != ""
@@ -87,7 +87,8 @@ func (c *replayCommand) check() error {
 		problems = append(problems, fmt.Errorf("--aggregate %q: write TYPE/ID, as in order/4711", c.Aggregate))
 	}
 	if c.ColumnCreatedAt == "" && (!c.Since.IsZero() || !c.Until.IsZero()) {
-		problems = append(problems, errors.New("--since and --until need a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT"))
+		problems = append(problems, errors.New("--since and --until need a column with the time of the event: name "+
+			"it in RELAY_COLUMN_CREATED_AT"))
 	}
 	if c.Rate != nil {
 		problems = append(problems, atLeast("--rate", *c.Rate, 1))
@@ -95,7 +96,7 @@ func (c *replayCommand) check() error {
 	return errors.Join(problems...)
 }
 
-// selection is what the flags say, but for the ids.
+// selection is the selection that the flags make, without the event ids.
 func (c *replayCommand) selection() replay.Selection {
 	var s replay.Selection
 	if !c.Since.IsZero() {
@@ -110,7 +111,7 @@ func (c *replayCommand) selection() replay.Selection {
 	return s
 }
 
-// begin shows which events would be sent, and with --yes has them sent.
+// begin shows the selected events, and starts the replay if --yes is set.
 func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error {
 	horizon, err := c.horizon(ctx, console.pool)
 	if err != nil {
@@ -123,7 +124,8 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 			return err
 		}
 		for _, id := range missing {
-			fmt.Fprintf(console.out, "event %s cannot be replayed: no row of %s has it. It was never written, or is removed, as RELAY_RETENTION does\n", id, c.Table)
+			fmt.Fprintf(console.out, "event %s cannot be replayed: no row of %s has it. It was never written, or is "+
+				"removed, as RELAY_RETENTION does\n", id, c.Table)
 		}
 	}
 	plan, err := console.operator.Plan(ctx, selection, horizon)
@@ -141,7 +143,8 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 	case plan.Events == 0:
 		return errors.New("no event that was delivered is selected")
 	case !c.Yes:
-		fmt.Fprintf(console.out, "nothing is sent yet: with --yes the relay that holds slot %s sends them, %d a second\n", c.Slot, rate)
+		fmt.Fprintf(console.out, "nothing is sent yet: with --yes the relay that holds slot %s sends them, %d a "+
+			"second\n", c.Slot, rate)
 		_, err := console.warn(ctx)
 		return err
 	}
@@ -149,11 +152,12 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(console.out, "replay %d: the relay that holds slot %s sends them, %d a second\n", asked.ID, c.Slot, rate)
+	fmt.Fprintf(console.out, "replay %d: the relay that holds slot %s sends them, %d a second\n", asked.ID, c.Slot,
+		rate)
 	return c.wait(ctx, console, asked)
 }
 
-// horizon returns which events were delivered: a pg_snapshot.
+// horizon returns the pg_snapshot up to which events count as delivered.
 func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
 	if err != nil {
@@ -162,17 +166,20 @@ func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string
 	table, _ := c.table()
 	switch {
 	case row == nil:
-		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in RELAY_SLOT", c.Slot)
+		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in "+
+			"RELAY_SLOT", c.Slot)
 	case row.Table != table.String():
-		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s: name the relay's table in RELAY_TABLE, or its slot in RELAY_SLOT",
+		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s: name the relay's table in RELAY_TABLE, "+
+			"or its slot in RELAY_SLOT",
 			c.Slot, row.Table, table)
 	case row.Horizon == "":
-		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows how far it is", c.Slot)
+		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows how far it is",
+			c.Slot)
 	}
 	return row.Horizon, nil
 }
 
-// show prints what a plan says.
+// show prints a plan.
 func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
 	router, err := c.router()
 	if err != nil {
@@ -189,13 +196,15 @@ func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
 			fmt.Fprintf(table, "  and %d more types\n", len(plan.Kinds)-i)
 			break
 		}
-		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", kind.Events, kind.AggregateType, kind.EventType, destinationOf(router, kind))
+		fmt.Fprintf(table, "  %d\t%s\t%s\t%s\n", kind.Events, kind.AggregateType, kind.EventType,
+			destinationOf(router, kind))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	if plan.Undelivered > 0 {
-		fmt.Fprintf(w, "left out: %d that are not known to be delivered yet: they come by themselves\n", plan.Undelivered)
+		fmt.Fprintf(w, "left out: %d that are not known to be delivered yet: they come by themselves\n",
+			plan.Undelivered)
 	}
 	if plan.Parked > 0 {
 		fmt.Fprintf(w, "left out: %d that are parked: relay dead-letters redrive sends those\n", plan.Parked)
@@ -203,7 +212,7 @@ func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
 	return nil
 }
 
-// router is that of the running relay, if its settings are here too; else nil.
+// router returns the router of the running relay if its settings are present, else nil.
 func (c *replayCommand) router() (*route.Router, error) {
 	if c.Destination == "" {
 		return nil, nil
@@ -220,7 +229,7 @@ func destinationOf(router *route.Router, kind replay.Kind) string {
 }
 
 func (c *replayCommand) resume(ctx context.Context, console *replayConsole) error {
-	rate := 0 // as before
+	rate := 0 // 0 keeps the rate
 	if c.Rate != nil {
 		rate = *c.Rate
 	}
@@ -251,24 +260,26 @@ func (c *replayCommand) wait(ctx context.Context, console *replayConsole, asked 
 	return console.watch(ctx, asked)
 }
 
-// far says how far a replay is.
+// far describes the progress of a replay.
 func far(r *replay.Replay) string {
 	text := fmt.Sprintf("%d of %d events sent", r.Sent, r.Events)
 	if r.Refused > 0 {
-		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)", r.Refused, r.LastRefusal)
+		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)",
+			r.Refused, r.LastRefusal)
 	}
 	return text
 }
 
 const (
-	// lookInterval is how often a replay is looked at, progressInterval how often that is told.
+	// lookInterval is the interval between two reads of the replay, progressInterval that between
+	// two lines of progress.
 	lookInterval     = 250 * time.Millisecond
 	progressInterval = 2 * time.Second
-	// stopTimeout bounds how long it takes to stop a replay on Ctrl-C.
+	// stopTimeout bounds the time to stop a replay after Ctrl-C.
 	stopTimeout = 10 * time.Second
 )
 
-// replayConsole tells a person how far a replay is.
+// replayConsole shows the operator the progress of a replay.
 type replayConsole struct {
 	operator *replay.Operator
 	pool     *pgxpool.Pool
@@ -276,7 +287,8 @@ type replayConsole struct {
 	out      io.Writer
 }
 
-// watch tells how far asked is until it is done. When ctx ends it stops the replay.
+// watch shows the progress of asked until the replay is done. When ctx ends, watch stops the
+// replay.
 func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
@@ -313,7 +325,7 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 	return nil
 }
 
-// tell prints how far a replay is, and why it does not go on where no relay runs.
+// tell prints the progress of a replay, and the reason if it makes none because no relay runs.
 func (c *replayConsole) tell(ctx context.Context, before, now *replay.Replay, took time.Duration) error {
 	if held, err := c.warn(ctx); err != nil || !held {
 		return err
@@ -328,17 +340,18 @@ func (c *replayConsole) tell(ctx context.Context, before, now *replay.Replay, to
 	return err
 }
 
-// warn says so if no relay holds the slot.
+// warn prints a warning if no relay holds the slot.
 func (c *replayConsole) warn(ctx context.Context) (held bool, err error) {
 	state, err := slot.LookUp(ctx, c.pool, c.slot)
 	if err != nil || state.Active {
 		return state.Active, err
 	}
-	_, err = fmt.Fprintf(c.out, "no relay runs: nobody holds slot %s, and nothing is sent until relay run does\n", c.slot)
+	_, err = fmt.Fprintf(c.out, "no relay runs: slot %s has no holder, and nothing is sent until a relay starts\n",
+		c.slot)
 	return false, err
 }
 
-// interrupted stops the replay that was being watched.
+// interrupted stops the watched replay.
 func (c *replayConsole) interrupted(ctx context.Context, id int64) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -346,5 +359,6 @@ func (c *replayConsole) interrupted(ctx context.Context, id int64) error {
 	if err != nil {
 		return fmt.Errorf("%w. The replay goes on: relay replay --stop %d stops it", err, id)
 	}
-	return fmt.Errorf("replay %d is %s: %s, but for those on their way; relay replay --resume %[1]d goes on", asked.ID, asked.State, far(asked))
+	return fmt.Errorf("replay %d is %s: %s, but for those on their way; relay replay --resume %[1]d goes on", asked.ID,
+		asked.State, far(asked))
 }

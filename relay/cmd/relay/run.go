@@ -21,13 +21,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
-// memoryLimit is what the garbage collector keeps the relay to: the window at its default size, requests under way, and
-// some air. A container of 64 MB holds it with the program itself, 14 MB, and with what a collector that gets too little of a
-// busy machine lets pass, 8 MB in `make outage`. GOMEMLIMIT says otherwise, for larger windows.
-// https://pkg.go.dev/runtime#hdr-Environment_Variables
+// memoryLimit is the limit that the relay sets for the garbage collector. It covers the window at
+// its default size, the requests in flight and some reserve. A container of 64 MB has room for it,
+// for the program (14 MB), and for the 8 MB by which a busy machine exceeds it in `make outage`.
+// Set GOMEMLIMIT for larger windows. https://pkg.go.dev/runtime#hdr-Environment_Variables
 const memoryLimit = 40 << 20
 
-// askAgainMin and askAgainMax bound the wait between two attempts at the start.
+// askAgainMin and askAgainMax bound the wait between two attempts to start.
 const askAgainMin, askAgainMax = 250 * time.Millisecond, 10 * time.Second
 
 type runCommand struct{ relaySettings }
@@ -55,14 +55,16 @@ func (c *runCommand) Run(ctx context.Context) error {
 	for _, d := range config.Destinations {
 		destinations.Expect(d.Name)
 	}
-	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations", config.Router.Destinations(), "listen", c.Listen)
+	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations",
+		config.Router.Destinations(), "listen", c.Listen)
 	return errors.Join(relay.Run(ctx, config), stop())
 }
 
-// tell serves the probes and tells the metrics, where they are asked for, until stop is called: the relay is alive while it
-// starts and while it stops.
+// tell serves the probes and writes the metrics if the settings ask for them, until stop is called.
+// It covers the start and the stop of the relay too, because the relay is alive then.
 func (c *runCommand) tell(
-	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch, local *status.Local,
+	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
+	local *status.Local,
 ) (stop func() error, err error) {
 	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
@@ -86,7 +88,8 @@ func (c *runCommand) tell(
 			parts.Go(served)
 		}
 	}
-	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval { // else that is named with the settings
+	// an invalid interval is reported with the settings
+	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval {
 		parts.Go(func() error {
 			source := emf.Source{Deployment: c.MetricsDeployment, Slot: c.Slot}
 			emf.NewWriter(metrics.Registry(), source, os.Stdout).Run(telling, c.MetricsInterval, func(err error) {
@@ -102,12 +105,14 @@ func (c *runCommand) tell(
 	}, err
 }
 
-// looker returns what finds waiting events while the relay does not stream, or nil where the
-// settings cannot be read.
-func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch) *backlog.Looker {
+// looker returns the Looker that finds waiting events while the relay does not stream. It returns
+// nil if the settings are invalid.
+func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.Metrics,
+	watch *backlog.Watch,
+) *backlog.Looker {
 	table, problems := c.table()
 	start, err := parseStart(c.Start, c.ColumnCreatedAt)
-	if err != nil || len(problems) > 0 { // the start names them
+	if err != nil || len(problems) > 0 { // the start reports them
 		return nil
 	}
 	looker := &backlog.Looker{
@@ -123,10 +128,13 @@ func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.
 	return looker
 }
 
-// await checks everything that a relay needs until it is there. It retries for ever what is transient. A definite refusal
-// ends it at once, with everything that is wrong.
-func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Health, listenErr error) (relay.Config, error) {
-	alive := preflight.Progress{Found: func(preflight.Finding) { h.Alive() }} // however many destinations hang
+// await repeats the checks until the relay has everything that it needs. It retries transient
+// errors without limit. A definite refusal ends it at once, with all findings.
+func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Health, listenErr error) (relay.Config,
+	error,
+) {
+	// A hanging destination must not look like a dead relay.
+	alive := preflight.Progress{Found: func(preflight.Finding) { h.Alive() }}
 	for attempt := 1; ; attempt++ {
 		config, found := c.prepare(ctx, log, alive)
 		if listenErr != nil {
@@ -138,7 +146,8 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 			return config, ctx.Err()
 		case err == nil:
 			for _, finding := range found.Of(preflight.Degraded) {
-				log.Warn(finding.Explanation, "finding", finding.Code, "object", finding.Object, "statement", finding.Statement)
+				log.Warn(finding.Explanation, "finding", finding.Code, "object", finding.Object, "statement",
+					finding.Statement)
 			}
 			return config, nil
 		case !preflight.OnlyTransient(err):

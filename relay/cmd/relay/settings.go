@@ -18,21 +18,21 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// database says where Postgres is.
+// database are the settings of the Postgres connection.
 type database struct {
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …"`
 
-	DatabaseAuth      string `env:"DATABASE_AUTH" enum:",password,secret,iam" default:"" placeholder:"METHOD" help:"What proves who connects, asked anew for every connection: password (in DATABASE_URL, PGPASSWORD or libpq's password file), secret (DATABASE_SECRET_ARN), or iam (a token that IAM stands for; RDS only). Default: secret where DATABASE_SECRET_ARN is set, else password."`
+	DatabaseAuth      string `env:"DATABASE_AUTH" enum:",password,secret,iam" default:"" placeholder:"METHOD" help:"How to authenticate to Postgres. Evaluated again for every new connection: password (in DATABASE_URL, PGPASSWORD or libpq's password file), secret (DATABASE_SECRET_ARN), or iam (an RDS IAM authentication token; RDS only). Default: secret where DATABASE_SECRET_ARN is set, else password."`
 	DatabaseSecretARN string `name:"database-secret-arn" env:"DATABASE_SECRET_ARN" placeholder:"ARN" help:"Secret in AWS Secrets Manager with the password: plain text, or JSON with username and password as RDS keeps it."`
 }
 
-// logging says how the relay logs.
+// logging are the settings of the log.
 type logging struct {
 	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug, info, warn or error."`
 	LogFormat string `env:"RELAY_LOG_FORMAT" default:"json" enum:"json,text" help:"How it is logged: json or text."`
 }
 
-// source says what is streamed.
+// source are the settings of the slot, the publication and the outbox table.
 type source struct {
 	Slot        string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot. Every relay with this name shares it: one streams, the others stand by."`
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table, written as in SQL."`
@@ -51,7 +51,7 @@ type source struct {
 	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none."`
 }
 
-// target says where it goes.
+// target are the settings of the destinations.
 type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL."`
 	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type goes before an aggregate type, that before the longest prefix."`
@@ -68,7 +68,7 @@ type target struct {
 	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. Time in which the relay has no valid credentials does not count. 0s: never."`
 }
 
-// operation says how the relay runs.
+// operation are the settings of the relay's operation.
 type operation struct {
 	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
 	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
@@ -84,7 +84,7 @@ type operation struct {
 	MetricsDeployment string        `env:"RELAY_METRICS_DEPLOYMENT" default:"default" help:"Dimension of the metrics on stdout that keeps deployments of one AWS account and region apart. Give each its own name."`
 }
 
-// relaySettings are all settings of the relay, in the order in which --help lists them.
+// relaySettings are all settings of the relay, in the order of --help.
 type relaySettings struct {
 	database  `embed:"" group:"Postgres"`
 	source    `embed:"" group:"Outbox table"`
@@ -100,8 +100,8 @@ const (
 	minWindowBytes      = 2 << 20 // two events of the largest size
 )
 
-// config turns the settings into a relay.Config, as far as that needs neither database nor broker. The error names every
-// problem.
+// config converts the settings to a relay.Config, as far as that needs neither database nor broker.
+// The error names every problem.
 func (s *relaySettings) config() (relay.Config, error) {
 	table, problems := s.table()
 	report := func(err error) {
@@ -112,7 +112,8 @@ func (s *relaySettings) config() (relay.Config, error) {
 	start, err := parseStart(s.Start, s.ColumnCreatedAt)
 	report(err)
 	router, err := route.Parse(route.Settings{
-		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant, Schema: table.Schema, Table: table.Name,
+		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
+		Schema: table.Schema, Table: table.Name,
 	})
 	report(err)
 	if !slot.ValidName(s.Slot) {
@@ -144,7 +145,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
 		Audit:          s.Audit == "on",
-		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // a tenth is left for the standby to see it and to take the slot
+		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // the rest is for the standby to notice and to acquire the slot
 		DrainTimeout:   s.DrainTimeout,
 		Retention:      s.Retention,
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
@@ -167,22 +168,24 @@ func (s *relaySettings) checkRetention() error {
 	case s.Retention == 0:
 		return nil
 	case s.ColumnCreatedAt == "":
-		return errors.New("RELAY_RETENTION needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT")
+		return errors.New("RELAY_RETENTION needs a column with the time of the event: name it in " +
+			"RELAY_COLUMN_CREATED_AT")
 	}
 	return atLeast("RELAY_RETENTION", s.Retention, minRetention)
 }
 
 const (
-	// eagerInFlight requests go out at once, further ones wait until they are full: a thousand events a second are not held up by a
-	// broker that takes 25 ms.
+	// eagerInFlight is the number of requests that the relay sends without waiting for a full
+	// batch. A thousand events a second then keep their latency with a broker that answers in 25
+	// ms.
 	eagerInFlight = 32
-	// ownInFlight keeps a relay busy whose broker takes 25 ms. netInFlight is as much as the memory limit bears where requests go
-	// through net/http, which keeps each until its answer is there.
+	// ownInFlight keeps a relay busy whose broker answers in 25 ms. netInFlight is the number that
+	// the memory limit allows with net/http, which buffers each request until its answer arrives.
 	ownInFlight, netInFlight = 256, 64
 	retryMin                 = 100 * time.Millisecond
 )
 
-// inFlight returns how many requests may be under way at once, where proxyOf says which proxy stands before a host.
+// inFlight returns the limit of concurrent requests. proxyOf returns the proxy for a host.
 func (s *relaySettings) inFlight(proxyOf func(*http.Request) (*url.URL, error)) int {
 	if s.InFlight > 0 {
 		return s.InFlight
@@ -210,7 +213,8 @@ func (s *source) table() (pgoutput.Table, []error) {
 		case text == "" && preflight.IsOptional(setting):
 			return ""
 		case text == "":
-			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table (see relay/docs/table.md)", setting))
+			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table "+
+				"(see relay/docs/table.md)", setting))
 			return ""
 		}
 		names, err := parseNames(setting, text)
@@ -258,7 +262,8 @@ func parseStart(text, createdAt string) (relay.Start, error) {
 			return relay.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
 		}
 		if createdAt == "" {
-			return relay.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in RELAY_COLUMN_CREATED_AT", text)
+			return relay.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in "+
+				"RELAY_COLUMN_CREATED_AT", text)
 		}
 		return relay.Start{Mode: relay.StartSince, Since: at}, nil
 	}

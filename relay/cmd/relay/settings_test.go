@@ -23,7 +23,7 @@ const (
 	tableEnd     = "<!-- end of settings -->"
 )
 
-// settingsTable returns the rows of the page, made from the tags of the settings.
+// settingsTable returns the rows of the page, generated from the tags of the settings.
 func settingsTable() string {
 	var rows strings.Builder
 	var walk func(reflect.Type)
@@ -65,7 +65,8 @@ func TestPageListsEverySetting(t *testing.T) {
 		return
 	}
 	if table != settingsTable() {
-		t.Errorf("the page's table differs from the command; go test ./relay/cmd/relay -update writes it:\n%s", settingsTable())
+		t.Errorf("the page's table differs from the command; go test ./relay/cmd/relay -update writes it:\n%s",
+			settingsTable())
 	}
 }
 
@@ -112,7 +113,7 @@ func TestStartIsParsed(t *testing.T) {
 
 func TestTheServerIsAskedForLessTimeThanATakeOverMayTake(t *testing.T) {
 	s := relaySettings{operation: operation{WALSenderTimeout: 10 * time.Second}}
-	config, _ := s.config() // the other settings are missing
+	config, _ := s.config() // the error is about the other settings, which are missing
 	if config.SenderTimeout != 9*time.Second {
 		t.Errorf("wal_sender_timeout is %v, want 9s: the standby needs the rest", config.SenderTimeout)
 	}
@@ -131,8 +132,12 @@ func TestNamesAreReadAsInSQL(t *testing.T) {
 			t.Errorf("RELAY_TABLE=%s is table %s, want %s", text, table, want)
 		}
 	}
-	for _, text := range []string{"", ".", "a.", ".a", "OutboxMessages", "a.b.c", `"a`, `"a"b`, `""`, "1a", "a b", "a;b", "a\x00", strings.Repeat("a", 64)} {
-		if schema, name, err := parseTableName("RELAY_TABLE", text); err == nil || !strings.Contains(err.Error(), "RELAY_TABLE") {
+	for _, text := range []string{
+		"", ".", "a.", ".a", "OutboxMessages", "a.b.c", `"a`, `"a"b`, `""`, "1a", "a b",
+		"a;b", "a\x00", strings.Repeat("a", 64),
+	} {
+		if schema, name, err := parseTableName("RELAY_TABLE", text); err == nil ||
+			!strings.Contains(err.Error(), "RELAY_TABLE") {
 			t.Errorf("RELAY_TABLE=%q is table %q.%q, %v", text, schema, name, err)
 		}
 	}
@@ -143,8 +148,10 @@ func TestEmptyColumnsAreOptionalOrNamed(t *testing.T) {
 	_, problems := s.table()
 	all := errors.Join(problems...).Error()
 	for setting, needed := range map[string]bool{
-		"RELAY_COLUMN_ID": true, "RELAY_COLUMN_SEQUENCE": true, "RELAY_COLUMN_XID": true, "RELAY_COLUMN_EVENT_TYPE": true, "RELAY_COLUMN_PAYLOAD": true,
-		"RELAY_COLUMN_AGGREGATE_TYPE": false, "RELAY_COLUMN_AGGREGATE_ID": false, "RELAY_COLUMN_HEADERS": false, "RELAY_COLUMN_CREATED_AT": false,
+		"RELAY_COLUMN_ID": true, "RELAY_COLUMN_SEQUENCE": true, "RELAY_COLUMN_XID": true,
+		"RELAY_COLUMN_EVENT_TYPE": true, "RELAY_COLUMN_PAYLOAD": true,
+		"RELAY_COLUMN_AGGREGATE_TYPE": false, "RELAY_COLUMN_AGGREGATE_ID": false, "RELAY_COLUMN_HEADERS": false,
+		"RELAY_COLUMN_CREATED_AT": false,
 	} {
 		if named := strings.Contains(all, setting+" is empty, and the relay needs this column"); named != needed {
 			t.Errorf("%s: named %v, want %v: %s", setting, named, needed, all)
@@ -152,8 +159,8 @@ func TestEmptyColumnsAreOptionalOrNamed(t *testing.T) {
 	}
 }
 
-// Metrics and readiness name ARNs and hosts, so a relay on a machine serves them to that machine only. The image's network is
-// its own, and its ports reach others only where they are published.
+// Metrics and readiness name ARNs and hosts, so a relay outside a container serves them on loopback
+// only. The image has a network of its own, whose ports are private until they are published.
 func TestProbesListenOnLoopbackByDefault(t *testing.T) {
 	image, err := os.ReadFile("../../../infra/Dockerfile")
 	if err != nil {

@@ -12,12 +12,13 @@ import (
 
 const settingPrefix = "RELAY_"
 
-// ofKubernetes are the variables that Kubernetes sets in every container of a namespace which has a
+// ofKubernetes matches the variables that Kubernetes sets in every container of a namespace with a
 // service named relay.
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-var ofKubernetes = regexp.MustCompile(`^RELAY_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+var ofKubernetes = regexp.MustCompile(`^RELAY_([A-Z0-9_]+_)?` +
+	`(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// unknownSettings returns a finding for each variable that looks like a setting and is none.
+// unknownSettings returns a finding for each variable that has the prefix of a setting and is none.
 func unknownSettings(environment []string) preflight.Findings {
 	known := settingNames(reflect.TypeFor[commands]())
 	var found preflight.Findings
@@ -31,14 +32,14 @@ func unknownSettings(environment []string) preflight.Findings {
 			explanation += ": did you mean " + nearest + "?"
 		}
 		found = append(found, preflight.Finding{
-			Code: preflight.CodeUnknownSetting, Level: preflight.Degraded, Object: "variable " + name, Explanation: explanation,
+			Code: preflight.CodeUnknownSetting, Level: preflight.Degraded, Object: "variable " +
+				name, Explanation: explanation,
 		})
 	}
 	return found
 }
 
-// settingNames returns the variables that the fields of a struct, and of the structs in it, are set
-// by.
+// settingNames returns the environment variables of a struct's fields and of its nested structs.
 func settingNames(t reflect.Type) []string {
 	var names []string
 	for i := range t.NumField() {
@@ -53,8 +54,8 @@ func settingNames(t reflect.Type) []string {
 	return names
 }
 
-// nearestName returns the name that differs in the fewest letters, or nothing if all differ in a
-// third of them.
+// nearestName returns the name with the smallest edit distance, or nothing if every name differs in
+// a third of its letters.
 func nearestName(name string, names []string) string {
 	nearest, least := "", len(strings.TrimPrefix(name, settingPrefix))/3+1
 	for _, candidate := range names {
@@ -65,8 +66,7 @@ func nearestName(name string, names []string) string {
 	return nearest
 }
 
-// distance returns how many letters have to be added, removed or replaced to make one name of the
-// other.
+// distance returns the Levenshtein distance between two names.
 // https://en.wikipedia.org/wiki/Levenshtein_distance
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

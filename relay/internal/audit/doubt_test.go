@@ -66,7 +66,8 @@ func TestOnlyRowsProveThatNothingIsMissing(t *testing.T) {
 			streamed: `true`, after: insert + `unnest('{4000000000000}'::text[]) AS x`, want: "1 rows of the table were not streamed",
 		},
 		"a seq comes again": {
-			change: `TRUNCATE outbox_events RESTART IDENTITY`, streamed: `seq > 1`, want: "1 rows of the table were not streamed",
+			change: `TRUNCATE outbox_events RESTART IDENTITY`, streamed: `seq > 1`,
+			want: "1 rows of the table were not streamed",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +88,8 @@ func TestOnlyRowsProveThatNothingIsMissing(t *testing.T) {
 			if c.after != "" {
 				exec(t, pool, c.after)
 			}
-			doubt, err := audit.NewTable(pool, keyedTable).Doubt(t.Context(), audit.Step{From: from, To: snapshotOf(t, pool)}, recent)
+			doubt, err := audit.NewTable(pool, keyedTable).Doubt(t.Context(),
+				audit.Step{From: from, To: snapshotOf(t, pool)}, recent)
 			must(t, err)
 			if (c.want == "") != (doubt == "") || !strings.Contains(doubt, c.want) {
 				t.Errorf("got  %q\nwant %q", doubt, c.want)
@@ -118,7 +120,8 @@ func TestRowsBeyondTheBoundProveNothing(t *testing.T) {
 	recent.Forget(to)
 	exec(t, pool, insert+`unnest(ARRAY[pg_current_xact_id()::text]) AS x`)
 	read(t, pool, recent, `NOT pg_visible_in_snapshot(xid, '`+to.String()+`')`)
-	doubt, err = audit.NewTable(pool, keyedTable).Doubt(t.Context(), audit.Step{From: to, To: snapshotOf(t, pool)}, recent)
+	doubt, err = audit.NewTable(pool, keyedTable).Doubt(t.Context(), audit.Step{From: to, To: snapshotOf(t, pool)},
+		recent)
 	must(t, err)
 	if doubt != "" {
 		t.Errorf("%q", doubt)

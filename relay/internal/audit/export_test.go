@@ -2,5 +2,5 @@ package audit
 
 import "github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 
-// CountSQL is the statement of [Table.Count].
+// CountSQL returns the statement of [Table.Count].
 func CountSQL(table pgoutput.Table) string { return NewTable(nil, table).sql(count) }

@@ -1,42 +1,44 @@
-// Package audit compares the rows that stand in the outbox table with those that the stream brought.
+// Package audit compares the rows of the outbox table with the rows that the stream brought.
 package audit
 
 import "sync"
 
-// maxLater bounds the transactions whose rows are remembered one by one.
+// maxLater bounds the number of transactions whose rows the Ledger counts individually.
 const maxLater = 1 << 16
 
-// Ledger counts the rows that the stream brings, step by step from one snapshot to the next. It does no I/O and may be used
-// by several goroutines.
+// Ledger counts the rows that the stream brings, step by step from one snapshot to the next. It
+// does no I/O and is safe for concurrent use.
 //
-// It knows only transactions above its baseline, an xid that was given out while it was counting already: what such a
-// transaction writes is committed later, so that this stream brings it and none before. An older one may have been
-// delivered by an earlier session and become visible now: a commit stands in the log before others see it, for long
-// where it waits for a synchronous standby.
+// It counts only transactions above its baseline. The baseline is an xid that was assigned after
+// the counting had started, so later transactions commit in this stream and in none before. A
+// transaction below the baseline may have been delivered by an earlier session and become visible
+// only now: its commit is in the log before other sessions see it, and a synchronous standby can
+// delay that for long.
 //
-// A row counts at once if its transaction is visible in the snapshot where the step ends, whatever the size of the
-// backlog. Only the others are kept by transaction, and there are few of them: they are younger than that snapshot.
+// A row counts at once if its transaction is visible in the snapshot at the end of the step,
+// whatever the size of the backlog. Only the other rows are counted by transaction. They are few,
+// because their transactions are younger than that snapshot.
 type Ledger struct {
 	mu       sync.Mutex
 	begun    bool
 	baseline uint64
-	settled  Snapshot  // where the step begins
-	pending  *Snapshot // where it ends, once that is known
+	settled  Snapshot  // start of the step
+	pending  *Snapshot // end of the step; nil until it is set
 	streamed int64     // rows of the step
 	later    map[uint64]int64
 	overflow bool // too many transactions to remember
 }
 
-// Step is what the stream brought from one snapshot to the next.
+// Step holds the rows that the stream brought between two snapshots.
 type Step struct {
 	From, To Snapshot
 	Streamed int64
 }
 
-// NewLedger returns a Ledger that counts and has no baseline yet.
+// NewLedger returns a Ledger that counts rows and has no baseline yet.
 func NewLedger() *Ledger { return &Ledger{later: map[uint64]int64{}} }
 
-// Restart forgets everything but goes on counting: it needs a new baseline.
+// Restart discards all state and keeps counting. The Ledger then needs a new baseline.
 func (l *Ledger) Restart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,7 +47,8 @@ func (l *Ledger) Restart() {
 	clear(l.later)
 }
 
-// Begin leaves out the transactions up to baseline. It has to be one that was given out after NewLedger or Restart.
+// Begin excludes the transactions up to baseline, which must have been assigned after NewLedger or
+// Restart.
 func (l *Ledger) Begin(baseline uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -54,14 +57,14 @@ func (l *Ledger) Begin(baseline uint64) {
 	l.take(l.settled)
 }
 
-// Begun reports whether the Ledger has a baseline and could remember everything since.
+// Begun reports whether the Ledger has a baseline and has counted every row since.
 func (l *Ledger) Begun() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.begun && !l.overflow
 }
 
-// Streamed counts a row that the stream brought.
+// Streamed counts a row from the stream.
 func (l *Ledger) Streamed(xid uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +80,8 @@ func (l *Ledger) Streamed(xid uint64) {
 	}
 }
 
-// Expect says where the step ends. It needs a baseline, and a snapshot that sees all that the last one saw.
+// Expect sets the end of the step. It requires a baseline, and a snapshot that includes the last
+// one.
 func (l *Ledger) Expect(s Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,7 +90,7 @@ func (l *Ledger) Expect(s Snapshot) {
 	l.streamed += l.take(s)
 }
 
-// take forgets the transactions that are visible in s, and returns how many rows they have.
+// take removes the transactions that are visible in s, and returns the number of their rows.
 func (l *Ledger) take(s Snapshot) (rows int64) {
 	for xid, n := range l.later {
 		if s.Visible(xid) {
@@ -97,15 +101,16 @@ func (l *Ledger) take(s Snapshot) (rows int64) {
 	return rows
 }
 
-// Step returns the step that ends at the snapshot which is expected, once the stream brought everything that is visible
-// there. It is not complete if there was too much to remember.
+// Step returns the step that ends at the expected snapshot. Call it after the stream has brought
+// every transaction that is visible in that snapshot. complete is false if there were too many
+// transactions to count.
 func (l *Ledger) Step() (step Step, complete bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Step{From: l.settled, To: *l.pending, Streamed: l.streamed}, !l.overflow
 }
 
-// Settle ends the step: the next one begins where it ended.
+// Settle ends the step. The next step begins at its end.
 func (l *Ledger) Settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +120,7 @@ func (l *Ledger) Settle() {
 // Has reports whether the rows of a transaction belong to the step.
 func (s Step) Has(xid uint64) bool { return s.To.Visible(xid) && !s.From.Visible(xid) }
 
-// late returns the transactions of the step that were running at its beginning.
+// late returns the transactions of the step that were running at its start.
 func (s Step) late() (xids []uint64) {
 	for _, xid := range s.From.xip {
 		if s.To.Visible(xid) {

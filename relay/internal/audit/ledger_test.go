@@ -11,15 +11,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 )
 
-// TestALedgerFindsExactlyWhatWasNotStreamed drives a Ledger along a cluster in which transactions begin, write, stand in the
-// log and become visible in any order, with sessions that end anywhere.
+// TestALedgerFindsExactlyWhatWasNotStreamed drives a Ledger with a model of a cluster. Transactions
+// begin, write, commit to the log and become visible in any order, and sessions end at any moment.
 func TestALedgerFindsExactlyWhatWasNotStreamed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := &cluster{next: 100, completed: 99}
 		c.session(t)
 		actions := []func(*rapid.T){
-			c.begin, c.write, c.commit, c.show, c.rollBack, c.stream, c.stream, c.show, c.skip, c.remove, c.begun, c.expect, c.count, c.session,
+			c.begin, c.write, c.commit, c.show, c.rollBack, c.stream, c.stream, c.show, c.skip, c.remove, c.begun,
+			c.expect, c.count, c.session,
 		}
 		for range rapid.IntRange(300, 600).Draw(t, "actions") {
 			actions[rapid.IntRange(0, len(actions)-1).Draw(t, "action")](t)
@@ -27,26 +28,26 @@ func TestALedgerFindsExactlyWhatWasNotStreamed(t *testing.T) {
 	})
 }
 
-// transaction is one of a cluster.
+// transaction is one transaction of the model.
 type transaction struct {
 	xid             uint64
-	rows            int64 // that stand in the table once it is visible
+	rows            int64 // in the table once the transaction is visible
 	written         int64
 	inLog, visible  bool
-	streamed, aware bool // its rows came, and they came to the session that runs
+	streamed, aware bool // its rows came, and they came in the current session
 }
 
-// cluster is a database with a table, and its log.
+// cluster is a model of a database with one table, and of its log.
 type cluster struct {
 	next, completed uint64 // the next xid, and the latest that has ended
 	running         []*transaction
 	log             []*transaction // in order of commit
-	read            int            // of the log
+	read            int            // position in the log
 
 	ledger   *audit.Ledger
 	baseline uint64
 	expected *audit.Snapshot
-	reach    int // of the log, until the expected snapshot is reached
+	reach    int // position in the log that completes the expected snapshot
 }
 
 func (c *cluster) session(*rapid.T) {
@@ -56,7 +57,7 @@ func (c *cluster) session(*rapid.T) {
 	}
 }
 
-// begin starts a transaction; its xid is given out.
+// begin starts a transaction and assigns its xid.
 func (c *cluster) begin(*rapid.T) {
 	c.running = append(c.running, &transaction{xid: c.next, rows: 1, written: 1})
 	c.next++
@@ -82,7 +83,7 @@ func (c *cluster) write(t *rapid.T) {
 	}
 }
 
-// commit writes it to the log; others do not see it yet.
+// commit writes the transaction to the log. Other sessions do not see it yet.
 func (c *cluster) commit(t *rapid.T) {
 	if x := c.pick(t, false); x != nil {
 		x.inLog = true
@@ -118,7 +119,7 @@ func (c *cluster) stream(*rapid.T) {
 	}
 }
 
-// skip is the fault that is to be found.
+// skip injects the fault that the Ledger has to find.
 func (c *cluster) skip(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "seldom") == 0 {
 		c.readLog()
@@ -135,7 +136,7 @@ func (c *cluster) readLog() *transaction {
 
 func (c *cluster) remove(*rapid.T) {
 	for _, x := range c.log {
-		if x.visible && x.streamed && x.rows > 0 { // what was not streamed nobody removes
+		if x.visible && x.streamed && x.rows > 0 { // rows that were not streamed are never removed
 			x.rows--
 			return
 		}
@@ -214,7 +215,7 @@ func TestALedgerThatHasTooMuchToRememberBeginsAgain(t *testing.T) {
 	for xid := range uint64(1 << 16) {
 		l.Streamed(20 + xid)
 	}
-	l.Streamed(20) // one that it remembers
+	l.Streamed(20) // the Ledger counts this transaction
 	l.Streamed(11)
 	if step, complete := l.Step(); !complete || step.Streamed != 1 {
 		t.Fatalf("%+v, %v", step, complete)
@@ -233,7 +234,7 @@ func TestALedgerThatHasTooMuchToRememberBeginsAgain(t *testing.T) {
 	}
 }
 
-// TestABacklogNeedsNoMemory: it is visible in the snapshot that is expected.
+// TestABacklogNeedsNoMemory: every transaction of the backlog is visible in the expected snapshot.
 func TestABacklogNeedsNoMemory(t *testing.T) {
 	t.Parallel()
 	const backlog = 1 << 18

@@ -6,24 +6,24 @@ import (
 	"sync"
 )
 
-// maxRanges bounds the memory of [Sequences], at sixteen bytes a range. A sequence has a gap for each insert that was rolled
-// back, and gaps that close soon for transactions that commit in another order.
+// maxRanges bounds the memory of [Sequences], at sixteen bytes a range. Each insert that was rolled
+// back leaves a permanent gap. Transactions that commit out of order leave gaps that close soon.
 const maxRanges = 1 << 16
 
-// Sequences remembers the values of the column seq of the rows that a session has read, as ranges. It does no I/O and may be
-// used by several goroutines.
+// Sequences stores the seq values of the rows that a session has read, as ranges. It does no I/O
+// and is safe for concurrent use.
 type Sequences struct {
 	mu     sync.Mutex
-	ranges []span // in order, none touching the next
-	floor  int64  // values up to it may be forgotten
+	ranges []span // sorted, no two adjacent
+	floor  int64  // values up to it may have been dropped
 }
 
 type span struct{ first, last int64 }
 
-// NewSequences returns Sequences that remember nothing yet, and have forgotten nothing.
+// NewSequences returns empty Sequences.
 func NewSequences() *Sequences { return &Sequences{floor: math.MinInt64} }
 
-// Add remembers a value.
+// Add adds a value.
 func (s *Sequences) Add(seq int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,8 @@ func (s *Sequences) forget() {
 	s.ranges = slices.Delete(s.ranges, 0, half)
 }
 
-// Has reports whether a value was added. It is true for what may be forgotten only if it was not.
+// Has reports whether a value was added. For values up to [Sequences.Floor] it can return false for
+// a value that was added.
 func (s *Sequences) Has(seq int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,14 +66,14 @@ func (s *Sequences) Has(seq int64) bool {
 	return found
 }
 
-// Floor returns the value up to which values may be forgotten.
+// Floor returns the value up to which values may have been dropped.
 func (s *Sequences) Floor() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.floor
 }
 
-// find returns the range that has seq, or the one that comes next. Most values come behind all others.
+// find returns the range that contains seq, or the next range. Most values are above all others.
 func (s *Sequences) find(seq int64) (at int, found bool) {
 	if n := len(s.ranges); n == 0 || s.ranges[n-1].last < seq {
 		return n, false

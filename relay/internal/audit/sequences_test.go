@@ -28,7 +28,7 @@ func TestSequencesHaveWhatWasAdded(t *testing.T) {
 	})
 }
 
-// TestSequencesForgetBelowTheirFloorOnly: what they say about the values above stays true, in bounded memory.
+// TestSequencesForgetBelowTheirFloorOnly: Has is exact above the floor, in bounded memory.
 func TestSequencesForgetBelowTheirFloorOnly(t *testing.T) {
 	t.Parallel()
 	s := audit.NewSequences()
@@ -50,6 +50,6 @@ func TestSequencesForgetBelowTheirFloorOnly(t *testing.T) {
 func BenchmarkSequences(b *testing.B) {
 	s := audit.NewSequences()
 	for i := range b.N {
-		s.Add(int64(i ^ 3)) // a little out of order
+		s.Add(int64(i ^ 3)) // slightly out of order
 	}
 }

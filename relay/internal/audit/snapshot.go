@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Snapshot says which transactions are visible. The zero Snapshot sees none.
+// Snapshot is a set of visible transactions. The zero Snapshot is empty.
 // https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT-PARTS
 type Snapshot struct {
 	text string
-	xmax uint64   // it and those above are not visible
-	xip  []uint64 // below it, and not visible; in order
+	xmax uint64   // transactions from xmax on are not visible
+	xip  []uint64 // below xmax and not visible; sorted
 }
 
 // ParseSnapshot reads the text of a pg_snapshot.
@@ -43,10 +43,10 @@ func ParseSnapshot(text string) (Snapshot, error) {
 // ParseXID reads the text of an xid8.
 func ParseXID(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
 
-// String returns the snapshot as Postgres wrote it.
+// String returns the snapshot in Postgres' format.
 func (s Snapshot) String() string { return s.text }
 
-// Visible reports whether what the transaction wrote is visible.
+// Visible reports whether the transaction's changes are visible.
 func (s Snapshot) Visible(xid uint64) bool {
 	if xid >= s.xmax {
 		return false
@@ -58,7 +58,7 @@ func (s Snapshot) Visible(xid uint64) bool {
 // IsPast reports whether every transaction below xid has ended.
 func (s Snapshot) IsPast(xid uint64) bool { return s.xmin() >= xid }
 
-// Next returns the lowest transaction id that had not been given out yet.
+// Next returns the lowest transaction id that was not assigned yet.
 func (s Snapshot) Next() uint64 { return s.xmax }
 
 func (s Snapshot) xmin() uint64 {
@@ -68,7 +68,7 @@ func (s Snapshot) xmin() uint64 {
 	return s.xmax
 }
 
-// after returns s with everything up to an xid visible.
+// after returns s with every transaction up to an xid visible.
 func (s Snapshot) after(baseline uint64) Snapshot {
 	first, _ := slices.BinarySearch(s.xip, baseline+1)
 	return Snapshot{text: s.text, xmax: max(s.xmax, baseline+1), xip: s.xip[first:]}

@@ -19,12 +19,13 @@ type Table struct {
 	table pgoutput.Table
 }
 
-// NewTable returns the outbox table.
+// NewTable returns a Table for the outbox table.
 func NewTable(pool *pgxpool.Pool, table pgoutput.Table) *Table {
 	return &Table{pool: pool, table: table}
 }
 
-// Indexed reports whether ranges of rows can be found by their xid without reading the whole table.
+// Indexed reports whether an index on xid exists, so that a range of rows can be found without
+// reading the whole table.
 func (t *Table) Indexed(ctx context.Context) (bool, error) {
 	var indexed bool
 	err := t.pool.QueryRow(ctx, `
@@ -39,24 +40,26 @@ func (t *Table) Indexed(ctx context.Context) (bool, error) {
 	return indexed, nil
 }
 
-// Baseline is where a [Ledger] begins.
+// Baseline is the starting point of a [Ledger].
 type Baseline struct {
 	XID uint64
-	// Foreign says that a row of the table has this xid, and that the cluster has not given it out: the row comes from
-	// another one.
+	// Foreign reports that a row of the table has an xid that this cluster has not assigned yet.
+	// Such a row was imported from another cluster.
 	Foreign bool
-	// Seq is the highest of the table. A transaction above XID numbers the rows that it inserts above Seq.
+	// Seq is the highest seq in the table. A transaction above XID inserts its rows above Seq.
 	Seq int64
 }
 
-// baseline takes a new xid. What a statement sees and its own snapshot does not is no work of the transaction that the row
-// names.
+// baseline assigns a new xid. A row that the statement sees, with an xid that its own snapshot does
+// not show as assigned, was imported.
 const baseline = `
 	SELECT pg_current_xact_id()::text, coalesce((
-		SELECT {xid} FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY {xid} DESC LIMIT 1)::text, '0'),
+		SELECT {xid} FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY {xid}
+			DESC LIMIT 1)::text, '0'),
 		coalesce((SELECT max({seq}) FROM {table}), 0)`
 
-// Baseline returns an xid above those of every transaction that has begun and of every row that is there.
+// Baseline returns an xid above that of every transaction that has started and of every existing
+// row.
 func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 	var ownText, foreignText string
 	var seq int64
@@ -74,27 +77,33 @@ func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 	return Baseline{XID: max(own, foreign), Foreign: foreign > own, Seq: seq}, nil
 }
 
-// count asks for two short ranges of the index on xid. One from the snapshot's xmin on could be long: a prepared
-// transaction holds that back for days.
+// count reads two short ranges of the index on xid. A single range from the snapshot's xmin could
+// be long, because a prepared transaction holds xmin back for days.
 const count = `
 	SELECT (SELECT count(*) FROM {table}
-	        WHERE {xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
+	        WHERE {xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid},
+	        	$3::text::pg_snapshot))
 	     + (SELECT count(*) FROM {table} WHERE {xid} = ANY ($4::text[]::xid8[]))`
 
-// numbers lists the rows of a step that [count] counts, but for those that were there before: an update can give an old row
-// the xid of a new transaction, and never a new seq. Rows of partitions that are not accounted for yet are not the audit's.
+// numbers lists the rows of a step that [count] counts, without the rows that existed before. An
+// update can give an existing row the xid of a new transaction, but never a new seq. Rows of
+// partitions that are not accounted for are excluded, because package members accounts for them.
 const numbers = `
 	SELECT {seq} FROM {table} e
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot)
 	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5 AND {accounted}`
 
-// Missing returns how many rows of the step, of which the table has this many, were not brought. Rows up to the seq after were
-// there before. Where rows have no seq, that is how many more they are than those that were streamed.
-func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64, brought func(seq int64) bool) (missing int64, err error) {
+// Missing returns the number of the step's rows that the stream did not bring. rowsOfStep is the
+// number of the step's rows in the table. Rows up to the seq after existed before. If rows have no
+// seq, the result is the difference between the rows in the table and the rows from the stream.
+func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64,
+	brought func(seq int64) bool,
+) (missing int64, err error) {
 	if t.table.Columns.Sequence == "" {
 		return rowsOfStep - s.Streamed, nil
 	}
-	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after, t.table.String())
+	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after,
+		t.table.String())
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}
@@ -119,7 +128,7 @@ func lateTexts(s Step) []string {
 	return late
 }
 
-// Count returns how many rows of the step stand in the table.
+// Count returns the number of the step's rows in the table.
 func (t *Table) Count(ctx context.Context, s Step) (int64, error) {
 	var rows int64
 	err := t.pool.QueryRow(ctx, t.sql(count), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s)).Scan(&rows)

@@ -23,7 +23,8 @@ var outboxTable = pgoutput.Table{Schema: "public", Name: "outbox_events", Column
 const insert = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
 	SELECT gen_random_uuid(), 'order', '1', 'order.created', '{}', x::text::xid8 FROM `
 
-// TestACountHasTheRowsOfTheStepAndNoOthers compares it with what each row's transaction says, for steps of all kinds.
+// TestACountHasTheRowsOfTheStepAndNoOthers compares the count with the transaction of each row, for
+// all kinds of steps.
 func TestACountHasTheRowsOfTheStepAndNoOthers(t *testing.T) {
 	t.Parallel()
 	const last = 200
@@ -56,14 +57,15 @@ func TestACountHasTheRowsOfTheStepAndNoOthers(t *testing.T) {
 	}
 }
 
-// TestABaselineIsAboveEveryTransactionThatHasBegun: one whose commit stands in the log and is not visible yet may have been
-// delivered by another session, and the snapshot of the moment says nothing of it.
+// TestABaselineIsAboveEveryTransactionThatHasBegun: a transaction whose commit is in the log but
+// not visible yet may have been delivered by another session, and the current snapshot does not
+// show it.
 func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	running, err := pool.Begin(t.Context())
 	must(t, err)
-	defer running.Rollback(t.Context()) //nolint:errcheck // the database goes with the test
+	defer running.Rollback(t.Context()) //nolint:errcheck // dropped with the database
 	var xid int64
 	must(t, running.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
 	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
@@ -73,7 +75,7 @@ func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
 	}
 }
 
-// TestRowsOfAnotherClusterAreLeftOut: their transaction ids are yet to be given out here.
+// TestRowsOfAnotherClusterAreLeftOut: this cluster has not assigned their transaction ids yet.
 func TestRowsOfAnotherClusterAreLeftOut(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
@@ -109,7 +111,8 @@ func TestOnlyAnIndexThatFindsEveryRowByItsXIDCounts(t *testing.T) {
 	}
 }
 
-// TestALookIsShortInABigTable: whatever holds xmin back, the plan asks the index for the step alone.
+// TestALookIsShortInABigTable: the plan reads only the step's range of the index, even if a
+// transaction holds xmin back.
 func TestALookIsShortInABigTable(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)

@@ -15,36 +15,35 @@ import (
 )
 
 const (
-	// lookInterval is between two looks at the table, tick how often it is found out whether one is
-	// due.
+	// lookInterval is the time between two reads of the table. tick is the time between two checks
+	// whether a read is due.
 	lookInterval, tick = 5 * time.Second, time.Second
-	// lookTimeout bounds one look.
+	// lookTimeout bounds one read of the table.
 	lookTimeout = 10 * time.Second
-	// restShare keeps the looks below a tenth of the time: a look that takes long is made more
-	// rarely.
+	// restShare keeps the reads below a tenth of the time. A slow read makes the next one later.
 	restShare = 9
 )
 
-// Looker reads from the database which events wait, whatever the relay is doing.
+// Looker reads the waiting events from the database, independently of the relay's state.
 type Looker struct {
 	Watch *Watch
 	Slot  string
 	Table pgoutput.Table
-	// From is the snapshot of which everything visible counts as delivered, and Since the time
-	// before which everything does, where the slot has no checkpoint yet. Without From nothing is
-	// known until there is one.
+	// From and Since apply while the slot has no checkpoint. Everything visible in the snapshot
+	// From, and everything created before Since, counts as delivered. If From is empty, nothing is
+	// known until there is a checkpoint.
 	From, Since string
-	// StandsBy reports whether this relay waits for one that streams.
+	// StandsBy reports whether this relay waits as a standby for a relay that streams.
 	StandsBy func() bool
-	// Slots takes the state of the slot, while this relay does not stream.
+	// Slots receives the state of the slot while this relay does not stream.
 	Slots func(slot.State)
 	Log   *slog.Logger
 
-	found waiting // by the last look
+	found waiting // by the last read
 }
 
-// Run looks whenever the stream does not tell, until ctx ends. open returns a pool of connections
-// to the database.
+// Run reads the table whenever the stream gives no answer, until ctx ends. open returns a
+// connection pool for the database.
 func (l *Looker) Run(ctx context.Context, open func(context.Context) (*pgxpool.Pool, error)) {
 	var pool *pgxpool.Pool
 	defer func() {
@@ -68,7 +67,8 @@ func (l *Looker) Run(ctx context.Context, open func(context.Context) (*pgxpool.P
 		if err != nil && ctx.Err() == nil {
 			l.Log.Debug("backlog: looking again", "slot", l.Slot, "err", err)
 		}
-		if pool != nil && (err != nil || streams) { // a connection that failed is not used again, and a stream needs none
+		// a failed connection is not reused, and a streaming relay needs none
+		if pool != nil && (err != nil || streams) {
 			pool.Reset()
 		}
 		next = time.Now().Add(max(lookInterval, restShare*time.Since(began)))
@@ -79,7 +79,7 @@ func (l *Looker) look(ctx context.Context, pool *pgxpool.Pool, reached mark, str
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	began, standsBy := time.Now(), l.StandsBy()
-	state, err := slot.LookUp(ctx, pool, l.Slot) // before the row, which a relay that streams writes first
+	state, err := slot.LookUp(ctx, pool, l.Slot) // before the row, which a streaming relay writes first
 	if err != nil {
 		return err
 	}
@@ -105,14 +105,14 @@ func (l *Looker) look(ctx context.Context, pool *pgxpool.Pool, reached mark, str
 	return nil
 }
 
-// logMayHold reports whether the log may hold undelivered events whose rows are gone. Before a slot
-// is created, every event is read from the table.
+// logMayHold reports whether the log may hold undelivered events whose rows are gone. Before the
+// slot is created, every event is read from the table.
 func logMayHold(row *checkpoint.Row, state slot.State) bool {
 	return state.Exists && !state.Lost() && (row == nil || row.Recovery == nil || row.Recovery.To != "")
 }
 
-// wanted returns which rows wait, by the checkpoint row, or by a later moment at which this session
-// had delivered everything.
+// wanted returns the selection of waiting rows. It starts at the checkpoint row, or at a later
+// moment at which this session had delivered everything.
 func (l *Looker) wanted(row *checkpoint.Row, reached mark) selection {
 	switch {
 	case row == nil:
@@ -127,9 +127,9 @@ func (l *Looker) wanted(row *checkpoint.Row, reached mark) selection {
 	return selection{delivered: recovery.NothingDelivered}
 }
 
-// since returns since when the oldest event has waited; zero if none waits. A time that a producer
-// wrote does not count where it is later than the look which found the event first, or earlier than
-// a moment at which everything was delivered.
+// since returns the time since which the oldest event has waited, or zero if none waits. The
+// producer's time counts only between two moments: the last at which everything was delivered, and
+// the read that first found the event.
 func (l *Looker) since(found waiting, reached mark, now time.Time) time.Time {
 	if !found.exists {
 		l.found = waiting{}

@@ -12,25 +12,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// selection says which rows wait: those that are not visible in delivered, were created at or after
-// since unless that is empty, and have a seq above passed.
+// selection selects the waiting rows: rows that are not visible in delivered, that were created at
+// or after since (unless it is empty), and whose seq is above passed.
 type selection struct {
 	delivered string // pg_snapshot
 	since     string // timestamptz
 	passed    int64
 }
 
-// waiting is what is known of the oldest waiting rows.
+// waiting describes the oldest waiting rows.
 type waiting struct {
 	exists bool
-	xid    string // of the oldest
+	xid    string // of the oldest row
 	hasAge bool   // the table has a time for each row
 	age    time.Duration
-	since  time.Time // when a look found it first
+	since  time.Time // when a read first found it
 }
 
-// byXID asks for two ranges of the index on xid, of a hundred rows each at most. One from the
-// snapshot's xmin on could be long: a transaction that is open for days holds that back.
+// byXID reads two ranges of the index on xid, at most a hundred rows each. A single range from the
+// snapshot's xmin could be long, because a transaction that is open for days holds xmin back.
 const byXID = `
 	WITH waiting AS (
 		(SELECT {xid} AS xid, {age} AS age FROM {table}
@@ -40,7 +40,7 @@ const byXID = `
 		 WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) AND {condition} ORDER BY {xid} LIMIT 100)
 	)`
 
-// bySeq is for a recovery that has begun, which goes by seq.
+// bySeq selects the waiting rows of a recovery that has started, which proceeds by seq.
 const bySeq = `
 	WITH waiting AS (
 		SELECT {xid} AS xid, {age} AS age FROM {table}
@@ -50,7 +50,7 @@ const bySeq = `
 const oldest = `
 	SELECT coalesce((array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
 
-// find looks for the oldest rows that wait.
+// find finds the oldest waiting rows.
 func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selection) (waiting, error) {
 	timed, err := hasTime(ctx, pool, table)
 	if err != nil {
@@ -81,8 +81,8 @@ func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selec
 	return found, nil
 }
 
-// hasTime reports whether the column with the time of the event is a time. Nothing that only tells
-// the age of an event may depend on it.
+// hasTime reports whether the column for the event's time has a time type. The metric of the age
+// must not fail on a column of another type.
 func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (bool, error) {
 	var timed bool
 	err := pool.QueryRow(ctx, `
@@ -90,7 +90,8 @@ func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (boo
 			AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype))`,
 		table.Identifier(), table.Columns.CreatedAt).Scan(&timed)
 	if err != nil {
-		return false, fmt.Errorf("look at column %s of %s.%s: %w", table.Columns.CreatedAt, table.Schema, table.Name, err)
+		return false, fmt.Errorf("look at column %s of %s.%s: %w", table.Columns.CreatedAt, table.Schema, table.Name,
+			err)
 	}
 	return timed, nil
 }

@@ -1,5 +1,5 @@
-// Package backlog knows for how long the oldest undelivered event has waited, also while the relay
-// cannot read the log.
+// Package backlog measures the age of the oldest undelivered event, even while the relay cannot
+// read the log.
 package backlog
 
 import (
@@ -9,37 +9,39 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// unsureAfter is how long a Watch counts an earlier answer for true. It is longer than two
-// intervals between looks.
+// unsureAfter is the time for which an answer is valid. It is longer than two intervals between
+// reads.
 const unsureAfter = 15 * time.Second
 
-// Watch knows since when the oldest undelivered event has waited. There is one for each process.
+// Watch knows the age of the oldest undelivered event. Each process has one Watch.
 //
 // While the relay streams, the positions of the stream prove that everything is delivered, and the
-// table is not read. At any other time the Watch reads from the table which events wait. The log
-// may hold events whose rows are gone, so a relay that does not read the log is never sure: from
-// the last moment at which it was, [Watch.Age] rises.
+// table is not read. At any other time the Watch reads the waiting events from the table. The log
+// may hold events whose rows are gone, so a relay that does not read the log is never sure.
+// [Watch.Age] then rises from the last moment at which the relay was sure.
 type Watch struct {
-	mu      sync.Mutex
-	sureAt  time.Time        // up to then, every committed event is delivered, or oldest is that of the oldest which is not
+	mu sync.Mutex
+	// every event that was committed until then is delivered, or oldest is the time of the first
+	// that is not
+	sureAt  time.Time
 	oldest  time.Time        // when the oldest waiting event was written; zero if none is known
 	stream  func() time.Time // when the oldest open event was read; nil while this relay does not stream
 	awaited mark
-	reached mark // zero if this session has reached none
+	reached mark // zero if this session has none
 }
 
-// mark is a snapshot of the database at a moment, and the end of the log by then.
+// mark is a database snapshot, its time, and the end of the log at that time.
 type mark struct {
 	snapshot string // pg_snapshot
 	lsn      pglogrepl.LSN
 	at       time.Time
 }
 
-// New returns the Watch of a process that has just begun.
+// New returns the Watch of a process that has just started.
 func New() *Watch { return &Watch{sureAt: time.Now()} }
 
-// Age returns for how long the oldest undelivered event has waited by now; 0 if every event is
-// delivered. It is the longest time that can be excluded by nothing known.
+// Age returns the age of the oldest undelivered event at the time now, or 0 if every event is
+// delivered. It is the longest age that is not disproved.
 func (w *Watch) Age(now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,19 +60,19 @@ func (w *Watch) Age(now time.Time) time.Duration {
 	return max(age, 0)
 }
 
-// Stream says that this relay begins to stream. oldest returns when the oldest event that it has
-// open was read, or zero.
+// Stream records that this relay starts to stream. oldest returns the time at which the relay read
+// its oldest open event, or zero.
 func (w *Watch) Stream(oldest func() time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stream, w.awaited, w.reached = oldest, mark{}, mark{}
 }
 
-// End says that this relay no longer streams.
+// End records that this relay stopped streaming.
 func (w *Watch) End() { w.Stream(nil) }
 
-// Observe takes a snapshot of the database, and a position behind the commits of everything that is
-// visible in it. The Watch waits for one position at a time.
+// Observe records a database snapshot, and a position after the commits of all transactions that
+// are visible in it. The Watch tracks one position at a time.
 func (w *Watch) Observe(snapshot string, lsn pglogrepl.LSN, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,7 +81,7 @@ func (w *Watch) Observe(snapshot string, lsn pglogrepl.LSN, at time.Time) {
 	}
 }
 
-// Flush takes the position up to which the stream is delivered.
+// Flush records the position up to which the stream is delivered.
 func (w *Watch) Flush(lsn pglogrepl.LSN) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +92,7 @@ func (w *Watch) Flush(lsn pglogrepl.LSN) {
 	w.sureAt, w.oldest = w.reached.at, time.Time{}
 }
 
-// reference returns what this session has reached, and whether it streams and whether a look at the
+// reference returns the mark of this session, whether the relay streams, and whether a read of the
 // table is due.
 func (w *Watch) reference(now time.Time) (reached mark, streams, due bool) {
 	w.mu.Lock()
@@ -98,8 +100,8 @@ func (w *Watch) reference(now time.Time) (reached mark, streams, due bool) {
 	return w.reached, w.stream != nil, w.stream == nil || now.Sub(w.sureAt) >= lookInterval
 }
 
-// looked takes what the table said at a moment. The look was made with a reference; a session that
-// has reached more since knows better.
+// looked records the result of a read of the table that was made with a reference. It is ignored if
+// the session has reached a later mark.
 func (w *Watch) looked(reference mark, oldest, at time.Time, sure bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// expectAge compares what the Watch says by now.
+// expectAge compares the age that the Watch reports now.
 func expectAge(t *testing.T, w *Watch, want time.Duration) {
 	t.Helper()
 	if got := w.Age(time.Now()); got != want {
@@ -49,7 +49,7 @@ func TestAgeIsThatOfTheOldestOpenEvent(t *testing.T) {
 	})
 }
 
-// TestStreamOutdatesALook: the stream has delivered meanwhile what the look found.
+// TestStreamOutdatesALook: the stream has delivered the events that the read found.
 func TestStreamOutdatesALook(t *testing.T) {
 	t.Parallel()
 	w := New()
@@ -63,8 +63,8 @@ func TestStreamOutdatesALook(t *testing.T) {
 	}
 }
 
-// TestTimesOfProducersAreBounded: a producer writes the time of the event, which need not be that
-// of the row.
+// TestTimesOfProducersAreBounded: the producer sets the time of the event, which can differ from
+// the time of the row.
 func TestTimesOfProducersAreBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

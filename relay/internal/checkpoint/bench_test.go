@@ -8,12 +8,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 )
 
-// BenchmarkTracker measures what the Tracker costs an event, from HasRoom to the position that it leads to.
+// BenchmarkTracker measures the cost of an event in the Tracker, from HasRoom to the resulting
+// position.
 func BenchmarkTracker(b *testing.B) {
 	for _, c := range []struct {
 		name        string
 		transaction int  // events of each
-		backwards   bool // a window is delivered from its end
+		backwards   bool // deliver a window from its end
 	}{
 		{"a transaction an event", 1, false},
 		{"a transaction of any size", 1 << 30, false},

@@ -13,7 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 )
 
-// TestTheTrackerIsItsModel drives the Tracker and a model that keeps everything and computes everything anew.
+// TestTheTrackerIsItsModel compares the Tracker with a model that keeps every event and computes
+// every result from all of them.
 func TestTheTrackerIsItsModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -32,7 +33,7 @@ func TestTheTrackerIsItsModel(t *testing.T) {
 	})
 }
 
-// step is what the stream brought, in order.
+// step is one element of the stream, in order.
 type step struct {
 	kind      stepKind
 	lsn       pglogrepl.LSN // commit: its end; keepalive: ServerWALEnd
@@ -59,19 +60,22 @@ type model struct {
 	window   checkpoint.Window
 	start    checkpoint.Position
 	steps    []step
-	inside   bool // a transaction
+	inside   bool // inside a transaction
 	lsn      pglogrepl.LSN
 	seq      int64
-	awaiting bool // HasRoom said no
+	awaiting bool // HasRoom returned false
 	asked    []<-chan struct{}
 	flushed  pglogrepl.LSN
 }
 
 func newModel(t *rapid.T) *model {
 	m := &model{
-		window: checkpoint.Window{Events: rapid.IntRange(1, 6).Draw(t, "events"), Bytes: rapid.IntRange(1, 50).Draw(t, "bytes")},
-		start:  checkpoint.Position{FlushLSN: 100},
-		lsn:    100,
+		window: checkpoint.Window{
+			Events: rapid.IntRange(1, 6).Draw(t, "events"),
+			Bytes:  rapid.IntRange(1, 50).Draw(t, "bytes"),
+		},
+		start: checkpoint.Position{FlushLSN: 100},
+		lsn:   100,
 	}
 	m.tracker = checkpoint.NewTracker(m.window, m.start)
 	return m
@@ -203,7 +207,7 @@ func (m *model) checkIdle(t *rapid.T) {
 	}
 }
 
-// prefix returns the steps before the first event that is not delivered, and those from it on.
+// prefix returns the steps before the first undelivered event, and the steps from that event on.
 func (m *model) prefix() (before, from []step) {
 	i := slices.IndexFunc(m.steps, func(s step) bool { return s.kind == stepEvent && !s.delivered })
 	if i < 0 {

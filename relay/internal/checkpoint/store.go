@@ -13,47 +13,52 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Row is a checkpoint row: what a relay knows after a crash of either side.
+// Row is a checkpoint row: the state from which a relay continues after a crash of the relay or of
+// Postgres.
 type Row struct {
 	Slot             string
 	Table            string // schema.name of the outbox table
-	Epoch            int64  // raised by every relay that takes the slot
+	Epoch            int64  // raised by every relay that acquires the slot
 	SystemIdentifier string
 	Position         Position
 	Horizon          string // pg_snapshot: every event whose xid is visible in it is delivered or parked
-	Fingerprint      string // of the publication that the horizon holds for
+	Fingerprint      string // of the publication at the horizon
 	Recovery         *Recovery
 	UpdatedAt        time.Time
 }
 
-// IsBeside reports whether the slot still has to bring what commits before the end of the recovery.
+// IsBeside reports whether the slot still has to bring transactions that commit before the end of
+// the recovery.
 func (r *Row) IsBeside() bool { return r.Recovery != nil && r.Recovery.Until > r.Position.FlushLSN }
 
-// Recovery says which rows of the table are published again: those visible in To and not in From.
+// Recovery selects the rows that the relay publishes from the table: those that are visible in To
+// and not in From.
 type Recovery struct {
 	From  string // pg_snapshot
-	To    string // pg_snapshot; empty until it is taken
+	To    string // pg_snapshot; empty until it is known
 	Since string // timestamptz: rows created earlier count as delivered; empty: none do
-	// Until is the position in the log that To belongs to: every transaction that is visible in To commits before it, and
-	// the slot brings every other one. Zero if To belongs to the position at which the slot was created.
+	// Until is the log position of To: every transaction that is visible in To commits before
+	// Until, and the slot brings every other transaction. It is zero if To belongs to the position
+	// at which the slot was created.
 	Until pglogrepl.LSN
 }
 
-// IsMarked reports whether there is a recovery of which nothing is known yet but where it begins.
+// IsMarked reports whether a recovery was requested and has only its From.
 func (r *Recovery) IsMarked() bool { return r != nil && r.To == "" }
 
-// Store keeps the checkpoint row of one slot.
+// Store reads and writes the checkpoint row of one slot.
 type Store struct {
 	pool *pgxpool.Pool
-	name string // of the slot
+	name string // name of the slot
 }
 
 // NewStore returns the Store of a slot.
 func NewStore(pool *pgxpool.Pool, name string) *Store { return &Store{pool: pool, name: name} }
 
-// rowColumns in the order in which scanRow reads them.
+// rowColumns are the columns in the order that scanRow expects.
 const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
-	coalesce(c.flush_lsn, '0/0'), coalesce(c.tx_commit_lsn, '0/0'), coalesce(c.tx_delivered, 0), coalesce(c.tx_last_event_id, ''),
+	coalesce(c.flush_lsn, '0/0'), coalesce(c.tx_commit_lsn, '0/0'), coalesce(c.tx_delivered, 0),
+		coalesce(c.tx_last_event_id, ''),
 	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
 	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''),
 	coalesce(c.recover_until, '0/0'), c.updated_at`
@@ -75,9 +80,10 @@ func scanRow(row pgx.Row) (*Row, error) {
 	return &r, nil
 }
 
-// Load returns the row, or nil if there is none.
+// Load returns the row, or nil if there is no row.
 func (s *Store) Load(ctx context.Context) (*Row, error) {
-	row, err := scanRow(s.pool.QueryRow(ctx, `SELECT `+rowColumns+` FROM relay_checkpoints c WHERE c.slot_name = $1`, s.name))
+	row, err := scanRow(s.pool.QueryRow(ctx, `SELECT `+rowColumns+` FROM relay_checkpoints c WHERE c.slot_name = $1`,
+		s.name))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -87,8 +93,8 @@ func (s *Store) Load(ctx context.Context) (*Row, error) {
 	return row, nil
 }
 
-// Claim raises the epoch for the relay whose walsender holds the slot and returns its fence and the row as it then is.
-// It returns [slot.ErrFenced] if the slot is held by another process.
+// Claim raises the epoch for the relay whose walsender holds the slot. It returns the fence of that
+// relay and the new row. It returns [slot.ErrFenced] if another process holds the slot.
 func (s *Store) Claim(ctx context.Context, pid uint32) (slot.Fence, *Row, error) {
 	row, err := scanRow(s.pool.QueryRow(ctx, `
 		UPDATE relay_checkpoints c SET epoch = c.epoch + 1, updated_at = clock_timestamp()
@@ -104,7 +110,8 @@ func (s *Store) Claim(ctx context.Context, pid uint32) (slot.Fence, *Row, error)
 	return slot.Fence{Slot: s.name, Epoch: row.Epoch, PID: pid}, row, nil
 }
 
-// Create writes the first row of a slot. It returns [slot.ErrFenced] if another relay was faster.
+// Create inserts the first row of a slot. It returns [slot.ErrFenced] if another relay has inserted
+// one.
 func (s *Store) Create(ctx context.Context, r Row) error {
 	recovery := Recovery{}
 	if r.Recovery != nil {
@@ -128,11 +135,12 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 	return nil
 }
 
-// BeginRecovery raises the epoch and stores from where the rows of the table may not have been delivered, in the cluster
-// with this system identifier. It is fenced by the epoch alone: [slot.ErrFenced] if another relay was faster. A recovery that
-// has begun keeps its From. Otherwise From is from or, if that is empty, the horizon.
+// BeginRecovery raises the epoch and stores the snapshot from which rows of the table may be
+// undelivered, in the cluster with this system identifier. The epoch alone is the fence:
+// BeginRecovery returns [slot.ErrFenced] if another relay has raised it. A recovery that has
+// started keeps its From. Otherwise From becomes from or, if from is empty, the horizon.
 //
-// The position stays where the slot is intact, because the slot still brings what commits from there on.
+// If the slot is intact, the position stays, because the slot still brings every later commit.
 // A recovery that has stored its end has replaced the fingerprint and the position that showed the
 // gap. So the row then says that events are missing, until a new end is stored.
 func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string, isIntact bool) error {
@@ -149,21 +157,28 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from str
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 
-// BeginAnew does the same for a row whose positions and transaction ids mean nothing in this cluster: it forgets them, and
-// rows that were created before since count as delivered.
+// BeginAnew starts a recovery for a row from another cluster. It clears the positions and
+// transaction ids, which mean nothing in this cluster. Rows that were created before since count as
+// delivered.
 func (s *Store) BeginAnew(ctx context.Context, epoch int64, system, since string) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3, horizon = NULL,
-			recover_from = '3:3:', recover_to = NULL, recover_until = NULL, recover_since = $4::timestamptz, recovered_seq = NULL,
+		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
+			horizon = NULL,
+			recover_from = '3:3:', recover_to = NULL, recover_until = NULL, recover_since = $4::timestamptz,
+				recovered_seq = NULL,
 			flush_lsn = NULL, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL
 		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, since)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 
-// SetRecoveryEnd stores where the rows that have to be published again end: to, the snapshot of the new slot's
-// consistent point, and the fingerprint of the publication as it was before that slot. It returns [slot.ErrFenced] if the slot
-// stands elsewhere: a slot just made is nobody's, and another relay may have made it again before it was taken.
-func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string, flushLSN pglogrepl.LSN) error {
+// SetRecoveryEnd stores the end of the rows that have to be published again. to is the snapshot of
+// the new slot's consistent point. fingerprint is that of the publication before the slot was
+// created. SetRecoveryEnd returns [slot.ErrFenced] if the slot has another position. The check is
+// necessary because a relay does not hold a slot that it has just created, so another relay can
+// replace the slot in between.
+func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string,
+	flushLSN pglogrepl.LSN,
+) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET recover_to = $4::pg_snapshot, recover_until = NULL, publication_fingerprint = $5,
 			flush_lsn = $6, tx_commit_lsn = NULL, tx_delivered = NULL, tx_last_event_id = NULL,
@@ -174,12 +189,14 @@ func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprin
 	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
 }
 
-// SetRecoveryUntil stores where the rows that have to be published again end, for a slot that was there all the time: the
-// snapshot to, the position in the log that belongs to it, and the fingerprint of the publication as it was before both. Such
-// a pair is true whoever holds the slot, so the epoch alone is the fence: [slot.ErrFenced] if the row has changed since, or if
-// the slot is gone or ahead of until.
+// SetRecoveryUntil stores the end of the rows that have to be published again, for a slot that
+// remained intact: the snapshot to, its log position until, and the fingerprint of the publication
+// before both. Such a pair of snapshot and position is valid whoever holds the slot, so the epoch
+// alone is the fence. SetRecoveryUntil returns [slot.ErrFenced] if the row has changed, or if the
+// slot is gone or ahead of until.
 //
-// A slot that is ahead of the row has lost what lies between. The position follows it, and the table has to bring the rest.
+// A slot that is ahead of the row no longer has the commits in between. The position then moves to
+// the slot's, and the rows in between come from the table.
 func (s *Store) SetRecoveryUntil(ctx context.Context, epoch int64, to, fingerprint string, until pglogrepl.LSN) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET epoch = c.epoch + 1, recover_to = $3::pg_snapshot, recover_until = $5,
@@ -191,15 +208,15 @@ func (s *Store) SetRecoveryUntil(ctx context.Context, epoch int64, to, fingerpri
 	return s.one(tag.RowsAffected(), err, "store the end of recovery of slot %s")
 }
 
-// EventsMissing stands in the place of the publication's fingerprint once the audit found events that were not streamed.
-// It is equal to none, so that a relay that does not know it finds a gap too.
+// EventsMissing replaces the publication's fingerprint after the audit has found events that were
+// not streamed. It differs from every fingerprint, so a relay of an older version finds a gap too.
 const EventsMissing = "events missing"
 
-// ErrEventsMissing says that the outbox table has events that the stream did not bring.
+// ErrEventsMissing means that the outbox table has events that the stream did not bring.
 var ErrEventsMissing = errors.New("the stream did not bring every event of the outbox table")
 
-// SetEventsMissing notes that the slot did not bring every event. It returns [slot.ErrFenced] if this relay is no longer the
-// holder.
+// SetEventsMissing records that the slot did not bring every event. It returns [slot.ErrFenced] if
+// this relay no longer holds the slot.
 func (s *Store) SetEventsMissing(ctx context.Context, f slot.Fence) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET publication_fingerprint = $4, updated_at = clock_timestamp()
@@ -217,7 +234,8 @@ type Gap struct {
 // NoteGap stores, for operators, why a recovery begins.
 func (s *Store) NoteGap(ctx context.Context, reason string) error {
 	_, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints SET gap_found_at = clock_timestamp(), gap_reason = $2, gap_repaired_at = NULL WHERE slot_name = $1`,
+		UPDATE relay_checkpoints SET gap_found_at = clock_timestamp(), gap_reason = $2, gap_repaired_at = NULL
+			WHERE slot_name = $1`,
 		s.name, reason)
 	if err != nil {
 		return fmt.Errorf("note the gap of slot %s: %w", s.name, err)
@@ -229,7 +247,8 @@ func (s *Store) NoteGap(ctx context.Context, reason string) error {
 func (s *Store) LastGap(ctx context.Context) (*Gap, error) {
 	var g Gap
 	err := s.pool.QueryRow(ctx, `
-		SELECT gap_found_at, gap_reason, gap_repaired_at FROM relay_checkpoints WHERE slot_name = $1 AND gap_found_at IS NOT NULL`,
+		SELECT gap_found_at, gap_reason, gap_repaired_at FROM relay_checkpoints WHERE slot_name = $1
+			AND gap_found_at IS NOT NULL`,
 		s.name).Scan(&g.FoundAt, &g.Reason, &g.RepairedAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
@@ -240,7 +259,8 @@ func (s *Store) LastGap(ctx context.Context) (*Gap, error) {
 	return &g, nil
 }
 
-// FinishRecovery makes the end of recovery the horizon, in one write. Everything before recover_until is delivered by then.
+// FinishRecovery makes the end of recovery the horizon, in one write. Everything before
+// recover_until is delivered by then.
 func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET horizon = recover_to, flush_lsn = greatest(c.flush_lsn, c.recover_until),
@@ -251,13 +271,13 @@ func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
 }
 
-// Horizon is a pg_snapshot of which everything visible is delivered or parked, and the fingerprint of the publication that it
-// holds for. What is empty leaves the row's as it is.
+// Horizon is a pg_snapshot in which every visible event is delivered or parked, and the fingerprint
+// of the publication at that time. An empty field keeps the value of the row.
 type Horizon struct{ Snapshot, Fingerprint string }
 
-// Save stores the position and the horizon. It returns [slot.ErrFenced] if this relay is no longer the
-// holder. A position may be confirmed only once its row survives a crash: the pool's connections have
-// synchronous_commit on.
+// Save stores the position and the horizon. It returns [slot.ErrFenced] if this relay no longer
+// holds the slot. The relay may confirm a position only after its row is durable. The connections
+// of the pool therefore set synchronous_commit to on.
 func (s *Store) Save(ctx context.Context, f slot.Fence, p Position, h Horizon) error {
 	return s.save(ctx, f, slot.FenceSQL, p, h)
 }
@@ -279,7 +299,8 @@ func (s *Store) save(ctx context.Context, f slot.Fence, fence string, p Position
 	return s.one(tag.RowsAffected(), err, "save checkpoint of slot %s")
 }
 
-// one turns the outcome of a fenced statement into an error: the statement's own, or [slot.ErrFenced] if it changed nothing.
+// one converts the result of a fenced statement to an error: the statement's own, or
+// [slot.ErrFenced] if the statement changed no row.
 func (s *Store) one(rows int64, err error, format string) error {
 	if err == nil && rows == 0 {
 		err = slot.ErrFenced

@@ -1,4 +1,5 @@
-// Package checkpoint knows how far the relay has come: the Tracker says what may be confirmed, the Store keeps it.
+// Package checkpoint knows how far the relay has come: the Tracker says what may be confirmed, the
+// Store keeps it.
 package checkpoint
 
 import (
@@ -9,65 +10,67 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// Position is how far delivery has come: the part of the checkpoint row that the [Tracker] computes.
+// Position is the progress of delivery: the part of the checkpoint row that the [Tracker] computes.
 type Position struct {
-	// FlushLSN is the end of the last transaction of the delivered prefix, or a position from a keepalive with nothing open.
+	// FlushLSN is the end of the last transaction in the delivered prefix, or the position of a
+	// keepalive that arrived with nothing open.
 	FlushLSN pglogrepl.LSN
-	// Transaction is the transaction being delivered; zero between transactions.
+	// Transaction is the transaction that is partly delivered; zero between transactions.
 	Transaction Transaction
-	// RecoveredSeq is the seq up to which every row that recovery read is delivered.
+	// RecoveredSeq is the seq up to which every row that recovery has read is delivered.
 	RecoveredSeq int64
 }
 
-// Transaction says how many events of a transaction are delivered. Postgres sends a transaction again from its start
-// and with its rows in the same order, so a count is enough to go on in the middle.
+// Transaction counts the delivered events of one transaction. Postgres sends a transaction again
+// from its start and with its rows in the same order, so a count is enough to resume in the middle.
 type Transaction struct {
-	CommitLSN   pglogrepl.LSN // as Begin and Commit name it
+	CommitLSN   pglogrepl.LSN // the CommitLSN of Begin and Commit
 	Delivered   int64         // events of its delivered prefix
-	LastEventID string        // of the last of them: proves on resume that the count means the same rows
+	LastEventID string        // of the last of them: proves on resume that the count refers to the same rows
 }
 
-// Window bounds what is open at once: from the oldest event that is not delivered to the newest that was read.
+// Window bounds the open events, from the oldest undelivered event to the newest event that was
+// read.
 type Window struct {
 	Events int
-	Bytes  int // of rows as they were read; the last may reach beyond, as its size is known only once it is read
+	Bytes  int // of the rows; the last row can exceed it, as its size is unknown before
 }
 
-// Handle names one open event.
+// Handle identifies an open event.
 type Handle uint64
 
-// Tracker keeps the events between the log and the broker in the order in which they came, and computes from the
-// delivered prefix what may be confirmed. It does no I/O.
+// Tracker keeps the open events in the order of the log, and computes from the delivered prefix the
+// position that may be confirmed. It does no I/O.
 //
-// Begin, Open, Commit, Keepalive and Recovered describe the stream and come from the one goroutine that reads it;
-// everything else may come from anywhere.
+// Begin, Open, Commit, Keepalive and Recovered describe the stream. Only the goroutine that reads
+// the stream calls them. All other methods are safe for concurrent use.
 type Tracker struct {
 	window Window
 
 	mu            sync.Mutex
-	events        []event // a ring: the event of handle h stands at h % len(events)
+	events        []event // a ring: the event of handle h is at h % len(events)
 	head, tail    Handle  // open: head ≤ h < tail
 	bytes         int     // of the open events
-	marks         []mark  // in order; those before reached have been applied
+	marks         []mark  // in order; those before reached are applied
 	reached       int
 	inTransaction bool // as read, not as delivered
 	position      Position
 	delivered     uint64
 
-	awaited bool // somebody waits on room
+	awaited bool // a reader waits on room
 	room    chan struct{}
-	idle    chan struct{} // closed once nothing is open; nil while nobody asks
+	idle    chan struct{} // closed once nothing is open; nil while nothing waits for it
 }
 
 type event struct {
 	id        string
 	bytes     int
 	opened    time.Time
-	streamed  bool // otherwise recovery read it, from the table
+	streamed  bool // false: recovery read the event from the table
 	delivered bool
 }
 
-// mark is what becomes true when every event before it is delivered.
+// mark is a change of the position that applies when every event before it is delivered.
 type mark struct {
 	before Handle
 	kind   markKind
@@ -79,12 +82,12 @@ type mark struct {
 type markKind uint8
 
 const (
-	markBegin     markKind = iota // lsn: CommitLSN; count, id: what of the transaction is delivered already
+	markBegin     markKind = iota // lsn: CommitLSN; count, id: the events of the transaction that are already delivered
 	markCommit                    // lsn: TransactionEndLSN
 	markRecovered                 // count: seq
 )
 
-// NewTracker returns a Tracker that goes on from position.
+// NewTracker returns a Tracker that continues from position.
 func NewTracker(window Window, position Position) *Tracker {
 	return &Tracker{
 		window:   window,
@@ -94,7 +97,8 @@ func NewTracker(window Window, position Position) *Tracker {
 	}
 }
 
-// Begin opens a transaction. resumed holds what of it was delivered before this session and will not be opened again.
+// Begin opens a transaction. resumed counts its events that an earlier session has delivered. They
+// are not opened again.
 func (t *Tracker) Begin(resumed Transaction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -102,11 +106,12 @@ func (t *Tracker) Begin(resumed Transaction) {
 	t.mark(mark{kind: markBegin, lsn: resumed.CommitLSN, count: resumed.Delivered, id: resumed.LastEventID})
 }
 
-// Open registers an event, before it is handed on: from here on nothing confirms past it. The caller has seen
-// [Tracker.HasRoom] return true since its last Open.
+// Open registers an event. Call it before the event is handed on: from then on no position beyond
+// the event is confirmed. The caller must have seen [Tracker.HasRoom] return true since its last
+// call of Open.
 //
-// Open and Delivered panic when their caller breaks the rules: a relay that crashes loses nothing, one that confirms
-// too early does.
+// Open and Delivered panic if the caller breaks these rules. A relay that crashes loses nothing,
+// but a relay that confirms too early does.
 func (t *Tracker) Open(eventID string, bytes int) Handle {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,8 +125,8 @@ func (t *Tracker) Open(eventID string, bytes int) Handle {
 	return h
 }
 
-// Commit closes the transaction. end is its TransactionEndLSN: confirming CommitLSN would bring it back at every start.
-// https://github.com/jackc/pglogrepl/issues/40
+// Commit closes the transaction. end must be its TransactionEndLSN: after CommitLSN the server
+// would send the transaction again at every start. https://github.com/jackc/pglogrepl/issues/40
 func (t *Tracker) Commit(end pglogrepl.LSN) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -130,12 +135,12 @@ func (t *Tracker) Commit(end pglogrepl.LSN) {
 	t.mark(mark{kind: markCommit, lsn: end})
 }
 
-// Reached says that the stream was read up to lsn and is read no further: every transaction that commits before lsn was opened,
-// and no later one.
+// Reached records that the stream was read exactly up to lsn: every transaction that commits before
+// lsn was opened, and no later one.
 func (t *Tracker) Reached(lsn pglogrepl.LSN) { t.Commit(lsn) }
 
-// Keepalive takes the ServerWALEnd of a keepalive. It counts only outside a transaction and with nothing open: then
-// everything before it was delivered or was not for us.
+// Keepalive records the ServerWALEnd of a keepalive. It counts only outside a transaction and with
+// nothing open. Everything before it is then delivered or is not part of the outbox.
 func (t *Tracker) Keepalive(serverWALEnd pglogrepl.LSN) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,14 +150,14 @@ func (t *Tracker) Keepalive(serverWALEnd pglogrepl.LSN) {
 	t.position.FlushLSN = max(t.position.FlushLSN, serverWALEnd)
 }
 
-// Recovered says that every row up to seq that recovery has to publish was opened.
+// Recovered records that every row up to seq that recovery has to publish was opened.
 func (t *Tracker) Recovered(seq int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mark(mark{kind: markRecovered, count: seq})
 }
 
-// Delivered closes events: they are durable at the broker or parked.
+// Delivered closes events that are durable at the broker or parked.
 func (t *Tracker) Delivered(handles ...Handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,22 +171,22 @@ func (t *Tracker) Delivered(handles ...Handle) {
 	t.advance()
 }
 
-// Position returns how far the delivered prefix reaches.
+// Position returns the position of the delivered prefix.
 func (t *Tracker) Position() Position {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.position
 }
 
-// Load is what is open.
+// Load is the load of the window.
 type Load struct {
-	Events    int       // from the oldest that is not delivered to the newest
+	Events    int       // from the oldest undelivered event to the newest
 	Bytes     int       // of these
-	Delivered uint64    // since the Tracker was made
-	Oldest    time.Time // when the oldest event that is not delivered was read; zero if there is none
+	Delivered uint64    // since the Tracker was created
+	Oldest    time.Time // when the oldest undelivered event was read; zero if there is none
 }
 
-// Load returns what is open.
+// Load returns the load of the window.
 func (t *Tracker) Load() Load {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -192,7 +197,8 @@ func (t *Tracker) Load() Load {
 	return load
 }
 
-// HasRoom reports whether another event may be opened. After false, [Tracker.Room] will fire.
+// HasRoom reports whether another event may be opened. After it has returned false, [Tracker.Room]
+// fires.
 func (t *Tracker) HasRoom() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -200,10 +206,10 @@ func (t *Tracker) HasRoom() bool {
 	return !t.awaited
 }
 
-// Room fires when there is room again after [Tracker.HasRoom] returned false.
+// Room fires when the window has room again after [Tracker.HasRoom] returned false.
 func (t *Tracker) Room() <-chan struct{} { return t.room }
 
-// Idle returns a channel that is closed once nothing is open.
+// Idle returns a channel that is closed once no event is open.
 func (t *Tracker) Idle() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -224,17 +230,19 @@ func (t *Tracker) hasRoom() bool {
 
 func (t *Tracker) at(h Handle) *event { return &t.events[h%Handle(len(t.events))] }
 
-// mark queues m behind the open events and applies it at once if there are none.
+// mark queues m behind the open events, or applies it at once if no event is open.
 func (t *Tracker) mark(m mark) {
 	m.before = t.tail
 	t.marks = append(t.marks, m)
 	t.advance()
 }
 
-// forgetEmptyTransactions takes back the marks since the newest event: a Commit says all that they say. Else those of
-// transactions that only wrote other tables of the publication would pile up behind an event that is not delivered.
+// forgetEmptyTransactions removes the marks since the newest event, because the new Commit
+// supersedes them. Otherwise the marks of transactions without events would accumulate behind an
+// undelivered event.
 func (t *Tracker) forgetEmptyTransactions() {
-	for last := len(t.marks) - 1; last >= t.reached && t.marks[last].before == t.tail && t.marks[last].kind != markRecovered; last-- {
+	for last := len(t.marks) - 1; last >= t.reached && t.marks[last].before == t.tail &&
+		t.marks[last].kind != markRecovered; last-- {
 		t.marks = t.marks[:last]
 	}
 }
@@ -258,7 +266,7 @@ func (t *Tracker) advance() {
 	t.notify()
 }
 
-// close takes the event at head out of the window.
+// close removes the event at head from the window.
 func (t *Tracker) close(e *event) {
 	if e.streamed {
 		t.position.Transaction.Delivered++

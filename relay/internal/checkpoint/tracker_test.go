@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 )
 
-// patience bounds every wait for something that has to happen.
+// patience bounds every wait of these tests.
 const patience = 10 * time.Second
 
 func newTracker() *checkpoint.Tracker {
@@ -36,7 +36,7 @@ func TestFlushIsTheEndOfTheLastDeliveredTransaction(t *testing.T) {
 	second := tracker.Open("b", 1)
 	tracker.Commit(1208)
 
-	tracker.Delivered(second) // behind one that is not
+	tracker.Delivered(second) // behind an undelivered event
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{CommitLSN: 1100}})
 	tracker.Delivered(first)
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1208})
@@ -47,7 +47,10 @@ func TestFlushWaitsForTheCommitOfWhatIsDelivered(t *testing.T) {
 	tracker := newTracker()
 	tracker.Begin(checkpoint.Transaction{CommitLSN: 1100})
 	tracker.Delivered(tracker.Open("a", 1))
-	inside := checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{CommitLSN: 1100, Delivered: 1, LastEventID: "a"}}
+	inside := checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{
+		CommitLSN: 1100, Delivered: 1,
+		LastEventID: "a",
+	}}
 	expect(t, tracker, inside)
 	tracker.Commit(1108)
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1108})
@@ -75,7 +78,10 @@ func TestAKeepaliveCountsOnlyOutsideATransactionWithNothingOpen(t *testing.T) {
 
 func TestAResumedTransactionGoesOnCounting(t *testing.T) {
 	t.Parallel()
-	row := checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{CommitLSN: 1100, Delivered: 7, LastEventID: "g"}}
+	row := checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{
+		CommitLSN: 1100, Delivered: 7,
+		LastEventID: "g",
+	}}
 	tracker := checkpoint.NewTracker(checkpoint.Window{Events: 4, Bytes: 100}, row)
 	expect(t, tracker, row)
 	tracker.Begin(row.Transaction)
@@ -107,8 +113,8 @@ func TestTheWindowIsBoundInEventsAndBytes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
-		rows   []int // bytes of those that are open
-		isOpen bool  // for another
+		rows   []int // bytes of the open rows
+		isOpen bool  // open for another row
 	}{
 		{"empty", nil, true},
 		{"one event less than fits", []int{1, 1, 1}, true},
@@ -187,7 +193,8 @@ func TestMisuseEndsTheProcess(t *testing.T) {
 	}
 }
 
-// TestRoomIsNeverMissed would hang if a wake-up were lost: the reader waits for it with every event.
+// TestRoomIsNeverMissed would hang if a wake-up were lost: the reader waits for room with every
+// event.
 func TestRoomIsNeverMissed(t *testing.T) {
 	t.Parallel()
 	const events = 20_000
@@ -224,7 +231,7 @@ func TestRoomIsNeverMissed(t *testing.T) {
 	}
 }
 
-// TestMarksAreForgotten: small transactions that come and go must not make the Tracker grow.
+// TestMarksAreForgotten: a sequence of small transactions must not grow the Tracker.
 func TestMarksAreForgotten(t *testing.T) {
 	tracker := newTracker()
 	lsn := pglogrepl.LSN(2000)
@@ -235,7 +242,7 @@ func TestMarksAreForgotten(t *testing.T) {
 		h := tracker.Open("a", 1)
 		tracker.Commit(lsn + 4)
 		if h > 0 {
-			tracker.Delivered(last) // so that one is always open
+			tracker.Delivered(last) // so that one event is always open
 		}
 		last = h
 	}

@@ -1,4 +1,5 @@
-// Package emf writes metrics for CloudWatch, which reads them out of the log: in its embedded metric format.
+// Package emf writes metrics to the log in CloudWatch's embedded metric format. CloudWatch extracts
+// them from there.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 package emf
 
@@ -18,39 +19,42 @@ import (
 )
 
 const (
-	// namespace is where the metrics stand in CloudWatch.
+	// namespace is the CloudWatch namespace of the metrics.
 	namespace = "OutboxRelay"
-	// deploymentDimension and slotDimension keep the metrics of two relays apart: of staging and production, whose slots have
-	// the same name, and of two slots of one deployment. The further dimensions are the labels of a metric.
+	// deploymentDimension and slotDimension separate the metrics of two relays: of staging and
+	// production, whose slots have the same name, and of two slots in one deployment. The other
+	// dimensions are the labels of a metric.
 	deploymentDimension = "Deployment"
 	slotDimension       = "Slot"
-	// prefix of the metrics that are written: what is known of the process beside them, CloudWatch has from ECS, and each
-	// metric has its price.
+	// prefix selects the relay's own metrics. CloudWatch has the process metrics from ECS, and each
+	// metric has a price.
 	prefix = "relay_"
-	// maxMetrics is how many one document may define.
+	// maxMetrics is the limit of metric definitions in one document.
 	maxMetrics = 100
 )
 
-// Writer writes what a registry has gathered. A gauge is written as it is; a counter by what it has grown since it was
-// written last, as statistics of CloudWatch add up what comes in a period; a histogram by the growth of its count and sum.
+// Writer writes the metrics of a registry. It writes a gauge as its value. It writes a counter as
+// its increase since the previous document, because CloudWatch sums the values of a period. It
+// writes a histogram as the increase of its count and sum.
 type Writer struct {
 	registry prometheus.Gatherer
 	source   Source
 	out      io.Writer
-	written  map[string]float64 // counters, with their labels
+	written  map[string]float64 // counters by name and labels
 }
 
-// Source identifies a relay among all of an account and region, which share the namespace.
+// Source identifies a relay among all relays of an account and region, which share the namespace.
 type Source struct {
 	Deployment, Slot string
 }
 
-// NewWriter returns a writer of the metrics of one relay.
+// NewWriter returns a Writer for the metrics of one relay.
 func NewWriter(registry prometheus.Gatherer, source Source, out io.Writer) *Writer {
 	return &Writer{registry: registry, source: source, out: out, written: map[string]float64{}}
 }
 
-// Run writes after every interval and, when ctx ends, once more. It calls failed where that cannot be done, and goes on.
+// Run writes after every interval, and a last time when ctx ends. It calls failed with each error
+// and continues.
 func (w *Writer) Run(ctx context.Context, interval time.Duration, failed func(error)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -94,7 +98,7 @@ func (w *Writer) Write(now time.Time) error {
 	return nil
 }
 
-// document is what has the same dimensions.
+// document collects the metrics that have the same dimensions.
 type document struct {
 	labels [][2]string
 	values []value
@@ -105,7 +109,8 @@ type value struct {
 	value float64
 }
 
-// labelsOf returns the labels that are not empty: in Prometheus an empty one is none, in CloudWatch it is refused.
+// labelsOf returns the labels that are not empty. Prometheus ignores an empty label, but CloudWatch
+// refuses it.
 func labelsOf(metric *dto.Metric) (labels [][2]string) {
 	for _, label := range metric.GetLabel() {
 		if label.GetValue() != "" {
@@ -133,14 +138,14 @@ func (w *Writer) addGrowth(d *document, labels, name string, total float64) {
 	w.written[key] = total
 }
 
-// add leaves out what JSON has no number for.
+// add skips values that JSON cannot represent.
 func (d *document) add(name string, v float64) {
 	if !math.IsNaN(v) && !math.IsInf(v, 0) {
 		d.values = append(d.values, value{name, v})
 	}
 }
 
-// The parts of a document that the format names.
+// The parts of a document, as the format names them.
 type (
 	metadata struct {
 		Timestamp         int64 // milliseconds since 1970
@@ -178,7 +183,8 @@ func (w *Writer) writeDocument(d *document, now time.Time) error {
 	return nil
 }
 
-// unitOf follows the names of Prometheus. https://prometheus.io/docs/practices/naming/
+// unitOf derives the unit from the suffix of the name, by Prometheus' convention.
+// https://prometheus.io/docs/practices/naming/
 func unitOf(name string) string {
 	switch name = strings.TrimSuffix(name, "_sum"); {
 	case strings.HasSuffix(name, "_seconds"):

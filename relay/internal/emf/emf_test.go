@@ -20,12 +20,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 )
 
-// unit is what CloudWatch takes, of what there is here.
+// unit matches the units that these metrics use, out of those that CloudWatch accepts.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDatum.html
 var unit = regexp.MustCompile(`^(Seconds|Bytes|Count|None)$`)
 
-// read returns the values of a log by name and dimensions, those of several lines as a sum, and checks every line by the
-// rules of the format.
+// read returns the values of a log by name and dimensions. It adds up the values of several lines
+// and checks every line against the format.
 func read(t *testing.T, log string) map[string]float64 {
 	t.Helper()
 	values := map[string]float64{}
@@ -48,11 +48,14 @@ func read(t *testing.T, log string) map[string]float64 {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if len(line) > 256<<10 || head.AWS.Timestamp <= 0 || len(head.AWS.CloudWatchMetrics) != 1 {
-			t.Fatalf("line of %d bytes, time %d, %d directives", len(line), head.AWS.Timestamp, len(head.AWS.CloudWatchMetrics))
+			t.Fatalf("line of %d bytes, time %d, %d directives", len(line), head.AWS.Timestamp,
+				len(head.AWS.CloudWatchMetrics))
 		}
 		directive := head.AWS.CloudWatchMetrics[0]
-		if directive.Namespace != "OutboxRelay" || len(directive.Dimensions) != 1 || len(directive.Dimensions[0]) > 9 || len(directive.Metrics) == 0 || len(directive.Metrics) > 100 {
-			t.Fatalf("directive with namespace %q, dimensions %v, %d metrics", directive.Namespace, directive.Dimensions, len(directive.Metrics))
+		if directive.Namespace != "OutboxRelay" || len(directive.Dimensions) != 1 || len(directive.Dimensions[0]) > 9 ||
+			len(directive.Metrics) == 0 || len(directive.Metrics) > 100 {
+			t.Fatalf("directive with namespace %q, dimensions %v, %d metrics", directive.Namespace,
+				directive.Dimensions, len(directive.Metrics))
 		}
 		key := ""
 		for _, dimension := range directive.Dimensions[0] {
@@ -77,7 +80,8 @@ func TestEveryMetricIsADocumentThatCloudWatchReads(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "relay_lag_bytes"})
-	delivered := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "relay_requests_total"}, []string{"destination", "code"})
+	delivered := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "relay_requests_total"},
+		[]string{"destination", "code"})
 	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "relay_took_seconds"}, []string{"destination"})
 	unknown := prometheus.NewGauge(prometheus.GaugeOpts{Name: "relay_unknown"})
 	others := prometheus.NewGauge(prometheus.GaugeOpts{Name: "go_goroutines"})
@@ -89,7 +93,8 @@ func TestEveryMetricIsADocumentThatCloudWatchReads(t *testing.T) {
 	took.WithLabelValues("arn:queue").Observe(0.25)
 	took.WithLabelValues("arn:queue").Observe(0.5)
 	var log bytes.Buffer
-	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "relay_1"}, &log).Write(time.Now()); err != nil {
+	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "relay_1"},
+		&log).Write(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]float64{
@@ -102,7 +107,8 @@ func TestEveryMetricIsADocumentThatCloudWatchReads(t *testing.T) {
 	if diff := cmp.Diff(want, read(t, log.String())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if !strings.Contains(log.String(), `{"Name":"relay_took_seconds_sum","Unit":"Seconds"}`) || !strings.Contains(log.String(), `{"Name":"relay_lag_bytes","Unit":"Bytes"}`) {
+	if !strings.Contains(log.String(), `{"Name":"relay_took_seconds_sum","Unit":"Seconds"}`) ||
+		!strings.Contains(log.String(), `{"Name":"relay_lag_bytes","Unit":"Bytes"}`) {
 		t.Errorf("units: %s", &log)
 	}
 }
@@ -116,7 +122,8 @@ func TestNoDocumentHasMoreMetricsThanOneMay(t *testing.T) {
 		registry.MustRegister(gauge)
 	}
 	var log bytes.Buffer
-	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, &log).Write(time.Now()); err != nil {
+	if err := emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"},
+		&log).Write(time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	values := read(t, log.String())
@@ -140,7 +147,8 @@ func TestCounterIsWrittenAsItGrowsAndNothingIsLostAtTheEnd(t *testing.T) {
 		var log bytes.Buffer
 		done := make(chan struct{})
 		go func() {
-			emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, &log).Run(ctx, time.Minute, func(err error) { t.Error(err) })
+			emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, &log).Run(ctx, time.Minute,
+				func(err error) { t.Error(err) })
 			close(done)
 		}()
 		for range 3 {
@@ -160,7 +168,7 @@ func TestCounterIsWrittenAsItGrowsAndNothingIsLostAtTheEnd(t *testing.T) {
 	})
 }
 
-// full is a log that takes nothing.
+// full is a log that refuses every write.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, errors.New("full") }
@@ -172,7 +180,8 @@ func TestLogThatTakesNothingIsTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	failures := 0
-	emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, full{}).Run(ctx, time.Hour, func(error) { failures++ })
+	emf.NewWriter(registry, emf.Source{Deployment: "staging", Slot: "slot"}, full{}).Run(ctx, time.Hour,
+		func(error) { failures++ })
 	if failures != 1 {
 		t.Errorf("told %d times", failures)
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// State is what the relay does at the moment.
+// State is the current state of the relay.
 type State string
 
-// The states. A relay in standby waits for a slot that another one holds.
+// The states. A relay in standby waits for a slot that another relay holds.
 const (
 	Starting   State = "starting"
 	Standby    State = "standby"
@@ -30,10 +30,11 @@ const (
 
 var states = []State{Starting, Standby, Recovering, Streaming, Stopping}
 
-// staleAfter is how long a relay may show no sign of life before /livez gives it up. Every wait in it is shorter.
+// staleAfter is the time without a sign of life after which /livez fails. Every wait in the relay
+// is shorter.
 const staleAfter = 2 * time.Minute
 
-// Health holds the state of the relay and serves it.
+// Health holds the state of the relay and serves it over HTTP.
 type Health struct {
 	HideMetrics bool         // /metrics is not served
 	Status      http.Handler // of /status; nil: it is not served
@@ -45,8 +46,8 @@ type Health struct {
 	alive time.Time
 	err   string // of the last session, until the next one works
 
-	warning string            // while there is one
-	failing map[string]string // why a part of the session retries, by its name
+	warning string            // empty if there is none
+	failing map[string]string // why a part of the session retries, by the name of the part
 }
 
 // New returns a Health in state [Starting].
@@ -77,21 +78,21 @@ func (h *Health) Enter(state State) {
 	}
 }
 
-// State returns what the relay does at the moment.
+// State returns the current state of the relay.
 func (h *Health) State() State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state
 }
 
-// Alive says that the relay is at work.
+// Alive records a sign of life.
 func (h *Health) Alive() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.alive = time.Now()
 }
 
-// Failed says why the last session ended.
+// Failed records why the last session ended.
 func (h *Health) Failed(err error) {
 	h.Enter(Starting)
 	h.mu.Lock()
@@ -99,14 +100,14 @@ func (h *Health) Failed(err error) {
 	h.err = err.Error()
 }
 
-// Warn sets what endangers a relay that works, or clears it with an empty text.
+// Warn sets the warning of a relay that works, or clears it if warning is empty.
 func (h *Health) Warn(warning string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.warning = warning
 }
 
-// Retries says why a part of a session that works retries; nil says that it does not.
+// Retries records why a part of a working session retries. A nil error means that the part works.
 func (h *Health) Retries(part string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -158,13 +159,14 @@ type report struct {
 func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err, Warning: strings.Join(h.warnings(), "; ")}
+	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err,
+		Warning: strings.Join(h.warnings(), "; ")}
 }
 
 // Handler serves /livez, /readyz, /metrics and /status.
 //
-// /livez fails when the relay shows no sign of life: restart it. /readyz fails while it neither streams nor waits for
-// another relay that does: the reason is in the body.
+// /livez fails when the relay shows no sign of life: restart the relay. /readyz fails while the
+// relay neither streams nor waits for another relay that does. Its body has the reason.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -192,7 +194,8 @@ func respond(w http.ResponseWriter, ok bool, r report) {
 	_ = json.NewEncoder(w).Encode(r)
 }
 
-// Serve serves the probes on address until ctx ends. It returns once it listens, with a function that waits for its end.
+// Serve serves the probes on address until ctx ends. It returns after the listener is open, with a
+// function that waits for the end of the server.
 func (h *Health) Serve(ctx context.Context, address string) (wait func() error, err error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

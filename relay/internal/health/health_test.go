@@ -88,7 +88,7 @@ func TestARelayWithoutASignOfLifeIsNotAlive(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		expectProbe(t, h, "/livez", http.StatusServiceUnavailable, want)
 		expectProbe(t, h, "/readyz", http.StatusOK, want)
-		h.Enter(health.Streaming) // a sign of life, and no other state
+		h.Enter(health.Streaming) // a sign of life that does not change the state
 		expectProbe(t, h, "/livez", http.StatusOK, probe{State: "streaming", Since: since, LastAlive: time.Now().UTC()})
 	})
 }
@@ -126,10 +126,10 @@ func TestAnotherPathOrMethodIsNotServed(t *testing.T) {
 	}
 }
 
-// TestTheMetricsAreAContract: alarms and dashboards are built on these names.
+// TestTheMetricsAreAContract: alarms and dashboards depend on these names.
 func TestTheMetricsAreAContract(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { // so that the clock stands still
+	synctest.Test(t, func(t *testing.T) { // so that the clock does not advance
 		m := health.NewMetrics()
 		h := health.New(m)
 		observe(m, h)
@@ -145,7 +145,7 @@ func TestTheMetricsAreAContract(t *testing.T) {
 	})
 }
 
-// observe tells m something of everything.
+// observe records at least one value for every metric.
 func observe(m *health.Metrics, h *health.Health) {
 	h.Enter(health.Streaming)
 	m.Received(2)
@@ -161,7 +161,10 @@ func observe(m *health.Metrics, h *health.Health) {
 	m.Parked("orders", "InvalidMessageContents")
 	m.GapFound()
 	m.SessionEnded("fenced")
-	m.Observed(checkpoint.Load{Events: 3, Bytes: 400}, slot.Observation{DeliveryLag: 5, RetainedWAL: 6, SafeWALSize: -1})
+	m.Observed(checkpoint.Load{Events: 3, Bytes: 400}, slot.Observation{
+		DeliveryLag: 5, RetainedWAL: 6,
+		SafeWALSize: -1,
+	})
 	m.Saved(checkpoint.Position{FlushLSN: 0x1000})
 }
 

@@ -1,4 +1,5 @@
-// Package health tells the outside how the relay is: probes for an orchestrator, metrics for a dashboard.
+// Package health exposes the state of the relay: probes for an orchestrator and metrics for
+// dashboards and alarms.
 package health
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Names of the metrics. They are part of what a user builds on: alarms and dashboards.
+// Names of the metrics. They are a contract, because alarms and dashboards depend on them.
 const (
 	metricState             = "relay_state"
 	metricEventsReceived    = "relay_events_received_total"
@@ -47,7 +48,7 @@ const (
 	metricLastCheckpoint    = "relay_last_checkpoint_timestamp_seconds"
 )
 
-// Metrics are what the relay counts and measures. All methods may be called from several goroutines.
+// Metrics are the relay's metrics. All methods are safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -62,12 +63,12 @@ type Metrics struct {
 	paced, throttled                   *prometheus.GaugeVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
-	oldest                             atomic.Pointer[func() time.Duration] // the age of the oldest undelivered event
+	oldest                             atomic.Pointer[func() time.Duration] // age of the oldest undelivered event
 	deliveryLag, retainedWAL, safeWAL  prometheus.Gauge
 	flushLSN, lastCheckpoint           prometheus.Gauge
 }
 
-// NewMetrics returns Metrics with nothing counted.
+// NewMetrics returns Metrics with every counter at zero.
 func NewMetrics() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	counter := func(name, help string) prometheus.Counter {
@@ -95,7 +96,8 @@ func NewMetrics() *Metrics {
 		m.registry.MustRegister(h)
 		return h
 	}
-	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."}, []string{"state"})
+	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."},
+		[]string{"state"})
 	m.walStatus = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: metricSlotWALStatus, Help: "1 for the wal_status of the slot, as pg_replication_slots has it.",
 	}, []string{"status"})
@@ -103,60 +105,73 @@ func NewMetrics() *Metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	m.received = counter(metricEventsReceived, "Events read from the log.")
-	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring them.")
+	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring "+
+		"them.")
 	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
-	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.", "destination", "code")
+	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.",
+		"destination", "code")
 	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
-	m.replayed = counters(metricEventsReplayed, "Delivered events that were sent once more; code is empty for those that their destination took.", "destination", "code")
+	m.replayed = counters(metricEventsReplayed, "Delivered events that a replay has resent; code is empty for those "+
+		"that their destination took.", "destination", "code")
 	m.deadLetters = gauge(metricDeadLetters, "Events that are parked now.")
-	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination", "code")
-	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold them, or they found no room.")
-	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.", "destination", "code")
+	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination",
+		"code")
+	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
+		"them, or they found no room.")
+	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.",
+		"destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
-	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.", "destination")
+	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.",
+		"destination")
 	m.throttled = gauges(metricThrottled, "1 while the destination limits the rate of requests, else 0.", "destination")
-	m.commitToDelivered = histogram(metricCommitToDelivered, "Time from the commit of an event's transaction until it is delivered.", "destination")
-	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was read.")
+	m.commitToDelivered = histogram(metricCommitToDelivered,
+		"Time from the commit of an event's transaction until it is delivered.", "destination")
+	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
+		"read.")
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: metricOldest, Help: "Age of the oldest undelivered event, read or not; 0 if there is none. It rises while the relay cannot tell.",
+		Name: metricOldest, Help: "Age of the oldest undelivered event, read or not; 0 if there is none. It rises " +
+			"while the relay cannot tell.",
 	}, m.oldestSeconds))
 	m.windowBytes = gauge(metricWindowBytes, "Bytes of these events.")
 	m.deliveryLag = gauge(metricDeliveryLag, "Bytes of log between confirmed_flush_lsn and the end.")
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
-	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without a limit.")
+	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without "+
+		"a limit.")
 	m.gaps = counter(metricSlotGaps, "Times that the slot could not bring every event and the outbox table had to.")
-	m.audited = counter(metricAuditedEvents, "Rows of the outbox table that were compared with those that the log brought.")
+	m.audited = counter(metricAuditedEvents, "Rows of the outbox table that were compared with those that the log "+
+		"brought.")
 	m.missing = counter(metricAuditMissing, "Rows of the outbox table that the log did not bring.")
-	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were removed.", "table")
+	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were "+
+		"removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
 	m.flushLSN = gauge(metricFlushLSN, "Position up to which everything is delivered or parked.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
 	return m
 }
 
-// Registry returns what holds all metrics, for another way to tell them.
+// Registry returns the registry of all metrics, for other formats.
 func (m *Metrics) Registry() prometheus.Gatherer { return m.registry }
 
-// walStatuses are all that there are.
+// walStatuses are all values of wal_status.
 // https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 var walStatuses = []string{"reserved", "extended", "unreserved", "lost"}
 
-// delays reach from a broker next door to an outage.
+// delays are the buckets from a broker in the same network to an outage.
 var delays = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800}
 
-// Received counts an event read from the log, and headers that it could not keep.
+// Received counts an event that was read from the log, and its headers that were dropped.
 func (m *Metrics) Received(droppedHeaders int) {
 	m.received.Inc()
 	m.dropped.Add(float64(droppedHeaders))
 }
 
-// Recovered counts an event read from the table, and headers that it could not keep.
+// Recovered counts an event that was read from the table, and its headers that were dropped.
 func (m *Metrics) Recovered(droppedHeaders int) {
 	m.recovered.Inc()
 	m.dropped.Add(float64(droppedHeaders))
 }
 
-// HeadersDropped counts headers that a message could not hold.
+// HeadersDropped counts headers that were left out of their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
 
 // Requested counts a request to a destination.
@@ -165,7 +180,8 @@ func (m *Metrics) Requested(destination string, _ int, took time.Duration, err e
 	m.requestDuration.WithLabelValues(destination).Observe(took.Seconds())
 }
 
-// Delivered counts the events of a request that are durable; sinceCommit is zero where the commit time is unknown.
+// Delivered counts the events of a request that are durable. An element of sinceCommit is zero if
+// the commit time is unknown.
 func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
 	m.delivered.WithLabelValues(destination).Add(float64(len(sinceCommit)))
 	delays := m.commitToDelivered.WithLabelValues(destination)
@@ -176,8 +192,8 @@ func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
 	}
 }
 
-// Paced takes how many requests a second may be sent to a destination, zero if nothing limits them, and whether the
-// destination limits them.
+// Paced sets the number of requests a second that the pacer allows for a destination, or zero
+// without a limit, and whether the destination throttles.
 func (m *Metrics) Paced(destination string, perSecond float64, throttled bool) {
 	m.paced.WithLabelValues(destination).Set(perSecond)
 	value := 0.0
@@ -187,7 +203,7 @@ func (m *Metrics) Paced(destination string, perSecond float64, throttled bool) {
 	m.throttled.WithLabelValues(destination).Set(value)
 }
 
-// Retried counts an attempt that has to be repeated.
+// Retried counts an attempt that the relay has to retry.
 func (m *Metrics) Retried(destination, code string) {
 	m.retried.WithLabelValues(destination, code).Inc()
 }
@@ -195,30 +211,31 @@ func (m *Metrics) Retried(destination, code string) {
 // Parked counts a dead letter.
 func (m *Metrics) Parked(destination, code string) { m.parked.WithLabelValues(destination, code).Inc() }
 
-// Redriven counts a dead letter that is delivered after all.
+// Redriven counts a dead letter that a redrive has delivered.
 func (m *Metrics) Redriven(destination string) { m.redriven.WithLabelValues(destination).Inc() }
 
-// Replayed counts an event that was sent once more; code is empty if its destination took it.
+// Replayed counts an event that a replay has resent. code is empty if the destination accepted the
+// event.
 func (m *Metrics) Replayed(destination, code string) {
 	m.replayed.WithLabelValues(destination, code).Inc()
 }
 
-// DeadLetters takes how many events are parked.
+// DeadLetters sets the number of parked events.
 func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked)) }
 
-// GapFound counts a slot that could not bring every event.
+// GapFound counts a gap: the slot did not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }
 
-// Audited counts rows of the outbox table that were compared with those that the log brought.
+// Audited counts rows of the outbox table that the audit has compared with the rows from the log.
 func (m *Metrics) Audited(rows int64) { m.audited.Add(float64(rows)) }
 
 // EventsMissing counts rows that the log did not bring.
 func (m *Metrics) EventsMissing(rows int64) { m.missing.Add(float64(rows)) }
 
-// RowsRemoved counts rows of the outbox table that were removed once they were delivered and old.
+// RowsRemoved counts rows of the outbox table that retention has removed.
 func (m *Metrics) RowsRemoved(rows int64) { m.removed.WithLabelValues("outbox").Add(float64(rows)) }
 
-// DeadLettersRemoved counts dead letters that were removed once they were closed and old.
+// DeadLettersRemoved counts closed dead letters that retention has removed.
 func (m *Metrics) DeadLettersRemoved(deadLetters int64) {
 	m.removed.WithLabelValues("dead_letters").Add(float64(deadLetters))
 }
@@ -226,14 +243,14 @@ func (m *Metrics) DeadLettersRemoved(deadLetters int64) {
 // SessionEnded counts the end of a session.
 func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reason).Inc() }
 
-// Observed takes what is open and how the slot stands.
+// Observed sets the load of the window and the state of the slot.
 func (m *Metrics) Observed(load checkpoint.Load, o slot.Observation) {
 	m.windowEvents.Set(float64(load.Events))
 	m.windowBytes.Set(float64(load.Bytes))
 	m.slotObserved(o.DeliveryLag, o.RetainedWAL, o.SafeWALSize, o.WALStatus)
 }
 
-// SlotLooked takes how the slot stands, from a relay that does not stream it.
+// SlotLooked sets the state of the slot, in a relay that does not stream from it.
 func (m *Metrics) SlotLooked(s slot.State) {
 	m.slotObserved(s.DeliveryLag, s.RetainedWAL, s.SafeWALSize, s.WALStatus)
 }
@@ -251,7 +268,8 @@ func (m *Metrics) slotObserved(deliveryLag, retainedWAL, safeWALSize int64, walS
 	}
 }
 
-// Flow returns how many events are on their way, and how many were read so far, from the log and from the table.
+// Flow returns how many events are on their way, and how many were read so far, from the log and
+// from the table.
 func (m *Metrics) Flow() (inFlight int, read uint64) {
 	return int(valueOf(m.windowEvents)), uint64(valueOf(m.received) + valueOf(m.recovered))
 }
@@ -276,7 +294,7 @@ func (m *Metrics) oldestSeconds() float64 {
 	return 0
 }
 
-// Expect makes the series of a destination, so that the first thing that happens there is an increase.
+// Expect creates the series of a destination at zero, so that the first event is an increase.
 func (m *Metrics) Expect(destination string) {
 	m.delivered.WithLabelValues(destination)
 	m.redriven.WithLabelValues(destination)
@@ -284,13 +302,13 @@ func (m *Metrics) Expect(destination string) {
 	m.Paced(destination, 0, false)
 }
 
-// Began takes the position of the checkpoint that a session begins with.
+// Began sets the position of the checkpoint with which a session starts.
 func (m *Metrics) Began(p checkpoint.Position, written time.Time) {
 	m.flushLSN.Set(float64(p.FlushLSN))
 	m.lastCheckpoint.Set(float64(written.UnixMilli()) / 1000)
 }
 
-// Saved takes the position of a checkpoint that was just written.
+// Saved sets the position of a checkpoint that was just written.
 func (m *Metrics) Saved(p checkpoint.Position) {
 	m.flushLSN.Set(float64(p.FlushLSN))
 	m.lastCheckpoint.SetToCurrentTime()

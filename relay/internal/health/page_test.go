@@ -22,10 +22,12 @@ const (
 	tableEnd    = "<!-- end of metrics -->"
 )
 
-// description finds name, help and labels in the text of a Desc, which has no other way to tell them.
-var description = regexp.MustCompile(`fqName: "(relay_[a-z_]+)", help: "([^"]*)",.* constLabels: {.*}, variableLabels: {([a-z_,]*)}`)
+// description finds name, help and labels in the text of a Desc, which has no other way to tell
+// them.
+var description = regexp.MustCompile(`fqName: "(relay_[a-z_]+)", help: "([^"]*)",.* constLabels: {.*}, ` +
+	`variableLabels: {([a-z_,]*)}`)
 
-// metricsTable returns the rows of the page, made from what is registered.
+// metricsTable returns the rows of the page, generated from the registered metrics.
 func metricsTable(t *testing.T) string {
 	t.Helper()
 	descriptions := make(chan *prometheus.Desc)
@@ -59,12 +61,14 @@ func TestPageListsEveryMetric(t *testing.T) {
 	}
 	want := metricsTable(t)
 	if *update {
-		if err := os.WriteFile(metricsPage, []byte(before+tableBegin+want+tableEnd+tail), 0o644); err != nil { //nolint:gosec // it is a document
+		//nolint:gosec // it is a document
+		if err := os.WriteFile(metricsPage, []byte(before+tableBegin+want+tableEnd+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if table != want {
-		t.Errorf("the page's table differs from the metrics; go test ./relay/internal/health -update writes it:\n%s", want)
+		t.Errorf("the page's table differs from the metrics; go test ./relay/internal/health -update writes it:\n%s",
+			want)
 	}
 }

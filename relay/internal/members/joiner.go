@@ -22,16 +22,19 @@ import (
 )
 
 const (
-	// lookInterval is the pause between two looks for partitions that were attached, and retryPause that after an error.
+	// lookInterval is the pause between two looks for partitions that were attached, and retryPause
+	// that after an error.
 	lookInterval, retryPause = time.Second, 5 * time.Second
-	// refreshInterval is how often the relay stores that the members which it knows are accounted for. Rows that were written
-	// to a member since then come twice if the member is detached and attached again.
+	// refreshInterval is how often the relay stores that the members which it knows are accounted
+	// for. Rows that were written to a member since then come twice if the member is detached and
+	// attached again.
 	refreshInterval = 15 * time.Second
 	// streamInterval is the pause between two looks whether the stream has reached a position.
 	streamInterval = 100 * time.Millisecond
 )
 
-// Joiner accounts for the rows that entered the outbox table with a partition: the log did not bring them.
+// Joiner accounts for the rows that entered the outbox table with a partition: the log did not
+// bring them.
 type Joiner struct {
 	Store *Store
 	// Reader returns a reader of the rows of a table.
@@ -43,7 +46,8 @@ type Joiner struct {
 	// Brought has the seqs that this session has read from the log or from the table.
 	Brought  Sequences
 	Observer Observer
-	// Halt ends the session, where the relay is to halt at rows that the log did not bring. nil where it publishes them.
+	// Halt ends the session, where the relay is to halt at rows that the log did not bring. nil
+	// where it publishes them.
 	Halt func(ctx context.Context, rows int64) error
 	// Retries takes the error that the Joiner retries, or nil once it works again.
 	Retries func(error)
@@ -62,13 +66,15 @@ type Sequences interface {
 type Observer interface {
 	// EventsMissing takes how many rows the log did not bring.
 	EventsMissing(rows int64)
-	// Recovered counts an event that was read from the table, and its headers that had no room in a message.
+	// Recovered counts an event that was read from the table, and its headers that had no room in a
+	// message.
 	Recovered(droppedHeaders int)
 }
 
-// Run accounts for partitions until ctx ends, and then returns nil. It returns the error of Halt, [slot.ErrFenced] once the
-// relay no longer holds the slot, and retries any other error: other parts of the session find out whether the database
-// can be used. Rows without a seq or an xid can neither be told apart nor be retained: Run only waits.
+// Run accounts for partitions until ctx ends, and then returns nil. It returns the error of Halt,
+// [slot.ErrFenced] once the relay no longer holds the slot, and retries any other error: other
+// parts of the session find out whether the database can be used. Rows without a seq or an xid can
+// neither be told apart nor be retained: Run only waits.
 func (j *Joiner) Run(ctx context.Context) error {
 	if columns := j.Store.table.Columns; columns.Sequence == "" || columns.XID == "" {
 		<-ctx.Done()
@@ -107,7 +113,8 @@ func (j *Joiner) look(ctx context.Context) error {
 	return j.Store.Refresh(ctx)
 }
 
-// account publishes the rows of a partition that the log did not bring. A partition that is created as one is empty.
+// account publishes the rows of a partition that the log did not bring. A partition that is created
+// as one is empty.
 func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	empty, err := j.Store.IsEmpty(ctx, partition)
 	if err != nil {
@@ -131,7 +138,8 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	return nil
 }
 
-// awaitStream waits until the stream has brought everything that had committed when the partition was found.
+// awaitStream waits until the stream has brought everything that had committed when the partition
+// was found.
 func (j *Joiner) awaitStream(ctx context.Context, partition Joined) error {
 	for j.Position() < partition.InsertLSN {
 		if task.Sleep(ctx, streamInterval); ctx.Err() != nil {
@@ -141,7 +149,8 @@ func (j *Joiner) awaitStream(ctx context.Context, partition Joined) error {
 	return nil
 }
 
-// publish sends the rows of a partition that were not brought, in order of seq, and notes after each page how far it is.
+// publish sends the rows of a partition that were not brought, in order of seq, and notes after
+// each page how far it is.
 func (j *Joiner) publish(ctx context.Context, partition Joined) error {
 	reader := j.Reader(j.Store.Table(partition))
 	condition, args := j.Store.Condition(partition)
@@ -169,14 +178,15 @@ func (j *Joiner) publish(ctx context.Context, partition Joined) error {
 	}
 }
 
-// tell logs what became of the rows of a partition that the log did not bring. Those of a table that took the place of the
-// outbox table are mostly a copy of it. The recovery that follows such a change publishes what its horizon does not
-// cover, and the operator decides about the others.
+// tell logs the outcome for the rows of a partition that the log did not bring. Those of a table
+// that took the place of the outbox table are mostly a copy of it. The recovery that follows such a
+// change publishes the rows outside of its horizon, and the operator decides about the others.
 func (j *Joiner) tell(partition Joined, found int64) {
 	switch log := j.Log.With("partition", partition.String(), "events", found); {
 	case found == 0:
 	case partition.IsRoot:
-		log.Warn("the table has taken the place of another one, and its older rows count as delivered: relay replay sends those that were not")
+		log.Warn("the table has taken the place of another one, and its older rows count as delivered: relay replay " +
+			"sends those that were not")
 	default:
 		log.Info("published the rows that the partition was attached with")
 	}
@@ -188,7 +198,8 @@ type row struct {
 	envelope *outbox.Envelope
 }
 
-// notBrought returns the rows of page that this session has read neither from the log nor from the table.
+// notBrought returns the rows of page that this session has read neither from the log nor from the
+// table.
 func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox.Envelope) (missing []row, err error) {
 	seqs := make([]int64, len(page))
 	for i := range page {
@@ -208,13 +219,15 @@ func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox
 	return missing, nil
 }
 
-// send delivers rows and waits until all are delivered or parked. Where the relay is to halt at a gap it sends none.
+// send delivers rows and waits until all are delivered or parked. Where the relay is to halt at a
+// gap it sends none.
 func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst bool) error {
 	if len(rows) == 0 || partition.IsRoot {
 		return nil
 	}
 	if isFirst {
-		j.Log.Error("the outbox table has events that the stream did not bring", "partition", partition.String(), "first_seq", rows[0].seq,
+		j.Log.Error("the outbox table has events that the stream did not bring", "partition", partition.String(),
+			"first_seq", rows[0].seq,
 			"reason", "the partition was attached with rows in it")
 	}
 	if j.Halt != nil && !partition.IsRequested {

@@ -1,5 +1,6 @@
-// Package members knows which relations hold the rows of an outbox table, and for which of them a slot has accounted for
-// every row. A partition that is attached brings rows into the table of which the log says nothing.
+// Package members tracks the relations that hold the rows of an outbox table, and for each relation
+// whether a slot has accounted for every row. An attached partition adds rows to the table that are
+// not in the log.
 package members
 
 import (
@@ -17,14 +18,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Look resolves the columns of t against those that the table has, and sets t.Only unless the table
-// has partitions: then its rows are those of the table alone.
+// Look resolves the columns of t against the existing columns. It also sets t.Only, unless the
+// table is partitioned.
 func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.Table, error) {
 	var partitioned bool
 	var columns []string
 	err := pool.QueryRow(ctx, `
 		SELECT coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
-		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped)`,
+		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
+		       	AND NOT attisdropped)`,
 		t.Identifier()).Scan(&partitioned, &columns)
 	if err != nil {
 		return t, fmt.Errorf("look at table %s: %w", t, err)
@@ -33,9 +35,10 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.T
 	return t.Resolve(columns), nil
 }
 
-// Register takes every member for accounted for, if the slot has a checkpoint and no members in this cluster: at a first start, and
-// where a relay relayed before that knew nothing of members. What becomes of their rows is then for the start or the
-// horizon to say. It needs no fence, as it changes nothing that is known.
+// Register marks every member as accounted for, if the slot has a checkpoint and no members in this
+// cluster. That is the case at a first start, and after a relay of a version without members. The
+// first start or the horizon decides about the rows of these members. Register needs no fence,
+// because it changes no existing entry.
 func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table) error {
 	_, err := pool.Exec(ctx, named(table, `
 		WITH `+outboxtable.MembersSQL+`
@@ -44,7 +47,8 @@ func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pg
 		FROM member m, relay_checkpoints c
 		WHERE c.slot_name = $1 AND NOT EXISTS (
 			SELECT FROM relay_members k WHERE k.slot_name = c.slot_name AND k.system_identifier = c.system_identifier)
-		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier, attached = excluded.attached,
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
+			attached = excluded.attached,
 			accounted = true, passed_seq = NULL, known = excluded.known, updated_at = clock_timestamp()`), slotName)
 	if err != nil {
 		return fmt.Errorf("register the partitions of table %s.%s: %w", table.Schema, table.Name, err)
@@ -52,14 +56,14 @@ func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pg
 	return nil
 }
 
-// Store keeps, on behalf of the relay that holds a slot, which members are accounted for.
+// Store stores the members that are accounted for, for the relay that holds the slot.
 type Store struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
 	table pgoutput.Table
 }
 
-// NewStore returns a Store for the relay that fence belongs to.
+// NewStore returns a Store for the relay that owns the fence.
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
 	return &Store{pool: pool, fence: fence, table: table}
 }
@@ -69,12 +73,13 @@ type Joined struct {
 	Relation     uint32 // oid
 	Schema, Name string
 	Attached     string
-	IsRoot       bool   // the outbox table itself, which has taken the place of another one
-	IsReadable   bool   // by its own name; the rows of every member can be read by that of the outbox table
-	IsRequested  bool   // an operator asked for its rows, also where the relay is to halt at them
-	PassedSeq    *int64 // it is done with rows up to here; nil: with none
-	Known        string // pg_snapshot of the time when it was a member before; empty if it was none
-	// Snapshot was taken when the rows of Joined were in the table; what had committed by then is in the log before InsertLSN.
+	IsRoot       bool   // the outbox table itself, which has replaced another relation
+	IsReadable   bool   // by its own name; every member is readable through the outbox table
+	IsRequested  bool   // an operator requested its rows, even if the relay would halt at them
+	PassedSeq    *int64 // rows up to it are accounted for; nil: none
+	Known        string // pg_snapshot at the end of its previous membership; empty if there was none
+	// Snapshot shows the rows of Joined in the table. Every transaction that is visible in it is in
+	// the log before InsertLSN.
 	Snapshot  string
 	InsertLSN pglogrepl.LSN
 }
@@ -84,18 +89,21 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
 		WITH `+outboxtable.MembersSQL+`
 		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}),
-		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested AND k.attached = m.attached, false),
+		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested
+		       	AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
 		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND k.system_identifier = `+outboxtable.SystemSQL+`
+		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND
+			k.system_identifier = `+outboxtable.SystemSQL+`
 		WHERE k.relation IS NULL OR NOT k.accounted OR k.attached <> m.attached
 		ORDER BY m.relation`), s.fence.Slot)
 	if err != nil {
 		return nil, s.failed("look for partitions", err)
 	}
 	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
-		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.IsReadable, &j.IsRequested, &j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
+		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.IsReadable, &j.IsRequested,
+			&j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
 		return j, err
 	})
 	if err != nil {
@@ -104,10 +112,11 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	return joined, nil
 }
 
-// Condition says which rows of j may have come past the log, as an SQL condition whose arguments begin at $4: those that were
-// there at j.Snapshot, and that no transaction has written which j.Known shows. A row is there by the transaction that wrote
-// it, whatever its xid says; that of a savepoint is below its transaction's, which the xid names. An xid that the cluster
-// had not come to is another cluster's.
+// Condition is an SQL condition for the rows of j that are possibly not in the log. Its arguments
+// begin at $4. It selects the rows that existed at j.Snapshot and that were not written by a
+// transaction visible in j.Known. The transaction that wrote the row version decides, whatever the
+// row's xid is. A savepoint's transaction id is above its parent's, which the row's xid names. An
+// xid that this cluster has not assigned belongs to another cluster.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
 	return strings.NewReplacer("{writer}", writer, "{xid}", quote(s.table.Columns.XID)).Replace(`
@@ -116,8 +125,9 @@ func (s *Store) Condition(j Joined) (condition string, args []any) {
 		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j), j.Relation}
 }
 
-// Table returns the table by which the rows of j are read, those of others beside them: see [Store.Condition]. A role that may
-// read the outbox table need not be able to read a partition by its own name, which is much cheaper.
+// Table returns the table from which the rows of j are read, among the rows of other members: see
+// [Store.Condition]. Reading a partition by its own name is much cheaper, but a role that may read
+// the outbox table may lack that privilege.
 func (s *Store) Table(j Joined) pgoutput.Table {
 	table := s.table
 	if j.IsReadable {
@@ -126,7 +136,7 @@ func (s *Store) Table(j Joined) pgoutput.Table {
 	return table
 }
 
-// known is the snapshot up to which rows of j are accounted for: none of them, at first.
+// known is the snapshot up to which rows of j are accounted for. At first it is empty.
 func known(j Joined) string {
 	if j.Known == "" {
 		return "3:3:"
@@ -134,18 +144,19 @@ func known(j Joined) string {
 	return j.Known
 }
 
-// IsEmpty reports whether j has no row at all, at a moment at which it is a member. Whatever is written later is in the
-// log. A file without a page holds no row; it may be looked at without a right to read the table.
+// IsEmpty reports whether j has no row, at a moment at which j is a member. Later rows are in the
+// log. The size of the file tells without a privilege to read the table.
 func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
 	var empty bool
-	if err := s.pool.QueryRow(ctx, `SELECT coalesce(pg_relation_size($1::oid::regclass) = 0, true)`, j.Relation).Scan(&empty); err != nil {
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(pg_relation_size($1::oid::regclass) = 0, true)`,
+		j.Relation).Scan(&empty); err != nil {
 		return false, s.failed("look for rows in partition "+j.String(), err)
 	}
 	return empty, nil
 }
 
-// HasTwin reports for each of the seqs whether another member has a row with it: then the seq does not tell which of
-// the two rows the log brought.
+// HasTwin reports for each seq whether another member has a row with the same seq. The seq then
+// does not identify the row that the log brought.
 func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]bool, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
 		SELECT DISTINCT e.{seq} FROM {table} e WHERE e.{seq} = ANY ($1) AND e.tableoid <> $2`), seqs, j.Relation)
@@ -163,13 +174,13 @@ func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]
 	return twin, nil
 }
 
-// Passed notes that every row of j up to seq is accounted for. It returns [slot.ErrFenced] if this relay is no longer the
-// holder of the slot.
+// Passed records that every row of j up to seq is accounted for. It returns [slot.ErrFenced] if
+// this relay no longer holds the slot.
 func (s *Store) Passed(ctx context.Context, j Joined, seq int64) error {
 	return s.save(ctx, j, false, &seq, j.Known)
 }
 
-// Account notes that every row of j is accounted for that was there at its snapshot, when j was a member, under the same
+// Account records that every row of j that existed at its snapshot is accounted for, under the same
 // condition.
 func (s *Store) Account(ctx context.Context, j Joined) error {
 	return s.save(ctx, j, true, nil, j.Snapshot)
@@ -180,8 +191,10 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, passed_seq, known)
 		SELECT c.slot_name, $4::oid, c.system_identifier, $5, $6::boolean, $7::bigint, nullif($8, '')::pg_snapshot
 		FROM relay_checkpoints c WHERE {fence}
-		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier, attached = excluded.attached,
-			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known, updated_at = clock_timestamp(),
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
+			attached = excluded.attached,
+			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known,
+				updated_at = clock_timestamp(),
 			requested = relay_members.requested AND relay_members.attached = excluded.attached`,
 		j.Relation, j.Attached, accounted, passed, known)
 	if err == nil && changed == 0 {
@@ -190,18 +203,21 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 	return err
 }
 
-// Refresh notes up to which horizon the rows of each member are accounted for, and forgets relations that are dropped. The
-// horizon is older than this statement, which sees that the relation is a member still: so all that is visible in the
-// horizon was written to a member.
+// Refresh records the horizon up to which the rows of each member are accounted for, and removes
+// dropped relations. The horizon is older than this statement, and the statement sees that the
+// relation is still a member. So every row that is visible in the horizon was written while the
+// relation was a member.
 func (s *Store) Refresh(ctx context.Context) error {
 	_, err := s.exec(ctx, "note which partitions are accounted for", `
 		WITH `+outboxtable.MembersSQL+`
 		UPDATE relay_members k SET known = c.horizon, updated_at = clock_timestamp() FROM relay_checkpoints c, member m
-		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted`)
+		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND
+			k.accounted`)
 	if err != nil {
 		return err
 	}
-	_, err = s.pool.Exec(ctx, `DELETE FROM relay_members k WHERE k.slot_name = $1 AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.relation)`,
+	_, err = s.pool.Exec(ctx, `DELETE FROM relay_members k WHERE k.slot_name = $1 AND NOT EXISTS (SELECT FROM `+
+		`pg_class c WHERE c.oid = k.relation)`,
 		s.fence.Slot)
 	if err != nil {
 		return s.failed("forget partitions that are dropped", err)
@@ -209,7 +225,7 @@ func (s *Store) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// After returns the seq behind which rows of j are to be looked at.
+// After returns the seq after which the rows of j still have to be read.
 func (j Joined) After() int64 {
 	if j.PassedSeq == nil {
 		return math.MinInt64
@@ -220,9 +236,11 @@ func (j Joined) After() int64 {
 // String returns schema.name.
 func (j Joined) String() string { return j.Schema + "." + j.Name }
 
-// exec runs a statement whose condition {fence} it fills, and returns how many rows it changed.
+// exec runs a statement after inserting the fence at {fence}, and returns the number of changed
+// rows.
 func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (changed int64, err error) {
-	tag, err := s.pool.Exec(ctx, strings.ReplaceAll(s.sql(statement), "{fence}", slot.FenceSQL), s.fence.Args(args...)...)
+	tag, err := s.pool.Exec(ctx, strings.ReplaceAll(s.sql(statement), "{fence}", slot.FenceSQL),
+		s.fence.Args(args...)...)
 	if err != nil {
 		return 0, s.failed(what, err)
 	}
@@ -235,23 +253,27 @@ func (s *Store) failed(what string, err error) error {
 
 func (s *Store) sql(statement string) string { return named(s.table, statement) }
 
-// named puts the names of the table into a statement.
+// named inserts the names of the table into a statement.
 func named(t pgoutput.Table, statement string) string {
-	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}", outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
+	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}",
+		outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
 }
 
 func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
 
-// Request asks the relay of a slot for the rows of the partitions that [Open] returns, also where it is to halt at them.
+// Request tells the slot's relay to publish the rows of the partitions that [Open] returns, even if
+// its settings make it halt at them.
 func Request(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
-	_, err := pool.Exec(ctx, `UPDATE relay_members SET requested = true WHERE slot_name = $1 AND NOT accounted`, slotName)
+	_, err := pool.Exec(ctx, `UPDATE relay_members SET requested = true WHERE slot_name = $1 AND NOT accounted`,
+		slotName)
 	if err != nil {
 		return fmt.Errorf("ask for the partitions of slot %s: %w", slotName, err)
 	}
 	return nil
 }
 
-// Open returns the partitions, as schema.name, whose rows the slot has yet to account for, as far as a relay has found them.
+// Open returns the partitions, as schema.name, that a relay has found and whose rows the slot has
+// not accounted for.
 func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted

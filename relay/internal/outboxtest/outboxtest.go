@@ -1,4 +1,4 @@
-// Package outboxtest makes databases for tests of what reads and writes the outbox.
+// Package outboxtest creates databases for tests of code that uses the outbox schema.
 package outboxtest
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// NewPool returns connections to a database of its own that has the outbox schema. They are closed when the test ends.
+// NewPool returns a connection pool for a new database with the outbox schema. The pool is closed
+// when the test ends.
 func NewPool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
 	pool, err := pgxpool.New(t.Context(), pgtest.NewDatabase(t))

@@ -8,7 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// TestFiftyRowsCostOneAllocation is not parallel: allocations are counted for the whole process.
+// TestFiftyRowsCostOneAllocation is not parallel, because allocations are counted for the whole
+// process.
 func TestFiftyRowsCostOneAllocation(t *testing.T) {
 	d := pgoutput.NewDecoder(table)
 	decodeAll(t, d, begin(10, 1), outboxRelation(), outboxRow())
@@ -42,7 +43,7 @@ func BenchmarkDecodeRow(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeRowByPglogrepl is what the decoder of this package is measured against.
+// BenchmarkDecodeRowByPglogrepl is the reference for this package's decoder.
 func BenchmarkDecodeRowByPglogrepl(b *testing.B) {
 	row := outboxRow()
 	b.ReportAllocs()

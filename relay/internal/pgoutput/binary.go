@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// byteaOID is that of bytea in every Postgres.
+// byteaOID is the OID of bytea in every Postgres.
 const byteaOID = 17
 
-// fieldPayload is the place of the payload in [Columns.names]. Its bytes are kept as they are, those of an identifier as
-// hexadecimal digits.
+// fieldPayload is the index of the payload in [Columns.names]. The payload keeps its bytes. An
+// identifier becomes hexadecimal digits.
 const fieldPayload = 6
 
-// leavesAsText says of each place in [Columns.names] whether its value becomes a part of a message. Headers of bytes are no JSON
-// object and are dropped.
+// leavesAsText marks the fields whose values become text of a message, by their index in
+// [Columns.names]. Headers that are bytes are no JSON object and are dropped.
 var leavesAsText = [fields]bool{0: true, 3: true, 4: true, 5: true, fieldPayload: true}
 
 // binaryField is a field whose column holds bytes.
@@ -23,8 +23,8 @@ type binaryField struct {
 	column, kind string
 }
 
-// describeType remembers a type that is not built in. The server sends it before a table that has a column of it, and names
-// the type that a domain is made of.
+// describeType stores a type that is not built in. The server sends it before a table with a column
+// of that type. For a domain the server sends the name of the base type.
 func (d *Decoder) describeType(r *reader) error {
 	oid := r.uint32()
 	schema, name := r.cString(), r.cString()
@@ -38,14 +38,15 @@ func (d *Decoder) describeType(r *reader) error {
 	return nil
 }
 
-// noteBinary notes that a column of this type fills a field, if the type holds bytes.
+// noteBinary records that a column of this type fills a field, if the type holds bytes.
 func (rel *relation) noteBinary(field int, column, bytesType string) {
 	if bytesType != "" && leavesAsText[field] {
 		rel.binary = append(rel.binary, binaryField{field: field, column: column, kind: bytesType})
 	}
 }
 
-// readBytes puts the bytes in the place of Postgres' text of them, and names their columns in m.Binary.
+// readBytes replaces the text that Postgres prints for bytes with the bytes, and names their
+// columns in m.Binary.
 func (m *Message) readBytes(fields []binaryField) error {
 	values := fieldsOf(&m.Row)
 	var columns []string
@@ -56,7 +57,8 @@ func (m *Message) readBytes(fields []binaryField) error {
 		}
 		digits, written := strings.CutPrefix(*value, `\x`)
 		if !written {
-			return fmt.Errorf("column %s: the text of its bytes does not begin with \\x, as bytea_output = hex makes it", b.column)
+			return fmt.Errorf("column %s: the text of its bytes does not begin with \\x, as bytea_output = hex "+
+				"makes it", b.column)
 		}
 		columns = append(columns, fmt.Sprintf("%s (%s)", b.column, b.kind))
 		if *value = digits; b.field != fieldPayload {

@@ -6,22 +6,23 @@ import (
 	"strings"
 )
 
-// Columns names the column that fills each field of an [outbox.Envelope]. One column may fill
-// several fields. An empty name says that the table has no such column.
+// Columns names the column that fills each field of an [outbox.Envelope]. One column can fill
+// several fields. An empty name means that the table has no such column.
 type Columns struct {
 	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt string
 }
 
-// fields is how many fields an Envelope has.
+// fields is the number of an Envelope's fields.
 const fields = 9
 
-// settings name the relay's settings of the columns, in the order of [Columns.names].
+// settings are the relay's settings for the columns, in the order of [Columns.names].
 var settings = [fields]string{
-	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID",
+	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE",
+	"RELAY_COLUMN_AGGREGATE_ID",
 	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
 }
 
-// Settings returns the columns under the names of the relay's settings for them.
+// Settings returns the columns by the names of the relay's settings.
 func (c Columns) Settings() map[string]string {
 	columns := make(map[string]string, fields)
 	for field, name := range c.names() {
@@ -36,12 +37,11 @@ func (c *Columns) names() [fields]string {
 	}
 }
 
-// Alternatives are the names of columns by the relay's settings for them, in order of preference. A
-// column that was renamed has another name in the rows that were written before.
+// Alternatives lists the names of renamed columns by the names of the relay's settings, in order of
+// preference. Rows in the log have the column names of the time at which they were written.
 type Alternatives map[string][]string
 
-// Resolve returns the table with the columns that it has: of several names, the first of an
-// existing column.
+// Resolve returns the table with one name for each column: the first alternative that exists.
 func (t Table) Resolve(existing []string) Table {
 	t.Existing = existing
 	targets := t.Columns.targets()
@@ -58,11 +58,13 @@ func (t Table) Resolve(existing []string) Table {
 
 func (c *Columns) targets() [fields]*string {
 	return [fields]*string{
-		&c.ID, &c.Sequence, &c.XID, &c.AggregateType, &c.AggregateID, &c.EventType, &c.Payload, &c.Headers, &c.CreatedAt,
+		&c.ID, &c.Sequence, &c.XID, &c.AggregateType, &c.AggregateID, &c.EventType, &c.Payload, &c.Headers,
+		&c.CreatedAt,
 	}
 }
 
-// namesOf returns the names of the columns that may fill a field, none if the table needs none.
+// namesOf returns the possible names of a field's column, or none if the table has no column for
+// it.
 func (t *Table) namesOf(field int) []string {
 	if names := t.Alternatives[settings[field]]; len(names) > 0 {
 		return names
@@ -127,7 +129,7 @@ type MissingColumnError struct {
 // MissingColumn is a column that rows in the log do not have.
 type MissingColumn struct {
 	Setting string
-	Names   []string // that the setting has
+	Names   []string // names in the setting
 	Renamed []string // columns of the rows that may be the missing one under another name
 }
 
@@ -136,27 +138,33 @@ func (e *MissingColumnError) Error() string {
 	for _, m := range e.Missing {
 		texts = append(texts, m.String())
 	}
-	return fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table, strings.Join(texts, "; "))
+	return fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table,
+		strings.Join(texts, "; "))
 }
 
-// String says which column is missing and which setting reads these rows.
+// String names the missing column and the setting that reads these rows.
 func (m MissingColumn) String() string {
 	names := Names(m.Names)
 	missing := fmt.Sprintf("they have no column %q (%s)", names, m.Setting)
 	switch len(m.Renamed) {
 	case 0:
-		return missing + ", and no other that could be it. If the publication leaves it out, as it does with generated columns, have it " +
-			"published. If the relay needs none, set " + m.Setting + " to nothing. If these rows were written before the column was " +
-			"added, run relay recover: it shows which of them the table still has, and with --yes they are published from there"
+		return missing + ", and no other that could be it. If the publication leaves it out, as it does with " +
+			"generated columns, have it " +
+			"published. If the relay needs none, set " + m.Setting +
+			" to nothing. If these rows were written before the column was " +
+			"added, run relay recover: it shows which of them the table still has, and with --yes they are " +
+			"published from there"
 	case 1:
-		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,%s, which reads rows of either name",
+		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,%s, which reads rows of "+
+			"either name",
 			missing, m.Renamed[0], m.Setting, names, Names(m.Renamed))
 	}
-	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,NAME with its name in these rows, which reads rows of "+
+	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,NAME with its name in these "+
+		"rows, which reads rows of "+
 		"either name", missing, m.Renamed, m.Setting, names)
 }
 
-// Names writes names of columns as a setting has them.
+// Names formats column names as a setting lists them.
 func Names(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {
@@ -169,14 +177,17 @@ func (d *Decoder) missingColumns(rel *relation, missing []int, before []string) 
 	e := &MissingColumnError{Table: d.table.String()}
 	for _, field := range missing {
 		names := d.table.namesOf(field)
-		e.Missing = append(e.Missing, MissingColumn{Setting: settings[field], Names: names, Renamed: d.renamed(rel, names, before)})
+		e.Missing = append(e.Missing, MissingColumn{
+			Setting: settings[field], Names: names,
+			Renamed: d.renamed(rel, names, before),
+		})
 	}
 	return e
 }
 
-// renamed returns the columns that may be the one with these names. A column keeps its place when
-// it is renamed, so the rows before tell it. Otherwise it is one that fills no field, and rather
-// one that the table no longer has.
+// renamed returns the columns that are probably the missing one under a new name. A renamed column
+// keeps its position, so the rows before the change identify it. Otherwise renamed returns the
+// columns that fill no field, and prefers those that the table no longer has.
 func (d *Decoder) renamed(rel *relation, names, before []string) []string {
 	if place := firstOf(names, before); place >= 0 && len(before) == len(rel.names) {
 		return rel.names[place : place+1]

@@ -9,7 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// The encoder below writes messages from the protocol's page in the manual and knows nothing of the decoder.
+// The encoder below follows the protocol's page in the manual and shares no code with the decoder.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 
 const outboxOID = 16385

@@ -5,11 +5,10 @@ import (
 	"strings"
 )
 
-// plain is a name that needs no quotes in SQL.
+// plain matches a name that needs no quotes in SQL.
 var plain = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
-// String returns the name of the table as SQL reads it: schema.name, each in quotes if it needs
-// them.
+// String returns the name of the table in SQL: schema.name, each part quoted if necessary.
 func (t Table) String() string { return quoteIfNeeded(t.Schema) + "." + quoteIfNeeded(t.Name) }
 
 func quoteIfNeeded(name string) string {

@@ -1,4 +1,5 @@
-// Package pgoutput turns the messages of Postgres' output plugin pgoutput, protocol version 1, into events and commits.
+// Package pgoutput decodes the messages of the output plugin pgoutput, protocol version 1, into
+// events and commits.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
 package pgoutput
 
@@ -17,13 +18,13 @@ import (
 type Table struct {
 	Schema, Name string
 	Columns      Columns
-	// Alternatives are every name of the columns that have more than one; nil for most tables.
-	// Columns has the one that the table has.
+	// Alternatives are all names of the columns that have more than one; nil for most tables.
+	// Columns has the names that the table uses.
 	Alternatives Alternatives
-	// Existing are the columns that the table has, as far as that is known.
+	// Existing are the columns of the table, as far as they are known.
 	Existing []string
-	// Only leaves out the rows of tables that inherit from it, which the publication streams under their own names. A table
-	// with partitions has no rows without theirs.
+	// Only excludes the rows of tables that inherit from this one, because the publication streams
+	// those under their own names. It must be false for a partitioned table.
 	Only bool
 }
 
@@ -32,7 +33,7 @@ func (t Table) Identifier() string { return quote(t.Schema) + "." + quote(t.Name
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// From returns what a FROM clause names to read the rows of the table.
+// From returns the operand of a FROM clause that reads the rows of the table.
 func (t Table) From() string {
 	if t.Only {
 		return "ONLY " + t.Identifier()
@@ -40,11 +41,11 @@ func (t Table) From() string {
 	return t.Identifier()
 }
 
-// Kind says which part of a [Message] is filled.
+// Kind tells which part of a [Message] is valid.
 type Kind uint8
 
-// A message that brings no row of the outbox table is KindIgnored: Relation, Type, Origin, Truncate, the messages of
-// pg_logical_emit_message, updates and deletes, and the rows of other tables.
+// KindIgnored is a message without a row of the outbox table: Relation, Type, Origin, Truncate, the
+// messages of pg_logical_emit_message, updates, deletes, and the rows of other tables.
 const (
 	KindIgnored Kind = iota
 	KindBegin
@@ -52,7 +53,7 @@ const (
 	KindCommit
 )
 
-// Message is what one pgoutput message says.
+// Message is one decoded pgoutput message.
 type Message struct {
 	Kind   Kind
 	Begin  Begin           // if KindBegin
@@ -61,32 +62,33 @@ type Message struct {
 	Commit Commit          // if KindCommit
 }
 
-// Begin opens a transaction. The server sends it only once the transaction has committed.
+// Begin starts a transaction. The server sends it after the transaction has committed.
 type Begin struct {
 	FinalLSN   pglogrepl.LSN // equals the CommitLSN of the Commit that follows
 	CommitTime time.Time
 	XID        uint32 // wraps around; the column xid does not
 }
 
-// Commit closes a transaction. TransactionEndLSN is the position to confirm: a server that is told CommitLSN sends the
-// transaction again. https://github.com/jackc/pglogrepl/issues/40
+// Commit ends a transaction. The relay must confirm TransactionEndLSN: after CommitLSN the server
+// would send the transaction again. https://github.com/jackc/pglogrepl/issues/40
 type Commit struct {
 	CommitLSN         pglogrepl.LSN
 	TransactionEndLSN pglogrepl.LSN
 	CommitTime        time.Time
 }
 
-// Decoder decodes the messages of one replication connection, in the order in which they arrive. It cannot be taken to
-// another connection, because the server describes a table once for each, and it is of no use after an error.
+// Decoder decodes the messages of one replication connection in the order of their arrival. It
+// cannot continue on another connection, because the server describes each table once per
+// connection. It is invalid after an error.
 type Decoder struct {
 	table         Table
-	relations     map[uint32]relation // by OID, as this connection described them last
+	relations     map[uint32]relation // by OID, as this connection last described them
 	bytesTypes    map[uint32]string   // by OID, the types that hold bytes: bytea, and domains over it
-	values        []span              // of the tuple being read; kept to be used again
+	values        []span              // of the current tuple; reused
 	texts         texts
-	message       Message // that was decoded last
+	message       Message // the last decoded message
 	inTransaction bool
-	finalLSN      pglogrepl.LSN // of the transaction being read
+	finalLSN      pglogrepl.LSN // of the current transaction
 }
 
 // NewDecoder returns a Decoder of rows of t.
@@ -94,8 +96,9 @@ func NewDecoder(t Table) *Decoder {
 	return &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]string{byteaOID: "bytea"}}
 }
 
-// Decode reads one message. walData is valid only during the call, because pgproto3 reuses the buffer. The Message is valid
-// until the next call, its texts for as long as somebody needs them. An error means that the stream cannot be read on.
+// Decode reads one message. walData is valid only during the call, because pgproto3 reuses the
+// buffer. The Message is valid until the next call. Its strings stay valid. After an error the
+// stream cannot be continued.
 func (d *Decoder) Decode(walData []byte) (*Message, error) {
 	if len(walData) == 0 {
 		return nil, fmt.Errorf("decode pgoutput message %s: it is empty", d.where())
@@ -107,12 +110,13 @@ func (d *Decoder) Decode(walData []byte) (*Message, error) {
 		err = r.err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decode pgoutput %s message %s: byte %d: %w", typeName(walData[0]), d.where(), r.next, err)
+		return nil, fmt.Errorf("decode pgoutput %s message %s: byte %d: %w", typeName(walData[0]), d.where(), r.next,
+			err)
 	}
 	return &d.message, nil
 }
 
-// where tells the place in the stream. It is part of every error.
+// where returns the position in the stream, which every error contains.
 func (d *Decoder) where() string {
 	if !d.inTransaction {
 		return "outside a transaction"
@@ -137,7 +141,8 @@ func (d *Decoder) decode(messageType byte, r *reader, m *Message) error {
 	case 'O', 'M':
 		return nil
 	case 'S', 'E', 'c', 'A', 'b', 'P', 'K', 'r', 'p':
-		return errors.New("it belongs to a newer protocol than the one asked for; start replication with proto_version 1 and without streaming")
+		return errors.New("it belongs to a newer protocol than the one asked for; start replication with " +
+			"proto_version 1 and without streaming")
 	}
 	return errors.New("protocol version 1 knows no message of this type")
 }
@@ -179,7 +184,7 @@ func (d *Decoder) requireTransaction() error {
 	return nil
 }
 
-// typeNames are Postgres' names of all messages that any version of the protocol knows.
+// typeNames are the names of all messages in every version of the protocol.
 var typeNames = map[byte]string{
 	'B': "Begin", 'C': "Commit", 'R': "Relation", 'I': "Insert", 'U': "Update", 'D': "Delete", 'T': "Truncate",
 	'Y': "Type", 'O': "Origin", 'M': "Message",

@@ -13,7 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// decodeAll decodes messages in order and overwrites each afterwards, as the connection does with its buffer.
+// decodeAll decodes messages in order and overwrites each one afterwards, as the connection does
+// with its buffer.
 func decodeAll(t *testing.T, d *pgoutput.Decoder, messages ...[]byte) []pgoutput.Message {
 	t.Helper()
 	var decoded []pgoutput.Message
@@ -116,13 +117,17 @@ func TestTableThatLacksConfiguredColumnsIsAnErrorThatNamesThemAll(t *testing.T) 
 	t.Parallel()
 	d := pgoutput.NewDecoder(table)
 	decodeAll(t, d, begin(0x16B3748, 1))
-	present := slices.DeleteFunc(slices.Clone(columns), func(c string) bool { return c == "event_type" || c == "headers" })
+	present := slices.DeleteFunc(slices.Clone(columns), func(c string) bool {
+		return c == "event_type" ||
+			c == "headers"
+	})
 	_, err := d.Decode(relationMessage(outboxOID, table.Schema, table.Name, present...))
 	if err == nil {
 		t.Fatal("no error")
 	}
 	for _, part := range []string{
-		"Relation message", "0/16B3748", "public.outbox_events", `"event_type"`, "RELAY_COLUMN_EVENT_TYPE", `"headers"`, "RELAY_COLUMN_HEADERS",
+		"Relation message", "0/16B3748", "public.outbox_events", `"event_type"`, "RELAY_COLUMN_EVENT_TYPE", `"headers"`,
+		"RELAY_COLUMN_HEADERS",
 	} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error does not name %s: %v", part, err)
@@ -138,22 +143,40 @@ func TestWhatCannotBeReadEndsTheStreamAndNamesMessageAndPlace(t *testing.T) {
 		message []byte
 		want    []string
 	}{
-		"empty":                        {nil, nil, []string{"outside a transaction", "empty"}},
-		"unknown type":                 {open, []byte{'?'}, []string{"'?'", "0/16B3748"}},
-		"streamed transaction":         {nil, []byte("S\x00\x00\x00\x01\x01"), []string{"Stream Start", "proto_version 1"}},
+		"empty":        {nil, nil, []string{"outside a transaction", "empty"}},
+		"unknown type": {open, []byte{'?'}, []string{"'?'", "0/16B3748"}},
+		"streamed transaction": {
+			nil, []byte("S\x00\x00\x00\x01\x01"),
+			[]string{"Stream Start", "proto_version 1"},
+		},
 		"two-phase transaction":        {nil, []byte("b"), []string{"Begin Prepare", "proto_version 1"}},
 		"begin inside a transaction":   {open, begin(20, 2), []string{"Begin", "has not ended"}},
 		"commit outside a transaction": {nil, commit(10, 20), []string{"Commit", "no transaction has begun"}},
-		"commit of another one":        {open, commit(0x16B3750, 0x16B3778), []string{"Commit", "0/16B3748", "0/16B3750"}},
+		"commit of another one": {
+			open, commit(0x16B3750, 0x16B3778),
+			[]string{"Commit", "0/16B3748", "0/16B3750"},
+		},
 		"row outside a transaction":    {nil, outboxRow(), []string{"Insert", "outside a transaction"}},
 		"update outside a transaction": {nil, []byte("U"), []string{"Update", "outside a transaction"}},
 		"row of an undescribed table":  {open, insertMessage(99, text("x")), []string{"Insert", "OID 99"}},
 		"row with a column too few":    {open, insertMessage(outboxOID, text("x")), []string{"row of 1 columns", "9"}},
-		"old row in an insert":         {open, bytes.Replace(outboxRow(), []byte{'N'}, []byte{'O'}, 1), []string{"Insert", "'O'"}},
-		"binary value":                 {open, bytes.Replace(outboxRow(), []byte{'t'}, []byte{'b'}, 1), []string{"column 1", "'b'"}},
-		"unchanged TOASTed value":      {open, bytes.Replace(outboxRow(), []byte{'t'}, []byte{'u'}, 1), []string{"column 1", "'u'"}},
-		"bytes after a row":            {open, append(outboxRow(), 0), []string{"Insert", "1 bytes follow"}},
-		"bytes after a commit":         {open, append(commit(0x16B3748, 0x16B3778), 0), []string{"Commit", "1 bytes follow"}},
+		"old row in an insert": {
+			open, bytes.Replace(outboxRow(), []byte{'N'}, []byte{'O'}, 1),
+			[]string{"Insert", "'O'"},
+		},
+		"binary value": {
+			open, bytes.Replace(outboxRow(), []byte{'t'}, []byte{'b'}, 1),
+			[]string{"column 1", "'b'"},
+		},
+		"unchanged TOASTed value": {
+			open, bytes.Replace(outboxRow(), []byte{'t'}, []byte{'u'}, 1),
+			[]string{"column 1", "'u'"},
+		},
+		"bytes after a row": {open, append(outboxRow(), 0), []string{"Insert", "1 bytes follow"}},
+		"bytes after a commit": {
+			open, append(commit(0x16B3748, 0x16B3778), 0),
+			[]string{"Commit", "1 bytes follow"},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +220,7 @@ func TestTruncatedMessageIsAnErrorAtEveryByte(t *testing.T) {
 	}
 }
 
-// TestSameBytesMeanTheSameToPglogrepl compares with a parser that others wrote and use.
+// TestSameBytesMeanTheSameToPglogrepl compares this decoder with an independent one.
 func TestSameBytesMeanTheSameToPglogrepl(t *testing.T) {
 	t.Parallel()
 	d := pgoutput.NewDecoder(table)
@@ -209,7 +232,10 @@ func TestSameBytesMeanTheSameToPglogrepl(t *testing.T) {
 		t.Errorf("begin (-pglogrepl +got):\n%s", diff)
 	}
 	c := parse[*pglogrepl.CommitMessage](t, commit(0x16B3748, 0x16B3778))
-	wantCommit := pgoutput.Commit{CommitLSN: c.CommitLSN, TransactionEndLSN: c.TransactionEndLSN, CommitTime: c.CommitTime.UTC()}
+	wantCommit := pgoutput.Commit{
+		CommitLSN: c.CommitLSN, TransactionEndLSN: c.TransactionEndLSN,
+		CommitTime: c.CommitTime.UTC(),
+	}
 	if diff := cmp.Diff(wantCommit, got[3].Commit); diff != "" {
 		t.Errorf("commit (-pglogrepl +got):\n%s", diff)
 	}
@@ -229,7 +255,7 @@ func parse[M pglogrepl.Message](t *testing.T, message []byte) M {
 	return m.(M)
 }
 
-// envelope is what pglogrepl read, as a row of the outbox table.
+// envelope converts a row that pglogrepl decoded.
 func envelope(rel *pglogrepl.RelationMessage, row *pglogrepl.InsertMessage) outbox.Envelope {
 	values := map[string]string{}
 	for i, column := range row.Tuple.Columns {

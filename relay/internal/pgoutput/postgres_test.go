@@ -27,23 +27,26 @@ const (
 
 	createTable = `
 		CREATE TABLE outbox_events (
-			id uuid NOT NULL, seq bigint GENERATED ALWAYS AS IDENTITY, aggregate_type text, aggregate_id text, event_type text,
-			payload json, headers jsonb, xid xid8 DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT clock_timestamp())`
+			id uuid NOT NULL, seq bigint GENERATED ALWAYS AS IDENTITY, aggregate_type text, aggregate_id text,
+				event_type text,
+			payload json, headers jsonb, xid xid8 DEFAULT pg_current_xact_id(),
+				created_at timestamptz DEFAULT clock_timestamp())`
 	createPublication = `
-		CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`
+		CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert',
+			publish_via_partition_root = true)`
 	insertEvent = `
 		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
 		VALUES (gen_random_uuid(), 'order', 'o-1', $1, $2::text::json, '{}')`
 )
 
-// server is a database with an outbox table and a connection that replicates it.
+// server is a database with an outbox table and a replication connection.
 type server struct {
 	t      *testing.T
 	sql    *pgx.Conn
 	stream *pgconn.PgConn
 }
 
-// replicate runs statements, creates slot and publication, and starts replication.
+// replicate runs the statements, creates the slot and the publication, and starts replication.
 func replicate(t *testing.T, statements ...string) *server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -69,7 +72,8 @@ func replicate(t *testing.T, statements ...string) *server {
 	}
 	t.Cleanup(func() { s.stream.Close(context.Background()) })
 	name := fmt.Sprintf("%s_%d", slot, sql.PgConn().PID())
-	_, err = pglogrepl.CreateReplicationSlot(ctx, s.stream, name, "pgoutput", pglogrepl.CreateReplicationSlotOptions{Temporary: true})
+	_, err = pglogrepl.CreateReplicationSlot(ctx, s.stream, name, "pgoutput",
+		pglogrepl.CreateReplicationSlotOptions{Temporary: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +92,7 @@ func (s *server) exec(statement string, arguments ...any) {
 	}
 }
 
-// rows decodes the stream until it has n rows and the commit after the last of them.
+// rows decodes the stream up to the commit that follows the n-th row.
 func (s *server) rows(n int) []outbox.Envelope {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
@@ -151,8 +155,10 @@ func TestRowsReadTheSameFromTheLogAsFromTheTable(t *testing.T) {
 
 	var want outbox.Envelope
 	err := s.sql.QueryRow(t.Context(), `
-		SELECT id::text, seq::text, xid::text, aggregate_type, aggregate_id, event_type, payload::text, headers::text, created_at::text
-		FROM outbox_events`).Scan(&want.ID, &want.Sequence, &want.XID, &want.AggregateType, &want.AggregateID, &want.EventType,
+		SELECT id::text, seq::text, xid::text, aggregate_type, aggregate_id, event_type, payload::text, headers::text,
+			created_at::text
+		FROM outbox_events`).Scan(&want.ID, &want.Sequence, &want.XID, &want.AggregateType, &want.AggregateID,
+		&want.EventType,
 		&want.Payload, &want.Headers, &want.CreatedAt)
 	if err != nil {
 		t.Fatal(err)
@@ -216,9 +222,11 @@ func TestRowsOfPartitionsCarryTheRootsName(t *testing.T) {
 	s := replicate(t,
 		createTable+" PARTITION BY LIST (event_type)",
 		"CREATE TABLE p1 PARTITION OF outbox_events FOR VALUES IN ('one')",
-		`CREATE TABLE p2 (note text, event_type text, payload json, headers jsonb, created_at timestamptz DEFAULT clock_timestamp(),
-			xid xid8 DEFAULT pg_current_xact_id(), aggregate_type text, aggregate_id text, id uuid NOT NULL, seq bigint NOT NULL)`,
-		"ALTER TABLE p2 DROP COLUMN note", // so that order and numbers of the columns differ from the root's
+		`CREATE TABLE p2 (note text, event_type text, payload json, headers jsonb,
+			created_at timestamptz DEFAULT clock_timestamp(),
+			xid xid8 DEFAULT pg_current_xact_id(), aggregate_type text, aggregate_id text, id uuid NOT NULL,
+				seq bigint NOT NULL)`,
+		"ALTER TABLE p2 DROP COLUMN note", // so that the columns have another order than the root's
 		"ALTER TABLE outbox_events ATTACH PARTITION p2 FOR VALUES IN ('two')")
 	s.exec(insertEvent, "one", `{"n": 1}`)
 	s.exec(insertEvent, "two", `{"n": 2}`)
@@ -262,7 +270,7 @@ func TestRolledBackSavepointsAreNotDecoded(t *testing.T) {
 func TestLargePayloadArrivesWhole(t *testing.T) {
 	t.Parallel()
 	s := replicate(t, createTable)
-	var payload strings.Builder // long after compression too, so that it is stored out of line
+	var payload strings.Builder // large after compression too, so that Postgres stores it out of line
 	payload.WriteString("[0")
 	for n := uint64(1); payload.Len() < 3<<20; n = n*6364136223846793005 + 1442695040888963407 {
 		fmt.Fprintf(&payload, ", %d", n)

@@ -11,8 +11,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// TestRowsReadAsPglogreplReadsThem draws tables with the outbox columns anywhere among others, described anew between
-// rows, and compares every row with what pglogrepl makes of the same bytes.
+// TestRowsReadAsPglogreplReadsThem draws tables with the outbox columns among others, describes
+// them again between rows, and compares every row with pglogrepl's result for the same bytes.
 func TestRowsReadAsPglogreplReadsThem(t *testing.T) {
 	t.Parallel()
 	others := rapid.SliceOfN(rapid.StringMatching(`x_[a-z]{1,8}`), 0, 5)
@@ -26,7 +26,8 @@ func TestRowsReadAsPglogreplReadsThem(t *testing.T) {
 			for range rapid.IntRange(0, 4).Draw(t, "rows") {
 				message := insertMessage(outboxOID, drawRow(t, len(names))...)
 				got := decode(t, d, message)
-				if diff := cmp.Diff(readByPglogrepl(t, description, message), got.Row); diff != "" || got.Kind != pgoutput.KindRow {
+				if diff := cmp.Diff(readByPglogrepl(t, description, message), got.Row); diff != "" ||
+					got.Kind != pgoutput.KindRow {
 					t.Fatalf("row of kind %d (-pglogrepl +got):\n%s", got.Kind, diff)
 				}
 			}
@@ -63,8 +64,8 @@ func readByPglogrepl(t *rapid.T, description, row []byte) outbox.Envelope {
 	return envelope(rel.(*pglogrepl.RelationMessage), insert.(*pglogrepl.InsertMessage))
 }
 
-// FuzzDecode holds that no bytes make the decoder panic, whatever came before them, and that a row has no more bytes
-// than the message it was read from, but for columns that fill several fields.
+// FuzzDecode checks that no bytes make the decoder panic, whatever it decoded before. A row has at
+// most as many bytes as its message, apart from columns that fill several fields.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range [][]byte{
 		{},

@@ -9,18 +9,19 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// postgresEpoch is 2000-01-01 UTC in microseconds of the Unix epoch; Postgres counts time from there.
+// postgresEpoch is 2000-01-01 UTC in microseconds since the Unix epoch. Postgres counts time from
+// there.
 const postgresEpoch = 946_684_800_000_000
 
-// reader takes a message apart. After the first read past the end it keeps the error and returns zeros, so that one
-// check at the end of a message, or of each turn of a loop, is enough.
+// reader reads the fields of a message. After a read past the end it keeps the error and returns
+// zeros. So one check at the end of a message, or of each iteration of a loop, is enough.
 type reader struct {
 	data []byte
-	next int // offset of the byte to be read next
+	next int // offset of the next unread byte
 	err  error
 }
 
-// skip returns the offset of the next n bytes and steps over them.
+// skip returns the offset of the next n bytes and advances past them.
 func (r *reader) skip(n int) (offset int, ok bool) {
 	if r.err != nil {
 		return 0, false
@@ -34,7 +35,8 @@ func (r *reader) skip(n int) (offset int, ok bool) {
 	return offset, true
 }
 
-// text steps over a whole value in text format, as nearly all values are, or over nothing.
+// text advances past a whole value in text format, the format of nearly all values, or does not
+// advance.
 func (r *reader) text() (value span, ok bool) {
 	if r.err != nil || len(r.data)-r.next < 5 || r.data[r.next] != 't' {
 		return span{}, false
@@ -80,7 +82,7 @@ func (r *reader) lsn() pglogrepl.LSN { return pglogrepl.LSN(r.uint64()) }
 
 func (r *reader) time() time.Time { return time.UnixMicro(postgresEpoch + int64(r.uint64())).UTC() }
 
-// cString reads up to the terminating zero. The result points into the message.
+// cString reads up to the terminating zero. The result aliases the message.
 func (r *reader) cString() []byte {
 	if r.err != nil {
 		return nil
@@ -95,7 +97,7 @@ func (r *reader) cString() []byte {
 	return text
 }
 
-// end returns the first error, or one if the message goes on after what was read of it.
+// end returns the first error, or an error if the message has unread bytes.
 func (r *reader) end() error {
 	if left := len(r.data) - r.next; r.err == nil && left > 0 {
 		r.err = fmt.Errorf("%d bytes follow the end of the message", left)

@@ -8,25 +8,26 @@ import (
 
 func fieldsOf(e *outbox.Envelope) [fields]*string {
 	return [fields]*string{
-		&e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Payload, &e.Headers, &e.CreatedAt,
+		&e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Payload, &e.Headers,
+		&e.CreatedAt,
 	}
 }
 
-// relation is a table as the server described it last.
+// relation is the server's last description of a table.
 type relation struct {
 	outbox   bool
 	columns  int         // in each of its tuples
-	columnOf [fields]int // the column that fills each field, or -1
+	columnOf [fields]int // the index of the column for each field, or -1
 	binary   []binaryField
 	names    []string // of its columns
 }
 
-// span is where a value stands in a message; the empty span stands for NULL as well.
+// span is the position of a value in a message. NULL is the empty span.
 type span struct{ start, end int }
 
-// describe remembers a table. The server describes it before its first row and again after each change (DDL), so the
-// columns of a row are always those of the last description. A table is known by the name that the server sends, which is the root's for
-// the rows of a partition if the publication has publish_via_partition_root.
+// describe stores the description of a table. The server sends it before the first row and after
+// each change (DDL), so the columns of a row always match the last description. The server names
+// the root for the rows of a partition if the publication has publish_via_partition_root.
 func (d *Decoder) describe(r *reader) error {
 	oid := r.uint32()
 	schema, name := r.cString(), r.cString()
@@ -71,7 +72,7 @@ func (d *Decoder) insert(r *reader, m *Message) error {
 	return nil
 }
 
-// readTuple finds the value of each column.
+// readTuple finds the values of all columns.
 func (d *Decoder) readTuple(r *reader, columns int) error {
 	if tuple := r.uint8(); tuple != 'N' && r.err == nil {
 		return fmt.Errorf("tuple of type %q in place of a new row", tuple)
@@ -90,8 +91,8 @@ func (d *Decoder) readTuple(r *reader, columns int) error {
 	return r.end()
 }
 
-// readValue reads one value in text format. An unchanged TOASTed value ('u') stands only in an Update, and the binary
-// format ('b') is sent only to a client that asks for it.
+// readValue reads one value in text format. Only an Update contains an unchanged TOASTed value
+// ('u'). The server sends the binary format ('b') only on request.
 func readValue(r *reader) (span, error) {
 	if value, ok := r.text(); ok {
 		return value, nil
@@ -109,8 +110,8 @@ func readValue(r *reader) (span, error) {
 	return span{start, start + length}, r.err
 }
 
-// fill copies the wanted values into one text and lets every field be a part of it: no byte is kept of columns that nobody
-// asked for.
+// fill copies the needed values into one string and slices every field from it. It keeps no byte of
+// the other columns.
 func (d *Decoder) fill(e *outbox.Envelope, data []byte, columnOf *[fields]int) {
 	size := 0
 	for _, column := range columnOf {

@@ -2,15 +2,15 @@ package pgoutput
 
 import "strings"
 
-// pieceSize holds the texts of fifty rows of the usual size.
+// pieceSize is room for the texts of about fifty rows.
 const pieceSize = 32 << 10
 
-// texts is the memory of the texts of rows, of many in one piece: one allocation for fifty of them. A piece lives as long as
-// any of its rows, and rows end about in the order in which they came, so that what is kept for another row's sake is little
-// more than the piece at each end of what the relay has open.
+// texts allocates the texts of rows in large pieces: one allocation for about fifty rows. A piece
+// is freed with the last of its rows. Rows are freed in about the order of their arrival, so only
+// the first and the last piece waste memory.
 type texts struct{ piece strings.Builder }
 
-// room returns where to write the texts of a row, of so many bytes together. A large row is a piece of its own.
+// room returns a builder with room for the texts of a row. A large row has a piece of its own.
 func (t *texts) room(bytes int) *strings.Builder {
 	if bytes > pieceSize/8 {
 		var own strings.Builder

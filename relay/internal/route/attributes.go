@@ -14,16 +14,20 @@ const (
 	dataTypeNumber = "Number"
 )
 
-// AppendAttributes appends the message attributes of e to dst: the relay's own, then traceparent, then the user's
-// headers in the order of the setting until there are [outbox.MaxAttributes]. What is empty is left out.
+// AppendAttributes appends the message attributes of e to dst. The order is the relay's own
+// attributes, then traceparent, then the other headers in the order of the setting, up to
+// [outbox.MaxAttributes]. It skips empty values.
 //
-// No header ever holds an event up. Those that AWS would refuse, that have the name of one of the relay's own attributes,
-// or that find no room are left out and counted in dropped; headers that are no JSON object count as one.
+// A header never blocks an event. AppendAttributes drops the headers that AWS would refuse, that
+// have the name of one of the relay's own attributes, or that find no room. dropped counts them.
+// Headers that are no JSON object count as one.
 func (r *Router) AppendAttributes(dst []sink.Attribute, e *outbox.Envelope) (attributes []sink.Attribute, dropped int) {
 	return r.appendAttributes(dst, e, string(appendOccurredAt(nil, e.CreatedAt)))
 }
 
-func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope, occurredAt string) (attributes []sink.Attribute, dropped int) {
+func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope,
+	occurredAt string,
+) (attributes []sink.Attribute, dropped int) {
 	start := len(dst)
 	dst = appendNotEmpty(dst, outbox.AttributeEventID, dataTypeString, EventID(e))
 	dst = appendNotEmpty(dst, outbox.AttributeEventType, dataTypeString, e.EventType)
@@ -44,7 +48,7 @@ func appendNotEmpty(dst []sink.Attribute, name, dataType, value string) []sink.A
 	return append(dst, sink.Attribute{Name: name, DataType: dataType, Value: value})
 }
 
-// appendTo appends at most room of the headers in text.
+// appendTo appends up to room attributes from the headers in text.
 func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attributes []sink.Attribute, dropped int) {
 	var space [8]header
 	headers, ok := readHeaders(space[:0], text)
@@ -72,19 +76,24 @@ func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attribu
 	return dst, dropped + len(sendable) - room
 }
 
-// DropUnsendable removes attributes that come from headers and that a destination with these limits may lose the message
-// for, and returns how many. The relay's own stay: subscriptions filter by them.
+// DropUnsendable removes attributes from headers because of which a destination with these limits
+// could lose the message. It returns the number of removed attributes. The relay's own attributes
+// stay, because subscriptions filter by them.
 func DropUnsendable(m *sink.Message, limits sink.Limits) (dropped int) {
 	if !limits.OneLine {
 		return 0
 	}
 	before := len(m.Attributes)
-	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sink.Attribute) bool { return !a.IsOneLine() && !isOwn(a.Name) })
+	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sink.Attribute) bool {
+		return !a.IsOneLine() &&
+			!isOwn(a.Name)
+	})
 	return before - len(m.Attributes)
 }
 
-// DropHeaders removes attributes that come from headers, the last first, until m has no more than maxBytes, and returns
-// how many. A message that is too long without them stays too long.
+// DropHeaders removes attributes that come from headers, the last first, until m has at most
+// maxBytes. It returns the number of removed attributes. A message that is too long without headers
+// stays too long.
 func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
 	for size := m.Size(); size > maxBytes && len(m.Attributes) > 0; dropped++ {
 		last := m.Attributes[len(m.Attributes)-1]
@@ -97,7 +106,7 @@ func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
 	return dropped
 }
 
-// validName spares names that were found valid before, which are most of those that come, the slower check.
+// validName is a faster check for names that were valid before, which is nearly every name.
 func validName(name string, rank int) bool {
 	return rank < rankOthers || outbox.ValidAttributeName(name)
 }
@@ -111,13 +120,17 @@ func isOwn(name string) bool {
 	return false
 }
 
-// timestamps are the ways in which Postgres prints a timestamp with DateStyle ISO: with the time zone's offset in
-// hours, minutes or (dates before 1900 or so) seconds, and without for a column that has none, which is taken for UTC.
+// timestamps are the formats in which Postgres prints a timestamp with DateStyle ISO. The offset of
+// the time zone has hours, minutes or, for historic dates, seconds. A column without a time zone
+// has no offset and counts as UTC.
 // https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-OUTPUT
-var timestamps = []string{"2006-01-02 15:04:05-07", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05-07:00:00", "2006-01-02 15:04:05"}
+var timestamps = []string{
+	"2006-01-02 15:04:05-07", "2006-01-02 15:04:05-07:00", "2006-01-02 15:04:05-07:00:00",
+	"2006-01-02 15:04:05",
+}
 
-// appendOccurredAt appends a timestamp of Postgres as RFC 3339, UTC, with microseconds. What RFC 3339 cannot say, as
-// infinity and years before Christ or of five digits, appends nothing.
+// appendOccurredAt appends a Postgres timestamp as RFC 3339 in UTC with microseconds. It appends
+// nothing for values outside of RFC 3339, such as infinity and years before 1 or after 9999.
 func appendOccurredAt(dst []byte, createdAt string) []byte {
 	if isUsual(createdAt) {
 		dst = append(dst, createdAt[:len("2006-01-02")]...)
@@ -134,11 +147,12 @@ func appendOccurredAt(dst []byte, createdAt string) []byte {
 	return dst
 }
 
-// usual is how nine of ten timestamps look: in UTC, as the relay's connections ask for, and to the microsecond.
+// usual is the format of nine in ten timestamps: in UTC, which the relay's connections set, and
+// with microseconds.
 const usual = "2006-01-02 15:04:05.000000+00"
 
-// isUsual reports whether createdAt looks like that, as a date that Postgres has printed does: to read the numbers out of it
-// and print them again would cost ten times as much.
+// isUsual reports whether createdAt has the usual format, provided that Postgres printed it.
+// Parsing the timestamp and formatting it again would cost ten times as much.
 func isUsual(createdAt string) bool {
 	if len(createdAt) != len(usual) {
 		return false
@@ -157,13 +171,15 @@ func isUsual(createdAt string) bool {
 	return true
 }
 
-// sequenceType returns the data type for a value of the column seq: a Number, unless the column holds something else.
+// sequenceType returns the attribute's data type for a value of the column seq: Number if SQS
+// accepts the value as a number, else String.
 func sequenceType(sequence string) string {
 	digits := sequence
 	if len(digits) > 1 && digits[0] == '-' {
 		digits = digits[1:]
 	}
-	const maxDigits = 38 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+	// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
+	const maxDigits = 38
 	for i := range len(digits) {
 		if digits[i] < '0' || digits[i] > '9' {
 			return dataTypeString

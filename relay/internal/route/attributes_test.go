@@ -16,7 +16,8 @@ import (
 
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// headersOf returns the attributes that come from headers, as name=value, and how many were dropped.
+// headersOf returns the attributes that come from headers, as name=value, and the number of dropped
+// headers.
 func headersOf(t *testing.T, r *route.Router, e outbox.Envelope) (headers []string, dropped int) {
 	t.Helper()
 	own := e
@@ -47,9 +48,21 @@ func TestHeadersBecomeAttributesByTheDocumentedRule(t *testing.T) {
 		"NULL":                        {"", ``, nil, 0},
 		"null":                        {"", `null`, nil, 0},
 		"in the order of their names": {"", `{"c": "3", "a": "1", "b": "2"}`, []string{"a=1", "b=2", "c=3"}, 0},
-		"trace first":                 {"", `{"a": "1", "traceparent": "` + trace + `"}`, []string{"traceparent=" + trace, "a=1"}, 0},
-		"at most ten in all":          {"", `{"e":"5","d":"4","c":"3","b":"2","a":"1"}`, []string{"a=1", "b=2", "c=3", "d=4"}, 1},
-		"listed ones first":           {"e,d,*", `{"a":"1","b":"2","c":"3","d":"4","e":"5"}`, []string{"e=5", "d=4", "a=1", "b=2"}, 1},
+		"trace first": {
+			"", `{"a": "1", "traceparent": "` + trace + `"}`,
+			[]string{"traceparent=" + trace, "a=1"},
+			0,
+		},
+		"at most ten in all": {
+			"", `{"e":"5","d":"4","c":"3","b":"2","a":"1"}`,
+			[]string{"a=1", "b=2", "c=3", "d=4"},
+			1,
+		},
+		"listed ones first": {
+			"e,d,*", `{"a":"1","b":"2","c":"3","d":"4","e":"5"}`,
+			[]string{"e=5", "d=4", "a=1", "b=2"},
+			1,
+		},
 		"listed ones only":            {"d, b", `{"a":"1","b":"2","c":"3","d":"4"}`, []string{"d=4", "b=2"}, 0},
 		"kept off but for the trace":  {"none", `{"a":"1","traceparent":"t"}`, []string{"traceparent=t"}, 0},
 		"the same as without setting": {"*", `{"b":"2","a":"1"}`, []string{"a=1", "b=2"}, 0},
@@ -59,17 +72,29 @@ func TestHeadersBecomeAttributesByTheDocumentedRule(t *testing.T) {
 			[]string{"a=1.50", "b=true", `c={"x": [1, "y"]}`, "d=s"},
 			0,
 		},
-		"escapes":                        {"", `{"\u0061":"q\"\\\n\u00e9é"}`, []string{"a=q\"\\\néé"}, 0},
-		"the last of equal names":        {"", `{"a":"1","a":"2"}`, []string{"a=2"}, 0},
-		"names of the relay's own":       {"", `{"event_id":"x","sequence":"1","a":"1"}`, []string{"a=1"}, 2},
-		"names that AWS refuses":         {"", `{"AWS.x":"1","a..b":"1",".a":"1","é":"1","a b":"1","":"1","a":"1"}`, []string{"a=1"}, 6},
-		"values that AWS refuses":        {"", `{"a":"\u0001","b":"\uffff","traceparent":"\u0000","c":"1"}`, []string{"c=1"}, 3},
-		"more than fit into fixed space": {"i", `{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"9"}`, []string{"i=9"}, 0},
-		"an array":                       {"", `["a"]`, nil, 1},
-		"a string":                       {"", `"a"`, nil, 1},
-		"no JSON":                        {"", `{"a":"1"`, nil, 1},
-		"JSON and more":                  {"", `{"a":"1"} x`, nil, 1},
-		"a comma too many":               {"", `{"a":"1",}`, nil, 1},
+		"escapes":                  {"", `{"\u0061":"q\"\\\n\u00e9é"}`, []string{"a=q\"\\\néé"}, 0},
+		"the last of equal names":  {"", `{"a":"1","a":"2"}`, []string{"a=2"}, 0},
+		"names of the relay's own": {"", `{"event_id":"x","sequence":"1","a":"1"}`, []string{"a=1"}, 2},
+		"names that AWS refuses": {
+			"", `{"AWS.x":"1","a..b":"1",".a":"1","é":"1","a b":"1","":"1","a":"1"}`,
+			[]string{"a=1"},
+			6,
+		},
+		"values that AWS refuses": {
+			"", `{"a":"\u0001","b":"\uffff","traceparent":"\u0000","c":"1"}`,
+			[]string{"c=1"},
+			3,
+		},
+		"more than fit into fixed space": {
+			"i", `{"a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"9"}`,
+			[]string{"i=9"},
+			0,
+		},
+		"an array":         {"", `["a"]`, nil, 1},
+		"a string":         {"", `"a"`, nil, 1},
+		"no JSON":          {"", `{"a":"1"`, nil, 1},
+		"JSON and more":    {"", `{"a":"1"} x`, nil, 1},
+		"a comma too many": {"", `{"a":"1",}`, nil, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -142,13 +167,14 @@ func TestSequenceIsANumberIfAWSCanTakeItForOne(t *testing.T) {
 		"4711": "Number", "-1": "Number", "0": "Number", digits: "Number",
 		"": "", "-": "String", "1.5": "String", "0198a6f0": "String", digits + "9": "String",
 	} {
-		if got := attribute(r, outbox.Envelope{ID: "x", Sequence: sequence}, outbox.AttributeSequence); got.DataType != want {
+		if got := attribute(r, outbox.Envelope{ID: "x", Sequence: sequence},
+			outbox.AttributeSequence); got.DataType != want {
 			t.Errorf("sequence %q has data type %q, want %q", sequence, got.DataType, want)
 		}
 	}
 }
 
-// attribute returns the attribute with this name, or an empty one.
+// attribute returns the attribute of this name, or an empty one.
 func attribute(r *route.Router, e outbox.Envelope, name string) sink.Attribute {
 	attributes, _ := r.AppendAttributes(nil, &e)
 	for _, a := range attributes {
@@ -180,11 +206,13 @@ func TestHeadersGiveWayToTheBody(t *testing.T) {
 	}
 }
 
-// TestNoHeaderHoldsAnEventUp draws headers of any kind and holds the message against the rules of AWS.
+// TestNoHeaderHoldsAnEventUp draws arbitrary headers and checks the message against the rules of
+// AWS.
 func TestNoHeaderHoldsAnEventUp(t *testing.T) {
 	t.Parallel()
 	names := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{
-		"event_id", "traceparent", "AWS.x", "amazon.y", "a..b", ".a", "tenant", "x-amzn-trace-id", "a", "b", "c", "d", "e",
+		"event_id", "traceparent", "AWS.x", "amazon.y", "a..b", ".a", "tenant", "x-amzn-trace-id", "a", "b", "c", "d",
+		"e",
 	}))
 	values := rapid.OneOf(rapid.String().AsAny(), rapid.Int().AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil))
 	rapid.Check(t, func(t *rapid.T) {

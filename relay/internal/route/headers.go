@@ -11,24 +11,26 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// Headers says which headers become message attributes, and which go first where not all find room.
+// Headers selects the headers that become message attributes, and ranks them for the case that not
+// all find room.
 type Headers struct {
 	first  []string
 	others bool
 }
 
 const (
-	allOthers = "*"    // stands for every header that is not listed
-	noHeaders = "none" // the setting that keeps all off
+	allOthers = "*"    // every header that is not listed
+	noHeaders = "none" // the setting that drops all headers
 
-	rankTraceparent = -1              // goes before all listed ones
-	rankOthers      = math.MaxInt - 1 // after all listed ones
-	rankOff         = math.MaxInt     // kept off
+	rankTraceparent = -1              // before all listed headers
+	rankOthers      = math.MaxInt - 1 // after all listed headers
+	rankOff         = math.MaxInt     // dropped
 )
 
-// ParseHeaders reads the setting RELAY_HEADERS: names separated by commas, those that go first in front. A * at the end
-// stands for all others, in the order of their names; without it they are kept off. The empty setting means *, and none
-// keeps all off. The header traceparent is always sent. The error names every problem.
+// ParseHeaders reads the setting RELAY_HEADERS: names separated by commas, in order of priority. A
+// * at the end stands for all other headers, in the order of their names. Without a * the other
+// headers are dropped. An empty setting means *, and "none" drops all headers. The header
+// traceparent is always sent. The error names every problem.
 func ParseHeaders(setting string) (Headers, error) {
 	switch setting = strings.TrimSpace(setting); setting {
 	case "":
@@ -58,7 +60,8 @@ func (h *Headers) add(name string) error {
 	case isOwn(name):
 		return errors.New("is one of the relay's own attributes: take it off the list")
 	case !outbox.ValidAttributeName(name):
-		return errors.New("cannot be the name of a message attribute: letters, digits, hyphens, underscores and dots are allowed")
+		return errors.New("cannot be the name of a message attribute: letters, digits, hyphens, underscores and " +
+			"dots are allowed")
 	case slices.Contains(h.first, name):
 		return errors.New("is listed twice: take one off the list")
 	}
@@ -66,7 +69,7 @@ func (h *Headers) add(name string) error {
 	return nil
 }
 
-// rank returns the place of a header among those of its event, or rankOff.
+// rank returns the priority of a header among the headers of its event, or rankOff.
 func (h *Headers) rank(name string) int {
 	if name == outbox.AttributeTraceparent {
 		return rankTraceparent
@@ -86,8 +89,9 @@ type header struct {
 	rank        int
 }
 
-// readHeaders appends the headers in text to dst, or reports that text is no JSON object. Of two headers with the same
-// name the last counts, as in jsonb. A value that is no string stands as the JSON that it is; null stands for no value.
+// readHeaders appends the headers in text to dst, or reports that text is no JSON object. Of two
+// headers with the same name the last counts, as in jsonb. A value that is no string becomes its
+// JSON text. A null is skipped.
 func readHeaders(dst []header, text string) (headers []header, ok bool) {
 	if headers, ok = readPlainHeaders(dst, text); ok {
 		return headers, true
@@ -113,8 +117,9 @@ func headerValue(value json.RawMessage) string {
 	return *text
 }
 
-// readPlainHeaders does the work of readHeaders for what nearly all events carry, a flat object of a few plain ASCII
-// strings: without allocations and in a tenth of the time. It gives up on everything else.
+// readPlainHeaders is a fast path of readHeaders for a flat object of a few plain ASCII strings,
+// which nearly all events have. It needs no allocation and a tenth of the time. It gives up on any
+// other text.
 func readPlainHeaders(dst []header, text string) (headers []header, ok bool) {
 	if rest, ok := cutToken(text, '{'); ok {
 		return readPlainMembers(dst, rest)
@@ -150,9 +155,9 @@ func readPlainMembers(dst []header, rest string) (headers []header, ok bool) {
 
 const jsonSpace = " \t\r\n"
 
-// cutToken cuts the next character off text, if it is token.
+// cutToken cuts the next character off text if it equals token.
 func cutToken(text string, token byte) (rest string, ok bool) {
-	if text == "" || text[0] != token { // it may come behind white space
+	if text == "" || text[0] != token { // white space can precede it
 		text = strings.TrimLeft(text, jsonSpace)
 	}
 	if text == "" || text[0] != token {
@@ -161,7 +166,7 @@ func cutToken(text string, token byte) (rest string, ok bool) {
 	return text[1:], true
 }
 
-// cutPlainString cuts a JSON string without escapes and of ASCII alone off text.
+// cutPlainString cuts a JSON string of ASCII without escapes off text.
 func cutPlainString(text string) (value, rest string, ok bool) {
 	if text, ok = cutToken(text, '"'); !ok {
 		return "", "", false

@@ -8,11 +8,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// maxIdentifier is the longest MessageGroupId and MessageDeduplicationId. They hold printable ASCII without the space.
+// maxIdentifier is the length limit of MessageGroupId and MessageDeduplicationId. Both consist of
+// printable ASCII without the space.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 const maxIdentifier = 128
 
-// maxRedriveSuffix is the longest suffix that [RedriveID] adds.
+// maxRedriveSuffix is the length of the longest suffix that [RedriveID] appends.
 const maxRedriveSuffix = len("#r-9223372036854775808")
 
 const (
@@ -20,20 +21,22 @@ const (
 	hashForm  = "sha256:"
 )
 
-// Group returns the MessageGroupId of e, the same for all events of one aggregate and for no others. It is a contract:
-// two relays that disagree about it reorder an aggregate while one replaces the other. There are three forms:
+// Group returns the MessageGroupId of e. It is equal for all events of one aggregate and for no
+// others. It is a contract: two versions of the relay with different groups would reorder an
+// aggregate during a rolling upgrade. There are three forms:
 //
-//	order/4711         aggregate type and id, with %XX for the bytes that AWS refuses, for % and, in the type, for /
+//	order/4711         aggregate type and id; %XX stands for the bytes that AWS refuses, for %
+//	                   and, in the type, for /
 //	event:0198a6…      the event id, where there is no aggregate id; / is written %2F
 //	sha256:9f86d0…     SHA-256 of either, in hexadecimal, where it has more than 128 characters
 //
-// Only the first holds a slash, so the forms never meet.
+// Only the first form contains a slash, so two forms never collide.
 func Group(e *outbox.Envelope) string {
 	var space [maxIdentifier]byte
 	return string(appendGroup(space[:0], e))
 }
 
-// appendGroup appends the group of e to dst, which is empty.
+// appendGroup appends the group of e to dst, which must be empty.
 func appendGroup(dst []byte, e *outbox.Envelope) []byte {
 	if e.AggregateID == "" {
 		dst = append(dst, eventForm...)
@@ -46,12 +49,14 @@ func appendGroup(dst []byte, e *outbox.Envelope) []byte {
 	return fit(dst, maxIdentifier)
 }
 
-// DeduplicationID returns the MessageDeduplicationId of the first delivery of e. It is a contract like [Group]:
+// DeduplicationID returns the MessageDeduplicationId of the first delivery of e. It is a contract
+// like [Group]:
 //
 //	0198a6…                    the event id, if it is a UUID in lower case: no other event has it
-//	public.outbox_events/17    else schema, table and event id, with %XX for the bytes that AWS refuses, for %, for # and, in
-//	                           front of their separator, for . and /; so two tables never swallow each other's events
-//	sha256:9f86d0…             SHA-256 of that, where it leaves too little room for the suffix of a redrive
+//	public.outbox_events/17    otherwise schema, table and event id; %XX stands for the bytes
+//	                           that AWS refuses, for %, for # and, before their separator, for .
+//	                           and /; so the ids of two tables differ
+//	sha256:9f86d0…             SHA-256 of that, if there is no room for a redrive's suffix
 func DeduplicationID(e *outbox.Envelope, schema, table string) string {
 	id := EventID(e)
 	if isUUID(id) {
@@ -66,21 +71,23 @@ func DeduplicationID(e *outbox.Envelope, schema, table string) string {
 	return string(fit(text, maxIdentifier-maxRedriveSuffix))
 }
 
-// RedriveID returns the MessageDeduplicationId of the n-th redrive of the event with this deduplication id, because for
-// five minutes a broker takes a message with an id it knows and delivers nothing. No first delivery has it.
+// RedriveID returns the MessageDeduplicationId of the n-th redrive of the event with this
+// deduplication id. A redrive needs a new id, because for five minutes a broker accepts a message
+// with a known id and does not deliver it. No first delivery has an id of this form.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html
 func RedriveID(deduplicationID string, n int) string {
 	return deduplicationID + "#r" + strconv.Itoa(n)
 }
 
-// ReplayID returns the MessageDeduplicationId that an event has in the replay of this number, for the same reason. It is no
-// longer than that of a redrive, and never the same.
+// ReplayID returns the MessageDeduplicationId of an event in a replay, for the reason that
+// [RedriveID] gives. It is never longer than that of a redrive, and never equal to one.
 func ReplayID(deduplicationID string, replay int64) string {
 	return deduplicationID + "#p" + strconv.FormatInt(replay, 10)
 }
 
-// EventID returns the id of e. An event without one cannot be delivered but has to be parked under some id: that is
-// made of its sequence, else of all there is.
+// EventID returns the id of e. An event without an id cannot be delivered, and its dead letter
+// needs an id. That id is derived from the event's sequence or, if there is none, from all of its
+// fields.
 func EventID(e *outbox.Envelope) string {
 	switch {
 	case e.ID != "":
@@ -89,14 +96,17 @@ func EventID(e *outbox.Envelope) string {
 		return "seq:" + e.Sequence
 	}
 	var row []byte
-	for _, field := range []string{e.XID, e.AggregateType, e.AggregateID, e.EventType, e.Payload, e.Headers, e.CreatedAt} {
+	for _, field := range []string{
+		e.XID, e.AggregateType, e.AggregateID, e.EventType, e.Payload, e.Headers,
+		e.CreatedAt,
+	} {
 		row = strconv.AppendQuote(row, field)
 	}
 	return string(hash(row))
 }
 
-// appendEscaped appends text in characters that AWS takes in an identifier: bytes that are not printable ASCII, the
-// space, % and the characters in reserved are written %XX.
+// appendEscaped appends text in the characters that AWS accepts in an identifier. It writes %XX for
+// bytes that are not printable ASCII, for the space, for % and for the characters in reserved.
 func appendEscaped(dst []byte, text, reserved string) []byte {
 	const digits = "0123456789ABCDEF"
 	for i := range len(text) {
@@ -119,7 +129,7 @@ func contains(set string, c byte) bool {
 	return false
 }
 
-// fit returns text, or its hash if it has more than limit bytes.
+// fit returns text, or the hash of text if text is longer than limit.
 func fit(text []byte, limit int) []byte {
 	if len(text) <= limit {
 		return text
@@ -132,7 +142,7 @@ func hash(text []byte) []byte {
 	return hex.AppendEncode([]byte(hashForm), sum[:])
 }
 
-// isUUID reports whether id is a UUID as Postgres prints it: lower case with hyphens.
+// isUUID reports whether id is a UUID in the format that Postgres prints: lower case with hyphens.
 func isUUID(id string) bool {
 	if len(id) != 36 {
 		return false

@@ -14,7 +14,8 @@ import (
 
 const uuid = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"
 
-// TestGroupIsAContract must never be changed: two versions of the relay that disagree reorder aggregates.
+// TestGroupIsAContract must never be changed: two versions of the relay with different groups
+// reorder aggregates.
 func TestGroupIsAContract(t *testing.T) {
 	t.Parallel()
 	fits := strings.Repeat("x", 122)
@@ -36,15 +37,19 @@ func TestGroupIsAContract(t *testing.T) {
 		{"", "", "", "event:seq:17"},
 	}
 	for _, test := range tests {
-		e := outbox.Envelope{ID: test.eventID, AggregateType: test.aggregateType, AggregateID: test.aggregateID, Sequence: "17"}
+		e := outbox.Envelope{
+			ID: test.eventID, AggregateType: test.aggregateType, AggregateID: test.aggregateID,
+			Sequence: "17",
+		}
 		if got := route.Group(&e); got != test.want {
-			t.Errorf("group of %q %q (event %q) is\n%s, want\n%s", test.aggregateType, test.aggregateID, test.eventID, got, test.want)
+			t.Errorf("group of %q %q (event %q) is\n%s, want\n%s", test.aggregateType, test.aggregateID, test.eventID,
+				got, test.want)
 		}
 	}
 }
 
-// TestDeduplicationIDIsAContract must never be changed: while one version of the relay replaces another, an event that
-// both send is delivered once only if they agree.
+// TestDeduplicationIDIsAContract must never be changed. During a rolling upgrade two versions of
+// the relay can send the same event, and a broker delivers it once only if both use the same id.
 func TestDeduplicationIDIsAContract(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ schema, table, id, want string }{
@@ -56,12 +61,16 @@ func TestDeduplicationIDIsAContract(t *testing.T) {
 		{"a.b", "c/d.e", "17", "a%2Eb.c%2Fd.e/17"},
 		{"public", "outbox_events", "", "public.outbox_events/seq:4711"},
 		{"public", "outbox_events", strings.Repeat("x", 85), "public.outbox_events/" + strings.Repeat("x", 85)},
-		{"public", "outbox_events", strings.Repeat("x", 86), "sha256:e99519a61f52dce398951603fb4b3875e2a8a82703950bd750176df079f9474a"},
+		{
+			"public", "outbox_events", strings.Repeat("x", 86),
+			"sha256:e99519a61f52dce398951603fb4b3875e2a8a82703950bd750176df079f9474a",
+		},
 	}
 	for _, test := range tests {
 		e := outbox.Envelope{ID: test.id, Sequence: "4711"}
 		if got := route.DeduplicationID(&e, test.schema, test.table); got != test.want {
-			t.Errorf("deduplication id of %q in %s.%s is\n%s, want\n%s", test.id, test.schema, test.table, got, test.want)
+			t.Errorf("deduplication id of %q in %s.%s is\n%s, want\n%s", test.id, test.schema, test.table, got,
+				test.want)
 		}
 	}
 }
@@ -98,7 +107,7 @@ func TestAggregatesShareNoGroup(t *testing.T) {
 	})
 }
 
-// ownerOf names what an event's group stands for: its aggregate, or the event itself.
+// ownerOf names the owner of an event's group: its aggregate, or the event itself.
 func ownerOf(e outbox.Envelope) string {
 	if e.AggregateID == "" {
 		return fmt.Sprintf("event %q", e.ID)
@@ -108,7 +117,8 @@ func ownerOf(e outbox.Envelope) string {
 
 func drawOwner(t *rapid.T, label string) outbox.Envelope {
 	return outbox.Envelope{
-		ID:            rapid.OneOf(rapid.Just(uuid), identifierText()).Filter(func(s string) bool { return s != "" }).Draw(t, label+" id"),
+		ID: rapid.OneOf(rapid.Just(uuid),
+			identifierText()).Filter(func(s string) bool { return s != "" }).Draw(t, label+" id"),
 		AggregateType: identifierText().Draw(t, label+" aggregate type"),
 		AggregateID:   identifierText().Draw(t, label+" aggregate id"),
 	}
@@ -133,7 +143,8 @@ func TestEventsShareNoDeduplicationID(t *testing.T) {
 	})
 }
 
-// identifierText draws texts that are likely to collide if they are joined without care, and now and then a long one.
+// identifierText draws texts that would collide if they were joined without escaping, and some long
+// ones.
 func identifierText() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.StringOfN(rapid.RuneFrom([]rune("a/%.#2F5:é ")), 0, 4, -1),

@@ -8,8 +8,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// Replay fills m as [Router.Message] does, with what is sent of e in the replay of this number: an attribute says so to
-// consumers, if need be in the place of the last header, and the deduplication id is one that no broker has seen.
+// Replay fills m for the replay with this number, as [Router.Message] does for a first delivery. An
+// attribute with the number tells consumers about the replay, and takes the place of the last
+// header if there is no room. The deduplication id is new to every broker.
 func (r *Router) Replay(e *outbox.Envelope, replay int64, m *sink.Message) Routed {
 	routed := r.Message(e, m)
 	m.DeduplicationID = ReplayID(m.DeduplicationID, replay)

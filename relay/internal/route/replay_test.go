@@ -28,7 +28,8 @@ func TestAReplayIsMarkedInFrontOfTheHeadersAndInTheirPlace(t *testing.T) {
 		r.Message(&e, &first)
 		routed := r.Replay(&e, 9, &again)
 		if routed.DroppedHeaders != dropped || len(again.Attributes) > outbox.MaxAttributes {
-			t.Errorf("%s: dropped %d of the headers, want %d; %d attributes", headers, routed.DroppedHeaders, dropped, len(again.Attributes))
+			t.Errorf("%s: dropped %d of the headers, want %d; %d attributes", headers, routed.DroppedHeaders, dropped,
+				len(again.Attributes))
 		}
 		if mark := again.Attributes[6]; mark != (sink.Attribute{Name: "replay", DataType: "Number", Value: "9"}) {
 			t.Errorf("%s: the seventh attribute is %v", headers, mark)

@@ -1,5 +1,5 @@
-// Package route says where an event goes and what is sent of it: destination, message group, deduplication id and
-// attributes. All of it follows from the event and the settings alone, so that two relays always agree.
+// Package route computes the destination of an event and its message: group, deduplication id and
+// attributes. The result depends on the event and the settings alone, so two relays always agree.
 package route
 
 import (
@@ -20,9 +20,9 @@ const (
 	SettingTenant      = "RELAY_TENANT"
 )
 
-// Settings are what a person writes.
+// Settings are the settings as the user writes them.
 type Settings struct {
-	// Destination takes every event that no route takes.
+	// Destination receives every event that no route matches.
 	Destination string
 	// Routes is a list of entries, each ended by a semicolon or a line break:
 	//
@@ -30,23 +30,24 @@ type Settings struct {
 	//	aggregate:customer=DESTINATION       events of exactly this aggregate type
 	//	event:billing.*=DESTINATION          events whose type begins with "billing."
 	//
-	// The first kind goes before the second, the second before the third, and the longest of several prefixes counts.
+	// The first kind has priority over the second, and the second over the third. The longest
+	// matching prefix counts.
 	Routes string
-	// Headers says which of an event's headers become attributes; see [ParseHeaders].
+	// Headers selects the headers that become attributes; see [ParseHeaders].
 	Headers string
-	// Tenant says what standard destinations get as MessageGroupId; see [ParseTenant].
+	// Tenant selects the MessageGroupId at standard destinations; see [ParseTenant].
 	Tenant string
-	// Schema and Table name the outbox table.
+	// Schema and Table are the name of the outbox table.
 	Schema, Table string
 }
 
-// Router routes the events of one outbox table. It never changes and may be used from several goroutines.
+// Router routes the events of one outbox table. It is immutable and safe for concurrent use.
 type Router struct {
-	destinations  []string // the default first, none twice
+	destinations  []string // each once, the default first
 	eventTypes    map[string]int
 	aggregates    map[string]int
 	prefixes      map[string]int
-	prefixLengths []int // of all prefixes, longest first, none twice
+	prefixLengths []int // of all prefixes, each once, longest first
 	headers       Headers
 	tenant        Tenant
 	schema, table string
@@ -64,7 +65,8 @@ func Parse(s Settings) (*Router, error) {
 	}
 	var problems []error
 	if r.destinations[0] == "" {
-		problems = append(problems, fmt.Errorf("%s is empty: set the topic or queue for events that no route takes", SettingDestination))
+		problems = append(problems, fmt.Errorf("%s is empty: set the topic or queue for events that no route takes",
+			SettingDestination))
 	}
 	problems = append(problems, r.parseRoutes(s.Routes)...)
 	headers, err := ParseHeaders(s.Headers)
@@ -135,8 +137,8 @@ func (r *Router) add(rules map[string]int, name, destination string) error {
 	return nil
 }
 
-// Destinations returns every destination as it was written in the settings, none twice. [Router.Route] returns indexes
-// into this list; the default destination is the first.
+// Destinations returns every destination once, as the settings name it. The default destination is
+// the first. [Router.Route] returns indexes into this list.
 func (r *Router) Destinations() []string { return slices.Clone(r.destinations) }
 
 // Tenant returns what standard destinations get as MessageGroupId.
@@ -161,14 +163,14 @@ func (r *Router) Route(e *outbox.Envelope) int {
 	return 0
 }
 
-// Routed is what [Router.Message] found out about an event.
+// Routed is the result of [Router.Message].
 type Routed struct {
 	Destination    int    // index into [Router.Destinations]
-	Problem        string // why the event cannot be delivered and has to be parked, or empty
+	Problem        string // why the event has to be parked, or empty
 	DroppedHeaders int    // as [Router.AppendAttributes] counts them
 }
 
-// Message fills m with what is sent of e. It uses the space of m.Attributes again.
+// Message fills m with the message for e. It reuses the memory of m.Attributes.
 func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	var space [2 * maxIdentifier]byte
 	text := appendGroup(space[:0], e)
@@ -186,8 +188,8 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}
 }
 
-// body is what is sent of the payload. One that is longer than any message is not kept with its dead letter either: the
-// table has it, under the event's id.
+// body returns the payload for the message. A dead letter of a payload that exceeds every limit
+// does not store the payload: the outbox table has it, under the event's id.
 func body(e *outbox.Envelope) string {
 	if len(e.Payload) > outbox.MaxPayload {
 		return ""
@@ -195,10 +197,11 @@ func body(e *outbox.Envelope) string {
 	return e.Payload
 }
 
-// Problem returns why e has to be parked, whatever its destination, or the empty string.
+// Problem returns the reason why no destination can accept e, or an empty string.
 func Problem(e *outbox.Envelope) string {
 	if len(e.Payload) > outbox.MaxPayload {
-		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload), outbox.MaxPayload)
+		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload),
+			outbox.MaxPayload)
 	}
 	var missing []string
 	if e.ID == "" {

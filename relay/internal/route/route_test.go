@@ -27,7 +27,7 @@ func newRouter(t testing.TB, s route.Settings) *route.Router {
 	return r
 }
 
-// event is a row as Postgres prints it.
+// event returns a row as Postgres prints it.
 func event() outbox.Envelope {
 	return outbox.Envelope{
 		ID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", Sequence: "4711", XID: "753",
@@ -39,7 +39,8 @@ func event() outbox.Envelope {
 func TestTheMostExactRouteWins(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, route.Settings{
-		Routes: "event:billing.paid=exact; aggregate:invoice=aggregate; event:billing.*=prefix; event:billing.invoice.*=longer",
+		Routes: "event:billing.paid=exact; aggregate:invoice=aggregate; event:billing.*=prefix; " +
+			"event:billing.invoice.*=longer",
 	})
 	tests := []struct{ eventType, aggregateType, want string }{
 		{"billing.paid", "invoice", "exact"},
@@ -55,7 +56,8 @@ func TestTheMostExactRouteWins(t *testing.T) {
 	for _, test := range tests {
 		e := outbox.Envelope{EventType: test.eventType, AggregateType: test.aggregateType}
 		if got := r.Destinations()[r.Route(&e)]; got != test.want {
-			t.Errorf("event type %q of aggregate type %q goes to %s, want %s", test.eventType, test.aggregateType, got, test.want)
+			t.Errorf("event type %q of aggregate type %q goes to %s, want %s", test.eventType, test.aggregateType, got,
+				test.want)
 		}
 	}
 }
@@ -166,8 +168,12 @@ func TestEventThatCannotBeDeliveredHasAProblemAndAnIDToParkItUnder(t *testing.T)
 		event       outbox.Envelope
 		problem, id string
 	}{
-		"good":            {event(), "", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"},
-		"no id":           {outbox.Envelope{Sequence: "17", EventType: "a", Payload: "{}"}, "event id: NULL or empty", "seq:17"},
+		"good": {event(), "", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"},
+		"no id": {
+			outbox.Envelope{Sequence: "17", EventType: "a", Payload: "{}"},
+			"event id: NULL or empty",
+			"seq:17",
+		},
 		"no type":         {outbox.Envelope{ID: "x", Payload: "{}"}, "event type: NULL or empty", "x"},
 		"no payload":      {outbox.Envelope{ID: "x", EventType: "a"}, "payload: NULL or empty", "x"},
 		"nothing but seq": {outbox.Envelope{Sequence: "17"}, "event id, event type, payload: NULL or empty", "seq:17"},
@@ -194,7 +200,8 @@ func TestEventThatCannotBeDeliveredHasAProblemAndAnIDToParkItUnder(t *testing.T)
 	}
 }
 
-// FuzzParse holds that settings never make Parse panic, and that what it accepts routes every event somewhere.
+// FuzzParse checks that Parse never panics, and that accepted settings route every event to a
+// destination.
 func FuzzParse(f *testing.F) {
 	f.Add("event:a=b; aggregate:c=d\nevent:e.*=f", "tenant,*", "e.f", "c")
 	f.Add("event:*=x;=;:;event:=;aggregate:", "none", "", "")

@@ -7,9 +7,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// Tenant says what standard destinations get as MessageGroupId. AWS' fair queues take it for the tenant: while one tenant
-// has many messages in a queue, they hand out those of the others first. On FIFO destinations it is always the aggregate,
-// which is what has an order.
+// Tenant selects the MessageGroupId at standard destinations. AWS' fair queues treat it as the
+// tenant: while one tenant has many messages in a queue, they deliver those of the others first. At
+// FIFO destinations the MessageGroupId is always the aggregate, because only aggregates have order.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
 type Tenant struct {
 	kind   tenantKind
@@ -24,7 +24,8 @@ const (
 	tenantHeader
 )
 
-// ParseTenant reads the setting RELAY_TENANT: aggregate, none or header:NAME. The empty setting means aggregate.
+// ParseTenant reads the setting RELAY_TENANT: aggregate, none or header:NAME. The empty setting
+// means aggregate.
 func ParseTenant(setting string) (Tenant, error) {
 	kind, name, named := strings.Cut(strings.TrimSpace(setting), ":")
 	switch {
@@ -49,8 +50,8 @@ func (t Tenant) String() string {
 	return "aggregate"
 }
 
-// of returns the tenant of e, whose message group is group: the value of the header in the form of [Group]. It is empty
-// where e has no such header.
+// of returns the tenant of e, whose message group is group: the value of the header in the form of
+// [Group]. It is empty where e has no such header.
 func (t Tenant) of(e *outbox.Envelope, group string) string {
 	switch t.kind {
 	case tenantAggregate:

@@ -5,40 +5,46 @@ import "fmt"
 // keepLimitSQL is max_slot_wal_keep_size in bytes, or -1 without a limit.
 const keepLimitSQL = `pg_size_bytes(current_setting('max_slot_wal_keep_size'))`
 
-// Danger says why the server may soon take away the log that the slot needs, and what to do, or nothing while it is safe.
+// Danger returns a warning with the remedy if the server may soon remove log that the slot needs,
+// or an empty string.
 //
-// A server with max_slot_wal_keep_size invalidates the slot once it keeps more. One without keeps all of it, until the disk
-// is full; wal_status is then extended, from max_wal_size on.
-// https://www.postgresql.org/docs/current/view-pg-replication-slots.html
+// A server with max_slot_wal_keep_size invalidates the slot once the slot retains more. A server
+// without it retains all of the log until the disk is full. Its wal_status becomes extended at
+// max_wal_size. https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 func (s State) Danger() string {
 	return danger(s.WALStatus, s.RetainedWAL, s.SafeWALSize, s.KeepLimit)
 }
 
-// Danger is [State.Danger].
+// Danger returns [State.Danger].
 func (o Observation) Danger() string {
 	return danger(o.WALStatus, o.RetainedWAL, o.SafeWALSize, o.KeepLimit)
 }
 
 func danger(walStatus string, retained, safe, limit int64) string {
-	const whatToDo = "find out what holds up delivery (relay_events_retried_total, the relay's log) or which transaction has been " +
+	const whatToDo = "find out what holds up delivery (relay_events_retried_total, the relay's log) or which " +
+		"transaction has been " +
 		"open for long (pg_stat_activity)"
 	switch {
 	case walStatus == "lost":
 		return "the server has removed log that the slot needs: the relay publishes from the table what is missing"
 	case walStatus == "unreserved":
-		return fmt.Sprintf("the slot keeps %d bytes of log, more than max_slot_wal_keep_size: the server invalidates it at its next "+
+		return fmt.Sprintf("the slot keeps %d bytes of log, more than max_slot_wal_keep_size: the server "+
+			"invalidates it at its next "+
 			"checkpoint: raise max_slot_wal_keep_size now, and %s", retained, whatToDo)
 	case isShort(safe, limit):
-		return fmt.Sprintf("the slot keeps %d bytes of log, and is lost after %d more: raise max_slot_wal_keep_size (now %d bytes), and %s",
+		return fmt.Sprintf("the slot keeps %d bytes of log, and is lost after %d more: raise max_slot_wal_keep_size "+
+			"(now %d bytes), and %s",
 			retained, safe, limit, whatToDo)
 	case walStatus == "extended":
-		return fmt.Sprintf("the slot keeps %d bytes of log on the database's disk, more than max_wal_size: watch the free space, and %s",
+		return fmt.Sprintf("the slot keeps %d bytes of log on the database's disk, more than max_wal_size: watch "+
+			"the free space, and %s",
 			retained, whatToDo)
 	}
 	return ""
 }
 
-// IsEndangered reports whether the server may soon invalidate the slot, because of what it already keeps of the log.
+// IsEndangered reports whether the server may soon invalidate the slot because of the log that it
+// retains.
 func (s State) IsEndangered() bool {
 	return s.WALStatus == "unreserved" || isShort(s.SafeWALSize, s.KeepLimit)
 }

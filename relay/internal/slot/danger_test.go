@@ -28,7 +28,8 @@ func TestDangerSaysWhatToDoWellBeforeTheSlotIsLost(t *testing.T) {
 			t.Parallel()
 			state := slot.State{WALStatus: c.status, RetainedWAL: 60, SafeWALSize: c.safe, KeepLimit: c.limit}
 			observed := slot.Observation{WALStatus: c.status, RetainedWAL: 60, SafeWALSize: c.safe, KeepLimit: c.limit}
-			if got := state.Danger(); got != observed.Danger() || (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			if got := state.Danger(); got != observed.Danger() || (got == "") != (c.want == "") ||
+				!strings.Contains(got, c.want) {
 				t.Errorf("%q and %q, want %q", got, observed.Danger(), c.want)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// NextXID takes a transaction id and returns it.
+// NextXID assigns a transaction id and returns it.
 func NextXID(ctx context.Context, pool *pgxpool.Pool) (xid uint64, err error) {
 	if err := pool.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid); err != nil {
 		return 0, fmt.Errorf("take a transaction id: %w", err)
@@ -16,16 +16,17 @@ func NextXID(ctx context.Context, pool *pgxpool.Pool) (xid uint64, err error) {
 	return xid, nil
 }
 
-// HaveEnded reports whether every transaction up to xid has ended, in every database of the cluster. after is a position in the
-// log that comes after their ends if they have.
+// HaveEnded reports whether every transaction up to xid has ended, in every database of the
+// cluster. If so, after is a log position behind their ends.
 func HaveEnded(ctx context.Context, pool *pgxpool.Pool, xid uint64) (ended bool, after pglogrepl.LSN, err error) {
 	err = pool.QueryRow(ctx, `
-		SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1, pg_current_wal_insert_lsn()`, xid).Scan(&ended, &after)
+		SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1, pg_current_wal_insert_lsn()`,
+		xid).Scan(&ended, &after)
 	if err != nil {
 		return false, 0, fmt.Errorf("look whether transaction %d has ended: %w", xid, err)
 	}
 	return ended, after, nil
 }
 
-// UpTo returns the pg_snapshot in which every transaction up to xid is visible, and no later one.
+// UpTo returns the pg_snapshot in which exactly the transactions up to xid are visible.
 func UpTo(xid uint64) string { return fmt.Sprintf("%d:%[1]d:", xid+1) }

@@ -6,22 +6,24 @@ import (
 	"time"
 )
 
-// ErrFenced says that this relay no longer holds the slot, or that another one has raised the epoch since: it must stop
-// publishing, forget what it has open and begin again as a standby.
+// ErrFenced means that this relay no longer holds the slot, or that another relay has raised the
+// epoch. The relay must stop publishing, discard its open events and continue as a standby.
 var ErrFenced = errors.New("no longer the holder of the replication slot")
 
-// ErrLeaseOver says that the slot could not be seen as held for so long that another relay may hold it by now.
+// ErrLeaseOver means that the relay has not seen the fence hold for so long that another relay may
+// hold the slot.
 var ErrLeaseOver = errors.New("could not see for too long whether the replication slot is still held")
 
-// Fence proves that a statement comes from the one relay that holds the slot: its walsender is the slot's active
-// process, and nobody has raised the epoch since.
+// Fence proves that a statement comes from the one relay that holds the slot. The relay's walsender
+// is the active process of the slot, and no other relay has raised the epoch since.
 type Fence struct {
 	Slot  string
 	Epoch int64
 	PID   uint32 // of the walsender behind this relay's replication connection
 }
 
-// FenceSQL is a condition on a checkpoint row named c that holds only for the holder of the slot. It takes [Fence.Args].
+// FenceSQL is a condition on a checkpoint row named c. It is true only for the holder of the slot.
+// Its arguments are [Fence.Args].
 const FenceSQL = `c.slot_name = $1 AND c.epoch = $2 AND EXISTS (
 	SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND s.active_pid = $3)`
 
@@ -44,13 +46,15 @@ type Lease struct {
 	seen time.Time
 }
 
-// NewLease returns a Lease that was never seen to hold, for slots whose walsender has this wal_sender_timeout.
+// NewLease returns a Lease that has never been renewed, for a slot whose walsender has this
+// wal_sender_timeout.
 func NewLease(senderTimeout time.Duration) *Lease {
 	return &Lease{length: senderTimeout * 3 / 4}
 }
 
-// Saw takes the moment before the statement was sent that found the fence to hold, and when the walsender was last told that this
-// relay lives: its time began then, while the fence could still be seen.
+// Saw renews the lease. before is the time before the query that found the fence to hold. told is
+// the time of the last status update to the walsender. The lease counts from the earlier of the
+// two, because the walsender's timeout started there even if the fence was still seen to hold.
 func (l *Lease) Saw(before, told time.Time) {
 	if told.Before(before) {
 		before = told
@@ -62,8 +66,8 @@ func (l *Lease) Saw(before, told time.Time) {
 	}
 }
 
-// MayPublish returns [ErrLeaseOver] if the fence was last seen too long ago, by the monotonic clock or by the wall clock:
-// the first stands still while a machine sleeps, the second can be set.
+// MayPublish returns [ErrLeaseOver] if the lease was renewed too long ago by either clock. The
+// monotonic clock does not advance while a machine sleeps, and the wall clock can be set.
 func (l *Lease) MayPublish() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

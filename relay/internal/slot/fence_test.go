@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// A wal_sender_timeout of 8 s makes a lease of 6 s.
+// A wal_sender_timeout of 8 s gives a lease of 6 s.
 const (
 	senderTimeout = 8 * time.Second
 	lease         = 6 * time.Second
@@ -50,7 +50,7 @@ func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
 	})
 }
 
-// TestAnOlderLookDoesNotShortenALease: answers of two statements may come in either order.
+// TestAnOlderLookDoesNotShortenALease: the answers of two statements can arrive in either order.
 func TestAnOlderLookDoesNotShortenALease(t *testing.T) {
 	t.Parallel()
 	l := slot.NewLease(senderTimeout)
@@ -61,7 +61,8 @@ func TestAnOlderLookDoesNotShortenALease(t *testing.T) {
 	}
 }
 
-// TestALeaseCountsFromWhenTheServerWasLastTold: the walsender's time runs while the fence is still seen to hold.
+// TestALeaseCountsFromWhenTheServerWasLastTold: the walsender's timeout runs while the fence is
+// still seen to hold.
 func TestALeaseCountsFromWhenTheServerWasLastTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -104,15 +105,19 @@ func TestALeaseEndsByWhicheverClockWentOn(t *testing.T) {
 	}
 }
 
-// clocks returns a time since which the two clocks went on by so much. Package time has no way to make one: it sets the
-// monotonic reading, which stands behind the first word of a Time, and proves that it is the one.
+// clocks returns a past time from which the wall clock and the monotonic clock have advanced by
+// different amounts. Package time has no function for that, so clocks overwrites the monotonic
+// reading behind the first word of a Time, and verifies the result.
 func clocks(t *testing.T, wall, monotonic time.Duration) time.Time {
 	t.Helper()
 	now := time.Now()
 	seen := now.Add(-wall)
 	reading := (*int64)(unsafe.Add(unsafe.Pointer(&seen), unsafe.Sizeof(uint64(0))))
 	*reading += int64(wall - monotonic)
-	if got := [2]time.Duration{now.Round(0).Sub(seen.Round(0)), now.Sub(seen)}; got != [2]time.Duration{wall, monotonic} {
+	if got := [2]time.Duration{now.Round(0).Sub(seen.Round(0)), now.Sub(seen)}; got != [2]time.Duration{
+		wall,
+		monotonic,
+	} {
 		t.Fatalf("the clocks went on by %v, want %s and %s", got, wall, monotonic)
 	}
 	return seen

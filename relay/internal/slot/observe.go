@@ -10,20 +10,23 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Publication is a publication and the outbox table it has to hold.
+// Publication is a publication and the outbox table that it must contain.
 type Publication struct {
 	Name  string
 	Table string // schema.name
 }
 
-// fingerprintSQL changes whenever the publication, or the table's place in it, was changed: it is made of the identity and
-// the writing transaction of the catalog's rows. What was changed and changed back streamed nothing meanwhile, and the
-// definition would not show it. It is empty if the publication does not stream every row of the table under its name: a
-// row filter would let rows pass by in silence, and so would partitions that are streamed under their own names. (A
-// column that is missing ends the stream.) The arguments are placeholders.
+// fingerprintSQL computes a fingerprint that changes whenever the publication, or the table's
+// membership in it, is changed. It consists of the identities and writing transactions of the
+// catalog rows. The definition alone would not show a change that was reverted, although rows in
+// between were not streamed. The fingerprint is empty if the publication does not stream every row
+// of the table under the table's name: a row filter would skip rows silently, and so would
+// partitions that are streamed under their own names. (A missing column ends the stream.) The
+// arguments are placeholders.
 func fingerprintSQL(publication, table string) string {
 	return fmt.Sprintf(`
-		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin, t.oid), ',' ORDER BY p.oid), '')
+		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin, t.oid), ','
+			ORDER BY p.oid), '')
 		 FROM pg_class t
 		 JOIN pg_publication p ON p.pubname = %s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
@@ -33,11 +36,11 @@ func fingerprintSQL(publication, table string) string {
 		publication, table)
 }
 
-// Observation is the cluster at one moment, read in one statement.
+// Observation is the state of the cluster at one moment, read in one statement.
 type Observation struct {
 	Held        bool          // the fence holds
 	Snapshot    string        // pg_snapshot
-	InsertLSN   pglogrepl.LSN // every transaction that is visible in Snapshot has committed before it
+	InsertLSN   pglogrepl.LSN // every transaction that is visible in Snapshot commits before it
 	Fingerprint string        // of the publication; empty if it does not stream every row of the table
 	DeliveryLag int64         // bytes of WAL behind confirmed_flush_lsn
 	RetainedWAL int64         // bytes of WAL that the slot keeps on disk
@@ -54,7 +57,7 @@ var observe = `
 	       coalesce(s.safe_wal_size, -1), ` + keepLimitSQL + `, coalesce(s.wal_status, '')
 	FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1`
 
-// Observe reads, in one statement, whether f holds and how the cluster stands.
+// Observe reads in one statement whether f holds and the state of the cluster.
 func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
 	var o Observation
 	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
@@ -65,7 +68,8 @@ func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (O
 	return o, nil
 }
 
-// Fingerprint reads what changes whenever the publication was changed; it is empty if p does not stream every row of its table.
+// Fingerprint reads the fingerprint of the publication. It is empty if p does not stream every row
+// of its table.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string, error) {
 	var fingerprint string
 	if err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2"), p.Name, p.Table).Scan(&fingerprint); err != nil {
@@ -74,34 +78,39 @@ func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string
 	return fingerprint, nil
 }
 
-// StreamsTheSame reports whether two different fingerprints are of a publication that streams every row of the same table: its
-// rows in the catalog were written, and their meaning is the same by now. Nothing is known of the time in between.
+// StreamsTheSame reports whether two different fingerprints belong to a publication that streams
+// every row of the same table: its catalog rows were rewritten with the same meaning. The
+// publication may have had another meaning in between.
 func StreamsTheSame(before, after string) bool {
 	return before != "" && after != "" && tableOf(before) == tableOf(after)
 }
 
-// tableOf returns the last part of a fingerprint, which is the table's oid.
+// tableOf returns the last part of a fingerprint, the table's OID.
 func tableOf(fingerprint string) string {
 	return fingerprint[strings.LastIndexByte(fingerprint, ':')+1:]
 }
 
-// ReadSnapshot returns the pg_snapshot of a snapshot that a replication connection exported with a new slot.
+// ReadSnapshot returns the pg_snapshot of a snapshot that a replication connection exported with a
+// new slot.
 func ReadSnapshot(ctx context.Context, pool *pgxpool.Pool, exported string) (string, error) {
 	var snapshot string
-	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SET TRANSACTION SNAPSHOT '`+strings.ReplaceAll(exported, `'`, `''`)+`'`); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot)
-	})
+	err := pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SET TRANSACTION SNAPSHOT '`+strings.ReplaceAll(exported, `'`,
+				`''`)+`'`); err != nil {
+				return err
+			}
+			return tx.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot)
+		})
 	if err != nil {
 		return "", fmt.Errorf("read the snapshot of the new slot: %w", err)
 	}
 	return inOrder(snapshot)
 }
 
-// inOrder returns a snapshot with the same meaning that Postgres reads back. One that was made from the log can have an xmin
-// beyond its xmax, if what ended in between was rolled back: everything below xmin has ended.
+// inOrder returns an equivalent snapshot that Postgres can parse. A snapshot from the log can have
+// an xmin above its xmax, if the transactions in between were rolled back. Everything below xmin
+// has ended.
 func inOrder(snapshot string) (string, error) {
 	var xmin, xmax uint64
 	if _, err := fmt.Sscanf(snapshot, "%d:%d:", &xmin, &xmax); err != nil {
@@ -113,7 +122,8 @@ func inOrder(snapshot string) (string, error) {
 	return fmt.Sprintf("%d:%[1]d:", xmin), nil
 }
 
-// SystemIdentifier returns what tells the cluster from every other, but for its own standbys and physical copies.
+// SystemIdentifier returns the identifier of the cluster, which its standbys and physical copies
+// share.
 func SystemIdentifier(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var system string
 	if err := pool.QueryRow(ctx, `SELECT system_identifier::text FROM pg_control_system()`).Scan(&system); err != nil {
@@ -122,7 +132,7 @@ func SystemIdentifier(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	return system, nil
 }
 
-// CurrentSnapshot returns the pg_snapshot of this moment.
+// CurrentSnapshot returns the current pg_snapshot.
 func CurrentSnapshot(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var snapshot string
 	if err := pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text`).Scan(&snapshot); err != nil {
@@ -134,13 +144,14 @@ func CurrentSnapshot(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 // ServerVersion returns the server's major version.
 func ServerVersion(ctx context.Context, pool *pgxpool.Pool) (int, error) {
 	var version int
-	if err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::integer / 10000`).Scan(&version); err != nil {
+	if err := pool.QueryRow(ctx,
+		`SELECT current_setting('server_version_num')::integer / 10000`).Scan(&version); err != nil {
 		return 0, fmt.Errorf("read the server's version: %w", err)
 	}
 	return version, nil
 }
 
-// FlushedLSN returns up to where the log of this moment is on disk.
+// FlushedLSN returns the position up to which the log is on disk.
 func FlushedLSN(ctx context.Context, pool *pgxpool.Pool) (lsn pglogrepl.LSN, err error) {
 	if err := pool.QueryRow(ctx, `SELECT pg_current_wal_flush_lsn()`).Scan(&lsn); err != nil {
 		return 0, fmt.Errorf("read the end of the log: %w", err)

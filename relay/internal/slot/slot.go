@@ -1,4 +1,5 @@
-// Package slot looks at the replication slot and at the publication from outside, over an ordinary connection.
+// Package slot reads the state of the replication slot and of the publication over an ordinary
+// connection. It also has the [Fence] and the [Lease] of the relay that holds the slot.
 package slot
 
 import (
@@ -12,30 +13,31 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// plugin is the output plugin of Postgres' own logical replication.
+// plugin is the output plugin of Postgres' built-in logical replication.
 const plugin = "pgoutput"
 
-// validName is what Postgres takes as the name of a slot.
+// validName matches the slot names that Postgres accepts.
 // https://www.postgresql.org/docs/current/warm-standby.html#STREAMING-REPLICATION-SLOTS-MANIPULATION
 var validName = regexp.MustCompile(`^[a-z0-9_]{1,63}$`)
 
-// ValidName reports whether Postgres takes name as the name of a slot.
+// ValidName reports whether Postgres accepts name as the name of a slot.
 func ValidName(name string) bool { return validName.MatchString(name) }
 
-// State is what the server says about a slot. The zero State is a slot that is not there.
+// State is the server's description of a slot. The zero State is a slot that does not exist.
 type State struct {
 	Exists            bool
 	Database          string
-	CurrentDatabase   string // the one that was asked
+	CurrentDatabase   string // the database of the connection
 	Plugin            string
-	Physical          bool // not a logical one
+	Physical          bool // not a logical slot
 	Active            bool
 	ActivePID         int64
 	WALStatus         string // reserved | extended | unreserved | lost
-	InvalidReason     string // why it is lost, where the server says so
-	Synced            bool   // copied from a primary that has been replaced by this server
+	InvalidReason     string // why the slot is lost, if the server's version tells
+	Synced            bool   // copied from the primary that this server has replaced
 	ConfirmedFlushLSN pglogrepl.LSN
-	// DeliveryLag is how many bytes of WAL lie behind confirmed_flush_lsn; RetainedWAL how many the slot keeps on disk.
+	// DeliveryLag is the number of WAL bytes behind confirmed_flush_lsn. RetainedWAL is the number
+	// of WAL bytes that the slot keeps on disk.
 	DeliveryLag, RetainedWAL int64
 	SafeWALSize              int64 // bytes that may be written before the slot is in danger; -1 without a limit
 	KeepLimit                int64 // max_slot_wal_keep_size in bytes; -1 without a limit
@@ -44,27 +46,30 @@ type State struct {
 // Lost reports whether the server can no longer stream from the slot.
 func (s State) Lost() bool { return s.Exists && (s.WALStatus == "lost" || s.InvalidReason != "") }
 
-// IsIntact reports whether the slot brings what commits behind its confirmed_flush_lsn.
+// IsIntact reports whether the slot brings every commit after its confirmed_flush_lsn.
 func (s State) IsIntact() bool { return s.Exists && !s.Lost() }
 
-// Foreign returns an error if the slot belongs to another database or another plugin: then it is not the relay's to
-// touch, whatever a START_REPLICATION on it would answer.
+// Foreign returns an error if the slot belongs to another database or another plugin. The relay
+// must not touch such a slot, even if a START_REPLICATION on it would succeed.
 func (s State) Foreign(name string) error {
 	switch {
 	case !s.Exists:
 		return nil
 	case s.Physical:
-		return fmt.Errorf("slot %s is a physical slot, as a standby or a backup uses it, and no events can be read from it: choose another name "+
+		return fmt.Errorf("slot %s is a physical slot, as a standby or a backup uses it, and no events can be read "+
+			"from it: choose another name "+
 			"with RELAY_SLOT", name)
 	case s.Database != s.CurrentDatabase:
-		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name, s.Database, s.CurrentDatabase)
+		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name,
+			s.Database, s.CurrentDatabase)
 	case s.Plugin != plugin:
-		return fmt.Errorf("slot %s was made for output plugin %q, not for %s: choose another name with RELAY_SLOT", name, s.Plugin, plugin)
+		return fmt.Errorf("slot %s was made for output plugin %q, not for %s: choose another name with RELAY_SLOT",
+			name, s.Plugin, plugin)
 	}
 	return nil
 }
 
-// The view has more columns in newer versions: as jsonb a missing one is NULL.
+// lookUp reads the view through jsonb, in which a column that the server's version lacks is NULL.
 const lookUp = `
 	SELECT coalesce(s->>'database', ''), current_database(), coalesce(s->>'plugin', ''), s->>'slot_type' = 'physical',
 	       (s->>'active')::boolean,
@@ -76,7 +81,7 @@ const lookUp = `
 	       coalesce((s->>'safe_wal_size')::bigint, -1), ` + keepLimitSQL + `
 	FROM (SELECT to_jsonb(r) FROM pg_replication_slots r WHERE r.slot_name = $1) AS slot (s)`
 
-// LookUp returns the state of the slot.
+// LookUp returns the state of a slot.
 func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error) {
 	s := State{Exists: true}
 	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Physical, &s.Active,
@@ -91,8 +96,8 @@ func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error)
 	return s, nil
 }
 
-// Drop drops a slot of this database. A slot that is gone, or that another process took meanwhile, is left to the
-// caller's next look.
+// Drop drops a slot of this database. It returns no error for a slot that is gone or that another
+// process has acquired: the caller's next LookUp shows that.
 func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	_, err := pool.Exec(ctx, `
 		SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
@@ -103,17 +108,18 @@ func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	return nil
 }
 
-// IsWorking reports whether the server's process with this id is there and executes a command.
+// IsWorking reports whether the server process with this id exists and executes a command.
 func IsWorking(ctx context.Context, pool *pgxpool.Pool, pid uint32) (working bool, err error) {
 	err = pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state IS DISTINCT FROM 'idle')`, int64(pid)).Scan(&working)
+		SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state IS DISTINCT FROM 'idle')`,
+		int64(pid)).Scan(&working)
 	if err != nil {
 		return false, fmt.Errorf("look for process %d of the server: %w", pid, err)
 	}
 	return working, nil
 }
 
-// Cancel cancels what the server's process with this id does. The process remains.
+// Cancel cancels the current command of the server process with this id. The process remains.
 func Cancel(ctx context.Context, pool *pgxpool.Pool, pid uint32) error {
 	if _, err := pool.Exec(ctx, `SELECT pg_cancel_backend($1)`, int64(pid)); err != nil {
 		return fmt.Errorf("cancel process %d of the server: %w", pid, err)
@@ -121,14 +127,16 @@ func Cancel(ctx context.Context, pool *pgxpool.Pool, pid uint32) error {
 	return nil
 }
 
-// Blockers describes the transactions that are older than a slot which waits for them, the oldest first. Their age is known to a
-// role that may see it only.
+// Blockers describes the transactions that a slot being created waits for, the oldest first. Only a
+// privileged role sees their age.
 func Blockers(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT concat_ws(', ', format('process %s of database %s', pid, datname), 'user ' || usename, 'application ' || nullif(application_name, ''),
+		SELECT concat_ws(', ', format('process %s of database %s', pid, datname), 'user ' || usename,
+			'application ' || nullif(application_name, ''),
 		                 'in a transaction since ' || date_trunc('second', xact_start), state,
 		                 CASE WHEN xact_start IS NULL
-		                 THEN format('in a transaction (GRANT pg_read_all_stats TO %I shows since when)', current_user) END), xact_start
+		                 THEN format('in a transaction (GRANT pg_read_all_stats TO %I shows since when)',
+		                 	current_user) END), xact_start
 		FROM pg_stat_activity
 		WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 		UNION ALL

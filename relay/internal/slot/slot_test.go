@@ -22,7 +22,8 @@ func TestPhysicalSlotIsForeign(t *testing.T) {
 	if _, err := pool.Exec(t.Context(), `SELECT pg_create_physical_replication_slot($1)`, name); err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Exec(t.Context(), `SELECT pg_drop_replication_slot($1)`, name) //nolint:errcheck // it belongs to no database
+	//nolint:errcheck // it belongs to no database
+	defer pool.Exec(t.Context(), `SELECT pg_drop_replication_slot($1)`, name)
 	state, err := slot.LookUp(t.Context(), pool, name)
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +33,8 @@ func TestPhysicalSlotIsForeign(t *testing.T) {
 	}
 }
 
-// TestBlockersAreNamedToEveryRole: one without pg_read_all_stats sees neither state nor age of others' transactions.
+// TestBlockersAreNamedToEveryRole: a role without pg_read_all_stats sees neither state nor age of
+// other transactions.
 func TestBlockersAreNamedToEveryRole(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewDatabase(t)
@@ -53,7 +55,8 @@ func TestBlockersAreNamedToEveryRole(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := strings.Join(blockers, "; ")
-		if !strings.Contains(all, fmt.Sprintf("process %d of", admin.PgConn().PID())) || !strings.Contains(all, "application psql") || !strings.Contains(all, c.says) {
+		if !strings.Contains(all, fmt.Sprintf("process %d of", admin.PgConn().PID())) ||
+			!strings.Contains(all, "application psql") || !strings.Contains(all, c.says) {
 			t.Errorf("%s: %s", name, all)
 		}
 		if strings.Contains(all, ", ,") || strings.Contains(all, "since ,") || strings.HasSuffix(all, ", ") {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// SynchronousStandbyNames returns the server's setting of this name.
+// SynchronousStandbyNames returns the server's setting synchronous_standby_names.
 func SynchronousStandbyNames(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	var setting string
 	if err := pool.QueryRow(ctx, `SELECT current_setting('synchronous_standby_names')`).Scan(&setting); err != nil {
@@ -16,7 +16,8 @@ func SynchronousStandbyNames(ctx context.Context, pool *pgxpool.Pool) (string, e
 	return setting, nil
 }
 
-// WriteToLog writes a message to the log that means nothing, and waits for no standby. Each of them answers once it has it.
+// WriteToLog writes a message without a meaning to the log and waits for no standby. A synchronous
+// standby confirms it once the standby has it.
 func WriteToLog(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, `
 		SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'outbox_relay', '')`)

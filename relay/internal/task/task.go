@@ -33,7 +33,8 @@ func (t *Task) End() error {
 	return t.err
 }
 
-// FirstOf waits until a task ends by itself and returns its error. It returns nil if ctx ends first.
+// FirstOf waits until a task ends by itself and returns its error. It returns nil if ctx ends
+// first.
 func FirstOf(ctx context.Context, tasks ...*Task) error {
 	cases := []reflect.SelectCase{{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(ctx.Done())}}
 	for _, t := range tasks {

@@ -1,5 +1,6 @@
--- What each table and column means, where a database shows it: \d+, catalogs, tools. An outbox table whose columns were
--- renamed, or that has another owner, keeps its own comments: a migration must not fail for them.
+-- Documents each table and column where a database shows it: \d+, catalogs, tools. An outbox
+-- table whose columns were renamed, or that has another owner, keeps its own comments: a migration
+-- must not fail for them.
 DO $comments$
 DECLARE
     c record;

@@ -1,4 +1,5 @@
--- How each relay of a slot is, as it says itself: one row for each running process, and for a day for one that ended.
+-- How each relay of a slot is, as it says itself: one row for each running process, and for a day
+-- for one that ended.
 CREATE TABLE relay_instances (
     slot_name   text        NOT NULL,
     instance    text        NOT NULL,
@@ -8,7 +9,8 @@ CREATE TABLE relay_instances (
     PRIMARY KEY (slot_name, instance)
 ) WITH (fillfactor = 50); -- room for updates that touch no index
 
--- The last time that the slot could not bring every event. An older relay leaves the columns as they are.
+-- The last time that the slot could not bring every event. An older relay leaves the columns as
+-- they are.
 ALTER TABLE relay_checkpoints
     ADD COLUMN gap_found_at    timestamptz,
     ADD COLUMN gap_reason      text,

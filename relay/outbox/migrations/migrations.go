@@ -14,18 +14,19 @@ import (
 //go:embed *.sql
 var outbox embed.FS
 
-// VersionTable holds the version of the outbox part of the schema.
+// VersionTable stores the version of the outbox part of the schema.
 const VersionTable = "outbox_schema_version"
 
-// Migrate brings the outbox part of the schema to the newest version. See [Apply].
+// Migrate migrates the outbox part of the schema to the newest version. See [Apply].
 func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 	return Apply(ctx, conn, outbox, VersionTable)
 }
 
-// Apply brings one part of the schema to the newest version in files (numbered tern migrations) and returns the
-// versions before and after. Each migration runs in a transaction of its own under an advisory lock, so two that run
-// at once do the work once. versionTable keeps the parts of a schema apart. A schema that is newer than files is left as
-// it is: a deployment that is rolled back meets one.
+// Apply migrates one part of the schema to the newest version in files (numbered tern migrations)
+// and returns the versions before and after. Each migration runs in its own transaction under an
+// advisory lock, so two concurrent calls do the work once. versionTable separates the parts of a
+// schema. Apply accepts a schema that is newer than files, because a deployment that is rolled back
+// meets one.
 func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string) (from, to int32, err error) {
 	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
 	if err != nil {

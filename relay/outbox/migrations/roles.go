@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The roles that programs connect as. Both may log in, and have no password: grant them to a role of your own, give them
-// one, or connect with IAM.
+// The roles of the programs. Both may log in and have no password: grant them to a role of your
+// own, set a password, or connect with IAM.
 const (
 	Producer = "outbox_producer" // writes events
 	Relay    = "outbox_relay"    // streams, reads and removes them
 )
 
-// grants are what the roles may do in the outbox part of the schema: seq and xid of an event are the database's to fill,
-// because recovery goes by them, and no event is ever changed.
+// grants are the privileges of the roles in the outbox part of the schema. A producer may not write
+// seq and xid, because recovery depends on them. No role may update an event.
 var grants = map[string][]string{
 	Producer: {
 		"INSERT (id, aggregate_type, aggregate_id, event_type, payload, headers, created_at) ON outbox_events",
@@ -34,11 +34,12 @@ var grants = map[string][]string{
 	},
 }
 
-// GrantRoles makes the roles [Producer] and [Relay] where they are missing and grants them what they need in the outbox
-// part of the schema. It is harmless to repeat. left are the statements that the role of conn may not make: somebody who
-// may has to, and then GrantRoles once more.
+// GrantRoles creates the roles [Producer] and [Relay] if they do not exist, and grants them their
+// privileges in the outbox part of the schema. It is idempotent. left are the statements for which
+// conn's role lacks the privileges. Run them as a privileged role, then call GrantRoles again.
 func GrantRoles(ctx context.Context, conn *pgx.Conn) (left []string, err error) {
-	// Roles belong to the cluster, this lock to the database. It keeps apart two who migrate the same one.
+	// Roles belong to the cluster and this lock to the database. It serialises concurrent
+	// migrations of one database.
 	const lock = `SELECT pg_advisory_lock(hashtext('outbox_roles'))`
 	const unlock = `SELECT pg_advisory_unlock(hashtext('outbox_roles'))`
 	if _, err := conn.Exec(ctx, lock); err != nil {
@@ -61,7 +62,7 @@ func GrantRoles(ctx context.Context, conn *pgx.Conn) (left []string, err error) 
 	return left, nil
 }
 
-// Grant grants privileges, as they stand between GRANT and TO, to a role, if there is one of that name.
+// Grant grants privileges, written as between GRANT and TO, to a role if the role exists.
 func Grant(ctx context.Context, conn *pgx.Conn, role string, privileges ...string) error {
 	exists, err := holds(ctx, conn, roleExists, role)
 	if err != nil {
@@ -80,14 +81,15 @@ func Grant(ctx context.Context, conn *pgx.Conn, role string, privileges ...strin
 
 const roleExists = `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)`
 
-// step brings about something that a role needs outside of the tables.
+// step sets up something outside of the tables that a role needs.
 type step struct {
 	statement string
-	done      string // a query that says whether it is so already, with the role as $1
+	done      string // a query that reports whether the effect is present, with the role as $1
 }
 
-// steps returns what a role needs to connect and, if it is the relay's, to replicate. On RDS membership in rds_replication
-// stands for that attribute, and membership in rds_iam lets a role connect with a token.
+// steps returns the steps for a role to connect and, for the relay's role, to replicate. On RDS,
+// membership in rds_replication replaces the REPLICATION attribute, and membership in rds_iam lets
+// a role connect with a token.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/Appendix.PostgreSQL.CommonDBATasks.Roles.html
 func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	var database, schema string
@@ -95,7 +97,8 @@ func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	var most int
 	err := conn.QueryRow(ctx, `
 		SELECT quote_ident(current_database()), quote_ident(current_schema()),
-		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_iam'),
+		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles
+		       	WHERE rolname = 'rds_iam'),
 		       current_setting('max_connections')::int`,
 	).Scan(&database, &schema, &hasReplication, &hasIAM, &most)
 	if err != nil {
@@ -103,23 +106,34 @@ func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	}
 	needed := []step{
 		{create(role, most, hasIAM), roleExists},
-		{"GRANT CONNECT ON DATABASE " + database + " TO " + role, `SELECT has_database_privilege($1, current_database(), 'CONNECT')`},
-		{"GRANT USAGE ON SCHEMA " + schema + " TO " + role, `SELECT has_schema_privilege($1, current_schema(), 'USAGE')`},
+		{
+			"GRANT CONNECT ON DATABASE " + database + " TO " + role,
+			`SELECT has_database_privilege($1, current_database(), 'CONNECT')`,
+		},
+		{
+			"GRANT USAGE ON SCHEMA " + schema + " TO " + role,
+			`SELECT has_schema_privilege($1, current_schema(), 'USAGE')`,
+		},
 	}
 	switch {
 	case role == Relay && hasReplication:
 		needed = append(needed, membership(role, "rds_replication"))
 	case role == Relay:
-		needed = append(needed, step{"ALTER ROLE " + role + " REPLICATION", `SELECT rolreplication FROM pg_roles WHERE rolname = $1`})
+		needed = append(needed, step{
+			"ALTER ROLE " + role + " REPLICATION",
+			`SELECT rolreplication FROM pg_roles WHERE rolname = $1`,
+		})
 	}
 	return needed, nil
 }
 
-// kept are connections that producers leave to everybody else: relays, migrations, people.
+// kept is the number of connections that producers leave to relays, migrations and operators.
 const kept = 50
 
-// create returns the statement that makes a role, all at once: nobody finds it half made. What it says may be changed later, and
-// stays so: the limit of connections, as producers are many, and membership in rds_iam, as a member cannot use a password.
+// create returns the statement that creates a role with all of its attributes, so that no session
+// sees a role without them. An operator may change two of them later, and they keep the change: the
+// connection limit, because there are many producers, and membership in rds_iam, because a member
+// cannot use a password.
 func create(role string, maxConnections int, hasIAM bool) string {
 	statement := "CREATE ROLE " + role + " LOGIN"
 	if role == Producer {
@@ -133,11 +147,13 @@ func create(role string, maxConnections int, hasIAM bool) string {
 
 func membership(role, group string) step {
 	return step{"GRANT " + group + " TO " + role, `
-		SELECT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
+		SELECT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+			JOIN pg_roles r ON r.oid = m.member
 		WHERE r.rolname = $1 AND g.rolname = '` + group + `')`}
 }
 
-// prepare takes every step and returns the statements that were refused. Where the role cannot be made, that is all.
+// prepare runs every step and returns the statements that were refused. If the role cannot be
+// created, it returns that statement alone.
 func prepare(ctx context.Context, conn *pgx.Conn, role string) (refused []string, err error) {
 	needed, err := steps(ctx, conn, role)
 	if err != nil {
@@ -157,18 +173,20 @@ func prepare(ctx context.Context, conn *pgx.Conn, role string) (refused []string
 	return refused, nil
 }
 
-// take reports whether what the step is for is so in the end. It is not where this role may not bring it about.
+// take reports whether the effect of the step is present in the end. It is not if this role lacks
+// the privilege.
 func (s step) take(ctx context.Context, conn *pgx.Conn, role string) (done bool, err error) {
 	if done, err := holds(ctx, conn, s.done, role); err != nil || done {
 		return done, err
 	}
 	_, failure := conn.Exec(ctx, s.statement)
 	done, err = holds(ctx, conn, s.done, role)
-	if err != nil || done { // perhaps by somebody who migrates another database of the cluster, at the same time
+	if err != nil || done { // possibly by a concurrent migration of another database of the cluster
 		return done, err
 	}
-	if refused := (*pgconn.PgError)(nil); failure == nil || errors.As(failure, &refused) && refused.Code == pgerrcode.InsufficientPrivilege {
-		return false, nil // GRANT of what one does not have is a warning and no error
+	if refused := (*pgconn.PgError)(nil); failure == nil || errors.As(failure, &refused) &&
+		refused.Code == pgerrcode.InsufficientPrivilege {
+		return false, nil // a GRANT of a privilege that one does not have is a warning and no error
 	}
 	return false, fmt.Errorf("%s: %w", s.statement, failure)
 }

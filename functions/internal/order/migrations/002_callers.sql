@@ -1,12 +1,14 @@
--- Who made the order, as the API knows the caller. Empty for orders of before, and where no request is signed.
+-- The caller that created the order, as the API identifies it. Empty for older orders, and for
+-- requests without a signature.
 ALTER TABLE orders ADD COLUMN caller text NOT NULL DEFAULT '';
 
--- Takes the place of order_idempotency_keys, whose keys are those of all callers together. That table stays for functions of
--- before, which write it while a deployment rolls; a later migration drops it. Everything said there holds here too.
+-- Replaces order_idempotency_keys, whose keys are shared by all callers. That table remains for
+-- functions of the previous version, which write to it during a rolling deployment. A later
+-- migration drops it. The comments on that table apply here too.
 CREATE TABLE order_request_keys (
     caller      text        NOT NULL,
     key         text        NOT NULL,
-    fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32), -- SHA-256 of what was asked for
+    fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32), -- SHA-256 of the draft
     order_id    uuid        NOT NULL REFERENCES orders ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(), -- a key expires 24 hours later
     PRIMARY KEY (caller, key)

@@ -1,4 +1,4 @@
-// Package ordertest makes databases for tests of what keeps orders in them.
+// Package ordertest creates databases for tests of code that stores orders.
 package ordertest
 
 import (
@@ -11,11 +11,14 @@ import (
 	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// Migrate gives the empty database at url both parts of the schema, and returns url.
+// Migrate migrates both parts of the schema of the empty database at url, and returns url.
 func Migrate(t testing.TB, url string) string {
 	t.Helper()
 	conn := Connect(t, url)
-	for _, migrate := range []func(context.Context, *pgx.Conn) (from, to int32, err error){outbox.Migrate, orders.Migrate} {
+	for _, migrate := range []func(context.Context, *pgx.Conn) (from, to int32, err error){
+		outbox.Migrate,
+		orders.Migrate,
+	} {
 		if _, _, err := migrate(t.Context(), conn); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// oneOf holds when one of the values of an attribute passes.
+// oneOf holds if a value of the attribute passes.
 func oneOf(pass func(value) bool) condition {
 	return func(values []value) bool {
 		for _, v := range values {
@@ -39,7 +39,7 @@ func parseCondition(raw json.RawMessage) (condition, error) {
 	return oneOf(pass), err
 }
 
-// operator splits an object of one member.
+// operator splits an object with one member.
 func operator(raw json.RawMessage) (name string, operand json.RawMessage, err error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {
@@ -102,7 +102,7 @@ func parseAnythingBut(operand json.RawMessage) (condition, error) {
 	return oneOf(func(v value) bool { return !oneOf(v.equals)(excluded) }), nil
 }
 
-// parseNumeric reads pairs of a comparison and a number, of which all have to hold.
+// parseNumeric parses pairs of a comparison and a number, which all have to hold.
 func parseNumeric(operand json.RawMessage) (condition, error) {
 	var list []any
 	if err := json.Unmarshal(operand, &list); err != nil || len(list) == 0 || len(list)%2 != 0 {

@@ -1,4 +1,4 @@
-// Package filter decides by message attributes which subscriptions of a topic get a message.
+// Package filter evaluates the filter policies of subscriptions on message attributes.
 // https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
 package filter
 
@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws/internal/queue"
 )
 
-// Policy is the filter policy of one subscription. The zero Policy takes every message.
+// Policy is the filter policy of one subscription. The zero Policy passes every message.
 type Policy struct{ keys map[string][]condition }
 
 // value is one value of an attribute.
@@ -22,10 +22,11 @@ type value struct {
 	numeric bool
 }
 
-// condition holds for the values of one attribute; none stands for an attribute that the message does not have.
+// condition reports whether the values of one attribute pass. No values mean that the message lacks
+// the attribute.
 type condition func(values []value) bool
 
-// Parse reads a filter policy on message attributes.
+// Parse parses a filter policy on message attributes.
 func Parse(policy string) (Policy, error) {
 	var keys map[string][]json.RawMessage
 	if err := json.Unmarshal([]byte(policy), &keys); err != nil {
@@ -47,7 +48,8 @@ func Parse(policy string) (Policy, error) {
 	return p, nil
 }
 
-// Match reports whether a message with these attributes passes: for each key one condition has to hold.
+// Match reports whether a message with these attributes passes: one condition has to hold for each
+// key.
 func (p Policy) Match(attributes []queue.Attribute) bool {
 	for name, conditions := range p.keys {
 		if !anyHolds(conditions, valuesOf(name, attributes)) {

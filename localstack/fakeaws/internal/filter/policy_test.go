@@ -63,7 +63,8 @@ func TestAPolicyThatIsNotUnderstoodIsRefused(t *testing.T) {
 		``, `[]`, `{"a": "b"}`, `{"a": {"b": ["c"]}}`, `{"$or": [{"a": ["b"]}]}`, `{"a": [["b"]]}`, `{"a": [{}]}`,
 		`{"a": [{"prefix": 1}]}`, `{"a": [{"prefix": "b", "suffix": "c"}]}`, `{"a": [{"cidr": "10.0.0.0/8"}]}`,
 		`{"a": [{"exists": "yes"}]}`, `{"a": [{"numeric": [">"]}]}`, `{"a": [{"numeric": ["~", 1]}]}`,
-		`{"a": [{"numeric": ["=", "1"]}]}`, `{"a": [{"anything-but": [["b"]]}]}`, `{"a": [{"anything-but": {"x": "y"}}]}`,
+		`{"a": [{"numeric": ["=", "1"]}]}`, `{"a": [{"anything-but": [["b"]]}]}`, `{"a": [{"anything-but": {"x": ` +
+			`"y"}}]}`,
 	} {
 		if _, err := Parse(policy); err == nil {
 			t.Errorf("%s is taken", policy)

@@ -1,5 +1,6 @@
-// Package jsontext reads JSON from a string, piece by piece and without a copy where the text needs no unescaping. It
-// exists because the fake is also the benchmark's broker: encoding/json would cost more than the relay it measures.
+// Package jsontext reads JSON from a string piece by piece, and copies only text with escapes. It
+// exists because the fake is also the benchmark's broker: encoding/json would cost more than the
+// relay that it measures.
 package jsontext
 
 import (
@@ -10,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// ErrSyntax says that the text is not the JSON that was asked for.
+// ErrSyntax means that the text is not the expected JSON.
 var ErrSyntax = errors.New("not the expected JSON")
 
-// Scanner stands at a place in a text.
+// Scanner is a position in a text.
 type Scanner struct {
 	text string
 	at   int
@@ -22,7 +23,7 @@ type Scanner struct {
 // NewScanner returns a scanner at the start of text.
 func NewScanner(text string) *Scanner { return &Scanner{text: text} }
 
-// next skips white space and returns the byte after it, or 0 at the end.
+// next skips white space and returns the next byte, or 0 at the end.
 func (s *Scanner) next() byte {
 	for s.at < len(s.text) {
 		switch c := s.text[s.at]; c {
@@ -35,7 +36,7 @@ func (s *Scanner) next() byte {
 	return 0
 }
 
-// accept reports whether c comes next, and steps over it if so.
+// accept reports whether the next byte is c, and skips it if so.
 func (s *Scanner) accept(c byte) bool {
 	if s.next() != c {
 		return false
@@ -44,7 +45,7 @@ func (s *Scanner) accept(c byte) bool {
 	return true
 }
 
-// Object reads an object. For each member it calls member, which has to read the value.
+// Object reads an object. It calls member for each member, and member must read the value.
 func (s *Scanner) Object(member func(name string) error) error {
 	return s.list('{', '}', func() error {
 		name, err := s.String()
@@ -58,7 +59,7 @@ func (s *Scanner) Object(member func(name string) error) error {
 	})
 }
 
-// Array reads an array. For each element it calls element, which has to read it.
+// Array reads an array. It calls element for each element, and element must read it.
 func (s *Scanner) Array(element func() error) error { return s.list('[', ']', element) }
 
 func (s *Scanner) list(opening, closing byte, element func() error) error {
@@ -81,7 +82,7 @@ func (s *Scanner) list(opening, closing byte, element func() error) error {
 	}
 }
 
-// Int reads a whole number.
+// Int reads an integer.
 func (s *Scanner) Int() (int, error) {
 	s.next()
 	n, err := strconv.Atoi(s.word())
@@ -91,7 +92,7 @@ func (s *Scanner) Int() (int, error) {
 	return n, nil
 }
 
-// word steps over letters, digits and what else a number, true, false and null are made of.
+// word skips letters, digits and the other characters of numbers, true, false and null.
 func (s *Scanner) word() string {
 	start := s.at
 	for s.at < len(s.text) && strings.IndexByte(" \t\r\n,:]}", s.text[s.at]) < 0 {
@@ -142,7 +143,7 @@ func (s *Scanner) String() (string, error) {
 	return unescape(rest[:end])
 }
 
-// closingQuote returns where the string at the start of text ends, or -1.
+// closingQuote returns the end of the string at the start of text, or -1.
 func closingQuote(text string) int {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -155,7 +156,7 @@ func closingQuote(text string) int {
 	return -1
 }
 
-// unescape returns what text, the inside of a string, stands for.
+// unescape decodes the escapes in the inside of a string.
 func unescape(text string) (string, error) {
 	var plain strings.Builder
 	plain.Grow(len(text))
@@ -172,7 +173,8 @@ func unescape(text string) (string, error) {
 	}
 }
 
-// escape writes what the escape at the start of text (behind its backslash) stands for, and returns the text after it.
+// escape decodes the escape at the start of text (after its backslash), and returns the rest of the
+// text.
 func escape(plain *strings.Builder, text string) (string, error) {
 	if text == "" {
 		return "", ErrSyntax
@@ -205,7 +207,7 @@ func escapeUnicode(plain *strings.Builder, text string) (string, error) {
 			return text[6:], nil
 		}
 	}
-	plain.WriteRune(r) // half a pair becomes U+FFFD, as in encoding/json
+	plain.WriteRune(r) // half a surrogate pair becomes U+FFFD, as in encoding/json
 	return text, nil
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// document is what the tests read.
+// document is the document of these tests.
 type document struct {
 	Text  string
 	Count int
@@ -59,8 +59,10 @@ func TestAnObjectIsReadAsEncodingJSONReadsIt(t *testing.T) {
 func TestWhatIsNoObjectIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		``, `[]`, `{`, `{"Text"`, `{"Text":`, `{"Text":"a"`, `{"Text":"a",`, `{"Text":"\`, `{"Text":"\u12`, `{"Text":"\ud83d\u`,
-		`{"Text":"\x"}`, `{"Text":"\u00zz"}`, `{"Text":1}`, `{"Count":"1"}`, `{"Count":}`, `{"List":[`, `{"List":["a"}`, `{"x":`, `{x:1}`,
+		``, `[]`, `{`, `{"Text"`, `{"Text":`, `{"Text":"a"`, `{"Text":"a",`, `{"Text":"\`, `{"Text":"\u12`,
+		`{"Text":"\ud83d\u`,
+		`{"Text":"\x"}`, `{"Text":"\u00zz"}`, `{"Text":1}`, `{"Count":"1"}`, `{"Count":}`, `{"List":[`, `{"List":["a"}`,
+		`{"x":`, `{x:1}`,
 	} {
 		if d, err := scan(text); err == nil {
 			t.Errorf("%s was read as %+v", text, d)
@@ -68,7 +70,7 @@ func TestWhatIsNoObjectIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzString: whatever encoding/json takes as a string is the same string here, and nothing makes the scanner panic.
+// FuzzString compares strings with encoding/json, and checks that the scanner never panics.
 func FuzzString(f *testing.F) {
 	f.Add(`a`)
 	f.Add(`\"\\\/\b\f\n\r\t\u00fc\ud83d\ude42`)

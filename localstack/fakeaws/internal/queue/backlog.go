@@ -1,6 +1,6 @@
 package queue
 
-// chain is a list of items that are linked through themselves.
+// chain is an intrusive list of items.
 type chain struct {
 	first, last *item
 	length      int
@@ -8,7 +8,7 @@ type chain struct {
 
 func (c *chain) append(it *item) { c.insert(it, nil) }
 
-// insert puts it before next, or at the end.
+// insert inserts it before next, or at the end.
 func (c *chain) insert(it, next *item) {
 	previous := c.last
 	if next != nil {
@@ -51,7 +51,8 @@ func (c *chain) takeFirst(items []*item, n int) []*item {
 	return items
 }
 
-// unordered is the backlog of a standard queue: first in, first out as far as nothing comes back.
+// unordered is the backlog of a standard queue: first in, first out, except for messages that
+// become visible again.
 type unordered struct{ items chain }
 
 func (u *unordered) push(it *item)      { u.items.append(it) }

@@ -2,18 +2,19 @@ package queue
 
 import "time"
 
-// DeduplicationWindow is how long a FIFO destination remembers a MessageDeduplicationId after it was sent, received and
-// deleted or not. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html
+// DeduplicationWindow is the time for which a FIFO destination remembers a MessageDeduplicationId,
+// even if the message was received and deleted.
+// https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-key-terms.html
 const DeduplicationWindow = 5 * time.Minute
 
-// Deduplication remembers the messages of the last five minutes by their deduplication id.
+// Deduplication stores the messages of the last five minutes by their deduplication id.
 type Deduplication struct {
-	limit int // of remembered ids; 0: none
+	limit int // of stored ids; 0: no limit
 	seen  map[scoped]*Message
 	order []remembered // oldest first
 }
 
-// scoped is a deduplication id where it has to be unique: in a group, or with an empty group everywhere.
+// scoped is a deduplication id with its scope: a group, or everything if group is empty.
 type scoped struct{ group, id string }
 
 type remembered struct {
@@ -21,12 +22,13 @@ type remembered struct {
 	until time.Time
 }
 
-// NewDeduplication returns a memory of at most limit ids, or of all if limit is 0.
+// NewDeduplication returns an empty Deduplication for at most limit ids, or without a limit if
+// limit is 0.
 func NewDeduplication(limit int) *Deduplication {
 	return &Deduplication{limit: limit, seen: map[scoped]*Message{}}
 }
 
-// Repeats returns the message that m repeats. If there is none, it remembers m.
+// Repeats returns the message that m repeats. If there is none, it stores m.
 func (d *Deduplication) Repeats(m *Message, byGroup bool, now time.Time) *Message {
 	d.expire(now)
 	key := scoped{id: m.DeduplicationID}

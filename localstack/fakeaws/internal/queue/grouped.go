@@ -1,11 +1,11 @@
 package queue
 
-// grouped is the backlog of a FIFO queue. A group is locked while a message of it is in flight: nothing more of it is
-// delivered until that message is deleted or visible again.
+// grouped is the backlog of a FIFO queue. A message in flight locks its group: the group's other
+// messages wait until that message is deleted or visible again.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/FIFO-queues-understanding-logic.html
 type grouped struct {
 	groups  map[string]*group
-	ready   []*group // those that wait and are not locked, longest first
+	ready   []*group // groups that have messages and are not locked, longest wait first
 	waiting int
 }
 
@@ -13,7 +13,7 @@ type group struct {
 	id       string
 	items    chain
 	inFlight int
-	ready    bool // whether it stands in grouped.ready
+	ready    bool // whether it is in grouped.ready
 }
 
 func newGrouped() *grouped { return &grouped{groups: map[string]*group{}} }
@@ -34,7 +34,8 @@ func (g *grouped) push(it *item) {
 	g.settle(of)
 }
 
-// take returns as many messages of one group as there are before it goes on to the next, as SQS does.
+// take takes as many messages as possible from one group before it continues with the next, like
+// SQS.
 func (g *grouped) take(n int) []*item {
 	var taken []*item
 	for len(taken) < n && len(g.ready) > 0 {
@@ -76,7 +77,8 @@ func (g *grouped) forget(it *item) {
 
 func (g *grouped) visible() int { return g.waiting }
 
-// oldest returns the first message of the group that waits longest; a queue whose groups are all locked keeps them.
+// oldest returns the first message of the group that has waited longest, or nil if all groups are
+// locked.
 func (g *grouped) oldest() *item {
 	for len(g.ready) > 0 {
 		of := g.ready[0]
@@ -89,14 +91,14 @@ func (g *grouped) oldest() *item {
 	return nil
 }
 
-// unready takes the first group out of ready.
+// unready removes the first group from ready.
 func (g *grouped) unready() {
 	g.ready[0].ready = false
 	g.ready[0] = nil
 	g.ready = g.ready[1:]
 }
 
-// settle makes of ready for delivery if it can be, and forgets a group of which nothing is left.
+// settle adds a group to ready if it can deliver, and removes a group without messages.
 func (g *grouped) settle(of *group) {
 	switch {
 	case of.ready || of.inFlight > 0:

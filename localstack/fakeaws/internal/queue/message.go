@@ -16,23 +16,24 @@ type Attribute struct {
 	BinaryValue    []byte // of a Binary attribute
 }
 
-// Message is a message as its destination accepted it. It is not changed afterwards.
+// Message is a message that a destination accepted. It is immutable.
 type Message struct {
 	ID              string
 	Body            string
-	Subject         string // of a message published to a topic
+	Subject         string // only of a message that was published to a topic
 	Attributes      []Attribute
 	GroupID         string
 	DeduplicationID string
-	SequenceNumber  string // of a FIFO destination
+	SequenceNumber  string // only of a FIFO destination
 	SentAt          time.Time
-	Delay           time.Duration // before it can be received for the first time
-	DeadLetterFrom  string        // ARN of the queue that gave up on it
-	Sender          string        // access key id that the request was signed with
+	Delay           time.Duration // before the message becomes visible for the first time
+	DeadLetterFrom  string        // ARN of the queue that moved it to its dead-letter queue
+	Sender          string        // access key id of the request
 	TraceHeader     string        // AWSTraceHeader
 }
 
-// Size returns the bytes of the message as AWS counts them: the body and, for each attribute, name, data type and value.
+// Size returns the size of the message as AWS counts it: the body and, for each attribute, name,
+// data type and value.
 func (m *Message) Size() int {
 	size := len(m.Body)
 	for i := range m.Attributes {
@@ -48,7 +49,8 @@ func (m *Message) BodyMD5() string {
 	return hexText(&sum)
 }
 
-// AttributesMD5 returns MD5OfMessageAttributes of attributes, or nothing where there are none.
+// AttributesMD5 returns MD5OfMessageAttributes of attributes, or an empty string without
+// attributes.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 func AttributesMD5(attributes []Attribute) string {
 	if len(attributes) == 0 {
@@ -59,7 +61,7 @@ func AttributesMD5(attributes []Attribute) string {
 		attributes = slices.Clone(attributes)
 		slices.SortFunc(attributes, byName)
 	}
-	text := make([]byte, 0, 1024) // does not leave the stack unless it grows
+	text := make([]byte, 0, 1024) // stays on the stack unless it grows
 	for i := range attributes {
 		text = attributes[i].appendDigest(text)
 	}
@@ -67,7 +69,8 @@ func AttributesMD5(attributes []Attribute) string {
 	return hexText(&sum)
 }
 
-// appendDigest appends name, data type and value, each behind its length, as the checksum wants them.
+// appendDigest appends name, data type and value, each preceded by its length, which is the input
+// of the checksum.
 func (a *Attribute) appendDigest(b []byte) []byte {
 	b = appendCounted(b, a.Name)
 	b = appendCounted(b, a.DataType)

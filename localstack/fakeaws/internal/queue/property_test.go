@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model checks what a consumer of a FIFO queue sees.
+// model checks the consumer's view of a FIFO queue.
 type model struct {
 	q        *clocked
 	sent     map[string][]string // group -> bodies that are not deleted, in order
@@ -17,12 +17,17 @@ type model struct {
 	until    map[string]time.Time
 }
 
-// TestFIFOOrderHoldsWhateverTheConsumerDoes: a group's messages come in order, none is skipped and none comes twice at the
-// same time.
+// TestFIFOOrderHoldsWhateverTheConsumerDoes: the messages of a group arrive in order, without gaps,
+// and never twice at the same time.
 func TestFIFOOrderHoldsWhateverTheConsumerDoes(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{newClocked(Settings{FIFO: true}, 0), map[string][]string{}, map[string]Delivery{}, map[string]time.Time{}}
+		m := &model{
+			newClocked(Settings{FIFO: true}, 0),
+			map[string][]string{},
+			map[string]Delivery{},
+			map[string]time.Time{},
+		}
 		next := 0
 		t.Repeat(map[string]func(*rapid.T){
 			"send": func(t *rapid.T) {
@@ -62,7 +67,7 @@ func (m *model) receive(t *rapid.T, n int) {
 			waiting += len(bodies)
 		}
 	}
-	want := map[string][]string{} // group -> what has to come of it next
+	want := map[string][]string{} // group -> the next expected bodies
 	for group, bodies := range m.sent {
 		if !m.locked(group) {
 			want[group] = bodies

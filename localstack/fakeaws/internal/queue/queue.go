@@ -1,4 +1,5 @@
-// Package queue is one SQS queue in memory: what waits, what is in flight, and what is remembered for deduplication.
+// Package queue is one SQS queue in memory: visible messages, messages in flight, and
+// deduplication.
 package queue
 
 import (
@@ -8,27 +9,29 @@ import (
 	"time"
 )
 
-// Settings are the attributes of a queue that change what it does.
+// Settings are the attributes of a queue that change its behaviour.
 type Settings struct {
 	FIFO               bool
 	DeduplicateByGroup bool // DeduplicationScope is messageGroup
 	Delay              time.Duration
 	VisibilityTimeout  time.Duration
 	MaxReceiveCount    int                // 0: no dead-letter queue
-	DeadLetter         func(m []*Message) // takes what was received MaxReceiveCount times; called without a lock
+	DeadLetter         func(m []*Message) // receives messages after MaxReceiveCount receipts; called without a lock
 }
 
-// Hooks connect a queue to what is around it.
+// Hooks connect a queue to its environment.
 type Hooks struct {
 	Now      func() time.Time
 	Sequence func() string // the next sequence number of a FIFO queue
-	// Accepted sees every accepted message in order, duplicates too. It is called with the queue locked.
+	// Accepted is called for every accepted message in order, including duplicates, while the queue
+	// is locked.
 	Accepted func(m *Message, duplicate bool)
-	// Retain bounds how many messages wait and how many deduplication ids are remembered; the oldest go first. 0: all.
+	// Retain bounds the number of waiting messages and of stored deduplication ids. The oldest go
+	// first. 0 means no limit.
 	Retain int
 }
 
-// Queue is one queue. Its methods may be called at the same time.
+// Queue is one queue. Its methods are safe for concurrent use.
 type Queue struct {
 	hooks Hooks
 
@@ -36,14 +39,14 @@ type Queue struct {
 	settings  Settings
 	backlog   backlog
 	invisible timers           // delayed and in flight
-	received  map[uint64]*item // received at least once and not deleted
+	received  map[uint64]*item // received at least once and not deleted, by number
 	delayed   int
 	last      uint64 // the number of the newest item
 	seen      *Deduplication
-	changed   chan struct{} // closed when something may have become visible; nil while nobody waits
+	changed   chan struct{} // closed when a message may have become visible; nil while nothing waits for it
 }
 
-// item is a message in its queue.
+// item is a message in a queue.
 type item struct {
 	*Message
 	number        uint64 // orders the items of a queue
@@ -57,12 +60,12 @@ type item struct {
 
 // backlog holds the visible messages of a queue.
 type backlog interface {
-	push(*item)         // a new one, behind the others
-	take(n int) []*item // the next n at most, which are then in flight
-	putBack(*item)      // one in flight is visible again
-	release(*item)      // one in flight is gone
-	forget(*item)       // a visible one is gone
-	oldest() *item      // the visible one to do without, or nil
+	push(*item)         // adds a new item at the end
+	take(n int) []*item // removes up to n items, which are then in flight
+	putBack(*item)      // makes an item in flight visible again
+	release(*item)      // removes an item in flight
+	forget(*item)       // removes a visible item
+	oldest() *item      // the visible item to drop first, or nil
 	visible() int
 }
 
@@ -73,7 +76,7 @@ func New(settings Settings, hooks Hooks) *Queue {
 	return q
 }
 
-// Configure replaces the settings. Whether the queue is FIFO stays as it is.
+// Configure replaces the settings, except whether the queue is FIFO.
 func (q *Queue) Configure(settings Settings) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -81,7 +84,7 @@ func (q *Queue) Configure(settings Settings) {
 	q.settings = settings
 }
 
-// Purge removes every message; what was seen for deduplication is remembered.
+// Purge removes every message and keeps the deduplication ids.
 func (q *Queue) Purge() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -100,12 +103,13 @@ func (q *Queue) Counts() (visible, inFlight, delayed int) {
 	return q.backlog.visible(), len(q.invisible) - q.delayed, q.delayed
 }
 
-// Send accepts m and returns it, or the message that m repeats: the same deduplication id within five minutes.
+// Send accepts m and returns it, or the message that m repeats: the same deduplication id within
+// five minutes.
 func (q *Queue) Send(m *Message) *Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.hooks.Now()
-	if m.SentAt.IsZero() { // what comes from another queue keeps its time
+	if m.SentAt.IsZero() { // a message from another queue keeps its time
 		m.SentAt = now
 	}
 	if q.settings.FIFO {
@@ -133,7 +137,7 @@ func (q *Queue) keep(m *Message, now time.Time) {
 	q.signal()
 }
 
-// show makes it visible for the first time.
+// show makes an item visible for the first time.
 func (q *Queue) show(it *item) {
 	q.backlog.push(it)
 	if q.hooks.Retain == 0 || q.backlog.visible() <= q.hooks.Retain {
@@ -152,7 +156,7 @@ func (q *Queue) signal() {
 	}
 }
 
-// wake makes visible again whatever is due.
+// wake makes the items visible whose time has come.
 func (q *Queue) wake(now time.Time) {
 	for len(q.invisible) > 0 && !q.invisible[0].visibleAt.After(now) {
 		it := heap.Pop(&q.invisible).(*item)
@@ -165,8 +169,8 @@ func (q *Queue) wake(now time.Time) {
 	}
 }
 
-// ErrReceiptHandle says that a receipt handle names no message, or not any more.
+// ErrReceiptHandle means that a receipt handle identifies no message, or no longer does.
 var ErrReceiptHandle = errors.New("the receipt handle is not valid")
 
-// ErrNotInFlight says that a message is visible, so that its visibility cannot be changed.
+// ErrNotInFlight means that a message is visible already, so its visibility cannot be changed.
 var ErrNotInFlight = errors.New("the message is not in flight")

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// clocked is a queue with a clock that stands still until it is moved.
+// clocked is a queue with a manual clock.
 type clocked struct {
 	*Queue
 	now      time.Time
@@ -200,7 +200,7 @@ func TestAReceiptHandleThatWasNeverHandedOutIsRefused(t *testing.T) {
 	}
 	q.send("", "m")
 	handle := q.receive(1)[0].ReceiptHandle
-	for range 2 { // to delete twice is no error
+	for range 2 { // deleting twice is no error
 		if err := q.Delete(handle); err != nil {
 			t.Error(err)
 		}
@@ -217,7 +217,8 @@ func TestAQueueKeepsNoMoreThanItIsToldTo(t *testing.T) {
 		if visible, _, _ := q.Counts(); visible != 3 {
 			t.Errorf("fifo %v: %d are visible, want 3", fifo, visible)
 		}
-		if groups, ok := q.backlog.(*grouped); ok && (len(groups.groups) > 4 || len(groups.ready) > 4 || len(q.seen.seen) > 3) {
+		if groups, ok := q.backlog.(*grouped); ok && (len(groups.groups) > 4 || len(groups.ready) > 4 ||
+			len(q.seen.seen) > 3) {
 			t.Errorf("%d groups, %d ready, %d ids are kept", len(groups.groups), len(groups.ready), len(q.seen.seen))
 		}
 		if !fifo {

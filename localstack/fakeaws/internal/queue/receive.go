@@ -16,14 +16,15 @@ type Delivery struct {
 	FirstReceived time.Time
 }
 
-// Request says what a consumer wants to receive.
+// Request are the parameters of a receive.
 type Request struct {
 	Max        int
-	Visibility time.Duration // negative: the queue's own
+	Visibility time.Duration // negative: the queue's default
 	Wait       time.Duration
 }
 
-// Receive returns at most r.Max messages. It waits until there is one, until r.Wait is over or ctx is done.
+// Receive returns at most r.Max messages. It waits until a message is visible, r.Wait is over, or
+// ctx is done.
 func (q *Queue) Receive(ctx context.Context, r Request) []Delivery {
 	end := time.Now().Add(r.Wait)
 	for {
@@ -44,8 +45,8 @@ func (q *Queue) Receive(ctx context.Context, r Request) []Delivery {
 	}
 }
 
-// tryReceive takes what is visible. If there is nothing, changed is closed when that may be different, and pause says
-// when the next message becomes visible by itself.
+// tryReceive takes visible messages. If there are none, changed is closed when one may have become
+// visible, and pause is the time until the next message becomes visible by itself.
 func (q *Queue) tryReceive(r Request) (deliveries []Delivery, changed <-chan struct{}, pause time.Duration) {
 	q.mu.Lock()
 	now := q.hooks.Now()
@@ -72,7 +73,7 @@ func (q *Queue) tryReceive(r Request) (deliveries []Delivery, changed <-chan str
 	changed, pause = q.changed, q.pause(now)
 	deadLetter := q.settings.DeadLetter
 	q.mu.Unlock()
-	if len(dead) > 0 { // without the lock: two queues may be each other's dead-letter queue
+	if len(dead) > 0 { // without the lock, because two queues can be each other's dead-letter queue
 		deadLetter(dead)
 	}
 	return deliveries, changed, pause
@@ -82,7 +83,7 @@ func (q *Queue) exhausted(it *item) bool {
 	return q.settings.MaxReceiveCount > 0 && it.receives >= q.settings.MaxReceiveCount
 }
 
-// pause returns the time until something becomes visible by itself.
+// pause returns the time until a message becomes visible by itself.
 func (q *Queue) pause(now time.Time) time.Duration {
 	if len(q.invisible) == 0 {
 		return time.Minute
@@ -110,8 +111,8 @@ func (it *item) handle() string {
 	return base64.URLEncoding.EncodeToString(fmt.Appendf(nil, "receipt %d %d", it.number, it.receives))
 }
 
-// find returns the message of a receipt handle, or nil if the message is gone. A handle outlives a later receipt only
-// on a standard queue.
+// find returns the message of a receipt handle, or nil if the message was deleted. Only on a
+// standard queue does a handle stay valid after a later receipt.
 func (q *Queue) find(handle string) (*item, error) {
 	text, err := base64.URLEncoding.DecodeString(handle)
 	if err != nil {
@@ -129,7 +130,7 @@ func (q *Queue) find(handle string) (*item, error) {
 	return it, nil
 }
 
-// Delete removes the message of a receipt handle. To delete it once more is no error.
+// Delete removes the message of a receipt handle. Deleting it twice is no error.
 func (q *Queue) Delete(handle string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -139,7 +140,7 @@ func (q *Queue) Delete(handle string) error {
 		return err
 	}
 	q.remove(it)
-	q.signal() // the next of its group may be visible
+	q.signal() // the next message of its group may have become visible
 	return nil
 }
 
@@ -153,7 +154,7 @@ func (q *Queue) remove(it *item) {
 	q.backlog.release(it)
 }
 
-// ChangeVisibility makes the message of a receipt handle visible again after so long from now.
+// ChangeVisibility makes the message of a receipt handle visible after this time.
 func (q *Queue) ChangeVisibility(handle string, after time.Duration) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

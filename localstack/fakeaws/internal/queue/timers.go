@@ -1,6 +1,7 @@
 package queue
 
-// timers is a heap of the items that become visible by themselves, the next one first. See [container/heap].
+// timers is a heap of the items that become visible by themselves, the next one first. See
+// [container/heap].
 type timers []*item
 
 func (t timers) Len() int { return len(t) }
