@@ -1,6 +1,5 @@
-// Package outbox is the contract between a producer and the relay. [Insert] and [InsertSQL] write
-// events in the producer's own transaction. The constants name the message attributes that a
-// consumer reads.
+// Package outbox is the contract between a producer and the relay. [Insert] writes events in the
+// producer's own transaction. The constants name the message attributes that a consumer reads.
 package outbox
 
 import (

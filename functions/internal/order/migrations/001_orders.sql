@@ -6,8 +6,7 @@ CREATE TABLE orders (
     created_at  timestamptz NOT NULL
 );
 
--- Rows rather than a json column of orders: Postgres checks each line, and what was sold can be
--- asked in SQL.
+-- Rows rather than a json column of orders: Postgres checks each line, and what was sold can be asked in SQL.
 CREATE TABLE order_lines (
     order_id   uuid    NOT NULL REFERENCES orders ON DELETE CASCADE,
     position   integer NOT NULL, -- from 1, as the client sent them
@@ -17,9 +16,9 @@ CREATE TABLE order_lines (
     PRIMARY KEY (order_id, position)
 );
 
--- A row is written in the transaction of its order, so key and order exist both or not at all. The
--- key goes in first: a second request with the same key waits for it. That is why the reference is
--- checked at commit. Rows of keys that no client will send again may be deleted at any time.
+-- A row is written in the transaction of its order, so key and order exist both or not at all. The key goes in first:
+-- a second request with the same key waits for it. That is why the reference is checked at commit. Rows of keys that
+-- no client will send again may be deleted at any time.
 CREATE TABLE order_idempotency_keys (
     key         text        PRIMARY KEY,
     fingerprint bytea       NOT NULL CHECK (octet_length(fingerprint) = 32), -- SHA-256 of what was asked for
