@@ -161,7 +161,7 @@ func (a *auditor) begin(ctx context.Context) error {
 	}
 	a.ledger.Begin(baseline.XID)
 	a.firstSeq = baseline.Seq
-	a.Log.Debug("audit: begun", "slot", a.Slot, "xid", baseline.XID)
+	a.Log.Debug("audit: begun", "event", "audit_begun", "slot", a.Slot, "xid", baseline.XID)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (a *auditor) count(ctx context.Context, h horizon) error {
 			return err
 		}
 		if missing > 0 {
-			a.Log.Error(eventsMissing, "slot", a.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
+			a.Log.Error(eventsMissing, "event", "events_missing", "slot", a.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
 				"from", step.From.String(), "to", step.To.String())
 			return a.missing(ctx, missing)
 		}

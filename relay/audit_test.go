@@ -16,7 +16,7 @@ import (
 )
 
 // alarm is what the relay logs when the table has more than was streamed.
-const alarm = "the outbox table has events that the stream did not bring"
+const alarm = "event=events_missing"
 
 // partition makes the outbox table one with partitions.
 func (w *world) partition() {
@@ -60,7 +60,7 @@ func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
 	w.partition()
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	w.commit(event(t, "1", `{"streamed":true}`))
 	w.awaitHorizon()
 	w.awaitLook() // it takes the next horizon, which covers no more than the row's
@@ -100,7 +100,7 @@ func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
 	w.partition()
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	w.lose(`{"unlogged":true}`)
 	w.awaitBody(`{"unlogged":true}`)
 	p.awaitLog(alarm)
@@ -120,7 +120,7 @@ func TestMissingEventsHaltTheRelayUntilSomebodyDecides(t *testing.T) {
 	w := newWorld(t, "orders")
 	w.partition()
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	w.attach(`{"attached":true}`)
 	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), alarm) {
 		t.Fatalf("the relay ended with %v", err)
@@ -144,7 +144,7 @@ func TestWhateverWritersDoIsNoGap(t *testing.T) {
 	var relays []*process
 	run := func() *process {
 		p := w.startStreaming()
-		p.awaitLog("audit: begun")
+		p.awaitLog("event=audit_begun")
 		relays = append(relays, p)
 		return p
 	}
@@ -221,7 +221,7 @@ func TestACommitThatBecomesVisibleAfterItsSessionIsNoGap(t *testing.T) {
 	w.awaitCheckpoint()
 	p.stop()
 	p = w.startStreaming()
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	if rows := w.query(`SELECT count(*)::text FROM outbox_events`); rows != "0" {
 		t.Fatalf("%s rows are visible already", rows)
 	}
@@ -299,7 +299,7 @@ func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 	between, through := w.newNetwork()
 	counting := between.HoldBack("$1::text::xid8")
 	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	horizon := func() string {
 		return w.query(`SELECT horizon::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
 	}
@@ -317,7 +317,7 @@ func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 	}
 	counting.Pass()
 	w.awaitHorizon()
-	if strings.Contains(p.log.String(), "session ended") {
+	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the session ended because of it")
 	}
 }
@@ -325,7 +325,7 @@ func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 func TestAuditThatIsOffHoldsUpNothing(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]struct{ sql, env, says string }{
-		"by the setting":       {`SELECT`, "RELAY_AUDIT=off", "msg=streaming"},
+		"by the setting":       {`SELECT`, "RELAY_AUDIT=off", "event=streaming"},
 		"for want of an index": {`DROP INDEX outbox_events_xid_idx`, "RELAY_AUDIT=on", "the audit is off: it needs an index on xid"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestAuditThatIsOffHoldsUpNothing(t *testing.T) {
 			w.commit(event(t, "1", `{}`))
 			w.awaitReceived(1)
 			w.awaitHorizon()
-			if strings.Contains(p.log.String(), "audit: begun") {
+			if strings.Contains(p.log.String(), "event=audit_begun") {
 				t.Error("it is on")
 			}
 		})

@@ -44,7 +44,8 @@ func (r *relay) beside(ctx context.Context, stream *replication.Stream, row *che
 	if err := r.store.SetRecoveryUntil(ctx, row.Epoch, taken.snapshot, fingerprint, taken.until); err != nil {
 		return nil, again(err)
 	}
-	r.Log.Info("took a snapshot beside the slot", "slot", r.Slot, "until", taken.until.String(), "snapshot", taken.snapshot)
+	r.Log.Info("took a snapshot beside the slot", "event", "snapshot_taken", "slot", r.Slot,
+		"until", taken.until.String(), "snapshot", taken.snapshot)
 	return nil, errAgain
 }
 

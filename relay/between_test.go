@@ -33,7 +33,7 @@ func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
 	second.Pass()
 	w.awaitEach(2)
 	w.awaitRecovered()
-	if strings.Contains(p.log.String(), "session ended") {
+	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the session ended")
 	}
 }

@@ -45,7 +45,7 @@ func TestBytesAreNotSentAsTheirText(t *testing.T) {
 			t.Parallel()
 			w, env := newWorldOfText(t)
 			p := w.start(env...)
-			p.awaitLog("msg=streaming")
+			p.awaitLog("event=streaming")
 			w.exec(insertText, "1", "before")
 			w.awaitBody("before")
 			w.exec(`ALTER TABLE ev ALTER COLUMN ` + c.column + ` DROP DEFAULT`)
@@ -87,7 +87,7 @@ func TestBytesThatAreNoTextAreKept(t *testing.T) {
 	t.Parallel()
 	w, env := newWorldOfText(t)
 	p := w.start(env...)
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	w.exec(`BEGIN; ALTER TABLE ev ALTER COLUMN payload TYPE bytea USING convert_to(payload, 'UTF8');
 		INSERT INTO ev (aggregate_type, aggregate_id, event_type, payload) VALUES ('order', '1', 'order.created', '\x00ff');
 		ALTER TABLE ev ALTER COLUMN payload TYPE text USING encode(payload, 'hex'); COMMIT`)

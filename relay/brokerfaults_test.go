@@ -79,7 +79,7 @@ func TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent(t *testing.T) {
 				rule.Clear()
 				w.checkOnceInOrder(f.name, destination, written)
 			}
-			if strings.Contains(p.log.String(), "session ended") {
+			if strings.Contains(p.log.String(), "event=session_ended") {
 				t.Error("the session ended")
 			}
 			if parked := w.query(`SELECT count(*)::text FROM outbox_dead_letters`); parked != "0" {

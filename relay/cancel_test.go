@@ -47,7 +47,7 @@ func TestACanceledRecoveryChangesNothing(t *testing.T) {
 	if got := w.bodies(); len(got) != 5 || got[`{"n":0}`] != 1 || got[`{"n":4}`] != 1 {
 		t.Errorf("received %v", got)
 	}
-	if strings.Contains(p.log.String(), "publishing from the table") {
+	if strings.Contains(p.log.String(), "event=recovering") {
 		t.Error("the relay recovers")
 	}
 }

@@ -225,10 +225,10 @@ func TestDestinationThatComesBackGetsEverything(t *testing.T) {
 		w.commit(event(t, fmt.Sprint(i), fmt.Sprintf(`{"n":%d}`, i)))
 	}
 	w.must(gone.AwaitHits(t.Context(), 3))
-	p.awaitLog("destination takes nothing")
+	p.awaitLog("event=destination_unavailable")
 	gone.Clear()
 	w.awaitAll(20)
-	p.awaitLog("destination takes events again")
+	p.awaitLog("event=destination_available")
 	if parked := w.query(`SELECT count(*)::text FROM outbox_dead_letters`); parked != "0" {
 		t.Errorf("%s events are parked for a fault of the destination", parked)
 	}

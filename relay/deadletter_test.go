@@ -348,3 +348,27 @@ func TestAParkedRowStaysBesideAnotherOfItsID(t *testing.T) {
 		t.Errorf("row %s is left", seq)
 	}
 }
+
+func TestEarlierCodeSelectsDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	for i, code := range []string{"DestinationAway", "DestinationUnavailable", "InvalidParameterValue"} {
+		w.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
+			VALUES ($1, 'public.outbox_events', $2, '', false, $3, 'a reason', 0,
+				'{"body":"{}","attributes":[],"message_group_id":"","message_deduplication_id":""}', 'parked')`,
+			fmt.Sprint(i), w.queue.ARN, code)
+	}
+	for _, code := range []string{"DestinationAway", "DestinationUnavailable"} {
+		out, err := w.command(nil, "dead-letters", "list", "--code", code)
+		w.must(err)
+		if strings.Count(out, "a reason") != 2 || strings.Contains(out, "InvalidParameterValue") {
+			t.Errorf("--code %s lists:\n%s", code, out)
+		}
+	}
+	if out, err := w.command(nil, "dead-letters", "discard", "--code", "DestinationUnavailable"); err != nil || !strings.Contains(out, "2") {
+		t.Errorf("discard: %v: %s", err, out)
+	}
+	if states := w.deadLetters(); states != "discarded,discarded,parked" {
+		t.Errorf("states are %s", states)
+	}
+}

@@ -34,7 +34,7 @@ func (w *world) startShipped() *process {
 	path, err := shipped()
 	w.must(err)
 	p := w.startBinary(path, "RELAY_LOG_LEVEL=info")
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	return p
 }
 

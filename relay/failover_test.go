@@ -148,7 +148,7 @@ func TestRelayGoesOnWithItsSlotOnAPromotedStandby(t *testing.T) {
 	if p.query(`SELECT synced::text FROM pg_replication_slots WHERE slot_name = $1`, p.slot) != "true" {
 		t.Error("the slot is not the one that was synchronised")
 	}
-	if made := strings.Count(relay.log.String(), "made the slot"); made != 1 {
+	if made := strings.Count(relay.log.String(), "event=slot_created"); made != 1 {
 		t.Errorf("the relay has made %d slots", made)
 	}
 }

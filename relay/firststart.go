@@ -132,6 +132,6 @@ func (r *relay) adopt(ctx context.Context, stream *replication.Stream, state slo
 	if err := r.store.Create(ctx, row); err != nil && !errors.Is(err, slot.ErrFenced) {
 		return nil, err
 	}
-	r.Log.Info("took over a slot that was there", "slot", r.Slot, "confirmed_flush_lsn", state.ConfirmedFlushLSN.String())
+	r.Log.Info("adopted the existing slot", "event", "slot_adopted", "slot", r.Slot, "confirmed_flush_lsn", state.ConfirmedFlushLSN.String())
 	return nil, errAgain // the row is there; the next round resumes like any other
 }

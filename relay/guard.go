@@ -16,9 +16,9 @@ func (g *guard) saw(danger string) {
 	switch {
 	case danger == "" && !g.warned.IsZero():
 		g.warned = time.Time{}
-		g.Log.Info("the slot is out of danger", "slot", g.Slot)
+		g.Log.Info("the slot is out of danger", "event", "slot_out_of_danger", "slot", g.Slot)
 	case danger != "" && time.Since(g.warned) >= warnInterval:
 		g.warned = time.Now()
-		g.Log.Warn("the slot is in danger", "slot", g.Slot, "danger", danger)
+		g.Log.Warn("the slot is in danger", "event", "slot_in_danger", "slot", g.Slot, "danger", danger)
 	}
 }

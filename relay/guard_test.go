@@ -20,7 +20,7 @@ func TestRelayWarnsWellBeforeItsSlotIsLost(t *testing.T) {
 		t.Errorf("a warning while the slot is safe: %s", ready)
 	}
 	w.exec(`CREATE TABLE other AS SELECT i, repeat('x', 500) AS padding FROM generate_series(1, 150000) AS i`) // about 85 MB of log
-	p.awaitLog("the slot is in danger")
+	p.awaitLog("event=slot_in_danger")
 	if lost := w.query(`SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1`, w.slot); lost != "reserved" {
 		t.Errorf("the warning came when wal_status was %s", lost)
 	}
@@ -42,8 +42,8 @@ func TestRelayWarnsWellBeforeItsSlotIsLost(t *testing.T) {
 		_, ready := w.get("http://" + listen + "/readyz")
 		return !strings.Contains(ready, "warning")
 	})
-	p.awaitLog("out of danger")
-	if n := strings.Count(p.log.String(), "the slot is in danger"); n > 2 {
+	p.awaitLog("event=slot_out_of_danger")
+	if n := strings.Count(p.log.String(), "event=slot_in_danger"); n > 2 {
 		t.Errorf("warned %d times", n)
 	}
 }

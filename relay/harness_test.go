@@ -274,7 +274,7 @@ func (w *world) launchCommand(cmd *exec.Cmd) *process {
 func (w *world) startStreaming(env ...string) *process {
 	w.t.Helper()
 	p := w.start(env...)
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	return p
 }
 

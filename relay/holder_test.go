@@ -144,7 +144,7 @@ func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 	w.awaitAll(2)
 	<-over
 	w.must(frozen.cmd.Process.Signal(syscall.SIGCONT))
-	frozen.awaitLog("session ended")
+	frozen.awaitLog("event=session_ended")
 	for body, times := range w.bodies() {
 		if times > 1 {
 			t.Errorf("%s was published %d times", body, times)

@@ -218,7 +218,7 @@ func TestShippedRelayIsHealthyAndDrainsOnSIGTERM(t *testing.T) {
 	w := newWorld(t, "orders.fifo")
 	env := w.env("RELAY_LISTEN=" + freeAddress(t))
 	p := w.launchCommand(s.command(env, "run"))
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	for _, command := range []string{"healthcheck", "version"} {
 		output, err := s.command(env, command).CombinedOutput()
 		if err != nil || command == "version" && strings.TrimSpace(string(output)) != "v1.2.3" {

@@ -108,7 +108,7 @@ func checkGap(t *testing.T, version int, gap gap) {
 	for _, body := range gap.also {
 		w.awaitBody(body)
 	}
-	if strings.Contains(p.log.String(), "made the slot") {
+	if strings.Contains(p.log.String(), "event=slot_created") {
 		t.Error("the slot is another one")
 	}
 }
@@ -241,7 +241,7 @@ func checkTwoRelaysRecoverBesideOneSlot(t *testing.T, version int) {
 	}
 	w.awaitRecovered()
 	for _, p := range relays {
-		if strings.Contains(p.log.String(), "made the slot") {
+		if strings.Contains(p.log.String(), "event=slot_created") {
 			t.Error("the slot is another one")
 		}
 	}
@@ -279,7 +279,7 @@ func checkASlotAdvancedByHandStays(t *testing.T, version int) {
 	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '1'`)
 	p := w.startStreaming()
 	w.awaitEach(2)
-	if strings.Contains(p.log.String(), "made the slot") {
+	if strings.Contains(p.log.String(), "event=slot_created") {
 		t.Error("the slot is another one")
 	}
 }

@@ -62,7 +62,7 @@ func checkKilledAt(t *testing.T, version int, gap gap, statement string) {
 		w.awaitBody(body)
 	}
 	w.awaitRecovered()
-	if strings.Contains(p.log.String(), "made the slot") {
+	if strings.Contains(p.log.String(), "event=slot_created") {
 		t.Error("the slot is another one")
 	}
 }

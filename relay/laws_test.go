@@ -143,11 +143,11 @@ func TestStandbyTakesOverFromAKilledRelay(t *testing.T) {
 	w := newWorld(t, "orders.fifo")
 	first := w.startStreaming()
 	second := w.start("RELAY_LISTEN=127.0.0.1:0")
-	second.awaitLog("standby")
+	second.awaitLog("event=standby")
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitReceived(1)
 	first.kill()
-	second.awaitLog("msg=streaming")
+	second.awaitLog("event=streaming")
 	w.commit(event(t, "1", `{"n":2}`))
 	w.awaitBody(`{"n":2}`)
 }
@@ -170,8 +170,8 @@ func TestThawedRelayPublishesNothingOnceAnotherHoldsTheSlot(t *testing.T) {
 	holder := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=2s")
 	w.awaitBody(`{"late":true}`)
 	w.must(frozen.cmd.Process.Signal(syscall.SIGCONT))
-	frozen.awaitLog("session ended")
-	frozen.awaitLog("standby")
+	frozen.awaitLog("event=session_ended")
+	frozen.awaitLog("event=standby")
 	for body, times := range w.bodies() {
 		if times > 1 {
 			t.Errorf("%s was published %d times: the thawed relay published what it had in memory", body, times)
@@ -230,7 +230,7 @@ func TestEventsThatASlotMadeOrAdvancedByHandSkipsArrive(t *testing.T) {
 			skip(w)
 			p = w.startStreaming()
 			w.awaitBody(`{"n":2}`)
-			p.awaitLog("the slot cannot bring every event")
+			p.awaitLog("event=gap")
 		})
 	}
 }

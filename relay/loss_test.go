@@ -36,7 +36,7 @@ func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
 	}
 	running, xid := begin()
 	p := w.start()
-	streams := func() bool { return strings.Contains(p.log.String(), "msg=streaming") }
+	streams := func() bool { return strings.Contains(p.log.String(), "event=streaming") }
 	for !streams() {
 		w.eventually("making the slot waits for the transaction, or is done", func() bool {
 			return streams() || w.query(`SELECT count(*)::text FROM pg_locks WHERE NOT granted AND transactionid::text = $1`, xid) == "1"
@@ -46,7 +46,7 @@ func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
 		running, xid = next, nextXID
 	}
 	w.must(running.Rollback(t.Context()))
-	if strings.Contains(p.log.String(), "session ended") {
+	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("making the slot took a second attempt")
 	}
 }
@@ -115,7 +115,7 @@ func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
 	})
 	w.commit(event(t, "1", `{"new":true}`))
 	w.must(open.Rollback(t.Context()))
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	w.commit(event(t, "1", `{"newer":true}`))
 	w.awaitBody(`{"newer":true}`)
 	if got := w.bodies(); got[`{"new":true}`] != 1 || got[`{"old":true}`] != 0 {
@@ -129,9 +129,9 @@ func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
 	p := w.startStreaming()
 	w.exec(`ALTER TABLE relay_checkpoints RENAME TO elsewhere`) // which an operator may undo at any time
 	w.commit(event(t, "o", `{}`))
-	p.awaitLog("session ended")
+	p.awaitLog("event=session_ended")
 	time.Sleep(10 * time.Second)
-	if sessions := strings.Count(p.log.String(), "session ended"); sessions > 10 {
+	if sessions := strings.Count(p.log.String(), "event=session_ended"); sessions > 10 {
 		t.Errorf("%d sessions in 10 seconds", sessions)
 	}
 }
@@ -154,7 +154,7 @@ func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
 	}
 	w.must(locked.Rollback(t.Context()))
 	w.eventually("all three are parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "3" })
-	if strings.Contains(p.log.String(), "session ended") {
+	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the session ended because of them")
 	}
 }
@@ -165,11 +165,11 @@ func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
 	holder := w.startStreaming()
 	between, through := w.newNetwork()
 	standby := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
-	standby.awaitLog("standby")
+	standby.awaitLog("event=standby")
 	time.Sleep(time.Second) // it has looked by then
 	between.Forget()
 	holder.kill()
-	standby.awaitLog("msg=streaming")
+	standby.awaitLog("event=streaming")
 }
 
 // TestRelayWhoseConnectionsAreCutOffStopsSoon: a platform kills what does not stop in time, and polite goodbyes to a network that
@@ -180,7 +180,7 @@ func TestRelayWhoseConnectionsAreCutOffStopsSoon(t *testing.T) {
 	between, through := w.newNetwork()
 	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	between.Forget()
-	p.awaitLog("session ended")
+	p.awaitLog("event=session_ended")
 	asked := time.Now()
 	p.stop()
 	if took := time.Since(asked); took > 8*time.Second {

@@ -32,7 +32,7 @@ func (r *relay) beginRecovery(ctx context.Context, row *checkpoint.Row, state sl
 	}
 	r.Metrics.GapFound()
 	r.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, and "+whatElse(state),
-		"slot", r.Slot, "reason", gap, "horizon", row.Horizon)
+		"event", "gap", "slot", r.Slot, "reason", gap, "horizon", row.Horizon)
 	err := r.store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, "", state.IsIntact())
 	switch {
 	case errors.Is(err, slot.ErrFenced):
@@ -95,7 +95,8 @@ func (r *relay) makeSlot(ctx context.Context, stream *replication.Stream, state 
 	if err := r.store.SetRecoveryEnd(ctx, fence, snapshot, fingerprint, created.ConsistentPoint); err != nil {
 		return nil, again(err)
 	}
-	r.Log.Info("made the slot", "slot", r.Slot, "consistent_point", created.ConsistentPoint.String(), "snapshot", snapshot)
+	r.Log.Info("created the slot", "event", "slot_created", "slot", r.Slot,
+		"consistent_point", created.ConsistentPoint.String(), "snapshot", snapshot)
 	return r.hold(ctx, stream, fence, before)
 }
 

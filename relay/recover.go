@@ -33,7 +33,7 @@ func (s *session) recover(ctx context.Context) error {
 		}
 	}
 	s.Health.Enter(health.Streaming)
-	s.Log.Info("streaming", "slot", s.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
+	s.Log.Info("streaming", "event", "streaming", "slot", s.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
 	s.intake.begin()
 	select {
 	case <-ctx.Done():
@@ -72,7 +72,7 @@ func (s *session) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 }
 
 func (s *session) publishTable(ctx context.Context, row *checkpoint.Row) error {
-	s.Log.Info("publishing from the table", "table", s.tableName(), "from", row.Recovery.From, "to", row.Recovery.To,
+	s.Log.Info("publishing from the table", "event", "recovering", "table", s.tableName(), "from", row.Recovery.From, "to", row.Recovery.To,
 		"since", row.Recovery.Since, "after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(s.Log)
 	reader := recovery.NewReader(s.pool, s.Slot, s.Table)

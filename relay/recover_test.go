@@ -95,14 +95,14 @@ func TestRecoveryByHandBesideARunningRelayLosesNothing(t *testing.T) {
 	w := newWorld(t, "orders.fifo")
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
 	standby := w.start("RELAY_ON_SLOT_LOSS=halt")
-	standby.awaitLog("standby")
-	made := strings.Count(p.log.String(), "took a snapshot beside the slot")
+	standby.awaitLog("event=standby")
+	made := strings.Count(p.log.String(), "event=snapshot_taken")
 	for i := range 3 {
 		w.insertMany(50)
 		w.recover("--yes")
 		w.insertMany(50)
 		w.eventually("a snapshot is taken", func() bool {
-			return strings.Count(p.log.String()+standby.log.String(), "took a snapshot beside the slot") > made+i
+			return strings.Count(p.log.String()+standby.log.String(), "event=snapshot_taken") > made+i
 		})
 	}
 	w.commit(event(t, "last", `{"last":true}`))
@@ -134,7 +134,7 @@ func TestRecoveryByHandDoesNotHaltARelayThatTakesTheSlot(t *testing.T) {
 	w.commit(event(t, "1", `{"n":1}`))
 	w.recover("--yes")
 	taking.Pass()
-	p.awaitLog("took a snapshot beside the slot")
+	p.awaitLog("event=snapshot_taken")
 	w.awaitBody(`{"n":1}`)
 }
 
@@ -221,7 +221,7 @@ func TestRowsRestoredFromAnotherClusterArriveOnce(t *testing.T) {
 				}
 			}
 			output := w.recover("--since=2026-02-01T00:00:00Z")
-			if !strings.Contains(output, "12001, the oldest created 2026-02-01T00:00:01Z") || !strings.Contains(output, "foreign rows") {
+			if !strings.Contains(output, "12001, the oldest created 2026-02-01T00:00:01Z") || !strings.Contains(output, "imported rows") {
 				t.Errorf("relay recover says:\n%s", output)
 			}
 			w.recover("--since=2026-02-01T00:00:00Z", "--yes")

@@ -74,7 +74,7 @@ func Run(ctx context.Context, config Config) error {
 		err = postgres.Explain(err)
 		r.Metrics.SessionEnded(reasonOf(err))
 		r.Health.Failed(err)
-		r.Log.Warn("session ended, beginning again", "slot", r.Slot, "attempt", failures, "err", err)
+		r.Log.Warn("session ended, beginning again", "event", "session_ended", "slot", r.Slot, "attempt", failures, "err", err)
 		task.Sleep(ctx, retryAfter(failures))
 	}
 	return nil

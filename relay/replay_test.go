@@ -236,7 +236,7 @@ func TestAReplayGoesOnWhereItWasWhenTheRelayIsKilled(t *testing.T) {
 			holder := w.deliver(60)
 			held := w.holdReplayFrom(31)
 			if standby {
-				w.start().awaitLog("standby")
+				w.start().awaitLog("event=standby")
 			}
 			w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "100", "--yes", "--no-wait")
 			w.eventually("a part is sent", func() bool { return w.passed(20) })

@@ -143,7 +143,7 @@ func (w *world) checkEveryWay(env []string) {
 		t.Fatalf("relay check: %v: %s", err, output)
 	}
 	p := w.start(env...)
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	w.exec(insertOld, body(1))
 	w.awaitBody(body(1))
 
@@ -185,7 +185,7 @@ func (w *world) checkEveryWay(env []string) {
 	if len(groups) != 1 {
 		t.Errorf("the events of one aggregate have the groups %v", groups)
 	}
-	for _, failure := range []string{"session ended", "trying again"} {
+	for _, failure := range []string{"event=session_ended", "trying again"} {
 		if i := strings.Index(p.log.String(), failure); i >= 0 {
 			t.Errorf("the relay logs %s", strings.SplitN(p.log.String()[i:], "\n", 2)[0])
 		}

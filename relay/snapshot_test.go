@@ -58,6 +58,6 @@ func checkAnEndangeredSlotIsReadFirst(t *testing.T, version int) {
 	p.awaitLog("reading the slot before the table")
 	w.commit(event(t, "1", `{"n":2}`))
 	w.must(open.Rollback(t.Context()))
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	w.awaitBody(`{"n":2}`)
 }

@@ -115,7 +115,7 @@ func TestConnectionThatIsCutOffWhileTheSlotIsMadeIsGivenUp(t *testing.T) {
 			between.Forget()
 			between.Mend()
 			making.Pass()
-			p.awaitLog("msg=streaming")
+			p.awaitLog("event=streaming")
 		})
 	}
 }
@@ -134,11 +134,11 @@ func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
 	if status, body := w.get("http://" + listen + "/readyz"); status != 503 || !strings.Contains(body, "end these: process ") {
 		t.Errorf("/readyz does not give the reason: %d %s", status, body)
 	}
-	if strings.Contains(p.log.String(), "session ended") {
+	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the relay gave up on a server that was at work")
 	}
 	w.must(open.Rollback(t.Context()))
-	p.awaitLog("msg=streaming")
+	p.awaitLog("event=streaming")
 	if status, body := w.get("http://" + listen + "/readyz"); status != 200 || strings.Contains(body, "end these") {
 		t.Errorf("/readyz of a relay that streams: %d %s", status, body)
 	}

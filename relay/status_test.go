@@ -68,7 +68,7 @@ func TestStatusShowsRelayStandbyAndTakeover(t *testing.T) {
 	}
 	holder.stop()
 	w.awaitStatus(0, "stopped on")
-	standby.awaitLog("msg=streaming")
+	standby.awaitLog("event=streaming")
 	w.awaitStatus(0, "streaming for")
 	standby.stop()
 	w.awaitStatus(2, "no relay runs: the last one")
@@ -151,4 +151,3 @@ func TestStatusAtTheProbesOutlivesTheDatabase(t *testing.T) {
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "database_unreachable")
 	})
 }
-

@@ -69,7 +69,7 @@ func TestMissingPrivilegeIsNamedAndItsGrantHeals(t *testing.T) {
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`REVOKE ALL ON relay_checkpoints FROM ` + migrations.Relay)
 	w.commit(event(t, "1", `{"n":1}`))
-	p.awaitLog("session ended")
+	p.awaitLog("event=session_ended")
 	w.eventually("/readyz names the cure", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
 		return status == 503 && strings.Contains(body, "relay check names each privilege")
@@ -91,7 +91,7 @@ func TestPublicationThatIsGoneIsNamedAndHeals(t *testing.T) {
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	w.commit(event(t, "1", `{"n":1}`))
-	p.awaitLog("session ended")
+	p.awaitLog("event=session_ended")
 	w.eventually("/readyz names the cure", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
 		return status == 503 && strings.Contains(body, "relay check")

@@ -22,7 +22,7 @@ const (
 func (w *world) startCompared(env ...string) *process {
 	w.t.Helper()
 	p := w.startStreaming(env...)
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	w.commit(event(w.t, "1", `{"n":0}`))
 	w.awaitBody(`{"n":0}`)
 	w.awaitHorizon()
@@ -54,7 +54,7 @@ func TestARestatedPublicationIsNoGap(t *testing.T) {
 			if got := w.bodies(); len(got) != 3 || got[`{"n":0}`]+got[`{"n":1}`]+got[`{"n":2}`] != 3 {
 				t.Errorf("received %v", got)
 			}
-			if strings.Contains(p.log.String(), "the slot cannot bring every event") {
+			if strings.Contains(p.log.String(), "event=gap") {
 				t.Error("the relay took it for a gap")
 			}
 		})
@@ -93,7 +93,7 @@ func TestAnOpenTransactionIsWaitedFor(t *testing.T) {
 func checkOpenTransactionIsWaitedFor(t *testing.T, server *pgtest.Server) {
 	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
 	p := w.startStreaming()
-	p.awaitLog("audit: begun")
+	p.awaitLog("event=audit_begun")
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
 	defer open.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do

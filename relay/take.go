@@ -93,7 +93,7 @@ func (r *relay) openStream(ctx context.Context) (*replication.Stream, error) {
 
 // standBy waits until nobody holds the slot.
 func (r *relay) standBy(ctx context.Context) error {
-	r.Log.Info("standby: waiting until the slot is free", "slot", r.Slot)
+	r.Log.Info("standby: waiting until the slot is free", "event", "standby", "slot", r.Slot)
 	for {
 		r.Health.Enter(health.Standby)
 		task.Sleep(ctx, min(standbyInterval, r.SenderTimeout/standbyLooks))

@@ -100,10 +100,10 @@ func TestRollingReplacementUnderLoadLosesNothingKeepsOrderAndRepeatsNothing(t *t
 	load := w.startWriter(10, 10*time.Millisecond)
 	for range 5 {
 		next := w.start()
-		next.awaitLog("standby")
+		next.awaitLog("event=standby")
 		w.awaitReceived(w.broker.ReceivedCount(w.queue.ARN) + 100)
 		holder.stop()
-		next.awaitLog("msg=streaming")
+		next.awaitLog("event=streaming")
 		holder = next
 	}
 	written, err := load.stop()
@@ -182,17 +182,17 @@ func (w *world) takeOver(c takeOver, load *writer, env string) time.Duration {
 	between, through := w.newNetwork()
 	holder := w.startStreaming(env, "DATABASE_URL="+through)
 	standby := w.start(env)
-	standby.awaitLog("standby")
+	standby.awaitLog("event=standby")
 	w.eventually("the backlog is delivered", func() bool { return len(w.bodies()) >= int(load.written.Load())-40 })
 	delivered := w.endOfLog()
 	w.eventually("that is confirmed", func() bool { return w.confirmed(delivered) })
 	began := time.Now()
 	c.away(holder, between)
-	standby.awaitLog("msg=streaming")
+	standby.awaitLog("event=streaming")
 	w.awaitReceived(w.broker.ReceivedCount(w.queue.ARN) + 1)
 	took := time.Since(began)
 	if c.back != nil {
-		standbys := func() int { return strings.Count(holder.log.String(), "standby: waiting") }
+		standbys := func() int { return strings.Count(holder.log.String(), "event=standby") }
 		before := standbys()
 		c.back(holder, between)
 		w.eventually("the former holder stands by", func() bool { return standbys() > before })

@@ -77,7 +77,7 @@ func (r *run) missing(ctx context.Context) (int, error) {
 }
 
 // eventsMissing is what a relay says of rows that it has found in the table and not in the log.
-const eventsMissing = "events that the stream did not bring"
+const eventsMissing = "event=events_missing"
 
 // readLogs notes what the relays say about themselves: what must never be, and what may bring events again.
 func (r *run) readLogs() {
@@ -88,9 +88,9 @@ func (r *run) readLogs() {
 				strings.Contains(line.Text, eventsMissing) && !(r.plan.Load.Partitioned && strings.Contains(line.Text, " partition=")):
 				// No fault makes the relay miss rows that the log has.
 				r.recorder.problem("%s: %s", p.name, line.Text)
-			case strings.Contains(line.Text, "session ended") && !r.plan.Calm():
+			case strings.Contains(line.Text, "event=session_ended") && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{Kind: "session ended", From: line.At, To: line.At, Repeats: true, Noticed: true})
-			case strings.Contains(line.Text, "took over a slot that was there"): // which brings again what is in the table
+			case strings.Contains(line.Text, "event=slot_adopted"): // which brings again what is in the table
 				r.recorder.noticed(checker.Fault{Kind: "slot adopted", From: line.At, To: r.clock(), Repeats: true, Noticed: true})
 			}
 		}

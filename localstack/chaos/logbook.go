@@ -43,7 +43,7 @@ func (b *logbook) add(text string) {
 	switch {
 	case saysStreaming(text):
 		b.streaming = true
-	case strings.Contains(text, "session ended"), strings.Contains(text, "msg=\"standby"):
+	case strings.Contains(text, "event=session_ended"), strings.Contains(text, "event=standby"):
 		b.streaming = false
 	}
 }
@@ -74,7 +74,7 @@ func (b *logbook) copy() []logLine {
 }
 
 func saysStreaming(text string) bool {
-	return strings.Contains(text, "msg=streaming") || strings.Contains(text, "publishing from the table")
+	return strings.Contains(text, "event=streaming") || strings.Contains(text, "event=recovering")
 }
 
 // streamedAfter returns when the relay next said that it streams, or the end of days.

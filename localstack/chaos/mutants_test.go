@@ -193,7 +193,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"relay/internal/delivery/park.go",
 			`		l.park(e, e.rejection)`,
-			`		if e.rejection.Code != CodeAway {
+			`		if e.rejection.Code != CodeUnavailable {
 			l.park(e, e.rejection)
 		}`,
 		}},

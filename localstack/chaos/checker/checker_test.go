@@ -85,7 +85,7 @@ func away(h *checker.History, i int) {
 		h.Receipts[n].At = time.Duration(n) * time.Millisecond
 	}
 	park(h, i)
-	h.DeadLetters[0].Changes[0] = checker.Change{At: 4 * second, State: "parked", Code: "DestinationAway"}
+	h.DeadLetters[0].Changes[0] = checker.Change{At: 4 * second, State: "parked", Code: "DestinationUnavailable"}
 }
 
 // park has the event at index i parked, and not received.

@@ -13,8 +13,8 @@ const (
 	discarded = "discarded"
 )
 
-// codeAway is the relay's code for events that were parked because their destination took nothing.
-const codeAway = "DestinationAway"
+// codeUnavailable is the relay's code for events that were parked because their destination took nothing.
+const codeUnavailable = "DestinationUnavailable"
 
 func (c *check) count(d *DeadLetter) {
 	c.report.Parked++
@@ -145,7 +145,7 @@ const lateParking = 10 * time.Second
 // took what it did not admit, it seemed to be away.
 func (c *check) wasAway(d *DeadLetter) bool {
 	after := c.destinations[d.Destination].ParkAfter
-	if after == 0 || d.Changes[0].Code != codeAway || c.wasUnsigned(d, after) {
+	if after == 0 || d.Changes[0].Code != codeUnavailable || c.wasUnsigned(d, after) {
 		return false
 	}
 	from, to := d.parkedAt()-lateParking, d.parkedAt()

@@ -191,7 +191,7 @@ func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
 		fmt.Fprintf(w, "rows\t%d, the oldest created %s\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339))
 	}
 	if s.Foreign {
-		fmt.Fprintln(w, "foreign rows\tthere are rows with transaction ids of another cluster: they are given ids "+
+		fmt.Fprintln(w, "imported rows\tthere are rows with transaction ids of another cluster: they are given ids "+
 			"of this one first")
 	}
 }

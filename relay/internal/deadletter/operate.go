@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
 // Letter is a dead letter as a person sees it.
@@ -47,7 +49,7 @@ func (s Selection) IsEmpty() bool {
 
 const selected = `
 	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = '' OR coalesce(row_event_id, event_id) = $2) AND ($3 = '' OR destination = $3)
-	AND ($4 = '' OR message_group = $4) AND ($5 = '' OR code = $5) AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
+	AND ($4 = '' OR message_group = $4) AND (cardinality($5::text[]) = 0 OR code = ANY ($5)) AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
 
 func (s Selection) args(more ...any) []any {
 	positions, states := s.Positions, s.States
@@ -57,7 +59,20 @@ func (s Selection) args(more ...any) []any {
 	if states == nil {
 		states = []string{}
 	}
-	return append([]any{positions, s.EventID, s.Destination, s.Group, s.Code, states}, more...)
+	return append([]any{positions, s.EventID, s.Destination, s.Group, codes(s.Code), states}, more...)
+}
+
+// codes returns every code that dead letters selected by code carry. An earlier relay stored another
+// word for CodeUnavailable, and both words select both.
+func codes(code string) []string {
+	const earlierUnavailable = "DestinationAway"
+	switch code {
+	case "":
+		return []string{}
+	case delivery.CodeUnavailable, earlierUnavailable:
+		return []string{delivery.CodeUnavailable, earlierUnavailable}
+	}
+	return []string{code}
 }
 
 // List returns the selected dead letters in order of their position.

@@ -173,7 +173,7 @@ func TestAnOutageIsSatOutForEver(t *testing.T) {
 		r.sinks[0].answers(takeAll)
 		r.elapse(10 * time.Second)
 		r.expectOpen(0)
-		for _, line := range []string{"destination takes nothing, retrying", "code=ServiceUnavailable", "destination takes events again"} {
+		for _, line := range []string{"event=destination_unavailable", "code=ServiceUnavailable", "event=destination_available"} {
 			if !strings.Contains(r.log.String(), line) {
 				t.Errorf("the log does not say %q", line)
 			}
@@ -280,7 +280,7 @@ func TestAStopCutsOffARequestThatHangs(t *testing.T) {
 			t.Errorf("the stop took %s", took)
 		}
 		r.expectOpen(1)
-		if strings.Contains(r.log.String(), "takes nothing") {
+		if strings.Contains(r.log.String(), "event=destination_unavailable") {
 			t.Errorf("the log blames the destination:\n%s", r.log.String())
 		}
 	})

@@ -190,9 +190,10 @@ func (l *lane) report(before, after int, batch []*Event) {
 	switch {
 	case after > before && !l.closed:
 		err := batch[slices.IndexFunc(batch, func(e *Event) bool { return e.err != nil })].err
-		l.log.Warn("destination takes nothing, retrying", "attempt", after, "code", sink.Code(err), "err", err)
+		l.log.Warn("destination unavailable, retrying", "event", "destination_unavailable",
+			"attempt", after, "code", sink.Code(err), "err", err)
 	case before > 0 && after == 0:
-		l.log.Info("destination takes events again", "attempts", before)
+		l.log.Info("destination available again", "event", "destination_available", "attempts", before)
 	}
 }
 

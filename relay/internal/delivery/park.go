@@ -8,10 +8,11 @@ import (
 
 // Codes of events that the relay itself parks, beside those of the broker.
 const (
-	CodeUnusable = "UnusableEvent"   // whatever the destination
-	CodeBinary   = "BinaryValue"     // bytes in a column that is delivered as text
-	CodeBlocked  = "BlockedGroup"    // behind another one of its group
-	CodeAway     = "DestinationAway" // for as long as Options.ParkAfter says
+	CodeUnusable = "UnusableEvent" // whatever the destination
+	CodeBinary   = "BinaryValue"   // bytes in a column that is delivered as text
+	CodeBlocked  = "BlockedGroup"  // behind another one of its group
+	// CodeUnavailable: the destination has accepted nothing for Options.ParkAfter.
+	CodeUnavailable = "DestinationUnavailable"
 )
 
 // parkUnsent parks an event that is not to be sent, unless an earlier one of its group was not delivered.

@@ -97,7 +97,7 @@ func TestRefusalOfEverythingParksNothing(t *testing.T) {
 				r.expectTaken(0, "a1 b1 c1 d1 e1 f1 g1 h1 i1 j1")
 				r.expectOpen(0)
 				r.stop()
-				if !strings.Contains(r.log.String(), "destination takes nothing") {
+				if !strings.Contains(r.log.String(), "event=destination_unavailable") {
 					t.Error("the log does not say that the destination takes nothing")
 				}
 			})
@@ -120,7 +120,7 @@ func TestASuspectHoldsUpNoOther(t *testing.T) {
 					r.elapse(100 * time.Millisecond)
 				}
 				r.stop()
-				if strings.Contains(r.log.String(), "takes nothing") {
+				if strings.Contains(r.log.String(), "event=destination_unavailable") {
 					t.Errorf("the log blames the destination:\n%s", r.log.String())
 				}
 			})

@@ -161,8 +161,8 @@ func (q *queue) fillAway(now time.Time) []*Event {
 		e.away = true
 		if e.rejection == nil && !e.isAskedFor() {
 			e.rejection = &sink.RejectedError{
-				Code:   CodeAway,
-				Reason: "the destination has taken nothing since " + q.failing.UTC().Format(time.RFC3339),
+				Code:   CodeUnavailable,
+				Reason: "the destination has accepted nothing since " + q.failing.UTC().Format(time.RFC3339),
 			}
 		}
 	}

@@ -226,8 +226,8 @@ func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst
 		return nil
 	}
 	if isFirst {
-		j.Log.Error("the outbox table has events that the stream did not bring", "partition", partition.String(),
-			"first_seq", rows[0].seq,
+		j.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
+			"partition", partition.String(), "first_seq", rows[0].seq,
 			"reason", "the partition was attached with rows in it")
 	}
 	if j.Halt != nil && !partition.IsRequested {
