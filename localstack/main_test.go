@@ -10,6 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/outbox-relay/outbox-relay/localstack/messaging"
 )
 
 // STACK_WAYS names the ways to try, for example "compose host embedded". The first two need more than this repository,
@@ -41,6 +47,7 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 					t.Errorf("status does not say %q:\n%s", want, status)
 				}
 			}
+			checkHealed(t, s)
 			if log := s.run("logs"); !strings.Contains(log, "streaming") {
 				t.Errorf("the relay's log is:\n%s", log)
 			}
@@ -62,6 +69,35 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// checkHealed deletes the topic and the queue: status names them, up creates them, and events flow.
+func checkHealed(t *testing.T, s stackUnderTest) {
+	t.Helper()
+	config := messaging.Config("http://127.0.0.1:" + strconv.Itoa(s.broker))
+	topics, queues := sns.NewFromConfig(config), sqs.NewFromConfig(config)
+	listed, err := topics.ListTopics(t.Context(), &sns.ListTopicsInput{})
+	if err != nil || len(listed.Topics) != 1 {
+		t.Fatalf("topics: %+v, %v", listed, err)
+	}
+	topic := listed.Topics[0].TopicArn
+	if _, err := topics.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: topic}); err != nil {
+		t.Fatal(err)
+	}
+	queue, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String("order-events.fifo")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := queues.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: queue.QueueUrl}); err != nil {
+		t.Fatal(err)
+	}
+	status, err := s.try("status")
+	if want := "topic " + *topic + " do not exist"; err == nil || !strings.Contains(status, want) {
+		t.Errorf("without the topic, status does not say %q (%v):\n%s", want, err, status)
+	}
+	if demo := s.run("demo", "--orders=3"); !strings.Contains(demo, "3 orders posted, 3 events received") {
+		t.Errorf("without the topic, demo printed:\n%s", demo)
+	}
+}
+
 type stackUnderTest struct {
 	t                       *testing.T
 	program, way, dir       string
@@ -70,15 +106,22 @@ type stackUnderTest struct {
 
 func (s stackUnderTest) run(args ...string) string {
 	s.t.Helper()
+	output, err := s.try(args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output)
+	}
+	return output
+}
+
+// try returns the output of a command that may fail.
+func (s stackUnderTest) try(args ...string) (string, error) {
 	cmd := exec.Command(s.program, args...)
 	cmd.Env = append(os.Environ(), "STACK="+s.way, "LOCAL_DIR="+s.dir, "POSTGRES_PORT="+strconv.Itoa(s.postgres),
 		"BROKER_PORT="+strconv.Itoa(s.broker), "RELAY_PORT="+strconv.Itoa(s.relay))
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Run(); err != nil {
-		s.t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, output.String())
-	}
-	return output.String()
+	err := cmd.Run()
+	return output.String(), err
 }
 
 // folder is open to the user that Postgres runs as when the test runs as root.

@@ -45,11 +45,18 @@ func (c *creator) topic(ctx context.Context, properties map[string]any) (resourc
 	if err != nil {
 		return resource{}, err
 	}
-	created, err := c.sns.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(name), Attributes: attributes})
+	arn, err := c.topicNamed(ctx, name)
 	if err != nil {
-		return resource{}, fmt.Errorf("create topic %s: %w", name, err)
+		return resource{}, fmt.Errorf("look for topic %s: %w", name, err)
 	}
-	return resource{ref: aws.ToString(created.TopicArn), attributes: map[string]string{"TopicName": name}}, nil
+	if arn == "" {
+		created, err := c.sns.CreateTopic(ctx, &sns.CreateTopicInput{Name: aws.String(name), Attributes: attributes})
+		if err != nil {
+			return resource{}, fmt.Errorf("create topic %s: %w", name, err)
+		}
+		arn = aws.ToString(created.TopicArn)
+	}
+	return resource{ref: arn, attributes: map[string]string{"TopicName": name}}, nil
 }
 
 func (c *creator) topicPolicy(ctx context.Context, properties map[string]any) (resource, error) {
@@ -76,18 +83,26 @@ func (c *creator) queue(ctx context.Context, properties map[string]any) (resourc
 	if err != nil {
 		return resource{}, err
 	}
-	created, err := c.sqs.CreateQueue(ctx, &sqs.CreateQueueInput{QueueName: aws.String(name), Attributes: attributes})
+	url, err := c.queueNamed(ctx, name)
 	if err != nil {
-		return resource{}, fmt.Errorf("create queue %s: %w", name, err)
+		return resource{}, fmt.Errorf("look for queue %s: %w", name, err)
+	}
+	if url == nil {
+		created, err := c.sqs.CreateQueue(ctx,
+			&sqs.CreateQueueInput{QueueName: aws.String(name), Attributes: attributes})
+		if err != nil {
+			return resource{}, fmt.Errorf("create queue %s: %w", name, err)
+		}
+		url = created.QueueUrl
 	}
 	got, err := c.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: created.QueueUrl, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn},
+		QueueUrl: url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameQueueArn},
 	})
 	if err != nil {
 		return resource{}, fmt.Errorf("read the ARN of queue %s: %w", name, err)
 	}
 	attributes = map[string]string{"Arn": got.Attributes["QueueArn"], "QueueName": name}
-	return resource{ref: aws.ToString(created.QueueUrl), attributes: attributes}, nil
+	return resource{ref: aws.ToString(url), attributes: attributes}, nil
 }
 
 func (c *creator) queuePolicy(ctx context.Context, properties map[string]any) (resource, error) {
@@ -119,6 +134,10 @@ func (c *creator) subscription(ctx context.Context, properties map[string]any) (
 		return resource{}, err
 	}
 	input.Attributes = attributes
+	existing, err := c.subscriptionOf(ctx, aws.ToString(input.TopicArn), aws.ToString(input.Endpoint))
+	if err != nil || existing != "" {
+		return resource{ref: existing}, err
+	}
 	created, err := c.sns.Subscribe(ctx, input)
 	if err != nil {
 		return resource{}, fmt.Errorf("subscribe %s: %w", aws.ToString(input.Endpoint), err)

@@ -58,7 +58,8 @@ func Config(endpoint string) aws.Config {
 // timeout bounds a whole deployment. LocalStack needs two seconds.
 const timeout = 2 * time.Minute
 
-// Deploy creates or updates the CloudFormation stack from template.
+// Deploy creates or updates the CloudFormation stack from template, and creates the resources of
+// the stack that were deleted. CloudFormation does not look for them if the template is the same.
 func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -66,11 +67,19 @@ func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, err
 	if err != nil {
 		return Outputs{}, fmt.Errorf("deploy stack %s at %s: %w", StackName, endpoint, err)
 	}
-	return newOutputs(values)
+	outputs, err := newOutputs(values)
+	if err != nil {
+		return Outputs{}, err
+	}
+	missing, err := Missing(ctx, endpoint, outputs)
+	if err != nil || len(missing) == 0 {
+		return outputs, err
+	}
+	return Create(ctx, endpoint, template)
 }
 
-// Create creates the resources of template one by one, at a broker without CloudFormation. It is
-// idempotent.
+// Create creates the resources of template one by one that the broker does not have, without
+// CloudFormation.
 func Create(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -94,7 +94,7 @@ func checkDelivery(t *testing.T, endpoint string, outputs messaging.Outputs) {
 	const body = `{"exactly": "this"}`
 	_, err := sns.NewFromConfig(messaging.Config(endpoint)).Publish(t.Context(), &sns.PublishInput{
 		TopicArn: aws.String(outputs.TopicArn), Message: aws.String(body),
-		MessageGroupId: aws.String("g"), MessageDeduplicationId: aws.String(t.Name()),
+		MessageGroupId: aws.String(t.Name()), MessageDeduplicationId: aws.String(t.Name()),
 		MessageAttributes: map[string]snstypes.MessageAttributeValue{
 			"event_id": {DataType: aws.String("String"), StringValue: aws.String("1")},
 		},

@@ -53,9 +53,20 @@ func (s *Stack) Status(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if broken != "" {
-		return fmt.Errorf("%s: see make localstack-logs, or run make localstack-up again", broken)
+		return fmt.Errorf("%s: %s", broken, remedy(*state, parts))
 	}
 	return nil
+}
+
+// remedy names the command that repairs the parts that do not work.
+func remedy(state State, parts []part) string {
+	switch {
+	case lacksMessaging(parts):
+		return "run make localstack-up, which creates what is missing"
+	case state.Way == Compose:
+		return "run make localstack-up, which starts them again, or see make localstack-logs"
+	}
+	return "see make localstack-logs, or run make localstack-down and then make localstack-up"
 }
 
 func (s *Stack) parts(ctx context.Context, state State) []part {
@@ -136,6 +147,13 @@ func (s *Stack) query(ctx context.Context, sql string, into ...any) error {
 }
 
 func (s *Stack) queueStatus(ctx context.Context, outputs messaging.Outputs) (string, error) {
+	missing, err := messaging.Missing(ctx, s.Ports.Endpoint(), outputs)
+	if err != nil {
+		return "", err
+	}
+	if len(missing) > 0 {
+		return "", &missingError{missing}
+	}
 	client := sqs.NewFromConfig(messaging.Config(s.Ports.Endpoint()))
 	counts := map[string]int{}
 	for name, url := range map[string]string{"queue": outputs.QueueUrl, "dead": outputs.DeadLetterQueueUrl} {

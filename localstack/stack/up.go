@@ -1,9 +1,9 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"time"
 
@@ -58,12 +58,20 @@ func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 		s.Ports = state.Ports
 		s.report("the stack keeps the ports it was started with")
 	}
-	if state.Ready && s.relayReady(ctx) == nil && s.brokerReady(ctx) == nil {
+	parts := s.parts(ctx, state)
+	if state.Ready && lacksMessaging(parts) {
+		var err error
+		if parts, err = s.restore(ctx, state, parts); err != nil {
+			return false, err
+		}
+	}
+	broken := broken(parts)
+	if state.Ready && broken == "" {
 		return s.current(ctx, state)
 	}
 	if state.Way != Compose {
-		return false, fmt.Errorf("the stack is up the %s way, but not every part of it works: see make "+
-			"localstack-status and make localstack-logs, or run make localstack-down and begin again", state.Way)
+		return false, fmt.Errorf("the stack is up the %s way, but %s: %s: %s", state.Way,
+			cmp.Or(broken, "its start failed"), reasons(parts), remedy(state, parts))
 	}
 	return false, nil
 }
@@ -116,9 +124,9 @@ type platform interface {
 // relay.
 func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, error) {
 	var none messaging.Outputs
-	template, err := os.ReadFile(s.Root + "/infra/messaging.yaml")
+	template, err := s.template()
 	if err != nil {
-		return none, fmt.Errorf("read the messaging template: %w", err)
+		return none, err
 	}
 	superuserURL, err := p.startInfrastructure(ctx)
 	if err != nil {
