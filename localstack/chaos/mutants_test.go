@@ -97,7 +97,7 @@ var mutants = []mutant{
 		name: "does not see that the publication was changed",
 		edits: []edit{
 			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
-			{"relay/keeper.go", `if err := k.suspect(seen); err != nil {`, `if err := error(nil); err != nil {`},
+			{"relay/internal/checkpointer/checkpointer.go", `if err := c.suspect(seen); err != nil {`, `if err := error(nil); err != nil {`},
 			withoutAudit,
 		},
 		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
@@ -124,7 +124,7 @@ var mutants = []mutant{
 		name: "publishes without a lease, and does not look whether it holds the slot",
 		edits: []edit{
 			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
-			{"relay/keeper.go", `if !seen.Held {`, `if false {`},
+			{"relay/internal/checkpointer/checkpointer.go", `if !seen.Held {`, `if false {`},
 		},
 		faults: []string{"freeze"},
 		rules:  []checker.Rule{checker.Fenced},
@@ -133,7 +133,7 @@ var mutants = []mutant{
 		name: "goes on when it hears nothing from the server",
 		edits: []edit{
 			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
-			{"relay/keeper.go", `context.WithTimeout(ctx, k.SenderTimeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
+			{"relay/internal/checkpointer/checkpointer.go", `context.WithTimeout(ctx, c.Timeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
 			{"relay/internal/deadletter/redriver.go", `context.WithTimeout(ctx, r.Timeout)`, `context.WithTimeout(ctx, time.Minute)`},
 			{"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.source.receivedAt) > time.Minute`},
 		},
@@ -224,13 +224,13 @@ var mutants = []mutant{
 		name: "keeps a horizon that was not reached over a reconnect",
 		edits: []edit{
 			{
-				"relay/keeper.go",
+				"relay/internal/checkpointer/checkpointer.go",
 				`savedAt: time.Now(), allayed:`,
 				`savedAt: time.Now(), pending: keptHorizon, allayed:`,
 			},
-			{"relay/keeper.go", "// horizon is a snapshot,", "var keptHorizon horizon\n\n// horizon is a snapshot,"},
-			{"relay/keeper.go", `delivered: delivered, suspicion: k.suspicion}`, `delivered: delivered, suspicion: k.suspicion}; keptHorizon = k.pending`},
-			{"relay/keeper.go", `k.horizonDelivered, k.horizonSaved, k.pending = k.pending.delivered, true, horizon{}`, `k.horizonDelivered, k.horizonSaved, k.pending, keptHorizon = k.pending.delivered, true, horizon{}, horizon{}`},
+			{"relay/internal/checkpointer/checkpointer.go", "// Deps are what a [Checkpointer]", "var keptHorizon audit.Horizon\n\n// Deps are what a [Checkpointer]"},
+			{"relay/internal/checkpointer/checkpointer.go", `Delivered: delivered, Suspicion: c.suspicion}`, `Delivered: delivered, Suspicion: c.suspicion}; keptHorizon = c.pending`},
+			{"relay/internal/checkpointer/checkpointer.go", `c.horizonDelivered, c.horizonSaved, c.pending = c.pending.Delivered, true, audit.Horizon{}`, `c.horizonDelivered, c.horizonSaved, c.pending, keptHorizon = c.pending.Delivered, true, audit.Horizon{}, audit.Horizon{}`},
 			withoutAudit,
 		},
 		faults: []string{"xids used again"},
@@ -296,9 +296,9 @@ var testedMutants = []testedMutant{
 	{
 		mutant: mutant{
 			name:  "replaces a slot that is intact",
-			edits: []edit{{"relay/take.go", `case row.Recovery.IsMarked() && state.IsIntact():`, `case false:`}},
+			edits: []edit{{"relay/internal/leadership/acquire.go", `case row.Recovery.IsMarked() && state.IsIntact():`, `case false:`}},
 		},
-		pkg: "./relay", test: "TestGapKeepsEventsThatOnlyTheSlotHas",
+		pkg: "./relay/e2e", test: "TestGapKeepsEventsThatOnlyTheSlotHas",
 	},
 	{
 		mutant: mutant{

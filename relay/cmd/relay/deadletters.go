@@ -11,7 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 )
 
@@ -42,7 +42,7 @@ func (s selection) selection(states ...string) deadletter.Selection {
 
 // with calls do with a connection pool.
 func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error {
-	pool, err := relay.OpenPool(ctx, d.connect)
+	pool, err := control.OpenPool(ctx, d.connect)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -15,7 +15,7 @@ type migrateCommand struct{ database }
 
 // Run migrates the outbox part of the schema and grants the roles their privileges.
 func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
-	conn, err := relay.OpenConnection(ctx, c.connect)
+	conn, err := control.OpenConnection(ctx, c.connect)
 	if err != nil {
 		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
 	}

@@ -15,9 +15,11 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -50,7 +52,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 	var pool *pgxpool.Pool
 	found := preflight.Requirement{Subject: "the settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
-		pool, err = relay.OpenPool(ctx, s.connect)
+		pool, err = control.OpenPool(ctx, s.connect)
 		return preflight.FromErrors(preflight.CodeDatabase, "database", err)
 	}}.Run(ctx, progress)
 	if pool == nil {
@@ -64,7 +66,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 		Publication: config.Publication,
 		Table:       config.Table,
 		Removes:     config.Retention > 0,
-		StartsSince: config.Start.Mode == relay.StartSince,
+		StartsSince: config.Start.Mode == leadership.StartSince,
 		IDUnique:    s.IDUnique == "assert",
 	}.Check(ctx, progress)
 }
@@ -75,7 +77,7 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 ) preflight.Findings {
 	object := "slot " + config.Slot
 	return preflight.Requirement{Subject: "the outbox table", Check: func(ctx context.Context) preflight.Findings {
-		pool, err := relay.OpenPool(ctx, s.connect)
+		pool, err := control.OpenPool(ctx, s.connect)
 		if err == nil {
 			defer pool.Close()
 			err = relay.CheckStart(ctx, pool, config)

@@ -12,12 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
@@ -68,7 +70,7 @@ func (c *runCommand) tell(
 ) (stop func() error, err error) {
 	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
-	open := func(ctx context.Context) (*pgxpool.Pool, error) { return relay.OpenPool(ctx, c.connect) }
+	open := func(ctx context.Context) (*pgxpool.Pool, error) { return control.OpenPool(ctx, c.connect) }
 	if looker := c.looker(log, h, metrics, watch); looker != nil {
 		parts.Go(func() error {
 			looker.Run(telling, open)
@@ -120,9 +122,9 @@ func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.
 		StandsBy: func() bool { return h.State() == health.Standby }, Slots: metrics.SlotLooked,
 	}
 	switch start.Mode {
-	case relay.StartNow:
+	case leadership.StartNow:
 		looker.From = ""
-	case relay.StartSince:
+	case leadership.StartSince:
 		looker.Since = start.Since.UTC().Format(time.RFC3339Nano)
 	}
 	return looker

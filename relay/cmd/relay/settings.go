@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -251,21 +252,21 @@ func atLeast[T int | time.Duration](setting string, value, least T) error {
 	return fmt.Errorf("%s is %v, must be at least %v", setting, value, least)
 }
 
-func parseStart(text, createdAt string) (relay.Start, error) {
-	switch mode := relay.StartMode(text); mode {
-	case relay.StartUndecided, relay.StartTable, relay.StartNow:
-		return relay.Start{Mode: mode}, nil
+func parseStart(text, createdAt string) (leadership.Start, error) {
+	switch mode := leadership.StartMode(text); mode {
+	case leadership.StartUndecided, leadership.StartTable, leadership.StartNow:
+		return leadership.Start{Mode: mode}, nil
 	}
-	if since, found := strings.CutPrefix(text, string(relay.StartSince)+":"); found {
+	if since, found := strings.CutPrefix(text, string(leadership.StartSince)+":"); found {
 		at, err := time.Parse(time.RFC3339, since)
 		if err != nil {
-			return relay.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
+			return leadership.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
 		}
 		if createdAt == "" {
-			return relay.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in "+
+			return leadership.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in "+
 				"RELAY_COLUMN_CREATED_AT", text)
 		}
-		return relay.Start{Mode: relay.StartSince, Since: at}, nil
+		return leadership.Start{Mode: leadership.StartSince, Since: at}, nil
 	}
-	return relay.Start{}, fmt.Errorf("RELAY_START %q: write table, now or since:2026-01-31T00:00:00Z", text)
+	return leadership.Start{}, fmt.Errorf("RELAY_START %q: write table, now or since:2026-01-31T00:00:00Z", text)
 }

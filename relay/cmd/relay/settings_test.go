@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 )
 
 var update = flag.Bool("update", false, "write the table of settings")
@@ -91,11 +91,11 @@ func TestRequestsThatTakeMoreMemoryAreFewer(t *testing.T) {
 
 func TestStartIsParsed(t *testing.T) {
 	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
-	for text, want := range map[string]relay.Start{
-		"":                           {Mode: relay.StartUndecided},
-		"table":                      {Mode: relay.StartTable},
-		"now":                        {Mode: relay.StartNow},
-		"since:2026-01-31T00:00:00Z": {Mode: relay.StartSince, Since: at},
+	for text, want := range map[string]leadership.Start{
+		"":                           {Mode: leadership.StartUndecided},
+		"table":                      {Mode: leadership.StartTable},
+		"now":                        {Mode: leadership.StartNow},
+		"since:2026-01-31T00:00:00Z": {Mode: leadership.StartSince, Since: at},
 	} {
 		if got, err := parseStart(text, "created_at"); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
@@ -49,7 +49,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // Run shows how the relays of the slot are. The exit code is that of a monitoring plug-in: 0 ok, 1
 // warning, 2 critical, and 3 where the database does not tell.
 func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
-	pool, err := relay.OpenPool(ctx, c.connect)
+	pool, err := control.OpenPool(ctx, c.connect)
 	if err != nil {
 		return unknownStatus(err)
 	}

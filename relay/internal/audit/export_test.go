@@ -1,6 +1,8 @@
 package audit
 
-import "github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+import (
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
 
 // CountSQL returns the statement of [Table.Count].
 func CountSQL(table pgoutput.Table) string { return NewTable(nil, table).sql(count) }

@@ -1,7 +1,9 @@
 // Package audit compares the rows of the outbox table with the rows that the stream brought.
 package audit
 
-import "sync"
+import (
+	"sync"
+)
 
 // maxLater bounds the number of transactions whose rows the Ledger counts individually.
 const maxLater = 1 << 16

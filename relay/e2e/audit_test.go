@@ -1,0 +1,345 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// alarm is what the relay logs when the table has more than was streamed.
+const alarm = "event=events_missing"
+
+// partition makes the outbox table one with partitions.
+func (w *world) partition() {
+	w.t.Helper()
+	w.exec(`DROP TABLE outbox_events`)
+	w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload json,
+		headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now()) PARTITION BY RANGE (seq)`)
+	w.exec(`CREATE INDEX ON outbox_events (xid)`)
+	w.exec(`CREATE TABLE outbox_events_1 PARTITION OF outbox_events FOR VALUES FROM (1) TO (1000)`)
+	w.exec(`CREATE TABLE outbox_events_2 (LIKE outbox_events INCLUDING ALL)`)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+}
+
+// attach fills another partition and attaches it: its rows stand in the table, and the publication had no part in them.
+func (w *world) attach(payload string) {
+	w.t.Helper()
+	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(w.t.Context(), `
+			INSERT INTO outbox_events_2 (id, seq, event_type, payload) VALUES (gen_random_uuid(), 1000, 't', '`+payload+`');
+			ALTER TABLE outbox_events ATTACH PARTITION outbox_events_2 FOR VALUES FROM (1000) TO (2000)`)
+		return err
+	}))
+}
+
+// awaitLook waits until the keeper has looked at fence and horizon once more.
+func (w *world) awaitLook() {
+	w.t.Helper()
+	lastLook := func() string {
+		return w.query(`SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity
+			WHERE application_name = 'outbox-relay' AND query LIKE '%pg_current_snapshot()%pg_current_wal_insert_lsn()%'`)
+	}
+	before := lastLook()
+	w.eventually("the relay looks again", func() bool { return lastLook() > before })
+}
+
+// TestRowsThatTheLogNeverHadAreFoundAndArrive: also while nothing is delivered and hardly anything is written.
+func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
+	t.Parallel()
+	server := newServerWith(t, map[string]string{"full_page_writes": "off", "autovacuum": "off"})
+	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w.partition()
+	listen := freeAddress(t)
+	p := w.startStreaming("RELAY_LISTEN=" + listen)
+	p.awaitLog("event=audit_begun")
+	w.commit(event(t, "1", `{"streamed":true}`))
+	w.awaitHorizon()
+	w.awaitLook() // it takes the next horizon, which covers no more than the row's
+	w.awaitLook()
+	w.attach(`{"attached":true}`)
+	w.awaitBody(`{"attached":true}`)
+	w.commit(event(t, "1", `{"after":true}`))
+	w.awaitBody(`{"after":true}`)
+	w.awaitHorizon()
+	if times := strings.Count(p.log.String(), alarm); times != 1 {
+		t.Errorf("the alarm was given %d times", times)
+	}
+	if got := w.bodies(); got[`{"streamed":true}`] != 1 || got[`{"after":true}`] != 1 {
+		t.Errorf("received %v", got)
+	}
+	_, metrics := w.get("http://" + listen + "/metrics")
+	for _, want := range []string{"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 0\n"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
+}
+
+// lose writes a row that the log does not have, to a partition that is not logged.
+func (w *world) lose(payload string) {
+	w.t.Helper()
+	w.exec(`CREATE UNLOGGED TABLE unlogged PARTITION OF outbox_events FOR VALUES FROM (5000) TO (6000)`)
+	w.eventually("the partition is known", func() bool {
+		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = 'unlogged'::regclass`) == "true"
+	})
+	w.exec(`INSERT INTO outbox_events (id, seq, event_type, payload) VALUES (gen_random_uuid(), 5000, 't', $1)`, payload)
+}
+
+func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.partition()
+	listen := freeAddress(t)
+	p := w.startStreaming("RELAY_LISTEN=" + listen)
+	p.awaitLog("event=audit_begun")
+	w.lose(`{"unlogged":true}`)
+	w.awaitBody(`{"unlogged":true}`)
+	p.awaitLog(alarm)
+	_, metrics := w.get("http://" + listen + "/metrics")
+	for _, want := range []string{
+		"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 1\n", `relay_sessions_total{reason="events_missing"} 1`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
+}
+
+// TestMissingEventsHaltTheRelayUntilSomebodyDecides: also where an orchestrator starts it again and again.
+func TestMissingEventsHaltTheRelayUntilSomebodyDecides(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.partition()
+	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
+	p.awaitLog("event=audit_begun")
+	w.attach(`{"attached":true}`)
+	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), alarm) {
+		t.Fatalf("the relay ended with %v", err)
+	}
+	output, err := w.command([]string{"RELAY_ON_SLOT_LOSS=halt"}, "run")
+	if err == nil || !strings.Contains(output, "the audit found events") || !strings.Contains(output, "RELAY_ON_SLOT_LOSS=recover") {
+		t.Errorf("the next start: %v: %s", err, output)
+	}
+	if got := w.bodies(); len(got) != 0 {
+		t.Errorf("received %v", got)
+	}
+	w.start()
+	w.awaitBody(`{"attached":true}`)
+}
+
+// TestWhateverWritersDoIsNoGap ends with a gap, to show that the audit was there all the time.
+func TestWhateverWritersDoIsNoGap(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders") // its own: what stays open would hold up the slots of others
+	w.partition()
+	var relays []*process
+	run := func() *process {
+		p := w.startStreaming()
+		p.awaitLog("event=audit_begun")
+		relays = append(relays, p)
+		return p
+	}
+	p := run()
+	long, err := w.pool.Begin(t.Context()) // over many horizons and two sessions
+	w.must(err)
+	defer long.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
+	w.must(outbox.Insert(t.Context(), long, event(t, "long", `{"long":1}`)))
+	const columns = `INSERT INTO outbox_events (id, event_type, payload`
+	for i, sql := range []string{
+		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{"n":0}'); SAVEPOINT a; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}');
+		 ROLLBACK TO a; SAVEPOINT b; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); RELEASE b; COMMIT`,
+		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); ROLLBACK`,
+		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); DELETE FROM outbox_events; COMMIT`,
+		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); PREPARE TRANSACTION 'p` + w.slot + `'`,
+		columns + `, xid) VALUES (gen_random_uuid(), 't', '{}', '7')`,
+		`UPDATE outbox_events SET payload = '{"changed":true}'`,
+	} {
+		w.exec(sql)
+		body := fmt.Sprintf(`{"step":%d}`, i)
+		w.commit(event(t, "step", body))
+		w.awaitBody(body)
+		w.awaitHorizon()
+	}
+	w.exec(`COMMIT PREPARED 'p` + w.slot + `'`)
+	w.awaitHorizon()
+	w.exec(columns + `) SELECT gen_random_uuid(), 't', format('{"big":%s}', i)::json FROM generate_series(1, 300) AS i`)
+	w.awaitBody(`{"big":7}`)
+	p.kill() // within the transaction, or soon after
+	p = run()
+	w.must(outbox.Insert(t.Context(), long, event(t, "long", `{"long":2}`)))
+	w.must(long.Commit(t.Context()))
+	w.awaitBody(`{"long":2}`)
+	w.awaitHorizon()
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	w.exec(columns + `) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+	w.awaitBody(`{"unseen":true}`)
+	w.awaitHorizon()
+	p.kill()
+	w.dropSlot()
+	w.exec(columns + `) VALUES (gen_random_uuid(), 't', '{"slotless":true}')`)
+	p = run()
+	w.awaitBody(`{"slotless":true}`)
+	w.awaitHorizon()
+	for _, r := range relays {
+		if strings.Contains(r.log.String(), alarm) {
+			t.Errorf("relay %d gave an alarm", r.cmd.Process.Pid)
+		}
+	}
+	w.lose(`{"unlogged":true}`)
+	w.awaitBody(`{"unlogged":true}`)
+	p.awaitLog(alarm)
+}
+
+// TestACommitThatBecomesVisibleAfterItsSessionIsNoGap: it waits for a synchronous standby, while its events are delivered,
+// and the relay that delivered them ends. The next one finds rows that it never streamed.
+func TestACommitThatBecomesVisibleAfterItsSessionIsNoGap(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	p := w.startStreaming()
+	standby := w.startStandby(server.URL("relay", "postgres"))
+	committed := make(chan error, 1)
+	go func() {
+		committed <- pgx.BeginFunc(context.Background(), w.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(context.Background(), `SET LOCAL synchronous_commit = remote_apply`); err != nil {
+				return err
+			}
+			return outbox.Insert(context.Background(), tx, event(t, "1", `{"late":true}`))
+		})
+	}()
+	w.awaitBody(`{"late":true}`)
+	w.awaitCheckpoint()
+	p.stop()
+	p = w.startStreaming()
+	p.awaitLog("event=audit_begun")
+	if rows := w.query(`SELECT count(*)::text FROM outbox_events`); rows != "0" {
+		t.Fatalf("%s rows are visible already", rows)
+	}
+	close(standby)
+	w.must(<-committed)
+	w.commit(event(t, "1", `{"next":true}`))
+	w.awaitBody(`{"next":true}`)
+	w.awaitHorizon()
+	if strings.Contains(p.log.String(), alarm) {
+		t.Error("the relay gave an alarm")
+	}
+	if got := w.bodies(); got[`{"late":true}`] != 1 {
+		t.Errorf("received %v", got)
+	}
+}
+
+// startStandby has a synchronous standby that stores everything at once, and applies nothing until the channel is closed.
+func (w *world) startStandby(url string) (apply chan struct{}) {
+	w.t.Helper()
+	conn, err := pgconn.Connect(w.t.Context(), url+"&replication=true&application_name=standby")
+	w.must(err)
+	system, err := pglogrepl.IdentifySystem(w.t.Context(), conn)
+	w.must(err)
+	w.exec(`SELECT pg_create_physical_replication_slot('standby')`)
+	w.must(pglogrepl.StartReplication(w.t.Context(), conn, "standby", system.XLogPos, pglogrepl.StartReplicationOptions{Mode: pglogrepl.PhysicalReplication}))
+	apply = make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		stored := system.XLogPos
+		for ctx.Err() == nil {
+			status := pglogrepl.StandbyStatusUpdate{WALWritePosition: stored, WALFlushPosition: stored, WALApplyPosition: 1}
+			select {
+			case <-apply:
+				status.WALApplyPosition = stored
+			default:
+			}
+			if pglogrepl.SendStandbyStatusUpdate(ctx, conn, status) != nil {
+				return
+			}
+			soon, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+			message, err := conn.ReceiveMessage(soon)
+			stop()
+			if data, ok := message.(*pgproto3.CopyData); ok && err == nil && data.Data[0] == pglogrepl.XLogDataByteID {
+				if x, err := pglogrepl.ParseXLogData(data.Data[1:]); err == nil {
+					stored = max(stored, x.WALStart+pglogrepl.LSN(len(x.WALData)))
+				}
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = conn.Close(context.Background())
+	})
+	admin, err := pgx.Connect(w.t.Context(), url)
+	w.must(err)
+	defer admin.Close(w.t.Context())
+	for _, sql := range []string{`ALTER SYSTEM SET synchronous_standby_names = 'standby'`, `SELECT pg_reload_conf()`} {
+		_, err := admin.Exec(w.t.Context(), sql)
+		w.must(err)
+	}
+	w.eventually("the standby is a synchronous one", func() bool {
+		var state string
+		w.must(admin.QueryRow(w.t.Context(), `SELECT sync_state FROM pg_stat_replication WHERE application_name = 'standby'`).Scan(&state))
+		return state == "sync"
+	})
+	return apply
+}
+
+func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	between, through := w.newNetwork()
+	counting := between.HoldBack("$1::text::xid8")
+	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	p.awaitLog("event=audit_begun")
+	horizon := func() string {
+		return w.query(`SELECT horizon::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
+	}
+	w.commit(event(t, "1", `{}`))
+	w.await(counting)
+	before := horizon()
+	for i := range 5 {
+		body := fmt.Sprintf(`{"n":%d}`, i)
+		w.commit(event(t, "1", body))
+		w.awaitBody(body)
+		w.awaitCheckpoint()
+	}
+	if after := horizon(); after != before {
+		t.Errorf("the horizon went from %s to %s, and nothing was audited", before, after)
+	}
+	counting.Pass()
+	w.awaitHorizon()
+	if strings.Contains(p.log.String(), "event=session_ended") {
+		t.Error("the session ended because of it")
+	}
+}
+
+func TestAuditThatIsOffHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	for name, off := range map[string]struct{ sql, env, says string }{
+		"by the setting":       {`SELECT`, "RELAY_AUDIT=off", "event=streaming"},
+		"for want of an index": {`DROP INDEX outbox_events_xid_idx`, "RELAY_AUDIT=on", "the audit is off: it needs an index on xid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			w.exec(off.sql)
+			p := w.startStreaming(off.env)
+			p.awaitLog(off.says)
+			w.commit(event(t, "1", `{}`))
+			w.awaitReceived(1)
+			w.awaitHorizon()
+			if strings.Contains(p.log.String(), "event=audit_begun") {
+				t.Error("it is on")
+			}
+		})
+	}
+}

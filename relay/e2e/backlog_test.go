@@ -1,0 +1,238 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
+)
+
+var oldestUndelivered = regexp.MustCompile(`(?m)^relay_oldest_undelivered_seconds (\S+)$`)
+
+// oldest returns relay_oldest_undelivered_seconds of the relay that listens there.
+func (w *world) oldest(listen string) float64 {
+	w.t.Helper()
+	_, metrics := w.get("http://" + listen + "/metrics")
+	found := oldestUndelivered.FindStringSubmatch(metrics)
+	if found == nil {
+		return -1
+	}
+	seconds, err := strconv.ParseFloat(found[1], 64)
+	w.must(err)
+	return seconds
+}
+
+// age makes every row of the table an hour old.
+func (w *world) age() {
+	w.t.Helper()
+	w.exec(`UPDATE outbox_events SET created_at = created_at - interval '1 hour'`)
+}
+
+// awaitOld waits until the metric says that an event has waited for an hour, and rises.
+func (w *world) awaitOld(listen string) {
+	w.t.Helper()
+	w.eventually("the metric says that an event has waited for an hour", func() bool { return w.oldest(listen) > 3600 })
+	before := w.oldest(listen)
+	w.eventually("the metric rises", func() bool { return w.oldest(listen) > before })
+}
+
+func (w *world) awaitNothingWaits(listen string) {
+	w.t.Helper()
+	w.eventually("the metric falls to 0", func() bool { return w.oldest(listen) == 0 })
+}
+
+// drains waits until the event that was written last arrives, and the metric falls.
+func (w *world) drains(listen, body string) {
+	w.t.Helper()
+	w.awaitBody(body)
+	w.awaitNothingWaits(listen)
+}
+
+func TestOldestIsZeroWhileOnlyOthersAreWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.exec(`CREATE TABLE other (id integer)`)
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN=" + listen)
+	w.commit(event(t, "1", `{"n":1}`))
+	w.drains(listen, `{"n":1}`)
+	for until := time.Now().Add(8 * time.Second); time.Now().Before(until); {
+		w.exec(`INSERT INTO other SELECT generate_series(1, 1000)`)
+		if oldest := w.oldest(listen); oldest != 0 {
+			t.Fatalf("the metric says %v", oldest)
+		}
+	}
+}
+
+func TestOldestRisesWhilePublicationIsEmpty(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	listen := freeAddress(t)
+	p := w.startStreaming("RELAY_LISTEN=" + listen)
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	p.awaitLog("event=session_ended")
+	w.commit(event(t, "1", `{"n":1}`))
+	w.age()
+	w.awaitOld(listen)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+	w.drains(listen, `{"n":1}`)
+}
+
+func TestOldestOfAStandbyRises(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.startStreaming().stop()
+	other := w.holdSlot()
+	listen := freeAddress(t)
+	w.start("RELAY_LISTEN=" + listen).awaitLog("event=standby")
+	w.commit(event(t, "1", `{"n":1}`))
+	w.age()
+	w.awaitOld(listen)
+	w.must(other.Close(t.Context()))
+	w.drains(listen, `{"n":1}`)
+}
+
+// holdSlot takes the slot for a reader that confirms nothing.
+func (w *world) holdSlot() *pgconn.PgConn {
+	w.t.Helper()
+	config, err := pgconn.ParseConfig(w.url)
+	w.must(err)
+	config.RuntimeParams["replication"], config.RuntimeParams["wal_sender_timeout"] = "database", "0"
+	other, err := pgconn.ConnectConfig(w.t.Context(), config)
+	w.must(err)
+	w.t.Cleanup(func() { _ = other.Close(context.Background()) })
+	w.must(pglogrepl.StartReplication(w.t.Context(), other, w.slot, 0, pglogrepl.StartReplicationOptions{
+		Mode: pglogrepl.LogicalReplication, PluginArgs: []string{"proto_version '1'", "publication_names 'outbox_pub'"},
+	}))
+	return other
+}
+
+func TestOldestRisesWhileTheBrokerIsAway(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(w *world, listen string) (back func()){
+		"while it streams": func(w *world, listen string) func() {
+			w.startStreaming("RELAY_LISTEN="+listen, "RELAY_WINDOW_EVENTS=10", "RELAY_RETRY_MAX=200ms")
+			return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable()).Clear
+		},
+		"before it starts": func(w *world, listen string) func() {
+			w.startStreaming().stop()
+			away := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+			w.start("RELAY_LISTEN=" + listen).awaitLog("waiting for what does not answer")
+			return away.Clear
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			listen := freeAddress(t)
+			back := begin(w, listen)
+			for n := range 40 { // more than the window holds
+				w.commit(event(t, strconv.Itoa(n), `{"n":`+strconv.Itoa(n)+`}`))
+			}
+			w.age()
+			w.awaitOld(listen)
+			back()
+			w.drains(listen, `{"n":39}`)
+		})
+	}
+}
+
+// TestOldestSaysHowLongAnEventWaitedBeforeTheStart: the relay has read it a moment ago only.
+func TestOldestCountsFromWhenTheEventWasWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.startStreaming().stop()
+	w.commit(event(t, "1", `{"n":1}`))
+	w.age()
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN="+listen, "RELAY_RETRY_MAX=200ms")
+	w.awaitOld(listen)
+	away.Clear()
+	w.drains(listen, `{"n":1}`)
+}
+
+func TestOldestRisesWhileTheSlotIsCreated(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w.startStreaming().stop()
+	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
+	w.commit(event(t, "1", `{"n":1}`))
+	w.age()
+	running, err := w.pool.BeginTx(t.Context(), pgx.TxOptions{})
+	w.must(err)
+	_, err = running.Exec(t.Context(), `SELECT pg_current_xact_id()`)
+	w.must(err)
+	listen := freeAddress(t)
+	w.start("RELAY_LISTEN=" + listen)
+	w.awaitOld(listen)
+	w.must(running.Rollback(t.Context()))
+	w.drains(listen, `{"n":1}`)
+}
+
+// TestOldestRisesWhileTheDatabaseIsCutOff: the relay cannot know what was written since, so it
+// counts from when it knew.
+func TestOldestRisesWhileTheDatabaseIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	between, through := w.newNetwork()
+	listen := freeAddress(t)
+	w.startStreaming("DATABASE_URL="+through, "RELAY_LISTEN="+listen, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	w.commit(event(t, "1", `{"n":1}`))
+	w.drains(listen, `{"n":1}`)
+	between.Silence(network.Server, network.Client)
+	w.commit(event(t, "2", `{"n":2}`))
+	w.eventually("the metric rises", func() bool { return w.oldest(listen) > 15 })
+	between.Mend()
+	w.drains(listen, `{"n":2}`)
+}
+
+func TestOldestOfARelayThatHaltsIsWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.startStreaming().stop()
+	refused := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.FailEntries("InvalidMessageContents", "no", true))
+	w.commit(event(t, "1", `{"n":1}`))
+	w.age()
+	halts := func() float64 {
+		p := w.start("RELAY_ON_REJECTED=halt", "RELAY_METRICS=emf")
+		if err := p.wait(); err == nil {
+			t.Error("the relay ended without an error")
+		}
+		return lastOldest(t, p.stdout.String())
+	}
+	first := halts()
+	if second := halts(); first < 3600 || second <= first {
+		t.Errorf("a relay that halts says %v, and the next one %v", first, second)
+	}
+	refused.Clear()
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN=" + listen)
+	w.drains(listen, `{"n":1}`)
+}
+
+// lastOldest returns the metric as it was written last.
+func lastOldest(t *testing.T, stdout string) float64 {
+	t.Helper()
+	last := -1.0
+	for line := range strings.Lines(stdout) {
+		var document map[string]any
+		if err := json.Unmarshal([]byte(line), &document); err != nil {
+			t.Fatal(err)
+		}
+		if seconds, ok := document["relay_oldest_undelivered_seconds"].(float64); ok {
+			last = seconds
+		}
+	}
+	return last
+}

@@ -1,0 +1,78 @@
+package e2e_test
+
+import (
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCheckListsItsFindingsInOrder: each on a line of its own, the statement below it.
+func TestCheckListsItsFindingsInOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	listen := "RELAY_LISTEN=" + freeAddress(t)
+	output, err := w.command([]string{listen}, "check")
+	var codes []string
+	for _, line := range regexp.MustCompile(`(?m)^ok +([a-z-]+) `).FindAllStringSubmatch(output, -1) {
+		codes = append(codes, line[1])
+	}
+	all, at := strings.Join(codes, " "), -1
+	for _, code := range []string{"database", "version", "wal-level", "role", "replication", "table", "columns", "publication", "relay-tables", "slot", "start", "aws", "destination", "listen"} {
+		next := strings.Index(" "+all+" ", " "+code+" ")
+		if next <= at {
+			t.Errorf("%s is not listed in its place: %s", code, all)
+		}
+		at = next
+	}
+	if err != nil || !strings.HasSuffix(output, "nothing stands in the way of relay run\n") {
+		t.Errorf("%v: %s", err, output)
+	}
+	w.exec(`DROP PUBLICATION outbox_pub`)
+	output, err = w.command([]string{listen, "RELAY_DESTINATON=x"}, "check")
+	for _, line := range []string{
+		`degraded  unknown-setting +RELAY_DESTINATON is no setting of this relay, and has no effect: did you mean RELAY_DESTINATION\?`,
+		`error     publication +publication outbox_pub does not exist: .*`,
+		` +CREATE PUBLICATION "outbox_pub" FOR TABLE .*;`,
+	} {
+		if !regexp.MustCompile("(?m)^"+line+"$").MatchString(output) || err == nil {
+			t.Errorf("%v: check has no line %s: %s", err, line, output)
+		}
+	}
+}
+
+func TestCheckFindsAnAddressInUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	defer taken.Close()
+	for listen, says := range map[string]string{taken.Addr().String(): "is in use", ":99999": "99999"} {
+		if output, err := w.command([]string{"RELAY_LISTEN=" + listen}, "check"); err == nil || !strings.Contains(output, says) {
+			t.Errorf("RELAY_LISTEN=%s: %v: %s", listen, err, output)
+		}
+	}
+	listen := "RELAY_LISTEN=" + freeAddress(t)
+	w.startStreaming(listen)
+	if output, err := w.command([]string{listen}, "check"); err != nil || !strings.Contains(output, "a relay serves its probes") {
+		t.Errorf("beside the relay: %v: %s", err, output)
+	}
+}
+
+// TestCheckSaysWhichPeerItWaitsFor and gives it ten seconds.
+func TestCheckSaysWhichPeerItWaitsFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts, and never says a word
+	w.must(err)
+	defer silent.Close()
+	began := time.Now()
+	output, err := w.command([]string{"DATABASE_URL=postgres://outbox@" + silent.Addr().String() + "/x?sslmode=disable"}, "check")
+	if err == nil || !strings.Contains(output, "waiting for the database\n") || !strings.Contains(output, "did not answer within 10s") {
+		t.Errorf("%v: %s", err, output)
+	}
+	if elapsed := time.Since(began); elapsed > 30*time.Second {
+		t.Errorf("the check took %v", elapsed)
+	}
+}

@@ -1,0 +1,122 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+)
+
+// mostMemory is what a relay with the default settings stays below, whatever happens: a container of 64 MB is enough.
+const mostMemory = 64 << 20
+
+// shipped is the relay as it ships: the race detector needs several times the memory.
+var shipped = sync.OnceValues(func() (path string, err error) {
+	path = relayBinary + "-as-shipped"
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "../cmd/relay")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the relay: %w\n%s", err, output)
+	}
+	return path, nil
+})
+
+// startShipped starts a relay as it ships and waits until it streams.
+func (w *world) startShipped() *process {
+	w.t.Helper()
+	path, err := shipped()
+	w.must(err)
+	p := w.startBinary(path, "RELAY_LOG_LEVEL=info")
+	p.awaitLog("event=streaming")
+	return p
+}
+
+// memory returns the resident set of the relay in bytes, now and at its highest.
+// https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+func (p *process) memory() (now, highest int) {
+	p.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	kilobytes := func(name string) int {
+		_, after, _ := strings.Cut(string(status), name+":")
+		number, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			p.t.Fatalf("%s of the relay: %v", name, err)
+		}
+		return n
+	}
+	return kilobytes("VmRSS") << 10, kilobytes("VmHWM") << 10
+}
+
+// checkMemory fails the test when the relay has ever needed too much, and returns how much it needed.
+func (p *process) checkMemory() (highest int) {
+	p.t.Helper()
+	_, highest = p.memory()
+	if highest >= mostMemory {
+		p.t.Errorf("the relay needed %.1f MB, want less than %d", megabytes(highest), mostMemory>>20)
+	}
+	return highest
+}
+
+func megabytes(bytes int) float64 { return float64(bytes) / (1 << 20) }
+
+// arrivals counts how often each event has arrived, by the number in its body, and keeps nothing else of it: a broker that
+// keeps every message would need more memory than there is.
+type arrivals struct {
+	mu       sync.Mutex
+	times    []uint8 // by number
+	distinct int
+	again    int
+	lowest   int // number that arrived since it was last asked for
+}
+
+// newCountedWorld makes a world whose broker forgets what it has delivered.
+func newCountedWorld(t *testing.T) (*world, *arrivals) {
+	t.Helper()
+	a := &arrivals{}
+	return newWorldWith(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: a.add}), a
+}
+
+func (a *arrivals) add(_ string, r fakeaws.Receipt) {
+	var body struct{ N int }
+	if err := json.Unmarshal([]byte(r.Body), &body); err != nil {
+		panic(err) // the test has written it
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if body.N >= len(a.times) {
+		a.times = append(a.times, make([]uint8, body.N+1)...)
+	}
+	if a.times[body.N]++; a.times[body.N] > 1 {
+		a.again++
+	} else {
+		a.distinct++
+	}
+	a.lowest = min(a.lowest, body.N)
+}
+
+// count returns how many events have arrived, and how many messages were more than the first of their event.
+func (a *arrivals) count() (distinct, again int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.distinct, a.again
+}
+
+// takeLowest returns the lowest number that has arrived since the last call.
+func (a *arrivals) takeLowest() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	lowest := a.lowest
+	a.lowest = len(a.times)
+	return lowest
+}

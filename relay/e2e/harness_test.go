@@ -1,0 +1,404 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+// patience bounds every wait for something that has to happen.
+const patience = 60 * time.Second
+
+// relayBinary is the relay as it ships, but with the race detector.
+var relayBinary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "relay")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		relayBinary = filepath.Join(dir, "relay")
+		build := exec.Command("go", "build", "-race", "-o", relayBinary, "../cmd/relay")
+		if output, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the relay: %v\n%s", err, output)
+			return 1
+		}
+		if err := waitInParallel(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return pgtest.Run(m)
+	}())
+}
+
+// waitInParallel has six tests run at once also where there are fewer cores, unless -parallel says
+// otherwise. The tests of this package wait for other processes most of the time.
+func waitInParallel() error {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if asked {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+}
+
+// world is a database with the outbox schema, a broker, and relays as processes of their own.
+type world struct {
+	t      *testing.T
+	url    string
+	pool   *pgxpool.Pool
+	broker *fakeaws.Server
+	queue  fakeaws.Queue // the default destination
+	slot   string        // names are the cluster's, not the database's
+}
+
+// newWorld makes a world whose default destination is a queue of this name.
+func newWorld(t *testing.T, queue string) *world {
+	t.Helper()
+	return newWorldOn(t, pgtest.NewDatabase(t), queue)
+}
+
+func newWorldOn(t *testing.T, url, queue string) *world {
+	t.Helper()
+	return newWorldWith(t, url, queue, fakeaws.Options{})
+}
+
+func newWorldWith(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+	t.Helper()
+	w := newBareWorld(t, url, queue, broker)
+	w.migrate()
+	return w
+}
+
+// newBareWorld makes a world whose database has no outbox schema yet.
+func newBareWorld(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+	t.Helper()
+	w := &world{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
+	var err error
+	w.pool, err = pgxpool.New(context.Background(), url)
+	w.must(err)
+	t.Cleanup(w.pool.Close)
+	w.broker, err = fakeaws.Start(broker)
+	w.must(err)
+	t.Cleanup(func() { _ = w.broker.Close() })
+	w.queue, err = w.broker.CreateQueue(queue, nil)
+	w.must(err)
+	return w
+}
+
+// migrate brings the outbox schema to its newest version.
+func (w *world) migrate() {
+	w.t.Helper()
+	w.must(w.pool.AcquireFunc(w.t.Context(), func(c *pgxpool.Conn) error {
+		_, _, err := migrations.Migrate(w.t.Context(), c.Conn())
+		return err
+	}))
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// newNetwork returns a network to the database that the test can do things to, and the URL by way of it.
+func (w *world) newNetwork() (between *network.Network, through string) {
+	w.t.Helper()
+	between, through, err := network.To(w.url)
+	w.must(err)
+	w.t.Cleanup(between.Close)
+	return between, through
+}
+
+// await waits until something is held back.
+func (w *world) await(stop *network.Stop) {
+	w.t.Helper()
+	select {
+	case <-stop.Reached:
+	case <-time.After(patience):
+		w.t.Fatal("nothing of what is to be held back was said")
+	}
+}
+
+// commit writes events in one transaction.
+func (w *world) commit(events ...outbox.Event) {
+	w.t.Helper()
+	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error { return outbox.Insert(w.t.Context(), tx, events...) }))
+}
+
+// exec runs SQL as the outbox role.
+func (w *world) exec(sql string, args ...any) {
+	w.t.Helper()
+	_, err := w.pool.Exec(w.t.Context(), sql, args...)
+	w.must(err)
+}
+
+// query returns one value as text, and the empty string for NULL and where there is no row.
+func (w *world) query(sql string, args ...any) string {
+	w.t.Helper()
+	var value *string
+	err := w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&value)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && value == nil {
+		return ""
+	}
+	w.must(err)
+	return *value
+}
+
+// eventually waits until condition holds.
+func (w *world) eventually(what string, condition func() bool) {
+	w.t.Helper()
+	w.within(patience, what, condition)
+}
+
+// within waits until condition holds, for what may take longer than patience.
+func (w *world) within(limit time.Duration, what string, condition func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(limit)
+	for !condition() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited %v in vain until %s", limit, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// awaitReceived waits until the default destination has accepted n messages.
+func (w *world) awaitReceived(n int) []fakeaws.Receipt {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	w.must(w.broker.AwaitReceived(ctx, w.queue.ARN, n))
+	return w.broker.Received(w.queue.ARN)
+}
+
+// process is a relay that runs.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	log    *buffer // stderr and stdout
+	stdout *buffer
+	done   chan struct{}
+	err    error // once done is closed
+}
+
+// env is the environment of a relay in this world.
+func (w *world) env(more ...string) []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"GORACE=atexit_sleep_ms=0", // a second at the end of every process otherwise
+		"DATABASE_URL=" + w.url,
+		"RELAY_SLOT=" + w.slot,
+		"RELAY_DESTINATION=" + w.queue.URL,
+		"RELAY_LOG_FORMAT=text",
+		"RELAY_LOG_LEVEL=debug",
+		"RELAY_LISTEN=",
+		"AWS_ENDPOINT_URL=" + w.broker.URL(),
+		"AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=test",
+		"AWS_SECRET_ACCESS_KEY=test",
+	}, more...)
+}
+
+// start starts a relay and kills it when the test ends, if it still runs.
+func (w *world) start(env ...string) *process {
+	w.t.Helper()
+	return w.startBinary(relayBinary, env...)
+}
+
+func (w *world) startBinary(path string, env ...string) *process {
+	w.t.Helper()
+	return w.launch(path, env, "run")
+}
+
+// launch starts a command of the relay and kills it when the test ends, if it still runs.
+func (w *world) launch(path string, env []string, args ...string) *process {
+	w.t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Env = w.env(env...)
+	return w.launchCommand(cmd)
+}
+
+// launchCommand is [world.launch] for a relay that is started in another way.
+func (w *world) launchCommand(cmd *exec.Cmd) *process {
+	w.t.Helper()
+	p := &process{t: w.t, cmd: cmd, log: &buffer{}, stdout: &buffer{}, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.log, p.stdout), p.log
+	w.must(p.cmd.Start())
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	w.t.Cleanup(func() {
+		p.kill()
+		if strings.Contains(p.log.String(), "DATA RACE") {
+			w.t.Errorf("the relay has a data race")
+		}
+		if w.t.Failed() {
+			w.t.Logf("log of relay %s %d:\n%s", p.cmd.Args[1], p.cmd.Process.Pid, tail(p.log.String(), 60))
+		}
+	})
+	return p
+}
+
+// startStreaming starts a relay and waits until it streams.
+func (w *world) startStreaming(env ...string) *process {
+	w.t.Helper()
+	p := w.start(env...)
+	p.awaitLog("event=streaming")
+	return p
+}
+
+// kill sends SIGKILL and waits.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop sends SIGTERM and waits for a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.wait(); err != nil {
+		p.t.Fatalf("relay did not stop cleanly: %v", err)
+	}
+}
+
+// wait returns how the process ended.
+func (p *process) wait() error {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(patience):
+		p.t.Fatalf("relay did not end")
+		return nil
+	}
+}
+
+// awaitLog waits for a line of the log that holds text.
+func (p *process) awaitLog(text string) {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !strings.Contains(p.log.String(), text) {
+		select {
+		case <-p.done:
+			p.t.Fatalf("relay ended before it logged %q: %v", text, p.err)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("relay did not log %q", text)
+		}
+	}
+}
+
+// get asks one of the relay's probes.
+func (w *world) get(url string) (status int, body string) {
+	w.t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	w.must(err)
+	return response.StatusCode, string(text)
+}
+
+// command runs a command of the relay to its end, or kills it when it should long have ended.
+func (w *world) command(env []string, args ...string) (output string, err error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, relayBinary, args...)
+	cmd.Env = w.env(env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// event returns an event of an order.
+func event(t *testing.T, aggregateID, payload string) outbox.Event {
+	t.Helper()
+	e, err := outbox.New("order", aggregateID, "order.created", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Payload = []byte(payload)
+	return e
+}
+
+// attribute returns the value of a message attribute.
+func attribute(attributes []fakeaws.Attribute, name string) string {
+	for _, a := range attributes {
+		if a.Name == name {
+			return a.StringValue
+		}
+	}
+	return ""
+}
+
+// number returns the value of an environment variable, or small if it is not set.
+func number(t *testing.T, name string, small int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return small
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}

@@ -1,0 +1,113 @@
+package e2e_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// awaitCheckpoint waits until the checkpoint row is written again.
+func (w *world) awaitCheckpoint() {
+	w.t.Helper()
+	written := func() string {
+		return w.query(`SELECT updated_at::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
+	}
+	before := written()
+	w.eventually("the checkpoint row is written", func() bool { return written() != before })
+}
+
+func TestHorizonWaitsForAnEventThatIsAwayWhileOthersFlow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming()
+	const body = `{"away":true}`
+	away := w.broker.Script(fakeaws.Match{
+		Action: "SendMessageBatch",
+		Entry:  func(m *fakeaws.Message) bool { return m.Body == body },
+	}, fakeaws.FailEntries("InternalError", "", false))
+	w.commit(event(t, "away", body))
+	w.must(away.AwaitHits(t.Context(), 1))
+	for i := range 4 { // by the third at the latest, the horizon was read after the event was committed
+		w.commit(event(t, strconv.Itoa(i), `{}`))
+		w.awaitReceived(i + 1)
+		w.awaitCheckpoint()
+	}
+	if w.query(`SELECT pg_visible_in_snapshot(xid, horizon)::text FROM outbox_events, relay_checkpoints
+		WHERE aggregate_id = 'away' AND slot_name = $1`, w.slot) != "false" {
+		t.Error("the horizon covers an event that is not delivered")
+	}
+	p.kill()
+	w.dropSlot()
+	away.Clear()
+	w.start()
+	w.awaitBody(body)
+}
+
+func TestRecoveryPublishesNothingThatWasDelivered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming()
+	open, err := w.pool.Begin(t.Context()) // older than the events behind it, and not in the horizon
+	w.must(err)
+	defer open.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
+	w.must(outbox.Insert(t.Context(), open, event(t, "open", `{"open":true}`)))
+	for i := range 5 {
+		w.commit(event(t, strconv.Itoa(i), strconv.Itoa(i)))
+	}
+	w.awaitReceived(5)
+	w.eventually("the horizon covers every delivered event", func() bool {
+		return w.query(`SELECT (SELECT bool_and(pg_visible_in_snapshot(xid, horizon)) FROM outbox_events)::text
+			FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
+	})
+	p.stop()
+	w.must(open.Commit(t.Context()))
+	w.dropSlot()
+	w.startStreaming()
+	w.commit(event(t, "after", `{"after":true}`))
+	w.awaitBody(`{"after":true}`)
+	for body, times := range w.bodies() {
+		if times > 1 {
+			t.Errorf("%s was published %d times", body, times)
+		}
+	}
+	w.awaitBody(`{"open":true}`)
+}
+
+func TestRecoveryLeavesToTheStreamWhatTheNewSlotBrings(t *testing.T) {
+	t.Parallel()
+	const rows = 500 // more than are read at once
+	w := newWorld(t, "orders")
+	w.startStreaming().stop()
+	w.dropSlot()
+	w.insertMany(rows)
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	w.start("RELAY_WINDOW_EVENTS=100")
+	w.must(away.AwaitHits(t.Context(), 1)) // the slot is there, and most rows are not read yet
+	w.commit(event(t, "new", `{"new":true}`))
+	committed := w.endOfLog()
+	away.Clear()
+	w.awaitAll(rows + 1)
+	w.eventually("everything is confirmed", func() bool { return w.confirmed(committed) })
+	if times := w.bodies()[`{"new":true}`]; times != 1 {
+		t.Errorf("the event that the new slot brings was published %d times", times)
+	}
+}
+
+func TestRecoveryEndsOnlyOnceItsRowsAreDelivered(t *testing.T) {
+	t.Parallel()
+	const rows = 20
+	w := newWorld(t, "orders")
+	w.insertMany(rows)
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	p := w.start("RELAY_START=table")
+	w.must(away.AwaitHits(t.Context(), 4))
+	p.kill()
+	if w.query(`SELECT recover_to::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "" {
+		t.Error("the recovery counts as done, and none of its rows is delivered")
+	}
+	away.Clear()
+	w.start()
+	w.awaitAll(rows)
+}

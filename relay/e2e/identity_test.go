@@ -1,0 +1,98 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCheckSaysWhatIdentifiesAndOrdersAnEvent on tables of one's own.
+func TestCheckSaysWhatIdentifiesAndOrdersAnEvent(t *testing.T) {
+	t.Parallel()
+	const rest = `, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text`
+	for name, c := range map[string]struct {
+		table string
+		env   string
+		want  []string // in the output
+		fails bool
+	}{
+		"as it should be": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE` + rest + `)`,
+			want:  []string{"column id tells the events apart", "column seq orders the events"},
+		},
+		"deferred": {
+			table: `CREATE TABLE events (id text UNIQUE DEFERRABLE INITIALLY DEFERRED, seq bigserial UNIQUE` + rest + `)`,
+			want:  []string{"column id tells the events apart"},
+		},
+		"id not unique": {
+			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`,
+			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "FIFO"},
+		},
+		"id in a partial and a wider index": {
+			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `, UNIQUE (id, kind)); CREATE UNIQUE INDEX ON events (id) WHERE kind = 'k'`,
+			want:  []string{`CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`},
+		},
+		"the operator's word": {
+			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`, env: "RELAY_ID_UNIQUE=assert",
+			want: []string{"as RELAY_ID_UNIQUE=assert says"},
+		},
+		"partitioned": {
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+				CREATE TABLE today PARTITION OF events DEFAULT; CREATE UNIQUE INDEX ON today (seq)`,
+			want: []string{"partition key too", "RELAY_ID_UNIQUE=assert", "column seq orders the events"},
+		},
+		"a version per aggregate": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq int NOT NULL DEFAULT 0` + rest + `)`, fails: true,
+			want: []string{"may have the same value in many rows", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("seq")`},
+		},
+		"a sequence with a cache": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (CACHE 10) UNIQUE` + rest + `)`, fails: true,
+			want: []string{"CACHE 10", `ALTER TABLE "public"."events" ALTER COLUMN "seq" SET CACHE 1;`},
+		},
+		"a default with a cache": {
+			table: `CREATE SEQUENCE numbers CACHE 20; CREATE TABLE events (id text PRIMARY KEY, seq bigint NOT NULL DEFAULT nextval('numbers') UNIQUE` + rest + `)`,
+			fails: true, want: []string{"CACHE 20", "ALTER SEQUENCE numbers CACHE 1;"},
+		},
+		"a sequence that counts down": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (INCREMENT -1) UNIQUE` + rest + `)`, fails: true,
+			want: []string{"does not count upwards"},
+		},
+		"a sequence that begins again": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9 CYCLE) UNIQUE` + rest + `)`, fails: true,
+			want: []string{"does not count upwards"},
+		},
+		"partitions with sequences of their own": {
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `) PARTITION BY RANGE (at);
+				CREATE TABLE today PARTITION OF events DEFAULT; CREATE UNIQUE INDEX ON today (seq);
+				CREATE SEQUENCE own; ALTER TABLE today ALTER seq SET DEFAULT nextval('own')`, fails: true,
+			want: []string{"2 sequences"},
+		},
+		"an unlogged partition": {
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `) PARTITION BY RANGE (at);
+				CREATE UNLOGGED TABLE today PARTITION OF events DEFAULT`, fails: true,
+			want: []string{"ALTER TABLE today SET LOGGED;"},
+		},
+		"an heir": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigserial UNIQUE` + rest + `); CREATE TABLE heir () INHERITS (events)`,
+			want:  []string{"table heir inherits from public.events"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			w.exec(c.table)
+			w.exec(`ALTER PUBLICATION outbox_pub SET TABLE events`)
+			out, err := w.command([]string{
+				"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_AGGREGATE_TYPE=",
+				"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=", c.env,
+			}, "check")
+			if (err != nil) != c.fails {
+				t.Errorf("check: %v", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("check does not say %q: %s", want, out)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// steps are texts of statements that a recovery beside an intact slot sends, one a step.
+var steps = map[string]string{
+	"marked":             "CREATE_REPLICATION_SLOT",
+	"snapshot taken":     "SET epoch = c.epoch + 1, recover_to",
+	"snapshot stored":    "START_REPLICATION",
+	"table to be read":   "WITH page AS",
+	"to be finished":     "SET horizon = recover_to",
+	"position to be set": "SET flush_lsn = $4",
+}
+
+// TestARecoveryIsKilledAtEachStep: half of the rows are deleted before the relay starts again.
+func TestARecoveryIsKilledAtEachStep(t *testing.T) {
+	t.Parallel()
+	for _, gap := range gaps {
+		for step, statement := range steps {
+			t.Run(gap.name+"/"+step, func(t *testing.T) {
+				t.Parallel()
+				onOldAndNew(t, func(t *testing.T, version int) { checkKilledAt(t, version, gap, statement) })
+			})
+		}
+	}
+}
+
+func checkKilledAt(t *testing.T, version int, gap gap, statement string) {
+	const events = 40
+	w := newWorldOf(t, version, "orders.fifo")
+	w.startStreaming().stop()
+	write := func(from, to int) {
+		for n := from; n < to; n++ {
+			w.commit(event(t, fmt.Sprint(n%3), fmt.Sprintf(`{"n":%d}`, n)))
+		}
+	}
+	removeHalf := func(from int) {
+		w.exec(`DELETE FROM outbox_events WHERE (payload->>'n')::int % 2 = 1 AND (payload->>'n')::int >= ` + fmt.Sprint(from))
+	}
+	write(0, events/2)
+	if !gap.skips {
+		removeHalf(0)
+	}
+	gap.do(w)
+	write(events/2, events)
+	removeHalf(events / 2)
+	between, through := w.newNetwork()
+	stop := between.HoldBack(statement)
+	p := w.start("DATABASE_URL=" + through)
+	w.await(stop)
+	p.kill()
+	between.Close()
+	p = w.startStreaming()
+	write(events, events+4)
+	removeHalf(events)
+	w.awaitEach(events + 4)
+	for _, body := range gap.also {
+		w.awaitBody(body)
+	}
+	w.awaitRecovered()
+	if strings.Contains(p.log.String(), "event=slot_created") {
+		t.Error("the slot is another one")
+	}
+}

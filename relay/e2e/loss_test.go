@@ -1,0 +1,202 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	between, through := w.newNetwork()
+	taking := between.HoldBack("START_REPLICATION")
+	w.start("DATABASE_URL=" + through)
+	w.await(taking) // the relay has made the slot and read its snapshot
+	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
+	w.commit(event(t, "1", `{"between":true}`))
+	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
+	taking.Pass()
+	w.awaitBody(`{"between":true}`)
+}
+
+// TestSlotIsMadeAlsoWhileTransactionsAreRolledBack: the snapshot of a new slot then begins behind its own end, and Postgres does not read
+// such a pg_snapshot back.
+func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	begin := func() (tx pgx.Tx, xid string) {
+		tx, err := w.pool.Begin(t.Context())
+		w.must(err)
+		w.must(tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text`).Scan(&xid))
+		return tx, xid
+	}
+	running, xid := begin()
+	p := w.start()
+	streams := func() bool { return strings.Contains(p.log.String(), "event=streaming") }
+	for !streams() {
+		w.eventually("making the slot waits for the transaction, or is done", func() bool {
+			return streams() || w.query(`SELECT count(*)::text FROM pg_locks WHERE NOT granted AND transactionid::text = $1`, xid) == "1"
+		})
+		next, nextXID := begin()
+		w.must(running.Rollback(t.Context()))
+		running, xid = next, nextXID
+	}
+	w.must(running.Rollback(t.Context()))
+	if strings.Contains(p.log.String(), "event=session_ended") {
+		t.Error("making the slot took a second attempt")
+	}
+}
+
+func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	for _, table := range []string{"first", "second"} {
+		w.exec(`CREATE TABLE ` + table + ` (id text, seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+			kind text, body text)`)
+		w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE ` + table)
+	}
+	for _, table := range []string{"first", "second"} {
+		w.slot += table
+		w.startStreaming("RELAY_SLOT="+w.slot, "RELAY_TABLE=public."+table, "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
+			"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=")
+		w.exec(`INSERT INTO ` + table + ` (id, kind, body) VALUES ('1', 'k', NULL), ('2', 'k', '` + table + `')`)
+		w.awaitBody(table)
+	}
+	w.eventually("both tables' events are parked", func() bool {
+		return w.query(`SELECT string_agg(outbox_table || '/' || event_id, ',' ORDER BY position) FROM outbox_dead_letters`) == "public.first/1,public.second/1"
+	})
+}
+
+func TestRowsThatTheRunningPublicationFiltersArriveOnceItIsMended(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string][2]string{
+		"row filter": {
+			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events WHERE (event_type = 'nothing')`,
+			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`,
+		},
+		"partitions under their own names": {
+			`ALTER PUBLICATION outbox_pub SET (publish_via_partition_root = false)`,
+			`ALTER PUBLICATION outbox_pub SET (publish_via_partition_root = true)`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders")
+			w.exec(`DROP TABLE outbox_events`)
+			w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload json,
+				headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now()) PARTITION BY RANGE (seq)`)
+			w.exec(`CREATE TABLE outbox_events_1 PARTITION OF outbox_events FOR VALUES FROM (1) TO (1000)`)
+			w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+			p := w.startStreaming()
+			w.exec(change[0])
+			p.awaitLog("does not stream every row")
+			w.exec(`INSERT INTO outbox_events (id, event_type, payload) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
+			w.exec(change[1])
+			w.awaitBody(`{"unseen":true}`)
+		})
+	}
+}
+
+func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.commit(event(t, "1", `{"old":true}`))
+	open, err := w.pool.Begin(t.Context()) // holds up the slot
+	w.must(err)
+	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
+	w.must(err)
+	p := w.start("RELAY_START=now")
+	w.eventually("the relay has begun", func() bool {
+		return w.query(`SELECT slot_name FROM relay_checkpoints WHERE slot_name = $1`, w.slot) != ""
+	})
+	w.commit(event(t, "1", `{"new":true}`))
+	w.must(open.Rollback(t.Context()))
+	p.awaitLog("event=streaming")
+	w.commit(event(t, "1", `{"newer":true}`))
+	w.awaitBody(`{"newer":true}`)
+	if got := w.bodies(); got[`{"new":true}`] != 1 || got[`{"old":true}`] != 0 {
+		t.Errorf("received %v", got)
+	}
+}
+
+func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming()
+	w.exec(`ALTER TABLE relay_checkpoints RENAME TO elsewhere`) // which an operator may undo at any time
+	w.commit(event(t, "o", `{}`))
+	p.awaitLog("event=session_ended")
+	time.Sleep(10 * time.Second)
+	if sessions := strings.Count(p.log.String(), "event=session_ended"); sessions > 10 {
+		t.Errorf("%d sessions in 10 seconds", sessions)
+	}
+}
+
+func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	p := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=4s")
+	locked, err := w.pool.Begin(t.Context())
+	w.must(err)
+	_, err = locked.Exec(t.Context(), `LOCK TABLE outbox_dead_letters IN SHARE ROW EXCLUSIVE MODE`)
+	w.must(err)
+	for range 3 {
+		w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
+	}
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+		fine := fmt.Sprintf(`{"at":%d}`, time.Now().UnixNano())
+		w.commit(event(t, "fine", fine))
+		w.awaitBody(fine)
+	}
+	w.must(locked.Rollback(t.Context()))
+	w.eventually("all three are parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "3" })
+	if strings.Contains(p.log.String(), "event=session_ended") {
+		t.Error("the session ended because of them")
+	}
+}
+
+func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	holder := w.startStreaming()
+	between, through := w.newNetwork()
+	standby := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	standby.awaitLog("event=standby")
+	time.Sleep(time.Second) // it has looked by then
+	between.Forget()
+	holder.kill()
+	standby.awaitLog("event=streaming")
+}
+
+// TestRelayWhoseConnectionsAreCutOffStopsSoon: a platform kills what does not stop in time, and polite goodbyes to a network that
+// is gone take a quarter of a minute.
+func TestRelayWhoseConnectionsAreCutOffStopsSoon(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	between, through := w.newNetwork()
+	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	between.Forget()
+	p.awaitLog("event=session_ended")
+	asked := time.Now()
+	p.stop()
+	if took := time.Since(asked); took > 8*time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
+func TestGroupStaysBlockedWhenItsDestinationIsWrittenAnotherWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	p := w.startStreaming()
+	w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
+	w.eventually("the event is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "1" })
+	p.stop()
+	w.startStreaming("RELAY_DESTINATION=" + w.queue.ARN)
+	w.commit(event(t, "poisoned", `{"behind":1}`), event(t, "fine", `{"fine":1}`))
+	w.awaitBody(`{"fine":1}`)
+	w.eventually("the event behind is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "2" })
+}

@@ -1,0 +1,38 @@
+package e2e_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+)
+
+// TestBacklogUsesTheQuotaAndRarelyExceedsIt: the relay finds the rate of a token bucket behind a burst of two seconds. The
+// burst also covers pauses of a busy machine, and the measurement begins once it is used up.
+func TestBacklogUsesTheQuotaAndRarelyExceedsIt(t *testing.T) {
+	t.Parallel()
+	const perSecond, burst, search, steady = 30, 60, 180, 240 // requests
+	const events = 11 * (burst + search + steady)             // some more than full requests take
+	w := newWorld(t, "orders.fifo")
+	quota := fakeaws.NewQuota(perSecond, burst)
+	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Limit(quota, false))
+	w.startStreaming()
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		SELECT gen_random_uuid(), 'order', (i % 500)::text, 'order.created', '{}' FROM generate_series(1, $1::int) AS i`, events)
+
+	w.eventually("the burst is used up and the rate is found", func() bool { return quota.Taken() >= burst+search })
+	began, taken, refused := time.Now(), quota.Taken(), quota.Refused()
+	w.eventually("the quota is used", func() bool { return quota.Taken() >= taken+steady })
+	took := time.Since(began)
+	taken, refused = quota.Taken()-taken, quota.Refused()-refused
+
+	if reached := float64(taken) / took.Seconds() / perSecond; reached < 0.9 {
+		t.Errorf("the relay uses %.0f %% of the quota, want 90 %% at least", 100*reached)
+	}
+	if part := float64(refused) / float64(taken+refused); part > 0.05 {
+		t.Errorf("%.1f %% of the requests are refused, want 5 %% at most", 100*part)
+	}
+	if received := w.broker.ReceivedCount(w.queue.ARN); received < 9*quota.Taken() {
+		t.Errorf("%d events in %d requests: they are not full", received, quota.Taken())
+	}
+}

@@ -1,0 +1,443 @@
+package e2e_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// awaitDelivered waits until all events count as delivered.
+func (w *world) awaitDelivered() { w.awaitDeliveredOf("outbox_events", "xid") }
+
+func (w *world) awaitDeliveredOf(table, xid string) {
+	w.t.Helper()
+	w.eventually("all events are visible in the horizon", func() bool {
+		w.exec(`SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))`) // on an idle server the horizon stands still
+		return w.query(`SELECT bool_and(pg_visible_in_snapshot(`+xid+`, horizon))::text FROM `+table+`, relay_checkpoints
+			WHERE slot_name = $1`, w.slot) == "true"
+	})
+}
+
+// replayed returns what the default destination was sent as part of a replay, repetitions that it swallowed left out.
+func (w *world) replayed() (receipts []fakeaws.Receipt) {
+	for _, r := range w.broker.Received(w.queue.ARN) {
+		if attribute(r.Attributes, outbox.AttributeReplay) != "" && !r.Duplicate {
+			receipts = append(receipts, r)
+		}
+	}
+	return receipts
+}
+
+// replayedBodies returns them as one text.
+func (w *world) replayedBodies() string {
+	var bodies strings.Builder
+	for _, r := range w.replayed() {
+		bodies.WriteString(r.Body)
+	}
+	return bodies.String()
+}
+
+// deliver starts a relay, has it deliver n events of four aggregates and waits until all count as delivered.
+func (w *world) deliver(n int) *process {
+	w.t.Helper()
+	p := w.startStreaming()
+	w.writeHourly(1, n)
+	w.awaitAll(n)
+	w.awaitDelivered()
+	return p
+}
+
+// writeHourly writes events of four aggregates: n counts up, and is the hour of their creation after the first of 2026.
+func (w *world) writeHourly(first, last int) {
+	w.t.Helper()
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers, created_at)
+		SELECT gen_random_uuid(), 'order', (i % 4)::text, CASE i % 2 WHEN 0 THEN 'order.even' ELSE 'order.odd' END, json_build_object('n', i),
+			'{"a": "1", "b": "2", "c": "3", "d": "4"}', '2026-01-01 00:00Z'::timestamptz + i * interval '1 hour'
+		FROM generate_series($1::integer, $2) AS i`, first, last)
+}
+
+func numbered(n int) string { return fmt.Sprintf(`{"n" : %d}`, n) }
+
+// replay runs a replay to its end.
+func (w *world) replay(args ...string) string {
+	w.t.Helper()
+	output, err := w.command(nil, append([]string{"replay"}, args...)...)
+	if err != nil {
+		w.t.Fatalf("replay %v: %v: %s", args, err, output)
+	}
+	return output
+}
+
+// checkReplayedInOrder checks that events 1 to n were replayed once each, in order in each aggregate.
+func (w *world) checkReplayedInOrder(n int) {
+	w.t.Helper()
+	last := map[string]int{}
+	times := map[string]int{}
+	for _, r := range w.replayed() {
+		var number int
+		if _, err := fmt.Sscanf(r.Body, `{"n" : %d}`, &number); err != nil || number <= last[r.GroupID] {
+			w.t.Errorf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
+		}
+		last[r.GroupID] = number
+		times[r.Body]++
+	}
+	if len(times) != n {
+		w.t.Errorf("%d of %d events were replayed", len(times), n)
+	}
+}
+
+func TestAReplayedEventComesOnceMoreMarkedUnderItsOwnID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.deliver(40)
+	if out := w.replay("--aggregate", "order/1", "--yes"); !strings.Contains(out, "replay 1 is done: 10 of 10 events sent") {
+		t.Errorf("replay said: %s", out)
+	}
+	first := map[string]fakeaws.Receipt{}
+	for _, r := range w.broker.Received(w.queue.ARN)[:40] {
+		first[r.Body] = r
+	}
+	var want string
+	for n := 1; n <= 40; n += 4 {
+		want += numbered(n)
+	}
+	if got := w.replayedBodies(); got != want {
+		t.Errorf("replayed %s, want %s", got, want)
+	}
+	for _, r := range w.replayed() {
+		before := first[r.Body]
+		for _, name := range []string{"event_id", "event_type", "aggregate_id", "occurred_at", "sequence"} {
+			if attribute(r.Attributes, name) == "" || attribute(r.Attributes, name) != attribute(before.Attributes, name) {
+				t.Errorf("%s: %s is %q, was %q", r.Body, name, attribute(r.Attributes, name), attribute(before.Attributes, name))
+			}
+		}
+		if r.DeduplicationID != before.DeduplicationID+"#p1" || r.GroupID != before.GroupID || len(before.Attributes) != 10 || len(r.Attributes) != 10 {
+			t.Errorf("%s: deduplication id %s, was %s; %d attributes, were %d", r.Body, r.DeduplicationID, before.DeduplicationID,
+				len(r.Attributes), len(before.Attributes))
+		}
+		if mark := attribute(r.Attributes, "replay"); mark != "1" || attribute(before.Attributes, "replay") != "" {
+			t.Errorf("%s: replay is %q, was %q", r.Body, mark, attribute(before.Attributes, "replay"))
+		}
+	}
+	w.replay("--aggregate", "order/1", "--yes") // at once, so that the broker still knows the first one's ids
+	if got := w.replayedBodies(); got != want+want {
+		t.Errorf("replayed %s", got)
+	}
+}
+
+func TestWithoutYesAReplayOnlyTellsWhatItWouldSend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	billing, err := w.broker.CreateQueue("billing.fifo", nil)
+	w.must(err)
+	w.refuseBody(numbered(7))
+	w.startStreaming()
+	w.writeHourly(1, 8)
+	w.eventually("seven arrive and one is parked", func() bool { return len(w.bodies()) == 7 && w.deadLetters() == "parked" })
+	w.awaitDelivered()
+	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	w.writeHourly(9, 10)
+	w.must(away.AwaitHits(t.Context(), 1))
+	output, err := w.command([]string{"RELAY_ROUTES=event:order.even=" + billing.ARN}, "replay", "--since", "2026-01-01T03:00:00Z")
+	if err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	for _, want := range []string{
+		"5 events of public.outbox_events, created from 2026-01-01 03:00:00+00 to 2026-01-01 08:00:00+00",
+		"3  order  order.even  to billing.fifo", "2  order  order.odd   to orders.fifo",
+		"2 that are not known to be delivered yet", "1 that are parked", "nothing is sent yet", "--yes",
+	} {
+		if !strings.Contains(output, want) {
+			t.Errorf("it does not say %q:\n%s", want, output)
+		}
+	}
+	if asked := w.query(`SELECT count(*)::text FROM outbox_replays`); asked != "0" {
+		t.Errorf("%s replays are asked for", asked)
+	}
+	away.Clear()
+	w.replay("--since", "2026-01-01T03:00:00Z", "--until", "2026-01-01T06:00:00Z", "--yes") // neither at 06:00 nor later
+	got := w.replayedBodies()
+	for n := 3; n <= 5; n++ { // of three aggregates, in any order
+		got = strings.Replace(got, numbered(n), "", 1)
+	}
+	if got != "" || len(w.replayed()) != 3 {
+		t.Errorf("replayed %s", w.replayedBodies())
+	}
+}
+
+func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	for _, c := range []struct{ args, reason string }{
+		{"", "say which events"},
+		{"--yes", "say which events"},
+		{"--aggregate order", "TYPE/ID"},
+		{"--since 2026-01-02T00:00:00Z --until 2026-01-01T00:00:00Z", "before --until"},
+		{"--aggregate order/1 --rate 0", "--rate is 0"},
+		{"--aggregate order/1 --resume 1", "alone"},
+		{"--resume 1 --stop 1", "alone"},
+		{"--since 2026-01-02T00:00:00Z --column-created-at=", "RELAY_COLUMN_CREATED_AT"},
+		{"--aggregate order/1", "no relay has used slot"},
+		{"--resume 1", "has no replay 1"},
+		{"--since yesterday", `"yesterday" is not written like 2026-01-31T00:00:00Z`},
+	} {
+		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(output, c.reason) {
+			t.Errorf("%s: %v: %s", c.args, err, output)
+		}
+	}
+	w.deliver(4)
+	id := w.query(`SELECT id::text FROM outbox_events WHERE seq = 2`)
+	const unknown = "00000000-0000-0000-0000-00000000000a"
+	for _, c := range []struct{ args, reason string }{
+		{"--event-id " + unknown, unknown + " cannot be replayed"},
+		{"--event-id nonsense", "nonsense"},
+		{"--event-id " + id + " --aggregate order/1", "no event that was delivered is selected"},
+		{"--aggregate order/1 --table public.events", "relays table public.outbox_events"},
+		{"--aggregate order/1 --column-event-type kind", "RELAY_COLUMN_"},
+	} {
+		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(output, c.reason) {
+			t.Errorf("%s: %v: %s", c.args, err, output)
+		}
+	}
+	if out := w.replay("--event-id", unknown, "--event-id", strings.ToUpper(id), "--yes"); !strings.Contains(out, unknown+" cannot be replayed") {
+		t.Errorf("replay said: %s", out)
+	}
+	if got := w.replayedBodies(); got != numbered(2) {
+		t.Errorf("replayed %s", got)
+	}
+}
+
+// hold has the broker refuse the replay of events whose number is n or higher, for now.
+func (w *world) holdReplayFrom(n int) *fakeaws.Rule {
+	return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
+		var number int
+		_, err := fmt.Sscanf(m.Body, `{"n" : %d}`, &number)
+		return err == nil && number >= n && attribute(m.Attributes, outbox.AttributeReplay) != ""
+	}}, fakeaws.FailEntries("InternalError", "held by the test", false))
+}
+
+// passed reports whether at least n events of the replay are done with.
+func (w *world) passed(n int) bool {
+	return w.query(`SELECT (sent >= $1)::text FROM outbox_replays`, n) == "true"
+}
+
+func TestAReplayGoesOnWhereItWasWhenTheRelayIsKilled(t *testing.T) {
+	t.Parallel()
+	for _, standby := range []bool{false, true} {
+		t.Run(fmt.Sprintf("standby %v", standby), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "orders.fifo")
+			holder := w.deliver(60)
+			held := w.holdReplayFrom(31)
+			if standby {
+				w.start().awaitLog("event=standby")
+			}
+			w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "100", "--yes", "--no-wait")
+			w.eventually("a part is sent", func() bool { return w.passed(20) })
+			w.must(held.AwaitHits(t.Context(), 1))
+			holder.kill()
+			held.Clear()
+			if !standby {
+				w.startStreaming()
+			}
+			if out := w.replay("--resume", "1"); !strings.Contains(out, "60 of 60 events sent") {
+				t.Errorf("replay said: %s", out)
+			}
+			w.checkReplayedInOrder(60)
+		})
+	}
+}
+
+func TestNewEventsKeepTheirOrderBesideAReplay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.deliver(200)
+	load := w.startWriter(4, 10*time.Millisecond)
+	w.replay("--since", "2026-01-01T00:00:00Z", "--until", "2026-02-01T00:00:00Z", "--rate", "400", "--yes")
+	written, err := load.stop()
+	w.must(err)
+	w.awaitAll(200 + written)
+	w.checkReplayedInOrder(200)
+	last := map[string]int{}
+	for _, r := range w.broker.Received(w.queue.ARN)[200:] {
+		var v version
+		if _, err := fmt.Sscanf(r.Body, `{"aggregate":%d,"version":%d}`, &v.Aggregate, &v.Version); err != nil {
+			continue // replayed
+		}
+		if v.Version != last[r.GroupID]+1 {
+			t.Errorf("group %s: %s after version %d", r.GroupID, r.Body, last[r.GroupID])
+		}
+		last[r.GroupID] = v.Version
+	}
+}
+
+func TestAReplayIsNotFasterThanItsRate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.deliver(30)
+	began := time.Now()
+	w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "15", "--yes")
+	if took := time.Since(began); took < 1900*time.Millisecond {
+		t.Errorf("30 events took %v", took)
+	}
+}
+
+func TestAReplayThatIsInterruptedIsResumedWithoutSendingTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.deliver(60)
+	held := w.holdReplayFrom(31)
+	p := w.launch(relayBinary, nil, "replay", "--since", "2026-01-01T00:00:00Z", "--yes")
+	w.eventually("a part is sent", func() bool { return w.passed(20) })
+	p.awaitLog("a second, ") // how far it is
+	if output, err := w.command(nil, "replay", "--aggregate", "order/1", "--yes"); err == nil || !strings.Contains(output, "replay 1 is under way") {
+		t.Errorf("a second replay: %v: %s", err, output)
+	}
+	w.must(p.cmd.Process.Signal(syscall.SIGINT))
+	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "relay replay --resume 1 goes on") {
+		t.Errorf("it ended with %v: %s", err, p.log)
+	}
+	held.Clear()
+	w.eventually("the page that was on its way arrives", func() bool { return w.passed(31) })
+	w.awaitStatus(0, "1 is stopped: ")
+	if len(w.replayed()) == 60 {
+		t.Error("it was not stopped")
+	}
+	if out := w.replay("--resume", "1", "--rate", "1000"); !strings.Contains(out, "60 of 60 events sent") {
+		t.Errorf("replay said: %s", out)
+	}
+	w.checkReplayedInOrder(60)
+	for _, r := range w.broker.Received(w.queue.ARN) {
+		if r.Duplicate {
+			t.Errorf("%s was sent twice", r.Body)
+		}
+	}
+	if out := w.replay("--stop", "1"); !strings.Contains(out, "replay 1 is done") {
+		t.Errorf("stop said: %s", out)
+	}
+}
+
+func TestAReplaySaysThatNoRelayRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.deliver(4).stop()
+	if out := w.replay("--aggregate", "order/1"); !strings.Contains(out, "no relay runs") {
+		t.Errorf("the dry run said: %s", out)
+	}
+	p := w.launch(relayBinary, nil, "replay", "--aggregate", "order/1", "--yes")
+	p.awaitLog("no relay runs")
+	w.startStreaming()
+	if err := p.wait(); err != nil || !strings.Contains(p.log.String(), "replay 1 is done: 1 of 1 events sent") {
+		t.Errorf("%v: %s", err, p.log)
+	}
+}
+
+func TestAnEventWhoseReplayIsRefusedHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN="+listen, "RELAY_ON_REJECTED=halt")
+	w.writeHourly(1, 8)
+	w.awaitAll(8)
+	w.awaitDelivered()
+	w.refuseBody(numbered(3))
+	output, err := w.command(nil, "replay", "--since", "2026-01-01T00:00:00Z", "--yes")
+	id := w.query(`SELECT id::text FROM outbox_events WHERE seq = 3`)
+	if err == nil || !strings.Contains(output, "7 of 8 events sent, 1 refused") || !strings.Contains(output, id) || !strings.Contains(output, "refused by the test") {
+		t.Errorf("%v: %s", err, output)
+	}
+	w.writeHourly(9, 12) // 11 is of the same aggregate
+	w.awaitBody(numbered(11))
+	if parked := w.query(`SELECT count(*)::text FROM outbox_dead_letters`); parked != "0" {
+		t.Errorf("%s events are parked", parked)
+	}
+	_, metrics := w.get("http://" + listen + "/metrics")
+	for _, want := range []string{
+		fmt.Sprintf(`relay_events_replayed_total{code="",destination="%s"} 7`, w.queue.ARN),
+		fmt.Sprintf(`relay_events_replayed_total{code="InvalidMessageContents",destination="%s"} 1`, w.queue.ARN),
+		"relay_dead_letters 0",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+}
+
+func TestAReplayReadsATableOfTheUsersOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.exec(`CREATE TABLE facts (no bigint GENERATED ALWAYS AS IDENTITY, tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
+		key text, kind text, thing text, body text, at timestamp NOT NULL DEFAULT now())`)
+	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE facts`)
+	env := []string{
+		"RELAY_TABLE=public.facts", "RELAY_COLUMN_ID=key", "RELAY_COLUMN_SEQUENCE=no", "RELAY_COLUMN_XID=tx", "RELAY_COLUMN_EVENT_TYPE=kind",
+		"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=thing", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_HEADERS=",
+		"RELAY_COLUMN_CREATED_AT=at",
+	}
+	w.startStreaming(env...)
+	w.exec(`INSERT INTO facts (key, kind, thing, body) SELECT 'k' || i, 'kind', (i % 2)::text, 'body ' || i FROM generate_series(1, 6) AS i`)
+	w.awaitAll(6)
+	w.awaitDeliveredOf("facts", "tx")
+	for _, c := range []struct{ args, want string }{
+		{"--aggregate /1 --since 2020-01-01T00:00:00Z", "body 1body 3body 5"},
+		{"--event-id k4,k1", "body 1body 4"},
+		{"--until 2020-01-01T00:00:00Z", ""},
+	} {
+		before := len(w.replayed())
+		output, err := w.command(env, append([]string{"replay", "--yes"}, strings.Fields(c.args)...)...)
+		if c.want == "" && err == nil || c.want != "" && err != nil {
+			t.Errorf("%s: %v: %s", c.args, err, output)
+		}
+		var bodies []string
+		for _, r := range w.replayed()[before:] {
+			bodies = append(bodies, r.Body)
+		}
+		slices.Sort(bodies) // they are of several aggregates
+		if got := strings.Join(bodies, ""); got != c.want {
+			t.Errorf("%s: replayed %s, want %s", c.args, got, c.want)
+		}
+	}
+}
+
+// TestARowThatIsGoneOrParkedByThenIsLeftOut: retention and dead letters go on while a replay waits.
+func TestARowThatIsGoneOrParkedByThenIsLeftOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders")
+	w.deliver(4).stop()
+	w.replay("--since", "2026-01-01T00:00:00Z", "--yes", "--no-wait")
+	w.exec(`DELETE FROM outbox_events WHERE seq = 2`)
+	w.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event)
+		SELECT id::text, 'public.outbox_events', $1, 'order/3', true, 'c', 'r', 1, '{}' FROM outbox_events WHERE seq = 3`, w.queue.ARN)
+	w.startStreaming()
+	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were left out") || !strings.Contains(out, "2 of 4 events sent") {
+		t.Errorf("replay said: %s", out)
+	}
+}
+
+// TestARedrivenEventIsNoReplay: its consumers have not seen it yet.
+func TestARedrivenEventIsNoReplay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	refused := w.refuseBody(numbered(1))
+	w.startStreaming()
+	w.writeHourly(1, 1)
+	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
+	refused.Clear()
+	w.redriveAll()
+	w.awaitBody(numbered(1))
+	if got := w.replayedBodies(); got != "" {
+		t.Errorf("%s is marked as a replay", got)
+	}
+	w.eventually("it is redriven", func() bool { return w.deadLetters() == "redriven" })
+	w.awaitDelivered()
+	w.replay("--aggregate", "order/1", "--yes") // at once, and first of its kind as the redrive was
+	if got := w.replayedBodies(); got != numbered(1) {
+		t.Errorf("replayed %q", got)
+	}
+}

@@ -1,0 +1,153 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+)
+
+// exitCode returns the exit code of a command that ended with err.
+func exitCode(err error) int {
+	var ended *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &ended):
+		return ended.ExitCode()
+	}
+	return -1
+}
+
+// awaitStatus waits until relay status ends with an exit code and prints a text, and returns all of it.
+func (w *world) awaitStatus(code int, text string, env ...string) (output string) {
+	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("relay status says last:\n%s", output)
+		}
+	}()
+	w.eventually("relay status says "+text, func() bool {
+		var err error
+		output, err = w.command(env, "status")
+		return exitCode(err) == code && strings.Contains(output, text)
+	})
+	return output
+}
+
+func TestStatusNamesTheDestinationInTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.startStreaming()
+	w.awaitStatus(0, "streaming for")
+	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
+	w.commit(event(t, "1", `{"n":1}`))
+	output := w.awaitStatus(1, "QueueDoesNotExist")
+	for _, text := range []string{"warning: " + w.queue.ARN + " has accepted nothing since", "next: ", "Delivery delayed", "1 in flight"} {
+		if !strings.Contains(output, text) {
+			t.Errorf("%q is missing in\n%s", text, output)
+		}
+	}
+	gone.Clear()
+	w.awaitStatus(0, "1 delivered")
+}
+
+func TestStatusShowsRelayStandbyAndTakeover(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.awaitStatus(2, "none has ever reported")
+	holder := w.startStreaming()
+	standby := w.start()
+	output := w.awaitStatus(0, "standby for")
+	if !strings.Contains(output, "streaming for") {
+		t.Errorf("the holder is missing in\n%s", output)
+	}
+	holder.stop()
+	w.awaitStatus(0, "stopped on")
+	standby.awaitLog("event=streaming")
+	w.awaitStatus(0, "streaming for")
+	standby.stop()
+	w.awaitStatus(2, "no relay runs: the last one")
+}
+
+func TestStatusKeepsTheLastGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.startStreaming().stop()
+	w.dropSlot()
+	w.startStreaming()
+	w.awaitStatus(0, "the slot is gone; published from the table until")
+}
+
+func TestStatusSaysWhyNoRelayStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.startStreaming()
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	w.awaitStatus(2, "does not stream every row")
+}
+
+func TestStatusIsUnknownWithoutTheDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	output, err := w.command([]string{"DATABASE_URL=postgres://nobody@127.0.0.1:1/none"}, "status")
+	if exitCode(err) != 3 || !strings.Contains(output, "127.0.0.1") {
+		t.Errorf("relay status ends with %v: %s", err, output)
+	}
+}
+
+// TestStatusIsTheSameAtTheProbes compares the JSON of the command with that of /status.
+func TestStatusIsTheSameAtTheProbes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN=" + listen)
+	w.commit(event(t, "1", `{"n":1}`))
+	w.awaitReceived(1)
+	w.awaitStatus(0, "1 delivered")
+	type status struct {
+		Version int
+		Level   string
+		Relays  []struct {
+			State        string
+			Instance     string
+			Destinations []struct {
+				Name      string
+				Delivered int
+			}
+		}
+	}
+	var told, served status
+	output, err := w.command(nil, "status", "--json")
+	w.must(err)
+	w.must(json.Unmarshal([]byte(output), &told))
+	code, body := w.get("http://" + listen + "/status")
+	w.must(json.Unmarshal([]byte(body), &served))
+	if code != http.StatusOK || told.Version != 1 || told.Level != "ok" || len(told.Relays) != 1 || len(served.Relays) != 1 ||
+		told.Relays[0].Instance != served.Relays[0].Instance || served.Relays[0].State != "streaming" {
+		t.Errorf("relay status --json says\n%s\n/status says %d\n%s", output, code, body)
+	}
+	if d := told.Relays[0].Destinations; len(d) != 1 || d[0].Name != w.queue.ARN || d[0].Delivered != 1 {
+		t.Errorf("the destinations are %+v", d)
+	}
+}
+
+// TestStatusAtTheProbesOutlivesTheDatabase serves what the relay knows without the database.
+func TestStatusAtTheProbesOutlivesTheDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	between, through := w.newNetwork()
+	listen := freeAddress(t)
+	w.startStreaming("RELAY_LISTEN="+listen, "DATABASE_URL="+through)
+	between.Close()
+	var code int
+	var body string
+	w.eventually("/status says that the database does not answer", func() bool {
+		code, body = w.get("http://" + listen + "/status")
+		return code == http.StatusServiceUnavailable && strings.Contains(body, "database_unreachable")
+	})
+}

@@ -1,0 +1,31 @@
+package checkpointer
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+)
+
+// warnInterval is between two warnings about the same danger.
+const warnInterval = time.Minute
+
+// guard warns while the server may soon take away the log that the slot needs.
+type guard struct {
+	slot   string
+	health *health.Health
+	log    *slog.Logger
+	warned time.Time // zero while there is no danger
+}
+
+func (g *guard) saw(danger string) {
+	g.health.Warn(danger)
+	switch {
+	case danger == "" && !g.warned.IsZero():
+		g.warned = time.Time{}
+		g.log.Info("the slot is out of danger", "event", "slot_out_of_danger", "slot", g.slot)
+	case danger != "" && time.Since(g.warned) >= warnInterval:
+		g.warned = time.Now()
+		g.log.Warn("the slot is in danger", "event", "slot_in_danger", "slot", g.slot, "danger", danger)
+	}
+}

@@ -1,0 +1,142 @@
+package leadership
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+// endsInterval is the pause between two looks whether the transactions have ended.
+const endsInterval = 100 * time.Millisecond
+
+// errEndangered says that the server may invalidate the slot before a snapshot can be taken.
+var errEndangered = errors.New("the server may invalidate the slot before a snapshot is taken")
+
+// point is a snapshot and its position in the log: what is visible in the snapshot commits before until, and nothing else does.
+type point struct {
+	snapshot string
+	until    pglogrepl.LSN
+}
+
+// beside finds out, beside a slot that is intact, up to where rows have to be read from the table, and stores it. The slot is
+// neither held nor touched: it may hold events whose rows were deleted.
+func (a *Acquirer) beside(ctx context.Context, stream *replication.Stream, row *checkpoint.Row, state slot.State) (*Held, error) {
+	if state.Active {
+		return nil, replication.ErrSlotActive
+	}
+	fingerprint, err := a.beforeSnapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := a.takePoint(ctx, stream)
+	if errors.Is(err, errEndangered) {
+		return a.holdMarked(ctx, stream, row, state)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
+	defer cancel()
+	if err := a.Store.SetRecoveryUntil(ctx, row.Epoch, taken.snapshot, fingerprint, taken.until); err != nil {
+		return nil, raced(err)
+	}
+	a.Log.Info("took a snapshot beside the slot", "event", "snapshot_taken", "slot", a.Slot,
+		"until", taken.until.String(), "snapshot", taken.snapshot)
+	return nil, errRetry
+}
+
+// takePoint takes the snapshot of a temporary slot, which is gone with the connection of stream. Where the server has no place
+// for another slot it waits for transactions itself.
+func (a *Acquirer) takePoint(ctx context.Context, stream *replication.Stream) (point, error) {
+	created, err := a.createSlot(ctx, stream, replication.SlotOptions{Temporary: true}, a.mayWait)
+	if errors.Is(err, replication.ErrNoSlotFree) {
+		a.Log.Info("no place for a temporary slot: max_replication_slots is reached. Waiting for the running transactions instead", "slot", a.Slot)
+		return a.takePointOfXID(ctx)
+	}
+	if err != nil {
+		return point{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
+	defer cancel()
+	snapshot, err := slot.ReadSnapshot(ctx, a.Pool, created.Snapshot)
+	return point{snapshot, created.ConsistentPoint}, err
+}
+
+// takePointOfXID takes a point without a slot. Once every transaction that was running has ended, each one that commits from then on
+// began under the publication as it is, so that the slot brings it. The snapshot shows some of these too, and the slot brings
+// them from until on: they come twice.
+func (a *Acquirer) takePointOfXID(ctx context.Context) (point, error) {
+	_, until, err := a.awaitEnds(ctx)
+	if err != nil {
+		return point{}, err
+	}
+	last, _, err := a.awaitEnds(ctx)
+	return point{slot.UpTo(last), until}, err
+}
+
+// awaitEnds waits until every transaction has ended that runs now, in any database of the cluster. It returns the last
+// transaction id of now, and a position in the log that comes after the ends.
+func (a *Acquirer) awaitEnds(ctx context.Context) (last uint64, after pglogrepl.LSN, err error) {
+	if last, err = slot.NextXID(ctx, a.Pool); err != nil {
+		return 0, 0, err
+	}
+	for warned := time.Now(); ctx.Err() == nil; task.Sleep(ctx, endsInterval) {
+		ended, after, err := slot.HaveEnded(ctx, a.Pool, last)
+		if err != nil || ended {
+			return last, after, err
+		}
+		if time.Since(warned) < slotLockTimeout {
+			continue
+		}
+		warned = time.Now()
+		if err := errors.Join(a.warnOfBlockers(ctx), a.mayWait(ctx)); err != nil {
+			return 0, 0, err
+		}
+	}
+	return 0, 0, ctx.Err()
+}
+
+// mayWait returns [errEndangered] once the server may invalidate the slot: it keeps the log for as long as nobody reads it.
+func (a *Acquirer) mayWait(ctx context.Context) error {
+	state, err := slot.LookUp(ctx, a.Pool, a.Slot)
+	if err == nil && state.IsEndangered() {
+		return errEndangered
+	}
+	return err
+}
+
+// holdMarked takes a slot whose recovery is only marked, to read what it keeps before the server invalidates it.
+func (a *Acquirer) holdMarked(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row, state slot.State) (*Held, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
+	defer cancel()
+	if err := stream.Start(ctx, seen.Position.FlushLSN); err != nil {
+		return nil, err
+	}
+	before := time.Now()
+	fence, row, err := a.Store.Claim(ctx, stream.PID())
+	if err != nil {
+		return nil, raced(err)
+	}
+	if !row.Recovery.IsMarked() || row.Position.FlushLSN < seen.Position.FlushLSN {
+		return nil, errRetry
+	}
+	if state.ConfirmedFlushLSN > row.Position.FlushLSN { // the position will no longer show it
+		if err := a.Store.SetEventsMissing(ctx, fence); err != nil {
+			return nil, raced(err)
+		}
+	}
+	a.Log.Warn("reading the slot before the table, because the server may invalidate it before a snapshot is taken: what the slot does "+
+		"not bring arrives after later events of its aggregate", "slot", a.Slot, "safe_wal_size", state.SafeWALSize)
+	h, err := a.hold(ctx, stream, fence, before)
+	if err == nil {
+		h.Row.Position.FlushLSN = max(h.Row.Position.FlushLSN, state.ConfirmedFlushLSN)
+	}
+	return h, err
+}

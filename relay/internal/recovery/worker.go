@@ -1,0 +1,260 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// ErrNext says that a part of a recovery is done, or a suspicion ended, and that the next session has to do what follows: on a
+// connection whose walsender knows nothing of the publication as it was before.
+var ErrNext = errors.New("the next session goes on")
+
+// Worker publishes from the table what the slot does not bring, and reads the stream.
+type Worker struct {
+	Pool        *pgxpool.Pool
+	Store       *checkpoint.Store
+	Fence       slot.Fence
+	Row         *checkpoint.Row // as the session found it
+	Table       pgoutput.Table
+	Publication string
+	Stream      *replication.Stream
+	Handler     *ingest.Handler
+	Tracker     *checkpoint.Tracker
+	Allayed     <-chan struct{} // closed where the session has to end although nothing failed
+	Timeout     time.Duration   // wal_sender_timeout of the stream
+	Health      *health.Health
+	Log         *slog.Logger
+
+	// KeepsBrought says, once Run has returned, that the next session needs to know what this one read.
+	KeepsBrought bool
+}
+
+// Run publishes from the table what the slot does not bring, and then lets the stream be read.
+func (w *Worker) Run(ctx context.Context) error {
+	row := w.Row
+	switch {
+	case row.Recovery.IsMarked():
+		return w.readBeforeTable(ctx)
+	case row.Recovery != nil:
+		if err := w.recoverRows(ctx, row); err != nil {
+			return err
+		}
+	}
+	w.Health.Enter(health.Streaming)
+	w.Log.Info("streaming", "event", "streaming", "slot", w.Fence.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
+	w.Handler.Begin()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-w.Allayed:
+		return ErrNext
+	}
+}
+
+// recoverRows publishes the rows of the table, and behind them what the slot brings of the time before the table's snapshot.
+func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
+	w.Health.Enter(health.Recovering)
+	if err := w.publishTable(ctx, row); err != nil {
+		return err
+	}
+	beside := row.IsBeside()
+	if beside {
+		w.Log.Info("reading what the slot brings beside the table", "slot", w.Fence.Slot,
+			"from", row.Position.FlushLSN.String(), "until", row.Recovery.Until.String())
+		if err := w.readUntil(ctx, row.Recovery.Until); err != nil {
+			return err
+		}
+	}
+	if err := w.awaitDelivered(ctx); err != nil {
+		return err
+	}
+	if err := w.Store.FinishRecovery(ctx, w.Fence); err != nil {
+		return err
+	}
+	w.Log.Info("published everything from the table", "events", w.Tracker.Load().Delivered)
+	if beside {
+		w.KeepsBrought = true
+		return ErrNext
+	}
+	return nil
+}
+
+func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
+	w.Log.Info("publishing from the table", "event", "recovering", "table", w.Table.String(), "from", row.Recovery.From, "to", row.Recovery.To,
+		"since", row.Recovery.Since, "after_seq", row.Position.RecoveredSeq)
+	progress := newProgress(w.Log)
+	reader := NewReader(w.Pool, w.Fence.Slot, w.Table)
+	published := NewPublished()
+	if passed := row.Position.RecoveredSeq; passed != 0 {
+		if err := reader.Passed(ctx, *row.Recovery, passed, published.Add); err != nil {
+			return err
+		}
+	}
+	w.Handler.SkipPublished(published)
+	return reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, func(seq int64, e *outbox.Envelope) error {
+		if err := w.Handler.Recovered(ctx, e); err != nil {
+			return err
+		}
+		published.Add(e)
+		w.Tracker.Recovered(seq)
+		progress.passed(seq, w.Tracker.Load().Delivered)
+		return nil
+	})
+}
+
+// readBeforeTable reads what the slot keeps, so that the server need not keep it any longer. The next session recovers.
+func (w *Worker) readBeforeTable(ctx context.Context) error {
+	w.Health.Enter(health.Recovering)
+	until, err := slot.FlushedLSN(ctx, w.Pool)
+	if err != nil {
+		return err
+	}
+	if err := w.readUntil(ctx, until); err != nil {
+		return err
+	}
+	if err := w.awaitDelivered(ctx); err != nil {
+		return err
+	}
+	return ErrNext
+}
+
+// readUntil lets the stream be read up to a position in the log.
+func (w *Worker) readUntil(ctx context.Context, until pglogrepl.LSN) error {
+	w.Handler.ReadUntil(until)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.Handler.Reached():
+		return nil
+	}
+}
+
+// awaitDelivered waits until everything that was read is delivered.
+func (w *Worker) awaitDelivered(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.Tracker.Idle():
+		return nil
+	}
+}
+
+// Read reads the stream until ctx ends. Where the server cannot decode a part of the log that lies before the snapshot of a
+// recovery, it continues behind that part.
+func (w *Worker) Read(ctx context.Context) error {
+	if w.Row.IsBeside() {
+		if err := w.holdUnread(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	err := w.Stream.Run(ctx, w.Handler)
+	if !errors.Is(err, replication.ErrPublicationMissing) || w.Handler.Until() == 0 {
+		return err
+	}
+	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist then: the events of that part are "+
+		"published from the table, and those whose rows were deleted are lost", "slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
+	if err := w.restart(ctx, w.Handler.Until()); err != nil {
+		return err
+	}
+	w.Handler.Reach()
+	return w.Stream.Run(ctx, w.Handler)
+}
+
+// holdUnread holds the slot until the stream may be read, and then has the server send what is not delivered. The slot is nobody's
+// for a moment in between: see [keeper.tick]. A relay that takes it then continues the
+func (w *Worker) holdUnread(ctx context.Context) error {
+	releasing := task.Start(ctx, w.cancelOnceBegun)
+	err := w.Stream.Run(ctx, unread{w.Handler.Wanted()})
+	releasing.End()
+	if !errors.Is(err, replication.ErrCanceled) {
+		return err
+	}
+	if err := w.restart(ctx, w.Row.Position.FlushLSN); err != nil {
+		return err
+	}
+	w.Handler.Restarted()
+	return nil
+}
+
+// cancelOnceBegun ends the copy, once the stream may be read, until ctx ends.
+func (w *Worker) cancelOnceBegun(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-w.Handler.Wanted():
+	}
+	for ctx.Err() == nil {
+		if err := w.cancelStream(ctx); err != nil {
+			w.Log.Warn("restart the stream: trying again", "slot", w.Fence.Slot, "err", err)
+		}
+		task.Sleep(ctx, time.Second)
+	}
+	return nil
+}
+
+// cancelStream is done when it returns: a late cancellation would end the stream that follows.
+func (w *Worker) cancelStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.Timeout)
+	defer cancel()
+	return slot.Cancel(ctx, w.Pool, w.Fence.PID)
+}
+
+func (w *Worker) restart(ctx context.Context, from pglogrepl.LSN) error {
+	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
+	defer cancel()
+	return w.Stream.Restart(ctx, from)
+}
+
+// unread is a [replication.Handler] of a stream that only holds the slot, until wanted is closed and the copy ends.
+type unread struct{ wanted <-chan struct{} }
+
+func (u unread) Ready() bool {
+	select {
+	case <-u.wanted:
+		return true
+	default:
+		return false
+	}
+}
+
+func (u unread) Wake() <-chan struct{} { return u.wanted }
+func (unread) Flush()                  {}
+func (unread) Gather() time.Duration   { return 0 }
+func (unread) Keepalive(pglogrepl.LSN) {}
+
+func (unread) WALData(time.Time, []byte) error {
+	return errors.New("the server sent a transaction from behind the end of the log")
+}
+
+// progressInterval is between two lines about a recovery that takes long.
+const progressInterval = 5 * time.Second
+
+// progress logs how far a recovery is.
+type progress struct {
+	log  *slog.Logger
+	last time.Time
+}
+
+func newProgress(log *slog.Logger) *progress { return &progress{log: log, last: time.Now()} }
+
+func (p *progress) passed(seq int64, delivered uint64) {
+	if time.Since(p.last) < progressInterval {
+		return
+	}
+	p.last = time.Now()
+	p.log.Info("publishing from the table", "seq", seq, "delivered", delivered)
+}

@@ -1,0 +1,114 @@
+package relay_test
+
+import (
+	"bufio"
+	"bytes"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/outbox-relay/outbox-relay/"
+
+// order has the packages of the relay from the top to the bottom. A package imports only packages that
+// stand below it, so that a reader who goes down meets nothing that leads up again.
+var order = []string{
+	"cmd/relay",
+	"relay", // one session after the other, and its parts
+	"preflight", "status", "watch",
+	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
+	"ingest", "retention", "deadletter", "health",
+	"delivery", "pacer", "checkpoint", "route",
+	"sink/sns", "sink/sqs", "sink/transport", "sink",
+	"outboxtable", "pgoutput", "control", "operator", "replication", "slot", "task", "emf",
+	"outbox", "outbox/migrations", "postgres",
+}
+
+// imports returns what each package of this module imports, its tests left out.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	list.Dir = "../../.."
+	output, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(output)); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		all[strings.TrimPrefix(words[0], module)] = words[1:]
+	}
+	return all
+}
+
+// packageOf returns the name in order of a package of the relay.
+func packageOf(path string) (name string, ok bool) {
+	path, ok = strings.CutPrefix(strings.TrimPrefix(path, module), "relay/")
+	return strings.TrimPrefix(path, "internal/"), ok
+}
+
+func TestImportsPointDownwards(t *testing.T) {
+	t.Parallel()
+	for path, imported := range imports(t) {
+		from, ok := packageOf(path)
+		if !ok || slices.Contains([]string{"sink/sinktest", "outboxtest", "docs", "e2e"}, from) { // tests, and what they share
+			continue
+		}
+		place := slices.Index(order, from)
+		if place < 0 {
+			t.Errorf("%s has no place in the order of packages: say which ones it stands above", path)
+			continue
+		}
+		for _, i := range imported {
+			if to, ok := packageOf(i); ok && slices.Index(order, to) <= place {
+				t.Errorf("%s imports %s, which does not stand below it", path, i)
+			}
+		}
+	}
+}
+
+func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
+	t.Parallel()
+	owners := map[string][]string{
+		"github.com/aws/aws-sdk-go-v2/service/sns":            {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sns/types":      {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs":            {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/schemas":    {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/types":      {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":          {"relay/internal/sink/transport"},
+		"github.com/jackc/pgx/v5/pgproto3":                    {"relay/internal/replication"},
+		module + "localstack/fakeaws":                         nil,
+		"github.com/fergusstrange/embedded-postgres":          nil,
+	}
+	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
+	for path, imported := range imports(t) {
+		if strings.HasPrefix(path, "localstack") || strings.HasPrefix(path, "scripts/") || path == "relay/internal/sink/sinktest" || path == "relay/internal/outboxtest" {
+			continue
+		}
+		for _, i := range imported {
+			if allowed, owned := owners[i]; owned && !slices.Contains(allowed, path) || strings.HasPrefix(i, module+"localstack") {
+				t.Errorf("%s imports %s", path, i)
+			}
+			if slices.Contains(pure, path) && slices.Contains([]string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}, i) {
+				t.Errorf("%s does no I/O and imports %s", path, i)
+			}
+		}
+	}
+}
+
+func TestFunctionsImportOnlyPublicPackages(t *testing.T) {
+	t.Parallel()
+	for path, imported := range imports(t) {
+		if !strings.HasPrefix(path, "functions/") {
+			continue
+		}
+		for _, i := range imported {
+			if r, ok := packageOf(i); ok && !slices.Contains([]string{"outbox", "outbox/migrations", "postgres"}, r) {
+				t.Errorf("%s imports %s", path, i)
+			}
+		}
+	}
+}

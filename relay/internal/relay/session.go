@@ -1,0 +1,186 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpointer"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+// lastWordTimeout bounds the last write of the checkpoint row of a session.
+const lastWordTimeout = 2 * time.Second
+
+// session relays from one held slot. What it has open dies with it: the next session finds the row,
+// the log and the table.
+type session struct {
+	*relay
+	held         *leadership.Held
+	lease        *slot.Lease
+	tracker      *checkpoint.Tracker
+	delivery     *delivery.Delivery
+	handler      *ingest.Handler
+	auditor      *audit.Auditor
+	checkpointer *checkpointer.Checkpointer
+}
+
+func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
+	blocked, err := deadletter.Blocked(ctx, r.pool, r.Table.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
+		return nil, err
+	}
+	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
+	s.lease.Saw(h.SeenAt, h.Stream.ToldAt())
+	s.tracker = checkpoint.NewTracker(r.Window, h.Row.Position)
+	destinations := make([]delivery.Destination, len(r.Destinations))
+	for i, d := range r.Destinations {
+		d.Blocked = blocked[d.Name]
+		destinations[i] = d
+		r.Metrics.Expect(d.Name)
+	}
+	r.Metrics.Began(h.Row.Position, h.Row.UpdatedAt)
+	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
+		Tracker:  s.tracker,
+		Holder:   s.lease,
+		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.String()),
+		Observer: r.Observer,
+		Log:      r.Log,
+	})
+	s.connect()
+	return s, nil
+}
+
+// connect makes the parts that an event passes: the handler of the stream, the auditor, and the
+// checkpointer.
+func (s *session) connect() {
+	handled := &audited{}
+	s.handler = ingest.New(ingest.Deps{
+		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position, Beside: s.held.Row.IsBeside(), ParkBytes: s.parkBytes,
+		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
+	})
+	s.auditor = audit.New(audit.Deps{
+		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table, Position: s.position, Begun: s.handler.Begun(),
+		Timeout: s.SenderTimeout, Observer: s.Metrics, Retries: s.retries("audit"), Log: s.Log,
+	}, s.brought)
+	handled.Auditor, s.brought = s.auditor, nil
+	s.checkpointer = checkpointer.New(checkpointer.Deps{
+		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Publication: s.publication(), Stream: s.held.Stream,
+		Lease: s.lease, Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
+		Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
+	})
+}
+
+// position returns the position up to which everything is delivered.
+func (s *session) position() pglogrepl.LSN { return s.tracker.Position().FlushLSN }
+
+// retries returns a function that takes the error which a part of the session retries.
+func (s *session) retries(part string) func(error) {
+	return func(err error) { s.Health.Retries(part, err) }
+}
+
+// run relays until ctx ends or a part fails. At its end it stops reading, waits until what was read is
+// delivered if nothing has failed, writes the last checkpoint, and only then confirms it and releases
+// the slot.
+func (s *session) run(ctx context.Context) error {
+	work := context.WithoutCancel(ctx) // each part is ended in its turn
+	s.Backlog.Stream(func() time.Time { return s.tracker.Load().Oldest })
+	defer s.Backlog.End()
+	s.held.Stream.Confirm(s.held.Row.Position.FlushLSN)
+	recoverer := s.recoverer()
+	stream := task.Start(work, recoverer.Read)
+	delivering := task.Start(work, s.delivery.Run)
+	keeping := task.Start(work, s.checkpointer.Run)
+	recovering := task.Start(work, recoverer.Run)
+	redriving := task.Start(work, s.redriver().Run)
+	auditing := task.Start(work, s.auditor.Run)
+	watching := task.Start(work, s.watcher().Run)
+	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
+	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
+	retaining := task.Start(work, s.onceStreaming(s.retain))
+
+	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
+	var synchronous *replication.SynchronousError
+	isSynchronous := errors.As(err, &synchronous)
+	if isSynchronous { // before everything else, as commits of other programs wait for it
+		stream.End()
+		s.commits().Release(work)
+	}
+	s.handler.Stop()
+	for _, part := range []*task.Task{watching, recovering, redriving, auditing, replaying, retaining, joining} {
+		part.End()
+	}
+	if recoverer.KeepsBrought {
+		s.brought = s.auditor.Brought
+	}
+	if err == nil {
+		s.Health.Enter(health.Stopping)
+		err = s.drain(stream, delivering, keeping)
+	}
+	delivering.End()
+	if keeping.End() == nil && !isSynchronous { // else the database does not answer, or the slot is no longer held
+		err = s.lastWord(work, err)
+	}
+	stream.End()
+	s.progressed = s.tracker.Load().Delivered > 0
+	return err
+}
+
+// lastWord writes the checkpoint of a session that ends with err.
+func (s *session) lastWord(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, lastWordTimeout)
+	defer cancel()
+	position := s.tracker.Position()
+	if errors.Is(err, ingest.ErrResumeMismatch) { // what the row counted were other rows: send the transaction from its start
+		position.Transaction = checkpoint.Transaction{}
+	}
+	if saveErr := s.checkpointer.Save(ctx, position); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return err
+}
+
+// drain waits until everything that was read is delivered.
+func (s *session) drain(parts ...*task.Task) error {
+	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
+	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
+	defer cancel()
+	s.delivery.Hurry()
+	idle := task.Start(ctx, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.tracker.Idle():
+			return errDrained
+		}
+	})
+	err := task.FirstOf(ctx, append(parts, idle)...)
+	idle.End()
+	if errors.Is(err, errDrained) {
+		return nil
+	}
+	if err == nil {
+		s.Log.Warn("stopping with events that are read and not delivered: they will be read again",
+			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout.String())
+	}
+	return err
+}
+
+var errDrained = errors.New("drained")

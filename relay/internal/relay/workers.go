@@ -1,0 +1,102 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/retention"
+	"github.com/outbox-relay/outbox-relay/relay/internal/watch"
+)
+
+// audited passes the rows of the stream on to the Auditor, which is made after the Handler.
+type audited struct{ *audit.Auditor }
+
+// recoverer returns the worker that publishes from the table what the slot does not bring, and reads
+// the stream.
+func (s *session) recoverer() *recovery.Worker {
+	return &recovery.Worker{
+		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Table: s.Table, Publication: s.Publication,
+		Stream: s.held.Stream, Handler: s.handler, Tracker: s.tracker, Allayed: s.checkpointer.Allayed(), Timeout: s.SenderTimeout,
+		Health: s.Health, Log: s.Log,
+	}
+}
+
+// watcher returns the worker that ends the session when the database changes.
+func (s *session) watcher() *watch.Watcher {
+	return &watch.Watcher{Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, Timeout: s.SenderTimeout, Log: s.Log}
+}
+
+// redriver returns the worker that redrives dead letters.
+func (s *session) redriver() *deadletter.Redriver {
+	names := make([]string, len(s.Destinations))
+	for i, d := range s.Destinations {
+		names[i] = d.Name
+	}
+	return &deadletter.Redriver{
+		Pool: s.pool, Table: s.Table.String(), Destinations: names, Timeout: s.SenderTimeout,
+		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
+	}
+}
+
+// replayer returns the worker that replays delivered events.
+func (s *session) replayer() *replay.Replayer {
+	return &replay.Replayer{
+		Store:          replay.NewStore(s.pool, s.held.Fence, s.Table),
+		Router:         s.Router,
+		Send:           s.delivery.Send,
+		HeadersDropped: s.Metrics.HeadersDropped,
+		Retries:        s.retries("replay"),
+		Log:            s.Log,
+	}
+}
+
+// joiner returns the worker that accounts for partitions that are attached.
+func (s *session) joiner() *members.Joiner {
+	j := &members.Joiner{
+		Store:    members.NewStore(s.pool, s.held.Fence, s.Table),
+		Reader:   func(t pgoutput.Table) *recovery.Reader { return recovery.NewReader(s.pool, s.Slot, t) },
+		Position: s.position,
+		Router:   s.Router,
+		Send:     s.delivery.Send,
+		Brought:  s.auditor.Brought,
+		Observer: s.Metrics,
+		Retries:  s.retries("partitions"),
+		Log:      s.Log.With("slot", s.Slot),
+	}
+	if s.HaltOnSlotLoss {
+		j.Halt = s.auditor.Missing
+	}
+	return j
+}
+
+// onceStreaming returns run, which waits until the stream is read: until then a recovery publishes from the table.
+func (s *session) onceStreaming(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.handler.Begun():
+			return run(ctx)
+		}
+	}
+}
+
+// retain removes delivered rows until ctx ends, if the settings say so.
+func (s *session) retain(ctx context.Context) error {
+	if s.Retention == 0 {
+		return nil
+	}
+	r := retention.Retention{
+		Remover:  retention.NewRemover(s.pool, s.held.Fence, s.Table, s.Retention),
+		Age:      s.Retention,
+		Observer: s.Metrics,
+		Log:      s.Log,
+		Behind:   func() bool { return s.tracker.Load().Events >= s.Window.Events },
+	}
+	return r.Run(ctx)
+}
