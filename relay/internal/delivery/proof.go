@@ -80,9 +80,9 @@ func (l *lane) doubt(e *Event) {
 	l.log.Warn("event refused, which is to be proven before it is parked", "event_id", e.Message.EventID, "group", e.Message.GroupID)
 }
 
-// weigh reports whether the refusal of e, which is not the first, is proven to be the fault of e, and whether the
-// destination works. The destination has taken another event since the first refusal, or nothing but a few refused events
-// was sent to it for long.
+// weigh reports whether the refusal of e is proven to be the fault of e, and whether the destination works. The
+// destination has taken another event since the first refusal, or nothing but a few refused events was sent to it for
+// long. The time counts from one request to another, because a single answer may be slow.
 func (l *lane) weigh(e *Event) (proven, working bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,7 +92,7 @@ func (l *lane) weigh(e *Event) (proven, working bool) {
 		e.proof.counted = true
 		shown.refused++
 	}
-	after, since := min(proofAfter, l.queue.options.Backoff.Max), time.Since(e.proof.since)
+	after, since := min(proofAfter, l.queue.options.Backoff.Max), e.triedAt.Sub(e.proof.since)
 	switch {
 	case !shown.tookEventAt.Before(e.proof.since):
 		return since >= after, working

@@ -51,6 +51,25 @@ func TestParkingNeedsASecondRefusal(t *testing.T) {
 	})
 }
 
+// TestASlowRefusalIsOnlyOne: the destination answers late, and takes other events until then.
+func TestASlowRefusalIsOnlyOne(t *testing.T) {
+	t.Parallel()
+	run(t, one(standard), func(r *rig) {
+		slow := after(8*time.Second, failAll(errRefused))
+		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			if batch[0].EventID == "x1" {
+				return slow(ctx, batch)
+			}
+			return takeAll(ctx, batch)
+		})
+		r.sendIDs(0, "x1")
+		r.flow(9 * time.Second)
+		r.expectParked("")
+		r.flow(10 * time.Second)
+		r.expectParked("x1")
+	})
+}
+
 // TestAloneEventIsParkedLater: nothing else is sent that could show whether the destination works.
 func TestAloneEventIsParkedLater(t *testing.T) {
 	t.Parallel()
