@@ -10,7 +10,7 @@ import (
 // rowsOf lists the rows that [count] counts, and those whose xid is not that of the transaction
 // which wrote them, where that one belongs to the step.
 const rowsOf = `
-	SELECT {xid}::text, coalesce({seq}::text, ''), coalesce({id}::text, '') FROM {table}
+	SELECT {xid}::text, coalesce({seq}::text, ''), {id_text} FROM {table}
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
 	   OR {xid} = ANY ($4::text[]::xid8[])
 	   OR (pg_visible_in_snapshot({xid}, $5::text::pg_snapshot) AND {later_writer} >= pg_snapshot_xmin($5::text::pg_snapshot))

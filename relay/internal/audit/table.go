@@ -146,7 +146,7 @@ func (t *Table) sql(statement string) string {
 	}
 	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgx.Identifier{c.XID}.Sanitize(), "{seq}", seq,
 		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID), "{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
-		"{id}", pgx.Identifier{c.ID}.Sanitize(),
+		"{id_text}", outboxtable.TextSQL("", c.ID),
 		"{accounted}", outboxtable.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
 }
 

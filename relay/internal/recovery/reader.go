@@ -166,7 +166,7 @@ func text(column string) string {
 	if column == "" {
 		return "''"
 	}
-	return "coalesce(" + quote(column) + "::text, '')"
+	return outboxtable.TextSQL("", column)
 }
 
 // Passed calls remember, in order of seq, for the rows of the recovery r whose seq is at most upTo, with what tells a row from

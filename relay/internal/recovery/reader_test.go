@@ -3,6 +3,7 @@ package recovery_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -67,6 +68,24 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 	}
 	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
 		t.Errorf("read %d rows: %v", len(ids), ids)
+	}
+}
+
+// TestRowsReadAsTheStreamBringsThem: a cast to text has other rules than the output of a type. It cuts the padding of char(n)
+// off, spells a boolean out, and adds a mask to an address.
+func TestRowsReadAsTheStreamBringsThem(t *testing.T) {
+	t.Parallel()
+	pool := outboxtest.NewPool(t)
+	_, err := pool.Exec(t.Context(), `CREATE TABLE own AS SELECT gen_random_uuid() AS id, 1::bigint AS seq, '7'::xid8 AS xid, true AS aggregate_type,
+		'1'::char(8) AS aggregate_id, '10.0.0.1'::inet AS event_type, '{}'::text AS payload, NULL::json AS headers, now() AS created_at`)
+	must(t, err)
+	own := table
+	own.Name = "own"
+	page, _, err := recovery.NewReader(pool, "recovered", own).Page(t.Context(), -1000, "true")
+	must(t, err)
+	e := page[0]
+	if got, want := []string{e.AggregateID, e.AggregateType, e.EventType, e.Headers}, []string{"1       ", "t", "10.0.0.1", ""}; !slices.Equal(got, want) {
+		t.Errorf("got %q, the stream brings %q", got, want)
 	}
 }
 

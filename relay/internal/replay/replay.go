@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -93,7 +94,7 @@ func statement(table pgoutput.Table, sql string) string {
 		"{created_at}", createdAt,
 	)
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
-	return names.Replace(strings.ReplaceAll(sql, "{event_id}", `coalesce(nullif(e.{id}::text, ''), 'seq:' || e.{seq})`))
+	return names.Replace(strings.ReplaceAll(sql, "{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", c.ID)+", ''), 'seq:' || e.{seq})"))
 }
 
 func tableName(table pgoutput.Table) string {

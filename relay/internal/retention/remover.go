@@ -58,7 +58,7 @@ func removeRows(table pgoutput.Table) string {
 		"{table}", table.From(),
 		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
 		"{later_writer}", outboxtable.LaterWriterSQL("e.", table.Columns.XID),
-		"{event_id}", "coalesce(nullif(e."+quote(table.Columns.ID)+"::text, ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
+		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
 		"{seq}", quote(table.Columns.Sequence),
 		"{xid}", quote(table.Columns.XID),
 		"{created_at}", quote(table.Columns.CreatedAt),
