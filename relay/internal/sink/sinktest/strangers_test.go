@@ -1,12 +1,17 @@
 package sinktest_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
@@ -27,6 +32,30 @@ func TestAnUnknownAuthorityNamesItsSetting(t *testing.T) {
 		}
 		if _, err = openWith(t.Context(), config(server.URL), dest, sink.Options{}); err == nil || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
 			t.Errorf("%v, want an error that names AWS_CA_BUNDLE", err)
+		}
+	}
+}
+
+// TestAWrongHostNameNamesNoAuthority: the certificate is known, and is that of another host.
+func TestAWrongHostNameNamesNoAuthority(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	port := server.Listener.Addr().(*net.TCPAddr).Port
+	for arn := range queueAndTopic {
+		dest, err := sink.ParseDestination(arn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := config(fmt.Sprintf("https://localhost:%d", port)) // the certificate names 127.0.0.1 and example.com
+		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+			tr.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+		})
+		_, err = openWith(t.Context(), cfg, dest, sink.Options{})
+		if err == nil || strings.Contains(err.Error(), "AWS_CA_BUNDLE") || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL") {
+			t.Errorf("%v, want an error that names AWS_ENDPOINT_URL and no AWS_CA_BUNDLE", err)
 		}
 	}
 }

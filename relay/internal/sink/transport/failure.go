@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -52,10 +53,24 @@ func answered(service, host string, status int, err error) error {
 
 // unanswered returns err, by which a request to u ended without an answer, with its origin.
 func unanswered(u *url.URL, err error) error {
-	if _, unverified := errors.AsType[*tls.CertificateVerificationError](err); unverified {
-		err = fmt.Errorf("%w: if a proxy or a broker of your own signs it, name its authority's file in AWS_CA_BUNDLE", err)
+	if cure := certificateCure(u.Hostname(), err); cure != "" {
+		err = fmt.Errorf("%w: %s", err, cure)
 	}
 	return &sink.Error{Origin: sink.OriginTransport, Err: &url.Error{Op: "Post", URL: u.Scheme + "://" + u.Host, Err: err}}
+}
+
+// certificateCure returns what to do about a certificate of host that err refuses, or nothing if err does not refuse one.
+func certificateCure(host string, err error) string {
+	if _, ofAnother := errors.AsType[x509.HostnameError](err); ofAnother {
+		return "another host answers in place of " + host + ": correct the network, or set AWS_ENDPOINT_URL to a name in the certificate"
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "renew the certificate of " + host + ", or correct the clock of this machine"
+	}
+	if _, unverified := errors.AsType[*tls.CertificateVerificationError](err); unverified { // its authority is unknown
+		return "if a proxy or a broker of your own signs it, name its authority's file in AWS_CA_BUNDLE"
+	}
+	return ""
 }
 
 // WithOrigin has a client of the SDK for service give its errors their origin.
