@@ -53,8 +53,8 @@ var mutants = []mutant{
 	{
 		name: "puts several events of a group into a request to a FIFO destination",
 		edits: []edit{{
-			"relay/internal/delivery/queue.go",
-			`return q.limits.FIFO && !q.options.GroupBatches`,
+			"relay/internal/delivery/scheduler.go",
+			`return s.limits.FIFO && !s.options.GroupBatches`,
 			`return false`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled"},
@@ -154,13 +154,13 @@ var mutants = []mutant{
 		name: "marks a dead letter as redriven before it is sent",
 		edits: []edit{{
 			"relay/internal/delivery/publish.go",
-			`	results, err := l.request(events)`,
+			`	results, err := s.request(events)`,
 			`	for _, e := range events {
 		if e.isRedriven() {
-			_ = l.delivery.deps.Parker.Redriven(l.delivery.requests, e.Letter.Position)
+			_ = s.delivery.deps.Parker.Redriven(s.delivery.requests, e.DeadLetter.Position)
 		}
 	}
-	results, err := l.request(events)`,
+	results, err := s.request(events)`,
 		}},
 		faults: []string{"operator: redrive"},
 		rules:  []checker.Rule{checker.Lost},
@@ -192,9 +192,9 @@ var mutants = []mutant{
 		name: "drops the events of a destination that is away for longer than RELAY_PARK_AFTER",
 		edits: []edit{{
 			"relay/internal/delivery/park.go",
-			`		l.park(e, e.rejection)`,
+			`		s.park(e, e.rejection)`,
 			`		if e.rejection.Code != CodeUnavailable {
-			l.park(e, e.rejection)
+			s.park(e, e.rejection)
 		}`,
 		}},
 		faults: []string{"broker: one destination away for long"},
@@ -203,9 +203,9 @@ var mutants = []mutant{
 	{
 		name: "uses the memory of an event again that was not delivered",
 		edits: []edit{{
-			"relay/internal/delivery/lane.go",
-			`return e.err != nil || e.isAskedFor() || e.Settled != nil })`,
-			`return e.isAskedFor() || e.Settled != nil })`,
+			"relay/internal/delivery/sender.go",
+			`return e.err != nil || e.isAskedFor() || e.Settled != nil`,
+			`return e.isAskedFor() || e.Settled != nil`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
 		rules:  []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken}, // most often it crashes
@@ -241,20 +241,20 @@ var mutants = []mutant{
 		edits: []edit{{
 			"relay/internal/delivery/publish.go",
 			`	default:
-		l.noteFailed(len(events))`,
+		s.noteFailed(len(events))`,
 			`	case sink.IsIdentity(err):
 		for _, e := range events {
-			l.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
+			s.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
 		}
 	default:
-		l.noteFailed(len(events))`,
+		s.noteFailed(len(events))`,
 		}},
 		faults: []string{"credentials: refused", "signature: token expired"},
 		rules:  []checker.Rule{checker.Parked},
 	},
 	{
 		name:   "takes a destination for unavailable when credentials fail",
-		edits:  []edit{{"relay/internal/delivery/outcome.go", `q.unsigned = unsigned`, `q.unsigned = unsigned && false`}},
+		edits:  []edit{{"relay/internal/delivery/outcome.go", `s.unsigned = unsigned`, `s.unsigned = unsigned && false`}},
 		faults: []string{"credentials: denied", "signature: wrong"},
 		rules:  []checker.Rule{checker.Parked},
 	},

@@ -82,7 +82,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 		},
 		"recovery is done": func(ctx context.Context, f slot.Fence) error { return store.FinishRecovery(ctx, f) },
 		"dead letter": func(ctx context.Context, f slot.Fence) error {
-			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx, delivery.Parked{Message: &sink.Message{EventID: "1"}})
+			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx, delivery.DeadLetter{Message: &sink.Message{EventID: "1"}})
 		},
 		"how far a replay is": func(ctx context.Context, f slot.Fence) error {
 			_, err := replay.NewStore(w.pool, f, table).Passed(ctx, asked, replay.Page{}, replay.Outcome{})

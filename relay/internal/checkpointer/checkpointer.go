@@ -127,7 +127,7 @@ func (c *Checkpointer) observe(ctx context.Context) error {
 	if !seen.Held {
 		return slot.ErrFenced
 	}
-	c.Lease.Saw(before, c.Stream.ToldAt())
+	c.Lease.Renew(before, c.Stream.LastStatusAt())
 	c.Health.Alive()
 	c.Metrics.Observed(c.Tracker.Load(), seen)
 	c.guard.saw(seen.Danger())
@@ -191,7 +191,7 @@ func (c *Checkpointer) Save(ctx context.Context, p checkpoint.Position) error {
 	if allays {
 		c.allay()
 	}
-	c.Lease.Saw(before, c.Stream.ToldAt())
+	c.Lease.Renew(before, c.Stream.LastStatusAt())
 	c.saved, c.savedAt, c.savedDelivered = p, before, delivered
 	c.Stream.Confirm(p.FlushLSN)
 	c.Metrics.Saved(p)

@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
-// Letter is a dead letter as a person sees it.
-type Letter struct {
+// Record is a dead letter as a person sees it.
+type Record struct {
 	Position     int64     `json:"position"`
 	State        string    `json:"state"`
 	EventID      string    `json:"event_id"`
@@ -76,14 +76,14 @@ func codes(code string) []string {
 }
 
 // List returns the selected dead letters in order of their position.
-func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Letter, error) {
+func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Record, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT position, state, coalesce(row_event_id, event_id), destination, message_group, blocks_group, code, reason, attempts, redrives, parked_at, event
 		FROM outbox_dead_letters WHERE `+selected+` ORDER BY position LIMIT nullif($7, 0)`, s.args(s.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}
-	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Letter])
+	letters, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Record])
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
 	}

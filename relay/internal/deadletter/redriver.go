@@ -68,11 +68,11 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 			return false, err
 		}
 		for _, letter := range letters {
-			key := redrive{letter.Position, letter.Since}
+			key := redrive{letter.Position, letter.RedrivenAt}
 			redriving[key] = true
 			if !r.sent[key] {
 				found = true
-				r.Send(i, &delivery.Event{Message: letter.Message, Letter: letter.Letter})
+				r.Send(i, &delivery.Event{Message: *letter.Message, DeadLetter: &letter})
 			}
 		}
 	}

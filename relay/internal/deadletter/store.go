@@ -87,8 +87,8 @@ const park = `
 const longestIndexed = "1024"
 
 // Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
-func (s *Store) Park(ctx context.Context, p delivery.Parked) error {
-	if p.Letter.Position != 0 {
+func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
+	if p.Position != 0 {
 		return s.parkAgain(ctx, p)
 	}
 	event, err := json.Marshal(newMessage(p.Message))
@@ -111,7 +111,7 @@ func (s *Store) Park(ctx context.Context, p delivery.Parked) error {
 }
 
 // parkAgain parks a dead letter whose redrive was refused, and, if it blocks its group, those that would have followed.
-func (s *Store) parkAgain(ctx context.Context, p delivery.Parked) error {
+func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 	const parkAgain = `
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
 			code = CASE WHEN d.position = $4 THEN $5 ELSE d.code END,
@@ -121,8 +121,8 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.Parked) error {
 		WHERE d.state = 'redriving' AND (d.position = $4 OR
 				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9 AND d.message_group = $10)
 			AND ` + slot.FenceSQL
-	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Letter.Position), parkAgain,
-		p.Letter.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
+	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Position), parkAgain,
+		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
 }
 
 // Redriven implements [delivery.Parker]. What was parked behind the dead letter follows it.
@@ -196,7 +196,7 @@ func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blo
 }
 
 // IsRedriving implements [delivery.Parker].
-func (s *Store) IsRedriving(ctx context.Context, letter delivery.Letter) (redriving bool, err error) {
+func (s *Store) IsRedriving(ctx context.Context, letter *delivery.DeadLetter) (redriving bool, err error) {
 	done, err := s.takeTurn(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letter %d: %w", letter.Position, err)
@@ -204,7 +204,7 @@ func (s *Store) IsRedriving(ctx context.Context, letter delivery.Letter) (redriv
 	defer done()
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE position = $1 AND state = 'redriving' AND updated_at = $2)`,
-		letter.Position, letter.Since).Scan(&redriving)
+		letter.Position, letter.RedrivenAt).Scan(&redriving)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letter %d: %w", letter.Position, err)
 	}
@@ -244,28 +244,23 @@ func (m message) message(eventID string, n int) sink.Message {
 	return message
 }
 
-// Redrive is a dead letter that somebody asked to be sent again.
-type Redrive struct {
-	delivery.Letter
-	Message sink.Message
-}
-
 // Redriving returns the first dead letters of a destination that are to be sent again, at most limit.
-func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]Redrive, error) {
+func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]delivery.DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id), event FROM outbox_dead_letters
 		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3`, table, destination, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}
-	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Redrive, error) {
-		var r Redrive
+	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (delivery.DeadLetter, error) {
+		letter := delivery.DeadLetter{Destination: destination}
 		var redrives int
 		var eventID string
 		var stored message
-		err := row.Scan(&r.Position, &r.BlocksGroup, &r.Since, &redrives, &eventID, &stored)
-		r.Message = stored.message(eventID, redrives)
-		return r, err
+		err := row.Scan(&letter.Position, &letter.BlocksGroup, &letter.RedrivenAt, &redrives, &eventID, &stored)
+		message := stored.message(eventID, redrives)
+		letter.Message = &message
+		return letter, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)

@@ -14,8 +14,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// BenchmarkDelivery measures what delivery and Tracker cost an event, without the request: sent in runs of twenty, as a read
-// of the stream brings them, to a destination that takes everything at once. b.N counts events.
+// BenchmarkDelivery measures the cost of an event in delivery and Tracker, without the request.
+// Events come in runs of twenty, as a read of the stream brings them. The destination accepts
+// everything at once. b.N counts events.
 func BenchmarkDelivery(b *testing.B) {
 	for _, c := range []struct {
 		limits     sink.Limits
@@ -27,9 +28,20 @@ func BenchmarkDelivery(b *testing.B) {
 	} {
 		b.Run(fmt.Sprintf("fifo=%t/aggregates=%d", c.limits.FIFO, c.aggregates), func(b *testing.B) {
 			tracker := checkpoint.NewTracker(checkpoint.Window{Events: 8192, Bytes: 8 << 20}, checkpoint.Position{})
-			d := delivery.New([]delivery.Destination{{Name: "orders", Sink: &taker{limits: c.limits}}},
-				delivery.Options{InFlight: 64, EagerInFlight: 4, Backoff: delivery.Backoff{Min: time.Millisecond, Max: time.Second}},
-				delivery.Deps{Tracker: tracker, Holder: &holder{}, Observer: silent{}, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+			d := delivery.New(
+				[]delivery.Destination{{Name: "orders", Sink: &taker{limits: c.limits}}},
+				delivery.Options{
+					InFlight:      64,
+					EagerInFlight: 4,
+					Backoff:       delivery.Backoff{Min: time.Millisecond, Max: time.Second},
+				},
+				delivery.Deps{
+					Tracker:  tracker,
+					Lease:    &lease{},
+					Observer: silent{},
+					Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+				},
+			)
 			ctx, cancel := context.WithCancel(b.Context())
 			ended := make(chan error)
 			go func() { ended <- d.Run(ctx) }()
@@ -72,7 +84,7 @@ func sendRun(tracker *checkpoint.Tracker, d *delivery.Delivery, groups []string,
 	return len(run)
 }
 
-// taker takes everything, and says so in the same words each time.
+// taker accepts everything, with the same answer each time.
 type taker struct {
 	limits  sink.Limits
 	results [sink.MaxBatch]sink.Result

@@ -12,8 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestOrderAndCompletenessSurviveABadDay: destinations fail in every way that they can, for hours, some events are poison,
-// and at the end each event was taken or parked, and no FIFO destination saw a first delivery out of order.
+// TestOrderAndCompletenessSurviveABadDay lets destinations fail in every way for hours, with some
+// events that every destination refuses. At the end each event was accepted or parked, and no FIFO
+// destination received a first delivery out of order.
 func TestOrderAndCompletenessSurviveABadDay(t *testing.T) {
 	t.Parallel()
 	const groups, perGroup = 12, 40
@@ -21,7 +22,7 @@ func TestOrderAndCompletenessSurviveABadDay(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			limits := []sink.Limits{fifo, standard, fifo, standard}
-			run(t, limits, func(r *rig) {
+			run(t, limits, func(r *fixture) {
 				random := rand.New(rand.NewPCG(seed, 0))
 				for i := range r.sinks {
 					r.sinks[i].answers(badDay(rand.New(rand.NewPCG(seed, uint64(i)+1))))
@@ -43,12 +44,12 @@ func TestOrderAndCompletenessSurviveABadDay(t *testing.T) {
 	}
 }
 
-// poison marks an event that no destination takes.
+// poison marks an event that every destination refuses.
 const poison = "!"
 
 // badDay answers slowly, and with every kind of failure.
 func badDay(random *rand.Rand) answer {
-	var mu sync.Mutex // random is not for several goroutines
+	var mu sync.Mutex // guards random
 	return func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 		mu.Lock()
 		outcome, failed := random.IntN(10), random.IntN(len(batch))
@@ -62,20 +63,21 @@ func badDay(random *rand.Rand) answer {
 		}
 		switch outcome {
 		case 0:
-			return nil, errAway
+			return nil, errUnavailable
 		case 1:
 			return nil, context.DeadlineExceeded
 		case 2:
 			results := make([]sink.Result, len(batch))
-			results[failed].Err = errAway
+			results[failed].Err = errUnavailable
 			return results, nil
 		}
 		return takeAll(ctx, batch)
 	}
 }
 
-// checkDay finds every event taken or parked, and each group of a FIFO destination in order.
-func (r *rig) checkDay(events int) {
+// checkDay expects every event to be accepted or parked, and each group of a FIFO destination in
+// order.
+func (r *fixture) checkDay(events int) {
 	r.t.Helper()
 	r.expectOpen(0)
 	taken := 0
@@ -99,8 +101,8 @@ func (r *rig) checkDay(events int) {
 	}
 }
 
-// checkParked finds poison parked, and nothing else but what stands behind it in its group.
-func (r *rig) checkParked() {
+// checkParked expects poison to be parked, and otherwise only events behind it in its group.
+func (r *fixture) checkParked() {
 	r.t.Helper()
 	blocked := map[string]bool{}
 	for _, p := range r.parker.parked {

@@ -17,7 +17,7 @@ import (
 
 func TestWhatTheDestinationTookIsDelivered(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(after(30*time.Millisecond, takeAll))
 		e := event("a1")
 		e.CommittedAt = time.Now().Add(-time.Second)
@@ -37,7 +37,7 @@ func TestWhatTheDestinationTookIsDelivered(t *testing.T) {
 
 func TestARequestKeepsToTheDestinationsLimit(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		for _, id := range []string{"a1", "b1", "c1"} {
 			e := event(id)
 			e.Message.Body = `"` + strings.Repeat("x", 400) + `"`
@@ -48,14 +48,15 @@ func TestARequestKeepsToTheDestinationsLimit(t *testing.T) {
 	}, together)
 }
 
-// TestABacklogFillsItsRequests: while requests are under way, others wait until they are full, so that few are needed.
+// TestABacklogFillsItsRequests: while requests are in flight, others wait until they are full, so
+// that few are needed.
 func TestABacklogFillsItsRequests(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const events, groups = 3000, 300
-			run(t, one(limits), func(r *rig) {
+			run(t, one(limits), func(r *fixture) {
 				r.sinks[0].answers(after(10*time.Millisecond, takeAll))
 				for i := range events {
 					e := event("a")
@@ -68,14 +69,14 @@ func TestABacklogFillsItsRequests(t *testing.T) {
 				if n := len(r.sinks[0].requests); n > events*11/100 {
 					t.Errorf("%d requests for %d events", n, events)
 				}
-			}, func(r *rig, _ []delivery.Destination) { r.options.InFlight = 64 })
+			}, func(r *fixture, _ []delivery.Destination) { r.options.InFlight = 64 })
 		})
 	}
 }
 
 func TestHeadersThatDoNotFitAreDroppedAndCounted(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		e := event("a1")
 		e.Message.Attributes = []sink.Attribute{{Name: "tenant", DataType: "String", Value: strings.Repeat("x", 1000)}}
 		r.send(0, e)
@@ -88,18 +89,19 @@ func TestHeadersThatDoNotFitAreDroppedAndCounted(t *testing.T) {
 
 func TestAnAnswerOfAnotherLengthIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(func(context.Context, []*sink.Message) ([]sink.Result, error) { return nil, nil })
 		r.sendIDs(0, "a1")
 		r.expectOpen(1)
 	})
 }
 
-// TestAConnectionThatTheBrokerClosedIsNoOutage: the request goes again at once, as it was, and once only.
+// TestAConnectionThatTheBrokerClosedIsNoOutage: the request is repeated unchanged, at once, and
+// only once.
 func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
 	t.Parallel()
 	closed := fmt.Errorf("post: %w: %w", sink.ErrConnectionClosed, io.EOF)
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		answers := []answer{failAll(closed), takeAll, failAll(closed), failAll(closed)}
 		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 			if first := len(answers)%2 == 0; sink.NeedsNewConnection(ctx) == first {
@@ -129,21 +131,21 @@ func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
 
 func TestNoRequestIsRepeatedOnceAnotherRelayMayHoldTheSlot(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(func(context.Context, []*sink.Message) ([]sink.Result, error) {
-			r.holder.set(errHolder)
+			r.lease.set(errLease)
 			return nil, sink.ErrConnectionClosed
 		})
 		r.sendIDs(0, "a1")
-		r.expectEnd(errHolder)
+		r.expectEnd(errLease)
 		r.expectRequests(0, "a1")
 	})
 }
 
-// TestAnUnknownOutcomeIsSentAgainAsItWas: the broker may have taken a request that timed out.
+// TestAnUnknownOutcomeIsSentAgainAsItWas: the broker may have accepted a request that timed out.
 func TestAnUnknownOutcomeIsSentAgainAsItWas(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(failAll(context.DeadlineExceeded))
 		r.sendIDs(0, "a1 a2")
 		r.sinks[0].answers(takeAll)
@@ -161,8 +163,8 @@ func TestAnUnknownOutcomeIsSentAgainAsItWas(t *testing.T) {
 
 func TestAnOutageIsSatOutForEver(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
-		r.sinks[0].answers(failAll(errAway))
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(failAll(errUnavailable))
 		r.sendIDs(0, "a1 b1")
 		r.elapse(24 * time.Hour)
 		r.expectOpen(2)
@@ -173,7 +175,9 @@ func TestAnOutageIsSatOutForEver(t *testing.T) {
 		r.sinks[0].answers(takeAll)
 		r.elapse(10 * time.Second)
 		r.expectOpen(0)
-		for _, line := range []string{"event=destination_unavailable", "code=ServiceUnavailable", "event=destination_available"} {
+		for _, line := range []string{
+			"event=destination_unavailable", "code=ServiceUnavailable", "event=destination_available",
+		} {
 			if !strings.Contains(r.log.String(), line) {
 				t.Errorf("the log does not say %q", line)
 			}
@@ -183,9 +187,9 @@ func TestAnOutageIsSatOutForEver(t *testing.T) {
 
 func TestAHangingDestinationHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	run(t, []sink.Limits{fifo, standard, fifo}, func(r *rig) {
+	run(t, []sink.Limits{fifo, standard, fifo}, func(r *fixture) {
 		r.sinks[0].answers(hang)
-		r.sinks[2].answers(failAll(errAway))
+		r.sinks[2].answers(failAll(errUnavailable))
 		r.sendIDs(0, "a1 b1 c1")
 		r.sendIDs(2, "a1 b1")
 		r.sendIDs(1, "a1 b1 c1 d1")
@@ -196,12 +200,12 @@ func TestAHangingDestinationHoldsUpNoOther(t *testing.T) {
 
 func TestHaltEndsDeliveryAtARefusedEvent(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(failEntry("a1", errRefused))
 		r.sendIDs(0, "a1")
 		r.elapse(time.Minute)
 		r.expectEnd(errRefused)
-		var rejected *delivery.RejectedError
+		var rejected *delivery.HaltError
 		if !errors.As(r.err, &rejected) || rejected.Destination != "A" || rejected.EventID != "a1" {
 			t.Errorf("Run ended with %v", r.err)
 		}
@@ -212,7 +216,7 @@ func TestHaltEndsDeliveryAtARefusedEvent(t *testing.T) {
 
 func TestAnEventThatCannotBeParkedEndsDeliveryAndStaysOpen(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.parker.err = errNoStore
 		r.sinks[0].answers(failEntry("a1", errRefused))
 		r.sendIDs(0, "a1")
@@ -227,17 +231,17 @@ func TestAnEventThatCannotBeParkedEndsDeliveryAndStaysOpen(t *testing.T) {
 
 func TestNoRequestStartsOnceThisRelayMayNotPublish(t *testing.T) {
 	t.Parallel()
-	run(t, []sink.Limits{fifo, standard}, func(r *rig) {
+	run(t, []sink.Limits{fifo, standard}, func(r *fixture) {
 		r.sinks[1].answers(after(time.Second, failRequestsWith("b1", errRefused)))
 		r.sendIDs(1, "a1 b1 c1 d1")
 		r.elapse(500 * time.Millisecond)
-		r.holder.set(errHolder)
+		r.lease.set(errLease)
 		r.sendIDs(0, "a1")
 		r.elapse(time.Millisecond)
-		r.holder.set(nil) // too late
+		r.lease.set(nil) // too late
 		r.sendIDs(0, "b1")
 		r.elapse(time.Hour)
-		r.expectEnd(errHolder)
+		r.expectEnd(errLease)
 		r.expectRequests(0)
 		r.expectRequests(1, "a1 b1 c1 d1") // and not its halves
 	}, together)
@@ -245,7 +249,7 @@ func TestNoRequestStartsOnceThisRelayMayNotPublish(t *testing.T) {
 
 func TestAStopAwaitsRequestsInFlightAndStartsNone(t *testing.T) {
 	t.Parallel()
-	run(t, []sink.Limits{fifo, fifo}, func(r *rig) {
+	run(t, []sink.Limits{fifo, fifo}, func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, takeAll))
 		r.sinks[1].answers(after(time.Second, failRequestsWith("b1", errRefused)))
 		r.sendIDs(0, "a1 a2")
@@ -271,7 +275,7 @@ func TestAStopAwaitsRequestsInFlightAndStartsNone(t *testing.T) {
 
 func TestAStopCutsOffARequestThatHangs(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(hang)
 		r.sendIDs(0, "a1")
 		start := time.Now()
@@ -288,8 +292,8 @@ func TestAStopCutsOffARequestThatHangs(t *testing.T) {
 
 func TestNothingLingersOnceNoMoreComes(t *testing.T) {
 	t.Parallel()
-	linger := func(r *rig, _ []delivery.Destination) { r.options.Linger = time.Hour }
-	run(t, one(fifo), func(r *rig) {
+	linger := func(r *fixture, _ []delivery.Destination) { r.options.Linger = time.Hour }
+	run(t, one(fifo), func(r *fixture) {
 		r.sendIDs(0, "a1 b1 a2 a3")
 		r.expectRequests(0)
 		r.delivery.Hurry()
@@ -298,15 +302,16 @@ func TestNothingLingersOnceNoMoreComes(t *testing.T) {
 	}, linger)
 }
 
-// TestDestinationsThatAreBusyTogetherFillTheirBatches: each alone is below what starts at once, all of them are not.
+// TestDestinationsThatAreBusyTogetherFillTheirBatches: each alone is below what starts at once, all
+// of them are not.
 func TestDestinationsThatAreBusyTogetherFillTheirBatches(t *testing.T) {
 	t.Parallel()
-	run(t, []sink.Limits{standard, standard}, func(r *rig) { // two requests start at once
+	run(t, []sink.Limits{standard, standard}, func(r *fixture) { // two requests start at once
 		r.sinks[0].answers(after(time.Second, takeAll))
 		r.sinks[1].answers(after(10*time.Millisecond, takeAll))
 		r.sendIDs(0, "a1 b1")
 		r.sendIDs(1, "c1 d1 e1")
-		r.expectRequests(1, "c1") // a destination without a request under way waits for nobody
+		r.expectRequests(1, "c1") // a destination without a request in flight does not wait
 		r.elapse(10 * time.Millisecond)
 		r.expectRequests(1, "c1", "d1 e1")
 		r.elapse(time.Second)

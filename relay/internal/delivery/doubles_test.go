@@ -16,16 +16,16 @@ var (
 	fifo     = sink.Limits{FIFO: true, MaxMessageBytes: 1000, MaxBatchBytes: 1000}
 	standard = sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1000}
 
-	errAway    = sink.RequestError(503, "ServiceUnavailable", "try again", nil)
-	errRefused = &sink.RejectedError{Code: "InvalidMessageContents", Reason: "no"}
-	errNoStore = errors.New("the database does not answer")
-	errHolder  = errors.New("another relay may hold the slot")
+	errUnavailable = sink.RequestError(503, "ServiceUnavailable", "try again", nil)
+	errRefused     = &sink.RejectedError{Code: "InvalidMessageContents", Reason: "no"}
+	errNoStore     = errors.New("the database does not answer")
+	errLease       = errors.New("another relay may hold the slot")
 )
 
-// answer is what a destination says to a request.
+// answer is the response of a destination to a request.
 type answer func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error)
 
-// memorySink is a destination in memory that answers as its script says.
+// memorySink is a destination in memory that answers by its script.
 type memorySink struct {
 	limits    sink.Limits
 	forgetful bool // it keeps nothing
@@ -36,7 +36,7 @@ type memorySink struct {
 	sent     []sink.Message // of all requests
 	taken    []string       // ids that were answered with success, in order
 
-	now        sink.Limits // that the next read finds; zero: the same
+	now        sink.Limits // found by the next read; zero: unchanged
 	unreadable error       // of a read
 	reads      int         // of limits
 }
@@ -142,16 +142,16 @@ func failRequestsWith(id string, err error) answer {
 	}
 }
 
-// parker keeps what it is given, or fails.
+// parker stores dead letters, or fails.
 type parker struct {
 	mu       sync.Mutex
 	err      error
-	parked   []delivery.Parked
+	parked   []delivery.DeadLetter
 	redriven []int64
 	free     bool // no group is blocked
 }
 
-func (p *parker) IsRedriving(context.Context, delivery.Letter) (bool, error) {
+func (p *parker) IsRedriving(context.Context, *delivery.DeadLetter) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return true, p.err
@@ -170,7 +170,7 @@ func (p *parker) IsBlocked(context.Context, string, string) (bool, error) {
 	return !p.free, p.err
 }
 
-func (p *parker) Park(_ context.Context, parked delivery.Parked) error {
+func (p *parker) Park(_ context.Context, parked delivery.DeadLetter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
@@ -181,31 +181,31 @@ func (p *parker) Park(_ context.Context, parked delivery.Parked) error {
 	return p.err
 }
 
-// holder says what it is set to.
-type holder struct {
+// lease returns the error that a test sets.
+type lease struct {
 	mu  sync.Mutex
 	err error
 }
 
-func (h *holder) MayPublish() error {
+func (h *lease) MayPublish() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err
 }
 
-func (h *holder) set(err error) {
+func (h *lease) set(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.err = err
 }
 
-// tally counts what an observer is told.
+// tally counts the observer's calls.
 type tally struct {
 	mu      sync.Mutex
 	count   map[string]int
 	slowest time.Duration // from commit to delivered
 
-	rate      float64 // of the destination that was told of last
+	rate      float64 // of the last destination that reported a rate
 	throttled bool
 }
 

@@ -8,10 +8,10 @@ type group struct {
 	state       groupState
 	first, last *Event
 	load        load
-	failed      bool      // an event of its last batch
-	failures    int       // batches in a row with a failed event
-	retryAt     time.Time // while it waits
-	next        *group    // while it is ready
+	failed      bool      // an event of its last batch failed
+	failures    int       // consecutive batches with a failed event
+	retryAt     time.Time // while the group waits
+	next        *group    // while the group is ready
 }
 
 type groupState uint8
@@ -52,13 +52,13 @@ func (g *group) pop() *Event {
 	return e
 }
 
-// load is how much there is to send.
+// load counts events and their bytes.
 type load struct{ events, bytes int }
 
 func (l *load) add(m load) { l.events, l.bytes = l.events+m.events, l.bytes+m.bytes }
 func (l *load) sub(m load) { l.events, l.bytes = l.events-m.events, l.bytes-m.bytes }
 
-// groupList is a queue of ready groups: whoever became ready first is served first.
+// groupList is a first-in, first-out list of ready groups.
 type groupList struct {
 	first, last *group
 }
@@ -90,7 +90,7 @@ func (l *groupList) pop() *group {
 	return g
 }
 
-// groupHeap is a container/heap of waiting groups, the one whose backoff ends first on top.
+// groupHeap is a container/heap of waiting groups. The group whose backoff ends first is on top.
 type groupHeap []*group
 
 func (h groupHeap) Len() int           { return len(h) }

@@ -11,16 +11,17 @@ import (
 
 var errNoCredentials = &sink.Error{Origin: sink.OriginCredentials, Err: errors.New("credentials: STS is unavailable")}
 
-// TestFailingCredentialsParkNothing: they fail every destination, so that to park events frees none.
+// TestFailingCredentialsParkNothing: credentials fail for every destination, so parking events
+// frees none.
 func TestFailingCredentialsParkNothing(t *testing.T) {
 	t.Parallel()
-	parkAfter := func(r *rig, _ []delivery.Destination) { r.options.ParkAfter = 10 * time.Second }
+	parkAfter := func(r *fixture, _ []delivery.Destination) { r.options.ParkAfter = 10 * time.Second }
 	for name, failure := range map[string]error{
 		"none to be had": errNoCredentials, "expired": sink.RequestError(403, "ExpiredToken", "expired", nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, one(fifo), func(r *rig) {
+			run(t, one(fifo), func(r *fixture) {
 				r.sinks[0].answers(failAll(failure))
 				r.sendIDs(0, "a1 a2 b1")
 				r.elapse(time.Hour)
@@ -34,17 +35,18 @@ func TestFailingCredentialsParkNothing(t *testing.T) {
 	}
 }
 
-// TestParkAfterCountsFromTheLastIdentityError: until then the relay could not know whether the destination takes anything.
+// TestParkAfterCountsFromTheLastIdentityError: until then the relay could not know whether the
+// destination is available.
 func TestParkAfterCountsFromTheLastIdentityError(t *testing.T) {
 	t.Parallel()
-	parkAfter := func(r *rig, _ []delivery.Destination) { r.options.ParkAfter = 5 * time.Minute }
-	run(t, one(fifo), func(r *rig) {
-		r.sinks[0].answers(failAll(errAway))
+	parkAfter := func(r *fixture, _ []delivery.Destination) { r.options.ParkAfter = 5 * time.Minute }
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(failAll(errUnavailable))
 		r.sendIDs(0, "a1 b1")
 		r.elapse(4 * time.Minute)
 		r.sinks[0].answers(failAll(errNoCredentials))
 		r.elapse(10 * time.Minute)
-		r.sinks[0].answers(failAll(errAway))
+		r.sinks[0].answers(failAll(errUnavailable))
 		r.elapse(4 * time.Minute)
 		r.expectParked("")
 		r.elapse(3 * time.Minute)

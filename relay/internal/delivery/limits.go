@@ -11,72 +11,77 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// The limits of a destination change while the relay runs: an operator raises MaximumMessageSize to redrive an event, or
-// lowers it.
+// The limits of a destination change while the relay runs. An operator raises MaximumMessageSize to
+// redrive an event, or lowers it.
 
 const (
-	// limitsInterval is how often the limits are read although nothing contradicts them.
+	// limitsInterval is how often the relay reads the limits while no event contradicts them.
 	limitsInterval = 5 * time.Minute
-	// limitsPause is how long limits that were just read are good enough for the next event that does not fit them.
+	// limitsPause is how long limits that were just read stay valid for the next event that exceeds
+	// them.
 	limitsPause = time.Second
 	// limitsTimeout bounds a read that a batch waits for.
 	limitsTimeout = 5 * time.Second
 )
 
-// limitsReader reads the limits of a destination again, for one user at a time.
+// limitsReader reads the limits of a destination again. One goroutine uses it at a time.
 type limitsReader struct {
 	mu     sync.Mutex
-	readAt time.Time // the last read ended; zero before the first
+	readAt time.Time // when the last read ended; zero before the first
 	failed bool
 }
 
-// watchLimits reads the limits in regular intervals until no request may be started any more.
-func (l *lane) watchLimits() {
-	defer l.delivery.wait.Done()
+// watchLimits reads the limits at regular intervals until no further request may start.
+func (s *sender) watchLimits() {
+	defer s.delivery.wait.Done()
 	ticker := time.NewTicker(limitsInterval)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-l.delivery.ended:
+		case <-s.delivery.ended:
 			return
 		case <-ticker.C:
-			l.readLimits()
+			s.readLimits()
 		}
 	}
 }
 
-// readLimits reads the limits, unless that was just done. Where they cannot be read, those that are known count.
-func (l *lane) readLimits() {
-	l.reader.mu.Lock()
-	defer l.reader.mu.Unlock()
-	if !l.reader.readAt.IsZero() && time.Since(l.reader.readAt) < limitsPause {
+// readLimits reads the limits, unless that was just done. If the read fails, the known limits stay
+// valid.
+func (s *sender) readLimits() {
+	s.reader.mu.Lock()
+	defer s.reader.mu.Unlock()
+	if !s.reader.readAt.IsZero() && time.Since(s.reader.readAt) < limitsPause {
 		return
 	}
-	before := l.Sink.Limits()
-	ctx, cancel := context.WithTimeout(l.delivery.requests, limitsTimeout)
+	before := s.Sink.Limits()
+	ctx, cancel := context.WithTimeout(s.delivery.requests, limitsTimeout)
 	defer cancel()
-	err := l.Sink.ReadLimits(ctx)
-	l.reader.readAt = time.Now()
-	if err != nil && !l.reader.failed {
-		l.log.Warn("limits of the destination cannot be read again, those that are known count", "err", err)
+	err := s.Sink.ReadLimits(ctx)
+	s.reader.readAt = time.Now()
+	if err != nil && !s.reader.failed {
+		s.log.Warn("limits of the destination cannot be read again: the known ones stay in use", "err", err)
 	}
-	if l.reader.failed = err != nil; err != nil || l.Sink.Limits() == before {
+	if s.reader.failed = err != nil; err != nil || s.Sink.Limits() == before {
 		return
 	}
-	limits := l.Sink.Limits()
-	l.log.Info("limits of the destination have changed", "max_message_bytes", limits.MaxMessageBytes, "before", before.MaxMessageBytes)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queue.limits = limits
+	limits := s.Sink.Limits()
+	s.log.Info("limits of the destination have changed", "max_message_bytes", limits.MaxMessageBytes,
+		"before", before.MaxMessageBytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scheduler.limits = limits
 }
 
-// examine finds out whether the destination will take e. Whether e is too large is found out when it is sent.
-func (l *lane) examine(e *Event) {
+// examine validates e by the rules of the destination. fit checks its size when it is sent, because
+// the limit may change until then.
+func (s *sender) examine(e *Event) {
 	if e.HeadersDropped > 0 {
-		l.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten")
+		s.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
 	}
-	limits := l.Sink.Limits()
-	l.dropped(e, route.DropUnsendable(&e.Message, limits), "a tab or a line break, with which the topic may deliver the message to no subscription")
+	limits := s.Sink.Limits()
+	s.dropped(e, route.DropUnsendable(&e.Message, limits),
+		"a tab or a line break, with which the topic may deliver the message to no subscription")
 	if e.size = e.Message.Size(); e.Problem != "" {
 		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
 		return
@@ -87,31 +92,33 @@ func (l *lane) examine(e *Event) {
 	e.rejection = sink.Validate(&e.Message, limits)
 }
 
-// dropped counts headers that were left out of e.
-func (l *lane) dropped(e *Event, headers int, reason string) {
+// dropped counts headers that e lost.
+func (s *sender) dropped(e *Event, headers int, reason string) {
 	if headers == 0 {
 		return
 	}
-	l.delivery.deps.Observer.HeadersDropped(headers)
-	l.sayDropped(e, headers, reason)
+	s.delivery.deps.Observer.HeadersDropped(headers)
+	s.sayDropped(e, headers, reason)
 }
 
-// sayDropped logs the first event of the destination that headers were left out of.
-func (l *lane) sayDropped(e *Event, headers int, reason string) {
-	l.headersDropped.Do(func() {
-		l.log.Warn("headers left out of a message: relay_headers_dropped_total counts further ones, which are not logged",
+// sayDropped logs the first event of the destination that lost headers.
+func (s *sender) sayDropped(e *Event, headers int, reason string) {
+	s.headersDropped.Do(func() {
+		s.log.Warn(
+			"headers excluded from a message: relay_headers_dropped_total counts further ones, which are not logged",
 			"event_id", e.Message.EventID, "headers", headers, "reason", reason)
 	})
 }
 
-// fit makes e as large as the destination takes, or rejects it. An event that is too large has the limits read first.
-func (l *lane) fit(e *Event) {
-	if e.size <= l.Sink.Limits().MaxMessageBytes || !e.isSendable() {
+// fit makes e as small as the destination requires, or rejects it. It reads the limits first if e
+// is too large.
+func (s *sender) fit(e *Event) {
+	if e.size <= s.Sink.Limits().MaxMessageBytes || !e.isSendable() {
 		return
 	}
-	l.readLimits()
-	limits := l.Sink.Limits()
-	l.dropped(e, route.DropHeaders(&e.Message, limits.MaxMessageBytes), "no room in the message")
+	s.readLimits()
+	limits := s.Sink.Limits()
+	s.dropped(e, route.DropHeaders(&e.Message, limits.MaxMessageBytes), "no room in the message")
 	e.size = e.Message.Size()
 	e.rejection = sink.Validate(&e.Message, limits)
 }

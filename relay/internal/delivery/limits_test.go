@@ -11,7 +11,7 @@ import (
 )
 
 // sizedEvent is the event id with a body of so many bytes.
-func (r *rig) sendSized(id string, bytes int, attributes ...sink.Attribute) {
+func (r *fixture) sendSized(id string, bytes int, attributes ...sink.Attribute) {
 	e := event(id)
 	e.Message.Body, e.Message.Attributes = strings.Repeat("x", bytes), attributes
 	r.send(0, e)
@@ -43,12 +43,13 @@ func refuseAbove(bytes int) answer {
 func TestARaisedLimitLetsAnEventPass(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []sink.Limits{standard, fifo} {
-		run(t, one(limits), func(r *rig) {
+		run(t, one(limits), func(r *fixture) {
 			r.sendSized("a1", 1500)
 			r.expectParked("a1")
 			r.sinks[0].changeLimit(3000)
 			r.elapse(2 * time.Second)
-			r.sendSized("b1", 1500, sink.Attribute{Name: "tenant", DataType: "String", Value: strings.Repeat("t", 1000)})
+			r.sendSized("b1", 1500,
+				sink.Attribute{Name: "tenant", DataType: "String", Value: strings.Repeat("t", 1000)})
 			r.expectTaken(0, "b1")
 			if sent := r.sinks[0].sent[0]; len(sent.Attributes) != 1 {
 				t.Error("its header was dropped for the limit of before")
@@ -60,10 +61,11 @@ func TestARaisedLimitLetsAnEventPass(t *testing.T) {
 	}
 }
 
-// TestALoweredLimitIsReadAfterARefusal: batches are smaller from then on, and an event that is too large says why.
+// TestALoweredLimitIsReadAfterARefusal: batches are smaller from then on, and an event that is too
+// large says why.
 func TestALoweredLimitIsReadAfterARefusal(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].changeLimit(500)
 		r.sinks[0].answers(refuseAbove(500))
 		r.sendSized("a1", 800)
@@ -85,7 +87,7 @@ func TestALoweredLimitIsReadAfterARefusal(t *testing.T) {
 // TestLimitsAreReadInIntervals, as nothing else shows that a limit was raised for batches.
 func TestLimitsAreReadInIntervals(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].changeLimit(3000)
 		r.elapse(5*time.Minute + time.Second)
 		if limit := r.sinks[0].Limits().MaxMessageBytes; limit != 3000 {
@@ -105,7 +107,7 @@ func TestLimitsAreReadInIntervals(t *testing.T) {
 // TestLimitsThatCannotBeReadStay, and a flood of large events asks for them once a second at most.
 func TestLimitsThatCannotBeReadStay(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].unreadable = errors.New("access denied")
 		for _, id := range strings.Fields("a1 b1 c1 d1 e1 f1") {
 			r.sendSized(id, 1500)
@@ -123,7 +125,8 @@ func TestLimitsThatCannotBeReadStay(t *testing.T) {
 	})
 }
 
-// TestNoHeaderLosesItsMessage: a topic may take a message with a tab in an attribute and deliver it to no subscription.
+// TestNoHeaderLosesItsMessage: a topic may accept a message with a tab in an attribute and deliver
+// it to no subscription.
 func TestNoHeaderLosesItsMessage(t *testing.T) {
 	t.Parallel()
 	topic := standard
@@ -131,7 +134,7 @@ func TestNoHeaderLosesItsMessage(t *testing.T) {
 	for name, value := range map[string]string{"tab": "a\tb", "line feed": "a\nb", "carriage return": "\r"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, []sink.Limits{topic, standard}, func(r *rig) {
+			run(t, []sink.Limits{topic, standard}, func(r *fixture) {
 				header := sink.Attribute{Name: "note", DataType: "String", Value: value}
 				own := sink.Attribute{Name: "event_type", DataType: "String", Value: value}
 				for destination := range 2 {
@@ -147,12 +150,14 @@ func TestNoHeaderLosesItsMessage(t *testing.T) {
 				r.expectTaken(0, "a1 b1")
 				r.expectTaken(1, "a1 b1 c1")
 				r.expectParked("c1")
-				if topic, queue := r.sinks[0].sent[0], r.sinks[1].sent[0]; len(topic.Attributes) != 0 || len(queue.Attributes) != 1 {
-					t.Errorf("%d attributes to the topic, %d to the queue", len(topic.Attributes), len(queue.Attributes))
+				if topic, queue := r.sinks[0].sent[0], r.sinks[1].sent[0]; len(topic.Attributes) != 0 ||
+					len(queue.Attributes) != 1 {
+					t.Errorf("%d attributes to the topic, %d to the queue", len(topic.Attributes),
+						len(queue.Attributes))
 				}
 				r.tally.expect(t, "header dropped", 2)
 				r.stop()
-				if n := strings.Count(r.log.String(), "headers left out"); n != 1 {
+				if n := strings.Count(r.log.String(), "headers excluded"); n != 1 {
 					t.Errorf("said %d times", n)
 				}
 			})

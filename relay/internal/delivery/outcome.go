@@ -9,69 +9,72 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// done takes a batch back: events with an err are still to be delivered.
-func (q *queue) done(batch []*Event, now time.Time) {
-	q.inFlight--
-	outcome := q.judge(batch, now)
-	for i := len(batch) - 1; i >= 0; i-- { // from the back: put to the front one by one, they keep their order
+// done returns a batch to the scheduler. Events with an err are still to be delivered.
+func (s *scheduler) done(batch []*Event, now time.Time) {
+	s.inFlight--
+	outcome := s.judge(batch, now)
+	// backwards, because each is prepended and they keep their order
+	for i := len(batch) - 1; i >= 0; i-- {
 		e := batch[i]
 		if e.err == nil {
 			continue
 		}
-		g := q.groups[e.Message.GroupID]
+		g := s.groups[e.Message.GroupID]
 		g.prepend(e)
 		g.failed = g.failed || outcome != pacer.Refused || !sink.IsThrottled(e.err)
 	}
 	if outcome == pacer.Refused {
-		q.putFirst(batch, now)
+		s.putFirst(batch, now)
 	}
 	for _, e := range batch {
-		if g := q.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
-			q.settle(g, now)
+		if g := s.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
+			s.settle(g, now)
 		}
 	}
 }
 
-// putFirst makes the groups of a request that came too early the next ones to be sent. A refusal of that kind concerns
-// the destination, so the groups wait for no backoff of their own.
-func (q *queue) putFirst(batch []*Event, now time.Time) {
+// putFirst makes the groups of a throttled request the next ones to be sent. Throttling concerns
+// the destination, so the groups have no backoff of their own.
+func (s *scheduler) putFirst(batch []*Event, now time.Time) {
 	for i := len(batch) - 1; i >= 0; i-- {
-		g := q.groups[batch[i].Message.GroupID]
+		g := s.groups[batch[i].Message.GroupID]
 		if g == nil || g.state != groupInFlight || g.failed || g.first == nil {
 			continue
 		}
-		q.ready.pushFirst(g)
-		q.nowReady(g, now)
+		s.ready.pushFirst(g)
+		s.nowReady(g, now)
 	}
 }
 
-// judge keeps account of the destination: at which rate it takes requests, and whether it takes any.
-func (q *queue) judge(batch []*Event, now time.Time) pacer.Outcome {
+// judge updates the state of the destination: the rate at which it accepts requests, and whether it
+// is available.
+func (s *scheduler) judge(batch []*Event, now time.Time) pacer.Outcome {
 	sent, outcome := outcomeOf(batch)
-	if batch[0].away {
-		q.parking--
+	if batch[0].unavailable {
+		s.parking--
 	} else {
-		q.pacer.Done(outcome, now)
+		s.pacer.Done(outcome, now)
 	}
 	switch {
 	case outcome == pacer.Taken:
-		q.failures = 0
-	case outcome == pacer.Refused && q.pacer.Works(now): // it takes others
+		s.failures = 0
+	case outcome == pacer.Refused && s.pacer.Works(now): // the destination accepts other requests
 	case sent:
-		q.fail(isUnsigned(batch), now)
+		s.fail(isUnsigned(batch), now)
 	}
 	return outcome
 }
 
-// isUnsigned reports whether a request failed for who signs it, which says nothing about the destination.
+// isUnsigned reports whether a request failed because of its credentials, which says nothing about
+// the destination.
 func isUnsigned(batch []*Event) bool {
 	return slices.ContainsFunc(batch, func(e *Event) bool { return sink.IsIdentity(e.err) })
 }
 
-// outcomeOf reports whether any event of batch was sent, and what became of the request.
+// outcomeOf reports whether any event of batch was sent, and the outcome of the request.
 func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 	for _, e := range batch {
-		_, suspect := e.err.(*suspectError) // says nothing about the destination
+		_, suspect := e.err.(*suspectError) // its refusal says nothing about the destination
 		switch {
 		case suspect, !e.isSendable(): // only the relay itself refused it
 		case e.err == nil:
@@ -86,45 +89,45 @@ func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 	return sent, outcome
 }
 
-// fail counts a request of which the destination took nothing. Requests that were under way together fail together and
-// count once. The time that the destination has before its events are parked begins again after a failure of who signs.
-func (q *queue) fail(unsigned bool, now time.Time) {
-	if q.failures == 0 || q.unsigned {
-		q.failing = now
+// fail counts a request of which the destination accepted nothing. Requests that were in flight
+// together fail together and count once. ParkAfter starts again after a failure of credentials.
+func (s *scheduler) fail(unsigned bool, now time.Time) {
+	if s.failures == 0 || s.unsigned {
+		s.failing = now
 	}
-	q.unsigned = unsigned
-	if q.failures == 0 || !q.retryAt.After(now) {
-		q.failures++
-		q.retryAt = now.Add(q.options.Backoff.after(q.failures))
+	s.unsigned = unsigned
+	if s.failures == 0 || !s.retryAt.After(now) {
+		s.failures++
+		s.retryAt = now.Add(s.options.Backoff.after(s.failures))
 	}
 }
 
-// settle puts a group whose request is done where it belongs.
-func (q *queue) settle(g *group, now time.Time) {
+// settle makes a group whose request is done ready or waiting, or forgets it.
+func (s *scheduler) settle(g *group, now time.Time) {
 	switch {
 	case g.first == nil:
-		q.forget(g)
+		s.forget(g)
 	case g.failed:
 		g.failed = false
 		g.failures++
-		g.retryAt = now.Add(q.options.Backoff.after(g.failures))
+		g.retryAt = now.Add(s.options.Backoff.after(g.failures))
 		g.state = groupWaiting
-		heap.Push(&q.waiting, g)
+		heap.Push(&s.waiting, g)
 	default:
 		g.failures = 0
-		q.makeReady(g, now)
+		s.makeReady(g, now)
 	}
 }
 
-func (q *queue) makeReady(g *group, now time.Time) {
-	q.ready.push(g)
-	q.nowReady(g, now)
+func (s *scheduler) makeReady(g *group, now time.Time) {
+	s.ready.push(g)
+	s.nowReady(g, now)
 }
 
-func (q *queue) nowReady(g *group, now time.Time) {
+func (s *scheduler) nowReady(g *group, now time.Time) {
 	g.state = groupReady
-	if q.sendable.events == 0 {
-		q.since = now
+	if s.sendable.events == 0 {
+		s.since = now
 	}
-	q.sendable.add(q.sendableOf(g))
+	s.sendable.add(s.sendableOf(g))
 }

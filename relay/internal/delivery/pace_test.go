@@ -9,69 +9,75 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestAGroupWaitsOnlyForItsOwnFailure: the second event failed once, and was not part of the request after that.
+// TestAGroupWaitsOnlyForItsOwnFailure: the second event failed once, and was not part of the
+// request after that.
 func TestAGroupWaitsOnlyForItsOwnFailure(t *testing.T) {
 	t.Parallel()
-	q := testQueue(sink.Limits{MaxMessageBytes: 100, MaxBatchBytes: 4}, testOptions())
-	pushAll(q, "a1", "a2")
-	batch := takenNow(expectBatch(t, q, start, "a1 a2"))
-	q.done(fail(batch), start)
+	s := testScheduler(sink.Limits{MaxMessageBytes: 100, MaxBatchBytes: 4}, testOptions())
+	pushAll(s, "a1", "a2")
+	batch := takenNow(expectBatch(t, s, start, "a1 a2"))
+	s.done(fail(batch), start)
 
 	batch[0].size = 4 // no room for the second beside it
 	now := start.Add(time.Second)
-	first := expectBatch(t, q, now, "a1")
-	q.done(takenNow(first), now)
-	expectBatch(t, q, now, "a2")
+	first := expectBatch(t, s, now, "a1")
+	s.done(takenNow(first), now)
+	expectBatch(t, s, now, "a2")
 }
 
 func TestAGroupThatFailsWaitsLongerEachTime(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	pushAll(q, "a1")
+	s := testScheduler(fifo, testOptions())
+	pushAll(s, "a1")
 	now := start
 	for n, wait := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000} {
-		pushAll(q, "b"+strconv.Itoa(n)) // another group, so that the destination works
-		batch, _ := q.take(now)
+		pushAll(s, "b"+strconv.Itoa(n)) // another group, so that the destination works
+		batch, _ := s.take(now)
 		for _, e := range batch {
 			e.err = nil
 			if e.Message.GroupID == "a" {
 				e.err = errBroker
 			}
 		}
-		q.done(batch, now)
-		_, again := q.take(now)
+		s.done(batch, now)
+		_, again := s.take(now)
 		if got, most := again.Sub(now), wait*time.Millisecond; got < most/2 || got > most {
 			t.Errorf("after failure %d the group waits %s, want %s to %s", n+1, got, most/2, most)
 		}
 		now = again
 	}
-	pushAll(q, "a2")
-	batch, _ := q.take(now)
-	q.done(takenNow(batch), now)
-	q.done(fail(expectBatch(t, q, now, "a2")), now)
-	if _, again := q.take(now); again.Sub(now) > 100*time.Millisecond {
+	pushAll(s, "a2")
+	batch, _ := s.take(now)
+	s.done(takenNow(batch), now)
+	s.done(fail(expectBatch(t, s, now, "a2")), now)
+	if _, again := s.take(now); again.Sub(now) > 100*time.Millisecond {
 		t.Errorf("after a success and a failure the group waits %s", again.Sub(now))
 	}
 }
 
 func TestTheGroupWhoseWaitEndsFirstIsAskedForFirst(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	waits := map[string]time.Duration{"a": 9 * time.Second, "b": 3 * time.Second, "c": time.Second, "d": 5 * time.Second}
-	for _, id := range []string{"a", "b", "c", "d"} {
-		pushAll(q, id)
+	s := testScheduler(fifo, testOptions())
+	waits := map[string]time.Duration{
+		"a": 9 * time.Second,
+		"b": 3 * time.Second,
+		"c": time.Second,
+		"d": 5 * time.Second,
 	}
-	q.done(fail(expectBatch(t, q, start, "a b c d")), start)
-	for _, g := range q.waiting {
+	for _, id := range []string{"a", "b", "c", "d"} {
+		pushAll(s, id)
+	}
+	s.done(fail(expectBatch(t, s, start, "a b c d")), start)
+	for _, g := range s.waiting {
 		g.retryAt = start.Add(waits[g.key])
 	}
-	heap.Init(&q.waiting)
+	heap.Init(&s.waiting)
 	for _, id := range []string{"c", "b", "d", "a"} {
-		_, again := q.take(start)
+		_, again := s.take(start)
 		if want := start.Add(waits[id]); !again.Equal(want) {
 			t.Fatalf("to ask again after %s, want %s", again.Sub(start), waits[id])
 		}
-		q.done(takenNow(expectBatch(t, q, again, id)), again)
+		s.done(takenNow(expectBatch(t, s, again, id)), again)
 	}
 }
 
@@ -90,79 +96,81 @@ func TestBackoffNeverOverflows(t *testing.T) {
 
 func TestOneRequestAtATimeFindsOutWhetherTheDestinationIsBack(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
+	s := testScheduler(fifo, testOptions())
 	for i := range 30 {
-		pushAll(q, string(rune('A'+i)))
+		pushAll(s, string(rune('A'+i)))
 	}
-	first, _ := q.take(start)
-	second, _ := q.take(start)
-	q.done(fail(first), start)
-	expectBatch(t, q, start.Add(time.Second), "") // the second may still tell
-	q.done(fail(second), start)
-	if q.failures != 1 {
-		t.Errorf("two requests that were under way together count as %d failures", q.failures)
+	first, _ := s.take(start)
+	second, _ := s.take(start)
+	s.done(fail(first), start)
+	expectBatch(t, s, start.Add(time.Second), "") // the second may still tell
+	s.done(fail(second), start)
+	if s.failures != 1 {
+		t.Errorf("two requests that were under way together count as %d failures", s.failures)
 	}
-	if _, again := q.take(start); again.Before(start.Add(50*time.Millisecond)) || again.After(start.Add(100*time.Millisecond)) {
+	if _, again := s.take(start); again.Before(start.Add(50*time.Millisecond)) ||
+		again.After(start.Add(100*time.Millisecond)) {
 		t.Errorf("the next request may start after %s", again.Sub(start))
 	}
 	now := start.Add(time.Second)
-	probe, _ := q.take(now)
-	expectBatch(t, q, now, "")
+	probe, _ := s.take(now)
+	expectBatch(t, s, now, "")
 	probe[0].err = nil // one event taken is enough
-	q.done(probe, now)
+	s.done(probe, now)
 	for range 2 {
-		if batch, _ := q.take(now); batch == nil {
+		if batch, _ := s.take(now); batch == nil {
 			t.Error("the destination is back, and not all is sent that may be")
 		}
 	}
 }
 
-// TestWhatIsParkedUnsentSaysNothingAboutTheDestination: its failures still count, and no second request joins the probe.
+// TestWhatIsParkedUnsentSaysNothingAboutTheDestination: its failures still count, and no second
+// request starts during the probe.
 func TestWhatIsParkedUnsentSaysNothingAboutTheDestination(t *testing.T) {
 	t.Parallel()
-	q := newQueue(fifo, testOptions(), map[string]string{"b": "b0"})
-	pushAll(q, "a1")
-	q.done(fail(expectBatch(t, q, start, "a1")), start)
-	pushAll(q, "b1")
+	s := newScheduler(fifo, testOptions(), map[string]string{"b": "b0"})
+	pushAll(s, "a1")
+	s.done(fail(expectBatch(t, s, start, "a1")), start)
+	pushAll(s, "b1")
 	now := start.Add(time.Second)
-	probe := expectBatch(t, q, now, "b1 a1")
+	probe := expectBatch(t, s, now, "b1 a1")
 	takenNow(probe[:1])
 	fail(probe[1:])
-	q.done(probe, now)
-	if q.failures != 2 {
-		t.Errorf("%d failures in a row, want 2", q.failures)
+	s.done(probe, now)
+	if s.failures != 2 {
+		t.Errorf("%d failures in a row, want 2", s.failures)
 	}
-	pushAll(q, "b2")
+	pushAll(s, "b2")
 	now = now.Add(time.Second)
-	q.waiting[0].retryAt = now.Add(time.Second) // or the event that waits would come along
-	q.done(takenNow(expectBatch(t, q, now, "b2")), now)
-	if q.failures != 2 {
-		t.Errorf("%d failures in a row after nothing was sent, want 2", q.failures)
+	s.waiting[0].retryAt = now.Add(time.Second) // otherwise the waiting event would share the batch
+	s.done(takenNow(expectBatch(t, s, now, "b2")), now)
+	if s.failures != 2 {
+		t.Errorf("%d failures in a row after nothing was sent, want 2", s.failures)
 	}
 }
 
 func TestFewRequestsStartAtOnceAndFurtherOnesWhenTheirBatchIsFull(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions()) // two eager, four at most
-	pushAll(q, "a1")
-	first := expectBatch(t, q, start, "a1")
-	pushAll(q, "b1")
-	expectBatch(t, q, start, "b1")
-	pushAll(q, "c1", "d1", "e1", "f1", "g1", "h1", "i1", "j1", "k1")
-	expectBatch(t, q, start, "")
-	pushAll(q, "l1")
-	expectBatch(t, q, start, "c1 d1 e1 f1 g1 h1 i1 j1 k1 l1")
-	pushAll(q, "m1")
-	expectBatch(t, q, start, "")
-	q.done(takenNow(first), start)
-	expectBatch(t, q, start, "") // still two others
+	s := testScheduler(fifo, testOptions()) // two eager, four at most
+	pushAll(s, "a1")
+	first := expectBatch(t, s, start, "a1")
+	pushAll(s, "b1")
+	expectBatch(t, s, start, "b1")
+	pushAll(s, "c1", "d1", "e1", "f1", "g1", "h1", "i1", "j1", "k1")
+	expectBatch(t, s, start, "")
+	pushAll(s, "l1")
+	expectBatch(t, s, start, "c1 d1 e1 f1 g1 h1 i1 j1 k1 l1")
+	pushAll(s, "m1")
+	expectBatch(t, s, start, "")
+	s.done(takenNow(first), start)
+	expectBatch(t, s, start, "") // still two others
 	for i := range 20 {
-		pushAll(q, string(rune('A'+i)))
+		pushAll(s, string(rune('A'+i)))
 	}
-	expectBatch(t, q, start, "m1 A B C D E F G H I")
-	expectBatch(t, q, start, "J K L M N O P Q R S")
-	pushAll(q, "n1", "o1", "p1", "q1", "r1", "s1", "t1", "u1", "v1", "w1")
-	expectBatch(t, q, start, "") // four are under way
+	expectBatch(t, s, start, "m1 A B C D E F G H I")
+	expectBatch(t, s, start, "J K L M N O P Q R S")
+	pushAll(s, "n1", "o1", "p1", "q1", "r1", "s1", "t1", "u1", "v1", "w1")
+	expectBatch(t, s, start, "") // four are in flight
 }
 
 // TestABatchIsFullByBytesToo: a few large events fill a request as well as ten small ones.
@@ -173,19 +181,19 @@ func TestABatchIsFullByBytesToo(t *testing.T) {
 	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q := testQueue(limits, options)
+			s := testScheduler(limits, options)
 			large := func(id string) {
-				q.push(&Event{Message: sink.Message{EventID: id, GroupID: id[:1]}, size: 40}, start)
+				s.push(&Event{Message: sink.Message{EventID: id, GroupID: id[:1]}, size: 40}, start)
 			}
 			large("a1")
 			large("b1")
-			expectBatch(t, q, start, "")
+			expectBatch(t, s, start, "")
 			large("c1")
-			expectBatch(t, q, start, "a1 b1") // one request is under way, c1 is left
-			expectBatch(t, q, start, "")
+			expectBatch(t, s, start, "a1 b1") // one request is in flight, c1 is left
+			expectBatch(t, s, start, "")
 			large("d1")
 			large("e1")
-			expectBatch(t, q, start, "c1 d1")
+			expectBatch(t, s, start, "c1 d1")
 		})
 	}
 }
@@ -194,29 +202,30 @@ func TestABatchThatIsNotFullLingers(t *testing.T) {
 	t.Parallel()
 	options := testOptions()
 	options.Linger = 5 * time.Millisecond
-	q := testQueue(fifo, options)
-	pushAll(q, "a1")
-	if batch, again := q.take(start.Add(3 * time.Millisecond)); batch != nil || !again.Equal(start.Add(options.Linger)) {
+	s := testScheduler(fifo, options)
+	pushAll(s, "a1")
+	if batch, again := s.take(start.Add(3 * time.Millisecond)); batch != nil ||
+		!again.Equal(start.Add(options.Linger)) {
 		t.Errorf("batch %q, again after %s", ids(batch), again.Sub(start))
 	}
-	q.push(&Event{Message: sink.Message{EventID: "b1", GroupID: "b"}, size: 1}, start.Add(4*time.Millisecond))
-	expectBatch(t, q, start.Add(options.Linger), "a1 b1")
+	s.push(&Event{Message: sink.Message{EventID: "b1", GroupID: "b"}, size: 1}, start.Add(4*time.Millisecond))
+	expectBatch(t, s, start.Add(options.Linger), "a1 b1")
 
 	for i := range 10 {
-		pushAll(q, string(rune('A'+i)))
+		pushAll(s, string(rune('A'+i)))
 	}
-	pushAll(q, "K")
+	pushAll(s, "K")
 	now := start.Add(3 * time.Millisecond)
-	expectBatch(t, q, now, "A B C D E F G H I J") // full: at once
-	q.inFlight = 0
-	if batch, again := q.take(start.Add(options.Linger)); batch != nil || !again.Equal(now.Add(options.Linger)) {
+	expectBatch(t, s, now, "A B C D E F G H I J") // full: at once
+	s.inFlight = 0
+	if batch, again := s.take(start.Add(options.Linger)); batch != nil || !again.Equal(now.Add(options.Linger)) {
 		t.Errorf("batch %q, again after %s", ids(batch), again.Sub(now))
 	}
 }
 
 var errThrottled = sink.RequestError(400, "RequestThrottled", "Rate exceeded", nil)
 
-// throttle fails events as a destination does that is asked too often.
+// throttle fails events as a destination that throttles does.
 func throttle(batch []*Event) []*Event {
 	for _, e := range batch {
 		e.err = errThrottled
@@ -224,23 +233,24 @@ func throttle(batch []*Event) []*Event {
 	return batch
 }
 
-// TestThrottledRequestDelaysNoGroup: it concerns the destination, so its events go first in the next request.
+// TestThrottledRequestDelaysNoGroup: it concerns the destination, so its events go first in the
+// next request.
 func TestThrottledRequestDelaysNoGroup(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q := testQueue(limits, testOptions())
-			pushAll(q, "o1")
-			q.done(takenNow(expectBatch(t, q, start, "o1")), start) // the destination works
-			pushAll(q, "a1", "b1", "c1")
-			batch := expectBatch(t, q, start, "a1 b1 c1")
-			pushAll(q, "d1")
-			q.done(throttle(batch), start)
-			if q.failures > 0 {
+			s := testScheduler(limits, testOptions())
+			pushAll(s, "o1")
+			s.done(takenNow(expectBatch(t, s, start, "o1")), start) // the destination works
+			pushAll(s, "a1", "b1", "c1")
+			batch := expectBatch(t, s, start, "a1 b1 c1")
+			pushAll(s, "d1")
+			s.done(throttle(batch), start)
+			if s.failures > 0 {
 				t.Error("a destination that takes other requests counts as unavailable")
 			}
-			expectBatch(t, q, start.Add(time.Second/10), "a1 b1 c1 d1")
+			expectBatch(t, s, start.Add(time.Second/10), "a1 b1 c1 d1")
 		})
 	}
 }
@@ -248,26 +258,27 @@ func TestThrottledRequestDelaysNoGroup(t *testing.T) {
 // TestThrottledEntryDelaysItsGroup: the others of its request were taken.
 func TestThrottledEntryDelaysItsGroup(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	pushAll(q, "a1", "b1")
-	batch := expectBatch(t, q, start, "a1 b1")
+	s := testScheduler(fifo, testOptions())
+	pushAll(s, "a1", "b1")
+	batch := expectBatch(t, s, start, "a1 b1")
 	batch[0].err = sink.EntryError("ThrottlingException", "Rate exceeded")
 	takenNow(batch[1:])
-	q.done(batch, start)
-	pushAll(q, "b2")
-	expectBatch(t, q, start, "b2")
-	if q.pacer.Throttled() {
+	s.done(batch, start)
+	pushAll(s, "b2")
+	expectBatch(t, s, start, "b2")
+	if s.pacer.Throttled() {
 		t.Error("one entry makes the destination count as throttled")
 	}
 }
 
-// TestDestinationThatOnlyThrottlesFails: one that never took a request is asked as rarely as one that is unavailable.
+// TestDestinationThatOnlyThrottlesFails: a destination that never accepted a request gets as few
+// requests as an unavailable one.
 func TestDestinationThatOnlyThrottlesFails(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	pushAll(q, "a1")
-	q.done(throttle(expectBatch(t, q, start, "a1")), start)
-	if q.failures != 1 {
-		t.Errorf("%d failures, want 1", q.failures)
+	s := testScheduler(fifo, testOptions())
+	pushAll(s, "a1")
+	s.done(throttle(expectBatch(t, s, start, "a1")), start)
+	if s.failures != 1 {
+		t.Errorf("%d failures, want 1", s.failures)
 	}
 }

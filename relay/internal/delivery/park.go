@@ -6,63 +6,63 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// Codes of events that the relay itself parks, beside those of the broker.
+// Codes of events that the relay itself parks. The other codes are the broker's.
 const (
-	CodeUnusable = "UnusableEvent" // whatever the destination
+	CodeUnusable = "UnusableEvent" // no destination can accept the row
 	CodeBinary   = "BinaryValue"   // bytes in a column that is delivered as text
-	CodeBlocked  = "BlockedGroup"  // behind another one of its group
+	CodeBlocked  = "BlockedGroup"  // an earlier event of its group is parked
 	// CodeUnavailable: the destination has accepted nothing for Options.ParkAfter.
 	CodeUnavailable = "DestinationUnavailable"
 )
 
-// parkUnsent parks an event that is not to be sent, unless an earlier one of its group was not delivered.
-func (l *lane) parkUnsent(e *Event, earlier []*Event) {
+// parkUnsent parks an event without sending it, unless an earlier one of its group was not
+// delivered.
+func (s *sender) parkUnsent(e *Event, earlier []*Event) {
 	switch {
 	case e.isBehind(earlier):
 		e.err = errBehind
 	case e.blockedBy != "":
 		reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
-		l.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
+		s.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
 	default:
-		l.park(e, e.rejection)
+		s.park(e, e.rejection)
 	}
 }
 
-// park stores e as a dead letter, but for one that is replayed. An event that cannot be stored ends delivery: it counts as
-// delivered only once it is.
-func (l *lane) park(e *Event, rejection *sink.RejectedError) {
+// park stores e as a dead letter, unless it is a replay. If e cannot be stored, delivery ends,
+// because e counts as delivered only once it is stored.
+func (s *sender) park(e *Event, rejection *sink.RejectedError) {
 	if e.isReplayed() {
-		l.refused(e, rejection)
+		s.refused(e, rejection)
 		return
 	}
-	if l.policy == Halt {
+	if s.policy == Halt {
 		e.err = rejection
-		l.delivery.end(&RejectedError{Destination: l.Name, EventID: e.Message.EventID, Cause: rejection})
+		s.delivery.end(&HaltError{Destination: s.Name, EventID: e.Message.EventID, Cause: rejection})
 		return
 	}
-	blocks := l.policy == ParkAggregate
-	if e.isRedriven() {
-		blocks = e.Letter.BlocksGroup
-	}
-	e.err = l.delivery.deps.Parker.Park(l.delivery.requests, Parked{
-		Destination: l.Name,
+	letter := DeadLetter{
+		Destination: s.Name,
 		Message:     &e.Message,
 		Code:        rejection.Code,
 		Reason:      rejection.Reason,
 		Attempts:    e.attempts,
-		BlocksGroup: blocks,
+		BlocksGroup: s.policy == ParkAggregate,
 		Row:         e.Row,
-		Letter:      e.Letter,
-	})
-	if e.err != nil {
-		l.delivery.end(e.err)
+	}
+	if e.isRedriven() {
+		letter.Position, letter.BlocksGroup = e.DeadLetter.Position, e.DeadLetter.BlocksGroup
+	}
+	if e.err = s.delivery.deps.Parker.Park(s.delivery.requests, letter); e.err != nil {
+		s.delivery.end(e.err)
 		return
 	}
-	l.delivery.deps.Observer.Parked(l.Name, rejection.Code)
-	l.log.Warn("event parked", "event_id", e.Message.EventID, "group", e.Message.GroupID, "code", rejection.Code, "reason", rejection.Reason)
-	if blocks {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.queue.block(e.Message.GroupID, e.Message.EventID)
+	s.delivery.deps.Observer.Parked(s.Name, rejection.Code)
+	s.log.Warn("event parked", "event_id", e.Message.EventID, "group", e.Message.GroupID,
+		"code", rejection.Code, "reason", rejection.Reason)
+	if letter.BlocksGroup {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.scheduler.block(e.Message.GroupID, e.Message.EventID)
 	}
 }

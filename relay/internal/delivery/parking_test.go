@@ -14,7 +14,7 @@ import (
 
 func TestARefusedRequestIsHalvedUntilThePoisonStandsAlone(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(failRequestsWith("e1", errRefused))
 		r.sendIDs(0, "a1 b1 c1 d1 e1 f1 g1 h1")
 		r.elapse(time.Millisecond)
@@ -23,7 +23,7 @@ func TestARefusedRequestIsHalvedUntilThePoisonStandsAlone(t *testing.T) {
 		r.elapse(10 * time.Second)
 		r.expectParked("e1")
 		r.expectOpen(0)
-		want := delivery.Parked{
+		want := delivery.DeadLetter{
 			Destination: "A", Message: r.parker.parked[0].Message, Code: errRefused.Code, Reason: errRefused.Reason,
 			Attempts: r.parker.parked[0].Attempts, BlocksGroup: true,
 		}
@@ -38,8 +38,8 @@ func TestARefusedRequestIsHalvedUntilThePoisonStandsAlone(t *testing.T) {
 
 func TestAFailedEntryGoesAgainAloneInItsGroup(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
-		r.sinks[0].answers(failEntry("b1", errAway))
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(failEntry("b1", errUnavailable))
 		r.sendIDs(0, "a1 a2 b1 b2")
 		r.elapse(50 * time.Millisecond)
 		r.expectTaken(0, "a1 a2")
@@ -51,11 +51,11 @@ func TestAFailedEntryGoesAgainAloneInItsGroup(t *testing.T) {
 
 func TestTheAggregateIsParkedBehindARefusedEvent(t *testing.T) {
 	t.Parallel()
-	check := func(r *rig) {
+	check := func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, failEntry("a2", errRefused)))
 		r.sendIDs(0, "a1 a2 b1")
 		r.elapse(1500 * time.Millisecond)
-		r.sendIDs(0, "a3 a4") // while the request with a2 is under way
+		r.sendIDs(0, "a3 a4") // while the request with a2 is in flight
 		r.elapse(30 * time.Second)
 		r.sendIDs(0, "a5 b2")
 		r.elapse(10 * time.Second)
@@ -64,7 +64,8 @@ func TestTheAggregateIsParkedBehindARefusedEvent(t *testing.T) {
 		r.expectOpen(0)
 		for _, p := range r.parker.parked[1:] {
 			if p.Code != "BlockedGroup" || !strings.HasSuffix(p.Reason, ": a2") || !p.BlocksGroup {
-				r.t.Errorf("%s is parked with %s: %s, and blocks: %v", p.Message.EventID, p.Code, p.Reason, p.BlocksGroup)
+				r.t.Errorf("%s is parked with %s: %s, and blocks: %v", p.Message.EventID, p.Code, p.Reason,
+					p.BlocksGroup)
 			}
 		}
 	}
@@ -74,7 +75,7 @@ func TestTheAggregateIsParkedBehindARefusedEvent(t *testing.T) {
 
 func TestOnlyTheRefusedEventIsParkedWhereOrderDoesNotMatter(t *testing.T) {
 	t.Parallel()
-	check := func(r *rig) {
+	check := func(r *fixture) {
 		r.sinks[0].answers(failEntry("a2", errRefused))
 		r.sendIDs(0, "a1 a2 a3 b1")
 		r.elapse(30 * time.Second)
@@ -92,8 +93,8 @@ func TestOnlyTheRefusedEventIsParkedWhereOrderDoesNotMatter(t *testing.T) {
 
 func TestAGroupThatIsBlockedFromEarlierStaysSo(t *testing.T) {
 	t.Parallel()
-	blocked := func(_ *rig, d []delivery.Destination) { d[0].Blocked = map[string]string{"a": "a0"} }
-	run(t, one(fifo), func(r *rig) {
+	blocked := func(_ *fixture, d []delivery.Destination) { d[0].Blocked = map[string]string{"a": "a0"} }
+	run(t, one(fifo), func(r *fixture) {
 		r.sendIDs(0, "a1 b1")
 		r.expectTaken(0, "b1")
 		r.expectParked("a1")
@@ -101,15 +102,15 @@ func TestAGroupThatIsBlockedFromEarlierStaysSo(t *testing.T) {
 	}, blocked)
 }
 
-// TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt: events that came before somebody asked for it stand
-// before it in the queue of its group, and are parked in their turn.
+// TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt: events that came before the
+// redrive are before it in the scheduler's group, and are parked in their turn.
 func TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, failEntry("a2", errRefused)))
 		r.sendIDs(0, "a2 a3")
 		letter := event("a1")
-		letter.Letter = delivery.Letter{Position: 1, BlocksGroup: true}
+		letter.DeadLetter = &delivery.DeadLetter{Position: 1, BlocksGroup: true}
 		r.delivery.Send(0, letter)
 		r.elapse(time.Minute)
 		r.expectParked("a2 a3")
@@ -118,13 +119,14 @@ func TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt(t *test
 	})
 }
 
-// TestAnInvalidEventIsParkedInItsTurn: not before what comes before it in its group is delivered, and without a request.
+// TestAnInvalidEventIsParkedInItsTurn: after the events before it in its group are delivered, and
+// without a request.
 func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 	t.Parallel()
 	tooLarge, unusable := event("a2"), event("b2")
 	tooLarge.Message.Body = strings.Repeat(" ", 1000) + "{}"
 	unusable.Problem = "id is NULL"
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, takeAll))
 		r.sendIDs(0, "a1")
 		r.send(0, tooLarge)
@@ -137,7 +139,8 @@ func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 		r.expectParked("a2 b2")
 		r.expectRequests(0, "a1", "b1")
 		r.expectOpen(0)
-		if codes := r.parker.parked[0].Code + " " + r.parker.parked[1].Code; codes != "InvalidParameterValue UnusableEvent" {
+		codes := r.parker.parked[0].Code + " " + r.parker.parked[1].Code
+		if codes != "InvalidParameterValue UnusableEvent" {
 			t.Errorf("parked with %s", codes)
 		}
 	})
@@ -148,8 +151,8 @@ func TestNothingOvertakesAnInvalidEventWhoseAggregateIsParked(t *testing.T) {
 	t.Parallel()
 	unusable := event("a1")
 	unusable.Problem = "id is NULL"
-	grouped := func(r *rig, _ []delivery.Destination) { r.options.GroupBatches = true }
-	run(t, one(fifo), func(r *rig) {
+	grouped := func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true }
+	run(t, one(fifo), func(r *fixture) {
 		r.send(0, event("b1"), unusable)
 		r.sendIDs(0, "a2 a3")
 		r.elapse(time.Second)
@@ -158,13 +161,14 @@ func TestNothingOvertakesAnInvalidEventWhoseAggregateIsParked(t *testing.T) {
 	}, together, grouped)
 }
 
-// TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved: a1 is refused in the first half, a2 stands in the second.
+// TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved: a1 is refused in the first half, a2 is
+// in the second.
 func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 	t.Parallel()
-	grouped := func(r *rig, _ []delivery.Destination) { r.options.GroupBatches = true }
+	grouped := func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true }
 	t.Run("it is parked", func(t *testing.T) {
 		t.Parallel()
-		run(t, one(fifo), func(r *rig) {
+		run(t, one(fifo), func(r *fixture) {
 			r.sinks[0].answers(failRequestsWith("a1", errRefused))
 			r.sendIDs(0, "b1 a1 a2 b2")
 			r.elapse(time.Minute)
@@ -175,7 +179,7 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 	})
 	t.Run("its half fails", func(t *testing.T) {
 		t.Parallel()
-		run(t, one(fifo), func(r *rig) {
+		run(t, one(fifo), func(r *fixture) {
 			first := true
 			r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 				switch {
@@ -183,7 +187,7 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 					return nil, errRefused
 				case first:
 					first = false
-					return nil, errAway
+					return nil, errUnavailable
 				}
 				return takeAll(ctx, batch)
 			})
@@ -195,7 +199,7 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 	})
 	t.Run("an entry of its half fails", func(t *testing.T) {
 		t.Parallel()
-		run(t, one(fifo), func(r *rig) {
+		run(t, one(fifo), func(r *fixture) {
 			first := true
 			r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 				switch {
@@ -203,7 +207,7 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 					return nil, errRefused
 				case first:
 					first = false
-					return failEntry("a1", errAway)(ctx, batch)
+					return failEntry("a1", errUnavailable)(ctx, batch)
 				}
 				return takeAll(ctx, batch)
 			})
@@ -214,8 +218,8 @@ func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
 	})
 }
 
-// TestNothingIsParkedBehindALaterEventOfItsGroup: where a request holds several events of a group, the first of them may fail
-// for a moment and the second for good.
+// TestNothingIsParkedBehindALaterEventOfItsGroup: if a request holds several events of a group, the
+// first of them may fail for a moment and the second for good.
 func TestNothingIsParkedBehindALaterEventOfItsGroup(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -227,12 +231,12 @@ func TestNothingIsParkedBehindALaterEventOfItsGroup(t *testing.T) {
 			e := event("a2")
 			e.Problem = "no payload"
 			return e
-		}, failAll(errAway)},
+		}, failAll(errUnavailable)},
 		{"refused by the destination", func() *delivery.Event { return event("a2") }, failFirstRefuseOthers},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			run(t, one(standard), func(r *rig) {
+			run(t, one(standard), func(r *fixture) {
 				r.sinks[0].answers(c.first)
 				r.send(0, event("a1"), c.second())
 				r.elapse(50 * time.Millisecond)
@@ -255,6 +259,6 @@ func failFirstRefuseOthers(_ context.Context, batch []*sink.Message) ([]sink.Res
 	for i := range results {
 		results[i].Err = errRefused
 	}
-	results[0].Err = errAway
+	results[0].Err = errUnavailable
 	return results, nil
 }

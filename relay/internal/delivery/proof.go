@@ -7,96 +7,100 @@ import (
 )
 
 const (
-	// proofAfter is how long after its first refusal an event has to be refused again before it is parked, if the
-	// destination takes other events meanwhile: a service that refuses healthy events for a moment parks none. It is
-	// less where the backoff between attempts never grows to that.
+	// proofAfter is the minimum time between the first refusal of an event and the one that parks
+	// it, if the destination accepts other events in between. A service that refuses healthy events
+	// for a moment then parks none. It is less if the maximum backoff is less.
 	proofAfter = 3 * time.Second
-	// proofAlone is for how many of these times an event is refused instead while the destination takes no event, because
-	// refused ones are all that is sent.
+	// proofAlone is the multiple of that time for which an event has to be refused while the
+	// destination accepts no other event, because only refused ones are sent.
 	proofAlone = 5
-	// maxAlone is how many events are parked in that way before the destination takes one. Where more are refused, the
-	// destination is at fault itself.
+	// maxAlone is how many events are parked in that way before the destination accepts one. If it
+	// refuses more, the destination itself is at fault.
 	maxAlone = 5
-	// alteredAttempts is how often an event is sent whose body arrives as another one each time. The broker has it by then,
-	// in so many copies on a standard queue.
+	// alteredAttempts is how often an event is sent whose body arrives as another one each time.
+	// The broker has it by then. A standard queue has as many copies.
 	alteredAttempts = 3
-	// provenFor is how long a destination counts as working after it took an event. The refusal of one event says nothing
-	// about it then.
+	// provenFor is how long a destination counts as working after it accepted an event. The refusal
+	// of one event says nothing about the destination within that time.
 	provenFor = time.Minute
 )
 
-// proof is what is known of an event that its destination refused.
+// proof is the evidence against an event that its destination refused.
 type proof struct {
-	since   time.Time // the request that was refused first began
-	failed  int       // of evidence.failed, then
-	counted bool      // in evidence.refused
+	since   time.Time // when the first refused request began
+	failed  int       // evidence.failed at that time
+	counted bool      // counted in evidence.refused
 }
 
-// evidence is what a destination has shown of itself.
+// evidence is the recent behaviour of a destination.
 type evidence struct {
 	tookEventAt time.Time // zero before the first
-	refused     int       // events, each once, since it took one
-	failed      int       // events that were neither taken nor refused, each as often as it was sent
+	refused     int       // events since it accepted one, each counted once
+	failed      int       // events that were neither accepted nor refused, counted at each attempt
 	inFlight    int       // events that it has not refused before
 }
 
-// suspectError is the refusal of an event that is to be refused again before it counts.
+// suspectError is a refusal that has to be repeated before it counts.
 type suspectError struct{ refusal *sink.RejectedError }
 
 func (e *suspectError) Error() string { return e.refusal.Error() }
 func (e *suspectError) Unwrap() error { return e.refusal }
 
-// suspect parks e if its refusal is proven to be its own fault, else it is sent again.
-func (l *lane) suspect(e *Event, refusal *sink.RejectedError) {
-	l.doubt(e)
-	proven, working := l.weigh(e)
+// suspect parks e if its refusal is proven to be its own fault. Otherwise e is sent again.
+func (s *sender) suspect(e *Event, refusal *sink.RejectedError) {
+	s.doubt(e)
+	proven, working := s.weigh(e)
 	switch {
 	case proven:
-		l.park(e, refusal)
+		s.park(e, refusal)
 	case working:
-		l.retry(e, &suspectError{refusal})
+		s.retry(e, &suspectError{refusal})
 	default:
-		l.retry(e, refusal)
+		s.retry(e, refusal)
 	}
 }
 
-// altered parks e, which arrived as another message, once that has happened too often to be a fault of the moment.
-func (l *lane) altered(e *Event, err *sink.AlteredError) {
+// altered parks e, which arrived as another message, once that has happened too often for a
+// transient fault.
+func (s *sender) altered(e *Event, err *sink.AlteredError) {
 	if e.alterations++; e.alterations < alteredAttempts {
-		l.retry(e, err)
+		s.retry(e, err)
 		return
 	}
-	l.park(e, &sink.RejectedError{Code: sink.CodeChecksum, Reason: err.Reason})
+	s.park(e, &sink.RejectedError{Code: sink.CodeChecksum, Reason: err.Reason})
 }
 
-// doubt notes when e was refused first.
-func (l *lane) doubt(e *Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// doubt records the first refusal of e.
+func (s *sender) doubt(e *Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !e.proof.since.IsZero() {
 		return
 	}
-	e.proof = proof{since: e.triedAt, failed: l.evidence.failed}
-	l.log.Warn("event refused, which is to be proven before it is parked", "event_id", e.Message.EventID, "group", e.Message.GroupID)
+	e.proof = proof{since: e.triedAt, failed: s.evidence.failed}
+	s.log.Warn("event refused: it is sent again, and parked if the refusal is repeated",
+		"event_id", e.Message.EventID, "group", e.Message.GroupID)
 }
 
-// weigh reports whether the refusal of e is proven to be the fault of e, and whether the destination works. The
-// destination has taken another event since the first refusal, or nothing but a few refused events was sent to it for
-// long. The time counts from one request to another, because a single answer may be slow.
-func (l *lane) weigh(e *Event) (proven, working bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	shown := &l.evidence
+// weigh reports whether the refusal of e is proven to be the fault of e, and whether the
+// destination works. It is proven if the destination has accepted another event since the first
+// refusal. It is also proven if nothing but a few refused events was sent to it for long. The time
+// counts from one request to another, because a single answer may be slow.
+func (s *sender) weigh(e *Event) (proven, working bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shown := &s.evidence
 	working = time.Since(shown.tookEventAt) < provenFor
 	if !e.proof.counted {
 		e.proof.counted = true
 		shown.refused++
 	}
-	after, since := min(proofAfter, l.queue.options.Backoff.Max), e.triedAt.Sub(e.proof.since)
+	after, since := min(proofAfter, s.scheduler.options.Backoff.Max), e.triedAt.Sub(e.proof.since)
 	switch {
 	case !shown.tookEventAt.Before(e.proof.since):
 		return since >= after, working
-	case shown.failed != e.proof.failed: // the destination, or the way to it, has a fault of its own: from now on, then
+	case shown.failed != e.proof.failed:
+		// the destination or the network is at fault: the time starts again
 		e.proof.since, e.proof.failed = e.triedAt, shown.failed
 		return false, working
 	}

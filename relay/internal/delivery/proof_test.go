@@ -15,13 +15,13 @@ import (
 var refusals = map[string]answer{"request": failRequestsWith("x1", errRefused), "entry": failEntry("x1", errRefused)}
 
 // eachRefusal runs test with a destination that refuses x1.
-func eachRefusal(t *testing.T, test func(*rig)) {
+func eachRefusal(t *testing.T, test func(*fixture)) {
 	t.Helper()
 	for name, refuse := range refusals {
 		for kind, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 			t.Run(name+" "+kind, func(t *testing.T) {
 				t.Parallel()
-				run(t, one(limits), func(r *rig) {
+				run(t, one(limits), func(r *fixture) {
 					r.sinks[0].answers(refuse)
 					r.sendIDs(0, "x1")
 					test(r)
@@ -32,7 +32,7 @@ func eachRefusal(t *testing.T, test func(*rig)) {
 }
 
 // flow sends an event of another group each half second.
-func (r *rig) flow(d time.Duration) {
+func (r *fixture) flow(d time.Duration) {
 	for i := range int(d / (500 * time.Millisecond)) {
 		r.sendIDs(0, fmt.Sprint("h", i, time.Now().UnixMilli()))
 		r.elapse(500 * time.Millisecond)
@@ -41,7 +41,7 @@ func (r *rig) flow(d time.Duration) {
 
 func TestParkingNeedsASecondRefusal(t *testing.T) {
 	t.Parallel()
-	eachRefusal(t, func(r *rig) {
+	eachRefusal(t, func(r *fixture) {
 		r.flow(2500 * time.Millisecond)
 		r.expectParked("")
 		r.flow(10 * time.Second)
@@ -54,7 +54,7 @@ func TestParkingNeedsASecondRefusal(t *testing.T) {
 // TestASlowRefusalIsOnlyOne: the destination answers late, and takes other events until then.
 func TestASlowRefusalIsOnlyOne(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		slow := after(8*time.Second, failAll(errRefused))
 		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 			if batch[0].EventID == "x1" {
@@ -73,7 +73,7 @@ func TestASlowRefusalIsOnlyOne(t *testing.T) {
 // TestAloneEventIsParkedLater: nothing else is sent that could show whether the destination works.
 func TestAloneEventIsParkedLater(t *testing.T) {
 	t.Parallel()
-	eachRefusal(t, func(r *rig) {
+	eachRefusal(t, func(r *fixture) {
 		r.elapse(14 * time.Second)
 		r.expectParked("")
 		r.elapse(20 * time.Second)
@@ -84,7 +84,7 @@ func TestAloneEventIsParkedLater(t *testing.T) {
 
 func TestARefusalThatPassesParksNothing(t *testing.T) {
 	t.Parallel()
-	eachRefusal(t, func(r *rig) {
+	eachRefusal(t, func(r *fixture) {
 		r.flow(2 * time.Second)
 		r.sinks[0].answers(takeAll)
 		r.flow(10 * time.Second)
@@ -106,7 +106,7 @@ func TestRefusalOfEverythingParksNothing(t *testing.T) {
 	for name, refuse := range map[string]answer{"request": failAll(errRefused), "entry": everyEntry} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, one(fifo), func(r *rig) {
+			run(t, one(fifo), func(r *fixture) {
 				r.sinks[0].answers(refuse)
 				r.sendIDs(0, "a1 b1 c1 d1 e1 f1 g1 h1 i1 j1")
 				r.elapse(time.Hour)
@@ -130,7 +130,7 @@ func TestASuspectHoldsUpNoOther(t *testing.T) {
 	for name, refuse := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, one(fifo), func(r *rig) {
+			run(t, one(fifo), func(r *fixture) {
 				r.sinks[0].answers(refuse)
 				r.sendIDs(0, "b1 x1")
 				for i := range 30 {
@@ -159,7 +159,7 @@ func (c *tally) expect(t *testing.T, key string, want int) {
 // TestNothingOvertakesASuspect of its group: it may block the group in the end.
 func TestNothingOvertakesASuspect(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].answers(failEntry("x1", errRefused))
 		r.sendIDs(0, "x1")
 		r.sendIDs(0, "x2 x3")
@@ -168,13 +168,13 @@ func TestNothingOvertakesASuspect(t *testing.T) {
 	}, policy("park-aggregate"))
 }
 
-// TestABodyThatIsAlwaysAlteredIsParked: the destination has it, in as many copies as it was sent.
+// TestABodyThatIsAlwaysAlteredIsParked: the destination has as many copies as were sent.
 func TestABodyThatIsAlwaysAlteredIsParked(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			run(t, one(limits), func(r *rig) {
+			run(t, one(limits), func(r *fixture) {
 				altered := failEntry("x1", &sink.AlteredError{Reason: "another body"})
 				r.sinks[0].answers(altered)
 				r.sendIDs(0, "x1")
@@ -192,7 +192,7 @@ func TestABodyThatIsAlwaysAlteredIsParked(t *testing.T) {
 
 func TestABodyThatWasAlteredOnceArrives(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].answers(failEntry("x1", &sink.AlteredError{Reason: "another body"}))
 		r.sendIDs(0, "x1")
 		r.sinks[0].answers(takeAll)
@@ -227,7 +227,8 @@ func poisonedRequests(groups string) answer {
 	}
 }
 
-// TestFewRefusedEventsAloneAreParked: no healthy event comes that could show whether the destination works.
+// TestFewRefusedEventsAloneAreParked: no healthy event comes that could show whether the
+// destination works.
 func TestFewRefusedEventsAloneAreParked(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]answer{"entry": poisoned("vwxyz"), "request": poisonedRequests("vwxyz")} {
@@ -235,7 +236,7 @@ func TestFewRefusedEventsAloneAreParked(t *testing.T) {
 			for kind, limits := range map[string]sink.Limits{"standard": standard, "FIFO": fifo} {
 				t.Run(name+" "+kind+" "+ids, func(t *testing.T) {
 					t.Parallel()
-					run(t, one(limits), func(r *rig) {
+					run(t, one(limits), func(r *fixture) {
 						r.sinks[0].answers(refuse)
 						r.sendIDs(0, ids)
 						r.elapse(14 * time.Second)
@@ -250,10 +251,11 @@ func TestFewRefusedEventsAloneAreParked(t *testing.T) {
 	}
 }
 
-// TestARefusingDestinationParksFew of the events that come one by one, and all of them arrive once it works.
+// TestARefusingDestinationParksFew of the events that come one by one, and all of them arrive once
+// it works.
 func TestARefusingDestinationParksFew(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].answers(failAll(errRefused))
 		for i := range 20 {
 			r.sendIDs(0, fmt.Sprint(string(rune('a'+i)), 1))
@@ -268,14 +270,15 @@ func TestARefusingDestinationParksFew(t *testing.T) {
 	})
 }
 
-// TestAFaultInBetweenStartsTheProofAgain: while requests fail for other reasons, a refusal may be a part of the fault.
+// TestAFaultInBetweenStartsTheProofAgain: while requests fail for other reasons, a refusal may be a
+// part of the fault.
 func TestAFaultInBetweenStartsTheProofAgain(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		begin := time.Now()
 		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 			if since := time.Since(begin); since > 9*time.Second && since < 30*time.Second {
-				return nil, errAway
+				return nil, errUnavailable
 			}
 			return poisoned("x")(ctx, batch)
 		})
@@ -287,10 +290,11 @@ func TestAFaultInBetweenStartsTheProofAgain(t *testing.T) {
 	})
 }
 
-// TestARefusedGroupIsProvenTogether: what comes behind a refused event was refused in the same answers.
+// TestARefusedGroupIsProvenTogether: what comes behind a refused event was refused in the same
+// answers.
 func TestARefusedGroupIsProvenTogether(t *testing.T) {
 	t.Parallel()
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].answers(poisoned("x"))
 		r.send(0, event("x0"))
 		for i := range 9 {
@@ -304,11 +308,12 @@ func TestARefusedGroupIsProvenTogether(t *testing.T) {
 	}, together)
 }
 
-// TestATooLargeHeadParksNothing: a proxy refuses requests of more than two events, then every request.
+// TestATooLargeHeadParksNothing: a proxy refuses requests of more than two events, then every
+// request.
 func TestATooLargeHeadParksNothing(t *testing.T) {
 	t.Parallel()
 	tooLarge := sink.RequestError(431, "HTTP 431", "HTTP 431 from proxy, not SQS", nil)
-	run(t, one(standard), func(r *rig) {
+	run(t, one(standard), func(r *fixture) {
 		r.sinks[0].answers(func(_ context.Context, batch []*sink.Message) ([]sink.Result, error) {
 			if len(batch) > 2 {
 				return nil, tooLarge
@@ -330,7 +335,7 @@ func TestATooLargeHeadParksNothing(t *testing.T) {
 }
 
 // opened is the event id, which the Tracker knows.
-func (r *rig) opened(id string) *delivery.Event {
+func (r *fixture) opened(id string) *delivery.Event {
 	e := event(id)
 	e.Handle = r.tracker.Open(id, 1)
 	return e

@@ -10,9 +10,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// replays are events that are replayed, with what became of each.
+// replays are replayed events, with the outcome of each.
 type replays struct {
-	r    *rig
+	r    *fixture
 	told []string
 }
 
@@ -40,7 +40,7 @@ func (p *replays) expect(told string) {
 
 func TestAReplayedEventWaitsForItsTurnInItsGroup(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		p := &replays{r: r}
 		r.sinks[0].answers(after(time.Second, takeAll))
 		r.sendIDs(0, "a7")
@@ -59,7 +59,7 @@ func TestAReplayedEventWaitsForItsTurnInItsGroup(t *testing.T) {
 func TestARefusedReplayParksNothingBlocksNothingAndStopsNothing(t *testing.T) {
 	t.Parallel()
 	for _, p := range []delivery.Policy{delivery.ParkDefault, delivery.Park, delivery.ParkAggregate, delivery.Halt} {
-		run(t, one(fifo), func(r *rig) {
+		run(t, one(fifo), func(r *fixture) {
 			p := &replays{r: r}
 			r.sinks[0].answers(failEntry("a1", errRefused))
 			p.send("a1 a2")
@@ -77,8 +77,8 @@ func TestARefusedReplayParksNothingBlocksNothingAndStopsNothing(t *testing.T) {
 
 func TestAReplayIsNotHeldBackByWhatIsParked(t *testing.T) {
 	t.Parallel()
-	blocked := func(_ *rig, d []delivery.Destination) { d[0].Blocked = map[string]string{"a": "a3"} }
-	run(t, one(fifo), func(r *rig) {
+	blocked := func(_ *fixture, d []delivery.Destination) { d[0].Blocked = map[string]string{"a": "a3"} }
+	run(t, one(fifo), func(r *fixture) {
 		p := &replays{r: r}
 		p.send("a1")
 		r.sendIDs(0, "a4")
@@ -90,11 +90,11 @@ func TestAReplayIsNotHeldBackByWhatIsParked(t *testing.T) {
 	}, blocked)
 }
 
-// TestAReplayBehindAnEventThatIsParkedIsSent: dead letters leave the queue then, as their rows say that they are parked again; a
-// replay has no such row.
+// TestAReplayBehindAnEventThatIsParkedIsSent: dead letters leave the scheduler then, because their
+// rows say that they are parked again. A replay has no such row.
 func TestAReplayBehindAnEventThatIsParkedIsSent(t *testing.T) {
 	t.Parallel()
-	run(t, one(fifo), func(r *rig) {
+	run(t, one(fifo), func(r *fixture) {
 		p := &replays{r: r}
 		r.sinks[0].answers(after(time.Second, failEntry("a7", errRefused)))
 		r.sendIDs(0, "a7")
@@ -108,10 +108,10 @@ func TestAReplayBehindAnEventThatIsParkedIsSent(t *testing.T) {
 
 func TestAReplayIsRepeatedUntilItsDestinationTakesIt(t *testing.T) {
 	t.Parallel()
-	parkAfter := func(r *rig, _ []delivery.Destination) { r.options.ParkAfter = time.Minute }
-	run(t, one(fifo), func(r *rig) {
+	parkAfter := func(r *fixture, _ []delivery.Destination) { r.options.ParkAfter = time.Minute }
+	run(t, one(fifo), func(r *fixture) {
 		p := &replays{r: r}
-		r.sinks[0].answers(failAll(errAway))
+		r.sinks[0].answers(failAll(errUnavailable))
 		p.send("a1")
 		r.elapse(time.Hour)
 		p.expect("")

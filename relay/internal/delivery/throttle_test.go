@@ -21,7 +21,8 @@ var errThrottled = sink.RequestError(400, "ThrottlingException", "Rate exceeded"
 // brokerDelay is between a request and its answer.
 const brokerDelay = 15 * time.Millisecond
 
-// bucket is the quota of a destination, as AWS enforces it: a token bucket that counts requests. Several relays share it.
+// bucket is the quota of a destination, as AWS enforces it: a token bucket that counts requests.
+// Several relays share it.
 type bucket struct {
 	mu             sync.Mutex
 	perSecond      float64
@@ -64,7 +65,8 @@ func (b *bucket) answer(_ context.Context, batch []*sink.Message) ([]sink.Result
 	return make([]sink.Result, len(batch)), nil
 }
 
-// between returns how many requests a second were taken, and which part of all requests was refused.
+// between returns how many requests a second were accepted, and which share of all requests was
+// refused.
 func (b *bucket) between(from, to int) (perSecond, refused float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,7 +101,8 @@ func (a *ages) delivered() int {
 	return len(slices.Concat(a.all...))
 }
 
-// percentiles returns the median, the 99th percentile and the maximum of the events delivered from a second on.
+// percentiles returns the median, the 99th percentile and the maximum of the events delivered from
+// a second on.
 func (a *ages) percentiles(from int) (median, p99, most time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -119,7 +122,7 @@ func productionOptions() delivery.Options {
 
 // throttled is a relay before a destination with a quota.
 type throttled struct {
-	*rig
+	*fixture
 	ages   ages
 	random *rand.Rand
 	sent   int
@@ -127,23 +130,30 @@ type throttled struct {
 
 // relayTo returns a relay in the bubble of the test, whose destination answers from b.
 func relayTo(t *testing.T, limits sink.Limits, b *bucket, change ...func(*delivery.Options)) *throttled {
-	th := &throttled{random: rand.New(rand.NewPCG(1, 2)), ages: ages{tally: tally{count: map[string]int{}}, began: time.Now()}}
+	th := &throttled{
+		random: rand.New(rand.NewPCG(1, 2)),
+		ages:   ages{tally: tally{count: map[string]int{}}, began: time.Now()},
+	}
 	limits.MaxBatchBytes = 1 << 20
-	th.rig = newRig(t, one(limits), []func(*rig, []delivery.Destination){func(r *rig, _ []delivery.Destination) {
-		r.options = productionOptions()
-		for _, f := range change {
-			f(&r.options)
-		}
-		r.observer = &th.ages
-		r.tracker = checkpoint.NewTracker(checkpoint.Window{Events: 8192, Bytes: 1 << 30}, checkpoint.Position{})
-	}})
+	th.fixture = newFixture(
+		t,
+		one(limits),
+		[]func(*fixture, []delivery.Destination){func(r *fixture, _ []delivery.Destination) {
+			r.options = productionOptions()
+			for _, f := range change {
+				f(&r.options)
+			}
+			r.observer = &th.ages
+			r.tracker = checkpoint.NewTracker(checkpoint.Window{Events: 8192, Bytes: 1 << 30}, checkpoint.Position{})
+		}},
+	)
 	th.sinks[0].forgetful = true
 	th.sinks[0].answers(b.answer)
 	return th
 }
 
-// offer sends perSecond events each second, of 10,000 aggregates, as long as the window has room. Zero is a backlog: the
-// window is always full.
+// offer sends perSecond events each second, of 10,000 aggregates, as long as the window has room.
+// Zero is a backlog: the window is always full.
 func (th *throttled) offer(perSecond int, duration time.Duration) {
 	const tick = time.Millisecond
 	owed := 0.0
@@ -192,27 +202,30 @@ func TestEventsBelowTheQuotaAreFast(t *testing.T) {
 			perSecond, burst float64
 			events           int
 		}{{300, 300, 2000}, {300, 30, 2000}, {100, 30, 667}, {1000, 30, 6667}, {300, 300, 350}} {
-			t.Run(fmt.Sprintf("FIFO=%t/%.0f/burst %.0f/%d", limits.FIFO, c.perSecond, c.burst, c.events), func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					b := newBucket(c.perSecond, c.burst)
-					th := relayTo(t, limits, b)
-					th.offer(c.events, 15*time.Second)
-					th.stop()
-					if b.events < 15*c.events*99/100 {
-						t.Errorf("%d of %d events delivered", b.events, 15*c.events)
-					}
-					if _, _, most := th.ages.percentiles(0); most > time.Second { // also while the rate is searched
-						t.Errorf("an event is delivered after %s", most)
-					}
-					if _, p99, _ := th.ages.percentiles(2); p99 > 200*time.Millisecond {
-						t.Errorf("99 %% of the events are delivered within %s", p99)
-					}
-					if _, refused := b.between(5, 15); refused > 0.03 {
-						t.Errorf("%.1f %% of the requests are refused", 100*refused)
-					}
-				})
-			})
+			t.Run(
+				fmt.Sprintf("FIFO=%t/%.0f/burst %.0f/%d", limits.FIFO, c.perSecond, c.burst, c.events),
+				func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						b := newBucket(c.perSecond, c.burst)
+						th := relayTo(t, limits, b)
+						th.offer(c.events, 15*time.Second)
+						th.stop()
+						if b.events < 15*c.events*99/100 {
+							t.Errorf("%d of %d events delivered", b.events, 15*c.events)
+						}
+						if _, _, most := th.ages.percentiles(0); most > time.Second { // also while the rate is searched
+							t.Errorf("an event is delivered after %s", most)
+						}
+						if _, p99, _ := th.ages.percentiles(2); p99 > 200*time.Millisecond {
+							t.Errorf("99 %% of the events are delivered within %s", p99)
+						}
+						if _, refused := b.between(5, 15); refused > 0.03 {
+							t.Errorf("%.1f %% of the requests are refused", 100*refused)
+						}
+					})
+				},
+			)
 		}
 	}
 }
@@ -244,7 +257,8 @@ func TestTwoRelaysShareAQuota(t *testing.T) {
 	}
 }
 
-// TestDestinationIsUsedAgainAfterThrottling: one that refuses nothing any more gets what there is within seconds.
+// TestDestinationIsUsedAgainAfterThrottling: a destination that no longer throttles gets all there
+// is within seconds.
 func TestDestinationIsUsedAgainAfterThrottling(t *testing.T) {
 	t.Parallel()
 	for _, outage := range []time.Duration{time.Second, 20 * time.Second} {
@@ -278,7 +292,7 @@ func TestMaxRateBoundsTheRequests(t *testing.T) {
 	})
 }
 
-// TestThrottlingIsTold: by the metrics while it lasts, and by two lines of the log.
+// TestThrottlingIsTold: the metrics show it while it lasts, and the log has two lines.
 func TestThrottlingIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -289,7 +303,9 @@ func TestThrottlingIsTold(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		th.expectPaced(t, 0, false)
 		th.stop()
-		for _, line := range []string{"level=WARN msg=\"destination throttles", "level=INFO msg=\"destination throttles no more"} {
+		for _, line := range []string{
+			"level=WARN msg=\"destination throttles", "level=INFO msg=\"destination no longer throttles",
+		} {
 			if n := strings.Count(th.log.String(), line); n != 1 {
 				t.Errorf("%d lines of the log have %s:\n%s", n, line, th.log.String())
 			}
@@ -306,12 +322,13 @@ func (th *throttled) expectUse(t *testing.T, b *bucket, from, to int) {
 	}
 }
 
-// expectPaced compares what the metrics say with what is wanted, within a tenth.
+// expectPaced compares the metrics with the expected rate, within a tenth.
 func (th *throttled) expectPaced(t *testing.T, perSecond float64, throttled bool) {
 	t.Helper()
 	th.ages.mu.Lock()
 	defer th.ages.mu.Unlock()
 	if rate := th.ages.rate; rate < 0.9*perSecond || rate > 1.1*perSecond || th.ages.throttled != throttled {
-		t.Errorf("the metrics say %.0f requests a second, throttled %t: want about %.0f, %t", rate, th.ages.throttled, perSecond, throttled)
+		t.Errorf("the metrics say %.0f requests a second, throttled %t: want about %.0f, %t", rate,
+			th.ages.throttled, perSecond, throttled)
 	}
 }

@@ -42,7 +42,7 @@ const (
 
 // Run relays until ctx ends; then it delivers what it has read, confirms it and returns nil. Whatever fails meanwhile is
 // tried again for ever, but for what only a person can mend: then Run returns a [*operator.NeededError], or a
-// [*delivery.RejectedError] if it is to halt at an event that its destination will never take.
+// [*delivery.HaltError] if it is to halt at an event that its destination will never take.
 func Run(ctx context.Context, config Config) error {
 	r := &relay{Config: config}
 	defer r.Health.Enter(health.Stopping)
@@ -160,7 +160,7 @@ func hangUp(pool *pgxpool.Pool) {
 }
 
 func isFinal(err error) bool {
-	var rejected *delivery.RejectedError
+	var rejected *delivery.HaltError
 	var missing *pgoutput.MissingColumnError
 	return operator.IsNeeded(err) || errors.As(err, &rejected) || errors.As(err, &missing)
 }

@@ -48,7 +48,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, e
 		return nil, err
 	}
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
-	s.lease.Saw(h.SeenAt, h.Stream.ToldAt())
+	s.lease.Renew(h.SeenAt, h.Stream.LastStatusAt())
 	s.tracker = checkpoint.NewTracker(r.Window, h.Row.Position)
 	destinations := make([]delivery.Destination, len(r.Destinations))
 	for i, d := range r.Destinations {
@@ -59,7 +59,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, e
 	r.Metrics.Began(h.Row.Position, h.Row.UpdatedAt)
 	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
 		Tracker:  s.tracker,
-		Holder:   s.lease,
+		Lease:    s.lease,
 		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.String()),
 		Observer: r.Observer,
 		Log:      r.Log,

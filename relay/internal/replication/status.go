@@ -21,11 +21,11 @@ func (s *Stream) Confirm(lsn pglogrepl.LSN) {
 }
 
 // statusInterval is how often the server hears of this relay, at least. The lease of its holder is shorter than wal_sender_timeout by
-// twice as much, and counts from when the server was last told: see [Stream.ToldAt].
+// twice as much, and counts from when the server was last told: see [Stream.LastStatusAt].
 func (s *Stream) statusInterval() time.Duration { return min(10*time.Second, s.config.SenderTimeout/8) }
 
-// ToldAt returns when the server was last told that this relay lives. It frees the slot wal_sender_timeout after that, or later.
-func (s *Stream) ToldAt() time.Time { return *s.toldAt.Load() }
+// LastStatusAt returns when the server was last told that this relay lives. It frees the slot wal_sender_timeout after that, or later.
+func (s *Stream) LastStatusAt() time.Time { return *s.toldAt.Load() }
 
 // answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or the time has come.
 func (s *Stream) answer(now time.Time) error {

@@ -67,7 +67,7 @@ type Config struct {
 	SenderTimeout time.Duration
 }
 
-// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm and ToldAt are for others.
+// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm and LastStatusAt are for others.
 type Stream struct {
 	conn   *pgconn.PgConn
 	source *source // what conn reads from

@@ -52,10 +52,10 @@ func NewLease(senderTimeout time.Duration) *Lease {
 	return &Lease{length: senderTimeout * 3 / 4}
 }
 
-// Saw renews the lease. before is the time before the query that found the fence to hold. told is
+// Renew extends the lease. before is the time before the query that found the fence to hold. told is
 // the time of the last status update to the walsender. The lease counts from the earlier of the
 // two, because the walsender's timeout started there even if the fence was still seen to hold.
-func (l *Lease) Saw(before, told time.Time) {
+func (l *Lease) Renew(before, told time.Time) {
 	if told.Before(before) {
 		before = told
 	}

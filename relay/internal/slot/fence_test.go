@@ -24,7 +24,7 @@ func TestNothingIsPublishedBeforeTheFenceWasSeenToHold(t *testing.T) {
 	if err := l.MayPublish(); err != slot.ErrLeaseOver {
 		t.Errorf("before the first look: %v", err)
 	}
-	l.Saw(time.Time{}, time.Time{})
+	l.Renew(time.Time{}, time.Time{})
 	if err := l.MayPublish(); err != slot.ErrLeaseOver {
 		t.Errorf("after a look at no time: %v", err)
 	}
@@ -34,7 +34,7 @@ func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := slot.NewLease(senderTimeout)
-		l.Saw(time.Now(), time.Now())
+		l.Renew(time.Now(), time.Now())
 		time.Sleep(lease)
 		if err := l.MayPublish(); err != nil {
 			t.Errorf("at its end: %v", err)
@@ -43,7 +43,7 @@ func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
 		if err := l.MayPublish(); err != slot.ErrLeaseOver {
 			t.Errorf("beyond its end: %v", err)
 		}
-		l.Saw(time.Now(), time.Now())
+		l.Renew(time.Now(), time.Now())
 		if err := l.MayPublish(); err != nil {
 			t.Errorf("seen again: %v", err)
 		}
@@ -54,8 +54,8 @@ func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
 func TestAnOlderLookDoesNotShortenALease(t *testing.T) {
 	t.Parallel()
 	l := slot.NewLease(senderTimeout)
-	l.Saw(time.Now(), time.Now())
-	l.Saw(time.Now().Add(-time.Minute), time.Now())
+	l.Renew(time.Now(), time.Now())
+	l.Renew(time.Now().Add(-time.Minute), time.Now())
 	if err := l.MayPublish(); err != nil {
 		t.Error(err)
 	}
@@ -69,7 +69,7 @@ func TestALeaseCountsFromWhenTheServerWasLastTold(t *testing.T) {
 		told := time.Now()
 		time.Sleep(2 * time.Second)
 		l := slot.NewLease(senderTimeout)
-		l.Saw(time.Now(), told)
+		l.Renew(time.Now(), told)
 		time.Sleep(lease - 2*time.Second)
 		if err := l.MayPublish(); err != nil {
 			t.Errorf("at its end: %v", err)
@@ -97,7 +97,7 @@ func TestALeaseEndsByWhicheverClockWentOn(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := slot.NewLease(senderTimeout)
-			l.Saw(clocks(t, c.wall, c.monotonic), time.Now())
+			l.Renew(clocks(t, c.wall, c.monotonic), time.Now())
 			if err := l.MayPublish(); (err == slot.ErrLeaseOver) != c.over {
 				t.Errorf("%v", err)
 			}

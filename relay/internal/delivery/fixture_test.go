@@ -17,14 +17,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// rig is a running Delivery in a bubble of time: nothing in it takes longer than a test says.
-type rig struct {
+// fixture is a running Delivery in a bubble of time, in which nothing takes longer than a test
+// says.
+type fixture struct {
 	t        *testing.T
 	options  delivery.Options
 	sinks    []*memorySink
 	tracker  *checkpoint.Tracker
 	delivery *delivery.Delivery
-	holder   holder
+	lease    lease
 	parker   parker
 	tally    tally
 	observer delivery.Observer // tally, unless a test has one of its own
@@ -35,21 +36,22 @@ type rig struct {
 	err    error // of Run, once ended is closed
 }
 
-// run gives test a rig with a destination for each of limits, in a bubble of time.
-func run(t *testing.T, limits []sink.Limits, test func(*rig), change ...func(*rig, []delivery.Destination)) {
+// run gives test a fixture with a destination for each of limits, in a bubble of time.
+func run(t *testing.T, limits []sink.Limits, test func(*fixture), change ...func(*fixture, []delivery.Destination)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, limits, change)
+		r := newFixture(t, limits, change)
 		test(r)
 		r.stop()
 	})
 }
 
-func newRig(t *testing.T, limits []sink.Limits, change []func(*rig, []delivery.Destination)) *rig {
-	r := &rig{
+func newFixture(t *testing.T, limits []sink.Limits, change []func(*fixture, []delivery.Destination)) *fixture {
+	r := &fixture{
 		t: t,
 		options: delivery.Options{
-			InFlight: 4, EagerInFlight: 2, Backoff: delivery.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second},
+			InFlight: 4, EagerInFlight: 2,
+			Backoff: delivery.Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second},
 		},
 		tracker: checkpoint.NewTracker(checkpoint.Window{Events: 10_000, Bytes: 1 << 30}, checkpoint.Position{}),
 		tally:   tally{count: map[string]int{}},
@@ -66,7 +68,7 @@ func newRig(t *testing.T, limits []sink.Limits, change []func(*rig, []delivery.D
 		f(r, destinations)
 	}
 	r.delivery = delivery.New(destinations, r.options, delivery.Deps{
-		Tracker: r.tracker, Holder: &r.holder, Parker: &r.parker, Observer: r.observer,
+		Tracker: r.tracker, Lease: &r.lease, Parker: &r.parker, Observer: r.observer,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -81,13 +83,13 @@ func newRig(t *testing.T, limits []sink.Limits, change []func(*rig, []delivery.D
 // one is a single destination.
 func one(limits sink.Limits) []sink.Limits { return []sink.Limits{limits} }
 
-// policy sets what becomes of a refused event.
-func policy(p delivery.Policy) func(*rig, []delivery.Destination) {
-	return func(r *rig, _ []delivery.Destination) { r.options.OnRejected = p }
+// policy sets the policy for refused events.
+func policy(p delivery.Policy) func(*fixture, []delivery.Destination) {
+	return func(r *fixture, _ []delivery.Destination) { r.options.OnRejected = p }
 }
 
 // together makes the next events share a batch.
-func together(r *rig, _ []delivery.Destination) { r.options.Linger = time.Millisecond }
+func together(r *fixture, _ []delivery.Destination) { r.options.Linger = time.Millisecond }
 
 // event returns an event of the group that its id begins with: a1 is the first of group a.
 func event(id string) *delivery.Event {
@@ -97,7 +99,7 @@ func event(id string) *delivery.Event {
 }
 
 // send hands events to a destination.
-func (r *rig) send(destination int, events ...*delivery.Event) {
+func (r *fixture) send(destination int, events ...*delivery.Event) {
 	for _, e := range events {
 		e.Handle = r.tracker.Open(e.Message.EventID, 1)
 		r.delivery.Send(destination, e)
@@ -105,27 +107,27 @@ func (r *rig) send(destination int, events ...*delivery.Event) {
 	synctest.Wait()
 }
 
-func (r *rig) sendIDs(destination int, ids string) {
+func (r *fixture) sendIDs(destination int, ids string) {
 	for _, id := range strings.Fields(ids) {
 		r.send(destination, event(id))
 	}
 }
 
-// elapse lets time pass and everything happen that happens by then.
-func (r *rig) elapse(d time.Duration) {
+// elapse advances the time and waits for everything that happens by then.
+func (r *fixture) elapse(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
 // stop ends Run and returns its error.
-func (r *rig) stop() error {
+func (r *fixture) stop() error {
 	r.cancel()
 	<-r.ended
 	return r.err
 }
 
 // expectEnd waits until Run has ended by itself, with want.
-func (r *rig) expectEnd(want error) {
+func (r *fixture) expectEnd(want error) {
 	r.t.Helper()
 	synctest.Wait()
 	select {
@@ -138,20 +140,22 @@ func (r *rig) expectEnd(want error) {
 	}
 }
 
-func (r *rig) expectOpen(want int) {
+func (r *fixture) expectOpen(want int) {
 	r.t.Helper()
 	if got := r.tracker.Load().Events; got != want {
 		r.t.Errorf("%d events are open, want %d", got, want)
 	}
 }
 
-// byGroup sorts ids by their group and leaves their order within it: that between groups is not promised.
+// byGroup sorts ids by their group and keeps their order within it. The order between groups is not
+// promised.
 func byGroup(ids []string) string {
-	sorted := slices.SortedStableFunc(slices.Values(ids), func(a, b string) int { return strings.Compare(a[:1], b[:1]) })
+	sorted := slices.SortedStableFunc(slices.Values(ids),
+		func(a, b string) int { return strings.Compare(a[:1], b[:1]) })
 	return strings.Join(sorted, " ")
 }
 
-func (r *rig) expectTaken(destination int, want string) {
+func (r *fixture) expectTaken(destination int, want string) {
 	r.t.Helper()
 	s := r.sinks[destination]
 	s.mu.Lock()
@@ -161,7 +165,7 @@ func (r *rig) expectTaken(destination int, want string) {
 	}
 }
 
-func (r *rig) expectRequests(destination int, want ...string) {
+func (r *fixture) expectRequests(destination int, want ...string) {
 	r.t.Helper()
 	s := r.sinks[destination]
 	s.mu.Lock()
@@ -171,7 +175,7 @@ func (r *rig) expectRequests(destination int, want ...string) {
 	}
 }
 
-func (r *rig) expectParked(want string) {
+func (r *fixture) expectParked(want string) {
 	r.t.Helper()
 	r.parker.mu.Lock()
 	defer r.parker.mu.Unlock()

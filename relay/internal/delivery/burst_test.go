@@ -8,33 +8,35 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// pushEvery pushes n events of as many groups, one every so often from start on, and returns when the last came.
-func pushEvery(q *queue, n int, interval time.Duration) (last time.Time) {
+// pushEvery pushes n events of as many groups at this interval from start on, and returns the time
+// of the last one.
+func pushEvery(s *scheduler, n int, interval time.Duration) (last time.Time) {
 	for i := range n {
 		last = start.Add(time.Duration(i) * interval)
 		id := fmt.Sprint(i)
-		q.push(&Event{Message: sink.Message{EventID: id, GroupID: id}, size: 1}, last)
+		s.push(&Event{Message: sink.Message{EventID: id, GroupID: id}, size: 1}, last)
 	}
 	return last
 }
 
-// TestABatchFillsWhileEventsComeFast: 25 events at 20 a millisecond leave in two full batches, and one of what is left when no
-// more comes.
+// TestABatchFillsWhileEventsComeFast: 25 events at 20 a millisecond leave in two full batches, and
+// the rest leaves when no further event arrives.
 func TestABatchFillsWhileEventsComeFast(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	last := pushEvery(q, 25, gatherTime/20)
+	s := testScheduler(fifo, testOptions())
+	last := pushEvery(s, 25, gatherTime/20)
 	for range 2 {
-		if batch, _ := q.take(last); len(batch) != sink.MaxBatch {
+		if batch, _ := s.take(last); len(batch) != sink.MaxBatch {
 			t.Fatalf("a batch of %d events, want a full one", len(batch))
 		}
 	}
-	q.inFlight = 0
-	batch, again := q.take(last)
+	s.inFlight = 0
+	batch, again := s.take(last)
 	if batch != nil || !again.After(last) || again.After(last.Add(gatherTime)) {
-		t.Fatalf("a batch of %d events, again after %s, want none for a millisecond at most", len(batch), again.Sub(last))
+		t.Fatalf("a batch of %d events, again after %s, want none for a millisecond at most", len(batch),
+			again.Sub(last))
 	}
-	if batch, _ := q.take(again); len(batch) != 5 {
+	if batch, _ := s.take(again); len(batch) != 5 {
 		t.Errorf("a batch of %d events, want the 5 that are left", len(batch))
 	}
 }
@@ -50,74 +52,76 @@ func TestEventsThatComeSlowlyAreNotHeldUp(t *testing.T) {
 		"five a millisecond":  {15, gatherTime / 5},
 		"few":                 {5, 0},
 	} {
-		q := testQueue(fifo, testOptions())
-		last := pushEvery(q, c.events, c.interval)
+		s := testScheduler(fifo, testOptions())
+		last := pushEvery(s, c.events, c.interval)
 		for left := c.events; left > 0; {
-			batch, again := q.take(last)
+			batch, again := s.take(last)
 			if batch == nil {
 				t.Errorf("%s: %d events wait until %s later", name, left, again.Sub(last))
 				break
 			}
-			q.inFlight = 0
+			s.inFlight = 0
 			left -= len(batch)
 		}
 	}
-	q := testQueue(fifo, testOptions())
-	later := pushEvery(q, 20, 0).Add(2 * gatherTime)
-	q.push(&Event{Message: sink.Message{EventID: "late", GroupID: "late"}, size: 1}, later)
+	s := testScheduler(fifo, testOptions())
+	later := pushEvery(s, 20, 0).Add(2 * gatherTime)
+	s.push(&Event{Message: sink.Message{EventID: "late", GroupID: "late"}, size: 1}, later)
 	for range 3 {
-		if batch, again := q.take(later); batch == nil {
+		if batch, again := s.take(later); batch == nil {
 			t.Errorf("an event that came later waits until %s later", again.Sub(later))
 		}
-		q.inFlight = 0
+		s.inFlight = 0
 	}
 }
 
 // pushOld pushes an event of a backlog, which has time to gather.
-func pushOld(q *queue, id, group string, gather time.Duration, now time.Time) {
-	q.push(&Event{Message: sink.Message{EventID: id, GroupID: group}, Gather: gather, size: 1}, now)
+func pushOld(s *scheduler, id, group string, gather time.Duration, now time.Time) {
+	s.push(&Event{Message: sink.Message{EventID: id, GroupID: group}, Gather: gather, size: 1}, now)
 }
 
-// TestBacklogFillsBatches: events that come more slowly than a burst leave in full batches if they are old.
+// TestBacklogFillsBatches: events that come more slowly than a burst leave in full batches if they
+// are old.
 func TestBacklogFillsBatches(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
+	s := testScheduler(fifo, testOptions())
 	now := start
 	for n := range 25 {
 		now = now.Add(300 * time.Microsecond)
-		pushOld(q, fmt.Sprint(n), fmt.Sprint(n), 5*time.Millisecond, now)
-		batch, _ := q.take(now)
+		pushOld(s, fmt.Sprint(n), fmt.Sprint(n), 5*time.Millisecond, now)
+		batch, _ := s.take(now)
 		if full := (n+1)%sink.MaxBatch == 0; full != (batch != nil) || full && len(batch) != sink.MaxBatch {
 			t.Fatalf("after event %d a batch of %d events", n+1, len(batch))
 		}
 		if batch != nil {
-			q.inFlight = 0
+			s.inFlight = 0
 		}
 	}
-	batch, again := q.take(now)
+	batch, again := s.take(now)
 	if batch != nil || again.After(now.Add(5*time.Millisecond)) {
 		t.Fatalf("a batch of %d events, again after %s, want none for 5 ms at most", len(batch), again.Sub(now))
 	}
-	if batch, _ := q.take(again); len(batch) != 5 {
+	if batch, _ := s.take(again); len(batch) != 5 {
 		t.Errorf("a batch of %d events, want the 5 that are left", len(batch))
 	}
 }
 
-// TestOneBusyGroupGathersNothing: the next event of a FIFO group fills no batch, so the group is not held up for more.
+// TestOneBusyGroupGathersNothing: the next event of a FIFO group fills no batch, so the group is
+// not held up for more.
 func TestOneBusyGroupGathersNothing(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
+	s := testScheduler(fifo, testOptions())
 	for n := range 3 {
-		pushOld(q, fmt.Sprint(n), "busy", 5*time.Millisecond, start)
+		pushOld(s, fmt.Sprint(n), "busy", 5*time.Millisecond, start)
 	}
 	now := start.Add(5*time.Millisecond + 1)
 	for n := range 3 {
-		batch, again := q.take(now)
+		batch, again := s.take(now)
 		if len(batch) != 1 {
 			t.Fatalf("event %d waits until %s later", n, again.Sub(now))
 		}
 		now = now.Add(15 * time.Millisecond)
-		pushOld(q, fmt.Sprint(n+3), "busy", 5*time.Millisecond, now)
-		q.done(takenNow(batch), now)
+		pushOld(s, fmt.Sprint(n+3), "busy", 5*time.Millisecond, now)
+		s.done(takenNow(batch), now)
 	}
 }

@@ -21,14 +21,14 @@ func testOptions() Options {
 	return Options{InFlight: 4, EagerInFlight: 2, Backoff: Backoff{Min: 100 * time.Millisecond, Max: 10 * time.Second}}
 }
 
-func testQueue(limits sink.Limits, options Options) *queue {
-	return newQueue(limits, options, map[string]string{})
+func testScheduler(limits sink.Limits, options Options) *scheduler {
+	return newScheduler(limits, options, map[string]string{})
 }
 
 // pushAll pushes events of one byte, each written as its group and a number: a1.
-func pushAll(q *queue, ids ...string) {
+func pushAll(s *scheduler, ids ...string) {
 	for _, id := range ids {
-		q.push(&Event{Message: sink.Message{EventID: id, GroupID: id[:1]}, size: 1}, start)
+		s.push(&Event{Message: sink.Message{EventID: id, GroupID: id[:1]}, size: 1}, start)
 	}
 }
 
@@ -40,9 +40,9 @@ func ids(batch []*Event) string {
 	return strings.Join(all, " ")
 }
 
-func expectBatch(t *testing.T, q *queue, now time.Time, want string) []*Event {
+func expectBatch(t *testing.T, s *scheduler, now time.Time, want string) []*Event {
 	t.Helper()
-	batch, again := q.take(now)
+	batch, again := s.take(now)
 	if diff := cmp.Diff(want, ids(batch)); diff != "" {
 		t.Fatalf("batch (-want +got):\n%s\nagain at %s", diff, again)
 	}
@@ -65,26 +65,26 @@ func takenNow(batch []*Event) []*Event {
 
 func TestABatchHoldsOneEventOfAGroupOnAFIFODestination(t *testing.T) {
 	t.Parallel()
-	q := testQueue(fifo, testOptions())
-	pushAll(q, "a1", "a2", "b1", "b2", "b3", "c1")
-	first := expectBatch(t, q, start, "a1 b1 c1")
-	expectBatch(t, q, start, "")
-	q.done(takenNow(first), start)
-	expectBatch(t, q, start, "a2 b2")
+	s := testScheduler(fifo, testOptions())
+	pushAll(s, "a1", "a2", "b1", "b2", "b3", "c1")
+	first := expectBatch(t, s, start, "a1 b1 c1")
+	expectBatch(t, s, start, "")
+	s.done(takenNow(first), start)
+	expectBatch(t, s, start, "a2 b2")
 }
 
 func TestABatchHoldsSeveralEventsOfAGroupElsewhere(t *testing.T) {
 	t.Parallel()
 	grouped := testOptions()
 	grouped.GroupBatches = true
-	for name, q := range map[string]*queue{
-		"standard":              testQueue(standard, testOptions()),
-		"FIFO in group batches": testQueue(fifo, grouped),
+	for name, s := range map[string]*scheduler{
+		"standard":              testScheduler(standard, testOptions()),
+		"FIFO in group batches": testScheduler(fifo, grouped),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pushAll(q, "a1", "b1", "a2", "b2", "b3")
-			expectBatch(t, q, start, "a1 a2 b1 b2 b3")
+			pushAll(s, "a1", "b1", "a2", "b2", "b3")
+			expectBatch(t, s, start, "a1 a2 b1 b2 b3")
 		})
 	}
 }
@@ -100,68 +100,70 @@ func TestABatchKeepsToTheByteLimit(t *testing.T) {
 		{[]int{101, 1}, "a"}, // it is too large for any request, and parked in its turn
 		{[]int{1, 101}, "a"},
 	} {
-		q := testQueue(fifo, testOptions())
+		s := testScheduler(fifo, testOptions())
 		for i, size := range c.sizes {
 			id := string(rune('a' + i))
-			q.push(&Event{Message: sink.Message{EventID: id, GroupID: id}, size: size}, start)
+			s.push(&Event{Message: sink.Message{EventID: id, GroupID: id}, size: size}, start)
 		}
-		expectBatch(t, q, start, c.want)
+		expectBatch(t, s, start, c.want)
 	}
 }
 
 func TestTheGroupThatIsReadyLongestGoesFirst(t *testing.T) {
 	t.Parallel()
-	q := testQueue(standard, testOptions())
+	s := testScheduler(standard, testOptions())
 	for i := range 12 {
-		pushAll(q, "a"+strconv.Itoa(i))
+		pushAll(s, "a"+strconv.Itoa(i))
 	}
-	pushAll(q, "b1", "c1")
-	first := expectBatch(t, q, start, "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9")
-	q.done(takenNow(first), start)
-	expectBatch(t, q, start.Add(2*gatherTime), "b1 c1 a10 a11")
+	pushAll(s, "b1", "c1")
+	first := expectBatch(t, s, start, "a0 a1 a2 a3 a4 a5 a6 a7 a8 a9")
+	s.done(takenNow(first), start)
+	expectBatch(t, s, start.Add(2*gatherTime), "b1 c1 a10 a11")
 }
 
 func TestWhatFailedGoesBackToTheFrontOfItsGroup(t *testing.T) {
 	t.Parallel()
-	q := testQueue(standard, testOptions())
-	pushAll(q, "a1", "a2", "a3", "a4")
-	batch := takenNow(expectBatch(t, q, start, "a1 a2 a3 a4"))
-	pushAll(q, "a5")
+	s := testScheduler(standard, testOptions())
+	pushAll(s, "a1", "a2", "a3", "a4")
+	batch := takenNow(expectBatch(t, s, start, "a1 a2 a3 a4"))
+	pushAll(s, "a5")
 	fail(batch[1:2])
 	fail(batch[3:4])
-	q.done(batch, start)
-	expectBatch(t, q, start.Add(time.Second), "a2 a4 a5")
+	s.done(batch, start)
+	expectBatch(t, s, start.Add(time.Second), "a2 a4 a5")
 }
 
 func TestEventsOfABlockedGroupStandBehindWhatBlocksIt(t *testing.T) {
 	t.Parallel()
-	q := newQueue(fifo, testOptions(), map[string]string{"a": "a0"})
-	pushAll(q, "a1", "b1", "b2")
-	batch := expectBatch(t, q, start, "a1 b1")
+	s := newScheduler(fifo, testOptions(), map[string]string{"a": "a0"})
+	pushAll(s, "a1", "b1", "b2")
+	batch := expectBatch(t, s, start, "a1 b1")
 	if batch[0].blockedBy != "a0" || batch[1].blockedBy != "" {
 		t.Errorf("blocked by %q and %q", batch[0].blockedBy, batch[1].blockedBy)
 	}
-	q.block("b", "b1")
-	q.block("a", "a1") // a0 came first
-	q.done(takenNow(batch), start)
-	pushAll(q, "a2")
-	batch = expectBatch(t, q, start, "b2 a2")
+	s.block("b", "b1")
+	s.block("a", "a1") // a0 came first
+	s.done(takenNow(batch), start)
+	pushAll(s, "a2")
+	batch = expectBatch(t, s, start, "b2 a2")
 	if batch[0].blockedBy != "b1" || batch[1].blockedBy != "a0" {
 		t.Errorf("blocked by %q and %q", batch[0].blockedBy, batch[1].blockedBy)
 	}
 }
 
-// TestNothingOfAGroupSharesABatchBehindARefusedEvent: by the time it goes, its group may be blocked.
+// TestNothingOfAGroupSharesABatchBehindARefusedEvent: its group may be blocked before the later
+// event is sent.
+// may be blocked.
 func TestNothingOfAGroupSharesABatchBehindARefusedEvent(t *testing.T) {
 	t.Parallel()
-	q := testQueue(standard, testOptions())
-	pushAll(q, "a1")
-	q.push(&Event{Message: sink.Message{EventID: "a2", GroupID: "a"}, size: 1, rejection: &sink.RejectedError{}}, start)
-	pushAll(q, "a3", "b1")
-	batch := expectBatch(t, q, start, "a1 a2 b1")
-	q.block("a", "a2")
-	q.done(takenNow(batch), start)
-	if batch = expectBatch(t, q, start, "a3"); batch[0].blockedBy != "a2" {
+	s := testScheduler(standard, testOptions())
+	pushAll(s, "a1")
+	s.push(&Event{Message: sink.Message{EventID: "a2", GroupID: "a"}, size: 1, rejection: &sink.RejectedError{}}, start)
+	pushAll(s, "a3", "b1")
+	batch := expectBatch(t, s, start, "a1 a2 b1")
+	s.block("a", "a2")
+	s.done(takenNow(batch), start)
+	if batch = expectBatch(t, s, start, "a3"); batch[0].blockedBy != "a2" {
 		t.Errorf("blocked by %q", batch[0].blockedBy)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestTheQueueKeepsEveryGroupInOrder drives a queue with random groups, sizes, outcomes and times, and holds what it
-// gives out against what was pushed.
-func TestTheQueueKeepsEveryGroupInOrder(t *testing.T) {
+// TestSchedulerKeepsGroupsInOrder drives a scheduler with random groups, sizes, outcomes and times,
+// and compares its batches with the pushed events.
+func TestSchedulerKeepsGroupsInOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		m := newQueueModel(t)
+		m := newSchedulerModel(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"":       m.check,
 			"push":   m.push,
@@ -30,10 +30,10 @@ func TestTheQueueKeepsEveryGroupInOrder(t *testing.T) {
 	})
 }
 
-var errBroker = errors.New("the broker is away")
+var errBroker = errors.New("the broker is unavailable")
 
-type queueModel struct {
-	q        *queue
+type schedulerModel struct {
+	s        *scheduler
 	now      time.Time
 	open     map[string][]*Event // pushed and not delivered, by group, in order
 	inFlight [][]*Event
@@ -43,8 +43,12 @@ type queueModel struct {
 	failedAt time.Time // zero unless the last request that was sent delivered nothing
 }
 
-func newQueueModel(t *rapid.T) *queueModel {
-	limits := sink.Limits{FIFO: rapid.Bool().Draw(t, "FIFO"), MaxMessageBytes: 100, MaxBatchBytes: rapid.SampledFrom([]int{100, 300, 10_000}).Draw(t, "batch bytes")}
+func newSchedulerModel(t *rapid.T) *schedulerModel {
+	limits := sink.Limits{
+		FIFO:            rapid.Bool().Draw(t, "FIFO"),
+		MaxMessageBytes: 100,
+		MaxBatchBytes:   rapid.SampledFrom([]int{100, 300, 10_000}).Draw(t, "batch bytes"),
+	}
 	options := Options{
 		InFlight:      rapid.IntRange(1, 4).Draw(t, "in flight"),
 		EagerInFlight: rapid.IntRange(1, 3).Draw(t, "eager"),
@@ -52,31 +56,32 @@ func newQueueModel(t *rapid.T) *queueModel {
 		GroupBatches:  rapid.Bool().Draw(t, "group batches"),
 		Backoff:       Backoff{Min: 10 * time.Millisecond, Max: time.Second},
 	}
-	return &queueModel{
-		q:        newQueue(limits, options, map[string]string{"blocked": "earlier"}),
+	return &schedulerModel{
+		s:        newScheduler(limits, options, map[string]string{"blocked": "earlier"}),
 		now:      time.Unix(1_000_000, 0),
 		open:     map[string][]*Event{},
 		finished: map[*Event]bool{},
 	}
 }
 
-func (m *queueModel) push(t *rapid.T) {
-	group := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "blocked"}).Draw(t, "group")
+func (m *schedulerModel) push(t *rapid.T) {
+	groups := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "blocked"}
+	group := rapid.SampledFrom(groups).Draw(t, "group")
 	m.pushed++
 	e := &Event{
 		Message: sink.Message{EventID: strconv.Itoa(m.pushed), GroupID: group},
-		size:    rapid.IntRange(1, m.q.limits.MaxMessageBytes).Draw(t, "size"),
+		size:    rapid.IntRange(1, m.s.limits.MaxMessageBytes).Draw(t, "size"),
 	}
 	if rapid.IntRange(0, 9).Draw(t, "invalid") == 0 {
-		e.size += m.q.limits.MaxBatchBytes
+		e.size += m.s.limits.MaxBatchBytes
 		e.rejection = &sink.RejectedError{Code: "InvalidParameterValue"}
 	}
 	m.open[group] = append(m.open[group], e)
-	m.q.push(e, m.now)
+	m.s.push(e, m.now)
 }
 
-func (m *queueModel) take(t *rapid.T) {
-	batch, again := m.q.take(m.now)
+func (m *schedulerModel) take(t *rapid.T) {
+	batch, again := m.s.take(m.now)
 	if batch == nil {
 		m.checkPause(t, again)
 		return
@@ -85,17 +90,18 @@ func (m *queueModel) take(t *rapid.T) {
 	m.inFlight = append(m.inFlight, batch)
 }
 
-// checkPause finds out whether whoever asks again as told will get what is left, and does not ask in a loop.
-func (m *queueModel) checkPause(t *rapid.T, again time.Time) {
+// checkPause expects that asking again at the given time makes progress, and that the caller does
+// not ask in a loop.
+func (m *schedulerModel) checkPause(t *rapid.T, again time.Time) {
 	switch {
 	case !again.IsZero() && !again.After(m.now):
 		t.Fatalf("asked to come again at once")
 	case again.IsZero() && len(m.inFlight) == 0 && len(m.open) > 0:
-		t.Fatalf("%d groups have events, nothing is in flight, and nobody is to come again", len(m.open))
+		t.Fatalf("%d groups have events, nothing is in flight, and no time to ask again is set", len(m.open))
 	}
 }
 
-func (m *queueModel) checkBatch(t *rapid.T, batch []*Event) {
+func (m *schedulerModel) checkBatch(t *rapid.T, batch []*Event) {
 	bytes := 0
 	taken := map[string]int{}
 	for _, e := range batch {
@@ -103,27 +109,28 @@ func (m *queueModel) checkBatch(t *rapid.T, batch []*Event) {
 		if want := m.open[group][taken[group]]; e != want {
 			t.Fatalf("group %s gave event %s before %s", group, e.Message.EventID, want.Message.EventID)
 		}
-		if (e.blockedBy != "") != (m.q.blocked[group] != "") {
+		if (e.blockedBy != "") != (m.s.blocked[group] != "") {
 			t.Fatalf("event %s of group %s is blocked by %q", e.Message.EventID, group, e.blockedBy)
 		}
 		taken[group]++
 		bytes += e.size
 	}
-	if len(batch) == 0 || len(batch) > sink.MaxBatch || len(batch) > 1 && bytes > m.q.limits.MaxBatchBytes {
+	if len(batch) == 0 || len(batch) > sink.MaxBatch || len(batch) > 1 && bytes > m.s.limits.MaxBatchBytes {
 		t.Fatalf("a batch of %d events and %d bytes", len(batch), bytes)
 	}
 	m.checkGroups(t, taken)
-	if len(m.inFlight) >= m.q.options.InFlight {
+	if len(m.inFlight) >= m.s.options.InFlight {
 		t.Fatalf("%d requests in flight beside this one", len(m.inFlight))
 	}
-	if !m.failedAt.IsZero() && (len(m.inFlight) > 0 || m.now.Before(m.failedAt.Add(m.q.options.Backoff.Min/2))) {
-		t.Fatalf("%s after a failure, with %d requests in flight, another one starts", m.now.Sub(m.failedAt), len(m.inFlight))
+	if !m.failedAt.IsZero() && (len(m.inFlight) > 0 || m.now.Before(m.failedAt.Add(m.s.options.Backoff.Min/2))) {
+		t.Fatalf("%s after a failure, with %d requests in flight, another one starts", m.now.Sub(m.failedAt),
+			len(m.inFlight))
 	}
 }
 
-func (m *queueModel) checkGroups(t *rapid.T, taken map[string]int) {
+func (m *schedulerModel) checkGroups(t *rapid.T, taken map[string]int) {
 	for group, n := range taken {
-		if n > 1 && m.q.limits.FIFO && !m.q.options.GroupBatches {
+		if n > 1 && m.s.limits.FIFO && !m.s.options.GroupBatches {
 			t.Fatalf("%d events of group %s in one batch", n, group)
 		}
 		for _, other := range m.inFlight {
@@ -134,7 +141,7 @@ func (m *queueModel) checkGroups(t *rapid.T, taken map[string]int) {
 	}
 }
 
-func (m *queueModel) done(t *rapid.T) {
+func (m *schedulerModel) done(t *rapid.T) {
 	if len(m.inFlight) == 0 {
 		t.Skip("nothing is in flight")
 	}
@@ -152,15 +159,15 @@ func (m *queueModel) done(t *rapid.T) {
 		if !local && outcome == "throttled" {
 			e.err = errThrottled
 		}
-		if e.rejection != nil && m.q.limits.FIFO {
-			m.q.block(e.Message.GroupID, e.Message.EventID)
+		if e.rejection != nil && m.s.limits.FIFO {
+			m.s.block(e.Message.GroupID, e.Message.EventID)
 		}
 	}
 	m.settle(t, batch)
 }
 
-// settle gives batch back to the queue and takes what was delivered out of the model.
-func (m *queueModel) settle(t *rapid.T, batch []*Event) {
+// settle returns batch to the scheduler and removes delivered events from the model.
+func (m *schedulerModel) settle(t *rapid.T, batch []*Event) {
 	throttled := slices.ContainsFunc(batch, func(e *Event) bool { return e.err == errThrottled })
 	sent, took := false, false
 	for _, e := range batch {
@@ -183,45 +190,45 @@ func (m *queueModel) settle(t *rapid.T, batch []*Event) {
 	switch {
 	case took:
 		m.failedAt = time.Time{}
-	case sent && m.failedAt.IsZero() && !(throttled && m.q.pacer.Works(m.now)):
+	case sent && m.failedAt.IsZero() && !(throttled && m.s.pacer.Works(m.now)):
 		m.failedAt = m.now
 	}
-	m.q.done(batch, m.now)
+	m.s.done(batch, m.now)
 }
 
-func (m *queueModel) wait(t *rapid.T) {
+func (m *schedulerModel) wait(t *rapid.T) {
 	m.now = m.now.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
 }
 
-// check holds the queue's own accounts against its groups.
-func (m *queueModel) check(t *rapid.T) {
+// check compares the scheduler's counters with its groups.
+func (m *schedulerModel) check(t *rapid.T) {
 	var sendable load
-	for _, g := range m.q.groups {
+	for _, g := range m.s.groups {
 		for e := g.first; e != nil && g.state == groupReady; e = e.next {
 			sendable.add(load{1, e.size})
-			if m.q.oneOfGroup() {
+			if m.s.oneOfGroup() {
 				break
 			}
 		}
 	}
-	if m.q.sendable != sendable {
-		t.Fatalf("sendable is %+v, the ready groups have %+v", m.q.sendable, sendable)
+	if m.s.sendable != sendable {
+		t.Fatalf("sendable is %+v, the ready groups have %+v", m.s.sendable, sendable)
 	}
-	if m.q.inFlight != len(m.inFlight) {
-		t.Fatalf("%d requests in flight, the queue knows of %d", len(m.inFlight), m.q.inFlight)
+	if m.s.inFlight != len(m.inFlight) {
+		t.Fatalf("%d requests in flight, the queue knows of %d", len(m.inFlight), m.s.inFlight)
 	}
-	if len(m.q.groups) != len(m.open) {
-		t.Fatalf("the queue keeps %d groups, %d have events", len(m.q.groups), len(m.open))
+	if len(m.s.groups) != len(m.open) {
+		t.Fatalf("the queue keeps %d groups, %d have events", len(m.s.groups), len(m.open))
 	}
 }
 
-// finish lets every request succeed and finds out whether all that was pushed is delivered then.
-func (m *queueModel) finish(t *rapid.T) {
+// finish lets every request succeed and expects that all pushed events are delivered then.
+func (m *schedulerModel) finish(t *rapid.T) {
 	for round := 0; len(m.finished) < m.pushed; round++ {
 		if round > 10*m.pushed+10 {
 			t.Fatalf("%d of %d events delivered after %d rounds without a fault", len(m.finished), m.pushed, round)
 		}
-		batch, again := m.q.take(m.now)
+		batch, again := m.s.take(m.now)
 		switch {
 		case batch != nil:
 			m.checkBatch(t, batch)
@@ -239,7 +246,7 @@ func (m *queueModel) finish(t *rapid.T) {
 		}
 		m.check(t)
 	}
-	if len(m.q.groups) != 0 || m.q.sendable != (load{}) || m.q.inFlight != 0 || len(m.q.waiting) != 0 {
-		t.Fatalf("all is delivered, the queue keeps %d groups, %d of them waiting", len(m.q.groups), len(m.q.waiting))
+	if len(m.s.groups) != 0 || m.s.sendable != (load{}) || m.s.inFlight != 0 || len(m.s.waiting) != 0 {
+		t.Fatalf("all is delivered, the queue keeps %d groups, %d of them waiting", len(m.s.groups), len(m.s.waiting))
 	}
 }
