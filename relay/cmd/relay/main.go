@@ -27,6 +27,7 @@ type commands struct {
 	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 at an error that only an operator can fix."`
 	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
 	Status      statusCommand      `cmd:"" help:"Show on one screen how the relays of a slot are, what is wrong and what to do: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
+	Page        pageCommand        `cmd:"" help:"Serve the status page on this machine, from the database: nothing else has to be reachable."`
 	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
@@ -83,7 +85,7 @@ func (c *runCommand) tell(
 		return nil
 	})
 	shown := &status.Handler{Slot: c.Slot, Local: local, Open: open}
-	h.Status = shown
+	h.Page = page.Handler(map[string]http.Handler{"GET /status": shown})
 	if c.Listen != "" {
 		var served func() error
 		if served, err = h.Serve(telling, c.Listen); err == nil {

@@ -79,7 +79,7 @@ type operation struct {
 	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
 	WindowEvents      int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
 	WindowBytes       int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
-	Listen            string        `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address for /livez, /readyz and /metrics; empty for none. The image sets :9464, all of its interfaces."`
+	Listen            string        `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address for /livez, /readyz, /metrics, /status and the page at /; empty for none. The image sets :9464, all of its interfaces."`
 	Metrics           string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
 	MetricsInterval   time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`
 	MetricsDeployment string        `env:"RELAY_METRICS_DEPLOYMENT" default:"default" help:"Dimension of the metrics on stdout that keeps deployments of one AWS account and region apart. Give each its own name."`

@@ -37,7 +37,7 @@ const staleAfter = 2 * time.Minute
 // Health holds the state of the relay and serves it over HTTP.
 type Health struct {
 	HideMetrics bool         // /metrics is not served
-	Status      http.Handler // of /status; nil: it is not served
+	Page        http.Handler // of every other path; nil: nothing is served there
 	metrics     *Metrics
 
 	mu    sync.Mutex
@@ -163,7 +163,7 @@ func (h *Health) report() report {
 		Warning: strings.Join(h.warnings(), "; ")}
 }
 
-// Handler serves /livez, /readyz, /metrics and /status.
+// Handler serves /livez, /readyz, /metrics and the page.
 //
 // /livez fails when the relay shows no sign of life: restart the relay. /readyz fails while the
 // relay neither streams nor waits for another relay that does. Its body has the reason.
@@ -180,8 +180,8 @@ func (h *Health) Handler() http.Handler {
 	if !h.HideMetrics {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
 	}
-	if h.Status != nil {
-		mux.Handle("GET /status", h.Status)
+	if h.Page != nil {
+		mux.Handle("GET /", h.Page)
 	}
 	return mux
 }

@@ -20,7 +20,7 @@ const (
 // report of this relay with status 503.
 type Handler struct {
 	Slot  string
-	Local *Local
+	Local *Local // nil outside a relay
 	Open  func(context.Context) (*pgxpool.Pool, error)
 
 	mu          sync.Mutex
@@ -70,10 +70,12 @@ func (h *Handler) collect(ctx context.Context) (status *Status, err error) {
 
 // alone returns what this relay knows without the database.
 func (h *Handler) alone(err error) *Status {
-	now := time.Now().UTC()
+	now, relays := time.Now().UTC(), []Relay{}
+	if h.Local != nil {
+		relays = append(relays, Relay{Report: h.Local.Report(), ReportedAt: now})
+	}
 	return &Status{
-		Version: formatVersion, At: now, Level: Critical, Slot: Slot{Name: h.Slot},
-		Relays: []Relay{{Report: h.Local.Report(), ReportedAt: now}},
+		Version: formatVersion, At: now, Level: Critical, Slot: Slot{Name: h.Slot}, Relays: relays,
 		Problems: []Problem{{
 			Level: Critical, Code: "database_unreachable", Problem: "the database does not answer: " + err.Error(),
 			Next: "check address, password and network; the relay retries by itself", Runbook: "Relay not streaming",

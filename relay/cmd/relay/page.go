@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
+	"github.com/outbox-relay/outbox-relay/relay/internal/page"
+	"github.com/outbox-relay/outbox-relay/relay/internal/status"
+)
+
+// headerTimeout bounds the time in which a browser sends the header of a request.
+const headerTimeout = 5 * time.Second
+
+type pageCommand struct {
+	database
+	Slot string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
+	Port uint16 `default:"0" help:"Port of 127.0.0.1 on which the page is served. 0: any free one."`
+}
+
+// Run serves the page of a slot on this machine until ctx ends. It asks the database alone.
+func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
+	shown := &status.Handler{Slot: c.Slot, Open: func(ctx context.Context) (*pgxpool.Pool, error) {
+		return control.OpenPool(ctx, c.connect)
+	}}
+	defer shown.Close()
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(c.Port)))
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("serve the page (--port): %w", err)
+	}
+	server := &http.Server{
+		Handler:           onlyLocal(page.Handler(map[string]http.Handler{"GET /status": shown})),
+		ReadHeaderTimeout: headerTimeout,
+	}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if _, err := fmt.Fprintf(w, "http://%s/ shows slot %s until SIGINT\n", listener.Addr(), c.Slot); err != nil {
+		return err
+	}
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the page: %w", err)
+	}
+	return nil
+}
+
+// onlyLocal refuses requests to a name that is not this machine's. Otherwise a site that the
+// operator visits could resolve its own name to 127.0.0.1 and read the page.
+func onlyLocal(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil || host != "127.0.0.1" && host != "localhost" {
+			http.Error(w, "open the page as 127.0.0.1 or localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}

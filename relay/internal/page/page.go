@@ -1,0 +1,61 @@
+// Package page serves the status page: one file that shows the JSON of /status to an operator.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"net/http"
+	"strings"
+)
+
+var (
+	//go:embed page.html
+	markup string
+	//go:embed page.css
+	style string
+	//go:embed page.js
+	script string
+	//go:embed poll.js
+	polling string
+)
+
+// document is the page with its style and its script, and policy allows exactly these two.
+var document, policy = assemble()
+
+func assemble() (document []byte, policy string) {
+	all := script + polling
+	text := strings.NewReplacer("{{style}}", style, "{{script}}", all).Replace(markup)
+	return []byte(text), "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(all) +
+		"'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// hash is how a Content-Security-Policy names an inline element.
+// https://www.w3.org/TR/CSP3/#grammardef-hash-source
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Handler serves the page at / and each of data, by its pattern, beside it. A browser keeps nothing
+// of it and shows it to no other site.
+func Handler(data map[string]http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", policy)
+		_, _ = bytes.NewReader(document).WriteTo(w)
+	})
+	for pattern, handler := range data {
+		mux.Handle(pattern, handler)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Cache-Control", "no-store")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}

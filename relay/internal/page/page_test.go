@@ -1,0 +1,254 @@
+package page_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/page"
+	"github.com/outbox-relay/outbox-relay/relay/internal/status"
+)
+
+const (
+	topic = "arn:aws:sns:eu-central-1:123456789012:events.fifo"
+	queue = "arn:aws:sqs:eu-central-1:123456789012:a-queue-with-a-name-that-is-longer-than-a-telephone-is-wide.fifo"
+)
+
+// idle is the status of a relay that streams and of one that stands by, while no event waits.
+func idle() *status.Status {
+	now := time.Now().UTC()
+	accepted, safe := now.Add(-40*time.Second), int64(9<<30)
+	return &status.Status{
+		Version: 1, At: now, Problems: []status.Problem{}, Table: "public.outbox_events",
+		Slot: status.Slot{
+			Name: "outbox_relay", Exists: true, Active: true, ActivePID: 4711, WALStatus: "reserved", RetainedBytes: 3 << 20, SafeBytes: &safe,
+		},
+		Relays: []status.Relay{
+			{Report: status.Report{
+				Instance: "A", Host: "ip-10-0-1-17", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "streaming", Since: now.Add(-6 * time.Hour),
+				Events:       status.Events{Delivered: 1042},
+				Destinations: []status.Destination{{Name: topic, State: "ok", LastAcceptedAt: &accepted, Delivered: 1042}, {Name: queue, State: "ok"}},
+			}, ReportedAt: now},
+			{Report: status.Report{
+				Instance: "B", Host: "ip-10-0-2-9", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "standby", Since: now.Add(-5 * time.Hour),
+			}, ReportedAt: now},
+		},
+		Checkpoint: &status.Checkpoint{FlushLSN: "1/6B0A3F18", WrittenAt: now, Epoch: 3},
+	}
+}
+
+// troubled is a status in which much is wrong.
+func troubled() *status.Status {
+	s := idle()
+	since, repaired := s.At.Add(-4*time.Minute), s.At.Add(-26*time.Hour)
+	s.Level = status.Critical
+	s.Problems = []status.Problem{
+		{Level: status.Critical, Code: "destination_unavailable", Problem: queue + " has accepted nothing: timeout", Next: "fix what the answer names", Runbook: "Delivery delayed"},
+		{Level: status.Warning, Code: "events_parked", Problem: "3 events are parked", Next: "redrive or discard them", Runbook: "Events parked"},
+	}
+	worker := &s.Relays[0]
+	worker.Events = status.Events{InFlight: 812, OldestWaitSeconds: 240, ReadPerSecond: 120, DeliveredPerSecond: 80}
+	worker.Destinations[1] = status.Destination{
+		Name: queue, State: status.DestinationUnavailable, Since: &since, Code: "timeout", Error: "<b>no answer</b> within 10s", Failures: 31,
+	}
+	s.Slot.DeliveryLagBytes = 5 << 20
+	s.LastGap = &status.Gap{FoundAt: s.At.Add(-27 * time.Hour), Reason: "the slot is gone", RepairedAt: &repaired}
+	s.DeadLetters = []status.DeadLetter{{Destination: topic, Code: "It's bad", Refused: true, Events: 3, OldestAt: since}}
+	return s
+}
+
+// relay is a server of the page whose data the test sets.
+type relay struct {
+	*httptest.Server
+	status atomic.Pointer[status.Status]
+	code   atomic.Int64
+}
+
+func newRelay(t *testing.T, s *status.Status) *relay {
+	t.Helper()
+	r := &relay{}
+	r.status.Store(s)
+	r.code.Store(http.StatusOK)
+	r.Server = httptest.NewServer(page.Handler(map[string]http.Handler{
+		"GET /status": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			now := *r.status.Load()
+			now.At = time.Now().UTC()
+			w.WriteHeader(int(r.code.Load()))
+			_ = json.NewEncoder(w).Encode(now)
+		}),
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func TestPageIsGuarded(t *testing.T) {
+	t.Parallel()
+	r := newRelay(t, idle())
+	for _, path := range []string{"/", "/status"} {
+		response, err := http.Get(r.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		policy := response.Header.Get("Content-Security-Policy")
+		if path == "/" && (!strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "unsafe")) {
+			t.Errorf("the policy of / is %q", policy)
+		}
+		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"} {
+			if got := response.Header.Get(name); got != want {
+				t.Errorf("%s has %s %q, want %q", path, name, got, want)
+			}
+		}
+	}
+	for request, want := range map[string]int{"GET /other": http.StatusNotFound, "POST /": http.StatusMethodNotAllowed} {
+		method, path, _ := strings.Cut(request, " ")
+		w := httptest.NewRecorder()
+		r.Config.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if w.Code != want {
+			t.Errorf("%s is answered with %d, want %d", request, w.Code, want)
+		}
+	}
+}
+
+func TestPageShowsThatNothingIsWrong(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, idle()), newBrowser(t)
+	b.open(r.URL, 1200, "light")
+	b.awaitText("#problems", "Nothing is wrong.")
+	for selector, text := range map[string]string{
+		"#level": "ok", "#path": "nothing waits", "#destinations": "1042 events delivered", "#relays": "standby for",
+		"#letters": "None", "#slot": "1/6B0A3F18",
+	} {
+		b.awaitText(selector, text)
+	}
+	b.picture("idle-light")
+	b.open(r.URL, 1200, "dark")
+	b.awaitText("#level", "ok")
+	b.await("getComputedStyle(document.body).backgroundColor === 'rgb(13, 17, 23)'")
+	b.picture("idle-dark")
+	b.checkConsole()
+}
+
+func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, troubled()), newBrowser(t)
+	for _, scheme := range []string{"light", "dark"} {
+		b.open(r.URL, 1200, scheme)
+		for selector, text := range map[string]string{
+			"#level": "critical", "#problems": "Next: fix what the answer names", "#path": "812 in flight", "#rates": "120/s read, ─ 80/s",
+			"#destinations": "<b>no answer</b> within 10s", "#slot": "the slot is gone; published from the table until",
+			"#letters": `relay dead-letters list --code 'It'\''s bad' --destination ` + topic,
+		} {
+			b.awaitText(selector, text)
+		}
+		b.await("['read', 'delivered'].every((rate) => document.querySelector('#rates .line-' + rate).points.length >= 3)")
+		b.picture("troubled-" + scheme)
+	}
+	b.checkConsole()
+}
+
+func TestPageFitsATelephone(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, troubled()), newBrowser(t)
+	b.open(r.URL, 375, "light")
+	b.awaitText("#level", "critical")
+	b.checkWidth()
+	b.picture("375")
+	b.checkConsole()
+}
+
+// TestPageSaysThatTheRelayStopped: what the page shows stays, and says that it is old.
+func TestPageSaysThatTheRelayStopped(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, idle()), newBrowser(t)
+	b.open(r.URL, 1200, "light")
+	b.awaitText("#level", "ok")
+	b.checkConsole()
+	r.CloseClientConnections()
+	r.Close()
+	b.awaitText("#level", "no answer")
+	b.awaitText("#notice", "The relay does not answer")
+	b.awaitText("#notice", "Everything below is as it was at")
+	b.awaitText("#problems", "Nothing was wrong then.")
+	b.awaitText("#relays", "ip-10-0-1-17")
+	b.picture("stopped")
+}
+
+// TestPageSaysWhatItCannotKnow: without the database, the relay knows itself alone.
+func TestPageSaysWhatItCannotKnow(t *testing.T) {
+	t.Parallel()
+	s := &status.Status{Version: 1, Level: status.Critical, Slot: status.Slot{Name: "outbox_relay"}, Relays: []status.Relay{}, Problems: []status.Problem{
+		{Level: status.Critical, Code: "database_unreachable", Problem: "the database does not answer: refused"},
+	}}
+	r, b := newRelay(t, s), newBrowser(t)
+	r.code.Store(http.StatusServiceUnavailable)
+	b.open(r.URL, 375, "dark")
+	b.awaitText("#problems", "the database does not answer: refused")
+	for _, selector := range []string{"#letters", "#slot", "#rates", "#relays"} {
+		b.await("document.querySelector('" + selector + "').innerText.toLowerCase().includes('unknown')")
+	}
+	b.checkWidth()
+	b.picture("blind")
+}
+
+// TestPageCanBeReadAndUsedByAll: each colour has contrast, each control a name and a place in the
+// order of the keyboard, and headings skip no level.
+func TestPageCanBeReadAndUsedByAll(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, troubled()), newBrowser(t)
+	for _, scheme := range []string{"light", "dark"} {
+		b.open(r.URL, 1200, scheme)
+		b.awaitText("#level", "critical")
+		if faults := run(b, chromedp.Evaluate[[]string](accessibility)); len(faults) > 0 {
+			t.Errorf("%s:\n%s", scheme, strings.Join(faults, "\n"))
+		}
+	}
+	run(b, chromedp.Focus(chromedp.CSS("#letters button")))
+	run(b, chromedp.KeyEvent("\r"))
+	b.await("['Copied', 'Selected'].includes(document.querySelector('#letters button').textContent)")
+}
+
+// accessibility returns what a reader may miss. The contrast is that of WCAG 2, level AA.
+// https://www.w3.org/TR/WCAG22/#contrast-minimum
+const accessibility = `(() => {
+  const faults = [], colors = (text) => text.match(/[\d.]+/g).map(Number);
+  const light = (text) => {
+    const [r, g, b] = colors(text).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const back = (e) => {
+    for (; e; e = e.parentElement) {
+      const color = getComputedStyle(e).backgroundColor;
+      if (colors(color).length === 3) return color;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  let texts = 0;
+  for (const e of document.body.querySelectorAll('*')) {
+    const own = [...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.textContent.trim() !== '');
+    if (!own || !e.checkVisibility() || e.tagName === 'SCRIPT') continue;
+    texts++;
+    const [a, b] = [light(getComputedStyle(e).color), light(back(e))].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05);
+    if (contrast < 4.5) faults.push('contrast ' + contrast.toFixed(1) + ': ' + e.textContent);
+  }
+  if (texts < 30) faults.push('only ' + texts + ' texts');
+  let level = 0;
+  for (const e of document.querySelectorAll('h1, h2, h3')) {
+    const next = Number(e.tagName[1]);
+    if (next > level + 1) faults.push('heading skips a level: ' + e.textContent);
+    level = next;
+  }
+  for (const e of document.querySelectorAll('button, input, [role=img]')) {
+    if (!e.getAttribute('aria-label') && !(e.labels && e.labels.length) && !e.textContent) faults.push('no name: ' + e.outerHTML);
+    if (e.tabIndex < 0 && e.tagName !== 'svg') faults.push('not in the order of the keyboard: ' + e.outerHTML);
+  }
+  if (document.documentElement.lang !== 'en') faults.push('no language');
+  return faults;
+})()`
