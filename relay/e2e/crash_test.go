@@ -88,7 +88,7 @@ func TestNothingIsLostOrReorderedWhileTheRelayIsKilledAgainAndAgain(t *testing.T
 func startAPI(t *testing.T, w *world) (url string) {
 	t.Helper()
 	dir := t.TempDir()
-	template := filepath.Join("..", "template.yaml")
+	template := filepath.Join("..", "..", "template.yaml")
 	var log buffer
 	w.must(gateway.Build(t.Context(), template, dir, &log))
 	migrate := exec.Command("go", "run", "../../functions/migrate")

@@ -37,7 +37,7 @@ func otherCheckout(t *testing.T) string {
 		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if output, err := exec.Command("cp", "-R", filepath.Join("..", part), to).CombinedOutput(); err != nil {
+		if output, err := exec.Command("cp", "-R", filepath.Join("..", "..", part), to).CombinedOutput(); err != nil {
 			t.Fatalf("copy %s: %v: %s", part, err, output)
 		}
 	}
@@ -59,7 +59,7 @@ func TestImageHoldsOneStaticProgramThatIsTheSameInEveryBuild(t *testing.T) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		image := stack.Image{Arch: arch, Version: "v1.2.3", Created: time.Unix(1790000000, 0)}
 		var sums []string
-		for _, root := range []string{"..", other} {
+		for _, root := range []string{"../..", other} {
 			path, err := built(t, root).BuildImageBinary(t.Context(), image)
 			if err != nil {
 				t.Fatal(err)
@@ -107,7 +107,7 @@ type shippedRelay struct {
 
 func ship(t *testing.T) shippedRelay {
 	t.Helper()
-	s := built(t, "..")
+	s := built(t, "../..")
 	if err := exec.CommandContext(t.Context(), "docker", "info").Run(); err != nil {
 		path, err := s.BuildImageBinary(t.Context(), stack.Image{Version: "v1.2.3"})
 		if err != nil {
@@ -163,7 +163,7 @@ func needEngine(t *testing.T) {
 func TestImageHoldsTheProgramThatWasBuilt(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
-	first, other := built(t, ".."), built(t, otherCheckout(t))
+	first, other := built(t, "../.."), built(t, otherCheckout(t))
 	for _, build := range []struct {
 		checkout *stack.Stack
 		version  string
@@ -180,9 +180,9 @@ func TestImageIsTheSameFromEveryCheckout(t *testing.T) {
 	needEngine(t)
 	other := otherCheckout(t)
 	for _, arch := range []string{"amd64", "arm64"} {
-		earlier := buildImage(t, built(t, ".."), stack.Image{Arch: arch, Version: "v1.2.3"}) // the same program, at another time
+		earlier := buildImage(t, built(t, "../.."), stack.Image{Arch: arch, Version: "v1.2.3"}) // the same program, at another time
 		var layers []string
-		for _, root := range []string{"..", other} {
+		for _, root := range []string{"../..", other} {
 			image := buildImage(t, built(t, root), stack.Image{Arch: arch, Version: "v1.2.3", Created: time.Unix(1790000000, 0)})
 			layers = append(layers, docker(t, "image", "inspect", "--format", "{{.Architecture}} {{.RootFS.Layers}}", image))
 		}

@@ -23,7 +23,7 @@ import (
 func newWorldOfSchema1(t *testing.T) *world {
 	t.Helper()
 	w := newBareWorld(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{})
-	first, err := os.ReadFile("outbox/migrations/001_outbox.sql")
+	first, err := os.ReadFile("../outbox/migrations/001_outbox.sql")
 	w.must(err)
 	w.must(w.pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
 		files := fstest.MapFS{"001_outbox.sql": &fstest.MapFile{Data: first}}
