@@ -236,3 +236,49 @@ func codeOf(l line) []string {
 	}
 	return codeSpan.FindAllString(l.text, -1)
 }
+
+// TestContributingNamesWhatExists: a recipe leads a newcomer from file to file.
+func TestContributingNamesWhatExists(t *testing.T) {
+	t.Parallel()
+	contributing, tests, paths := readPage(t, "CONTRIBUTING.md"), testsOfRepository(t), 0
+	for _, l := range contributing.lines {
+		for _, word := range strings.Fields(strings.ReplaceAll(strings.Join(codeOf(l), " "), "`", "")) {
+			switch {
+			case regexp.MustCompile(`^Test[A-Z]\w+$`).MatchString(word) && !hasPrefixIn(tests, word):
+				t.Errorf("CONTRIBUTING.md:%d: no test is named %s", l.number, word)
+			case isPath(word):
+				paths++
+				if _, err := os.Stat(filepath.Join(root, strings.TrimSuffix(word, "..."))); err != nil {
+					t.Errorf("CONTRIBUTING.md:%d: %s does not exist", l.number, word)
+				}
+			}
+		}
+	}
+	if paths < 30 {
+		t.Errorf("%d paths, want more", paths)
+	}
+}
+
+// pathOfCode matches two or more names with slashes between them, a file of the root, and the
+// directories of the root that pages name.
+var pathOfCode = regexp.MustCompile(`^[\w.-]+(/[\w.-]+)+$|^[\w-]+\.(md|yaml|go)$|` +
+	`^(functions|infra|localstack|scripts|Makefile)$`)
+
+// isPath reports whether a word of code names a file or a directory of the repository. .local is
+// created by the local stack.
+func isPath(word string) bool {
+	if strings.HasPrefix(word, ".local/") {
+		return false
+	}
+	return pathOfCode.MatchString(word)
+}
+
+// hasPrefixIn reports whether a name begins with prefix, as go test -run selects it.
+func hasPrefixIn(names map[string]bool, prefix string) bool {
+	for name := range names {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
