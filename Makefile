@@ -34,7 +34,7 @@ api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint fmt build image
+.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -58,12 +58,23 @@ outage: ## Keep the broker away for OUTAGE_MINUTES=10 at 5,000 events a second: 
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and what comes again
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionNeeds ./relay/e2e
-lint: ## Check formatting, go.mod, English (scripts/proselint), go vet and staticcheck
+lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, go vet and staticcheck
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff
 	@go run ./scripts/proselint
+	@$(actionlint) -shellcheck= -pyflakes= .github/workflows/*.yaml
 	@go vet ./...
 	@$(staticcheck) ./...
+# LOCAL_DIR/sam is a Python environment with SAM and cfn-lint.
+templates: ## Check the CloudFormation templates with cfn-lint and SAM, and build the functions (needs Python)
+	@python3 -m venv '$(LOCAL_DIR)/sam'
+	@'$(LOCAL_DIR)/sam/bin/pip' install --quiet 'aws-sam-cli==$(sam-cli)' 'cfn-lint==$(cfn-lint)'
+	@'$(LOCAL_DIR)/sam/bin/cfn-lint' template.yaml infra/*.yaml # a warning fails too
+	@for template in template.yaml infra/*.yaml; do \
+	  $(sam) validate --lint --region us-east-1 --template "$$template" || exit; \
+	done
+	@$(sam) build # of the nested stacks too
+sam = SAM_CLI_TELEMETRY=0 '$(LOCAL_DIR)/sam/bin/sam'
 fmt: ## Format the code
 	@$(gofumpt) -l -w .
 build: ## Build the relay into LOCAL_DIR/bin
@@ -76,7 +87,10 @@ VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 # Pinned, so that a new release of a tool breaks no build.
+actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
+sam-cli := 1.170.0
 staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of

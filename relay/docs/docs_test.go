@@ -203,14 +203,7 @@ func TestProseIsWrapped(t *testing.T) {
 
 func TestDocumentedTargetsExist(t *testing.T) {
 	t.Parallel()
-	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	targets := map[string]bool{}
-	for _, rule := range regexp.MustCompile(`(?m)^([a-z][a-z- ]*):.* ## `).FindAllStringSubmatch(string(makefile), -1) {
-		targets[rule[1]] = true
-	}
+	targets := targetsOfMakefile(t)
 	call, calls := regexp.MustCompile(`\bmake ([a-z][a-z-]*)`), 0
 	for _, p := range pages(t) {
 		for _, l := range p.lines {
@@ -227,6 +220,20 @@ func TestDocumentedTargetsExist(t *testing.T) {
 	if calls < 30 {
 		t.Errorf("%d calls of make, want more", calls)
 	}
+}
+
+// targetsOfMakefile returns the targets that make help prints.
+func targetsOfMakefile(t *testing.T) map[string]bool {
+	t.Helper()
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := map[string]bool{}
+	for _, rule := range regexp.MustCompile(`(?m)^([a-z][a-z- ]*):.* ## `).FindAllStringSubmatch(string(makefile), -1) {
+		targets[rule[1]] = true
+	}
+	return targets
 }
 
 // codeOf returns the code of a line: all of it inside a fenced block, else its code spans.
