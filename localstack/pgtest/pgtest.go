@@ -88,21 +88,37 @@ func NewDatabaseOf(t testing.TB, version int) string {
 	return c.newDatabase(t)
 }
 
+// Database is [NewDatabase] for an Example, which has no [testing.TB]. The caller drops the
+// database.
+func Database() (databaseURL string, drop func() error, err error) {
+	usual.once.Do(usual.start)
+	return usual.database()
+}
+
 func (c *cluster) newDatabase(t testing.TB) string {
 	t.Helper()
-	if c.err != nil {
-		t.Fatalf("pgtest: %v", c.err)
-	}
-	name := "test_" + strings.ToLower(rand.Text()[:12])
-	if err := createDatabase(c.admin, name); err != nil {
+	databaseURL, drop, err := c.database()
+	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := dropDatabase(c.admin, name); err != nil {
+		if err := drop(); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	return withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
+	return databaseURL
+}
+
+func (c *cluster) database() (databaseURL string, drop func() error, err error) {
+	if c.err != nil {
+		return "", nil, c.err
+	}
+	name := "test_" + strings.ToLower(rand.Text()[:12])
+	if err := createDatabase(c.admin, name); err != nil {
+		return "", nil, err
+	}
+	databaseURL = withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
+	return databaseURL, func() error { return dropDatabase(c.admin, name) }, nil
 }
 
 // SuperuserURL replaces [Role] with the superuser in a URL from [NewDatabase].
