@@ -31,8 +31,8 @@ localstack-env: $(localstack) ## Print the environment for programs of your own,
 	@'$(localstack)' env
 api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 	@'$(localstack)' api
-read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 stops after ten)
-	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && '$(LOCAL_DIR)/bin/read-events'
+read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
+	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)

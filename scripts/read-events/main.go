@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,8 +26,9 @@ import (
 type cli struct {
 	QueueURL string `help:"Queue to read with the AWS credentials and the endpoint of the environment. The local stack's if empty." env:"QUEUE_URL"`
 	Dir      string `help:"Folder of the local stack." env:"LOCAL_DIR" default:".local"`
-	Delete   bool   `help:"Delete what was shown, as a consumer does." env:"DELETE"`
+	Delete   bool   `help:"Delete the printed events, as a consumer does." env:"DELETE"`
 	Max      int    `help:"Stop after so many events; 0: go on until Ctrl-C." env:"MAX"`
+	Once     bool   `help:"Print the events that the queue holds and stop, without waiting for others." env:"ONCE"`
 	JSON     bool   `help:"JSON lines on a terminal too." env:"JSON"`
 }
 
@@ -38,26 +40,34 @@ func main() {
 	kong.Parse(&c, kong.Name("read-events"), kong.Description(
 		"Prints the events of the queue as they come. Without --delete they stay in the queue, hidden while this "+
 			"runs. "+
-			"A FIFO queue hides what follows in the same aggregate too, and a queue with a redrive policy counts "+
+			"A FIFO queue also hides later events of the same aggregate, and a queue with a redrive policy counts "+
 			"each look."))
-	if err := run(ctx, c); err != nil {
+	if err := run(ctx, c, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "read-events:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, c cli) error {
+// run prints the events to out and everything else to notes, so that a pipe carries events alone.
+func run(ctx context.Context, c cli, out *os.File, notes io.Writer) error {
 	client, queue, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	show := showJSON(os.Stdout)
-	if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !c.JSON {
-		show = showPretty(os.Stdout)
-		fmt.Fprintf(os.Stderr, "reading %s until Ctrl-C\n", queue)
+	show := showJSON(out)
+	if info, err := out.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 && !c.JSON {
+		show = showPretty(out)
 	}
 	r := &reader{client: client, queue: aws.String(queue), remove: c.Delete, shown: map[string]string{}}
-	err = r.read(ctx, c.Max, show)
+	ends := "until Ctrl-C"
+	if c.Once {
+		ends = "once"
+	}
+	fmt.Fprintf(notes, "reading %s %s\n", queue, ends)
+	if err := r.explainEmptiness(ctx, notes); err != nil {
+		return err
+	}
+	err = r.read(ctx, limits{max: c.Max, once: c.Once}, show)
 	if errors.Is(err, syscall.EPIPE) {
 		err = nil
 	}
@@ -93,15 +103,36 @@ type reader struct {
 // run it is not shown again.
 const hidden = 10 * time.Minute
 
-// read returns when ctx ends or max events were shown.
-func (r *reader) read(ctx context.Context, max int, show func(types.Message) error) error {
-	for count := 0; max == 0 || count < max; {
-		batch := int32(10)
-		if max > 0 {
-			batch = min(batch, int32(max-count))
-		}
+// limits say when to stop.
+type limits struct {
+	max  int  // events; 0 for no limit
+	once bool // at the first answer without a message
+}
+
+func (l limits) reached(count int) bool { return l.max > 0 && count >= l.max }
+
+// batch is the number of messages to ask for.
+func (l limits) batch(count int) int32 {
+	const largest = 10 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+	if l.max == 0 {
+		return largest
+	}
+	return int32(min(largest, l.max-count))
+}
+
+// wait is the time for the answer, in seconds. A wait of one second asks every server of the queue.
+func (l limits) wait() int32 {
+	if l.once {
+		return 1
+	}
+	return 20
+}
+
+// read returns when ctx ends or a limit is reached.
+func (r *reader) read(ctx context.Context, limits limits, show func(types.Message) error) error {
+	for count := 0; !limits.reached(count); {
 		got, err := r.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: r.queue, MaxNumberOfMessages: batch, WaitTimeSeconds: 20,
+			QueueUrl: r.queue, MaxNumberOfMessages: limits.batch(count), WaitTimeSeconds: limits.wait(),
 			VisibilityTimeout:           int32(hidden.Seconds()),
 			MessageAttributeNames:       []string{"All"},
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
@@ -112,18 +143,14 @@ func (r *reader) read(ctx context.Context, max int, show func(types.Message) err
 		if err != nil {
 			return fmt.Errorf("read the queue: %w", err)
 		}
-		for _, message := range got.Messages {
-			id := aws.ToString(message.MessageId)
-			_, again := r.shown[id]
-			r.shown[id] = aws.ToString(message.ReceiptHandle)
-			if again {
-				continue
-			}
-			if err := show(message); err != nil {
-				return err
-			}
-			count++
+		if limits.once && len(got.Messages) == 0 {
+			return nil
 		}
+		shown, err := r.print(got.Messages, show)
+		if err != nil {
+			return err
+		}
+		count += shown
 		if r.remove {
 			if err := r.delete(ctx); err != nil {
 				return err
@@ -131,4 +158,21 @@ func (r *reader) read(ctx context.Context, max int, show func(types.Message) err
 		}
 	}
 	return nil
+}
+
+// print shows the messages that were not shown before, and returns their number.
+func (r *reader) print(messages []types.Message, show func(types.Message) error) (count int, err error) {
+	for _, message := range messages {
+		id := aws.ToString(message.MessageId)
+		_, again := r.shown[id]
+		r.shown[id] = aws.ToString(message.ReceiptHandle)
+		if again {
+			continue
+		}
+		if err := show(message); err != nil {
+			return count, err
+		}
+		count++
+	}
+	return count, nil
 }
