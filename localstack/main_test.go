@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -65,6 +67,9 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 			if again := s.run("demo", "--orders=1"); !strings.Contains(again, "1 order posted, 1 event received") {
 				t.Errorf("demo on the data of the first time printed:\n%s", again)
 			}
+			if way == "embedded" {
+				checkEndExplained(t, s)
+			}
 		})
 	}
 }
@@ -95,6 +100,39 @@ func checkHealed(t *testing.T, s stackUnderTest) {
 	}
 	if demo := s.run("demo", "--orders=3"); !strings.Contains(demo, "3 orders posted, 3 events received") {
 		t.Errorf("without the topic, demo printed:\n%s", demo)
+	}
+}
+
+// checkEndExplained kills Postgres, which ends the stack: the next commands say so.
+func checkEndExplained(t *testing.T, s stackUnderTest) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(s.dir, "postgres", "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	const want = "postgres ended: signal: killed"
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		status, err := s.try("status")
+		if err != nil && strings.Contains(status, want) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("status does not say %q (%v):\n%s", want, err, status)
+		}
+	}
+	if up := s.run("up"); !strings.Contains(up, want) {
+		t.Errorf("up does not say %q:\n%s", want, up)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "log", "relay.1.log")); err != nil {
+		t.Errorf("the log of the run before: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -27,7 +28,7 @@ func (s *Stack) Down(ctx context.Context, removeData bool) error {
 	} else if err := s.stop(ctx, *state); err != nil {
 		return err
 	}
-	if err := s.forget(); err != nil {
+	if err := errors.Join(s.forget(), s.forgetEnding()); err != nil {
 		return err
 	}
 	return s.keepOrRemoveData(ctx, removeData)

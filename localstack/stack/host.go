@@ -171,7 +171,7 @@ func startLogged(cmd *exec.Cmd, log string) (*child.Process, error) {
 	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
 		return nil, err
 	}
-	file, err := os.Create(log)
+	file, err := createLog(log)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (r *relay) stop() error {
 
 // keepRunning returns after stop was called and the process has ended.
 func (r *relay) keepRunning() error {
-	log, err := os.Create(r.command.log)
+	log, err := createLog(r.command.log)
 	if err != nil {
 		return fmt.Errorf("open the relay's log: %w", err)
 	}

@@ -29,7 +29,7 @@ func (s *Stack) statePath() string { return s.path("stack.json") }
 func (s *Stack) Load() (State, error) {
 	state, err := s.load()
 	if err == nil && (state == nil || !state.Ready) {
-		return State{}, errors.New("the stack is not up: run make localstack-up")
+		return State{}, s.notUp()
 	}
 	if err != nil {
 		return State{}, err
@@ -39,6 +39,15 @@ func (s *Stack) Load() (State, error) {
 
 // load returns nil if the stack was not started, or has ended without removing its state.
 func (s *Stack) load() (*State, error) {
+	state, err := s.readState()
+	if err == nil && state != nil && state.Way != Compose && !s.supervised() {
+		return nil, nil
+	}
+	return state, err
+}
+
+// readState returns the saved state, or nil if there is none.
+func (s *Stack) readState() (*State, error) {
 	content, err := os.ReadFile(s.statePath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -49,9 +58,6 @@ func (s *Stack) load() (*State, error) {
 	var state State
 	if err := json.Unmarshal(content, &state); err != nil {
 		return nil, fmt.Errorf("read state %s: %w; remove the file if it is damaged", s.statePath(), err)
-	}
-	if state.Way != Compose && !s.supervised() {
-		return nil, nil
 	}
 	return &state, nil
 }
@@ -75,6 +81,13 @@ func (s *Stack) save(state State) error {
 func (s *Stack) forget() error {
 	if err := os.Remove(s.statePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove state: %w", err)
+	}
+	return nil
+}
+
+func (s *Stack) forgetEnding() error {
+	if err := os.Remove(s.endingPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the reason of the last end: %w", err)
 	}
 	return nil
 }

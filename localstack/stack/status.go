@@ -34,8 +34,7 @@ func (s *Stack) Status(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if state == nil {
-		fmt.Fprintln(out, "the stack is not up: run make localstack-up")
-		return nil
+		return s.statusOfNone(out)
 	}
 	s.Ports = state.Ports
 	parts := s.parts(ctx, *state)
@@ -69,6 +68,19 @@ func remedy(state State, parts []part) string {
 	return "see make localstack-logs, or run make localstack-down and then make localstack-up"
 }
 
+// statusOfNone is no error if a command stopped the stack, or none was started.
+func (s *Stack) statusOfNone(out io.Writer) error {
+	end, err := s.ending()
+	if err != nil {
+		return err
+	}
+	if end != nil {
+		return s.notUp()
+	}
+	fmt.Fprintln(out, s.notUp())
+	return nil
+}
+
 func (s *Stack) parts(ctx context.Context, state State) []part {
 	postgres := part{name: "postgres", in: "postgres", port: s.Ports.Postgres}
 	postgres.text, postgres.err = s.postgresStatus(ctx)
@@ -77,7 +89,16 @@ func (s *Stack) parts(ctx context.Context, state State) []part {
 	broker.text = state.Broker + ": " + broker.text
 	relay := part{name: "relay", in: "the relay", port: s.Ports.Relay}
 	relay.text, relay.err = s.relayStatus(ctx)
-	return []part{postgres, broker, relay}
+	parts := []part{postgres, broker, relay}
+	if state.Way == Compose {
+		c := &compose{Stack: s}
+		for i, p := range parts {
+			if p.err != nil {
+				parts[i].err = c.explained(ctx, p)
+			}
+		}
+	}
+	return parts
 }
 
 func (p part) describe() string {

@@ -93,7 +93,7 @@ func (p *supervised) startSupervisor(progress *os.File) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	log, err := os.Create(p.log("supervisor"))
+	log, err := createLog(p.log("supervisor"))
 	if err != nil {
 		return nil, fmt.Errorf("open the supervisor's log: %w", err)
 	}

@@ -44,6 +44,9 @@ func (s *Stack) Supervise(ctx context.Context, progress io.WriteCloser) error {
 	s.Out, s.began = progress, time.Time{} // the command at the other end prints the elapsed time
 	v := &supervisor{Stack: s, way: s.Insist}
 	err = v.run(ctx, progress)
+	if err != nil && ctx.Err() == nil {
+		err = errors.Join(err, s.saveEnding(s.Insist, err))
+	}
 	err = errors.Join(err, v.stop(), s.forget())
 	if err != nil {
 		fmt.Fprintln(progress, "error: "+strings.ReplaceAll(err.Error(), "\n", "\x00"))
@@ -67,7 +70,7 @@ func (v *supervisor) run(ctx context.Context, progress io.WriteCloser) error {
 		return err
 	}
 	state.Ready, state.Outputs = true, outputs
-	if err := v.save(state); err != nil {
+	if err := errors.Join(v.save(state), v.forgetEnding()); err != nil {
 		return err
 	}
 	fmt.Fprintln(progress, progressReady)

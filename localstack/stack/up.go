@@ -3,6 +3,7 @@ package stack
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"time"
@@ -30,7 +31,7 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 			return *state, err
 		}
 		s.Insist = state.Way // restart the missing parts
-	} else if err := s.newcomer(ctx); err != nil {
+	} else if err := errors.Join(s.reportEnding(), s.newcomer(ctx)); err != nil {
 		return State{}, err
 	}
 	ways, err := s.ways()
@@ -72,6 +73,9 @@ func (s *Stack) alreadyUp(ctx context.Context, state State) (bool, error) {
 	if state.Way != Compose {
 		return false, fmt.Errorf("the stack is up the %s way, but %s: %s: %s", state.Way,
 			cmp.Or(broken, "its start failed"), reasons(parts), remedy(state, parts))
+	}
+	if state.Ready {
+		s.report("%s: %s: starting what does not run", broken, reasons(parts))
 	}
 	return false, nil
 }
