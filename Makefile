@@ -34,7 +34,7 @@ api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates fmt build image
+.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates documents cross-build fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -75,6 +75,13 @@ templates: ## Check the CloudFormation templates with cfn-lint and SAM, and buil
 	done
 	@$(sam) build # of the nested stacks too
 sam = SAM_CLI_TELEMETRY=0 '$(LOCAL_DIR)/sam/bin/sam'
+documents: ## Run the shell blocks of README.md and localstack/README.md in their order (needs psql and the AWS CLI)
+	@scripts/shell-blocks README.md localstack/README.md
+cross-build: ## Build the programs of a newcomer for Linux and macOS, amd64 and arm64
+	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+	  CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -buildvcs=false \
+	    ./localstack ./relay/cmd/relay ./scripts/read-events || exit; \
+	done
 fmt: ## Format the code
 	@$(gofumpt) -l -w .
 build: ## Build the relay into LOCAL_DIR/bin

@@ -50,6 +50,8 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 				}
 			}
 			checkHealed(t, s)
+			checkCommands(t, s)
+			checkPassword(t, s)
 			if log := s.run("logs"); !strings.Contains(log, "streaming") {
 				t.Errorf("the relay's log is:\n%s", log)
 			}
@@ -100,6 +102,32 @@ func checkHealed(t *testing.T, s stackUnderTest) {
 	}
 	if demo := s.run("demo", "--orders=3"); !strings.Contains(demo, "3 orders posted, 3 events received") {
 		t.Errorf("without the topic, demo printed:\n%s", demo)
+	}
+}
+
+// checkCommands runs the relay's commands of the documents with the environment of localstack-env.
+func checkCommands(t *testing.T, s stackUnderTest) {
+	t.Helper()
+	environment := s.run("env")
+	for _, command := range []string{"status", "check", "healthcheck", "dead-letters list"} {
+		script := environment + filepath.Join(s.dir, "bin", "relay") + " " + command
+		if output, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+			t.Errorf("relay %s: %v\n%s", command, err, output)
+		}
+	}
+}
+
+// checkPassword connects with a wrong password, which fails as in production.
+func checkPassword(t *testing.T, s stackUnderTest) {
+	t.Helper()
+	for _, role := range []string{"outbox", "outbox_relay"} {
+		cmd := exec.Command(filepath.Join(s.dir, "bin", "relay"), "check")
+		cmd.Env = append(os.Environ(), fmt.Sprintf("DATABASE_URL=postgres://%s:wrong@127.0.0.1:%d/outbox?sslmode=disable",
+			role, s.postgres), "RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:none", "AWS_REGION=us-east-1",
+			"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", fmt.Sprintf("AWS_ENDPOINT_URL=http://127.0.0.1:%d", s.broker))
+		if output, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(output, []byte("password authentication")) {
+			t.Errorf("%s with a wrong password: %v\n%s", role, err, output)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ func createDatabase(ctx context.Context, superuserURL string) (version string, e
 	defer conn.Close(ctx)
 	for _, missing := range []struct{ statement, exists string }{
 		{"CREATE ROLE outbox LOGIN PASSWORD 'outbox'", "42710"}, // owns the tables
+		{"ALTER ROLE outbox REPLICATION", ""},                   // so that relay check passes with the owner's URL too
 		{"CREATE ROLE outbox_relay LOGIN REPLICATION PASSWORD 'outbox_relay'", "42710"},
 		{"CREATE ROLE outbox_producer LOGIN PASSWORD 'outbox_producer'", "42710"},
 		{"CREATE DATABASE outbox OWNER outbox", "42P04"},
@@ -73,7 +74,7 @@ func createDatabase(ctx context.Context, superuserURL string) (version string, e
 }
 
 // create runs a statement. The error code exists, which means that the object exists, counts as
-// success.
+// success. An empty code accepts no error.
 func create(ctx context.Context, conn *pgx.Conn, statement, exists string) error {
 	_, err := conn.Exec(ctx, statement)
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == exists {

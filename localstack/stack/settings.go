@@ -119,5 +119,6 @@ func (s State) Environment() [][2]string {
 		{"QUEUE_URL", s.Outputs.QueueUrl},
 		{"TOPIC_ARN", s.Outputs.TopicArn},
 		{"RELAY_DESTINATION", s.Outputs.TopicArn}, // for the relay's own commands
+		{"RELAY_LISTEN", local(s.Ports.Relay)},    // of the relay that runs, for healthcheck and check
 	}
 }

@@ -32,6 +32,10 @@ type supervisor struct {
 // broker is for trials and not for storage.
 const fakeRetention = 1_000_000
 
+// checkPasswords are lines of pg_hba.conf. They make a wrong password fail, as in production.
+const checkPasswords = `host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256`
+
 // Supervise starts the stack, reports to progress until every part runs, and keeps it running until
 // ctx ends or a part ends that cannot be restarted. It is the background process of the ways host
 // and embedded.
@@ -117,6 +121,9 @@ func (v *supervisor) startInfrastructure(ctx context.Context) (string, error) {
 	})
 	if err != nil {
 		return "", fmt.Errorf("start Postgres (POSTGRES_PORT=%d): %w", v.Ports.Postgres, err)
+	}
+	if err := v.postgres.Authenticate(ctx, checkPasswords); err != nil {
+		return "", fmt.Errorf("make Postgres check passwords: %w", err)
 	}
 	if err := linkLog(v.postgres.LogPath(), v.log("postgres")); err != nil {
 		return "", err

@@ -236,6 +236,30 @@ func targetsOfMakefile(t *testing.T) map[string]bool {
 	return targets
 }
 
+// TestShellBlocksRunInCI: each shell block of a newcomer's pages runs in make documents, or says why not.
+func TestShellBlocksRunInCI(t *testing.T) {
+	t.Parallel()
+	const notRun = "<!-- not run: "
+	for _, path := range []string{"README.md", "localstack/README.md"} {
+		run, before := 0, ""
+		for _, l := range readPage(t, path).lines {
+			reason, marked := strings.CutPrefix(before, notRun)
+			switch {
+			case l.text != fence+"sh" && strings.HasPrefix(before, "<!-- not"):
+				t.Errorf("%s:%d: the comment above marks no shell block", path, l.number)
+			case l.text == fence+"sh" && !marked:
+				run++
+			case marked && strings.TrimSuffix(reason, " -->") == "":
+				t.Errorf("%s:%d: the comment above has no reason", path, l.number)
+			}
+			before = l.text
+		}
+		if run < 2 {
+			t.Errorf("%s: make documents runs %d shell blocks, want more", path, run)
+		}
+	}
+}
+
 // codeOf returns the code of a line: all of it inside a fenced block, else its code spans.
 func codeOf(l line) []string {
 	if l.code {
