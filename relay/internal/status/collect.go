@@ -105,9 +105,9 @@ type Replay struct {
 // Collect reads how the relays of a slot are. It returns the error of a database that does not
 // answer or refuses.
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
-	s := &Status{Version: formatVersion, At: time.Now().UTC(), Problems: []Problem{}, Relays: []Relay{}}
+	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
-		s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.replay,
+		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
 			return nil, err
@@ -115,6 +115,15 @@ func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status,
 	}
 	s.judge()
 	return s, nil
+}
+
+// clock takes the time of the database, by which every other time of the status is read.
+func (s *Status) clock(ctx context.Context, pool *pgxpool.Pool, _ string) error {
+	if err := pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&s.At); err != nil {
+		return fmt.Errorf("read the time of the database: %w", err)
+	}
+	s.At = s.At.UTC()
+	return nil
 }
 
 func (s *Status) slot(ctx context.Context, pool *pgxpool.Pool, name string) error {

@@ -104,10 +104,38 @@ func (d *Destinations) Redriven(name string) {
 // Replayed implements [delivery.Observer].
 func (d *Destinations) Replayed(name, code string) {
 	d.Observer.Replayed(name, code)
-	if code == "" {
-		d.accepted(name, 1)
+	if code != "" {
+		d.settled(name, code)
+		return
+	}
+	d.accepted(name, 1)
+}
+
+// Parked implements [delivery.Observer]. What failed was this event, if its refusal was the last failure.
+func (d *Destinations) Parked(name, code string) {
+	d.Observer.Parked(name, code)
+	d.settled(name, code)
+}
+
+// settled takes a failure back that was the fault of one message, with which the relay is done.
+func (d *Destinations) settled(name, code string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if known := d.of(name); known.code == code {
+		known.forgetFailures()
 	}
 }
+
+// forgetFailures forgets what failed in a session that has ended. Another relay may have delivered since.
+func (d *Destinations) forgetFailures() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, known := range d.known {
+		known.forgetFailures()
+	}
+}
+
+func (k *destination) forgetFailures() { k.failed, k.code, k.err = 0, "", "" }
 
 func (d *Destinations) accepted(name string, events int) {
 	if events == 0 {
@@ -116,7 +144,8 @@ func (d *Destinations) accepted(name string, events int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	known := d.of(name)
-	known.acceptedAt, known.failed, known.code, known.err = time.Now(), 0, "", ""
+	known.acceptedAt = time.Now()
+	known.forgetFailures()
 	known.delivered += uint64(events)
 	d.delivered += uint64(events)
 }

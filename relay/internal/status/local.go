@@ -35,11 +35,14 @@ func NewLocal(version string, h *health.Health, m *health.Metrics, oldest func()
 func (l *Local) Report() Report {
 	now := l.health.Now()
 	r := Report{
-		Instance: l.instance, Host: l.host, Version: l.version, StartedAt: l.startedAt,
+		Instance: l.instance, Host: l.host, Version: l.version, StartedAt: l.startedAt, At: time.Now().UTC(),
 		State: string(now.State), Since: now.Since.UTC(), Error: now.Error, Warnings: now.Warnings,
 	}
 	r.Events.InFlight, r.Events.read = l.metrics.Flow()
 	r.Events.OldestWaitSeconds = l.oldest().Seconds()
+	if r.State == string(health.Standby) || r.State == string(health.Starting) {
+		l.destinations.forgetFailures()
+	}
 	r.Destinations, r.Events.Delivered = l.destinations.report(time.Now())
 	return r
 }

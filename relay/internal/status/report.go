@@ -12,6 +12,7 @@ type Report struct {
 	Host      string    `json:"host"`
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
+	At        time.Time `json:"at"` // of the report, by the clock of the relay's host
 
 	State    string    `json:"state"` // starting | standby | recovering | streaming | stopping | stopped
 	Since    time.Time `json:"since"`
@@ -51,4 +52,24 @@ type Destination struct {
 	LastAcceptedAt *time.Time `json:"last_accepted_at,omitempty"`
 	Delivered      uint64     `json:"delivered"`            // by this process
 	RateLimit      float64    `json:"rate_limit,omitempty"` // requests a second, if anything limits them
+}
+
+// setClock moves the times of a report to another clock, which shows now at the time of the report. The
+// clocks of two hosts may differ by any amount, and an operator subtracts one from the other. An older
+// relay does not say what its clock shows.
+func (r *Report) setClock(now time.Time) {
+	if r.At.IsZero() {
+		return
+	}
+	ahead := now.Sub(r.At)
+	times := []*time.Time{&r.StartedAt, &r.Since}
+	for i := range r.Destinations {
+		times = append(times, r.Destinations[i].Since, r.Destinations[i].LastAcceptedAt)
+	}
+	for _, t := range times {
+		if t != nil {
+			*t = t.Add(ahead)
+		}
+	}
+	r.At = now
 }

@@ -150,3 +150,49 @@ func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 		}
 	})
 }
+
+// TestAParkedEventIsNoOutage: nothing else is sent to the destination that could show that it works.
+func TestAParkedEventIsNoOutage(t *testing.T) {
+	t.Parallel()
+	for name, settle := range map[string]func(*Destinations){
+		"parked":              func(d *Destinations) { d.Parked(queue, "InvalidMessageContents") },
+		"replayed":            func(d *Destinations) { d.Replayed(queue, "InvalidMessageContents") },
+		"parked for the time": nil,
+		"another session":     func(d *Destinations) { d.forgetFailures() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d, want := NewDestinations(health.NewMetrics()), DestinationOK
+				d.Retried(queue, "InvalidMessageContents")
+				time.Sleep(15 * time.Second)
+				if settle != nil {
+					settle(d)
+				} else {
+					d.Parked(queue, "DestinationUnavailable")
+					want = DestinationUnavailable
+				}
+				if all, _ := d.report(time.Now()); len(all) != 1 || all[0].State != want {
+					t.Errorf("the destinations are %+v, want %s", all, want)
+				}
+			})
+		})
+	}
+}
+
+// TestTimesAreThoseOfTheDatabase: the clock of the relay's host is an hour behind.
+func TestTimesAreThoseOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	s := testStatus()
+	here := s.At.Add(-time.Hour)
+	since := here.Add(-5 * time.Second)
+	r := &s.Relays[0]
+	r.At, r.StartedAt, r.Since = here, since, since
+	r.Destinations[0] = Destination{Name: queue, State: DestinationUnavailable, Since: &since, Code: "timeout"}
+	r.setClock(r.ReportedAt)
+	s.judge()
+	var screen strings.Builder
+	if err := s.Write(&screen); err != nil || s.Level != Warning || !strings.Contains(screen.String(), "streaming for 5s on a, version , up for 5s") {
+		t.Errorf("the level is %v, the screen is (%v)\n%s", s.Level, err, screen.String())
+	}
+}

@@ -51,6 +51,7 @@ func load(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]Relay, er
 		var silent time.Duration
 		err = row.Scan(&r.Report, &r.ReportedAt, &silent)
 		r.SilentSeconds = silent.Seconds()
+		r.setClock(r.ReportedAt)
 		return r, err
 	})
 	if err != nil {
