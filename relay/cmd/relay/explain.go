@@ -20,7 +20,8 @@ func explain(err error) error {
 	case pgerrcode.UndefinedTable:
 		return fmt.Errorf("%w: run relay migrate", err)
 	case pgerrcode.UndefinedColumn:
-		return fmt.Errorf("%w: name the columns as the relay has them, in RELAY_COLUMN_…", err)
+		return fmt.Errorf("%w: name the columns of your table in RELAY_COLUMN_…; if it is a column of the relay's own "+
+			"tables, run relay migrate", err)
 	case pgerrcode.InsufficientPrivilege:
 		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs "+
 			"CREATE on the database "+
