@@ -3,37 +3,44 @@ package pacer
 import "time"
 
 const (
-	// margin is how far below the measured rate the next requests are sent. The bucket fills meanwhile, and the growth
-	// above the measured rate drains it, so that the margin costs no throughput.
+	// margin is how far below the measured rate the next requests are sent. The bucket fills
+	// meanwhile, and the growth above the measured rate drains it, so that the margin costs no
+	// throughput.
 	margin = 0.02
-	// enough requests, or longEnough, make a measurement. Where at least a tenth of them is refused, few do.
+	// enough requests, or longEnough, make a measurement. If at least a tenth of them is refused,
+	// few are sufficient.
 	enough, few = 100, 50
 	longEnough  = time.Second
 	dense       = 0.1
-	// grown is the growth during a measurement from which on the bucket may have been full meanwhile.
+	// grown is the growth during a measurement from which on the bucket may have been full in
+	// between.
 	grown = 1.1
-	// mostCut is how much of the rate is left at least where there were fewer requests than it allowed.
+	// mostCut is the minimum share of the rate that remains if there were fewer requests than it
+	// allowed.
 	mostCut = 0.8
-	// lost is the part of the rate below which a measurement is doubted. A search begins there.
+	// lost is the share of the rate below which a measurement is doubted. A search begins there.
 	lost = 0.33
 	// lowest is the lowest rate, in requests a second.
 	lowest = 0.1
 
-	// firstRate is where the first search begins at least, in requests a second, and leastRate where a later one does. The
-	// rate doubles each searchStep until requests are refused, and then each searchMeasure.
+	// firstRate is the minimum rate at which the first search begins, in requests a second, and
+	// leastRate that of a later one. The rate doubles each searchStep until requests are refused,
+	// and then each searchMeasure.
 	firstRate     = 100
 	leastRate     = 10
 	searchStep    = 20 * time.Millisecond
 	searchMeasure = 250 * time.Millisecond
-	// found is the part of refused requests that ends a search, of fewest requests at least. A relay that comes to a
-	// quota which another one uses up gets its share by it: the bucket serves both in proportion to their requests.
+	// found is the share of refused requests that ends a search, of at least fewest requests. With
+	// it, a relay gets its share of a quota that another relay uses up: the bucket serves both in
+	// proportion to their requests.
 	found  = 0.4
 	fewest = 20
 )
 
-// recent counts the requests that a destination took in the current second and in the one before.
+// recent counts the requests that a destination accepted in the current second and in the one
+// before.
 type recent struct {
-	began         time.Time // the current second
+	began         time.Time // start of the current second
 	taken, before int
 }
 
@@ -57,7 +64,7 @@ type measurement struct {
 	began          time.Time
 	rate           float64 // at its beginning
 	taken, refused int
-	stale          int  // outcomes to come of requests that were sent at an earlier rate
+	stale          int  // outcomes that are still to come of requests sent at an earlier rate
 	unused         bool // there were fewer requests than the rate allowed
 }
 
@@ -70,7 +77,7 @@ func (m *measurement) add(outcome Outcome) {
 	}
 }
 
-// skip passes over a stale outcome. The measurement begins behind the last one.
+// skip ignores a stale outcome. The measurement begins after the last one.
 func (m *measurement) skip(now time.Time) {
 	if m.stale--; m.stale == 0 {
 		m.began = now
@@ -79,7 +86,7 @@ func (m *measurement) skip(now time.Time) {
 
 func (m *measurement) all() int { return m.taken + m.refused }
 
-// refusedPart returns which part of the requests was refused.
+// refusedPart returns the share of refused requests.
 func (m *measurement) refusedPart() float64 { return float64(m.refused) / float64(max(1, m.all())) }
 
 // set begins a measurement at a rate.
@@ -120,8 +127,8 @@ func (m *measurement) isComplete(elapsed time.Duration, scale float64) bool {
 		m.all() >= few && m.refusedPart() >= dense
 }
 
-// isStep reports whether a search has seen enough at its rate. A rate that falls is judged by the number of requests
-// alone, as there may be one in a second or fewer.
+// isStep reports whether a search has enough outcomes at its rate. A falling rate is judged by the
+// number of requests alone, because there may be one in a second or fewer.
 func (m *measurement) isStep(elapsed time.Duration, falling bool) bool {
 	if falling && m.all() < fewest/2 {
 		return false
@@ -129,7 +136,8 @@ func (m *measurement) isStep(elapsed time.Duration, falling bool) bool {
 	return elapsed >= searchMeasure || elapsed >= searchStep && (m.all() >= few || m.refused == 0 && m.taken > 1)
 }
 
-// step doubles the rate of a search until so many requests are refused that the others tell the rate of the destination.
+// step doubles the rate of a search until so many requests are refused that the accepted ones show
+// the rate of the destination.
 func (p *Pacer) step(measured float64, now time.Time) {
 	m := p.measure
 	switch {
@@ -151,9 +159,9 @@ func (p *Pacer) step(measured float64, now time.Time) {
 	}
 }
 
-// adapt takes what was measured between two refusals for the rate of the destination. While there were fewer requests
-// than the rate allowed, or while the rate grew much, the bucket may have been full and did not take all that it could:
-// then the measurement is repeated.
+// adapt sets the rate that was measured between two refusals. If there were fewer requests than the
+// rate allowed, or if the rate grew much, the bucket may have been full and accepted less than it
+// could. Then the measurement is repeated.
 func (p *Pacer) adapt(measured float64, now time.Time) {
 	m := p.measure
 	switch {

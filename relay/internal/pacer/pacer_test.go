@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// world is a destination with a token bucket, and a relay that always has a request to send, in a time of its own.
-type world struct {
+// testEnv is a destination with a token bucket, and a relay that always has a request to send, in a
+// clock of its own.
+type testEnv struct {
 	p         Pacer
 	now       time.Time
 	perSecond float64
@@ -25,12 +26,18 @@ type answer struct {
 
 const step = 250 * time.Microsecond
 
-func newWorld(perSecond, burst float64) *world {
-	return &world{now: time.Unix(1_000_000, 0), perSecond: perSecond, burst: burst, tokens: burst, latency: 15 * time.Millisecond}
+func newTestEnv(perSecond, burst float64) *testEnv {
+	return &testEnv{
+		now:       time.Unix(1_000_000, 0),
+		perSecond: perSecond,
+		burst:     burst,
+		tokens:    burst,
+		latency:   15 * time.Millisecond,
+	}
 }
 
 // run sends as many requests as the Pacer allows, 256 in flight at most.
-func (w *world) run(duration time.Duration) {
+func (w *testEnv) run(duration time.Duration) {
 	w.taken, w.refused = 0, 0
 	for end := w.now.Add(duration); w.now.Before(end); w.pass(step) {
 		w.p.Forget(w.now)
@@ -40,8 +47,8 @@ func (w *world) run(duration time.Duration) {
 	}
 }
 
-// pass lets time pass without a new request.
-func (w *world) pass(d time.Duration) {
+// pass advances the time without a new request.
+func (w *testEnv) pass(d time.Duration) {
 	w.now = w.now.Add(d)
 	w.tokens = min(w.burst, w.tokens+w.perSecond*d.Seconds())
 	for len(w.answers) > 0 && !w.answers[0].at.After(w.now) {
@@ -50,7 +57,7 @@ func (w *world) pass(d time.Duration) {
 	}
 }
 
-func (w *world) send() {
+func (w *testEnv) send() {
 	w.p.Sent(w.now)
 	a := answer{w.now.Add(w.latency), Refused}
 	if w.tokens >= 1 {
@@ -63,7 +70,7 @@ func (w *world) send() {
 	w.answers = append(w.answers, a)
 }
 
-func (w *world) expectRate(t *testing.T, want float64) {
+func (w *testEnv) expectRate(t *testing.T, want float64) {
 	t.Helper()
 	if got := w.p.Rate(); got < want*0.93 || got > want*1.07 || !w.p.Throttled() || w.p.Searching() {
 		t.Errorf("rate %.0f, throttled %t, searching %t: want about %.0f", got, w.p.Throttled(), w.p.Searching(), want)
@@ -93,7 +100,7 @@ func TestBurstDoesNotInflateTheRate(t *testing.T) {
 	t.Parallel()
 	for _, perSecond := range []float64{1, 20, 100, 300, 1000} {
 		for _, burst := range []float64{30, 300} {
-			w := newWorld(perSecond, burst)
+			w := newTestEnv(perSecond, burst)
 			w.run(time.Duration(20+burst/perSecond) * time.Second)
 			w.run(30 * time.Second)
 			all := float64(w.taken + w.refused)
@@ -107,8 +114,9 @@ func TestBurstDoesNotInflateTheRate(t *testing.T) {
 func TestRateFollowsAChangedQuota(t *testing.T) {
 	t.Parallel()
 	for _, burst := range []float64{30, 300} {
-		for _, quota := range [][2]float64{{100, 50}, {100, 200}, {300, 150}, {300, 600}, {1000, 500}, {1000, 2000}, {1000, 100}} {
-			w := newWorld(quota[0], burst)
+		for _, quota := range [][2]float64{{100, 50}, {100, 200}, {300, 150}, {300, 600}, {1000, 500},
+			{1000, 2000}, {1000, 100}} {
+			w := newTestEnv(quota[0], burst)
 			w.run(10 * time.Second)
 			w.perSecond = quota[1]
 			w.run(10 * time.Second)
@@ -117,10 +125,11 @@ func TestRateFollowsAChangedQuota(t *testing.T) {
 	}
 }
 
-// TestIdleTimeDoesNotChangeTheRate: a bucket that is full after a pause says nothing about the rate at which it fills.
+// TestIdleTimeDoesNotChangeTheRate: a bucket that is full after a pause says nothing about the rate
+// at which it fills.
 func TestIdleTimeDoesNotChangeTheRate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(300, 30)
+	w := newTestEnv(300, 30)
 	w.run(10 * time.Second)
 	for range 20 {
 		w.pass(3 * time.Second)
@@ -134,24 +143,26 @@ func TestIdleTimeDoesNotChangeTheRate(t *testing.T) {
 func TestOperatorsLimitBoundsTheRate(t *testing.T) {
 	t.Parallel()
 	for _, perSecond := range []float64{100, 10_000} {
-		w := newWorld(perSecond, 30)
+		w := newTestEnv(perSecond, 30)
 		w.p = New(50)
 		w.run(10 * time.Second)
 		if w.taken < 490 || w.taken > 502 || w.p.Rate() != 50 || w.p.Throttled() {
-			t.Errorf("%d requests in 10 s at 50 a second, rate %.0f, throttled %t", w.taken, w.p.Rate(), w.p.Throttled())
+			t.Errorf("%d requests in 10 s at 50 a second, rate %.0f, throttled %t", w.taken, w.p.Rate(),
+				w.p.Throttled())
 		}
 	}
-	w := newWorld(20, 5)
+	w := newTestEnv(20, 5)
 	w.p = New(50)
 	w.run(20 * time.Second)
 	w.expectRate(t, 20)
 }
 
-// TestRateReturnsAfterAnOutage: a destination that refuses everything for a while is soon used in full again.
+// TestRateReturnsAfterAnOutage: a destination that refuses everything for a while is soon used in
+// full again.
 func TestRateReturnsAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for _, outage := range []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second, 30 * time.Second} {
-		w := newWorld(300, 30)
+		w := newTestEnv(300, 30)
 		w.run(10 * time.Second)
 		w.perSecond, w.tokens = 0, 0
 		w.run(outage)
@@ -167,7 +178,7 @@ func TestRateReturnsAfterAnOutage(t *testing.T) {
 
 func TestRateIsForgottenWithoutRefusals(t *testing.T) {
 	t.Parallel()
-	w := newWorld(300, 30)
+	w := newTestEnv(300, 30)
 	w.run(5 * time.Second)
 	last := w.p.refusedAt
 	w.pass(last.Add(remembered).Sub(w.now) - 1)

@@ -6,8 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// RequestID tells one request from every other. The Ids of its entries begin with it, so that an answer to another request,
-// which a connection, a proxy or a broker mixed up, names no entry of this one and confirms no event.
+// RequestID identifies one request. The Ids of its entries begin with it. If a connection, a proxy
+// or a broker confuses answers, the answer to another request names no entry of this one and
+// confirms no event.
 type RequestID [16]byte
 
 // NewRequestID returns a RequestID that no other request has.
@@ -20,7 +21,8 @@ func NewRequestID() (id RequestID) {
 	return id
 }
 
-// AppendEntry appends the Id of the message at position i of the batch: letters, digits and a hyphen, as both services want.
+// AppendEntry appends the Id of the message at position i of the batch: letters, digits and a
+// hyphen, as both services require.
 func (id RequestID) AppendEntry(text []byte, i int) []byte {
 	return append(append(text, id[:]...), '-', '0'+byte(i))
 }
@@ -28,7 +30,8 @@ func (id RequestID) AppendEntry(text []byte, i int) []byte {
 // Entry returns the Id of the message at position i of the batch.
 func (id RequestID) Entry(i int) string { return string(id.AppendEntry(nil, i)) }
 
-// position returns the position of the message that was sent as entry, or -1 if this request has no such entry.
+// position returns the position of the message whose entry has this Id, or -1 if this request has
+// no such entry.
 func (id RequestID) position(entry string) int {
 	last := len(id) + 1
 	if len(entry) != last+1 || entry[:len(id)] != string(id[:]) || entry[len(id)] != '-' {
@@ -37,17 +40,17 @@ func (id RequestID) position(entry string) int {
 	return int(entry[last]) - '0'
 }
 
-// Answer collects what a broker's answer says about each entry of a request, and believes only an answer that fits the
-// request: an entry counts as durable when its Id was named exactly once, as successful.
+// Answer collects the results of a request's entries, and accepts only an answer that fits the
+// request. An entry counts as durable if its Id was named exactly once, as successful.
 type Answer struct {
 	request RequestID
-	results []Result // of space
+	results []Result // entries with a result
 	space   [MaxBatch]Result
 	named   [MaxBatch]int
-	unknown bool // an Id was named that was not sent: the answer belongs to another request
+	unknown bool // the answer names an Id that was not sent, so it belongs to another request
 }
 
-// NewAnswer returns the answer to request, of so many entries, in which none is named yet.
+// NewAnswer returns the answer to a request with this number of entries, before any is named.
 func NewAnswer(request RequestID, entries int) *Answer {
 	a := &Answer{request: request}
 	a.results = a.space[:entries]
@@ -74,11 +77,15 @@ func (a *Answer) Set(id string, err error) {
 	a.named[i]++
 }
 
-// Results returns a result for each entry, in the order of the request. An answer with an entry that was not sent is an error
-// of the whole request, whatever else it says.
+// Results returns a result for each entry, in the order of the request. An answer with an entry
+// that was not sent is an error of the whole request.
 func (a *Answer) Results() ([]Result, error) {
 	if a.unknown {
-		return nil, &Error{Origin: OriginTransport, Code: CodeUnknownEntry, Reason: "the answer names an entry that was not sent: it belongs to another request"}
+		return nil, &Error{
+			Origin: OriginTransport,
+			Code:   CodeUnknownEntry,
+			Reason: "the answer names an entry that was not sent: it belongs to another request",
+		}
 	}
 	for i := range a.results {
 		if n := a.named[i]; n != 1 {
@@ -88,6 +95,6 @@ func (a *Answer) Results() ([]Result, error) {
 	return a.results, nil
 }
 
-// CodeUnknownEntry is the code of an answer that belongs to another request. The connections that are kept may be out of step
-// with their requests, so none of them is used again.
+// CodeUnknownEntry is the code of an answer that belongs to another request. The idle connections
+// may be out of step with their requests, so none of them is reused.
 const CodeUnknownEntry = "UnknownEntry"

@@ -7,8 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestAnswerOfAnotherRequestConfirmsNothing: an answer that a connection or a proxy took for this request's names the
-// entries of another one, at the same positions.
+// TestAnswerOfAnotherRequestConfirmsNothing: the answer to another request, which a connection or a
+// proxy confused, names the entries of that one, at the same positions.
 func TestAnswerOfAnotherRequestConfirmsNothing(t *testing.T) {
 	t.Parallel()
 	mine, other := sink.NewRequestID(), sink.NewRequestID()
@@ -18,14 +18,16 @@ func TestAnswerOfAnotherRequestConfirmsNothing(t *testing.T) {
 	if results, err := answer.Results(); err == nil || sink.Code(err) != "UnknownEntry" {
 		t.Errorf("%v, %v, want an error of the whole request", results, err)
 	}
-	for _, id := range []string{"", "0", mine.Entry(2), mine.Entry(0) + "0", mine.Entry(0)[:17], mine.Entry(-1), mine.Entry(0)[:17] + "x"} {
+	for _, id := range []string{"", "0", mine.Entry(2), mine.Entry(0) + "0", mine.Entry(0)[:17], mine.Entry(-1),
+		mine.Entry(0)[:17] + "x"} {
 		if i := answer.Position(id); i >= 0 {
 			t.Errorf("%q was sent at position %d", id, i)
 		}
 	}
 }
 
-// TestEntryIDsAreWhatBothServicesTake: 1 to 80 letters, digits, hyphens and underscores, different in each request.
+// TestEntryIDsAreWhatBothServicesTake: 1 to 80 letters, digits, hyphens and underscores, different
+// in each request.
 func TestEntryIDsAreWhatBothServicesTake(t *testing.T) {
 	t.Parallel()
 	valid, seen := regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`), map[string]bool{}

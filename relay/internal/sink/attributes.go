@@ -2,9 +2,11 @@ package sink
 
 import "strconv"
 
-// Brokers other than AWS leave attributes of queues and topics out, give them empty, or write them in a way of their own.
+// Brokers other than AWS omit attributes of queues and topics, leave them empty, or write them
+// differently.
 
-// SizeOf returns the value of an attribute that holds a number of bytes, and whether it holds one. Else it is byDefault.
+// SizeOf returns the value of an attribute that holds a number of bytes, and whether it holds one.
+// Otherwise it returns byDefault.
 func SizeOf(text string, byDefault int) (size int, told bool) {
 	size, err := strconv.Atoi(text)
 	if err != nil || size <= 0 {
@@ -13,7 +15,8 @@ func SizeOf(text string, byDefault int) (size int, told bool) {
 	return size, true
 }
 
-// FlagOf returns the value of an attribute that is true or false, in whatever case. Else it is byDefault.
+// FlagOf returns the value of an attribute that is true or false, in any case. Otherwise it returns
+// byDefault.
 func FlagOf(text string, byDefault bool) bool {
 	value, err := strconv.ParseBool(text)
 	if err != nil {

@@ -9,11 +9,12 @@ import (
 	"strings"
 )
 
-// refusals are the codes by which a broker refuses a request or an entry for what is in it. Every code that is not
-// here is worth another attempt, for ever: it is better to be stuck and to say so than to lose an event to a code that
-// means something else than we think. So among others ThrottlingException, KMSThrottling, KmsThrottled, OverLimit,
-// InternalError, ExpiredToken, RequestTimeTooSkewed, AccessDenied, AuthorizationError, NotFound and QueueDoesNotExist
-// are transient, most of them with status 400 and many without a fault: neither status nor fault tells them apart.
+// refusals are the codes by which a broker refuses a request or an entry because of its content.
+// The relay retries every other code forever. A relay that is stuck and says so is better than an
+// event that is lost to a code with another meaning. So ThrottlingException, KMSThrottling,
+// KmsThrottled, OverLimit, InternalError, ExpiredToken, RequestTimeTooSkewed, AccessDenied,
+// AuthorizationError, NotFound and QueueDoesNotExist are transient, among others. Most of them have
+// status 400 and many have no fault, so neither status nor fault distinguishes them.
 //
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
@@ -29,7 +30,7 @@ var refusals = map[string]bool{
 	"ValidationError":        true,
 	"ValidationException":    true,
 
-	// Other brokers and gateways have words of their own for a request or message that is too large.
+	// Other brokers and gateways have their own codes for a request or message that is too large.
 	"ContentTooLarge":       true,
 	"EntityTooLarge":        true,
 	"MessageTooLarge":       true,
@@ -39,8 +40,8 @@ var refusals = map[string]bool{
 	"RequestTooLarge":       true,
 }
 
-// Code returns a short label of err for logs and metrics: the broker's own code where it gave one, else "timeout",
-// "canceled", "network", "credentials" or "unknown". A nil err has none.
+// Code returns a short label of err for logs and metrics. It is the broker's own code if there is
+// one, otherwise "timeout", "canceled", "network", "credentials" or "unknown". A nil err has none.
 func Code(err error) string {
 	if err == nil {
 		return ""
@@ -61,18 +62,20 @@ func Code(err error) string {
 	if known && failure.Origin == OriginCredentials {
 		return string(OriginCredentials)
 	}
-	var api interface{ ErrorCode() string } // of another call than one that publishes
+	var api interface{ ErrorCode() string } // of a call that does not publish
 	if !known && errors.As(err, &api) && api.ErrorCode() != "" {
 		return shortCode(api.ErrorCode())
 	}
 	return "unknown"
 }
 
-// label returns how a request ended without an answer, or nothing.
+// label returns how a request ended without an answer, or an empty text.
 func label(err error) string {
 	var network net.Error
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, os.ErrDeadlineExceeded),
+		errors.As(err, &network) && network.Timeout():
 		return "timeout"
 	case errors.Is(err, context.Canceled):
 		return "canceled"
@@ -82,15 +85,15 @@ func label(err error) string {
 	return ""
 }
 
-// shapes are errors whose name in AWS JSON is not their code. The SDK knows the code from a header of the answer; an
-// entry's failure has no header, and an emulator may send either.
+// shapes are errors whose name in AWS JSON is not their code. The SDK knows the code from a header
+// of the answer; an entry's failure has no header, and an emulator may send either.
 var shapes = map[string]string{
 	"InvalidParameterValueException":    "InvalidParameterValue",
 	"MissingRequiredParameterException": "MissingParameter",
 }
 
-// shortCode brings a code to one form, whatever protocol it came by: without the "AWS.SimpleQueueService." of SQS and
-// without the name space of AWS JSON.
+// shortCode returns a code in one form for both protocols: without the "AWS.SimpleQueueService." of
+// SQS and without the namespace of AWS JSON.
 func shortCode(code string) string {
 	code = strings.TrimPrefix(code, "AWS.SimpleQueueService.")
 	code = code[strings.LastIndexByte(code, '#')+1:]

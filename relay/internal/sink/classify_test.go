@@ -22,18 +22,21 @@ func (e apiError) ErrorMessage() string { return "the message of " + e.code }
 var permanent = []string{
 	"InvalidMessageContents", "InvalidParameterValue", "InvalidParameter", "ParameterValueInvalid", "MissingParameter",
 	"InvalidAttributeName", "InvalidAttributeValue", "BatchRequestTooLong", "ValidationError", "ValidationException",
-	"RequestEntityTooLarge", "EntityTooLarge", "MessageTooLong", "MessageTooLarge", "RequestTooLarge", "PayloadTooLarge", "ContentTooLarge",
+	"RequestEntityTooLarge", "EntityTooLarge", "MessageTooLong", "MessageTooLarge", "RequestTooLarge",
+	"PayloadTooLarge", "ContentTooLarge",
 }
 
 var transient = []string{
 	"Throttling", "ThrottlingException", "Throttled", "RequestThrottled", "TooManyRequestsException", "SlowDown",
-	"KMSThrottling", "KMSThrottlingException", "KmsThrottled", "KMS.ThrottlingException", "KMSDisabled", "KMSInvalidState",
+	"KMSThrottling", "KMSThrottlingException", "KmsThrottled", "KMS.ThrottlingException", "KMSDisabled",
+	"KMSInvalidState",
 	"KMSNotFound", "KMSOptInRequired", "KMSAccessDenied", "KMS.AccessDeniedException", "AccessDenied",
 	"AccessDeniedException", "AuthorizationError", "InvalidSecurity", "InvalidClientTokenId", "SignatureDoesNotMatch",
 	"UnrecognizedClientException", "NotFound", "QueueDoesNotExist", "NonExistentQueue", "QueueDeletedRecently",
 	"ExpiredToken", "ExpiredTokenException", "RequestTimeTooSkewed", "RequestExpired", "OverLimit", "InternalError",
 	"InternalFailure", "ServiceUnavailable", "RequestTimeout", "UnsupportedOperation", "InvalidAddress",
-	"EmptyBatchRequest", "BatchEntryIdsNotDistinct", "TooManyEntriesInBatchRequest", "InvalidBatchEntryId", "Unheard", "",
+	"EmptyBatchRequest", "BatchEntryIdsNotDistinct", "TooManyEntriesInBatchRequest", "InvalidBatchEntryId",
+	"Unheard", "",
 }
 
 func TestOnlyCodesThatBlameTheMessagesArePermanent(t *testing.T) {
@@ -64,7 +67,8 @@ func TestOnlyCodesThatBlameTheMessagesArePermanent(t *testing.T) {
 
 func TestARefusalCarriesTheBrokersCodeAndWords(t *testing.T) {
 	t.Parallel()
-	err := sink.ClassifyRequest(sink.RequestError(400, "AWS.SimpleQueueService.BatchRequestTooLong", "the message", nil))
+	err := sink.ClassifyRequest(
+		sink.RequestError(400, "AWS.SimpleQueueService.BatchRequestTooLong", "the message", nil))
 	if want := "rejected: BatchRequestTooLong: the message"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
@@ -73,7 +77,8 @@ func TestARefusalCarriesTheBrokersCodeAndWords(t *testing.T) {
 	}
 }
 
-// TestOnlyTheAnswerToTheRequestRefusesIt: a code of another service, or of another request, refuses no message.
+// TestOnlyTheAnswerToTheRequestRefusesIt: a code of another service, or of another request, refuses
+// no message.
 func TestOnlyTheAnswerToTheRequestRefusesIt(t *testing.T) {
 	t.Parallel()
 	refusal := sink.RequestError(400, "ValidationError", "the duration is too long", apiError{"ValidationError"})
@@ -92,7 +97,7 @@ func TestOnlyTheAnswerToTheRequestRefusesIt(t *testing.T) {
 	}
 }
 
-// TestATooLargeHeadIsHalvedAndRefusesNoMessage: the head says nothing of the messages.
+// TestATooLargeHeadIsHalvedAndRefusesNoMessage: the head says nothing about the messages.
 func TestATooLargeHeadIsHalvedAndRefusesNoMessage(t *testing.T) {
 	t.Parallel()
 	stranger := sink.RequestError(431, "HTTP 431", "HTTP 431 from proxy, not SQS", nil)
@@ -101,7 +106,8 @@ func TestATooLargeHeadIsHalvedAndRefusesNoMessage(t *testing.T) {
 	if isRejected(got) || !sink.PassesInParts(got) {
 		t.Errorf("%v", got)
 	}
-	for _, err := range []error{io.EOF, sink.RequestError(400, "AccessDenied", "no", nil), sink.RequestError(503, "HTTP 503", "no", nil)} {
+	for _, err := range []error{io.EOF, sink.RequestError(400, "AccessDenied", "no", nil),
+		sink.RequestError(503, "HTTP 503", "no", nil)} {
 		if sink.PassesInParts(sink.ClassifyRequest(err)) {
 			t.Errorf("%v is sent in parts", err)
 		}

@@ -10,7 +10,7 @@ import (
 // Service is the AWS service that a destination belongs to.
 type Service string
 
-// The services a destination can belong to, as an ARN names them.
+// The services of destinations, as ARNs name them.
 const (
 	SNS Service = "sns"
 	SQS Service = "sqs"
@@ -21,13 +21,13 @@ type Destination struct {
 	Service Service
 	ARN     string // empty for a queue that was written as a URL
 	URL     string // of a queue that was written as a URL
-	Region  string // empty when the URL does not tell: the SDK's own setting counts
+	Region  string // empty if the URL does not contain it: the SDK's own setting is used
 	Account string
 	Name    string
 	FIFO    bool // the name ends in .fifo, which AWS requires of FIFO topics and queues and forbids to others
 }
 
-// String returns the destination as it was written.
+// String returns the destination as the settings have it.
 func (d Destination) String() string {
 	if d.URL != "" {
 		return d.URL
@@ -48,8 +48,10 @@ var (
 
 	// https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
 	// The second form is the legacy one; queue.amazonaws.com stands for us-east-1.
-	regionalHost = regexp.MustCompile(`^sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$`)
-	legacyHost   = regexp.MustCompile(`^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com(?:\.cn)?$`)
+	regionalHost = regexp.MustCompile(
+		`^sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|api\.aws|api\.amazonwebservices\.com\.cn)$`,
+	)
+	legacyHost = regexp.MustCompile(`^(?:([a-z0-9-]+)\.)?queue\.amazonaws\.com(?:\.cn)?$`)
 	// A VPC endpoint, or an emulator that names the region in its host, as LocalStack does.
 	hostWithRegion = regexp.MustCompile(`(?:^|\.)sqs\.([a-z0-9-]+)\.`)
 )
@@ -129,7 +131,8 @@ func (d Destination) checkName() (problem string) {
 	return ""
 }
 
-// regionOf finds the region in the host of a queue URL, or in the path, where LocalStack can be told to put it.
+// regionOf finds the region in the host of a queue URL, or in the path, where LocalStack can be
+// configured to put it.
 func regionOf(host string, path []string) string {
 	for _, form := range []*regexp.Regexp{regionalHost, legacyHost, hostWithRegion} {
 		m := form.FindStringSubmatch(host)
@@ -147,8 +150,8 @@ func regionOf(host string, path []string) string {
 	return ""
 }
 
-// Endpoint returns scheme and host of a queue URL that does not point to an endpoint which the SDK finds by the region
-// alone: a VPC endpoint or an emulator. Else it is empty.
+// Endpoint returns scheme and host of a queue URL that the SDK cannot derive from the region, as
+// for a VPC endpoint or an emulator. Otherwise it is empty.
 func (d Destination) Endpoint() string {
 	u, err := url.Parse(d.URL)
 	if err != nil || d.URL == "" || regionalHost.MatchString(u.Hostname()) || legacyHost.MatchString(u.Hostname()) {

@@ -23,31 +23,36 @@ func TestADestinationIsATopicARNAQueueARNOrAQueueURL(t *testing.T) {
 	}
 	topic := sink.Destination{Service: sink.SNS, Region: "eu-central-1", Account: accountID, Name: "orders"}
 	for text, want := range map[string]sink.Destination{
-		"arn:aws:sns:eu-central-1:123456789012:orders":                                             topic,
-		"arn:aws:sns:eu-central-1:123456789012:orders.fifo":                                        fifo(topic),
-		"arn:aws-cn:sqs:cn-north-1:123456789012:orders":                                            queue("cn-north-1"),
-		"arn:aws-us-gov:sqs:us-gov-west-1:123456789012:orders.fifo":                                fifo(queue("us-gov-west-1")),
-		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders":                               queue("eu-central-1"),
-		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo":                          fifo(queue("eu-central-1")),
-		"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders":                              queue("cn-north-1"),
-		"https://sqs-fips.us-gov-west-1.amazonaws.com/123456789012/orders":                         queue("us-gov-west-1"),
-		"https://sqs.eu-west-1.api.aws/123456789012/orders":                                        queue("eu-west-1"),
-		"https://eu-west-1.queue.amazonaws.com/123456789012/orders":                                queue("eu-west-1"),
-		"https://queue.amazonaws.com/123456789012/orders":                                          queue("us-east-1"),
-		"https://vpce-0a1b-2c3d.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders":              queue("eu-west-1"),
-		"http://sqs.eu-west-1.localhost.localstack.cloud:4566/123456789012/orders":                 queue("eu-west-1"),
-		"http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders":                           queue("ap-southeast-2"),
-		"http://localhost:4566/123456789012/orders":                                                queue(""),
-		"http://[::1]:4566/123456789012/orders.fifo":                                               fifo(queue("")),
-		"arn:aws:sns:eu-central-1:123456789012:" + strings.Repeat("n", 251) + ".fifo":              {Service: sink.SNS, Region: "eu-central-1", Account: accountID, Name: strings.Repeat("n", 251) + ".fifo", FIFO: true},
-		"https://sqs.eu-central-1.amazonaws.com/123456789012/" + strings.Repeat("n", 75) + ".fifo": {Service: sink.SQS, Region: "eu-central-1", Account: accountID, Name: strings.Repeat("n", 75) + ".fifo", FIFO: true},
+		"arn:aws:sns:eu-central-1:123456789012:orders":                                topic,
+		"arn:aws:sns:eu-central-1:123456789012:orders.fifo":                           fifo(topic),
+		"arn:aws-cn:sqs:cn-north-1:123456789012:orders":                               queue("cn-north-1"),
+		"arn:aws-us-gov:sqs:us-gov-west-1:123456789012:orders.fifo":                   fifo(queue("us-gov-west-1")),
+		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders":                  queue("eu-central-1"),
+		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo":             fifo(queue("eu-central-1")),
+		"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders":                 queue("cn-north-1"),
+		"https://sqs-fips.us-gov-west-1.amazonaws.com/123456789012/orders":            queue("us-gov-west-1"),
+		"https://sqs.eu-west-1.api.aws/123456789012/orders":                           queue("eu-west-1"),
+		"https://eu-west-1.queue.amazonaws.com/123456789012/orders":                   queue("eu-west-1"),
+		"https://queue.amazonaws.com/123456789012/orders":                             queue("us-east-1"),
+		"https://vpce-0a1b-2c3d.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders": queue("eu-west-1"),
+		"http://sqs.eu-west-1.localhost.localstack.cloud:4566/123456789012/orders":    queue("eu-west-1"),
+		"http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders":              queue("ap-southeast-2"),
+		"http://localhost:4566/123456789012/orders":                                   queue(""),
+		"http://[::1]:4566/123456789012/orders.fifo":                                  fifo(queue("")),
+		"arn:aws:sns:eu-central-1:123456789012:" + strings.Repeat("n", 251) +
+			".fifo": {Service: sink.SNS, Region: "eu-central-1", Account: accountID,
+			Name: strings.Repeat("n", 251) + ".fifo", FIFO: true},
+		"https://sqs.eu-central-1.amazonaws.com/123456789012/" + strings.Repeat("n", 75) +
+			".fifo": {Service: sink.SQS, Region: "eu-central-1", Account: accountID,
+			Name: strings.Repeat("n", 75) + ".fifo", FIFO: true},
 	} {
 		got, err := sink.ParseDestination(text)
 		if err != nil {
 			t.Error(err)
 			continue
 		}
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(sink.Destination{}, "ARN", "URL")); diff != "" || got.String() != text {
+		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(sink.Destination{}, "ARN", "URL")); diff != "" ||
+			got.String() != text {
 			t.Errorf("%s was read as %s (want -, got +):\n%s", text, got, diff)
 		}
 	}
@@ -79,7 +84,8 @@ func TestADestinationThatIsNeitherSaysWhatIsAccepted(t *testing.T) {
 		"ftp://localhost/123456789012/orders":                              "neither an ARN nor a URL",
 	} {
 		_, err := sink.ParseDestination(text)
-		if err == nil || !strings.Contains(err.Error(), reason) || !strings.Contains(err.Error(), "want an SNS topic ARN") {
+		if err == nil || !strings.Contains(err.Error(), reason) ||
+			!strings.Contains(err.Error(), "want an SNS topic ARN") {
 			t.Errorf("%q: %v, want an error about %q that says what is accepted", text, err, reason)
 		}
 	}
@@ -88,12 +94,12 @@ func TestADestinationThatIsNeitherSaysWhatIsAccepted(t *testing.T) {
 func TestOnlyAQueueOutsideTheRegionalEndpointsHasAnEndpointOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"arn:aws:sqs:eu-central-1:123456789012:orders":                        "",
-		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders":          "",
-		"https://queue.amazonaws.com/123456789012/orders":                     "",
-		"http://localhost:4566/123456789012/orders":                           "http://localhost:4566",
-		"https://vpce-0.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders": "https://vpce-0.sqs.eu-west-1.vpce.amazonaws.com",
-		"http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders":      "http://127.0.0.1:4566",
+		"arn:aws:sqs:eu-central-1:123456789012:orders":                   "",
+		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders":     "",
+		"https://queue.amazonaws.com/123456789012/orders":                "",
+		"http://localhost:4566/123456789012/orders":                      "http://localhost:4566",
+		"https://vpce.sqs.eu-west-1.vpce.amazonaws.com/123456789012/o":   "https://vpce.sqs.eu-west-1.vpce.amazonaws.com",
+		"http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders": "http://127.0.0.1:4566",
 	} {
 		d, err := sink.ParseDestination(text)
 		if err != nil || d.Endpoint() != want {
@@ -102,7 +108,8 @@ func TestOnlyAQueueOutsideTheRegionalEndpointsHasAnEndpointOfItsOwn(t *testing.T
 	}
 }
 
-// FuzzParseDestination: what is accepted is whole, comes back as it was written, and tells FIFO by its name.
+// FuzzParseDestination: an accepted destination is complete, is printed as it was written, and is
+// FIFO by its name.
 func FuzzParseDestination(f *testing.F) {
 	f.Add("arn:aws:sns:eu-central-1:123456789012:orders.fifo")
 	f.Add("https://sqs.eu-central-1.amazonaws.com/123456789012/orders")

@@ -2,8 +2,9 @@ package sink
 
 import "errors"
 
-// identities are the codes by which a service refuses who signed a request, whatever the request is. A service with AWS
-// JSON names the shapes, one with the Query protocol the codes.
+// identities are the codes by which a service refuses the signer of a request, whatever the request
+// is. A service with AWS JSON sends the names of the shapes, one with the Query protocol the codes.
+//
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
 var identities = map[string]bool{
 	"ExpiredToken":                        true,
@@ -20,8 +21,9 @@ var identities = map[string]bool{
 	"UnrecognizedClientException":         true,
 }
 
-// IsIdentity reports whether err is about who signs requests: the relay has no credentials, or the service does not accept
-// them. That says nothing about one destination, as all of them have the same.
+// IsIdentity reports whether err concerns the signer of requests: the relay has no credentials, or
+// the service does not accept them. That says nothing about one destination, because all of them
+// share the credentials.
 func IsIdentity(err error) bool {
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {

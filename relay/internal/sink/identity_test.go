@@ -10,7 +10,8 @@ func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		&Error{Origin: OriginCredentials, Err: errors.New("STS is unavailable")},
-		RequestError(403, "ExpiredToken", "", nil), RequestError(403, "com.amazon.coral.service#ExpiredTokenException", "", nil),
+		RequestError(403, "ExpiredToken", "", nil), RequestError(403,
+			"com.amazon.coral.service#ExpiredTokenException", "", nil),
 		RequestError(403, "InvalidClientTokenId", "", nil), RequestError(403, "SignatureDoesNotMatch", "", nil),
 	} {
 		if !IsIdentity(fmt.Errorf("send: %w", err)) {
@@ -18,7 +19,8 @@ func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
 		}
 	}
 	for _, err := range []error{
-		nil, errors.New("no code"), RequestError(403, "AccessDenied", "", nil), RequestError(503, "ServiceUnavailable", "", nil),
+		nil, errors.New("no code"), RequestError(403, "AccessDenied", "", nil), RequestError(503,
+			"ServiceUnavailable", "", nil),
 		EntryError("ExpiredToken", ""), &Error{Origin: OriginTransport, Status: 407},
 	} {
 		if IsIdentity(err) {

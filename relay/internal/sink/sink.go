@@ -1,5 +1,5 @@
-// Package sink says what a destination is to the relay: a batch of messages goes in as one request, one result for
-// each comes out.
+// Package sink defines a destination: the relay publishes a batch of messages as one request and
+// gets one result for each message.
 package sink
 
 import (
@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// MaxBatch is how many messages one request carries at most, for SNS PublishBatch and SQS SendMessageBatch alike.
+// MaxBatch is the maximum number of messages in a request, for SNS PublishBatch and SQS
+// SendMessageBatch alike.
 const MaxBatch = 10
 
 // Attribute is one message attribute. DataType is "String" or "Number".
@@ -15,17 +16,19 @@ type Attribute struct {
 	Name, DataType, Value string
 }
 
-// Message is one event as it is sent.
+// Message is one event as the relay sends it.
 type Message struct {
-	EventID         string
-	Body            string
-	Attributes      []Attribute
-	GroupID         string // MessageGroupId of FIFO destinations; never empty
-	TenantID        string // MessageGroupId of standard destinations, for fair queues; none is sent if it is empty
+	EventID    string
+	Body       string
+	Attributes []Attribute
+	GroupID    string // MessageGroupId of FIFO destinations; never empty
+	// MessageGroupId of standard destinations, for fair queues; none is sent if empty
+	TenantID        string
 	DeduplicationID string // MessageDeduplicationId; sent to FIFO destinations only
 }
 
-// MessageGroupID returns the MessageGroupId that goes to a FIFO or standard destination; empty if none does.
+// MessageGroupID returns the MessageGroupId for a FIFO or standard destination. It is empty if none
+// is sent.
 func (m *Message) MessageGroupID(fifo bool) string {
 	if fifo {
 		return m.GroupID
@@ -33,7 +36,8 @@ func (m *Message) MessageGroupID(fifo bool) string {
 	return m.TenantID
 }
 
-// Size returns the bytes of the message as AWS counts them: the body and, for each attribute, name, data type and value.
+// Size returns the bytes of the message as AWS counts them: the body, and name, data type and value
+// of each attribute.
 func (m *Message) Size() int {
 	size := len(m.Body)
 	for _, a := range m.Attributes {
@@ -42,62 +46,70 @@ func (m *Message) Size() int {
 	return size
 }
 
-// Limits are what a destination said about itself when it was last read. Its kind never changes.
+// Limits are the limits of a destination when they were last read. Its kind never changes.
 type Limits struct {
 	FIFO            bool
 	MaxMessageBytes int // of one message, counted as [Message.Size]
 	MaxBatchBytes   int // of all messages of one request together
-	// OneLine says that no attribute may hold a tab or a line break. SNS takes such a message. Its filters read attributes as
-	// strings of JSON, which hold neither, so the message may reach no subscription.
+	// OneLine says that no attribute may hold a tab or a line break. SNS accepts such a message.
+	// Its filters read attributes as JSON strings, which hold neither, so the message may reach no
+	// subscription.
+	//
 	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
 	OneLine bool
 }
 
-// Description is what a destination said about itself when it was last read, beyond its [Limits].
+// Description has the attributes of a destination beyond its [Limits], when they were last read.
 type Description struct {
-	ARN                       string // however it was named
+	ARN                       string // whatever name the settings have
 	ContentBasedDeduplication bool
-	DeduplicationScope        string   // of a FIFO queue: "queue" or "messageGroup"
-	FifoThroughputLimit       string   // of a FIFO queue: "perQueue" or "perMessageGroupId"
-	FifoThroughputScope       string   // of a FIFO topic: "Topic" or "MessageGroup"
-	KMSKey                    string   // empty when no key of the customer's is used
-	Missing                   []string // attributes that AWS always gives and this one does not: AWS' default counts
+	DeduplicationScope        string // of a FIFO queue: "queue" or "messageGroup"
+	FifoThroughputLimit       string // of a FIFO queue: "perQueue" or "perMessageGroupId"
+	FifoThroughputScope       string // of a FIFO topic: "Topic" or "MessageGroup"
+	KMSKey                    string // empty without a customer managed key
+	// attributes that this broker omits and AWS always has: AWS' default is used
+	Missing []string
 }
 
-// Options say how a sink talks to its broker.
+// Options configure the client of a sink.
 type Options struct {
-	RequestTimeout time.Duration // of one request, from dialling to the last byte of the answer; 0 means 10 seconds
-	InFlight       int           // requests at the same time: so many idle connections are kept; 0 means 10
-	Client         Client        // who writes the requests that publish; empty means Direct
+	// for one request, from dialling to the last byte of the answer; 0 means 10 seconds
+	RequestTimeout time.Duration
+	// concurrent requests, and the number of idle connections kept; 0 means 10
+	InFlight int
+	Client   Client // the client that publishes; empty means Direct
 }
 
-// Client names who writes the requests that publish and reads their answers. Requests, outcomes and errors are the same.
+// Client names the code that writes the requests which publish and reads their answers. Requests,
+// outcomes and errors are the same.
 type Client string
 
 // The clients.
 const (
-	Direct Client = "direct" // this repository, for exactly two calls, in a fraction of the time
+	Direct Client = "direct" // this repository's, for exactly two calls, in a fraction of the time
 	SDK    Client = "sdk"    // the AWS SDK's client, as for every other call
 )
 
-// Result is the outcome for one message of a batch. A nil Err means durable at the broker; a [*RejectedError] means
-// that the broker will never take this message, an [*AlteredError] that it took another one; any other error is worth
-// another attempt.
+// Result is the outcome of one message of a batch. A nil Err means that it is durable at the
+// broker. A [*RejectedError] means that the broker refuses this message for good. An
+// [*AlteredError] means that it accepted another one. Any other error is transient.
 type Result struct {
 	Err error
 }
 
 // Sink is one destination: an SNS topic or an SQS queue.
 type Sink interface {
-	// Publish sends batch as one request. It returns a result for each message, in order, or an error when no message
-	// has an outcome of its own: a [*RejectedError] when the broker refused the request for what is in it, any other
-	// error when the outcome is unknown or the fault is not the messages'.
+	// Publish sends batch as one request. It returns a result for each message, in order, or an
+	// error if no message has an outcome of its own. That is a [*RejectedError] if the broker
+	// refused the request because of its messages. With any other error the outcome is unknown or
+	// the fault is not the messages'.
 	//
-	// batch has at least one and at most [MaxBatch] messages, which together keep to Limits. Publish does not retain it.
+	// batch has at least one and at most [MaxBatch] messages, which together keep to Limits.
+	// Publish does not retain it.
 	Publish(ctx context.Context, batch []*Message) ([]Result, error)
-	// Limits returns what the destination said about itself when it was last read: opened, or by ReadLimits.
+	// Limits returns the limits that were last read, by Open or by ReadLimits.
 	Limits() Limits
-	// ReadLimits asks the destination for its Limits again. They change while the relay runs. After an error those that
-	// are known stay.
+	// ReadLimits reads the limits again. They change while the relay runs. After an error the known
+	// limits stay.
 	ReadLimits(ctx context.Context) error
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// throttles are the codes, beside those with "throttl" in them, by which a service says that it is asked too often.
+// throttles are further codes of throttling, besides those that contain "throttl".
 var throttles = map[string]bool{
 	"BandwidthLimitExceeded":                 true,
 	"LimitExceededException":                 true,
@@ -18,16 +18,18 @@ var throttles = map[string]bool{
 	"TooManyRequestsException":               true,
 }
 
-// IsThrottled reports whether err says that the destination, or the encryption key that it uses, is asked too often: by
-// the code of its answer to the whole request, or by the status 429 of a proxy in its place. A throttled entry concerns its
-// message group and a throttled service of credentials neither.
+// IsThrottled reports whether the destination, or its encryption key, throttles the relay: by the
+// code of its answer to the whole request, or by the status 429 of a proxy. A throttled entry
+// concerns its message group. A throttled credentials service concerns neither.
 func IsThrottled(err error) bool {
 	failure, ok := errors.AsType[*Error](err)
 	switch {
 	case !ok:
 		return false
-	case failure.Origin == OriginRequest && (throttles[failure.Code] || strings.Contains(strings.ToLower(failure.Code), "throttl")):
+	case failure.Origin == OriginRequest &&
+		(throttles[failure.Code] || strings.Contains(strings.ToLower(failure.Code), "throttl")):
 		return true
 	}
-	return failure.Status == http.StatusTooManyRequests && (failure.Origin == OriginRequest || failure.Origin == OriginTransport)
+	return failure.Status == http.StatusTooManyRequests &&
+		(failure.Origin == OriginRequest || failure.Origin == OriginTransport)
 }

@@ -10,8 +10,10 @@ import (
 func TestThrottlingIsKnownByCodeOrStatus(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{
-		"Throttling", "ThrottlingException", "Throttled", "ThrottledException", "RequestThrottled", "TooManyRequestsException",
-		"SlowDown", "KMSThrottling", "KmsThrottled", "KMS.ThrottlingException", "AWS.SimpleQueueService.RequestThrottled",
+		"Throttling", "ThrottlingException", "Throttled", "ThrottledException", "RequestThrottled",
+		"TooManyRequestsException",
+		"SlowDown", "KMSThrottling", "KmsThrottled", "KMS.ThrottlingException",
+		"AWS.SimpleQueueService.RequestThrottled",
 		"com.amazonaws.sqs#RequestThrottled", "OverLimit",
 	} {
 		if !IsThrottled(fmt.Errorf("send: %w", RequestError(400, code, "Rate exceeded", nil))) {
@@ -19,7 +21,8 @@ func TestThrottlingIsKnownByCodeOrStatus(t *testing.T) {
 		}
 	}
 	for _, err := range []error{
-		nil, errors.New("no code"), RequestError(503, "ServiceUnavailable", "", nil), RequestError(403, "AccessDenied", "", nil),
+		nil, errors.New("no code"), RequestError(503, "ServiceUnavailable", "", nil), RequestError(403,
+			"AccessDenied", "", nil),
 		&RejectedError{Code: "InvalidMessageContents"}, EntryError("ThrottlingException", ""),
 		&Error{Origin: OriginCredentials, Code: "ThrottlingException", Status: 429},
 	} {

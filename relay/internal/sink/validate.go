@@ -8,23 +8,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// Codes that AWS gives to a message it refuses.
+// Codes of AWS for a message that it refuses.
 const (
 	codeInvalidContents  = "InvalidMessageContents"
 	codeInvalidParameter = "InvalidParameterValue"
 )
 
 // maxNumberDigits is the precision of a Number attribute.
+//
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 const maxNumberDigits = 38
 
-// maxAttributeName: the manual says up to 256 characters, the service refuses what is not shorter than 256 bytes.
+// maxAttributeName: the manual allows up to 256 characters. The service refuses 256 bytes and more.
 const maxAttributeName = 255
 
 var number = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`)
 
-// Validate returns why no destination with these limits takes m, under the code that AWS would answer with, or nil.
-// The rules are those of SQS, for topics too: what a topic takes and its queues refuse would be lost without a trace.
+// Validate returns why no destination with these limits accepts m, with the code of AWS, or nil.
+// The rules of SQS apply to topics too: a message that a topic accepts and its queues refuse would
+// be lost without a trace.
 func Validate(m *Message, limits Limits) *RejectedError {
 	if m.Body == "" {
 		return refuse(codeInvalidParameter, "the message is empty")
@@ -50,7 +52,7 @@ func Validate(m *Message, limits Limits) *RejectedError {
 		}
 	}
 	if size := m.Size(); size > limits.MaxMessageBytes {
-		return refuse(codeInvalidParameter, "the message has %d bytes with its attributes, the destination takes %d",
+		return refuse(codeInvalidParameter, "the message has %d bytes with its attributes, the destination accepts %d",
 			size, limits.MaxMessageBytes)
 	}
 	return nil
@@ -62,14 +64,17 @@ func refuse(code, format string, args ...any) *RejectedError {
 
 func validateAttributes(attributes []Attribute, limits Limits) *RejectedError {
 	if n := len(attributes); n > outbox.MaxAttributes {
-		return refuse(codeInvalidParameter, "the message has %d attributes, at most %d are allowed", n, outbox.MaxAttributes)
+		return refuse(codeInvalidParameter, "the message has %d attributes, at most %d are allowed", n,
+			outbox.MaxAttributes)
 	}
 	for i, a := range attributes {
 		if err := a.validate(); err != nil {
 			return err
 		}
 		if limits.OneLine && !a.IsOneLine() {
-			return refuse(codeInvalidContents, "attribute %q has a tab or a line break, with which the topic may deliver the message to no subscription", a.Name)
+			return refuse(codeInvalidContents,
+				"attribute %q has a tab or a line break: the topic may deliver the message to no subscription",
+				a.Name)
 		}
 		for _, earlier := range attributes[:i] {
 			if earlier.Name == a.Name {
@@ -94,13 +99,14 @@ func (a Attribute) validate() *RejectedError {
 	case !outbox.ValidText(a.Value):
 		return refuse(codeInvalidContents, "attribute %q has characters that no message may hold", a.Name)
 	case a.DataType == "Number" && !validNumber(a.Value):
-		return refuse(codeInvalidParameter, "attribute %q is not a number of at most %d digits", a.Name, maxNumberDigits)
+		return refuse(codeInvalidParameter, "attribute %q is not a number of at most %d digits", a.Name,
+			maxNumberDigits)
 	}
 	return nil
 }
 
 func validNumber(s string) bool {
-	if isInteger(s) { // as every seq is: nothing else has to be found out
+	if isInteger(s) { // as every seq is: no further check is needed
 		return true
 	}
 	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
@@ -108,7 +114,7 @@ func validNumber(s string) bool {
 	return digits <= maxNumberDigits && number.MatchString(s)
 }
 
-// isInteger reports whether s is a number of digits alone.
+// isInteger reports whether s consists of digits.
 func isInteger(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -118,8 +124,9 @@ func isInteger(s string) bool {
 	return s != "" && len(s) <= maxNumberDigits
 }
 
-// validateID checks a MessageGroupId or MessageDeduplicationId: 1 to 128 letters, digits and ASCII punctuation, which is
-// every printable ASCII character but the space.
+// validateID checks a MessageGroupId or MessageDeduplicationId: 1 to 128 letters, digits and ASCII
+// punctuation, which is every printable ASCII character except the space.
+//
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 func validateID(parameter, id string) *RejectedError {
 	if id == "" || len(id) > 128 {
@@ -127,7 +134,8 @@ func validateID(parameter, id string) *RejectedError {
 	}
 	for i := range len(id) {
 		if id[i] <= ' ' || id[i] > '~' {
-			return refuse(codeInvalidParameter, "%s has a character other than letters, digits and ASCII punctuation", parameter)
+			return refuse(codeInvalidParameter,
+				"%s has a character other than letters, digits and ASCII punctuation", parameter)
 		}
 	}
 	return nil

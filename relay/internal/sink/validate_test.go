@@ -12,10 +12,10 @@ import (
 
 var limits = sink.Limits{FIFO: true, MaxMessageBytes: 1000, MaxBatchBytes: 1000}
 
-// validText generates text of every character that SQS takes.
+// validText generates text of every character that SQS accepts.
 var validText = rapid.StringOf(rapid.OneOf(
-	rapid.SampledFrom([]rune("\t\n\r <&'\"\\\u007f\u0080\ud7ff\ue000\ufffd\U00010000\U0010ffff")), rapid.Rune(),
-).Filter(allowed))
+	rapid.SampledFrom([]rune("\t\n\r <&'\"\\\u007f\u0080\ud7ff\ue000\ufffd\U00010000\U0010ffff")),
+	rapid.Rune()).Filter(allowed))
 
 // allowed is the list of characters in the manual of SendMessage.
 func allowed(r rune) bool {
@@ -135,7 +135,11 @@ func TestAnAttributeThatTheBrokerWouldRefuseIsInvalid(t *testing.T) {
 		}
 	}
 	m := &sink.Message{Body: "b", GroupID: "g", DeduplicationID: "d", Attributes: eleven[:10]}
-	m.Attributes[0] = sink.Attribute{Name: strings.Repeat("n", 255), DataType: "Number", Value: strings.Repeat("1", 37) + ".5"}
+	m.Attributes[0] = sink.Attribute{
+		Name:     strings.Repeat("n", 255),
+		DataType: "Number",
+		Value:    strings.Repeat("1", 37) + ".5",
+	}
 	if err := sink.Validate(m, limits); err != nil {
 		t.Errorf("ten attributes at the edge of what is allowed: %v", err)
 	}
@@ -147,7 +151,10 @@ func TestARefusalNeverQuotesTheMessage(t *testing.T) {
 	for _, m := range []*sink.Message{
 		{Body: secret + "\x01", GroupID: "g", DeduplicationID: "d"},
 		{Body: "b", GroupID: secret + " ", DeduplicationID: "d"},
-		{Body: "b", GroupID: "g", DeduplicationID: "d", Attributes: []sink.Attribute{{Name: "a", DataType: "Number", Value: secret + "x"}}},
+		{
+			Body: "b", GroupID: "g", DeduplicationID: "d",
+			Attributes: []sink.Attribute{{Name: "a", DataType: "Number", Value: secret + "x"}},
+		},
 		{Body: strings.Repeat(secret, 100), GroupID: "g", DeduplicationID: "d"},
 	} {
 		if err := sink.Validate(m, limits); err == nil || strings.Contains(err.Error(), secret) {

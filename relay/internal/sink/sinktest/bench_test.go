@@ -12,8 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// BenchmarkPublish measures requests of ten events of 300 bytes with three attributes over loopback; b.N counts events. The
-// server answers from memory and allocates nothing: the time is that of both sides, the memory is the client's.
+// BenchmarkPublish measures requests of ten events of 300 bytes with three attributes over
+// loopback. b.N counts events. The server answers from memory and allocates nothing: the time is
+// that of both sides, the memory is the client's.
 func BenchmarkPublish(b *testing.B) {
 	for service, destination := range map[sink.Service]string{
 		sink.SNS: "arn:aws:sns:eu-central-1:123456789012:orders",
@@ -59,7 +60,7 @@ func benchBatch() []*sink.Message {
 	return batch
 }
 
-// startMemoryServer returns the URL of a server that answers each request that publishes with answer.
+// startMemoryServer returns the URL of a server that answers each publishing request with answer.
 func startMemoryServer(b *testing.B, answer string) string {
 	b.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,7 +81,8 @@ func startMemoryServer(b *testing.B, answer string) string {
 }
 
 const (
-	topicAttributes = `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes/></GetTopicAttributesResult></GetTopicAttributesResponse>`
+	topicAttributes = `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes/>` +
+		`</GetTopicAttributesResult></GetTopicAttributesResponse>`
 	queueAttributes = `{"Attributes":{"MaximumMessageSize":"1048576"}}`
 )
 
@@ -115,7 +117,7 @@ func serveFromMemory(connection net.Conn, published string) {
 	}
 }
 
-// entries are the places of an answer where the Ids of its request stand.
+// entries are the positions of the request's Ids in an answer.
 type entries [][]byte
 
 func entriesOf(answer []byte) (e entries) {
@@ -137,10 +139,12 @@ func (e entries) name(body []byte) {
 }
 
 func answerText(body string) []byte {
-	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:00:00 GMT\r\nX-Amzn-Requestid: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return fmt.Appendf(nil,
+		"HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 20:00:00 GMT\r\nX-Amzn-Requestid: 1\r\nContent-Length: %d\r\n\r\n%s",
+		len(body), body)
 }
 
-// readHead reads the headers of a request. ofQueue says that it asks for a queue's attributes.
+// readHead reads the headers of a request. ofQueue means that it reads a queue's attributes.
 func readHead(reader *bufio.Reader) (length int, ofQueue bool, err error) {
 	for {
 		line, err := reader.ReadSlice('\n')

@@ -46,7 +46,8 @@ func (s suite) createTopic(t *testing.T, name string, attributes map[string]stri
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := s.sns.DeleteTopic(context.Background(), &sns.DeleteTopicInput{TopicArn: created.TopicArn}); err != nil {
+		if _, err := s.sns.DeleteTopic(context.Background(),
+			&sns.DeleteTopicInput{TopicArn: created.TopicArn}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -108,7 +109,8 @@ func (d *destination) remove(t *testing.T, k kind) {
 	}
 }
 
-// receive returns exactly n messages in the order of their receipt, and fails the test if there are more or less.
+// receive returns exactly n messages in the order of their receipt, and fails the test if there are
+// more or fewer.
 func (d *destination) receive(t *testing.T, n int) []*sink.Message {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -136,7 +138,8 @@ func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32)
 	var received []*sink.Message
 	for _, m := range answer.Messages {
 		received = append(received, read(m))
-		_, err := d.sqs.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &d.queueURL, ReceiptHandle: m.ReceiptHandle})
+		_, err := d.sqs.DeleteMessage(ctx,
+			&sqs.DeleteMessageInput{QueueUrl: &d.queueURL, ReceiptHandle: m.ReceiptHandle})
 		if err != nil {
 			t.Fatalf("delete: %v", err)
 		}
@@ -144,7 +147,8 @@ func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32)
 	return received
 }
 
-// arrivalOf returns m as [read] returns it: a standard destination is sent the tenant and no deduplication id.
+// arrivalOf returns m as [read] returns it: a standard destination gets the tenant and no
+// deduplication id.
 func arrivalOf(m *sink.Message, k kind) *sink.Message {
 	arrived := *m
 	arrived.GroupID, arrived.TenantID = m.MessageGroupID(k.fifo), ""
@@ -154,7 +158,8 @@ func arrivalOf(m *sink.Message, k kind) *sink.Message {
 	return &arrived
 }
 
-// read translates a received message back into what was sent. Attributes come in the order of their names.
+// read translates a received message back into the sent one. Attributes come in the order of their
+// names.
 func read(m types.Message) *sink.Message {
 	message := &sink.Message{
 		Body: *m.Body, GroupID: m.Attributes["MessageGroupId"], DeduplicationID: m.Attributes["MessageDeduplicationId"],

@@ -29,8 +29,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// twins are the same destination, opened once for each client, at a server that records what they send and answers what a
-// test says.
+// twins are the same destination, opened once for each client, at a server that records their
+// requests and answers as a test says.
 type twins struct {
 	host  string // of the server
 	sinks map[sink.Client]sink.Sink
@@ -69,16 +69,17 @@ func openTwins(t *testing.T, service sink.Service, fifo bool) *twins {
 		t.Fatal(err)
 	}
 	for _, client := range clients {
-		if w.sinks[client], err = openWith(t.Context(), config(server.URL), dest, sink.Options{Client: client}); err != nil {
+		if w.sinks[client], err = openWith(t.Context(), config(server.URL), dest,
+			sink.Options{Client: client}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return w
 }
 
-// serve answers the SDK's questions about a destination itself.
+// serve answers the SDK's reads of a destination itself.
 func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body) // a client that breaks off sees that its answer does not come
+	body, _ := io.ReadAll(r.Body) // a client that breaks off gets no answer
 	fifo := strings.Contains(string(body), ".fifo")
 	switch target := r.Header.Get("X-Amz-Target"); {
 	case target == "AmazonSQS.GetQueueUrl":
@@ -90,8 +91,12 @@ func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
 	case target == "AmazonSQS.GetQueueAttributes":
 		fmt.Fprintf(response, `{"Attributes":{"MaximumMessageSize":"1048576","FifoQueue":"%t"}}`, fifo)
 	case strings.Contains(string(body), "Action=GetTopicAttributes"):
-		fmt.Fprintf(response, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>FifoTopic</key>`+
-			`<value>%t</value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, fifo)
+		fmt.Fprintf(
+			response,
+			`<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes><entry><key>FifoTopic</key>`+
+				`<value>%t</value></entry></Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`,
+			fifo,
+		)
 	default:
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -129,7 +134,11 @@ type publishing interface {
 }
 
 // publish sends batch with each client and returns what each sent and got.
-func (w *twins) publish(t publishing, batch []*sink.Message, answer reply) (requests map[sink.Client]recorded, outcomes map[sink.Client][]string) {
+func (w *twins) publish(
+	t publishing,
+	batch []*sink.Message,
+	answer reply,
+) (requests map[sink.Client]recorded, outcomes map[sink.Client][]string) {
 	requests, outcomes = map[sink.Client]recorded{}, map[sink.Client][]string{}
 	for client, s := range w.sinks {
 		w.mu.Lock()
@@ -155,7 +164,7 @@ func (w *twins) sent() []recorded {
 	return w.requests
 }
 
-// describe returns what the relay makes of err.
+// describe returns the relay's classification of err.
 func describe(err error) string {
 	if rejected, ok := errors.AsType[*sink.RejectedError](err); ok {
 		return "rejected for good: " + rejected.Code + ": " + rejected.Reason
@@ -166,13 +175,14 @@ func describe(err error) string {
 var (
 	text = rapid.StringOf(rapid.OneOf(
 		rapid.RuneFrom([]rune("abcXYZ019-_.~ \t\r\n\"\\/<>&%+='{}[]:,;#?@$\u007f")),
-		rapid.Rune().Filter(func(r rune) bool { return r >= ' ' && r != 0xFFFE && r != 0xFFFF }),
-	))
+		rapid.Rune().Filter(func(r rune) bool { return r >= ' ' && r != 0xFFFE && r != 0xFFFF })))
 	token  = rapid.StringMatching("[!-~]{1,128}")
-	traces = rapid.SampledFrom([]string{"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1", "no trace of X-Ray"})
+	traces = rapid.SampledFrom(
+		[]string{"Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1", "no trace of X-Ray"})
 )
 
-// drawBatch returns a batch of messages that [sink.Validate] passes, and what it does not: control characters.
+// drawBatch returns a batch of messages that [sink.Validate] passes, and also control characters,
+// which it refuses.
 func drawBatch(t *rapid.T) []*sink.Message {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *sink.Message {
 		m := &sink.Message{
@@ -181,13 +191,16 @@ func drawBatch(t *rapid.T) []*sink.Message {
 			TenantID:        rapid.OneOf(token, rapid.Just("")).Draw(t, "tenant"),
 			DeduplicationID: token.Draw(t, "deduplication id"),
 		}
-		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching("[a-z_.-]{1,20}"), 0, 10, rapid.ID).Draw(t, "attributes") {
+		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching("[a-z_.-]{1,20}"), 0, 10,
+			rapid.ID).Draw(t, "attributes") {
 			m.Attributes = append(m.Attributes, sink.Attribute{
-				Name: name, DataType: rapid.SampledFrom([]string{"String", "Number"}).Draw(t, "type"), Value: text.Draw(t, "value") + ".",
+				Name: name, DataType: rapid.SampledFrom([]string{"String", "Number"}).Draw(t,
+					"type"), Value: text.Draw(t, "value") + ".",
 			})
 		}
 		if len(m.Attributes) < outbox.MaxAttributes && rapid.Bool().Draw(t, "traced") {
-			m.Attributes = append(m.Attributes, sink.Attribute{Name: outbox.HeaderXRay, DataType: "String", Value: traces.Draw(t, "trace")})
+			m.Attributes = append(m.Attributes,
+				sink.Attribute{Name: outbox.HeaderXRay, DataType: "String", Value: traces.Draw(t, "trace")})
 		}
 		return m
 	}), 1, sink.MaxBatch).Draw(t, "batch")
@@ -212,14 +225,16 @@ func TestBothClientsSendTheSameRequests(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			batch := drawBatch(t)
 			requests, _ := w.publish(t, batch, success(service, batch))
-			if diff := cmp.Diff(decoded(t, service, requests[sink.SDK]), decoded(t, service, requests[sink.Direct])); diff != "" {
+			if diff := cmp.Diff(decoded(t, service, requests[sink.SDK]),
+				decoded(t, service, requests[sink.Direct])); diff != "" {
 				t.Errorf("request of the SDK (-), own request (+):\n%s", diff)
 			}
 		})
 	})
 }
 
-// decoded returns what a server makes of a request, without what differs from one to the next.
+// decoded returns a server's reading of a request, without the parts that differ from request to
+// request.
 func decoded(t *rapid.T, service sink.Service, r recorded) any {
 	checkSignature(t, service, r)
 	r.body = entryIDs.ReplaceAllStringFunc(r.body, func(id string) string { return id[len(id)-1:] })
@@ -240,7 +255,8 @@ func decoded(t *rapid.T, service sink.Service, r recorded) any {
 	return []any{r.method, r.host, r.path, header, body}
 }
 
-// parseForm returns the parameters of a form, attributes by their name instead of their number, which means nothing.
+// parseForm returns the parameters of a form, with attributes by their name instead of their
+// number, which has no meaning.
 func parseForm(t *rapid.T, text string) map[string][]string {
 	form, err := url.ParseQuery(text)
 	if err != nil {
@@ -259,7 +275,8 @@ func parseForm(t *rapid.T, text string) map[string][]string {
 	return parameters
 }
 
-// checkSignature signs what arrived once more, all the headers that the client signed, and wants the same signature.
+// checkSignature signs the received request again, with all the headers that the client signed, and
+// expects the same signature.
 func checkSignature(t *rapid.T, service sink.Service, r recorded) {
 	authorization := r.header.Get("Authorization")
 	_, names, _ := strings.Cut(authorization, "SignedHeaders=")
@@ -279,7 +296,8 @@ func checkSignature(t *rapid.T, service sink.Service, r recorded) {
 	}
 	credentials, _ := config("").Credentials.Retrieve(t.Context())
 	sum := sha256.Sum256([]byte(r.body))
-	if err := v4.NewSigner().SignHTTP(t.Context(), credentials, again, hex.EncodeToString(sum[:]), string(service), "eu-central-1", at); err != nil {
+	if err := v4.NewSigner().SignHTTP(t.Context(), credentials, again, hex.EncodeToString(sum[:]),
+		string(service), "eu-central-1", at); err != nil {
 		t.Fatal(err)
 	}
 	if want := again.Header.Get("Authorization"); authorization != want {
@@ -290,10 +308,10 @@ func checkSignature(t *rapid.T, service sink.Service, r recorded) {
 	}
 }
 
-// result is what an answer says about one entry.
+// result is the result of one entry in an answer.
 type result struct{ ID, Code, Message, MD5 string }
 
-// success returns the answer of a service that took batch.
+// success returns the answer of a service that accepts batch.
 func success(service sink.Service, batch []*sink.Message) reply {
 	var taken []result
 	for i, m := range batch {
@@ -304,9 +322,16 @@ func success(service sink.Service, batch []*sink.Message) reply {
 
 func answerOf(service sink.Service, taken, failed []result) reply {
 	if service == sink.SNS {
-		return reply{status: http.StatusOK, body: `<?xml version="1.0"?>` + "\n" + `<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` +
-			"<PublishBatchResult>" + members("Failed", failed) + members("Successful", taken) + "</PublishBatchResult>" +
-			"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>"}
+		return reply{
+			status: http.StatusOK,
+			body: `<?xml version="1.0"?>` + "\n" +
+				`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` +
+				"<PublishBatchResult>" + members(
+				"Failed",
+				failed,
+			) + members("Successful", taken) + "</PublishBatchResult>" +
+				"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>",
+		}
 	}
 	answer := map[string]any{"Successful": []any{}}
 	for name, list := range map[string][]result{"Successful": taken, "Failed": failed} {
@@ -336,7 +361,10 @@ func members(list string, results []result) string {
 	for _, r := range results {
 		b.WriteString("<member><Id>" + escaped(r.ID) + "</Id>")
 		if r.Code != "" {
-			b.WriteString("<Code>" + escaped(r.Code) + "</Code><Message>" + escaped(r.Message) + "</Message><SenderFault>true</SenderFault>")
+			b.WriteString(
+				"<Code>" + escaped(r.Code) + "</Code><Message>" + escaped(
+					r.Message) + "</Message><SenderFault>true</SenderFault>",
+			)
 		}
 		b.WriteString("</member>")
 	}
@@ -345,18 +373,22 @@ func members(list string, results []result) string {
 
 func escaped(text string) string {
 	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(text)) // a buffer takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // a buffer accepts all bytes
 	return b.String()
 }
 
-// codes of errors: refusals, throttles, others, and some that no service has.
+// codes of errors: refusals, throttling, others, and some of no service.
 var codes = rapid.SampledFrom([]string{
-	"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "InvalidMessageContents", "BatchRequestTooLong",
-	"AWS.SimpleQueueService.BatchRequestTooLong", "MissingParameter", "ValidationError", "Throttling", "ThrottlingException",
-	"Throttled", "KMSThrottling", "KMS.ThrottlingException", "KmsThrottled", "AuthorizationError", "AccessDenied", "NotFound",
+	"InvalidParameter", "InvalidParameterValue", "ParameterValueInvalid", "InvalidMessageContents",
+	"BatchRequestTooLong",
+	"AWS.SimpleQueueService.BatchRequestTooLong", "MissingParameter", "ValidationError", "Throttling",
+	"ThrottlingException",
+	"Throttled", "KMSThrottling", "KMS.ThrottlingException", "KmsThrottled", "AuthorizationError", "AccessDenied",
+	"NotFound",
 	"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ExpiredToken", "InvalidClientTokenId", "OverLimit",
 	"InternalError", "InternalFailure", "ServiceUnavailable", "RequestTimeTooSkewed", "New<One>&",
-	"InvalidParameterValueException", "InvalidParameterException", "KMSThrottlingException", "NotFoundException", "com.amazonaws.sqs#QueueDoesNotExist", "com.amazonaws.sqs#UnsupportedOperation:http://",
+	"InvalidParameterValueException", "InvalidParameterException", "KMSThrottlingException", "NotFoundException",
+	"com.amazonaws.sqs#QueueDoesNotExist", "com.amazonaws.sqs#UnsupportedOperation:http://",
 })
 
 func TestBothClientsReadTheSameOutOfAnAnswer(t *testing.T) {
@@ -374,7 +406,8 @@ func TestBothClientsReadTheSameOutOfAnAnswer(t *testing.T) {
 	})
 }
 
-// drawAnswer draws a success, a success of some entries, an answer that fits no request, or an error.
+// drawAnswer draws a success, a success of some entries, an answer that does not fit the request,
+// or an error.
 func drawAnswer(t *rapid.T, service sink.Service, batch []*sink.Message) reply {
 	if rapid.Bool().Draw(t, "error") {
 		return drawError(t, service)
@@ -402,17 +435,24 @@ func drawAnswer(t *rapid.T, service sink.Service, batch []*sink.Message) reply {
 
 func drawError(t *rapid.T, service sink.Service) reply {
 	code, message := codes.Draw(t, "code"), text.Draw(t, "message")+"."
-	a := reply{status: rapid.SampledFrom([]int{400, 403, 404, 413, 429, 500, 502, 503}).Draw(t, "status"), header: map[string]string{}}
+	a := reply{
+		status: rapid.SampledFrom([]int{400, 403, 404, 413, 429, 500, 502, 503}).Draw(t, "status"),
+		header: map[string]string{},
+	}
 	switch kind := rapid.IntRange(0, 9).Draw(t, "kind"); {
 	case kind == 0:
 		a.body = "<html><h1>Bad gateway</h1>"
 	case kind == 1:
 		a.body = ""
 	case service == sink.SNS:
-		a.body = "<ErrorResponse><Error><Type>Sender</Type><Code>" + escaped(code) + "</Code><Message>" + escaped(message) +
+		a.body = "<ErrorResponse><Error><Type>Sender</Type><Code>" + escaped(
+			code) + "</Code><Message>" + escaped(
+			message,
+		) +
 			"</Message></Error><RequestId>1</RequestId></ErrorResponse>"
 	default:
-		body, _ := json.Marshal(map[string]string{"__type": "com.amazonaws.sqs#" + code, "message": message}) // texts only
+		body, _ := json.Marshal(
+			map[string]string{"__type": "com.amazonaws.sqs#" + code, "message": message}) // texts only
 		a.body = string(body)
 		if rapid.Bool().Draw(t, "query error") {
 			a.header["x-amzn-query-error"] = codes.Draw(t, "query code") + ";Sender"
@@ -424,7 +464,8 @@ func drawError(t *rapid.T, service sink.Service) reply {
 	return a
 }
 
-// TestAnAnswerThatIsCutIsNoSuccess: whatever is cut off, an entry counts as durable only if the answer said so.
+// TestAnAnswerThatIsCutIsNoSuccess: wherever the answer is cut, an entry counts as durable only if
+// the answer said so.
 func TestAnAnswerThatIsCutIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, service sink.Service, fifo bool) {
@@ -434,7 +475,8 @@ func TestAnAnswerThatIsCutIsNoSuccess(t *testing.T) {
 		for n := range len(whole.body) {
 			part := reply{status: http.StatusOK, body: whole.body[:n]}
 			_, outcomes := w.publish(t, batch, part)
-			durable := len(outcomes[sink.Direct]) > 1 && outcomes[sink.Direct][1] == "" && outcomes[sink.Direct][2] == ""
+			durable := len(outcomes[sink.Direct]) > 1 && outcomes[sink.Direct][1] == "" &&
+				outcomes[sink.Direct][2] == ""
 			if durable && outcomes[sink.Direct][0] == "" {
 				t.Fatalf("durable after %d of %d bytes: %s", n, len(whole.body), part.body)
 			}

@@ -23,10 +23,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// redirector is an HTTP client that notes where requests were to go, and sends them to a test's server.
+// redirector is an HTTP client that records the address of requests, and sends them to a test's
+// server.
 type redirector struct {
 	server    string
-	published string // where the last request that publishes was to go
+	published string // address of the last publishing request
 }
 
 func (r *redirector) Do(request *http.Request) (*http.Response, error) {
@@ -34,9 +35,12 @@ func (r *redirector) Do(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(string(body), "Action=PublishBatch") || strings.HasSuffix(request.Header.Get("X-Amz-Target"), "SendMessageBatch") {
-		_, scope, _ := strings.Cut(request.Header.Get("Authorization"), "/20") // of the credentials: day, region, service
-		r.published = request.URL.String() + " host " + cmp.Or(request.Host, request.URL.Host) + " signed for" + scope[strings.Index(scope, "/"):strings.Index(scope, "/aws4_request")]
+	if strings.HasPrefix(string(body), "Action=PublishBatch") ||
+		strings.HasSuffix(request.Header.Get("X-Amz-Target"), "SendMessageBatch") {
+		_, scope, _ := strings.Cut(request.Header.Get("Authorization"),
+			"/20") // of the credentials: day, region, service
+		r.published = request.URL.String() + " host " + cmp.Or(request.Host,
+			request.URL.Host) + " signed for" + scope[strings.Index(scope, "/"):strings.Index(scope, "/aws4_request")]
 	}
 	target, err := url.Parse(r.server)
 	if err != nil {
@@ -58,16 +62,29 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 		base        *string
 		want        string
 	}{
-		"topic":                        {"arn:aws:sns:eu-central-1:123456789012:orders", nil, nil, "https://sns.eu-central-1.amazonaws.com/ host sns.eu-central-1.amazonaws.com signed for/eu-central-1/sns"},
-		"queue":                        {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil, "https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs"},
-		"China":                        {"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil, "https://sns.cn-north-1.amazonaws.com.cn/ host sns.cn-north-1.amazonaws.com.cn signed for/cn-north-1/sns"},
-		"topic, FIPS":                  {"arn:aws:sns:us-east-1:123456789012:orders", []any{fips}, nil, "https://sns-fips.us-east-1.amazonaws.com/ host sns-fips.us-east-1.amazonaws.com signed for/us-east-1/sns"},
-		"queue, FIPS":                  {"arn:aws:sqs:us-east-1:123456789012:orders", []any{fips}, nil, "https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs"},
-		"topic, dual-stack":            {"arn:aws:sns:eu-central-1:123456789012:orders", []any{dualStack}, nil, "https://sns.eu-central-1.api.aws/ host sns.eu-central-1.api.aws signed for/eu-central-1/sns"},
-		"queue, dual-stack":            {"arn:aws:sqs:eu-central-1:123456789012:orders", []any{dualStack}, nil, "https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs"},
-		"endpoint with a path":         {"arn:aws:sns:eu-central-1:123456789012:orders", nil, aws.String("http://broker.example:4566/aws"), "http://broker.example:4566/aws host broker.example:4566 signed for/eu-central-1/sns"},
-		"endpoint with the usual port": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, aws.String("https://broker.example:443"), "https://broker.example:443/ host broker.example signed for/eu-central-1/sqs"},
-		"VPC endpoint":                 {"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders", nil, nil, "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/ host vpce-1.sqs.eu-west-1.vpce.amazonaws.com signed for/eu-west-1/sqs"},
+		"topic": {"arn:aws:sns:eu-central-1:123456789012:orders", nil, nil,
+			"https://sns.eu-central-1.amazonaws.com/ host sns.eu-central-1.amazonaws.com signed for/eu-central-1/sns"},
+		"queue": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil,
+			"https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs"},
+		"China": {"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil,
+			"https://sns.cn-north-1.amazonaws.com.cn/ host sns.cn-north-1.amazonaws.com.cn signed for/cn-north-1/sns"},
+		"topic, FIPS": {"arn:aws:sns:us-east-1:123456789012:orders", []any{fips}, nil,
+			"https://sns-fips.us-east-1.amazonaws.com/ host sns-fips.us-east-1.amazonaws.com signed for/us-east-1/sns"},
+		"queue, FIPS": {"arn:aws:sqs:us-east-1:123456789012:orders", []any{fips}, nil,
+			"https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs"},
+		"topic, dual-stack": {"arn:aws:sns:eu-central-1:123456789012:orders", []any{dualStack}, nil,
+			"https://sns.eu-central-1.api.aws/ host sns.eu-central-1.api.aws signed for/eu-central-1/sns"},
+		"queue, dual-stack": {"arn:aws:sqs:eu-central-1:123456789012:orders", []any{dualStack}, nil,
+			"https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs"},
+		"endpoint with a path": {"arn:aws:sns:eu-central-1:123456789012:orders", nil,
+			aws.String("http://broker.example:4566/aws"),
+			"http://broker.example:4566/aws host broker.example:4566 signed for/eu-central-1/sns"},
+		"endpoint with the usual port": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil,
+			aws.String("https://broker.example:443"),
+			"https://broker.example:443/ host broker.example signed for/eu-central-1/sqs"},
+		"VPC endpoint": {"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders",
+			nil, nil, "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/ host " +
+				"vpce-1.sqs.eu-west-1.vpce.amazonaws.com signed for/eu-west-1/sqs"},
 	} {
 		for _, client := range clients {
 			dest, err := sink.ParseDestination(c.destination)
@@ -83,7 +100,7 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, %s: %v", name, client, err)
 			}
-			_, _ = s.Publish(t.Context(), batchOf(1)) // where it went is what counts
+			_, _ = s.Publish(t.Context(), batchOf(1)) // only the address matters
 			if to.published != c.want {
 				t.Errorf("%s, %s: to %s\nwant %s", name, client, to.published, c.want)
 			}
@@ -91,7 +108,8 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 	}
 }
 
-// TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings: AWS_CA_BUNDLE and HTTPS_PROXY reach a sink as an HTTP client.
+// TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings: AWS_CA_BUNDLE and HTTPS_PROXY reach a
+// sink as an HTTP client.
 func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
 	t.Parallel()
 	batch := batchOf(1)
@@ -133,7 +151,8 @@ func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
 	}
 }
 
-// startProxy returns a proxy for HTTPS, and how many tunnels it has opened. The proxy and its tunnels end with the test.
+// startProxy returns a proxy for HTTPS, and the number of tunnels that it has opened. The proxy and
+// its tunnels end with the test.
 func startProxy(t *testing.T) (proxy *url.URL, tunnels *atomic.Int32) {
 	t.Helper()
 	tunnels = new(atomic.Int32)
@@ -159,15 +178,15 @@ func startProxy(t *testing.T) (proxy *url.URL, tunnels *atomic.Int32) {
 	return u, tunnels
 }
 
-// tunnel connects the client of w with host, until one of them hangs up or ctx ends.
+// tunnel connects the client of w with host, until one of them closes its connection or ctx ends.
 func tunnel(ctx context.Context, w http.ResponseWriter, host string) error {
 	there, err := net.Dial("tcp", host)
 	if err != nil {
 		return err
 	}
 	defer there.Close()
-	// The connection is taken over before its client is told to go ahead. The server would read the first bytes of the
-	// client's handshake into a buffer of its own otherwise.
+	// The tunnel hijacks the connection before it answers the client. Otherwise the server would
+	// read the first bytes of the client's handshake into a buffer of its own.
 	here, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return err
@@ -184,7 +203,7 @@ func tunnel(ctx context.Context, w http.ResponseWriter, host string) error {
 	return nil
 }
 
-// join copies what src says to dst, and hangs up at both when src does.
+// join copies from src to dst, and closes both when src closes.
 func join(dst, src net.Conn) {
 	_, _ = io.Copy(dst, src)
 	_ = errors.Join(dst.Close(), src.Close())

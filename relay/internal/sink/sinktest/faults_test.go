@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// requestTimeout of the sinks here: far longer than an answer takes, and short enough to wait for.
+// requestTimeout of these sinks is far longer than an answer takes, and short enough to wait for.
 const requestTimeout = time.Second
 
 // broken is a FIFO destination at a server that misbehaves.
@@ -60,7 +60,8 @@ func openBroken(t *testing.T, service sink.Service, client sink.Client) broken {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := openWith(t.Context(), config(server.URL()), dest, sink.Options{RequestTimeout: requestTimeout, Client: client})
+	opened, err := openWith(t.Context(), config(server.URL()), dest,
+		sink.Options{RequestTimeout: requestTimeout, Client: client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,11 +92,14 @@ func TestARequestThatFailsForOtherReasonsThanItsMessagesIsWorthAnotherAttempt(t 
 		fault fakeaws.Fault
 		code  string // of SNS and SQS, or the two behind each other
 	}{
-		"throttled":       {fakeaws.Throttle(), "ThrottlingException"},
-		"denied":          {fakeaws.DenyAccess(), "AuthorizationError AccessDenied"},
-		"key throttled":   {fakeaws.ThrottleKMS(), "KMSThrottling KMS.ThrottlingException"},
-		"token expired":   {fakeaws.ExpireToken(), "ExpiredToken"},
-		"clock skewed":    {fakeaws.Refuse(http.StatusForbidden, "RequestTimeTooSkewed", "skewed"), "RequestTimeTooSkewed"},
+		"throttled":     {fakeaws.Throttle(), "ThrottlingException"},
+		"denied":        {fakeaws.DenyAccess(), "AuthorizationError AccessDenied"},
+		"key throttled": {fakeaws.ThrottleKMS(), "KMSThrottling KMS.ThrottlingException"},
+		"token expired": {fakeaws.ExpireToken(), "ExpiredToken"},
+		"clock skewed": {
+			fakeaws.Refuse(http.StatusForbidden, "RequestTimeTooSkewed", "skewed"),
+			"RequestTimeTooSkewed",
+		},
 		"missing":         {fakeaws.Missing(), "NotFound NonExistentQueue"},
 		"over limit":      {fakeaws.Refuse(http.StatusForbidden, "OverLimit", "over"), "OverLimit"},
 		"internal error":  {fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh"), "InternalError"},
@@ -127,7 +131,7 @@ func TestARequestThatFailsForOtherReasonsThanItsMessagesIsWorthAnotherAttempt(t 
 	})
 }
 
-// checkAnotherAttempt wants neither a message to be durable nor any to be refused.
+// checkAnotherAttempt expects that no message is durable and none is refused.
 func checkAnotherAttempt(t *testing.T, what string, results []sink.Result, err error) {
 	t.Helper()
 	if isRejected(err) || err == nil && len(results) == 0 {
@@ -143,7 +147,8 @@ func checkAnotherAttempt(t *testing.T, what string, results []sink.Result, err e
 func TestARequestRefusedForItsMessagesIsRejected(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
-		for _, code := range []string{"InvalidParameterValue", "InvalidParameter", "InvalidMessageContents", "BatchRequestTooLong"} {
+		for _, code := range []string{"InvalidParameterValue", "InvalidParameter", "InvalidMessageContents",
+			"BatchRequestTooLong"} {
 			d.server.Script(fakeaws.Match{Times: 1}, fakeaws.Refuse(http.StatusBadRequest, code, "no"))
 			_, err := d.Publish(t.Context(), batchOf(2))
 			if !isRejected(err) || sink.Code(err) != code {
@@ -248,7 +253,8 @@ func checkRefusedNone(t *testing.T, n int, results []sink.Result, err error) {
 	}
 }
 
-// TestAConnectionThatTheBrokerClosedIsNamed, so that a new one is tried before the destination counts as away.
+// TestAConnectionThatTheBrokerClosedIsNamed, so that a new one is tried before the destination
+// counts as unavailable.
 func TestAConnectionThatTheBrokerClosedIsNamed(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {

@@ -12,7 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestAnswerOfAnEarlierRequestIsAnError, whatever mixed them up: the second request gets the answer to the first.
+// TestAnswerOfAnEarlierRequestIsAnError, wherever answers are confused: the second request gets the
+// answer to the first.
 func TestAnswerOfAnEarlierRequestIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
@@ -33,7 +34,12 @@ func TestAnswerOfAnEarlierRequestIsAnError(t *testing.T) {
 }
 
 // openBehind opens a queue or topic of a fakeaws that is reached through between.
-func openBehind(t *testing.T, service sink.Service, client sink.Client, between func(http.Handler) http.Handler) sink.Sink {
+func openBehind(
+	t *testing.T,
+	service sink.Service,
+	client sink.Client,
+	between func(http.Handler) http.Handler,
+) sink.Sink {
 	t.Helper()
 	broker := start(t)
 	arn, err := broker.CreateTopic("orders", nil)
@@ -51,14 +57,15 @@ func openBehind(t *testing.T, service sink.Service, client sink.Client, between 
 	}
 	proxy := httptest.NewServer(between(forwardTo(broker.URL())))
 	t.Cleanup(proxy.Close)
-	s, err := openWith(t.Context(), config(proxy.URL), dest, sink.Options{Client: client, RequestTimeout: requestTimeout})
+	s, err := openWith(t.Context(), config(proxy.URL), dest,
+		sink.Options{Client: client, RequestTimeout: requestTimeout})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-// forwardTo hands requests on to the server at url.
+// forwardTo forwards requests to the server at url.
 func forwardTo(url string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request, err := http.NewRequestWithContext(r.Context(), r.Method, url+r.URL.Path, r.Body)
@@ -82,7 +89,10 @@ func forwardTo(url string) http.Handler {
 func isPublish(r *http.Request) (body string, publishes bool) {
 	text, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(strings.NewReader(string(text)))
-	return string(text), strings.HasSuffix(r.Header.Get("X-Amz-Target"), "SendMessageBatch") || strings.Contains(string(text), "Action=PublishBatch")
+	return string(
+			text,
+		), strings.HasSuffix(r.Header.Get("X-Amz-Target"), "SendMessageBatch") ||
+			strings.Contains(string(text), "Action=PublishBatch")
 }
 
 // repeatAnswer answers each request that publishes with the answer to the first of them.

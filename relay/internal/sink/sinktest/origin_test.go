@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// renewal hands out credentials until it is told what to do instead.
+// renewal returns credentials until a test sets another answer.
 type renewal struct {
 	then atomic.Pointer[func(context.Context) (aws.Credentials, error)]
 }
@@ -28,7 +28,7 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, nil
 }
 
-// eachRenewal opens a queue and a topic with every client, and has their credentials renewed by then.
+// eachRenewal opens a queue and a topic with every client, and makes then renew their credentials.
 func eachRenewal(t *testing.T, then func(context.Context) (aws.Credentials, error), test func(*testing.T, sink.Sink)) {
 	t.Helper()
 	for arn := range queueAndTopic {
@@ -43,7 +43,10 @@ func eachRenewal(t *testing.T, then func(context.Context) (aws.Credentials, erro
 	}
 }
 
-var queueAndTopic = map[string]bool{"arn:aws:sqs:us-east-1:000000000000:orders": true, "arn:aws:sns:us-east-1:000000000000:orders": true}
+var queueAndTopic = map[string]bool{
+	"arn:aws:sqs:us-east-1:000000000000:orders": true,
+	"arn:aws:sns:us-east-1:000000000000:orders": true,
+}
 
 func openRenewing(t *testing.T, arn string, client sink.Client) (sink.Sink, *renewal) {
 	t.Helper()
@@ -65,17 +68,22 @@ func openRenewing(t *testing.T, arn string, client sink.Client) (sink.Sink, *ren
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(1100 * time.Millisecond) // beyond which the client asks for credentials again
+	time.Sleep(1100 * time.Millisecond) // after this, the client asks for credentials again
 	return s, source
 }
 
-// TestARefusalOfCredentialsRefusesNoEvent: STS answers a renewal with a code that SQS has for messages.
+// TestARefusalOfCredentialsRefusesNoEvent: STS answers a renewal with a code that SQS has for
+// messages.
 func TestARefusalOfCredentialsRefusesNoEvent(t *testing.T) {
 	t.Parallel()
 	eachRenewal(t, func(context.Context) (aws.Credentials, error) {
-		return aws.Credentials{}, &smithy.OperationError{ServiceID: "STS", OperationName: "AssumeRole", Err: &smithy.GenericAPIError{
-			Code: "ValidationError", Message: "The requested DurationSeconds exceeds the MaxSessionDuration",
-		}}
+		return aws.Credentials{}, &smithy.OperationError{
+			ServiceID:     "STS",
+			OperationName: "AssumeRole",
+			Err: &smithy.GenericAPIError{
+				Code: "ValidationError", Message: "The requested DurationSeconds exceeds the MaxSessionDuration",
+			},
+		}
 	}, func(t *testing.T, s sink.Sink) {
 		_, err := s.Publish(t.Context(), batchOf(1))
 		failure, ok := errors.AsType[*sink.Error](err)
@@ -85,7 +93,8 @@ func TestARefusalOfCredentialsRefusesNoEvent(t *testing.T) {
 	})
 }
 
-// TestCredentialsThatNoHeaderHoldsAreRefused: a line break would end the header, and begin another one.
+// TestCredentialsThatNoHeaderHoldsAreRefused: a line break would end the header, and begin another
+// one.
 func TestCredentialsThatNoHeaderHoldsAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, broken := range map[string]aws.Credentials{
@@ -93,12 +102,17 @@ func TestCredentialsThatNoHeaderHoldsAreRefused(t *testing.T) {
 		"the access key id":     {AccessKeyID: "AKID\r\nX-Injected: 1", SecretAccessKey: "secret"},
 		"the secret access key": {AccessKeyID: "AKID", SecretAccessKey: "secret\n"},
 	} {
-		eachRenewal(t, func(context.Context) (aws.Credentials, error) { return broken, nil }, func(t *testing.T, s sink.Sink) {
-			_, err := s.Publish(t.Context(), batchOf(1))
-			if err == nil || !strings.Contains(err.Error(), name) || sink.Code(err) != "credentials" || isRejected(err) {
-				t.Errorf("%v (code %q), want an error that names %s", err, sink.Code(err), name)
-			}
-		})
+		eachRenewal(
+			t,
+			func(context.Context) (aws.Credentials, error) { return broken, nil },
+			func(t *testing.T, s sink.Sink) {
+				_, err := s.Publish(t.Context(), batchOf(1))
+				if err == nil || !strings.Contains(err.Error(), name) || sink.Code(err) != "credentials" ||
+					isRejected(err) {
+					t.Errorf("%v (code %q), want an error that names %s", err, sink.Code(err), name)
+				}
+			},
+		)
 	}
 }
 
@@ -112,13 +126,15 @@ func TestAnAppIDThatNoHeaderHoldsIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = openWith(t.Context(), cfg, dest, sink.Options{}); err == nil || !strings.Contains(err.Error(), "AWS_SDK_UA_APP_ID") {
+		if _, err = openWith(t.Context(), cfg, dest, sink.Options{}); err == nil ||
+			!strings.Contains(err.Error(), "AWS_SDK_UA_APP_ID") {
 			t.Errorf("%v, want an error that names the setting", err)
 		}
 	}
 }
 
-// TestTheTimeOfARequestIncludesItsCredentials, with either client: a relay that may publish now may not when they come late.
+// TestTheTimeOfARequestIncludesItsCredentials, with either client: a relay that may publish now may
+// not when they come late.
 func TestTheTimeOfARequestIncludesItsCredentials(t *testing.T) {
 	t.Parallel()
 	eachRenewal(t, func(ctx context.Context) (aws.Credentials, error) {
@@ -140,13 +156,15 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
 		w := openTwins(t, service, false)
 		for status, body := range map[int]string{
-			502: "<html><head><title>502 Bad Gateway</title></head><body><hr></body></html>", 503: "<html><h1>Service unavailable",
+			502: "<html><head><title>502 Bad Gateway</title></head><body><hr></body></html>",
+			503: "<html><h1>Service unavailable",
 			504: "", 403: "<!DOCTYPE html>blocked", 200: "<html>log in here</html>", 302: "", 413: "<html>413</html>",
 		} {
 			_, outcomes := w.publish(t, batchOf(2), reply{status: status, body: body})
 			want := fmt.Sprint("HTTP ", status)
 			if status == http.StatusRequestEntityTooLarge { // its parts are tried
-				want = "rejected for good: HTTP 413: HTTP 413 from " + w.host + ", not " + strings.ToUpper(string(service))
+				want = "rejected for good: HTTP 413: HTTP 413 from " + w.host + ", not " + strings.ToUpper(
+					string(service))
 			}
 			for client, outcome := range outcomes {
 				if outcome[0] != want {
@@ -157,25 +175,30 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 		for client, s := range w.sinks {
 			w.answer = reply{status: 502, body: "<html>"}
 			_, err := s.Publish(t.Context(), batchOf(1))
-			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host, strings.ToUpper(string(service))); !strings.HasSuffix(err.Error(), want) {
+			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host,
+				strings.ToUpper(string(service))); !strings.HasSuffix(
+				err.Error(), want) {
 				t.Errorf("%s: %v", client, err)
 			}
 		}
 	}
 }
 
-// TestATooLargeRequestIsTriedInParts whatever words a broker or a proxy has for it.
+// TestATooLargeRequestIsTriedInParts whatever code a broker or a proxy has for it.
 func TestATooLargeRequestIsTriedInParts(t *testing.T) {
 	t.Parallel()
 	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
 		w := openTwins(t, service, false)
 		for _, answer := range []reply{
-			refusal(service, 400, "BatchRequestTooLong"), refusal(service, 400, "RequestEntityTooLarge"), refusal(service, 413, "Other"),
-			refusal(service, 400, "InvalidParameter"), {status: 413, body: ""}, {status: 413, body: "<html>"}, {status: 431, body: "<html>"},
+			refusal(service, 400, "BatchRequestTooLong"), refusal(service, 400,
+				"RequestEntityTooLarge"), refusal(service, 413, "Other"),
+			refusal(service, 400, "InvalidParameter"), {status: 413, body: ""}, {status: 413,
+				body: "<html>"}, {status: 431, body: "<html>"},
 		} {
 			for client, s := range w.sinks {
 				w.answer = answer
-				if _, err := s.Publish(t.Context(), batchOf(2)); !sink.PassesInParts(err) || isRejected(err) != (answer.status != 431) {
+				if _, err := s.Publish(t.Context(), batchOf(2)); !sink.PassesInParts(err) ||
+					isRejected(err) != (answer.status != 431) {
 					t.Errorf("%s, %s, %d %s: %v", service, client, answer.status, answer.body, err)
 				}
 			}
@@ -185,7 +208,11 @@ func TestATooLargeRequestIsTriedInParts(t *testing.T) {
 
 func refusal(service sink.Service, status int, code string) reply {
 	if service == sink.SNS {
-		return reply{status: status, body: "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code><Message>Message too long</Message></Error></ErrorResponse>"}
+		return reply{
+			status: status,
+			body: "<ErrorResponse><Error><Type>Sender</Type><Code>" + code +
+				"</Code><Message>Message too long</Message></Error></ErrorResponse>",
+		}
 	}
 	return reply{status: status, body: `{"__type":"com.amazonaws.sqs#` + code + `","message":"Message too long"}`}
 }

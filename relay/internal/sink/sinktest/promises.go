@@ -95,7 +95,7 @@ func deduplicates(s suite, t *testing.T, k kind) {
 	d.receive(t, want)
 }
 
-// refusesAlone is for queues: SNS judges a request as a whole.
+// refusesAlone is for queues: SNS validates a request as a whole.
 func refusesAlone(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, map[string]string{"MaximumMessageSize": "2048"})
 	character, long := message("b", 2), sized(2049)
@@ -108,7 +108,8 @@ func refusesAlone(s suite, t *testing.T, k kind) {
 	d.receive(t, 3)
 }
 
-// refusesTogether takes what fails a request at either service: a bad attribute at SNS, too many bytes at SQS.
+// refusesTogether has the faults that fail a request at either service: a bad attribute at SNS, too
+// many bytes at SQS.
 func refusesTogether(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, nil)
 	bad := message("b", 2)
@@ -210,12 +211,14 @@ func opensOnlyWhatExists(s suite, t *testing.T, k kind) {
 	checkMissing(t, err)
 }
 
-// checkMissing wants err to say that the destination does not exist, and that this may change.
+// checkMissing expects err to say that the destination does not exist, and to be transient.
 func checkMissing(t *testing.T, err error) {
 	t.Helper()
 	code := sink.Code(err)
 	if code != "NotFound" && code != "QueueDoesNotExist" && code != "NonExistentQueue" || isRejected(err) {
-		t.Errorf("%v (code %q), want an error that says the destination does not exist and is worth another attempt", err, code)
+		t.Errorf(
+			"%v (code %q), want an error that says the destination does not exist and is worth another attempt",
+			err, code)
 	}
 }
 
@@ -224,7 +227,7 @@ func isRejected(err error) bool {
 	return errors.As(err, &rejected)
 }
 
-// checkRefusal wants err to be a refusal with this code, or nil where code is empty.
+// checkRefusal expects err to be a refusal with this code, or nil if code is empty.
 func checkRefusal(t *testing.T, what string, err error, code string) {
 	t.Helper()
 	if sink.Code(err) != code || isRejected(err) != (code != "") {

@@ -17,9 +17,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestIdleConnectionsOfAProxyFailNothing: a forward proxy closes each connection when its second or third request comes, as
-// one does whose idle time has just passed. Several requests are under way, so other connections that are about to be
-// closed become idle between a request and its repetition.
+// TestIdleConnectionsOfAProxyFailNothing: a forward proxy closes each connection when its second or
+// third request comes, as at the end of its idle time. Several requests are in flight, so other
+// connections that are about to be closed become idle between a request and its repetition.
 func TestIdleConnectionsOfAProxyFailNothing(t *testing.T) {
 	t.Parallel()
 	for _, proxied := range []bool{true, false} {
@@ -48,7 +48,8 @@ func publishFromMany(t *testing.T, s sink.Sink) {
 	senders.Wait()
 }
 
-// publishTwice publishes as delivery does: a request whose connection was closed goes again, on a new one.
+// publishTwice publishes as delivery does: a request whose connection was closed is repeated on a
+// new one.
 func publishTwice(t *testing.T, s sink.Sink) error {
 	_, err := s.Publish(t.Context(), batchOf(1))
 	if errors.Is(err, sink.ErrConnectionClosed) {
@@ -87,7 +88,8 @@ func openAtHasty(t *testing.T, arn string, client sink.Client, proxied bool) sin
 	return s
 }
 
-// hasty starts a peer that answers one or two requests on a connection, and closes it when the next one comes.
+// hasty starts a peer that answers one or two requests on a connection, and closes it when the next
+// one comes.
 func hasty(t *testing.T, handler http.Handler) *url.URL {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

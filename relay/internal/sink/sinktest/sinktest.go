@@ -1,7 +1,8 @@
-// Package sinktest holds the promises that every [sink.Sink] keeps, against any broker that claims to be AWS.
+// Package sinktest tests the promises of every [sink.Sink], against any broker that claims to be
+// AWS.
 //
-// The suite states what AWS does. Where a broker is known to differ, its [Gaps] say so, and the promise concerned is
-// tested as far as it can be.
+// The suite states the behaviour of AWS. If a broker is known to differ, its [Gaps] say so, and the
+// suite tests the promise as far as it can.
 package sinktest
 
 import (
@@ -19,27 +20,30 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// patience is how long a promise may take to be kept. A broker on a busy machine is slow; a broken one is wrong.
+// patience is how long a promise may take. A broker on a busy machine is slow; a broken one is
+// wrong.
 const patience = 2 * time.Minute
 
 // Environment is a broker, and the way to open a sink at it.
 type Environment struct {
 	Config aws.Config // with endpoint, region and credentials of the broker
 	Open   func(ctx context.Context, cfg aws.Config, dest sink.Destination) (sink.Sink, error)
-	// Settle is how many seconds the suite waits for messages that must not come. 0 is right for a broker that delivers
-	// before it answers.
+	// Settle is how many seconds the suite waits for messages that must not come. 0 is right for a
+	// broker that delivers before it answers.
 	Settle int32
 	Gaps   Gaps
 }
 
 // Gaps are differences of a broker from AWS.
 //
-// LocalStack has some more that no promise here depends on: it leaves the deduplication of a FIFO topic to the queues
-// behind it, never lists a failed entry in the answer to a PublishBatch, and neither throttles nor enforces keys and rights.
+// LocalStack has some more that no promise here depends on. It leaves the deduplication of a FIFO
+// topic to the queues behind it. It never lists a failed entry in the answer to a PublishBatch. It
+// neither throttles nor enforces keys and permissions.
 type Gaps struct {
-	// TopicSizeIsFixed: the topic attribute MaximumMessageSize is stored, and 262,144 bytes are enforced all the same.
+	// TopicSizeIsFixed: the topic attribute MaximumMessageSize is stored, and the limit stays
+	// 262,144 bytes.
 	TopicSizeIsFixed bool
-	// QueueTakes and TopicTakes name invalid messages that a queue or topic takes all the same.
+	// QueueTakes and TopicTakes name invalid messages that a queue or topic accepts.
 	QueueTakes, TopicTakes []string
 }
 
@@ -84,7 +88,7 @@ func Run(t *testing.T, env Environment) {
 	}
 }
 
-// destination is an open sink and the queue where its messages arrive.
+// destination is an open sink and the queue in which its messages arrive.
 type destination struct {
 	sink.Sink
 	suite
@@ -144,7 +148,8 @@ func (d *destination) deliver(t *testing.T, batch ...*sink.Message) {
 	}
 }
 
-// outcomes publishes batch and returns one error for each message; one of the request is that of every message.
+// outcomes publishes batch and returns one error for each message. An error of the request is that
+// of every message.
 func (d *destination) outcomes(t *testing.T, batch ...*sink.Message) []error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -34,7 +34,8 @@ func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
 	}
 	for _, client := range clients { // one after the other: LocalStack is slow enough with one
 		t.Run(string(client), func(t *testing.T) {
-			sinktest.Run(t, sinktest.Environment{Config: config(endpoint), Open: openAs(client), Settle: 1, Gaps: gapsOfLocalStack})
+			sinktest.Run(t,
+				sinktest.Environment{Config: config(endpoint), Open: openAs(client), Settle: 1, Gaps: gapsOfLocalStack})
 		})
 	}
 }
@@ -43,7 +44,8 @@ var gapsOfLocalStack = sinktest.Gaps{
 	TopicSizeIsFixed: true,
 	QueueTakes:       []string{"eleven attributes", "no number"},
 	TopicTakes: []string{
-		"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space", "group beyond ASCII",
+		"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space",
+		"group beyond ASCII",
 		"group of 129 characters", "id with a space", "id of 129 characters",
 	},
 }

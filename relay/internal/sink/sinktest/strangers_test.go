@@ -18,7 +18,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
 )
 
-// TestAnUnknownAuthorityNamesItsSetting: the certificate is that of a proxy, or of a broker that is not AWS.
+// TestAnUnknownAuthorityNamesItsSetting: the certificate is that of a proxy, or of a broker that is
+// not AWS.
 func TestAnUnknownAuthorityNamesItsSetting(t *testing.T) {
 	t.Parallel()
 	for arn := range queueAndTopic {
@@ -30,7 +31,8 @@ func TestAnUnknownAuthorityNamesItsSetting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = openWith(t.Context(), config(server.URL), dest, sink.Options{}); err == nil || !strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
+		if _, err = openWith(t.Context(), config(server.URL), dest, sink.Options{}); err == nil ||
+			!strings.Contains(err.Error(), "AWS_CA_BUNDLE") {
 			t.Errorf("%v, want an error that names AWS_CA_BUNDLE", err)
 		}
 	}
@@ -51,20 +53,24 @@ func TestAWrongHostNameNamesNoAuthority(t *testing.T) {
 		}
 		cfg := config(fmt.Sprintf("https://localhost:%d", port)) // the certificate names 127.0.0.1 and example.com
 		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-			tr.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+			tr.TLSClientConfig = &tls.Config{
+				RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
+			}
 		})
 		_, err = openWith(t.Context(), cfg, dest, sink.Options{})
-		if err == nil || strings.Contains(err.Error(), "AWS_CA_BUNDLE") || !strings.Contains(err.Error(), "AWS_ENDPOINT_URL") {
+		if err == nil || strings.Contains(err.Error(), "AWS_CA_BUNDLE") ||
+			!strings.Contains(err.Error(), "AWS_ENDPOINT_URL") {
 			t.Errorf("%v, want an error that names AWS_ENDPOINT_URL and no AWS_CA_BUNDLE", err)
 		}
 	}
 }
 
-// TestAMissingSizeIsThatOfAWS: not only AWS speaks SQS, and others leave attributes out, give them empty or write them in a
-// way of their own.
+// TestAMissingSizeIsThatOfAWS: not only AWS speaks SQS, and others omit attributes, leave them
+// empty or write them differently.
 func TestAMissingSizeIsThatOfAWS(t *testing.T) {
 	t.Parallel()
-	for _, given := range []string{`{}`, `{"MaximumMessageSize":""}`, `{"MaximumMessageSize":"0"}`, `{"MaximumMessageSize":"-1"}`,
+	for _, given := range []string{`{}`, `{"MaximumMessageSize":""}`, `{"MaximumMessageSize":"0"}`,
+		`{"MaximumMessageSize":"-1"}`,
 		`{"MaximumMessageSize":"1 MiB"}`, `null`} {
 		server := stranger(t, given, "<entry><key>MaximumMessageSize</key><value></value></entry>")
 		queue, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{})
@@ -77,14 +83,17 @@ func TestAMissingSizeIsThatOfAWS(t *testing.T) {
 		if arn := queue.Description().ARN; arn != "arn:aws:sqs:us-east-1:000000000000:orders" {
 			t.Errorf("%s: without QueueArn the queue is %q", given, arn)
 		}
-		topic, err := sns.Open(t.Context(), config(server), sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"}, sink.Options{})
+		topic, err := sns.Open(t.Context(), config(server),
+			sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"},
+			sink.Options{})
 		if err != nil || topic.Limits().MaxMessageBytes != 262_144 {
 			t.Errorf("%s: a topic: %v", given, err)
 		}
 	}
 }
 
-// TestTheKindOfAStrangersQueueIsRead in any spelling, and known by its name where the broker does not tell it.
+// TestTheKindOfAStrangersQueueIsRead in any spelling, and known by its name where the broker does
+// not tell it.
 func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -94,12 +103,18 @@ func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
 		{"orders", "False", false}, {"orders", "false", false}, {"orders", "", false}, {"orders.fifo", "", true},
 		{"orders.fifo", "True", true}, {"orders.fifo", "true", true}, {"orders.fifo", "1", true},
 	} {
-		server := stranger(t, fmt.Sprintf(`{"FifoQueue":%q}`, c.value), "<entry><key>FifoTopic</key><value>"+c.value+"</value></entry>")
+		server := stranger(
+			t,
+			fmt.Sprintf(`{"FifoQueue":%q}`, c.value),
+			"<entry><key>FifoTopic</key><value>"+c.value+"</value></entry>",
+		)
 		queue, err := sqs.Open(t.Context(), config(server), queueAt(server, c.name), sink.Options{})
 		if err != nil || queue.Limits().FIFO != c.fifo {
 			t.Errorf("queue %s, FifoQueue %q: %v", c.name, c.value, err)
 		}
-		topic, err := sns.Open(t.Context(), config(server), sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:" + c.name}, sink.Options{})
+		topic, err := sns.Open(t.Context(), config(server),
+			sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:" + c.name},
+			sink.Options{})
 		if err != nil || topic.Limits().FIFO != c.fifo {
 			t.Errorf("topic %s, FifoTopic %q: %v", c.name, c.value, err)
 		}

@@ -11,30 +11,41 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// invalid holds messages that are wrong for one reason each. A topic takes some that the queues behind it refuse; these are marked.
+// invalid has messages that are wrong for one reason each. A topic accepts some that the queues
+// behind it refuse; these are marked.
 var invalid = map[string]struct {
 	spoil      func(*sink.Message)
 	topicTakes bool
 	onlyFIFO   bool
 	onlyTopic  bool
 }{
-	"empty body":                   {spoil: func(m *sink.Message) { m.Body = "" }},
-	"control character":            {spoil: func(m *sink.Message) { m.Body = "a\x1f" }, topicTakes: true},
-	"noncharacter":                 {spoil: func(m *sink.Message) { m.Body = "a\uffff" }, topicTakes: true},
-	"control character in a value": {spoil: func(m *sink.Message) { m.Attributes[0].Value = "a\x02" }, topicTakes: true},
-	"empty value":                  {spoil: func(m *sink.Message) { m.Attributes[0].Value = "" }},
-	"tab in a value at a topic":    {spoil: func(m *sink.Message) { m.Attributes[0].Value = "a\tb" }, topicTakes: true, onlyTopic: true},
-	"no number":                    {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Number" }},
-	"unknown type":                 {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Text" }},
-	"name with a space":            {spoil: func(m *sink.Message) { m.Attributes[0].Name = "a b" }},
-	"name of AWS's own":            {spoil: func(m *sink.Message) { m.Attributes[0].Name = "AWS.x" }},
-	"name that ends with a point":  {spoil: func(m *sink.Message) { m.Attributes[0].Name = "x." }},
-	"name that is too long":        {spoil: func(m *sink.Message) { m.Attributes[0].Name = strings.Repeat("n", 256) }},
-	"group with a space":           {spoil: func(m *sink.Message) { setGroup(m, "a b") }},
-	"group beyond ASCII":           {spoil: func(m *sink.Message) { setGroup(m, "ü") }},
-	"group of 129 characters":      {spoil: func(m *sink.Message) { setGroup(m, strings.Repeat("g", 129)) }},
-	"id with a space":              {spoil: func(m *sink.Message) { m.DeduplicationID = "a b" }, onlyFIFO: true},
-	"id of 129 characters":         {spoil: func(m *sink.Message) { m.DeduplicationID = strings.Repeat("d", 129) }, onlyFIFO: true},
+	"empty body":        {spoil: func(m *sink.Message) { m.Body = "" }},
+	"control character": {spoil: func(m *sink.Message) { m.Body = "a\x1f" }, topicTakes: true},
+	"noncharacter":      {spoil: func(m *sink.Message) { m.Body = "a\uffff" }, topicTakes: true},
+	"control character in a value": {
+		spoil:      func(m *sink.Message) { m.Attributes[0].Value = "a\x02" },
+		topicTakes: true,
+	},
+	"empty value": {spoil: func(m *sink.Message) { m.Attributes[0].Value = "" }},
+	"tab in a value at a topic": {
+		spoil:      func(m *sink.Message) { m.Attributes[0].Value = "a\tb" },
+		topicTakes: true,
+		onlyTopic:  true,
+	},
+	"no number":                   {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Number" }},
+	"unknown type":                {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Text" }},
+	"name with a space":           {spoil: func(m *sink.Message) { m.Attributes[0].Name = "a b" }},
+	"name of AWS's own":           {spoil: func(m *sink.Message) { m.Attributes[0].Name = "AWS.x" }},
+	"name that ends with a point": {spoil: func(m *sink.Message) { m.Attributes[0].Name = "x." }},
+	"name that is too long":       {spoil: func(m *sink.Message) { m.Attributes[0].Name = strings.Repeat("n", 256) }},
+	"group with a space":          {spoil: func(m *sink.Message) { setGroup(m, "a b") }},
+	"group beyond ASCII":          {spoil: func(m *sink.Message) { setGroup(m, "ü") }},
+	"group of 129 characters":     {spoil: func(m *sink.Message) { setGroup(m, strings.Repeat("g", 129)) }},
+	"id with a space":             {spoil: func(m *sink.Message) { m.DeduplicationID = "a b" }, onlyFIFO: true},
+	"id of 129 characters": {
+		spoil:    func(m *sink.Message) { m.DeduplicationID = strings.Repeat("d", 129) },
+		onlyFIFO: true,
+	},
 	"eleven attributes": {topicTakes: true, spoil: func(m *sink.Message) {
 		for name := range strings.SplitSeq("a b c d e f g h i j", " ") {
 			m.Attributes = append(m.Attributes, sink.Attribute{Name: name, DataType: "String", Value: "x"})
@@ -70,7 +81,7 @@ func refusesWhatValidateRefuses(s suite, t *testing.T, k kind) {
 	d.receive(t, 0)
 }
 
-// takesWhatValidatePasses goes to the edges of what is allowed.
+// takesWhatValidatePasses goes to the limits of valid messages.
 func takesWhatValidatePasses(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, nil)
 	edge := message("", 1)
@@ -83,7 +94,8 @@ func takesWhatValidatePasses(s suite, t *testing.T, k kind) {
 		value = strings.TrimLeft(value, "\t\n\r")
 	}
 	for i := range 8 {
-		edge.Attributes = append(edge.Attributes, sink.Attribute{Name: fmt.Sprint("a_-.", i), DataType: "String", Value: value})
+		edge.Attributes = append(edge.Attributes,
+			sink.Attribute{Name: fmt.Sprint("a_-.", i), DataType: "String", Value: value})
 	}
 	edge.Attributes = append(edge.Attributes,
 		sink.Attribute{Name: "event_id", DataType: "String", Value: edge.EventID},

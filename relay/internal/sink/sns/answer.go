@@ -13,8 +13,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// readAnswer returns what SNS says about each entry of a PublishBatch. Unless it says that it took every message, which is
-// read without a copy, the answer is left to encoding/xml.
+// readAnswer returns the result of each entry of a PublishBatch. It reads an answer that accepts
+// every message without a copy, and leaves any other to encoding/xml.
 func readAnswer(answer *transport.Answer, id sink.RequestID, entries int) ([]sink.Result, error) {
 	if answer.Status < 200 || answer.Status > 299 {
 		return nil, readError(answer)
@@ -51,7 +51,7 @@ func decode(answer []byte, id sink.RequestID, entries int) ([]sink.Result, error
 	return outcome.Results()
 }
 
-// readError returns what SNS says against a request, as the SDK reads it.
+// readError returns the error of an answer, as the SDK reads it.
 func readError(answer *transport.Answer) error {
 	said, err := awsxml.GetErrorResponseComponents(bytes.NewReader(answer.Body), false)
 	if err != nil {
@@ -61,8 +61,9 @@ func readError(answer *transport.Answer) error {
 	return answer.Error(said.RequestID, &smithy.GenericAPIError{Code: code, Message: said.Message})
 }
 
-// shapes are the codes of the errors of PublishBatch, by the names of their shapes. SNS sends codes. For a broker that sends
-// the name of the shape, the SDK returns the code.
+// shapes are the codes of the errors of PublishBatch, by the names of their shapes. SNS sends
+// codes. For a broker that sends the name of the shape, the SDK returns the code.
+//
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html#API_PublishBatch_Errors
 var shapes = map[string]string{
 	"AuthorizationErrorException":           "AuthorizationError",

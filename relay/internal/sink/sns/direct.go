@@ -12,14 +12,21 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// directPublisher publishes by requests of its own, to the endpoint and with the credentials that the SDK's client has.
+// directPublisher writes its own requests, with the endpoint and the credentials of the SDK's
+// client.
 type directPublisher struct {
 	caller   *transport.Caller
 	topicARN string
 	fifo     bool
 }
 
-func newDirect(ctx context.Context, client *transport.Client, topicARN string, fifo bool, o sns.Options) (*directPublisher, error) {
+func newDirect(
+	ctx context.Context,
+	client *transport.Client,
+	topicARN string,
+	fifo bool,
+	o sns.Options,
+) (*directPublisher, error) {
 	endpoint, err := o.EndpointResolverV2.ResolveEndpoint(ctx, sns.EndpointParameters{
 		Region:       &o.Region,
 		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),

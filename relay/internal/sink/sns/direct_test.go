@@ -10,7 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// requestID is that of every request here.
+// requestID is the id of every request in these tests.
 var requestID = sink.RequestID([]byte("0123456789abcdef"))
 
 // usualBatch is ten events of 300 bytes with three attributes.
@@ -18,7 +18,10 @@ func usualBatch() []*sink.Message {
 	batch := make([]*sink.Message, sink.MaxBatch)
 	for i := range batch {
 		batch[i] = &sink.Message{
-			Body:    `{"customer_id":"42","lines":[` + strings.Repeat(`{"sku":"A-1","quantity":2,"unit_price":1999},`, 5) + `{"sku":"B-1","quantity":1}]}`,
+			Body: `{"customer_id":"42","lines":[` + strings.Repeat(
+				`{"sku":"A-1","quantity":2,"unit_price":1999},`,
+				5,
+			) + `{"sku":"B-1","quantity":1}]}`,
 			GroupID: fmt.Sprint("order.", i), DeduplicationID: fmt.Sprint("0193f7a2-7b1e-7c3a-9c55-0242ac12000", i),
 			Attributes: []sink.Attribute{
 				{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
@@ -40,7 +43,7 @@ func BenchmarkEncodePublishBatch(b *testing.B) {
 	}
 }
 
-// usualAnswer says that all of batch was taken.
+// usualAnswer accepts all of batch.
 func usualAnswer(batch []*sink.Message) *transport.Answer {
 	var members strings.Builder
 	for i := range batch {
@@ -48,8 +51,10 @@ func usualAnswer(batch []*sink.Message) *transport.Answer {
 			"<SequenceNumber>10000000000000003000</SequenceNumber></member>\n", requestID.Entry(i))
 	}
 	return &transport.Answer{Status: http.StatusOK, Body: []byte(`<?xml version="1.0"?>` + "\n" +
-		`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` + "\n  <PublishBatchResult><Failed/>\n<Successful>" +
-		members.String() + "</Successful></PublishBatchResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>\n")}
+		`<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">` +
+		"\n  <PublishBatchResult><Failed/>\n<Successful>" +
+		members.String() + "</Successful></PublishBatchResult>" +
+		"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>\n")}
 }
 
 func BenchmarkReadPublishBatchAnswer(b *testing.B) {
@@ -63,12 +68,13 @@ func BenchmarkReadPublishBatchAnswer(b *testing.B) {
 	}
 }
 
-// TestTheUsualRequestCostsNoMemory: a request is written into memory that is used again, and of its answer only the results
-// are kept.
+// TestTheUsualRequestCostsNoMemory: the memory of a request is reused, and only the results of its
+// answer are kept.
 func TestTheUsualRequestCostsNoMemory(t *testing.T) {
 	batch := usualBatch()
 	answer, body := usualAnswer(batch), make([]byte, 0, 64<<10)
-	if n := testing.AllocsPerRun(100, func() { appendForm(body, requestID, "arn:aws:sns:eu-central-1:123456789012:orders", true, batch) }); n > 0 {
+	if n := testing.AllocsPerRun(100,
+		func() { appendForm(body, requestID, "arn:aws:sns:eu-central-1:123456789012:orders", true, batch) }); n > 0 {
 		t.Errorf("%v allocations to write a request", n)
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _ = readAnswer(answer, requestID, len(batch)) }); n > 2 {
@@ -78,7 +84,10 @@ func TestTheUsualRequestCostsNoMemory(t *testing.T) {
 
 func FuzzReadPublishBatchAnswer(f *testing.F) {
 	f.Add(string(usualAnswer(usualBatch()).Body))
-	f.Add("<PublishBatchResponse><PublishBatchResult><Successful><member><Id>0123456789abcdef-0</Id></member></Successful><Failed><member/></Failed>")
+	f.Add(
+		"<PublishBatchResponse><PublishBatchResult><Successful>" +
+			"<member><Id>0123456789abcdef-0</Id></member></Successful>" +
+			"<Failed><member/></Failed>")
 	f.Add("<a><")
 	f.Fuzz(func(t *testing.T, text string) {
 		plain := sink.NewAnswer(requestID, 1)

@@ -7,7 +7,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// appendForm appends the parameters of a PublishBatch in the Query protocol. They may come in any order.
+// appendForm appends the parameters of a PublishBatch in the Query protocol. They may come in any
+// order.
+//
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
 func appendForm(form []byte, id sink.RequestID, topicARN string, fifo bool, batch []*sink.Message) []byte {
 	form = append(form, "Action=PublishBatch&Version=2010-03-31&TopicArn="...)
@@ -49,14 +51,17 @@ func appendParameter(form []byte, entry int, name, value string) []byte {
 	return appendEscaped(form, value)
 }
 
-// appendEntry appends the beginning of a parameter of the entry at this position; lists count from one.
+// appendEntry appends the beginning of a parameter of the entry at this position. Lists count from
+// one.
 func appendEntry(form []byte, position int) []byte {
 	form = append(form, "&PublishBatchRequestEntries.member."...)
 	form = strconv.AppendInt(form, int64(position+1), 10)
 	return append(form, '.')
 }
 
-// unescaped are the bytes that stand for themselves in a form. https://url.spec.whatwg.org/#urlencoded-serializing
+// unescaped are the bytes that need no escape in a form.
+//
+// https://url.spec.whatwg.org/#urlencoded-serializing
 var unescaped = func() (table [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~") {
 		table[c] = true
@@ -64,7 +69,8 @@ var unescaped = func() (table [256]bool) {
 	return table
 }()
 
-// appendEscaped appends text, piece by piece with room for the worst case: that takes a third of the time of appending bytes.
+// appendEscaped appends text in pieces, each with capacity for the worst case. That takes a third
+// of the time of appending bytes.
 func appendEscaped(form []byte, text string) []byte {
 	const digits = "0123456789ABCDEF"
 	const piece = 256

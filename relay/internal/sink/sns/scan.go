@@ -5,21 +5,22 @@ import (
 	"errors"
 )
 
-// errNotPlain says that a text is XML of another kind than [scanner] reads, or no XML.
+// errNotPlain means that a text is not the XML that [scanner] reads, or no XML.
 var errNotPlain = errors.New("not plain XML")
 
-// maxDepth is far above that of an answer, so that nothing that is nested deeply takes a deep stack.
+// maxDepth is far above the depth of an answer. It bounds the stack for deeply nested ones.
 const maxDepth = 32
 
-// scanner reads XML that is made of nested elements and plain texts only, without a copy: what SNS answers when it took
-// every message.
+// scanner reads XML of nested elements and plain texts, without a copy. SNS answers in this form if
+// it accepted every message.
 type scanner struct {
 	rest  []byte
-	empty bool // the element that was opened last is closed already: <Failed/>
+	empty bool // the element that was opened last is already closed: <Failed/>
 	depth int  // elements around the one that is read
 }
 
-// scan reads the answer to a PublishBatch that took every message, and calls taken with the Id of each.
+// scan reads the answer to a PublishBatch that accepted every message, and calls taken with the Id
+// of each.
 func scan(answer []byte, taken func(id []byte)) error {
 	s := scanner{rest: bytes.TrimSpace(answer)}
 	if bytes.HasPrefix(s.rest, []byte("<?xml ")) {
@@ -55,8 +56,8 @@ func (s *scanner) member(taken func(id []byte)) error {
 	return err
 }
 
-// children reads the content of the element that was opened last, which is elements or a text. For each element it calls
-// child, which has to read that one's content.
+// children reads the content of the element that was opened last: elements or a text. For each
+// element it calls child, which reads the content of that element.
 func (s *scanner) children(child func(name []byte) error) error {
 	if s.depth++; s.depth > maxDepth {
 		return errNotPlain
@@ -82,7 +83,7 @@ func (s *scanner) skip() error {
 	return s.children(func([]byte) error { return s.skip() })
 }
 
-// text reads the content of the element that was opened last, which is a text.
+// text reads the content of the element that was opened last as a text.
 func (s *scanner) text() ([]byte, error) {
 	if s.empty {
 		return nil, errNotPlain
@@ -108,7 +109,7 @@ func (s *scanner) characters() ([]byte, error) {
 	return text, nil
 }
 
-// tag reads a tag. Its name comes without attributes; a name space means nothing here.
+// tag reads a tag. Its name excludes attributes. Namespaces are ignored.
 func (s *scanner) tag() (name []byte, closing bool, err error) {
 	end := bytes.IndexByte(s.rest, '>')
 	if end < 2 || s.rest[0] != '<' || s.rest[1] == '!' || s.rest[1] == '?' {

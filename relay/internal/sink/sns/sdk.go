@@ -23,7 +23,8 @@ func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]si
 	ctx, cancel := p.requests.Bound(ctx)
 	defer cancel()
 	id := sink.NewRequestID()
-	answer, err := p.client.PublishBatch(ctx, p.request(id, batch), func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
+	answer, err := p.client.PublishBatch(ctx, p.request(id, batch),
+		func(o *sns.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		return nil, err
 	}

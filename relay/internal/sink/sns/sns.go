@@ -14,8 +14,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// defaultMaximumMessageSize applies to a topic without the attribute MaximumMessageSize. The whole of a PublishBatch has
-// to fit it as well. https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html
+// defaultMaximumMessageSize applies to a topic without the attribute MaximumMessageSize. The whole
+// of a PublishBatch has to fit it as well.
+//
+// https://docs.aws.amazon.com/sns/latest/dg/large-message-payloads.html
 const defaultMaximumMessageSize = 262_144
 
 // Sink is one SNS topic.
@@ -27,14 +29,14 @@ type Sink struct {
 	state     atomic.Pointer[state]
 }
 
-// state is what the topic said about itself when it was last read.
+// state has the attributes of the topic when they were last read.
 type state struct {
 	limits      sink.Limits
 	description sink.Description
 }
 
-// Open reads the attributes of the topic dest and returns it as a sink. Credentials and endpoint are cfg's, the region
-// is that of the ARN.
+// Open reads the attributes of the topic dest and returns it as a sink. Credentials and endpoint
+// are cfg's. The region is that of the ARN.
 func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.Options) (*Sink, error) {
 	if dest.Service != sink.SNS {
 		return nil, fmt.Errorf("open topic %s: not an SNS topic", dest)
@@ -67,7 +69,7 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 		return fmt.Errorf("read the attributes of topic %s: %w", s.topicARN, err)
 	}
 	read := stateOf(s.topicARN, topic.Attributes)
-	if opened := s.state.Load(); opened != nil { // a topic cannot become another kind
+	if opened := s.state.Load(); opened != nil { // a topic never becomes another kind
 		read.limits.FIFO = opened.limits.FIFO
 	}
 	s.state.Store(&read)
@@ -78,7 +80,8 @@ func stateOf(arn string, attributes map[string]string) state {
 	size, _ := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
 	return state{
 		sink.Limits{
-			FIFO: sink.FlagOf(attributes["FifoTopic"], strings.HasSuffix(arn, ".fifo")), MaxMessageBytes: size, MaxBatchBytes: size, OneLine: true,
+			FIFO: sink.FlagOf(attributes["FifoTopic"],
+				strings.HasSuffix(arn, ".fifo")), MaxMessageBytes: size, MaxBatchBytes: size, OneLine: true,
 		},
 		sink.Description{
 			ARN:                       arn,
@@ -92,11 +95,11 @@ func stateOf(arn string, attributes map[string]string) state {
 // Limits implements [sink.Sink].
 func (s *Sink) Limits() sink.Limits { return s.state.Load().limits }
 
-// Description returns what else the topic said about itself.
+// Description returns the other attributes of the topic.
 func (s *Sink) Description() sink.Description { return s.state.Load().description }
 
-// Publish implements [sink.Sink] with one PublishBatch, which is not repeated: whoever calls Publish decides whether the
-// relay may still send, before each request.
+// Publish implements [sink.Sink] with one PublishBatch, which is not repeated. The caller decides
+// before each request whether the relay may still send.
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {

@@ -19,14 +19,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-var sendMessageBatch = smithy.NewOperationSchema(schemas.SendMessageBatch, schemas.SendMessageBatchRequest, schemas.SendMessageBatchResult)
+var sendMessageBatch = smithy.NewOperationSchema(schemas.SendMessageBatch, schemas.SendMessageBatchRequest,
+	schemas.SendMessageBatchResult)
 
 // answerReader reads the answers to SendMessageBatch.
 type answerReader struct{ sdk smithyhttp.ClientProtocol }
 
-// read returns what SQS says about each entry. Unless it says that it took every message, which is read without a copy,
-// the answer is left to the SDK.
-func (r answerReader) read(ctx context.Context, answer *transport.Answer, id sink.RequestID, batch []*sink.Message) ([]sink.Result, error) {
+// read returns the result of each entry. It reads an answer that accepts every message without a
+// copy, and leaves any other to the SDK.
+func (r answerReader) read(
+	ctx context.Context,
+	answer *transport.Answer,
+	id sink.RequestID,
+	batch []*sink.Message,
+) ([]sink.Result, error) {
 	if answer.Status == http.StatusOK {
 		o := newOutcome(id, batch)
 		if scan(answer.Body, func(e success) { o.accepted(string(e.id), string(e.bodyMD5)) }) == nil {
@@ -34,16 +40,22 @@ func (r answerReader) read(ctx context.Context, answer *transport.Answer, id sin
 		}
 	}
 	var decoded sqs.SendMessageBatchOutput
-	err := r.sdk.DeserializeResponse(ctx, sendMessageBatch, sqs.TypeRegistry, &smithyhttp.Response{Response: &http.Response{
-		StatusCode: answer.Status, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(answer.Body)),
-	}}, &decoded)
+	err := r.sdk.DeserializeResponse(
+		ctx,
+		sendMessageBatch,
+		sqs.TypeRegistry,
+		&smithyhttp.Response{Response: &http.Response{
+			StatusCode: answer.Status, Header: answer.Header(), Body: io.NopCloser(bytes.NewReader(answer.Body)),
+		}},
+		&decoded,
+	)
 	if err != nil {
 		return nil, answer.Error("", err)
 	}
 	return results(id, batch, &decoded)
 }
 
-// outcome collects what an answer says about a batch.
+// outcome collects the results of a batch.
 type outcome struct {
 	*sink.Answer
 	batch    []*sink.Message
@@ -54,15 +66,15 @@ func newOutcome(id sink.RequestID, batch []*sink.Message) outcome {
 	return outcome{sink.NewAnswer(id, len(batch)), batch, checksums.Get().(*checksum)}
 }
 
-// Results returns what was collected, and gives memory back.
+// Results returns the results and releases memory.
 func (o *outcome) Results() ([]sink.Result, error) {
 	checksums.Put(o.checksum)
 	return o.Answer.Results()
 }
 
-// accepted stores that the queue holds the entry id, with a body of this checksum. One that is another than was sent is
-// sent once more: the body is valid UTF-8 ([sink.Validate]), so that no encoder changed it here, and a consumer is owed the
-// event as written.
+// accepted stores that the queue holds the entry id, with a body of this checksum. An entry with
+// another checksum is sent again. The body is valid UTF-8 ([sink.Validate]), so no encoder of the
+// relay changed it, and a consumer is owed the event as written.
 func (o *outcome) accepted(id, bodyMD5 string) {
 	var err error
 	if i := o.Position(id); i >= 0 && !o.checksum.is(bodyMD5, o.batch[i].Body) {
@@ -74,7 +86,7 @@ func (o *outcome) accepted(id, bodyMD5 string) {
 // checksum is the memory in which the checksum of a body is computed.
 type checksum struct {
 	sum   hash.Hash
-	piece []byte // of the body, on its way into sum: a conversion of the whole would allocate
+	piece []byte // of the body, on its way into sum: converting all of it would allocate
 }
 
 var checksums = sync.Pool{New: func() any { return &checksum{md5.New(), make([]byte, 512)} }}

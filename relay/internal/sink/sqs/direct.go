@@ -12,7 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// directPublisher publishes by requests of its own, to the endpoint and with the credentials that the SDK's client has.
+// directPublisher writes its own requests, with the endpoint and the credentials of the SDK's
+// client.
 type directPublisher struct {
 	caller   *transport.Caller
 	queueURL string
@@ -20,7 +21,13 @@ type directPublisher struct {
 	answers  answerReader
 }
 
-func newDirect(ctx context.Context, client *transport.Client, queueURL string, fifo bool, o sqs.Options) (*directPublisher, error) {
+func newDirect(
+	ctx context.Context,
+	client *transport.Client,
+	queueURL string,
+	fifo bool,
+	o sqs.Options,
+) (*directPublisher, error) {
 	endpoint, err := o.EndpointResolverV2.ResolveEndpoint(ctx, sqs.EndpointParameters{
 		Region:       &o.Region,
 		UseDualStack: aws.Bool(o.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
@@ -35,7 +42,7 @@ func newDirect(ctx context.Context, client *transport.Client, queueURL string, f
 		Header: http.Header{
 			"Content-Type": {"application/x-amz-json-1.0"},
 			"X-Amz-Target": {"AmazonSQS.SendMessageBatch"},
-			// Errors keep the codes that the Query protocol had for them, in a header.
+			// Errors have their codes of the Query protocol in a header.
 			"X-Amzn-Query-Mode": {"true"},
 		},
 		IgnoreClockSkew: o.DisableClockSkewCorrection,

@@ -14,7 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// requestID is that of every request here.
+// requestID is the id of every request in these tests.
 var requestID = sink.RequestID([]byte("0123456789abcdef"))
 
 // usualBatch is ten events of 300 bytes with three attributes.
@@ -22,7 +22,10 @@ func usualBatch() []*sink.Message {
 	batch := make([]*sink.Message, sink.MaxBatch)
 	for i := range batch {
 		batch[i] = &sink.Message{
-			Body:    `{"customer_id":"42","lines":[` + strings.Repeat(`{"sku":"A-1","quantity":2,"unit_price":1999},`, 5) + `{"sku":"B-1","quantity":1}]}`,
+			Body: `{"customer_id":"42","lines":[` + strings.Repeat(
+				`{"sku":"A-1","quantity":2,"unit_price":1999},`,
+				5,
+			) + `{"sku":"B-1","quantity":1}]}`,
 			GroupID: fmt.Sprint("order.", i), DeduplicationID: fmt.Sprint("0193f7a2-7b1e-7c3a-9c55-0242ac12000", i),
 			Attributes: []sink.Attribute{
 				{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
@@ -40,16 +43,26 @@ func BenchmarkEncodeSendMessageBatch(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		body = appendJSON(body[:0], requestID, "https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
+		body = appendJSON(
+			body[:0],
+			requestID,
+			"https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo",
+			true,
+			batch,
+		)
 	}
 }
 
-// usualAnswer says that all of batch was taken.
+// usualAnswer accepts all of batch.
 func usualAnswer(batch []*sink.Message) *transport.Answer {
 	var entries []string
 	for i, m := range batch {
-		entries = append(entries, fmt.Sprintf(`{"Id":"%s","MessageId":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","MD5OfMessageBody":"%x",`+
-			`"MD5OfMessageAttributes":"%[2]x","SequenceNumber":"10000000000000003000"}`, requestID.Entry(i), md5.Sum([]byte(m.Body))))
+		entries = append(
+			entries,
+			fmt.Sprintf(`{"Id":"%s","MessageId":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","MD5OfMessageBody":"%x",`+
+				`"MD5OfMessageAttributes":"%[2]x","SequenceNumber":"10000000000000003000"}`, requestID.Entry(i),
+				md5.Sum([]byte(m.Body))),
+		)
 	}
 	return &transport.Answer{Status: http.StatusOK, Body: []byte(`{"Successful":[` + strings.Join(entries, ",") + `]}`)}
 }
@@ -66,15 +79,17 @@ func BenchmarkReadSendMessageBatchAnswer(b *testing.B) {
 	}
 }
 
-// TestTheUsualRequestCostsNoMemory: a request is written into memory that is used again, and reading its answer costs the
-// results and a checksum of all, but nothing for each event.
+// TestTheUsualRequestCostsNoMemory: the memory of a request is reused. Reading its answer costs the
+// results and one checksum, and nothing for each event.
 func TestTheUsualRequestCostsNoMemory(t *testing.T) {
 	batch := usualBatch()
 	answer, body := usualAnswer(batch), make([]byte, 0, 64<<10)
-	if n := testing.AllocsPerRun(100, func() { appendJSON(body, requestID, "https://sqs.eu-central-1.amazonaws.com/1/orders", true, batch) }); n > 0 {
+	if n := testing.AllocsPerRun(100,
+		func() { appendJSON(body, requestID, "https://sqs.eu-central-1.amazonaws.com/1/orders", true, batch) }); n > 0 {
 		t.Errorf("%v allocations to write a request", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = (answerReader{}).read(t.Context(), answer, requestID, batch) }); n > 5 {
+	if n := testing.AllocsPerRun(100,
+		func() { _, _ = (answerReader{}).read(t.Context(), answer, requestID, batch) }); n > 5 {
 		t.Errorf("%v allocations to read an answer", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 )
 
 // appendJSON appends the body of a SendMessageBatch in AWS JSON 1.0.
+//
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 func appendJSON(text []byte, id sink.RequestID, queueURL string, fifo bool, batch []*sink.Message) []byte {
 	text = appendMember(text, `{"QueueUrl":`, queueURL)
@@ -17,7 +18,8 @@ func appendJSON(text []byte, id sink.RequestID, queueURL string, fifo bool, batc
 		}
 		text = id.AppendEntry(append(text, `{"Id":"`...), i)
 		text = appendMember(text, `","MessageBody":`, m.Body)
-		if group := m.MessageGroupID(fifo); group != "" { // on a standard queue for fairness between tenants, not for order
+		// fairness between tenants of a standard queue, not order
+		if group := m.MessageGroupID(fifo); group != "" {
 			text = appendMember(text, `,"MessageGroupId":`, group)
 		}
 		if fifo {
@@ -51,8 +53,10 @@ func appendValue(text []byte, a *sink.Attribute) []byte {
 	return append(text, '}')
 }
 
-// escapes holds, for each byte that does not stand for itself in a JSON string, what comes behind the backslash: a letter,
-// or u for a number. What is beyond ASCII is UTF-8 and stays as it is. https://www.rfc-editor.org/rfc/rfc8259#section-7
+// escapes has, for each byte that needs an escape in a JSON string, the character after the
+// backslash: a letter, or u for a number. Characters beyond ASCII are UTF-8 and stay as they are.
+//
+// https://www.rfc-editor.org/rfc/rfc8259#section-7
 var escapes = func() (table [256]byte) {
 	for c := range ' ' {
 		table[c] = 'u'
@@ -61,8 +65,8 @@ var escapes = func() (table [256]byte) {
 	return table
 }()
 
-// appendMember appends what comes before a string, and the string: piece by piece with room for the worst case, which takes
-// less time than appending bytes.
+// appendMember appends the text before a string, and the string, in pieces with capacity for the
+// worst case. That takes less time than appending bytes.
 func appendMember(text []byte, before, s string) []byte {
 	const digits = "0123456789abcdef"
 	const piece, longest = 256, len(`\u0000`)

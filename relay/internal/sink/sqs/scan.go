@@ -2,16 +2,18 @@ package sqs
 
 import "errors"
 
-// errNotPlain says that a text is JSON of another kind than [scanner] reads, or no JSON.
+// errNotPlain means that a text is not the JSON that [scanner] reads, or no JSON.
 var errNotPlain = errors.New("not plain JSON")
 
-// scanner reads JSON without escapes and numbers, without a copy: what SQS answers when it took every message.
+// scanner reads JSON without escapes and numbers, without a copy. SQS answers in this form if it
+// accepted every message.
 type scanner struct{ rest []byte }
 
-// success is an entry that SQS took.
+// success is an entry that SQS accepted.
 type success struct{ id, bodyMD5 []byte }
 
-// scan reads the answer to a SendMessageBatch that took every message, and calls taken for each.
+// scan reads the answer to a SendMessageBatch that accepted every message, and calls taken for
+// each.
 func scan(answer []byte, taken func(success)) error {
 	s := scanner{answer}
 	err := s.object(func(list []byte) error {
@@ -95,7 +97,7 @@ func (s *scanner) text() ([]byte, error) {
 	return nil, errNotPlain
 }
 
-// accept reports whether c comes next, and steps over it if so.
+// accept reports whether c comes next, and skips it if so.
 func (s *scanner) accept(c byte) bool {
 	s.skipSpace()
 	if len(s.rest) == 0 || s.rest[0] != c {

@@ -23,7 +23,8 @@ func (p *sdkPublisher) publish(ctx context.Context, batch []*sink.Message) ([]si
 	ctx, cancel := p.requests.Bound(ctx)
 	defer cancel()
 	id := sink.NewRequestID()
-	answer, err := p.client.SendMessageBatch(ctx, p.request(id, batch), func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
+	answer, err := p.client.SendMessageBatch(ctx, p.request(id, batch),
+		func(o *sqs.Options) { o.Retryer = aws.NopRetryer{} })
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,8 @@ func (p *sdkPublisher) request(id sink.RequestID, batch []*sink.Message) *sqs.Se
 
 			MessageSystemAttributes: systemAttributes(m.Attributes),
 		}
-		if group := m.MessageGroupID(p.fifo); group != "" { // on a standard queue for fairness between tenants, not for order
+		// fairness between tenants of a standard queue, not order
+		if group := m.MessageGroupID(p.fifo); group != "" {
 			entries[i].MessageGroupId = &group
 		}
 		if p.fifo {

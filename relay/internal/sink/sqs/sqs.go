@@ -15,12 +15,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// maxBatchBytes bounds all messages of one SendMessageBatch together, whatever the queue's own MaximumMessageSize.
+// maxBatchBytes bounds all messages of one SendMessageBatch together, whatever the queue's own
+// MaximumMessageSize.
+//
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const maxBatchBytes = 1 << 20
 
-// defaultMaximumMessageSize applies to a queue that does not tell its own, as AWS has it for new queues. Brokers other than
-// AWS leave attributes out, or give them empty.
+// defaultMaximumMessageSize applies to a queue without the attribute. It is AWS' default for new
+// queues. Brokers other than AWS omit attributes, or leave them empty.
 const defaultMaximumMessageSize = 1 << 20
 
 // Sink is one SQS queue.
@@ -33,14 +35,15 @@ type Sink struct {
 	state       atomic.Pointer[state]
 }
 
-// state is what the queue said about itself when it was last read.
+// state has the attributes of the queue when they were last read.
 type state struct {
 	limits      sink.Limits
 	description sink.Description
 }
 
-// Open reads the attributes of the queue dest and returns it as a sink. Credentials and endpoint are cfg's, the region
-// is that of the ARN or URL. Where cfg names no endpoint, that of a URL outside AWS's regional endpoints is used.
+// Open reads the attributes of the queue dest and returns it as a sink. Credentials and endpoint
+// are cfg's. The region is that of the ARN or URL. If cfg names no endpoint, that of a URL outside
+// AWS' regional endpoints is used.
 func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.Options) (*Sink, error) {
 	if dest.Service != sink.SQS {
 		return nil, fmt.Errorf("open queue %s: not an SQS queue", dest)
@@ -80,8 +83,8 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 		o.HTTPClient = requests
 		o.Credentials = transport.Credentials(o.Credentials)
 		o.APIOptions = append(o.APIOptions, transport.WithOrigin("sqs"))
-		// The SDK turns one wrong checksum into an error for the whole request, after the broker has accepted all of it.
-		// This package compares the checksum of each entry instead.
+		// The SDK turns one wrong checksum into an error of the whole request, after the broker has
+		// accepted all of it. This package compares the checksum of each entry instead.
 		o.DisableMessageChecksumValidation = true
 	})
 }
@@ -95,7 +98,7 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 		return fmt.Errorf("read the attributes of queue %s: %w", s.destination, err)
 	}
 	read := s.stateOf(queue.Attributes)
-	if opened := s.state.Load(); opened != nil { // a queue cannot become another kind
+	if opened := s.state.Load(); opened != nil { // a queue never becomes another kind
 		read.limits.FIFO = opened.limits.FIFO
 	}
 	s.state.Store(&read)
@@ -106,7 +109,8 @@ func (s *Sink) stateOf(attributes map[string]string) state {
 	size, told := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
 	read := state{
 		sink.Limits{
-			FIFO: sink.FlagOf(attributes["FifoQueue"], s.destination.FIFO), MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes,
+			FIFO: sink.FlagOf(attributes["FifoQueue"],
+				s.destination.FIFO), MaxMessageBytes: size, MaxBatchBytes: maxBatchBytes,
 		},
 		sink.Description{
 			ARN:                       cmp.Or(attributes["QueueArn"], s.arn()),
@@ -122,7 +126,7 @@ func (s *Sink) stateOf(attributes map[string]string) state {
 	return read
 }
 
-// arn returns the ARN of the queue, for a broker that does not tell it.
+// arn returns the ARN of the queue, for a broker that does not return it.
 func (s *Sink) arn() string {
 	d := s.destination
 	return cmp.Or(d.ARN, fmt.Sprintf("arn:aws:sqs:%s:%s:%s", s.client.Options().Region, d.Account, d.Name))
@@ -131,11 +135,11 @@ func (s *Sink) arn() string {
 // Limits implements [sink.Sink].
 func (s *Sink) Limits() sink.Limits { return s.state.Load().limits }
 
-// Description returns what else the queue said about itself.
+// Description returns the other attributes of the queue.
 func (s *Sink) Description() sink.Description { return s.state.Load().description }
 
-// Publish implements [sink.Sink] with one SendMessageBatch, which is not repeated: whoever calls Publish decides whether the
-// relay may still send, before each request.
+// Publish implements [sink.Sink] with one SendMessageBatch, which is not repeated. The caller
+// decides before each request whether the relay may still send.
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {

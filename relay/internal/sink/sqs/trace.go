@@ -7,14 +7,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// traceHeader is a header of X-Ray in the form that services of AWS give it. Another one might be refused, and the message
-// with it.
+// traceHeader is an X-Ray header in the form that AWS services use. SQS might refuse another one,
+// and the message with it.
+//
 // https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
-var traceHeader = regexp.MustCompile(`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01?])?(;Lineage=[0-9A-Za-z:.]+)?$`)
+var traceHeader = regexp.MustCompile(
+	`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01?])?(;Lineage=[0-9A-Za-z:.]+)?$`,
+)
 
-// trace returns the attribute with the trace of X-Ray, or nil. A message carries it on as the system attribute
-// AWSTraceHeader, so that what a consumer on Lambda does belongs to it. It counts neither as one of the attributes nor in
-// the size. A message through SNS has no place for one of its own.
+// trace returns the attribute with the X-Ray trace, or nil. SQS carries it as the system attribute
+// AWSTraceHeader, so that the work of a Lambda consumer belongs to the trace. It counts neither as
+// one of the attributes nor in the size. A message through SNS has no place for it.
+//
 // https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
 func trace(attributes []sink.Attribute) *sink.Attribute {
 	for i := range attributes {

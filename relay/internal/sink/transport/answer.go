@@ -22,14 +22,14 @@ import (
 // maxHead is that of net/http.
 const maxHead = 10 << 20
 
-// Answer is what came back. Its parts are valid until Release.
+// Answer is the answer to a request. Its parts are valid until Release.
 type Answer struct {
 	Status int
 	Body   []byte
 
-	old    bool        // of HTTP/1.0: the connection ends with it
-	head   []byte      // header lines, as they came
-	header http.Header // read out of head once somebody asks for it
+	old    bool        // HTTP/1.0: the connection ends with the answer
+	head   []byte      // header lines as received
+	header http.Header // parsed from head when it is first needed
 }
 
 var answers = sync.Pool{New: func() any { return new(Answer) }}
@@ -40,7 +40,7 @@ func newAnswer() *Answer {
 	return a
 }
 
-// Release gives the memory of a back.
+// Release makes the memory of a available again.
 func (a *Answer) Release() {
 	if cap(a.Body) <= maxKept && cap(a.head) <= maxKept {
 		answers.Put(a)
@@ -52,19 +52,21 @@ func (a *Answer) Header() http.Header {
 	if a.header == nil {
 		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(append(a.head, "\r\n"...)))).ReadMIMEHeader()
 		if err != nil {
-			header = nil // they say nothing that can be relied on
+			header = nil // an unreadable head has no headers
 		}
 		a.header = http.Header(header)
 	}
 	return a.header
 }
 
-// Error returns err, which is what the service said in an answer that is no success, as the SDK would.
+// Error returns err, the service's error in an answer that is no success, in the form of the SDK.
 func (a *Answer) Error(requestID string, err error) error {
 	return &awshttp.ResponseError{
 		RequestID: cmp.Or(requestID, a.Header().Get("X-Amzn-Requestid")),
 		ResponseError: &smithyhttp.ResponseError{
-			Response: &smithyhttp.Response{Response: &http.Response{StatusCode: a.Status, Header: a.Header()}}, Err: err,
+			Response: &smithyhttp.Response{
+				Response: &http.Response{StatusCode: a.Status, Header: a.Header()},
+			}, Err: err,
 		},
 	}
 }
@@ -99,7 +101,8 @@ func (a *Answer) count(name string) (n int) {
 // isOnly reports whether no header of this name has another value.
 func (a *Answer) isOnly(name string, value []byte) bool {
 	for line := range bytes.Lines(a.head) {
-		if n, other, _ := bytes.Cut(line, []byte(":")); equalFold(n, name) && !bytes.Equal(bytes.TrimSpace(other), value) {
+		if n, other, _ := bytes.Cut(line, []byte(":")); equalFold(n, name) &&
+			!bytes.Equal(bytes.TrimSpace(other), value) {
 			return false
 		}
 	}
@@ -110,11 +113,14 @@ func equalFold(text []byte, name string) bool {
 	return len(text) == len(name) && strings.EqualFold(string(text), name)
 }
 
-// readAnswer reads one answer of HTTP/1.1 to a POST, and whether the connection may carry another request. It passes by interim
-// answers. https://www.rfc-editor.org/rfc/rfc9112
+// readAnswer reads one HTTP/1.1 answer to a POST, and reports whether the connection may carry
+// another request. It skips interim answers.
+//
+// https://www.rfc-editor.org/rfc/rfc9112
 func readAnswer(r *bufio.Reader) (a *Answer, reusable bool, err error) {
 	a = newAnswer()
-	for a.Status < 200 && a.Status != http.StatusSwitchingProtocols { // what follows that is no HTTP
+	// the bytes after it are no HTTP
+	for a.Status < 200 && a.Status != http.StatusSwitchingProtocols {
 		if err := a.readHead(r); err != nil {
 			a.Release()
 			return nil, false, fmt.Errorf("read the answer: %w", err)
@@ -137,7 +143,8 @@ func (a *Answer) readHead(r *bufio.Reader) error {
 	version, rest, _ := bytes.Cut(line, []byte(" "))
 	status, _, _ := bytes.Cut(rest, []byte(" "))
 	code, err := strconv.ParseUint(string(status), 10, 16)
-	if string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" || err != nil || len(status) != len("200") || code < 100 {
+	if string(version) != "HTTP/1.1" && string(version) != "HTTP/1.0" || err != nil || len(status) != len("200") ||
+		code < 100 {
 		return errors.New("it is not HTTP/1.1")
 	}
 	a.Status, a.head = int(code), a.head[:0]
@@ -156,11 +163,16 @@ func (a *Answer) readHead(r *bufio.Reader) error {
 	}
 }
 
-// isToken reports whether name may be that of a header. https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+// isToken reports whether name may be the name of a header.
+//
+// https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 func isToken(name []byte) bool {
 	for _, c := range name {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		case 'a' <= c && c <= 'z',
+			'A' <= c && c <= 'Z',
+			'0' <= c && c <= '9',
+			strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
 		default:
 			return false
 		}
@@ -180,7 +192,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
 }
 
-// readLong reads on in a line that begins with begin and is longer than the buffer of r.
+// readLong reads the rest of a line that starts with begin and is longer than the buffer of r.
 func readLong(r *bufio.Reader, begin []byte) (line []byte, err error) {
 	line = slices.Clone(begin)
 	for err = bufio.ErrBufferFull; errors.Is(err, bufio.ErrBufferFull); {
@@ -193,7 +205,7 @@ func readLong(r *bufio.Reader, begin []byte) (line []byte, err error) {
 	return line, err
 }
 
-// readBody reads the body, and reports whether its end was seen before that of the connection.
+// readBody reads the body, and reports whether the body ends before the connection does.
 func (a *Answer) readBody(r *bufio.Reader) (framed bool, err error) {
 	if a.Status < 200 || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		return true, nil
@@ -249,7 +261,7 @@ func (a *Answer) readUpTo(r io.Reader) error {
 
 var errTooLong = fmt.Errorf("it is longer than %d bytes", maxAnswer)
 
-// unexpected returns err as that of an answer that is not complete.
+// unexpected returns err as the error of an incomplete answer.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzReadAnswer: whatever a server says, it is read without a panic, and as net/http reads it where that reads it too.
+// FuzzReadAnswer: any answer of a server is read without a panic, and as net/http reads it if that
+// reads it too.
 func FuzzReadAnswer(f *testing.F) {
 	for _, seed := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -27,7 +28,8 @@ func FuzzReadAnswer(f *testing.F) {
 		}
 		status, body, err := readByNetHTTP(said)
 		if err == nil && (status != answer.Status || !bytes.Equal(body, answer.Body)) {
-			t.Errorf("read as %d %q (reusable: %t); net/http reads %d %q", answer.Status, answer.Body, reusable, status, body)
+			t.Errorf("read as %d %q (reusable: %t); net/http reads %d %q", answer.Status, answer.Body, reusable,
+				status, body)
 		}
 		answer.Release()
 	})

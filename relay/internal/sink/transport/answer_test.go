@@ -26,10 +26,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// foreign is an HTTP client of another kind than the SDK's own: a Caller sends through it.
+// foreign is an HTTP client of another kind than the SDK's own. A Caller sends through it.
 type foreign struct{ http.Client }
 
-// carriers are the two ways of a request: over connections of the Caller's own, and through net/http. Both pass the same tests.
+// carriers are the two ways of a request: over connections of the Caller's own, and through
+// net/http. Both pass the same tests.
 func carriers(t *testing.T, test func(t *testing.T, cfg aws.Config)) {
 	t.Helper()
 	for name, cfg := range map[string]aws.Config{"own connections": {}, "net/http": {HTTPClient: &foreign{}}} {
@@ -46,13 +47,17 @@ func newCallerWith(t *testing.T, cfg aws.Config, server string, timeout time.Dur
 	if err != nil {
 		t.Fatal(err)
 	}
-	return transport.NewCaller(transport.New(cfg, sink.Options{InFlight: 64, RequestTimeout: timeout}), transport.Endpoint{
-		URL: *u, Service: "sqs", Region: "eu-central-1", Header: http.Header{"Content-Type": {"text/plain"}},
-		Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
-	})
+	return transport.NewCaller(
+		transport.New(cfg, sink.Options{InFlight: 64, RequestTimeout: timeout}),
+		transport.Endpoint{
+			URL: *u, Service: "sqs", Region: "eu-central-1", Header: http.Header{"Content-Type": {"text/plain"}},
+			Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", ""),
+		},
+	)
 }
 
-// speak starts a server that reads a request and says these words, and closes the connection then, if asked to.
+// speak starts a server that reads a request, writes words, and then closes the connection if
+// hangUp is set.
 func speak(t *testing.T, words string, hangUp bool) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,39 +100,64 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 		hangUp bool
 		want   string // empty: an error
 	}{
-		"with a length":             {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
-		"names in any case":         {words: "HTTP/1.1 200 OK\r\ncOnTeNt-LeNgTh:5\r\n\r\nhello", want: "200 hello"},
-		"without a reason":          {words: "HTTP/1.1 503 \r\nContent-Length: 0\r\n\r\n", want: "503 "},
-		"in chunks":                 {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;part=1\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", want: "200 hello"},
-		"in chunks, with trailers":  {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n5\r\nhello\r\n0\r\nSum: 1\r\n\r\n", want: "200 hello"},
-		"up to the end":             {words: "HTTP/1.1 200 OK\r\n\r\nhello", hangUp: true, want: "200 hello"},
-		"of HTTP/1.0":               {words: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", hangUp: true, want: "200 hello"},
-		"and hung up":               {words: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", hangUp: true, want: "200 hello"},
-		"without a body":            {words: "HTTP/1.1 204 No Content\r\n\r\n", want: "204 "},
-		"after interim answers":     {words: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
-		"with a long line":          {words: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 900_000) + "\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
-		"with many lines":           {words: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", 20_000) + "Content-Length: 5\r\n\r\nhello", want: "200 hello"},
-		"in two encodings":          {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", hangUp: true},
-		"not HTTP":                  {words: "SSH-2.0-OpenSSH_9.2\r\n\r\n", hangUp: true},
-		"none":                      {hangUp: true},
-		"broken off in the head":    {words: "HTTP/1.1 200 OK\r\nContent-Le", hangUp: true},
-		"broken off in the body":    {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", hangUp: true},
-		"broken off in a chunk":     {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel", hangUp: true},
-		"of a strange length":       {words: "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", hangUp: true},
-		"of two lengths":            {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello", hangUp: true},
-		"with a line that is none":  {words: "HTTP/1.1 200 OK\r\nhello\r\nContent-Length: 5\r\n\r\nhello", hangUp: true},
-		"in a strange encoding":     {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", hangUp: true},
-		"too long":                  {words: "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 2_000_000), hangUp: true},
-		"too long, in one chunk":    {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1E8480\r\n" + strings.Repeat("x", 2_000_000) + "\r\n0\r\n\r\n"},
-		"too long, up to the end":   {words: "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", 2_000_000), hangUp: true},
-		"of many bytes, not of too": {words: "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" + strings.Repeat("x", 500_000), want: "200 " + strings.Repeat("x", 500_000)},
+		"with a length":     {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"names in any case": {words: "HTTP/1.1 200 OK\r\ncOnTeNt-LeNgTh:5\r\n\r\nhello", want: "200 hello"},
+		"without a reason":  {words: "HTTP/1.1 503 \r\nContent-Length: 0\r\n\r\n", want: "503 "},
+		"in chunks": {
+			words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;part=1\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+			want:  "200 hello",
+		},
+		"in chunks, with trailers": {
+			words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Sum\r\n\r\n5\r\nhello\r\n0\r\n" +
+				"Sum: 1\r\n\r\n",
+			want: "200 hello",
+		},
+		"up to the end": {words: "HTTP/1.1 200 OK\r\n\r\nhello", hangUp: true, want: "200 hello"},
+		"of HTTP/1.0": {words: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", hangUp: true,
+			want: "200 hello"},
+		"and hung up": {words: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+			hangUp: true, want: "200 hello"},
+		"without a body": {words: "HTTP/1.1 204 No Content\r\n\r\n", want: "204 "},
+		"after interim answers": {
+			words: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" +
+				"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+			want: "200 hello",
+		},
+		"with a long line": {words: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 900_000) +
+			"\r\nContent-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"with many lines": {words: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X: x\r\n", 20_000) +
+			"Content-Length: 5\r\n\r\nhello", want: "200 hello"},
+		"in two encodings": {
+			words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" +
+				"hello\r\n0\r\n\r\n",
+			hangUp: true,
+		},
+		"not HTTP":               {words: "SSH-2.0-OpenSSH_9.2\r\n\r\n", hangUp: true},
+		"none":                   {hangUp: true},
+		"broken off in the head": {words: "HTTP/1.1 200 OK\r\nContent-Le", hangUp: true},
+		"broken off in the body": {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", hangUp: true},
+		"broken off in a chunk": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+			hangUp: true},
+		"of a strange length": {words: "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", hangUp: true},
+		"of two lengths": {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+			hangUp: true},
+		"with a line that is none": {words: "HTTP/1.1 200 OK\r\nhello\r\nContent-Length: 5\r\n\r\nhello",
+			hangUp: true},
+		"in a strange encoding": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", hangUp: true},
+		"too long": {words: "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" +
+			strings.Repeat("x", 2_000_000), hangUp: true},
+		"too long, in one chunk": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1E8480\r\n" +
+			strings.Repeat("x", 2_000_000) + "\r\n0\r\n\r\n"},
+		"too long, up to the end": {words: "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", 2_000_000), hangUp: true},
+		"of many bytes, not of too": {words: "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" +
+			strings.Repeat("x", 500_000), want: "200 " + strings.Repeat("x", 500_000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := speak(t, c.words, c.hangUp)
 			carriers(t, func(t *testing.T, cfg aws.Config) {
 				caller := newCallerWith(t, cfg, server, requestTimeout)
-				for range 3 { // whatever is left of one answer is not read as the next
+				for range 3 { // the rest of one answer is not read as the next
 					got, err := post(t.Context(), caller, "a question")
 					if got != c.want || (err == nil) != (c.want != "") {
 						t.Errorf("%.100q, %v", got, err)
@@ -138,7 +168,7 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 	}
 }
 
-// TestAHeadIsReadUpToABound is for own connections: net/http has a bound of its own.
+// TestAHeadIsReadUpToABound is for the Caller's own connections: net/http has a bound of its own.
 func TestAHeadIsReadUpToABound(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]string{
@@ -168,7 +198,9 @@ func TestARequestEndsInItsTimeWhereverItHangs(t *testing.T) {
 			carriers(t, func(t *testing.T, cfg aws.Config) {
 				began := time.Now()
 				_, err := post(t.Context(), newCallerWith(t, cfg, server, timeout), "a question")
-				if took := time.Since(began); sink.Code(err) != "timeout" || errors.Is(err, sink.ErrConnectionClosed) || took < timeout || took > requestTimeout {
+				if took := time.Since(began); sink.Code(err) != "timeout" || errors.Is(err, sink.ErrConnectionClosed) ||
+					took < timeout ||
+					took > requestTimeout {
 					t.Errorf("%v after %v", err, took)
 				}
 			})
@@ -177,13 +209,14 @@ func TestARequestEndsInItsTimeWhereverItHangs(t *testing.T) {
 	t.Run("in TLS", func(t *testing.T) {
 		t.Parallel()
 		server := strings.Replace(speak(t, "", false), "http:", "https:", 1)
-		if _, err := post(t.Context(), newCallerWith(t, aws.Config{}, server, timeout), "a question"); sink.Code(err) != "timeout" {
+		if _, err := post(t.Context(), newCallerWith(t, aws.Config{}, server, timeout), "a question"); sink.Code(
+			err) != "timeout" {
 			t.Errorf("%v", err)
 		}
 	})
 }
 
-// TestTheEndOfItsContextEndsARequest, and no later one on a connection that the context had used.
+// TestTheEndOfItsContextEndsARequest, and no later one on the same connection.
 func TestTheEndOfItsContextEndsARequest(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})
@@ -233,7 +266,8 @@ func TestAConnectionThatTheServerClosesWhileItIsIdleIsNotUsedAgain(t *testing.T)
 	})
 }
 
-// TestWhatNobodyAskedForIsNoAnswer: neither right behind an answer nor a moment later.
+// TestWhatNobodyAskedForIsNoAnswer: bytes that answer no request are no answer, neither right after
+// an answer nor a moment later.
 func TestWhatNobodyAskedForIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	for name, pause := range map[string]time.Duration{"at once": 0, "later": 50 * time.Millisecond} {
@@ -308,7 +342,7 @@ func TestManySendersGetTheirOwnAnswers(t *testing.T) {
 	}
 }
 
-// TestALargeRequestArrivesWhole is for what does not leave in one piece.
+// TestALargeRequestArrivesWhole: also one that does not fit one write.
 func TestALargeRequestArrivesWhole(t *testing.T) {
 	t.Parallel()
 	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -316,7 +350,8 @@ func TestALargeRequestArrivesWhole(t *testing.T) {
 		fmt.Fprint(w, len(body), err)
 	})
 	carriers(t, func(t *testing.T, cfg aws.Config) {
-		if got, err := post(t.Context(), newCallerWith(t, cfg, server, requestTimeout), strings.Repeat("x", 1<<20)); got != "200 1048576 <nil>" {
+		if got, err := post(t.Context(), newCallerWith(t, cfg, server, requestTimeout),
+			strings.Repeat("x", 1<<20)); got != "200 1048576 <nil>" {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
@@ -332,7 +367,8 @@ func TestAnAnswerThatComesBeforeTheRequestIsReadCounts(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	})
 	carriers(t, func(t *testing.T, cfg aws.Config) {
-		if got, err := post(t.Context(), newCallerWith(t, cfg, server, requestTimeout), strings.Repeat("x", 1<<20)); got != "413 " {
+		if got, err := post(t.Context(), newCallerWith(t, cfg, server, requestTimeout),
+			strings.Repeat("x", 1<<20)); got != "413 " {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
@@ -357,7 +393,8 @@ func TestTheCertificateOfTheServiceIsVerified(t *testing.T) {
 		"it has expired": {"example.com", func(c *tls.Config) {
 			c.RootCAs, c.Time = roots, func() time.Time { return time.Now().AddDate(200, 0, 0) }
 		}, "expired"},
-		"a newer version is wanted": {"example.com", func(c *tls.Config) { c.RootCAs, c.MinVersion = roots, tls.VersionTLS13+1 }, "no supported versions"},
+		"a newer version is wanted": {"example.com",
+			func(c *tls.Config) { c.RootCAs, c.MinVersion = roots, tls.VersionTLS13+1 }, "no supported versions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -384,12 +421,15 @@ func TestAHostMayBeAnIPv6Address(t *testing.T) {
 	if err != nil {
 		t.Skip("this machine has no IPv6")
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) })}
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }),
+	}
 	t.Cleanup(func() { _ = server.Close() })
 	go func() { _ = server.Serve(listener) }()
 	address := listener.Addr().String()
 	carriers(t, func(t *testing.T, cfg aws.Config) {
-		if got, err := post(t.Context(), newCallerWith(t, cfg, "http://"+address, requestTimeout), "x"); got != "200 "+address {
+		if got, err := post(t.Context(), newCallerWith(t, cfg, "http://"+address, requestTimeout),
+			"x"); got != "200 "+address {
 			t.Errorf("%q, %v", got, err)
 		}
 	})

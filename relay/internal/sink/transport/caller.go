@@ -19,35 +19,38 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// askInterval is how often credentials are asked for, which are the same nearly always. The provider knows when they expire, long before.
+// askInterval is how often the Caller asks for credentials, which nearly always are the same. The
+// provider knows long before when they expire.
 const askInterval = time.Second
 
-// Endpoint is where requests to one AWS service go, and who they are from.
+// Endpoint names one AWS service and the sender of requests to it.
 type Endpoint struct {
 	URL         url.URL
-	Service     string                  // that the signature counts for
-	Region      string                  // that the signature counts for
+	Service     string                  // in the scope of the signature
+	Region      string                  // in the scope of the signature
 	Credentials aws.CredentialsProvider // nil: requests are not signed
 	Header      http.Header             // of every request
-	AppID       string                  // for the user agent; may be empty
-	// IgnoreClockSkew signs with the time of this machine, even if the service says that it is wrong.
+	AppID       string                  // in the user agent; may be empty
+	// IgnoreClockSkew signs with the time of this machine, even if the service reports another one.
 	IgnoreClockSkew bool
 }
 
-// Caller sends signed requests to one endpoint: over connections of its own, as net/http takes as long again for a request as
-// everything else about it, or through net/http and the SDK's signer where a proxy stands in between, or where the HTTP client is not the SDK's own.
+// Caller sends signed requests to one endpoint. It uses connections of its own, because net/http
+// needs as much time for a request as everything else together. It uses net/http and the SDK's
+// signer if a proxy is in between, or if the HTTP client is not the SDK's own.
 type Caller struct {
 	client   *Client
 	endpoint Endpoint
 	signer   *signer
 	pool     *pool // nil: through net/http
 	identity atomic.Pointer[identity]
-	skew     atomic.Int64           // nanoseconds by which the service's clock is ahead of this machine's
-	date     atomic.Pointer[string] // that skew was learnt from
+	// nanoseconds by which the service's clock is ahead of this machine's
+	skew atomic.Int64
+	date atomic.Pointer[string] // the Date header that skew comes from
 }
 
-// NewCaller returns a Caller with the time limit, certificates and dialler of client, and the connections to the same host of its other
-// Callers.
+// NewCaller returns a Caller with the time limit, certificates and dialler of client. It shares the
+// connections to the host with the other Callers of client.
 func NewCaller(client *Client, endpoint Endpoint) *Caller {
 	if endpoint.URL.Path == "" {
 		endpoint.URL.Path = "/"
@@ -70,8 +73,9 @@ func userAgent(appID string) string {
 	return agent
 }
 
-// Post sends request once, which belongs to it from then on, and reads its answer, whatever its status. The error means that the
-// outcome is unknown. Its time begins before credentials are fetched: a relay that may publish now may not when they come late.
+// Post sends request once and reads its answer, whatever its status. Post owns request. An error
+// means that the outcome is unknown. The time limit includes fetching credentials, because a relay
+// that may publish now may not when they come late.
 func (c *Caller) Post(ctx context.Context, request *Request) (*Answer, error) {
 	deadline := time.Now().Add(c.client.timeout)
 	id, err := c.identify(ctx, deadline)
@@ -84,7 +88,7 @@ func (c *Caller) Post(ctx context.Context, request *Request) (*Answer, error) {
 		return nil, err
 	}
 	c.learnSkew(answer)
-	if answer.Status >= http.StatusBadRequest { // it may be for who signed it
+	if answer.Status >= http.StatusBadRequest { // the credentials may be the reason
 		c.identity.Store(nil)
 	}
 	return answer, nil
@@ -108,7 +112,8 @@ func (c *Caller) send(ctx context.Context, deadline time.Time, id *identity, req
 		connection.close()
 	}
 	switch {
-	case errors.Is(err, sink.ErrConnectionClosed): // those kept beside it are likely to be closed too: the next request dials
+	case errors.Is(err, sink.ErrConnectionClosed):
+		// the other idle connections are probably closed too, so the next request dials
 		c.pool.closeIdle()
 	case kept && os.IsTimeout(err):
 		c.pool.distrust(begin)
@@ -124,7 +129,7 @@ func (c *Caller) explain(err error) error {
 	return unanswered(&c.endpoint.URL, err)
 }
 
-// Answered returns err, which is what reading answer came to, with its origin.
+// Answered returns err, the result of reading answer, with its origin.
 func (c *Caller) Answered(answer *Answer, err error) error {
 	if err == nil {
 		return nil
@@ -132,8 +137,14 @@ func (c *Caller) Answered(answer *Answer, err error) error {
 	return answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, err)
 }
 
-// sendThroughClient sends request by net/http. The SDK's signer writes to URL and header, so each request has its own.
-func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *identity, request *Request) (*Answer, error) {
+// sendThroughClient sends request through net/http. The SDK's signer writes to URL and header, so
+// each request has its own.
+func (c *Caller) sendThroughClient(
+	ctx context.Context,
+	deadline time.Time,
+	id *identity,
+	request *Request,
+) (*Answer, error) {
 	defer request.release()
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	target := c.endpoint.URL
@@ -144,7 +155,8 @@ func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *
 	r.Body, _ = request.open()
 	if id != nil {
 		sum := sha256.Sum256(request.body())
-		err := v4.NewSigner().SignHTTP(ctx, id.credentials, r, hex.EncodeToString(sum[:]), c.endpoint.Service, c.endpoint.Region, c.now())
+		err := v4.NewSigner().SignHTTP(ctx, id.credentials, r, hex.EncodeToString(sum[:]), c.endpoint.Service,
+			c.endpoint.Region, c.now())
 		if err != nil {
 			cancel()
 			return nil, err
@@ -166,7 +178,7 @@ func (c *Caller) sendThroughClient(ctx context.Context, deadline time.Time, id *
 	return answer, nil
 }
 
-// identify returns who signs the next request, or nil if nobody does.
+// identify returns the signer of the next request, or nil for unsigned requests.
 func (c *Caller) identify(ctx context.Context, deadline time.Time) (*identity, error) {
 	if c.endpoint.Credentials == nil {
 		return nil, nil
@@ -189,12 +201,12 @@ func (c *Caller) identify(ctx context.Context, deadline time.Time) (*identity, e
 	return id, nil
 }
 
-// now is the time as the service has it.
+// now returns the service's time.
 func (c *Caller) now() time.Time { return time.Now().Add(time.Duration(c.skew.Load())) }
 
-// learnSkew notes how far the service's clock is from this machine's, as the SDK does: a signature that is more than five
-// minutes off is refused with RequestTimeTooSkewed, and the next one is right. An answer from a cache has an Age and says
-// nothing about now.
+// learnSkew stores the difference between the service's clock and this machine's, as the SDK does.
+// The service refuses a signature that is more than five minutes off with RequestTimeTooSkewed, and
+// accepts the next one. An answer from a cache has an Age, and its date is old.
 func (c *Caller) learnSkew(answer *Answer) {
 	said, dated := answer.value("Date")
 	if _, cached := answer.value("Age"); cached || !dated || c.endpoint.IgnoreClockSkew {
@@ -210,8 +222,8 @@ func (c *Caller) learnSkew(answer *Answer) {
 	}
 }
 
-// RefreshExpired has the next request fetch credentials anew if err says that the service took those of the last one for
-// expired. The cache alone goes by the time that was promised, and by this machine's clock.
+// RefreshExpired makes the next request fetch new credentials if err says that those of the last
+// one have expired. The cache alone goes by the promised time and by this machine's clock.
 func RefreshExpired(credentials aws.CredentialsProvider, err error) {
 	cache, cached := credentials.(interface{ Invalidate() })
 	failure, ok := errors.AsType[*sink.Error](err)

@@ -37,7 +37,8 @@ func newCaller(t *testing.T, server string, change ...func(*transport.Endpoint))
 	for _, f := range change {
 		f(&endpoint)
 	}
-	return transport.NewCaller(transport.New(aws.Config{}, sink.Options{InFlight: 20, RequestTimeout: requestTimeout}), endpoint)
+	return transport.NewCaller(
+		transport.New(aws.Config{}, sink.Options{InFlight: 20, RequestTimeout: requestTimeout}), endpoint)
 }
 
 // post sends body and returns the answer as a text.
@@ -63,16 +64,25 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 		change func(*transport.Endpoint)
 		want   string
 	}{
-		"usual":  {func(*transport.Endpoint) {}, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
-		"app id": {func(e *transport.Endpoint) { e.AppID = "shop" }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + ` app/shop" token "token" signed true text/plain`},
-		"path":   {func(e *transport.Endpoint) { e.URL.Path = "/aws" }, `200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "token" signed true text/plain`},
+		"usual": {func(*transport.Endpoint) {},
+			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
+				`" token "token" signed true text/plain`},
+		"app id": {func(e *transport.Endpoint) { e.AppID = "shop" },
+			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
+				` app/shop" token "token" signed true text/plain`},
+		"path": {func(e *transport.Endpoint) { e.URL.Path = "/aws" },
+			`200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
+				`" token "token" signed true text/plain`},
 		"a head that is longer than usual": {
 			func(e *transport.Endpoint) {
 				e.Credentials = credentials.NewStaticCredentialsProvider("AKID", "secret", strings.Repeat("long", 1500))
 			},
-			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "` + strings.Repeat("long", 1500) + `" signed true text/plain`,
+			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "` +
+				strings.Repeat("long", 1500) + `" signed true text/plain`,
 		},
-		"no account": {func(e *transport.Endpoint) { e.Credentials = nil }, `200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "" signed false text/plain`},
+		"no account": {func(e *transport.Endpoint) { e.Credentials = nil },
+			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
+				`" token "" signed false text/plain`},
 	} {
 		got, err := post(t.Context(), newCaller(t, server, c.change), "hello")
 		if err != nil || got != c.want {
@@ -94,7 +104,8 @@ func TestCallersOfOneClientShareTheConnectionsToAHost(t *testing.T) {
 		if client != shared {
 			t.Error("a client of its own")
 		}
-		if _, err := post(t.Context(), transport.NewCaller(client, transport.Endpoint{URL: *u, Header: http.Header{}}), "x"); err != nil {
+		if _, err := post(t.Context(),
+			transport.NewCaller(client, transport.Endpoint{URL: *u, Header: http.Header{}}), "x"); err != nil {
 			t.Error(err)
 		}
 	}
@@ -103,8 +114,8 @@ func TestCallersOfOneClientShareTheConnectionsToAHost(t *testing.T) {
 	}
 }
 
-// TestABodyIsNotUsedAgainWhileItIsWritten: the server answers before it has read the request, so that the writer of the
-// one before is still at work when the next begins.
+// TestABodyIsNotUsedAgainWhileItIsWritten: the server answers before it has read the request, so
+// the writer of one request still runs when the next one begins.
 func TestABodyIsNotUsedAgainWhileItIsWritten(t *testing.T) {
 	t.Parallel()
 	server, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -132,7 +143,7 @@ func TestABodyIsNotUsedAgainWhileItIsWritten(t *testing.T) {
 	senders.Wait()
 }
 
-// TestAWrongClockIsCorrected: the service says what time it is, and the next signature is right.
+// TestAWrongClockIsCorrected: the service reports its time, and the next signature is right.
 func TestAWrongClockIsCorrected(t *testing.T) {
 	t.Parallel()
 	const ahead = 3 * time.Hour
@@ -158,7 +169,7 @@ func TestAWrongClockIsCorrected(t *testing.T) {
 	caller := newCaller(t, server)
 	expect(caller, "403 ")
 	expect(caller, "200 ")
-	cached.Store(true) // an answer from a cache says nothing about now
+	cached.Store(true) // an answer from a cache has an old date
 	expect(caller, "200 ")
 	expect(caller, "200 ")
 	cached.Store(false)
@@ -168,7 +179,7 @@ func TestAWrongClockIsCorrected(t *testing.T) {
 	expect(ignoring, "403 ")
 }
 
-// silent never has credentials.
+// silent never returns credentials.
 type silent struct{}
 
 func (silent) Retrieve(ctx context.Context) (aws.Credentials, error) {
@@ -184,7 +195,7 @@ func TestARequestEndsInItsTimeWhileCredentialsAreFetched(t *testing.T) {
 	}
 }
 
-// provider counts how often it is asked.
+// provider counts its calls.
 type provider struct{ asked atomic.Int32 }
 
 func (p *provider) Retrieve(context.Context) (aws.Credentials, error) {
@@ -192,7 +203,12 @@ func (p *provider) Retrieve(context.Context) (aws.Credentials, error) {
 	if n > 2 {
 		return aws.Credentials{}, errors.New("no role")
 	}
-	return aws.Credentials{AccessKeyID: fmt.Sprint("AKID", n), SecretAccessKey: "secret", CanExpire: true, Expires: time.Now().Add(time.Hour)}, nil
+	return aws.Credentials{
+		AccessKeyID:     fmt.Sprint("AKID", n),
+		SecretAccessKey: "secret",
+		CanExpire:       true,
+		Expires:         time.Now().Add(time.Hour),
+	}, nil
 }
 
 func TestCredentialsAreFetchedOnceUntilTheyExpire(t *testing.T) {

@@ -20,29 +20,39 @@ type connection struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	probe  *probe
-	head   []byte    // of the request, in memory that is used again
-	idleAt time.Time // since when it is idle; zero before its first request
+	head   []byte    // head of the request, in reused memory
+	idleAt time.Time // idle since; zero before its first request
 
-	ctx   context.Context // whose end ends what is under way
+	ctx   context.Context // its end cancels the request
 	leave func() bool
 }
 
 func newConnection(conn net.Conn) *connection {
-	return &connection{conn: conn, reader: bufio.NewReaderSize(conn, readBuffer), probe: newProbe(conn), leave: func() bool { return true }}
+	return &connection{
+		conn:   conn,
+		reader: bufio.NewReaderSize(conn, readBuffer),
+		probe:  newProbe(conn),
+		leave:  func() bool { return true },
+	}
 }
 
-// exchange sends request with the connection's head and reads the answer, until deadline or the end of ctx, which the connection follows. After an
-// error, or if it is not reusable, it has to be closed.
-func (c *connection) exchange(ctx context.Context, deadline time.Time, request *Request) (answer *Answer, reusable bool, err error) {
+// exchange sends request with the connection's head and reads the answer, until deadline or the end
+// of ctx. The caller closes the connection after an error, or if it is not reusable.
+func (c *connection) exchange(
+	ctx context.Context,
+	deadline time.Time,
+	request *Request,
+) (answer *Answer, reusable bool, err error) {
 	err = c.conn.SetDeadline(deadline)
-	if ctx.Err() != nil { // it may have ended before the deadline was set
+	if ctx.Err() != nil { // ctx may have ended before the deadline was set
 		err = ctx.Err()
 	}
 	if err != nil {
 		request.release()
 		return nil, false, err
 	}
-	// A service that refuses a request may answer before it has read all of it, and hang up: the answer counts.
+	// A service that refuses a request may answer before it has read all of it, and close the
+	// connection. The answer counts.
 	sent := c.startSend(request)
 	if _, err = c.reader.Peek(1); err == nil {
 		answer, reusable, err = readAnswer(c.reader)
@@ -57,20 +67,21 @@ func (c *connection) exchange(ctx context.Context, deadline time.Time, request *
 }
 
 const (
-	// writtenFirst is how much is written before the answer is waited for. The buffers of a socket take that at once. A larger
-	// request is written while its answer is read: a proxy that refuses its size does not read it to the end.
+	// writtenFirst is how much is written before the answer is read. The buffers of a socket accept
+	// that at once. A larger request is written while its answer is read, because a proxy that
+	// refuses its size does not read it to the end.
 	writtenFirst = 16 << 10
-	// lateWrite is how long the end of a request may be behind the end of its answer.
+	// lateWrite is how long the end of a request may come after the end of its answer.
 	lateWrite = 20 * time.Millisecond
 )
 
 // sending is a request that is being written.
 type sending struct {
-	err  error      // of one that was written first
-	done chan error // of one that is written while its answer is read; else nil
+	err  error      // of a request that was written first
+	done chan error // of a request that is written while its answer is read; otherwise nil
 }
 
-// startSend writes request, or has it written.
+// startSend writes request, or starts a goroutine that writes it.
 func (c *connection) startSend(request *Request) sending {
 	if len(c.head)+len(request.body()) <= writtenFirst {
 		return sending{err: c.send(request)}
@@ -80,7 +91,8 @@ func (c *connection) startSend(request *Request) sending {
 	return s
 }
 
-// endSend waits for the writer of a request that was answered, or failed with err, and reports whether all of it was written.
+// endSend waits for the writer of a request that was answered, or failed with err, and reports
+// whether all of it was written.
 func (c *connection) endSend(s sending, err error) (whole bool) {
 	if s.done == nil {
 		return s.err == nil
@@ -99,8 +111,9 @@ func (c *connection) endSend(s sending, err error) (whole bool) {
 	return false
 }
 
-// follow has the end of ctx end what is under way from now on, and reports whether the connection is still of use: it is not
-// once the ctx that it followed before has ended. Most requests come with the same ctx as the one before.
+// follow makes the end of ctx cancel the requests from now on. It reports whether the connection is
+// usable, which it is not once its previous ctx has ended. Most requests have the ctx of the one
+// before.
 func (c *connection) follow(ctx context.Context) bool {
 	if c.ctx == ctx {
 		return true
@@ -113,7 +126,8 @@ func (c *connection) follow(ctx context.Context) bool {
 	return true
 }
 
-// send gives request back once it is written: as many are in memory as are written at the same time, not as are under way.
+// send releases request once it is written. So memory holds as many requests as are written at the
+// same time, and not as are in flight.
 func (c *connection) send(request *Request) error {
 	defer request.release()
 	if piece := request.after(c.head); piece != nil {
@@ -127,8 +141,8 @@ func (c *connection) send(request *Request) error {
 	return err
 }
 
-// unanswered returns err for a request of which not a byte was answered. On a connection that has served before it was most
-// likely closed while it was kept.
+// unanswered returns err for a request without a byte of an answer. A connection that has served
+// before was most probably closed while it was idle.
 func (c *connection) unanswered(err error) error {
 	if c.idleAt.IsZero() || os.IsTimeout(err) {
 		return unexpected(err)

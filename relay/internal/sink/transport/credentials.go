@@ -11,8 +11,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// Credentials returns provider with errors that say that they are those of the credentials, whatever codes are in them, and
-// without credentials that no header of a request can hold. It returns nil for nil.
+// Credentials returns provider with errors that have the origin of credentials, whatever codes they
+// contain. It refuses credentials that no header of a request can hold. It returns nil for nil.
 func Credentials(provider aws.CredentialsProvider) aws.CredentialsProvider {
 	if _, done := provider.(*checkedCredentials); provider == nil || done {
 		return provider
@@ -34,7 +34,7 @@ func (c *checkedCredentials) Retrieve(ctx context.Context) (aws.Credentials, err
 	return credentials, nil
 }
 
-// IsCredentialsProvider has the SDK see through c to anonymous credentials.
+// IsCredentialsProvider makes anonymous credentials visible to the SDK through c.
 func (c *checkedCredentials) IsCredentialsProvider(target aws.CredentialsProvider) bool {
 	return aws.IsCredentialsProvider(c.provider, target)
 }
@@ -46,10 +46,10 @@ func (c *checkedCredentials) Invalidate() {
 	}
 }
 
-// MalformedError says that a setting has a character that would break the head of a request.
+// MalformedError means that a setting has a character that would break the head of a request.
 type MalformedError struct {
-	Name   string // of the setting
-	Source string // where it comes from; may be empty
+	Name   string // name of the setting
+	Source string // source of the value; may be empty
 }
 
 func (e *MalformedError) Error() string {
@@ -57,12 +57,16 @@ func (e *MalformedError) Error() string {
 	if e.Source != "" {
 		from = " (from " + e.Source + ")"
 	}
-	return fmt.Sprintf("%s%s has a space, a line break or another character than printable ASCII, which no request can carry: "+
-		"remove it at its source, often a line break at the end of a file or a secret", e.Name, from)
+	return fmt.Sprintf(
+		"%s%s has a space, a line break or another character than printable ASCII, which no request can carry: "+
+			"remove it at its source, often a line break at the end of a file or a secret",
+		e.Name,
+		from,
+	)
 }
 
-// CheckCredentials returns a [*MalformedError] if credentials have a character that no header of a request can hold. It
-// names the part and shows nothing of it.
+// CheckCredentials returns a [*MalformedError] if credentials have a character that no header of a
+// request can hold. It names the part and shows nothing of it.
 func CheckCredentials(credentials aws.Credentials) error {
 	var problems []error
 	for _, part := range []struct{ name, text string }{

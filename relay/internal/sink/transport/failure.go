@@ -17,7 +17,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// strangerError says that an answer is not the service's: a proxy or a load balancer before it answered itself.
+// strangerError means that an answer is not the service's: a proxy or a load balancer in front of
+// it answered.
 type strangerError struct {
 	status        int
 	host, service string
@@ -30,11 +31,11 @@ func (e *strangerError) Error() string {
 
 func (e *strangerError) Unwrap() error { return e.err }
 
-// unknownCode is what the SDK's readers put in place of a code that is missing.
+// unknownCode is the code that the SDK's readers set if there is none.
 const unknownCode = "UnknownError"
 
-// answered returns err, which is what reading an answer of host came to, with its origin: the service, if the answer has an
-// error code of it, else whoever answered in its place.
+// answered returns err, the result of reading an answer of host, with its origin. That is the
+// service if the answer has an error code of it. Otherwise a proxy or a load balancer answered.
 func answered(service, host string, status int, err error) error {
 	if _, known := errors.AsType[*sink.Error](err); known {
 		return err
@@ -45,24 +46,30 @@ func answered(service, host string, status int, err error) error {
 	}
 	stranger := &strangerError{status, host, service, err}
 	failure := sink.RequestError(status, fmt.Sprint("HTTP ", status), stranger.Error(), stranger)
-	if status != http.StatusRequestEntityTooLarge { // that is about this very request, whoever says it
+	// 413 concerns this very request, whoever answers it
+	if status != http.StatusRequestEntityTooLarge {
 		failure.Origin = sink.OriginTransport
 	}
 	return failure
 }
 
-// unanswered returns err, by which a request to u ended without an answer, with its origin.
+// unanswered returns err, with which a request to u ended without an answer, with its origin.
 func unanswered(u *url.URL, err error) error {
 	if cure := certificateCure(u.Hostname(), err); cure != "" {
 		err = fmt.Errorf("%w: %s", err, cure)
 	}
-	return &sink.Error{Origin: sink.OriginTransport, Err: &url.Error{Op: "Post", URL: u.Scheme + "://" + u.Host, Err: err}}
+	return &sink.Error{
+		Origin: sink.OriginTransport,
+		Err:    &url.Error{Op: "Post", URL: u.Scheme + "://" + u.Host, Err: err},
+	}
 }
 
-// certificateCure returns what to do about a certificate of host that err refuses, or nothing if err does not refuse one.
+// certificateCure returns how to fix the certificate of host that err refuses, or an empty text if
+// err refuses none.
 func certificateCure(host string, err error) string {
 	if _, ofAnother := errors.AsType[x509.HostnameError](err); ofAnother {
-		return "another host answers in place of " + host + ": correct the network, or set AWS_ENDPOINT_URL to a name in the certificate"
+		return "another host answers in place of " + host +
+			": correct the network, or set AWS_ENDPOINT_URL to a name in the certificate"
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return "renew the certificate of " + host + ", or correct the clock of this machine"
@@ -73,29 +80,32 @@ func certificateCure(host string, err error) string {
 	return ""
 }
 
-// WithOrigin has a client of the SDK for service give its errors their origin.
+// WithOrigin makes a client of the SDK for service give its errors their origin.
 func WithOrigin(service string) func(*middleware.Stack) error {
 	return func(stack *middleware.Stack) error {
 		return stack.Deserialize.Add(origin{service}, middleware.Before)
 	}
 }
 
-// origin stands around everything that reads an answer.
+// origin wraps every step that reads an answer.
 type origin struct{ service string }
 
 // ID implements [middleware.DeserializeMiddleware].
 func (origin) ID() string { return "Origin" }
 
 // HandleDeserialize implements [middleware.DeserializeMiddleware].
-func (o origin) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
-	middleware.DeserializeOutput, middleware.Metadata, error,
-) {
+func (o origin) HandleDeserialize(
+	ctx context.Context,
+	in middleware.DeserializeInput,
+	next middleware.DeserializeHandler,
+) (middleware.DeserializeOutput, middleware.Metadata, error) {
 	out, metadata, err := next.HandleDeserialize(ctx, in)
 	request, _ := in.Request.(*smithyhttp.Request)
 	response, _ := out.RawResponse.(*smithyhttp.Response)
 	switch {
 	case err == nil || request == nil:
-	case response == nil || response.StatusCode == 0: // the SDK puts an error of its own in place of one that Do returned
+	case response == nil || response.StatusCode == 0:
+		// the SDK replaces an error of Do by one of its own
 		err = &sink.Error{Origin: sink.OriginTransport, Err: err}
 	default:
 		err = answered(o.service, request.URL.Host, response.StatusCode, err)

@@ -4,7 +4,7 @@ package transport
 
 import "net"
 
-// probe cannot find out: the request does.
+// probe cannot tell whether a connection is open. The request will.
 type probe struct{}
 
 func newProbe(net.Conn) *probe { return &probe{} }

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// probe looks at a connection without waiting.
+// probe checks a connection without waiting.
 type probe struct {
-	raw  syscall.RawConn // nil if there is nothing to look at
+	raw  syscall.RawConn // nil if the connection is no socket
 	look func(fd uintptr)
 	open bool
 }
@@ -32,7 +32,8 @@ func newProbe(conn net.Conn) *probe {
 	return p
 }
 
-// isOpen reports whether the peer has neither closed the connection nor said anything that nobody asked for.
+// isOpen reports whether the peer has neither closed the connection nor sent bytes that answer no
+// request.
 func (p *probe) isOpen() bool {
 	if p.raw == nil {
 		return true

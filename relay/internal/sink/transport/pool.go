@@ -19,10 +19,11 @@ import (
 // maxIdle is how long a connection is kept without a request, as the SDK's own client does.
 const maxIdle = 90 * time.Second
 
-// pool keeps the connections to one service: the one that served last serves next, so that those beyond what is needed fall idle.
+// pool keeps the connections to one service. The connection that served last serves next, so that
+// surplus ones become idle.
 type pool struct {
 	dial func(ctx context.Context) (net.Conn, error)
-	most int // that are kept idle
+	most int // maximum number of idle connections
 
 	mu     sync.Mutex
 	idle   []*connection // the longest idle first
@@ -35,9 +36,9 @@ func newPool(dial func(ctx context.Context) (net.Conn, error), most int) *pool {
 	return p
 }
 
-// get returns a connection that follows ctx, until deadline: a new one if none is idle or ctx needs it. One that the broker
-// has closed meanwhile is of no use, nor is one on which it has sent bytes that answer no request: they would be taken for
-// the next answer.
+// get returns a connection for ctx until deadline. It dials if none is idle or if ctx requires a
+// new one. A connection that the broker has closed is not used. Neither is one on which the broker
+// has sent bytes that answer no request, because they would be read as the next answer.
 func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := p.take(ctx); c != nil; c = p.take(ctx) {
 		if c.follow(ctx) && c.probe.isOpen() {
@@ -59,12 +60,13 @@ func (p *pool) dialUntil(ctx context.Context, deadline time.Time) (net.Conn, err
 	defer cancel()
 	conn, err := p.dial(ctx)
 	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err() // the dialler says at length that the time is up
+		return nil, ctx.Err() // the dialler has a long text for the same
 	}
 	return conn, err
 }
 
-// take returns the idle connection that served last, or nil if there is none or ctx needs a new one.
+// take returns the idle connection that served last, or nil if there is none or ctx requires a new
+// one.
 func (p *pool) take(ctx context.Context) *connection {
 	if sink.NeedsNewConnection(ctx) {
 		return nil
@@ -81,7 +83,7 @@ func (p *pool) take(ctx context.Context) *connection {
 	return c
 }
 
-// put takes a connection back that may carry another request.
+// put returns a connection that may carry another request to the pool.
 func (p *pool) put(c *connection) {
 	c.idleAt = time.Now()
 	p.mu.Lock()
@@ -95,8 +97,9 @@ func (p *pool) put(c *connection) {
 	}
 }
 
-// distrust closes the connections that were last answered before begin, when a request on another one began that was not
-// answered in its time: a network that is cut without a word has cut them too, and each would cost a request its time.
+// distrust closes the connections that were last answered before begin, when a request began on
+// another one and timed out. A network that was cut silently has cut them too, and each would cost
+// a request its time.
 func (p *pool) distrust(begin time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +117,7 @@ func (p *pool) closeIdle() {
 	p.closeFirst(len(p.idle))
 }
 
-// reap closes the connections that were idle for too long.
+// reap closes the connections that have been idle for too long.
 func (p *pool) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,7 +139,8 @@ func (p *pool) closeFirst(n int) {
 	p.idle = slices.Delete(p.idle, 0, n)
 }
 
-// dialer returns how to connect to the host of u as transport would, with its certificates. All of this ends with ctx.
+// dialer returns a function that connects to the host of u as transport would, with its
+// certificates. The end of ctx ends each step.
 func dialer(transport *http.Transport, u *url.URL) func(ctx context.Context) (net.Conn, error) {
 	port := cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	address := net.JoinHostPort(u.Hostname(), port)
@@ -154,7 +158,8 @@ func dialer(transport *http.Transport, u *url.URL) func(ctx context.Context) (ne
 	host, _, _ := strings.Cut(u.Hostname(), "%")
 	config.ServerName = cmp.Or(config.ServerName, host)
 	config.NextProtos = []string{"http/1.1"}
-	if config.ClientSessionCache == nil { // a new connection goes on with the secrets of one before
+	// a new connection resumes the TLS session of an earlier one
+	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	return func(ctx context.Context) (net.Conn, error) {

@@ -75,7 +75,7 @@ func TestIdleConnectionsAreClosedInTime(t *testing.T) {
 			t.Error("the connection that served last does not serve next")
 		}
 		time.Sleep(maxIdle)
-		p.expectOpen(t, 2) // which is in use
+		p.expectOpen(t, 2) // it is in use
 	})
 }
 
@@ -92,7 +92,8 @@ func TestNoMoreConnectionsAreKeptThanAllowed(t *testing.T) {
 	})
 }
 
-// TestASilentConnectionIsDistrustedWithItsElders: those that were answered since are known to work.
+// TestASilentConnectionIsDistrustedWithItsElders: connections that were answered since then are
+// known to work.
 func TestASilentConnectionIsDistrustedWithItsElders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

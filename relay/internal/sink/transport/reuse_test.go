@@ -18,7 +18,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 )
 
-// listen starts a server that serves each connection by serve, and counts them. They stay open until the test ends.
+// listen starts a server that serves each connection with serve, and counts them. They stay open
+// until the test ends.
 func listen(t *testing.T, serve func(net.Conn)) (url string, connections *atomic.Int32) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,7 +58,8 @@ func TestAConnectionThatEndsIsNotUsedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server, connections := listen(t, func(conn net.Conn) { converse(conn, c.head+"Content-Length: 0\r\n\r\n", false) })
+			server, connections := listen(t,
+				func(conn net.Conn) { converse(conn, c.head+"Content-Length: 0\r\n\r\n", false) })
 			caller := newCallerWith(t, aws.Config{}, server, requestTimeout)
 			for range 3 {
 				if _, err := post(t.Context(), caller, "a question"); err != nil {
@@ -71,8 +73,8 @@ func TestAConnectionThatEndsIsNotUsedAgain(t *testing.T) {
 	}
 }
 
-// TestAnEarlyAnswerIsRead while the rest of a request that the server does not read is being written. The connection is not
-// used again.
+// TestAnEarlyAnswerIsRead while the rest of a request that the server does not read is being
+// written. The connection is not used again.
 func TestAnEarlyAnswerIsRead(t *testing.T) {
 	t.Parallel()
 	carriers(t, func(t *testing.T, cfg aws.Config) {
@@ -96,7 +98,8 @@ func TestAnEarlyAnswerIsRead(t *testing.T) {
 	})
 }
 
-// TestACutNetworkCostsOneTimeout: 20 connections are kept when a firewall forgets them, without a word to either end.
+// TestACutNetworkCostsOneTimeout: a firewall forgets 20 idle connections, without a notice to
+// either end.
 func TestACutNetworkCostsOneTimeout(t *testing.T) {
 	t.Parallel()
 	carriers := map[string]aws.Config{"own connections": {}, "net/http": {HTTPClient: throughNetHTTP()}}
@@ -114,7 +117,7 @@ func TestACutNetworkCostsOneTimeout(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, request.Body)
 					if old && cut.Load() {
-						continue // not a word
+						continue // no answer
 					}
 					if old {
 						together.Done()
@@ -149,11 +152,12 @@ func TestACutNetworkCostsOneTimeout(t *testing.T) {
 	}
 }
 
-// throughNetHTTP has requests go through net/http, whose own connections are those of the relay's client.
+// throughNetHTTP makes requests use net/http, which has the connections of the relay's client.
 func throughNetHTTP() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		dial := t.DialContext
-		t.DialTLSContext = dial // never called for http, and reason enough not to use connections of the relay's own
+		// never called for http, but it prevents connections of the relay's own
+		t.DialTLSContext = dial
 	})
 }
 
@@ -167,7 +171,10 @@ func TestANewConnectionResumesItsTLSSession(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	cfg := aws.Config{HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.TLSClientConfig = &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, MinVersion: tls.VersionTLS12}
+		t.TLSClientConfig = &tls.Config{
+			RootCAs:    server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
+			MinVersion: tls.VersionTLS12,
+		}
 	})}
 	caller := newCallerWith(t, cfg, server.URL, requestTimeout)
 	for _, want := range []string{"200 false", "200 true"} {

@@ -10,11 +10,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
-// LoadConfig reads the AWS settings of the environment. A request for credentials ends after timeout. The SDK's cache has
-// one such request under way at a time, which outlives the caller that wanted it and has no limit of its own: a service of
-// credentials that never answers would leave the relay without credentials for ever, long after that service works again.
-// The endpoint of a container's role is asked by a client of its own.
-func LoadConfig(ctx context.Context, timeout time.Duration, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+// LoadConfig reads the AWS settings of the environment. A request for credentials ends after
+// timeout. The SDK's cache runs one such request at a time, which outlives its caller and has no
+// limit of its own. If the credentials service never answered, the relay would have no credentials
+// forever, long after the service works again. The SDK requests the endpoint of a container's role
+// with a client of its own.
+func LoadConfig(
+	ctx context.Context,
+	timeout time.Duration,
+	options ...func(*awsconfig.LoadOptions) error,
+) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTimeout(timeout)
 	return awsconfig.LoadDefaultConfig(ctx, append(options,
 		awsconfig.WithHTTPClient(client),

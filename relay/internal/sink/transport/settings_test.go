@@ -10,8 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 )
 
-// TestCredentialsComeAfterARequestThatHung: the SDK's cache asks nobody else as long as the first request is under way.
-// Where credentials come from is a matter of the environment alone, so this test runs beside no other.
+// TestCredentialsComeAfterARequestThatHung: the SDK's cache makes no further request while the
+// first one runs. The environment alone configures credentials, so this test is not parallel.
 func TestCredentialsComeAfterARequestThatHung(t *testing.T) {
 	issuer, err := fakeaws.StartIssuer(time.Hour)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/aws/smithy-go/encoding/httpbinding"
 )
 
-// Times and days as signatures have them.
+// Formats of times and days in signatures.
 const (
 	amzTime = "20060102T150405Z"
 	amzDay  = "20060102"
 )
 
-// Headers whose value each request has of its own, as signatures name them.
+// Headers whose value differs from request to request, by their names in signatures.
 const (
 	headerHost   = "host"
 	headerLength = "content-length"
@@ -30,19 +30,21 @@ const (
 	headerToken  = "x-amz-security-token"
 )
 
-// signer writes the head of POST requests to one endpoint, signed by Signature Version 4. The SDK's signer is for requests of any
-// kind and takes half as long as everything else about a request; this one knows which headers there are, and gives the same
-// signature: TestSignaturesAreThoseOfTheSDK.
+// signer writes the head of POST requests to one endpoint, with Signature Version 4. The SDK's
+// signer is for requests of any kind and takes half as long as everything else about a request.
+// This one knows its headers, and makes the same signature: see TestSignaturesAreThoseOfTheSDK.
+//
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 type signer struct {
 	service, region string
 	host            string
 	canonicalPath   string
-	begin           string // of the head: request line, and the headers that are the same each time
+	begin           string // of the head: request line, and the constant headers
 	headers         []signedHeader
 }
 
-// signedHeader is a header that the signature covers. Its value is empty where each request has one of its own.
+// signedHeader is a header that the signature covers. Its value is empty if it differs from request
+// to request.
 type signedHeader struct{ name, value string }
 
 func newSigner(endpoint Endpoint) *signer {
@@ -53,11 +55,16 @@ func newSigner(endpoint Endpoint) *signer {
 		host:          hostOf(&endpoint.URL),
 		canonicalPath: httpbinding.EscapePath(path, false),
 		begin:         "POST " + path + " HTTP/1.1\r\nHost: " + hostOf(&endpoint.URL) + "\r\n",
-		headers:       []signedHeader{{name: headerHost, value: hostOf(&endpoint.URL)}, {name: headerLength}, {name: headerDate}, {name: headerToken}},
+		headers: []signedHeader{
+			{name: headerHost, value: hostOf(&endpoint.URL)},
+			{name: headerLength},
+			{name: headerDate},
+			{name: headerToken},
+		},
 	}
 	for name, values := range endpoint.Header {
 		s.begin += name + ": " + values[0] + "\r\n"
-		if name != "User-Agent" { // may be changed on the way
+		if name != "User-Agent" { // a proxy may change it
 			s.headers = append(s.headers, signedHeader{strings.ToLower(name), values[0]})
 		}
 	}
@@ -65,8 +72,8 @@ func newSigner(endpoint Endpoint) *signer {
 	return s
 }
 
-// hostOf returns the host as its header has it: without the port if that is the scheme's own, and without the zone of an
-// address of IPv6, which means something on this machine only.
+// hostOf returns the host in the form of its header: without the default port of the scheme, and
+// without the zone of an IPv6 address, which has a meaning on this machine only.
 func hostOf(u *url.URL) string {
 	if address, zone, zoned := strings.Cut(u.Host, "%"); zoned {
 		_, after, _ := strings.Cut(zone, "]")
@@ -83,7 +90,7 @@ func (s *signer) appendHead(head []byte, id *identity, now time.Time, body []byt
 	head = append(head, s.begin...)
 	head = append(head, "Content-Length: "...)
 	head = strconv.AppendInt(head, int64(len(body)), 10)
-	if id != nil && !id.isOn(now) { // midnight came while a connection was made
+	if id != nil && !id.isOn(now) { // midnight passed while a connection was made
 		id = s.identity(id.credentials, now)
 	}
 	if id != nil {
@@ -166,13 +173,13 @@ func (s *signer) appendNames(text []byte, id *identity) []byte {
 	return text
 }
 
-// identity is who signs on one day.
+// identity is the signer on one day.
 type identity struct {
 	credentials aws.Credentials
 	day         string
-	scope       string    // what the key counts for
+	scope       string    // the scope of the key
 	works       sync.Pool // of *work
-	askedAt     time.Time // when the credentials were the provider's
+	askedAt     time.Time // when the provider returned the credentials
 }
 
 func (s *signer) identity(credentials aws.Credentials, now time.Time) *identity {
@@ -194,7 +201,7 @@ func (id *identity) isOn(now time.Time) bool {
 	return string(now.UTC().AppendFormat(space[:0], amzDay)) == id.day
 }
 
-// signs reports whether the request has the header.
+// signs reports whether the request has this header.
 func (id *identity) signs(header signedHeader) bool {
 	return header.name != headerToken || id.credentials.SessionToken != ""
 }

@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSignaturesAreThoseOfTheSDK compares every header of a signed request with what the SDK's signer makes of it.
+// TestSignaturesAreThoseOfTheSDK compares every header of a signed request with the SDK's signer.
 func TestSignaturesAreThoseOfTheSDK(t *testing.T) {
 	t.Parallel()
 	hosts := rapid.SampledFrom([]string{
@@ -28,7 +28,8 @@ func TestSignaturesAreThoseOfTheSDK(t *testing.T) {
 		return aws.Credentials{
 			AccessKeyID:     rapid.StringMatching("[A-Z0-9]{16,20}").Draw(t, "access key"),
 			SecretAccessKey: rapid.StringMatching("[A-Za-z0-9/+=]{1,80}").Draw(t, "secret"),
-			SessionToken:    rapid.OneOf(rapid.Just(""), rapid.StringMatching("[A-Za-z0-9/+=]{1,1000}")).Draw(t, "token"),
+			SessionToken: rapid.OneOf(rapid.Just(""), rapid.StringMatching("[A-Za-z0-9/+=]{1,1000}")).Draw(t,
+				"token"),
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
@@ -37,7 +38,8 @@ func TestSignaturesAreThoseOfTheSDK(t *testing.T) {
 				Scheme: rapid.SampledFrom([]string{"http", "https"}).Draw(t, "scheme"), Host: hosts.Draw(t, "host"),
 				Path: "/" + rapid.StringMatching(`[a-z ä%+*~()/!]{0,12}`).Draw(t, "path"),
 			},
-			Service: rapid.SampledFrom([]string{"sns", "sqs"}).Draw(t, "service"), Region: rapid.StringMatching("[a-z]{2}-[a-z]+-[1-9]").Draw(t, "region"),
+			Service: rapid.SampledFrom([]string{"sns", "sqs"}).Draw(t,
+				"service"), Region: rapid.StringMatching("[a-z]{2}-[a-z]+-[1-9]").Draw(t, "region"),
 			Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}, "User-Agent": {"outbox-relay"}},
 		}
 		if rapid.Bool().Draw(t, "with a target") {
@@ -46,11 +48,12 @@ func TestSignaturesAreThoseOfTheSDK(t *testing.T) {
 		}
 		who := credentials.Draw(t, "credentials")
 		now := time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "time"), rapid.Int64Range(0, 1e9-1).Draw(t, "nanoseconds"))
-		body := []byte(rapid.StringN(1, 100, 400).Draw(t, "body")) // a request has one always: the SDK leaves out the length of none
+		// never empty, because the SDK omits no length
+		body := []byte(rapid.StringN(1, 100, 400).Draw(t, "body"))
 		s := newSigner(endpoint)
 		id := s.identity(who, now)
 		want := signedBySDK(t, endpoint, who, now, body)
-		for range 2 { // the second time in memory that was used
+		for range 2 { // the second time in reused memory
 			if diff := cmp.Diff(want, readHead(t, s.appendHead(nil, id, now, body))); diff != "" {
 				t.Fatalf("head of the SDK (-), own head (+):\n%s", diff)
 			}
@@ -61,11 +64,13 @@ func TestSignaturesAreThoseOfTheSDK(t *testing.T) {
 // signedBySDK returns the lines of a head.
 func signedBySDK(t *rapid.T, endpoint Endpoint, who aws.Credentials, now time.Time, body []byte) map[string]string {
 	r := &http.Request{
-		Method: http.MethodPost, URL: &endpoint.URL, Header: endpoint.Header.Clone(), Host: endpoint.URL.Host, ContentLength: int64(len(body)),
+		Method: http.MethodPost, URL: &endpoint.URL, Header: endpoint.Header.Clone(),
+		Host: endpoint.URL.Host, ContentLength: int64(len(body)),
 		Body: io.NopCloser(bytes.NewReader(body)),
 	}
 	sum := sha256.Sum256(body)
-	err := v4.NewSigner().SignHTTP(context.Background(), who, r, hex.EncodeToString(sum[:]), endpoint.Service, endpoint.Region, now)
+	err := v4.NewSigner().SignHTTP(context.Background(), who, r, hex.EncodeToString(sum[:]), endpoint.Service,
+		endpoint.Region, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,16 +102,25 @@ func readHead(t *rapid.T, request []byte) map[string]string {
 func TestAnIdentityIsForOneDay(t *testing.T) {
 	t.Parallel()
 	night := time.Date(2026, 11, 26, 23, 59, 59, 0, time.UTC)
-	id := newSigner(Endpoint{Service: "sqs", Region: "eu-central-1"}).identity(aws.Credentials{SecretAccessKey: "secret"}, night)
+	id := newSigner(Endpoint{Service: "sqs", Region: "eu-central-1"}).identity(
+		aws.Credentials{SecretAccessKey: "secret"}, night)
 	if !id.isOn(night) || id.isOn(night.Add(time.Second)) {
-		t.Errorf("the identity of %s counts then: %t, a second later: %t", night, id.isOn(night), id.isOn(night.Add(time.Second)))
+		t.Errorf("the identity of %s counts then: %t, a second later: %t", night, id.isOn(night),
+			id.isOn(night.Add(time.Second)))
 	}
 }
 
 func BenchmarkSign(b *testing.B) {
 	endpoint := Endpoint{
-		URL: url.URL{Scheme: "https", Host: "sqs.eu-central-1.amazonaws.com", Path: "/"}, Service: "sqs", Region: "eu-central-1",
-		Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}, "X-Amz-Target": {"AmazonSQS.SendMessageBatch"}},
+		URL: url.URL{
+			Scheme: "https",
+			Host:   "sqs.eu-central-1.amazonaws.com",
+			Path:   "/",
+		}, Service: "sqs", Region: "eu-central-1",
+		Header: http.Header{
+			"Content-Type": {"application/x-amz-json-1.0"},
+			"X-Amz-Target": {"AmazonSQS.SendMessageBatch"},
+		},
 	}
 	who := aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: strings.Repeat("token", 200)}
 	now, body := time.Now(), []byte(strings.Repeat("x", 7<<10))
@@ -123,9 +137,15 @@ func BenchmarkSign(b *testing.B) {
 		signer := v4.NewSigner()
 		b.ReportAllocs()
 		for b.Loop() {
-			r := &http.Request{Method: http.MethodPost, URL: &endpoint.URL, Header: endpoint.Header.Clone(), ContentLength: int64(len(body))}
+			r := &http.Request{
+				Method:        http.MethodPost,
+				URL:           &endpoint.URL,
+				Header:        endpoint.Header.Clone(),
+				ContentLength: int64(len(body)),
+			}
 			sum := sha256.Sum256(body)
-			err := signer.SignHTTP(b.Context(), who, r, hex.EncodeToString(sum[:]), endpoint.Service, endpoint.Region, now)
+			err := signer.SignHTTP(b.Context(), who, r, hex.EncodeToString(sum[:]), endpoint.Service,
+				endpoint.Region, now)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -133,10 +153,17 @@ func BenchmarkSign(b *testing.B) {
 	})
 }
 
-// TestDateAndScopeAreOfOneDay: a request whose connection was made across midnight is signed with the new day's key.
+// TestDateAndScopeAreOfOneDay: a request whose connection was made across midnight is signed with
+// the new day's key.
 func TestDateAndScopeAreOfOneDay(t *testing.T) {
 	t.Parallel()
-	s := newSigner(Endpoint{URL: url.URL{Scheme: "https", Host: "sqs.eu-central-1.amazonaws.com", Path: "/"}, Service: "sqs", Region: "eu-central-1"})
+	s := newSigner(
+		Endpoint{
+			URL:     url.URL{Scheme: "https", Host: "sqs.eu-central-1.amazonaws.com", Path: "/"},
+			Service: "sqs",
+			Region:  "eu-central-1",
+		},
+	)
 	credentials := aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}
 	evening := time.Date(2026, 11, 27, 23, 59, 59, 0, time.UTC)
 	night := evening.Add(2 * time.Second)
@@ -151,12 +178,13 @@ func TestDateAndScopeAreOfOneDay(t *testing.T) {
 	}
 }
 
-// TestAZoneStaysOnThisMachine: it is part of the address that is dialled, and means nothing to the peer.
+// TestAZoneStaysOnThisMachine: it is part of the dialled address, and has no meaning for the peer.
 func TestAZoneStaysOnThisMachine(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"http://[fe80::1%25eth0]:4566": "[fe80::1]:4566", "http://[fe80::1%25eth0]": "[fe80::1]", "https://[fe80::1%25eth0]:443": "[fe80::1]",
-		"http://[fe80::1]:4566": "[fe80::1]:4566", "http://broker:80": "broker",
+		"http://[fe80::1%25eth0]:4566": "[fe80::1]:4566", "http://[fe80::1%25eth0]": "[fe80::1]",
+		"https://[fe80::1%25eth0]:443": "[fe80::1]",
+		"http://[fe80::1]:4566":        "[fe80::1]:4566", "http://broker:80": "broker",
 	} {
 		u, err := url.Parse(text)
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package transport carries the requests of both sinks: many in flight to one host over connections that are kept, each
-// signed, and bounded in time and in the size of its answer.
+// Package transport carries the requests of both sinks: many in flight to one host over reused
+// connections, each signed, and bounded in time and in the size of its answer.
 package transport
 
 import (
@@ -22,24 +22,27 @@ import (
 )
 
 const (
-	// defaultRequestTimeout: the SDK's own client has none, so that a silent peer would hold a message group for ever.
+	// defaultRequestTimeout: the SDK's own client has none, so a silent peer would block a message
+	// group forever.
 	defaultRequestTimeout = 10 * time.Second
 	defaultInFlight       = 10
 
-	// maxAnswer is far above the longest answer to a batch of ten (about 5 KB) and to a read of attributes, of which an
-	// access policy is the longest (30 KB).
+	// maxAnswer is far above the longest answer to a batch of ten (about 5 KB) and to a read of
+	// attributes, of which an access policy is the longest (30 KB).
 	maxAnswer = 1 << 20
 
-	// writeBuffer of a connection holds the whole of a usual request, so that it leaves in one piece and without another
-	// copy: ten events of 300 bytes with three attributes make 7 KB for SQS and 15 KB for SNS.
+	// writeBuffer holds the whole of a usual request, so that it is written at once and without
+	// another copy. Ten events of 300 bytes with three attributes make 7 KB for SQS and 15 KB for
+	// SNS.
 	writeBuffer = 16 << 10
 )
 
 // Client sends requests, for the SDK and for [Caller] alike.
 type Client struct {
-	transport *http.Transport // nil if the client of cfg is of another kind than the SDK's own
+	transport *http.Transport // nil if the client of cfg is not the SDK's own kind
 	do        func(*http.Request) (*http.Response, error)
-	dialAndDo func(*http.Request) (*http.Response, error) // as do, on a connection of the request's own
+	// the same, on a connection of the request's own
+	dialAndDo func(*http.Request) (*http.Response, error)
 	closeIdle func()
 	timeout   time.Duration // of a request, to the last byte of its answer
 
@@ -47,9 +50,10 @@ type Client struct {
 	pools map[string]*pool // by scheme and host
 }
 
-// New returns a Client with the certificates, proxy and dialler of cfg's HTTP client, bounded by opts. If that is a Client already, so
-// that several sinks share their connections, it is returned. A client of another kind than the SDK's own keeps its connections as it
-// likes; its requests are bounded all the same.
+// New returns a Client with the certificates, proxy and dialler of cfg's HTTP client, bounded by
+// opts. If that already is a Client, New returns it, so that several sinks share their connections.
+// A client of another kind than the SDK's own manages its connections itself. Its requests are
+// bounded too.
 func New(cfg aws.Config, opts sink.Options) *Client {
 	if shared, ok := cfg.HTTPClient.(*Client); ok {
 		return shared
@@ -65,8 +69,8 @@ func New(cfg aws.Config, opts sink.Options) *Client {
 		c.do, c.dialAndDo = inner.Do, inner.Do
 		return c
 	}
-	// The http.Client around this transport would follow redirects, keep cookies and copy headers. SNS and SQS send no
-	// redirects, and a signature counts for one host only.
+	// An http.Client would follow redirects, keep cookies and copy headers. SNS and SQS send no
+	// redirects, and a signature is valid for one host only.
 	transport := buildable.GetTransport()
 	transport.MaxIdleConnsPerHost = cmp.Or(opts.InFlight, defaultInFlight)
 	transport.WriteBufferSize = writeBuffer
@@ -104,13 +108,13 @@ func (c *Client) poolFor(u *url.URL) *pool {
 	return c.pools[host]
 }
 
-// Bound bounds a request of the SDK's client. Its time begins before credentials are fetched: a relay that may publish now may
-// not when they come late.
+// Bound bounds a request of the SDK's client. The time includes fetching credentials, because a
+// relay that may publish now may not when they come late.
 func (c *Client) Bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, c.timeout)
 }
 
-// DropMixedUp closes the connections that are kept if err says that an answer belonged to another request.
+// DropMixedUp closes the idle connections if err says that an answer belonged to another request.
 func (c *Client) DropMixedUp(err error) {
 	if sink.Code(err) != sink.CodeUnknownEntry {
 		return
@@ -123,7 +127,7 @@ func (c *Client) DropMixedUp(err error) {
 	}
 }
 
-// Do implements [aws.HTTPClient]. The request ends in its time, whether its answer was read or not.
+// Do implements [aws.HTTPClient]. The request ends in time, whether its answer was read or not.
 func (c *Client) Do(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), c.timeout)
 	r = r.WithContext(ctx)
@@ -133,14 +137,20 @@ func (c *Client) Do(r *http.Request) (*http.Response, error) {
 	return c.send(ctx, cancel, r, nil)
 }
 
-// onlyReader hides WriteTo of a request's body. The SDK closes the body as soon as an answer begins, while the writer of
-// net/http may still look behind the last byte for more. Read of a closed body ends with io.EOF, as a body should. WriteTo
-// of the SDK's body returns io.EOF as an error then, and net/http closes the connection under an answer that is being read.
+// onlyReader hides WriteTo of a request's body. The SDK closes the body as soon as an answer
+// begins, while the writer of net/http may still look for bytes after the last one. Read of a
+// closed body ends with io.EOF, as a body should. WriteTo of the SDK's body returns io.EOF as an
+// error then, and net/http closes the connection while the answer is being read.
 type onlyReader struct{ io.ReadCloser }
 
-// send sends r, which ctx bounds until cancel is called: by send, or when the answer's body is closed. It calls wrote, if
-// there is one, each time that r's body was read for the last time.
-func (c *Client) send(ctx context.Context, cancel context.CancelFunc, r *http.Request, wrote func(httptrace.WroteRequestInfo)) (*http.Response, error) {
+// send sends r, which ctx bounds until cancel is called: by send, or when the answer's body is
+// closed. It calls wrote, if there is one, each time that r's body was read to its end.
+func (c *Client) send(
+	ctx context.Context,
+	cancel context.CancelFunc,
+	r *http.Request,
+	wrote func(httptrace.WroteRequestInfo),
+) (*http.Response, error) {
 	var reused atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(connection httptrace.GotConnInfo) { reused.Store(connection.Reused) },
@@ -153,7 +163,8 @@ func (c *Client) send(ctx context.Context, cancel context.CancelFunc, r *http.Re
 	answer, err := do(r.WithContext(traced))
 	if err != nil {
 		closed := reused.Load() && ctx.Err() == nil
-		if reused.Load() && errors.Is(ctx.Err(), context.DeadlineExceeded) { // a network that was cut has cut the others too
+		// a network that was cut has cut the other connections too
+		if reused.Load() && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			c.closeIdle()
 		}
 		cancel()
@@ -163,8 +174,8 @@ func (c *Client) send(ctx context.Context, cancel context.CancelFunc, r *http.Re
 	return answer, nil
 }
 
-// explain names the peer in err. If it closed a connection that was kept, those kept beside it are likely to be closed
-// too: the next request dials.
+// explain names the peer in err. If the peer closed an idle connection, the other idle ones are
+// probably closed too, so the next request dials.
 func (c *Client) explain(r *http.Request, err error, closed bool) error {
 	if closed {
 		c.closeIdle()
@@ -173,7 +184,7 @@ func (c *Client) explain(r *http.Request, err error, closed bool) error {
 	return unanswered(r.URL, err)
 }
 
-// boundedBody ends an answer that does not end by itself.
+// boundedBody ends an answer that has no end.
 type boundedBody struct {
 	io.ReadCloser
 	left   int
@@ -182,7 +193,10 @@ type boundedBody struct {
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, &sink.Error{Origin: sink.OriginTransport, Err: fmt.Errorf("the answer is longer than %d bytes", maxAnswer)}
+		return 0, &sink.Error{
+			Origin: sink.OriginTransport,
+			Err:    fmt.Errorf("the answer is longer than %d bytes", maxAnswer),
+		}
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
 	b.left -= n

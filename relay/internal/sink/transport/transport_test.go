@@ -49,14 +49,15 @@ func get(ctx context.Context, client aws.HTTPClient, url string) (int, error) {
 	return len(body), errors.Join(err, answer.Body.Close())
 }
 
-// TestRequestsInFlightKeepTheirConnections: without room for so many idle ones, each round would dial anew.
+// TestRequestsInFlightKeepTheirConnections: without room for so many idle ones, each round would
+// dial again.
 func TestRequestsInFlightKeepTheirConnections(t *testing.T) {
 	t.Parallel()
 	const inFlight = 40
 	var arrived sync.WaitGroup
 	url, connections := serve(t, func(http.ResponseWriter, *http.Request) {
 		arrived.Done()
-		arrived.Wait() // so that all of them are in flight at the same time
+		arrived.Wait() // all of them are in flight at the same time
 	})
 	client := transport.New(aws.Config{}, sink.Options{InFlight: inFlight})
 	for range 3 {
@@ -71,7 +72,7 @@ func TestRequestsInFlightKeepTheirConnections(t *testing.T) {
 		}
 		requests.Wait()
 	}
-	// A connection that is given back a moment too late is dialled once more, which is no harm.
+	// A connection that is returned a moment too late is dialled again, which does no harm.
 	if n := connections.Load(); n > inFlight+inFlight/4 {
 		t.Errorf("%d connections for %d requests in flight", n, inFlight)
 	}
@@ -123,8 +124,9 @@ func (c *counting) Do(r *http.Request) (*http.Response, error) {
 	return http.DefaultClient.Do(r)
 }
 
-// TestAConnectionThatWasClosedWhileItWasKeptIsNamed: nothing was answered on a connection that had served before. On a new
-// connection the same is a fault of the destination, and so is an answer that breaks off.
+// TestAConnectionThatWasClosedWhileItWasKeptIsNamed: no byte was answered on a connection that had
+// served before. On a new connection the same is a fault of the destination, and so is an answer
+// that breaks off.
 func TestAConnectionThatWasClosedWhileItWasKeptIsNamed(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
@@ -155,8 +157,9 @@ func TestAConnectionThatWasClosedWhileItWasKeptIsNamed(t *testing.T) {
 	}
 }
 
-// TestBodyClosedEarlyFailsNoRequest: the SDK closes a request's body when the answer begins. The writer of net/http may
-// not have looked behind the last byte by then, and must not take the closed body for a request that failed.
+// TestBodyClosedEarlyFailsNoRequest: the SDK closes a request's body when the answer begins. The
+// writer of net/http may not have seen the end of the body by then, and must not count the closed
+// body as a failed request.
 func TestBodyClosedEarlyFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +190,8 @@ func TestBodyClosedEarlyFailsNoRequest(t *testing.T) {
 	}
 }
 
-// lateBody behaves as a body of the SDK, and net/http looks behind its last byte only after it was closed.
+// lateBody behaves as a body of the SDK, and net/http reads behind its last byte only after it was
+// closed.
 type lateBody struct {
 	left   *strings.Reader
 	closed chan struct{}
