@@ -15,8 +15,10 @@ var ownTables = []struct {
 	{"outbox_dead_letters", []string{"SELECT", "INSERT", "UPDATE"}},
 	{"outbox_replays", []string{"SELECT", "INSERT", "UPDATE"}},
 	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
-	{"relay_instances", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
 }
+
+// reportTable is the table in which the relay reports its state. It relays without.
+const reportTable = "relay_instances"
 
 // relayTables checks that the relay may keep its checkpoint, its dead letters, the progress of a
 // replay and the partitions that it has accounted for.
@@ -28,7 +30,12 @@ func (d *database) relayTables(ctx context.Context) Findings {
 	if found.Err() == nil {
 		found = append(found, d.schemaVersion(ctx))
 	}
-	return found
+	report := d.relayTable(ctx, reportTable, []string{"SELECT", "INSERT", "UPDATE", "DELETE"})
+	if report.Level == Error {
+		report.Level = Degraded
+		report.Explanation += ": relay status does not show this relay"
+	}
+	return append(found, report)
 }
 
 // schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema
