@@ -140,24 +140,6 @@ func (s *Stack) postgresStatus(ctx context.Context) (string, error) {
 	return fmt.Sprintf("version %s: %d events, %d dead letters", version, events, deadLetters), nil
 }
 
-func (s *Stack) relayStatus(ctx context.Context) (string, error) {
-	if err := s.relayReady(ctx); err != nil {
-		return "", err
-	}
-	var slot string
-	var active bool
-	var behind int64
-	err := s.query(ctx, `
-		SELECT slot_name, active, coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), confirmed_flush_lsn), 0)::bigint
-		FROM pg_replication_slots WHERE database = current_database() ORDER BY active DESC LIMIT 1`,
-		&slot, &active, &behind)
-	if err != nil {
-		return "", fmt.Errorf("look at the slot: %w", err)
-	}
-	reading := map[bool]string{true: "streams", false: "stands by"}[active]
-	return fmt.Sprintf("%s: slot %s is %d bytes of log behind", reading, slot, behind), nil
-}
-
 func (s *Stack) query(ctx context.Context, sql string, into ...any) error {
 	conn, err := pgx.Connect(ctx, s.Ports.DatabaseURL())
 	if err != nil {
