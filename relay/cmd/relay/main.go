@@ -34,6 +34,8 @@ type commands struct {
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
+
+	PrintVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 func main() {
@@ -57,25 +59,40 @@ func fail(stderr io.Writer, err error) int {
 	return exit.code
 }
 
-// run does what args ask for.
+// run runs the command of args. Without one it prints the help.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	var c commands
-	parser, err := kong.New(&c,
-		kong.Name("relay"),
-		kong.Description(description),
-		kong.Writers(stdout, os.Stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.BindTo(stdout, (*io.Writer)(nil)),
-	)
+	parser, err := newParser(ctx, stdout)
 	if err != nil {
 		return err
+	}
+	if len(args) == 0 {
+		return printHelp(parser)
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
 		return fmt.Errorf("%w (relay --help lists what there is)", err)
 	}
 	return parsed.Run()
+}
+
+func newParser(ctx context.Context, stdout io.Writer, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(&commands{}, append(options,
+		kong.Name("relay"),
+		kong.Description(description),
+		kong.Vars{"version": version},
+		kong.Writers(stdout, os.Stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)...)
+}
+
+func printHelp(parser *kong.Kong) error {
+	parsed, err := kong.Trace(parser, nil)
+	if err != nil {
+		return fmt.Errorf("print the help: %w", err)
+	}
+	return parsed.PrintUsage(false)
 }
 
 // logger returns the logger of these settings.

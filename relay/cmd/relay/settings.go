@@ -21,7 +21,7 @@ import (
 
 // database are the settings of the Postgres connection.
 type database struct {
-	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …"`
+	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …" group:"Needed"`
 
 	DatabaseAuth      string `env:"DATABASE_AUTH" enum:",password,secret,iam" default:"" placeholder:"METHOD" help:"How to authenticate to Postgres. Evaluated again for every new connection: password (in DATABASE_URL, PGPASSWORD or libpq's password file), secret (DATABASE_SECRET_ARN), or iam (an RDS IAM authentication token; RDS only). Default: secret where DATABASE_SECRET_ARN is set, else password."`
 	DatabaseSecretARN string `name:"database-secret-arn" env:"DATABASE_SECRET_ARN" placeholder:"ARN" help:"Secret in AWS Secrets Manager with the password: plain text, or JSON with username and password as RDS keeps it."`
@@ -41,31 +41,31 @@ type source struct {
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"What says that no two events share an id: a unique index on it, or your word (assert)."`
 
-	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id."`
-	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity."`
-	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()."`
-	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate; empty if there is none."`
-	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate; empty if there is none."`
-	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event."`
-	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with what is delivered: json or text (jsonb does not keep bytes as written)."`
-	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with a JSON object of headers; empty if there is none."`
-	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none."`
+	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
+	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity." group:"Columns of the outbox table, for a table of your own"`
+	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()." group:"Columns of the outbox table, for a table of your own"`
+	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event." group:"Columns of the outbox table, for a table of your own"`
+	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with what is delivered: json or text (jsonb does not keep bytes as written)." group:"Columns of the outbox table, for a table of your own"`
+	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with a JSON object of headers; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 }
 
 // target are the settings of the destinations.
 type target struct {
-	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL."`
+	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
 	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type goes before an aggregate type, that before the longest prefix."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"What a standard destination gets as MessageGroupId, which fair queues take for the tenant: aggregate, header:NAME (an event without it gets none), or none. FIFO destinations always get the aggregate."`
-	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them."`
+	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
-	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory."`
-	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request holds up to ten events. 0: as many as the destination takes."`
-	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay."`
-	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated. A request for credentials has as much."`
-	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same."`
-	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt."`
+	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory." group:"Tuning, for more load or less memory"`
+	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request holds up to ten events. 0: as many as the destination takes." group:"Tuning, for more load or less memory"`
+	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay." group:"Tuning, for more load or less memory"`
+	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated. A request for credentials has as much." group:"Tuning, for more load or less memory"`
+	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same." group:"Tuning, for more load or less memory"`
+	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt." group:"Tuning, for more load or less memory"`
 	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. Time in which the relay has no valid credentials does not count. 0s: never."`
 }
 
@@ -77,8 +77,8 @@ type operation struct {
 	WALSenderTimeout  time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
 	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
 	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
-	WindowEvents      int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most."`
-	WindowBytes       int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most."`
+	WindowEvents      int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most." group:"Tuning, for more load or less memory"`
+	WindowBytes       int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most." group:"Tuning, for more load or less memory"`
 	Listen            string        `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address for /livez, /readyz, /metrics, /status and the page at /; empty for none. The image sets :9464, all of its interfaces."`
 	Metrics           string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
 	MetricsInterval   time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+func TestWithoutACommandTheHelpIsPrinted(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := run(t.Context(), nil, &out); err != nil {
+		t.Errorf("run: %v", err)
+	}
+	for _, want := range []string{"Usage: relay <command>", "dead-letters list", "--version"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the help has no %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestVersionIsAFlagToo(t *testing.T) {
+	t.Parallel()
+	if out, code := exitOf(t, "--version"); out != version+"\n" || code != 0 {
+		t.Errorf("printed %q, exit code %d", out, code)
+	}
+}
+
+func TestHelpOfRunBeginsWithWhatIsNeeded(t *testing.T) {
+	t.Parallel()
+	help, code := exitOf(t, "run", "--help")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	at := 0
+	for _, want := range []string{
+		"\nNeeded", "--database-url", "--destination", "\nPostgres", "\nOutbox table", "--slot", "\nColumns", "\nDestinations",
+		"\nTuning", "\nOperation", "\nLogging",
+	} {
+		i := strings.Index(help[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q after the one before:\n%s", want, help)
+		}
+		at += i
+	}
+}
+
+// exitOf returns the output and exit code of flags that end the program.
+func exitOf(t *testing.T, args ...string) (string, int) {
+	t.Helper()
+	var out bytes.Buffer
+	codes := []int{}
+	parser, err := newParser(t.Context(), &out, kong.Exit(func(code int) { codes = append(codes, code) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = parser.Parse(args) // goes on after the exit, which only this test does
+	if len(codes) == 0 {
+		t.Fatalf("relay %s does not exit", strings.Join(args, " "))
+	}
+	return out.String(), codes[0]
+}
