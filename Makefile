@@ -58,13 +58,12 @@ outage: ## Keep the broker away for OUTAGE_MINUTES=10 at 5,000 events a second: 
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and what comes again
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionNeeds ./relay/e2e
-lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, go vet and staticcheck
+lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, and the linters of .golangci.yaml
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff
 	@go run ./scripts/proselint
 	@$(actionlint) -shellcheck= -pyflakes= .github/workflows/*.yaml
-	@go vet ./...
-	@$(staticcheck) ./...
+	@$(golangci-lint) run ./...
 # LOCAL_DIR/sam is a Python environment with SAM and cfn-lint.
 templates: ## Check the CloudFormation templates with cfn-lint and SAM, and build the functions (needs Python)
 	@python3 -m venv '$(LOCAL_DIR)/sam'
@@ -97,8 +96,8 @@ SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
+golangci-lint := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 sam-cli := 1.170.0
-staticcheck := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of
 # the template's parameter: GOARCH=arm64 for arm64.

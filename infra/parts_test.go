@@ -157,7 +157,8 @@ func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := time.Duration(field(relay, "StopTimeout").(int)) * time.Second
+	seconds := field(relay, "StopTimeout").(int)
+	stop := time.Duration(seconds) * time.Second
 	if stop < drain+15*time.Second {
 		t.Errorf("it is killed after %s, and delivers for %s", stop, drain)
 	}

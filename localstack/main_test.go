@@ -193,7 +193,7 @@ func (s stackUnderTest) try(args ...string) (string, error) {
 // folder is open to the user that Postgres runs as when the test runs as root.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "stack-")
+	dir, err := os.MkdirTemp("", "stack-") //nolint:usetesting // t.TempDir is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}

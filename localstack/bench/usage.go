@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -19,7 +20,7 @@ type usage struct {
 func usageOf(pid int) (u usage) {
 	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:])); len(fields) > 12 {
+	if fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(fields) > 12 {
 		user, _ := strconv.Atoi(fields[11])
 		system, _ := strconv.Atoi(fields[12])
 		u.processor = time.Duration(user+system) * tick

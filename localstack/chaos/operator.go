@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -120,7 +121,7 @@ func (a *act) selectSome(ctx context.Context) ([]string, error) {
 		SELECT message_group, destination, code FROM outbox_dead_letters WHERE state = 'parked'
 		ORDER BY position OFFSET floor($1::float8 * (SELECT count(*) FROM outbox_dead_letters WHERE state = 'parked')) LIMIT 1`,
 		a.random.Float64()).Scan(&group, &destination, &code)
-	if err == pgx.ErrNoRows {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	if err != nil {

@@ -95,8 +95,10 @@ func TestAPageTakesThePlaceOfAnAnswer(t *testing.T) {
 	}
 	var refused atomic.Int64
 	f.Script(fakeaws.Match{}, fakeaws.LimitBody(400, &refused))
-	_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL,
-		MessageBody: aws.String(strings.Repeat("x", 400))})
+	_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{
+		QueueUrl:    &q.URL,
+		MessageBody: aws.String(strings.Repeat("x", 400)),
+	})
 	if err == nil || f.send(t, q) != "" || refused.Load() != 1 {
 		t.Errorf("a long body: %v, %d refused", err, refused.Load())
 	}
@@ -122,7 +124,7 @@ func TestAnEarlyAnswerComesBeforeTheRequestEnds(t *testing.T) {
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != 503 || !bytes.Contains(text, []byte("nginx")) || rule.Hits() != 1 {
+	if err != nil || response.StatusCode != http.StatusServiceUnavailable || !bytes.Contains(text, []byte("nginx")) || rule.Hits() != 1 {
 		t.Errorf("%v %q, %v, %d hits", response.Status, text, err, rule.Hits())
 	}
 }

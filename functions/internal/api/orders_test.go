@@ -156,8 +156,7 @@ func TestTraceOfTheInvocationGoesBeforeThatOfTheClient(t *testing.T) {
 	create := newService(t, url).create
 	request := post(goodBody)
 	request.MultiValueHeaders = map[string][]string{"X-Amzn-Trace-Id": {client}}
-	//lint:ignore SA1029 it is the key of aws-lambda-go
-	ctx := context.WithValue(t.Context(), "x-amzn-trace-id", invocation)
+	ctx := context.WithValue(t.Context(), "x-amzn-trace-id", invocation) //nolint:staticcheck // aws-lambda-go has it
 	if response, err := create(ctx, request); err != nil || response.StatusCode != http.StatusCreated {
 		t.Fatalf("%d: %v", response.StatusCode, err)
 	}

@@ -3,7 +3,6 @@ package delivery_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"testing"
@@ -39,7 +38,7 @@ func BenchmarkDelivery(b *testing.B) {
 					Tracker:  tracker,
 					Lease:    &lease{},
 					Observer: silent{},
-					Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
+					Log:      slog.New(slog.DiscardHandler),
 				},
 			)
 			ctx, cancel := context.WithCancel(b.Context())

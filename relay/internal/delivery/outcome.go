@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"container/heap"
+	"errors"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ func isUnsigned(batch []*Event) bool {
 // outcomeOf reports whether any event of batch was sent, and the outcome of the request.
 func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 	for _, e := range batch {
-		_, suspect := e.err.(*suspectError) // its refusal says nothing about the destination
+		_, suspect := errors.AsType[*suspectError](e.err) // its refusal says nothing about the destination
 		switch {
 		case suspect, !e.isSendable(): // only the relay itself refused it
 		case e.err == nil:

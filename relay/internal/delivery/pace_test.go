@@ -30,7 +30,7 @@ func TestAGroupThatFailsWaitsLongerEachTime(t *testing.T) {
 	s := testScheduler(fifo, testOptions())
 	pushAll(s, "a1")
 	now := start
-	for n, wait := range []time.Duration{100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000} {
+	for n, milliseconds := range []int{100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000} {
 		pushAll(s, "b"+strconv.Itoa(n)) // another group, so that the destination works
 		batch, _ := s.take(now)
 		for _, e := range batch {
@@ -41,7 +41,7 @@ func TestAGroupThatFailsWaitsLongerEachTime(t *testing.T) {
 		}
 		s.done(batch, now)
 		_, again := s.take(now)
-		if got, most := again.Sub(now), wait*time.Millisecond; got < most/2 || got > most {
+		if got, most := again.Sub(now), time.Duration(milliseconds)*time.Millisecond; got < most/2 || got > most {
 			t.Errorf("after failure %d the group waits %s, want %s to %s", n+1, got, most/2, most)
 		}
 		now = again

@@ -168,7 +168,7 @@ func (m *schedulerModel) done(t *rapid.T) {
 
 // settle returns batch to the scheduler and removes delivered events from the model.
 func (m *schedulerModel) settle(t *rapid.T, batch []*Event) {
-	throttled := slices.ContainsFunc(batch, func(e *Event) bool { return e.err == errThrottled })
+	throttled := slices.ContainsFunc(batch, func(e *Event) bool { return errors.Is(e.err, errThrottled) })
 	sent, took := false, false
 	for _, e := range batch {
 		if e.blockedBy == "" && e.rejection == nil {

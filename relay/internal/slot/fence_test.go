@@ -1,6 +1,7 @@
 package slot_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -21,11 +22,11 @@ const (
 func TestNothingIsPublishedBeforeTheFenceWasSeenToHold(t *testing.T) {
 	t.Parallel()
 	l := slot.NewLease(senderTimeout)
-	if err := l.MayPublish(); err != slot.ErrLeaseOver {
+	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
 		t.Errorf("before the first look: %v", err)
 	}
 	l.Renew(time.Time{}, time.Time{})
-	if err := l.MayPublish(); err != slot.ErrLeaseOver {
+	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
 		t.Errorf("after a look at no time: %v", err)
 	}
 }
@@ -40,7 +41,7 @@ func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
 			t.Errorf("at its end: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
-		if err := l.MayPublish(); err != slot.ErrLeaseOver {
+		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
 			t.Errorf("beyond its end: %v", err)
 		}
 		l.Renew(time.Now(), time.Now())
@@ -75,7 +76,7 @@ func TestALeaseCountsFromWhenTheServerWasLastTold(t *testing.T) {
 			t.Errorf("at its end: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
-		if err := l.MayPublish(); err != slot.ErrLeaseOver {
+		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
 			t.Errorf("beyond its end: %v", err)
 		}
 	})
@@ -98,7 +99,7 @@ func TestALeaseEndsByWhicheverClockWentOn(t *testing.T) {
 			t.Parallel()
 			l := slot.NewLease(senderTimeout)
 			l.Renew(clocks(t, c.wall, c.monotonic), time.Now())
-			if err := l.MayPublish(); (err == slot.ErrLeaseOver) != c.over {
+			if err := l.MayPublish(); errors.Is(err, slot.ErrLeaseOver) != c.over {
 				t.Errorf("%v", err)
 			}
 		})

@@ -44,6 +44,7 @@ func readByNetHTTP(said []byte) (status int, body []byte, err error) {
 		}
 		if response.StatusCode >= 200 {
 			body, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
 			return response.StatusCode, body, err
 		}
 	}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -44,7 +45,7 @@ func (p *pipes) open() (open []int) {
 	synctest.Wait()
 	for i, peer := range p.peers {
 		_ = peer.SetReadDeadline(time.Now())
-		if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := peer.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			open = append(open, i)
 		}
 	}
