@@ -34,7 +34,6 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	signal.Ignore(syscall.SIGPIPE) // `read-events | head` is an end as good as Ctrl-C: messages are given back
 	var c cli
 	kong.Parse(&c, kong.Name("read-events"), kong.Description(
@@ -42,7 +41,9 @@ func main() {
 			"runs. "+
 			"A FIFO queue also hides later events of the same aggregate, and a queue with a redrive policy counts "+
 			"each look."))
-	if err := run(ctx, c, os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, c, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "read-events:", err)
 		os.Exit(1)
 	}
