@@ -71,7 +71,7 @@ func TestALoweredLimitIsReadAfterARefusal(t *testing.T) {
 		r.sendSized("a1", 800)
 		r.elapse(time.Second)
 		r.expectParked("a1")
-		if reason := r.parker.parked[0].Reason; !strings.Contains(reason, "takes 500") {
+		if reason := r.parker.parked[0].Reason; !strings.Contains(reason, "accepts 500") {
 			t.Errorf("parked for %q, want the limit", reason)
 		}
 		refused := r.tally.count["requested A BatchRequestTooLong"]
