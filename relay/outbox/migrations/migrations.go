@@ -4,9 +4,12 @@ package migrations
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
 )
@@ -24,7 +27,8 @@ func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 
 // Apply migrates one part of the schema to the newest version in files (numbered tern migrations)
 // and returns the versions before and after. Each migration runs in its own transaction under an
-// advisory lock, so two concurrent calls do the work once. versionTable separates the parts of a
+// advisory lock, so two concurrent calls do the work once. It waits for locks in short turns, so that
+// programs which use the tables proceed meanwhile. versionTable separates the parts of a
 // schema. Apply accepts a schema that is newer than files, because a deployment that is rolled back
 // meets one.
 func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string) (from, to int32, err error) {
@@ -41,8 +45,46 @@ func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string
 	if from > int32(len(migrator.Migrations)) {
 		return from, from, nil
 	}
-	if err := migrator.Migrate(ctx); err != nil {
+	if err := migrateWithPauses(ctx, conn, migrator); err != nil {
 		return from, from, fmt.Errorf("migrate %s from version %d: %w", versionTable, from, err)
 	}
 	return from, int32(len(migrator.Migrations)), nil
+}
+
+const (
+	// lockTimeout bounds how long a migration waits for the lock of a table. Every later statement on
+	// the table waits behind it, and a relay that cannot write its checkpoint stops publishing.
+	lockTimeout = time.Second
+	// lockPause lets those statements proceed.
+	lockPause = time.Second
+	// lockPatience bounds all attempts. A dump of a large database takes longer.
+	lockPatience = 2 * time.Minute
+)
+
+// migrateWithPauses migrates, and tries again while another transaction holds a table.
+func migrateWithPauses(ctx context.Context, conn *pgx.Conn, migrator *migrate.Migrator) error {
+	if _, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
+		return fmt.Errorf("set lock_timeout: %w", err)
+	}
+	defer conn.Exec(context.WithoutCancel(ctx), "RESET lock_timeout") //nolint:errcheck // the connection is lost then
+	for begin := time.Now(); ; {
+		err := migrator.Migrate(ctx)
+		switch {
+		case !isLockTimeout(err):
+			return err
+		case time.Since(begin) > lockPatience:
+			return fmt.Errorf("other transactions have held a table for %v: end those that pg_stat_activity shows as old, or wait for "+
+				"them, and migrate again: %w", lockPatience, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lockPause):
+		}
+	}
+}
+
+func isLockTimeout(err error) bool {
+	var refused interface{ SQLState() string }
+	return errors.As(err, &refused) && refused.SQLState() == pgerrcode.LockNotAvailable
 }
