@@ -8,11 +8,13 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
+	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
@@ -22,15 +24,16 @@ const headerTimeout = 5 * time.Second
 
 type pageCommand struct {
 	database
-	Slot string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
+	source
 	Port uint16 `default:"0" help:"Port of 127.0.0.1 on which the page is served. 0: any free one."`
 }
 
 // Run serves the page of a slot on this machine until ctx ends. It asks the database alone.
 func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
-	shown := &status.Handler{Slot: c.Slot, Open: func(ctx context.Context) (*pgxpool.Pool, error) {
-		return control.OpenPool(ctx, c.connect)
-	}}
+	if _, problems := c.table(); len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	shown := &shownPool{open: func(ctx context.Context) (*pgxpool.Pool, error) { return control.OpenPool(ctx, c.connect) }}
 	defer shown.Close()
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(c.Port)))
 	listener, err := net.Listen("tcp", address)
@@ -38,7 +41,7 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("serve the page (--port): %w", err)
 	}
 	server := &http.Server{
-		Handler:           onlyLocal(page.Handler(map[string]http.Handler{"GET /status": shown})),
+		Handler:           onlyLocal(shown.page(&c.source, nil, nil)),
 		ReadHeaderTimeout: headerTimeout,
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
@@ -49,6 +52,44 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("serve the page: %w", err)
 	}
 	return nil
+}
+
+// shownPool is the pool of connections that everything shares which the page shows.
+type shownPool struct {
+	open func(context.Context) (*pgxpool.Pool, error)
+
+	mu   sync.Mutex
+	pool *pgxpool.Pool
+}
+
+// get returns the pool, which is opened when it is first asked for.
+func (s *shownPool) get(ctx context.Context) (pool *pgxpool.Pool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool == nil {
+		s.pool, err = s.open(ctx)
+	}
+	return s.pool, err
+}
+
+// Close closes the connections.
+func (s *shownPool) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pool != nil {
+		s.pool.Close()
+	}
+}
+
+// page returns the page with its data. local and recent are nil outside a relay.
+func (s *shownPool) page(source *source, local *status.Local, recent *events.Recent) http.Handler {
+	table, _ := source.table() // the start reports what is wrong with it
+	found := &events.Handler{Finder: events.Finder{Slot: source.Slot, Table: table, Recent: recent}, Open: s.get}
+	return page.Handler(map[string]http.Handler{
+		"GET /status":      &status.Handler{Slot: source.Slot, Local: local, Open: s.get},
+		"GET /events":      http.HandlerFunc(found.Last),
+		"GET /events/{id}": http.HandlerFunc(found.One),
+	})
 }
 
 // onlyLocal refuses requests to a name that is not this machine's. Otherwise a site that the

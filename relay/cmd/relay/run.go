@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -16,9 +15,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
+	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
-	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
@@ -50,12 +49,14 @@ func (c *runCommand) Run(ctx context.Context) error {
 	metrics.Oldest(oldest)
 	destinations := status.NewDestinations(metrics)
 	local := status.NewLocal(version, h, metrics, oldest, destinations)
-	stop, listenErr := c.tell(ctx, log, h, metrics, watch, local)
+	recent := &events.Recent{}
+	stop, listenErr := c.tell(ctx, log, h, metrics, watch, local, recent)
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
+	config.Recorder = recent
 	for _, d := range config.Destinations {
 		destinations.Expect(d.Name)
 	}
@@ -68,7 +69,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 // It covers the start and the stop of the relay too, because the relay is alive then.
 func (c *runCommand) tell(
 	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
-	local *status.Local,
+	local *status.Local, recent *events.Recent,
 ) (stop func() error, err error) {
 	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
@@ -84,8 +85,8 @@ func (c *runCommand) tell(
 		reporter.Run(telling, open)
 		return nil
 	})
-	shown := &status.Handler{Slot: c.Slot, Local: local, Open: open}
-	h.Page = page.Handler(map[string]http.Handler{"GET /status": shown})
+	shown := &shownPool{open: open}
+	h.Page = shown.page(&c.source, local, recent)
 	if c.Listen != "" {
 		var served func() error
 		if served, err = h.Serve(telling, c.Listen); err == nil {

@@ -28,6 +28,7 @@ type Event struct {
 	Message     sink.Message
 	Handle      checkpoint.Handle
 	CommittedAt time.Time // commit time of its transaction; zero if unknown
+	ReadAt      time.Time // when delivery received it; set by [Delivery.Send]
 	// Gather is how long e may wait for others that share its request. Only events of a backlog
 	// have it.
 	Gather  time.Duration
@@ -158,12 +159,20 @@ type Observer interface {
 	Replayed(destination, code string)
 }
 
+// Recorder remembers the last accepted events.
+type Recorder interface {
+	// Accepted takes the events of a request that began at sent, with a result for each. Those without
+	// an error are durable at the destination. Accepted must not block and must not retain its arguments.
+	Accepted(destination string, sent time.Time, events []*Event, results []sink.Result)
+}
+
 // Deps are the parts of the relay that delivery calls.
 type Deps struct {
 	Tracker  *checkpoint.Tracker
 	Lease    Lease
 	Parker   Parker
 	Observer Observer
+	Recorder Recorder // nil: nothing is remembered
 	Log      *slog.Logger
 }
 

@@ -104,6 +104,9 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 // settle handles the results of a request, message by message.
 func (s *sender) settle(events []*Event, results []sink.Result) {
 	s.noteTaken(results)
+	if recorder := s.delivery.deps.Recorder; recorder != nil {
+		recorder.Accepted(s.Name, events[0].triedAt, events, results)
+	}
 	now := time.Now()
 	sinceCommit := make([]time.Duration, 0, len(events))
 	for i, e := range events {

@@ -61,6 +61,7 @@ func (s *sender) send(events []*Event) {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for _, e := range events {
+		e.ReadAt = now
 		s.scheduler.push(e, now)
 	}
 	s.start()

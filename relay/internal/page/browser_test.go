@@ -122,9 +122,21 @@ func (b *browser) awaitText(selector, text string) {
 	b.await(fmt.Sprintf("document.querySelector(%q).innerText.includes(%q)", selector, text))
 }
 
+// checkText fails the test if the page shows what no reader understands.
+func (b *browser) checkText() {
+	b.t.Helper()
+	text := run(b, chromedp.Evaluate[string]("document.body.innerText"))
+	for _, wrong := range []string{"[object", "undefined", "NaN", "null", "false"} {
+		if strings.Contains(text, wrong) {
+			b.t.Errorf("the page shows %q:\n%s", wrong, text)
+		}
+	}
+}
+
 // checkConsole fails the test if the browser has complained about anything.
 func (b *browser) checkConsole() {
 	b.t.Helper()
+	b.checkText()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.messages) > 0 {

@@ -17,6 +17,8 @@ var (
 	style string
 	//go:embed page.js
 	script string
+	//go:embed events.js
+	events string
 	//go:embed poll.js
 	polling string
 )
@@ -25,7 +27,7 @@ var (
 var document, policy = assemble()
 
 func assemble() (document []byte, policy string) {
-	all := script + polling
+	all := script + events + polling
 	text := strings.NewReplacer("{{style}}", style, "{{script}}", all).Replace(markup)
 	return []byte(text), "default-src 'none'; style-src '" + hash(style) + "'; script-src '" + hash(all) +
 		"'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -17,9 +17,12 @@ function h(tag, attributes, ...children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value !== undefined && value !== null) e.setAttribute(name, value);
   }
-  e.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== ''));
+  e.append(...parts(children));
   return e;
 }
+
+// parts are the nodes and texts of nested lists, in which a missing part is null or false.
+const parts = (list) => list.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== '' && c !== false);
 
 // show redraws a part only if its data changed, so that focus and selection stay where they are.
 const shown = {};
@@ -27,7 +30,7 @@ function show(id, data, draw) {
   const key = JSON.stringify(data);
   if (shown[id] === key) return;
   shown[id] = key;
-  byId(id).replaceChildren(...[draw(data)].flat());
+  byId(id).replaceChildren(...parts([draw(data)]));
 }
 
 function duration(seconds) {
@@ -87,10 +90,16 @@ function path(s) {
 
 function pathTable(s, relay, step) {
   const table = s.table ? 'Table ' + s.table : 'Outbox table';
-  if (!relay) return step(table, 'unknown', 'No relay reports which events wait.');
+  const b = last && last.waiting, rows = b && (b.events === 0 ? 'No row waits.' :
+    (b.more ? 'More than ' : 'At most ') + count(b.events, 'row') + ' may wait: the last checkpoint does not count them as delivered.');
+  if (!relay) {
+    if (!b) return step(table, 'unknown', 'No relay reports which events wait.');
+    return step(table, b.events === 0 ? 'nothing waits' : (b.more ? 'more than ' : '') + count(b.events, 'event') + (b.events === 1 ? ' waits' : ' wait'),
+      b.oldest_at && h('span', {}, 'The oldest was written ', age(b.oldest_at), ' ago.'));
+  }
   const oldest = relay.events.oldest_wait_seconds;
   if (oldest === 0) return step(table, 'nothing waits', 'Every committed event is delivered or parked.');
-  return step(table, duration(oldest), 'The oldest undelivered event waits for this long.');
+  return step(table, duration(oldest), 'The oldest undelivered event waits for this long.', rows);
 }
 
 function pathLog(s, step) {

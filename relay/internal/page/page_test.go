@@ -11,6 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
@@ -82,9 +83,40 @@ func newRelay(t *testing.T, s *status.Status) *relay {
 			w.WriteHeader(int(r.code.Load()))
 			_ = json.NewEncoder(w).Encode(now)
 		}),
+		"GET /events":      http.HandlerFunc(lastEvents),
+		"GET /events/{id}": http.HandlerFunc(oneEvent),
 	}))
 	t.Cleanup(r.Close)
 	return r
+}
+
+const accepted, waiting = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e12"
+
+// known returns an event that was accepted, and one that waits.
+func known() []events.Event {
+	now, seq := time.Now().UTC(), int64(4711)
+	written := now.Add(-3 * time.Second).Format(time.RFC3339Nano)
+	return []events.Event{
+		{ID: waiting, Type: "order.paid", AggregateType: "order", AggregateID: "17", CreatedAt: written, State: events.Waiting, Reason: "it is committed"},
+		{
+			ID: accepted, Type: "order.created", AggregateType: "order", AggregateID: "17", Sequence: &seq, CreatedAt: written, State: events.Accepted,
+			Acceptances: []events.Acceptance{{Destination: topic, MessageID: "message-4711", CommittedAt: &now, ReadAt: &now, SentAt: now, AcceptedAt: now}},
+		},
+	}
+}
+
+func lastEvents(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: 1}})
+}
+
+func oneEvent(w http.ResponseWriter, r *http.Request) {
+	one := events.One{Version: 1, Event: events.Event{ID: r.PathValue("id"), State: events.Unknown, Reason: "the table has no such event"}, Unknown: []string{"what others sent"}}
+	for _, e := range known() {
+		if e.ID == one.ID {
+			one.Found, one.Event = true, e
+		}
+	}
+	_ = json.NewEncoder(w).Encode(one)
 }
 
 func TestPageIsGuarded(t *testing.T) {
@@ -195,6 +227,31 @@ func TestPageSaysWhatItCannotKnow(t *testing.T) {
 	}
 	b.checkWidth()
 	b.picture("blind")
+}
+
+// TestPageShowsWhatBecameOfAnEvent asks by the form, with the keyboard alone, and by the list.
+func TestPageShowsWhatBecameOfAnEvent(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, idle()), newBrowser(t)
+	b.open(r.URL, 375, "light")
+	b.awaitText("#events", "order.created accepted")
+	ask := func(id string, texts ...string) {
+		t.Helper()
+		run(b, chromedp.SetValue(chromedp.CSS("#id"), id))
+		run(b, chromedp.Focus(chromedp.CSS("#id")))
+		run(b, chromedp.KeyEvent("\r"))
+		for _, text := range append(texts, id, "Not known: what others sent.") {
+			b.awaitText("#event", text)
+		}
+	}
+	ask("no such/event?", "not found", "The table has no such event.")
+	ask(waiting, "It is committed.", "waiting", "yes, when is unknown")
+	ask(accepted, "message-4711", "by "+topic, "Committed")
+	b.checkWidth()
+	b.picture("event-375")
+	run(b, chromedp.Click(chromedp.CSS("#events button"))) // of the last event, which waits
+	b.awaitText("#event", waiting)
+	b.checkConsole()
 }
 
 // TestPageCanBeReadAndUsedByAll: each colour has contrast, each control a name and a place in the

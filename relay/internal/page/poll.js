@@ -43,7 +43,7 @@ function draw(s) {
   byId('of').textContent = 'Slot ' + s.slot.name + (s.table ? ', table ' + s.table : '');
   const working = s.relays.find(works);
   show('problems', {list: s.problems, stale: false}, problems);
-  show('path', s, path);
+  show('path', {s, last}, (data) => path(data.s));
   show('destinations', working && working.destinations || [], destinations);
   show('relays', s.relays, relays);
   show('letters', isBlind(s) ? null : s.dead_letters || [], letters);
@@ -94,6 +94,9 @@ async function poll() {
     serverTime = Date.parse(s.at);
     failure = '';
     sample(s);
+    draw(s);
+    tell();
+    await readEvents();
     draw(s);
   } catch (e) {
     failure = e.message;

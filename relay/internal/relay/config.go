@@ -42,6 +42,7 @@ type Config struct {
 	Health       *health.Health
 	Metrics      *health.Metrics
 	Observer     delivery.Observer // of delivery: Metrics, or one that tells them
+	Recorder     delivery.Recorder // of accepted events; nil: none
 	Backlog      *backlog.Watch
 	Log          *slog.Logger
 }

@@ -16,7 +16,7 @@ const module = "github.com/outbox-relay/outbox-relay/"
 var order = []string{
 	"cmd/relay",
 	"relay", // one session after the other, and its parts
-	"preflight", "status", "page", "watch",
+	"preflight", "status", "events", "page", "watch",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"ingest", "retention", "deadletter", "health",
 	"delivery", "pacer", "checkpoint", "route",

@@ -62,6 +62,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, e
 		Lease:    s.lease,
 		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.String()),
 		Observer: r.Observer,
+		Recorder: r.Recorder,
 		Log:      r.Log,
 	})
 	s.connect()

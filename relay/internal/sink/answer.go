@@ -77,6 +77,13 @@ func (a *Answer) Set(id string, err error) {
 	a.named[i]++
 }
 
+// Named stores the name that the broker gives to the message of the entry id.
+func (a *Answer) Named(id string, message MessageID) {
+	if i := a.Position(id); i >= 0 {
+		a.results[i].MessageID = message
+	}
+}
+
 // Results returns a result for each entry, in the order of the request. An answer with an entry
 // that was not sent is an error of the whole request.
 func (a *Answer) Results() ([]Result, error) {

@@ -94,7 +94,8 @@ const (
 // broker. A [*RejectedError] means that the broker refuses this message for good. An
 // [*AlteredError] means that it accepted another one. Any other error is transient.
 type Result struct {
-	Err error
+	Err       error
+	MessageID MessageID // of an accepted message
 }
 
 // Sink is one destination: an SNS topic or an SQS queue.

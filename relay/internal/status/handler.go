@@ -20,11 +20,10 @@ const (
 // report of this relay with status 503.
 type Handler struct {
 	Slot  string
-	Local *Local // nil outside a relay
-	Open  func(context.Context) (*pgxpool.Pool, error)
+	Local *Local                                       // nil outside a relay
+	Open  func(context.Context) (*pgxpool.Pool, error) // the same pool each time
 
 	mu          sync.Mutex
-	pool        *pgxpool.Pool
 	collected   *Status
 	collectedAt time.Time
 }
@@ -56,14 +55,13 @@ func (h *Handler) status(ctx context.Context) (*Status, error) {
 }
 
 func (h *Handler) collect(ctx context.Context) (status *Status, err error) {
-	if h.pool == nil {
-		if h.pool, err = h.Open(ctx); err != nil {
-			return nil, err
-		}
-	}
-	status, err = Collect(ctx, h.pool, h.Slot)
+	pool, err := h.Open(ctx)
 	if err != nil {
-		h.pool.Reset() // a connection that failed is not used again
+		return nil, err
+	}
+	status, err = Collect(ctx, pool, h.Slot)
+	if err != nil {
+		pool.Reset() // a connection that failed is not used again
 	}
 	return status, err
 }
@@ -80,14 +78,5 @@ func (h *Handler) alone(err error) *Status {
 			Level: Critical, Code: "database_unreachable", Problem: "the database does not answer: " + err.Error(),
 			Next: "check address, password and network; the relay retries by itself", Runbook: "Relay not streaming",
 		}},
-	}
-}
-
-// Close closes the connections to the database.
-func (h *Handler) Close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.pool != nil {
-		h.pool.Close()
 	}
 }

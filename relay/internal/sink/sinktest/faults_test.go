@@ -315,3 +315,33 @@ func TestACanceledRequestEndsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestResultHasTheNameOfTheMessage: in an answer that accepts every message and in one that does not,
+// which are read in two ways.
+func TestResultHasTheNameOfTheMessage(t *testing.T) {
+	t.Parallel()
+	eachService(t, func(t *testing.T, d broken) {
+		for _, fails := range []bool{false, true} {
+			if fails {
+				d.server.Script(entry("id-1"), fakeaws.FailEntries("InternalError", "no", true))
+			}
+			batch := batchOf(3)
+			for _, m := range batch {
+				m.Body += fmt.Sprint(fails)
+			}
+			results, err := d.Publish(t.Context(), batch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := map[string]string{}
+			for _, r := range d.server.Received(d.arn) {
+				names[r.Body] = r.ID
+			}
+			for i, r := range results {
+				if want := names[batch[i].Body]; r.MessageID.String() != want || (want == "") != (fails && i == 1) {
+					t.Errorf("message %d, one fails %t: id %q, want %q", i, fails, r.MessageID, want)
+				}
+			}
+		}
+	})
+}

@@ -20,7 +20,10 @@ func readAnswer(answer *transport.Answer, id sink.RequestID, entries int) ([]sin
 		return nil, readError(answer)
 	}
 	outcome := sink.NewAnswer(id, entries)
-	if scan(answer.Body, func(entry []byte) { outcome.Set(string(entry), nil) }) == nil {
+	if scan(answer.Body, func(entry, message []byte) {
+		outcome.Set(string(entry), nil)
+		outcome.Named(string(entry), sink.NewMessageID(message))
+	}) == nil {
 		return outcome.Results()
 	}
 	return decode(answer.Body, id, entries)
@@ -30,7 +33,8 @@ func decode(answer []byte, id sink.RequestID, entries int) ([]sink.Result, error
 	var response struct {
 		XMLName    xml.Name `xml:"PublishBatchResponse"`
 		Successful []struct {
-			ID string `xml:"Id"`
+			ID        string `xml:"Id"`
+			MessageID string `xml:"MessageId"`
 		} `xml:"PublishBatchResult>Successful>member"`
 		Failed []struct {
 			ID      string `xml:"Id"`
@@ -44,6 +48,7 @@ func decode(answer []byte, id sink.RequestID, entries int) ([]sink.Result, error
 	outcome := sink.NewAnswer(id, entries)
 	for _, e := range response.Successful {
 		outcome.Set(e.ID, nil)
+		outcome.Named(e.ID, sink.NewMessageID([]byte(e.MessageID)))
 	}
 	for _, e := range response.Failed {
 		outcome.Set(e.ID, sink.ClassifyEntry(e.Code, e.Message))

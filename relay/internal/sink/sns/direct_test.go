@@ -91,7 +91,7 @@ func FuzzReadPublishBatchAnswer(f *testing.F) {
 	f.Add("<a><")
 	f.Fuzz(func(t *testing.T, text string) {
 		plain := sink.NewAnswer(requestID, 1)
-		if scan([]byte(text), func(id []byte) { plain.Set(string(id), nil) }) != nil {
+		if scan([]byte(text), func(id, _ []byte) { plain.Set(string(id), nil) }) != nil {
 			return
 		}
 		got, gotErr := plain.Results()

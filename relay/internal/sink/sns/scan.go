@@ -20,8 +20,8 @@ type scanner struct {
 }
 
 // scan reads the answer to a PublishBatch that accepted every message, and calls taken with the Id
-// of each.
-func scan(answer []byte, taken func(id []byte)) error {
+// and the MessageId of each.
+func scan(answer []byte, taken func(id, message []byte)) error {
 	s := scanner{rest: bytes.TrimSpace(answer)}
 	if bytes.HasPrefix(s.rest, []byte("<?xml ")) {
 		_, s.rest, _ = bytes.Cut(s.rest, []byte("?>"))
@@ -43,16 +43,20 @@ func scan(answer []byte, taken func(id []byte)) error {
 	})
 }
 
-func (s *scanner) member(taken func(id []byte)) error {
-	var id []byte
+func (s *scanner) member(taken func(id, message []byte)) error {
+	var id, message []byte
 	err := s.children(func(name []byte) (err error) {
-		if string(name) != "Id" {
-			return s.skip()
+		switch string(name) {
+		case "Id":
+			id, err = s.text()
+		case "MessageId":
+			message, err = s.text()
+		default:
+			err = s.skip()
 		}
-		id, err = s.text()
 		return err
 	})
-	taken(id)
+	taken(id, message)
 	return err
 }
 

@@ -63,7 +63,9 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 func results(id sink.RequestID, entries int, answer *sns.PublishBatchOutput) ([]sink.Result, error) {
 	outcome := sink.NewAnswer(id, entries)
 	for i := range answer.Successful {
-		outcome.Set(aws.ToString(answer.Successful[i].Id), nil)
+		e := &answer.Successful[i]
+		outcome.Set(aws.ToString(e.Id), nil)
+		outcome.Named(aws.ToString(e.Id), sink.NewMessageID([]byte(aws.ToString(e.MessageId))))
 	}
 	for i := range answer.Failed {
 		f := &answer.Failed[i]

@@ -35,7 +35,7 @@ func (r answerReader) read(
 ) ([]sink.Result, error) {
 	if answer.Status == http.StatusOK {
 		o := newOutcome(id, batch)
-		if scan(answer.Body, func(e success) { o.accepted(string(e.id), string(e.bodyMD5)) }) == nil {
+		if scan(answer.Body, func(e success) { o.accepted(string(e.id), string(e.bodyMD5), sink.NewMessageID(e.messageID)) }) == nil {
 			return o.Results()
 		}
 	}
@@ -75,12 +75,13 @@ func (o *outcome) Results() ([]sink.Result, error) {
 // accepted stores that the queue holds the entry id, with a body of this checksum. An entry with
 // another checksum is sent again. The body is valid UTF-8 ([sink.Validate]), so no encoder of the
 // relay changed it, and a consumer is owed the event as written.
-func (o *outcome) accepted(id, bodyMD5 string) {
+func (o *outcome) accepted(id, bodyMD5 string, message sink.MessageID) {
 	var err error
 	if i := o.Position(id); i >= 0 && !o.checksum.is(bodyMD5, o.batch[i].Body) {
 		err = &sink.AlteredError{Reason: "the queue accepted the message with another body than was sent"}
 	}
 	o.Set(id, err)
+	o.Named(id, message)
 }
 
 // checksum is the memory in which the checksum of a body is computed.

@@ -10,7 +10,7 @@ var errNotPlain = errors.New("not plain JSON")
 type scanner struct{ rest []byte }
 
 // success is an entry that SQS accepted.
-type success struct{ id, bodyMD5 []byte }
+type success struct{ id, messageID, bodyMD5 []byte }
 
 // scan reads the answer to a SendMessageBatch that accepted every message, and calls taken for
 // each.
@@ -27,6 +27,8 @@ func scan(answer []byte, taken func(success)) error {
 				switch string(name) {
 				case "Id":
 					e.id = value
+				case "MessageId":
+					e.messageID = value
 				case "MD5OfMessageBody":
 					e.bodyMD5 = value
 				}

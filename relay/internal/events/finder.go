@@ -1,0 +1,211 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// shownEvents is the number of the last events that are shown.
+const shownEvents = 20
+
+// What cannot be known.
+const (
+	noMemory = "which message id the broker gave, and when the relay read and sent an event: only the memory of the relay has that, " +
+		"and shows it at its RELAY_LISTEN"
+	shortMemory = "which message id the broker gave to events that another relay sent, and to all but the last 512 of this one: " +
+		"each relay remembers only these"
+	noReading = "whether the relay has read a waiting event already: it has no list of them"
+)
+
+// Finder finds out what became of an event.
+type Finder struct {
+	Slot   string
+	Table  pgoutput.Table
+	Recent *Recent // nil outside a relay
+}
+
+// unknown returns what no answer can contain.
+func (f *Finder) unknown() []string {
+	if f.Recent == nil {
+		return []string{noMemory, noReading}
+	}
+	return []string{shortMemory, noReading}
+}
+
+// Find returns what became of the event of this id.
+func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One, error) {
+	found := &One{Version: formatVersion, At: time.Now().UTC(), Event: Event{ID: id, State: Unknown}, Unknown: f.unknown()}
+	row, existing, err := f.base(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	if column := existing[f.Table.Columns.ID]; column.indexed {
+		rows, err := pool.Query(ctx, query(f.Table, "WHERE {id} = ($2::text)::"+column.kind+" LIMIT 1"), snapshot(row), id)
+		if err == nil {
+			found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
+		}
+		var refused *pgconn.PgError
+		switch {
+		case err == nil:
+			found.Found = true
+		case errors.Is(err, pgx.ErrNoRows), errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code): // it is no id of this type
+			found.Event = Event{ID: id, State: Unknown, Reason: "the table has no such event: it was never committed, or its row was removed after delivery"}
+		default:
+			return nil, fmt.Errorf("look for event %s in %s: %w", id, f.Table, err)
+		}
+	} else {
+		found.Reason = "the table was not searched"
+		found.Unknown = append(found.Unknown, "what the table has: no index on its column "+f.Table.Columns.ID+" can find one event")
+	}
+	if err := f.complete(ctx, pool, []*Event{&found.Event}); err != nil {
+		return nil, err
+	}
+	found.Found = found.Found || len(found.Acceptances) > 0 || len(found.DeadLetters) > 0
+	return found, nil
+}
+
+// Last returns the last events of the table.
+func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
+	last := &Last{Version: formatVersion, At: time.Now().UTC(), Events: []Event{}, Unknown: f.unknown()}
+	row, existing, err := f.base(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	if existing[f.Table.Columns.Sequence].indexed {
+		rows, err := pool.Query(ctx, query(f.Table, "ORDER BY {seq} DESC LIMIT $2"), snapshot(row), shownEvents)
+		if err == nil {
+			last.Events, err = pgx.CollectRows(rows, scan)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the last events of %s: %w", f.Table, err)
+		}
+	} else {
+		last.Unknown = append(last.Unknown, "the last events of the table: no index orders them (RELAY_COLUMN_SEQUENCE)")
+	}
+	if existing[f.Table.Columns.XID].indexed && delivered(row) != "" {
+		if last.Waiting, err = backlog(ctx, pool, f.Table, delivered(row)); err != nil {
+			return nil, err
+		}
+	} else {
+		last.Unknown = append(last.Unknown, "how many events wait: no checkpoint tells, or no index on the transaction ids can count them (RELAY_COLUMN_XID)")
+	}
+	var shown []*Event
+	for i := range last.Events {
+		shown = append(shown, &last.Events[i])
+	}
+	return last, f.complete(ctx, pool, shown)
+}
+
+// base reads the checkpoint row and the columns of the table.
+func (f *Finder) base(ctx context.Context, pool *pgxpool.Pool) (*checkpoint.Row, columns, error) {
+	row, err := checkpoint.NewStore(pool, f.Slot).Load(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	existing, err := look(ctx, pool, f.Table)
+	return row, existing, err
+}
+
+// snapshot returns the argument of query.
+func snapshot(row *checkpoint.Row) *string {
+	if text := delivered(row); text != "" {
+		return &text
+	}
+	return nil
+}
+
+// complete adds what the dead letters and the memory of the relay tell of events.
+func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event) error {
+	ids, groups := []string{}, []string{}
+	for _, e := range all {
+		ids, groups = append(ids, e.ID), append(groups, e.group())
+	}
+	letters, err := f.letters(ctx, pool, ids)
+	if err != nil {
+		return err
+	}
+	blocked, err := f.blocked(ctx, pool, groups)
+	if err != nil {
+		return err
+	}
+	for i, e := range all {
+		e.DeadLetters = letters[e.ID]
+		if f.Recent != nil {
+			e.Acceptances = f.Recent.find(e.ID)
+		}
+		e.judge(blocked[groups[i]])
+	}
+	return nil
+}
+
+// judge sets the state to the most exact that is known. blocker is the dead letter that blocks the
+// group of the event; 0 for none.
+func (e *Event) judge(blocker int64) {
+	open := slices.IndexFunc(e.DeadLetters, func(d DeadLetter) bool { return d.State == "parked" || d.State == "redriving" })
+	switch {
+	case open >= 0:
+		d := e.DeadLetters[open]
+		e.State, e.Reason = Parked, fmt.Sprintf("dead letter %d is %s: %s: %s", d.Position, d.State, d.Code, d.Reason)
+	case len(e.Acceptances) > 0:
+		e.State, e.Reason = Accepted, ""
+	case e.State == Waiting && blocker != 0:
+		e.Reason = fmt.Sprintf("dead letter %d blocks its aggregate: redrive or discard that first", blocker)
+	}
+}
+
+// letters returns the dead letters of events, the last first.
+func (f *Finder) letters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at FROM outbox_dead_letters
+		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2) ORDER BY position DESC LIMIT 1000`, f.tableName(), ids)
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
+	}
+	found := map[string][]DeadLetter{}
+	var id string
+	var d DeadLetter
+	_, err = pgx.ForEachRow(rows, []any{&id, &d.Position, &d.State, &d.Destination, &d.Code, &d.Reason, &d.Attempts, &d.ParkedAt}, func() error {
+		found[id] = append(found[id], d)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
+	}
+	return found, nil
+}
+
+// blocked returns the dead letters that block message groups.
+func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []string) (map[string]int64, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT message_group, min(position) FROM outbox_dead_letters
+		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2) GROUP BY 1`,
+		f.tableName(), groups)
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
+	}
+	found := map[string]int64{}
+	var group string
+	var position int64
+	_, err = pgx.ForEachRow(rows, []any{&group, &position}, func() error {
+		found[group] = position
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
+	}
+	return found, nil
+}
+
+// tableName is the table as the checkpoint and the dead letters name it.
+func (f *Finder) tableName() string { return f.Table.String() }

@@ -1,0 +1,193 @@
+package events
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
+
+// secret stands in the payload and the headers of every event of these tests.
+const secret = "for nobody else"
+
+// fixture is an outbox table in which two events are delivered and two are not.
+type fixture struct {
+	*testing.T
+	pool *pgxpool.Pool
+	Finder
+}
+
+func id(n string) string { return "00000000-0000-0000-0000-00000000000" + n }
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{T: t, pool: outboxtest.NewPool(t), Finder: Finder{Slot: "slot", Table: pgoutput.Table{
+		Schema: "public", Name: "outbox_events",
+		Columns: pgoutput.Columns{
+			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type", CreatedAt: "created_at",
+		},
+	}}}
+	f.insert("1", "a")
+	f.insert("2", "b")
+	f.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon) VALUES ('slot', 'public.outbox_events', 1, '', pg_current_snapshot())`)
+	f.insert("3", "b")
+	f.insert("4", "c")
+	return f
+}
+
+func (f *fixture) insert(n, aggregate string) {
+	f.Helper()
+	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
+		VALUES ($1, 'order', $2, 'order.created', to_json($3::text), jsonb_build_object('secret', $3::text))`, id(n), aggregate, secret)
+}
+
+func (f *fixture) park(n, aggregate, state string) {
+	f.Helper()
+	f.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
+		VALUES ($1, 'public.outbox_events', 'orders', $2, true, 'TooLarge', 'too large', 2, to_json($3::text), $4)`, id(n), "order/"+aggregate, secret, state)
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.Helper()
+	if _, err := f.pool.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// find returns what became of an event, and checks that the answer reveals no payload.
+func (f *fixture) find(id string) *One {
+	f.Helper()
+	found, err := f.Find(f.Context(), f.pool, id)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if text, err := json.Marshal(found); err != nil || strings.Contains(string(text), secret) {
+		f.Errorf("the answer is %v, %s", err, text)
+	}
+	return found
+}
+
+func TestEachEventHasTheStateThatIsKnown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.park("2", "b", "parked")
+	f.Recent = &Recent{}
+	all, results := request(-1, id("4"))
+	f.Recent.Accepted("orders", time.Now(), all, results)
+	for n, want := range map[string]struct{ state, reason string }{
+		"1": {Done, "the checkpoint counts it as delivered"},
+		"2": {Parked, "dead letter 1 is parked: TooLarge: too large"},
+		"3": {Waiting, "dead letter 1 blocks its aggregate"},
+		"4": {Accepted, ""},
+		"9": {Unknown, "the table has no such event"},
+	} {
+		found := f.find(id(n))
+		if found.ID != id(n) || found.State != want.state || !strings.HasPrefix(found.Reason, want.reason) || found.Found != (n != "9") {
+			t.Errorf("event %s is %+v, want %+v", n, found, want)
+		}
+	}
+	if found := f.find(id("3")); found.Type != "order.created" || found.AggregateID != "b" || found.CreatedAt == "" || *found.Sequence != 3 {
+		t.Errorf("event 3 is %+v", found)
+	}
+	f.exec(`UPDATE outbox_dead_letters SET state = 'redriven'`)
+	if found := f.find(id("3")); found.State != Waiting || !strings.Contains(found.Reason, "does not count it as delivered yet") {
+		t.Errorf("event 3 is %+v", found)
+	}
+	if found := f.find(id("2")); found.State != Done || len(found.DeadLetters) != 1 {
+		t.Errorf("event 2 is %+v", found)
+	}
+}
+
+func TestAnEventWithoutARowIsKnownByItsTraces(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.park("2", "b", "parked")
+	f.exec(`DELETE FROM outbox_events`)
+	if found := f.find(id("2")); found.State != Parked || !found.Found {
+		t.Errorf("event 2 is %+v", found)
+	}
+	for _, strange := range []string{"no uuid", "'; DROP TABLE outbox_events"} {
+		if found := f.find(strange); found.Found || found.State != Unknown {
+			t.Errorf("%q is %+v", strange, found)
+		}
+	}
+}
+
+func TestATableWithoutIndexIsNotSearched(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey; DROP INDEX outbox_events_seq_key; DROP INDEX outbox_events_xid_idx`)
+	if found := f.find(id("1")); found.Found || found.State != Unknown || found.Reason != "the table was not searched" {
+		t.Errorf("event 1 is %+v", found)
+	}
+	last, err := f.Last(t.Context(), f.pool)
+	if err != nil || len(last.Events) > 0 || last.Waiting != nil || len(last.Unknown) != 4 {
+		t.Errorf("the last events are %+v, %v", last, err)
+	}
+}
+
+// TestEventsAreFoundByIndexes: a look at a large table must not read all of it.
+func TestEventsAreFoundByIndexes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 5000)`)
+	f.exec(`ANALYZE outbox_events`)
+	for rest, args := range map[string][]any{
+		"WHERE {id} = ($2::text)::uuid LIMIT 1": {nil, id("1")},
+		"ORDER BY {seq} DESC LIMIT $2":          {nil, 20},
+	} {
+		rows, err := f.pool.Query(t.Context(), "EXPLAIN "+query(f.Table, rest), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if text := strings.Join(plan, "\n"); err != nil || !strings.Contains(text, "Index Scan") || strings.Contains(text, "Seq Scan") {
+			t.Errorf("%s: %v\n%s", rest, err, text)
+		}
+	}
+}
+
+func TestTheLastEventsComeFirst(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	last, err := f.Last(t.Context(), f.pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order string
+	for _, e := range last.Events {
+		order += e.ID[len(e.ID)-1:] + e.State + " "
+	}
+	if order != "4waiting 3waiting 2done 1done " || last.Waiting == nil || last.Waiting.Events != 2 || last.Waiting.More || last.Waiting.OldestAt != last.Events[1].CreatedAt {
+		t.Errorf("the last are %s, %+v waits", order, last.Waiting)
+	}
+	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 1000)`)
+	if last, err = f.Last(t.Context(), f.pool); err != nil || last.Waiting.Events != counted || !last.Waiting.More || len(last.Events) != shownEvents {
+		t.Errorf("%v, %+v waits, %d events", err, last.Waiting, len(last.Events))
+	}
+}
+
+func TestAnIDThatIsNoTextIsRefused(t *testing.T) {
+	t.Parallel()
+	h := &Handler{}
+	for _, id := range []string{"\x00", "\xff", strings.Repeat("x", longestAsked+1)} {
+		r := httptest.NewRequest(http.MethodGet, "/events/x", nil)
+		r.SetPathValue("id", id)
+		w := httptest.NewRecorder()
+		if h.One(w, r); w.Code != http.StatusBadRequest {
+			t.Errorf("%q is answered with %d", id, w.Code)
+		}
+	}
+}

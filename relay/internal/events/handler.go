@@ -1,0 +1,80 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+const (
+	// findTimeout bounds one look at the database, and lastInterval is the pause between two reads of the
+	// last events, however many programs ask.
+	findTimeout, lastInterval = 5 * time.Second, time.Second
+	// longestAsked bounds the id of an event in a request, in bytes.
+	longestAsked = 1024
+)
+
+// Handler serves what became of events as JSON.
+type Handler struct {
+	Finder
+	Open func(context.Context) (*pgxpool.Pool, error)
+
+	mu     sync.Mutex // one request at a time reads the database
+	last   *Last
+	lastAt time.Time
+}
+
+// Last serves the last events.
+func (h *Handler) Last(w http.ResponseWriter, r *http.Request) {
+	h.serve(w, r, func(ctx context.Context, pool *pgxpool.Pool) (any, error) {
+		if h.last == nil || time.Since(h.lastAt) >= lastInterval {
+			last, err := h.Finder.Last(ctx, pool)
+			if err != nil {
+				return nil, err
+			}
+			h.last, h.lastAt = last, time.Now()
+		}
+		return h.last, nil
+	})
+}
+
+// One serves the event whose id is in the path.
+func (h *Handler) One(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if len(id) > longestAsked || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
+		http.Error(w, "an event id is a text of at most 1024 bytes", http.StatusBadRequest)
+		return
+	}
+	h.serve(w, r, func(ctx context.Context, pool *pgxpool.Pool) (any, error) { return h.Find(ctx, pool, id) })
+}
+
+// failure is the answer where the database does not answer.
+type failure struct {
+	Version int       `json:"version"`
+	At      time.Time `json:"at"`
+	Error   string    `json:"error"`
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, read func(context.Context, *pgxpool.Pool) (any, error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(r.Context(), findTimeout)
+	defer cancel()
+	pool, err := h.Open(ctx)
+	var answer any
+	if err == nil {
+		answer, err = read(ctx, pool)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		answer = failure{Version: formatVersion, At: time.Now().UTC(), Error: err.Error()}
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}

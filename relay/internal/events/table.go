@@ -1,0 +1,140 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// counted bounds how many waiting rows are counted.
+const counted = 1000
+
+// columns says of which columns the table has an index that begins with them, by their types.
+type columns map[string]column
+
+type column struct {
+	kind    string // as SQL writes the type
+	indexed bool
+}
+
+// look reads the columns of the table. Only a column with an index is searched or ordered by.
+func look(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (columns, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT a.attname, format_type(a.atttypid, a.atttypmod), EXISTS (
+			SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+			WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree')
+		FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, table.Identifier())
+	if err != nil {
+		return nil, fmt.Errorf("read the columns of %s: %w", table, err)
+	}
+	found := columns{}
+	var name, kind string
+	var indexed bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &indexed}, func() error {
+		found[name] = column{kind, indexed}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the columns of %s: %w", table, err)
+	}
+	return found, nil
+}
+
+// delivered returns the snapshot of which the checkpoint counts every visible row as delivered;
+// empty if there is none yet.
+func delivered(row *checkpoint.Row) string {
+	switch {
+	case row == nil:
+		return ""
+	case row.Recovery != nil:
+		return row.Recovery.From
+	}
+	return row.Horizon
+}
+
+// query is a SELECT of the rows of the table, of which [scan] makes events. $1 is the snapshot of
+// what is delivered, or NULL.
+func query(table pgoutput.Table, rest string) string {
+	text := func(name string) string {
+		if name == "" {
+			return "''"
+		}
+		return "coalesce(" + quote(name) + "::text, '')"
+	}
+	c := table.Columns
+	seq, created, visible := "NULL::bigint", "''", "NULL::boolean"
+	if c.Sequence != "" {
+		seq = quote(c.Sequence) + "::bigint"
+	}
+	if c.CreatedAt != "" {
+		created = "coalesce(to_json(" + quote(c.CreatedAt) + ")#>>'{}', '')"
+	}
+	if c.XID != "" {
+		visible = "pg_visible_in_snapshot(" + quote(c.XID) + ", $1::pg_snapshot)"
+	}
+	return strings.NewReplacer(
+		"{seq}", quote(c.Sequence), "{id}", quote(c.ID),
+	).Replace("SELECT " + strings.Join([]string{
+		text(c.ID), text(c.EventType), text(c.AggregateType), text(c.AggregateID), seq, created, visible,
+	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " " + rest)
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// scan reads a row of query. The state is what the checkpoint alone tells.
+func scan(row pgx.CollectableRow) (Event, error) {
+	var e Event
+	var visible *bool
+	var nothing bool
+	if err := row.Scan(&e.ID, &e.Type, &e.AggregateType, &e.AggregateID, &e.Sequence, &e.CreatedAt, &visible, &nothing); err != nil {
+		return e, err
+	}
+	if e.ID == "" && e.Sequence != nil {
+		e.ID = route.EventID(&outbox.Envelope{Sequence: fmt.Sprint(*e.Sequence)})
+	}
+	switch {
+	case visible != nil && *visible:
+		e.State, e.Reason = Done, "the checkpoint counts it as delivered: it was delivered, or parked, or RELAY_START excluded it"
+	case visible != nil:
+		e.State, e.Reason = Waiting, "it is committed, and the checkpoint does not count it as delivered yet"
+	case nothing:
+		e.State, e.Reason = Unknown, "no checkpoint says yet what is delivered"
+	default:
+		e.State, e.Reason = Unknown, "the table has no transaction ids (RELAY_COLUMN_XID), so no checkpoint tells whether the event is delivered"
+	}
+	return e, nil
+}
+
+// group returns the message group of an event.
+func (e *Event) group() string {
+	return route.Group(&outbox.Envelope{ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID})
+}
+
+// backlog counts the waiting rows by the index on the transaction ids.
+func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snapshot string) (*Backlog, error) {
+	created := "NULL"
+	if table.Columns.CreatedAt != "" {
+		created = "to_json(" + quote(table.Columns.CreatedAt) + ")#>>'{}'"
+	}
+	waiting := strings.NewReplacer("{xid}", quote(table.Columns.XID), "{created}", created, "{table}", table.From()).Replace(`
+		SELECT count(*), coalesce(min(at), '') FROM (
+			(SELECT {created} AS at FROM {table} WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) ORDER BY {xid} LIMIT $2)
+			UNION ALL
+			(SELECT {created} FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`)
+	var b Backlog
+	if err := pool.QueryRow(ctx, waiting, snapshot, counted+1).Scan(&b.Events, &b.OldestAt); err != nil {
+		return nil, fmt.Errorf("count the waiting rows of %s: %w", table, err)
+	}
+	if b.Events > counted {
+		b.Events, b.More = counted, true
+	}
+	return &b, nil
+}
