@@ -1,5 +1,3 @@
-// Package checkpoint knows how far the relay has come: the Tracker says what may be confirmed, the
-// Store keeps it.
 package checkpoint
 
 import (

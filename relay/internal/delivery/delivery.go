@@ -1,5 +1,3 @@
-// Package delivery decides which events are sent when: message groups, batches, requests in flight,
-// retries, and parking.
 package delivery
 
 import (

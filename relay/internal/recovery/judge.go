@@ -1,5 +1,3 @@
-// Package recovery finds out whether events may be missing from the stream, and reads from the outbox table exactly those
-// that may not have been delivered.
 package recovery
 
 import (

@@ -1,5 +1,3 @@
-// Package transport carries the requests of both sinks: many in flight to one host over reused
-// connections, each signed, and bounded in time and in the size of its answer.
 package transport
 
 import (

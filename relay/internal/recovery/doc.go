@@ -1,0 +1,54 @@
+// Package recovery finds out whether events may be missing from the stream, and reads from the
+// outbox table exactly those that may not have been delivered.
+//
+// # The judgement
+//
+// [Gap] compares the slot with the checkpoint row, for a relay that holds the slot or found none:
+//
+//	slot                                              events may be missing because
+//	----                                              -----------------------------
+//	does not exist                                    the log since the row is gone
+//	is invalidated                                    the server removed the log that it kept
+//	confirmed_flush_lsn is ahead of the row           it was created again or advanced by others, or
+//	                                                  the row was lost with a primary
+//	publication's fingerprint is not that of the row  the publication did not stream some rows
+//	audit found rows that the stream did not bring    whatever the reason, the table has more
+//	none of these                                     nothing is missing: the stream continues
+//
+// # The rows
+//
+// A log position says nothing about a row of the table. A snapshot does. The horizon of the
+// checkpoint row is a snapshot in which everything visible is delivered. A new slot comes with the
+// snapshot of its first position. The rows between the two are published from the table, and the
+// slot brings all later ones:
+//
+//	transactions ───────────────────────────────────────────────►
+//	     delivered     │     published from the table    │   streamed
+//	              From: horizon                 To: snapshot of the slot
+//
+// A producer or a restore may have written any transaction id into the column xid, so the
+// transaction that the server knows as the row's writer (xmin) has to agree. In doubt a row is
+// published: an event may arrive twice, and none is missing.
+//
+// # The states of a recovery
+//
+// All state is in the checkpoint row, so that a relay that was killed continues in the middle.
+//
+//	state      the row has                        the session
+//	-----      -----------                        -----------
+//	none       no recovery                        streams
+//	marked     From                               acquires or creates the slot, and stores To. If the
+//	                                              server may invalidate the slot before, it is read
+//	                                              first
+//	reading    From, To, seq of the last          publishes the rows behind that seq, in order of seq
+//	           delivered row
+//	beside     the same, and Until above the      then reads the slot up to Until, and skips the rows
+//	           position                           that the table brought
+//	finished   no recovery, horizon = To          streams, in a new session if it was beside
+//
+// Beside is the recovery of a slot that is intact: it may still hold events whose rows were deleted,
+// so it is neither dropped nor passed.
+//
+// [Operator] asks for a recovery by hand, shows beforehand which rows it would publish, and can
+// withdraw it until a relay has begun. [Worker] does the work of a session.
+package recovery
