@@ -108,12 +108,12 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\t\tAND b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
 				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
 			},
 			{
 				"relay/internal/retention/remover.go",
-				`WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon) AND {later_writer} < r.ended) IS NOT TRUE)`,
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\t\tAND {later_writer} < r.ended) IS NOT TRUE)",
 				`WHERE r.obstacle IS NOT NULL)`,
 			},
 		},
@@ -169,8 +169,8 @@ var mutants = []mutant{
 		name: "replays without regard to the horizon",
 		edits: []edit{{
 			"relay/internal/replay/store.go",
-			`pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) AND NOT {parked} AS selected`,
-			`$7::text <> '' AND NOT {parked} AS selected`,
+			"pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)\n\t\t\t\t\tAND NOT {parked} AS selected",
+			"$7::text <> ''\n\t\t\t\t\tAND NOT {parked} AS selected",
 		}},
 		faults: []string{"operator: replay"},
 		rules:  []checker.Rule{checker.Replayed},

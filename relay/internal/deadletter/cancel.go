@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// CancelRedrive has the selected dead letters that are on their way stay parked, with those of their groups, so that nothing
-// overtakes them. It returns how many there are. The relay asks before each attempt, so one that is being sent by now
-// may still arrive.
+// CancelRedrive makes the selected dead letters that are being redriven stay parked, with those of
+// their groups, so that nothing overtakes them. It returns their number. The relay asks before each
+// attempt, so a dead letter that is in flight may still arrive.
 func CancelRedrive(ctx context.Context, pool *pgxpool.Pool, s Selection) (canceled int64, err error) {
 	rows, err := pool.Query(ctx, `
 		WITH chosen AS (

@@ -10,7 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// TestADeadLetterKeepsItsTenant, also one of a relay that stored none, which sent the group in its place.
+// TestADeadLetterKeepsItsTenant, also one of an older relay that stored none and sent the group
+// instead.
 func TestADeadLetterKeepsItsTenant(t *testing.T) {
 	t.Parallel()
 	for _, tenant := range []string{"acme", "", "order/1"} {

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
-// Record is a dead letter as a person sees it.
+// Record is a stored dead letter with its state, as the commands show it.
 type Record struct {
 	Position     int64     `json:"position"`
 	State        string    `json:"state"`
@@ -28,7 +28,7 @@ type Record struct {
 	Message      message   `json:"message"`
 }
 
-// Selection picks dead letters. What is empty picks all.
+// Selection selects dead letters. An empty field selects all.
 type Selection struct {
 	Positions   []int64
 	EventID     string
@@ -39,17 +39,20 @@ type Selection struct {
 	Limit       int // 0: all
 }
 
-// ErrNothingSelected says that no dead letter is meant: to change all of them has to be asked for.
-var ErrNothingSelected = errors.New("select dead letters by position, --event-id, --group, --code or --destination, or say --all")
+// ErrNothingSelected means that no dead letter is selected: a change of all of them needs --all.
+var ErrNothingSelected = errors.New(
+	"select dead letters by position, --event-id, --group, --code or --destination, or say --all")
 
-// IsEmpty reports whether s picks all dead letters.
+// IsEmpty reports whether s selects all dead letters.
 func (s Selection) IsEmpty() bool {
 	return len(s.Positions) == 0 && s.EventID == "" && s.Destination == "" && s.Group == "" && s.Code == ""
 }
 
 const selected = `
-	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = '' OR coalesce(row_event_id, event_id) = $2) AND ($3 = '' OR destination = $3)
-	AND ($4 = '' OR message_group = $4) AND (cardinality($5::text[]) = 0 OR code = ANY ($5)) AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
+	(cardinality($1::bigint[]) = 0 OR position = ANY ($1)) AND ($2 = ''
+		OR coalesce(row_event_id, event_id) = $2) AND ($3 = '' OR destination = $3)
+	AND ($4 = '' OR message_group = $4) AND (cardinality($5::text[]) = 0 OR code = ANY ($5))
+		AND (cardinality($6::text[]) = 0 OR state = ANY ($6))`
 
 func (s Selection) args(more ...any) []any {
 	positions, states := s.Positions, s.States
@@ -62,8 +65,8 @@ func (s Selection) args(more ...any) []any {
 	return append([]any{positions, s.EventID, s.Destination, s.Group, codes(s.Code), states}, more...)
 }
 
-// codes returns every code that dead letters selected by code carry. An earlier relay stored another
-// word for CodeUnavailable, and both words select both.
+// codes returns every code that dead letters selected by code carry. An earlier relay stored
+// another word for CodeUnavailable, and both words select both.
 func codes(code string) []string {
 	const earlierUnavailable = "DestinationAway"
 	switch code {
@@ -75,10 +78,11 @@ func codes(code string) []string {
 	return []string{code}
 }
 
-// List returns the selected dead letters in order of their position.
+// List returns the selected dead letters in the order of their positions.
 func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Record, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, state, coalesce(row_event_id, event_id), destination, message_group, blocks_group, code, reason, attempts, redrives, parked_at, event
+		SELECT position, state, coalesce(row_event_id, event_id), destination, message_group, blocks_group, code,
+			reason, attempts, redrives, parked_at, event
 		FROM outbox_dead_letters WHERE `+selected+` ORDER BY position LIMIT nullif($7, 0)`, s.args(s.Limit)...)
 	if err != nil {
 		return nil, fmt.Errorf("list dead letters: %w", err)
@@ -90,9 +94,9 @@ func List(ctx context.Context, pool *pgxpool.Pool, s Selection) ([]Record, error
 	return letters, nil
 }
 
-// MarkRedriving asks the running relay to send the selected dead letters that are parked once more, in order, and returns
-// how many there are. The relay sends them with a deduplication id that no broker has seen; what is parked behind them
-// follows.
+// MarkRedriving asks the running relay to send the selected parked dead letters again, in order,
+// and returns their number. The relay sends them with a deduplication id that no broker has seen.
+// The events parked behind them follow.
 func MarkRedriving(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64, error) {
 	tag, err := pool.Exec(ctx, `
 		UPDATE outbox_dead_letters SET state = 'redriving', redrives = redrives + 1, updated_at = clock_timestamp()
@@ -103,8 +107,8 @@ func MarkRedriving(ctx context.Context, pool *pgxpool.Pool, s Selection) (int64,
 	return tag.RowsAffected(), nil
 }
 
-// MarkDiscarded gives the selected dead letters that are parked up, and returns how many there are. What is parked behind
-// them is redriven.
+// MarkDiscarded discards the selected parked dead letters and returns their number. The events
+// parked behind them are redriven.
 func MarkDiscarded(ctx context.Context, pool *pgxpool.Pool, s Selection) (discarded int64, err error) {
 	err = pool.QueryRow(ctx, `
 		WITH redriven AS (

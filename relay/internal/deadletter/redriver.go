@@ -11,34 +11,38 @@ import (
 )
 
 const (
-	// lookInterval is the longest pause between two looks for dead letters that an operator redrives. The pause after a
-	// find is soonInterval, and doubles with each look that finds nothing new.
+	// lookInterval is the longest pause between two queries for dead letters that an operator
+	// redrives. The pause after a result is soonInterval, and doubles with each query that finds
+	// nothing new.
 	lookInterval, soonInterval = time.Second, 50 * time.Millisecond
-	// redriveWindow is how many dead letters of a destination are on their way at the same time.
+	// redriveWindow is how many dead letters of a destination are redriven at the same time.
 	redriveWindow = 100
 )
 
-// Redriver hands dead letters that an operator redrives to delivery. The command only marks their rows.
+// Redriver hands the dead letters that an operator redrives to delivery. The command only marks
+// their rows.
 type Redriver struct {
 	Pool         *pgxpool.Pool
 	Table        string                                           // schema.name of the outbox table
 	Destinations []string                                         // their ARNs, by the index that Send takes
-	Timeout      time.Duration                                    // of one look
+	Timeout      time.Duration                                    // for one query
 	Send         func(destination int, events ...*delivery.Event) // delivery's
-	Counted      func(deadLetters int64)                          // takes how many events are parked, once a second
+	// called with the number of parked events, once a second
+	Counted func(deadLetters int64)
 
-	sent      map[redrive]bool // on their way
+	sent      map[redrive]bool // handed to delivery
 	countedAt time.Time
 }
 
-// redrive names one request to send a dead letter again. Between two looks the relay may have parked the letter again,
-// and the operator may have redriven it again, behind another one that was discarded meanwhile.
+// redrive names one request to redrive a dead letter. Between two queries the relay may have parked
+// the dead letter again. The operator may then have redriven it again, behind another one that was
+// discarded in between.
 type redrive struct {
 	position int64
 	since    time.Time
 }
 
-// Run redrives until ctx ends, and then returns nil. It returns the error of a look that failed.
+// Run redrives until ctx ends, and then returns nil. It returns the error of a failed query.
 func (r *Redriver) Run(ctx context.Context) error {
 	for pause := lookInterval; ctx.Err() == nil; task.Sleep(ctx, pause) {
 		found, err := r.look(ctx)
@@ -54,7 +58,7 @@ func (r *Redriver) Run(ctx context.Context) error {
 	return nil
 }
 
-// look hands on the dead letters that are not on their way yet, and reports whether there were any.
+// look sends the new dead letters to redrive, and reports whether there were any.
 func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()

@@ -13,11 +13,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
-// longestID is the longest event id that stands in a row key as it is, in bytes.
+// longestID is the length in bytes up to which a row key contains the event id itself.
 const longestID = 128
 
-// rowKey names a row of the outbox table: the same for every time that the log or the table brings it, and another one
-// for every other row. A seq alone would not do, as it begins at 1 again when the table is truncated or replaced.
+// rowKey identifies a row of the outbox table. It is the same whenever the log or the table brings
+// that row, and different for every other row. A seq alone is not sufficient, because it begins at
+// 1 again when the table is truncated or replaced.
 func rowKey(r delivery.Row, eventID string) string {
 	if len(eventID) > longestID {
 		sum := sha256.Sum256([]byte(eventID))

@@ -1,4 +1,5 @@
-// Package deadletter keeps the events that their destination refused for good, and gives them back to be redriven.
+// Package deadletter stores the events that their destination refused for good, and returns them
+// for a redrive.
 package deadletter
 
 import (
@@ -16,7 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Store keeps dead letters on behalf of the relay that holds the slot. It is the [delivery.Parker].
+// Store stores dead letters for the relay that holds the slot. It is the [delivery.Parker].
 type Store struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
@@ -29,14 +30,14 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string) *Store {
 	return &Store{pool: pool, fence: fence, table: table, turn: make(chan struct{}, 1)}
 }
 
-// message is how a dead letter keeps what would have been sent. The body is text, not JSON in JSON: it stays as it is. JSON cannot
-// hold bytes that are not UTF-8, which BodyBytes keeps.
+// message is the stored form of a message. The body is text, not JSON in JSON, so it stays as it
+// is. JSON cannot hold bytes that are not UTF-8; BodyBytes has them.
 type message struct {
 	Body            string      `json:"body"`
 	BodyBytes       []byte      `json:"body_base64,omitempty"`
 	Attributes      []attribute `json:"attributes"`
 	GroupID         string      `json:"message_group_id"`
-	TenantID        *string     `json:"tenant_id,omitempty"` // where it is not the group
+	TenantID        *string     `json:"tenant_id,omitempty"` // if it is not the group
 	DeduplicationID string      `json:"message_deduplication_id"`
 }
 
@@ -46,12 +47,14 @@ type attribute struct {
 	Value string `json:"value"`
 }
 
-// An event that comes again because the relay was stopped before it could confirm finds itself parked, and stays as it
-// is: its row tells it from every other event. One that is parked behind others which are all being redriven follows them.
+// An event that comes again, because the relay stopped before it could confirm, is already parked
+// and stays as it is. Its row distinguishes it from every other event. An event that is parked
+// behind dead letters which are all being redriven follows them.
 //
-// A letter without a row is the work of an older relay. It is this event's where the very same message is in it: so
-// nothing is dropped that the letter does not hold. event_id is unique, as an older relay that runs beside needs it:
-// where another row's letter has it, or where no index could hold it, a suffix tells them apart.
+// A dead letter without a row is from an older relay. It is the one of this event if it contains
+// the very same message, so no event is dropped without a dead letter of its own. event_id is
+// unique, because an older relay that runs at the same time needs that. A suffix is added if the
+// dead letter of another row has it, or if no index could hold it.
 const park = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
@@ -74,19 +77,23 @@ const park = `
 			$5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
 			CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
 				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
-				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group AND o.state IN ('parked', 'redriving')
+				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group
+					AND o.state IN ('parked', 'redriving')
 			) THEN 'redriving' ELSE 'parked' END,
 			$1, $13, $14::bigint, $4
 		FROM holder WHERE NOT EXISTS (SELECT FROM known)
-		ON CONFLICT (outbox_table, slot_name, destination, row_key) WHERE row_key IS NOT NULL DO UPDATE SET event_id = d.event_id
+		ON CONFLICT (outbox_table, slot_name, destination, row_key) WHERE row_key IS NOT NULL DO UPDATE
+			SET event_id = d.event_id
 		RETURNING d.position
 	)
 	SELECT position FROM known UNION ALL SELECT position FROM parked`
 
-// longestIndexed bounds the event id in an index, in bytes: an entry of a B-tree holds 2,704 in all.
+// longestIndexed bounds the event id in an index, in bytes. An entry of a B-tree holds 2,704 in
+// all.
 const longestIndexed = "1024"
 
-// Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay is no longer the holder of the slot.
+// Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay no longer holds the
+// slot.
 func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 	if p.Position != 0 {
 		return s.parkAgain(ctx, p)
@@ -100,17 +107,20 @@ func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
 	insert := func() error {
-		return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination, p.Message.GroupID,
-			p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event), rowKey(p.Row, p.Message.EventID), seq, p.Message.Body != "")
+		return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination,
+			p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event),
+			rowKey(p.Row, p.Message.EventID), seq, p.Message.Body != "")
 	}
 	err = insert()
-	if isUniqueViolation(err) { // another relay parked an event of the same id at the same moment, which is visible by now
+	// another relay parked an event of the same id concurrently; its row is visible now
+	if isUniqueViolation(err) {
 		err = insert()
 	}
 	return err
 }
 
-// parkAgain parks a dead letter whose redrive was refused, and, if it blocks its group, those that would have followed.
+// parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks
+// those that would have followed.
 func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 	const parkAgain = `
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
@@ -119,13 +129,14 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 			attempts = d.attempts + CASE WHEN d.position = $4 THEN $7::integer ELSE 0 END
 		FROM relay_checkpoints c
 		WHERE d.state = 'redriving' AND (d.position = $4 OR
-				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9 AND d.message_group = $10)
+				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9
+					AND d.message_group = $10)
 			AND ` + slot.FenceSQL
 	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Position), parkAgain,
 		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
 }
 
-// Redriven implements [delivery.Parker]. What was parked behind the dead letter follows it.
+// Redriven implements [delivery.Parker]. The events parked behind the dead letter follow it.
 func (s *Store) Redriven(ctx context.Context, position int64) error {
 	const redriven = `
 		WITH redriven AS (
@@ -136,8 +147,9 @@ func (s *Store) Redriven(ctx context.Context, position int64) error {
 	return s.exec(ctx, fmt.Sprintf("note that dead letter %d is redriven", position), redriven, position)
 }
 
-// follow redrives what is parked behind dead letters that are done with, named redriven here, once none that was refused
-// for its own sake is left in their group. It has never been sent, so it needs no new deduplication id.
+// follow redrives the events parked behind the dead letters in "redriven", once their group has no
+// event left that was refused for its own sake. They were never sent, so they need no new
+// deduplication id.
 const follow = `
 	UPDATE outbox_dead_letters d SET state = 'redriving', updated_at = clock_timestamp()
 	FROM (SELECT DISTINCT outbox_table, destination, message_group FROM redriven WHERE blocks_group) AS r
@@ -150,7 +162,7 @@ const follow = `
 		  AND o.position NOT IN (SELECT position FROM redriven))
 	RETURNING d.position`
 
-// takeTurn waits until no other statement of the Store runs: a row that somebody else has locked holds up one
+// takeTurn waits until no other statement of the Store runs. A locked row then blocks one
 // connection, and not all of them.
 func (s *Store) takeTurn(ctx context.Context) (done func(), err error) {
 	select {
@@ -187,7 +199,8 @@ func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blo
 	defer done()
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM outbox_dead_letters
-		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving') AND outbox_table = $3)`,
+		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving')
+			AND outbox_table = $3)`,
 		destination, groupID, s.table).Scan(&blocked)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
@@ -203,7 +216,8 @@ func (s *Store) IsRedriving(ctx context.Context, letter *delivery.DeadLetter) (r
 	}
 	defer done()
 	err = s.pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE position = $1 AND state = 'redriving' AND updated_at = $2)`,
+		SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE position = $1 AND state = 'redriving'
+			AND updated_at = $2)`,
 		letter.Position, letter.RedrivenAt).Scan(&redriving)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letter %d: %w", letter.Position, err)
@@ -225,10 +239,16 @@ func newMessage(m *sink.Message) message {
 	return stored
 }
 
-// message returns what is sent of a dead letter that is redriven for the n-th time. A broker that was sent it before has
-// a deduplication id for it, so each redrive has another.
+// message returns the message of the n-th redrive of a dead letter. A broker that got it before has
+// its deduplication id, so each redrive has another one.
 func (m message) message(eventID string, n int) sink.Message {
-	message := sink.Message{EventID: eventID, Body: m.Body, GroupID: m.GroupID, TenantID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	message := sink.Message{
+		EventID:         eventID,
+		Body:            m.Body,
+		GroupID:         m.GroupID,
+		TenantID:        m.GroupID,
+		DeduplicationID: m.DeduplicationID,
+	}
 	if m.TenantID != nil {
 		message.TenantID = *m.TenantID
 	}
@@ -244,11 +264,18 @@ func (m message) message(eventID string, n int) sink.Message {
 	return message
 }
 
-// Redriving returns the first dead letters of a destination that are to be sent again, at most limit.
-func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination string, limit int) ([]delivery.DeadLetter, error) {
+// Redriving returns the first dead letters of a destination to redrive, at most limit.
+func Redriving(
+	ctx context.Context,
+	pool *pgxpool.Pool,
+	table, destination string,
+	limit int,
+) ([]delivery.DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id), event FROM outbox_dead_letters
-		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3`, table, destination, limit)
+		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id), event
+			FROM outbox_dead_letters
+		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position
+			LIMIT $3`, table, destination, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}
@@ -268,7 +295,8 @@ func Redriving(ctx context.Context, pool *pgxpool.Pool, table, destination strin
 	return letters, nil
 }
 
-// Blocked returns, for each destination, the message groups that a parked event blocks, with the id of the first such event.
+// Blocked returns the message groups that a parked event blocks, for each destination, with the id
+// of the first such event.
 func Blocked(ctx context.Context, pool *pgxpool.Pool, table string) (map[string]map[string]string, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT DISTINCT ON (destination, message_group) destination, message_group, coalesce(row_event_id, event_id)
@@ -293,9 +321,12 @@ func Blocked(ctx context.Context, pool *pgxpool.Pool, table string) (map[string]
 	return blocked, nil
 }
 
-// Count returns how many events are parked.
+// Count returns the number of parked events.
 func Count(ctx context.Context, pool *pgxpool.Pool) (parked int64, err error) {
-	err = pool.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters WHERE state IN ('parked', 'redriving')`).Scan(&parked)
+	err = pool.QueryRow(
+		ctx,
+		`SELECT count(*) FROM outbox_dead_letters WHERE state IN ('parked', 'redriving')`,
+	).Scan(&parked)
 	if err != nil {
 		return 0, fmt.Errorf("count dead letters: %w", err)
 	}

@@ -13,23 +13,26 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// BinaryColumn is a column that the relay reads and that holds bytes. Postgres' text of them, as in \x0a0b, is not what was
-// written.
+// BinaryColumn is a column that the relay reads and that holds bytes. Postgres' text form of them,
+// as in \x0a0b, is not the written value.
 type BinaryColumn struct {
 	Column  string
-	Type    string // as the table declares it: bytea, or a domain
-	Setting string // that names the column
+	Type    string // declared type in the table: bytea, or a domain
+	Setting string // the setting with the column's name
 	table   pgoutput.Table
 }
 
-// Explanation says what is wrong, and what becomes of events that are in the log already.
+// Explanation describes the problem, and how the relay handles events that are already in the log.
 func (b BinaryColumn) Explanation() string {
-	return fmt.Sprintf("column %s (%s) of table %s is %s, and a message is text: Postgres' text of the bytes, as in \\x0a0b, is not what was "+
-		"written. Events that were written meanwhile become dead letters with their bytes once the column is text",
+	return fmt.Sprintf(
+		"column %s (%s) of table %s is %s, and a message is text: Postgres' text of the bytes, as in \\x0a0b, "+
+			"is not the written value. "+
+			"Events that are written until then become dead letters with their bytes once the column is text",
 		b.Column, b.Setting, identifier(b.table), b.Type)
 }
 
-// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in a dead letter.
+// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in
+// a dead letter.
 func (b BinaryColumn) Statement() string {
 	column := pgx.Identifier{b.Column}.Sanitize()
 	text := "encode(" + column + ", 'hex')"
@@ -39,7 +42,7 @@ func (b BinaryColumn) Statement() string {
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", identifier(b.table), column, text)
 }
 
-// binaryColumns follows domains to the type that they are made of.
+// binaryColumns resolves domains to their base type.
 const binaryColumns = `
 	WITH RECURSIVE made_of (name, declared, type) AS (
 		SELECT a.attname, format_type(a.atttypid, NULL), a.atttypid FROM pg_attribute a
@@ -66,31 +69,36 @@ func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([
 	return found, nil
 }
 
-// ErrBinary says that rows were read while a column held bytes: their text is not to be sent.
+// ErrBinary means that rows were read while a column held bytes: their text must not be sent.
 var ErrBinary = errors.New("the rows have bytes in a column that is delivered as text")
 
-// HasBinarySQL returns an SQL expression that is true while a column that the relay reads holds bytes. In the query that reads
-// the rows it sees the columns as they are read, as that query keeps everybody from changing them.
+// HasBinarySQL returns an SQL expression that is true while a column that the relay reads holds
+// bytes. In the query that reads the rows it sees the current columns, because that query locks
+// them against changes.
 func HasBinarySQL(table pgoutput.Table) string {
 	var columns []string
 	for _, column := range readColumns(table) {
 		columns = append(columns, QuoteLiteral(column))
 	}
-	query := strings.NewReplacer("$1", QuoteLiteral(identifier(table)), "$2", "ARRAY["+strings.Join(columns, ", ")+"]").Replace(binaryColumns)
+	query := strings.NewReplacer("$1", QuoteLiteral(identifier(table)), "$2",
+		"ARRAY["+strings.Join(columns, ", ")+"]").Replace(
+		binaryColumns,
+	)
 	return "EXISTS (" + query + ")"
 }
 
-// QuoteLiteral writes a text as a literal of SQL.
+// QuoteLiteral returns text as an SQL literal.
 func QuoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// readColumns are those that leave as text. Bytes in the place of headers are no JSON object and are dropped; the others are numbers and
-// times, which the check before a start has found to be so.
+// readColumns are the columns that are sent as text. Bytes instead of headers are no JSON object
+// and are dropped. The others are numbers and times, as the check before a start has verified.
 func readColumns(t pgoutput.Table) []string {
 	c := t.Columns
-	return slices.DeleteFunc([]string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload}, func(name string) bool { return name == "" })
+	return slices.DeleteFunc([]string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload},
+		func(name string) bool { return name == "" })
 }
 
-// settingOf returns the setting that names the column, the first of several.
+// settingOf returns the setting with the column's name, the first of several.
 func settingOf(t pgoutput.Table, column string) string {
 	settings := t.Columns.Settings()
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {

@@ -8,30 +8,36 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// MembersSQL lists the members of the outbox table {name}: the table itself, or its partitions at every level. Tables that merely
-// inherit are not among them, as a publication streams those under their own names. attached changes whenever a
-// partition is attached, wherever above the member that is, and when an unlogged one becomes logged.
+// MembersSQL lists the members of the outbox table {name}: the table itself, or its partitions at
+// every level. Tables that merely inherit are excluded, because a publication streams those under
+// their own names. attached changes whenever a partition is attached, at whatever level above the
+// member, and when an unlogged one becomes logged.
 const MembersSQL = `
 	RECURSIVE tree AS (
-		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c WHERE c.oid = to_regclass({name})
+		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c
+			WHERE c.oid = to_regclass({name})
 		UNION ALL
 		SELECT c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
-		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending JOIN pg_class c ON c.oid = i.inhrelid
+		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending
+			JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE t.relkind = 'p'
 	), member AS (
-		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN '' ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
+		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN ''
+			ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
 	)`
 
-// SystemSQL is the identifier of the cluster: oids and transactions of another one mean nothing here.
+// SystemSQL is the identifier of the cluster. Oids and transaction ids of another cluster have no
+// meaning here.
 const SystemSQL = `(SELECT system_identifier::text FROM pg_control_system())`
 
-// AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows of this relation. The text
-// is that of the relation's oid, table a placeholder for schema.name of the outbox table as the checkpoint rows have it.
+// AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows
+// of this relation. relation is the SQL text of the relation's oid. table is a placeholder for
+// schema.name of the outbox table as the checkpoint rows have it.
 func AccountedSQL(t pgoutput.Table, relation, table string) string {
 	return accounted(t, relation, "c.outbox_table = "+table)
 }
 
-// AccountedBySQL is [AccountedSQL] of one slot, for whose name slot is a placeholder.
+// AccountedBySQL is [AccountedSQL] for one slot. slot is a placeholder for its name.
 func AccountedBySQL(t pgoutput.Table, relation, slot string) string {
 	return accounted(t, relation, "c.slot_name = "+slot)
 }
@@ -46,17 +52,20 @@ func accounted(t pgoutput.Table, relation, checkpoints string) string {
 				  AND k.system_identifier = ` + SystemSQL + `))))`
 }
 
-// WriterSQL is the transaction that wrote a version of a row, as a bigint: xmin with the epoch that it lost. It is exact for
-// the last four billion transactions, and an older one only ever looks younger.
+// WriterSQL is the transaction that wrote a version of a row, as a bigint: xmin with the epoch that
+// it lost. It is exact for the last four billion transactions, and an older one only ever seems
+// younger.
 func WriterSQL(xmin string) string {
 	const next = `(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)`
 	return `(` + next + ` - ((` + next + ` - ` + xmin + `::text::bigint) & 4294967295))`
 }
 
-// LaterWriterSQL is the transaction that wrote a row where its xid names another one, and otherwise the lowest transaction id
-// there is. Such an xid is made up by a producer or a restore, or the row was written below a savepoint or changed later. The row
-// was delivered for certain only if every transaction up to its writer had ended by the horizon. The row is named by a prefix of
-// its columns, which may be empty.
+// LaterWriterSQL is the transaction that wrote a row if its xid names another one, and otherwise
+// the lowest transaction id. A producer or a restore made such an xid up, or the row was written
+// below a savepoint or changed later. The row was certainly delivered only if every transaction up
+// to its writer had ended by the horizon. row is a prefix of the row's columns, which may be empty.
 func LaterWriterSQL(row, xid string) string {
-	return "CASE WHEN " + row + pgx.Identifier{xid}.Sanitize() + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " + WriterSQL(row+"xmin") + "::text::xid8 END"
+	return "CASE WHEN " + row + pgx.Identifier{
+		xid,
+	}.Sanitize() + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " + WriterSQL(row+"xmin") + "::text::xid8 END"
 }

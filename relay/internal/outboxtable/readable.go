@@ -9,7 +9,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// RequireReadable returns a [*operator.NeededError] where the relay would not read the tables as they are.
+// RequireReadable returns a [*operator.NeededError] if the relay would not read the true contents
+// of the tables.
 func RequireReadable(ctx context.Context, db Querier, table pgoutput.Table) error {
 	hidden, err := FindRowSecurity(ctx, db, table)
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package outboxtable finds in the catalog what keeps a relay from reading the outbox table, or its own tables, as they are.
+// Package outboxtable checks in the catalog that a relay reads the true contents of the outbox
+// table and of its own tables.
 package outboxtable
 
 import (
@@ -15,30 +16,32 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// OwnTables are the tables in which a relay keeps what it knows.
+// OwnTables are the tables of the relay.
 var OwnTables = []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"}
 
-// RowSecurity is a table whose row security applies to the role of the relay. With row_security = off Postgres answers every
-// query on it with an error, whatever the policies say.
+// RowSecurity is a table whose row security applies to the role of the relay. With row_security =
+// off Postgres answers every query on it with an error, whatever the policies say.
 // https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 type RowSecurity struct {
-	Table string // as it is written in SQL
-	Role  string // as it is written in SQL
-	Owner string // as it is written in SQL
-	Owned bool   // the role has the rights of the owner: row security is forced on it
+	Table string // quoted for SQL
+	Role  string // quoted for SQL
+	Owner string // quoted for SQL
+	Owned bool   // the role has the rights of the owner, on whom row security is forced
 }
 
-// Explanation says what is wrong, and what else than [RowSecurity.Statement] would do.
+// Explanation describes the problem, and which alternatives to [RowSecurity.Statement] exist.
 func (r RowSecurity) Explanation() string {
-	text := fmt.Sprintf("row security of table %s applies to the role %s: a policy could hide events that the log brings, so Postgres "+
-		"refuses every read of the relay", r.Table, r.Role)
+	text := fmt.Sprintf(
+		"row security of table %s applies to the role %s: a policy could hide events that the log brings, so Postgres "+
+			"refuses every read of the relay", r.Table, r.Role)
 	if r.Owned {
 		return text
 	}
-	return text + fmt.Sprintf(" (on a host where nobody may grant BYPASSRLS: make %s a member of the owner %s)", r.Role, r.Owner)
+	return text + fmt.Sprintf(" (on a host where no role may grant BYPASSRLS: make %s a member of the owner %s)",
+		r.Role, r.Owner)
 }
 
-// Statement is what lets the relay read all rows.
+// Statement lets the relay read all rows.
 func (r RowSecurity) Statement() string {
 	if r.Owned {
 		return "ALTER TABLE " + r.Table + " NO FORCE ROW LEVEL SECURITY"
@@ -46,8 +49,9 @@ func (r RowSecurity) Statement() string {
 	return "ALTER ROLE " + r.Role + " BYPASSRLS"
 }
 
-// FindRowSecurity returns the tables whose rows a policy could hide from this role: the outbox table, its partitions and the tables
-// that inherit from it, which the relay also reads by themselves, and its own ones. A table that does not exist is left out.
+// FindRowSecurity returns the tables whose rows a policy could hide from this role: the outbox
+// table, its partitions and the tables that inherit from it, which the relay also reads by
+// themselves, and its own tables. It ignores tables that do not exist.
 func FindRowSecurity(ctx context.Context, db Querier, table pgoutput.Table) ([]RowSecurity, error) {
 	rows, err := db.Query(ctx, `
 		WITH RECURSIVE outbox (oid) AS (
@@ -55,7 +59,8 @@ func FindRowSecurity(ctx context.Context, db Querier, table pgoutput.Table) ([]R
 		), tables (oid) AS (
 			SELECT oid FROM outbox UNION SELECT to_regclass(own.name)::oid FROM unnest($2::text[]) AS own (name)
 		)
-		SELECT format('%I.%I', n.nspname, c.relname), quote_ident(current_user), quote_ident(pg_get_userbyid(c.relowner)),
+		SELECT format('%I.%I', n.nspname, c.relname), quote_ident(current_user),
+			quote_ident(pg_get_userbyid(c.relowner)),
 		       pg_has_role(c.relowner, 'USAGE')
 		FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE row_security_active(c.oid) ORDER BY 1`, identifier(table), OwnTables)

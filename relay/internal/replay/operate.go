@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// Operator asks for replays of the events of one outbox table, and watches them.
+// Operator requests replays of the events of one outbox table, and observes them.
 type Operator struct {
 	pool  *pgxpool.Pool
 	slot  string
@@ -24,11 +24,15 @@ func NewOperator(pool *pgxpool.Pool, slot string, table pgoutput.Table) *Operato
 	return &Operator{pool: pool, slot: slot, table: table}
 }
 
-// FindIDs returns the seqs of the events with these ids, and the ids that no row of the table has.
+// FindIDs returns the seqs of the events with these ids, and the ids without a row in the table.
 func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, missing []string, err error) {
 	var idType string
-	err = o.pool.QueryRow(ctx, `SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2`,
-		tableName(o.table), o.table.Columns.ID).Scan(&idType)
+	err = o.pool.QueryRow(
+		ctx,
+		`SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2`,
+		tableName(o.table),
+		o.table.Columns.ID,
+	).Scan(&idType)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look up column %s of %s: %w", o.table.Columns.ID, tableName(o.table), err)
 	}
@@ -54,13 +58,13 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 	return seqs, missing, nil
 }
 
-// Kind counts selected events that are of one type.
+// Kind counts selected events of one type.
 type Kind struct {
 	EventType, AggregateType string
 	Events                   int64
 }
 
-// Plan is what a replay of a Selection would send.
+// Plan has the events that a replay of a Selection would send.
 type Plan struct {
 	Selection         Selection
 	Horizon           string
@@ -68,11 +72,11 @@ type Plan struct {
 	Kinds             []Kind // the most frequent first
 	First, Last       string // the lowest and highest creation time, as text; empty if the table has none
 	FirstSeq, LastSeq int64
-	Undelivered       int64 // left out: they come by themselves
-	Parked            int64 // left out: dead letters
+	Undelivered       int64 // excluded: the relay delivers them anyway
+	Parked            int64 // excluded: dead letters
 }
 
-// Plan finds out what a replay would send of the events that are visible in horizon.
+// Plan computes which of the events that are visible in horizon a replay would send.
 func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan, error) {
 	p := Plan{Selection: s, Horizon: horizon}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
@@ -82,59 +86,68 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 				ELSE 'selected' END AS fate,
 			{event_type}, {aggregate_type}, count(*), min(e.{seq}), max(e.{seq}),
 			coalesce(min({created_at})::text, ''), coalesce(max({created_at})::text, '')
-		FROM {table} e WHERE {selected} GROUP BY 1, 2, 3 ORDER BY 4 DESC, 2, 3`), append(s.args(), o.name(), horizon)...)
+		FROM {table} e WHERE {selected} GROUP BY 1, 2, 3
+			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.name(), horizon)...)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)
 	}
 	var fate, first, last string
 	var k Kind
 	var firstSeq, lastSeq int64
-	_, err = pgx.ForEachRow(rows, []any{&fate, &k.EventType, &k.AggregateType, &k.Events, &firstSeq, &lastSeq, &first, &last}, func() error {
-		switch fate {
-		case "undelivered":
-			p.Undelivered += k.Events
-		case "parked":
-			p.Parked += k.Events
-		default:
-			if p.Events == 0 {
-				p.First, p.Last, p.FirstSeq, p.LastSeq = first, last, firstSeq, lastSeq
+	_, err = pgx.ForEachRow(
+		rows,
+		[]any{&fate, &k.EventType, &k.AggregateType, &k.Events, &firstSeq, &lastSeq, &first, &last},
+		func() error {
+			switch fate {
+			case "undelivered":
+				p.Undelivered += k.Events
+			case "parked":
+				p.Parked += k.Events
+			default:
+				if p.Events == 0 {
+					p.First, p.Last, p.FirstSeq, p.LastSeq = first, last, firstSeq, lastSeq
+				}
+				p.First, p.Last = min(p.First, first), max(p.Last, last)
+				p.FirstSeq, p.LastSeq = min(p.FirstSeq, firstSeq), max(p.LastSeq, lastSeq)
+				p.Events += k.Events
+				p.Kinds = append(p.Kinds, k)
 			}
-			p.First, p.Last = min(p.First, first), max(p.Last, last)
-			p.FirstSeq, p.LastSeq = min(p.FirstSeq, firstSeq), max(p.LastSeq, lastSeq)
-			p.Events += k.Events
-			p.Kinds = append(p.Kinds, k)
-		}
-		return nil
-	})
+			return nil
+		},
+	)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)
 	}
 	return p, nil
 }
 
-// RunningError says that another replay of the slot is under way.
+// RunningError means that another replay of the slot is running.
 type RunningError struct{ Replay *Replay }
 
 func (e *RunningError) Error() string {
-	return fmt.Sprintf("replay %d is under way, %d of its %d events are sent: relay replay --resume %[1]d watches it, relay replay --stop %[1]d "+
-		"stops it", e.Replay.ID, e.Replay.Sent, e.Replay.Events)
+	return fmt.Sprintf(
+		"replay %d is under way, %d of its %d events are sent: relay replay --resume %[1]d watches it, "+
+			"relay replay --stop %[1]d stops it", e.Replay.ID, e.Replay.Sent, e.Replay.Events)
 }
 
-// Begin asks the relay that holds the slot to send what p says, at this many events a second. It returns a [*RunningError]
-// while another replay is under way.
+// Begin asks the relay that holds the slot to send the events of p, at this many events a second.
+// It returns a [*RunningError] while another replay is running.
 func (o *Operator) Begin(ctx context.Context, p Plan, rate int) (*Replay, error) {
 	r, err := scan(o.pool.QueryRow(ctx, `
-		INSERT INTO outbox_replays AS r (seqs, since, until, aggregate_type, aggregate_id, slot_name, outbox_table, horizon,
+		INSERT INTO outbox_replays AS r (seqs, since, until, aggregate_type, aggregate_id, slot_name,
+			outbox_table, horizon,
 			last_seq, passed_seq, events, rate)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_snapshot, $9, $10, $11, $12) RETURNING `+columns,
 		append(p.Selection.args(), o.slot, o.name(), p.Horizon, p.LastSeq, p.FirstSeq-1, p.Events, rate)...))
 	return r, o.explain(ctx, "begin the replay", err)
 }
 
-// Resume has a replay that was stopped go on, at this rate if it is not zero. One that is done stays so.
+// Resume continues a replay that was stopped, at this rate if it is not zero. A finished one stays
+// finished.
 func (o *Operator) Resume(ctx context.Context, id int64, rate int) (*Replay, error) {
 	_, err := o.pool.Exec(ctx, `
-		UPDATE outbox_replays SET state = 'running', rate = coalesce(nullif($3::integer, 0), rate), updated_at = clock_timestamp()
+		UPDATE outbox_replays SET state = 'running', rate = coalesce(nullif($3::integer, 0), rate),
+			updated_at = clock_timestamp()
 		WHERE slot_name = $1 AND id = $2 AND state <> 'done'`, o.slot, id, rate)
 	if err != nil {
 		return nil, o.explain(ctx, fmt.Sprintf("resume replay %d", id), err)
@@ -142,7 +155,7 @@ func (o *Operator) Resume(ctx context.Context, id int64, rate int) (*Replay, err
 	return o.Look(ctx, id)
 }
 
-// Stop has the relay send no more of a replay that is running, and returns it as it then is. What is on its way arrives.
+// Stop stops a running replay and returns its state. Events in flight still arrive.
 func (o *Operator) Stop(ctx context.Context, id int64) (*Replay, error) {
 	_, err := o.pool.Exec(ctx, `
 		UPDATE outbox_replays SET state = 'stopped', updated_at = clock_timestamp()
@@ -153,9 +166,16 @@ func (o *Operator) Stop(ctx context.Context, id int64) (*Replay, error) {
 	return o.Look(ctx, id)
 }
 
-// Look returns a replay as it is.
+// Look returns the state of a replay.
 func (o *Operator) Look(ctx context.Context, id int64) (*Replay, error) {
-	r, err := scan(o.pool.QueryRow(ctx, `SELECT `+columns+` FROM outbox_replays r WHERE r.slot_name = $1 AND r.id = $2`, o.slot, id))
+	r, err := scan(
+		o.pool.QueryRow(
+			ctx,
+			`SELECT `+columns+` FROM outbox_replays r WHERE r.slot_name = $1 AND r.id = $2`,
+			o.slot,
+			id,
+		),
+	)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("slot %s has no replay %d: relay status shows the last one", o.slot, id)
 	}
@@ -178,7 +198,7 @@ func Latest(ctx context.Context, pool *pgxpool.Pool, slot string) (*Replay, erro
 	return r, nil
 }
 
-// explain names the replay that is under way where that is the reason.
+// explain names the running replay if that is the reason.
 func (o *Operator) explain(ctx context.Context, what string, err error) error {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.ConstraintName == "outbox_replays_running_key" {

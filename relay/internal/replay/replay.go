@@ -1,4 +1,5 @@
-// Package replay keeps what somebody asks to be sent once more though it was delivered, and finds it in the outbox table.
+// Package replay stores requests to resend delivered events, and selects those events from the
+// outbox table.
 package replay
 
 import (
@@ -11,50 +12,51 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// State is what becomes of a replay.
+// State is the state of a replay.
 type State string
 
 // The states.
 const (
 	Running State = "running" // the relay that holds the slot sends its events
-	Stopped State = "stopped" // by a person, who may resume it
+	Stopped State = "stopped" // by an operator, who may resume it
 	Done    State = "done"
 )
 
-// Replay is a request to send delivered events once more.
+// Replay is a request to send delivered events again.
 type Replay struct {
 	ID          int64
 	Selection   Selection
 	Horizon     string // pg_snapshot: only events that are visible in it
-	LastSeq     int64  // no event behind it
+	LastSeq     int64  // no event after it
 	Rate        int    // events a second
-	Events      int64  // that were selected
-	PassedSeq   int64  // it is done with events up to here
+	Events      int64  // number of selected events
+	PassedSeq   int64  // events up to here are done
 	Sent        int64
 	Refused     int64
-	LastRefusal string // the event, and why
+	LastRefusal string // the event and the reason
 	State       State
 }
 
-// columns in the order of Replay.
-const columns = `r.id, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text, r.last_seq, r.rate, r.events,
+// columns are those of Replay, in its order.
+const columns = `r.id, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text, r.last_seq, r.rate,
+	r.events,
 	r.passed_seq, r.sent, r.refused, r.last_refusal, r.state`
 
 func scan(row pgx.Row) (*Replay, error) {
 	var r Replay
 	s := &r.Selection
-	err := row.Scan(&r.ID, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon, &r.LastSeq, &r.Rate, &r.Events,
-		&r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State)
+	err := row.Scan(&r.ID, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon,
+		&r.LastSeq, &r.Rate, &r.Events, &r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State)
 	if err != nil {
 		return nil, err
 	}
 	return &r, nil
 }
 
-// Selection picks events: those for which all of it holds that is not nil.
+// Selection selects the events that meet every condition which is not nil.
 type Selection struct {
 	Seqs                       []int64
-	Since, Until               *time.Time // Until is the first moment that is not meant
+	Since, Until               *time.Time // Until is exclusive
 	AggregateType, AggregateID *string
 }
 
@@ -62,19 +64,22 @@ func (s Selection) args() []any {
 	return []any{s.Seqs, s.Since, s.Until, s.AggregateType, s.AggregateID}
 }
 
-// selected is a condition on a row e of the outbox table. It takes the arguments of a Selection as $1 to $5.
+// selected is a condition on a row e of the outbox table. Its arguments are those of a Selection,
+// $1 to $5.
 const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
 	AND ($2::timestamptz IS NULL OR {created_at} >= $2) AND ($3::timestamptz IS NULL OR {created_at} < $3)
 	AND ($4::text IS NULL OR {aggregate_type} = $4) AND ($5::text IS NULL OR {aggregate_id} = $5)`
 
-// parked holds for a row e whose event waits among the dead letters. It takes schema.name of the outbox table as $6. An older
+// parked is true for a row e whose event is parked. $6 is schema.name of the outbox table. An older
 // relay parked events under their id alone.
 const parked = `(EXISTS (
 	SELECT FROM outbox_dead_letters d
-	WHERE d.outbox_table = $6 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id} AND d.state IN ('parked', 'redriving')
+	WHERE d.outbox_table = $6 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id}
+		AND d.state IN ('parked', 'redriving')
 ) OR EXISTS (
 	SELECT FROM outbox_dead_letters d
-	WHERE d.outbox_table = $6 AND d.event_id = {event_id} AND d.row_key IS NULL AND d.state IN ('parked', 'redriving')))`
+	WHERE d.outbox_table = $6 AND d.event_id = {event_id} AND d.row_key IS NULL
+		AND d.state IN ('parked', 'redriving')))`
 
 // statement fills these conditions, and the names of an outbox table and its columns, into sql.
 func statement(table pgoutput.Table, sql string) string {
@@ -83,25 +88,22 @@ func statement(table pgoutput.Table, sql string) string {
 	if c.CreatedAt != "" {
 		createdAt = "e." + quote(c.CreatedAt)
 	}
-	names := strings.NewReplacer(
-		"{table}", table.From(),
-		"{id}", quote(c.ID),
-		"{seq}", quote(c.Sequence),
-		"{xid}", quote(c.XID),
-		"{event_type}", text(c.EventType),
-		"{aggregate_type}", text(c.AggregateType),
-		"{aggregate_id}", text(c.AggregateID),
-		"{created_at}", createdAt,
-	)
+	names := strings.NewReplacer("{table}", table.From(), "{id}", quote(c.ID), "{seq}", quote(c.Sequence),
+		"{xid}", quote(c.XID), "{event_type}", text(c.EventType), "{aggregate_type}", text(c.AggregateType),
+		"{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt)
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
-	return names.Replace(strings.ReplaceAll(sql, "{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", c.ID)+", ''), 'seq:' || e.{seq})"))
+	return names.Replace(
+		strings.ReplaceAll(sql, "{event_id}",
+			"coalesce(nullif("+outboxtable.TextSQL("e.", c.ID)+", ''), 'seq:' || e.{seq})"),
+	)
 }
 
 func tableName(table pgoutput.Table) string {
 	return pgx.Identifier{table.Schema, table.Name}.Sanitize()
 }
 
-// text is what reads a column of row e as text; of one that the table does not have, nothing.
+// text is an expression for the text of a column of row e. It is empty if the table does not have
+// the column.
 func text(column string) string {
 	if column == "" {
 		return "''"

@@ -19,42 +19,50 @@ import (
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 var outboxTable = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{
-	ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
+	ID: "id", Sequence: "seq", XID: "xid",
+	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
 	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
 }}
 
-// rig is an outbox table with rows of this many bytes, a tenth of them of each of ten aggregates.
-type rig struct {
+// fixture is an outbox table with rows of this many bytes, a tenth of them of each of ten
+// aggregates.
+type fixture struct {
 	t        *testing.T
 	pool     *pgxpool.Pool
 	operator *Operator
 	store    *Store
 }
 
-func newRig(t *testing.T, rows, bytes int) *rig {
+func newFixture(t *testing.T, rows, bytes int) *fixture {
 	t.Helper()
 	pool := outboxtest.NewPool(t)
-	r := &rig{t: t, pool: pool, operator: NewOperator(pool, "slot", outboxTable), store: NewStore(pool, slot.Fence{Slot: "slot"}, outboxTable)}
+	r := &fixture{
+		t:        t,
+		pool:     pool,
+		operator: NewOperator(pool, "slot", outboxTable),
+		store:    NewStore(pool, slot.Fence{Slot: "slot"}, outboxTable),
+	}
 	r.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		SELECT gen_random_uuid(), 'order', (i % 10)::text, 'order.created', to_json(repeat('x', $2)) FROM generate_series(1, $1::integer) AS i`, rows, bytes)
+		SELECT gen_random_uuid(), 'order', (i % 10)::text, 'order.created', to_json(repeat('x', $2))
+			FROM generate_series(1, $1::integer) AS i`, rows, bytes)
 	return r
 }
 
-func (r *rig) must(err error) {
+func (r *fixture) must(err error) {
 	r.t.Helper()
 	if err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *rig) exec(sql string, args ...any) {
+func (r *fixture) exec(sql string, args ...any) {
 	r.t.Helper()
 	_, err := r.pool.Exec(r.t.Context(), sql, args...)
 	r.must(err)
 }
 
-// begin asks for a replay of what is committed by now.
-func (r *rig) begin(s Selection) *Replay {
+// begin requests a replay of all events that are committed now.
+func (r *fixture) begin(s Selection) *Replay {
 	r.t.Helper()
 	var horizon string
 	r.must(r.pool.QueryRow(r.t.Context(), `SELECT pg_current_snapshot()::text`).Scan(&horizon))
@@ -65,8 +73,8 @@ func (r *rig) begin(s Selection) *Replay {
 	return asked
 }
 
-// pages reads asked to its end and returns the seqs of each page.
-func (r *rig) pages(asked *Replay, limit int) (pages [][]string) {
+// pages reads a replay to its end and returns the seqs of each page.
+func (r *fixture) pages(asked *Replay, limit int) (pages [][]string) {
 	r.t.Helper()
 	for {
 		page, err := r.store.Page(r.t.Context(), asked, limit)
@@ -90,7 +98,7 @@ func one(text string) *string { return &text }
 
 func TestPagesHoldWhatIsSelectedInOrderAndNothingTwice(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 3500, 10)
+	r := newFixture(t, 3500, 10)
 	var want []string
 	for seq := 7; seq <= 3500; seq += 10 {
 		want = append(want, fmt.Sprint(seq))
@@ -103,7 +111,7 @@ func TestPagesHoldWhatIsSelectedInOrderAndNothingTwice(t *testing.T) {
 		}
 		var got []string
 		for _, page := range r.pages(asked, limit) {
-			if len(page) > limit || len(page) > 100 { // a tenth of what is looked at
+			if len(page) > limit || len(page) > 100 { // a tenth of the rows that one query reads
 				t.Errorf("a page of %d, with limit %d", len(page), limit)
 			}
 			got = append(got, page...)
@@ -116,7 +124,7 @@ func TestPagesHoldWhatIsSelectedInOrderAndNothingTwice(t *testing.T) {
 
 func TestAPageOfLargeRowsIsShort(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 20, 1_000_000)
+	r := newFixture(t, 20, 1_000_000)
 	read := 0
 	for _, page := range r.pages(r.begin(Selection{}), 200) {
 		if len(page) > 5 {
@@ -131,11 +139,12 @@ func TestAPageOfLargeRowsIsShort(t *testing.T) {
 
 func TestWhatIsWrittenLaterIsNotPartOfAReplay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 3, 10)
+	r := newFixture(t, 3, 10)
 	open, err := r.pool.Begin(t.Context())
 	r.must(err)
 	defer open.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
-	const insert = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'order', '1', 't', '{}')`
+	const insert = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES (gen_random_uuid(), 'order', '1', 't', '{}')`
 	_, err = open.Exec(t.Context(), insert) // its seq is lower than the last of the replay
 	r.must(err)
 	r.exec(insert)
@@ -147,10 +156,11 @@ func TestWhatIsWrittenLaterIsNotPartOfAReplay(t *testing.T) {
 	}
 }
 
-// TestAPageReadsTheIndexAndNotTheTable: the running relay looks for events of a large table as quickly as for those of a small one.
+// TestAPageReadsTheIndexAndNotTheTable: the running relay finds the events of a large table as
+// quickly as those of a small one.
 func TestAPageReadsTheIndexAndNotTheTable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 50_000, 10)
+	r := newFixture(t, 50_000, 10)
 	asked := r.begin(Selection{AggregateID: one("no such")})
 	conn, err := r.pool.Acquire(t.Context())
 	r.must(err)

@@ -15,31 +15,33 @@ import (
 )
 
 const (
-	// lookInterval is the pause between two looks for a replay that an operator requested.
+	// lookInterval is the pause between two queries for a replay that an operator requested.
 	lookInterval = time.Second
-	// window bounds the events of a replay that are on their way at the same time. After a crash they come again.
+	// window bounds the events of a replay that are in flight at the same time. After a crash they
+	// are sent again.
 	window = 200
 	// pagesPerSecond divides the events of a second into pages, as long as each page has an event.
 	pagesPerSecond = 10
 )
 
-// Replayer sends delivered events again, in order of seq and page by page: it reads the next page once the page before
-// is delivered and the row of the replay says so.
+// Replayer sends delivered events again, in order of seq and page by page: it reads the next page
+// once the page before is delivered and the row of the replay says so.
 type Replayer struct {
 	Store  *Store
 	Router *route.Router
 	Send   func(destination int, events ...*delivery.Event) // delivery's
-	// HeadersDropped takes how many headers of an event had no room in its message.
+	// HeadersDropped is called with the number of headers of an event that had no room in its
+	// message.
 	HeadersDropped func(headers int)
-	// Retries takes the error that the Replayer retries, or nil once it works again.
+	// Retries is called with an error that the Replayer retries, or nil once it works again.
 	Retries func(error)
 	Log     *slog.Logger
 
 	due time.Time // of the next page
 }
 
-// Run replays until ctx ends, and then returns nil. It retries every error: other parts of the session find out whether
-// the database can be used and the slot is held.
+// Run replays until ctx ends, and then returns nil. It retries every error, because other parts of
+// the session check the database and the slot.
 func (r *Replayer) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := postgres.WithCure(r.next(ctx))
@@ -59,7 +61,8 @@ func (r *Replayer) next(ctx context.Context) error {
 		return err
 	}
 	log := r.Log.With("replay", replay.ID)
-	log.Info("replay: sending", "events", replay.Events, "rate", replay.Rate, "after_seq", replay.PassedSeq, "up_to_seq", replay.LastSeq)
+	log.Info("replay: sending", "events", replay.Events, "rate", replay.Rate, "after_seq", replay.PassedSeq,
+		"up_to_seq", replay.LastSeq)
 	for replay.State == Running {
 		page, err := r.Store.Page(ctx, replay, pageOf(replay.Rate))
 		if err != nil {
@@ -98,7 +101,7 @@ func (r *Replayer) pass(ctx context.Context, replay *Replay, page Page) (*Replay
 
 // send hands events to delivery and waits until each is delivered or refused.
 func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope) (Outcome, error) {
-	refusals := make(chan string, len(events)) // an empty one for each event that is delivered
+	refusals := make(chan string, len(events)) // an empty text for each delivered event
 	for i := range events {
 		event := &delivery.Event{}
 		routed := r.Router.Replay(&events[i], id, &event.Message)

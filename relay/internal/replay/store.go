@@ -15,14 +15,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// lookRows is how many rows of the table one statement looks at: it is done in a few milliseconds, however few of them are
-// selected.
+// lookRows is how many rows of the table one statement reads. That takes a few milliseconds,
+// however few of them are selected.
 const lookRows = 1000
 
-// statementTimeout bounds what the relay that holds the slot asks the database.
+// statementTimeout bounds each statement of the relay that holds the slot.
 const statementTimeout = 10 * time.Second
 
-// Store is where the relay that holds the slot finds what to replay, and notes how far it is.
+// Store returns the events to replay to the relay that holds the slot, and records its progress.
 type Store struct {
 	pool   *pgxpool.Pool
 	fence  slot.Fence
@@ -39,16 +39,18 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store
 		reader: recovery.NewReader(pool, fence.Slot, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
-				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) AND NOT {parked} AS selected
+				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
+					AND NOT {parked} AS selected
 				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq} LIMIT $10
 			), page AS (SELECT seq FROM looked WHERE selected ORDER BY seq LIMIT $11)
 			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),
-				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page) ELSE (SELECT max(seq) FROM looked) END`),
+				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page)
+					ELSE (SELECT max(seq) FROM looked) END`),
 		bySeq: quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
 }
 
-// Next returns the replay that is to be sent, or nil.
+// Next returns the replay to send, or nil.
 func (s *Store) Next(ctx context.Context) (*Replay, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -63,15 +65,15 @@ func (s *Store) Next(ctx context.Context) (*Replay, error) {
 	return r, nil
 }
 
-// Page is what comes next of a replay.
+// Page has the next events of a replay.
 type Page struct {
 	Events []outbox.Envelope
-	Last   int64 // seq up to which nothing more is selected
-	End    bool  // nothing comes next
+	Last   int64 // no further event is selected up to this seq
+	End    bool  // no page follows
 }
 
-// Page returns at most limit events of r behind those it is done with, in order of seq. It looks at a thousand rows at most, so
-// that a page may have no event and yet not be the end.
+// Page returns at most limit events of r after those that are done, in the order of seq. It reads a
+// thousand rows at most, so a page may have no event and not be the last one.
 func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -91,26 +93,26 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	if len(events) > 0 && len(events) < len(seqs) { // large ones: the others come next
+	if len(events) > 0 && len(events) < len(seqs) { // large events: the next page has the others
 		return Page{Events: events, Last: lastRead}, nil
 	}
 	return Page{Events: events, Last: *last}, nil
 }
 
-// Outcome is what became of the events of a page.
+// Outcome counts the results of the events of a page.
 type Outcome struct {
 	Sent, Refused int
-	LastRefusal   string // of those that were refused
+	LastRefusal   string // of the refused ones
 }
 
-// Passed notes that r is done with a page, and returns r as it then is: somebody may have stopped it. It returns
-// [slot.ErrFenced] if this relay is no longer the holder of the slot.
+// Passed records that a page of r is done, and returns the new state of r: an operator may have
+// stopped it. It returns [slot.ErrFenced] if this relay no longer holds the slot.
 func (s *Store) Passed(ctx context.Context, r *Replay, page Page, o Outcome) (*Replay, error) {
 	return s.update(ctx, r, `passed_seq = $5, sent = r.sent + $6::bigint, refused = r.refused + $7::bigint,
 		last_refusal = coalesce(nullif($8, ''), r.last_refusal)`, page.Last, o.Sent, o.Refused, o.LastRefusal)
 }
 
-// Finish notes that nothing is left of r. One that was stopped meanwhile is done as well.
+// Finish records that r is done, also if an operator stopped it in between.
 func (s *Store) Finish(ctx context.Context, r *Replay) error {
 	_, err := s.update(ctx, r, `state = 'done'`)
 	return err
@@ -121,7 +123,8 @@ func (s *Store) update(ctx context.Context, r *Replay, set string, args ...any) 
 	defer cancel()
 	updated, err := scan(s.pool.QueryRow(ctx, `
 		UPDATE outbox_replays r SET `+set+`, updated_at = clock_timestamp() FROM relay_checkpoints c
-		WHERE r.id = $4 AND r.slot_name = c.slot_name AND `+slot.FenceSQL+` RETURNING `+columns, s.fence.Args(append([]any{r.ID}, args...)...)...))
+		WHERE r.id = $4 AND r.slot_name = c.slot_name AND `+slot.FenceSQL+`
+			RETURNING `+columns, s.fence.Args(append([]any{r.ID}, args...)...)...))
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = slot.ErrFenced
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Remover removes what is delivered and older than an age, on behalf of the relay that holds the slot.
+// Remover removes delivered rows that are older than an age, for the relay that holds the slot.
 type Remover struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
@@ -23,7 +23,8 @@ type Remover struct {
 	rows  string // statement
 }
 
-// NewRemover returns a Remover of rows that are older than age. The table has to have a column with the time of the event.
+// NewRemover returns a Remover of rows that are older than age. The table needs a column with the
+// time of the event.
 func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age time.Duration) *Remover {
 	return &Remover{
 		pool:  pool,
@@ -34,45 +35,60 @@ func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age 
 	}
 }
 
-// overdue is how much older than old enough a row is before it is told for which slot it has to stay. The horizon of every
-// slot lags some seconds behind what is delivered, and a row of a long transaction is old when it is committed.
+// overdue is how much older than age a row is before the log names the slot that keeps it. The
+// horizon of every slot lags some seconds behind delivery, and a row of a long transaction is old
+// when it is committed.
 const overdue = "1 minute"
 
-// Batch is what one statement did.
+// Batch is the result of one statement.
 type Batch struct {
 	Removed int64
 	Last    int64    // seq of the last row that is delivered and old enough
-	Full    bool     // that is the last row that was looked at: there may be more
-	Kept    []string // slots for which rows have to stay although they are overdue, each with the reason
+	Full    bool     // Last is the last row that was read: there may be more
+	Kept    []string // slots that keep overdue rows, each with the reason
 }
 
-// removeRows looks at the next rows in order of seq, by the index on it, and removes those that are old enough and that
-// every slot of the table has delivered. Fence, horizons and rows are seen by one statement, in one snapshot.
+// removeRows reads the next rows in the order of seq, by the index on it. It removes those that are
+// old enough and that every slot of the table has delivered. One statement sees fence, horizons and
+// rows in one snapshot.
 //
-// An unknown horizon and an unknown xid count as not delivered. So do the rows of a partition that was attached until they are
-// accounted for: the log does not bring what was in it, whatever its xids say. The slot's own row is among the table's, so that the
-// list of slots is never empty. A row whose event is parked stays until somebody has decided about it, as a dead letter of a
-// payload that is too long does not hold it.
+// An unknown horizon and an unknown xid count as not delivered. So do the rows of an attached
+// partition until they are accounted for: the log does not contain them, whatever their xids say.
+// The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
+// event stays until an operator has decided about it, because a dead letter does not contain a
+// payload that is too long.
 func removeRows(table pgoutput.Table) string {
 	return strings.NewReplacer(
-		"{table}", table.From(),
-		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
-		"{later_writer}", outboxtable.LaterWriterSQL("e.", table.Columns.XID),
-		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+quote(table.Columns.Sequence)+")",
-		"{seq}", quote(table.Columns.Sequence),
-		"{xid}", quote(table.Columns.XID),
-		"{created_at}", quote(table.Columns.CreatedAt),
-		"{fence}", slot.FenceSQL,
-		"{overdue}", overdue,
+		"{table}",
+		table.From(),
+		"{accounted}",
+		outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
+		"{later_writer}",
+		outboxtable.LaterWriterSQL("e.", table.Columns.XID),
+		"{event_id}",
+		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+quote(
+			table.Columns.Sequence)+")",
+		"{seq}",
+		quote(table.Columns.Sequence),
+		"{xid}",
+		quote(table.Columns.XID),
+		"{created_at}",
+		quote(table.Columns.CreatedAt),
+		"{fence}",
+		slot.FenceSQL,
+		"{overdue}",
+		overdue,
 	).Replace(`
 		WITH registered AS (
 			SELECT c.slot_name, c.horizon, pg_snapshot_xmin(c.horizon) AS ended, CASE
-				WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system()) THEN 'belongs to another cluster'
+				WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system())
+					THEN 'belongs to another cluster'
 				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
 				END AS obstacle
 			FROM relay_checkpoints c WHERE c.outbox_table = $4
 		), batch AS MATERIALIZED (
-			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted, e.{created_at} < now() - $5::interval AS old,
+			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted,
+				e.{created_at} < now() - $5::interval AS old,
 			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
 			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
@@ -80,24 +96,29 @@ func removeRows(table pgoutput.Table) string {
 			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
 			  AND b.old AND b.accounted AND NOT EXISTS (
 				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE)
+				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)
+					AND b.later_writer < r.ended) IS NOT TRUE)
 		), removed AS (
 			DELETE FROM {table} e
 			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
 			  AND e.{created_at} < now() - $5::interval AND {accounted}
 			  AND NOT EXISTS (
 				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon) AND {later_writer} < r.ended) IS NOT TRUE)
+				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)
+					AND {later_writer} < r.ended) IS NOT TRUE)
 			  AND NOT EXISTS (
 				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id} AND d.state IN ('parked', 'redriving'))
+				WHERE d.outbox_table = $4 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id}
+					AND d.state IN ('parked', 'redriving'))
 			  AND NOT EXISTS ( -- parked by an older relay, under its id alone
 				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.event_id = {event_id} AND d.row_key IS NULL AND d.state IN ('parked', 'redriving'))
+				WHERE d.outbox_table = $4 AND d.event_id = {event_id} AND d.row_key IS NULL
+					AND d.state IN ('parked', 'redriving'))
 			RETURNING e.{seq}
 		)
 		SELECT (SELECT count(*) FROM removed), coalesce(max(due.seq), $6::bigint),
-		       coalesce(max(due.seq) = (SELECT max(seq) FROM batch) AND (SELECT count(*) FROM batch) = $7, false), ARRAY(
+		       coalesce(max(due.seq) = (SELECT max(seq) FROM batch) AND (SELECT count(*)
+			FROM batch) = $7, false), ARRAY(
 			SELECT format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
 			              coalesce(r.obstacle, 'has not delivered them'))
 			FROM registered r
@@ -109,10 +130,18 @@ func removeRows(table pgoutput.Table) string {
 		FROM due`)
 }
 
-// Rows looks at limit rows of the outbox table whose seq is greater than after.
+// Rows reads limit rows of the outbox table whose seq is greater than after.
 func (r *Remover) Rows(ctx context.Context, after int64, limit int) (Batch, error) {
 	var b Batch
-	err := r.pool.QueryRow(ctx, r.rows, r.fence.Args(r.table, r.age, after, limit)...).Scan(&b.Removed, &b.Last, &b.Full, &b.Kept)
+	err := r.pool.QueryRow(
+		ctx,
+		r.rows,
+		r.fence.Args(r.table, r.age, after, limit)...).Scan(
+		&b.Removed,
+		&b.Last,
+		&b.Full,
+		&b.Kept,
+	)
 	if err != nil {
 		return Batch{}, fmt.Errorf("remove delivered rows of %s: %w", r.table, err)
 	}
@@ -127,7 +156,8 @@ const removeDeadLetters = `
 		  AND d.state IN ('redriven', 'discarded') AND d.updated_at < now() - $5::interval
 		ORDER BY d.position LIMIT $6))`
 
-// DeadLetters removes at most limit dead letters of the table that are closed. Those that are parked stay, however old.
+// DeadLetters removes at most limit closed dead letters of the table. Parked ones stay, however
+// old.
 func (r *Remover) DeadLetters(ctx context.Context, limit int) (int64, error) {
 	tag, err := r.pool.Exec(ctx, removeDeadLetters, r.fence.Args(r.table, r.age, limit)...)
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package retention removes from the relay's tables what is delivered and older than a setting, a little at a time.
+// Package retention removes delivered rows and closed dead letters that are older than a setting,
+// in small batches.
 package retention
 
 import (
@@ -12,24 +13,28 @@ import (
 )
 
 const (
-	// batchRows is how many rows one statement looks at: it is done in about ten milliseconds and locks nothing that a writer
-	// needs.
+	// batchRows is how many rows one statement reads. That takes about ten milliseconds and locks
+	// nothing that a writer needs.
 	batchRows = 1000
-	// share is how much longer removing rests than it worked: it takes a quarter of one connection's time at most.
+	// share is the ratio of pause to work: removing uses a quarter of one connection's time at
+	// most.
 	share = 3
-	// longestPause bounds that rest, so that a thousand rows a second are removed also where a batch takes half a second.
+	// longestPause bounds that pause, so that a thousand rows a second are removed also if a batch
+	// takes half a second.
 	longestPause = 500 * time.Millisecond
-	// idleMin and idleMax bound the pause once there is nothing more to remove. It doubles while that stays so.
+	// idleMin and idleMax bound the pause once nothing is left to remove. It doubles until there
+	// are new rows.
 	idleMin, idleMax = time.Second, time.Minute
-	// passInterval is how often the table is looked at from its beginning: rows of a transaction that committed late, or of
-	// events that were parked, are passed by at first. In between, it begins behind what was removed last, as an index keeps an entry for each row
-	// that was removed until a vacuum.
+	// passInterval is how often removing begins at the start of the table again. Rows of a
+	// transaction that committed late, and of parked events, are skipped at first. In between it
+	// begins after the last removed row, because an index keeps an entry for each removed row until
+	// a vacuum.
 	passInterval = time.Hour
 	// statementTimeout bounds one batch.
 	statementTimeout = time.Minute
 )
 
-// Observer is told what was removed.
+// Observer counts removed rows.
 type Observer interface {
 	RowsRemoved(rows int64)
 	DeadLettersRemoved(deadLetters int64)
@@ -41,17 +46,19 @@ type Retention struct {
 	Age      time.Duration
 	Observer Observer
 	Log      *slog.Logger
-	// Behind reports whether delivery is behind: then removing waits, as it would add to the log that the slot keeps.
+	// Behind reports whether delivery is behind. Removing then waits, because it adds to the log
+	// that the slot keeps.
 	Behind func() bool
 
-	after   int64     // seq behind which the next batch begins
-	began   time.Time // of the last look from the table's beginning
+	after   int64     // the next batch begins after this seq
+	began   time.Time // when the last pass began
 	idle    time.Duration
-	removed int64  // since it was last said
-	kept    string // what was last said about rows that have to stay
+	removed int64  // since the last log line
+	kept    string // as last logged about rows that have to stay
 }
 
-// Run removes until ctx ends. A batch that fails is tried again: whether the database can be used is for others to find out.
+// Run removes until ctx ends. It retries a failed batch, because other parts of the session check
+// the database.
 func (r *Retention) Run(ctx context.Context) error {
 	for pause := time.Duration(0); task.Sleep(ctx, pause); {
 		if r.Behind() {
@@ -98,7 +105,7 @@ func (r *Retention) step(ctx context.Context) (full bool, err error) {
 	return batch.Full, nil
 }
 
-// beginPass goes back to the table's beginning, and does what is due once a pass.
+// beginPass returns to the start of the table, and runs the tasks of each pass.
 func (r *Retention) beginPass(ctx context.Context) error {
 	r.after, r.began, r.idle = math.MinInt64, time.Now(), idleMin
 	for {
@@ -116,7 +123,8 @@ func (r *Retention) beginPass(ctx context.Context) error {
 	}
 }
 
-// tell logs what was removed, once everything is that may go, and for which slots rows have to stay.
+// tell logs the number of removed rows, once all that may be removed are, and the slots that keep
+// rows.
 func (r *Retention) tell(b Batch) {
 	if !b.Full && r.removed > 0 {
 		r.Log.Debug("retention: removed delivered rows", "rows", r.removed, "up_to_seq", b.Last)
@@ -124,8 +132,8 @@ func (r *Retention) tell(b Batch) {
 	}
 	kept := strings.Join(b.Kept, ", ")
 	if kept != "" && kept != r.kept {
-		r.Log.Warn("retention: rows that should be gone have to stay until these slots have delivered them; of another relay's slot that "+
-			"nobody uses any more, delete the row in relay_checkpoints", "slots", kept)
+		r.Log.Warn("retention: rows older than RELAY_RETENTION have to stay until these slots have delivered them. "+
+			"If no relay uses a slot any more, delete its row in relay_checkpoints", "slots", kept)
 	}
 	r.kept = kept
 }

@@ -98,7 +98,7 @@ func TestOnlyAQueueOutsideTheRegionalEndpointsHasAnEndpointOfItsOwn(t *testing.T
 		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders":     "",
 		"https://queue.amazonaws.com/123456789012/orders":                "",
 		"http://localhost:4566/123456789012/orders":                      "http://localhost:4566",
-		"https://vpce.sqs.eu-west-1.vpce.amazonaws.com/123456789012/o":   "https://vpce.sqs.eu-west-1.vpce.amazonaws.com",
+		"https://v.sqs.eu-west-1.vpce.amazonaws.com/123456789012/o":      "https://v.sqs.eu-west-1.vpce.amazonaws.com",
 		"http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders": "http://127.0.0.1:4566",
 	} {
 		d, err := sink.ParseDestination(text)

@@ -43,13 +43,8 @@ func BenchmarkEncodeSendMessageBatch(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		body = appendJSON(
-			body[:0],
-			requestID,
-			"https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo",
-			true,
-			batch,
-		)
+		body = appendJSON(body[:0], requestID,
+			"https://sqs.eu-central-1.amazonaws.com/123456789012/orders.fifo", true, batch)
 	}
 }
 

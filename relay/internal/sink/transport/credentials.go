@@ -59,10 +59,7 @@ func (e *MalformedError) Error() string {
 	}
 	return fmt.Sprintf(
 		"%s%s has a space, a line break or another character than printable ASCII, which no request can carry: "+
-			"remove it at its source, often a line break at the end of a file or a secret",
-		e.Name,
-		from,
-	)
+			"remove it at its source, often a line break at the end of a file or a secret", e.Name, from)
 }
 
 // CheckCredentials returns a [*MalformedError] if credentials have a character that no header of a

@@ -24,8 +24,8 @@ var outboxTable = pgoutput.Table{Schema: "public", Name: "outbox_events", Column
 	ID: "id", Sequence: "seq", XID: "xid", CreatedAt: "created_at",
 }}
 
-// rig is an outbox table whose slot is held, with rows that are all delivered.
-type rig struct {
+// fixture is an outbox table whose slot is held, with rows that are all delivered.
+type fixture struct {
 	t       *testing.T
 	pool    *pgxpool.Pool
 	slot    string
@@ -34,21 +34,22 @@ type rig struct {
 	remover *Remover
 }
 
-func newRig(t *testing.T) *rig {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	r := &rig{t: t, pool: outboxtest.NewPool(t), slot: "relay_" + strings.ToLower(rand.Text()[:12])}
+	r := &fixture{t: t, pool: outboxtest.NewPool(t), slot: "relay_" + strings.ToLower(rand.Text()[:12])}
 	r.hold()
 	r.remover = NewRemover(r.pool, r.fence, outboxTable, time.Hour)
 	return r
 }
 
-// hold takes the slot, as a relay does.
-func (r *rig) hold() {
+// hold acquires the slot, as a relay does.
+func (r *fixture) hold() {
 	r.t.Helper()
 	r.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, r.slot)
 	var err error
 	r.stream, err = replication.Open(r.t.Context(), replication.Config{
-		Connection: &r.pool.Config().ConnConfig.Config, Slot: r.slot, Publication: "outbox_pub", SenderTimeout: time.Minute,
+		Connection: &r.pool.Config().ConnConfig.Config, Slot: r.slot, Publication: "outbox_pub",
+		SenderTimeout: time.Minute,
 	})
 	r.must(err)
 	r.t.Cleanup(r.stream.Close)
@@ -61,27 +62,27 @@ func (r *rig) hold() {
 }
 
 // row is a checkpoint of this cluster.
-func (r *rig) row(horizon string) checkpoint.Row {
+func (r *fixture) row(horizon string) checkpoint.Row {
 	var system string
 	r.must(r.pool.QueryRow(r.t.Context(), `SELECT system_identifier::text FROM pg_control_system()`).Scan(&system))
 	return checkpoint.Row{Table: "public.outbox_events", SystemIdentifier: system, Horizon: horizon}
 }
 
-func (r *rig) must(err error) {
+func (r *fixture) must(err error) {
 	r.t.Helper()
 	if err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *rig) exec(sql string, args ...any) {
+func (r *fixture) exec(sql string, args ...any) {
 	r.t.Helper()
 	_, err := r.pool.Exec(r.t.Context(), sql, args...)
 	r.must(err)
 }
 
 // write writes n rows that were created this long ago.
-func (r *rig) write(n int, age time.Duration) {
+func (r *fixture) write(n int, age time.Duration) {
 	r.t.Helper()
 	r.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at)
 		SELECT gen_random_uuid(), 'order', i::text, 'order.created', '{}', now() - make_interval(secs => $2)
@@ -89,19 +90,19 @@ func (r *rig) write(n int, age time.Duration) {
 }
 
 // deliver makes everything that is committed count as delivered.
-func (r *rig) deliver() {
+func (r *fixture) deliver() {
 	r.t.Helper()
 	r.exec(`UPDATE relay_checkpoints SET horizon = pg_current_snapshot() WHERE slot_name = $1`, r.slot)
 }
 
-func (r *rig) remove(after int64, limit int) Batch {
+func (r *fixture) remove(after int64, limit int) Batch {
 	r.t.Helper()
 	batch, err := r.remover.Rows(r.t.Context(), after, limit)
 	r.must(err)
 	return batch
 }
 
-func (r *rig) left() (rows int) {
+func (r *fixture) left() (rows int) {
 	r.t.Helper()
 	r.must(r.pool.QueryRow(r.t.Context(), `SELECT count(*) FROM outbox_events`).Scan(&rows))
 	return rows
