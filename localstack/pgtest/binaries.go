@@ -51,6 +51,7 @@ type search struct {
 	release          string
 	version, atLeast int
 	progress         func(string)
+	repository       string // to fetch from; the library's if empty
 }
 
 // locate finds an installation on this machine or fetches one.
@@ -160,8 +161,13 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	}
 	s.progress(fmt.Sprintf("fetching Postgres %s, which is not installed", archive))
 	unfinished := home + ".new"
-	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, archive, cache, unfinished))
-	if err := verify(checksums, cache, string(archive)); err != nil {
+	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, s, archive, cache, unfinished))
+	err = verify(checksums, cache, string(archive))
+	if errors.Is(err, errNoArchive) {
+		return binaries{}, fmt.Errorf("fetch Postgres %s, which is not installed: %w: check the network and HTTPS_PROXY, "+
+			"or install Postgres %d or newer", archive, withCause(ctx, fetchErr), max(oldest, s.version, s.atLeast))
+	}
+	if err != nil {
 		return binaries{}, fmt.Errorf("fetch Postgres %s: %w", archive, errors.Join(fetchErr, err))
 	}
 	if _, err := inspect(ctx, filepath.Join(unfinished, "bin")); err != nil {
@@ -212,13 +218,16 @@ func lock(ctx context.Context, path string) (unlock func() error, err error) {
 // part of starting a server. A data directory that cannot be created stops it there. So the
 // library's error has no meaning, and the caller checks for the binaries. The library takes no
 // context: if ctx ends first, the download continues until this process ends.
-func download(ctx context.Context, version embeddedpostgres.PostgresVersion, cache, home string) error {
+func download(ctx context.Context, s search, version embeddedpostgres.PostgresVersion, cache, home string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).Logger(io.Discard).
 		CachePath(cache).RuntimePath(filepath.Join(cache, "unused")).BinariesPath(home).DataPath(os.DevNull + "/none")
+	if s.repository != "" {
+		config = config.BinaryRepositoryURL(s.repository)
+	}
 	done := make(chan error, 1)
 	go func() { done <- embeddedpostgres.NewDatabase(config).Start() }()
 	select {

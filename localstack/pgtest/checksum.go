@@ -19,6 +19,9 @@ import (
 //go:embed checksums.txt
 var checksums string
 
+// errNoArchive means that nothing was fetched.
+var errNoArchive = errors.New("there is no archive")
+
 // verify compares every fetched archive of a version with the list, and removes an archive that
 // differs. It runs before any program of the archive.
 func verify(list, cache, version string) error {
@@ -27,7 +30,7 @@ func verify(list, cache, version string) error {
 		return fmt.Errorf("look for fetched archives in %s: %w", cache, err)
 	}
 	if len(archives) == 0 {
-		return fmt.Errorf("no archive of Postgres %s is in %s", version, cache)
+		return fmt.Errorf("%w of Postgres %s in %s", errNoArchive, version, cache)
 	}
 	for _, archive := range archives {
 		sum, err := checksumOf(archive)

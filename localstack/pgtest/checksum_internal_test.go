@@ -42,6 +42,29 @@ func TestOnlyArchivesOfTheListAreUsed(t *testing.T) {
 	}
 }
 
+func TestUnreachableRepositoryIsNamedWithACure(t *testing.T) {
+	t.Parallel()
+	cache := t.TempDir()
+	if err := os.Chmod(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const repository = "http://127.0.0.1:1" // nothing listens there
+	_, err := fetch(t.Context(), search{
+		release: "17.5.0", cacheDir: cache, repository: repository, progress: func(string) {},
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{repository, "connection refused", "HTTPS_PROXY", "install Postgres 15 or newer"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "initdb") {
+		t.Errorf("error %q has a consequence in place of its cause", err)
+	}
+}
+
 // Alpine on ARM, and the oldest version on ARM, are not listed: Postgres has to be installed there.
 func TestEveryUsualArchiveIsListed(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/messaging"
@@ -39,13 +40,27 @@ func (c *compose) check(ctx context.Context) error {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return errors.New("there is no docker command")
 	}
-	if _, err := run(ctx, engineTimeout, "docker", "info", "--format", "{{.ServerVersion}}"); err != nil {
-		return fmt.Errorf("the container engine does not work: %w", err)
+	// docker info with a format ends with an error of the format if the engine refuses.
+	if _, err := run(ctx, engineTimeout, "docker", "ps", "--quiet"); err != nil {
+		return engineError(err)
 	}
 	if _, err := run(ctx, engineTimeout, "docker", "compose", "version"); err != nil {
 		return fmt.Errorf("docker has no compose command: %w", err)
 	}
 	return nil
+}
+
+// engineError adds the cure to an error of the container engine. Docker has no code for the two
+// usual ones.
+func engineError(err error) error {
+	switch text := strings.ToLower(err.Error()); {
+	case strings.Contains(text, "permission denied"):
+		return fmt.Errorf("this user may not use the container engine: add the user to the group docker (sudo usermod "+
+			"-aG docker $USER) and log in again: %w", err)
+	case strings.Contains(text, "cannot connect"), strings.Contains(text, "failed to connect"):
+		return fmt.Errorf("the container engine does not run: start Docker, or set DOCKER_HOST: %w", err)
+	}
+	return fmt.Errorf("the container engine does not work: %w", err)
 }
 
 func (c *compose) prepare(ctx context.Context) error {

@@ -61,6 +61,26 @@ func TestContainersOfAnotherFolderAreNeitherTakenNorStopped(t *testing.T) {
 	}
 }
 
+func TestEngineThatRefusesIsNamedWithACure(t *testing.T) {
+	for said, want := range map[string]string{
+		"permission denied while trying to connect to the Docker daemon socket":          "usermod -aG docker",
+		"Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it up?":  "start Docker",
+		"failed to connect to the docker API at unix:///x; check if the path is correct": "start Docker",
+	} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\ncase $* in *--format*) echo 'template: :1:2: nil pointer' >&2 ;; *) echo '" + said +
+			"' >&2 ;; esac\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+		err := (&compose{Stack: New(Settings{Dir: t.TempDir()})}).check(t.Context())
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), said) {
+			t.Errorf("docker says %q: error is %v, want %q in it", said, err, want)
+		}
+	}
+}
+
 func TestContainersWhoseStateWasLostAreStopped(t *testing.T) {
 	dir := t.TempDir()
 	calls := fakeDocker(t, dir)

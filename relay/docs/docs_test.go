@@ -236,8 +236,8 @@ func targetsOfMakefile(t *testing.T) map[string]bool {
 	return targets
 }
 
-// TestShellBlocksRunInCI: make documents runs each shell block of these pages, or a comment says why
-// it does not.
+// TestShellBlocksRunInCI: make documents runs each shell block of these pages, or a comment says
+// why it does not.
 func TestShellBlocksRunInCI(t *testing.T) {
 	t.Parallel()
 	const notRun = "<!-- not run: "
