@@ -4,8 +4,10 @@
 .DEFAULT_GOAL := help
 export LOCAL_DIR ?= $(CURDIR)/.local
 localstack := $(LOCAL_DIR)/bin/localstack
+# The time that a command prints counts from here, with the compilation of its program.
+export LOCALSTACK_BEGAN := $(shell date +%s)
 # One set of flags for all programs, so that what they share is compiled once.
-go-build := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w'
+go-build := CGO_ENABLED=0 scripts/go-build -trimpath -buildvcs=false -ldflags '-s -w'
 
 .PHONY: help
 help: ## Print this list

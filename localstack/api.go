@@ -43,7 +43,10 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options ga
 	options.Template = filepath.Join(s.Root, "template.yaml")
 	options.BuildDir = filepath.Join(s.Dir, "functions")
 	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURLOf(migrations.Producer), "DATABASE_AUTH": "password"}
-	if err := gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout); err != nil {
+	err := s.During("building the functions (the first time usually 5 seconds)", func() error {
+		return gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout)
+	})
+	if err != nil {
 		if stack.Interrupted(ctx) {
 			return nil, context.Cause(ctx)
 		}

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -22,6 +23,8 @@ type cli struct {
 	PostgresPort int    `help:"Port of Postgres." env:"POSTGRES_PORT" default:"15432"`
 	BrokerPort   int    `help:"Port of SNS and SQS." env:"BROKER_PORT" default:"4566"`
 	RelayPort    int    `help:"Port of the relay's probes and metrics." env:"RELAY_PORT" default:"9464"`
+
+	Began int64 `help:"When make began, in seconds since 1970." env:"LOCALSTACK_BEGAN" hidden:""`
 
 	Up        upCmd          `cmd:"" help:"Start Postgres, the broker and the relay."`
 	Down      downCmd        `cmd:"" help:"Stop what up started."`
@@ -79,8 +82,12 @@ func (c *cli) stack() (*stack.Stack, error) {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(root, dir)
 	}
+	var began time.Time
+	if c.Began > 0 {
+		began = time.Unix(c.Began, 0)
+	}
 	return stack.New(stack.Settings{
-		Root: root, Dir: dir, Insist: stack.Way(c.Stack), Out: os.Stdout,
+		Root: root, Dir: dir, Insist: stack.Way(c.Stack), Out: os.Stdout, Began: began,
 		Ports: stack.Ports{Postgres: c.PostgresPort, Broker: c.BrokerPort, Relay: c.RelayPort},
 	}), nil
 }

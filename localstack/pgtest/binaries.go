@@ -164,8 +164,9 @@ func fetch(ctx context.Context, s search) (binaries, error) {
 	fetchErr := errors.Join(os.RemoveAll(unfinished), download(ctx, s, archive, cache, unfinished))
 	err = verify(checksums, cache, string(archive))
 	if errors.Is(err, errNoArchive) {
-		return binaries{}, fmt.Errorf("fetch Postgres %s, which is not installed: %w: check the network and HTTPS_PROXY, "+
-			"or install Postgres %d or newer", archive, withCause(ctx, fetchErr), max(oldest, s.version, s.atLeast))
+		return binaries{}, fmt.Errorf("fetch Postgres %s, which is not installed: %w: check the network and "+
+			"HTTPS_PROXY, or install Postgres %d or newer", archive, withCause(ctx, fetchErr),
+			max(oldest, s.version, s.atLeast))
 	}
 	if err != nil {
 		return binaries{}, fmt.Errorf("fetch Postgres %s: %w", archive, errors.Join(fetchErr, err))

@@ -90,7 +90,7 @@ func (c *compose) pull(ctx context.Context, images ...string) error {
 func (c *compose) pullImage(ctx context.Context, image string) error {
 	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
 	defer cancel()
-	c.report("fetching the image %s", image)
+	c.begin("fetching the image %s (usually a minute)", image)
 	cmd := exec.CommandContext(ctx, "docker", "pull", image)
 	cmd.Stdout, cmd.Stderr = c.Out, c.Out
 	return cmd.Run()
@@ -115,7 +115,7 @@ func (c *compose) up(ctx context.Context) error {
 }
 
 func (c *compose) startInfrastructure(ctx context.Context) (string, error) {
-	c.report("starting containers of Postgres and LocalStack")
+	c.begin("starting containers of Postgres and LocalStack (usually 5 seconds)")
 	if err := c.compose(ctx, "up", "--detach", "postgres", "localstack"); err != nil {
 		return "", err
 	}
@@ -127,6 +127,7 @@ func (c *compose) deploy(ctx context.Context, template []byte) (messaging.Output
 }
 
 func (c *compose) startRelay(ctx context.Context, destination string) error {
+	c.begin("starting the container of the relay (usually 2 seconds)")
 	c.destination = destination
 	if err := c.compose(ctx, "up", "--detach", "relay"); err != nil {
 		return err

@@ -85,7 +85,8 @@ func (s *Stack) installLocalStack(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	s.report("installing LocalStack %s with %s, once: 0.5 GB in %s", LocalStackVersion, python, s.localStackDir())
+	s.begin("installing LocalStack %s with %s, once: 0.5 GB in %s (usually two minutes)", LocalStackVersion, python,
+		s.localStackDir())
 	if err := os.RemoveAll(s.localStackDir()); err != nil {
 		return fmt.Errorf("clear the unfinished installation: %w", err)
 	}
@@ -124,14 +125,14 @@ func (s *Stack) showPip(output io.Reader, packages int) {
 	fetched, next := 0, time.Now().Add(5*time.Second)
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "Installing collected") {
-			s.report("unpacking them, which takes half a minute")
+			s.begin("unpacking the packages (usually half a minute)")
 			continue
 		}
 		if strings.HasPrefix(lines.Text(), "Collecting") {
 			fetched++
 		}
 		if time.Now().After(next) && strings.HasPrefix(lines.Text(), "Collecting") {
-			s.report("fetching package %d of %d", fetched, packages)
+			s.begin("fetching package %d of %d", fetched, packages)
 			next = time.Now().Add(5 * time.Second)
 		}
 	}

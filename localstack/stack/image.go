@@ -38,7 +38,7 @@ func (s *Stack) BuildImage(ctx context.Context, image Image) error {
 		}
 		image.Arch = arch
 	}
-	s.report("building the relay's image %s for linux/%s", image.Tag, image.Arch)
+	s.begin("building the relay's image %s for linux/%s (usually 5 seconds)", image.Tag, image.Arch)
 	path, err := s.BuildImageBinary(ctx, image)
 	if err != nil {
 		return err

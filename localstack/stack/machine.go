@@ -77,15 +77,9 @@ func (s *Stack) checkDisk(need uint64) error {
 	return nil
 }
 
-// build compiles programs of this module into the folder of the stack. Without cgo they run in an
-// image without a C library too. The flags are those of the Makefile, so that shared packages are
-// compiled once.
-func (s *Stack) build(ctx context.Context, target string, environment []string, packages ...string) error {
-	return s.goBuild(ctx, environment, append([]string{"-ldflags", "-s -w", "-o", target}, packages...)...)
-}
-
 // goBuild compiles statically. The result depends neither on the location of the checkout nor on
-// other files in it.
+// other files in it. Without cgo a program runs in an image without a C library too. The flags are
+// those of the Makefile, so that shared packages are compiled once.
 func (s *Stack) goBuild(ctx context.Context, environment []string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
@@ -98,10 +92,15 @@ func (s *Stack) goBuild(ctx context.Context, environment []string, args ...strin
 	return nil
 }
 
+// lambdaTag is the tag of the functions in the Makefile. It leaves out a protocol of older runtimes
+// and the packages that only that protocol needs.
+const lambdaTag = "lambda.norpc"
+
 // buildPrograms compiles the programs for this machine.
 func (s *Stack) buildPrograms(ctx context.Context) error {
-	s.report("building the relay and its helpers with go build")
-	return s.build(ctx, s.path("bin")+"/", nil, "./relay/cmd/relay", "./functions/migrate")
+	s.begin("building the relay and its helpers with go build (the first time usually half a minute on two cores)")
+	return s.goBuild(ctx, nil, "-tags", lambdaTag, "-ldflags", "-s -w", "-o", s.path("bin")+"/", "./relay/cmd/relay",
+		"./functions/migrate")
 }
 
 // Interrupted reports whether an error was caused by Ctrl-C. The terminal sends the signal to the

@@ -47,7 +47,7 @@ const restoreTimeout = 90 * time.Second
 // restore creates the missing resources of the broker, and returns the parts after the relay has
 // found them.
 func (s *Stack) restore(ctx context.Context, state State, parts []part) ([]part, error) {
-	s.report("the broker lacks its topic or a queue: %s: creating what is missing", reasons(parts))
+	s.begin("creating what the broker lacks, usually in 5 seconds: %s", reasons(parts))
 	template, err := s.template()
 	if err != nil {
 		return nil, err

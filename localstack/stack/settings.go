@@ -45,26 +45,26 @@ type Settings struct {
 	Insist Way    // empty: the first way that works
 	Ports  Ports
 	Out    io.Writer
+	Began  time.Time // of the command, for the elapsed time; zero: now
 }
 
 // Stack is the stack of one checkout.
 type Stack struct {
 	Settings
-	began time.Time // zero: print no elapsed time
-	http  *http.Client
+	began    time.Time // zero: print no elapsed time
+	silence  time.Duration
+	progress progress
+	http     *http.Client
 }
 
 // New returns the stack of these settings, which is not started.
 func New(settings Settings) *Stack {
-	return &Stack{Settings: settings, began: time.Now(), http: &http.Client{Timeout: 2 * time.Second}}
-}
-
-// report prints one line of progress with the time since the command began.
-func (s *Stack) report(format string, args ...any) {
-	if !s.began.IsZero() {
-		fmt.Fprintf(s.Out, "%6.1fs  ", time.Since(s.began).Seconds())
+	if settings.Began.IsZero() {
+		settings.Began = time.Now()
 	}
-	fmt.Fprintf(s.Out, format+"\n", args...)
+	return &Stack{
+		Settings: settings, began: settings.Began, silence: silence, http: &http.Client{Timeout: 2 * time.Second},
+	}
 }
 
 func (s *Stack) path(parts ...string) string {

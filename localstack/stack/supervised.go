@@ -74,6 +74,10 @@ func (p *supervised) up(ctx context.Context) error {
 			problem = errors.New(strings.ReplaceAll(text, "\x00", "\n"))
 			continue
 		}
+		if step, begins := strings.CutPrefix(lines.Text(), stepMark); begins {
+			p.begin("%s", step)
+			continue
+		}
 		p.report("%s", lines.Text())
 	}
 	_ = cmd.Wait() // the supervisor printed the reason

@@ -110,6 +110,7 @@ func (v *supervisor) startInfrastructure(ctx context.Context) (string, error) {
 	if err := v.startBroker(); err != nil { // first, because LocalStack takes seconds to start
 		return "", err
 	}
+	v.begin("starting Postgres (usually 3 seconds, and 10 the first time)")
 	dir, err := pgtest.Reachable(v.path("postgres"))
 	if err != nil {
 		return "", fmt.Errorf("find a folder for Postgres: %w", err)
@@ -117,7 +118,7 @@ func (v *supervisor) startInfrastructure(ctx context.Context) (string, error) {
 	v.postgres, err = pgtest.Start(ctx, pgtest.Options{
 		Dir: dir, Port: v.Ports.Postgres, CacheDir: v.path("cache"), Durable: true,
 		Settings: map[string]string{"max_connections": "100"},
-		Progress: func(text string) { v.report("%s", text) },
+		Progress: func(text string) { v.begin("%s (usually half a minute)", text) },
 	})
 	if err != nil {
 		return "", fmt.Errorf("start Postgres (POSTGRES_PORT=%d): %w", v.Ports.Postgres, err)

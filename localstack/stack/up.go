@@ -19,6 +19,7 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	defer unlock()
+	defer s.watch()()
 	state, err := s.load()
 	if err != nil {
 		return State{}, err
@@ -136,19 +137,23 @@ func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, err
 	if err != nil {
 		return none, err
 	}
+	s.begin("waiting for Postgres to accept connections (usually 3 seconds)")
 	version, err := createDatabase(ctx, superuserURL)
 	if err != nil {
 		return none, err
 	}
 	s.report("Postgres %s on %s", version, local(s.Ports.Postgres))
+	s.begin("waiting for the broker to answer (LocalStack usually 10 seconds)")
 	if err := s.await(ctx, p, "broker", s.brokerReady); err != nil {
 		return none, err
 	}
+	s.begin("creating the topic and its queues (LocalStack usually 5 seconds)")
 	outputs, err := p.deploy(ctx, template)
 	if err != nil {
 		return none, err
 	}
 	s.report("topic %s and its queue on %s", outputs.TopicArn, local(s.Ports.Broker))
+	s.begin("migrating the database and starting the relay (usually 3 seconds)")
 	if err := s.migrate(ctx); err != nil {
 		return none, err
 	}
@@ -196,7 +201,7 @@ func (s *Stack) await(ctx context.Context, p platform, part string, ready func(c
 			}
 		}
 		if polls%100 == 0 {
-			s.report("waiting for the %s: %v", part, err)
+			s.begin("waiting for the %s: %v", part, err)
 		}
 		select {
 		case <-waiting.Done():
