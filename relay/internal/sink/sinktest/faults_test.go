@@ -322,12 +322,10 @@ func TestResultHasTheNameOfTheMessage(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
 		for _, fails := range []bool{false, true} {
+			batch := batchOf(6)[:3]
 			if fails {
-				d.server.Script(entry("id-1"), fakeaws.FailEntries("InternalError", "no", true))
-			}
-			batch := batchOf(3)
-			for _, m := range batch {
-				m.Body += fmt.Sprint(fails)
+				batch = batchOf(6)[3:]
+				d.server.Script(entry("id-4"), fakeaws.FailEntries("InternalError", "no", true))
 			}
 			results, err := d.Publish(t.Context(), batch)
 			if err != nil {
