@@ -98,8 +98,9 @@ function pathTable(s, relay, step) {
       b.oldest_at && h('span', {}, 'The oldest was written ', age(b.oldest_at), ' ago.'));
   }
   const oldest = relay.events.oldest_wait_seconds;
-  if (oldest === 0) return step(table, 'nothing waits', 'Every committed event is delivered or parked.');
-  return step(table, duration(oldest), 'The oldest undelivered event waits for this long.', rows);
+  // The report is some seconds older than the count.
+  if (oldest === 0 || b && b.events === 0 && relay.events.in_flight === 0) return step(table, 'nothing waits', 'Every committed event is delivered or parked.');
+  return step(table, duration(oldest), h('span', {}, 'The oldest undelivered event waited for this long ', age(relay.reported_at), ' ago.'), rows);
 }
 
 function pathLog(s, step) {
@@ -114,7 +115,8 @@ function pathRelay(relay, step) {
   const e = relay.events;
   return step('Relay on ' + relay.host, e.in_flight + ' in flight',
     e.in_flight > 0 && 'The oldest waits for ' + duration(e.oldest_wait_seconds) + '.',
-    Math.round(e.read_per_second) + '/s read, ' + Math.round(e.delivered_per_second) + '/s delivered');
+    Math.round(e.read_per_second) + '/s read, ' + Math.round(e.delivered_per_second) + '/s delivered',
+    h('span', {}, 'Reported ', age(relay.reported_at), ' ago.'));
 }
 
 function pathDestinations(relay, step) {

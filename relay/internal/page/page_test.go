@@ -69,6 +69,8 @@ type relay struct {
 	*httptest.Server
 	status atomic.Pointer[status.Status]
 	code   atomic.Int64
+	// waiting is the number of rows that wait.
+	waiting atomic.Int64
 }
 
 func newRelay(t *testing.T, s *status.Status) *relay {
@@ -83,7 +85,7 @@ func newRelay(t *testing.T, s *status.Status) *relay {
 			w.WriteHeader(int(r.code.Load()))
 			_ = json.NewEncoder(w).Encode(now)
 		}),
-		"GET /events":      http.HandlerFunc(lastEvents),
+		"GET /events":      http.HandlerFunc(r.lastEvents),
 		"GET /events/{id}": http.HandlerFunc(oneEvent),
 	}))
 	t.Cleanup(r.Close)
@@ -105,8 +107,8 @@ func known() []events.Event {
 	}
 }
 
-func lastEvents(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: 1}})
+func (r *relay) lastEvents(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: int(r.waiting.Load())}})
 }
 
 func oneEvent(w http.ResponseWriter, r *http.Request) {
@@ -159,6 +161,13 @@ func TestPageShowsThatNothingIsWrong(t *testing.T) {
 	} {
 		b.awaitText(selector, text)
 	}
+	busy := idle() // as the relay reported it, before the row was counted as delivered
+	busy.Relays[0].Events.OldestWaitSeconds = 10
+	r.status.Store(busy)
+	r.waiting.Store(1)
+	b.awaitText("#path", "The oldest undelivered event waited for this long")
+	r.waiting.Store(0)
+	b.awaitText("#path", "nothing waits")
 	b.picture("idle-light")
 	b.open(r.URL, 1200, "dark")
 	b.awaitText("#level", "ok")
