@@ -77,7 +77,7 @@ func (s *shownPool) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pool != nil {
-		s.pool.Close()
+		control.Close(s.pool)
 	}
 }
 

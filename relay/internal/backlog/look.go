@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
@@ -48,7 +49,7 @@ func (l *Looker) Run(ctx context.Context, open func(context.Context) (*pgxpool.P
 	var pool *pgxpool.Pool
 	defer func() {
 		if pool != nil {
-			pool.Close()
+			control.Close(pool)
 		}
 	}()
 	for next := time.Now(); ctx.Err() == nil; pause(ctx, tick) {

@@ -65,6 +65,23 @@ func pinPool(config *pgxpool.Config) {
 	postgres.PinStatements(config.ConnConfig)
 }
 
+// closeTimeout bounds how long [Close] waits.
+const closeTimeout = time.Second
+
+// Close closes a pool. It waits for a moment at most, and then leaves the rest to a goroutine:
+// connections whose network is gone take a quarter of a minute.
+func Close(pool *pgxpool.Pool) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		pool.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+	}
+}
+
 // OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL leaves it as it is.
 func OpenConnection(ctx context.Context, connect Connect) (*pgx.Conn, error) {
 	learned := &Learned{}

@@ -36,8 +36,6 @@ import (
 const (
 	// retryMin and retryMax bound the wait between two sessions that failed.
 	retryMin, retryMax = 200 * time.Millisecond, 10 * time.Second
-	// hangUpTimeout bounds how long the end of a session waits until its control connections are closed.
-	hangUpTimeout = time.Second
 )
 
 // Run relays until ctx ends; then it delivers what it has read, confirms it and returns nil. Whatever fails meanwhile is
@@ -94,7 +92,7 @@ func (r *relay) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the control connections: %w", err)
 	}
-	defer hangUp(pool)
+	defer control.Close(pool)
 	r.pool, r.store = pool, checkpoint.NewStore(pool, r.Slot)
 	if err := r.begins(ctx); err != nil {
 		return err
@@ -143,20 +141,6 @@ func (r *relay) begins(ctx context.Context) error {
 		return err
 	}
 	return outboxtable.RequireReadable(ctx, r.pool, r.Table)
-}
-
-// hangUp closes the control connections of a session. It waits for a moment at most: those whose network is gone take a
-// quarter of a minute.
-func hangUp(pool *pgxpool.Pool) {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		pool.Close()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(hangUpTimeout):
-	}
 }
 
 func isFinal(err error) bool {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
@@ -16,8 +17,8 @@ const (
 	// flowingInterval and idleInterval are the longest pauses between two reports, while events flow and
 	// while they do not.
 	flowingInterval, idleInterval = 5 * time.Second, 10 * time.Second
-	// saveTimeout bounds one report, and the last one of a relay that stops.
-	saveTimeout = 5 * time.Second
+	// saveTimeout bounds one report, and stopTimeout the last one of a relay that stops.
+	saveTimeout, stopTimeout = 5 * time.Second, time.Second
 )
 
 // stopped is the state of a relay that has ended as it should.
@@ -41,7 +42,7 @@ type Reporter struct {
 func (r *Reporter) Run(ctx context.Context, open func(context.Context) (*pgxpool.Pool, error)) {
 	defer func() {
 		if r.pool != nil {
-			r.pool.Close()
+			control.Close(r.pool)
 		}
 	}()
 	for first := true; ctx.Err() == nil; task.Sleep(ctx, tick) {
@@ -51,7 +52,9 @@ func (r *Reporter) Run(ctx context.Context, open func(context.Context) (*pgxpool
 	}
 	now := r.Look()
 	now.State, now.Since = stopped, time.Now()
-	r.report(context.WithoutCancel(ctx), now, open, false)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	r.report(last, now, open, false)
 }
 
 // isDue reports whether now says something new, or the last report is old.
