@@ -13,7 +13,7 @@ import (
 // tableFaults are what the owners of a table do to it: none of them may cost an event.
 var tableFaults = []fault{
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
-	{name: "rows deleted at once", weight: 3, needsLog: true, do: deleteAtOnce},
+	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
 	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
@@ -23,10 +23,13 @@ var tableFaults = []fault{
 	{name: "read-only", weight: 2, repeats: true, do: readOnly},
 }
 
+// hasSlot leaves out runs whose first events are older than the slot: no log has them.
+func hasSlot(p *Plan) bool { return !p.ColdStart }
+
 func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
 
 // isSwappable leaves out runs whose first events are in the table alone, because they are older than the slot.
-func isSwappable(p *Plan) bool { return !p.Load.Partitioned && !p.ColdStart }
+func isSwappable(p *Plan) bool { return !p.Load.Partitioned && hasSlot(p) }
 
 // restatePublication writes the publication's row in the catalogue, and changes nothing in it.
 func restatePublication(ctx context.Context, a *act) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -28,6 +29,7 @@ func isTransient(err error) bool {
 	var api interface{ ErrorCode() string }
 	var credentials *CredentialsError
 	var synchronous *replication.SynchronousError
+	var mixedUp *sink.MixedUpError
 	switch {
 	case errors.As(err, &refused):
 		return postgres.IsTransient(refused)
@@ -36,7 +38,7 @@ func isTransient(err error) bool {
 	case errors.As(err, &api):
 		_, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
 		return throttled
-	case errors.As(err, &credentials), errors.As(err, &synchronous):
+	case errors.As(err, &credentials), errors.As(err, &synchronous), errors.As(err, &mixedUp):
 		return true
 	}
 	return postgres.IsTransient(err) // an unreachable peer gives the same errors everywhere

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
 const silentPort = "127.0.0.1:1"
@@ -47,6 +48,7 @@ func TestOnlyTransientFailuresAreWaitedFor(t *testing.T) {
 		"broker has no such queue":   {open(t, fakeaws.Missing()), false},
 		"broker knows no such token": {open(t, fakeaws.Refuse(http.StatusForbidden, "InvalidClientTokenId", "who?")), false},
 		"no credentials yet":         {&preflight.CredentialsError{Err: errors.New("no EC2 IMDS role found")}, true},
+		"an answer about another":    {fmt.Errorf("open: %w", &sink.MixedUpError{Destination: "a", Answered: "b"}), true},
 		"no endpoint":                {openAt(t, "localhost:4566"), false},
 	} {
 		if got := preflight.OnlyTransient(c.err); got != c.away {

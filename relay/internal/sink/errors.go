@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Origin says who failed a request. It is set where the failure arises and never guessed from the
@@ -64,6 +65,27 @@ func OnNewConnection(ctx context.Context) context.Context {
 func NeedsNewConnection(ctx context.Context) bool { return ctx.Value(newConnection{}) != nil }
 
 type newConnection struct{}
+
+// MixedUpError means that an answer is about another destination than the request, as a proxy that
+// caches answers makes it. A retry may bring the right one.
+type MixedUpError struct{ Destination, Answered string }
+
+func (e *MixedUpError) Error() string {
+	return fmt.Sprintf("the answer to a request about %s is about %s: a proxy in between confuses answers",
+		e.Destination, e.Answered)
+}
+
+// CheckAnswer returns a [*MixedUpError] if an answer names another topic or queue than the
+// destination. A broker that is not AWS may leave the ARN out, or name another account or region.
+func CheckAnswer(destination, answered string) error {
+	if answered == "" || lastPart(destination) == lastPart(answered) {
+		return nil
+	}
+	return &MixedUpError{destination, answered}
+}
+
+// lastPart returns the name of a topic or queue from its ARN or URL.
+func lastPart(name string) string { return name[strings.LastIndexAny(name, ":/")+1:] }
 
 // RejectedError means that the broker refuses a message, or a request because of its messages, and
 // always will.

@@ -2,6 +2,7 @@ package sinktest_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -118,6 +119,23 @@ func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
 		if err != nil || topic.Limits().FIFO != c.fifo {
 			t.Errorf("topic %s, FifoTopic %q: %v", c.name, c.value, err)
 		}
+	}
+}
+
+// TestAnswersAboutOthersOpenNothing: a proxy that caches answers gives the attributes of a FIFO topic
+// for a standard one, and every message with a deduplication id would be refused.
+func TestAnswersAboutOthersOpenNothing(t *testing.T) {
+	t.Parallel()
+	server := stranger(t, `{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:others.fifo","FifoQueue":"true"}`,
+		"<entry><key>TopicArn</key><value>arn:aws:sns:us-east-1:000000000000:others.fifo</value></entry>"+
+			"<entry><key>FifoTopic</key><value>true</value></entry>")
+	var mixedUp *sink.MixedUpError
+	if _, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{}); !errors.As(err, &mixedUp) {
+		t.Errorf("a queue: %v", err)
+	}
+	topic := sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"}
+	if _, err := sns.Open(t.Context(), config(server), topic, sink.Options{}); !errors.As(err, &mixedUp) {
+		t.Errorf("a topic: %v", err)
 	}
 }
 

@@ -68,6 +68,9 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the attributes of topic %s: %w", s.topicARN, err)
 	}
+	if err := sink.CheckAnswer(s.topicARN, topic.Attributes["TopicArn"]); err != nil {
+		return fmt.Errorf("read the attributes of topic %s: %w", s.topicARN, err)
+	}
 	read := stateOf(s.topicARN, topic.Attributes)
 	if opened := s.state.Load(); opened != nil { // a topic never becomes another kind
 		read.limits.FIFO = opened.limits.FIFO

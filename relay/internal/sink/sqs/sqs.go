@@ -97,6 +97,9 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the attributes of queue %s: %w", s.destination, err)
 	}
+	if err := sink.CheckAnswer(s.arn(), queue.Attributes["QueueArn"]); err != nil {
+		return fmt.Errorf("read the attributes of queue %s: %w", s.destination, err)
+	}
 	read := s.stateOf(queue.Attributes)
 	if opened := s.state.Load(); opened != nil { // a queue never becomes another kind
 		read.limits.FIFO = opened.limits.FIFO
