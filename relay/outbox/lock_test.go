@@ -12,8 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// TestAWaitingMigrationHoldsUpNoRelay: a dump reads the table for long, and a statement that waits for an exclusive lock has
-// every later one wait behind it. A relay that cannot write its checkpoint stops publishing.
+// TestAWaitingMigrationHoldsUpNoRelay: a dump reads the table for long, and a statement that waits
+// for an exclusive lock has every later one wait behind it. A relay that cannot write its checkpoint
+// stops publishing.
 func TestAWaitingMigrationHoldsUpNoRelay(t *testing.T) {
 	t.Parallel()
 	database := pgtest.NewDatabase(t)
@@ -65,7 +66,8 @@ func connectTo(t *testing.T, database string) *pgx.Conn {
 func awaitWaiting(t *testing.T, conn *pgx.Conn) {
 	t.Helper()
 	for waits := false; !waits; {
-		err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+		err := conn.QueryRow(t.Context(), `
+			SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
 			WHERE d.datname = current_database() AND NOT l.granted)`).Scan(&waits)
 		if err != nil {
 			t.Fatal(err)

@@ -27,8 +27,8 @@ func Migrate(ctx context.Context, conn *pgx.Conn) (from, to int32, err error) {
 
 // Apply migrates one part of the schema to the newest version in files (numbered tern migrations)
 // and returns the versions before and after. Each migration runs in its own transaction under an
-// advisory lock, so two concurrent calls do the work once. It waits for locks in short turns, so that
-// programs which use the tables proceed meanwhile. versionTable separates the parts of a
+// advisory lock, so two concurrent calls do the work once. It waits for locks in short turns, so
+// that programs which use the tables proceed meanwhile. versionTable separates the parts of a
 // schema. Apply accepts a schema that is newer than files, because a deployment that is rolled back
 // meets one.
 func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string) (from, to int32, err error) {
@@ -52,8 +52,8 @@ func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string
 }
 
 const (
-	// lockTimeout bounds how long a migration waits for the lock of a table. Every later statement on
-	// the table waits behind it, and a relay that cannot write its checkpoint stops publishing.
+	// lockTimeout bounds how long a migration waits for the lock of a table. Every later statement
+	// on the table waits behind it, and a relay that cannot write its checkpoint stops publishing.
 	lockTimeout = time.Second
 	// lockPause lets those statements proceed.
 	lockPause = time.Second
@@ -73,8 +73,8 @@ func migrateWithPauses(ctx context.Context, conn *pgx.Conn, migrator *migrate.Mi
 		case !isLockTimeout(err):
 			return err
 		case time.Since(begin) > lockPatience:
-			return fmt.Errorf("other transactions have held a table for %v: end those that pg_stat_activity shows as old, or wait for "+
-				"them, and migrate again: %w", lockPatience, err)
+			return fmt.Errorf("other transactions have held a table for %v: end those that "+
+				"pg_stat_activity shows as old, or wait for them, and migrate again: %w", lockPatience, err)
 		}
 		select {
 		case <-ctx.Done():
