@@ -96,8 +96,10 @@ func Limit(q *Quota, older bool) Fault {
 		if q.take(x.call.destination) {
 			return false
 		}
-		e := &apiError{status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException",
-			message: "Rate exceeded"}
+		e := &apiError{
+			status: http.StatusBadRequest, code: "ThrottlingException", shape: "ThrottlingException",
+			message: "Rate exceeded",
+		}
 		switch {
 		case !x.isSQS:
 			e.code = "Throttling"
