@@ -159,8 +159,9 @@ type Observer interface {
 
 // Recorder remembers the last accepted events.
 type Recorder interface {
-	// Accepted takes the events of a request that began at sent, with a result for each. Those without
-	// an error are durable at the destination. Accepted must not block and must not retain its arguments.
+	// Accepted takes the events of a request that began at sent, with a result for each. Those
+	// without an error are durable at the destination. Accepted must not block and must not retain
+	// its arguments.
 	Accepted(destination string, sent time.Time, events []*Event, results []sink.Result)
 }
 

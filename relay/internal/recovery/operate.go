@@ -255,7 +255,7 @@ func (o Operator) markAgain(ctx context.Context, s Situation, from string) error
 			return err
 		}
 		if row == nil {
-			return fmt.Errorf("somebody removed the checkpoint of slot %s meanwhile, and nothing is marked: look again", o.Slot)
+			return fmt.Errorf("the checkpoint of slot %s was removed meanwhile, and nothing is marked: run relay recover again", o.Slot)
 		}
 		if err := store.BeginRecovery(ctx, row.Epoch, s.System, from, s.Slot.IsIntact()); !errors.Is(err, slot.ErrFenced) {
 			return err

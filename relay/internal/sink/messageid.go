@@ -1,7 +1,8 @@
 package sink
 
-// MessageID is the name that a broker gives to a message which it accepts. It has no memory of its own. It is empty if the
-// broker gives no name, or one that is longer than the UUIDs of SNS and SQS.
+// MessageID is the name that a broker gives to a message which it accepts. It has no memory of its
+// own. It is empty if the broker gives no name, or one that is longer than the UUIDs of SNS and
+// SQS.
 type MessageID struct {
 	text   [39]byte
 	length uint8

@@ -316,8 +316,8 @@ func TestACanceledRequestEndsAtOnce(t *testing.T) {
 	})
 }
 
-// TestResultHasTheNameOfTheMessage: in an answer that accepts every message and in one that does not,
-// which are read in two ways.
+// TestResultHasTheNameOfTheMessage: in an answer that accepts every message and in one that does
+// not, which are read in two ways.
 func TestResultHasTheNameOfTheMessage(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {

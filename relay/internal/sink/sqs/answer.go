@@ -35,7 +35,8 @@ func (r answerReader) read(
 ) ([]sink.Result, error) {
 	if answer.Status == http.StatusOK {
 		o := newOutcome(id, batch)
-		if scan(answer.Body, func(e success) { o.accepted(string(e.id), string(e.bodyMD5), sink.NewMessageID(e.messageID)) }) == nil {
+		if scan(answer.Body,
+			func(e success) { o.accepted(string(e.id), string(e.bodyMD5), sink.NewMessageID(e.messageID)) }) == nil {
 			return o.Results()
 		}
 	}

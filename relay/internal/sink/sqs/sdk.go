@@ -77,7 +77,8 @@ func results(id sink.RequestID, batch []*sink.Message, answer *sqs.SendMessageBa
 	o := newOutcome(id, batch)
 	for i := range answer.Successful {
 		e := &answer.Successful[i]
-		o.accepted(aws.ToString(e.Id), aws.ToString(e.MD5OfMessageBody), sink.NewMessageID([]byte(aws.ToString(e.MessageId))))
+		o.accepted(aws.ToString(e.Id), aws.ToString(e.MD5OfMessageBody),
+			sink.NewMessageID([]byte(aws.ToString(e.MessageId))))
 	}
 	for i := range answer.Failed {
 		f := &answer.Failed[i]
