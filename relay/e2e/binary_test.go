@@ -111,6 +111,43 @@ func TestBytesThatAreNoTextAreKept(t *testing.T) {
 	w.awaitBody("after")
 }
 
+// TestBytesWithinATypeAreNotSentAsText: the server says in the log how the type is called, and not what it is made of.
+func TestBytesWithinATypeAreNotSentAsText(t *testing.T) {
+	t.Parallel()
+	for kind, value := range map[string]string{
+		"bytea[]": `ARRAY[convert_to(payload, 'UTF8')]`,
+		"pieces":  `ARRAY[convert_to(payload, 'UTF8')]`,
+		"parts":   `ROW(1, convert_to(payload, 'UTF8'))::parts`,
+		"parts[]": `ARRAY[ROW(1, convert_to(payload, 'UTF8'))::parts]`,
+		"span":    `span(convert_to(payload, 'UTF8'), NULL)`,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w, env := newWorldOfText(t)
+			w.exec(`CREATE DOMAIN pieces AS bytea[]; CREATE TYPE parts AS (number int, raw bytea); CREATE TYPE span AS RANGE (subtype = bytea)`)
+			p := w.start(env...)
+			p.awaitLog("event=streaming")
+			w.exec(insertText, "1", "before")
+			w.awaitBody("before")
+			w.exec(`BEGIN; ALTER TABLE ev ALTER COLUMN payload TYPE ` + kind + ` USING ` + value + `;
+				INSERT INTO ev (aggregate_type, aggregate_id, event_type, payload) SELECT 'order', '2', 'order.created', payload FROM ev;
+				ALTER TABLE ev ALTER COLUMN payload TYPE text USING to_json(payload)::text; COMMIT`)
+			w.exec(insertText, "3", "after")
+			w.awaitBody("after")
+			w.eventually("the event in between is a dead letter", func() bool { return w.deadLetters() == "parked" })
+			if code := w.query(`SELECT code FROM outbox_dead_letters`); code != "BinaryValue" {
+				t.Errorf("the dead letter has the code %s", code)
+			}
+			w.checkNothingOfBytes()
+
+			w.exec(`ALTER TABLE ev ALTER COLUMN payload TYPE ` + kind + ` USING NULL`)
+			if err := p.wait(); err == nil || !strings.Contains(strings.ReplaceAll(p.log.String(), `\"`, `"`), `USING to_json("payload")::text`) {
+				t.Errorf("the relay ends with %v and does not say how to cure it", err)
+			}
+		})
+	}
+}
+
 // TestRepairSendsNoTextOfBytes: the column changes between two pages of rows that are read from the table.
 func TestRepairSendsNoTextOfBytes(t *testing.T) {
 	t.Parallel()

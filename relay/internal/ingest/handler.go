@@ -77,11 +77,13 @@ type Deps struct {
 	// ParkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such
 	// column any more. Else the stream ends with [ErrBytes].
 	ParkBytes bool
-	Router    *route.Router
-	Tracker   *checkpoint.Tracker
-	Delivery  *delivery.Delivery
-	Auditor   Auditor
-	Metrics   *health.Metrics
+	// ContainsBytes reports whether a type that the log names contains bytea. The stream waits for it.
+	ContainsBytes func(oid uint32) (bool, error)
+	Router        *route.Router
+	Tracker       *checkpoint.Tracker
+	Delivery      *delivery.Delivery
+	Auditor       Auditor
+	Metrics       *health.Metrics
 }
 
 // Auditor is told of each row that was read.
@@ -97,9 +99,11 @@ type Published interface{ Has(*outbox.Envelope) bool }
 
 // New returns a Handler whose stream is not read yet.
 func New(deps Deps) *Handler {
+	decoder := pgoutput.NewDecoder(deps.Table)
+	decoder.ContainsBytes = deps.ContainsBytes
 	return &Handler{
 		Deps:    deps,
-		decoder: pgoutput.NewDecoder(deps.Table),
+		decoder: decoder,
 		wanted:  make(chan struct{}),
 		begun:   make(chan struct{}),
 		reached: make(chan struct{}),

@@ -17,8 +17,9 @@ import (
 // as in \x0a0b, is not the written value.
 type BinaryColumn struct {
 	Column  string
-	Type    string // declared type in the table: bytea, or a domain
-	Setting string // the setting with the column's name
+	Type    string // as the table declares it: bytea, a domain over it, or a type that contains it
+	Within  bool   // bytea is a part of the value: of an array, a composite, a range
+	Setting string // that names the column
 	table   pgoutput.Table
 }
 
@@ -31,25 +32,55 @@ func (b BinaryColumn) Explanation() string {
 		b.Column, b.Setting, identifier(b.table), b.Type)
 }
 
-// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in
-// a dead letter.
+// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in a dead letter. A value of several
+// parts becomes JSON.
 func (b BinaryColumn) Statement() string {
 	column := pgx.Identifier{b.Column}.Sanitize()
 	text := "encode(" + column + ", 'hex')"
-	if b.Column == b.table.Columns.Payload {
+	switch {
+	case b.Within:
+		text = "to_json(" + column + ")::text"
+	case b.Column == b.table.Columns.Payload:
 		text = "convert_from(" + column + ", 'UTF8')"
 	}
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", identifier(b.table), column, text)
 }
 
-// binaryColumns resolves domains to their base type.
+// partsOfTypes follows each type to those that it is made of: the one below a domain, the elements of an array, the attributes of a
+// composite and the bounds of a range. within says that a value has further parts.
+const partsOfTypes = `
+		UNION
+		SELECT m.name, m.declared, part.type, m.within OR t.typtype <> 'd'
+		FROM made_of m JOIN pg_type t ON t.oid = m.type CROSS JOIN LATERAL (
+			SELECT t.typbasetype WHERE t.typtype = 'd'
+			UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typtype <> 'd'
+			UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
+			UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+		) AS part (type)
+	)`
+
 const binaryColumns = `
-	WITH RECURSIVE made_of (name, declared, type) AS (
-		SELECT a.attname, format_type(a.atttypid, NULL), a.atttypid FROM pg_attribute a
-		WHERE a.attrelid = to_regclass($1) AND a.attname = ANY ($2) AND a.attnum > 0 AND NOT a.attisdropped
-		UNION ALL
-		SELECT m.name, m.declared, t.typbasetype FROM made_of m JOIN pg_type t ON t.oid = m.type AND t.typtype = 'd'
-	) SELECT name::text, declared FROM made_of WHERE type = 'bytea'::regtype ORDER BY name`
+	WITH RECURSIVE made_of (name, declared, type, within) AS (
+		SELECT a.attname::text, format_type(a.atttypid, NULL), a.atttypid, false FROM pg_attribute a
+		WHERE a.attrelid = to_regclass($1) AND a.attname = ANY ($2) AND a.attnum > 0 AND NOT a.attisdropped` + partsOfTypes + `
+	SELECT name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype GROUP BY name, declared ORDER BY name`
+
+const isMadeOfBytes = `
+	WITH RECURSIVE made_of (name, declared, type, within) AS (SELECT '', '', $1::oid, false` + partsOfTypes + `
+	SELECT EXISTS (SELECT FROM made_of WHERE type = 'bytea'::regtype)`
+
+// IsMadeOfBytes reports whether values of a type contain bytes. One that is dropped meanwhile counts as one that does not.
+func IsMadeOfBytes(ctx context.Context, db Querier, oid uint32) (bool, error) {
+	rows, err := db.Query(ctx, isMadeOfBytes, oid)
+	if err != nil {
+		return false, fmt.Errorf("look up type %d: %w", oid, err)
+	}
+	is, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[bool])
+	if err != nil {
+		return false, fmt.Errorf("look up type %d: %w", oid, err)
+	}
+	return is, nil
+}
 
 // FindBinaryColumns returns the columns that the relay reads and that hold bytes.
 func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([]BinaryColumn, error) {
@@ -59,7 +90,7 @@ func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (BinaryColumn, error) {
 		b := BinaryColumn{table: table}
-		err := row.Scan(&b.Column, &b.Type)
+		err := row.Scan(&b.Column, &b.Type, &b.Within)
 		b.Setting = settingOf(table, b.Column)
 		return b, err
 	})

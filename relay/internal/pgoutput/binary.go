@@ -6,8 +6,20 @@ import (
 	"strings"
 )
 
-// byteaOID is the OID of bytea in every Postgres.
-const byteaOID = 17
+// Every Postgres has the same OIDs for built-in types. The server describes only other types before a
+// table with a column of that type.
+// https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT
+const (
+	byteaOID      = 17
+	byteaArrayOID = 1001
+	firstUserOID  = 16384
+)
+
+// bytesType is a type whose values are bytes, or contain bytes.
+type bytesType struct {
+	kind   string // empty for a type of other values
+	within bool   // the value has further parts, so that its text is not that of the bytes
+}
 
 // fieldPayload is the index of the payload in [Columns.names]. The payload keeps its bytes. An
 // identifier becomes hexadecimal digits.
@@ -19,8 +31,9 @@ var leavesAsText = [fields]bool{0: true, 3: true, 4: true, 5: true, fieldPayload
 
 // binaryField is a field whose column holds bytes.
 type binaryField struct {
-	field        int
-	column, kind string
+	bytesType
+	field  int
+	column string
 }
 
 // describeType stores a type that is not built in. The server sends it before a table with a column
@@ -33,26 +46,48 @@ func (d *Decoder) describeType(r *reader) error {
 	}
 	delete(d.bytesTypes, oid)
 	if len(schema) == 0 && string(name) == "bytea" { // the empty schema is pg_catalog
-		d.bytesTypes[oid] = "a domain over bytea"
+		d.bytesTypes[oid] = bytesType{kind: "a domain over bytea"}
 	}
 	return nil
 }
 
-// noteBinary records that a column of this type fills a field, if the type holds bytes.
-func (rel *relation) noteBinary(field int, column, bytesType string) {
-	if bytesType != "" && leavesAsText[field] {
-		rel.binary = append(rel.binary, binaryField{field: field, column: column, kind: bytesType})
+// noteBinary records that a column fills a field, if its type holds bytes. The server does not
+// describe the parts of a type, so the decoder asks for them.
+func (d *Decoder) noteBinary(rel *relation, field, column int, oid uint32) error {
+	if !leavesAsText[field] {
+		return nil
 	}
+	held, known := d.bytesTypes[oid]
+	if !known && oid >= firstUserOID && d.ContainsBytes != nil {
+		contains, err := d.ContainsBytes(oid)
+		if err != nil {
+			return fmt.Errorf("column %s: %w", rel.names[column], err)
+		}
+		if contains {
+			held = bytesType{kind: "a type that contains bytea", within: true}
+		}
+		d.bytesTypes[oid] = held
+	}
+	if held.kind != "" {
+		rel.binary = append(rel.binary, binaryField{bytesType: held, field: field, column: rel.names[column]})
+	}
+	return nil
 }
 
 // readBytes replaces the text that Postgres prints for bytes with the bytes, and names their
-// columns in m.Binary.
+// columns in m.Binary. The text of a value with further parts depends on settings of the server and
+// must not be delivered. It becomes hexadecimal digits.
 func (m *Message) readBytes(fields []binaryField) error {
 	values := fieldsOf(&m.Row)
 	var columns []string
 	for _, b := range fields {
 		value := values[b.field]
 		if *value == "" { // NULL
+			continue
+		}
+		if b.within {
+			columns = append(columns, fmt.Sprintf("%s (%s)", b.column, b.kind))
+			*value = hex.EncodeToString([]byte(*value))
 			continue
 		}
 		digits, written := strings.CutPrefix(*value, `\x`)

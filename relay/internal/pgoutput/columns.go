@@ -98,7 +98,9 @@ func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
 		names := d.table.namesOf(field)
 		column := firstOf(names, rel.names)
 		if rel.columnOf[field] = column; column >= 0 {
-			rel.noteBinary(field, rel.names[column], d.bytesTypes[types[column]])
+			if err := d.noteBinary(&rel, field, column, types[column]); err != nil {
+				return relation{}, err
+			}
 		} else if len(names) > 0 {
 			missing = append(missing, field)
 		}

@@ -81,10 +81,14 @@ type Commit struct {
 // cannot continue on another connection, because the server describes each table once per
 // connection. It is invalid after an error.
 type Decoder struct {
+	// ContainsBytes reports whether bytea is a part of a type: an array, a composite, a range. The
+	// decoder calls it once for each type that is not built in. Nil means that no type has such a part.
+	ContainsBytes func(oid uint32) (bool, error)
+
 	table         Table
-	relations     map[uint32]relation // by OID, as this connection last described them
-	bytesTypes    map[uint32]string   // by OID, the types that hold bytes: bytea, and domains over it
-	values        []span              // of the current tuple; reused
+	relations     map[uint32]relation  // by OID, as this connection last described them
+	bytesTypes    map[uint32]bytesType // by OID, as far as they are known
+	values        []span               // of the current tuple; reused
 	texts         texts
 	message       Message // the last decoded message
 	inTransaction bool
@@ -93,7 +97,9 @@ type Decoder struct {
 
 // NewDecoder returns a Decoder of rows of t.
 func NewDecoder(t Table) *Decoder {
-	return &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]string{byteaOID: "bytea"}}
+	return &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]bytesType{
+		byteaOID: {kind: "bytea"}, byteaArrayOID: {kind: "an array of bytea", within: true},
+	}}
 }
 
 // Decode reads one message. walData is valid only during the call, because pgproto3 reuses the

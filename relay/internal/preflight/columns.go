@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -109,7 +110,14 @@ func (d *database) addXID(column string) string {
 // columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so
 // that it would pass over a row without one, and compares the transaction id; the others leave as
 // text.
-func (d *database) columnTypes(context.Context) Findings {
+func (d *database) columnTypes(ctx context.Context) Findings {
+	if d.columns == nil {
+		return nil
+	}
+	binary, err := outboxtable.FindBinaryColumns(ctx, d.Pool, d.Table)
+	if err != nil {
+		return Findings{unknown(CodeText, d.tableObject(), err)}
+	}
 	var found Findings
 	settings := d.Table.Columns.Settings()
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {
@@ -128,7 +136,7 @@ func (d *database) columnTypes(context.Context) Findings {
 		case settingCreatedAt:
 			found = append(found, d.creationTime(name, c)...)
 		default:
-			found = append(found, d.textColumn(setting, name, c))
+			found = append(found, d.textColumn(binary, setting, name, c))
 		}
 	}
 	return found
@@ -160,17 +168,14 @@ func (d *database) xidColumn(name string, c column) Finding {
 }
 
 // textColumn checks a column that leaves as text.
-func (d *database) textColumn(setting, name string, c column) Finding {
+func (d *database) textColumn(binary []outboxtable.BinaryColumn, setting, name string, c column) Finding {
 	object := d.columnObject(name)
-	if c.base != "bytea" {
+	i := slices.IndexFunc(binary, func(b outboxtable.BinaryColumn) bool { return b.Column == name })
+	if i < 0 {
 		return passed(CodeText, object, "column %s is %s", name, c.dataType)
 	}
-	format := "ALTER TABLE %s ALTER COLUMN %s TYPE text USING encode(%[2]s, 'hex');"
-	if setting == settingPayload {
-		format = "ALTER TABLE %s ALTER COLUMN %s TYPE text USING convert_from(%[2]s, 'UTF8');"
-	}
-	return failed(CodeText, object, "column %s (%s) is %s, that is bytes, and a message is text: they would go out as \\x0a0b. Make it text or "+
-		"json, or name a column that is", name, setting, c.dataType).with(format, d.identifier(), pgx.Identifier{name}.Sanitize())
+	binary[i].Setting = setting // one of several that name the column
+	return failed(CodeText, object, "%s. Make it text or json, or name a column that is", binary[i].Explanation()).with("%s;", binary[i].Statement())
 }
 
 // headersColumn checks that the headers can be a JSON object.

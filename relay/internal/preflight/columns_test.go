@@ -33,6 +33,22 @@ func TestBytesAreRefusedInEveryColumn(t *testing.T) {
 	e.expectCured(e.expect(preflight.CodeText, preflight.Error, "RELAY_COLUMN_ID"))
 }
 
+// TestBytesWithinATypeAreRefused: Postgres' text of the value has its text of the bytes in it.
+func TestBytesWithinATypeAreRefused(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`CREATE DOMAIN raw AS bytea; CREATE DOMAIN pieces AS bytea[]; CREATE TYPE parts AS (number int, raw raw);
+		CREATE TYPE nested AS (parts parts[]); CREATE TYPE span AS RANGE (subtype = bytea, multirange_type_name = spans)`)
+	for _, column := range []string{"payload", "aggregate_id"} {
+		for _, kind := range []string{"bytea[]", "raw[]", "pieces", "parts", "nested", "span", "spans"} {
+			e.exec(fmt.Sprintf(`ALTER TABLE ev ALTER COLUMN %s TYPE %s USING NULL`, column, kind))
+			e.expectCured(e.expect(preflight.CodeText, preflight.Error, column, kind))
+		}
+	}
+	e.exec(`CREATE TYPE plain AS (number int, word text); ALTER TABLE ev ALTER COLUMN payload TYPE plain[] USING NULL`)
+	e.expectSound()
+}
+
 func TestHeadersThatAreNoObjectAreNamed(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)

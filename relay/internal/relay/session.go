@@ -16,6 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -75,7 +76,8 @@ func (s *session) connect() {
 	handled := &audited{}
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position, Beside: s.held.Row.IsBeside(), ParkBytes: s.parkBytes,
-		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
+		ContainsBytes: s.containsBytes,
+		Router:        s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
 		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table, Position: s.position, Begun: s.handler.Begun(),
@@ -87,6 +89,13 @@ func (s *session) connect() {
 		Lease: s.lease, Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
 		Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
 	})
+}
+
+// containsBytes looks up a type that the log names, within the time of a server that is alive.
+func (s *session) containsBytes(oid uint32) (bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
+	defer cancel()
+	return outboxtable.IsMadeOfBytes(ctx, s.pool, oid)
 }
 
 // position returns the position up to which everything is delivered.
