@@ -25,7 +25,7 @@ func TestCheckSaysWhatIdentifiesAndOrdersAnEvent(t *testing.T) {
 		},
 		"id not unique": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`,
-			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "FIFO"},
+			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "repetition"},
 		},
 		"id in a partial and a wider index": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `, UNIQUE (id, kind)); CREATE UNIQUE INDEX ON events (id) WHERE kind = 'k'`,
@@ -95,4 +95,19 @@ func TestCheckSaysWhatIdentifiesAndOrdersAnEvent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFIFODestinationsNeedUniqueIDs: the broker accepts the second event of an id and drops it, so the relay does not start.
+func TestFIFODestinationsNeedUniqueIDs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "orders.fifo")
+	w.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey`)
+	const cure = `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."outbox_events" ("id")`
+	w.checkRefusal(nil, "check", cure, "FIFO destination accepts")
+	w.checkRefusal(nil, "run", cure)
+	if output, err := w.command([]string{"RELAY_ID_UNIQUE=assert"}, "check"); err != nil {
+		t.Errorf("check with the operator's word: %v: %s", err, output)
+	}
+	w.exec(cure)
+	w.startStreaming()
 }

@@ -68,7 +68,15 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 		Removes:     config.Retention > 0,
 		StartsSince: config.Start.Mode == leadership.StartSince,
 		IDUnique:    s.IDUnique == "assert",
+		FIFO:        slices.ContainsFunc(config.Router.Destinations(), isFIFO),
 	}.Check(ctx, progress)
+}
+
+// isFIFO reports whether a destination takes the id of an event for that of its message. A name that
+// cannot be read is a finding of the destinations.
+func isFIFO(name string) bool {
+	destination, err := sink.ParseDestination(name)
+	return err == nil && destination.FIFO
 }
 
 // checkStart checks that the first start knows whether to publish the existing rows.

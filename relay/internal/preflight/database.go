@@ -20,6 +20,7 @@ type Database struct {
 	Table       pgoutput.Table
 	Removes     bool // delivered rows, once they are old
 	IDUnique    bool // the operator says that no event id is used twice
+	FIFO        bool // a destination takes the id of an event for that of its message
 	StartsSince bool // the first start publishes rows from a moment on
 }
 

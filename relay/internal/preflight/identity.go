@@ -45,13 +45,24 @@ func (d *database) uniqueID(ctx context.Context) Findings {
 	case d.IDUnique:
 		return Findings{passed(CodeID, object, "column %s tells the events apart, as RELAY_ID_UNIQUE=assert says", name)}
 	case partitioned:
-		return Findings{degraded(CodeID, object, "nothing keeps two events from having the same %s, as an index of a partitioned table holds the "+
-			"partition key too: a FIFO destination drops the second one of an id within five minutes, and consumers take it for a "+
-			"repetition. If your services never use an id twice, as with UUIDs, say so", name).with("RELAY_ID_UNIQUE=assert")}
+		return Findings{d.mayRepeatID(", as an index of a partitioned table holds the partition key too", "If your services never use an id twice, "+
+			"as with UUIDs, say so").with("RELAY_ID_UNIQUE=assert")}
 	}
-	return Findings{degraded(CodeID, object, "nothing keeps two events from having the same %s: a FIFO destination drops the second one of an id "+
-		"within five minutes, and consumers take it for a repetition. Make it unique, or set RELAY_ID_UNIQUE=assert if your "+
-		"services never use an id twice", name).with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)}
+	return Findings{d.mayRepeatID("", "Make it unique, or set RELAY_ID_UNIQUE=assert if your services never use an id twice").
+		with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)}
+}
+
+// mayRepeatID says what becomes of two events of one id. The relay keeps them apart. A FIFO destination accepts the second one within
+// five minutes and drops it, so that an event that counts as delivered is lost.
+func (d *database) mayRepeatID(because, advice string) Finding {
+	name := d.Table.Columns.ID
+	object := d.columnObject(name)
+	if d.FIFO {
+		return failed(CodeID, object, "nothing keeps two events from having the same %s%s: a FIFO destination accepts the second event of an id within "+
+			"five minutes and drops it. %s", name, because, advice)
+	}
+	return degraded(CodeID, object, "nothing keeps two events from having the same %s%s: consumers take the second event of an id for a repetition, and "+
+		"a FIFO destination would drop it. %s", name, because, advice)
 }
 
 // numbering is how the database numbers the rows.
