@@ -20,11 +20,13 @@ var ecsFiles = []struct {
 }{
 	{
 		"ecs/task-definition.json", "TaskDefinition", "aws ecs register-task-definition",
-		map[string]any{"family": "outbox-relay"}, lowerFirst,
+		map[string]any{"family": "outbox-relay"},
+		lowerFirst,
 	},
 	{
 		"ecs/service.json", "Service", "aws ecs create-service",
-		map[string]any{"serviceName": "outbox-relay", "taskDefinition": "outbox-relay"}, lowerFirst,
+		map[string]any{"serviceName": "outbox-relay", "taskDefinition": "outbox-relay"},
+		lowerFirst,
 	},
 	{
 		"ecs/alarm.json", "NotDelivering", "aws cloudwatch put-metric-alarm",

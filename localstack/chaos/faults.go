@@ -19,6 +19,7 @@ type fault struct {
 	hides   bool // events may be accepted without an answer that says so
 	partial bool // requests fail in part
 	skips   bool // the stream leaves events out, until a relay notices
+	strands bool // undelivered events are in the log alone, and a recovery publishes the table first
 	refuses bool // a relay may end, and say that an operator has to decide
 	// identity says that who signs requests is at fault, and no destination: nothing may be parked because of it.
 	identity bool

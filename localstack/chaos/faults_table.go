@@ -14,7 +14,7 @@ import (
 var tableFaults = []fault{
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
 	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
-	{name: "table swapped", weight: 2, repeats: true, needsLog: true, needs: isSwappable, do: swapTable},
+	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
 	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
 		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`, `ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},

@@ -212,7 +212,7 @@ func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
 
 // inflict does f to the run and notes it.
 func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
-	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips, Identity: f.identity})
+	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips, Strands: f.strands, Identity: f.identity})
 	act := &act{run: r, random: random}
 	if f.refuses {
 		r.refusing.Store(math.MaxInt64)

@@ -13,8 +13,8 @@ import (
 )
 
 // TestAWaitingMigrationHoldsUpNoRelay: a dump reads the table for long, and a statement that waits
-// for an exclusive lock has every later one wait behind it. A relay that cannot write its checkpoint
-// stops publishing.
+// for an exclusive lock has every later one wait behind it. A relay that cannot write its
+// checkpoint stops publishing.
 func TestAWaitingMigrationHoldsUpNoRelay(t *testing.T) {
 	t.Parallel()
 	database := pgtest.NewDatabase(t)

@@ -186,6 +186,12 @@ func TestWhatIsAsItShouldBeBreaksNoRule(t *testing.T) {
 			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 			h.Receipts[0].At, h.Receipts[1].At = second, 3*second
 		},
+		"stranded in the log by a table that was swapped": func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+			h.Rows[0].Removed = true
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+			h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
+		},
 		"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
 		"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },
 		"redriven, then replayed": func(h *checker.History) {
@@ -282,6 +288,11 @@ func TestEveryBrokenPromiseIsNamed(t *testing.T) {
 		}},
 		"overtaken long after the stream left anything out": {checker.Reordered, func(h *checker.History) {
 			h.Faults = []checker.Fault{{Kind: "publication recreated", Skips: true, To: second}}
+			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+			h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
+		}},
+		"late although its row is in the table": {checker.Reordered, func(h *checker.History) {
+			h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
 			h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 			h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
 		}},

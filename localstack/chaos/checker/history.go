@@ -128,6 +128,8 @@ type Fault struct {
 	Partial bool `json:",omitempty"`
 	// Skips says that the stream left events out, until a relay noticed.
 	Skips bool `json:",omitempty"`
+	// Strands says that undelivered events were left in the log alone: a recovery publishes the table first.
+	Strands bool `json:",omitempty"`
 	// Identity says that who signs requests was at fault, and no destination.
 	Identity bool `json:",omitempty"`
 	// Deposed names a relay that stood still or was cut off while another one took over; from DeposedAt until Rejoined it

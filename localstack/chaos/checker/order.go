@@ -74,6 +74,9 @@ func (c *check) wasSkipped(behind string, r *Receipt) bool {
 		if f.Skips && f.From < overtook && overtook < f.To+noticing && overtook < r.At {
 			return true
 		}
+		if row := c.rows[r.EventID]; f.Strands && f.From < overtook && row != nil && row.Removed {
+			return true
+		}
 	}
 	return false
 }

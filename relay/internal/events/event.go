@@ -10,8 +10,8 @@ const formatVersion = 1
 const (
 	Accepted = "accepted" // by a destination, as this relay remembers
 	Parked   = "parked"   // it is a dead letter, parked or being redriven
-	// Done is an event that the checkpoint counts as delivered: it was delivered or parked, or RELAY_START
-	// excluded it.
+	// Done is an event that the checkpoint counts as delivered: it was delivered or parked, or
+	// RELAY_START excluded it.
 	Done    = "done"
 	Waiting = "waiting" // it is committed, and the checkpoint does not count it as delivered yet
 	Unknown = "unknown"

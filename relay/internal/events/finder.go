@@ -45,13 +45,19 @@ func (f *Finder) unknown() []string {
 
 // Find returns what became of the event of this id.
 func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One, error) {
-	found := &One{Version: formatVersion, At: time.Now().UTC(), Event: Event{ID: id, State: Unknown}, Unknown: f.unknown()}
+	found := &One{
+		Version: formatVersion,
+		At:      time.Now().UTC(),
+		Event:   Event{ID: id, State: Unknown},
+		Unknown: f.unknown(),
+	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
 	if column := existing[f.Table.Columns.ID]; column.indexed {
-		rows, err := pool.Query(ctx, query(f.Table, "WHERE {id} = ($2::text)::"+column.kind+" LIMIT 1"), snapshot(row), id)
+		rows, err := pool.Query(ctx, query(f.Table, "WHERE {id} = ($2::text)::"+column.kind+" LIMIT 1"),
+			snapshot(row), id)
 		if err == nil {
 			found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
 		}
@@ -59,14 +65,20 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 		switch {
 		case err == nil:
 			found.Found = true
-		case errors.Is(err, pgx.ErrNoRows), errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code): // it is no id of this type
-			found.Event = Event{ID: id, State: Unknown, Reason: "the table has no such event: it was never committed, or its row was removed after delivery"}
+		case errors.Is(err, pgx.ErrNoRows),
+			errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code): // it is no id of this type
+			found.Event = Event{
+				ID:     id,
+				State:  Unknown,
+				Reason: "the table has no such event: it was never committed, or its row was removed after delivery",
+			}
 		default:
 			return nil, fmt.Errorf("look for event %s in %s: %w", id, f.Table, err)
 		}
 	} else {
 		found.Reason = "the table was not searched"
-		found.Unknown = append(found.Unknown, "what the table has: no index on its column "+f.Table.Columns.ID+" can find one event")
+		found.Unknown = append(found.Unknown,
+			"what the table has: no index on its column "+f.Table.Columns.ID+" can find one event")
 	}
 	if err := f.complete(ctx, pool, []*Event{&found.Event}); err != nil {
 		return nil, err
@@ -91,14 +103,16 @@ func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 			return nil, fmt.Errorf("read the last events of %s: %w", f.Table, err)
 		}
 	} else {
-		last.Unknown = append(last.Unknown, "the last events of the table: no index orders them (RELAY_COLUMN_SEQUENCE)")
+		last.Unknown = append(last.Unknown,
+			"the last events of the table: no index orders them (RELAY_COLUMN_SEQUENCE)")
 	}
 	if existing[f.Table.Columns.XID].indexed && delivered(row) != "" {
 		if last.Waiting, err = backlog(ctx, pool, f.Table, delivered(row)); err != nil {
 			return nil, err
 		}
 	} else {
-		last.Unknown = append(last.Unknown, "how many events wait: no checkpoint tells, or no index on the transaction ids can count them (RELAY_COLUMN_XID)")
+		last.Unknown = append(last.Unknown,
+			"how many events wait: no checkpoint tells, or no index on the transaction ids can count them (RELAY_COLUMN_XID)")
 	}
 	var shown []*Event
 	for i := range last.Events {
@@ -152,7 +166,8 @@ func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event)
 // judge sets the state to the most exact that is known. blocker is the dead letter that blocks the
 // group of the event; 0 for none.
 func (e *Event) judge(blocker int64) {
-	open := slices.IndexFunc(e.DeadLetters, func(d DeadLetter) bool { return d.State == "parked" || d.State == "redriving" })
+	open := slices.IndexFunc(e.DeadLetters,
+		func(d DeadLetter) bool { return d.State == "parked" || d.State == "redriving" })
 	switch {
 	case open >= 0:
 		d := e.DeadLetters[open]
@@ -175,10 +190,14 @@ func (f *Finder) letters(ctx context.Context, pool *pgxpool.Pool, ids []string) 
 	found := map[string][]DeadLetter{}
 	var id string
 	var d DeadLetter
-	_, err = pgx.ForEachRow(rows, []any{&id, &d.Position, &d.State, &d.Destination, &d.Code, &d.Reason, &d.Attempts, &d.ParkedAt}, func() error {
-		found[id] = append(found[id], d)
-		return nil
-	})
+	_, err = pgx.ForEachRow(
+		rows,
+		[]any{&id, &d.Position, &d.State, &d.Destination, &d.Code, &d.Reason, &d.Attempts, &d.ParkedAt},
+		func() error {
+			found[id] = append(found[id], d)
+			return nil
+		},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
 	}

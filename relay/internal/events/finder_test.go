@@ -41,7 +41,9 @@ func newFixture(t *testing.T) *fixture {
 	}}}
 	f.insert("1", "a")
 	f.insert("2", "b")
-	f.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon) VALUES ('slot', 'public.outbox_events', 1, '', pg_current_snapshot())`)
+	f.exec(
+		`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon) VALUES ('slot', 'public.outbox_events', 1, '', pg_current_snapshot())`,
+	)
 	f.insert("3", "b")
 	f.insert("4", "c")
 	return f
@@ -55,8 +57,14 @@ func (f *fixture) insert(n, aggregate string) {
 
 func (f *fixture) park(n, aggregate, state string) {
 	f.Helper()
-	f.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
-		VALUES ($1, 'public.outbox_events', 'orders', $2, true, 'TooLarge', 'too large', 2, to_json($3::text), $4)`, id(n), "order/"+aggregate, secret, state)
+	f.exec(
+		`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
+		VALUES ($1, 'public.outbox_events', 'orders', $2, true, 'TooLarge', 'too large', 2, to_json($3::text), $4)`,
+		id(n),
+		"order/"+aggregate,
+		secret,
+		state,
+	)
 }
 
 func (f *fixture) exec(sql string, args ...any) {
@@ -94,15 +102,18 @@ func TestEachEventHasTheStateThatIsKnown(t *testing.T) {
 		"9": {Unknown, "the table has no such event"},
 	} {
 		found := f.find(id(n))
-		if found.ID != id(n) || found.State != want.state || !strings.HasPrefix(found.Reason, want.reason) || found.Found != (n != "9") {
+		if found.ID != id(n) || found.State != want.state || !strings.HasPrefix(found.Reason, want.reason) ||
+			found.Found != (n != "9") {
 			t.Errorf("event %s is %+v, want %+v", n, found, want)
 		}
 	}
-	if found := f.find(id("3")); found.Type != "order.created" || found.AggregateID != "b" || found.CreatedAt == "" || *found.Sequence != 3 {
+	if found := f.find(id("3")); found.Type != "order.created" || found.AggregateID != "b" || found.CreatedAt == "" ||
+		*found.Sequence != 3 {
 		t.Errorf("event 3 is %+v", found)
 	}
 	f.exec(`UPDATE outbox_dead_letters SET state = 'redriven'`)
-	if found := f.find(id("3")); found.State != Waiting || !strings.Contains(found.Reason, "does not count it as delivered yet") {
+	if found := f.find(id("3")); found.State != Waiting ||
+		!strings.Contains(found.Reason, "does not count it as delivered yet") {
 		t.Errorf("event 3 is %+v", found)
 	}
 	if found := f.find(id("2")); found.State != Done || len(found.DeadLetters) != 1 {
@@ -128,7 +139,9 @@ func TestAnEventWithoutARowIsKnownByItsTraces(t *testing.T) {
 func TestATableWithoutIndexIsNotSearched(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey; DROP INDEX outbox_events_seq_key; DROP INDEX outbox_events_xid_idx`)
+	f.exec(
+		`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey; DROP INDEX outbox_events_seq_key; DROP INDEX outbox_events_xid_idx`,
+	)
 	if found := f.find(id("1")); found.Found || found.State != Unknown || found.Reason != "the table was not searched" {
 		t.Errorf("event 1 is %+v", found)
 	}
@@ -142,7 +155,9 @@ func TestATableWithoutIndexIsNotSearched(t *testing.T) {
 func TestEventsAreFoundByIndexes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 5000)`)
+	f.exec(
+		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 5000)`,
+	)
 	f.exec(`ANALYZE outbox_events`)
 	for rest, args := range map[string][]any{
 		"WHERE {id} = ($2::text)::uuid LIMIT 1": {nil, id("1")},
@@ -153,7 +168,8 @@ func TestEventsAreFoundByIndexes(t *testing.T) {
 			t.Fatal(err)
 		}
 		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if text := strings.Join(plan, "\n"); err != nil || !strings.Contains(text, "Index Scan") || strings.Contains(text, "Seq Scan") {
+		if text := strings.Join(plan, "\n"); err != nil || !strings.Contains(text, "Index Scan") ||
+			strings.Contains(text, "Seq Scan") {
 			t.Errorf("%s: %v\n%s", rest, err, text)
 		}
 	}
@@ -170,11 +186,16 @@ func TestTheLastEventsComeFirst(t *testing.T) {
 	for _, e := range last.Events {
 		order += e.ID[len(e.ID)-1:] + e.State + " "
 	}
-	if order != "4waiting 3waiting 2done 1done " || last.Waiting == nil || last.Waiting.Events != 2 || last.Waiting.More || last.Waiting.OldestAt != last.Events[1].CreatedAt {
+	if order != "4waiting 3waiting 2done 1done " || last.Waiting == nil || last.Waiting.Events != 2 ||
+		last.Waiting.More ||
+		last.Waiting.OldestAt != last.Events[1].CreatedAt {
 		t.Errorf("the last are %s, %+v waits", order, last.Waiting)
 	}
-	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 1000)`)
-	if last, err = f.Last(t.Context(), f.pool); err != nil || last.Waiting.Events != counted || !last.Waiting.More || len(last.Events) != shownEvents {
+	f.exec(
+		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 1000)`,
+	)
+	if last, err = f.Last(t.Context(), f.pool); err != nil || last.Waiting.Events != counted || !last.Waiting.More ||
+		len(last.Events) != shownEvents {
 		t.Errorf("%v, %+v waits, %d events", err, last.Waiting, len(last.Events))
 	}
 }

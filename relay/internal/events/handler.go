@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// findTimeout bounds one look at the database, and lastInterval is the pause between two reads of the
-	// last events, however many programs ask.
+	// findTimeout bounds one look at the database, and lastInterval is the pause between two reads
+	// of the last events, however many programs ask.
 	findTimeout, lastInterval = 5 * time.Second, time.Second
 	// longestAsked bounds the id of an event in a request, in bytes.
 	longestAsked = 1024
@@ -61,7 +61,11 @@ type failure struct {
 	Error   string    `json:"error"`
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, read func(context.Context, *pgxpool.Pool) (any, error)) {
+func (h *Handler) serve(
+	w http.ResponseWriter,
+	r *http.Request,
+	read func(context.Context, *pgxpool.Pool) (any, error),
+) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(r.Context(), findTimeout)

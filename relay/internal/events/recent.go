@@ -95,7 +95,8 @@ func (r *Recent) list(n int, wanted func(*record) bool) (found []Acceptance) {
 func (r *record) acceptance() Acceptance {
 	return Acceptance{
 		EventID: string(r.id[:r.length]), Destination: r.destination, MessageID: r.message.String(),
-		CommittedAt: moment(r.committed), ReadAt: moment(r.read), SentAt: *moment(r.sent), AcceptedAt: *moment(r.accepted),
+		CommittedAt: moment(
+			r.committed), ReadAt: moment(r.read), SentAt: *moment(r.sent), AcceptedAt: *moment(r.accepted),
 	}
 }
 

@@ -34,8 +34,10 @@ func TestRecentHasTheLastAcceptedEvents(t *testing.T) {
 		r.Accepted("orders", time.Unix(3, 0), all, results)
 	}
 	accept(1, "a", "b", strings.Repeat("long", 20))
-	if found := r.last(10); len(found) != 1 || found[0].EventID != "a" || found[0].MessageID != "message-a" || found[0].Destination != "orders" ||
-		found[0].CommittedAt.Unix() != 1 || found[0].ReadAt.Unix() != 2 || found[0].SentAt.Unix() != 3 {
+	if found := r.last(10); len(found) != 1 || found[0].EventID != "a" || found[0].MessageID != "message-a" ||
+		found[0].Destination != "orders" ||
+		found[0].CommittedAt.Unix() != 1 || found[0].ReadAt.Unix() != 2 ||
+		found[0].SentAt.Unix() != 3 {
 		t.Errorf("it remembers %+v", found)
 	}
 	for i := range remembered {
@@ -44,7 +46,8 @@ func TestRecentHasTheLastAcceptedEvents(t *testing.T) {
 	if found := r.find("a"); len(found) > 0 {
 		t.Errorf("it still has %+v", found)
 	}
-	if found := r.last(2); len(found) != 2 || found[0].EventID != fmt.Sprint(remembered-1) || found[1].EventID != fmt.Sprint(remembered-2) {
+	if found := r.last(2); len(found) != 2 || found[0].EventID != fmt.Sprint(remembered-1) ||
+		found[1].EventID != fmt.Sprint(remembered-2) {
 		t.Errorf("the last are %+v", found)
 	}
 	accept(-1, "7")

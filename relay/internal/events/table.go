@@ -81,8 +81,7 @@ func query(table pgoutput.Table, rest string) string {
 		visible = "pg_visible_in_snapshot(" + quote(c.XID) + ", $1::pg_snapshot)"
 	}
 	return strings.NewReplacer(
-		"{seq}", quote(c.Sequence), "{id}", quote(c.ID),
-	).Replace("SELECT " + strings.Join([]string{
+		"{seq}", quote(c.Sequence), "{id}", quote(c.ID)).Replace("SELECT " + strings.Join([]string{
 		text(c.ID), text(c.EventType), text(c.AggregateType), text(c.AggregateID), seq, created, visible,
 	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " " + rest)
 }
@@ -94,7 +93,8 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	var e Event
 	var visible *bool
 	var nothing bool
-	if err := row.Scan(&e.ID, &e.Type, &e.AggregateType, &e.AggregateID, &e.Sequence, &e.CreatedAt, &visible, &nothing); err != nil {
+	if err := row.Scan(&e.ID, &e.Type, &e.AggregateType, &e.AggregateID, &e.Sequence, &e.CreatedAt, &visible,
+		&nothing); err != nil {
 		return e, err
 	}
 	if e.ID == "" && e.Sequence != nil {
@@ -124,11 +124,14 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snap
 	if table.Columns.CreatedAt != "" {
 		created = "to_json(" + quote(table.Columns.CreatedAt) + ")#>>'{}'"
 	}
-	waiting := strings.NewReplacer("{xid}", quote(table.Columns.XID), "{created}", created, "{table}", table.From()).Replace(`
+	waiting := strings.NewReplacer("{xid}", quote(table.Columns.XID), "{created}", created, "{table}",
+		table.From()).Replace(
+		`
 		SELECT count(*), coalesce(min(at), '') FROM (
 			(SELECT {created} AS at FROM {table} WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) ORDER BY {xid} LIMIT $2)
 			UNION ALL
-			(SELECT {created} FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`)
+			(SELECT {created} FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`,
+	)
 	var b Backlog
 	if err := pool.QueryRow(ctx, waiting, snapshot, counted+1).Scan(&b.Events, &b.OldestAt); err != nil {
 		return nil, fmt.Errorf("count the waiting rows of %s: %w", table, err)

@@ -159,8 +159,10 @@ type report struct {
 func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return report{State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err,
-		Warning: strings.Join(h.warnings(), "; ")}
+	return report{
+		State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err,
+		Warning: strings.Join(h.warnings(), "; "),
+	}
 }
 
 // Handler serves /livez, /readyz, /metrics and the page.

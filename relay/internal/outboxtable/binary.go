@@ -32,8 +32,8 @@ func (b BinaryColumn) Explanation() string {
 		b.Column, b.Setting, identifier(b.table), b.Type)
 }
 
-// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in a dead letter. A value of several
-// parts becomes JSON.
+// Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in
+// a dead letter. A value of several parts becomes JSON.
 func (b BinaryColumn) Statement() string {
 	column := pgx.Identifier{b.Column}.Sanitize()
 	text := "encode(" + column + ", 'hex')"
@@ -46,15 +46,18 @@ func (b BinaryColumn) Statement() string {
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", identifier(b.table), column, text)
 }
 
-// partsOfTypes follows each type to those that it is made of: the one below a domain, the elements of an array, the attributes of a
-// composite and the bounds of a range. within says that a value has further parts.
+// partsOfTypes follows each type to those that it is made of: the one below a domain, the elements
+// of an array, the attributes of a composite and the bounds of a range. within says that a value
+// has further parts.
 const partsOfTypes = `
 		UNION
 		SELECT m.name, m.declared, part.type, m.within OR t.typtype <> 'd'
 		FROM made_of m JOIN pg_type t ON t.oid = m.type CROSS JOIN LATERAL (
 			SELECT t.typbasetype WHERE t.typtype = 'd'
 			UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typtype <> 'd'
-			UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
+			UNION ALL
+			SELECT a.atttypid FROM pg_attribute a
+			WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
 			UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
 		) AS part (type)
 	)`
@@ -62,14 +65,17 @@ const partsOfTypes = `
 const binaryColumns = `
 	WITH RECURSIVE made_of (name, declared, type, within) AS (
 		SELECT a.attname::text, format_type(a.atttypid, NULL), a.atttypid, false FROM pg_attribute a
-		WHERE a.attrelid = to_regclass($1) AND a.attname = ANY ($2) AND a.attnum > 0 AND NOT a.attisdropped` + partsOfTypes + `
-	SELECT name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype GROUP BY name, declared ORDER BY name`
+		WHERE a.attrelid = to_regclass($1) AND a.attname = ANY ($2) AND a.attnum > 0
+			AND NOT a.attisdropped` + partsOfTypes + `
+	SELECT name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype
+	GROUP BY name, declared ORDER BY name`
 
 const isMadeOfBytes = `
 	WITH RECURSIVE made_of (name, declared, type, within) AS (SELECT '', '', $1::oid, false` + partsOfTypes + `
 	SELECT EXISTS (SELECT FROM made_of WHERE type = 'bytea'::regtype)`
 
-// IsMadeOfBytes reports whether values of a type contain bytes. One that is dropped meanwhile counts as one that does not.
+// IsMadeOfBytes reports whether values of a type contain bytes. One that is dropped meanwhile
+// counts as one that does not.
 func IsMadeOfBytes(ctx context.Context, db Querier, oid uint32) (bool, error) {
 	rows, err := db.Query(ctx, isMadeOfBytes, oid)
 	if err != nil {

@@ -114,8 +114,15 @@ func TestBurstDoesNotInflateTheRate(t *testing.T) {
 func TestRateFollowsAChangedQuota(t *testing.T) {
 	t.Parallel()
 	for _, burst := range []float64{30, 300} {
-		for _, quota := range [][2]float64{{100, 50}, {100, 200}, {300, 150}, {300, 600}, {1000, 500},
-			{1000, 2000}, {1000, 100}} {
+		for _, quota := range [][2]float64{
+			{100, 50},
+			{100, 200},
+			{300, 150},
+			{300, 600},
+			{1000, 500},
+			{1000, 2000},
+			{1000, 100},
+		} {
 			w := newTestEnv(quota[0], burst)
 			w.run(10 * time.Second)
 			w.perSecond = quota[1]

@@ -109,9 +109,11 @@ func (b *browser) open(address string, width int64, scheme string) {
 // await waits until an expression of JavaScript is true.
 func (b *browser) await(expression string) {
 	b.t.Helper()
-	for deadline := time.Now().Add(patience); !run(b, chromedp.Evaluate[bool](expression)); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !run(b,
+		chromedp.Evaluate[bool](expression)); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s is not true; the page shows\n%s", expression, run(b, chromedp.Evaluate[string]("document.body.innerText")))
+			b.t.Fatalf("%s is not true; the page shows\n%s", expression,
+				run(b, chromedp.Evaluate[string]("document.body.innerText")))
 		}
 	}
 }
@@ -147,7 +149,8 @@ func (b *browser) checkConsole() {
 // checkWidth fails the test if the page is wider than its window.
 func (b *browser) checkWidth() {
 	b.t.Helper()
-	wider := run(b, chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+	wider := run(b,
+		chromedp.Evaluate[int]("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 	if wider > 0 {
 		b.t.Errorf("the page is %d pixels wider than its window", wider)
 	}

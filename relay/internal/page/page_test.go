@@ -33,8 +33,11 @@ func idle() *status.Status {
 		Relays: []status.Relay{
 			{Report: status.Report{
 				Instance: "A", Host: "ip-10-0-1-17", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "streaming", Since: now.Add(-6 * time.Hour),
-				Events:       status.Events{Delivered: 1042},
-				Destinations: []status.Destination{{Name: topic, State: "ok", LastAcceptedAt: &accepted, Delivered: 1042}, {Name: queue, State: "ok"}},
+				Events: status.Events{Delivered: 1042},
+				Destinations: []status.Destination{
+					{Name: topic, State: "ok", LastAcceptedAt: &accepted, Delivered: 1042},
+					{Name: queue, State: "ok"},
+				},
 			}, ReportedAt: now},
 			{Report: status.Report{
 				Instance: "B", Host: "ip-10-0-2-9", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "standby", Since: now.Add(-5 * time.Hour),
@@ -50,8 +53,20 @@ func troubled() *status.Status {
 	since, repaired := s.At.Add(-4*time.Minute), s.At.Add(-26*time.Hour)
 	s.Level = status.Critical
 	s.Problems = []status.Problem{
-		{Level: status.Critical, Code: "destination_unavailable", Problem: queue + " has accepted nothing: timeout", Next: "fix what the answer names", Runbook: "Delivery delayed"},
-		{Level: status.Warning, Code: "events_parked", Problem: "3 events are parked", Next: "redrive or discard them", Runbook: "Events parked"},
+		{
+			Level:   status.Critical,
+			Code:    "destination_unavailable",
+			Problem: queue + " has accepted nothing: timeout",
+			Next:    "fix what the answer names",
+			Runbook: "Delivery delayed",
+		},
+		{
+			Level:   status.Warning,
+			Code:    "events_parked",
+			Problem: "3 events are parked",
+			Next:    "redrive or discard them",
+			Runbook: "Events parked",
+		},
 	}
 	worker := &s.Relays[0]
 	worker.Events = status.Events{InFlight: 812, OldestWaitSeconds: 240, ReadPerSecond: 120, DeliveredPerSecond: 80}
@@ -60,7 +75,9 @@ func troubled() *status.Status {
 	}
 	s.Slot.DeliveryLagBytes = 5 << 20
 	s.LastGap = &status.Gap{FoundAt: s.At.Add(-27 * time.Hour), Reason: "the slot is gone", RepairedAt: &repaired}
-	s.DeadLetters = []status.DeadLetter{{Destination: topic, Code: "It's bad", Refused: true, Events: 3, OldestAt: since}}
+	s.DeadLetters = []status.DeadLetter{
+		{Destination: topic, Code: "It's bad", Refused: true, Events: 3, OldestAt: since},
+	}
 	return s
 }
 
@@ -99,20 +116,42 @@ func known() []events.Event {
 	now, seq := time.Now().UTC(), int64(4711)
 	written := now.Add(-3 * time.Second).Format(time.RFC3339Nano)
 	return []events.Event{
-		{ID: waiting, Type: "order.paid", AggregateType: "order", AggregateID: "17", CreatedAt: written, State: events.Waiting, Reason: "it is committed"},
+		{
+			ID:            waiting,
+			Type:          "order.paid",
+			AggregateType: "order",
+			AggregateID:   "17",
+			CreatedAt:     written,
+			State:         events.Waiting,
+			Reason:        "it is committed",
+		},
 		{
 			ID: accepted, Type: "order.created", AggregateType: "order", AggregateID: "17", Sequence: &seq, CreatedAt: written, State: events.Accepted,
-			Acceptances: []events.Acceptance{{Destination: topic, MessageID: "message-4711", CommittedAt: &now, ReadAt: &now, SentAt: now, AcceptedAt: now}},
+			Acceptances: []events.Acceptance{
+				{
+					Destination: topic,
+					MessageID:   "message-4711",
+					CommittedAt: &now,
+					ReadAt:      &now,
+					SentAt:      now,
+					AcceptedAt:  now,
+				},
+			},
 		},
 	}
 }
 
 func (r *relay) lastEvents(w http.ResponseWriter, _ *http.Request) {
-	_ = json.NewEncoder(w).Encode(events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: int(r.waiting.Load())}})
+	_ = json.NewEncoder(w).Encode(
+		events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: int(r.waiting.Load())}})
 }
 
 func oneEvent(w http.ResponseWriter, r *http.Request) {
-	one := events.One{Version: 1, Event: events.Event{ID: r.PathValue("id"), State: events.Unknown, Reason: "the table has no such event"}, Unknown: []string{"what others sent"}}
+	one := events.One{
+		Version: 1,
+		Event:   events.Event{ID: r.PathValue("id"), State: events.Unknown, Reason: "the table has no such event"},
+		Unknown: []string{"what others sent"},
+	}
 	for _, e := range known() {
 		if e.ID == one.ID {
 			one.Found, one.Event = true, e
@@ -140,7 +179,10 @@ func TestPageIsGuarded(t *testing.T) {
 			}
 		}
 	}
-	for request, want := range map[string]int{"GET /other": http.StatusNotFound, "POST /": http.StatusMethodNotAllowed} {
+	for request, want := range map[string]int{
+		"GET /other": http.StatusNotFound,
+		"POST /":     http.StatusMethodNotAllowed,
+	} {
 		method, path, _ := strings.Cut(request, " ")
 		w := httptest.NewRecorder()
 		r.Config.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
@@ -182,13 +224,15 @@ func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		b.open(r.URL, 1200, scheme)
 		for selector, text := range map[string]string{
-			"#level": "critical", "#problems": "Next: fix what the answer names", "#path": "812 in flight", "#rates": "120/s read, ─ 80/s",
+			"#level": "critical", "#problems": "Next: fix what the answer names", "#path": "812 in flight",
+			"#rates":        "120/s read, ─ 80/s",
 			"#destinations": "<b>no answer</b> within 10s", "#slot": "the slot is gone; published from the table until",
 			"#letters": `relay dead-letters list --code 'It'\''s bad' --destination ` + topic,
 		} {
 			b.awaitText(selector, text)
 		}
-		b.await("['read', 'delivered'].every((rate) => document.querySelector('#rates .line-' + rate).points.length >= 3)")
+		b.await(
+			"['read', 'delivered'].every((rate) => document.querySelector('#rates .line-' + rate).points.length >= 3)")
 		b.picture("troubled-" + scheme)
 	}
 	b.checkConsole()
@@ -224,9 +268,15 @@ func TestPageSaysThatTheRelayStopped(t *testing.T) {
 // TestPageSaysWhatItCannotKnow: without the database, the relay knows itself alone.
 func TestPageSaysWhatItCannotKnow(t *testing.T) {
 	t.Parallel()
-	s := &status.Status{Version: 1, Level: status.Critical, Slot: status.Slot{Name: "outbox_relay"}, Relays: []status.Relay{}, Problems: []status.Problem{
-		{Level: status.Critical, Code: "database_unreachable", Problem: "the database does not answer: refused"},
-	}}
+	s := &status.Status{
+		Version: 1,
+		Level:   status.Critical,
+		Slot:    status.Slot{Name: "outbox_relay"},
+		Relays:  []status.Relay{},
+		Problems: []status.Problem{
+			{Level: status.Critical, Code: "database_unreachable", Problem: "the database does not answer: refused"},
+		},
+	}
 	r, b := newRelay(t, s), newBrowser(t)
 	r.code.Store(http.StatusServiceUnavailable)
 	b.open(r.URL, 375, "dark")

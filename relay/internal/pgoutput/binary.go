@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Every Postgres has the same OIDs for built-in types. The server describes only other types before a
-// table with a column of that type.
+// Every Postgres has the same OIDs for built-in types. The server describes only other types before
+// a table with a column of that type.
 // https://www.postgresql.org/docs/current/system-catalog-initial-data.html#SYSTEM-CATALOG-OID-ASSIGNMENT
 const (
 	byteaOID      = 17

@@ -82,7 +82,8 @@ type Commit struct {
 // connection. It is invalid after an error.
 type Decoder struct {
 	// ContainsBytes reports whether bytea is a part of a type: an array, a composite, a range. The
-	// decoder calls it once for each type that is not built in. Nil means that no type has such a part.
+	// decoder calls it once for each type that is not built in. Nil means that no type has such a
+	// part.
 	ContainsBytes func(oid uint32) (bool, error)
 
 	table         Table

@@ -39,24 +39,34 @@ func TestARowThatMayNotHaveBeenDeliveredStays(t *testing.T) {
 	second := `INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon, recover_from)
 		SELECT 'second', outbox_table, 1, system_identifier, %s, %s FROM relay_checkpoints`
 	for name, c := range map[string]struct{ sql, reason string }{
-		"nothing is known to be delivered": {`UPDATE relay_checkpoints SET horizon = NULL`,
-			"(this relay's) has not delivered"},
-		"the horizon is before it": {`UPDATE relay_checkpoints SET horizon = '3:3:'`,
-			"(this relay's) has not delivered"},
+		"nothing is known to be delivered": {
+			`UPDATE relay_checkpoints SET horizon = NULL`,
+			"(this relay's) has not delivered",
+		},
+		"the horizon is before it": {
+			`UPDATE relay_checkpoints SET horizon = '3:3:'`,
+			"(this relay's) has not delivered",
+		},
 		"its transaction was open at the horizon": {`UPDATE relay_checkpoints
 			SET horizon = (
 				SELECT (min(xid)::text || ':' || pg_snapshot_xmax(horizon) || ':' || min(xid)::text)::pg_snapshot
 				FROM outbox_events)`, "(this relay's) has not delivered"},
 		"its transaction is unknown": {`ALTER TABLE outbox_events ALTER xid DROP NOT NULL;
 			UPDATE outbox_events SET xid = NULL`, "(this relay's) has not delivered"},
-		"a recovery is under way": {`UPDATE relay_checkpoints SET recover_from = horizon`,
-			"publishes from the table"},
-		"the checkpoint is another cluster's": {`UPDATE relay_checkpoints SET system_identifier = '1'`,
-			"belongs to another cluster"},
+		"a recovery is under way": {
+			`UPDATE relay_checkpoints SET recover_from = horizon`,
+			"publishes from the table",
+		},
+		"the checkpoint is another cluster's": {
+			`UPDATE relay_checkpoints SET system_identifier = '1'`,
+			"belongs to another cluster",
+		},
 		"another slot lags":          {fmt.Sprintf(second, `'3:3:'`, `NULL`), "second has not delivered"},
 		"another slot has not begun": {fmt.Sprintf(second, `NULL`, `NULL`), "second has not delivered"},
-		"another slot recovers": {fmt.Sprintf(second, `horizon`, `'3:3:'`),
-			"second publishes from the table"},
+		"another slot recovers": {
+			fmt.Sprintf(second, `horizon`, `'3:3:'`),
+			"second publishes from the table",
+		},
 		"another slot is of another cluster": {fmt.Sprintf(second, `horizon`, `NULL`) +
 			`; UPDATE relay_checkpoints SET system_identifier = '1' WHERE slot_name = 'second'`, "second belongs"},
 		"its horizon lags by a moment": {`UPDATE relay_checkpoints SET horizon = '3:3:';

@@ -18,8 +18,10 @@ func TestAnswerOfAnotherRequestConfirmsNothing(t *testing.T) {
 	if results, err := answer.Results(); err == nil || sink.Code(err) != "UnknownEntry" {
 		t.Errorf("%v, %v, want an error of the whole request", results, err)
 	}
-	for _, id := range []string{"", "0", mine.Entry(2), mine.Entry(0) + "0", mine.Entry(0)[:17], mine.Entry(-1),
-		mine.Entry(0)[:17] + "x"} {
+	for _, id := range []string{
+		"", "0", mine.Entry(2), mine.Entry(0) + "0", mine.Entry(0)[:17], mine.Entry(-1),
+		mine.Entry(0)[:17] + "x",
+	} {
 		if i := answer.Position(id); i >= 0 {
 			t.Errorf("%q was sent at position %d", id, i)
 		}

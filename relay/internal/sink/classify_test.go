@@ -106,8 +106,10 @@ func TestATooLargeHeadIsHalvedAndRefusesNoMessage(t *testing.T) {
 	if isRejected(got) || !sink.PassesInParts(got) {
 		t.Errorf("%v", got)
 	}
-	for _, err := range []error{io.EOF, sink.RequestError(400, "AccessDenied", "no", nil),
-		sink.RequestError(503, "HTTP 503", "no", nil)} {
+	for _, err := range []error{
+		io.EOF, sink.RequestError(400, "AccessDenied", "no", nil),
+		sink.RequestError(503, "HTTP 503", "no", nil),
+	} {
 		if sink.PassesInParts(sink.ClassifyRequest(err)) {
 			t.Errorf("%v is sent in parts", err)
 		}

@@ -40,11 +40,15 @@ func TestADestinationIsATopicARNAQueueARNOrAQueueURL(t *testing.T) {
 		"http://localhost:4566/123456789012/orders":                                   queue(""),
 		"http://[::1]:4566/123456789012/orders.fifo":                                  fifo(queue("")),
 		"arn:aws:sns:eu-central-1:123456789012:" + strings.Repeat("n", 251) +
-			".fifo": {Service: sink.SNS, Region: "eu-central-1", Account: accountID,
-			Name: strings.Repeat("n", 251) + ".fifo", FIFO: true},
+			".fifo": {
+			Service: sink.SNS, Region: "eu-central-1", Account: accountID,
+			Name: strings.Repeat("n", 251) + ".fifo", FIFO: true,
+		},
 		"https://sqs.eu-central-1.amazonaws.com/123456789012/" + strings.Repeat("n", 75) +
-			".fifo": {Service: sink.SQS, Region: "eu-central-1", Account: accountID,
-			Name: strings.Repeat("n", 75) + ".fifo", FIFO: true},
+			".fifo": {
+			Service: sink.SQS, Region: "eu-central-1", Account: accountID,
+			Name: strings.Repeat("n", 75) + ".fifo", FIFO: true,
+		},
 	} {
 		got, err := sink.ParseDestination(text)
 		if err != nil {

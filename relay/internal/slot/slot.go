@@ -62,6 +62,8 @@ func (s State) Foreign(name string) error {
 	case s.Database != s.CurrentDatabase:
 		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name,
 			s.Database, s.CurrentDatabase)
+	case s.Active && s.Plugin == "": // a session is creating it, and has not said for which plugin yet
+		return nil
 	case s.Plugin != plugin:
 		return fmt.Errorf("slot %s was made for output plugin %q, not for %s: choose another name with RELAY_SLOT",
 			name, s.Plugin, plugin)

@@ -15,6 +15,19 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
+// TestSlotInCreationIsNotForeign: the server shows a slot before it knows the plugin.
+func TestSlotInCreationIsNotForeign(t *testing.T) {
+	t.Parallel()
+	state := slot.State{Exists: true, Active: true, Database: "shop", CurrentDatabase: "shop"}
+	if err := state.Foreign("outbox_relay"); err != nil {
+		t.Errorf("while it is created: %v", err)
+	}
+	state.Active = false
+	if err := state.Foreign("outbox_relay"); err == nil {
+		t.Error("a slot without a plugin that no session holds is accepted")
+	}
+}
+
 func TestPhysicalSlotIsForeign(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgtest.NewDatabase(t))

@@ -62,29 +62,57 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 		base        *string
 		want        string
 	}{
-		"topic": {"arn:aws:sns:eu-central-1:123456789012:orders", nil, nil,
-			"https://sns.eu-central-1.amazonaws.com/ host sns.eu-central-1.amazonaws.com signed for/eu-central-1/sns"},
-		"queue": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil,
-			"https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs"},
-		"China": {"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil,
-			"https://sns.cn-north-1.amazonaws.com.cn/ host sns.cn-north-1.amazonaws.com.cn signed for/cn-north-1/sns"},
-		"topic, FIPS": {"arn:aws:sns:us-east-1:123456789012:orders", []any{fips}, nil,
-			"https://sns-fips.us-east-1.amazonaws.com/ host sns-fips.us-east-1.amazonaws.com signed for/us-east-1/sns"},
-		"queue, FIPS": {"arn:aws:sqs:us-east-1:123456789012:orders", []any{fips}, nil,
-			"https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs"},
-		"topic, dual-stack": {"arn:aws:sns:eu-central-1:123456789012:orders", []any{dualStack}, nil,
-			"https://sns.eu-central-1.api.aws/ host sns.eu-central-1.api.aws signed for/eu-central-1/sns"},
-		"queue, dual-stack": {"arn:aws:sqs:eu-central-1:123456789012:orders", []any{dualStack}, nil,
-			"https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs"},
-		"endpoint with a path": {"arn:aws:sns:eu-central-1:123456789012:orders", nil,
+		"topic": {
+			"arn:aws:sns:eu-central-1:123456789012:orders", nil, nil,
+			"https://sns.eu-central-1.amazonaws.com/ host sns.eu-central-1.amazonaws.com signed for/eu-central-1/sns",
+		},
+		"queue": {
+			"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil,
+			"https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs",
+		},
+		"China": {
+			"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil,
+			"https://sns.cn-north-1.amazonaws.com.cn/ host sns.cn-north-1.amazonaws.com.cn signed for/cn-north-1/sns",
+		},
+		"topic, FIPS": {
+			"arn:aws:sns:us-east-1:123456789012:orders",
+			[]any{fips},
+			nil,
+			"https://sns-fips.us-east-1.amazonaws.com/ host sns-fips.us-east-1.amazonaws.com signed for/us-east-1/sns",
+		},
+		"queue, FIPS": {
+			"arn:aws:sqs:us-east-1:123456789012:orders",
+			[]any{fips},
+			nil,
+			"https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs",
+		},
+		"topic, dual-stack": {
+			"arn:aws:sns:eu-central-1:123456789012:orders",
+			[]any{dualStack},
+			nil,
+			"https://sns.eu-central-1.api.aws/ host sns.eu-central-1.api.aws signed for/eu-central-1/sns",
+		},
+		"queue, dual-stack": {
+			"arn:aws:sqs:eu-central-1:123456789012:orders",
+			[]any{dualStack},
+			nil,
+			"https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs",
+		},
+		"endpoint with a path": {
+			"arn:aws:sns:eu-central-1:123456789012:orders", nil,
 			aws.String("http://broker.example:4566/aws"),
-			"http://broker.example:4566/aws host broker.example:4566 signed for/eu-central-1/sns"},
-		"endpoint with the usual port": {"arn:aws:sqs:eu-central-1:123456789012:orders", nil,
+			"http://broker.example:4566/aws host broker.example:4566 signed for/eu-central-1/sns",
+		},
+		"endpoint with the usual port": {
+			"arn:aws:sqs:eu-central-1:123456789012:orders", nil,
 			aws.String("https://broker.example:443"),
-			"https://broker.example:443/ host broker.example signed for/eu-central-1/sqs"},
-		"VPC endpoint": {"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders",
+			"https://broker.example:443/ host broker.example signed for/eu-central-1/sqs",
+		},
+		"VPC endpoint": {
+			"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders",
 			nil, nil, "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/ host " +
-				"vpce-1.sqs.eu-west-1.vpce.amazonaws.com signed for/eu-west-1/sqs"},
+				"vpce-1.sqs.eu-west-1.vpce.amazonaws.com signed for/eu-west-1/sqs",
+		},
 	} {
 		for _, client := range clients {
 			dest, err := sink.ParseDestination(c.destination)

@@ -147,8 +147,10 @@ func checkAnotherAttempt(t *testing.T, what string, results []sink.Result, err e
 func TestARequestRefusedForItsMessagesIsRejected(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
-		for _, code := range []string{"InvalidParameterValue", "InvalidParameter", "InvalidMessageContents",
-			"BatchRequestTooLong"} {
+		for _, code := range []string{
+			"InvalidParameterValue", "InvalidParameter", "InvalidMessageContents",
+			"BatchRequestTooLong",
+		} {
 			d.server.Script(fakeaws.Match{Times: 1}, fakeaws.Refuse(http.StatusBadRequest, code, "no"))
 			_, err := d.Publish(t.Context(), batchOf(2))
 			if !isRejected(err) || sink.Code(err) != code {

@@ -192,8 +192,13 @@ func TestATooLargeRequestIsTriedInParts(t *testing.T) {
 		for _, answer := range []reply{
 			refusal(service, 400, "BatchRequestTooLong"), refusal(service, 400,
 				"RequestEntityTooLarge"), refusal(service, 413, "Other"),
-			refusal(service, 400, "InvalidParameter"), {status: 413, body: ""}, {status: 413,
-				body: "<html>"}, {status: 431, body: "<html>"},
+			refusal(service, 400, "InvalidParameter"),
+			{status: 413, body: ""},
+			{
+				status: 413,
+				body:   "<html>",
+			},
+			{status: 431, body: "<html>"},
 		} {
 			for client, s := range w.sinks {
 				w.answer = answer

@@ -70,9 +70,11 @@ func TestAWrongHostNameNamesNoAuthority(t *testing.T) {
 // empty or write them differently.
 func TestAMissingSizeIsThatOfAWS(t *testing.T) {
 	t.Parallel()
-	for _, given := range []string{`{}`, `{"MaximumMessageSize":""}`, `{"MaximumMessageSize":"0"}`,
+	for _, given := range []string{
+		`{}`, `{"MaximumMessageSize":""}`, `{"MaximumMessageSize":"0"}`,
 		`{"MaximumMessageSize":"-1"}`,
-		`{"MaximumMessageSize":"1 MiB"}`, `null`} {
+		`{"MaximumMessageSize":"1 MiB"}`, `null`,
+	} {
 		server := stranger(t, given, "<entry><key>MaximumMessageSize</key><value></value></entry>")
 		queue, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{})
 		if err != nil {
@@ -101,8 +103,13 @@ func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
 		name, value string
 		fifo        bool
 	}{
-		{"orders", "False", false}, {"orders", "false", false}, {"orders", "", false}, {"orders.fifo", "", true},
-		{"orders.fifo", "True", true}, {"orders.fifo", "true", true}, {"orders.fifo", "1", true},
+		{"orders", "False", false},
+		{"orders", "false", false},
+		{"orders", "", false},
+		{"orders.fifo", "", true},
+		{"orders.fifo", "True", true},
+		{"orders.fifo", "true", true},
+		{"orders.fifo", "1", true},
 	} {
 		server := stranger(
 			t,
@@ -122,15 +129,16 @@ func TestTheKindOfAStrangersQueueIsRead(t *testing.T) {
 	}
 }
 
-// TestAnswersAboutOthersOpenNothing: a proxy that caches answers gives the attributes of a FIFO topic
-// for a standard one, and every message with a deduplication id would be refused.
+// TestAnswersAboutOthersOpenNothing: a proxy that caches answers gives the attributes of a FIFO
+// topic for a standard one, and every message with a deduplication id would be refused.
 func TestAnswersAboutOthersOpenNothing(t *testing.T) {
 	t.Parallel()
 	server := stranger(t, `{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:others.fifo","FifoQueue":"true"}`,
 		"<entry><key>TopicArn</key><value>arn:aws:sns:us-east-1:000000000000:others.fifo</value></entry>"+
 			"<entry><key>FifoTopic</key><value>true</value></entry>")
 	var mixedUp *sink.MixedUpError
-	if _, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{}); !errors.As(err, &mixedUp) {
+	if _, err := sqs.Open(t.Context(), config(server), queueAt(server, "orders"), sink.Options{}); !errors.As(
+		err, &mixedUp) {
 		t.Errorf("a queue: %v", err)
 	}
 	topic := sink.Destination{Service: sink.SNS, ARN: "arn:aws:sns:us-east-1:000000000000:orders"}

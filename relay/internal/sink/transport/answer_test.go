@@ -113,10 +113,14 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 			want: "200 hello",
 		},
 		"up to the end": {words: "HTTP/1.1 200 OK\r\n\r\nhello", hangUp: true, want: "200 hello"},
-		"of HTTP/1.0": {words: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", hangUp: true,
-			want: "200 hello"},
-		"and hung up": {words: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
-			hangUp: true, want: "200 hello"},
+		"of HTTP/1.0": {
+			words: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", hangUp: true,
+			want: "200 hello",
+		},
+		"and hung up": {
+			words:  "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
+			hangUp: true, want: "200 hello",
+		},
 		"without a body": {words: "HTTP/1.1 204 No Content\r\n\r\n", want: "204 "},
 		"after interim answers": {
 			words: "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" +
@@ -136,13 +140,19 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 		"none":                   {hangUp: true},
 		"broken off in the head": {words: "HTTP/1.1 200 OK\r\nContent-Le", hangUp: true},
 		"broken off in the body": {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", hangUp: true},
-		"broken off in a chunk": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
-			hangUp: true},
+		"broken off in a chunk": {
+			words:  "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+			hangUp: true,
+		},
 		"of a strange length": {words: "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", hangUp: true},
-		"of two lengths": {words: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
-			hangUp: true},
-		"with a line that is none": {words: "HTTP/1.1 200 OK\r\nhello\r\nContent-Length: 5\r\n\r\nhello",
-			hangUp: true},
+		"of two lengths": {
+			words:  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 4\r\n\r\nhello",
+			hangUp: true,
+		},
+		"with a line that is none": {
+			words:  "HTTP/1.1 200 OK\r\nhello\r\nContent-Length: 5\r\n\r\nhello",
+			hangUp: true,
+		},
 		"in a strange encoding": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello", hangUp: true},
 		"too long": {words: "HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" +
 			strings.Repeat("x", 2_000_000), hangUp: true},
@@ -393,8 +403,10 @@ func TestTheCertificateOfTheServiceIsVerified(t *testing.T) {
 		"it has expired": {"example.com", func(c *tls.Config) {
 			c.RootCAs, c.Time = roots, func() time.Time { return time.Now().AddDate(200, 0, 0) }
 		}, "expired"},
-		"a newer version is wanted": {"example.com",
-			func(c *tls.Config) { c.RootCAs, c.MinVersion = roots, tls.VersionTLS13+1 }, "no supported versions"},
+		"a newer version is wanted": {
+			"example.com",
+			func(c *tls.Config) { c.RootCAs, c.MinVersion = roots, tls.VersionTLS13+1 }, "no supported versions",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

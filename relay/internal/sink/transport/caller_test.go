@@ -64,15 +64,21 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 		change func(*transport.Endpoint)
 		want   string
 	}{
-		"usual": {func(*transport.Endpoint) {},
+		"usual": {
+			func(*transport.Endpoint) {},
 			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
-				`" token "token" signed true text/plain`},
-		"app id": {func(e *transport.Endpoint) { e.AppID = "shop" },
+				`" token "token" signed true text/plain`,
+		},
+		"app id": {
+			func(e *transport.Endpoint) { e.AppID = "shop" },
 			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
-				` app/shop" token "token" signed true text/plain`},
-		"path": {func(e *transport.Endpoint) { e.URL.Path = "/aws" },
+				` app/shop" token "token" signed true text/plain`,
+		},
+		"path": {
+			func(e *transport.Endpoint) { e.URL.Path = "/aws" },
 			`200 POST /aws "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
-				`" token "token" signed true text/plain`},
+				`" token "token" signed true text/plain`,
+		},
 		"a head that is longer than usual": {
 			func(e *transport.Endpoint) {
 				e.Credentials = credentials.NewStaticCredentialsProvider("AKID", "secret", strings.Repeat("long", 1500))
@@ -80,9 +86,11 @@ func TestARequestSaysWhoItIsFrom(t *testing.T) {
 			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion + `" token "` +
 				strings.Repeat("long", 1500) + `" signed true text/plain`,
 		},
-		"no account": {func(e *transport.Endpoint) { e.Credentials = nil },
+		"no account": {
+			func(e *transport.Endpoint) { e.Credentials = nil },
 			`200 POST / "hello" agent "outbox-relay aws-sdk-go-v2/` + aws.SDKVersion +
-				`" token "" signed false text/plain`},
+				`" token "" signed false text/plain`,
+		},
 	} {
 		got, err := post(t.Context(), newCaller(t, server, c.change), "hello")
 		if err != nil || got != c.want {
