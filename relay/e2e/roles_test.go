@@ -19,7 +19,7 @@ func newWorldOfRoles(t *testing.T, queue string, version int) (w *world, server 
 	t.Helper()
 	server = newServerOf(t, pgtest.Options{Version: version})
 	w = newWorldOn(t, server.URL("relay", pgtest.Superuser), queue)
-	if output, err := w.command(nil, "migrate"); err != nil || strings.Contains(output, "left to") {
+	if output, err := w.command(nil, "migrate"); err != nil || strings.Contains(output, "lacks the privileges") {
 		t.Fatalf("relay migrate: %v: %s", err, output)
 	}
 	w.url = server.URL("relay", migrations.Relay) // for commands and relays; the pool stays the superuser's
@@ -171,14 +171,14 @@ func checkWhoMakesRoles(t *testing.T, version int) {
 			_, err := admin.Exec(t.Context(), c.before)
 			w.must(err)
 			output, err := w.command(nil, "migrate")
-			if err != nil || !strings.Contains(output, c.left) || strings.Contains(output, "left to") == (c.left == "") {
+			if err != nil || !strings.Contains(output, c.left) || strings.Contains(output, "lacks the privileges") == (c.left == "") {
 				t.Fatalf("relay migrate: %v: %s", err, output)
 			}
 			if _, statements, found := strings.Cut(output, "):\n"); found {
 				_, err := admin.Exec(t.Context(), statements)
 				w.must(err)
 			}
-			if output, err = w.command(nil, "migrate"); err != nil || strings.Contains(output, "left to") {
+			if output, err = w.command(nil, "migrate"); err != nil || strings.Contains(output, "lacks the privileges") {
 				t.Errorf("relay migrate once more: %v: %s", err, output)
 			}
 			if c.name == "RDS" {
