@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -74,6 +75,22 @@ func (a *Answer) Set(id string, err error) {
 		return
 	}
 	a.results[i].Err = err
+	a.named[i]++
+}
+
+// Accept stores that the entry id is accepted, under this name. It makes no copy of id.
+func (a *Answer) Accept(id []byte, message MessageID) {
+	last := len(a.request) + 1
+	if len(id) != last+1 || !bytes.Equal(id[:last-1], a.request[:]) || id[last-1] != '-' {
+		a.unknown = true
+		return
+	}
+	i := int(id[last]) - '0'
+	if i < 0 || i >= len(a.results) {
+		a.unknown = true
+		return
+	}
+	a.results[i].Err, a.results[i].MessageID = nil, message
 	a.named[i]++
 }
 

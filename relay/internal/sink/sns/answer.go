@@ -21,8 +21,7 @@ func readAnswer(answer *transport.Answer, id sink.RequestID, entries int) ([]sin
 	}
 	outcome := sink.NewAnswer(id, entries)
 	if scan(answer.Body, func(entry, message []byte) {
-		outcome.Set(string(entry), nil)
-		outcome.Named(string(entry), sink.NewMessageID(message))
+		outcome.Accept(entry, sink.NewMessageID(message))
 	}) == nil {
 		return outcome.Results()
 	}
