@@ -2,6 +2,7 @@ package audit
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 )
 
@@ -17,9 +18,14 @@ type Recent struct {
 	seed maphash.Seed
 
 	mu       sync.Mutex
-	rows     []recentRow
-	overflow uint64 // the highest xid of a row that there was no room for
+	pieces   [][]recentRow // a row is added to the last one
+	count    int           // rows in all pieces
+	overflow uint64        // the highest xid of a row that there was no room for
 }
+
+// recentPiece is the number of rows of a piece: 64 KB. A growing slice would copy megabytes while a
+// backlog is read, and keep them afterwards.
+const recentPiece = 1 << 12
 
 type recentRow struct{ xid, hash uint64 }
 
@@ -31,24 +37,30 @@ func (r *Recent) Add(xid uint64, seq, id string) {
 	hash := r.hash(xid, seq, id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.rows) == maxRecent {
+	if r.count == maxRecent {
 		r.overflow = max(r.overflow, xid)
 		return
 	}
-	r.rows = append(r.rows, recentRow{xid, hash})
+	last := len(r.pieces) - 1
+	if last < 0 || len(r.pieces[last]) == recentPiece {
+		r.pieces = append(r.pieces, make([]recentRow, 0, recentPiece))
+		last++
+	}
+	r.pieces[last] = append(r.pieces[last], recentRow{xid, hash})
+	r.count++
 }
 
 // Forget drops the rows that a horizon shows.
 func (r *Recent) Forget(horizon Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kept := r.rows[:0]
-	for _, row := range r.rows {
-		if !horizon.Visible(row.xid) {
-			kept = append(kept, row)
-		}
+	shown := func(row recentRow) bool { return horizon.Visible(row.xid) }
+	r.count = 0
+	for i, piece := range r.pieces {
+		r.pieces[i] = slices.DeleteFunc(piece, shown)
+		r.count += len(r.pieces[i])
 	}
-	r.rows = kept
+	r.pieces = slices.DeleteFunc(r.pieces, func(piece []recentRow) bool { return len(piece) == 0 })
 }
 
 // of returns the hashes of the rows of a step. They are not complete if there was no room for one
@@ -59,10 +71,12 @@ func (r *Recent) of(s Step) (hashes map[uint64]bool, complete bool) {
 	if r.overflow != 0 && r.overflow >= s.From.xmin() {
 		return nil, false
 	}
-	hashes = make(map[uint64]bool, len(r.rows))
-	for _, row := range r.rows {
-		if s.Has(row.xid) {
-			hashes[row.hash] = true
+	hashes = make(map[uint64]bool, r.count)
+	for _, piece := range r.pieces {
+		for _, row := range piece {
+			if s.Has(row.xid) {
+				hashes[row.hash] = true
+			}
 		}
 	}
 	return hashes, true

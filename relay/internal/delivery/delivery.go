@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // stopGrace is how long Run waits for requests in flight when delivery ends. Events that they
@@ -205,7 +206,7 @@ func (d *Delivery) NewEvent() *Event {
 	if e, ok := d.spare.Get().(*Event); ok {
 		return e
 	}
-	return &Event{}
+	return &Event{Message: sink.Message{Attributes: make([]sink.Attribute, 0, outbox.MaxAttributes)}}
 }
 
 // recycle makes the memory of events available again. No goroutine may hold them any more.

@@ -70,8 +70,11 @@ func (d *Destinations) of(name string) *destination {
 // say that the destination works.
 func (d *Destinations) Requested(name string, events int, took time.Duration, err error) {
 	d.Observer.Requested(name, events, took, err)
+	if err == nil {
+		return
+	}
 	var rejected *sink.RejectedError
-	if err == nil || errors.As(err, &rejected) || sink.IsThrottled(err) || errors.Is(err, context.Canceled) {
+	if errors.As(err, &rejected) || sink.IsThrottled(err) || errors.Is(err, context.Canceled) {
 		return
 	}
 	d.mu.Lock()

@@ -97,6 +97,11 @@ func (c *connection) endSend(s sending, err error) (whole bool) {
 	if s.done == nil {
 		return s.err == nil
 	}
+	select {
+	case sent := <-s.done: // before its answer, as nearly always
+		return err == nil && sent == nil
+	default:
+	}
 	if err == nil {
 		late := time.NewTimer(lateWrite)
 		defer late.Stop()
