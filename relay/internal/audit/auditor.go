@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -203,7 +202,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 	case !indexed:
 		a.turnOff()
 		a.Log.Warn("the audit is off: it needs an index on "+a.Deps.Table.Columns.XID+": CREATE INDEX ON "+
-			pgx.Identifier{a.Deps.Table.Schema, a.Deps.Table.Name}.Sanitize()+" ("+pgx.Identifier{a.Deps.Table.Columns.XID}.Sanitize()+
+			a.Deps.Table.Identifier()+" ("+pgoutput.Quote(a.Deps.Table.Columns.XID)+
 			"), which recovery needs too; RELAY_AUDIT=off ends this warning", "slot", a.Fence.Slot)
 		return nil
 	}

@@ -142,9 +142,9 @@ func (t *Table) sql(statement string) string {
 	c := t.table.Columns
 	seq := "NULL::bigint"
 	if c.Sequence != "" {
-		seq = pgx.Identifier{c.Sequence}.Sanitize()
+		seq = pgoutput.Quote(c.Sequence)
 	}
-	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgx.Identifier{c.XID}.Sanitize(), "{seq}", seq,
+	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgoutput.Quote(c.XID), "{seq}", seq,
 		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID), "{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
 		"{id_text}", outboxtable.TextSQL("", c.ID),
 		"{accounted}", outboxtable.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -99,10 +98,8 @@ func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (boo
 func fill(table pgoutput.Table, query string) string {
 	return strings.NewReplacer(
 		"{table}", table.From(),
-		"{seq}", quote(table.Columns.Sequence),
-		"{xid}", quote(table.Columns.XID),
-		"{created_at}", quote(table.Columns.CreatedAt),
+		"{seq}", pgoutput.Quote(table.Columns.Sequence),
+		"{xid}", pgoutput.Quote(table.Columns.XID),
+		"{created_at}", pgoutput.Quote(table.Columns.CreatedAt),
 	).Replace(query)
 }
-
-func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

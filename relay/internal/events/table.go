@@ -67,26 +67,24 @@ func query(table pgoutput.Table, rest string) string {
 		if name == "" {
 			return "''"
 		}
-		return "coalesce(" + quote(name) + "::text, '')"
+		return "coalesce(" + pgoutput.Quote(name) + "::text, '')"
 	}
 	c := table.Columns
 	seq, created, visible := "NULL::bigint", "''", "NULL::boolean"
 	if c.Sequence != "" {
-		seq = quote(c.Sequence) + "::bigint"
+		seq = pgoutput.Quote(c.Sequence) + "::bigint"
 	}
 	if c.CreatedAt != "" {
-		created = "coalesce(to_json(" + quote(c.CreatedAt) + ")#>>'{}', '')"
+		created = "coalesce(to_json(" + pgoutput.Quote(c.CreatedAt) + ")#>>'{}', '')"
 	}
 	if c.XID != "" {
-		visible = "pg_visible_in_snapshot(" + quote(c.XID) + ", $1::pg_snapshot)"
+		visible = "pg_visible_in_snapshot(" + pgoutput.Quote(c.XID) + ", $1::pg_snapshot)"
 	}
 	return strings.NewReplacer(
-		"{seq}", quote(c.Sequence), "{id}", quote(c.ID)).Replace("SELECT " + strings.Join([]string{
+		"{seq}", pgoutput.Quote(c.Sequence), "{id}", pgoutput.Quote(c.ID)).Replace("SELECT " + strings.Join([]string{
 		text(c.ID), text(c.EventType), text(c.AggregateType), text(c.AggregateID), seq, created, visible,
 	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " " + rest)
 }
-
-func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // scan reads a row of query. The state is what the checkpoint alone tells.
 func scan(row pgx.CollectableRow) (Event, error) {
@@ -122,9 +120,9 @@ func (e *Event) group() string {
 func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snapshot string) (*Backlog, error) {
 	created := "NULL"
 	if table.Columns.CreatedAt != "" {
-		created = "to_json(" + quote(table.Columns.CreatedAt) + ")#>>'{}'"
+		created = "to_json(" + pgoutput.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
 	}
-	waiting := strings.NewReplacer("{xid}", quote(table.Columns.XID), "{created}", created, "{table}",
+	waiting := strings.NewReplacer("{xid}", pgoutput.Quote(table.Columns.XID), "{created}", created, "{table}",
 		table.From()).Replace(
 		`
 		SELECT count(*), coalesce(min(at), '') FROM (

@@ -119,7 +119,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 // xid that this cluster has not assigned belongs to another cluster.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
-	return strings.NewReplacer("{writer}", writer, "{xid}", quote(s.table.Columns.XID)).Replace(`
+	return strings.NewReplacer("{writer}", writer, "{xid}", pgoutput.Quote(s.table.Columns.XID)).Replace(`
 		tableoid = $6 AND pg_visible_in_snapshot({writer}, $4::pg_snapshot)
 		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
 		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j), j.Relation}
@@ -255,11 +255,9 @@ func (s *Store) sql(statement string) string { return named(s.table, statement) 
 
 // named inserts the names of the table into a statement.
 func named(t pgoutput.Table, statement string) string {
-	return strings.NewReplacer("{table}", t.From(), "{seq}", quote(t.Columns.Sequence), "{name}",
+	return strings.NewReplacer("{table}", t.From(), "{seq}", pgoutput.Quote(t.Columns.Sequence), "{name}",
 		outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
 }
-
-func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
 
 // Request tells the slot's relay to publish the rows of the partitions that [Open] returns, even if
 // its settings make it halt at them.

@@ -29,13 +29,13 @@ func (b BinaryColumn) Explanation() string {
 		"column %s (%s) of table %s is %s, and a message is text: Postgres' text of the bytes, as in \\x0a0b, "+
 			"is not the written value. "+
 			"Events that are written until then become dead letters with their bytes once the column is text",
-		b.Column, b.Setting, identifier(b.table), b.Type)
+		b.Column, b.Setting, b.table.Identifier(), b.Type)
 }
 
 // Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in
 // a dead letter. A value of several parts becomes JSON.
 func (b BinaryColumn) Statement() string {
-	column := pgx.Identifier{b.Column}.Sanitize()
+	column := pgoutput.Quote(b.Column)
 	text := "encode(" + column + ", 'hex')"
 	switch {
 	case b.Within:
@@ -43,7 +43,7 @@ func (b BinaryColumn) Statement() string {
 	case b.Column == b.table.Columns.Payload:
 		text = "convert_from(" + column + ", 'UTF8')"
 	}
-	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", identifier(b.table), column, text)
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", b.table.Identifier(), column, text)
 }
 
 // partsOfTypes follows each type to those that it is made of: the one below a domain, the elements
@@ -90,7 +90,7 @@ func IsMadeOfBytes(ctx context.Context, db Querier, oid uint32) (bool, error) {
 
 // FindBinaryColumns returns the columns that the relay reads and that hold bytes.
 func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([]BinaryColumn, error) {
-	rows, err := db.Query(ctx, binaryColumns, identifier(table), readColumns(table))
+	rows, err := db.Query(ctx, binaryColumns, table.Identifier(), readColumns(table))
 	if err != nil {
 		return nil, fmt.Errorf("look for columns that hold bytes: %w", err)
 	}
@@ -117,7 +117,7 @@ func HasBinarySQL(table pgoutput.Table) string {
 	for _, column := range readColumns(table) {
 		columns = append(columns, QuoteLiteral(column))
 	}
-	query := strings.NewReplacer("$1", QuoteLiteral(identifier(table)), "$2",
+	query := strings.NewReplacer("$1", QuoteLiteral(table.Identifier()), "$2",
 		"ARRAY["+strings.Join(columns, ", ")+"]").Replace(
 		binaryColumns,
 	)

@@ -3,8 +3,6 @@ package outboxtable
 import (
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -44,7 +42,7 @@ func AccountedBySQL(t pgoutput.Table, relation, slot string) string {
 
 func accounted(t pgoutput.Table, relation, checkpoints string) string {
 	return relation + ` = ANY (ARRAY(
-		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(identifier(t))) + `
+		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(t.Identifier())) + `
 		SELECT m.relation FROM member m WHERE NOT EXISTS (
 			SELECT FROM relay_checkpoints c WHERE ` + checkpoints + ` AND NOT EXISTS (
 				SELECT FROM relay_members k
@@ -65,7 +63,6 @@ func WriterSQL(xmin string) string {
 // below a savepoint or changed later. The row was certainly delivered only if every transaction up
 // to its writer had ended by the horizon. row is a prefix of the row's columns, which may be empty.
 func LaterWriterSQL(row, xid string) string {
-	return "CASE WHEN " + row + pgx.Identifier{
-		xid,
-	}.Sanitize() + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " + WriterSQL(row+"xmin") + "::text::xid8 END"
+	return "CASE WHEN " + row + pgoutput.Quote(xid) + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " +
+		WriterSQL(row+"xmin") + "::text::xid8 END"
 }

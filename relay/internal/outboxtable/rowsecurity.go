@@ -63,7 +63,7 @@ func FindRowSecurity(ctx context.Context, db Querier, table pgoutput.Table) ([]R
 			quote_ident(pg_get_userbyid(c.relowner)),
 		       pg_has_role(c.relowner, 'USAGE')
 		FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE row_security_active(c.oid) ORDER BY 1`, identifier(table), OwnTables)
+		WHERE row_security_active(c.oid) ORDER BY 1`, table.Identifier(), OwnTables)
 	if err != nil {
 		return nil, fmt.Errorf("look for row security: %w", err)
 	}
@@ -73,5 +73,3 @@ func FindRowSecurity(ctx context.Context, db Querier, table pgoutput.Table) ([]R
 	}
 	return found, nil
 }
-
-func identifier(t pgoutput.Table) string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }

@@ -2,7 +2,6 @@ package pgoutput
 
 import (
 	"regexp"
-	"strings"
 )
 
 // plain matches a name that needs no quotes in SQL.
@@ -15,5 +14,5 @@ func quoteIfNeeded(name string) string {
 	if plain.MatchString(name) {
 		return name
 	}
-	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	return Quote(name)
 }

@@ -29,9 +29,12 @@ type Table struct {
 }
 
 // Identifier returns the quoted name of the table.
-func (t Table) Identifier() string { return quote(t.Schema) + "." + quote(t.Name) }
+func (t Table) Identifier() string { return Quote(t.Schema) + "." + Quote(t.Name) }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+// Quote returns a name as an identifier of SQL. A name is one of the settings or the catalog, so it
+// has no zero byte.
+// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // From returns the operand of a FROM clause that reads the rows of the table.
 func (t Table) From() string {

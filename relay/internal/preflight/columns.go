@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
@@ -58,9 +56,9 @@ func (d *database) missingColumn(setting, name string) Finding {
 		d.tableName(), name, advice, strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
 	switch setting {
 	case settingSequence:
-		return f.with("%s", d.addSequence(pgx.Identifier{name}.Sanitize()))
+		return f.with("%s", d.addSequence(pgoutput.Quote(name)))
 	case settingXID:
-		return f.with("%s", d.addXID(pgx.Identifier{name}.Sanitize()))
+		return f.with("%s", d.addXID(pgoutput.Quote(name)))
 	}
 	return f
 }
@@ -73,11 +71,11 @@ const partitionedIdentity = 17
 // addSequence returns the statements that number the rows.
 func (d *database) addSequence(column string) string {
 	if d.leaves == nil || d.version >= partitionedIdentity {
-		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s", d.identifier(), column, d.uniqueIndex(column))
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s", d.Table.Identifier(), column, d.uniqueIndex(column))
 	}
-	sequence := pgx.Identifier{d.Table.Schema, d.Table.Name + "_seq"}.Sanitize()
+	sequence := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_seq"}.Identifier()
 	return fmt.Sprintf("CREATE SEQUENCE %s; ALTER TABLE %s ADD COLUMN %s bigint NOT NULL DEFAULT nextval('%[1]s'); %[4]s",
-		sequence, d.identifier(), column, d.uniqueIndex(column))
+		sequence, d.Table.Identifier(), column, d.uniqueIndex(column))
 }
 
 // uniqueIndex returns the statements that index a column. A unique index of a partitioned table
@@ -85,7 +83,7 @@ func (d *database) addSequence(column string) string {
 func (d *database) uniqueIndex(column string) string {
 	tables := d.leaves
 	if tables == nil {
-		tables = []string{d.identifier()}
+		tables = []string{d.Table.Identifier()}
 	}
 	var statements []string
 	for _, table := range tables {
@@ -104,7 +102,7 @@ func (d *database) addXID(column string) string {
 	}
 	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; "+
 		"ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; CREATE INDEX %[3]sON %[1]s (%[2]s);",
-		d.identifier(), column, concurrently)
+		d.Table.Identifier(), column, concurrently)
 }
 
 // columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so
@@ -152,7 +150,7 @@ func (d *database) sequenceColumn(name string, c column) Finding {
 }
 
 func (d *database) xidColumn(name string, c column) Finding {
-	object, quoted := d.columnObject(name), pgx.Identifier{name}.Sanitize()
+	object, quoted := d.columnObject(name), pgoutput.Quote(name)
 	f := failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: make it "+
 		"xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c)
 	switch {
@@ -160,9 +158,9 @@ func (d *database) xidColumn(name string, c column) Finding {
 		return f
 	case !c.notNull: // '3' is the first transaction id there ever was: the row counts as committed before any moment
 		return f.with("ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); "+
-			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;", d.identifier(), quoted)
+			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;", d.Table.Identifier(), quoted)
 	case !c.defaulted:
-		return f.with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.identifier(), quoted)
+		return f.with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.Table.Identifier(), quoted)
 	}
 	return passed(CodeXID, object, "column %s names the writing transaction", name)
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgerrcode"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -89,7 +89,7 @@ func (d *database) unreplicated(err error) Finding {
 	case pgerrcode.InvalidAuthorizationSpecification:
 		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line for role %s and database %s that lets it in from here, where the "+
 			"database is named or is all: the word replication stands for physical standbys only", postgres.Explain(err), d.role,
-			pgx.Identifier{d.Pool.Config().ConnConfig.Database}.Sanitize()))
+			pgoutput.Quote(d.Pool.Config().ConnConfig.Database)))
 	}
 	return unknown(CodeReplication, object, postgres.Explain(err))
 }

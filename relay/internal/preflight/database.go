@@ -3,7 +3,6 @@ package preflight
 import (
 	"context"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -86,8 +85,3 @@ func (d *database) reachable(ctx context.Context) bool {
 func (d *database) tableName() string { return d.Table.String() }
 
 func (d *database) tableObject() string { return "table " + d.tableName() }
-
-// identifier is the outbox table as SQL has it.
-func (d *database) identifier() string {
-	return pgx.Identifier{d.Table.Schema, d.Table.Name}.Sanitize()
-}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // uniqueIndexed asks whether every row of the outbox table has its own value in a column: by a
@@ -35,8 +37,8 @@ func (d *database) uniqueID(ctx context.Context) Findings {
 	}
 	object := d.columnObject(name)
 	var unique, eachPartition, partitioned bool
-	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.identifier(), name).Scan(&unique, &eachPartition, &partitioned)
-	column := pgx.Identifier{name}.Sanitize()
+	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.Table.Identifier(), name).Scan(&unique, &eachPartition, &partitioned)
+	column := pgoutput.Quote(name)
 	switch {
 	case err != nil:
 		return Findings{unknown(CodeID, object, err)}
@@ -49,7 +51,7 @@ func (d *database) uniqueID(ctx context.Context) Findings {
 			"as with UUIDs, say so").with("RELAY_ID_UNIQUE=assert")}
 	}
 	return Findings{d.mayRepeatID("", "Make it unique, or set RELAY_ID_UNIQUE=assert if your services never use an id twice").
-		with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.identifier(), column)}
+		with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.Table.Identifier(), column)}
 }
 
 // mayRepeatID says what becomes of two events of one id. The relay keeps them apart. A FIFO destination accepts the second one within
@@ -104,12 +106,12 @@ func (d *database) ordered(ctx context.Context) Findings {
 	}
 	object := d.columnObject(name)
 	var unique, eachPartition, partitioned bool
-	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.identifier(), name).Scan(&unique, &eachPartition, &partitioned)
+	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.Table.Identifier(), name).Scan(&unique, &eachPartition, &partitioned)
 	if err != nil {
 		return Findings{unknown(CodeOrder, object, err)}
 	}
 	var n numbering
-	err = d.Pool.QueryRow(ctx, sequencesOf, d.identifier(), name).Scan(&n.sequences, &n.name, &n.cache, &n.increment, &n.cycles, &n.identity)
+	err = d.Pool.QueryRow(ctx, sequencesOf, d.Table.Identifier(), name).Scan(&n.sequences, &n.name, &n.cache, &n.increment, &n.cycles, &n.identity)
 	if err != nil {
 		return Findings{unknown(CodeOrder, object, err)}
 	}
@@ -124,7 +126,7 @@ func (d *database) ordered(ctx context.Context) Findings {
 // judge says what the numbering of the rows is worth.
 func (d *database) judge(n numbering, indexed bool) Finding {
 	name := d.Table.Columns.Sequence
-	object, column := d.columnObject(name), pgx.Identifier{name}.Sanitize()
+	object, column := d.columnObject(name), pgoutput.Quote(name)
 	switch {
 	case n.sequences == 0 && !indexed:
 		return failed(CodeOrder, object, "column %s may have the same value in many rows, and reading the table from one value to the next would "+
@@ -141,7 +143,7 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 			*n.name, *n.increment, *n.cycles, name).with("ALTER SEQUENCE %s INCREMENT 1 NO CYCLE;", *n.name)
 	case *n.cache > 1:
 		return failed(CodeOrder, object, "sequence %s has CACHE %d: each connection takes so many values ahead, and two services that write one after "+
-			"the other number their events in another order", *n.name, *n.cache).with("%s", uncached(d.identifier(), column, n))
+			"the other number their events in another order", *n.name, *n.cache).with("%s", uncached(d.Table.Identifier(), column, n))
 	case !indexed:
 		return degraded(CodeOrder, object, "column %s has no unique index: a value that a service writes itself may come twice, and recovery, "+
 			"replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
@@ -172,7 +174,7 @@ func (d *database) logged(ctx context.Context) Findings {
 			WHEN partitioned AND relkind = 'f' THEN 'is a foreign table'
 			WHEN partitioned AND relkind <> 'p' AND relpersistence = 'u' THEN 'is unlogged'
 			WHEN NOT partitioned AND oid <> to_regclass($1) THEN 'inherits' END
-		FROM tree`, d.identifier())
+		FROM tree`, d.Table.Identifier())
 	if err != nil {
 		return Findings{unknown(CodeLogged, d.tableObject(), err)}
 	}
@@ -190,7 +192,7 @@ func (d *database) logged(ctx context.Context) Findings {
 				with("ALTER TABLE %s SET LOGGED;", name))
 		default:
 			found = append(found, failed(CodeLogged, "partition "+name, "partition %s %s, so no row of it is streamed", name, *why).
-				with("ALTER TABLE %s DETACH PARTITION %s;", d.identifier(), name))
+				with("ALTER TABLE %s DETACH PARTITION %s;", d.Table.Identifier(), name))
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // numberedTable is the outbox table or a partition, with where a column takes its numbers from.
@@ -41,7 +42,7 @@ const numberedTables = `
 // oneSequence returns the statements after which the table and its partitions take the values of a column from one sequence,
 // which continues above every value that there is. It is the first one that belongs to no identity, and a new one if there is none.
 func (d *database) oneSequence(ctx context.Context, column string) (string, error) {
-	rows, err := d.Pool.Query(ctx, numberedTables, d.identifier(), column)
+	rows, err := d.Pool.Query(ctx, numberedTables, d.Table.Identifier(), column)
 	if err != nil {
 		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
 	}
@@ -53,13 +54,13 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
 	}
 	var statements []string
-	sequence := pgx.Identifier{d.Table.Schema, d.Table.Name + "_numbers"}.Sanitize()
+	sequence := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_numbers"}.Identifier()
 	if i := slices.IndexFunc(tables, func(t numberedTable) bool { return !t.identity && t.sequence != "" }); i >= 0 {
 		sequence = tables[i].sequence
 	} else {
 		statements = append(statements, "CREATE SEQUENCE "+sequence)
 	}
-	quoted := pgx.Identifier{column}.Sanitize()
+	quoted := pgoutput.Quote(column)
 	for _, t := range tables {
 		if t.identity {
 			statements = append(statements, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY", t.name, quoted))
@@ -67,7 +68,7 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 	}
 	literal := outboxtable.QuoteLiteral(sequence)
 	statements = append(statements, // the default of the table becomes that of every partition
-		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", d.identifier(), quoted, literal),
-		fmt.Sprintf("SELECT setval(%s, max(%s)) FROM %s", literal, quoted, d.identifier()))
+		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", d.Table.Identifier(), quoted, literal),
+		fmt.Sprintf("SELECT setval(%s, max(%s)) FROM %s", literal, quoted, d.Table.Identifier()))
 	return strings.Join(statements, "; ") + ";", nil
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // publication checks that the publication streams, under the table's own name, every row with the
@@ -24,25 +24,25 @@ func (d *database) publication(ctx context.Context) Findings {
 		LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
 		LEFT JOIN pg_class c ON c.oid = $4`,
 		d.Publication, d.Table.Schema, d.Table.Name, d.oid, d.plain()).Scan(&exists, &inserts, &viaRoot, &partitioned, &holds, &filtered)
-	name := pgx.Identifier{d.Publication}.Sanitize()
+	name := pgoutput.Quote(d.Publication)
 	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
 	switch {
 	case err != nil:
 		return Findings{unknown(CodePublication, object, err)}
 	case !exists:
 		return Findings{fail("publication %s does not exist: create it, or name yours in RELAY_PUBLICATION", d.Publication).
-			with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);", name, d.identifier())}
+			with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);", name, d.Table.Identifier())}
 	case partitioned && !viaRoot: // before the next case: the view lists the partitions in the table's place
 		return Findings{fail("publication %s streams the partitions of %s under their own names", d.Publication, d.tableName()).
 			with("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name)}
 	case !holds:
 		return Findings{fail("publication %s does not hold %s", d.Publication, d.tableName()).
-			with("ALTER PUBLICATION %s ADD TABLE %s;", name, d.identifier())}
+			with("ALTER PUBLICATION %s ADD TABLE %s;", name, d.Table.Identifier())}
 	case !inserts:
 		return Findings{fail("publication %s does not publish inserts", d.Publication).with("ALTER PUBLICATION %s SET (publish = 'insert');", name)}
 	case filtered:
 		return Findings{fail("publication %s leaves out rows of %s or columns that the relay reads", d.Publication, d.tableName()).
-			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.identifier())}
+			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.Table.Identifier())}
 	}
 	return Findings{passed(CodePublication, object, "publication %s streams the rows of %s", d.Publication, d.tableName())}
 }

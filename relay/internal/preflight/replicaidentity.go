@@ -7,8 +7,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgerrcode"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // replicaIdentity checks that rows may be deleted, and updated, where a publication streams that:
@@ -41,7 +42,7 @@ func (d *database) replicaIdentity(ctx context.Context) Findings {
 // refusesDelete returns the reason for which the server refuses a DELETE. EXPLAIN changes no row,
 // and looks at the replica identity of every partition as the DELETE would.
 func (d *database) refusesDelete(ctx context.Context) (reason string, err error) {
-	_, err = d.Pool.Exec(ctx, `EXPLAIN DELETE FROM `+d.identifier())
+	_, err = d.Pool.Exec(ctx, `EXPLAIN DELETE FROM `+d.Table.Identifier())
 	refused := (*pgconn.PgError)(nil)
 	switch {
 	case !errors.As(err, &refused):
@@ -91,7 +92,7 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 // identityCure returns the statement after which rows can be deleted. The relay needs inserts only,
 // so its own publication is to stream nothing else.
 func (d *database) identityCure(lack identityLack) string {
-	own := pgx.Identifier{d.Publication}.Sanitize()
+	own := pgoutput.Quote(d.Publication)
 	if len(lack.publications) == 0 || len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {
 		return "ALTER PUBLICATION " + own + " SET (publish = 'insert');"
 	}

@@ -8,7 +8,7 @@ func (d *database) retention(ctx context.Context) Findings {
 		return nil
 	}
 	var found Findings
-	for _, table := range []string{d.identifier(), "outbox_dead_letters"} {
+	for _, table := range []string{d.Table.Identifier(), "outbox_dead_letters"} {
 		object := "table " + table
 		var may bool
 		err := d.Pool.QueryRow(ctx, `

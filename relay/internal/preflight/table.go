@@ -55,13 +55,13 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 		return Findings{fail("%s is no table: name the table that the events are inserted into in RELAY_TABLE", d.tableName())}
 	case !usable && !readable:
 		return Findings{fail("schema %s may not be used, and table %s may not be read, by role %s", schema, d.tableName(), d.role).
-			with("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;", schema, d.role, d.identifier())}
+			with("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;", schema, d.role, d.Table.Identifier())}
 	case !usable:
 		return Findings{fail("schema %s may not be used by role %s, so that it cannot read table %s", schema, d.role, d.tableName()).
 			with("GRANT USAGE ON SCHEMA %s TO %s;", schema, d.role)}
 	case !readable:
 		return Findings{fail("table %s may not be read by role %s", d.tableName(), d.role).
-			with("GRANT SELECT ON %s TO %s;", d.identifier(), d.role)}
+			with("GRANT SELECT ON %s TO %s;", d.Table.Identifier(), d.role)}
 	}
 	if kind == "p" {
 		if d.leaves, err = d.readLeaves(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -91,7 +90,7 @@ func pageEnd(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, afte
 
 // requireUpdate says what the role lacks: the relay's own only has to read the table.
 func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) error {
-	name := pgx.Identifier{table.Schema, table.Name}.Sanitize()
+	name := table.Identifier()
 	var role string
 	var may bool
 	err := pool.QueryRow(ctx, `SELECT current_user, has_column_privilege($1::regclass, $2, 'UPDATE')`, name, table.Columns.XID).Scan(&role, &may)
@@ -101,7 +100,7 @@ func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table
 	if !may {
 		return fmt.Errorf("rows of %[1]s need transaction ids of this cluster, and role %[2]s may not change them: run relay recover with a role that "+
 			"may in DATABASE_URL, such as the table's owner, or GRANT UPDATE (%[3]s) ON %[1]s TO %[2]s for the time of the command",
-			name, pgx.Identifier{role}.Sanitize(), quote(table.Columns.XID))
+			name, pgoutput.Quote(role), pgoutput.Quote(table.Columns.XID))
 	}
 	return nil
 }
@@ -110,8 +109,8 @@ func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table
 func sql(table pgoutput.Table, statement string) string {
 	return strings.NewReplacer(
 		"{table}", table.From(),
-		"{seq}", quote(table.Columns.Sequence),
-		"{xid}", quote(table.Columns.XID),
-		"{created_at}", quote(table.Columns.CreatedAt),
+		"{seq}", pgoutput.Quote(table.Columns.Sequence),
+		"{xid}", pgoutput.Quote(table.Columns.XID),
+		"{created_at}", pgoutput.Quote(table.Columns.CreatedAt),
 	).Replace(statement)
 }

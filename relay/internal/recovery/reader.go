@@ -157,7 +157,7 @@ func (d *Reader) pageQuery(condition string) string {
 			ORDER BY %[3]s LIMIT $2
 		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
 		SELECT %[8]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
-		strings.Join(columns, ", "), d.name(), quote(c.Sequence), condition,
+		strings.Join(columns, ", "), d.name(), pgoutput.Quote(c.Sequence), condition,
 		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table))
 }
 
@@ -179,7 +179,7 @@ func (d *Reader) Passed(ctx context.Context, r checkpoint.Recovery, upTo int64, 
 	c := d.table.Columns
 	condition, args := d.condition(r, 3)
 	rows, err := d.pool.Query(ctx, fmt.Sprintf(`SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s ORDER BY %[5]s`,
-		text(c.Sequence), text(c.XID), text(c.ID), d.name(), quote(c.Sequence), condition), append([]any{first, upTo}, args...)...)
+		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition), append([]any{first, upTo}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
 	}
@@ -195,5 +195,3 @@ func (d *Reader) Passed(ctx context.Context, r checkpoint.Recovery, upTo int64, 
 }
 
 func (d *Reader) name() string { return d.table.From() }
-
-func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

@@ -53,7 +53,7 @@ func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition stri
 	at := placeholders{from: parameter, to: parameter + 1, slot: parameter + 2}
 	condition, args = selection(d.table, undelivered+" AND "+written, at), []any{r.From, r.To, d.slot}
 	if r.Since != "" {
-		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", quote(d.table.Columns.CreatedAt), parameter+3)
+		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", pgoutput.Quote(d.table.Columns.CreatedAt), parameter+3)
 		args = append(args, r.Since)
 	}
 	return condition, args

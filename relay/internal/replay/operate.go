@@ -30,11 +30,11 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 	err = o.pool.QueryRow(
 		ctx,
 		`SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2`,
-		tableName(o.table),
+		o.table.Identifier(),
 		o.table.Columns.ID,
 	).Scan(&idType)
 	if err != nil {
-		return nil, nil, fmt.Errorf("look up column %s of %s: %w", o.table.Columns.ID, tableName(o.table), err)
+		return nil, nil, fmt.Errorf("look up column %s of %s: %w", o.table.Columns.ID, o.table.Identifier(), err)
 	}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
 		SELECT wanted, e.{seq} FROM unnest($1::text[]) AS wanted LEFT JOIN {table} e ON e.{id} = wanted::`+idType), ids)

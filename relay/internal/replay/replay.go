@@ -86,20 +86,16 @@ func statement(table pgoutput.Table, sql string) string {
 	c := table.Columns
 	createdAt := "NULL::timestamptz"
 	if c.CreatedAt != "" {
-		createdAt = "e." + quote(c.CreatedAt)
+		createdAt = "e." + pgoutput.Quote(c.CreatedAt)
 	}
-	names := strings.NewReplacer("{table}", table.From(), "{id}", quote(c.ID), "{seq}", quote(c.Sequence),
-		"{xid}", quote(c.XID), "{event_type}", text(c.EventType), "{aggregate_type}", text(c.AggregateType),
-		"{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt)
+	names := strings.NewReplacer("{table}", table.From(), "{id}", pgoutput.Quote(c.ID),
+		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{event_type}", text(c.EventType),
+		"{aggregate_type}", text(c.AggregateType), "{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt)
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
 	return names.Replace(
 		strings.ReplaceAll(sql, "{event_id}",
 			"coalesce(nullif("+outboxtable.TextSQL("e.", c.ID)+", ''), 'seq:' || e.{seq})"),
 	)
-}
-
-func tableName(table pgoutput.Table) string {
-	return pgx.Identifier{table.Schema, table.Name}.Sanitize()
 }
 
 // text is an expression for the text of a column of row e. It is empty if the table does not have
@@ -108,7 +104,5 @@ func text(column string) string {
 	if column == "" {
 		return "''"
 	}
-	return "coalesce(e." + quote(column) + "::text, '')"
+	return "coalesce(e." + pgoutput.Quote(column) + "::text, '')"
 }
-
-func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }

@@ -46,7 +46,7 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store
 			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),
 				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page)
 					ELSE (SELECT max(seq) FROM looked) END`),
-		bySeq: quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
+		bySeq: pgoutput.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
 }
 

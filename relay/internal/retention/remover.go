@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -66,14 +65,14 @@ func removeRows(table pgoutput.Table) string {
 		"{later_writer}",
 		outboxtable.LaterWriterSQL("e.", table.Columns.XID),
 		"{event_id}",
-		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+quote(
+		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+pgoutput.Quote(
 			table.Columns.Sequence)+")",
 		"{seq}",
-		quote(table.Columns.Sequence),
+		pgoutput.Quote(table.Columns.Sequence),
 		"{xid}",
-		quote(table.Columns.XID),
+		pgoutput.Quote(table.Columns.XID),
 		"{created_at}",
-		quote(table.Columns.CreatedAt),
+		pgoutput.Quote(table.Columns.CreatedAt),
 		"{fence}",
 		slot.FenceSQL,
 		"{overdue}",
@@ -165,5 +164,3 @@ func (r *Remover) DeadLetters(ctx context.Context, limit int) (int64, error) {
 	}
 	return tag.RowsAffected(), nil
 }
-
-func quote(identifier string) string { return pgx.Identifier{identifier}.Sanitize() }
