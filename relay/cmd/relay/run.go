@@ -22,6 +22,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 // memoryLimit is the limit that the relay sets for the garbage collector. It covers the window at
@@ -160,9 +161,6 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 		}
 		h.Failed(err)
 		log.Warn("waiting for what does not answer, asking again", "attempt", attempt, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(askAgainMax, askAgainMin<<min(attempt-1, 10))):
-		}
+		task.Sleep(ctx, min(askAgainMax, askAgainMin<<min(attempt-1, 10)))
 	}
 }

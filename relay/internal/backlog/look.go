@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 const (
@@ -52,7 +53,7 @@ func (l *Looker) Run(ctx context.Context, open func(context.Context) (*pgxpool.P
 			control.Close(pool)
 		}
 	}()
-	for next := time.Now(); ctx.Err() == nil; pause(ctx, tick) {
+	for next := time.Now(); ctx.Err() == nil; task.Sleep(ctx, tick) {
 		began := time.Now()
 		reached, streams, due := l.Watch.reference(began)
 		if !due || began.Before(next) {
@@ -154,11 +155,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

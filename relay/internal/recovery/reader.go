@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -94,10 +95,8 @@ func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
 		if !waits {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
+		if !task.Sleep(ctx, visibleInterval) {
 			return ctx.Err()
-		case <-time.After(visibleInterval):
 		}
 	}
 }

@@ -32,10 +32,10 @@ func (id RequestID) AppendEntry(text []byte, i int) []byte {
 func (id RequestID) Entry(i int) string { return string(id.AppendEntry(nil, i)) }
 
 // position returns the position of the message whose entry has this Id, or -1 if this request has
-// no such entry.
-func (id RequestID) position(entry string) int {
+// no such entry. It makes no copy of entry.
+func (id *RequestID) position(entry []byte) int {
 	last := len(id) + 1
-	if len(entry) != last+1 || entry[:len(id)] != string(id[:]) || entry[len(id)] != '-' {
+	if len(entry) != last+1 || !bytes.Equal(entry[:len(id)], id[:]) || entry[len(id)] != '-' {
 		return -1
 	}
 	return int(entry[last]) - '0'
@@ -59,7 +59,9 @@ func NewAnswer(request RequestID, entries int) *Answer {
 }
 
 // Position returns the position in the batch of the message that was sent as id, or -1 if none was.
-func (a *Answer) Position(id string) int {
+func (a *Answer) Position(id string) int { return a.position([]byte(id)) }
+
+func (a *Answer) position(id []byte) int {
 	i := a.request.position(id)
 	if i < 0 || i >= len(a.results) {
 		return -1
@@ -80,13 +82,8 @@ func (a *Answer) Set(id string, err error) {
 
 // Accept stores that the entry id is accepted, under this name. It makes no copy of id.
 func (a *Answer) Accept(id []byte, message MessageID) {
-	last := len(a.request) + 1
-	if len(id) != last+1 || !bytes.Equal(id[:last-1], a.request[:]) || id[last-1] != '-' {
-		a.unknown = true
-		return
-	}
-	i := int(id[last]) - '0'
-	if i < 0 || i >= len(a.results) {
+	i := a.position(id)
+	if i < 0 {
 		a.unknown = true
 		return
 	}

@@ -46,8 +46,7 @@ func decode(answer []byte, id sink.RequestID, entries int) ([]sink.Result, error
 	}
 	outcome := sink.NewAnswer(id, entries)
 	for _, e := range response.Successful {
-		outcome.Set(e.ID, nil)
-		outcome.Named(e.ID, sink.NewMessageID([]byte(e.MessageID)))
+		outcome.Accept([]byte(e.ID), sink.NewMessageID([]byte(e.MessageID)))
 	}
 	for _, e := range response.Failed {
 		outcome.Set(e.ID, sink.ClassifyEntry(e.Code, e.Message))

@@ -64,8 +64,7 @@ func results(id sink.RequestID, entries int, answer *sns.PublishBatchOutput) ([]
 	outcome := sink.NewAnswer(id, entries)
 	for i := range answer.Successful {
 		e := &answer.Successful[i]
-		outcome.Set(aws.ToString(e.Id), nil)
-		outcome.Named(aws.ToString(e.Id), sink.NewMessageID([]byte(aws.ToString(e.MessageId))))
+		outcome.Accept([]byte(aws.ToString(e.Id)), sink.NewMessageID([]byte(aws.ToString(e.MessageId))))
 	}
 	for i := range answer.Failed {
 		f := &answer.Failed[i]
