@@ -54,7 +54,7 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// shownPool is the pool of connections that everything shares which the page shows.
+// shownPool is the pool of connections that the page and the reports of the relay share.
 type shownPool struct {
 	open func(context.Context) (*pgxpool.Pool, error)
 

@@ -81,12 +81,12 @@ func (c *runCommand) tell(
 			return nil
 		})
 	}
+	shown := &shownPool{open: open}
 	parts.Go(func() error {
-		reporter := &status.Reporter{Slot: c.Slot, Look: local.Report, Log: log}
-		reporter.Run(telling, open)
+		reporter := &status.Reporter{Slot: c.Slot, Look: local.Report, Open: shown.get, Log: log}
+		reporter.Run(telling)
 		return nil
 	})
-	shown := &shownPool{open: open}
 	h.Page = shown.page(&c.source, local, recent)
 	if c.Listen != "" {
 		var served func() error

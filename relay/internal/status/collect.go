@@ -49,7 +49,10 @@ type Relay struct {
 }
 
 // IsHeard reports whether the relay runs, as far as the database can tell.
-func (r Relay) IsHeard() bool { return r.State != stopped && r.SilentSeconds < heardWithin.Seconds() }
+func (r Relay) IsHeard() bool { return r.State != stopped && r.silent() < heardWithin }
+
+// silent returns how long ago the last report was.
+func (r Relay) silent() time.Duration { return time.Duration(r.SilentSeconds * float64(time.Second)) }
 
 // Slot is the replication slot.
 type Slot struct {

@@ -77,9 +77,7 @@ func (s *Status) judge() {
 	}
 	s.judgeDatabase()
 	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return cmp.Compare(b.Level, a.Level) })
-	for _, problem := range s.Problems {
-		s.Level = max(s.Level, problem.Level)
-	}
+	s.Level = s.worst()
 }
 
 // judgeRelays asks whether a relay does the work.
@@ -101,7 +99,7 @@ func (s *Status) judgeRelays() {
 	}
 	s.judgeSilence(works)
 	switch {
-	case works || len(s.Problems) > 0 && s.worst() == Critical:
+	case works || s.worst() == Critical:
 	case running > 0 && s.Slot.Active:
 		s.add(Critical, "relay_not_streaming", "Relay not streaming",
 			fmt.Sprintf("look for process %d in pg_stat_activity: its client_addr says who holds the slot", s.Slot.ActivePID),
@@ -126,8 +124,7 @@ func (s *Status) worst() (level Level) {
 // judgeSilence adds the relays that ended without a word, or cannot reach the database.
 func (s *Status) judgeSilence(works bool) {
 	for _, r := range s.Relays {
-		silent := time.Duration(r.SilentSeconds * float64(time.Second))
-		if r.IsHeard() || r.State == stopped || silent > lostAfter {
+		if r.IsHeard() || r.State == stopped || r.silent() > lostAfter {
 			continue
 		}
 		level, role := Critical, "the relay"
@@ -136,7 +133,7 @@ func (s *Status) judgeSilence(works bool) {
 		}
 		s.add(level, "relay_silent", "Relay tasks missing",
 			"its log and /readyz on its host say why: it ended, or it cannot reach the database (address, password, network)",
-			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, round(silent), r.State)
+			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, round(r.silent()), r.State)
 	}
 }
 
@@ -146,7 +143,7 @@ func (s *Status) lastSeen() string {
 		return "none has ever reported for slot " + s.Slot.Name
 	}
 	last := s.Relays[0]
-	text := fmt.Sprintf("the last one, on %s, was %s %s ago", last.Host, last.State, round(time.Duration(last.SilentSeconds*float64(time.Second))))
+	text := fmt.Sprintf("the last one, on %s, was %s %s ago", last.Host, last.State, round(last.silent()))
 	if last.Error != "" {
 		text += ": " + last.Error
 	}
@@ -203,7 +200,7 @@ func (s *Status) judgeDatabase() {
 		s.add(Warning, "partition_attached", "Events undelivered", "wait: the relay publishes the rows that the log did not bring; where it halts at "+
 			"them, run relay recover", "partition %s was attached with rows in it", partition)
 	}
-	if s.Recovery != nil && !s.Recovery.Running && s.Level == OK && s.worst() < Critical {
+	if s.Recovery != nil && !s.Recovery.Running && s.worst() < Critical {
 		s.add(Warning, "recovery_marked", "Slot lost", "wait: the relay begins with its next session; if it does not, its error says why",
 			"the slot may not bring every event, and the relay is about to publish from the table")
 	}

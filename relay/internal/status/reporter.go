@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
@@ -29,32 +28,26 @@ type Reporter struct {
 	Slot string
 	// Look returns the state as it is.
 	Look func() Report
+	Open func(context.Context) (*pgxpool.Pool, error) // the same pool each time
 	Log  *slog.Logger
 
-	pool    *pgxpool.Pool
 	last    Report
 	savedAt time.Time
 }
 
-// Run reports until ctx ends, and then that the relay has stopped. open returns a pool of
-// connections to the database. A report that fails is tried again with the next one: the relay works
-// without.
-func (r *Reporter) Run(ctx context.Context, open func(context.Context) (*pgxpool.Pool, error)) {
-	defer func() {
-		if r.pool != nil {
-			control.Close(r.pool)
-		}
-	}()
+// Run reports until ctx ends, and then that the relay has stopped. A report that fails is tried again
+// with the next one: the relay works without.
+func (r *Reporter) Run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; task.Sleep(ctx, tick) {
 		if now := r.Look(); r.savedAt.IsZero() || r.isDue(now) {
-			first = !r.report(ctx, now, open, first) && first
+			first = !r.report(ctx, now, first) && first
 		}
 	}
 	now := r.Look()
 	now.State, now.Since = stopped, time.Now()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	r.report(last, now, open, false)
+	r.report(last, now, false)
 }
 
 // isDue reports whether now says something new, or the last report is old.
@@ -81,32 +74,31 @@ func differs(a, b Report) bool {
 }
 
 // report stores now, and reports whether it could.
-func (r *Reporter) report(ctx context.Context, now Report, open func(context.Context) (*pgxpool.Pool, error), first bool) bool {
+func (r *Reporter) report(ctx context.Context, now Report, first bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	if seconds := time.Since(r.savedAt).Seconds(); !r.savedAt.IsZero() {
 		now.Events.ReadPerSecond = float64(now.Events.read-r.last.Events.read) / seconds
 		now.Events.DeliveredPerSecond = float64(now.Events.Delivered-r.last.Events.Delivered) / seconds
 	}
-	err := r.save(ctx, now, open, first)
+	err := r.save(ctx, now, first)
 	r.last, r.savedAt = now, time.Now()
 	if err != nil {
 		r.Log.Debug("status: reporting again soon", "slot", r.Slot, "err", err)
-		if r.pool != nil {
-			r.pool.Reset() // a connection that failed is not used again
-		}
 	}
 	return err == nil
 }
 
-func (r *Reporter) save(ctx context.Context, now Report, open func(context.Context) (*pgxpool.Pool, error), first bool) (err error) {
-	if r.pool == nil {
-		if r.pool, err = open(ctx); err != nil {
-			return err
-		}
-	}
-	if err := save(ctx, r.pool, r.Slot, now); err != nil || !first {
+func (r *Reporter) save(ctx context.Context, now Report, first bool) error {
+	pool, err := r.Open(ctx)
+	if err != nil {
 		return err
 	}
-	return forget(ctx, r.pool, r.Slot)
+	if err = save(ctx, pool, r.Slot, now); err == nil && first {
+		err = forget(ctx, pool, r.Slot)
+	}
+	if err != nil {
+		pool.Reset() // a connection that failed is not used again
+	}
+	return err
 }

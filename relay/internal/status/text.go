@@ -29,13 +29,12 @@ func (s *Status) Write(w io.Writer) error {
 }
 
 func (r Relay) write(w io.Writer) {
-	silent := time.Duration(r.SilentSeconds * float64(time.Second))
 	switch {
 	case r.State == stopped:
-		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, round(silent))
+		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, round(r.silent()))
 		return
 	case !r.IsHeard():
-		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n", round(silent), r.Host, r.Version, r.State)
+		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n", round(r.silent()), r.Host, r.Version, r.State)
 		return
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n", r.State, round(r.ReportedAt.Sub(r.Since)), r.Host, r.Version,
@@ -72,9 +71,9 @@ func (s *Status) writeSlot(w io.Writer) {
 		holder = fmt.Sprintf("held by process %d", s.Slot.ActivePID)
 	}
 	fmt.Fprintf(w, "slot\t%s, wal_status %s; %s of log not confirmed, %s kept on the database's disk", holder, s.Slot.WALStatus,
-		Bytes(s.Slot.DeliveryLagBytes), Bytes(s.Slot.RetainedBytes))
+		size(s.Slot.DeliveryLagBytes), size(s.Slot.RetainedBytes))
 	if s.Slot.SafeBytes != nil {
-		fmt.Fprintf(w, ", %s more until it is in danger", Bytes(*s.Slot.SafeBytes))
+		fmt.Fprintf(w, ", %s more until it is in danger", size(*s.Slot.SafeBytes))
 	}
 	fmt.Fprintln(w)
 }
@@ -117,8 +116,8 @@ func (s *Status) writeProgress(w io.Writer) {
 	}
 }
 
-// Bytes returns n in the largest unit that keeps it above one.
-func Bytes(n int64) string {
+// size returns n bytes in the largest unit that keeps it above one.
+func size(n int64) string {
 	switch {
 	case n >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
