@@ -8,12 +8,19 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/network"
 )
 
-// TestAReleaseBetweenStreamsEndsNoSession: a recovery beside the slot starts its stream twice, and a
-// checkpoint may fall in between.
-func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
-	t.Parallel()
+// betweenStreams is a relay whose recovery beside the slot has ended its first stream, and whose second
+// one is held back. So the slot is free.
+type betweenStreams struct {
+	*world
+	relay  *process
+	second *network.Stop
+}
+
+func newBetweenStreams(t *testing.T) betweenStreams {
+	t.Helper()
 	w := newWorld(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":0}`))
@@ -22,18 +29,26 @@ func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
 	w.recover("--yes")
 	between, through := w.newNetwork()
 	reading := between.HoldBack("WITH page AS")
-	p := w.start("DATABASE_URL=" + through)
+	relay := w.start("DATABASE_URL=" + through)
 	w.await(reading)
 	second := between.HoldBack("START_REPLICATION")
 	reading.Pass()
 	w.await(second)
+	return betweenStreams{w, relay, second}
+}
+
+// TestAReleaseBetweenStreamsEndsNoSession: a recovery beside the slot starts its stream twice, and a
+// checkpoint may fall in between.
+func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
+	t.Parallel()
+	w := newBetweenStreams(t)
 	const free = `SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`
 	w.eventually("the slot is free", func() bool { return w.query(free, w.slot) == "false" })
 	w.awaitCheckpoint() // by a look that found the slot free
-	second.Pass()
+	w.second.Pass()
 	w.awaitEach(2)
 	w.awaitRecovered()
-	if strings.Contains(p.log.String(), "event=session_ended") {
+	if strings.Contains(w.relay.log.String(), "event=session_ended") {
 		t.Error("the session ended")
 	}
 }
@@ -41,22 +56,10 @@ func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
 // TestAnotherRelayInBetweenIsSeen: it acquires the slot while the stream of the first is between two starts.
 func TestAnotherRelayInBetweenIsSeen(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
-	w.startStreaming().stop()
-	w.commit(event(t, "1", `{"n":0}`))
-	w.exec(`DELETE FROM outbox_events`)
-	w.commit(event(t, "1", `{"n":1}`))
-	w.recover("--yes")
-	between, through := w.newNetwork()
-	reading := between.HoldBack("WITH page AS")
-	first := w.start("DATABASE_URL=" + through)
-	w.await(reading)
-	second := between.HoldBack("START_REPLICATION")
-	reading.Pass()
-	w.await(second)
+	w := newBetweenStreams(t)
 	other := w.startStreaming()
-	first.awaitLog("no longer the holder")
-	second.Pass()
+	w.relay.awaitLog("no longer the holder")
+	w.second.Pass()
 	w.commit(event(t, "1", `{"n":2}`))
 	w.awaitEach(3)
 	other.stop()
