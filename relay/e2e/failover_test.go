@@ -46,6 +46,8 @@ func (p *pair) synchronous() {
 	p.eventually("the standby is synchronous", func() bool {
 		return p.on(p.primary, `SELECT sync_state FROM pg_stat_replication`) == "sync"
 	})
+	_, err = admin.Exec(p.t.Context(), `CHECKPOINT`) // the checkpointer tells commits to wait
+	p.must(err)
 }
 
 // on returns one value from a server as text.
