@@ -26,7 +26,7 @@ func pinned(t *testing.T, folder string, environment ...string) (compose, progra
 		t.Logf("%s", output)
 	}
 	texts := [2]string{}
-	for i, file := range []string{"localstack/compose.yaml", "localstack/stack/compose.go"} {
+	for i, file := range []string{"localstack/compose.yaml", "localstack/run/stack/compose.go"} {
 		text, readErr := os.ReadFile(filepath.Join(folder, file))
 		if readErr != nil {
 			t.Fatal(readErr)
@@ -39,7 +39,7 @@ func pinned(t *testing.T, folder string, environment ...string) (compose, progra
 func TestAReleasePinsItsImagesToDigests(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	for _, file := range []string{"localstack/compose.yaml", "localstack/stack/compose.go"} {
+	for _, file := range []string{"localstack/compose.yaml", "localstack/run/stack/compose.go"} {
 		text, err := os.ReadFile(filepath.Join("..", file))
 		if err != nil {
 			t.Fatal(err)

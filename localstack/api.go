@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/demo"
-	"github.com/outbox-relay/outbox-relay/localstack/gateway"
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/run/demo"
+	"github.com/outbox-relay/outbox-relay/localstack/run/gateway"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 

@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/bench"
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
-	"github.com/outbox-relay/outbox-relay/localstack/tokenbucket"
+	"github.com/outbox-relay/outbox-relay/localstack/lab/bench"
+	"github.com/outbox-relay/outbox-relay/localstack/lab/tokenbucket"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 type benchCmd struct {

@@ -5,8 +5,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/outbox-relay/outbox-relay/localstack/chaos"
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 type chaosCmd struct {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 type upCmd struct {

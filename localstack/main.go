@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 // cli is every command and setting; `localstack --help` prints it.

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
 )
 
 // STACK_WAYS names the ways to try, for example "compose host embedded". The first two need more than this repository,

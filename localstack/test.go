@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
-	"github.com/outbox-relay/outbox-relay/localstack/testrun"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/testrun"
 )
 
 type testCmd struct {

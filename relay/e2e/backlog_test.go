@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/network"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
 
 var oldestUndelivered = regexp.MustCompile(`(?m)^relay_oldest_undelivered_seconds (\S+)$`)
@@ -190,7 +190,7 @@ func TestOldestRisesWhileTheDatabaseIsCutOff(t *testing.T) {
 	w.startStreaming("DATABASE_URL="+through, "RELAY_LISTEN="+listen, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	w.commit(event(t, "1", `{"n":1}`))
 	w.drains(listen, `{"n":1}`)
-	between.Silence(network.Server, network.Client)
+	between.Silence(faultproxy.Server, faultproxy.Client)
 	w.commit(event(t, "2", `{"n":2}`))
 	w.eventually("the metric rises", func() bool { return w.oldest(listen) > 15 })
 	between.Mend()

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/network"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
 
 // betweenStreams is a relay whose recovery beside the slot has ended its first stream, and whose second
@@ -16,7 +16,7 @@ import (
 type betweenStreams struct {
 	*world
 	relay  *process
-	second *network.Stop
+	second *faultproxy.Stop
 }
 
 func newBetweenStreams(t *testing.T) betweenStreams {

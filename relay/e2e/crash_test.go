@@ -19,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/outbox-relay/outbox-relay/localstack/gateway"
+	"github.com/outbox-relay/outbox-relay/localstack/run/gateway"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 

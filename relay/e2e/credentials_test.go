@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 // mostMemory is what a relay with the default settings stays below, whatever happens: a container of 64 MB is enough.

@@ -23,9 +23,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/network"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
@@ -131,16 +131,16 @@ func (w *world) must(err error) {
 }
 
 // newNetwork returns a network to the database that the test can do things to, and the URL by way of it.
-func (w *world) newNetwork() (between *network.Network, through string) {
+func (w *world) newNetwork() (between *faultproxy.Network, through string) {
 	w.t.Helper()
-	between, through, err := network.To(w.url)
+	between, through, err := faultproxy.To(w.url)
 	w.must(err)
 	w.t.Cleanup(between.Close)
 	return between, through
 }
 
 // await waits until something is held back.
-func (w *world) await(stop *network.Stop) {
+func (w *world) await(stop *faultproxy.Stop) {
 	w.t.Helper()
 	select {
 	case <-stop.Reached:

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 

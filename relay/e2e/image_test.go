@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // maxImage is above what the image holds, which is one program.

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // TestBacklogUsesTheQuotaAndRarelyExceedsIt: the relay finds the rate of a token bucket behind a burst of two seconds. The

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 // TestARecoveryNeedsNoFreeSlot: the server has as many slots as it may.

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/network"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 func TestRelayThatStartsBeforeItsDatabaseAndItsBrokerWaitsForThem(t *testing.T) {
@@ -94,10 +94,10 @@ func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
 
 func TestConnectionThatIsCutOffWhileTheSlotIsMadeIsGivenUp(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(*world, *network.Network, *network.Stop){
-		"the request is lost": func(*world, *network.Network, *network.Stop) {},
-		"the answer is lost": func(w *world, between *network.Network, making *network.Stop) {
-			between.Silence(network.Server)
+	for name, lose := range map[string]func(*world, *faultproxy.Network, *faultproxy.Stop){
+		"the request is lost": func(*world, *faultproxy.Network, *faultproxy.Stop) {},
+		"the answer is lost": func(w *world, between *faultproxy.Network, making *faultproxy.Stop) {
+			between.Silence(faultproxy.Server)
 			making.Pass()
 			w.eventually("the slot is made", func() bool {
 				return w.query(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.slot) == "1"

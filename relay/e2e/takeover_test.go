@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/outbox-relay/outbox-relay/localstack/network"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -116,14 +116,14 @@ func TestRollingReplacementUnderLoadLosesNothingKeepsOrderAndRepeatsNothing(t *t
 // takeOver is a way in which the relay that holds the slot goes away.
 type takeOver struct {
 	name string
-	away func(holder *process, between *network.Network)
-	back func(holder *process, between *network.Network) // nil if it has ended
+	away func(holder *process, between *faultproxy.Network)
+	back func(holder *process, between *faultproxy.Network) // nil if it has ended
 	// within is how soon the standby has to deliver, for a RELAY_WAL_SENDER_TIMEOUT.
 	within func(timeout time.Duration) time.Duration
 }
 
-func signal(s syscall.Signal) func(*process, *network.Network) {
-	return func(p *process, _ *network.Network) { _ = p.cmd.Process.Signal(s) }
+func signal(s syscall.Signal) func(*process, *faultproxy.Network) {
+	return func(p *process, _ *faultproxy.Network) { _ = p.cmd.Process.Signal(s) }
 }
 
 func after(d time.Duration) func(time.Duration) time.Duration {
@@ -136,7 +136,7 @@ var takeOvers = []takeOver{
 	{"clean stop", signal(syscall.SIGTERM), nil, after(time.Second)},
 	{"SIGKILL", signal(syscall.SIGKILL), nil, after(3 * time.Second)},
 	{"SIGSTOP", signal(syscall.SIGSTOP), signal(syscall.SIGCONT), atTimeout},
-	{"cut network", func(_ *process, n *network.Network) { n.Silence() }, func(_ *process, n *network.Network) { n.Mend() }, atTimeout},
+	{"cut network", func(_ *process, n *faultproxy.Network) { n.Silence() }, func(_ *process, n *faultproxy.Network) { n.Mend() }, atTimeout},
 }
 
 // TestStandbyTakesOverWhateverBecomesOfTheHolder measures from the moment at which the holder goes away until the standby

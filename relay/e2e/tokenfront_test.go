@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 // tokenFront stands before a server that trusts everybody and asks, over TLS, for a password, as RDS asks for a token.

@@ -3,7 +3,7 @@ package e2e_test
 import (
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // TestRecoveryFindsRowsWithMadeUpXIDs that the log had and that were not delivered before the slot was lost. A producer, a restore and a

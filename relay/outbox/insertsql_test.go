@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"pgregory.net/rapid"
 
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )

@@ -19,8 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"github.com/outbox-relay/outbox-relay/localstack/messaging"
-	"github.com/outbox-relay/outbox-relay/localstack/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 type cli struct {

@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 func TestEmptyQueueIsExplainedInAPipe(t *testing.T) {

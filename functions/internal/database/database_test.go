@@ -10,8 +10,8 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/database"
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }

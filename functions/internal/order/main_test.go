@@ -10,7 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }

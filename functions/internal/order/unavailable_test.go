@@ -10,7 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 	"github.com/outbox-relay/outbox-relay/functions/internal/order/ordertest"
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 func mustBeUnavailable(t *testing.T, err error) {

@@ -3,7 +3,7 @@ package preflight_test
 import (
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 

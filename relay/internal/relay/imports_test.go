@@ -80,7 +80,7 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":          {"relay/internal/sink/transport"},
 		"github.com/jackc/pgx/v5/pgproto3":                    {"relay/internal/replication"},
-		module + "localstack/fakeaws":                         nil,
+		module + "localstack/testing/fakeaws":                 nil,
 		"github.com/fergusstrange/embedded-postgres":          nil,
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/localstack/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // TestCredentialsComeAfterARequestThatHung: the SDK's cache makes no further request while the

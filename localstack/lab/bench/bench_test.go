@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sns"
+	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
+)
+
+// startBroker returns the URL of a broker in this process.
+func startBroker(t *testing.T, b *Broker) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	ctx := t.Context()
+	go func() { ended <- b.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + listener.Addr().String()
+}
+
+// TestTheSDKTakesTheBrokerForSQSAndSNS: it checks the answers, and the checksum of each body.
+func TestTheSDKTakesTheBrokerForSQSAndSNS(t *testing.T) {
+	t.Parallel()
+	b := &Broker{Latency: time.Millisecond}
+	url := startBroker(t, b)
+	who := credentials.NewStaticCredentialsProvider("bench", "bench", "")
+	queue := sqs.New(sqs.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: who})
+	topic := sns.New(sns.Options{Region: "us-east-1", BaseEndpoint: &url, Credentials: who})
+	var entries []types.SendMessageBatchRequestEntry
+	var messages []snstypes.PublishBatchRequestEntry
+	for i := range 10 {
+		id, body, sequence := aws.String(fmt.Sprint(i)), aws.String(fmt.Sprintf(`{"n":%d,"text":"\\ \" ä\n"}`, i)), aws.String(fmt.Sprint(100+i))
+		entries = append(entries, types.SendMessageBatchRequestEntry{Id: id, MessageBody: body, MessageAttributes: map[string]types.MessageAttributeValue{
+			"sequence": {DataType: aws.String("Number"), StringValue: sequence},
+		}})
+		messages = append(messages, snstypes.PublishBatchRequestEntry{Id: id, Message: body, MessageAttributes: map[string]snstypes.MessageAttributeValue{
+			"sequence": {DataType: aws.String("Number"), StringValue: aws.String(fmt.Sprint(200 + i))},
+		}})
+	}
+	sent, err := queue.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: aws.String(url + "/1/bench"), Entries: entries})
+	if err != nil || len(sent.Successful) != 10 {
+		t.Errorf("SQS: %v, %v", sent, err)
+	}
+	published, err := topic.PublishBatch(t.Context(), &sns.PublishBatchInput{TopicArn: aws.String(topicARN), PublishBatchRequestEntries: messages})
+	if err != nil || len(published.Successful) != 10 {
+		t.Errorf("SNS: %v, %v", published, err)
+	}
+	if c := b.Counts(); c.Requests != 2 || c.Events != 20 || c.Distinct != 20 || c.First == 0 || c.Last < c.First {
+		t.Errorf("counted %+v", c)
+	}
+	for n, at := range b.Taken() {
+		if n < 100 || n > 209 || at == 0 {
+			t.Errorf("event %d was taken at %d", n, at)
+		}
+	}
+}
+
+const topicARN = "arn:aws:sns:us-east-1:000000000000:bench"
+
+func TestPercentiles(t *testing.T) {
+	t.Parallel()
+	var all []time.Duration
+	for n := range 1000 {
+		all = append(all, time.Duration(n+1))
+	}
+	for p, want := range map[float64]time.Duration{50: 500, 99: 990, 99.9: 999, 100: 1000} {
+		if got := percentile(all, p); got != want {
+			t.Errorf("the %v. of 1 to 1000 is %d, want %d", p, got, want)
+		}
+	}
+	if got := percentile([]time.Duration{7}, 99.9); got != 7 {
+		t.Errorf("the 99.9. of one is %d", got)
+	}
+}
+
+// results are of three rounds of a relay and what it is compared with.
+func results() []result {
+	at := func(contestant, to string, perSecond float64) result {
+		return result{
+			Shape: oneRow.String(), Link: string(secured), Latency: near, Contestant: contestant, To: to, PerSecond: perSecond, Processor: 9, Peak: 50,
+		}
+	}
+	all := []result{
+		at("pg_recvlogical", "", 100), at(bySDK, "SQS", 60), at("relay", "SQS", 140), at("relay", "SQS FIFO", 120),
+		at("pg_recvlogical", "", 110), at(bySDK, "SQS", 50), at("relay", "SQS", 150), at("relay", "SQS FIFO", 130),
+		at("pg_recvlogical", "", 90), at(bySDK, "SQS", 55), at("relay", "SQS", 80), at("relay", "SQS FIFO", 90),
+	}
+	var r run
+	for _, m := range all {
+		m.Ratio, m.OverSDK = r.ratio(m), r.overSDK(m)
+		r.results = append(r.results, m)
+	}
+	return r.results
+}
+
+func TestTargetIsReachedByTheMedianOfItsWorstCase(t *testing.T) {
+	t.Parallel()
+	got := map[string]string{}
+	for _, g := range judge(medians(results()), []delays{{PerSecond: 500, Settings: "[]", Latency: near, P99: 4 * time.Millisecond}}) {
+		got[g.name] = fmt.Sprint(g.reached, " ", g.holds)
+	}
+	for name, want := range map[string]string{
+		"drain, TLS: 1.0 x the source":         "1.36 true",
+		"drain, TLS: spread of that ratio":     "0.37 false",
+		"2 x the same over the SDK":            "2.33 true",
+		"FIFO: 0.75 x standard":                "0.86 true",
+		"TLS: µs of processor an event":        "9.0 true",
+		"peak memory":                          "50 MB true",
+		"500 events/s, broker 15 ms: p99 1 ms": "4ms false",
+	} {
+		if got[name] != want {
+			t.Errorf("%s: %s, want %s", name, got[name], want)
+		}
+	}
+}
+
+func TestTheChartIsWellFormed(t *testing.T) {
+	t.Parallel()
+	chart := drawChart(medians(results()), "a machine & its <cores>")
+	if strings.Count(chart, "<rect") != 5 { // one is the background
+		t.Errorf("%d rectangles for 4 bars", strings.Count(chart, "<rect"))
+	}
+	for decoder := xml.NewDecoder(strings.NewReader(chart)); ; {
+		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestABrokenRelayEndsTheBenchmark: without waiting for events that a relay which has ended will never send.
+func TestABrokenRelayEndsTheBenchmark(t *testing.T) {
+	t.Parallel()
+	process, err := procgroup.Start(exec.Command("false"), procgroup.Orphan{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &relay{process: process, listen: "127.0.0.1:1"}
+	_, err = p.watch(t.Context(), &broker{url: startBroker(t, &Broker{})}, 4)
+	if err == nil || !strings.Contains(err.Error(), "the relay ended") {
+		t.Errorf("the benchmark ends with %v", err)
+	}
+}

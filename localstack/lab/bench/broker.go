@@ -1,0 +1,375 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/tokenbucket"
+)
+
+// Broker is the other side of the relay in a process of its own: SNS and SQS, as much of them as the relay asks for, at a
+// fraction of what localstack/testing/fakeaws takes of the processor, which both share. It keeps no message, but counts which events it
+// has taken, and when.
+type Broker struct {
+	// Latency is between a request and its answer.
+	Latency time.Duration
+	// Quota is what it takes of the requests that publish; nil: all of them.
+	Quota *tokenbucket.Bucket
+
+	mu     sync.Mutex
+	counts Counts
+	taken  []int64 // when the first request with the event of this sequence had arrived, in nanoseconds of the Unix epoch
+}
+
+// Counts is what a Broker has taken.
+type Counts struct {
+	Requests int   // that publish
+	Events   int   // of them
+	Distinct int   // events that were taken at least once
+	First    int64 // when the first request was answered, in nanoseconds of the Unix epoch
+	Last     int64 // and the last one that had a new event
+}
+
+// Serve answers on listener until ctx ends.
+func (b *Broker) Serve(ctx context.Context, listener net.Listener) error {
+	defer context.AfterFunc(ctx, func() { _ = listener.Close() })()
+	for {
+		conn, err := listener.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			s := &service{broker: b, url: "http://" + listener.Addr().String(), sums: map[string]string{}}
+			_ = s.converse(conn) // the relay tells of an end that it did not want
+		}()
+	}
+}
+
+// service answers the requests of one connection, in memory that is used again.
+type service struct {
+	broker *Broker
+	url    string
+	sums   map[string]string // MD5 by body: a benchmark has few bodies
+
+	status            string // of the answer
+	body, answer, out []byte
+	sequences         []int
+}
+
+func (s *service) converse(conn net.Conn) error {
+	reader := bufio.NewReaderSize(conn, 64<<10)
+	for {
+		r, err := s.read(reader)
+		if err != nil {
+			return err
+		}
+		if err := s.respond(r); err != nil {
+			return err
+		}
+		s.out = append(s.out[:0], "HTTP/1.1 "...)
+		s.out = append(append(s.out, s.status...), "\r\nContent-Type: application/octet-stream\r\nDate: "...)
+		s.out = time.Now().UTC().AppendFormat(s.out, "Mon, 02 Jan 2006 15:04:05 GMT")
+		s.out = append(s.out, "\r\nContent-Length: "...)
+		s.out = strconv.AppendInt(s.out, int64(len(s.answer)), 10)
+		s.out = append(append(s.out, "\r\n\r\n"...), s.answer...)
+		if _, err := conn.Write(s.out); err != nil {
+			return err
+		}
+	}
+}
+
+// request is what decides about the answer.
+type request struct {
+	path   string
+	target string // of AWS JSON
+}
+
+func (s *service) read(reader *bufio.Reader) (request, error) {
+	line, err := reader.ReadSlice('\n')
+	if err != nil {
+		return request{}, err
+	}
+	var r request
+	if parts := bytes.Fields(line); len(parts) > 1 && len(parts[1]) > 1 {
+		r.path = string(parts[1])
+	}
+	length := 0
+	for {
+		line, err := reader.ReadSlice('\n')
+		if err != nil {
+			return request{}, err
+		}
+		name, value, ok := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
+		switch {
+		case !ok:
+			s.body = slices.Grow(s.body[:0], length)[:length]
+			_, err = io.ReadFull(reader, s.body)
+			return r, err
+		case len(name) == len("Content-Length") && bytes.EqualFold(name, []byte("Content-Length")):
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return request{}, err
+			}
+		case len(name) == len("X-Amz-Target") && bytes.EqualFold(name, []byte("X-Amz-Target")):
+			r.target = string(bytes.TrimSpace(value))
+		}
+	}
+}
+
+func (s *service) respond(r request) error {
+	s.status, s.answer = "200 OK", s.answer[:0]
+	fifo := bytes.Contains(s.body, []byte(".fifo"))
+	switch {
+	case r.path == "/counts":
+		return s.tell(s.broker.Counts())
+	case r.path == "/taken":
+		return s.tell(s.broker.Taken())
+	case strings.HasPrefix(r.path, "/quota/"):
+		return s.changeQuota(strings.TrimPrefix(r.path, "/quota/"))
+	case r.path == "/quota":
+		return s.tell(s.broker.Quota.Counts())
+	case r.target == "AmazonSQS.SendMessageBatch":
+		if !s.isWithinQuota() {
+			s.answer = append(s.answer, `{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}`...)
+			return nil
+		}
+		return s.sendMessageBatch()
+	case r.target == "AmazonSQS.GetQueueUrl":
+		s.answer = fmt.Appendf(s.answer, `{"QueueUrl":"%s/000000000000/%s"}`, s.url, nameOf(fifo))
+	case r.target == "AmazonSQS.GetQueueAttributes":
+		s.answer = fmt.Appendf(s.answer, `{"Attributes":{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:%s","MaximumMessageSize":"1048576",`+
+			`"FifoQueue":"%t","DeduplicationScope":"messageGroup","FifoThroughputLimit":"perMessageGroupId"}}`, nameOf(fifo), fifo)
+	case bytes.Contains(s.body, []byte("Action=GetTopicAttributes")):
+		s.answer = fmt.Appendf(s.answer, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes>`+
+			`<entry><key>TopicArn</key><value>arn:aws:sns:us-east-1:000000000000:%s</value></entry>`+
+			`<entry><key>FifoTopic</key><value>%t</value></entry><entry><key>FifoThroughputScope</key><value>MessageGroup</value></entry>`+
+			`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, nameOf(fifo), fifo)
+	case bytes.Contains(s.body, []byte("Action=PublishBatch")):
+		if !s.isWithinQuota() {
+			s.answer = append(s.answer, `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code>`+
+				`<Message>Rate exceeded</Message></Error><RequestId>5fea7756</RequestId></ErrorResponse>`...)
+			return nil
+		}
+		return s.publishBatch()
+	default:
+		return errors.New("a request that a benchmark does not make")
+	}
+	return nil
+}
+
+// isWithinQuota reports whether the quota has room for a request. If it has none, the answer is a refusal, after the latency.
+func (s *service) isWithinQuota() bool {
+	if s.broker.Quota == nil || s.broker.Quota.Take() {
+		return true
+	}
+	time.Sleep(s.broker.Latency)
+	s.status = "400 Bad Request"
+	return false
+}
+
+func (s *service) changeQuota(perSecond string) error {
+	rate, err := strconv.ParseFloat(perSecond, 64)
+	if err != nil {
+		return err
+	}
+	s.broker.Quota.SetRate(rate)
+	return s.tell(rate)
+}
+
+func nameOf(fifo bool) string {
+	if fifo {
+		return "bench.fifo"
+	}
+	return "bench"
+}
+
+func (s *service) tell(value any) (err error) {
+	s.answer, err = json.Marshal(value)
+	return err
+}
+
+// sendMessageBatch answers what SQS does when it takes every message, the checksum of each body included.
+func (s *service) sendMessageBatch() error {
+	s.answer = append(s.answer, `{"Successful":[`...)
+	entries := 0
+	for rest := s.body; ; entries++ {
+		entry, after, found := bytes.Cut(rest, []byte(`"MessageBody":"`))
+		if rest = after; !found {
+			break
+		}
+		end := endOfString(rest)
+		if end < 0 {
+			return errors.New("a body without an end")
+		}
+		if entries > 0 {
+			s.answer = append(s.answer, ',')
+		}
+		s.answer = append(s.answer, `{"Id":"`...)
+		s.answer = append(s.answer, between(entry, `"Id":"`, '"')...)
+		s.answer = append(s.answer, `","MessageId":"5fea7756-0ea4-451a-a703-a558b933e274","MD5OfMessageBody":"`...)
+		sum, err := s.sum(rest[:end])
+		if err != nil {
+			return err
+		}
+		s.answer = append(append(s.answer, sum...), `"}`...)
+		rest = rest[end:]
+	}
+	s.answer = append(s.answer, `]}`...)
+	return s.take(entries, `"sequence":{"DataType":"Number","StringValue":"`, "")
+}
+
+// between returns the text that begins behind mark, up to end.
+func between(text []byte, mark string, end byte) []byte {
+	_, text, _ = bytes.Cut(text, []byte(mark))
+	if at := bytes.IndexByte(text, end); at >= 0 {
+		return text[:at]
+	}
+	return text
+}
+
+// endOfString returns where the JSON string that text begins in ends.
+func endOfString(text []byte) int {
+	for at := 0; ; at++ {
+		quote := bytes.IndexByte(text[at:], '"')
+		if quote < 0 {
+			return -1
+		}
+		at += quote
+		backslashes := 0
+		for at-backslashes > 0 && text[at-backslashes-1] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 {
+			return at
+		}
+	}
+}
+
+func (s *service) sum(escaped []byte) (string, error) {
+	if sum, ok := s.sums[string(escaped)]; ok {
+		return sum, nil
+	}
+	var body string
+	if err := json.Unmarshal([]byte(`"`+string(escaped)+`"`), &body); err != nil {
+		return "", err
+	}
+	sum := md5.Sum([]byte(body))
+	text := hex.EncodeToString(sum[:])
+	s.sums[string(escaped)] = text
+	return text, nil
+}
+
+// publishBatch answers what SNS does when it takes every message.
+func (s *service) publishBatch() error {
+	s.answer = append(s.answer, `<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult><Failed/><Successful>`...)
+	entries := 0
+	for rest := s.body; ; entries++ {
+		id, after, found := nextEntry(rest)
+		if !found {
+			break
+		}
+		s.answer = append(s.answer, `<member><MessageId>5fea7756-0ea4-451a-a703-a558b933e274</MessageId><Id>`...)
+		s.answer = append(s.answer, id...)
+		s.answer = append(s.answer, `</Id></member>`...)
+		rest = after
+	}
+	s.answer = append(s.answer, `</Successful></PublishBatchResult><ResponseMetadata><RequestId>5fea7756</RequestId></ResponseMetadata></PublishBatchResponse>`...)
+	return s.take(entries, "Name=sequence&", "StringValue=")
+}
+
+// nextEntry returns the id of the next entry of a form and the rest of the form behind it. It goes through the form once, so that
+// the broker takes little of the processor that it shares with the relay.
+func nextEntry(form []byte) (id, rest []byte, found bool) {
+	_, rest, found = bytes.Cut(form, []byte(".Id="))
+	if !found {
+		return nil, nil, false
+	}
+	id, rest, _ = bytes.Cut(rest, []byte{'&'})
+	return id, rest, true
+}
+
+// take waits for the latency and counts the events of a request, each by the number that stands behind the marks.
+func (s *service) take(entries int, mark, then string) error {
+	s.sequences = s.sequences[:0]
+	for rest := s.body; ; {
+		var found bool
+		if _, rest, found = bytes.Cut(rest, []byte(mark)); !found {
+			break
+		}
+		if then != "" {
+			_, rest, _ = bytes.Cut(rest, []byte(then))
+		}
+		n := 0
+		for ; len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9'; rest = rest[1:] {
+			n = 10*n + int(rest[0]-'0')
+		}
+		s.sequences = append(s.sequences, n)
+	}
+	if len(s.sequences) != entries {
+		return fmt.Errorf("%d events with %d sequences", entries, len(s.sequences))
+	}
+	arrived := time.Now()
+	if s.broker.Latency > 0 {
+		time.Sleep(s.broker.Latency)
+	}
+	s.broker.took(s.sequences, arrived.UnixNano())
+	return nil
+}
+
+func (b *Broker) took(sequences []int, arrived int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now().UnixNano()
+	if b.counts.First == 0 {
+		b.counts.First = now
+	}
+	b.counts.Requests++
+	b.counts.Events += len(sequences)
+	for _, n := range sequences {
+		if n >= len(b.taken) {
+			b.taken = append(b.taken, make([]int64, n+1<<16-len(b.taken))...)
+		}
+		if b.taken[n] == 0 {
+			b.taken[n] = arrived
+			b.counts.Distinct++
+			b.counts.Last = now
+		}
+	}
+}
+
+// Counts returns what was taken so far.
+func (b *Broker) Counts() Counts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.counts
+}
+
+// Taken returns when the first request with each event had arrived, by its sequence, in nanoseconds of the Unix epoch.
+func (b *Broker) Taken() map[int]int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	times := map[int]int64{}
+	for n, at := range b.taken {
+		if at != 0 {
+			times[n] = at
+		}
+	}
+	return times
+}

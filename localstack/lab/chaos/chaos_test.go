@@ -1,0 +1,84 @@
+package chaos_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
+)
+
+// root is the checkout.
+var root = filepath.Join("..", "..")
+
+// options runs against the Postgres that other tests use too: the newest on this machine, or PGTEST_VERSION.
+func options(t *testing.T) chaos.Options {
+	t.Helper()
+	version := 0
+	if text := os.Getenv("PGTEST_VERSION"); text != "" {
+		var err error
+		if version, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	absolute, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := filepath.Join(absolute, ".local")
+	return chaos.Options{
+		Root: absolute, Dir: filepath.Join(local, "chaos"), CacheDir: filepath.Join(local, "cache"),
+		Versions: []int{version}, Workers: 2, Out: t.Output(), Short: true,
+	}
+}
+
+// TestNoPromiseIsBrokenUnderRandomFaults is a short run of `make chaos`: seeds that bring every kind of destination, and one
+// in which nothing is broken, so that nothing may come twice.
+func TestNoPromiseIsBrokenUnderRandomFaults(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Seed, o.Runs = 38, 6
+	var kinds []chaos.Kind
+	for i := range o.Runs {
+		kinds = append(kinds, chaos.NewPlan(o.Seed+uint64(i), o).Destinations...)
+	}
+	for _, kind := range []chaos.Kind{chaos.FIFOQueue, chaos.StandardQueue, chaos.FIFOTopic, chaos.StandardTopic} {
+		if !slices.Contains(kinds, kind) {
+			t.Errorf("no run has a destination of kind %s: choose other seeds", kind)
+		}
+	}
+	o.Relay = build(t, o)
+	totals, err := chaos.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if totals.Runs != o.Runs || totals.Events == 0 {
+		t.Errorf("%d runs with %d events", totals.Runs, totals.Events)
+	}
+}
+
+// build builds the relay into a folder of the test's own, with further flags for go build.
+func build(t *testing.T, o chaos.Options, flags ...string) string {
+	t.Helper()
+	relay, err := chaos.BuildRelay(t.Context(), o.Root, filepath.Join(t.TempDir(), "relay"), flags...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return relay
+}
+
+func TestAPlanFollowsFromItsSeed(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	for seed := range uint64(100) {
+		plan, again := chaos.NewPlan(seed, o), chaos.NewPlan(seed, o)
+		if plan.String() != again.String() || !slices.Equal(plan.Steps, again.Steps) || !slices.Equal(plan.Weather, again.Weather) {
+			t.Fatalf("seed %d has two plans:\n%v %v\n%v %v", seed, plan, plan.Steps, again, again.Steps)
+		}
+		if seed%10 == 0 && !plan.Calm() {
+			t.Errorf("seed %d is not calm", seed)
+		}
+	}
+}

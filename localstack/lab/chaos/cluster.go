@@ -1,0 +1,117 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+)
+
+// clusters are a worker's own, one a version: what a run does to a server, it does to no other run.
+type clusters struct {
+	options Options
+	running map[int]*cluster
+}
+
+// cluster is a server that is restarted and killed, and goes on with the next run.
+type cluster struct {
+	server *pgtest.Server
+	dir    string
+	admin  string // superuser URL
+}
+
+// Roles of every cluster: the writers' owns the schema, each relay has one of its own, so that its backends can be told
+// apart. None of them is a superuser.
+const (
+	writerRole = "writer"
+	relayRole  = "relay_%d"
+	maxRelays  = 2
+)
+
+func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
+	if running := c.running[version]; running != nil {
+		return running, nil
+	}
+	parent, err := pgtest.Reachable(os.TempDir())
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(parent, "chaos-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // or the server's user does not get to what lies below
+		return nil, err
+	}
+	server, err := pgtest.Start(ctx, pgtest.Options{
+		Dir: filepath.Join(dir, "pg"), Version: version, CacheDir: c.options.CacheDir,
+		Settings: map[string]string{
+			"shared_buffers":     "64MB",
+			"wal_writer_delay":   "2s", // a commit that does not wait for the disk is in danger for so long
+			"checkpoint_timeout": "30s",
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start Postgres %d: %w", version, err)
+	}
+	running := &cluster{server: server, dir: dir, admin: server.URL("postgres", pgtest.Superuser)}
+	c.running[version] = running
+	return running, running.createRoles(ctx)
+}
+
+func (c *cluster) createRoles(ctx context.Context) error {
+	roles := []string{writerRole}
+	for i := range maxRelays {
+		roles = append(roles, fmt.Sprintf(relayRole, i))
+	}
+	for _, role := range roles {
+		if err := c.exec(ctx, "CREATE ROLE "+role+" LOGIN REPLICATION PASSWORD '"+role+"'"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *clusters) stop() {
+	for _, cluster := range c.running {
+		_ = cluster.server.Stop(pgtest.Immediate)
+		_ = os.RemoveAll(cluster.dir)
+	}
+}
+
+// exec runs a statement in the cluster's own database.
+func (c *cluster) exec(ctx context.Context, statement string) error {
+	conn, err := pgx.Connect(ctx, c.admin)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+// url is a database of the cluster as a role.
+func (c *cluster) url(database, role string) string { return c.server.URL(database, role) }
+
+// drop removes a database with its slots, whoever uses them.
+func (c *cluster) drop(ctx context.Context, database string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	for _, statement := range []string{
+		`ALTER DATABASE $ ALLOW_CONNECTIONS false`,
+		`SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '$'`,
+		`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '$' AND NOT active`,
+		`DROP DATABASE $ WITH (FORCE)`,
+	} {
+		if err := c.exec(ctx, strings.ReplaceAll(statement, "$", database)); err != nil {
+			return fmt.Errorf("drop database %s: %w", database, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package chaos
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+)
+
+// destination is a topic or queue of a run, and the aggregate type whose events go there.
+type destination struct {
+	checker.Destination
+	setting       string // as the relay's settings name it
+	arn           string
+	aggregateType string
+	limit         int // bytes of a message
+}
+
+// Limits of a message; that of a topic is AWS's default.
+const (
+	queueLimit = 128 << 10
+	topicLimit = 256 << 10
+)
+
+// createDestinations makes the topics and queues of the plan. A topic has a queue subscribed to it, with raw delivery.
+func (r *run) createDestinations() error {
+	policy := r.plan.setting("RELAY_ON_REJECTED")
+	for i, kind := range r.plan.Destinations {
+		d := destination{aggregateType: fmt.Sprintf("kind-%d", i)}
+		d.FIFO = kind.fifo()
+		d.ParksAggregate = policy == "park-aggregate" || policy == "" && d.FIFO
+		d.GroupBatches, d.ParkAfter = r.plan.setting("RELAY_GROUP_BATCHES") == "true", r.plan.ParkAfter
+		name := fmt.Sprintf("events-%d", i)
+		if d.FIFO {
+			name += ".fifo"
+		}
+		var err error
+		if strings.HasPrefix(string(kind), "sns") {
+			err = r.createTopic(&d, name)
+		} else {
+			err = r.createQueue(&d, name)
+		}
+		if err != nil {
+			return err
+		}
+		d.Name = d.arn
+		r.destinations = append(r.destinations, d)
+	}
+	r.refusal = r.broker.Script(fakeaws.Match{Entry: isRefused}, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))
+	return nil
+}
+
+func isRefused(m *fakeaws.Message) bool { return attribute(m, "event_type") == refusedType }
+
+func (r *run) createQueue(d *destination, name string) error {
+	queue, err := r.broker.CreateQueue(name, map[string]string{"MaximumMessageSize": strconv.Itoa(queueLimit)})
+	d.setting, d.arn, d.limit = queue.URL, queue.ARN, queueLimit
+	return err
+}
+
+func (r *run) createTopic(d *destination, name string) error {
+	topic, err := r.broker.CreateTopic(name, nil)
+	if err != nil {
+		return err
+	}
+	queue, err := r.broker.CreateQueue("of-"+name, nil)
+	if err != nil {
+		return err
+	}
+	d.setting, d.arn, d.limit = topic, topic, topicLimit
+	_, err = r.broker.Subscribe(topic, queue.ARN, map[string]string{"RawMessageDelivery": "true"})
+	return err
+}
+
+// routes are the settings that send each aggregate type to its destination.
+func (r *run) routes() []string {
+	var routes []string
+	for _, d := range r.destinations[1:] {
+		routes = append(routes, "aggregate:"+d.aggregateType+"="+d.setting)
+	}
+	return []string{"RELAY_DESTINATION=" + r.destinations[0].setting, "RELAY_ROUTES=" + strings.Join(routes, ";")}
+}
+
+func attribute(m *fakeaws.Message, name string) string {
+	for _, a := range m.Attributes {
+		if a.Name == name {
+			return a.StringValue
+		}
+	}
+	return ""
+}
+
+// nameOf returns the last part of an ARN.
+func nameOf(arn string) string { return arn[strings.LastIndexByte(arn, ':')+1:] }

@@ -1,0 +1,163 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+)
+
+// tableFaults are what the owners of a table do to it: none of them may cost an event.
+var tableFaults = []fault{
+	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
+	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
+	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
+	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
+	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
+		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`, `ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
+	{name: "row-level security", weight: 2, repeats: true, refuses: true, do: tableFor(
+		`ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY`, `ALTER TABLE outbox_events DISABLE ROW LEVEL SECURITY`)},
+	{name: "read-only", weight: 2, repeats: true, do: readOnly},
+}
+
+// hasSlot leaves out runs whose first events are older than the slot: no log has them.
+func hasSlot(p *Plan) bool { return !p.ColdStart }
+
+func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
+
+// isSwappable leaves out runs whose first events are in the table alone, because they are older than the slot.
+func isSwappable(p *Plan) bool { return !p.Load.Partitioned && hasSlot(p) }
+
+// restatePublication writes the publication's row in the catalogue, and changes nothing in it.
+func restatePublication(ctx context.Context, a *act) error {
+	return a.exec(ctx, `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)
+}
+
+// deleteAtOnce writes events whose rows are gone when their transaction commits: only the log has them.
+func deleteAtOnce(ctx context.Context, a *act) error {
+	for range 1 + a.random.IntN(5) {
+		o, err := a.writeOpen(ctx)
+		if err != nil || o == nil {
+			return err
+		}
+		if _, err := o.conn.Exec(ctx, `DELETE FROM outbox_events WHERE id = $1`, o.event.ID); err != nil {
+			return o.conn.Close(ctx) // the server is away
+		}
+		o.commit(ctx)
+		pause(ctx, a.within(100*time.Millisecond))
+	}
+	return nil
+}
+
+// swapTable puts an empty table in the place of the one that the relay reads, as a team does that starts a new one each
+// year. The old one keeps its rows under another name.
+func swapTable(ctx context.Context, a *act) error {
+	old := fmt.Sprintf("outbox_events_%d", a.random.Uint32())
+	return a.inTransaction(ctx, []string{
+		`SET LOCAL lock_timeout = '1s'`,
+		`LOCK outbox_events`,
+		`ALTER TABLE outbox_events RENAME TO ` + old,
+		`CREATE TABLE outbox_events (LIKE ` + old + ` INCLUDING ALL)`,
+		`ALTER TABLE outbox_events OWNER TO ` + writerRole,
+		`SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), nextval(pg_get_serial_sequence('` + old + `', 'seq')))`,
+		keepNew,
+		grantOutbox(),
+		`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`,
+	})
+}
+
+// attachPartition fills a table and makes it a partition: the log has its rows under no name that the publication knows.
+func attachPartition(ctx context.Context, a *act) error {
+	part := a.random.Int32()
+	table := fmt.Sprintf("outbox_events_%d", part)
+	var events []checker.Event
+	for range 1 + a.random.IntN(20) {
+		events = append(events, a.eventOfItsOwn())
+	}
+	err := pgx.BeginFunc(ctx, a.admin, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `CREATE TABLE `+table+` (LIKE outbox_events INCLUDING ALL); ALTER TABLE `+table+` OWNER TO `+writerRole); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if _, err := tx.Exec(ctx, `
+				WITH row AS (
+					INSERT INTO `+table+` (id, aggregate_type, aggregate_id, event_type, payload, part)
+					VALUES ($1, $2, $3, $4, $5::text::json, $6) RETURNING id, seq, payload)
+				INSERT INTO committed SELECT id, seq, payload::text FROM row`,
+				e.ID, e.AggregateType, e.AggregateID, e.Type, e.Payload, part); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if isAway(err) {
+		a.note = missed
+		return nil
+	}
+	a.recorder.wrote(checker.Unknown, events) // a crash may come before anything waited for the disk
+	if err != nil {
+		return err
+	}
+	pause(ctx, a.within(time.Second)) // for the horizon to pass their transaction, or not
+	return a.exec(ctx, fmt.Sprintf(`ALTER TABLE outbox_events ATTACH PARTITION %s FOR VALUES IN (%d)`, table, part))
+}
+
+// tableFor does something to the table for a while. The relay may end because of it, and is started again.
+func tableFor(change, back string) func(context.Context, *act) error {
+	return func(ctx context.Context, a *act) error {
+		if err := a.exec(ctx, change); err != nil {
+			return err
+		}
+		pause(ctx, a.within(1500*time.Millisecond))
+		return a.exec(ctx, back)
+	}
+}
+
+// readOnly is what managed servers set when their disk fills up.
+func readOnly(ctx context.Context, a *act) error {
+	if err := a.exec(ctx, `ALTER DATABASE `+a.database+` SET default_transaction_read_only = on`); err != nil {
+		return err
+	}
+	if err := terminate(`true`)(ctx, a); err != nil { // the setting is for new sessions
+		return err
+	}
+	pause(ctx, a.within(2*time.Second))
+	return a.inTransaction(ctx, []string{`SET TRANSACTION READ WRITE`, `ALTER DATABASE ` + a.database + ` RESET default_transaction_read_only`})
+}
+
+// inTransaction runs statements as superuser in one transaction, if the server is there.
+func (a *act) inTransaction(ctx context.Context, statements []string) error {
+	err := pgx.BeginFunc(ctx, a.admin, func(tx pgx.Tx) error {
+		for _, statement := range statements {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("%.60s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+	if isAway(err) || hasCode(err, "55P03") { // lock_not_available
+		a.note = missed
+		return nil
+	}
+	return err
+}
+
+func isAway(err error) bool { return err != nil && isConnectionError(err) }
+
+// partitioned is the outbox table as a partitioned one. Its id is unique because its writers make it so.
+const partitioned = `
+	DROP TABLE outbox_events;
+	CREATE SEQUENCE outbox_seq;
+	CREATE TABLE outbox_events (
+		id uuid NOT NULL, seq bigint NOT NULL DEFAULT nextval('outbox_seq'), aggregate_type text NOT NULL, aggregate_id text NOT NULL,
+		event_type text NOT NULL, payload json NOT NULL, headers jsonb NOT NULL DEFAULT '{}',
+		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz NOT NULL DEFAULT clock_timestamp(), part integer NOT NULL DEFAULT 0
+	) PARTITION BY LIST (part);
+	CREATE UNIQUE INDEX ON outbox_events (seq, part);
+	CREATE INDEX ON outbox_events (xid);
+	CREATE INDEX ON outbox_events (id);
+	CREATE TABLE outbox_events_0 PARTITION OF outbox_events FOR VALUES IN (0);
+	ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`

@@ -1,0 +1,426 @@
+package chaos_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+)
+
+// mutant is a relay that was broken on purpose.
+type mutant struct {
+	name   string
+	edits  []edit
+	faults []string // that bring it to light; all if empty
+	rules  []checker.Rule
+}
+
+// edit replaces a text, which stands once in a file.
+type edit struct{ file, before, after string }
+
+// withoutAudit lets a gap show that the audit would find and mend.
+var withoutAudit = edit{"relay/cmd/relay/settings.go", `env:"RELAY_AUDIT" default:"on"`, `env:"RELAY_AUDIT" default:"off"`}
+
+var mutants = []mutant{
+	{
+		name: "confirms a transaction as soon as it is read",
+		edits: []edit{{
+			"relay/internal/checkpoint/tracker.go",
+			`t.mark(mark{kind: markCommit, lsn: end})`,
+			`t.mark(mark{kind: markCommit, lsn: end}); t.position.FlushLSN = max(t.position.FlushLSN, end)`,
+		}},
+		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "believes a keepalive while events are open",
+		edits: []edit{{
+			"relay/internal/checkpoint/tracker.go",
+			`if t.inTransaction || t.head != t.tail {`,
+			`if t.inTransaction {`,
+		}},
+		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "puts several events of a group into a request to a FIFO destination",
+		edits: []edit{{
+			"relay/internal/delivery/scheduler.go",
+			`return s.limits.FIFO && !s.options.GroupBatches`,
+			`return false`,
+		}},
+		faults: []string{"broker: entries failed", "broker: entries throttled"},
+		rules:  []checker.Rule{checker.Reordered},
+	},
+	{
+		name: "counts a refused event as delivered and does not park it",
+		edits: []edit{{
+			"relay/internal/deadletter/store.go",
+			`	event, err := json.Marshal(newMessage(p.Message))`,
+			`	if ctx != nil {
+		return nil
+	}
+	event, err := json.Marshal(newMessage(p.Message))`,
+		}},
+		faults: []string{"crash: park"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "recovers without regard to the horizon",
+		edits: []edit{{
+			"relay/internal/checkpoint/store.go",
+			`recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:')`,
+			`recover_from = coalesce(nullif($4, ''), pg_current_snapshot()::text)::pg_snapshot`,
+		}},
+		faults: []string{"slot dropped, down", "slot recreated", "slot invalidated"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "takes any slot for one that brings everything",
+		edits: []edit{{
+			"relay/internal/recovery/judge.go",
+			`case s.ConfirmedFlushLSN > row.Position.FlushLSN:`,
+			`case false:`,
+		}},
+		faults: []string{"slot recreated", "slot advanced"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "does not see that the publication was changed",
+		edits: []edit{
+			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
+			{"relay/internal/checkpointer/checkpointer.go", `if err := c.suspect(seen); err != nil {`, `if err := error(nil); err != nil {`},
+			withoutAudit,
+		},
+		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "removes rows that it has not delivered",
+		edits: []edit{
+			{
+				"relay/internal/retention/remover.go",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\t\tAND b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
+			},
+			{
+				"relay/internal/retention/remover.go",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\t\tAND {later_writer} < r.ended) IS NOT TRUE)",
+				`WHERE r.obstacle IS NOT NULL)`,
+			},
+		},
+		faults: []string{"slot dropped, broker away"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "publishes without a lease, and does not look whether it holds the slot",
+		edits: []edit{
+			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
+			{"relay/internal/checkpointer/checkpointer.go", `if !seen.Held {`, `if false {`},
+		},
+		faults: []string{"freeze"},
+		rules:  []checker.Rule{checker.Fenced},
+	},
+	{
+		name: "goes on when it hears nothing from the server",
+		edits: []edit{
+			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
+			{"relay/internal/checkpointer/checkpointer.go", `context.WithTimeout(ctx, c.Timeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
+			{"relay/internal/deadletter/redriver.go", `context.WithTimeout(ctx, r.Timeout)`, `context.WithTimeout(ctx, time.Minute)`},
+			{"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.source.receivedAt) > time.Minute`},
+		},
+		faults: []string{"network: cut off"},
+		rules:  []checker.Rule{checker.Fenced},
+	},
+	{
+		name: "lets events overtake those of their aggregate that are parked",
+		edits: []edit{{
+			"relay/internal/delivery/redrive.go",
+			`	if blocked {`,
+			`	if blocked && e == nil {`,
+		}},
+		faults: []string{"crash: park"},
+		rules:  []checker.Rule{checker.Reordered},
+	},
+	{
+		name: "marks a dead letter as redriven before it is sent",
+		edits: []edit{{
+			"relay/internal/delivery/publish.go",
+			`	results, err := s.request(events)`,
+			`	for _, e := range events {
+		if e.isRedriven() {
+			_ = s.delivery.deps.Parker.Redriven(s.delivery.requests, e.DeadLetter.Position)
+		}
+	}
+	results, err := s.request(events)`,
+		}},
+		faults: []string{"operator: redrive"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "replays without regard to the horizon",
+		edits: []edit{{
+			"relay/internal/replay/store.go",
+			"pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)\n\t\t\t\t\tAND NOT {parked} AS selected",
+			"$7::text <> ''\n\t\t\t\t\tAND NOT {parked} AS selected",
+		}},
+		faults: []string{"operator: replay"},
+		rules:  []checker.Rule{checker.Replayed},
+	},
+	{
+		name: "counts a page of a replay as sent before it is",
+		edits: []edit{{
+			"relay/internal/replay/replayer.go",
+			`		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
+			`		if replay, err = r.Store.Passed(ctx, replay, page, Outcome{}); err != nil {
+			return nil, err
+		}
+		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
+		}},
+		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang"},
+		rules:  []checker.Rule{checker.Replayed},
+	},
+	{
+		name: "drops the events of a destination that is away for longer than RELAY_PARK_AFTER",
+		edits: []edit{{
+			"relay/internal/delivery/park.go",
+			`		s.park(e, e.rejection)`,
+			`		if e.rejection.Code != CodeUnavailable {
+			s.park(e, e.rejection)
+		}`,
+		}},
+		faults: []string{"broker: one destination away for long"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "uses the memory of an event again that was not delivered",
+		edits: []edit{{
+			"relay/internal/delivery/sender.go",
+			`return e.err != nil || e.isAskedFor() || e.Settled != nil`,
+			`return e.isAskedFor() || e.Settled != nil`,
+		}},
+		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
+		rules:  []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken}, // most often it crashes
+	},
+	{
+		name: "hands on what the stream brought only when more of it comes",
+		edits: []edit{{
+			"relay/internal/replication/stream.go",
+			"time.Time) error {\n	h.Flush()\n",
+			"time.Time) error {\n",
+		}},
+		faults: []string{"broker: slow"},
+		rules:  []checker.Rule{checker.Lost, checker.Stuck},
+	},
+	{
+		name: "keeps a horizon that was not reached over a reconnect",
+		edits: []edit{
+			{
+				"relay/internal/checkpointer/checkpointer.go",
+				`savedAt: time.Now(), allayed:`,
+				`savedAt: time.Now(), pending: keptHorizon, allayed:`,
+			},
+			{"relay/internal/checkpointer/checkpointer.go", "// Deps are what a [Checkpointer]", "var keptHorizon audit.Horizon\n\n// Deps are what a [Checkpointer]"},
+			{"relay/internal/checkpointer/checkpointer.go", `Delivered: delivered, Suspicion: c.suspicion}`, `Delivered: delivered, Suspicion: c.suspicion}; keptHorizon = c.pending`},
+			{"relay/internal/checkpointer/checkpointer.go", `c.horizonDelivered, c.horizonSaved, c.pending = c.pending.Delivered, true, audit.Horizon{}`, `c.horizonDelivered, c.horizonSaved, c.pending, keptHorizon = c.pending.Delivered, true, audit.Horizon{}, audit.Horizon{}`},
+			withoutAudit,
+		},
+		faults: []string{"xids used again"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "parks events because nobody signs for them",
+		edits: []edit{{
+			"relay/internal/delivery/publish.go",
+			`	default:
+		s.noteFailed(len(events))`,
+			`	case sink.IsIdentity(err):
+		for _, e := range events {
+			s.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
+		}
+	default:
+		s.noteFailed(len(events))`,
+		}},
+		faults: []string{"credentials: refused", "signature: token expired"},
+		rules:  []checker.Rule{checker.Parked},
+	},
+	{
+		name:   "takes a destination for unavailable when credentials fail",
+		edits:  []edit{{"relay/internal/delivery/outcome.go", `s.unsigned = unsigned`, `s.unsigned = unsigned && false`}},
+		faults: []string{"credentials: denied", "signature: wrong"},
+		rules:  []checker.Rule{checker.Parked},
+	},
+	{
+		name: "takes a page with status 200 for an acceptance",
+		edits: []edit{
+			{"relay/internal/sink/sqs/answer.go", `		return nil, answer.Error("", err)`, `		if answer.Status == 200 {
+			return make([]sink.Result, len(batch)), nil
+		}
+		return nil, answer.Error("", err)`},
+			{"relay/internal/sink/sns/answer.go", `		return nil, fmt.Errorf("read the answer: %w", err)`, `		_ = fmt.Errorf
+		return make([]sink.Result, entries), nil`},
+		},
+		faults: []string{"proxy: page", "proxy: early answer"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "takes the answer to another request for its own",
+		edits: []edit{{
+			"relay/internal/sink/answer.go",
+			`	if a.unknown {`,
+			`	if a.unknown {
+		return make([]Result, len(a.results)), nil
+	}
+	if a.unknown {`,
+		}},
+		faults: []string{"proxy: cached answer"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+}
+
+// testedMutant is a relay that was broken on purpose where the machine's table cannot show it. A test of its package does.
+type testedMutant struct {
+	mutant
+	pkg, test string
+}
+
+var testedMutants = []testedMutant{
+	{
+		mutant: mutant{
+			name:  "replaces a slot that is intact",
+			edits: []edit{{"relay/internal/leadership/acquire.go", `case row.Recovery.IsMarked() && state.IsIntact():`, `case false:`}},
+		},
+		pkg: "./relay/e2e", test: "TestGapKeepsEventsThatOnlyTheSlotHas",
+	},
+	{
+		mutant: mutant{
+			name: "removes rows of a partition that is not accounted for",
+			edits: []edit{
+				{"relay/internal/retention/remover.go", `AND b.old AND b.accounted AND NOT EXISTS (`, `AND b.old AND NOT EXISTS (`},
+				{"relay/internal/retention/remover.go", `now() - $5::interval AND {accounted}`, `now() - $5::interval`},
+			},
+		},
+		pkg: "./relay/internal/retention", test: "TestRowsOfAPartitionThatIsNotAccountedForStay",
+	},
+	{
+		mutant: mutant{
+			name:  "believes an xid that a producer made up",
+			edits: []edit{{"relay/internal/outboxtable/members.go", `return "CASE WHEN " + row`, `return "CASE WHEN true OR " + row`}},
+		},
+		pkg: "./relay/internal/retention", test: "TestARowStaysUntilItsRealWriterIsDelivered",
+	},
+}
+
+// TestBrokenRelaysFailTheirTests shows the same of tests: each passes on the relay as it is, in its own package.
+func TestBrokenRelaysFailTheirTests(t *testing.T) {
+	if os.Getenv("CHAOS_MUTANTS") == "" {
+		t.Skip("CHAOS_MUTANTS is not set")
+	}
+	for _, m := range testedMutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			root := options(t).Root
+			test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^"+m.test+"$", m.pkg)
+			test.Dir = root
+			test.Env = append(os.Environ(), "GOFLAGS=-overlay="+m.overlay(t, root)) // holds for the relay that the test builds too
+			output, err := test.CombinedOutput()
+			if err == nil || !strings.Contains(string(output), "--- FAIL: "+m.test) {
+				t.Fatalf("a relay that %s passes %s: %v\n%s", m.name, m.test, err, output)
+			}
+		})
+	}
+}
+
+// attempts is how many seeds a mutant may get through before it counts as not caught.
+const attempts = 24
+
+// TestBrokenRelaysAreCaught shows that the machine finds what it is there to find. It takes some minutes: CHAOS_MUTANTS=1
+// asks for it.
+func TestBrokenRelaysAreCaught(t *testing.T) {
+	if os.Getenv("CHAOS_MUTANTS") == "" {
+		t.Skip("CHAOS_MUTANTS is not set")
+	}
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			o := options(t)
+			o.Dir, o.Short, o.Faults, o.Runs, o.Seed, o.Settle, o.Workers = t.TempDir(), false, m.faults, attempts, 1, 15*time.Second, 4
+			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
+			o.Until = func(r *chaos.Result) bool {
+				return slices.ContainsFunc(m.rules, func(rule checker.Rule) bool { return r.Report.Count(rule) > 0 })
+			}
+			totals, err := chaos.Run(t.Context(), o)
+			if err != nil && !errors.Is(err, chaos.ErrBroken) {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(totals.Failed, o.Until) {
+				t.Fatalf("a relay that %s got through %d runs", m.name, totals.Runs)
+			}
+			t.Logf("caught in run %d, after %v", totals.Runs, totals.Took.Round(time.Second))
+		})
+	}
+}
+
+// TestBrokenRelaysFollowTheRelay: what they change is still there, once.
+func TestBrokenRelaysFollowTheRelay(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			m.overlay(t, options(t).Root)
+		})
+	}
+	for _, m := range testedMutants {
+		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			m.overlay(t, options(t).Root)
+		})
+	}
+}
+
+// overlay writes the edited files and says to go build where they are.
+func (m mutant) overlay(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	edited := map[string]string{}
+	for _, e := range m.edits {
+		if edited[e.file] == "" {
+			content, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			edited[e.file] = string(content)
+		}
+		if n := strings.Count(edited[e.file], e.before); n != 1 {
+			t.Fatalf("%s has %q %d times: the mutant has to follow the relay", e.file, e.before, n)
+		}
+		edited[e.file] = strings.Replace(edited[e.file], e.before, e.after, 1)
+	}
+	replace := map[string]string{}
+	for file, content := range edited {
+		path := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, file)] = path
+	}
+	return writeJSON(t, filepath.Join(dir, "overlay.json"), map[string]any{"Replace": replace})
+}
+
+func writeJSON(t *testing.T, path string, content any) string {
+	t.Helper()
+	text, err := json.Marshal(content)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,66 @@
+package chaos
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
+)
+
+// relay is a process.
+type relay struct {
+	name    string // its access key: receipts bear it
+	place   int
+	process *procgroup.Process
+	log     *logbook
+}
+
+func (r *run) startRelay(name string, place int) (*relay, error) {
+	p := &relay{name: name, place: place, log: &logbook{clock: r.clock}}
+	cmd := exec.Command(r.options.Relay, "run")
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"DATABASE_URL=" + r.ways[place].url,
+		"RELAY_SLOT=" + r.slot,
+		"RELAY_START=table",
+		"RELAY_WAL_SENDER_TIMEOUT=" + r.plan.SenderTimeout.String(),
+		"RELAY_PARK_AFTER=" + r.plan.ParkAfter.String(),
+		"RELAY_LOG_FORMAT=text",
+		"RELAY_LISTEN=",
+		"AWS_ENDPOINT_URL=" + r.broker.URL(),
+		"AWS_REGION=us-east-1",
+	}, r.routes()...)
+	cmd.Env = append(cmd.Env, r.credentials(name)...)
+	cmd.Env = append(cmd.Env, r.plan.Settings...)
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	var err error
+	p.process, err = procgroup.Start(cmd, procgroup.Orphan{Signal: "KILL"})
+	return p, err
+}
+
+func (p *relay) signal(s syscall.Signal) { _ = syscall.Kill(p.process.Pid(), s) }
+
+// kill ends the process at once and waits for it. It is gone when kill returns.
+func (p *relay) kill() {
+	p.signal(syscall.SIGKILL)
+	_ = p.process.Stop(syscall.SIGKILL, time.Minute)
+}
+
+// stopTimeout is beyond every drain timeout of a plan.
+const stopTimeout = 15 * time.Second
+
+// stop ends the process with SIGTERM and reports how it ended.
+func (p *relay) stop() error {
+	if err := p.process.Stop(syscall.SIGTERM, stopTimeout); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	switch err := p.process.Err(); {
+	case err.Error() == "exit status 0", len(p.log.copy()) == 0: // it had not got as far as to listen to signals
+		return nil
+	default:
+		return fmt.Errorf("%s did not stop cleanly: %w", p.name, err)
+	}
+}

@@ -1,0 +1,286 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
+	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
+)
+
+// run is one run: a database, a broker, writers, relays, and what is known of them.
+type run struct {
+	options      Options
+	plan         *Plan
+	cluster      *cluster
+	database     string
+	slot         string
+	writers      *pgxpool.Pool
+	admin        *pgxpool.Pool // superuser
+	broker       *fakeaws.Server
+	issuer       *fakeaws.Issuer // of the relays' credentials
+	refusal      *fakeaws.Rule   // of what an operator can mend
+	destinations []destination
+	ways         []way // of each relay's place to the database
+	fleet        *fleet
+	recorder     *recorder
+	clock        func() time.Duration
+	began        time.Duration // the load
+	quiet        sync.RWMutex  // held for writing: no writer begins a transaction
+	refusing     atomic.Int64  // until then on the clock relays may end because of a fault that an operator has to undo
+}
+
+// way is how the relay of a place reaches the database.
+type way struct {
+	network *faultproxy.Network
+	url     string
+}
+
+const setupTimeout = time.Minute
+
+func newRun(ctx context.Context, o Options, plan *Plan, c *cluster) (*run, error) {
+	began := time.Now()
+	clock := func() time.Duration { return time.Since(began) }
+	name := fmt.Sprintf("run_%d", plan.Seed)
+	r := &run{options: o, plan: plan, cluster: c, database: name, slot: name, clock: clock, recorder: &recorder{clock: clock}}
+	r.fleet = &fleet{run: r, places: make([]*relay, plan.Relays)}
+	if err := r.open(ctx); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+func (r *run) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setupTimeout)
+	defer cancel()
+	if err := r.cluster.exec(ctx, "CREATE DATABASE "+r.database+" OWNER "+writerRole); err != nil {
+		return fmt.Errorf("create database %s: %w", r.database, err)
+	}
+	var err error
+	if r.writers, err = pgxpool.New(ctx, r.cluster.url(r.database, writerRole)+"&pool_max_conns=40"); err != nil {
+		return err
+	}
+	if r.admin, err = pgxpool.New(ctx, r.cluster.url(r.database, "postgres")); err != nil {
+		return err
+	}
+	if err := r.migrate(ctx); err != nil {
+		return err
+	}
+	if err := r.connect(); err != nil {
+		return err
+	}
+	if r.broker, err = fakeaws.Start(fakeaws.Options{}); err != nil {
+		return err
+	}
+	if err := r.startIssuer(); err != nil {
+		return err
+	}
+	if err := r.createDestinations(); err != nil {
+		return err
+	}
+	for _, a := range r.aggregates() {
+		if _, err := r.writers.Exec(ctx, `INSERT INTO aggregates VALUES ($1)`, a.key()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// connect makes a network for each place.
+func (r *run) connect() error {
+	for place := range r.plan.Relays {
+		n, through, err := faultproxy.To(r.cluster.url(r.database, fmt.Sprintf(relayRole, place)))
+		if err != nil {
+			return err
+		}
+		r.ways = append(r.ways, way{n, through})
+	}
+	return nil
+}
+
+// migrate makes the schema as its owner and gives the relays' roles what they need, and no more.
+func (r *run) migrate(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, r.cluster.url(r.database, writerRole))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	if _, _, err := migrations.Migrate(ctx, conn); err != nil {
+		return err
+	}
+	statements := []string{grantOutbox()}
+	if r.plan.Load.Partitioned {
+		statements = []string{partitioned, grantOutbox()}
+	}
+	statements = append(statements,
+		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
+		`CREATE TABLE other (n integer, t text)`,
+		keepCommitted,
+		keepChanges,
+		keepSelected,
+	)
+	for i := range maxRelays {
+		role := fmt.Sprintf(relayRole, i)
+		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, relay_instances TO `+role,
+			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members, relay_instances TO `+role)
+	}
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// grantOutbox gives the relays' roles what they need of the outbox table.
+func grantOutbox() string {
+	var roles []string
+	for i := range maxRelays {
+		roles = append(roles, fmt.Sprintf(relayRole, i))
+	}
+	return `GRANT SELECT, DELETE ON outbox_events TO ` + strings.Join(roles, ", ")
+}
+
+// play writes, breaks, mends, waits until everything has arrived, and returns what happened.
+func (r *run) play(ctx context.Context) (*checker.History, error) {
+	if err := r.fleet.startAll(); err != nil {
+		return nil, err
+	}
+	if !r.plan.ColdStart && !r.fleet.awaitStreaming(ctx, setupTimeout) {
+		return nil, fmt.Errorf("no relay of %s streams: %s", r.plan, lastWords(r.fleet.all[len(r.fleet.all)-1]))
+	}
+	r.began = r.clock()
+	writing, stop := context.WithCancel(ctx)
+	defer stop()
+	var writers, breaking errgroup.Group
+	for i := range r.plan.Load.Writers {
+		w := &writer{run: r, number: i, random: rand.New(rand.NewPCG(r.plan.Seed, uint64(i)+1))}
+		writers.Go(func() error { w.write(writing); return nil })
+	}
+	breaking.Go(func() error { return r.follow(ctx, r.plan.Steps, faults) })
+	breaking.Go(func() error { return r.follow(ctx, r.plan.Weather, weathers) })
+	err := breaking.Wait()
+	pause(ctx, r.began+r.plan.Load.Length-r.clock())
+	stop()
+	_ = writers.Wait() // they have no errors: a transaction that fails is a fact like any other
+	if err != nil {
+		return nil, err
+	}
+	if err := r.settle(ctx); err != nil {
+		return nil, err
+	}
+	return r.history(ctx)
+}
+
+// follow takes the steps of a plan one after the other, each not before its time.
+func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
+	for _, step := range steps {
+		pause(ctx, r.began+step.At-r.clock())
+		if ctx.Err() != nil {
+			return nil
+		}
+		for _, f := range from {
+			if f.name != step.Fault {
+				continue
+			}
+			if err := r.inflict(ctx, f, rand.New(rand.NewPCG(step.Seed, 1))); err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// noticedWithin is how long after a fault a relay may still find it.
+const noticedWithin = 3 * time.Second
+
+// mayRefuse reports whether a relay may end now because of a fault.
+func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
+
+// inflict does f to the run and notes it.
+func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
+	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips, Strands: f.strands, Identity: f.identity})
+	act := &act{run: r, random: random}
+	if f.refuses {
+		r.refusing.Store(math.MaxInt64)
+		defer func() { r.refusing.Store(int64(r.clock() + noticedWithin)) }()
+	}
+	err := f.do(ctx, act)
+	ended(act.note)
+	return err
+}
+
+// settle has everything mended and waits until every event has arrived. Then it stops the relays.
+func (r *run) settle(ctx context.Context) error {
+	if err := r.mend(ctx); err != nil {
+		return fmt.Errorf("mend: %w", err)
+	}
+	if err := r.fleet.startAll(); err != nil {
+		return err
+	}
+	if r.awaitArrived(ctx) { // else it makes no sense to wait for more
+		if err := r.finishReplays(ctx); err != nil {
+			return fmt.Errorf("finish replays: %w", err)
+		}
+		if err := r.clearUp(ctx); err != nil {
+			return fmt.Errorf("clear up: %w", err)
+		}
+		r.awaitArrived(ctx)
+	}
+	r.fleet.awaitStreaming(ctx, r.options.Settle)
+	for _, p := range r.fleet.running() {
+		if drained, err := r.fleet.stop(p); err != nil {
+			r.recorder.problem("%v", err)
+		} else if !drained {
+			r.recorder.problem("%s stopped with events that were not delivered, and nothing was in its way", p.name)
+		}
+	}
+	return ctx.Err()
+}
+
+// awaitArrived waits until every event has arrived or is parked, or given up by a person, and reports whether that is so.
+func (r *run) awaitArrived(ctx context.Context) bool {
+	var missing int
+	done := await(ctx, r.options.Settle, func() bool {
+		var err error
+		missing, err = r.missing(ctx)
+		return err == nil && missing == 0
+	})
+	if !done && missing > 0 {
+		r.recorder.problem("%d events had not arrived after %v", missing, r.options.Settle)
+	}
+	return done
+}
+
+// close ends everything and removes the database.
+func (r *run) close() error {
+	r.fleet.end()
+	for _, w := range r.ways {
+		w.network.Close()
+	}
+	if r.broker != nil {
+		_ = r.broker.Close()
+	}
+	if r.issuer != nil {
+		_ = r.issuer.Close()
+	}
+	for _, pool := range []*pgxpool.Pool{r.writers, r.admin} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+	return r.cluster.drop(context.Background(), r.database)
+}

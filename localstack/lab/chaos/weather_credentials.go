@@ -1,0 +1,133 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+)
+
+// Source is where relays have their credentials from.
+type Source string
+
+// The sources.
+const (
+	StaticKey     Source = "key"       // for ever
+	ContainerRole Source = "container" // the endpoint of a container's role
+	WebIdentity   Source = "STS"
+)
+
+// hasRole reports whether the relays' credentials are renewed.
+func hasRole(p *Plan) bool { return p.Credentials != StaticKey }
+
+// roleFaults happen to who signs requests. No destination is at fault, so none of them is a reason to park an event.
+var roleFaults = []fault{
+	role("credentials: refused", fakeaws.RefuseRole(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")),
+	role("credentials: denied", fakeaws.RefuseRole(http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")),
+	role("credentials: token expired", fakeaws.RefuseRole(http.StatusBadRequest, "ExpiredTokenException", "Token expired")),
+	role("credentials: unavailable", fakeaws.RefuseRole(http.StatusServiceUnavailable, "ServiceUnavailable", "try again")),
+	role("credentials: throttled", fakeaws.RefuseRole(http.StatusBadRequest, "Throttling", "Rate exceeded")),
+	role("credentials: page", fakeaws.HideRole(fakeaws.HTML(http.StatusOK))),
+	role("credentials: hang", fakeaws.HangRole()),
+	role("credentials: expired when issued", fakeaws.ExpireRole()),
+	{name: "credentials: revoked", weight: 2, identity: true, needs: hasRole, do: revoke},
+	identity("signature: token expired", fakeaws.ExpireToken),
+	identity("signature: token unknown", fakeaws.RefuseToken),
+	identity("signature: wrong", fakeaws.RefuseSignature),
+	{name: "signature: clock skewed", weight: 2, identity: true, do: skewClock},
+}
+
+// role is a fault of the service of credentials. Tokens that were issued before are revoked with it: a client may keep one.
+func role(name string, what fakeaws.IssuerFault) fault {
+	return fault{name: name, weight: 2, identity: true, needs: hasRole, do: func(ctx context.Context, a *act) error {
+		a.issuer.Script(what)
+		defer a.issuer.Script(fakeaws.IssuerFault{})
+		a.issuer.Expire()
+		a.outlast(ctx)
+		if a.issuer.Hits() == 0 {
+			a.note = missed
+		}
+		return nil
+	}}
+}
+
+// identity has the broker refuse who signed a request.
+func identity(name string, what func() fakeaws.Fault) fault {
+	return fault{name: name, weight: 2, identity: true, do: func(ctx context.Context, a *act) error {
+		return a.whileRefused(ctx, fakeaws.Match{}, what())
+	}}
+}
+
+func (a *act) whileRefused(ctx context.Context, match fakeaws.Match, what fakeaws.Fault) error {
+	rule := a.broker.Script(match, what)
+	defer rule.Clear()
+	a.outlast(ctx)
+	if rule.Hits() == 0 {
+		a.note = missed
+	}
+	return nil
+}
+
+// outlast waits, and longer than events may wait for a destination that is away, if that is what a relay took it for.
+func (a *act) outlast(ctx context.Context) {
+	pause(ctx, 200*time.Millisecond+a.within(time.Second))
+	if a.plan.ParkAfter > 0 {
+		pause(ctx, a.plan.ParkAfter+checker.Attempt)
+	}
+}
+
+// revoke expires the tokens that were issued. The next ones are good.
+func revoke(_ context.Context, a *act) error {
+	a.issuer.Expire()
+	return nil
+}
+
+// skewClock has the broker's clock jump by an hour or more, and jump back.
+func skewClock(ctx context.Context, a *act) error {
+	by := time.Hour + a.within(24*time.Hour)
+	if a.random.IntN(2) == 0 {
+		by = -by
+	}
+	rule := a.broker.Script(fakeaws.Match{}, fakeaws.SkewClock(by))
+	defer rule.Clear()
+	pause(ctx, 200*time.Millisecond+a.within(time.Second))
+	return nil
+}
+
+// startIssuer starts what hands out the relays' credentials, and has the broker know its tokens.
+func (r *run) startIssuer() error {
+	var err error
+	if r.issuer, err = fakeaws.StartIssuer(tokenLifetime[r.plan.Credentials]); err != nil {
+		return err
+	}
+	r.broker.Script(fakeaws.Match{}, fakeaws.ExpireTokens(r.issuer.HasExpired))
+	if err := os.WriteFile(r.webIdentity(), []byte("a token of somebody else"), 0o600); err != nil {
+		return fmt.Errorf("write the web identity: %w", err)
+	}
+	return nil
+}
+
+// tokenLifetime is so short that the relay renews credentials about every second: the SDK renews those of a container five
+// minutes before they expire.
+var tokenLifetime = map[Source]time.Duration{ContainerRole: 5*time.Minute + 2*time.Second, WebIdentity: 2 * time.Second}
+
+func (r *run) webIdentity() string { return filepath.Join(r.cluster.dir, r.database+".token") }
+
+// credentials are the settings of the relay name. Receipts bear the name as the access key ID, whatever the source.
+func (r *run) credentials(name string) []string {
+	switch r.plan.Credentials {
+	case ContainerRole:
+		return []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI=" + r.issuer.ContainerURL(name)}
+	case WebIdentity:
+		return []string{
+			"AWS_ENDPOINT_URL_STS=" + r.issuer.URL(), "AWS_ROLE_ARN=arn:aws:iam::000000000000:role/relay",
+			"AWS_ROLE_SESSION_NAME=" + name, "AWS_WEB_IDENTITY_TOKEN_FILE=" + r.webIdentity(),
+		}
+	}
+	return []string{"AWS_ACCESS_KEY_ID=" + name, "AWS_SECRET_ACCESS_KEY=secret"}
+}

@@ -1,0 +1,216 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+)
+
+// writer writes transactions of every kind, one after the other.
+type writer struct {
+	run    *run
+	number int
+	random *rand.Rand
+}
+
+// write writes until ctx ends. A transaction that fails is a fact like any other.
+func (w *writer) write(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.run.quiet.RLock()
+		w.one(ctx)
+		w.run.quiet.RUnlock()
+		pause(ctx, duration(w.random, 2*w.run.plan.Load.Pause))
+	}
+}
+
+func (w *writer) one(ctx context.Context) {
+	switch n := w.random.IntN(100); {
+	case n < 5:
+		w.large(ctx)
+	case n < 15:
+		w.other(ctx)
+	case n < 18 && w.number == 0 && w.run.plan.Load.DDL:
+		w.alter(ctx)
+	default:
+		w.small(ctx)
+	}
+}
+
+// small writes a few events of one aggregate.
+func (w *writer) small(ctx context.Context) {
+	w.transaction(ctx, 1+w.random.IntN(5), []aggregate{w.aggregate()})
+}
+
+// large writes many events of many aggregates.
+func (w *writer) large(ctx context.Context) {
+	all := w.run.aggregates()
+	w.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	some := all[:1+w.random.IntN(len(all))]
+	slices.SortFunc(some, func(a, b aggregate) int { return strings.Compare(a.key(), b.key()) }) // so that no two wait for each other
+	w.transaction(ctx, 20+w.random.IntN(100), some)
+}
+
+// aggregate picks one; the first of each destination is hot.
+func (w *writer) aggregate() aggregate {
+	all := w.run.aggregates()
+	if w.random.IntN(3) == 0 {
+		return all[w.random.IntN(len(w.run.destinations))*w.run.plan.Load.Aggregates]
+	}
+	return all[w.random.IntN(len(all))]
+}
+
+var errOnPurpose = errors.New("rolled back on purpose")
+
+// transaction writes n events of aggregates that it locks before, and notes what became of them.
+func (w *writer) transaction(ctx context.Context, n int, of []aggregate) {
+	t := transaction{writer: w, outcome: checker.Committed}
+	err := t.run(ctx, n, of)
+	switch {
+	case err == nil:
+	case t.committing && !errors.Is(err, pgx.ErrTxCommitRollback):
+		t.outcome = checker.Unknown
+	default:
+		t.outcome = checker.RolledBack
+	}
+	w.run.recorder.wrote(t.outcome, t.events)
+	w.run.recorder.wrote(checker.RolledBack, t.undone)
+}
+
+// transaction is one transaction of a writer.
+type transaction struct {
+	*writer
+	events     []checker.Event
+	undone     []checker.Event // rolled back to a savepoint
+	committing bool
+	outcome    checker.Outcome
+}
+
+func (t *transaction) run(ctx context.Context, n int, of []aggregate) error {
+	conn, err := t.writer.run.writers.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	ctx = context.WithoutCancel(ctx) // what was begun is ended, so that its outcome is known
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(ctx) //nolint:errcheck // after Commit it has nothing to do
+	if t.random.IntN(6) == 0 {
+		t.outcome = checker.Unknown // a crash may take it back
+		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
+			return err
+		}
+	}
+	if err := lockAggregates(ctx, tx, of); err != nil {
+		return err
+	}
+	if err := t.insert(ctx, tx, n, of); err != nil {
+		return err
+	}
+	if t.random.IntN(12) == 0 { // long, and holds back the snapshots of everybody
+		pause(ctx, duration(t.random, t.writer.run.plan.Load.Long))
+	}
+	if t.random.IntN(10) == 0 {
+		return errOnPurpose
+	}
+	return t.commit(ctx, tx)
+}
+
+// commit commits in one step or in two.
+func (t *transaction) commit(ctx context.Context, tx pgx.Tx) error {
+	if t.random.IntN(25) > 0 {
+		t.committing = true
+		return tx.Commit(ctx)
+	}
+	id := uuid.NewString()
+	t.committing = true // who crashes between the steps finds it prepared, and it is committed at the end of the run
+	if _, err := tx.Exec(ctx, `PREPARE TRANSACTION '`+id+`'`); err != nil {
+		return err
+	}
+	pause(ctx, time.Duration(t.random.IntN(300))*time.Millisecond)
+	_, err := tx.Exec(ctx, `COMMIT PREPARED '`+id+`'`)
+	return err
+}
+
+// lockAggregates makes seq the order of the commits within each aggregate.
+func lockAggregates(ctx context.Context, tx pgx.Tx, of []aggregate) error {
+	keys := make([]string, len(of))
+	for i, a := range of {
+		keys[i] = a.key()
+	}
+	_, err := tx.Exec(ctx, `SELECT FROM aggregates WHERE key = ANY ($1) ORDER BY key FOR UPDATE`, keys)
+	return err
+}
+
+func (t *transaction) insert(ctx context.Context, tx pgx.Tx, n int, of []aggregate) error {
+	for range n {
+		e := t.writer.run.newEvent(t.random, of[t.random.IntN(len(of))])
+		switch t.random.IntN(10) {
+		case 0: // a subtransaction that comes to nothing
+			t.undone = append(t.undone, e)
+			if err := insertInSavepoint(ctx, tx, e, errOnPurpose); !errors.Is(err, errOnPurpose) {
+				return err
+			}
+		case 1:
+			t.events = append(t.events, e)
+			if err := insertInSavepoint(ctx, tx, e, nil); err != nil {
+				return err
+			}
+		default:
+			t.events = append(t.events, e)
+			if err := insertEvent(ctx, tx, e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func insertInSavepoint(ctx context.Context, tx pgx.Tx, e checker.Event, end error) error {
+	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+		if err := insertEvent(ctx, savepoint, e); err != nil {
+			return err
+		}
+		return end
+	})
+}
+
+// insertEvent writes one row as any producer would, without the Go package for it.
+func insertEvent(ctx context.Context, tx pgx.Tx, e checker.Event) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
+		VALUES ($1, $2, $3, $4, $5::text::json, '{"tenant": "acme", "empty": ""}')`, e.ID, e.AggregateType, e.AggregateID, e.Type, e.Payload)
+	return err
+}
+
+// other writes what is none of the relay's business: only the position in the log moves.
+func (w *writer) other(ctx context.Context) {
+	_, _ = w.run.writers.Exec(ctx, `INSERT INTO other SELECT i, repeat('x', 100) FROM generate_series(1, $1) AS i`, 1+w.random.IntN(500))
+}
+
+// alter changes the table under the relay's eyes. It gives up where somebody holds the table for long.
+func (w *writer) alter(ctx context.Context) {
+	column := fmt.Sprintf("extra_%d", w.random.IntN(3))
+	statement := "ADD COLUMN IF NOT EXISTS " + column + " text DEFAULT 'some'"
+	if w.random.IntN(2) == 0 {
+		statement = "DROP COLUMN IF EXISTS " + column
+	}
+	_ = pgx.BeginFunc(ctx, w.run.writers, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '300ms'`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `ALTER TABLE outbox_events `+statement)
+		return err
+	})
+}
