@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// maxRecent bounds the memory of [Recent], at sixteen bytes a row.
+// maxRecent bounds the memory of [Recent], at eight bytes a row.
 const maxRecent = 1 << 18
 
 // Recent remembers, one by one, the rows that a session has read and that its last horizon does not
@@ -18,49 +18,103 @@ type Recent struct {
 	seed maphash.Seed
 
 	mu       sync.Mutex
-	pieces   [][]recentRow // a row is added to the last one
-	count    int           // rows in all pieces
-	overflow uint64        // the highest xid of a row that there was no room for
+	ranges   map[uint64]*xidRange // by the leading bits of their xids
+	last     *xidRange            // the one that the last row was added to
+	count    int                  // rows in all ranges
+	overflow uint64               // the highest xid of a row that there was no room for
 }
 
-// recentPiece is the number of rows of a piece: 64 KB. A growing slice would copy megabytes while a
+// A row is one word: the low bits of its xid, and a hash of all that tells it from the other rows
+// of its transaction.
+const (
+	// hashBits makes a row that was not read look like one of maxRecent that were once in a
+	// thousand million times.
+	hashBits = 48
+	xidBits  = 64 - hashBits
+)
+
+type recentRow uint64
+
+func (r recentRow) hash() uint64 { return uint64(r) & (1<<hashBits - 1) }
+
+// xidRange holds the rows of 1<<xidBits consecutive transaction ids.
+type xidRange struct {
+	first  uint64        // its lowest xid
+	pieces [][]recentRow // a row is added to the last one
+}
+
+// recentPiece is the number of rows of a piece: 32 KB. A growing slice would copy megabytes while a
 // backlog is read, and keep them afterwards.
 const recentPiece = 1 << 12
 
-type recentRow struct{ xid, hash uint64 }
+func (r *xidRange) xid(row recentRow) uint64 { return r.first | uint64(row)>>hashBits }
+
+func (r *xidRange) add(row recentRow) {
+	last := len(r.pieces) - 1
+	switch {
+	case last < 0: // a range may have few rows
+		r.pieces = append(r.pieces, nil)
+		last++
+	case len(r.pieces[last]) == recentPiece:
+		r.pieces = append(r.pieces, make([]recentRow, 0, recentPiece))
+		last++
+	}
+	r.pieces[last] = append(r.pieces[last], row)
+}
+
+// forget drops the rows that a horizon shows, and returns the number of those that stay.
+func (r *xidRange) forget(horizon Snapshot) (left int) {
+	shown := func(row recentRow) bool { return horizon.Visible(r.xid(row)) }
+	for i, piece := range r.pieces {
+		r.pieces[i] = slices.DeleteFunc(piece, shown)
+		left += len(r.pieces[i])
+	}
+	r.pieces = slices.DeleteFunc(r.pieces, func(piece []recentRow) bool { return len(piece) == 0 })
+	return left
+}
 
 // NewRecent returns a Recent that remembers nothing yet.
-func NewRecent() *Recent { return &Recent{seed: maphash.MakeSeed()} }
+func NewRecent() *Recent {
+	return &Recent{seed: maphash.MakeSeed(), ranges: map[uint64]*xidRange{}}
+}
 
 // Add remembers a row: its transaction, and what tells it from every other row of that transaction.
 func (r *Recent) Add(xid uint64, seq, id string) {
-	hash := r.hash(xid, seq, id)
+	row := recentRow(xid<<hashBits | r.hash(xid, seq, id))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.count == maxRecent {
 		r.overflow = max(r.overflow, xid)
 		return
 	}
-	last := len(r.pieces) - 1
-	if last < 0 || len(r.pieces[last]) == recentPiece {
-		r.pieces = append(r.pieces, make([]recentRow, 0, recentPiece))
-		last++
-	}
-	r.pieces[last] = append(r.pieces[last], recentRow{xid, hash})
+	r.rangeOf(xid).add(row)
 	r.count++
+}
+
+// rangeOf returns the range of an xid. r.mu is held.
+func (r *Recent) rangeOf(xid uint64) *xidRange {
+	first := xid >> xidBits << xidBits
+	if r.last != nil && r.last.first == first {
+		return r.last
+	}
+	if r.last = r.ranges[first]; r.last == nil {
+		r.last = &xidRange{first: first}
+		r.ranges[first] = r.last
+	}
+	return r.last
 }
 
 // Forget drops the rows that a horizon shows.
 func (r *Recent) Forget(horizon Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	shown := func(row recentRow) bool { return horizon.Visible(row.xid) }
-	r.count = 0
-	for i, piece := range r.pieces {
-		r.pieces[i] = slices.DeleteFunc(piece, shown)
-		r.count += len(r.pieces[i])
+	r.count, r.last = 0, nil
+	for first, rows := range r.ranges {
+		left := rows.forget(horizon)
+		if r.count += left; left == 0 {
+			delete(r.ranges, first)
+		}
 	}
-	r.pieces = slices.DeleteFunc(r.pieces, func(piece []recentRow) bool { return len(piece) == 0 })
 }
 
 // of returns the hashes of the rows of a step. They are not complete if there was no room for one
@@ -72,16 +126,19 @@ func (r *Recent) of(s Step) (hashes map[uint64]bool, complete bool) {
 		return nil, false
 	}
 	hashes = make(map[uint64]bool, r.count)
-	for _, piece := range r.pieces {
-		for _, row := range piece {
-			if s.Has(row.xid) {
-				hashes[row.hash] = true
+	for _, rows := range r.ranges {
+		for _, piece := range rows.pieces {
+			for _, row := range piece {
+				if s.Has(rows.xid(row)) {
+					hashes[row.hash()] = true
+				}
 			}
 		}
 	}
 	return hashes, true
 }
 
+// hash returns hashBits bits that identify a row.
 func (r *Recent) hash(xid uint64, seq, id string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
@@ -89,5 +146,5 @@ func (r *Recent) hash(xid uint64, seq, id string) uint64 {
 	_, _ = h.WriteString(seq)
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(id)
-	return h.Sum64()
+	return h.Sum64() & (1<<hashBits - 1)
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // stopGrace is how long Run waits for requests in flight when delivery ends. Events that they
@@ -187,7 +186,7 @@ type Delivery struct {
 	endOnce  sync.Once
 	ended    chan struct{} // closed when no further request may start
 	err      error         // the reason; valid once ended is closed
-	spare    sync.Pool     // of *Event
+	spare    eventPool
 }
 
 // New returns a Delivery to destinations. It sends nothing before [Delivery.Send].
@@ -202,22 +201,7 @@ func New(destinations []Destination, options Options, deps Deps) *Delivery {
 
 // NewEvent returns an empty event. It reuses the memory of a delivered one if there is any. Its
 // Attributes have capacity.
-func (d *Delivery) NewEvent() *Event {
-	if e, ok := d.spare.Get().(*Event); ok {
-		return e
-	}
-	return &Event{Message: sink.Message{Attributes: make([]sink.Attribute, 0, outbox.MaxAttributes)}}
-}
-
-// recycle makes the memory of events available again. No goroutine may hold them any more.
-func (d *Delivery) recycle(events []*Event) {
-	for _, e := range events {
-		attributes := e.Message.Attributes
-		clear(attributes)
-		*e = Event{Message: sink.Message{Attributes: attributes[:0]}}
-		d.spare.Put(e)
-	}
-}
+func (d *Delivery) NewEvent() *Event { return d.spare.get() }
 
 // Send hands events to the destination of this index, which owns them afterwards. It does not
 // block, because the Tracker's window bounds the open events. The Tracker knows the events already.

@@ -79,17 +79,21 @@ func (s *sender) examine(e *Event) {
 	if e.HeadersDropped > 0 {
 		s.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
 	}
-	limits := s.Sink.Limits()
-	s.dropped(e, route.DropUnsendable(&e.Message, limits),
-		"a tab or a line break, with which the topic may deliver the message to no subscription")
 	if e.size = e.Message.Size(); e.Problem != "" {
 		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
 		return
 	}
-	if e.size > limits.MaxMessageBytes {
-		limits.MaxMessageBytes = math.MaxInt
+	limits := s.Sink.Limits()
+	limits.MaxMessageBytes = math.MaxInt
+	if e.rejection = sink.Validate(&e.Message, limits); e.rejection == nil {
+		return
 	}
-	e.rejection = sink.Validate(&e.Message, limits)
+	if headers := route.DropUnsendable(&e.Message, limits); headers > 0 {
+		s.dropped(e, headers,
+			"a tab or a line break, with which the topic may deliver the message to no subscription")
+		e.size = e.Message.Size()
+		e.rejection = sink.Validate(&e.Message, limits)
+	}
 }
 
 // dropped counts headers that e lost.

@@ -120,7 +120,7 @@ func (s *sender) run(batch []*Event) {
 	for batch != nil {
 		s.deliver(batch)
 		delivered, next := s.done(batch)
-		s.delivery.recycle(delivered)
+		s.delivery.spare.put(delivered)
 		batch = next
 	}
 }

@@ -85,8 +85,7 @@ func DropUnsendable(m *sink.Message, limits sink.Limits) (dropped int) {
 	}
 	before := len(m.Attributes)
 	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sink.Attribute) bool {
-		return !a.IsOneLine() &&
-			!isOwn(a.Name)
+		return !a.IsOneLine() && !isOwn(a.Name)
 	})
 	return before - len(m.Attributes)
 }

@@ -47,7 +47,7 @@ type Answer struct {
 	request RequestID
 	results []Result // entries with a result
 	space   [MaxBatch]Result
-	named   [MaxBatch]int
+	named   [MaxBatch]uint8
 	unknown bool // the answer names an Id that was not sent, so it belongs to another request
 }
 

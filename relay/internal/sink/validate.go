@@ -86,7 +86,14 @@ func validateAttributes(attributes []Attribute, limits Limits) *RejectedError {
 }
 
 // IsOneLine reports whether the value of a has neither a tab nor a line break.
-func (a *Attribute) IsOneLine() bool { return !strings.ContainsAny(a.Value, "\t\n\r") }
+func (a *Attribute) IsOneLine() bool {
+	for i := range len(a.Value) { // nearly all values are short: strings.ContainsAny costs more
+		if c := a.Value[i]; c < ' ' && (c == '\t' || c == '\n' || c == '\r') {
+			return false
+		}
+	}
+	return true
+}
 
 func (a Attribute) validate() *RejectedError {
 	switch {

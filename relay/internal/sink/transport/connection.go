@@ -67,10 +67,11 @@ func (c *connection) exchange(
 }
 
 const (
-	// writtenFirst is how much is written before the answer is read. The buffers of a socket accept
-	// that at once. A larger request is written while its answer is read, because a proxy that
-	// refuses its size does not read it to the end.
-	writtenFirst = 16 << 10
+	// writtenFirst is how much is written before the answer is read. The buffers of both sockets
+	// hold that, even if the service reads nothing: those of Linux hold 16 KB at the sender and 64
+	// KB at the receiver. A larger request is written while its answer is read, because a proxy
+	// that refuses its size does not read it to the end.
+	writtenFirst = 64 << 10
 	// lateWrite is how long the end of a request may come after the end of its answer.
 	lateWrite = 20 * time.Millisecond
 )
