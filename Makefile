@@ -37,29 +37,29 @@ read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MA
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates documents cross-build fmt build image
-test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack where it can be had (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
+test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
 	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
-	  go test -count=1 -timeout 30m -v -run KilledAgainAndAgain ./relay/e2e
+	  go test -count=1 -timeout 30m -v -run TestRepeatedKills ./relay/e2e
 chaos: $(localstack) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
 	@'$(localstack)' chaos
 bench: $(localstack) ## Measure the relay against the limits of its source, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
 	@'$(localstack)' bench
 bench-quick: $(localstack) ## The same in two minutes
 	@QUICK=true '$(localstack)' bench
-takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each way to go away (about ten minutes)
+takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each kind of failure (about ten minutes)
 	@TAKEOVER_RUNS=$(or $(TAKEOVER_RUNS),30) \
-	  go test -count=1 -timeout 2h -parallel 4 -v -run TestStandbyTakesOverWhatever ./relay/e2e | grep -E 'runs:|^(ok|FAIL|---)|at most'
+	  go test -count=1 -timeout 2h -parallel 4 -v -run TestStandbyTakesOverAfterEvery ./relay/e2e | grep -E 'runs:|^(ok|FAIL|---)|at most'
 retention: ## Write 1,000 events a second for RETENTION_MINUTES=10 and show that the outbox table stays bounded
 	@RETENTION_MINUTES=$(or $(RETENTION_MINUTES),10) \
 	  go test -count=1 -timeout 24h -v -run TestTableStaysBounded ./relay/e2e
-outage: ## Keep the broker away for OUTAGE_MINUTES=10 at 5,000 events a second: memory, backlog, and how soon all is delivered
+outage: ## Keep the broker unavailable for OUTAGE_MINUTES=10 at 5,000 events a second: memory, backlog, and how soon all is delivered
 	@OUTAGE_MINUTES=$(or $(OUTAGE_MINUTES),10) \
 	  go test -count=1 -timeout 24h -v -run TestMemoryStaysBounded ./relay/e2e
-big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and what comes again
+big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and repeated events
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
-	  go test -count=1 -timeout 24h -v -run TestBigTransactionNeeds ./relay/e2e
+	  go test -count=1 -timeout 24h -v -run TestBigTransactionResumesInBounded ./relay/e2e
 lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, and the linters of .golangci.yaml
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff

@@ -15,63 +15,69 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// alarm is what the relay logs when the table has more than was streamed.
+// alarm is in the log line of a relay that finds events in the table which the stream did not
+// bring.
 const alarm = "event=events_missing"
 
-// partition makes the outbox table one with partitions.
-func (w *world) partition() {
+// partition replaces the outbox table by a partitioned one.
+func (w *testEnv) partition() {
 	w.t.Helper()
 	w.exec(`DROP TABLE outbox_events`)
-	w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload json,
-		headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now()) PARTITION BY RANGE (seq)`)
+	w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text,
+		event_type text, payload json,
+		headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now())
+		PARTITION BY RANGE (seq)`)
 	w.exec(`CREATE INDEX ON outbox_events (xid)`)
 	w.exec(`CREATE TABLE outbox_events_1 PARTITION OF outbox_events FOR VALUES FROM (1) TO (1000)`)
 	w.exec(`CREATE TABLE outbox_events_2 (LIKE outbox_events INCLUDING ALL)`)
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 }
 
-// attach fills another partition and attaches it: its rows stand in the table, and the publication had no part in them.
-func (w *world) attach(payload string) {
+// attach fills another partition and attaches it. Its rows are in the table, and the publication
+// has never streamed them.
+func (w *testEnv) attach(payload string) {
 	w.t.Helper()
 	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(w.t.Context(), `
-			INSERT INTO outbox_events_2 (id, seq, event_type, payload) VALUES (gen_random_uuid(), 1000, 't', '`+payload+`');
+			INSERT INTO outbox_events_2 (id, seq, event_type, payload)
+			VALUES (gen_random_uuid(), 1000, 't', '`+payload+`');
 			ALTER TABLE outbox_events ATTACH PARTITION outbox_events_2 FOR VALUES FROM (1000) TO (2000)`)
 		return err
 	}))
 }
 
-// awaitLook waits until the keeper has looked at fence and horizon once more.
-func (w *world) awaitLook() {
+// awaitObservation waits until the Checkpointer has read the fence and the horizon again.
+func (w *testEnv) awaitObservation() {
 	w.t.Helper()
-	lastLook := func() string {
+	latest := func() string {
 		return w.query(`SELECT coalesce(max(query_start)::text, '') FROM pg_stat_activity
-			WHERE application_name = 'outbox-relay' AND query LIKE '%pg_current_snapshot()%pg_current_wal_insert_lsn()%'`)
+			WHERE application_name = 'outbox-relay'
+			AND query LIKE '%pg_current_snapshot()%pg_current_wal_insert_lsn()%'`)
 	}
-	before := lastLook()
-	w.eventually("the relay looks again", func() bool { return lastLook() > before })
+	before := latest()
+	w.eventually("the Checkpointer reads the fence and the horizon again", func() bool { return latest() > before })
 }
 
-// TestRowsThatTheLogNeverHadAreFoundAndArrive: also while nothing is delivered and hardly anything is written.
-func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
+// The audit finds such rows even while nothing is delivered and hardly anything is written.
+func TestRowsAbsentFromTheLogArrive(t *testing.T) {
 	t.Parallel()
 	server := newServerWith(t, map[string]string{"full_page_writes": "off", "autovacuum": "off"})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	w.partition()
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	p.awaitLog("event=audit_begun")
 	w.commit(event(t, "1", `{"streamed":true}`))
 	w.awaitHorizon()
-	w.awaitLook() // it takes the next horizon, which covers no more than the row's
-	w.awaitLook()
+	w.awaitObservation() // the next horizon covers no more than the row's
+	w.awaitObservation()
 	w.attach(`{"attached":true}`)
 	w.awaitBody(`{"attached":true}`)
 	w.commit(event(t, "1", `{"after":true}`))
 	w.awaitBody(`{"after":true}`)
 	w.awaitHorizon()
 	if times := strings.Count(p.log.String(), alarm); times != 1 {
-		t.Errorf("the alarm was given %d times", times)
+		t.Errorf("the relay logged the alarm %d times, want once", times)
 	}
 	if got := w.bodies(); got[`{"streamed":true}`] != 1 || got[`{"after":true}`] != 1 {
 		t.Errorf("received %v", got)
@@ -84,19 +90,20 @@ func TestRowsThatTheLogNeverHadAreFoundAndArrive(t *testing.T) {
 	}
 }
 
-// lose writes a row that the log does not have, to a partition that is not logged.
-func (w *world) lose(payload string) {
+// lose writes a row that the log does not have: its partition is unlogged.
+func (w *testEnv) lose(payload string) {
 	w.t.Helper()
 	w.exec(`CREATE UNLOGGED TABLE unlogged PARTITION OF outbox_events FOR VALUES FROM (5000) TO (6000)`)
 	w.eventually("the partition is known", func() bool {
 		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = 'unlogged'::regclass`) == "true"
 	})
-	w.exec(`INSERT INTO outbox_events (id, seq, event_type, payload) VALUES (gen_random_uuid(), 5000, 't', $1)`, payload)
+	w.exec(`INSERT INTO outbox_events (id, seq, event_type, payload)
+		VALUES (gen_random_uuid(), 5000, 't', $1)`, payload)
 }
 
-func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
+func TestAuditFindsUnloggedRows(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partition()
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
@@ -106,7 +113,8 @@ func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
 	p.awaitLog(alarm)
 	_, metrics := w.get("http://" + listen + "/metrics")
 	for _, want := range []string{
-		"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 1\n", `relay_sessions_total{reason="events_missing"} 1`,
+		"relay_audit_missing_events_total 1\n", "relay_slot_gaps_total 1\n",
+		`relay_sessions_total{reason="events_missing"} 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics have no %s", want)
@@ -114,10 +122,10 @@ func TestTheAuditFindsRowsThatAreNotLogged(t *testing.T) {
 	}
 }
 
-// TestMissingEventsHaltTheRelayUntilSomebodyDecides: also where an orchestrator starts it again and again.
-func TestMissingEventsHaltTheRelayUntilSomebodyDecides(t *testing.T) {
+// The halt also holds while an orchestrator keeps restarting the relay.
+func TestMissingEventsHaltUntilTheOperatorDecides(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partition()
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
 	p.awaitLog("event=audit_begun")
@@ -126,7 +134,8 @@ func TestMissingEventsHaltTheRelayUntilSomebodyDecides(t *testing.T) {
 		t.Fatalf("the relay ended with %v", err)
 	}
 	output, err := w.command([]string{"RELAY_ON_SLOT_LOSS=halt"}, "run")
-	if err == nil || !strings.Contains(output, "the audit found events") || !strings.Contains(output, "RELAY_ON_SLOT_LOSS=recover") {
+	if err == nil || !strings.Contains(output, "the audit found events") ||
+		!strings.Contains(output, "RELAY_ON_SLOT_LOSS=recover") {
 		t.Errorf("the next start: %v: %s", err, output)
 	}
 	if got := w.bodies(); len(got) != 0 {
@@ -136,10 +145,12 @@ func TestMissingEventsHaltTheRelayUntilSomebodyDecides(t *testing.T) {
 	w.awaitBody(`{"attached":true}`)
 }
 
-// TestWhateverWritersDoIsNoGap ends with a gap, to show that the audit was there all the time.
-func TestWhateverWritersDoIsNoGap(t *testing.T) {
+// The test ends with a real gap, which shows that the audit ran all the time.
+func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders") // its own: what stays open would hold up the slots of others
+	// A server of its own, because a transaction that stays open would hold up the slots of other
+	// tests.
+	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
 	w.partition()
 	var relays []*process
 	run := func() *process {
@@ -149,13 +160,14 @@ func TestWhateverWritersDoIsNoGap(t *testing.T) {
 		return p
 	}
 	p := run()
-	long, err := w.pool.Begin(t.Context()) // over many horizons and two sessions
+	long, err := w.pool.Begin(t.Context()) // stays open over many horizons and two sessions
 	w.must(err)
 	defer long.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
 	w.must(outbox.Insert(t.Context(), long, event(t, "long", `{"long":1}`)))
 	const columns = `INSERT INTO outbox_events (id, event_type, payload`
 	for i, sql := range []string{
-		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{"n":0}'); SAVEPOINT a; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}');
+		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{"n":0}'); SAVEPOINT a; ` + columns +
+			`) VALUES (gen_random_uuid(), 't', '{}');
 		 ROLLBACK TO a; SAVEPOINT b; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); RELEASE b; COMMIT`,
 		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); ROLLBACK`,
 		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); DELETE FROM outbox_events; COMMIT`,
@@ -173,7 +185,7 @@ func TestWhateverWritersDoIsNoGap(t *testing.T) {
 	w.awaitHorizon()
 	w.exec(columns + `) SELECT gen_random_uuid(), 't', format('{"big":%s}', i)::json FROM generate_series(1, 300) AS i`)
 	w.awaitBody(`{"big":7}`)
-	p.kill() // within the transaction, or soon after
+	p.kill() // within the transaction or soon after it
 	p = run()
 	w.must(outbox.Insert(t.Context(), long, event(t, "long", `{"long":2}`)))
 	w.must(long.Commit(t.Context()))
@@ -192,7 +204,7 @@ func TestWhateverWritersDoIsNoGap(t *testing.T) {
 	w.awaitHorizon()
 	for _, r := range relays {
 		if strings.Contains(r.log.String(), alarm) {
-			t.Errorf("relay %d gave an alarm", r.cmd.Process.Pid)
+			t.Errorf("relay %d logged the alarm", r.cmd.Process.Pid)
 		}
 	}
 	w.lose(`{"unlogged":true}`)
@@ -206,9 +218,9 @@ func TestACommitThatAwaitsAStandbyIsNoGap(t *testing.T) {
 	t.Parallel()
 	server := newServerWith(t, map[string]string{
 		"synchronous_standby_names": "standby",
-		"synchronous_commit":        "local", // no commit of the test waits but the one of the event
+		"synchronous_commit":        "local", // only the commit of the event waits for the standby
 	})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	standby := w.startStandby(server.URL("relay", "postgres"))
 	p := w.startStreaming()
 	committed := make(chan error, 1)
@@ -234,22 +246,24 @@ func TestACommitThatAwaitsAStandbyIsNoGap(t *testing.T) {
 	w.awaitBody(`{"next":true}`)
 	w.awaitHorizon()
 	if strings.Contains(p.log.String(), alarm) {
-		t.Error("the relay gave an alarm")
+		t.Error("the relay logged the alarm")
 	}
 	if got := w.bodies(); got[`{"late":true}`] != 1 {
 		t.Errorf("received %v", got)
 	}
 }
 
-// startStandby has a synchronous standby that stores everything at once, and applies nothing until the channel is closed.
-func (w *world) startStandby(url string) (apply chan struct{}) {
+// startStandby starts a synchronous standby that stores the log at once. It applies nothing until
+// the channel is closed.
+func (w *testEnv) startStandby(url string) (apply chan struct{}) {
 	w.t.Helper()
 	conn, err := pgconn.Connect(w.t.Context(), url+"&replication=true&application_name=standby")
 	w.must(err)
 	system, err := pglogrepl.IdentifySystem(w.t.Context(), conn)
 	w.must(err)
 	w.exec(`SELECT pg_create_physical_replication_slot('standby')`)
-	w.must(pglogrepl.StartReplication(w.t.Context(), conn, "standby", system.XLogPos, pglogrepl.StartReplicationOptions{Mode: pglogrepl.PhysicalReplication}))
+	w.must(pglogrepl.StartReplication(w.t.Context(), conn, "standby", system.XLogPos,
+		pglogrepl.StartReplicationOptions{Mode: pglogrepl.PhysicalReplication}))
 	apply = make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -257,7 +271,10 @@ func (w *world) startStandby(url string) (apply chan struct{}) {
 		defer close(done)
 		stored := system.XLogPos
 		for ctx.Err() == nil {
-			status := pglogrepl.StandbyStatusUpdate{WALWritePosition: stored, WALFlushPosition: stored, WALApplyPosition: 1}
+			status := pglogrepl.StandbyStatusUpdate{
+				WALWritePosition: stored, WALFlushPosition: stored,
+				WALApplyPosition: 1,
+			}
 			select {
 			case <-apply:
 				status.WALApplyPosition = stored
@@ -284,9 +301,9 @@ func (w *world) startStandby(url string) (apply chan struct{}) {
 	return apply
 }
 
-func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
+func TestOnlyTheHorizonWaitsForTheAudit(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	between, through := w.newNetwork()
 	counting := between.HoldBack("$1::text::xid8")
 	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
@@ -304,24 +321,27 @@ func TestTheHorizonWaitsForTheAuditAndNothingElseDoes(t *testing.T) {
 		w.awaitCheckpoint()
 	}
 	if after := horizon(); after != before {
-		t.Errorf("the horizon went from %s to %s, and nothing was audited", before, after)
+		t.Errorf("the horizon went from %s to %s before the audit had counted", before, after)
 	}
 	counting.Pass()
 	w.awaitHorizon()
 	if strings.Contains(p.log.String(), "event=session_ended") {
-		t.Error("the session ended because of it")
+		t.Error("the session ended while the audit waited")
 	}
 }
 
-func TestAuditThatIsOffHoldsUpNothing(t *testing.T) {
+func TestDisabledAuditDelaysNothing(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]struct{ sql, env, says string }{
-		"by the setting":       {`SELECT`, "RELAY_AUDIT=off", "event=streaming"},
-		"for want of an index": {`DROP INDEX outbox_events_xid_idx`, "RELAY_AUDIT=on", "the audit is off: it needs an index on xid"},
+		"by the setting": {`SELECT`, "RELAY_AUDIT=off", "event=streaming"},
+		"without an index": {
+			`DROP INDEX outbox_events_xid_idx`, "RELAY_AUDIT=on",
+			"the audit is off: it needs an index on xid",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.exec(off.sql)
 			p := w.startStreaming(off.env)
 			p.awaitLog(off.says)
@@ -329,7 +349,7 @@ func TestAuditThatIsOffHoldsUpNothing(t *testing.T) {
 			w.awaitReceived(1)
 			w.awaitHorizon()
 			if strings.Contains(p.log.String(), "event=audit_begun") {
-				t.Error("it is on")
+				t.Error("the audit has begun")
 			}
 		})
 	}

@@ -19,8 +19,8 @@ import (
 
 var oldestUndelivered = regexp.MustCompile(`(?m)^relay_oldest_undelivered_seconds (\S+)$`)
 
-// oldest returns relay_oldest_undelivered_seconds of the relay that listens there.
-func (w *world) oldest(listen string) float64 {
+// oldest returns relay_oldest_undelivered_seconds of the relay that listens at this address.
+func (w *testEnv) oldest(listen string) float64 {
 	w.t.Helper()
 	_, metrics := w.get("http://" + listen + "/metrics")
 	found := oldestUndelivered.FindStringSubmatch(metrics)
@@ -33,34 +33,34 @@ func (w *world) oldest(listen string) float64 {
 }
 
 // age makes every row of the table an hour old.
-func (w *world) age() {
+func (w *testEnv) age() {
 	w.t.Helper()
 	w.exec(`UPDATE outbox_events SET created_at = created_at - interval '1 hour'`)
 }
 
 // awaitOld waits until the metric says that an event has waited for an hour, and rises.
-func (w *world) awaitOld(listen string) {
+func (w *testEnv) awaitOld(listen string) {
 	w.t.Helper()
 	w.eventually("the metric says that an event has waited for an hour", func() bool { return w.oldest(listen) > 3600 })
 	before := w.oldest(listen)
 	w.eventually("the metric rises", func() bool { return w.oldest(listen) > before })
 }
 
-func (w *world) awaitNothingWaits(listen string) {
+func (w *testEnv) awaitNothingWaits(listen string) {
 	w.t.Helper()
 	w.eventually("the metric falls to 0", func() bool { return w.oldest(listen) == 0 })
 }
 
-// drains waits until the event that was written last arrives, and the metric falls.
-func (w *world) drains(listen, body string) {
+// drains waits until the last event that was written arrives and the metric falls.
+func (w *testEnv) drains(listen, body string) {
 	w.t.Helper()
 	w.awaitBody(body)
 	w.awaitNothingWaits(listen)
 }
 
-func TestOldestIsZeroWhileOnlyOthersAreWritten(t *testing.T) {
+func TestOldestIsZeroWhileOnlyOtherTablesChange(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`CREATE TABLE other (id integer)`)
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
@@ -76,7 +76,7 @@ func TestOldestIsZeroWhileOnlyOthersAreWritten(t *testing.T) {
 
 func TestOldestRisesWhilePublicationIsEmpty(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
@@ -90,7 +90,7 @@ func TestOldestRisesWhilePublicationIsEmpty(t *testing.T) {
 
 func TestOldestOfAStandbyRises(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	other := w.holdSlot()
 	listen := freeAddress(t)
@@ -102,8 +102,8 @@ func TestOldestOfAStandbyRises(t *testing.T) {
 	w.drains(listen, `{"n":1}`)
 }
 
-// holdSlot takes the slot for a reader that confirms nothing.
-func (w *world) holdSlot() *pgconn.PgConn {
+// holdSlot acquires the slot for a reader that confirms nothing.
+func (w *testEnv) holdSlot() *pgconn.PgConn {
 	w.t.Helper()
 	config, err := pgconn.ParseConfig(w.url)
 	w.must(err)
@@ -117,54 +117,54 @@ func (w *world) holdSlot() *pgconn.PgConn {
 	return other
 }
 
-func TestOldestRisesWhileTheBrokerIsAway(t *testing.T) {
+func TestOldestRisesWhileTheBrokerIsUnavailable(t *testing.T) {
 	t.Parallel()
-	for name, begin := range map[string]func(w *world, listen string) (back func()){
-		"while it streams": func(w *world, listen string) func() {
+	for name, begin := range map[string]func(w *testEnv, listen string) (restore func()){
+		"while it streams": func(w *testEnv, listen string) func() {
 			w.startStreaming("RELAY_LISTEN="+listen, "RELAY_WINDOW_EVENTS=10", "RELAY_RETRY_MAX=200ms")
 			return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable()).Clear
 		},
-		"before it starts": func(w *world, listen string) func() {
+		"before it starts": func(w *testEnv, listen string) func() {
 			w.startStreaming().stop()
-			away := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+			unavailable := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
 			w.start("RELAY_LISTEN=" + listen).awaitLog("waiting for what does not answer")
-			return away.Clear
+			return unavailable.Clear
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			listen := freeAddress(t)
-			back := begin(w, listen)
-			for n := range 40 { // more than the window holds
+			restore := begin(w, listen)
+			for n := range 40 { // more events than the window holds
 				w.commit(event(t, strconv.Itoa(n), `{"n":`+strconv.Itoa(n)+`}`))
 			}
 			w.age()
 			w.awaitOld(listen)
-			back()
+			restore()
 			w.drains(listen, `{"n":39}`)
 		})
 	}
 }
 
-// TestOldestSaysHowLongAnEventWaitedBeforeTheStart: the relay has read it a moment ago only.
-func TestOldestCountsFromWhenTheEventWasWritten(t *testing.T) {
+// The relay itself has read the event only a moment ago.
+func TestOldestCountsFromTheEventsCreation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.age()
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
+	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN="+listen, "RELAY_RETRY_MAX=200ms")
 	w.awaitOld(listen)
-	away.Clear()
+	unavailable.Clear()
 	w.drains(listen, `{"n":1}`)
 }
 
 func TestOldestRisesWhileTheSlotIsCreated(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
 	w.startStreaming().stop()
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 	w.commit(event(t, "1", `{"n":1}`))
@@ -180,11 +180,11 @@ func TestOldestRisesWhileTheSlotIsCreated(t *testing.T) {
 	w.drains(listen, `{"n":1}`)
 }
 
-// TestOldestRisesWhileTheDatabaseIsCutOff: the relay cannot know what was written since, so it
-// counts from when it knew.
+// The relay cannot know which events were written during the cut, so the metric counts from the
+// moment at which everything was delivered.
 func TestOldestRisesWhileTheDatabaseIsCutOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	between, through := w.newNetwork()
 	listen := freeAddress(t)
 	w.startStreaming("DATABASE_URL="+through, "RELAY_LISTEN="+listen, "RELAY_WAL_SENDER_TIMEOUT=2s")
@@ -197,11 +197,12 @@ func TestOldestRisesWhileTheDatabaseIsCutOff(t *testing.T) {
 	w.drains(listen, `{"n":2}`)
 }
 
-func TestOldestOfARelayThatHaltsIsWritten(t *testing.T) {
+func TestHaltedRelayReportsTheOldestEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
-	refused := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.FailEntries("InvalidMessageContents", "no", true))
+	refused := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"},
+		fakeaws.FailEntries("InvalidMessageContents", "no", true))
 	w.commit(event(t, "1", `{"n":1}`))
 	w.age()
 	halts := func() float64 {
@@ -221,7 +222,7 @@ func TestOldestOfARelayThatHaltsIsWritten(t *testing.T) {
 	w.drains(listen, `{"n":1}`)
 }
 
-// lastOldest returns the metric as it was written last.
+// lastOldest returns the value of the metric that was written last.
 func lastOldest(t *testing.T, stdout string) float64 {
 	t.Helper()
 	last := -1.0

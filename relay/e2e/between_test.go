@@ -11,17 +11,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
 
-// betweenStreams is a relay whose recovery beside the slot has ended its first stream, and whose second
-// one is held back. So the slot is free.
+// betweenStreams is a relay between the two streams of a recovery that keeps its slot. The first
+// stream has ended and the second one is held back, so the slot is free.
 type betweenStreams struct {
-	*world
+	*testEnv
 	relay  *process
 	second *faultproxy.Stop
 }
 
 func newBetweenStreams(t *testing.T) betweenStreams {
 	t.Helper()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":0}`))
 	w.exec(`DELETE FROM outbox_events`)
@@ -37,14 +37,14 @@ func newBetweenStreams(t *testing.T) betweenStreams {
 	return betweenStreams{w, relay, second}
 }
 
-// TestAReleaseBetweenStreamsEndsNoSession: a recovery beside the slot starts its stream twice, and a
-// checkpoint may fall in between.
+// A recovery that keeps its slot starts its stream twice. A checkpoint may be written between the
+// two.
 func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
 	t.Parallel()
 	w := newBetweenStreams(t)
 	const free = `SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`
 	w.eventually("the slot is free", func() bool { return w.query(free, w.slot) == "false" })
-	w.awaitCheckpoint() // by a look that found the slot free
+	w.awaitCheckpoint() // by an observation that found the slot free
 	w.second.Pass()
 	w.awaitEach(2)
 	w.awaitRecovered()
@@ -53,8 +53,8 @@ func TestAReleaseBetweenStreamsEndsNoSession(t *testing.T) {
 	}
 }
 
-// TestAnotherRelayInBetweenIsSeen: it acquires the slot while the stream of the first is between two starts.
-func TestAnotherRelayInBetweenIsSeen(t *testing.T) {
+// Another relay acquires the slot between the two streams of the first relay.
+func TestAnotherHolderBetweenStreamsIsDetected(t *testing.T) {
 	t.Parallel()
 	w := newBetweenStreams(t)
 	other := w.startStreaming()
@@ -65,12 +65,12 @@ func TestAnotherRelayInBetweenIsSeen(t *testing.T) {
 	other.stop()
 }
 
-// TestASlowBrokerPassesALogThatCannotBeDecoded: the server releases the slot at once, while the relay
-// still delivers what came before, for longer than its lease.
-func TestASlowBrokerPassesALogThatCannotBeDecoded(t *testing.T) {
+// The server releases the slot at once. The relay still delivers the earlier events, which takes
+// longer than its lease.
+func TestUndecodableLogIsPassedWithASlowBroker(t *testing.T) {
 	t.Parallel()
 	const events = 200
-	w := newWorldOf(t, 15, "orders") // Postgres 18 skips such a part of the log
+	w := newTestEnvOf(t, 15, "orders") // Postgres 18 skips such a part of the log.
 	env := []string{"RELAY_WAL_SENDER_TIMEOUT=2s", "RELAY_WINDOW_EVENTS=10"}
 	w.startStreaming(env...).stop()
 	for n := range events {
@@ -79,7 +79,8 @@ func TestASlowBrokerPassesALogThatCannotBeDecoded(t *testing.T) {
 	w.exec(`DELETE FROM outbox_events`)
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, events)))
-	w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`)
+	w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
+		WITH (publish = 'insert', publish_via_partition_root = true)`)
 	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(200*time.Millisecond))
 	w.start(env...)
 	w.awaitEach(events + 1)

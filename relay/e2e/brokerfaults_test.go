@@ -13,13 +13,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// brokerFault is a way in which a broker fails that no event is to blame for.
+// brokerFault is a failure of the broker for which no event is to blame.
 type brokerFault struct {
 	name    string
 	fault   fakeaws.Fault
-	oneOnly bool // of the events of aggregate 0, in requests that hold others as well
+	oneOnly bool // fails only the entries of aggregate 0, in requests that hold other entries too
 	sqsOnly bool
-	times   int // that it happens; zero: until it has happened three times
+	times   int // how often the fault happens. Zero leaves it on until it has happened three times.
 }
 
 var brokerFaults = []brokerFault{
@@ -30,10 +30,10 @@ var brokerFaults = []brokerFault{
 	{name: "expired credentials", fault: fakeaws.ExpireToken()},
 	{name: "access denied", fault: fakeaws.DenyAccess()},
 	{name: "clock skewed", fault: fakeaws.Refuse(http.StatusForbidden, "RequestTimeTooSkewed", "skewed")},
-	{name: "deleted and back", fault: fakeaws.Missing()},
+	{name: "deleted and created again", fault: fakeaws.Missing()},
 	{name: "unavailable", fault: fakeaws.Unavailable()},
 	{name: "internal error", fault: fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh")},
-	{name: "never heard of", fault: fakeaws.Refuse(http.StatusBadRequest, "SomethingNew", "what")},
+	{name: "unknown code", fault: fakeaws.Refuse(http.StatusBadRequest, "SomethingNew", "unknown")},
 	{name: "reset", fault: fakeaws.Reset()},
 	{name: "hang", fault: fakeaws.Hang()},
 	{name: "accepted, answer lost", fault: fakeaws.LoseAnswer()},
@@ -50,13 +50,13 @@ var brokerFaults = []brokerFault{
 	{name: "wrong checksum", fault: fakeaws.WrongMD5(), oneOnly: true, sqsOnly: true, times: 2},
 }
 
-// TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent lets one relay go through all of them, on a FIFO queue and on a FIFO topic.
-func TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent(t *testing.T) {
+// One relay goes through all faults in turn, once with a FIFO queue and once with a FIFO topic.
+func TestBrokerFaultsLoseReorderOrParkNothing(t *testing.T) {
 	t.Parallel()
 	for _, action := range []string{"SendMessageBatch", "PublishBatch"} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			destination := w.queue.ARN
 			if action == "PublishBatch" {
 				var err error
@@ -89,11 +89,12 @@ func TestNoFaultOfTheBrokerLosesReordersOrParksAnEvent(t *testing.T) {
 	}
 }
 
-// faultyAggregates is how many aggregates the events here belong to.
+// faultyAggregates is the number of aggregates of the events in this file.
 const faultyAggregates = 6
 
-// commitVersions commits three more versions of each aggregate, and returns how many events there are by then.
-func (w *world) commitVersions(written int) int {
+// commitVersions commits three more versions of each aggregate. It returns the number of events
+// that are committed by then.
+func (w *testEnv) commitVersions(written int) int {
 	w.t.Helper()
 	for range 3 {
 		version := written/faultyAggregates + 1
@@ -107,9 +108,10 @@ func (w *world) commitVersions(written int) int {
 	return written
 }
 
-// checkOnceInOrder waits until the destination has taken so many events, and checks that each was delivered once, with the
-// repetitions that a FIFO destination drops left out, and those of each aggregate in order.
-func (w *world) checkOnceInOrder(fault, destination string, events int) {
+// checkOnceInOrder waits until the destination has accepted that many events. It checks that each
+// was delivered once, and that the events of each aggregate are in order. It ignores the
+// repetitions that a FIFO destination drops.
+func (w *testEnv) checkOnceInOrder(fault, destination string, events int) {
 	w.t.Helper()
 	var delivered []fakeaws.Receipt
 	w.within(patience, fmt.Sprintf("all events have arrived after %q", fault), func() bool {
@@ -126,7 +128,8 @@ func (w *world) checkOnceInOrder(fault, destination string, events int) {
 		var v version
 		w.must(json.Unmarshal([]byte(r.Body), &v))
 		if latest[v.Aggregate]++; v.Version != latest[v.Aggregate] {
-			w.t.Fatalf("%s: aggregate %d: version %d arrived where %d was due", fault, v.Aggregate, v.Version, latest[v.Aggregate])
+			w.t.Fatalf("%s: aggregate %d: version %d arrived, want %d", fault, v.Aggregate, v.Version,
+				latest[v.Aggregate])
 		}
 	}
 }

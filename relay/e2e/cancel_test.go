@@ -6,14 +6,15 @@ import (
 	"testing"
 )
 
-// cancel withdraws a recovery and returns what the command says.
-func (w *world) cancel() (output string, err error) {
+// cancel withdraws a recovery and returns the output of the command.
+func (w *testEnv) cancel() (output string, err error) {
 	w.t.Helper()
 	return w.command(nil, "recover", "--cancel", "--yes")
 }
 
-// holdUp starts a relay, and kills it before it sends a statement with this text.
-func (w *world) holdUp(statement string, env ...string) {
+// killAt starts a relay and kills it before the server receives a statement that contains this
+// text.
+func (w *testEnv) killAt(statement string, env ...string) {
 	w.t.Helper()
 	between, through := w.newNetwork()
 	stop := between.HoldBack(statement)
@@ -23,11 +24,10 @@ func (w *world) holdUp(statement string, env ...string) {
 	between.Close()
 }
 
-// TestACanceledRecoveryChangesNothing: the slot has rows that were deleted, and the table has rows
-// that were delivered.
+// The slot has events whose rows were deleted, and the table has rows that were delivered.
 func TestACanceledRecoveryChangesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":0}`))
 	w.awaitBody(`{"n":0}`)
@@ -37,7 +37,7 @@ func TestACanceledRecoveryChangesNothing(t *testing.T) {
 	}
 	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '2'`)
 	w.recover("--yes")
-	w.holdUp(steps["marked"])
+	w.killAt(steps["marked"])
 	if output, err := w.cancel(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
@@ -52,27 +52,27 @@ func TestACanceledRecoveryChangesNothing(t *testing.T) {
 	}
 }
 
-// TestARecoveryOfAGapCannotBeCanceled: what the slot does not bring is in the table alone. A
-// recovery that is marked again has forgotten neither.
+// The events of a gap are in the table alone. The relay remembers that after a second mark too.
 func TestARecoveryOfAGapCannotBeCanceled(t *testing.T) {
 	t.Parallel()
 	for _, gap := range gaps {
 		for name, again := range map[string]bool{"marked": false, "marked again": true} {
-			if gap.name == "by hand" && !again { // see TestACanceledRecoveryChangesNothing
+			// TestACanceledRecoveryChangesNothing covers this case.
+			if gap.name == "by hand" && !again {
 				continue
 			}
 			t.Run(gap.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, "orders.fifo")
+				w := newTestEnv(t, "orders.fifo")
 				w.startStreaming().stop()
 				w.commit(event(t, "1", `{"n":0}`))
 				gap.do(w)
 				w.commit(event(t, "1", `{"n":1}`))
 				if again {
-					w.holdUp(steps["table to be read"])
+					w.killAt(steps["table to be read"])
 					w.recover("--yes")
 				} else {
-					w.holdUp(steps["marked"])
+					w.killAt(steps["marked"])
 				}
 				if output, err := w.cancel(); err == nil || !strings.Contains(output, "cannot be withdrawn") {
 					t.Errorf("%v: %s", err, output)
@@ -87,19 +87,18 @@ func TestARecoveryOfAGapCannotBeCanceled(t *testing.T) {
 	}
 }
 
-// TestACanceledStartOnASlotOfOthersLosesNothing: the slot was there before the relay, and so were
-// rows.
-func TestACanceledStartOnASlotOfOthersLosesNothing(t *testing.T) {
+// The slot and the rows existed before the first start of the relay.
+func TestCanceledStartOnAnAdoptedSlotLosesNothing(t *testing.T) {
 	t.Parallel()
 	for name, again := range map[string]bool{"begun": false, "marked again": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			w.commit(event(t, "1", `{"n":0}`))
 			w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 			w.commit(event(t, "1", `{"n":1}`))
 			w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '1'`)
-			w.holdUp(steps["table to be read"], "RELAY_START=table")
+			w.killAt(steps["table to be read"], "RELAY_START=table")
 			if again {
 				w.recover("--yes")
 			}
@@ -113,15 +112,14 @@ func TestACanceledStartOnASlotOfOthersLosesNothing(t *testing.T) {
 	}
 }
 
-// TestACanceledStartInventsNothing: rows that were there stay out with RELAY_START=now, and the
-// slot brings the others.
-func TestACanceledStartInventsNothing(t *testing.T) {
+// RELAY_START=now excludes the rows that existed before, and the slot brings all others.
+func TestCanceledStartPublishesNoOlderRows(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.commit(event(t, "1", `{"old":true}`))
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 	w.commit(event(t, "1", `{"n":0}`))
-	w.holdUp("SET epoch = c.epoch + 1, updated_at", "RELAY_START=now")
+	w.killAt("SET epoch = c.epoch + 1, updated_at", "RELAY_START=now")
 	w.recover("--yes")
 	if output, err := w.cancel(); err != nil {
 		t.Fatalf("%v: %s", err, output)

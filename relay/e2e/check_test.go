@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// TestCheckListsItsFindingsInOrder: each on a line of its own, the statement below it.
+// Each finding is on its own line, with its statement below.
 func TestCheckListsItsFindingsInOrder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := "RELAY_LISTEN=" + freeAddress(t)
 	output, err := w.command([]string{listen}, "check")
 	var codes []string
@@ -19,7 +19,10 @@ func TestCheckListsItsFindingsInOrder(t *testing.T) {
 		codes = append(codes, line[1])
 	}
 	all, at := strings.Join(codes, " "), -1
-	for _, code := range []string{"database", "version", "wal-level", "role", "replication", "table", "columns", "publication", "relay-tables", "slot", "start", "aws", "destination", "listen"} {
+	for _, code := range []string{
+		"database", "version", "wal-level", "role", "replication", "table", "columns",
+		"publication", "relay-tables", "slot", "start", "aws", "destination", "listen",
+	} {
 		next := strings.Index(" "+all+" ", " "+code+" ")
 		if next <= at {
 			t.Errorf("%s is not listed in its place: %s", code, all)
@@ -32,7 +35,8 @@ func TestCheckListsItsFindingsInOrder(t *testing.T) {
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	output, err = w.command([]string{listen, "RELAY_DESTINATON=x"}, "check")
 	for _, line := range []string{
-		`degraded  unknown-setting +RELAY_DESTINATON is no setting of this relay, and has no effect: did you mean RELAY_DESTINATION\?`,
+		`degraded  unknown-setting +RELAY_DESTINATON is no setting of this relay, and has no effect: ` +
+			`did you mean RELAY_DESTINATION\?`,
 		`error     publication +publication outbox_pub does not exist: .*`,
 		` +CREATE PUBLICATION "outbox_pub" FOR TABLE .*;`,
 	} {
@@ -44,32 +48,36 @@ func TestCheckListsItsFindingsInOrder(t *testing.T) {
 
 func TestCheckFindsAnAddressInUse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	defer taken.Close()
 	for listen, says := range map[string]string{taken.Addr().String(): "is in use", ":99999": "99999"} {
-		if output, err := w.command([]string{"RELAY_LISTEN=" + listen}, "check"); err == nil || !strings.Contains(output, says) {
+		if output, err := w.command([]string{"RELAY_LISTEN=" + listen}, "check"); err == nil ||
+			!strings.Contains(output, says) {
 			t.Errorf("RELAY_LISTEN=%s: %v: %s", listen, err, output)
 		}
 	}
 	listen := "RELAY_LISTEN=" + freeAddress(t)
 	w.startStreaming(listen)
-	if output, err := w.command([]string{listen}, "check"); err != nil || !strings.Contains(output, "a relay serves its probes") {
+	if output, err := w.command([]string{listen}, "check"); err != nil ||
+		!strings.Contains(output, "a relay serves its probes") {
 		t.Errorf("beside the relay: %v: %s", err, output)
 	}
 }
 
-// TestCheckSaysWhichPeerItWaitsFor and gives it ten seconds.
-func TestCheckSaysWhichPeerItWaitsFor(t *testing.T) {
+// relay check gives a peer ten seconds to answer.
+func TestCheckNamesTheUnresponsivePeer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // it accepts, and never says a word
+	w := newTestEnv(t, "orders")
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	w.must(err)
-	defer silent.Close()
+	defer mute.Close()
 	began := time.Now()
-	output, err := w.command([]string{"DATABASE_URL=postgres://outbox@" + silent.Addr().String() + "/x?sslmode=disable"}, "check")
-	if err == nil || !strings.Contains(output, "waiting for the database\n") || !strings.Contains(output, "did not answer within 10s") {
+	output, err := w.command([]string{"DATABASE_URL=postgres://outbox@" + mute.Addr().String() + "/x?sslmode=disable"},
+		"check")
+	if err == nil || !strings.Contains(output, "waiting for the database\n") ||
+		!strings.Contains(output, "did not answer within 10s") {
 		t.Errorf("%v: %s", err, output)
 	}
 	if elapsed := time.Since(began); elapsed > 30*time.Second {

@@ -14,9 +14,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-func TestBadSettingsStopTheRelayAtStartAllAtOnce(t *testing.T) {
+func TestAllBadSettingsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	env := []string{
 		"RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:missing",
@@ -33,7 +33,8 @@ func TestBadSettingsStopTheRelayAtStartAllAtOnce(t *testing.T) {
 			t.Errorf("relay %s ended with %v", command, err)
 		}
 		for _, problem := range []string{
-			"missing", `"nonsense"`, "RELAY_GROUP_BATCHES", "bdy", "RELAY_COLUMN_PAYLOAD", `RELAY_SLOT "No Slot"`, "RELAY_START",
+			"missing", `"nonsense"`, "RELAY_GROUP_BATCHES", "bdy", "RELAY_COLUMN_PAYLOAD", `RELAY_SLOT "No Slot"`,
+			"RELAY_START",
 			"RELAY_WAL_SENDER_TIMEOUT", "publication outbox_pub does not exist",
 		} {
 			if !strings.Contains(output, problem) {
@@ -45,11 +46,11 @@ func TestBadSettingsStopTheRelayAtStartAllAtOnce(t *testing.T) {
 
 func TestMissingDatabaseStopsTheRelayAtStart(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	for url, command := range map[string]string{
 		strings.Replace(w.url, "/test_", "/no_test_", 1): "run",
 		"postgres://%zz": "run",
-		"postgres://127.0.0.1:1/x?connect_timeout=2": "check", // run waits
+		"postgres://127.0.0.1:1/x?connect_timeout=2": "check", // relay run waits instead
 	} {
 		output, err := w.command([]string{"DATABASE_URL=" + url}, command)
 		if err == nil || !strings.Contains(output, "DATABASE_URL") {
@@ -61,20 +62,20 @@ func TestMissingDatabaseStopsTheRelayAtStart(t *testing.T) {
 	}
 }
 
-func TestSlotOfAnotherPluginIsLeftAlone(t *testing.T) {
+func TestSlotOfAnotherPluginIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'test_decoding')`, w.slot)
 	output, err := w.command(nil, "run")
 	if err == nil || !strings.Contains(output, "test_decoding") || !strings.Contains(output, "RELAY_SLOT") {
 		t.Errorf("%v: %s", err, output)
 	}
 	if w.query(`SELECT plugin FROM pg_replication_slots WHERE slot_name = $1`, w.slot) != "test_decoding" {
-		t.Error("the slot is gone")
+		t.Error("the slot was dropped")
 	}
 }
 
-func TestFirstStartAsksWhatToDoWithRowsThatAreThere(t *testing.T) {
+func TestFirstStartNeedsADecisionOnExistingRows(t *testing.T) {
 	t.Parallel()
 	for start, arrive := range map[string][]string{
 		"":                           nil,
@@ -84,7 +85,7 @@ func TestFirstStartAsksWhatToDoWithRowsThatAreThere(t *testing.T) {
 	} {
 		t.Run(start, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			insert := `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at)
 				VALUES (gen_random_uuid(), 'o', '1', 't', to_json($1::text), $2::timestamptz)`
 			w.exec(insert, "old", "2025-12-31")
@@ -113,7 +114,7 @@ func TestFirstStartAsksWhatToDoWithRowsThatAreThere(t *testing.T) {
 
 func TestCheckpointOfAnotherClusterIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	w.exec(`UPDATE relay_checkpoints SET system_identifier = '1' WHERE slot_name = $1`, w.slot)
 	output, err := w.command(nil, "run")
@@ -122,9 +123,9 @@ func TestCheckpointOfAnotherClusterIsRefused(t *testing.T) {
 	}
 }
 
-func TestSlotLossHaltsTheRelayWhereThatIsAskedFor(t *testing.T) {
+func TestSlotLossHaltsTheRelayIfConfigured(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	w.dropSlot()
 	output, err := w.command([]string{"RELAY_ON_SLOT_LOSS=halt"}, "run")
@@ -133,9 +134,9 @@ func TestSlotLossHaltsTheRelayWhereThatIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestCheckTellsThatNothingStandsInTheWay(t *testing.T) {
+func TestCheckSucceedsOnAHealthySetup(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	if output, err := w.command(nil, "check"); err != nil {
 		t.Errorf("%v: %s", err, output)
 	}
@@ -148,7 +149,8 @@ func TestHelpListsEverySettingWithItsDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, setting := range []string{
-		"DATABASE_URL", "RELAY_DESTINATION", "RELAY_ROUTES", "RELAY_SLOT", "RELAY_PUBLICATION", "RELAY_TABLE", "RELAY_COLUMN_ID",
+		"DATABASE_URL", "RELAY_DESTINATION", "RELAY_ROUTES", "RELAY_SLOT", "RELAY_PUBLICATION", "RELAY_TABLE",
+		"RELAY_COLUMN_ID",
 		"RELAY_START", "RELAY_ON_REJECTED", "RELAY_LISTEN", `"outbox_relay"`, "10s", "8192",
 	} {
 		if !strings.Contains(string(output), setting) {
@@ -157,9 +159,9 @@ func TestHelpListsEverySettingWithItsDefault(t *testing.T) {
 	}
 }
 
-func TestProbesAndMetricsTellHowTheRelayIs(t *testing.T) {
+func TestProbesAndMetricsReportTheState(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.commit(event(t, "1", `{}`))
@@ -171,7 +173,8 @@ func TestProbesAndMetricsTellHowTheRelayIs(t *testing.T) {
 	}
 	w.eventually("the event is counted", func() bool {
 		_, metrics := w.get("http://" + listen + "/metrics")
-		return strings.Contains(metrics, fmt.Sprintf(`relay_events_delivered_total{destination="%s"} 1`, w.queue.ARN)) &&
+		return strings.Contains(metrics, fmt.Sprintf(`relay_events_delivered_total{destination="%s"} 1`,
+			w.queue.ARN)) &&
 			strings.Contains(metrics, `relay_state{state="streaming"} 1`)
 	})
 	if output, err := w.command([]string{"RELAY_LISTEN=" + listen}, "healthcheck"); err != nil {
@@ -180,22 +183,22 @@ func TestProbesAndMetricsTellHowTheRelayIs(t *testing.T) {
 	w.awaitStatus(0, "held by process")
 	p.stop()
 	if _, err := w.command([]string{"RELAY_LISTEN=" + listen}, "healthcheck"); err == nil {
-		t.Error("healthcheck of a relay that is gone ends with exit code 0")
+		t.Error("healthcheck of a stopped relay ends with exit code 0")
 	}
 }
 
-func TestMigrateTwiceIsHarmless(t *testing.T) {
+func TestMigrateIsIdempotent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	output, err := w.command(nil, "migrate")
 	if err != nil || !strings.Contains(output, "already") {
 		t.Errorf("%v: %s", err, output)
 	}
 }
 
-func TestEventsGoWhereTheRoutesSay(t *testing.T) {
+func TestEventsFollowTheRoutes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "default.fifo")
+	w := newTestEnv(t, "default.fifo")
 	billing, err := w.broker.CreateQueue("billing", nil)
 	w.must(err)
 	topic, err := w.broker.CreateTopic("customers.fifo", nil)
@@ -205,10 +208,17 @@ func TestEventsGoWhereTheRoutesSay(t *testing.T) {
 	_, err = w.broker.Subscribe(topic, subscribed.ARN, map[string]string{"RawMessageDelivery": "true"})
 	w.must(err)
 	w.startStreaming("RELAY_ROUTES=event:billing.*=" + billing.ARN + "\n aggregate:customer=" + topic)
-	for _, e := range [][2]string{{"order", "order.created"}, {"invoice", "billing.sent"}, {"customer", "customer.moved"}} {
+	for _, e := range [][2]string{
+		{"order", "order.created"},
+		{"invoice", "billing.sent"},
+		{"customer", "customer.moved"},
+	} {
 		w.commit(outbox.Event{AggregateType: e[0], AggregateID: "1", Type: e[1], Payload: []byte(`"` + e[1] + `"`)})
 	}
-	for arn, body := range map[string]string{w.queue.ARN: "order.created", billing.ARN: "billing.sent", subscribed.ARN: "customer.moved"} {
+	for arn, body := range map[string]string{
+		w.queue.ARN: "order.created", billing.ARN: "billing.sent",
+		subscribed.ARN: "customer.moved",
+	} {
 		w.must(w.broker.AwaitReceived(t.Context(), arn, 1))
 		if got := w.broker.Received(arn); len(got) != 1 || got[0].Body != `"`+body+`"` {
 			t.Errorf("%s received %v, want %s", arn, got, body)
@@ -216,17 +226,17 @@ func TestEventsGoWhereTheRoutesSay(t *testing.T) {
 	}
 }
 
-func TestDestinationThatComesBackGetsEverything(t *testing.T) {
+func TestReturningDestinationReceivesEveryEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
-	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Missing())
+	missing := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Missing())
 	for i := range 20 {
 		w.commit(event(t, fmt.Sprint(i), fmt.Sprintf(`{"n":%d}`, i)))
 	}
-	w.must(gone.AwaitHits(t.Context(), 3))
+	w.must(missing.AwaitHits(t.Context(), 3))
 	p.awaitLog("event=destination_unavailable")
-	gone.Clear()
+	missing.Clear()
 	w.awaitAll(20)
 	p.awaitLog("event=destination_available")
 	if parked := w.query(`SELECT count(*)::text FROM outbox_dead_letters`); parked != "0" {
@@ -234,7 +244,7 @@ func TestDestinationThatComesBackGetsEverything(t *testing.T) {
 	}
 }
 
-// freeAddress returns an address on loopback that nobody listens on.
+// freeAddress returns an address on loopback that no process listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -245,23 +255,25 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func TestColumnsThatRecoveryCannotRelyOnAreNamedAtStart(t *testing.T) {
+func TestCheckNamesColumnsUnfitForRecovery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`CREATE TABLE events (id text, seq integer, xid xid8, kind text, body text)`)
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE events`)
 	output, err := w.command([]string{
-		"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_AGGREGATE_TYPE=",
+		"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
+		"RELAY_COLUMN_AGGREGATE_TYPE=",
 		"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=",
 	}, "check")
-	if err == nil || !strings.Contains(output, "RELAY_COLUMN_SEQUENCE") || !strings.Contains(output, "RELAY_COLUMN_XID") {
+	if err == nil || !strings.Contains(output, "RELAY_COLUMN_SEQUENCE") ||
+		!strings.Contains(output, "RELAY_COLUMN_XID") {
 		t.Errorf("relay check said: %s", output)
 	}
 }
 
-func TestColumnsThatTheRelayDoesNotReadStandInNobodysWay(t *testing.T) {
+func TestUnreadColumnsAreIgnored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`ALTER TABLE outbox_events ADD COLUMN size integer GENERATED ALWAYS AS (octet_length(aggregate_id)) STORED`)
 	if output, err := w.command(nil, "check"); err != nil {
 		t.Errorf("relay check said: %s", output)
@@ -274,7 +286,7 @@ func TestColumnsThatTheRelayDoesNotReadStandInNobodysWay(t *testing.T) {
 
 func TestOneDestinationUnderTwoNamesIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	output, err := w.command([]string{"RELAY_ROUTES=event:order.created=" + w.queue.ARN}, "check")
 	if err == nil || !strings.Contains(output, "are the same") {
 		t.Errorf("relay check said: %s", output)

@@ -23,7 +23,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// load says how much the crash test does. `make crash-test` sets the full size.
+// load is the size of the crash test. `make crash-test` sets the full size.
 type load struct {
 	orders, events, aggregates, writers, kills int
 }
@@ -38,11 +38,11 @@ func loadFromEnvironment(t *testing.T) load {
 	}
 }
 
-// TestNothingIsLostOrReorderedWhileTheRelayIsKilledAgainAndAgain has orders posted to the functions and events written by
-// concurrent writers, while the relay is killed and started again.
-func TestNothingIsLostOrReorderedWhileTheRelayIsKilledAgainAndAgain(t *testing.T) {
+// Clients post orders to the functions and concurrent writers commit events, while the relay is
+// killed and started again.
+func TestRepeatedKillsLoseAndReorderNothing(t *testing.T) {
 	l := loadFromEnvironment(t)
-	w := newWorld(t, "crash.fifo")
+	w := newTestEnv(t, "crash.fifo")
 	api := startAPI(t, w)
 	w.exec(`CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL DEFAULT 0)`)
 	w.exec(`INSERT INTO aggregates (id) SELECT i::text FROM generate_series(1, $1) AS i`, l.aggregates)
@@ -80,12 +80,14 @@ func TestNothingIsLostOrReorderedWhileTheRelayIsKilledAgainAndAgain(t *testing.T
 	})
 	relay.stop()
 	duplicates := checkReceipts(t, w, rows)
-	t.Logf("%d orders and %d events of %d aggregates written in %v, the relay killed %d times: all received after %v, %d came twice",
-		l.orders, l.events, l.aggregates, written.Round(time.Millisecond), l.kills, time.Since(began).Round(time.Millisecond), duplicates)
+	t.Logf("%d orders and %d events of %d aggregates written in %v, the relay killed %d times: all received after "+
+		"%v, %d of them twice",
+		l.orders, l.events, l.aggregates, written.Round(time.Millisecond), l.kills,
+		time.Since(began).Round(time.Millisecond), duplicates)
 }
 
 // startAPI serves the order functions from their own binaries.
-func startAPI(t *testing.T, w *world) (url string) {
+func startAPI(t *testing.T, w *testEnv) (url string) {
 	t.Helper()
 	dir := t.TempDir()
 	template := filepath.Join("..", "..", "template.yaml")
@@ -116,7 +118,8 @@ func postOrders(ctx context.Context, url string, l load) error {
 	group.SetLimit(8)
 	for i := range l.orders {
 		group.Go(func() error {
-			body := fmt.Sprintf(`{"customer_id":"customer-%d","currency":"EUR","lines":[{"sku":"sku-%d","quantity":%d,"unit_price":%d}]}`,
+			body := fmt.Sprintf(`{"customer_id":"customer-%d","currency":"EUR",`+
+				`"lines":[{"sku":"sku-%d","quantity":%d,"unit_price":%d}]}`,
 				i%97, i, 1+i%5, 100+i)
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/orders", bytes.NewBufferString(body))
 			if err != nil {
@@ -139,7 +142,8 @@ func postOrders(ctx context.Context, url string, l load) error {
 
 var errRolledBack = errors.New("rolled back on purpose")
 
-// fact is the payload of an event of this test. Version counts the committed events of an aggregate in commit order.
+// fact is the payload of an event of this test. Version numbers the committed events of an
+// aggregate in commit order.
 type fact struct {
 	Aggregate string `json:"aggregate"`
 	Version   int    `json:"version"`
@@ -147,17 +151,19 @@ type fact struct {
 	Padding   string `json:"padding"`
 }
 
-// writeEvents commits n events: some transactions write several, some are rolled back, some roll back to a savepoint.
-func writeEvents(ctx context.Context, w *world, l load, n int) error {
+// writeEvents commits n events. Some transactions write several, some are rolled back, and some
+// roll back to a savepoint.
+func writeEvents(ctx context.Context, w *testEnv, l load, n int) error {
 	for n > 0 {
 		aggregate := strconv.Itoa(1 + rand.IntN(l.aggregates))
 		size := min(n, 1+rand.IntN(4))
 		err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			var version int
-			if err := tx.QueryRow(ctx, `SELECT version FROM aggregates WHERE id = $1 FOR UPDATE`, aggregate).Scan(&version); err != nil {
+			if err := tx.QueryRow(ctx, `SELECT version FROM aggregates WHERE id = $1 FOR
+				UPDATE`, aggregate).Scan(&version); err != nil {
 				return err
 			}
-			if rand.IntN(5) == 0 { // a savepoint that comes to nothing
+			if rand.IntN(5) == 0 { // a savepoint that is rolled back
 				err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
 					if err := insertFact(ctx, savepoint, fact{Aggregate: aggregate}); err != nil {
 						return err
@@ -170,8 +176,10 @@ func writeEvents(ctx context.Context, w *world, l load, n int) error {
 			}
 			for i := range size {
 				f := fact{Aggregate: aggregate, Version: version + i + 1, Committed: true}
-				if rand.IntN(5) == 0 { // in a subtransaction of its own
-					if err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error { return insertFact(ctx, savepoint, f) }); err != nil {
+				if rand.IntN(5) == 0 { // in its own subtransaction
+					if err := pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
+						return insertFact(ctx, savepoint, f)
+					}); err != nil {
 						return err
 					}
 					continue
@@ -190,7 +198,8 @@ func writeEvents(ctx context.Context, w *world, l load, n int) error {
 		if rand.IntN(5) > 0 {
 			continue
 		}
-		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error { // a transaction that comes to nothing
+		// a transaction that is rolled back
+		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			if err := insertFact(ctx, tx, fact{Aggregate: aggregate}); err != nil {
 				return err
 			}
@@ -212,10 +221,10 @@ func insertFact(ctx context.Context, tx pgx.Tx, f fact) error {
 	return outbox.Insert(ctx, tx, e)
 }
 
-// row is an event as it was committed.
+// row is an event as its writer committed it.
 type row struct{ id, aggregateType, payload string }
 
-func readOutbox(w *world) map[string]row {
+func readOutbox(w *testEnv) map[string]row {
 	w.t.Helper()
 	rows, err := w.pool.Query(w.t.Context(), `SELECT id::text, aggregate_type, payload::text FROM outbox_events`)
 	w.must(err)
@@ -229,9 +238,9 @@ func readOutbox(w *world) map[string]row {
 	return all
 }
 
-// checkReceipts compares everything that the destination accepted with what was committed, and returns how many events
-// came more than once.
-func checkReceipts(t *testing.T, w *world, rows map[string]row) (duplicates int) {
+// checkReceipts compares the receipts of the destination with the committed rows. It returns the
+// number of events that arrived more than once.
+func checkReceipts(t *testing.T, w *testEnv, rows map[string]row) (duplicates int) {
 	t.Helper()
 	arrived := map[string]bool{}
 	versions := map[string]int{}
@@ -258,7 +267,7 @@ func checkReceipts(t *testing.T, w *world, rows map[string]row) (duplicates int)
 			t.Fatal(err)
 		}
 		if versions[f.Aggregate]++; f.Version != versions[f.Aggregate] {
-			t.Fatalf("aggregate %s: version %d arrived where %d was due", f.Aggregate, f.Version, versions[f.Aggregate])
+			t.Fatalf("aggregate %s: version %d arrived, want %d", f.Aggregate, f.Version, versions[f.Aggregate])
 		}
 	}
 	for id, written := range rows {

@@ -14,14 +14,14 @@ import (
 
 const secretARN = "arn:aws:secretsmanager:us-east-1:000000000000:secret:relay"
 
-// localhost returns the URL of the server by the name that its certificate holds. It says nothing of TLS.
+// localhost returns the URL of the server by the name in its certificate, without a TLS setting.
 func localhost(server *pgtest.Server, role string) string {
 	return fmt.Sprintf("postgres://%s@localhost:%d/relay", role, server.Port())
 }
 
-func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
+func TestRelaySurvivesPasswordRotation(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo", 0)
+	w, server := newRolesEnv(t, "orders.fifo", 0)
 	authority := pgtest.NewAuthority(t)
 	certificate, key := authority.Certificate("localhost", time.Now().Add(time.Hour))
 	w.must(server.ServeTLS(t.Context(), certificate, key))
@@ -31,10 +31,14 @@ func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 		w.broker.PutSecret(secretARN, fmt.Sprintf(`{"username":"outbox_relay","password":%q}`, password))
 	}
 	rotate("first")
-	env := []string{"DATABASE_URL=" + localhost(server, "nobody"), "DATABASE_SECRET_ARN=" + secretARN, "PGSSLROOTCERT=" + authority.File()}
+	env := []string{
+		"DATABASE_URL=" + localhost(server, "nobody"), "DATABASE_SECRET_ARN=" + secretARN,
+		"PGSSLROOTCERT=" + authority.File(),
+	}
 	w.startStreaming(env...)
 	const connections = `SELECT count(*)::text FROM pg_stat_activity WHERE usename = 'outbox_relay'`
-	if plain := w.query(connections + ` AND NOT (SELECT ssl FROM pg_stat_ssl s WHERE s.pid = pg_stat_activity.pid)`); plain != "0" {
+	if plain := w.query(connections + ` AND NOT (SELECT ssl FROM pg_stat_ssl s
+		WHERE s.pid = pg_stat_activity.pid)`); plain != "0" {
 		t.Errorf("%s connections without TLS", plain)
 	}
 	for round := range 3 {
@@ -44,7 +48,7 @@ func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, 2*round+1)))
 		w.awaitAll(2*round + 2)
 	}
-	var first []string // deliveries of each
+	var first []string // the first delivery of each event
 	for _, r := range w.broker.Received(w.queue.ARN) {
 		if !slices.Contains(first, r.Body) {
 			first = append(first, r.Body)
@@ -53,7 +57,7 @@ func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 	if got := strings.Join(first, ""); got != `{"n":0}{"n":1}{"n":2}{"n":3}{"n":4}{"n":5}` {
 		t.Errorf("received %s", got)
 	}
-	output, err := w.command([]string{env[0], env[1]}, "check") // without the authority
+	output, err := w.command([]string{env[0], env[1]}, "check") // without the certificate authority
 	if err == nil || !strings.Contains(output, "PGSSLROOTCERT") {
 		t.Errorf("check with an unknown authority: %v: %s", err, output)
 	}
@@ -64,17 +68,19 @@ func TestRelayGoesOnWhenItsPasswordIsRotated(t *testing.T) {
 	}
 }
 
-func TestRelayMakesATokenForEveryConnection(t *testing.T) {
+func TestEveryConnectionHasAFreshIAMToken(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo", 0)
+	w, server := newRolesEnv(t, "orders.fifo", 0)
 	authority := pgtest.NewAuthority(t)
 	front := newTokenFront(t, server, authority)
 	front.begin()
-	w.startStreaming("DATABASE_URL="+fmt.Sprintf("postgres://outbox_relay@localhost:%d/relay", front.port), "DATABASE_AUTH=iam",
+	w.startStreaming("DATABASE_URL="+fmt.Sprintf("postgres://outbox_relay@localhost:%d/relay", front.port),
+		"DATABASE_AUTH=iam",
 		"PGSSLROOTCERT="+authority.File())
 	for round := range 2 {
 		seen := front.begin()
-		if len(seen) == 0 || !slices.ContainsFunc(seen, login.replicates) || !slices.ContainsFunc(seen, login.controls) {
+		if len(seen) == 0 || !slices.ContainsFunc(seen, login.replicates) ||
+			!slices.ContainsFunc(seen, login.controls) {
 			t.Fatalf("round %d: logins %v, want some of both kinds", round, seen)
 		}
 		for _, l := range seen {
@@ -85,14 +91,14 @@ func TestRelayMakesATokenForEveryConnection(t *testing.T) {
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, round)))
 		w.awaitAll(round + 1)
 		for _, l := range front.seen() {
-			if made := l.madeAt(t); made.Before(began) {
-				t.Errorf("a connection made after %s has a token of %s", began, made)
+			if signed := l.signedAt(t); signed.Before(began) {
+				t.Errorf("a connection opened after %s has a token of %s", began, signed)
 			}
 		}
 	}
 }
 
-// login is what a client said to log in.
+// login holds the credentials that a client sent.
 type login struct {
 	parameters map[string]string
 	password   string
@@ -111,22 +117,24 @@ func (l login) token(t *testing.T) *url.URL {
 	return token
 }
 
-func (l login) madeAt(t *testing.T) time.Time {
+func (l login) signedAt(t *testing.T) time.Time {
 	t.Helper()
-	made, err := time.Parse("20060102T150405Z", l.token(t).Query().Get("X-Amz-Date"))
+	signed, err := time.Parse("20060102T150405Z", l.token(t).Query().Get("X-Amz-Date"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return signed
 }
 
-// check looks whether the token is one for this role, host, port and region.
+// check fails the test unless the token is valid for this role, host, port and region.
 func (l login) check(t *testing.T, port int) {
 	t.Helper()
 	token := l.token(t)
 	query := token.Query()
-	if l.parameters["user"] != migrations.Relay || query.Get("DBUser") != migrations.Relay || query.Get("Action") != "connect" ||
-		token.Host != fmt.Sprintf("localhost:%d", port) || !strings.HasSuffix(query.Get("X-Amz-Credential"), "/us-east-1/rds-db/aws4_request") {
+	if l.parameters["user"] != migrations.Relay || query.Get("DBUser") != migrations.Relay ||
+		query.Get("Action") != "connect" ||
+		token.Host != fmt.Sprintf("localhost:%d", port) ||
+		!strings.HasSuffix(query.Get("X-Amz-Credential"), "/us-east-1/rds-db/aws4_request") {
 		t.Errorf("login of %s with the token %s", l.parameters["user"], token)
 	}
 }

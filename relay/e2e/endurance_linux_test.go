@@ -14,10 +14,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// mostMemory is what a relay with the default settings stays below, whatever happens: a container of 64 MB is enough.
-const mostMemory = 64 << 20
+// maxMemory bounds the memory of a relay with the default settings: a container of 64 MB is enough.
+const maxMemory = 64 << 20
 
-// shipped is the relay as it ships: the race detector needs several times the memory.
+// shipped builds the relay as it ships. The race detector would need several times the memory.
 var shipped = sync.OnceValues(func() (path string, err error) {
 	path = relayBinary + "-as-shipped"
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "../cmd/relay")
@@ -28,8 +28,8 @@ var shipped = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
-// startShipped starts a relay as it ships and waits until it streams.
-func (w *world) startShipped() *process {
+// startShipped starts the relay as it ships and waits until it streams.
+func (w *testEnv) startShipped() *process {
 	w.t.Helper()
 	path, err := shipped()
 	w.must(err)
@@ -38,9 +38,9 @@ func (w *world) startShipped() *process {
 	return p
 }
 
-// memory returns the resident set of the relay in bytes, now and at its highest.
+// memory returns the resident set of the relay in bytes: the current size and the peak.
 // https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
-func (p *process) memory() (now, highest int) {
+func (p *process) memory() (now, peak int) {
 	p.t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -58,39 +58,39 @@ func (p *process) memory() (now, highest int) {
 	return kilobytes("VmRSS") << 10, kilobytes("VmHWM") << 10
 }
 
-// checkMemory fails the test when the relay has ever needed too much, and returns how much it needed.
-func (p *process) checkMemory() (highest int) {
+// checkMemory fails the test if the relay has ever used too much memory, and returns its peak.
+func (p *process) checkMemory() (peak int) {
 	p.t.Helper()
-	_, highest = p.memory()
-	if highest >= mostMemory {
-		p.t.Errorf("the relay needed %.1f MB, want less than %d", megabytes(highest), mostMemory>>20)
+	_, peak = p.memory()
+	if peak >= maxMemory {
+		p.t.Errorf("the relay used %.1f MB, want less than %d", megabytes(peak), maxMemory>>20)
 	}
-	return highest
+	return peak
 }
 
 func megabytes(bytes int) float64 { return float64(bytes) / (1 << 20) }
 
-// arrivals counts how often each event has arrived, by the number in its body, and keeps nothing else of it: a broker that
-// keeps every message would need more memory than there is.
+// arrivals counts the deliveries of each event by the number in its body. It keeps nothing else,
+// because a broker that keeps every message would need more memory than there is.
 type arrivals struct {
 	mu       sync.Mutex
 	times    []uint8 // by number
 	distinct int
 	again    int
-	lowest   int // number that arrived since it was last asked for
+	lowest   int // lowest number that arrived since the last takeLowest
 }
 
-// newCountedWorld makes a world whose broker forgets what it has delivered.
-func newCountedWorld(t *testing.T) (*world, *arrivals) {
+// newCountingEnv returns an environment whose broker forgets the messages that it has delivered.
+func newCountingEnv(t *testing.T) (*testEnv, *arrivals) {
 	t.Helper()
 	a := &arrivals{}
-	return newWorldWith(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: a.add}), a
+	return newTestEnvWith(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: a.add}), a
 }
 
 func (a *arrivals) add(_ string, r fakeaws.Receipt) {
 	var body struct{ N int }
 	if err := json.Unmarshal([]byte(r.Body), &body); err != nil {
-		panic(err) // the test has written it
+		panic(err) // the test itself wrote the body
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -105,7 +105,7 @@ func (a *arrivals) add(_ string, r fakeaws.Receipt) {
 	a.lowest = min(a.lowest, body.N)
 }
 
-// count returns how many events have arrived, and how many messages were more than the first of their event.
+// count returns the number of distinct events that have arrived, and the number of repetitions.
 func (a *arrivals) count() (distinct, again int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,40 +17,48 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// pair is a primary and its standby, of the oldest version that synchronises slots or a newer one.
+// pair is a primary with its standby, on Postgres 17 or newer, which synchronises slots.
 type pair struct {
-	*world
+	*testEnv
 	primary, standby *pgtest.Server
 }
 
-// newPair makes a world whose URL names both servers. Replication to the standby waits for nobody until it is made synchronous.
+// newPair returns an environment whose URL names both servers. Commits do not wait for the standby
+// until synchronous is called.
 func newPair(t *testing.T, standbySettings map[string]string) *pair {
 	t.Helper()
-	primary := newServerOf(t, pgtest.Options{AtLeast: 17, Settings: map[string]string{"synchronized_standby_slots": pgtest.StandbySlot}})
+	primary := newServerOf(t, pgtest.Options{
+		AtLeast:  17,
+		Settings: map[string]string{"synchronized_standby_slots": pgtest.StandbySlot},
+	})
 	standby := pgtest.NewStandby(t, primary, standbySettings)
 	host := func(s *pgtest.Server) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port())) }
-	url := strings.Replace(primary.URL("relay", "relay"), host(primary), host(primary)+","+host(standby), 1) + "&target_session_attrs=read-write"
-	return &pair{world: newWorldOn(t, url, "orders.fifo"), primary: primary, standby: standby}
+	url := strings.Replace(primary.URL("relay", "relay"), host(primary), host(primary)+","+host(standby), 1) +
+		"&target_session_attrs=read-write"
+	return &pair{testEnv: newTestEnvOn(t, url, "orders.fifo"), primary: primary, standby: standby}
 }
 
-// synchronous lets every commit wait until the standby has it.
+// synchronous makes every commit wait until the standby has stored it.
 func (p *pair) synchronous() {
 	p.t.Helper()
 	admin, err := pgx.Connect(p.t.Context(), p.primary.URL("postgres", pgtest.Superuser))
 	p.must(err)
 	defer admin.Close(p.t.Context())
-	for _, sql := range []string{`ALTER SYSTEM SET synchronous_standby_names = '` + pgtest.StandbySlot + `'`, `SELECT pg_reload_conf()`} {
+	for _, sql := range []string{
+		`ALTER SYSTEM SET synchronous_standby_names = '` + pgtest.StandbySlot + `'`,
+		`SELECT pg_reload_conf()`,
+	} {
 		_, err := admin.Exec(p.t.Context(), sql)
 		p.must(err)
 	}
 	p.eventually("the standby is synchronous", func() bool {
 		return p.on(p.primary, `SELECT sync_state FROM pg_stat_replication`) == "sync"
 	})
-	_, err = admin.Exec(p.t.Context(), `CHECKPOINT`) // the checkpointer tells commits to wait
+	_, err = admin.Exec(p.t.Context(), `CHECKPOINT`) // the checkpointer process makes commits wait
 	p.must(err)
 }
 
-// on returns one value from a server as text.
+// on returns one value from the given server as text.
 func (p *pair) on(server *pgtest.Server, sql string, args ...any) string {
 	p.t.Helper()
 	conn, err := pgx.Connect(p.t.Context(), server.URL("relay", pgtest.Superuser))
@@ -63,14 +71,16 @@ func (p *pair) on(server *pgtest.Server, sql string, args ...any) string {
 	return *value
 }
 
-// awaitSynced waits until the standby has a slot that it keeps. For that, the one of the primary has to come by a snapshot in
-// the log that is younger than the standby's first look.
+// awaitSynced waits until the standby has a permanent copy of the slot. For that, the primary's
+// slot has to advance past a running-transactions record in the log that is newer than the
+// standby's first attempt.
 func (p *pair) awaitSynced() {
 	p.t.Helper()
 	p.eventually("the slot is synchronised", func() bool {
 		p.on(p.primary, `SELECT pg_log_standby_snapshot()::text`)
 		p.commit(event(p.t, "sync", `{}`))
-		return p.on(p.standby, `SELECT (synced AND NOT temporary)::text FROM pg_replication_slots WHERE slot_name = $1`, p.slot) == "true"
+		return p.on(p.standby, `SELECT (synced AND NOT temporary)::text FROM pg_replication_slots
+			WHERE slot_name = $1`, p.slot) == "true"
 	})
 }
 
@@ -84,16 +94,18 @@ func (p *pair) failOver() {
 	p.pool.Reset()
 }
 
-// load writes events of four aggregates, one after the other each, until it is stopped, whatever becomes of the server.
+// load writes events of four aggregates until it is stopped. Each aggregate has one writer, which
+// continues through failures of the server.
 func (p *pair) load() (stop func()) {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	var wait sync.WaitGroup
 	for aggregate := range 4 {
 		wait.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
-				time.Sleep(10 * time.Millisecond) // it is about order, not about throughput
+				time.Sleep(10 * time.Millisecond) // the test is about order, not about throughput
 				e := event(p.t, strconv.Itoa(aggregate), fmt.Sprintf(`{"aggregate":%d,"n":%d}`, aggregate, n))
-				_ = pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error { return outbox.Insert(ctx, tx, e) }) // what was committed is in the table
+				// awaitTable reads the committed events from the table.
+				_ = pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error { return outbox.Insert(ctx, tx, e) })
 			}
 		})
 	}
@@ -103,7 +115,8 @@ func (p *pair) load() (stop func()) {
 	}
 }
 
-// awaitTable waits until every event of the table has arrived, and then finds the first deliveries in order for each aggregate.
+// awaitTable waits until every event of the table has arrived. It then checks that the first
+// deliveries of each aggregate are in order.
 func (p *pair) awaitTable() {
 	p.t.Helper()
 	rows, err := strconv.Atoi(p.query(`SELECT count(*)::text FROM outbox_events`))
@@ -118,7 +131,8 @@ func (p *pair) awaitTable() {
 	p.eventually(fmt.Sprintf("all %d events have arrived", rows), func() bool { return missing() == "0" })
 	last, seen := map[string]int{}, map[string]bool{}
 	for _, r := range p.broker.Received(p.queue.ARN) {
-		id, aggregate := attribute(r.Attributes, outbox.AttributeEventID), attribute(r.Attributes, outbox.AttributeAggregateID)
+		id, aggregate := attribute(r.Attributes, outbox.AttributeEventID), attribute(r.Attributes,
+			outbox.AttributeAggregateID)
 		seq, err := strconv.Atoi(attribute(r.Attributes, outbox.AttributeSequence))
 		p.must(err)
 		if !seen[id] && seq < last[aggregate] {
@@ -130,13 +144,15 @@ func (p *pair) awaitTable() {
 
 func (p *pair) awaitEvents(n int) {
 	p.t.Helper()
-	p.eventually(fmt.Sprintf("%d events were received", n), func() bool { return len(p.broker.Received(p.queue.ARN)) >= n })
+	p.eventually(fmt.Sprintf("%d events were received", n), func() bool {
+		return len(p.broker.Received(p.queue.ARN)) >= n
+	})
 }
 
-func TestRelayGoesOnWithItsSlotOnAPromotedStandby(t *testing.T) {
+func TestRelayContinuesOnAPromotedStandby(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, nil)
-	p.synchronous() // or the slot may get there before the checkpoint
+	p.synchronous() // otherwise the slot may reach the standby before the checkpoint
 	relay := p.startStreaming()
 	stop := p.load()
 	p.awaitEvents(100)
@@ -151,7 +167,7 @@ func TestRelayGoesOnWithItsSlotOnAPromotedStandby(t *testing.T) {
 		t.Error("the slot is not the one that was synchronised")
 	}
 	if made := strings.Count(relay.log.String(), "event=slot_created"); made != 1 {
-		t.Errorf("the relay has made %d slots", made)
+		t.Errorf("the relay has created %d slots", made)
 	}
 }
 
@@ -186,9 +202,9 @@ func TestSyncedSlotThatIsAdvancedByHandIsNotTrusted(t *testing.T) {
 	p.awaitBody(`{"n":2}`)
 }
 
-// TestEventWhoseDeadLetterTheStandbyNeverGotIsNotLost: the primary dies after it has confirmed a position that the standby has, and
-// before the standby has the dead letter that was the reason for it.
-func TestEventWhoseDeadLetterTheStandbyNeverGotIsNotLost(t *testing.T) {
+// The primary dies after it confirmed a position that the standby has, and before the standby has
+// the dead letter that allowed that position.
+func TestFailoverBeforeADeadLetterLosesNothing(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, nil)
 	p.startStreaming()
@@ -207,16 +223,18 @@ func TestEventWhoseDeadLetterTheStandbyNeverGotIsNotLost(t *testing.T) {
 	p.must(syscall.Kill(receiver, syscall.SIGSTOP))
 	p.must(locked.Rollback(t.Context()))
 	p.eventually("the event is parked and confirmed", func() bool { return p.confirmed(committed) })
-	p.eventually("the slot of the standby is there too", func() bool {
-		return p.on(p.standby, `SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots WHERE slot_name = $2`,
+	p.eventually("the slot on the standby has the same position", func() bool {
+		return p.on(p.standby, `SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots
+			WHERE slot_name = $2`,
 			committed, p.slot) == "true"
 	})
 	p.must(p.primary.Kill())
-	p.must(syscall.Kill(receiver, syscall.SIGTERM)) // so that it does not read what is on its way when it goes on
+	// so that it reads nothing more from its socket when it continues
+	p.must(syscall.Kill(receiver, syscall.SIGTERM))
 	p.must(syscall.Kill(receiver, syscall.SIGCONT))
 	p.failOver()
 	if n := p.on(p.standby, `SELECT count(*)::text FROM outbox_dead_letters`); n != "0" {
-		t.Fatalf("the standby has %s dead letters: the test has come too late", n)
+		t.Fatalf("the standby has %s dead letters: the test was too late", n)
 	}
 	p.eventually("the event is parked again", func() bool {
 		return p.on(p.standby, `SELECT count(*)::text FROM outbox_dead_letters`) == "1"

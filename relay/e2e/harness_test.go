@@ -30,10 +30,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// patience bounds every wait for something that has to happen.
+// patience bounds every wait for an event that has to happen.
 const patience = 60 * time.Second
 
-// relayBinary is the relay as it ships, but with the race detector.
+// relayBinary is the path of the relay, which is built with the race detector.
 var relayBinary string
 
 func TestMain(m *testing.M) {
@@ -58,8 +58,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// waitInParallel has six tests run at once also where there are fewer cores, unless -parallel says
-// otherwise. The tests of this package wait for other processes most of the time.
+// waitInParallel lets six tests run at once even on fewer cores, unless -parallel sets another
+// number. The tests of this package mostly wait for other processes.
 func waitInParallel() error {
 	flag.Parse()
 	asked := false
@@ -70,38 +70,39 @@ func waitInParallel() error {
 	return flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
 }
 
-// world is a database with the outbox schema, a broker, and relays as processes of their own.
-type world struct {
+// testEnv is the environment of a test: a database with the outbox schema, a broker, and relays
+// that run as processes.
+type testEnv struct {
 	t      *testing.T
 	url    string
 	pool   *pgxpool.Pool
 	broker *fakeaws.Server
 	queue  fakeaws.Queue // the default destination
-	slot   string        // names are the cluster's, not the database's
+	slot   string        // slot names are unique in a cluster, not in a database
 }
 
-// newWorld makes a world whose default destination is a queue of this name.
-func newWorld(t *testing.T, queue string) *world {
+// newTestEnv returns an environment whose default destination is a queue of this name.
+func newTestEnv(t *testing.T, queue string) *testEnv {
 	t.Helper()
-	return newWorldOn(t, pgtest.NewDatabase(t), queue)
+	return newTestEnvOn(t, pgtest.NewDatabase(t), queue)
 }
 
-func newWorldOn(t *testing.T, url, queue string) *world {
+func newTestEnvOn(t *testing.T, url, queue string) *testEnv {
 	t.Helper()
-	return newWorldWith(t, url, queue, fakeaws.Options{})
+	return newTestEnvWith(t, url, queue, fakeaws.Options{})
 }
 
-func newWorldWith(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+func newTestEnvWith(t *testing.T, url, queue string, broker fakeaws.Options) *testEnv {
 	t.Helper()
-	w := newBareWorld(t, url, queue, broker)
+	w := newBareEnv(t, url, queue, broker)
 	w.migrate()
 	return w
 }
 
-// newBareWorld makes a world whose database has no outbox schema yet.
-func newBareWorld(t *testing.T, url, queue string, broker fakeaws.Options) *world {
+// newBareEnv returns an environment whose database has no outbox schema yet.
+func newBareEnv(t *testing.T, url, queue string, broker fakeaws.Options) *testEnv {
 	t.Helper()
-	w := &world{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
+	w := &testEnv{t: t, url: url, slot: "relay_" + strings.ToLower(rand.Text()[:12])}
 	var err error
 	w.pool, err = pgxpool.New(context.Background(), url)
 	w.must(err)
@@ -114,8 +115,8 @@ func newBareWorld(t *testing.T, url, queue string, broker fakeaws.Options) *worl
 	return w
 }
 
-// migrate brings the outbox schema to its newest version.
-func (w *world) migrate() {
+// migrate migrates the outbox schema to its newest version.
+func (w *testEnv) migrate() {
 	w.t.Helper()
 	w.must(w.pool.AcquireFunc(w.t.Context(), func(c *pgxpool.Conn) error {
 		_, _, err := migrations.Migrate(w.t.Context(), c.Conn())
@@ -123,15 +124,15 @@ func (w *world) migrate() {
 	}))
 }
 
-func (w *world) must(err error) {
+func (w *testEnv) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// newNetwork returns a network to the database that the test can do things to, and the URL by way of it.
-func (w *world) newNetwork() (between *faultproxy.Network, through string) {
+// newNetwork returns a faulty network to the database, and the URL that leads through it.
+func (w *testEnv) newNetwork() (between *faultproxy.Network, through string) {
 	w.t.Helper()
 	between, through, err := faultproxy.To(w.url)
 	w.must(err)
@@ -139,31 +140,33 @@ func (w *world) newNetwork() (between *faultproxy.Network, through string) {
 	return between, through
 }
 
-// await waits until something is held back.
-func (w *world) await(stop *faultproxy.Stop) {
+// await waits until the proxy holds a message back.
+func (w *testEnv) await(stop *faultproxy.Stop) {
 	w.t.Helper()
 	select {
 	case <-stop.Reached:
 	case <-time.After(patience):
-		w.t.Fatal("nothing of what is to be held back was said")
+		w.t.Fatal("the proxy saw no message that it has to hold back")
 	}
 }
 
 // commit writes events in one transaction.
-func (w *world) commit(events ...outbox.Event) {
+func (w *testEnv) commit(events ...outbox.Event) {
 	w.t.Helper()
-	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error { return outbox.Insert(w.t.Context(), tx, events...) }))
+	w.must(pgx.BeginFunc(w.t.Context(), w.pool, func(tx pgx.Tx) error {
+		return outbox.Insert(w.t.Context(), tx, events...)
+	}))
 }
 
 // exec runs SQL as the outbox role.
-func (w *world) exec(sql string, args ...any) {
+func (w *testEnv) exec(sql string, args ...any) {
 	w.t.Helper()
 	_, err := w.pool.Exec(w.t.Context(), sql, args...)
 	w.must(err)
 }
 
-// query returns one value as text, and the empty string for NULL and where there is no row.
-func (w *world) query(sql string, args ...any) string {
+// query returns one value as text. It returns the empty string for NULL and for no row.
+func (w *testEnv) query(sql string, args ...any) string {
 	w.t.Helper()
 	var value *string
 	err := w.pool.QueryRow(w.t.Context(), sql, args...).Scan(&value)
@@ -175,25 +178,25 @@ func (w *world) query(sql string, args ...any) string {
 }
 
 // eventually waits until condition holds.
-func (w *world) eventually(what string, condition func() bool) {
+func (w *testEnv) eventually(awaited string, condition func() bool) {
 	w.t.Helper()
-	w.within(patience, what, condition)
+	w.within(patience, awaited, condition)
 }
 
-// within waits until condition holds, for what may take longer than patience.
-func (w *world) within(limit time.Duration, what string, condition func() bool) {
+// within is eventually for a condition that may take longer than patience.
+func (w *testEnv) within(limit time.Duration, awaited string, condition func() bool) {
 	w.t.Helper()
 	deadline := time.Now().Add(limit)
 	for !condition() {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %v in vain until %s", limit, what)
+			w.t.Fatalf("waited %v in vain until %s", limit, awaited)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
 // awaitReceived waits until the default destination has accepted n messages.
-func (w *world) awaitReceived(n int) []fakeaws.Receipt {
+func (w *testEnv) awaitReceived(n int) []fakeaws.Receipt {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -201,21 +204,21 @@ func (w *world) awaitReceived(n int) []fakeaws.Receipt {
 	return w.broker.Received(w.queue.ARN)
 }
 
-// process is a relay that runs.
+// process is one running command of the relay.
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	log    *buffer // stderr and stdout
 	stdout *buffer
 	done   chan struct{}
-	err    error // once done is closed
+	err    error // set when done is closed
 }
 
-// env is the environment of a relay in this world.
-func (w *world) env(more ...string) []string {
+// env returns the environment variables of a relay, with more at the end.
+func (w *testEnv) env(more ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"),
-		"GORACE=atexit_sleep_ms=0", // a second at the end of every process otherwise
+		"GORACE=atexit_sleep_ms=0", // the race detector otherwise sleeps a second at every exit
 		"DATABASE_URL=" + w.url,
 		"RELAY_SLOT=" + w.slot,
 		"RELAY_DESTINATION=" + w.queue.URL,
@@ -229,27 +232,27 @@ func (w *world) env(more ...string) []string {
 	}, more...)
 }
 
-// start starts a relay and kills it when the test ends, if it still runs.
-func (w *world) start(env ...string) *process {
+// start starts a relay. The end of the test kills it.
+func (w *testEnv) start(env ...string) *process {
 	w.t.Helper()
 	return w.startBinary(relayBinary, env...)
 }
 
-func (w *world) startBinary(path string, env ...string) *process {
+func (w *testEnv) startBinary(path string, env ...string) *process {
 	w.t.Helper()
 	return w.launch(path, env, "run")
 }
 
-// launch starts a command of the relay and kills it when the test ends, if it still runs.
-func (w *world) launch(path string, env []string, args ...string) *process {
+// launch starts a command of the relay. The end of the test kills it.
+func (w *testEnv) launch(path string, env []string, args ...string) *process {
 	w.t.Helper()
 	cmd := exec.Command(path, args...)
 	cmd.Env = w.env(env...)
 	return w.launchCommand(cmd)
 }
 
-// launchCommand is [world.launch] for a relay that is started in another way.
-func (w *world) launchCommand(cmd *exec.Cmd) *process {
+// launchCommand is [testEnv.launch] for a command that is built by the test.
+func (w *testEnv) launchCommand(cmd *exec.Cmd) *process {
 	w.t.Helper()
 	p := &process{t: w.t, cmd: cmd, log: &buffer{}, stdout: &buffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(p.log, p.stdout), p.log
@@ -271,7 +274,7 @@ func (w *world) launchCommand(cmd *exec.Cmd) *process {
 }
 
 // startStreaming starts a relay and waits until it streams.
-func (w *world) startStreaming(env ...string) *process {
+func (w *testEnv) startStreaming(env ...string) *process {
 	w.t.Helper()
 	p := w.start(env...)
 	p.awaitLog("event=streaming")
@@ -305,7 +308,7 @@ func (p *process) wait() error {
 	}
 }
 
-// awaitLog waits for a line of the log that holds text.
+// awaitLog waits until the log contains text.
 func (p *process) awaitLog(text string) {
 	p.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -321,8 +324,8 @@ func (p *process) awaitLog(text string) {
 	}
 }
 
-// get asks one of the relay's probes.
-func (w *world) get(url string) (status int, body string) {
+// get requests a URL of the relay's HTTP server. A failed request has status 0.
+func (w *testEnv) get(url string) (status int, body string) {
 	w.t.Helper()
 	response, err := http.Get(url)
 	if err != nil {
@@ -334,8 +337,8 @@ func (w *world) get(url string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// command runs a command of the relay to its end, or kills it when it should long have ended.
-func (w *world) command(env []string, args ...string) (output string, err error) {
+// command runs a command of the relay to its end, or kills it after patience.
+func (w *testEnv) command(env []string, args ...string) (output string, err error) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
@@ -345,7 +348,7 @@ func (w *world) command(env []string, args ...string) (output string, err error)
 	return string(out), err
 }
 
-// buffer is a bytes.Buffer for several goroutines.
+// buffer is a bytes.Buffer that several goroutines may use.
 type buffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -389,7 +392,7 @@ func attribute(attributes []fakeaws.Attribute, name string) string {
 	return ""
 }
 
-// number returns the value of an environment variable, or small if it is not set.
+// number returns the value of an environment variable as a number, or small if it is not set.
 func number(t *testing.T, name string, small int) int {
 	t.Helper()
 	text := os.Getenv(name)

@@ -22,8 +22,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// claimed makes a checkpoint row and a slot, which this process holds until the test ends.
-func (w *world) claimed() (*checkpoint.Store, slot.Fence) {
+// claimed creates a checkpoint row and a slot, which this process holds until the test ends.
+func (w *testEnv) claimed() (*checkpoint.Store, slot.Fence) {
 	w.t.Helper()
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 	config, err := pgx.ParseConfig(w.url)
@@ -36,7 +36,8 @@ func (w *world) claimed() (*checkpoint.Store, slot.Fence) {
 	w.must(stream.Start(w.t.Context(), 0))
 	store := checkpoint.NewStore(w.pool, w.slot)
 	w.must(store.Create(w.t.Context(), checkpoint.Row{
-		Table: "public.outbox_events", SystemIdentifier: "1", Horizon: "3:3:", Position: checkpoint.Position{FlushLSN: 1},
+		Table: "public.outbox_events", SystemIdentifier: "1", Horizon: "3:3:",
+		Position: checkpoint.Position{FlushLSN: 1},
 		Recovery: &checkpoint.Recovery{From: "3:3:", To: "4:4:"},
 	}))
 	fence, _, err := store.Claim(w.t.Context(), stream.PID())
@@ -46,7 +47,7 @@ func (w *world) claimed() (*checkpoint.Store, slot.Fence) {
 
 func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	store, holder := w.claimed()
 	overtaken, dispossessed := holder, holder
 	overtaken.Epoch--
@@ -57,7 +58,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 	for name, write := range map[string]func(context.Context, slot.Fence) error{
 		"claim": func(ctx context.Context, f slot.Fence) error {
 			if f == overtaken {
-				return slot.ErrFenced // it is the claim that raises the epoch
+				return slot.ErrFenced // skipped, because a claim raises the epoch itself
 			}
 			_, _, err := store.Claim(ctx, f.PID)
 			return err
@@ -65,34 +66,38 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 		"position": func(ctx context.Context, f slot.Fence) error {
 			return store.Save(ctx, f, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{Snapshot: "5:5:"})
 		},
-		"begin of recovery": func(ctx context.Context, f slot.Fence) error {
+		"beginning of a recovery": func(ctx context.Context, f slot.Fence) error {
 			if f == dispossessed {
-				return slot.ErrFenced // there is no slot to hold
+				return slot.ErrFenced // skipped, because this write needs no slot
 			}
 			return store.BeginRecovery(ctx, f.Epoch, "1", "", false)
 		},
-		"begin anew": func(ctx context.Context, f slot.Fence) error {
+		"first start repeated": func(ctx context.Context, f slot.Fence) error {
 			if f == dispossessed {
-				return slot.ErrFenced // there is no slot to hold
+				return slot.ErrFenced // skipped, because this write needs no slot
 			}
 			return store.BeginAnew(ctx, f.Epoch, "1", "2026-01-31T00:00:00Z")
 		},
-		"end of recovery": func(ctx context.Context, f slot.Fence) error {
+		"end of a recovery": func(ctx context.Context, f slot.Fence) error {
 			return store.SetRecoveryEnd(ctx, f, "6:6:", "fingerprint", 3)
 		},
-		"recovery is done": func(ctx context.Context, f slot.Fence) error { return store.FinishRecovery(ctx, f) },
-		"dead letter": func(ctx context.Context, f slot.Fence) error {
-			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx, delivery.DeadLetter{Message: &sink.Message{EventID: "1"}})
+		"completion of a recovery": func(ctx context.Context, f slot.Fence) error {
+			return store.FinishRecovery(ctx, f)
 		},
-		"how far a replay is": func(ctx context.Context, f slot.Fence) error {
+		"dead letter": func(ctx context.Context, f slot.Fence) error {
+			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx,
+				delivery.DeadLetter{Message: &sink.Message{EventID: "1"}})
+		},
+		"progress of a replay": func(ctx context.Context, f slot.Fence) error {
 			_, err := replay.NewStore(w.pool, f, table).Passed(ctx, asked, replay.Page{}, replay.Outcome{})
 			return err
 		},
-		"replay is done": func(ctx context.Context, f slot.Fence) error {
+		"completion of a replay": func(ctx context.Context, f slot.Fence) error {
 			return replay.NewStore(w.pool, f, table).Finish(ctx, asked)
 		},
 		"lease": func(ctx context.Context, f slot.Fence) error {
-			seen, err := slot.Observe(ctx, w.pool, f, slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"})
+			seen, err := slot.Observe(ctx, w.pool, f,
+				slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"})
 			if err == nil && !seen.Held {
 				err = slot.ErrFenced
 			}
@@ -105,42 +110,44 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			}
 		}
 	}
-	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{})) // by the holder it is
+	// the holder's own write succeeds
+	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{}))
 }
 
-func TestSlotIsJudgedOnlyOnceItIsHeld(t *testing.T) {
+func TestSlotIsInspectedOnlyOnceItIsAcquired(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"skipped":true}`))
 	between, through := w.newNetwork()
-	taking := between.HoldBack("START_REPLICATION")
+	acquiring := between.HoldBack("START_REPLICATION")
 	w.start("DATABASE_URL=" + through)
-	w.await(taking)
-	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot) // at the last moment at which it can be
-	taking.Pass()
+	w.await(acquiring)
+	// the last moment at which the slot can still be advanced
+	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+	acquiring.Pass()
 	w.awaitBody(`{"skipped":true}`)
 }
 
-func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
+func TestThawedRelayPublishesNothingAfterItsLease(t *testing.T) {
 	t.Parallel()
-	const timeout, lease = 4 * time.Second, 2700 * time.Millisecond // three quarters of nine tenths
-	w := newWorld(t, "orders.fifo")
+	const timeout, lease = 4 * time.Second, 2700 * time.Millisecond // 3/4 of 9/10 of the timeout
+	w := newTestEnv(t, "orders.fifo")
 	between, through := w.newNetwork()
 	second := between.HoldBack(`{"n":2}`)
 	frozen := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT="+timeout.String())
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.commit(event(t, "1", `{"n":1}`))
 	w.commit(event(t, "2", `{"n":2}`))
 	w.await(second)
-	frozen.awaitLog("attempt=3") // and waits for the next
-	second.Pass()                // the last that it hears before it is frozen
+	frozen.awaitLog("attempt=3") // the relay now waits for its next attempt
+	second.Pass()                // the last message that the relay receives before it is frozen
 	w.must(frozen.cmd.Process.Signal(syscall.SIGSTOP))
 	over := time.After(lease + 200*time.Millisecond)
-	between.Silence() // so that it learns of nothing when it is thawed
+	between.Silence() // so that the thawed relay receives nothing
 	w.exec(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, w.slot)
 	w.startStreaming()
-	away.Clear()
+	unavailable.Clear()
 	w.awaitAll(2)
 	<-over
 	w.must(frozen.cmd.Process.Signal(syscall.SIGCONT))
@@ -152,62 +159,64 @@ func TestThawedRelayPublishesNothingOnceItsLeaseIsOver(t *testing.T) {
 	}
 }
 
-// TestTheServersTimeBeginsNoEarlierThanTheLeaseAllows: a relay that is cut off may publish until its lease is over, three quarters of the
-// server's time after its last status update. By then the server must not have given the slot to another one.
-func TestTheServersTimeBeginsNoEarlierThanTheLeaseAllows(t *testing.T) {
+// A relay that is cut off may publish until its lease expires, three quarters of the server's
+// timeout after its last status update. The server must not give the slot to another relay before
+// that.
+func TestServerTimeoutNeverPrecedesTheLease(t *testing.T) {
 	t.Parallel()
-	const serversTime = 8 * time.Second * 9 / 10
-	w := newWorld(t, "orders")
-	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=8s") // and nothing is written: only the clock makes it say anything
+	const serverTimeout = 8 * time.Second * 9 / 10
+	w := newTestEnv(t, "orders")
+	// the log is idle, so only the relay's clock triggers status updates
+	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=8s")
 	admin, err := pgx.Connect(t.Context(), pgtest.SuperuserURL(t, w.url))
 	w.must(err)
 	defer admin.Close(t.Context())
-	looks := 0
-	for began := time.Now(); time.Since(began) < serversTime*2/3; time.Sleep(20 * time.Millisecond) {
+	replies := 0
+	for began := time.Now(); time.Since(began) < serverTimeout*2/3; time.Sleep(20 * time.Millisecond) {
 		var silence *time.Duration
 		w.must(admin.QueryRow(t.Context(), `SELECT clock_timestamp() - r.reply_time FROM pg_stat_replication r
 			JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = $1`, w.slot).Scan(&silence))
 		switch {
-		case silence == nil: // it has just begun
-		case *silence > serversTime/4:
-			t.Fatalf("the server has heard nothing for %s", silence)
+		case silence == nil: // the walsender has just started
+		case *silence > serverTimeout/4:
+			t.Fatalf("the walsender received no status update for %s", silence)
 		default:
-			looks++
+			replies++
 		}
 	}
-	if looks == 0 {
-		t.Error("the server has heard nothing at all")
+	if replies == 0 {
+		t.Error("the walsender received no status update")
 	}
 }
 
-func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
+func TestSlotOfAnotherDatabaseIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(w *world, makeSlot func()) *process{
-		"first start": func(w *world, makeSlot func()) *process {
-			makeSlot()
+	for name, start := range map[string]func(w *testEnv, createSlot func()) *process{
+		"first start": func(w *testEnv, createSlot func()) *process {
+			createSlot()
 			return w.start()
 		},
-		"own slot gone": func(w *world, makeSlot func()) *process {
+		"own slot dropped": func(w *testEnv, createSlot func()) *process {
 			w.startStreaming().stop()
 			w.dropSlot()
-			makeSlot()
+			createSlot()
 			return w.start()
 		},
-		"own slot gone as the relay takes it": func(w *world, makeSlot func()) *process {
+		"own slot dropped during the acquisition": func(w *testEnv, createSlot func()) *process {
 			w.startStreaming().stop()
 			between, through := w.newNetwork()
-			taking := between.HoldBack("START_REPLICATION")
+			acquiring := between.HoldBack("START_REPLICATION")
 			p := w.start("DATABASE_URL=" + through)
-			w.await(taking)
+			w.await(acquiring)
 			w.dropSlot()
-			makeSlot()
-			taking.Pass()
+			createSlot()
+			acquiring.Pass()
 			return p
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			other, err := pgx.Connect(t.Context(), pgtest.NewDatabase(t))
 			w.must(err)
 			defer other.Close(t.Context())
@@ -218,7 +227,8 @@ func TestSlotOfAnotherDatabaseIsLeftAlone(t *testing.T) {
 			if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "choose another name with RELAY_SLOT") {
 				t.Errorf("the relay ended with %v", err)
 			}
-			if w.query(`SELECT (database <> current_database())::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot) != "true" {
+			if w.query(`SELECT (database <> current_database())::text FROM pg_replication_slots
+				WHERE slot_name = $1`, w.slot) != "true" {
 				t.Error("the slot of the other database is gone")
 			}
 		})

@@ -9,7 +9,7 @@ import (
 )
 
 // awaitCheckpoint waits until the checkpoint row is written again.
-func (w *world) awaitCheckpoint() {
+func (w *testEnv) awaitCheckpoint() {
 	w.t.Helper()
 	written := func() string {
 		return w.query(`SELECT updated_at::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
@@ -18,38 +18,39 @@ func (w *world) awaitCheckpoint() {
 	w.eventually("the checkpoint row is written", func() bool { return written() != before })
 }
 
-func TestHorizonWaitsForAnEventThatIsAwayWhileOthersFlow(t *testing.T) {
+func TestHorizonWaitsForAnUndeliveredEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
-	const body = `{"away":true}`
-	away := w.broker.Script(fakeaws.Match{
+	const body = `{"undelivered":true}`
+	unavailable := w.broker.Script(fakeaws.Match{
 		Action: "SendMessageBatch",
 		Entry:  func(m *fakeaws.Message) bool { return m.Body == body },
 	}, fakeaws.FailEntries("InternalError", "", false))
-	w.commit(event(t, "away", body))
-	w.must(away.AwaitHits(t.Context(), 1))
-	for i := range 4 { // by the third at the latest, the horizon was read after the event was committed
+	w.commit(event(t, "undelivered", body))
+	w.must(unavailable.AwaitHits(t.Context(), 1))
+	for i := range 4 { // the third horizon at the latest is newer than the commit of the event
 		w.commit(event(t, strconv.Itoa(i), `{}`))
 		w.awaitReceived(i + 1)
 		w.awaitCheckpoint()
 	}
 	if w.query(`SELECT pg_visible_in_snapshot(xid, horizon)::text FROM outbox_events, relay_checkpoints
-		WHERE aggregate_id = 'away' AND slot_name = $1`, w.slot) != "false" {
+		WHERE aggregate_id = 'undelivered' AND slot_name = $1`, w.slot) != "false" {
 		t.Error("the horizon covers an event that is not delivered")
 	}
 	p.kill()
 	w.dropSlot()
-	away.Clear()
+	unavailable.Clear()
 	w.start()
 	w.awaitBody(body)
 }
 
 func TestRecoveryPublishesNothingThatWasDelivered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
-	open, err := w.pool.Begin(t.Context()) // older than the events behind it, and not in the horizon
+	// older than the events after it, and not covered by the horizon
+	open, err := w.pool.Begin(t.Context())
 	w.must(err)
 	defer open.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
 	w.must(outbox.Insert(t.Context(), open, event(t, "open", `{"open":true}`)))
@@ -75,19 +76,19 @@ func TestRecoveryPublishesNothingThatWasDelivered(t *testing.T) {
 	w.awaitBody(`{"open":true}`)
 }
 
-func TestRecoveryLeavesToTheStreamWhatTheNewSlotBrings(t *testing.T) {
+func TestRecoverySkipsEventsOfTheNewSlot(t *testing.T) {
 	t.Parallel()
-	const rows = 500 // more than are read at once
-	w := newWorld(t, "orders")
+	const rows = 500 // more rows than one page
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	w.dropSlot()
 	w.insertMany(rows)
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.start("RELAY_WINDOW_EVENTS=100")
-	w.must(away.AwaitHits(t.Context(), 1)) // the slot is there, and most rows are not read yet
+	w.must(unavailable.AwaitHits(t.Context(), 1)) // the slot exists, and most rows are not read yet
 	w.commit(event(t, "new", `{"new":true}`))
 	committed := w.endOfLog()
-	away.Clear()
+	unavailable.Clear()
 	w.awaitAll(rows + 1)
 	w.eventually("everything is confirmed", func() bool { return w.confirmed(committed) })
 	if times := w.bodies()[`{"new":true}`]; times != 1 {
@@ -98,16 +99,16 @@ func TestRecoveryLeavesToTheStreamWhatTheNewSlotBrings(t *testing.T) {
 func TestRecoveryEndsOnlyOnceItsRowsAreDelivered(t *testing.T) {
 	t.Parallel()
 	const rows = 20
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.insertMany(rows)
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	p := w.start("RELAY_START=table")
-	w.must(away.AwaitHits(t.Context(), 4))
+	w.must(unavailable.AwaitHits(t.Context(), 4))
 	p.kill()
 	if w.query(`SELECT recover_to::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "" {
-		t.Error("the recovery counts as done, and none of its rows is delivered")
+		t.Error("the recovery is complete before any of its rows is delivered")
 	}
-	away.Clear()
+	unavailable.Clear()
 	w.start()
 	w.awaitAll(rows)
 }

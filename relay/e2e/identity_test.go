@@ -5,84 +5,99 @@ import (
 	"testing"
 )
 
-// TestCheckSaysWhatIdentifiesAndOrdersAnEvent on tables of one's own.
-func TestCheckSaysWhatIdentifiesAndOrdersAnEvent(t *testing.T) {
+// The tables are custom tables.
+func TestCheckReportsIDAndSequenceColumns(t *testing.T) {
 	t.Parallel()
 	const rest = `, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text`
 	for name, c := range map[string]struct {
 		table string
 		env   string
-		want  []string // in the output
+		want  []string // texts in the output
 		fails bool
 	}{
-		"as it should be": {
-			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE` + rest + `)`,
-			want:  []string{"column id tells the events apart", "column seq orders the events"},
+		"valid": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE` + rest +
+				`)`,
+			want: []string{"column id tells the events apart", "column seq orders the events"},
 		},
 		"deferred": {
-			table: `CREATE TABLE events (id text UNIQUE DEFERRABLE INITIALLY DEFERRED, seq bigserial UNIQUE` + rest + `)`,
-			want:  []string{"column id tells the events apart"},
+			table: `CREATE TABLE events (id text UNIQUE DEFERRABLE INITIALLY DEFERRED, seq bigserial UNIQUE` + rest +
+				`)`,
+			want: []string{"column id tells the events apart"},
 		},
 		"id not unique": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`,
 			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "repetition"},
 		},
 		"id in a partial and a wider index": {
-			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `, UNIQUE (id, kind)); CREATE UNIQUE INDEX ON events (id) WHERE kind = 'k'`,
-			want:  []string{`CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`},
+			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest +
+				`, UNIQUE (id, kind)); CREATE UNIQUE INDEX ON events (id) WHERE kind = 'k'`,
+			want: []string{`CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`},
 		},
-		"the operator's word": {
+		"asserted by the operator": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`, env: "RELAY_ID_UNIQUE=assert",
 			want: []string{"as RELAY_ID_UNIQUE=assert says"},
 		},
 		"partitioned": {
-			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest +
+				`, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 				CREATE TABLE today PARTITION OF events DEFAULT; CREATE UNIQUE INDEX ON today (seq)`,
 			want: []string{"partition key too", "RELAY_ID_UNIQUE=assert", "column seq orders the events"},
 		},
 		"a version per aggregate": {
 			table: `CREATE TABLE events (id text PRIMARY KEY, seq int NOT NULL DEFAULT 0` + rest + `)`, fails: true,
-			want: []string{"may have the same value in many rows", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("seq")`},
+			want: []string{
+				"may have the same value in many rows",
+				`CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("seq")`,
+			},
 		},
 		"a sequence with a cache": {
-			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (CACHE 10) UNIQUE` + rest + `)`, fails: true,
+			table: `CREATE TABLE events (id text PRIMARY KEY,
+				seq bigint GENERATED ALWAYS AS IDENTITY (CACHE 10) UNIQUE` + rest + `)`, fails: true,
 			want: []string{"CACHE 10", `ALTER TABLE "public"."events" ALTER COLUMN "seq" SET CACHE 1;`},
 		},
 		"a default with a cache": {
-			table: `CREATE SEQUENCE numbers CACHE 20; CREATE TABLE events (id text PRIMARY KEY, seq bigint NOT NULL DEFAULT nextval('numbers') UNIQUE` + rest + `)`,
+			table: `CREATE SEQUENCE numbers CACHE 20; CREATE TABLE events (id text PRIMARY KEY,
+				seq bigint NOT NULL DEFAULT nextval('numbers') UNIQUE` + rest + `)`,
 			fails: true, want: []string{"CACHE 20", "ALTER SEQUENCE numbers CACHE 1;"},
 		},
 		"a sequence that counts down": {
-			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (INCREMENT -1) UNIQUE` + rest + `)`, fails: true,
+			table: `CREATE TABLE events (id text PRIMARY KEY,
+				seq bigint GENERATED ALWAYS AS IDENTITY (INCREMENT -1) UNIQUE` + rest + `)`, fails: true,
 			want: []string{"does not count upwards"},
 		},
 		"a sequence that begins again": {
-			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9 CYCLE) UNIQUE` + rest + `)`, fails: true,
+			table: `CREATE TABLE events (id text PRIMARY KEY,
+				seq bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE 9 CYCLE) UNIQUE` + rest + `)`, fails: true,
 			want: []string{"does not count upwards"},
 		},
 		"partitions with sequences of their own": {
-			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `) PARTITION BY RANGE (at);
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest +
+				`) PARTITION BY RANGE (at);
 				CREATE TABLE today PARTITION OF events DEFAULT; CREATE UNIQUE INDEX ON today (seq);
 				CREATE SEQUENCE own; ALTER TABLE today ALTER seq SET DEFAULT nextval('own')`, fails: true,
 			want: []string{"2 sequences"},
 		},
 		"an unlogged partition": {
-			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest + `) PARTITION BY RANGE (at);
+			table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + rest +
+				`) PARTITION BY RANGE (at);
 				CREATE UNLOGGED TABLE today PARTITION OF events DEFAULT`, fails: true,
 			want: []string{"ALTER TABLE today SET LOGGED;"},
 		},
-		"an heir": {
-			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigserial UNIQUE` + rest + `); CREATE TABLE heir () INHERITS (events)`,
-			want:  []string{"table heir inherits from public.events"},
+		"an inheriting table": {
+			table: `CREATE TABLE events (id text PRIMARY KEY, seq bigserial UNIQUE` + rest +
+				`); CREATE TABLE inheriting () INHERITS (events)`,
+			want: []string{"table inheriting inherits from public.events"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.exec(c.table)
 			w.exec(`ALTER PUBLICATION outbox_pub SET TABLE events`)
 			out, err := w.command([]string{
-				"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_AGGREGATE_TYPE=",
+				"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
+				"RELAY_COLUMN_AGGREGATE_TYPE=",
 				"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=", c.env,
 			}, "check")
 			if (err != nil) != c.fails {
@@ -97,17 +112,17 @@ func TestCheckSaysWhatIdentifiesAndOrdersAnEvent(t *testing.T) {
 	}
 }
 
-// TestFIFODestinationsNeedUniqueIDs: the broker accepts the second event of an id and drops it, so the relay does not start.
+// A FIFO destination accepts the second event of an id and drops it, so the relay does not start.
 func TestFIFODestinationsNeedUniqueIDs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey`)
-	const cure = `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."outbox_events" ("id")`
-	w.checkRefusal(nil, "check", cure, "FIFO destination accepts")
-	w.checkRefusal(nil, "run", cure)
+	const fix = `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."outbox_events" ("id")`
+	w.checkRefusal(nil, "check", fix, "FIFO destination accepts")
+	w.checkRefusal(nil, "run", fix)
 	if output, err := w.command([]string{"RELAY_ID_UNIQUE=assert"}, "check"); err != nil {
-		t.Errorf("check with the operator's word: %v: %s", err, output)
+		t.Errorf("check with RELAY_ID_UNIQUE=assert: %v: %s", err, output)
 	}
-	w.exec(cure)
+	w.exec(fix)
 	w.startStreaming()
 }

@@ -19,16 +19,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// maxImage is above what the image holds, which is one program.
+// maxImage bounds the size of the image, which holds one program.
 const maxImage = 30 << 20
 
-// built is the stack's folder of a build, with what goes into the image.
+// built returns a stack that builds from root into a directory of the test.
 func built(t *testing.T, root string) *stack.Stack {
 	t.Helper()
 	return stack.New(stack.Settings{Root: root, Dir: t.TempDir(), Out: io.Discard})
 }
 
-// otherCheckout returns a copy of what the relay is built from, with other times.
+// otherCheckout returns a copy of the sources of the relay, with other modification times.
 func otherCheckout(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -53,7 +53,7 @@ func sum(t *testing.T, path string) string {
 	return fmt.Sprintf("%x", sha256.Sum256(content))
 }
 
-func TestImageHoldsOneStaticProgramThatIsTheSameInEveryBuild(t *testing.T) {
+func TestImageBinaryIsStaticAndReproducible(t *testing.T) {
 	t.Parallel()
 	other := otherCheckout(t)
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
@@ -98,9 +98,10 @@ func docker(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(output))
 }
 
-// shippedRelay is the relay as it ships: in its image where there is an engine for it, else the program of that image alone.
+// shippedRelay is the relay as it ships: in its image if there is a container engine, and otherwise
+// the program of that image.
 type shippedRelay struct {
-	image   string // empty: without an engine
+	image   string // empty without a container engine
 	program string
 	name    string // of the container
 }
@@ -134,13 +135,14 @@ func ship(t *testing.T) shippedRelay {
 		t.Errorf("the image runs as %q", user)
 	}
 	var size int
-	if _, err := fmt.Sscan(docker(t, "image", "inspect", "--format", "{{.Size}}", out.image), &size); err != nil || size > maxImage {
+	if _, err := fmt.Sscan(docker(t, "image", "inspect", "--format", "{{.Size}}", out.image), &size); err != nil ||
+		size > maxImage {
 		t.Errorf("the image has %d bytes: %v", size, err)
 	}
 	return out
 }
 
-// buildImage builds an image under a name of its own, which the end of the test removes.
+// buildImage builds an image under a unique tag, which the end of the test removes.
 func buildImage(t *testing.T, s *stack.Stack, image stack.Image) string {
 	t.Helper()
 	image.Tag = "outbox-relay-test:" + strings.ToLower(rand.Text())
@@ -158,9 +160,9 @@ func needEngine(t *testing.T) {
 	}
 }
 
-// The programs of these versions have one size and one modification time, by which BuildKit tells
-// whether it has a file of a folder already.
-func TestImageHoldsTheProgramThatWasBuilt(t *testing.T) {
+// The programs of these versions have the same size and modification time. BuildKit compares only
+// these to decide whether it already has a file.
+func TestImageHoldsTheBinaryOfItsBuild(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
 	first, other := built(t, "../.."), built(t, otherCheckout(t))
@@ -175,16 +177,19 @@ func TestImageHoldsTheProgramThatWasBuilt(t *testing.T) {
 	}
 }
 
-func TestImageIsTheSameFromEveryCheckout(t *testing.T) {
+func TestImageIsReproducibleFromAnyCheckout(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
 	other := otherCheckout(t)
 	for _, arch := range []string{"amd64", "arm64"} {
-		earlier := buildImage(t, built(t, "../.."), stack.Image{Arch: arch, Version: "v1.2.3"}) // the same program, at another time
+		// the same program with another time
+		earlier := buildImage(t, built(t, "../.."), stack.Image{Arch: arch, Version: "v1.2.3"})
 		var layers []string
 		for _, root := range []string{"../..", other} {
-			image := buildImage(t, built(t, root), stack.Image{Arch: arch, Version: "v1.2.3", Created: time.Unix(1790000000, 0)})
-			layers = append(layers, docker(t, "image", "inspect", "--format", "{{.Architecture}} {{.RootFS.Layers}}", image))
+			image := buildImage(t, built(t, root),
+				stack.Image{Arch: arch, Version: "v1.2.3", Created: time.Unix(1790000000, 0)})
+			layers = append(layers, docker(t, "image", "inspect", "--format", "{{.Architecture}} {{.RootFS.Layers}}",
+				image))
 		}
 		if layers[0] != layers[1] || !strings.HasPrefix(layers[0], arch+" [sha256:") {
 			t.Errorf("the images for %s of two checkouts hold %s and %s", arch, layers[0], layers[1])
@@ -195,7 +200,8 @@ func TestImageIsTheSameFromEveryCheckout(t *testing.T) {
 	}
 }
 
-// command returns a command of the relay in this environment. The environment of run is that of the container.
+// command returns a command of the relay in this environment. In a container, run alone sets the
+// environment, and later commands share it.
 func (s shippedRelay) command(env []string, args ...string) *exec.Cmd {
 	if s.image == "" {
 		cmd := exec.Command(s.program, args...)
@@ -205,7 +211,10 @@ func (s shippedRelay) command(env []string, args ...string) *exec.Cmd {
 	if args[0] != "run" {
 		return exec.Command("docker", append([]string{"exec", s.name, "/relay"}, args...)...)
 	}
-	all := []string{"run", "--name", s.name, "--network", "host", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"}
+	all := []string{
+		"run", "--name", s.name, "--network", "host", "--read-only", "--cap-drop", "ALL", "--security-opt",
+		"no-new-privileges",
+	}
 	for _, variable := range env {
 		all = append(all, "--env", variable)
 	}
@@ -215,7 +224,7 @@ func (s shippedRelay) command(env []string, args ...string) *exec.Cmd {
 func TestShippedRelayIsHealthyAndDrainsOnSIGTERM(t *testing.T) {
 	t.Parallel()
 	s := ship(t)
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	env := w.env("RELAY_LISTEN=" + freeAddress(t))
 	p := w.launchCommand(s.command(env, "run"))
 	p.awaitLog("event=streaming")
@@ -230,12 +239,12 @@ func TestShippedRelayIsHealthyAndDrainsOnSIGTERM(t *testing.T) {
 			t.Errorf("read-only root: %s", mode)
 		}
 	}
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	throttled := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.commit(event(t, "1", `{"n":1}`))
-	w.must(away.AwaitHits(t.Context(), 1))
+	w.must(throttled.AwaitHits(t.Context(), 1))
 	w.must(p.cmd.Process.Signal(syscall.SIGTERM))
 	p.awaitLog("stopping: delivering what was read")
-	away.Clear()
+	throttled.Clear()
 	if err := p.wait(); err != nil {
 		t.Errorf("the relay ended with %v", err)
 	}

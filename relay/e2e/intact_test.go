@@ -12,43 +12,51 @@ import (
 )
 
 // awaitRecovered waits until a recovery has ended.
-func (w *world) awaitRecovered() {
+func (w *testEnv) awaitRecovered() {
 	w.t.Helper()
 	w.eventually("the recovery has ended", func() bool {
-		return w.query(`SELECT (recover_from IS NULL)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
+		return w.query(`SELECT (recover_from IS NULL)::text FROM relay_checkpoints
+			WHERE slot_name = $1`, w.slot) == "true"
 	})
 }
 
-// gap is what has a relay doubt a slot that is intact.
+// gap is a change after which a relay doubts a slot that is intact.
 type gap struct {
 	name  string
-	do    func(*world)
-	skips bool     // what was committed before is not in the slot any more
+	do    func(*testEnv)
+	skips bool     // the slot no longer has events that were committed before
 	also  []string // bodies of further events that have to arrive
 }
 
 var gaps = []gap{
-	{name: "a setting written again", do: func(w *world) { w.exec(`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`) }},
-	{name: "table out and in", do: func(w *world) {
+	{name: "a setting written again", do: func(w *testEnv) {
+		w.exec(`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)
+	}},
+	{name: "table dropped and added", do: func(w *testEnv) {
 		w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
 		w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 	}},
-	{name: "table out and in within a transaction's life", do: (*world).inFlight, also: []string{`{"flight":1}`, `{"flight":2}`, `{"flight":3}`}},
-	{name: "publication made again", do: func(w *world) {
+	{
+		name: "table dropped and added during a transaction", do: (*testEnv).inFlight,
+		also: []string{`{"flight":1}`, `{"flight":2}`, `{"flight":3}`},
+	},
+	{name: "publication created again", do: func(w *testEnv) {
 		w.exec(`DROP PUBLICATION outbox_pub`)
-		w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`)
+		w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
+			WITH (publish = 'insert', publish_via_partition_root = true)`)
 	}},
-	{name: "audit gap", do: func(w *world) {
+	{name: "audit gap", do: func(w *testEnv) {
 		w.exec(`UPDATE relay_checkpoints SET publication_fingerprint = 'events missing' WHERE slot_name = $1`, w.slot)
 	}},
-	{name: "slot advanced", skips: true, do: func(w *world) {
+	{name: "slot advanced", skips: true, do: func(w *testEnv) {
 		w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
 	}},
-	{name: "by hand", do: func(w *world) { w.recover("--yes") }},
+	{name: "by hand", do: func(w *testEnv) { w.recover("--yes") }},
 }
 
-// inFlight commits a transaction that wrote before, while and after the publication had no table.
-func (w *world) inFlight() {
+// inFlight commits a transaction that wrote before, while and after the publication lacked the
+// table.
+func (w *testEnv) inFlight() {
 	w.t.Helper()
 	open, err := w.pool.Begin(w.t.Context())
 	w.must(err)
@@ -63,18 +71,17 @@ func (w *world) inFlight() {
 	w.must(open.Commit(w.t.Context()))
 }
 
-// newWorldOf is newWorld on a server of this version.
-func newWorldOf(t *testing.T, version int, queue string) *world {
+// newTestEnvOf is newTestEnv on a server of this version.
+func newTestEnvOf(t *testing.T, version int, queue string) *testEnv {
 	t.Helper()
-	return newWorldOn(t, pgtest.NewDatabaseOf(t, version), queue)
+	return newTestEnvOn(t, pgtest.NewDatabaseOf(t, version), queue)
 }
 
-// TestGapKeepsEventsThatOnlyTheSlotHas: rows that were deleted after they were committed are in the
-// log alone.
+// Rows that were deleted after their commit are in the log alone.
 func TestGapKeepsEventsThatOnlyTheSlotHas(t *testing.T) {
 	t.Parallel()
 	for _, gap := range gaps {
-		if gap.skips { // then the slot has none
+		if gap.skips { // this slot has none of them
 			continue
 		}
 		t.Run(gap.name, func(t *testing.T) {
@@ -85,7 +92,7 @@ func TestGapKeepsEventsThatOnlyTheSlotHas(t *testing.T) {
 }
 
 func checkGap(t *testing.T, version int, gap gap) {
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":0}`))
 	w.awaitReceived(1)
@@ -109,19 +116,19 @@ func checkGap(t *testing.T, version int, gap gap) {
 		w.awaitBody(body)
 	}
 	if strings.Contains(p.log.String(), "event=slot_created") {
-		t.Error("the slot is another one")
+		t.Error("the relay created another slot")
 	}
 }
 
-// TestASwappedTableKeepsItsBacklog: the server streams the rows of the old table under the name
-// that it had, and the new table gives out the same seqs.
+// The server streams the rows of the old table under its former name, and the new table assigns the
+// same seqs.
 func TestASwappedTableKeepsItsBacklog(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, checkASwappedTableKeepsItsBacklog)
 }
 
 func checkASwappedTableKeepsItsBacklog(t *testing.T, version int) {
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.commit(event(t, "1", `{"n":2}`))
@@ -138,53 +145,53 @@ func checkASwappedTableKeepsItsBacklog(t *testing.T, version int) {
 	}
 }
 
-// TestAMissingPublicationEndsAtTheSnapshot: before Postgres 18 the server refuses to decode what
-// was written without the publication, each time.
+// Before Postgres 18 the server refuses to decode the part of the log that was written without the
+// publication, at every attempt.
 func TestAMissingPublicationEndsAtTheSnapshot(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, checkAMissingPublicationEndsAtTheSnapshot)
 }
 
 func checkAMissingPublicationEndsAtTheSnapshot(t *testing.T, version int) {
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`DELETE FROM outbox_events`)
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	w.commit(event(t, "1", `{"n":2}`))
-	w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`)
+	w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
+		WITH (publish = 'insert', publish_via_partition_root = true)`)
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":3}`))
 	for n := range 3 {
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
 	}
 	w.awaitRecovered()
-	// The server releases the slot for a moment. A checkpoint that falls into it ends the session,
-	// and the next one continues.
+	// The server releases the slot for a moment. A checkpoint written in that moment ends the
+	// session, and the next one continues.
 	if w.serverVersion() < 18 && !strings.Contains(p.log.String(), "cannot decode a part of the log") {
 		t.Error("the relay does not say that a part of the log is lost")
 	}
 }
 
-func (w *world) serverVersion() int {
+func (w *testEnv) serverVersion() int {
 	version, err := strconv.Atoi(w.query(`SELECT (current_setting('server_version_num')::int / 10000)::text`))
 	w.must(err)
 	return version
 }
 
-// staleRelease keeps a table in the cache of its walsender as it was while the publication did not
-// have it, where a transaction was open meanwhile. Its successor, and 15.13, do not.
+// The walsender of staleRelease caches a table as it was without the publication, if a transaction
+// was open meanwhile. Its successor 17.5 and 15.13 do not.
 const staleRelease = "17.4.0"
 
-// TestAnOpenTransactionOverAGapArrives: its rows are written before, while and after the
-// publication has no table.
+// The transaction writes rows before, while and after the publication lacks the table.
 func TestAnOpenTransactionOverAGapArrives(t *testing.T) {
 	t.Parallel()
 	onStaleToo(t, checkOpenTransaction)
 }
 
-// onStaleToo runs a test on the oldest and the newest Postgres and on staleRelease. Each has a
-// server of its own, as a transaction that stays open would hold up the slots of others.
+// onStaleToo runs a test on the oldest and the newest Postgres and on staleRelease. Each has its
+// own server, because a transaction that stays open would hold up the slots of other tests.
 func onStaleToo(t *testing.T, test func(*testing.T, *pgtest.Server)) {
 	t.Helper()
 	for _, options := range []pgtest.Options{{Version: 15}, {Release: staleRelease}, {Version: 18}} {
@@ -196,7 +203,7 @@ func onStaleToo(t *testing.T, test func(*testing.T, *pgtest.Server)) {
 }
 
 func checkOpenTransaction(t *testing.T, server *pgtest.Server) {
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	w.startStreaming().stop()
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
@@ -209,14 +216,15 @@ func checkOpenTransaction(t *testing.T, server *pgtest.Server) {
 	w.commit(event(t, "1", `{"n":4}`))
 	w.start()
 	w.eventually("the snapshot waits for the transaction", func() bool {
-		return w.query(`SELECT count(*)::text FROM pg_replication_slots WHERE temporary AND database = current_database()`) == "1"
+		return w.query(`SELECT count(*)::text FROM pg_replication_slots
+			WHERE temporary AND database = current_database()`) == "1"
 	})
 	w.commit(event(t, "1", `{"n":5}`))
 	w.must(open.Commit(t.Context()))
 	w.commit(event(t, "1", `{"n":6}`))
 	w.awaitRecovered()
 	w.commit(event(t, "1", `{"n":7}`))
-	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '7'`) // only the stream brings it
+	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '7'`) // only the stream has it now
 	for n := range 7 {
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
 	}
@@ -228,7 +236,7 @@ func TestTwoRelaysRecoverBesideOneSlot(t *testing.T) {
 }
 
 func checkTwoRelaysRecoverBesideOneSlot(t *testing.T, version int) {
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	for n := range 3 {
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
@@ -242,16 +250,17 @@ func checkTwoRelaysRecoverBesideOneSlot(t *testing.T, version int) {
 	w.awaitRecovered()
 	for _, p := range relays {
 		if strings.Contains(p.log.String(), "event=slot_created") {
-			t.Error("the slot is another one")
+			t.Error("the relay created another slot")
 		}
 	}
-	w.eventually("no slot but the relay's is left", func() bool {
-		return w.query(`SELECT string_agg(slot_name, ',') FROM pg_replication_slots WHERE database = current_database()`) == w.slot
+	w.eventually("the relay's slot is the only one", func() bool {
+		return w.query(`SELECT string_agg(slot_name, ',') FROM pg_replication_slots
+			WHERE database = current_database()`) == w.slot
 	})
 }
 
-// awaitEach waits until n numbered events have arrived.
-func (w *world) awaitEach(n int) {
+// awaitEach waits until the events numbered 0 to n-1 have arrived.
+func (w *testEnv) awaitEach(n int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("%d events have arrived", n), func() bool {
 		bodies := w.bodies()
@@ -264,14 +273,14 @@ func (w *world) awaitEach(n int) {
 	})
 }
 
-// TestASlotAdvancedByHandStays: the rows that it skips are read from the table.
-func TestASlotAdvancedByHandStays(t *testing.T) {
+// The relay reads the rows that the slot skips from the table.
+func TestSlotAdvancedByHandIsKept(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, checkASlotAdvancedByHandStays)
 }
 
 func checkASlotAdvancedByHandStays(t *testing.T, version int) {
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":0}`))
 	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
@@ -280,6 +289,6 @@ func checkASlotAdvancedByHandStays(t *testing.T, version int) {
 	p := w.startStreaming()
 	w.awaitEach(2)
 	if strings.Contains(p.log.String(), "event=slot_created") {
-		t.Error("the slot is another one")
+		t.Error("the relay created another slot")
 	}
 }

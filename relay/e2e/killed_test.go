@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// steps are texts of statements that a recovery beside an intact slot sends, one a step.
+// steps names the steps of a recovery that keeps its slot, each with a text of the statement it
+// sends.
 var steps = map[string]string{
 	"marked":             "CREATE_REPLICATION_SLOT",
 	"snapshot taken":     "SET epoch = c.epoch + 1, recover_to",
@@ -16,8 +17,8 @@ var steps = map[string]string{
 	"position to be set": "SET flush_lsn = $4",
 }
 
-// TestARecoveryIsKilledAtEachStep: half of the rows are deleted before the relay starts again.
-func TestARecoveryIsKilledAtEachStep(t *testing.T) {
+// Half of the rows are deleted before the relay starts again.
+func TestRecoveryKilledAtAnyStepLosesNothing(t *testing.T) {
 	t.Parallel()
 	for _, gap := range gaps {
 		for step, statement := range steps {
@@ -31,7 +32,7 @@ func TestARecoveryIsKilledAtEachStep(t *testing.T) {
 
 func checkKilledAt(t *testing.T, version int, gap gap, statement string) {
 	const events = 40
-	w := newWorldOf(t, version, "orders.fifo")
+	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	write := func(from, to int) {
 		for n := from; n < to; n++ {
@@ -39,7 +40,8 @@ func checkKilledAt(t *testing.T, version int, gap gap, statement string) {
 		}
 	}
 	removeHalf := func(from int) {
-		w.exec(`DELETE FROM outbox_events WHERE (payload->>'n')::int % 2 = 1 AND (payload->>'n')::int >= ` + fmt.Sprint(from))
+		w.exec(`DELETE FROM outbox_events WHERE (payload->>'n')::int % 2 = 1
+			AND (payload->>'n')::int >= ` + fmt.Sprint(from))
 	}
 	write(0, events/2)
 	if !gap.skips {

@@ -9,25 +9,25 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestSlotThatWasMadeAgainBeforeItWasTakenLosesNothing(t *testing.T) {
+func TestSlotReplacedBeforeItsAcquisitionLosesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	between, through := w.newNetwork()
-	taking := between.HoldBack("START_REPLICATION")
+	acquiring := between.HoldBack("START_REPLICATION")
 	w.start("DATABASE_URL=" + through)
-	w.await(taking) // the relay has made the slot and read its snapshot
+	w.await(acquiring) // the relay has created the slot and read its snapshot
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 	w.commit(event(t, "1", `{"between":true}`))
 	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
-	taking.Pass()
+	acquiring.Pass()
 	w.awaitBody(`{"between":true}`)
 }
 
-// TestSlotIsMadeAlsoWhileTransactionsAreRolledBack: the snapshot of a new slot then begins behind its own end, and Postgres does not read
-// such a pg_snapshot back.
-func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
+// The snapshot of a new slot then begins behind its own end, and Postgres does not parse such a
+// pg_snapshot.
+func TestSlotIsCreatedDuringRollbacks(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
 	begin := func() (tx pgx.Tx, xid string) {
 		tx, err := w.pool.Begin(t.Context())
 		w.must(err)
@@ -38,8 +38,9 @@ func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
 	p := w.start()
 	streams := func() bool { return strings.Contains(p.log.String(), "event=streaming") }
 	for !streams() {
-		w.eventually("making the slot waits for the transaction, or is done", func() bool {
-			return streams() || w.query(`SELECT count(*)::text FROM pg_locks WHERE NOT granted AND transactionid::text = $1`, xid) == "1"
+		w.eventually("the creation of the slot waits for the transaction or has ended", func() bool {
+			return streams() || w.query(`SELECT count(*)::text FROM pg_locks
+				WHERE NOT granted AND transactionid::text = $1`, xid) == "1"
 		})
 		next, nextXID := begin()
 		w.must(running.Rollback(t.Context()))
@@ -47,31 +48,35 @@ func TestSlotIsMadeAlsoWhileTransactionsAreRolledBack(t *testing.T) {
 	}
 	w.must(running.Rollback(t.Context()))
 	if strings.Contains(p.log.String(), "event=session_ended") {
-		t.Error("making the slot took a second attempt")
+		t.Error("the creation of the slot needed a second attempt")
 	}
 }
 
 func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	for _, table := range []string{"first", "second"} {
-		w.exec(`CREATE TABLE ` + table + ` (id text, seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+		w.exec(`CREATE TABLE ` + table +
+			` (id text, seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
 			kind text, body text)`)
 		w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE ` + table)
 	}
 	for _, table := range []string{"first", "second"} {
 		w.slot += table
-		w.startStreaming("RELAY_SLOT="+w.slot, "RELAY_TABLE=public."+table, "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
-			"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=")
+		w.startStreaming("RELAY_SLOT="+w.slot, "RELAY_TABLE=public."+table, "RELAY_COLUMN_EVENT_TYPE=kind",
+			"RELAY_COLUMN_PAYLOAD=body",
+			"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=",
+			"RELAY_COLUMN_CREATED_AT=")
 		w.exec(`INSERT INTO ` + table + ` (id, kind, body) VALUES ('1', 'k', NULL), ('2', 'k', '` + table + `')`)
 		w.awaitBody(table)
 	}
 	w.eventually("both tables' events are parked", func() bool {
-		return w.query(`SELECT string_agg(outbox_table || '/' || event_id, ',' ORDER BY position) FROM outbox_dead_letters`) == "public.first/1,public.second/1"
+		return w.query(`SELECT string_agg(outbox_table || '/' || event_id, ',' ORDER BY position)
+			FROM outbox_dead_letters`) == "public.first/1,public.second/1"
 	})
 }
 
-func TestRowsThatTheRunningPublicationFiltersArriveOnceItIsMended(t *testing.T) {
+func TestFilteredRowsArriveOncePublicationIsRepaired(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string][2]string{
 		"row filter": {
@@ -85,25 +90,28 @@ func TestRowsThatTheRunningPublicationFiltersArriveOnceItIsMended(t *testing.T) 
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.exec(`DROP TABLE outbox_events`)
-			w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload json,
-				headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now()) PARTITION BY RANGE (seq)`)
+			w.exec(`CREATE TABLE outbox_events (id uuid, seq bigserial NOT NULL, aggregate_type text,
+				aggregate_id text, event_type text, payload json,
+				headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz DEFAULT now())
+				PARTITION BY RANGE (seq)`)
 			w.exec(`CREATE TABLE outbox_events_1 PARTITION OF outbox_events FOR VALUES FROM (1) TO (1000)`)
 			w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 			p := w.startStreaming()
 			w.exec(change[0])
 			p.awaitLog("does not stream every row")
-			w.exec(`INSERT INTO outbox_events (id, event_type, payload) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
+			w.exec(`INSERT INTO outbox_events (id, event_type, payload)
+				VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
 			w.exec(change[1])
 			w.awaitBody(`{"unseen":true}`)
 		})
 	}
 }
 
-func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
+func TestEventsDuringFirstSlotCreationArrive(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.commit(event(t, "1", `{"old":true}`))
 	open, err := w.pool.Begin(t.Context()) // holds up the slot
 	w.must(err)
@@ -123,11 +131,12 @@ func TestEventsWrittenWhileTheFirstSlotIsMadeArrive(t *testing.T) {
 	}
 }
 
-func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
+func TestFailingSessionsBackOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
-	w.exec(`ALTER TABLE relay_checkpoints RENAME TO elsewhere`) // which an operator may undo at any time
+	// An operator may undo this at any time.
+	w.exec(`ALTER TABLE relay_checkpoints RENAME TO elsewhere`)
 	w.commit(event(t, "o", `{}`))
 	p.awaitLog("event=session_ended")
 	time.Sleep(10 * time.Second)
@@ -136,9 +145,9 @@ func TestSessionsThatFailAtOnceBecomeRarer(t *testing.T) {
 	}
 }
 
-func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
+func TestOtherEventsFlowWhileParkingIsBlocked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=4s")
 	locked, err := w.pool.Begin(t.Context())
 	w.must(err)
@@ -153,30 +162,33 @@ func TestRestFlowsWhileNothingCanBeParked(t *testing.T) {
 		w.awaitBody(fine)
 	}
 	w.must(locked.Rollback(t.Context()))
-	w.eventually("all three are parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "3" })
+	w.eventually("all three are parked", func() bool {
+		return w.query(`SELECT count(*)::text
+		FROM outbox_dead_letters`) == "3"
+	})
 	if strings.Contains(p.log.String(), "event=session_ended") {
-		t.Error("the session ended because of them")
+		t.Error("the session ended")
 	}
 }
 
-func TestStandbyThatWasCutOffStillTakesOver(t *testing.T) {
+func TestStandbyTakesOverAfterANetworkCut(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	holder := w.startStreaming()
 	between, through := w.newNetwork()
 	standby := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	standby.awaitLog("event=standby")
-	time.Sleep(time.Second) // it has looked by then
+	time.Sleep(time.Second) // the standby has checked the slot by then
 	between.Forget()
 	holder.kill()
 	standby.awaitLog("event=streaming")
 }
 
-// TestRelayWhoseConnectionsAreCutOffStopsSoon: a platform kills what does not stop in time, and polite goodbyes to a network that
-// is gone take a quarter of a minute.
-func TestRelayWhoseConnectionsAreCutOffStopsSoon(t *testing.T) {
+// A platform kills a process that does not stop in time. Orderly closes over a network that is cut
+// take a quarter of a minute.
+func TestRelayStopsSoonAfterANetworkCut(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	between, through := w.newNetwork()
 	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
 	between.Forget()
@@ -184,19 +196,25 @@ func TestRelayWhoseConnectionsAreCutOffStopsSoon(t *testing.T) {
 	asked := time.Now()
 	p.stop()
 	if took := time.Since(asked); took > 8*time.Second {
-		t.Errorf("took %s", took)
+		t.Errorf("the relay took %s to stop", took)
 	}
 }
 
-func TestGroupStaysBlockedWhenItsDestinationIsWrittenAnotherWay(t *testing.T) {
+func TestGroupStaysBlockedUnderURLAndARN(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
-	w.eventually("the event is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "1" })
+	w.eventually("the event is parked", func() bool {
+		return w.query(`SELECT count(*)::text
+		FROM outbox_dead_letters`) == "1"
+	})
 	p.stop()
 	w.startStreaming("RELAY_DESTINATION=" + w.queue.ARN)
 	w.commit(event(t, "poisoned", `{"behind":1}`), event(t, "fine", `{"fine":1}`))
 	w.awaitBody(`{"fine":1}`)
-	w.eventually("the event behind is parked", func() bool { return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "2" })
+	w.eventually("the event behind is parked", func() bool {
+		return w.query(`SELECT count(*)::text
+		FROM outbox_dead_letters`) == "2"
+	})
 }

@@ -8,18 +8,20 @@ import (
 	"testing"
 )
 
-// TestMetricsInTheLogAreThoseOfPrometheus: a gauge is the last one, a counter what its growths add up to.
-func TestMetricsInTheLogAreThoseOfPrometheus(t *testing.T) {
+// A gauge equals the last document, and a counter equals the sum of its increments.
+func TestEMFMetricsEqualPrometheusMetrics(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := freeAddress(t)
-	p := w.startStreaming("RELAY_LISTEN="+listen, "RELAY_METRICS=both", "RELAY_METRICS_INTERVAL=1s", "RELAY_METRICS_DEPLOYMENT=staging")
+	p := w.startStreaming("RELAY_LISTEN="+listen, "RELAY_METRICS=both", "RELAY_METRICS_INTERVAL=1s",
+		"RELAY_METRICS_DEPLOYMENT=staging")
 	const events = 30
 	for i := range events {
 		w.commit(event(t, strconv.Itoa(i), `{"n":`+strconv.Itoa(i)+`}`))
 	}
 	w.awaitAll(events)
-	delivered := regexp.MustCompile(`(?m)^relay_events_delivered_total\{destination="(.*)"\} ` + strconv.Itoa(events) + `$`)
+	delivered := regexp.MustCompile(`(?m)^relay_events_delivered_total\{destination="(.*)"\} ` + strconv.Itoa(events) +
+		`$`)
 	w.eventually("all deliveries are counted", func() bool {
 		_, metrics := w.get("http://" + listen + "/metrics")
 		found := delivered.FindStringSubmatch(metrics)
@@ -27,14 +29,15 @@ func TestMetricsInTheLogAreThoseOfPrometheus(t *testing.T) {
 	})
 	p.stop()
 	var sum float64
-	last := map[string]float64{} // state, by name
+	last := map[string]float64{} // value of relay_state by the name of the state
 	for line := range strings.Lines(p.stdout.String()) {
 		document := map[string]any{}
-		w.must(json.Unmarshal([]byte(line), &document)) // nothing else is on stdout
+		w.must(json.Unmarshal([]byte(line), &document)) // stdout has only metrics
 		if document["Slot"] != w.slot || document["Deployment"] != "staging" {
 			t.Errorf("slot %v of %v", document["Slot"], document["Deployment"])
 		}
-		if growth, ok := document["relay_events_delivered_total"].(float64); ok && document["destination"] == w.queue.ARN {
+		if growth, ok := document["relay_events_delivered_total"].(float64); ok &&
+			document["destination"] == w.queue.ARN {
 			sum += growth
 		}
 		if state, ok := document["state"].(string); ok {
@@ -49,14 +52,14 @@ func TestMetricsInTheLogAreThoseOfPrometheus(t *testing.T) {
 	}
 }
 
-func TestMetricsGoWhereTheyAreAskedFor(t *testing.T) {
+func TestMetricsFollowTheirSetting(t *testing.T) {
 	t.Parallel()
 	for setting, want := range map[string]struct{ served, written bool }{
 		"prometheus": {true, false}, "emf": {false, true}, "none": {false, false},
 	} {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			listen := freeAddress(t)
 			p := w.startStreaming("RELAY_LISTEN="+listen, "RELAY_METRICS="+setting)
 			if status, _ := w.get("http://" + listen + "/metrics"); (status == 200) != want.served {

@@ -16,18 +16,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// TestMemoryStaysBoundedAndTheServerIsAnsweredWhileTheBrokerIsAway has four writers commit 5,000 events a second while the
-// broker answers nothing: for seconds, or for OUTAGE_MINUTES by `make outage`.
-func TestMemoryStaysBoundedAndTheServerIsAnsweredWhileTheBrokerIsAway(t *testing.T) {
+// Four writers commit 5,000 events a second while the broker does not answer. The outage takes
+// seconds, or OUTAGE_MINUTES by `make outage`. The walsender must keep the relay meanwhile.
+func TestMemoryStaysBoundedDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	outage := 5 * time.Second
 	if minutes := number(t, "OUTAGE_MINUTES", 0); minutes > 0 {
 		outage = time.Duration(minutes) * time.Minute
 	}
-	w, arrived := newCountedWorld(t)
+	w, arrived := newCountingEnv(t)
 	p := w.startShipped()
 	holder := w.holder()
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang())
+	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang())
 	began := time.Now()
 	writing, cancel := context.WithTimeout(t.Context(), outage)
 	defer cancel()
@@ -36,54 +36,60 @@ func TestMemoryStaysBoundedAndTheServerIsAnsweredWhileTheBrokerIsAway(t *testing
 	for range 4 {
 		writers.Go(func() error { return w.writeNumbered(writing, &written) })
 	}
-	tell := func() {
-		now, highest := p.memory()
+	report := func() {
+		now, peak := p.memory()
 		distinct, _ := arrived.count()
-		t.Logf("%4.0f s: %8d events written, %8d arrived, %5s MB of log to deliver, memory %.1f MB, at most %.1f MB", time.Since(began).Seconds(),
-			written.Load(), distinct, w.query(`SELECT (pg_wal_lsn_diff(pg_current_wal_insert_lsn(), confirmed_flush_lsn)::bigint >> 20)::text
-				FROM pg_replication_slots WHERE slot_name = $1`, w.slot), megabytes(now), megabytes(highest))
+		t.Logf("%4.0f s: %8d events written, %8d arrived, %5s MB of log to deliver, memory %.1f MB, at most %.1f MB",
+			time.Since(began).Seconds(),
+			written.Load(), distinct, w.query(`SELECT (pg_wal_lsn_diff(pg_current_wal_insert_lsn(),
+				confirmed_flush_lsn)::bigint >> 20)::text
+				FROM pg_replication_slots WHERE slot_name = $1`, w.slot), megabytes(now), megabytes(peak))
 	}
 	watch := func(until func() bool) {
 		for n := 1; !until(); n++ {
 			time.Sleep(100 * time.Millisecond)
 			if n%100 == 0 {
-				tell()
+				report()
 			}
 			if now := w.holder(); now != holder {
-				t.Fatalf("the slot was held by process %s, now by %q: the server gave up on the relay, or the relay on it", holder, now)
+				t.Fatalf("the slot was held by process %s, now by %q: the server or the relay timed the other out",
+					holder, now)
 			}
 		}
 	}
 	watch(func() bool { return writing.Err() != nil })
 	w.must(writers.Wait())
-	tell()
+	report()
 	committed := w.endOfLog()
-	away.Clear()
-	back := time.Now()
-	limit := back.Add(2*outage + patience)
+	unavailable.Clear()
+	ended := time.Now()
+	limit := ended.Add(2*outage + patience)
 	watch(func() bool {
 		distinct, _ := arrived.count()
 		return distinct == int(written.Load()) && w.confirmed(committed) || time.Now().After(limit)
 	})
 	distinct, again := arrived.count()
 	if distinct != int(written.Load()) {
-		t.Errorf("%d of %d events have arrived %v after the broker was back", distinct, written.Load(), time.Since(back))
+		t.Errorf("%d of %d events have arrived %v after the end of the outage", distinct, written.Load(),
+			time.Since(ended))
 	}
 	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the session ended")
 	}
-	t.Logf("broker away for %v while %d events were written: all arrived within %v, %d came again; memory at most %.1f MB, one session",
-		outage, written.Load(), time.Since(back).Round(100*time.Millisecond), again, megabytes(p.checkMemory()))
+	t.Logf("broker unavailable for %v while %d events were written: all arrived within %v, %d arrived again; memory "+
+		"at most %.1f MB, one session",
+		outage, written.Load(), time.Since(ended).Round(100*time.Millisecond), again, megabytes(p.checkMemory()))
 }
 
-// holder returns the process of the server that holds the slot.
-func (w *world) holder() string {
+// holder returns the pid of the walsender that holds the slot.
+func (w *testEnv) holder() string {
 	w.t.Helper()
 	return w.query(`SELECT active_pid::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot)
 }
 
-// writeNumbered commits ten events every eight milliseconds until ctx ends, of 5,000 aggregates, each with a number of its own.
-func (w *world) writeNumbered(ctx context.Context, written *atomic.Int64) error {
+// writeNumbered commits ten events every eight milliseconds until ctx ends. The events belong to
+// 5,000 aggregates, and each has a unique number.
+func (w *testEnv) writeNumbered(ctx context.Context, written *atomic.Int64) error {
 	ticker := time.NewTicker(8 * time.Millisecond)
 	defer ticker.Stop()
 	padding := strings.Repeat("x", 300)
@@ -99,8 +105,10 @@ func (w *world) writeNumbered(ctx context.Context, written *atomic.Int64) error 
 			n := last - int64(i) - 1
 			events[i] = event(w.t, strconv.FormatInt(n%5000, 10), fmt.Sprintf(`{"n":%d,"padding":"%s"}`, n, padding))
 		}
-		commit := context.WithoutCancel(ctx) // what is counted is written
-		if err := pgx.BeginFunc(commit, w.pool, func(tx pgx.Tx) error { return outbox.Insert(commit, tx, events...) }); err != nil {
+		commit := context.WithoutCancel(ctx) // every counted event is committed
+		if err := pgx.BeginFunc(commit, w.pool, func(tx pgx.Tx) error {
+			return outbox.Insert(commit, tx, events...)
+		}); err != nil {
 			return err
 		}
 	}

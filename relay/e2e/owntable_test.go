@@ -6,19 +6,23 @@ import (
 	"testing"
 )
 
-// TestQuotedNamesAreRelayed: from the table, from the log, and after the loss of the slot.
+// The events come from the table, from the log, and from a recovery after the slot was lost.
 func TestQuotedNamesAreRelayed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.exec(`CREATE SCHEMA "Shop"`)
-	w.exec(`CREATE TABLE "Shop"."Outbox.Messages" ("Id" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "Kind" text, "Body ""text""" text,
-		"Seq" bigint GENERATED ALWAYS AS IDENTITY, "Xid" xid8 NOT NULL DEFAULT pg_current_xact_id(), "At" timestamptz DEFAULT now())`)
+	w.exec(`CREATE TABLE "Shop"."Outbox.Messages" ("Id" uuid PRIMARY KEY DEFAULT gen_random_uuid(), "Kind" text,
+		"Body ""text""" text,
+		"Seq" bigint GENERATED ALWAYS AS IDENTITY, "Xid" xid8 NOT NULL DEFAULT pg_current_xact_id(),
+		"At" timestamptz DEFAULT now())`)
 	w.exec(`CREATE UNIQUE INDEX ON "Shop"."Outbox.Messages" ("Seq")`)
 	w.exec(`CREATE INDEX ON "Shop"."Outbox.Messages" ("Xid")`)
 	w.exec(`CREATE PUBLICATION "Outbox Pub" FOR TABLE "Shop"."Outbox.Messages" WITH (publish = 'insert')`)
 	env := []string{
-		`RELAY_TABLE="Shop"."Outbox.Messages"`, `RELAY_PUBLICATION="Outbox Pub"`, `RELAY_COLUMN_ID="Id"`, `RELAY_COLUMN_EVENT_TYPE="Kind"`,
-		`RELAY_COLUMN_PAYLOAD="Body ""text"""`, `RELAY_COLUMN_SEQUENCE="Seq"`, `RELAY_COLUMN_XID="Xid"`, "RELAY_COLUMN_AGGREGATE_TYPE=",
+		`RELAY_TABLE="Shop"."Outbox.Messages"`, `RELAY_PUBLICATION="Outbox Pub"`, `RELAY_COLUMN_ID="Id"`,
+		`RELAY_COLUMN_EVENT_TYPE="Kind"`,
+		`RELAY_COLUMN_PAYLOAD="Body ""text"""`, `RELAY_COLUMN_SEQUENCE="Seq"`, `RELAY_COLUMN_XID="Xid"`,
+		"RELAY_COLUMN_AGGREGATE_TYPE=",
 		"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=", "RELAY_START=table",
 	}
 	const insert = `INSERT INTO "Shop"."Outbox.Messages" ("Kind", "Body ""text""") VALUES ('made', $1)`
@@ -33,24 +37,28 @@ func TestQuotedNamesAreRelayed(t *testing.T) {
 	w.awaitBody("from the table")
 	p.stop()
 	if !strings.Contains(p.log.String(), "finding=aggregate") {
-		t.Error("the relay does not warn of the order that it cannot keep")
+		t.Error("the relay does not warn that it cannot keep the order")
 	}
 	w.dropSlot()
 	w.exec(insert, "after the slot")
 	w.startStreaming(append(env, `RELAY_RETENTION=1s`, `RELAY_COLUMN_CREATED_AT="At"`)...)
 	w.awaitBody("after the slot")
-	w.eventually("the delivered rows are removed", func() bool { return w.query(`SELECT count(*)::text FROM "Shop"."Outbox.Messages"`) == "0" })
+	w.eventually("the delivered rows are removed", func() bool {
+		return w.query(`SELECT count(*)::text
+		FROM "Shop"."Outbox.Messages"`) == "0"
+	})
 }
 
-// ownColumns maps the columns of a table that has neither headers nor an aggregate nor a time.
+// ownColumns maps the columns of a table without headers, aggregate and creation time.
 var ownColumns = []string{
-	"RELAY_TABLE=ev", "RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=",
+	"RELAY_TABLE=ev", "RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=",
+	"RELAY_COLUMN_CREATED_AT=",
 }
 
-// TestRowsFromBeforeTheColumnsAreRelayed: the columns were added without rewriting the table.
-func TestRowsFromBeforeTheColumnsAreRelayed(t *testing.T) {
+// The columns were added without a rewrite of the table.
+func TestRowsOlderThanTheColumnsAreRelayed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`CREATE TABLE ev (id bigserial PRIMARY KEY, event_type text DEFAULT 'made', payload text)`)
 	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE ev`)
 	w.exec(`INSERT INTO ev (payload) VALUES ('old')`)
@@ -62,7 +70,8 @@ func TestRowsFromBeforeTheColumnsAreRelayed(t *testing.T) {
 	w.exec(`INSERT INTO ev (payload) VALUES ('new')`)
 	w.awaitBody("new")
 	w.eventually("the horizon covers the new row", func() bool {
-		return w.query(`SELECT pg_visible_in_snapshot((SELECT max(xid) FROM ev), horizon)::text FROM relay_checkpoints`) == "true"
+		return w.query(`SELECT pg_visible_in_snapshot((SELECT max(xid) FROM ev), horizon)::text
+			FROM relay_checkpoints`) == "true"
 	})
 	p.stop()
 	w.dropSlot()
@@ -74,11 +83,10 @@ func TestRowsFromBeforeTheColumnsAreRelayed(t *testing.T) {
 	}
 }
 
-// TestStartSinceNeedsATimeToCompare: the wish would be stored, and no recovery could read a row by
-// it.
-func TestStartSinceNeedsATimeToCompare(t *testing.T) {
+// Otherwise the relay would store the time, and no recovery could compare a row with it.
+func TestStartSinceNeedsATimestampColumn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`ALTER TABLE outbox_events ALTER created_at DROP DEFAULT, ALTER created_at TYPE bigint USING 0`)
 	for _, command := range []string{"check", "run"} {
 		output, err := w.command([]string{"RELAY_START=since:2026-01-01T00:00:00Z"}, command)
@@ -87,6 +95,6 @@ func TestStartSinceNeedsATimeToCompare(t *testing.T) {
 		}
 	}
 	if rows := w.query(`SELECT count(*)::text FROM relay_checkpoints`); rows != "0" {
-		t.Error("the relay wrote a checkpoint before it looked at the column")
+		t.Error("the relay wrote a checkpoint before it checked the column")
 	}
 }

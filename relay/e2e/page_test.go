@@ -9,18 +9,19 @@ import (
 
 func TestPageIsServedBesideTheProbes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
-	if code, body := w.get("http://" + listen + "/"); code != http.StatusOK || !strings.Contains(body, "<title>Outbox relay</title>") {
+	if code, body := w.get("http://" + listen + "/"); code != http.StatusOK ||
+		!strings.Contains(body, "<title>Outbox relay</title>") {
 		t.Errorf("/ answers %d\n%s", code, body)
 	}
 }
 
-// TestPageComesFromTheDatabaseAlone serves the page of a relay that nothing but the database knows.
-func TestPageComesFromTheDatabaseAlone(t *testing.T) {
+// The page shows a relay that serves no HTTP itself.
+func TestPageNeedsOnlyTheDatabase(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming("RELAY_LISTEN=")
 	address := w.startPage()
 	if code, body := w.get(address); code != http.StatusOK || !strings.Contains(body, "<title>Outbox relay</title>") {
@@ -28,7 +29,8 @@ func TestPageComesFromTheDatabaseAlone(t *testing.T) {
 	}
 	w.eventually("the page has the relay's report", func() bool {
 		code, body := w.get(address + "status")
-		return code == http.StatusOK && strings.Contains(body, `"state":"streaming"`) && strings.Contains(body, w.queue.ARN)
+		return code == http.StatusOK && strings.Contains(body, `"state":"streaming"`) &&
+			strings.Contains(body, w.queue.ARN)
 	})
 	request, err := http.NewRequest(http.MethodGet, address+"status", nil)
 	w.must(err)
@@ -41,7 +43,7 @@ func TestPageComesFromTheDatabaseAlone(t *testing.T) {
 	}
 }
 
-// eventAnswer is what /events/{id} says of an event.
+// eventAnswer is the answer of /events/{id}.
 type eventAnswer struct {
 	State, Reason string
 	Accepted      []struct {
@@ -53,8 +55,8 @@ type eventAnswer struct {
 	Unknown     []string
 }
 
-// awaitEvent waits until the page at address says that an event is in a state.
-func (w *world) awaitEvent(address, id, state string) (found eventAnswer) {
+// awaitEvent waits until the page at address shows the event in this state.
+func (w *testEnv) awaitEvent(address, id, state string) (found eventAnswer) {
 	w.t.Helper()
 	var body string
 	w.eventually("event "+id+" is "+state, func() bool {
@@ -69,11 +71,11 @@ func (w *world) awaitEvent(address, id, state string) (found eventAnswer) {
 	return found
 }
 
-// TestPageKnowsWhatBecameOfAnEvent follows events to the broker and to the dead letters, and asks a
-// page that has the database alone for the same ones.
-func TestPageKnowsWhatBecameOfAnEvent(t *testing.T) {
+// The events go to the broker and to the dead letters. A page that has only the database is asked
+// for the same events.
+func TestPageShowsTheStateOfAnEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.refuseBody(`{"n":"bad payload"}`)
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
@@ -83,11 +85,13 @@ func TestPageKnowsWhatBecameOfAnEvent(t *testing.T) {
 	receipt := w.awaitReceived(1)[0]
 	relay, alone := "http://"+listen+"/", w.startPage()
 	found := w.awaitEvent(relay, good.ID.String(), "accepted")
-	if a := found.Accepted; len(a) != 1 || a[0].MessageID != receipt.ID || a[0].Destination != w.queue.ARN || a[0].CommittedAt == "" {
+	if a := found.Accepted; len(a) != 1 || a[0].MessageID != receipt.ID || a[0].Destination != w.queue.ARN ||
+		a[0].CommittedAt == "" {
 		t.Errorf("the event is %+v, the message %s", found, receipt.ID)
 	}
 	found = w.awaitEvent(alone, good.ID.String(), "done")
-	if len(found.Accepted) > 0 || !strings.Contains(strings.Join(found.Unknown, "\n"), "only the memory of the relay has that") {
+	if len(found.Accepted) > 0 || !strings.Contains(strings.Join(found.Unknown, "\n"),
+		"only the memory of the relay has that") {
 		t.Errorf("the database alone says %+v", found)
 	}
 	for _, address := range []string{relay, alone} {
@@ -97,13 +101,14 @@ func TestPageKnowsWhatBecameOfAnEvent(t *testing.T) {
 		}
 	}
 	code, body := w.get(relay + "events")
-	if code != http.StatusOK || !strings.Contains(body, good.ID.String()) || !strings.Contains(body, bad.ID.String()) || strings.Contains(body, "payload") {
+	if code != http.StatusOK || !strings.Contains(body, good.ID.String()) || !strings.Contains(body, bad.ID.String()) ||
+		strings.Contains(body, "payload") {
 		t.Errorf("/events answers %d\n%s", code, body)
 	}
 }
 
 // startPage starts relay page, and returns the address that it prints.
-func (w *world) startPage(env ...string) (address string) {
+func (w *testEnv) startPage(env ...string) (address string) {
 	w.t.Helper()
 	page := w.launch(relayBinary, env, "page")
 	w.eventually("relay page prints its address", func() (printed bool) {

@@ -7,18 +7,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// TestBacklogUsesTheQuotaAndRarelyExceedsIt: the relay finds the rate of a token bucket behind a burst of two seconds. The
-// burst also covers pauses of a busy machine, and the measurement begins once it is used up.
+// The broker has a token bucket with a burst of two seconds, and the relay has to find its rate.
+// The burst also covers pauses of a busy machine, so the measurement begins when it is used up.
 func TestBacklogUsesTheQuotaAndRarelyExceedsIt(t *testing.T) {
 	t.Parallel()
 	const perSecond, burst, search, steady = 30, 60, 180, 240 // requests
-	const events = 11 * (burst + search + steady)             // some more than full requests take
-	w := newWorld(t, "orders.fifo")
+	const events = 11 * (burst + search + steady)             // a tenth more than full requests hold
+	w := newTestEnv(t, "orders.fifo")
 	quota := fakeaws.NewQuota(perSecond, burst)
 	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Limit(quota, false))
 	w.startStreaming()
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		SELECT gen_random_uuid(), 'order', (i % 500)::text, 'order.created', '{}' FROM generate_series(1, $1::int) AS i`, events)
+		SELECT gen_random_uuid(), 'order', (i % 500)::text, 'order.created', '{}'
+		FROM generate_series(1, $1::int) AS i`, events)
 
 	w.eventually("the burst is used up and the rate is found", func() bool { return quota.Taken() >= burst+search })
 	began, taken, refused := time.Now(), quota.Taken(), quota.Refused()

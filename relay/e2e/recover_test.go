@@ -9,8 +9,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// recover runs relay recover, which must succeed.
-func (w *world) recover(args ...string) string {
+// recover runs relay recover and fails the test if the command fails.
+func (w *testEnv) recover(args ...string) string {
 	w.t.Helper()
 	output, err := w.command(nil, append([]string{"recover"}, args...)...)
 	if err != nil {
@@ -19,29 +19,34 @@ func (w *world) recover(args ...string) string {
 	return output
 }
 
-// row returns the checkpoint row, but for when it was written.
-func (w *world) row() string {
+// row returns the checkpoint row without updated_at.
+func (w *testEnv) row() string {
 	return w.query(`SELECT (to_jsonb(c) - 'updated_at')::text FROM relay_checkpoints c WHERE slot_name = $1`, w.slot)
 }
 
-// fromAnotherCluster makes the checkpoint row one of another cluster.
-func (w *world) fromAnotherCluster() {
+// fromAnotherCluster gives the checkpoint row the system identifier of another cluster.
+func (w *testEnv) fromAnotherCluster() {
 	w.t.Helper()
 	w.exec(`UPDATE relay_checkpoints SET system_identifier = '1' WHERE slot_name = $1`, w.slot)
 }
 
-// restore writes rows as a dump of a cluster does whose transaction ids are far ahead: n of them, each created a second after since.
-func (w *world) restore(n int, since string) {
+// restore writes n rows as a dump of another cluster would, whose transaction ids are far ahead.
+// Each row was created a second after since.
+func (w *testEnv) restore(n int, since string) {
 	w.t.Helper()
-	w.exec(`INSERT INTO outbox_events (id, seq, aggregate_type, aggregate_id, event_type, payload, xid, created_at) OVERRIDING SYSTEM VALUE
-		SELECT gen_random_uuid(), i, 'order', (i % 7)::text, 'order.created', json_build_object('since', $2::text, 'n', i),
-			((SELECT pg_snapshot_xmax(pg_current_snapshot()))::text::bigint + 1000000 + i)::text::xid8, $2::timestamptz + interval '1 second'
-		FROM generate_series((SELECT coalesce(max(seq), 0) + 1 FROM outbox_events), (SELECT coalesce(max(seq), 0) + $1 FROM outbox_events)) AS i`, n, since)
+	w.exec(`INSERT INTO outbox_events (id, seq, aggregate_type, aggregate_id, event_type, payload, xid, created_at)
+		OVERRIDING SYSTEM VALUE
+		SELECT gen_random_uuid(), i, 'order', (i % 7)::text, 'order.created',
+		json_build_object('since', $2::text, 'n', i),
+			((SELECT pg_snapshot_xmax(pg_current_snapshot()))::text::bigint + 1000000 + i)::text::xid8,
+			$2::timestamptz + interval '1 second'
+		FROM generate_series((SELECT coalesce(max(seq), 0) + 1 FROM outbox_events), (SELECT coalesce(max(seq), 0) + $1
+		FROM outbox_events)) AS i`, n, since)
 	w.exec(`SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), (SELECT max(seq) FROM outbox_events))`)
 }
 
 // awaitHorizon waits until the horizon covers every row of the table.
-func (w *world) awaitHorizon() {
+func (w *testEnv) awaitHorizon() {
 	w.t.Helper()
 	w.eventually("the horizon covers every row", func() bool {
 		return w.query(`SELECT (SELECT bool_and(pg_visible_in_snapshot(xid, horizon)) FROM outbox_events)::text
@@ -49,9 +54,9 @@ func (w *world) awaitHorizon() {
 	})
 }
 
-func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
+func TestManualRecoveryPublishesRowsAboveTheHorizon(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitReceived(1)
@@ -60,16 +65,20 @@ func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
 	w.commit(event(t, "1", `{"n":2}`), event(t, "2", `{"n":3}`))
 
 	before := w.row()
-	for _, want := range []string{"none: the slot brings every event", "not visible in the horizon", "2, the oldest created", "--yes"} {
+	for _, want := range []string{
+		"none: the slot brings every event", "not visible in the horizon",
+		"2, the oldest created", "--yes",
+	} {
 		if output := w.recover(); !strings.Contains(output, want) {
 			t.Errorf("relay recover does not say %q:\n%s", want, output)
 		}
 	}
 	if w.row() != before {
-		t.Error("looking changed the checkpoint row")
+		t.Error("the dry run changed the checkpoint row")
 	}
 	w.dropSlot()
-	if output := w.recover("--yes"); !strings.Contains(output, "the slot is gone") || !strings.Contains(output, "marked") {
+	if output := w.recover("--yes"); !strings.Contains(output, "the slot is gone") ||
+		!strings.Contains(output, "marked") {
 		t.Errorf("relay recover --yes says:\n%s", output)
 	}
 	before = w.row()
@@ -77,10 +86,11 @@ func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
 		t.Errorf("relay recover --yes says the second time:\n%s", output)
 	}
 	status, err := w.command(nil, "status")
-	if exitCode(err) != 2 || !strings.Contains(status, "no position in the log yet") || !strings.Contains(status, "marked: the next session") {
+	if exitCode(err) != 2 || !strings.Contains(status, "no position in the log yet") ||
+		!strings.Contains(status, "marked: the next session") {
 		t.Errorf("relay status says: %v\n%s", err, status)
 	}
-	w.startStreaming("RELAY_ON_SLOT_LOSS=halt") // who asks for it has decided
+	w.startStreaming("RELAY_ON_SLOT_LOSS=halt") // an explicit recovery is the operator's decision
 	w.commit(event(t, "1", `{"n":4}`))
 	w.awaitBody(`{"n":4}`)
 	for _, body := range []string{`{"n":1}`, `{"n":2}`, `{"n":3}`, `{"n":4}`} {
@@ -90,9 +100,9 @@ func TestRecoveryByHandPublishesWhatTheHorizonDoesNotCover(t *testing.T) {
 	}
 }
 
-func TestRecoveryByHandBesideARunningRelayLosesNothing(t *testing.T) {
+func TestManualRecoveryOfARunningRelayLosesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt")
 	standby := w.start("RELAY_ON_SLOT_LOSS=halt")
 	standby.awaitLog("event=standby")
@@ -123,24 +133,24 @@ func TestRecoveryByHandBesideARunningRelayLosesNothing(t *testing.T) {
 	}
 }
 
-func TestRecoveryByHandDoesNotHaltARelayThatTakesTheSlot(t *testing.T) {
+func TestManualRecoveryDoesNotHaltTheNextHolder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	between, through := w.newNetwork()
-	taking := between.HoldBack("START_REPLICATION")
+	acquiring := between.HoldBack("START_REPLICATION")
 	p := w.start("DATABASE_URL="+through, "RELAY_ON_SLOT_LOSS=halt")
-	w.await(taking) // it has seen the row
+	w.await(acquiring) // the relay has read the checkpoint row
 	w.commit(event(t, "1", `{"n":1}`))
 	w.recover("--yes")
-	taking.Pass()
+	acquiring.Pass()
 	p.awaitLog("event=snapshot_taken")
 	w.awaitBody(`{"n":1}`)
 }
 
-func TestRecoveryGoesOnFromTheHorizonAfterPgUpgrade(t *testing.T) {
+func TestRecoveryResumesAtTheHorizonAfterPgUpgrade(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitReceived(1)
@@ -151,7 +161,8 @@ func TestRecoveryGoesOnFromTheHorizonAfterPgUpgrade(t *testing.T) {
 	w.commit(event(t, "1", `{"n":2}`))
 	for _, command := range []string{"run", "check", "recover"} {
 		output, err := w.command(nil, command)
-		if err == nil || !strings.Contains(output, "relay recover --trust-horizon") || !strings.Contains(output, "relay recover --since=TIME") {
+		if err == nil || !strings.Contains(output, "relay recover --trust-horizon") ||
+			!strings.Contains(output, "relay recover --since=TIME") {
 			t.Errorf("relay %s: %v: %s", command, err, output)
 		}
 	}
@@ -161,29 +172,33 @@ func TestRecoveryGoesOnFromTheHorizonAfterPgUpgrade(t *testing.T) {
 	if times := w.bodies()[`{"n":1}`]; times != 1 {
 		t.Errorf("the event that was delivered before the upgrade was published %d times", times)
 	}
-	if output, err := w.command(nil, "recover", "--trust-horizon"); err == nil || !strings.Contains(output, "nothing to trust") {
+	if output, err := w.command(nil, "recover", "--trust-horizon"); err == nil ||
+		!strings.Contains(output, "nothing to trust") {
 		t.Errorf("%v: %s", err, output)
 	}
 }
 
-func TestHorizonOfTransactionIDsThatWereNotKeptIsNotTrusted(t *testing.T) {
+func TestHorizonOfOtherTransactionIDsIsNotTrusted(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*world){
-		"horizon ahead": func(w *world) {
+	for name, change := range map[string]func(*testEnv){
+		"horizon ahead": func(w *testEnv) {
 			w.exec(`UPDATE relay_checkpoints SET horizon = '99999999990:99999999999:' WHERE slot_name = $1`, w.slot)
 		},
-		"rows ahead":             func(w *world) { w.restore(3, "2026-01-01T00:00:00Z") },
-		"recovery from far away": func(w *world) { w.exec(`UPDATE relay_checkpoints SET recover_from = '99999999999:99999999999:'`) },
+		"rows ahead": func(w *testEnv) { w.restore(3, "2026-01-01T00:00:00Z") },
+		"recovery from far away": func(w *testEnv) {
+			w.exec(`UPDATE relay_checkpoints SET recover_from = '99999999999:99999999999:'`)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.startStreaming().stop()
 			w.fromAnotherCluster()
 			change(w)
 			before := w.row()
 			output, err := w.command(nil, "recover", "--trust-horizon", "--yes")
-			if err == nil || !strings.Contains(output, "transaction ids were not kept") || !strings.Contains(output, "--since=TIME") {
+			if err == nil || !strings.Contains(output, "transaction ids were not kept") ||
+				!strings.Contains(output, "--since=TIME") {
 				t.Errorf("%v: %s", err, output)
 			}
 			if w.row() != before {
@@ -195,10 +210,10 @@ func TestHorizonOfTransactionIDsThatWereNotKeptIsNotTrusted(t *testing.T) {
 
 func TestRowsRestoredFromAnotherClusterArriveOnce(t *testing.T) {
 	t.Parallel()
-	const rows = 12000 // more than are changed at once
-	for name, checkpoint := range map[string]func(*world){
-		"no checkpoint in the dump": func(*world) {},
-		"its checkpoint in the dump": func(w *world) {
+	const rows = 12000 // more rows than one statement changes
+	for name, checkpoint := range map[string]func(*testEnv){
+		"no checkpoint in the dump": func(*testEnv) {},
+		"its checkpoint in the dump": func(w *testEnv) {
 			w.startStreaming().stop()
 			w.dropSlot()
 			w.fromAnotherCluster()
@@ -207,7 +222,7 @@ func TestRowsRestoredFromAnotherClusterArriveOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			checkpoint(w)
 			w.restore(10, "2026-01-01T00:00:00Z")
 			w.restore(rows, "2026-02-01T00:00:00Z")
@@ -221,17 +236,18 @@ func TestRowsRestoredFromAnotherClusterArriveOnce(t *testing.T) {
 				}
 			}
 			output := w.recover("--since=2026-02-01T00:00:00Z")
-			if !strings.Contains(output, "12001, the oldest created 2026-02-01T00:00:01Z") || !strings.Contains(output, "imported rows") {
+			if !strings.Contains(output, "12001, the oldest created 2026-02-01T00:00:01Z") ||
+				!strings.Contains(output, "imported rows") {
 				t.Errorf("relay recover says:\n%s", output)
 			}
 			w.recover("--since=2026-02-01T00:00:00Z", "--yes")
 			p := w.startStreaming()
 			w.commit(event(t, "1", `{"newer":true}`))
 			w.awaitAll(rows + 2)
-			w.awaitHorizon() // or retention would keep them for ever
+			w.awaitHorizon() // otherwise retention would keep the rows for ever
 			p.stop()
 			w.dropSlot()
-			w.startStreaming() // a later recovery passes by none and repeats none
+			w.startStreaming() // a later recovery skips and repeats none
 			w.commit(event(t, "1", `{"newest":true}`))
 			w.awaitAll(rows + 3)
 			for body, times := range w.bodies() {
@@ -243,23 +259,27 @@ func TestRowsRestoredFromAnotherClusterArriveOnce(t *testing.T) {
 	}
 }
 
-func TestRestoreByARoleThatMayOnlyReadSaysWhatItLacks(t *testing.T) {
+func TestRecoverNamesAMissingPrivilege(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.restore(3, "2026-01-01T00:00:00Z")
 	admin, err := pgx.Connect(t.Context(), pgtest.SuperuserURL(t, w.url))
 	w.must(err)
 	defer admin.Close(t.Context())
-	for _, sql := range []string{`ALTER TABLE outbox_events OWNER TO postgres`, `GRANT SELECT ON outbox_events TO ` + pgtest.Role} {
+	for _, sql := range []string{
+		`ALTER TABLE outbox_events OWNER TO postgres`,
+		`GRANT SELECT ON outbox_events TO ` + pgtest.Role,
+	} {
 		_, err := admin.Exec(t.Context(), sql)
 		w.must(err)
 	}
 	output, err := w.command(nil, "recover", "--since=2026-01-01T00:00:00Z", "--yes")
-	if err == nil || !strings.Contains(output, `GRANT UPDATE ("xid") ON "public"."outbox_events" TO "`+pgtest.Role+`"`) {
+	if err == nil || !strings.Contains(output,
+		`GRANT UPDATE ("xid") ON "public"."outbox_events" TO "`+pgtest.Role+`"`) {
 		t.Errorf("%v: %s", err, output)
 	}
 	if w.row() != "" {
-		t.Error("the recovery is marked, and its rows would be passed by")
+		t.Error("the recovery is marked although it would skip its rows")
 	}
 	_, err = admin.Exec(t.Context(), `GRANT UPDATE (xid) ON outbox_events TO `+pgtest.Role)
 	w.must(err)
@@ -268,9 +288,9 @@ func TestRestoreByARoleThatMayOnlyReadSaysWhatItLacks(t *testing.T) {
 	w.awaitAll(3)
 }
 
-func TestRecoveryThatWouldLeaveOutRowsIsRefused(t *testing.T) {
+func TestRecoveryThatWouldSkipRowsIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	if output, err := w.command(nil, "recover", "--yes"); err == nil || !strings.Contains(output, "RELAY_START") {
 		t.Errorf("without a checkpoint: %v: %s", err, output)
 	}

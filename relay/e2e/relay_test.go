@@ -9,10 +9,13 @@ import (
 
 func TestCommittedEventArrivesByteForByte(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming()
 	e := event(t, "4711", `{"b": 1,  "a":"ü ☃ \u0041", "b": 2}`)
-	e.Headers = map[string]string{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tenant": "acme"}
+	e.Headers = map[string]string{
+		"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"tenant":      "acme",
+	}
 	w.commit(e)
 
 	got := w.awaitReceived(1)[0]
@@ -20,8 +23,9 @@ func TestCommittedEventArrivesByteForByte(t *testing.T) {
 		t.Errorf("body is %q, want %q", got.Body, e.Payload)
 	}
 	for name, want := range map[string]string{
-		outbox.AttributeEventID: e.ID.String(), outbox.AttributeEventType: "order.created", outbox.AttributeAggregateType: "order",
-		outbox.AttributeAggregateID: "4711", outbox.AttributeTraceparent: e.Headers["traceparent"], "tenant": "acme",
+		outbox.AttributeEventID: e.ID.String(), outbox.AttributeEventType: "order.created",
+		outbox.AttributeAggregateType: "order",
+		outbox.AttributeAggregateID:   "4711", outbox.AttributeTraceparent: e.Headers["traceparent"], "tenant": "acme",
 		outbox.AttributeSequence: w.query(`SELECT seq::text FROM outbox_events`),
 	} {
 		if value := attribute(got.Attributes, name); value != want {
@@ -33,9 +37,9 @@ func TestCommittedEventArrivesByteForByte(t *testing.T) {
 	}
 }
 
-func TestStopConfirmsEverythingThatWasDelivered(t *testing.T) {
+func TestStopConfirmsEveryDeliveredEvent(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
 	for i := range 50 {
 		w.commit(event(t, fmt.Sprint(i), `{}`))
@@ -49,6 +53,6 @@ func TestStopConfirmsEverythingThatWasDelivered(t *testing.T) {
 			FROM pg_replication_slots JOIN relay_checkpoints USING (slot_name)`) == "true"
 	})
 	if got := len(w.broker.Received(w.queue.ARN)); got != 51 {
-		t.Errorf("received %d messages for 51 events: some came twice", got)
+		t.Errorf("received %d messages for 51 events: some arrived twice", got)
 	}
 }

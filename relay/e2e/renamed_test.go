@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// renamedSetting is what the relay tells to set.
+// renamedSetting matches the setting that the relay recommends.
 var renamedSetting = regexp.MustCompile(`If the column was renamed, set (RELAY_COLUMN_\w+=\S+?),? which`)
 
-// follow waits until the relay ends, and returns the setting that it names.
+// follow waits until the relay ends, and returns the setting that it recommends.
 func (p *process) follow() string {
 	p.t.Helper()
 	if err := p.wait(); err == nil {
@@ -23,28 +23,29 @@ func (p *process) follow() string {
 
 func TestRenamedColumnIsReadUnderBothNames(t *testing.T) {
 	t.Parallel()
-	rename := func(w *world) { w.exec(`ALTER TABLE outbox_events RENAME payload TO body`) }
-	write := func(w *world, column, body string) {
+	rename := func(w *testEnv) { w.exec(`ALTER TABLE outbox_events RENAME payload TO body`) }
+	write := func(w *testEnv, column, body string) {
 		w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, `+column+`)
 			VALUES (gen_random_uuid(), 'order', '1', 'order.created', $1)`, body)
 	}
-	for name, begin := range map[string]func(*world) *process{
-		"while the relay streams": func(w *world) *process {
+	for name, begin := range map[string]func(*testEnv) *process{
+		"while the relay streams": func(w *testEnv) *process {
 			p := w.startStreaming()
 			write(w, "payload", `{"n":1}`)
 			rename(w)
 			write(w, "body", `{"n":2}`)
 			return p
 		},
-		"while the relay is down": func(w *world) *process {
+		"while the relay is down": func(w *testEnv) *process {
 			w.startStreaming().stop()
 			write(w, "payload", `{"n":1}`)
 			rename(w)
 			write(w, "body", `{"n":2}`)
-			w.exec(`ALTER TABLE outbox_events ADD other text`) // which also fills no field
+			// another column that no setting names
+			w.exec(`ALTER TABLE outbox_events ADD other text`)
 			return w.start("RELAY_COLUMN_PAYLOAD=body")
 		},
-		"forth and back": func(w *world) *process {
+		"forth and back": func(w *testEnv) *process {
 			w.startStreaming().stop()
 			rename(w)
 			write(w, "body", `{"n":1}`)
@@ -55,7 +56,7 @@ func TestRenamedColumnIsReadUnderBothNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			setting := begin(w).follow()
 			p := w.startStreaming(setting)
 			w.awaitBody(`{"n":1}`)
@@ -68,12 +69,12 @@ func TestRenamedColumnIsReadUnderBothNames(t *testing.T) {
 	}
 }
 
-// TestColumnMayBeRenamedUnderARunningRelay: the operator has announced the new name, and the
-// statements go by the one that there is.
+// The operator has announced the new name, and the relay's statements use the name that exists.
 func TestColumnMayBeRenamedUnderARunningRelay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	p := w.startStreaming("RELAY_COLUMN_SEQUENCE=seq,number", "RELAY_COLUMN_XID=xid,writer", "RELAY_COLUMN_PAYLOAD=payload,body")
+	w := newTestEnv(t, "orders")
+	p := w.startStreaming("RELAY_COLUMN_SEQUENCE=seq,number", "RELAY_COLUMN_XID=xid,writer",
+		"RELAY_COLUMN_PAYLOAD=payload,body")
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitBody(`{"n":1}`)
 	w.exec(`ALTER TABLE outbox_events RENAME payload TO body`)
@@ -87,10 +88,13 @@ func TestColumnMayBeRenamedUnderARunningRelay(t *testing.T) {
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, body)
 		VALUES (gen_random_uuid(), 'order', '1', 'order.created', '{"n":3}')`)
 	w.awaitBody(`{"n":3}`)
-	w.eventually("the audit goes on", func() bool { return w.query(`SELECT horizon::text FROM relay_checkpoints`) != before })
+	w.eventually("the audit continues", func() bool {
+		return w.query(`SELECT horizon::text
+		FROM relay_checkpoints`) != before
+	})
 	for body, n := range w.bodies() {
 		if n > 1 {
-			t.Logf("%s came %d times", body, n)
+			t.Logf("%s arrived %d times", body, n)
 		}
 	}
 }

@@ -13,19 +13,21 @@ import (
 )
 
 // awaitDelivered waits until all events count as delivered.
-func (w *world) awaitDelivered() { w.awaitDeliveredOf("outbox_events", "xid") }
+func (w *testEnv) awaitDelivered() { w.awaitDeliveredOf("outbox_events", "xid") }
 
-func (w *world) awaitDeliveredOf(table, xid string) {
+func (w *testEnv) awaitDeliveredOf(table, xid string) {
 	w.t.Helper()
 	w.eventually("all events are visible in the horizon", func() bool {
-		w.exec(`SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))`) // on an idle server the horizon stands still
-		return w.query(`SELECT bool_and(pg_visible_in_snapshot(`+xid+`, horizon))::text FROM `+table+`, relay_checkpoints
-			WHERE slot_name = $1`, w.slot) == "true"
+		// the horizon advances only while the log grows
+		w.exec(`SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))`)
+		return w.query(`SELECT bool_and(pg_visible_in_snapshot(`+xid+`, horizon))::text
+			FROM `+table+`, relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
 	})
 }
 
-// replayed returns what the default destination was sent as part of a replay, repetitions that it swallowed left out.
-func (w *world) replayed() (receipts []fakeaws.Receipt) {
+// replayed returns the messages of a replay that the default destination has accepted, without the
+// repetitions that it dropped.
+func (w *testEnv) replayed() (receipts []fakeaws.Receipt) {
 	for _, r := range w.broker.Received(w.queue.ARN) {
 		if attribute(r.Attributes, outbox.AttributeReplay) != "" && !r.Duplicate {
 			receipts = append(receipts, r)
@@ -34,8 +36,8 @@ func (w *world) replayed() (receipts []fakeaws.Receipt) {
 	return receipts
 }
 
-// replayedBodies returns them as one text.
-func (w *world) replayedBodies() string {
+// replayedBodies returns the bodies of the replayed messages as one text.
+func (w *testEnv) replayedBodies() string {
 	var bodies strings.Builder
 	for _, r := range w.replayed() {
 		bodies.WriteString(r.Body)
@@ -43,8 +45,9 @@ func (w *world) replayedBodies() string {
 	return bodies.String()
 }
 
-// deliver starts a relay, has it deliver n events of four aggregates and waits until all count as delivered.
-func (w *world) deliver(n int) *process {
+// deliver starts a relay and writes n events of four aggregates. It waits until all of them count
+// as delivered.
+func (w *testEnv) deliver(n int) *process {
 	w.t.Helper()
 	p := w.startStreaming()
 	w.writeHourly(1, n)
@@ -53,11 +56,13 @@ func (w *world) deliver(n int) *process {
 	return p
 }
 
-// writeHourly writes events of four aggregates: n counts up, and is the hour of their creation after the first of 2026.
-func (w *world) writeHourly(first, last int) {
+// writeHourly writes events of four aggregates, numbered from first to last. Event n was created n
+// hours after the start of 2026.
+func (w *testEnv) writeHourly(first, last int) {
 	w.t.Helper()
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers, created_at)
-		SELECT gen_random_uuid(), 'order', (i % 4)::text, CASE i % 2 WHEN 0 THEN 'order.even' ELSE 'order.odd' END, json_build_object('n', i),
+		SELECT gen_random_uuid(), 'order', (i % 4)::text, CASE i % 2 WHEN 0 THEN 'order.even' ELSE 'order.odd' END,
+		json_build_object('n', i),
 			'{"a": "1", "b": "2", "c": "3", "d": "4"}', '2026-01-01 00:00Z'::timestamptz + i * interval '1 hour'
 		FROM generate_series($1::integer, $2) AS i`, first, last)
 }
@@ -65,7 +70,7 @@ func (w *world) writeHourly(first, last int) {
 func numbered(n int) string { return fmt.Sprintf(`{"n" : %d}`, n) }
 
 // replay runs a replay to its end.
-func (w *world) replay(args ...string) string {
+func (w *testEnv) replay(args ...string) string {
 	w.t.Helper()
 	output, err := w.command(nil, append([]string{"replay"}, args...)...)
 	if err != nil {
@@ -74,8 +79,9 @@ func (w *world) replay(args ...string) string {
 	return output
 }
 
-// checkReplayedInOrder checks that events 1 to n were replayed once each, in order in each aggregate.
-func (w *world) checkReplayedInOrder(n int) {
+// checkReplayedInOrder checks that events 1 to n were replayed once each, in the order of each
+// aggregate.
+func (w *testEnv) checkReplayedInOrder(n int) {
 	w.t.Helper()
 	last := map[string]int{}
 	times := map[string]int{}
@@ -92,11 +98,12 @@ func (w *world) checkReplayedInOrder(n int) {
 	}
 }
 
-func TestAReplayedEventComesOnceMoreMarkedUnderItsOwnID(t *testing.T) {
+func TestReplayedEventIsMarkedAndKeepsItsID(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.deliver(40)
-	if out := w.replay("--aggregate", "order/1", "--yes"); !strings.Contains(out, "replay 1 is done: 10 of 10 events sent") {
+	if out := w.replay("--aggregate", "order/1", "--yes"); !strings.Contains(out,
+		"replay 1 is done: 10 of 10 events sent") {
 		t.Errorf("replay said: %s", out)
 	}
 	first := map[string]fakeaws.Receipt{}
@@ -113,38 +120,46 @@ func TestAReplayedEventComesOnceMoreMarkedUnderItsOwnID(t *testing.T) {
 	for _, r := range w.replayed() {
 		before := first[r.Body]
 		for _, name := range []string{"event_id", "event_type", "aggregate_id", "occurred_at", "sequence"} {
-			if attribute(r.Attributes, name) == "" || attribute(r.Attributes, name) != attribute(before.Attributes, name) {
-				t.Errorf("%s: %s is %q, was %q", r.Body, name, attribute(r.Attributes, name), attribute(before.Attributes, name))
+			if attribute(r.Attributes, name) == "" ||
+				attribute(r.Attributes, name) != attribute(before.Attributes, name) {
+				t.Errorf("%s: %s is %q, was %q", r.Body, name, attribute(r.Attributes, name),
+					attribute(before.Attributes, name))
 			}
 		}
-		if r.DeduplicationID != before.DeduplicationID+"#p1" || r.GroupID != before.GroupID || len(before.Attributes) != 10 || len(r.Attributes) != 10 {
-			t.Errorf("%s: deduplication id %s, was %s; %d attributes, were %d", r.Body, r.DeduplicationID, before.DeduplicationID,
+		if r.DeduplicationID != before.DeduplicationID+"#p1" || r.GroupID != before.GroupID ||
+			len(before.Attributes) != 10 || len(r.Attributes) != 10 {
+			t.Errorf("%s: deduplication id %s, was %s; %d attributes, were %d", r.Body, r.DeduplicationID,
+				before.DeduplicationID,
 				len(r.Attributes), len(before.Attributes))
 		}
 		if mark := attribute(r.Attributes, "replay"); mark != "1" || attribute(before.Attributes, "replay") != "" {
 			t.Errorf("%s: replay is %q, was %q", r.Body, mark, attribute(before.Attributes, "replay"))
 		}
 	}
-	w.replay("--aggregate", "order/1", "--yes") // at once, so that the broker still knows the first one's ids
+	// within the broker's deduplication interval of the first replay
+	w.replay("--aggregate", "order/1", "--yes")
 	if got := w.replayedBodies(); got != want+want {
 		t.Errorf("replayed %s", got)
 	}
 }
 
-func TestWithoutYesAReplayOnlyTellsWhatItWouldSend(t *testing.T) {
+func TestReplayWithoutYesIsADryRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	billing, err := w.broker.CreateQueue("billing.fifo", nil)
 	w.must(err)
 	w.refuseBody(numbered(7))
 	w.startStreaming()
 	w.writeHourly(1, 8)
-	w.eventually("seven arrive and one is parked", func() bool { return len(w.bodies()) == 7 && w.deadLetters() == "parked" })
+	w.eventually("seven arrive and one is parked", func() bool {
+		return len(w.bodies()) == 7 && w.deadLetters() == "parked"
+	})
 	w.awaitDelivered()
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	throttled := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.writeHourly(9, 10)
-	w.must(away.AwaitHits(t.Context(), 1))
-	output, err := w.command([]string{"RELAY_ROUTES=event:order.even=" + billing.ARN}, "replay", "--since", "2026-01-01T03:00:00Z")
+	w.must(throttled.AwaitHits(t.Context(), 1))
+	output, err := w.command([]string{"RELAY_ROUTES=event:order.even=" + billing.ARN}, "replay", "--since",
+		"2026-01-01T03:00:00Z")
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
@@ -154,16 +169,17 @@ func TestWithoutYesAReplayOnlyTellsWhatItWouldSend(t *testing.T) {
 		"2 that are not known to be delivered yet", "1 that are parked", "nothing is sent yet", "--yes",
 	} {
 		if !strings.Contains(output, want) {
-			t.Errorf("it does not say %q:\n%s", want, output)
+			t.Errorf("the dry run does not say %q:\n%s", want, output)
 		}
 	}
 	if asked := w.query(`SELECT count(*)::text FROM outbox_replays`); asked != "0" {
 		t.Errorf("%s replays are asked for", asked)
 	}
-	away.Clear()
-	w.replay("--since", "2026-01-01T03:00:00Z", "--until", "2026-01-01T06:00:00Z", "--yes") // neither at 06:00 nor later
+	throttled.Clear()
+	// the interval excludes 06:00
+	w.replay("--since", "2026-01-01T03:00:00Z", "--until", "2026-01-01T06:00:00Z", "--yes")
 	got := w.replayedBodies()
-	for n := 3; n <= 5; n++ { // of three aggregates, in any order
+	for n := 3; n <= 5; n++ { // three aggregates arrive in any order
 		got = strings.Replace(got, numbered(n), "", 1)
 	}
 	if got != "" || len(w.replayed()) != 3 {
@@ -171,9 +187,9 @@ func TestWithoutYesAReplayOnlyTellsWhatItWouldSend(t *testing.T) {
 	}
 }
 
-func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
+func TestInvalidReplayIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	for _, c := range []struct{ args, reason string }{
 		{"", "say which events"},
 		{"--yes", "say which events"},
@@ -187,7 +203,8 @@ func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
 		{"--resume 1", "has no replay 1"},
 		{"--since yesterday", `"yesterday" is not written like 2026-01-31T00:00:00Z`},
 	} {
-		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(output, c.reason) {
+		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil ||
+			!strings.Contains(output, c.reason) {
 			t.Errorf("%s: %v: %s", c.args, err, output)
 		}
 	}
@@ -201,11 +218,13 @@ func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
 		{"--aggregate order/1 --table public.events", "relays table public.outbox_events"},
 		{"--aggregate order/1 --column-event-type kind", "RELAY_COLUMN_"},
 	} {
-		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil || !strings.Contains(output, c.reason) {
+		if output, err := w.command(nil, append([]string{"replay"}, strings.Fields(c.args)...)...); err == nil ||
+			!strings.Contains(output, c.reason) {
 			t.Errorf("%s: %v: %s", c.args, err, output)
 		}
 	}
-	if out := w.replay("--event-id", unknown, "--event-id", strings.ToUpper(id), "--yes"); !strings.Contains(out, unknown+" cannot be replayed") {
+	if out := w.replay("--event-id", unknown, "--event-id", strings.ToUpper(id), "--yes"); !strings.Contains(out,
+		unknown+" cannot be replayed") {
 		t.Errorf("replay said: %s", out)
 	}
 	if got := w.replayedBodies(); got != numbered(2) {
@@ -213,8 +232,9 @@ func TestAReplayThatMeansNothingIsRefused(t *testing.T) {
 	}
 }
 
-// hold has the broker refuse the replay of events whose number is n or higher, for now.
-func (w *world) holdReplayFrom(n int) *fakeaws.Rule {
+// holdReplayFrom makes the broker fail replayed events whose number is n or higher, until the rule
+// is cleared.
+func (w *testEnv) holdReplayFrom(n int) *fakeaws.Rule {
 	return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
 		var number int
 		_, err := fmt.Sscanf(m.Body, `{"n" : %d}`, &number)
@@ -222,17 +242,17 @@ func (w *world) holdReplayFrom(n int) *fakeaws.Rule {
 	}}, fakeaws.FailEntries("InternalError", "held by the test", false))
 }
 
-// passed reports whether at least n events of the replay are done with.
-func (w *world) passed(n int) bool {
+// passed reports whether the replay has sent at least n events.
+func (w *testEnv) passed(n int) bool {
 	return w.query(`SELECT (sent >= $1)::text FROM outbox_replays`, n) == "true"
 }
 
-func TestAReplayGoesOnWhereItWasWhenTheRelayIsKilled(t *testing.T) {
+func TestReplayResumesAfterAKill(t *testing.T) {
 	t.Parallel()
 	for _, standby := range []bool{false, true} {
 		t.Run(fmt.Sprintf("standby %v", standby), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			holder := w.deliver(60)
 			held := w.holdReplayFrom(31)
 			if standby {
@@ -254,9 +274,9 @@ func TestAReplayGoesOnWhereItWasWhenTheRelayIsKilled(t *testing.T) {
 	}
 }
 
-func TestNewEventsKeepTheirOrderBesideAReplay(t *testing.T) {
+func TestNewEventsKeepTheirOrderDuringAReplay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.deliver(200)
 	load := w.startWriter(4, 10*time.Millisecond)
 	w.replay("--since", "2026-01-01T00:00:00Z", "--until", "2026-02-01T00:00:00Z", "--rate", "400", "--yes")
@@ -277,9 +297,9 @@ func TestNewEventsKeepTheirOrderBesideAReplay(t *testing.T) {
 	}
 }
 
-func TestAReplayIsNotFasterThanItsRate(t *testing.T) {
+func TestReplayKeepsToItsRate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.deliver(30)
 	began := time.Now()
 	w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "15", "--yes")
@@ -288,26 +308,27 @@ func TestAReplayIsNotFasterThanItsRate(t *testing.T) {
 	}
 }
 
-func TestAReplayThatIsInterruptedIsResumedWithoutSendingTwice(t *testing.T) {
+func TestInterruptedReplayResumesWithoutRepetition(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.deliver(60)
 	held := w.holdReplayFrom(31)
 	p := w.launch(relayBinary, nil, "replay", "--since", "2026-01-01T00:00:00Z", "--yes")
 	w.eventually("a part is sent", func() bool { return w.passed(20) })
-	p.awaitLog("a second, ") // how far it is
-	if output, err := w.command(nil, "replay", "--aggregate", "order/1", "--yes"); err == nil || !strings.Contains(output, "replay 1 is under way") {
+	p.awaitLog("a second, ") // the command reports its progress
+	if output, err := w.command(nil, "replay", "--aggregate", "order/1", "--yes"); err == nil ||
+		!strings.Contains(output, "replay 1 is under way") {
 		t.Errorf("a second replay: %v: %s", err, output)
 	}
 	w.must(p.cmd.Process.Signal(syscall.SIGINT))
 	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "relay replay --resume 1 goes on") {
-		t.Errorf("it ended with %v: %s", err, p.log)
+		t.Errorf("the command ended with %v: %s", err, p.log)
 	}
 	held.Clear()
-	w.eventually("the page that was on its way arrives", func() bool { return w.passed(31) })
+	w.eventually("the page in flight arrives", func() bool { return w.passed(31) })
 	w.awaitStatus(0, "1 is stopped: ")
 	if len(w.replayed()) == 60 {
-		t.Error("it was not stopped")
+		t.Error("the replay was not stopped")
 	}
 	if out := w.replay("--resume", "1", "--rate", "1000"); !strings.Contains(out, "60 of 60 events sent") {
 		t.Errorf("replay said: %s", out)
@@ -323,9 +344,9 @@ func TestAReplayThatIsInterruptedIsResumedWithoutSendingTwice(t *testing.T) {
 	}
 }
 
-func TestAReplaySaysThatNoRelayRuns(t *testing.T) {
+func TestReplaySaysThatNoRelayRuns(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.deliver(4).stop()
 	if out := w.replay("--aggregate", "order/1"); !strings.Contains(out, "no relay runs") {
 		t.Errorf("the dry run said: %s", out)
@@ -338,9 +359,9 @@ func TestAReplaySaysThatNoRelayRuns(t *testing.T) {
 	}
 }
 
-func TestAnEventWhoseReplayIsRefusedHoldsNothingUp(t *testing.T) {
+func TestRefusedReplayDelaysNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN="+listen, "RELAY_ON_REJECTED=halt")
 	w.writeHourly(1, 8)
@@ -349,10 +370,11 @@ func TestAnEventWhoseReplayIsRefusedHoldsNothingUp(t *testing.T) {
 	w.refuseBody(numbered(3))
 	output, err := w.command(nil, "replay", "--since", "2026-01-01T00:00:00Z", "--yes")
 	id := w.query(`SELECT id::text FROM outbox_events WHERE seq = 3`)
-	if err == nil || !strings.Contains(output, "7 of 8 events sent, 1 refused") || !strings.Contains(output, id) || !strings.Contains(output, "refused by the test") {
+	if err == nil || !strings.Contains(output, "7 of 8 events sent, 1 refused") || !strings.Contains(output, id) ||
+		!strings.Contains(output, "refused by the test") {
 		t.Errorf("%v: %s", err, output)
 	}
-	w.writeHourly(9, 12) // 11 is of the same aggregate
+	w.writeHourly(9, 12) // event 11 belongs to the same aggregate
 	w.awaitBody(numbered(11))
 	if parked := w.query(`SELECT count(*)::text FROM outbox_dead_letters`); parked != "0" {
 		t.Errorf("%s events are parked", parked)
@@ -369,19 +391,22 @@ func TestAnEventWhoseReplayIsRefusedHoldsNothingUp(t *testing.T) {
 	}
 }
 
-func TestAReplayReadsATableOfTheUsersOwn(t *testing.T) {
+func TestReplayReadsACustomTable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.exec(`CREATE TABLE facts (no bigint GENERATED ALWAYS AS IDENTITY, tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
 		key text UNIQUE, kind text, thing text, body text, at timestamp NOT NULL DEFAULT now())`)
 	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE facts`)
 	env := []string{
-		"RELAY_TABLE=public.facts", "RELAY_COLUMN_ID=key", "RELAY_COLUMN_SEQUENCE=no", "RELAY_COLUMN_XID=tx", "RELAY_COLUMN_EVENT_TYPE=kind",
-		"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=thing", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_HEADERS=",
+		"RELAY_TABLE=public.facts", "RELAY_COLUMN_ID=key", "RELAY_COLUMN_SEQUENCE=no", "RELAY_COLUMN_XID=tx",
+		"RELAY_COLUMN_EVENT_TYPE=kind",
+		"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=thing", "RELAY_COLUMN_PAYLOAD=body",
+		"RELAY_COLUMN_HEADERS=",
 		"RELAY_COLUMN_CREATED_AT=at",
 	}
 	w.startStreaming(env...)
-	w.exec(`INSERT INTO facts (key, kind, thing, body) SELECT 'k' || i, 'kind', (i % 2)::text, 'body ' || i FROM generate_series(1, 6) AS i`)
+	w.exec(`INSERT INTO facts (key, kind, thing, body) SELECT 'k' || i, 'kind', (i % 2)::text, 'body ' || i
+		FROM generate_series(1, 6) AS i`)
 	w.awaitAll(6)
 	w.awaitDeliveredOf("facts", "tx")
 	for _, c := range []struct{ args, want string }{
@@ -398,45 +423,49 @@ func TestAReplayReadsATableOfTheUsersOwn(t *testing.T) {
 		for _, r := range w.replayed()[before:] {
 			bodies = append(bodies, r.Body)
 		}
-		slices.Sort(bodies) // they are of several aggregates
+		slices.Sort(bodies) // several aggregates arrive in any order
 		if got := strings.Join(bodies, ""); got != c.want {
 			t.Errorf("%s: replayed %s, want %s", c.args, got, c.want)
 		}
 	}
 }
 
-// TestARowThatIsGoneOrParkedByThenIsLeftOut: retention and dead letters go on while a replay waits.
-func TestARowThatIsGoneOrParkedByThenIsLeftOut(t *testing.T) {
+// Retention and dead letters continue while a replay waits.
+func TestReplayExcludesRemovedAndParkedRows(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.deliver(4).stop()
 	w.replay("--since", "2026-01-01T00:00:00Z", "--yes", "--no-wait")
 	w.exec(`DELETE FROM outbox_events WHERE seq = 2`)
-	w.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event)
-		SELECT id::text, 'public.outbox_events', $1, 'order/3', true, 'c', 'r', 1, '{}' FROM outbox_events WHERE seq = 3`, w.queue.ARN)
+	w.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code,
+		reason, attempts, event)
+		SELECT id::text, 'public.outbox_events', $1, 'order/3', true, 'c', 'r', 1, '{}' FROM outbox_events
+		WHERE seq = 3`, w.queue.ARN)
 	w.startStreaming()
-	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were left out") || !strings.Contains(out, "2 of 4 events sent") {
+	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were left out") ||
+		!strings.Contains(out, "2 of 4 events sent") {
 		t.Errorf("replay said: %s", out)
 	}
 }
 
-// TestARedrivenEventIsNoReplay: its consumers have not seen it yet.
+// The consumers of a redriven event have not seen it before.
 func TestARedrivenEventIsNoReplay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	refused := w.refuseBody(numbered(1))
 	w.startStreaming()
 	w.writeHourly(1, 1)
-	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
+	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
 	refused.Clear()
 	w.redriveAll()
 	w.awaitBody(numbered(1))
 	if got := w.replayedBodies(); got != "" {
 		t.Errorf("%s is marked as a replay", got)
 	}
-	w.eventually("it is redriven", func() bool { return w.deadLetters() == "redriven" })
+	w.eventually("the event is redriven", func() bool { return w.deadLetters() == "redriven" })
 	w.awaitDelivered()
-	w.replay("--aggregate", "order/1", "--yes") // at once, and first of its kind as the redrive was
+	// within the deduplication interval of the redrive, and with the same attempt number
+	w.replay("--aggregate", "order/1", "--yes")
 	if got := w.replayedBodies(); got != numbered(1) {
 		t.Errorf("replayed %q", got)
 	}

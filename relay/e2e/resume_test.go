@@ -9,12 +9,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-func TestTransactionGoesOnWithTheFirstOfItsEventsThatIsNotDelivered(t *testing.T) {
+func TestTransactionResumesAtFirstUndeliveredEvent(t *testing.T) {
 	t.Parallel()
 	const events, missing = 30, 10
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
-	away := w.broker.Script(fakeaws.Match{
+	failing := w.broker.Script(fakeaws.Match{
 		Action: "SendMessageBatch",
 		Entry:  func(m *fakeaws.Message) bool { return m.Body == strconv.Itoa(missing) },
 	}, fakeaws.FailEntries("InternalError", "", false))
@@ -25,27 +25,29 @@ func TestTransactionGoesOnWithTheFirstOfItsEventsThatIsNotDelivered(t *testing.T
 	w.commit(all...)
 	committed := w.endOfLog()
 	w.eventually("the events before it are counted", func() bool {
-		return w.query(`SELECT tx_delivered::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == strconv.Itoa(missing)
+		return w.query(`SELECT tx_delivered::text FROM relay_checkpoints
+			WHERE slot_name = $1`, w.slot) == strconv.Itoa(missing)
 	})
 	w.awaitReceived(events - 1)
 	p.kill()
-	away.Clear()
+	failing.Clear()
 	w.start()
 	w.awaitAll(events)
 	w.eventually("the transaction is confirmed", func() bool { return w.confirmed(committed) })
 	for body, times := range w.bodies() {
 		if i, _ := strconv.Atoi(body); i < missing && times != 1 {
-			t.Errorf("event %d, which was counted, came %d times", i, times)
+			t.Errorf("event %d, which was counted, arrived %d times", i, times)
 		}
 	}
 }
 
-func TestWhatTheCheckpointCoversIsSkipped(t *testing.T) {
+func TestEventsBelowTheCheckpointAreSkipped(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"covered":true}`))
-	w.exec(`UPDATE relay_checkpoints SET flush_lsn = $2::pg_lsn WHERE slot_name = $1`, w.slot, w.endOfLog()) // a kill before it was confirmed
+	// as after a kill before the confirmation
+	w.exec(`UPDATE relay_checkpoints SET flush_lsn = $2::pg_lsn WHERE slot_name = $1`, w.slot, w.endOfLog())
 	w.commit(event(t, "1", `{"next":true}`))
 	w.startStreaming()
 	w.awaitBody(`{"next":true}`)
@@ -54,14 +56,14 @@ func TestWhatTheCheckpointCoversIsSkipped(t *testing.T) {
 	}
 }
 
-func TestStopWaitsUntilWhatWasReadIsDelivered(t *testing.T) {
+func TestStopWaitsForEveryEventThatWasRead(t *testing.T) {
 	t.Parallel()
 	const events = 20
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(200*time.Millisecond))
 	var all []outbox.Event
-	for i := range events { // of one aggregate: they go one after another
+	for i := range events { // of one aggregate, so they are sent one after another
 		all = append(all, event(t, "1", strconv.Itoa(i)))
 	}
 	w.commit(all...)
@@ -74,7 +76,7 @@ func TestStopWaitsUntilWhatWasReadIsDelivered(t *testing.T) {
 
 func TestCheckpointSurvivesACrashOfTheServer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$`)
 	w.exec(`CREATE TABLE writes (synchronous_commit text)`)
 	w.exec(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS

@@ -14,15 +14,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// TestTableStaysBoundedAtASteadyLoad writes a thousand events a second for RETENTION_MINUTES, with a retention of 30 s and
-// the server's own settings of autovacuum, and prints how large table and indexes are: `make retention`.
+// The test writes a thousand events a second for RETENTION_MINUTES, with a retention of 30 s and
+// the default settings of autovacuum. It prints the sizes of table and indexes: `make retention`.
 func TestTableStaysBoundedAtASteadyLoad(t *testing.T) {
 	minutes, err := strconv.Atoi(os.Getenv("RETENTION_MINUTES"))
 	if err != nil {
 		t.Skip("takes minutes: make retention runs it")
 	}
 	server := newServer(t)
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders.fifo")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders.fifo")
 	listen := freeAddress(t)
 	keep := "30s"
 	if asked := os.Getenv("RETENTION_AGE"); asked != "" {
@@ -54,7 +54,7 @@ func TestTableStaysBoundedAtASteadyLoad(t *testing.T) {
 }
 
 // writeSteadily commits ten events every ten milliseconds.
-func writeSteadily(ctx context.Context, w *world) error {
+func writeSteadily(ctx context.Context, w *testEnv) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for n := 0; ; n++ {
@@ -75,11 +75,13 @@ func writeSteadily(ctx context.Context, w *world) error {
 }
 
 // logSizes logs one line and returns the bytes of table and indexes.
-func (w *world) logSizes(listen string, at time.Duration) (bytes int) {
+func (w *testEnv) logSizes(listen string, at time.Duration) (bytes int) {
 	w.t.Helper()
 	var rows, table, indexes, dead int
-	w.must(w.pool.QueryRow(w.t.Context(), `SELECT (SELECT count(*) FROM outbox_events), pg_table_size(oid), pg_indexes_size(oid),
-		pg_stat_get_dead_tuples(oid) FROM pg_class WHERE oid = 'outbox_events'::regclass`).Scan(&rows, &table, &indexes, &dead))
+	w.must(w.pool.QueryRow(w.t.Context(), `SELECT (SELECT count(*)
+		FROM outbox_events), pg_table_size(oid), pg_indexes_size(oid),
+		pg_stat_get_dead_tuples(oid) FROM pg_class
+		WHERE oid = 'outbox_events'::regclass`).Scan(&rows, &table, &indexes, &dead))
 	_, metrics := w.get("http://" + listen + "/metrics")
 	value := func(name string) float64 {
 		_, after, _ := strings.Cut(metrics, "\n"+name)

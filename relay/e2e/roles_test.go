@@ -13,20 +13,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// newWorldOfRoles makes a world whose tables belong to the superuser of a server of its own, and whose relays connect as
-// outbox_relay. No other role there may do anything.
-func newWorldOfRoles(t *testing.T, queue string, version int) (w *world, server *pgtest.Server) {
+// newRolesEnv returns an environment with its own server. The tables belong to the superuser,
+// the relays connect as outbox_relay, and no other role has privileges.
+func newRolesEnv(t *testing.T, queue string, version int) (w *testEnv, server *pgtest.Server) {
 	t.Helper()
 	server = newServerOf(t, pgtest.Options{Version: version})
-	w = newWorldOn(t, server.URL("relay", pgtest.Superuser), queue)
+	w = newTestEnvOn(t, server.URL("relay", pgtest.Superuser), queue)
 	if output, err := w.command(nil, "migrate"); err != nil || strings.Contains(output, "lacks the privileges") {
 		t.Fatalf("relay migrate: %v: %s", err, output)
 	}
-	w.url = server.URL("relay", migrations.Relay) // for commands and relays; the pool stays the superuser's
+	// for commands and relays; the pool remains the superuser's
+	w.url = server.URL("relay", migrations.Relay)
 	return w, server
 }
 
-// onOldAndNew runs a test on the oldest and the newest Postgres: version 16 changed who may make a role, and grant one.
+// onOldAndNew runs a test on the oldest and the newest Postgres. Version 16 changed which role may
+// create and grant roles.
 func onOldAndNew(t *testing.T, test func(t *testing.T, version int)) {
 	t.Helper()
 	for _, version := range []int{15, 18} {
@@ -48,42 +50,53 @@ func asRole(t *testing.T, server *pgtest.Server, role string) *pgx.Conn {
 	return conn
 }
 
-func TestRolesMayDoWhatTheyAreForAndNothingElse(t *testing.T) {
+func TestRolesHaveOnlyTheirPrivileges(t *testing.T) {
 	t.Parallel()
-	onOldAndNew(t, checkWhatRolesMayDo)
+	onOldAndNew(t, checkPrivilegesOfRoles)
 }
 
-func checkWhatRolesMayDo(t *testing.T, version int) {
-	w, server := newWorldOfRoles(t, "orders", version)
+func checkPrivilegesOfRoles(t *testing.T, version int) {
+	w, server := newRolesEnv(t, "orders", version)
 	w.exec(`CREATE TABLE customers (id bigint)`)
-	const event = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'o', '1', 't', '{}')`
+	const event = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES (gen_random_uuid(), 'o', '1', 't', '{}')`
 	for role, statements := range map[string]struct{ may, mayNot []string }{
 		migrations.Producer: {
-			may: []string{event, `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers, created_at)
+			may: []string{event, `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload,
+				headers, created_at)
 				VALUES (gen_random_uuid(), 'o', '1', 't', '{}', '{"a": "b"}', now())`},
 			mayNot: []string{
-				`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid) VALUES (gen_random_uuid(), 'o', '1', 't', '{}', '1')`,
+				`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
+					VALUES (gen_random_uuid(), 'o', '1', 't', '{}', '1')`,
 				`INSERT INTO outbox_events (id, seq, aggregate_type, aggregate_id, event_type, payload)
 					OVERRIDING SYSTEM VALUE VALUES (gen_random_uuid(), 1, 'o', '1', 't', '{}')`,
-				`SELECT id FROM outbox_events`, `UPDATE outbox_events SET payload = '{}'`, `DELETE FROM outbox_events`, `TRUNCATE outbox_events`,
+				`SELECT id FROM outbox_events`, `UPDATE outbox_events SET payload = '{}'`, `DELETE FROM outbox_events`,
+				`TRUNCATE outbox_events`,
 				`SELECT FROM relay_checkpoints`, `DELETE FROM relay_checkpoints`, `SELECT FROM outbox_dead_letters`,
-				`INSERT INTO outbox_dead_letters DEFAULT VALUES`, `SELECT FROM outbox_replays`, `ALTER TABLE outbox_events DISABLE TRIGGER ALL`, `CREATE TABLE t ()`,
-				`SELECT pg_create_logical_replication_slot('s', 'pgoutput')`, `SELECT FROM customers`, `SELECT FROM outbox_schema_version`,
+				`INSERT INTO outbox_dead_letters DEFAULT VALUES`, `SELECT FROM outbox_replays`,
+				`ALTER TABLE outbox_events DISABLE TRIGGER ALL`, `CREATE TABLE t ()`,
+				`SELECT pg_create_logical_replication_slot('s', 'pgoutput')`, `SELECT FROM customers`,
+				`SELECT FROM outbox_schema_version`,
 				`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`,
 			},
 		},
 		migrations.Relay: {
 			may: []string{
-				`SELECT * FROM outbox_events`, `DELETE FROM outbox_events WHERE false`, `SELECT * FROM relay_checkpoints`,
-				`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier) VALUES ('s', 't', 1, '1')`,
+				`SELECT * FROM outbox_events`, `DELETE FROM outbox_events WHERE false`,
+				`SELECT * FROM relay_checkpoints`,
+				`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier)
+					VALUES ('s', 't', 1, '1')`,
 				`UPDATE relay_checkpoints SET epoch = 2 WHERE slot_name = 's'`, `SELECT * FROM outbox_dead_letters`,
 				`DELETE FROM outbox_dead_letters WHERE false`, `UPDATE outbox_dead_letters SET state = 'discarded'`,
 			},
 			mayNot: []string{
-				event, `UPDATE outbox_events SET payload = '{}'`, `TRUNCATE outbox_events`, `DELETE FROM relay_checkpoints`, `TRUNCATE relay_checkpoints`,
+				event, `UPDATE outbox_events SET payload = '{}'`, `TRUNCATE outbox_events`,
+				`DELETE FROM relay_checkpoints`, `TRUNCATE relay_checkpoints`,
 				`DELETE FROM outbox_replays`,
-				`DROP TABLE outbox_events`, `CREATE TABLE t ()`, `SELECT FROM customers`, `SELECT FROM outbox_schema_version`,
-				`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`, `CREATE PUBLICATION p FOR TABLE outbox_events`, `CREATE ROLE r`,
+				`DROP TABLE outbox_events`, `CREATE TABLE t ()`, `SELECT FROM customers`,
+				`SELECT FROM outbox_schema_version`,
+				`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`, `CREATE PUBLICATION p FOR TABLE outbox_events`,
+				`CREATE ROLE r`,
 			},
 		},
 	} {
@@ -96,19 +109,19 @@ func checkWhatRolesMayDo(t *testing.T, version int) {
 		for _, statement := range statements.mayNot {
 			_, err := conn.Exec(t.Context(), statement)
 			if refused := (*pgconn.PgError)(nil); !errors.As(err, &refused) || refused.Code != "42501" {
-				t.Errorf("%s: %s is not refused as it ought to be: %v", role, statement, err)
+				t.Errorf("%s: %s is not refused with insufficient_privilege: %v", role, statement, err)
 			}
 		}
 	}
 }
 
-func TestRelayNeedsNoMoreThanItsRole(t *testing.T) {
+func TestRelayNeedsOnlyItsRole(t *testing.T) {
 	t.Parallel()
-	onOldAndNew(t, checkThatItsRoleIsEnough)
+	onOldAndNew(t, checkRelayRole)
 }
 
-func checkThatItsRoleIsEnough(t *testing.T, version int) {
-	w, server := newWorldOfRoles(t, "orders.fifo", version)
+func checkRelayRole(t *testing.T, version int) {
+	w, server := newRolesEnv(t, "orders.fifo", version)
 	const retention = "RELAY_RETENTION=1h"
 	if output, err := w.command([]string{retention}, "check"); err != nil {
 		t.Fatalf("relay check: %v: %s", err, output)
@@ -128,7 +141,7 @@ func checkThatItsRoleIsEnough(t *testing.T, version int) {
 	w.eventually("the delivered row is removed", func() bool { return w.rows() == "0" })
 	p.stop()
 	w.dropSlot()
-	write(2) // the table alone has it
+	write(2) // only the table has the event
 	p = w.startStreaming(retention)
 	w.awaitBody(`{"n":2}`)
 	w.awaitStatus(0, "streaming")
@@ -145,17 +158,17 @@ func checkThatItsRoleIsEnough(t *testing.T, version int) {
 	}
 	p.stop()
 	if strings.Contains(p.log.String(), "42501") {
-		t.Error("the relay tried what it may not")
+		t.Error("the relay ran a statement without the privilege")
 	}
 }
 
-// TestRolesAreMadeByWhoMayAndTheRestIsSaid: what relay migrate leaves is what a superuser runs.
-func TestRolesAreMadeByWhoMayAndTheRestIsSaid(t *testing.T) {
+// A superuser runs the statements that relay migrate prints.
+func TestMigrateCreatesRolesOrPrintsStatements(t *testing.T) {
 	t.Parallel()
-	onOldAndNew(t, checkWhoMakesRoles)
+	onOldAndNew(t, checkCreationOfRoles)
 }
 
-func checkWhoMakesRoles(t *testing.T, version int) {
+func checkCreationOfRoles(t *testing.T, version int) {
 	for _, c := range []struct{ name, before, left string }{
 		{"superuser", `ALTER ROLE relay SUPERUSER`, ""},
 		{"may make roles", `ALTER ROLE relay CREATEROLE NOREPLICATION`, "ALTER ROLE outbox_relay REPLICATION;"},
@@ -166,12 +179,13 @@ func checkWhoMakesRoles(t *testing.T, version int) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server := newServerOf(t, pgtest.Options{Version: version})
-			w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+			w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 			admin := asRole(t, server, pgtest.Superuser)
 			_, err := admin.Exec(t.Context(), c.before)
 			w.must(err)
 			output, err := w.command(nil, "migrate")
-			if err != nil || !strings.Contains(output, c.left) || strings.Contains(output, "lacks the privileges") == (c.left == "") {
+			if err != nil || !strings.Contains(output, c.left) ||
+				strings.Contains(output, "lacks the privileges") == (c.left == "") {
 				t.Fatalf("relay migrate: %v: %s", err, output)
 			}
 			if _, statements, found := strings.Cut(output, "):\n"); found {
@@ -179,11 +193,13 @@ func checkWhoMakesRoles(t *testing.T, version int) {
 				w.must(err)
 			}
 			if output, err = w.command(nil, "migrate"); err != nil || strings.Contains(output, "lacks the privileges") {
-				t.Errorf("relay migrate once more: %v: %s", err, output)
+				t.Errorf("the second relay migrate: %v: %s", err, output)
 			}
 			if c.name == "RDS" {
-				w.checkRDSMembers("outbox_producer in rds_iam, outbox_relay in rds_iam, outbox_relay in rds_replication")
-				_, err := admin.Exec(t.Context(), `REVOKE rds_iam FROM outbox_relay GRANTED BY relay`) // it is to have a password
+				w.checkRDSMembers("outbox_producer in rds_iam, outbox_relay in rds_iam, outbox_relay in " +
+					"rds_replication")
+				// as for a role with a password
+				_, err := admin.Exec(t.Context(), `REVOKE rds_iam FROM outbox_relay GRANTED BY relay`)
 				w.must(err)
 				_, err = w.command(nil, "migrate")
 				w.must(err)
@@ -198,14 +214,15 @@ func checkWhoMakesRoles(t *testing.T, version int) {
 	}
 }
 
-func (w *world) checkRDSMembers(want string) {
+func (w *testEnv) checkRDSMembers(want string) {
 	w.t.Helper()
 	members := w.query(`SELECT string_agg(who, ', ' ORDER BY who) FROM (
-		SELECT DISTINCT member::regrole || ' in ' || roleid::regrole FROM pg_auth_members WHERE member::regrole::text LIKE 'outbox%') AS m (who)`)
+		SELECT DISTINCT member::regrole || ' in ' || roleid::regrole FROM pg_auth_members
+		WHERE member::regrole::text LIKE 'outbox%') AS m (who)`)
 	if members != want {
 		w.t.Errorf("memberships: %s, want %s", members, want)
 	}
 	if w.query(`SELECT rolreplication::text FROM pg_roles WHERE rolname = 'outbox_relay'`) != "false" {
-		w.t.Error("outbox_relay has an attribute that RDS gives to nobody")
+		w.t.Error("outbox_relay has an attribute that RDS does not grant")
 	}
 }

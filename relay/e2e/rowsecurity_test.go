@@ -9,15 +9,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// enableRowSecurity hides the rows of a table from every role but its producers. A policy of theirs lets them write.
-func (w *world) enableRowSecurity(table string) {
+// enableRowSecurity hides the rows of a table from every role except the producers, which a policy
+// allows to write.
+func (w *testEnv) enableRowSecurity(table string) {
 	w.t.Helper()
 	w.exec(`ALTER TABLE ` + table + ` ENABLE ROW LEVEL SECURITY`)
 	w.exec(`CREATE POLICY producers ON ` + table + ` TO outbox_producer USING (true) WITH CHECK (true)`)
 }
 
-// checkRefusal runs a command that has to fail with all of these texts.
-func (w *world) checkRefusal(env []string, command string, texts ...string) {
+// checkRefusal runs a command that has to fail with an output that contains all texts.
+func (w *testEnv) checkRefusal(env []string, command string, texts ...string) {
 	w.t.Helper()
 	output, err := w.command(env, command)
 	for _, text := range texts {
@@ -29,11 +30,11 @@ func (w *world) checkRefusal(env []string, command string, texts ...string) {
 
 func TestAPolicyCannotHideAnEvent(t *testing.T) {
 	t.Parallel()
-	onOldAndNew(t, checkThatNoPolicyHides)
+	onOldAndNew(t, checkPolicyHidesNothing)
 }
 
-func checkThatNoPolicyHides(t *testing.T, version int) {
-	w, _ := newWorldOfRoles(t, "orders.fifo", version)
+func checkPolicyHidesNothing(t *testing.T, version int) {
+	w, _ := newRolesEnv(t, "orders.fifo", version)
 	p := w.startStreaming()
 	w.exec(insertOld, `{"n":0}`)
 	w.awaitBody(`{"n":0}`)
@@ -42,26 +43,30 @@ func checkThatNoPolicyHides(t *testing.T, version int) {
 	for n := 1; n <= 5; n++ {
 		w.exec(insertOld, fmt.Sprintf(`{"n":%d}`, n))
 	}
-	w.dropSlot() // the table alone has them
-	const cure = `ALTER ROLE outbox_relay BYPASSRLS`
-	w.checkRefusal(nil, "check", cure+";", "row-security", "public.outbox_events")
-	w.checkRefusal(nil, "run", cure)
+	w.dropSlot() // only the table has the events
+	const fix = `ALTER ROLE outbox_relay BYPASSRLS`
+	w.checkRefusal(nil, "check", fix+";", "row-security", "public.outbox_events")
+	w.checkRefusal(nil, "run", fix)
 	w.checkRefusal(nil, "recover", "row-level security", "relay check names the statement")
-	w.checkRefusal([]string{"RELAY_SLOT=other_" + w.slot, "RELAY_START=table"}, "run", cure)
-	w.exec(`CREATE POLICY everyone ON outbox_events USING (true)`) // may change at any time
-	w.checkRefusal(nil, "check", cure)
+	w.checkRefusal([]string{"RELAY_SLOT=other_" + w.slot, "RELAY_START=table"}, "run", fix)
+	// a policy may change at any time
+	w.exec(`CREATE POLICY everyone ON outbox_events USING (true)`)
+	w.checkRefusal(nil, "check", fix)
 
-	w.exec(cure)
+	w.exec(fix)
 	w.startStreaming()
 	w.awaitAll(6)
 }
 
-// TestRowSecurityEndsARelayThatRuns: the stream needs no row of the table, so nothing but a look would notice.
-func TestRowSecurityEndsARelayThatRuns(t *testing.T) {
+// The stream reads no row of the table, so only a regular check notices the change.
+func TestRowSecurityStopsARunningRelay(t *testing.T) {
 	t.Parallel()
-	w, server := newWorldOfRoles(t, "orders.fifo", 0)
+	w, server := newRolesEnv(t, "orders.fifo", 0)
 	owner := asRole(t, server, pgtest.Superuser)
-	for _, table := range []string{"outbox_events", "relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"} {
+	for _, table := range []string{
+		"outbox_events", "relay_checkpoints", "outbox_dead_letters", "outbox_replays",
+		"relay_members",
+	} {
 		p := w.startStreaming()
 		w.exec(insertOld, `{"before":"`+table+`"}`)
 		w.awaitBody(`{"before":"` + table + `"}`)
@@ -70,7 +75,7 @@ func TestRowSecurityEndsARelayThatRuns(t *testing.T) {
 			t.Fatalf("with row security on %s the relay ends with %v", table, err)
 		}
 		if !strings.Contains(p.log.String(), "ALTER ROLE outbox_relay BYPASSRLS") {
-			t.Errorf("the relay does not say what cures row security on %s", table)
+			t.Errorf("the relay does not say what fixes row security on %s", table)
 		}
 		w.checkRefusal(nil, "check", "table public."+table)
 		_, err := owner.Exec(t.Context(), `ALTER TABLE `+table+` DISABLE ROW LEVEL SECURITY`)
@@ -78,13 +83,14 @@ func TestRowSecurityEndsARelayThatRuns(t *testing.T) {
 	}
 }
 
-// TestRepairUnderRowSecurityPublishesAll: a policy appears while the relay repairs, between two pages.
-func TestRepairUnderRowSecurityPublishesAll(t *testing.T) {
+// A policy is created between two pages of a recovery.
+func TestRecoveryUnderRowSecurityPublishesAll(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 0)
+	w, _ := newRolesEnv(t, "orders", 0)
 	const rows = 1000
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		SELECT gen_random_uuid(), 'order', i::text, 'order.created', json_build_object('n', i) FROM generate_series(1, $1::int) AS i`, rows)
+		SELECT gen_random_uuid(), 'order', i::text, 'order.created', json_build_object('n', i)
+		FROM generate_series(1, $1::int) AS i`, rows)
 	p := w.start("RELAY_START=table", "RELAY_WINDOW_EVENTS=10")
 	w.eventually("the first rows arrive", func() bool { return len(w.bodies()) > 0 })
 	w.enableRowSecurity("outbox_events")
@@ -96,10 +102,10 @@ func TestRepairUnderRowSecurityPublishesAll(t *testing.T) {
 	w.awaitAll(rows)
 }
 
-// TestOwnerUnderForcedRowSecurityIsTold: BYPASSRLS would help too, but the owner can end what was forced on it.
-func TestOwnerUnderForcedRowSecurityIsTold(t *testing.T) {
+// BYPASSRLS would help too, but the owner itself can revert FORCE ROW LEVEL SECURITY.
+func TestForcedRowSecurityIsReportedToTheOwner(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 0)
+	w, _ := newRolesEnv(t, "orders", 0)
 	w.exec(`ALTER TABLE outbox_events OWNER TO ` + migrations.Relay)
 	w.enableRowSecurity("outbox_events")
 	if output, err := w.command(nil, "check"); err != nil {
@@ -109,10 +115,10 @@ func TestOwnerUnderForcedRowSecurityIsTold(t *testing.T) {
 	w.checkRefusal(nil, "check", "ALTER TABLE public.outbox_events NO FORCE ROW LEVEL SECURITY;")
 }
 
-// TestPolicyOfAPartitionIsFoundToo: the relay reads it by itself when it joins the table.
-func TestPolicyOfAPartitionIsFoundToo(t *testing.T) {
+// The relay reads an inheriting table by its own name when the table joins.
+func TestPolicyOfAnInheritingTableIsFound(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 0)
+	w, _ := newRolesEnv(t, "orders", 0)
 	w.exec(`CREATE TABLE child () INHERITS (outbox_events); CREATE TABLE grandchild () INHERITS (child)`)
 	w.enableRowSecurity("grandchild")
 	w.checkRefusal(nil, "check", "public.grandchild", "ALTER ROLE outbox_relay BYPASSRLS;")

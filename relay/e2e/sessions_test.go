@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// hostile are parameters of a session with which a relay that took them over could not work, or would deliver other texts.
+// hostile are session parameters with which an unprotected relay would fail or deliver other texts.
 var hostile = map[string]string{
 	"client_encoding":                     "LATIN1",
 	"default_transaction_read_only":       "on",
@@ -35,7 +35,7 @@ var hostile = map[string]string{
 	"synchronous_commit":                  "off",
 }
 
-// hostileOf returns the hostile parameters that a version has.
+// hostileOf returns the hostile parameters that this major version has.
 func hostileOf(version int) map[string]string {
 	all := maps.Clone(hostile)
 	if version >= 17 {
@@ -44,7 +44,7 @@ func hostileOf(version int) map[string]string {
 	return all
 }
 
-// set makes a statement for each hostile parameter: before, name = 'value'.
+// set returns a statement for each hostile parameter: before, name = 'value'.
 func (h session) set(before string) (statements []string) {
 	for _, name := range slices.Sorted(maps.Keys(h.parameters)) {
 		statements = append(statements, fmt.Sprintf("%s %s = '%s'", before, name, h.parameters[name]))
@@ -52,7 +52,7 @@ func (h session) set(before string) (statements []string) {
 	return statements
 }
 
-// options writes the hostile parameters as PGOPTIONS does.
+// options returns the hostile parameters in the syntax of PGOPTIONS.
 func (h session) options() string {
 	var all strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(h.parameters)) {
@@ -61,12 +61,12 @@ func (h session) options() string {
 	return all.String()
 }
 
-// session is one way in which others decide about the sessions of a relay.
+// session is one source of session parameters outside the relay.
 type session struct {
 	name       string
 	version    int
 	parameters map[string]string
-	statements []string // by a superuser
+	statements []string // run by a superuser
 	env        []string
 	query      url.Values // of DATABASE_URL
 }
@@ -80,7 +80,10 @@ func sessions() []session {
 		database.name, database.statements = "database", h.set("ALTER DATABASE relay SET")
 		server.name, server.statements = "server", append(h.set("ALTER SYSTEM SET"), "SELECT pg_reload_conf()")
 		environment.name = "environment"
-		environment.env = []string{"PGOPTIONS=" + h.options(), "PGCLIENTENCODING=LATIN1", "PGTZ=Asia/Kathmandu", "PGDATESTYLE=SQL, DMY"}
+		environment.env = []string{
+			"PGOPTIONS=" + h.options(), "PGCLIENTENCODING=LATIN1", "PGTZ=Asia/Kathmandu",
+			"PGDATESTYLE=SQL, DMY",
+		}
 		connection.name, connection.query = "connection string", url.Values{
 			"CLIENT_ENCODING": {"LATIN1"}, "timezone": {"Asia/Kathmandu"}, "options": {h.options()},
 			"default_transaction_read_only": {"on"}, "Row_Security": {"on"}, "synchronous_commit": {"off"},
@@ -89,8 +92,10 @@ func sessions() []session {
 		for _, mode := range map[int][]string{15: {"simple_protocol"}, 18: {"exec", "cache_statement"}}[version] {
 			driver := h
 			driver.name, driver.query = "driver "+mode, url.Values{
-				"default_query_exec_mode": {mode}, "statement_cache_capacity": {"0"}, "description_cache_capacity": {"0"},
-				"min_protocol_version": {"3.2"}, "pool_max_conns": {"1"}, "pool_max_conn_lifetime": {"1ms"}, "pool_health_check_period": {"10ms"},
+				"default_query_exec_mode": {mode}, "statement_cache_capacity": {"0"},
+				"description_cache_capacity": {"0"},
+				"min_protocol_version":       {"3.2"}, "pool_max_conns": {"1"}, "pool_max_conn_lifetime": {"1ms"},
+				"pool_health_check_period": {"10ms"},
 			}
 			all = append(all, driver)
 		}
@@ -98,11 +103,13 @@ func sessions() []session {
 	return all
 }
 
-// safely returns the URL of a role with sessions as the test needs them, on a server of this version.
+// safely returns the URL of a role whose sessions override the hostile parameters for the test
+// itself.
 func safely(server *pgtest.Server, role string, version int) string {
 	safe := url.Values{
-		"client_encoding": {"UTF8"}, "default_transaction_read_only": {"off"}, "search_path": {"public"}, "statement_timeout": {"0"},
-		"lock_timeout": {"0"}, "idle_session_timeout": {"0"}, "idle_in_transaction_session_timeout": {"0"},
+		"client_encoding": {"UTF8"}, "default_transaction_read_only": {"off"}, "search_path": {"public"},
+		"statement_timeout": {"0"},
+		"lock_timeout":      {"0"}, "idle_session_timeout": {"0"}, "idle_in_transaction_session_timeout": {"0"},
 		"standard_conforming_strings": {"on"}, "default_transaction_isolation": {"read committed"},
 	}
 	if version >= 17 {
@@ -111,17 +118,18 @@ func safely(server *pgtest.Server, role string, version int) string {
 	return server.URL("relay", role) + encode(safe)
 }
 
-// encode returns what is added to a URL. Postgres knows no + for a space there.
+// encode returns the query as the rest of a URL. Postgres does not read + as a space there.
 func encode(query url.Values) string { return "&" + strings.ReplaceAll(query.Encode(), "+", "%20") }
 
-// TestSettingsOfOthersChangeNothing: whoever makes them, an event takes every way through the relay with its bytes unchanged.
-func TestSettingsOfOthersChangeNothing(t *testing.T) {
+// Whatever the source of the parameters, an event takes every way through the relay with its bytes
+// unchanged.
+func TestExternalSessionSettingsChangeNothing(t *testing.T) {
 	t.Parallel()
 	for _, s := range sessions() {
 		t.Run(fmt.Sprintf("%s %d", s.name, s.version), func(t *testing.T) {
 			t.Parallel()
 			server := newServerOf(t, pgtest.Options{Version: s.version})
-			w := newWorldOn(t, safely(server, pgtest.Superuser, s.version), "orders.fifo")
+			w := newTestEnvOn(t, safely(server, pgtest.Superuser, s.version), "orders.fifo")
 			w.url = server.URL("relay", pgtest.Superuser)
 			if output, err := w.command(nil, "migrate"); err != nil {
 				t.Fatalf("relay migrate: %v: %s", err, output)
@@ -135,8 +143,8 @@ func TestSettingsOfOthersChangeNothing(t *testing.T) {
 	}
 }
 
-// checkEveryWay has events streamed, parked, redriven, recovered, audited, replayed and removed.
-func (w *world) checkEveryWay(env []string) {
+// checkEveryWay lets the relay stream, park, redrive, recover, audit, replay and remove events.
+func (w *testEnv) checkEveryWay(env []string) {
 	t := w.t
 	body := func(n int) string { return fmt.Sprintf(`{"n":%d,"text":"ä € 株 \\ '"}`, n) }
 	if output, err := w.command(env, "check"); err != nil {
@@ -163,14 +171,14 @@ func (w *world) checkEveryWay(env []string) {
 
 	p.stop()
 	w.dropSlot()
-	w.commit(event(t, "ä€株", body(3))) // the table alone has it
+	w.commit(event(t, "ä€株", body(3))) // only the table has the event
 	p = w.start(env...)
 	w.awaitBody(body(3))
 	w.awaitDelivered()
 	if output, err := w.command(env, "replay", "--since", "2020-01-01T00:00:00Z", "--yes"); err != nil {
 		t.Fatalf("relay replay: %v: %s", err, output)
 	}
-	w.eventually("the event came again", func() bool { return strings.Contains(w.replayedBodies(), body(3)) })
+	w.eventually("the event arrived again", func() bool { return strings.Contains(w.replayedBodies(), body(3)) })
 	w.awaitStatus(0, "streaming", env...)
 	if output, err := w.command(env, "recover"); err != nil {
 		t.Errorf("relay recover: %v: %s", err, output)
@@ -192,13 +200,16 @@ func (w *world) checkEveryWay(env []string) {
 	}
 }
 
-// TestRelaysTablesAreFoundWhateverTheSearchPath: also where they are not in public, and while another set of them is near.
-func TestRelaysTablesAreFoundWhateverTheSearchPath(t *testing.T) {
+// The tables may be outside of public, and a second set of them may exist.
+func TestRelayTablesAreFoundUnderAnySearchPath(t *testing.T) {
 	t.Parallel()
 	server := newServerOf(t, pgtest.Options{})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	w.exec(`CREATE SCHEMA "Own"`)
-	for _, table := range []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "outbox_schema_version"} {
+	for _, table := range []string{
+		"relay_checkpoints", "outbox_dead_letters", "outbox_replays",
+		"outbox_schema_version",
+	} {
 		w.exec(`ALTER TABLE ` + table + ` SET SCHEMA "Own"`)
 	}
 	if output, err := w.command(nil, "migrate"); err != nil || !strings.Contains(output, "already") {
@@ -212,7 +223,7 @@ func TestRelaysTablesAreFoundWhateverTheSearchPath(t *testing.T) {
 	w.exec(`ALTER ROLE relay SET search_path = nowhere`)
 	output, err := w.command(nil, "check")
 	if err == nil || !strings.Contains(output, `"Own", public`) {
-		t.Errorf("relay check among two: %v: %s", err, output)
+		t.Errorf("relay check with two candidates: %v: %s", err, output)
 	}
 	w.url += `&search_path=%22Own%22`
 	if output, err := w.command(nil, "check"); err != nil {

@@ -7,15 +7,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// TestARecoveryNeedsNoFreeSlot: the server has as many slots as it may.
+// All replication slots of the server are in use.
 func TestARecoveryNeedsNoFreeSlot(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, checkARecoveryNeedsNoFreeSlot)
 }
 
 func checkARecoveryNeedsNoFreeSlot(t *testing.T, version int) {
-	server := newServerOf(t, pgtest.Options{Version: version, Settings: map[string]string{"max_replication_slots": "1"}})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	server := newServerOf(t, pgtest.Options{
+		Version:  version,
+		Settings: map[string]string{"max_replication_slots": "1"},
+	})
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`DELETE FROM outbox_events`)
@@ -30,8 +33,8 @@ func checkARecoveryNeedsNoFreeSlot(t *testing.T, version int) {
 	p.awaitLog("no place for a temporary slot")
 }
 
-// TestAnEndangeredSlotIsReadFirst: a transaction holds up the snapshot, and the server would
-// invalidate the slot meanwhile.
+// A transaction holds up the snapshot, and the server would invalidate the slot while the relay
+// waits.
 func TestAnEndangeredSlotIsReadFirst(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, checkAnEndangeredSlotIsReadFirst)
@@ -41,7 +44,7 @@ func checkAnEndangeredSlotIsReadFirst(t *testing.T, version int) {
 	server := newServerOf(t, pgtest.Options{Version: version, Settings: map[string]string{
 		"max_slot_wal_keep_size": "64MB", "min_wal_size": "32MB", "max_wal_size": "32MB",
 	}})
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`DELETE FROM outbox_events`)

@@ -12,25 +12,26 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-func TestRelayThatStartsBeforeItsDatabaseAndItsBrokerWaitsForThem(t *testing.T) {
+func TestStartWaitsForDatabaseAndBroker(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders.fifo")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders.fifo")
 	w.pool.Reset()
 	w.must(server.Stop(pgtest.Fast))
-	away := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	unavailable := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
 	listen := freeAddress(t)
 	p := w.start("RELAY_LISTEN="+listen, "RELAY_START=table")
 	p.awaitLog("connection refused")
-	w.eventually("the relay says what it waits for", func() bool {
+	w.eventually("/readyz names the peers that the relay waits for", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
-		return status == 503 && strings.Contains(body, "connection refused") && strings.Contains(body, "ServiceUnavailable")
+		return status == 503 && strings.Contains(body, "connection refused") &&
+			strings.Contains(body, "ServiceUnavailable")
 	})
 	if status, body := w.get("http://" + listen + "/livez"); status != 200 {
-		t.Errorf("the relay that waits is not alive: %d %s", status, body)
+		t.Errorf("a waiting relay is not alive: %d %s", status, body)
 	}
 	if output, err := w.command(nil, "check"); err == nil || !strings.Contains(output, "connection refused") {
-		t.Errorf("check waits: %v: %s", err, output)
+		t.Errorf("relay check waits: %v: %s", err, output)
 	}
 
 	w.must(server.Restart(t.Context()))
@@ -39,25 +40,26 @@ func TestRelayThatStartsBeforeItsDatabaseAndItsBrokerWaitsForThem(t *testing.T) 
 		return !strings.Contains(body, "connection refused") && strings.Contains(body, "ServiceUnavailable")
 	})
 	w.commit(event(t, "1", `{"n":1}`))
-	away.Clear()
+	unavailable.Clear()
 	w.awaitBody(`{"n":1}`)
 	if status, body := w.get("http://" + listen + "/readyz"); status != 200 {
 		t.Errorf("the relay is not ready: %d %s", status, body)
 	}
 }
 
-func TestRelayThatWaitsAtItsStartStopsAtOnce(t *testing.T) {
+func TestRelayWaitingAtStartStopsAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x")
 	p.awaitLog("waiting for what does not answer")
 	p.stop()
 }
 
-func TestWhatOnlyAPersonCanMendIsNotHiddenByWhatDoesNotAnswer(t *testing.T) {
+func TestUnavailablePeerHidesNoPermanentProblem(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x", "RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:missing")
+	w := newTestEnv(t, "orders")
+	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x",
+		"RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:missing")
 	if err := p.wait(); err == nil {
 		t.Error("the relay ended without an error")
 	}
@@ -68,21 +70,28 @@ func TestWhatOnlyAPersonCanMendIsNotHiddenByWhatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
+func TestMissingCredentialsAreReportedOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	instance := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	w := newTestEnv(t, "orders")
+	instance := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+	}))
 	defer instance.Close()
 	output, err := w.command([]string{
-		"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + instance.URL, "HOME=/nonexistent",
-		"RELAY_ROUTES=event:a=arn:aws:sns:us-east-1:000000000000:a;event:b=http://127.0.0.1:1/000000000000/b", "AWS_REGION=",
+		"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + instance.URL,
+		"HOME=/nonexistent",
+		"RELAY_ROUTES=event:a=arn:aws:sns:us-east-1:000000000000:a;event:b=http://127.0.0.1:1/000000000000/b",
+		"AWS_REGION=",
 	}, "check")
 	if err == nil || strings.Count(output, "AWS credentials: there are none") != 1 {
 		t.Errorf("%v: %s", err, output)
 	}
-	for _, what := range []string{"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "role", "set AWS_REGION", `level=WARN msg="AWS SDK: `} {
-		if !strings.Contains(output, what) {
-			t.Errorf("check does not say %s: %s", what, output)
+	for _, text := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "role", "set AWS_REGION",
+		`level=WARN msg="AWS SDK: `,
+	} {
+		if !strings.Contains(output, text) {
+			t.Errorf("check does not say %s: %s", text, output)
 		}
 	}
 	for line := range strings.Lines(output) {
@@ -92,50 +101,52 @@ func TestMissingCredentialsAreSaidOnceWithWhatToDo(t *testing.T) {
 	}
 }
 
-func TestConnectionThatIsCutOffWhileTheSlotIsMadeIsGivenUp(t *testing.T) {
+func TestNetworkCutDuringSlotCreationIsRetried(t *testing.T) {
 	t.Parallel()
-	for name, lose := range map[string]func(*world, *faultproxy.Network, *faultproxy.Stop){
-		"the request is lost": func(*world, *faultproxy.Network, *faultproxy.Stop) {},
-		"the answer is lost": func(w *world, between *faultproxy.Network, making *faultproxy.Stop) {
+	for name, lose := range map[string]func(*testEnv, *faultproxy.Network, *faultproxy.Stop){
+		"the request is lost": func(*testEnv, *faultproxy.Network, *faultproxy.Stop) {},
+		"the answer is lost": func(w *testEnv, between *faultproxy.Network, creating *faultproxy.Stop) {
 			between.Silence(faultproxy.Server)
-			making.Pass()
-			w.eventually("the slot is made", func() bool {
-				return w.query(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.slot) == "1"
+			creating.Pass()
+			w.eventually("the slot is created", func() bool {
+				return w.query(`SELECT count(*)::text FROM pg_replication_slots
+					WHERE slot_name = $1 AND confirmed_flush_lsn IS NOT NULL`, w.slot) == "1"
 			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			between, through := w.newNetwork()
-			making := between.HoldBack("CREATE_REPLICATION_SLOT")
+			creating := between.HoldBack("CREATE_REPLICATION_SLOT")
 			p := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
-			w.await(making)
-			lose(w, between, making)
+			w.await(creating)
+			lose(w, between, creating)
 			between.Forget()
 			between.Mend()
-			making.Pass()
+			creating.Pass()
 			p.awaitLog("event=streaming")
 		})
 	}
 }
 
-func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
+func TestSlowSlotCreationIsAwaited(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
-	defer open.Rollback(t.Context()) //nolint:errcheck // it has nothing to write
+	defer open.Rollback(t.Context()) //nolint:errcheck // a rollback of a read
 	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
 	w.must(err)
 	listen := freeAddress(t)
 	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s", "RELAY_LISTEN="+listen)
-	p.awaitLog("waits for every transaction") // after ten times as long
-	if status, body := w.get("http://" + listen + "/readyz"); status != 503 || !strings.Contains(body, "end these: process ") {
+	p.awaitLog("waits for every transaction") // after ten times the timeout
+	if status, body := w.get("http://" + listen + "/readyz"); status != 503 ||
+		!strings.Contains(body, "end these: process ") {
 		t.Errorf("/readyz does not give the reason: %d %s", status, body)
 	}
 	if strings.Contains(p.log.String(), "event=session_ended") {
-		t.Error("the relay gave up on a server that was at work")
+		t.Error("the relay timed out a busy server")
 	}
 	w.must(open.Rollback(t.Context()))
 	p.awaitLog("event=streaming")
@@ -144,15 +155,15 @@ func TestSlotThatTakesLongIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestPortThatIsTakenEndsTheRelay: waiting does not mend it.
-func TestPortThatIsTakenEndsTheRelay(t *testing.T) {
+// A retry cannot succeed, so the relay ends.
+func TestPortInUseEndsTheRelay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	w := newTestEnv(t, "orders")
+	inUse, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
-	defer taken.Close()
+	defer inUse.Close()
 	for _, env := range []string{"RELAY_START=", "DATABASE_URL=postgres://127.0.0.1:1/x"} {
-		p := w.start("RELAY_LISTEN="+taken.Addr().String(), env)
+		p := w.start("RELAY_LISTEN="+inUse.Addr().String(), env)
 		if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "RELAY_LISTEN") {
 			t.Errorf("the relay ended with %v: %s", err, p.log.String())
 		}

@@ -23,8 +23,9 @@ func exitCode(err error) int {
 	return -1
 }
 
-// awaitStatus waits until relay status ends with an exit code and prints a text, and returns all of it.
-func (w *world) awaitStatus(code int, text string, env ...string) (output string) {
+// awaitStatus waits until relay status ends with this exit code and prints this text. It returns
+// the whole output.
+func (w *testEnv) awaitStatus(code int, text string, env ...string) (output string) {
 	w.t.Helper()
 	defer func() {
 		if w.t.Failed() {
@@ -39,15 +40,19 @@ func (w *world) awaitStatus(code int, text string, env ...string) (output string
 	return output
 }
 
-func TestStatusNamesTheDestinationInTrouble(t *testing.T) {
+func TestStatusNamesTheFailingDestination(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming()
 	w.awaitStatus(0, "streaming for")
-	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
+	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"},
+		fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
 	w.commit(event(t, "1", `{"n":1}`))
 	output := w.awaitStatus(1, "QueueDoesNotExist")
-	for _, text := range []string{"warning: " + w.queue.ARN + " has accepted nothing since", "next: ", "Delivery delayed", "1 in flight"} {
+	for _, text := range []string{
+		"warning: " + w.queue.ARN + " has accepted nothing since", "next: ",
+		"Delivery delayed", "1 in flight",
+	} {
 		if !strings.Contains(output, text) {
 			t.Errorf("%q is missing in\n%s", text, output)
 		}
@@ -58,7 +63,7 @@ func TestStatusNamesTheDestinationInTrouble(t *testing.T) {
 
 func TestStatusShowsRelayStandbyAndTakeover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.awaitStatus(2, "none has ever reported")
 	holder := w.startStreaming()
 	standby := w.start()
@@ -76,7 +81,7 @@ func TestStatusShowsRelayStandbyAndTakeover(t *testing.T) {
 
 func TestStatusKeepsTheLastGap(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.dropSlot()
 	w.startStreaming()
@@ -85,7 +90,7 @@ func TestStatusKeepsTheLastGap(t *testing.T) {
 
 func TestStatusSaysWhyNoRelayStreams(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming()
 	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
 	w.awaitStatus(2, "does not stream every row")
@@ -93,17 +98,17 @@ func TestStatusSaysWhyNoRelayStreams(t *testing.T) {
 
 func TestStatusIsUnknownWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	output, err := w.command([]string{"DATABASE_URL=postgres://nobody@127.0.0.1:1/none"}, "status")
 	if exitCode(err) != 3 || !strings.Contains(output, "127.0.0.1") {
 		t.Errorf("relay status ends with %v: %s", err, output)
 	}
 }
 
-// TestStatusIsTheSameAtTheProbes compares the JSON of the command with that of /status.
-func TestStatusIsTheSameAtTheProbes(t *testing.T) {
+// The test compares the JSON of the command with the answer of /status.
+func TestStatusEndpointEqualsTheCommand(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
 	w.commit(event(t, "1", `{"n":1}`))
@@ -121,25 +126,26 @@ func TestStatusIsTheSameAtTheProbes(t *testing.T) {
 			}
 		}
 	}
-	var told, served status
+	var printed, served status
 	output, err := w.command(nil, "status", "--json")
 	w.must(err)
-	w.must(json.Unmarshal([]byte(output), &told))
+	w.must(json.Unmarshal([]byte(output), &printed))
 	code, body := w.get("http://" + listen + "/status")
 	w.must(json.Unmarshal([]byte(body), &served))
-	if code != http.StatusOK || told.Version != 1 || told.Level != "ok" || len(told.Relays) != 1 || len(served.Relays) != 1 ||
-		told.Relays[0].Instance != served.Relays[0].Instance || served.Relays[0].State != "streaming" {
+	if code != http.StatusOK || printed.Version != 1 || printed.Level != "ok" || len(printed.Relays) != 1 ||
+		len(served.Relays) != 1 ||
+		printed.Relays[0].Instance != served.Relays[0].Instance || served.Relays[0].State != "streaming" {
 		t.Errorf("relay status --json says\n%s\n/status says %d\n%s", output, code, body)
 	}
-	if d := told.Relays[0].Destinations; len(d) != 1 || d[0].Name != w.queue.ARN || d[0].Delivered != 1 {
+	if d := printed.Relays[0].Destinations; len(d) != 1 || d[0].Name != w.queue.ARN || d[0].Delivered != 1 {
 		t.Errorf("the destinations are %+v", d)
 	}
 }
 
-// TestStatusAtTheProbesOutlivesTheDatabase serves what the relay knows without the database.
-func TestStatusAtTheProbesOutlivesTheDatabase(t *testing.T) {
+// /status still shows the facts that the relay knows without the database.
+func TestStatusEndpointOutlivesTheDatabase(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	between, through := w.newNetwork()
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN="+listen, "DATABASE_URL="+through)

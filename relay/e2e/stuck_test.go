@@ -10,11 +10,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// TestFirstStartThatCannotBeDoneIsWithdrawn: the moment is stored when the column stops being a
-// time, and the relay's slot waits.
-func TestFirstStartThatCannotBeDoneIsWithdrawn(t *testing.T) {
+// The relay has stored the time of RELAY_START and waits for its slot. Then the type of the column
+// changes, so that it cannot be compared with a time.
+func TestImpossibleFirstStartCanBeWithdrawn(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
 	w.exec(`CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
 		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text, at timestamptz DEFAULT now())`)
 	w.exec(`CREATE INDEX ON events (xid)`)
@@ -29,7 +29,10 @@ func TestFirstStartThatCannotBeDoneIsWithdrawn(t *testing.T) {
 	_, err = running.Exec(t.Context(), `SELECT pg_current_xact_id()`)
 	w.must(err)
 	p := w.start(append(env, "RELAY_START=since:2026-01-31T00:00:00Z")...)
-	w.eventually("the moment is stored", func() bool { return w.query(`SELECT recover_since::text FROM relay_checkpoints`) != "" })
+	w.eventually("the time is stored", func() bool {
+		return w.query(`SELECT recover_since::text
+		FROM relay_checkpoints`) != ""
+	})
 	w.exec(`ALTER TABLE events ALTER at DROP DEFAULT, ALTER at TYPE bigint USING 1`)
 	w.must(running.Rollback(t.Context()))
 	if err := p.wait(); err == nil {
@@ -48,29 +51,29 @@ func TestFirstStartThatCannotBeDoneIsWithdrawn(t *testing.T) {
 	w.awaitBody(`{"n":2}`)
 }
 
-func TestNothingIsWithdrawnWhereNothingIsAsked(t *testing.T) {
+func TestCancelWithoutARecoveryIsRefused(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitBody(`{"n":1}`)
 	p.stop()
-	if output, err := w.command(nil, "recover", "--cancel", "--yes"); err == nil || !strings.Contains(output, "no recovery that could be withdrawn") {
+	if output, err := w.command(nil, "recover", "--cancel", "--yes"); err == nil ||
+		!strings.Contains(output, "no recovery that could be withdrawn") {
 		t.Errorf("%v: %s", err, output)
 	}
 }
 
-// TestMissingPrivilegeIsNamedAndItsGrantHeals: the relay retries what an operator cures in the
-// database.
+// The relay retries until the operator grants the privilege.
 func TestMissingPrivilegeIsNamedAndItsGrantHeals(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 18)
+	w, _ := newRolesEnv(t, "orders", 18)
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`REVOKE ALL ON relay_checkpoints FROM ` + migrations.Relay)
 	w.commit(event(t, "1", `{"n":1}`))
 	p.awaitLog("event=session_ended")
-	w.eventually("/readyz names the cure", func() bool {
+	w.eventually("/readyz names the fix", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
 		return status == 503 && strings.Contains(body, "relay check names each privilege")
 	})
@@ -84,15 +87,15 @@ func TestMissingPrivilegeIsNamedAndItsGrantHeals(t *testing.T) {
 	w.drains(listen, `{"n":1}`)
 }
 
-func TestPublicationThatIsGoneIsNamedAndHeals(t *testing.T) {
+func TestDroppedPublicationIsNamedAndHeals(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	listen := freeAddress(t)
 	p := w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`DROP PUBLICATION outbox_pub`)
 	w.commit(event(t, "1", `{"n":1}`))
 	p.awaitLog("event=session_ended")
-	w.eventually("/readyz names the cure", func() bool {
+	w.eventually("/readyz names the fix", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
 		return status == 503 && strings.Contains(body, "relay check")
 	})
@@ -105,10 +108,10 @@ func TestPublicationThatIsGoneIsNamedAndHeals(t *testing.T) {
 	w.drains(listen, `{"n":1}`)
 }
 
-// TestAuditThatRetriesIsNamedAndHeals: events flow meanwhile, so the relay stays ready.
-func TestAuditThatRetriesIsNamedAndHeals(t *testing.T) {
+// Events flow meanwhile, so the relay stays ready.
+func TestFailingAuditIsNamedAndHeals(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 18)
+	w, _ := newRolesEnv(t, "orders", 18)
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
 	w.exec(`REVOKE SELECT ON outbox_events FROM ` + migrations.Relay)
@@ -116,9 +119,10 @@ func TestAuditThatRetriesIsNamedAndHeals(t *testing.T) {
 	w.awaitBody(`{"n":1}`)
 	named := func() bool {
 		status, body := w.get("http://" + listen + "/readyz")
-		return status == 200 && strings.Contains(body, "audit retries") && strings.Contains(body, "relay check names each privilege")
+		return status == 200 && strings.Contains(body, "audit retries") &&
+			strings.Contains(body, "relay check names each privilege")
 	}
-	w.eventually("/readyz names the audit and the cure", named)
+	w.eventually("/readyz names the audit and the fix", named)
 	w.exec(`GRANT SELECT ON outbox_events TO ` + migrations.Relay)
-	w.eventually("the audit goes on", func() bool { return !named() })
+	w.eventually("the audit continues", func() bool { return !named() })
 }

@@ -11,15 +11,15 @@ import (
 
 const (
 	comparing = "comparing the stream with the table row by row"
-	takeOut   = `BEGIN; ALTER PUBLICATION outbox_pub DROP TABLE outbox_events; COMMIT; `
-	putBack   = `; BEGIN; ALTER PUBLICATION outbox_pub ADD TABLE outbox_events; COMMIT`
+	dropTable = `BEGIN; ALTER PUBLICATION outbox_pub DROP TABLE outbox_events; COMMIT; `
+	addTable  = `; BEGIN; ALTER PUBLICATION outbox_pub ADD TABLE outbox_events; COMMIT`
 	unseen    = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
 		VALUES (gen_random_uuid(), 'o', '1', 't', '{"unseen":true}')`
 )
 
-// startCompared starts a relay that has delivered an event, and has a horizon from which rows can
-// be compared.
-func (w *world) startCompared(env ...string) *process {
+// startCompared starts a relay that has delivered an event. Its horizon is recent enough for a
+// comparison of rows.
+func (w *testEnv) startCompared(env ...string) *process {
 	w.t.Helper()
 	p := w.startStreaming(env...)
 	p.awaitLog("event=audit_begun")
@@ -29,24 +29,26 @@ func (w *world) startCompared(env ...string) *process {
 	return p
 }
 
-// TestARestatedPublicationIsNoGap: tools that manage a schema write it again at each deployment.
+// Tools for schema migrations write the publication again at each deployment.
 func TestARestatedPublicationIsNoGap(t *testing.T) {
 	t.Parallel()
 	for name, restate := range map[string]string{
-		"setting":      `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`,
-		"table":        `BEGIN; ALTER PUBLICATION outbox_pub DROP TABLE outbox_events; ALTER PUBLICATION outbox_pub ADD TABLE outbox_events; COMMIT`,
+		"setting": `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`,
+		"table": `BEGIN; ALTER PUBLICATION outbox_pub DROP TABLE outbox_events;
+			ALTER PUBLICATION outbox_pub ADD TABLE outbox_events; COMMIT`,
 		"other tables": `CREATE TABLE other (id int); ALTER PUBLICATION outbox_pub SET TABLE outbox_events, other`,
 		"publication": `BEGIN; DROP PUBLICATION outbox_pub; CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
 			WITH (publish = 'insert', publish_via_partition_root = true); COMMIT`,
-		"a moment without the table": takeOut + putBack,
+		"a moment without the table": dropTable + addTable,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			p := w.startCompared("RELAY_ON_SLOT_LOSS=halt")
 			w.commit(event(t, "1", `{"n":1}`))
 			w.exec(restate)
-			if name != "other tables" { // its tables are the same: no row of the catalog that concerns the outbox table is written
+			// The outbox table remains, so no catalog row that concerns it is written.
+			if name != "other tables" {
 				p.awaitLog("the publication was written, and no event is missing")
 			}
 			w.commit(event(t, "1", `{"n":2}`))
@@ -55,25 +57,26 @@ func TestARestatedPublicationIsNoGap(t *testing.T) {
 				t.Errorf("received %v", got)
 			}
 			if strings.Contains(p.log.String(), "event=gap") {
-				t.Error("the relay took it for a gap")
+				t.Error("the relay reports a gap")
 			}
 		})
 	}
 }
 
-// TestAMomentWithoutTheTableLosesNoRow: a look that comes before and one that comes after see the
-// same publication.
+// The observations before and after that moment show the same publication.
 func TestAMomentWithoutTheTableLosesNoRow(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
-		"a row":                        takeOut + unseen + putBack,
-		"a row for one that is gone":   takeOut + unseen + `; DELETE FROM outbox_events WHERE payload::text = '{"n":1}'` + putBack,
-		"twice":                        takeOut + putBack + `; ` + takeOut + unseen + putBack,
-		"a sequence that begins again": takeOut + `; TRUNCATE outbox_events RESTART IDENTITY; ` + unseen + putBack,
+		"a row": dropTable + unseen + addTable,
+		"a row in place of a deleted one": dropTable + unseen + `; DELETE FROM outbox_events
+			WHERE payload::text = '{"n":1}'` + addTable,
+		"twice": dropTable + addTable + `; ` + dropTable + unseen + addTable,
+		"a sequence that begins again": dropTable + `; TRUNCATE outbox_events RESTART IDENTITY;
+			` + unseen + addTable,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.startCompared()
 			w.commit(event(t, "1", `{"n":1}`))
 			w.awaitBody(`{"n":1}`)
@@ -83,15 +86,15 @@ func TestAMomentWithoutTheTableLosesNoRow(t *testing.T) {
 	}
 }
 
-// TestAnOpenTransactionIsWaitedFor: it began before the table was taken out, and is committed after
-// the relay looked.
-func TestAnOpenTransactionIsWaitedFor(t *testing.T) {
+// The transaction began before the table was dropped from the publication, and commits after the
+// relay observed the change.
+func TestComparisonWaitsForOpenTransactions(t *testing.T) {
 	t.Parallel()
 	onStaleToo(t, checkOpenTransactionIsWaitedFor)
 }
 
 func checkOpenTransactionIsWaitedFor(t *testing.T, server *pgtest.Server) {
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	p := w.startStreaming()
 	p.awaitLog("event=audit_begun")
 	open, err := w.pool.Begin(t.Context())
@@ -102,12 +105,13 @@ func checkOpenTransactionIsWaitedFor(t *testing.T, server *pgtest.Server) {
 	w.commit(event(t, "1", `{"n":0}`))
 	w.awaitBody(`{"n":0}`)
 	w.eventually("a horizon covers what is delivered", func() bool {
-		return w.query(`SELECT pg_visible_in_snapshot(xid, horizon)::text FROM outbox_events, relay_checkpoints`) == "true"
+		return w.query(`SELECT pg_visible_in_snapshot(xid, horizon)::text
+			FROM outbox_events, relay_checkpoints`) == "true"
 	})
-	w.exec(takeOut + `SELECT` + putBack)
+	w.exec(dropTable + `SELECT` + addTable)
 	insert(2)
 	p.awaitLog(comparing)
-	for n := 3; n < 6; n++ { // each a horizon that does not show the transaction
+	for n := 3; n < 6; n++ { // each brings a horizon that does not show the transaction
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n))
 		w.awaitCheckpoint()
@@ -121,14 +125,13 @@ func checkOpenTransactionIsWaitedFor(t *testing.T, server *pgtest.Server) {
 	w.awaitEach(7)
 }
 
-// TestATableThatKeepsNoRowsProvesNothing: rows that are deleted at once leave no trace beside the
-// log.
+// Rows that are deleted at once leave no trace outside the log.
 func TestATableThatKeepsNoRowsProvesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startCompared("RELAY_ON_SLOT_LOSS=halt")
 	w.exec(`DELETE FROM outbox_events`)
-	w.exec(takeOut + unseen + `; DELETE FROM outbox_events` + putBack)
+	w.exec(dropTable + unseen + `; DELETE FROM outbox_events` + addTable)
 	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "the publication was changed") {
 		t.Errorf("the relay ended with %v", err)
 	}

@@ -12,13 +12,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// newWorldWithStandby makes a world whose server has a standby, named standby.
-func newWorldWithStandby(t *testing.T) *world {
+// newStandbyEnv returns an environment whose server has a standby with the name standby.
+func newStandbyEnv(t *testing.T) *testEnv {
 	t.Helper()
 	server := newServerOf(t, pgtest.Options{AtLeast: 17})
 	pgtest.NewStandby(t, server, nil)
-	w := newWorldOn(t, server.URL("relay", pgtest.Superuser), "orders")
-	w.url = server.URL("relay", "relay") // sees no details of pg_stat_replication
+	w := newTestEnvOn(t, server.URL("relay", pgtest.Superuser), "orders")
+	w.url = server.URL("relay", "relay") // a role that sees no details of pg_stat_replication
 	w.exec(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO relay`)
 	w.eventually("the standby streams", func() bool {
 		return w.query(`SELECT state FROM pg_stat_replication WHERE application_name = 'standby'`) == "streaming"
@@ -26,22 +26,24 @@ func newWorldWithStandby(t *testing.T) *world {
 	return w
 }
 
-// setStandbyNames changes synchronous_standby_names, which waits for no commit.
-func (w *world) setStandbyNames(names string) {
+// setStandbyNames changes synchronous_standby_names. Its commits do not wait for a standby.
+func (w *testEnv) setStandbyNames(names string) {
 	w.t.Helper()
 	w.exec(`ALTER SYSTEM SET synchronous_standby_names = '` + strings.ReplaceAll(names, "'", "''") + `'`)
 	w.exec(`SELECT pg_reload_conf()`)
-	w.eventually("the setting counts", func() bool { return w.query(`SHOW synchronous_standby_names`) == names })
+	w.eventually("the setting is in effect", func() bool { return w.query(`SHOW synchronous_standby_names`) == names })
 }
 
-// relayState returns the sync_state of the walsender of the relay, or nothing while there is none that streams.
-func (w *world) relayState() string {
-	return w.query(`SELECT string_agg(sync_state, ',') FROM pg_stat_replication WHERE application_name ILIKE 'outbox-relay%'
+// relayState returns the sync_state of the relay's walsender, or the empty string while it does not
+// stream.
+func (w *testEnv) relayState() string {
+	return w.query(`SELECT string_agg(sync_state, ',') FROM pg_stat_replication
+		WHERE application_name ILIKE 'outbox-relay%'
 		AND state IN ('streaming', 'catchup')`)
 }
 
-// slowestCommit returns the longest of the commits made within d.
-func (w *world) slowestCommit(d time.Duration) time.Duration {
+// slowestCommit commits for d and returns the duration of the slowest commit.
+func (w *testEnv) slowestCommit(d time.Duration) time.Duration {
 	w.t.Helper()
 	conn, err := pgx.Connect(w.t.Context(), w.url)
 	w.must(err)
@@ -58,20 +60,23 @@ func (w *world) slowestCommit(d time.Duration) time.Duration {
 	return slowest
 }
 
-// TestCommitsNeverWaitForTheRelay: whatever the setting that makes it a synchronous standby while it streams.
+// Each of these settings makes the relay a synchronous standby while it streams.
 func TestCommitsNeverWaitForTheRelay(t *testing.T) {
 	t.Parallel()
-	w := newWorldWithStandby(t)
+	w := newStandbyEnv(t)
 	w.exec(`CREATE TABLE load (n integer); GRANT ALL ON load TO relay`)
 	listen := freeAddress(t)
 	p := w.start("RELAY_LISTEN=" + listen)
-	for i, names := range []string{`FIRST 1 ("OUTBOX-relay ` + w.slot + `", standby)`, "*", `ANY 1 (standby, *)`, "standby,*"} {
+	for i, names := range []string{
+		`FIRST 1 ("OUTBOX-relay ` + w.slot + `", standby)`, "*", `ANY 1 (standby, *)`,
+		"standby,*",
+	} {
 		body := string(rune('a' + i))
 		w.eventually("the relay streams", func() bool { return w.relayState() == "async" })
 		w.commit(event(t, "1", `{"n":"`+body+`"}`))
 		w.awaitBody(`{"n":"` + body + `"}`)
 		w.setStandbyNames(names)
-		// A moment is added for a machine that is busy with other tests.
+		// The limit has a margin for a machine that is busy with other tests.
 		if slowest := w.slowestCommit(2 * time.Second); slowest > 2*time.Second {
 			t.Errorf("%s: a commit took %v", names, slowest)
 		}
@@ -87,10 +92,10 @@ func TestCommitsNeverWaitForTheRelay(t *testing.T) {
 	p.stop()
 }
 
-// TestRelayStartsNoStreamAsSynchronousStandby: it waits from the start, and streams once the setting is changed.
+// The relay waits from its start, and streams once the setting is changed.
 func TestRelayStartsNoStreamAsSynchronousStandby(t *testing.T) {
 	t.Parallel()
-	w := newWorldWithStandby(t)
+	w := newStandbyEnv(t)
 	w.startStreaming().stop()
 	w.setStandbyNames("*")
 	listen := freeAddress(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// version is the payload of an event that counts the events of its aggregate.
+// version is the payload of an event: its number within its aggregate.
 type version struct {
 	Aggregate int `json:"aggregate"`
 	Version   int `json:"version"`
@@ -29,12 +29,12 @@ type version struct {
 type writer struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
-	err     error // once done is closed
+	err     error // set when done is closed
 	written atomic.Int64
 }
 
-// startWriter commits an event for each of the aggregates, in one transaction, every interval.
-func (w *world) startWriter(aggregates int, interval time.Duration) *writer {
+// startWriter commits a transaction every interval, with one event for each aggregate.
+func (w *testEnv) startWriter(aggregates int, interval time.Duration) *writer {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &writer{cancel: cancel, done: make(chan struct{})}
 	go func() {
@@ -61,16 +61,16 @@ func (w *world) startWriter(aggregates int, interval time.Duration) *writer {
 	return r
 }
 
-// stop returns how many events were committed.
+// stop ends the writer and returns the number of committed events.
 func (r *writer) stop() (written int, err error) {
 	r.cancel()
 	<-r.done
 	return int(r.written.Load()), r.err
 }
 
-// checkVersions waits until all written events have arrived, and checks that first deliveries came in order. It returns how
-// many messages were sent again.
-func (w *world) checkVersions(written int) (again int) {
+// checkVersions waits until all written events have arrived, and checks that first deliveries are
+// in order. It returns the number of repeated messages.
+func (w *testEnv) checkVersions(written int) (again int) {
 	w.t.Helper()
 	latest := map[int]int{}
 	w.eventually(fmt.Sprintf("%d events have arrived", written), func() bool {
@@ -85,7 +85,7 @@ func (w *world) checkVersions(written int) (again int) {
 			case v.Version == before+1:
 				latest[v.Aggregate]++
 			default:
-				w.t.Fatalf("aggregate %d: version %d came after %d", v.Aggregate, v.Version, before)
+				w.t.Fatalf("aggregate %d: version %d arrived after %d", v.Aggregate, v.Version, before)
 			}
 		}
 		return len(w.broker.Received(w.queue.ARN)) == written+again
@@ -93,9 +93,9 @@ func (w *world) checkVersions(written int) (again int) {
 	return again
 }
 
-func TestRollingReplacementUnderLoadLosesNothingKeepsOrderAndRepeatsNothing(t *testing.T) {
+func TestRollingReplacementLosesAndRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	holder := w.startStreaming()
 	load := w.startWriter(10, 10*time.Millisecond)
 	for range 5 {
@@ -109,16 +109,16 @@ func TestRollingReplacementUnderLoadLosesNothingKeepsOrderAndRepeatsNothing(t *t
 	written, err := load.stop()
 	w.must(err)
 	if again := w.checkVersions(written); again > 0 {
-		t.Errorf("%d of %d events came twice over clean stops", again, written)
+		t.Errorf("%d of %d events arrived twice over clean stops", again, written)
 	}
 }
 
-// takeOver is a way in which the relay that holds the slot goes away.
+// takeOver is one failure of the relay that holds the slot.
 type takeOver struct {
-	name string
-	away func(holder *process, between *faultproxy.Network)
-	back func(holder *process, between *faultproxy.Network) // nil if it has ended
-	// within is how soon the standby has to deliver, for a RELAY_WAL_SENDER_TIMEOUT.
+	name    string
+	fail    func(holder *process, between *faultproxy.Network)
+	restore func(holder *process, between *faultproxy.Network) // nil if the process has ended
+	// within returns the time in which the standby has to deliver, for a RELAY_WAL_SENDER_TIMEOUT.
 	within func(timeout time.Duration) time.Duration
 }
 
@@ -136,12 +136,15 @@ var takeOvers = []takeOver{
 	{"clean stop", signal(syscall.SIGTERM), nil, after(time.Second)},
 	{"SIGKILL", signal(syscall.SIGKILL), nil, after(3 * time.Second)},
 	{"SIGSTOP", signal(syscall.SIGSTOP), signal(syscall.SIGCONT), atTimeout},
-	{"cut network", func(_ *process, n *faultproxy.Network) { n.Silence() }, func(_ *process, n *faultproxy.Network) { n.Mend() }, atTimeout},
+	{"cut network", func(_ *process, n *faultproxy.Network) {
+		n.Silence()
+	}, func(_ *process, n *faultproxy.Network) { n.Mend() }, atTimeout},
 }
 
-// TestStandbyTakesOverWhateverBecomesOfTheHolder measures from the moment at which the holder goes away until the standby
-// has delivered an event. Once by default; TAKEOVER_RUNS times, and held to its bounds, by `make takeover`.
-func TestStandbyTakesOverWhateverBecomesOfTheHolder(t *testing.T) {
+// The test measures from the failure of the holder until the standby has delivered an event. It
+// runs once by default. With `make takeover` it runs TAKEOVER_RUNS times and holds the slowest run
+// to its bound.
+func TestStandbyTakesOverAfterEveryHolderFailure(t *testing.T) {
 	t.Parallel()
 	runs, err := strconv.Atoi(os.Getenv("TAKEOVER_RUNS"))
 	measured := err == nil
@@ -152,10 +155,10 @@ func TestStandbyTakesOverWhateverBecomesOfTheHolder(t *testing.T) {
 	for _, c := range takeOvers {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			took := make([]time.Duration, 0, runs)
 			env := "RELAY_WAL_SENDER_TIMEOUT=" + timeout.String()
-			w.startStreaming(env).stop() // so that the table is empty at the first start
+			w.startStreaming(env).stop() // creates the slot while the table is empty
 			load := w.startWriter(20, 50*time.Millisecond)
 			for range max(runs, 1) {
 				took = append(took, w.takeOver(c, load, env))
@@ -166,7 +169,8 @@ func TestStandbyTakesOverWhateverBecomesOfTheHolder(t *testing.T) {
 			again := w.checkVersions(written)
 			slices.Sort(took)
 			slowest := took[len(took)-1]
-			t.Logf("%-11s %3d runs: min %5s, median %5s, p90 %5s, max %5s; %d events, %d came again", c.name, len(took), round(took[0]),
+			t.Logf("%-11s %3d runs: min %5s, median %5s, p90 %5s, max %5s; %d events, %d arrived again", c.name,
+				len(took), round(took[0]),
 				round(took[len(took)/2]), round(took[len(took)*9/10]), round(slowest), written, again)
 			if measured && slowest > c.within(timeout) {
 				t.Errorf("the slowest take-over took %s, want at most %s", round(slowest), c.within(timeout))
@@ -175,9 +179,9 @@ func TestStandbyTakesOverWhateverBecomesOfTheHolder(t *testing.T) {
 	}
 }
 
-// takeOver starts two relays, lets the one that holds the slot go away once it has caught up, and returns how long it took
-// until the other had delivered something.
-func (w *world) takeOver(c takeOver, load *writer, env string) time.Duration {
+// takeOver starts two relays and lets the holder of the slot fail once it has caught up. It returns
+// the time until the other relay has delivered an event.
+func (w *testEnv) takeOver(c takeOver, load *writer, env string) time.Duration {
 	w.t.Helper()
 	between, through := w.newNetwork()
 	holder := w.startStreaming(env, "DATABASE_URL="+through)
@@ -185,17 +189,17 @@ func (w *world) takeOver(c takeOver, load *writer, env string) time.Duration {
 	standby.awaitLog("event=standby")
 	w.eventually("the backlog is delivered", func() bool { return len(w.bodies()) >= int(load.written.Load())-40 })
 	delivered := w.endOfLog()
-	w.eventually("that is confirmed", func() bool { return w.confirmed(delivered) })
+	w.eventually("the backlog is confirmed", func() bool { return w.confirmed(delivered) })
 	began := time.Now()
-	c.away(holder, between)
+	c.fail(holder, between)
 	standby.awaitLog("event=streaming")
 	w.awaitReceived(w.broker.ReceivedCount(w.queue.ARN) + 1)
 	took := time.Since(began)
-	if c.back != nil {
+	if c.restore != nil {
 		standbys := func() int { return strings.Count(holder.log.String(), "event=standby") }
 		before := standbys()
-		c.back(holder, between)
-		w.eventually("the former holder stands by", func() bool { return standbys() > before })
+		c.restore(holder, between)
+		w.eventually("the former holder is a standby", func() bool { return standbys() > before })
 	}
 	holder.kill()
 	standby.stop()

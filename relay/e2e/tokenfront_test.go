@@ -15,7 +15,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// tokenFront stands before a server that trusts everybody and asks, over TLS, for a password, as RDS asks for a token.
+// tokenFront is a proxy in front of a server without authentication. It asks for a password over
+// TLS, as RDS asks for a token.
 type tokenFront struct {
 	port   int
 	server string
@@ -53,11 +54,11 @@ func newTokenFront(t *testing.T, server *pgtest.Server, authority pgtest.Authori
 	return f
 }
 
-// serve logs a client in and then passes on what it and the server say.
+// serve authenticates a client and then passes on the traffic in both directions.
 func (f *tokenFront) serve(plain net.Conn) {
 	defer plain.Close()
 	backend := pgproto3.NewBackend(plain, plain)
-	if _, err := backend.ReceiveStartupMessage(); err != nil { // the request for TLS, or to cancel
+	if _, err := backend.ReceiveStartupMessage(); err != nil { // an SSLRequest or a CancelRequest
 		return
 	}
 	if _, err := plain.Write([]byte("S")); err != nil {
@@ -121,8 +122,8 @@ func (f *tokenFront) begin() []login {
 	return seen
 }
 
-// nextSecond forgets the logins so far, and returns the first full second that is after all of them: tokens tell the
-// time in seconds.
+// nextSecond forgets the logins so far and returns the next full second. The time in a token has a
+// resolution of one second.
 func (f *tokenFront) nextSecond() time.Time {
 	next := time.Now().Truncate(time.Second).Add(time.Second)
 	time.Sleep(time.Until(next))

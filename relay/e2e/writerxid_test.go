@@ -6,12 +6,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// TestRecoveryFindsRowsWithMadeUpXIDs that the log had and that were not delivered before the slot was lost. A producer, a restore and a
-// copy write transaction ids of their own, which the horizon shows. Rows that were delivered do not come again.
+// The rows were in the log and were not delivered before the slot was lost. Producers, restores and
+// copies write transaction ids of their own, which the horizon shows. Delivered rows do not arrive
+// again.
 func TestRecoveryFindsRowsWithMadeUpXIDs(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, func(t *testing.T, version int) {
-		w, _ := newWorldOfRoles(t, "orders", version)
+		w, _ := newRolesEnv(t, "orders", version)
 		p := w.startStreaming()
 		insert := func(body, xid string) {
 			w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
@@ -26,22 +27,23 @@ func TestRecoveryFindsRowsWithMadeUpXIDs(t *testing.T) {
 			return w.query(`SELECT bool_and(e.xmin::text::bigint < pg_snapshot_xmin(c.horizon)::text::bigint)::text
 				FROM outbox_events e, relay_checkpoints c`) == "true"
 		})
-		away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+		throttled := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 		insert("long ago", `'3'`)
 		insert("of a row that is delivered", `SELECT min(xid) FROM outbox_events WHERE xid > '3'`)
 		insert("own", `pg_current_xact_id()`)
 		w.exec(`DO $$ BEGIN
-			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid) VALUES (gen_random_uuid(), 'order', '1', 't', '"savepoint"', '4');
+			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
+			VALUES (gen_random_uuid(), 'order', '1', 't', '"savepoint"', '4');
 			EXCEPTION WHEN division_by_zero THEN NULL; END $$`)
 		p.kill()
 		w.dropSlot()
-		away.Clear()
+		throttled.Clear()
 		w.startStreaming()
 		for _, body := range []string{"long ago", "of a row that is delivered", "own", "savepoint"} {
 			w.awaitBody(`"` + body + `"`)
 		}
 		if got := w.bodies(); got[`"delivered"`] != 1 || got[`"delivered too"`] != 1 {
-			t.Errorf("delivered rows came again: %v", got)
+			t.Errorf("delivered rows arrived again: %v", got)
 		}
 	})
 }

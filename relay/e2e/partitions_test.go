@@ -9,32 +9,37 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// partitionByTime makes the outbox table one whose partitions go by the time of the event, with one for today.
-func (w *world) partitionByTime() {
+// partitionByTime replaces the outbox table by one that is partitioned by created_at, with a
+// partition for today.
+func (w *testEnv) partitionByTime() {
 	w.t.Helper()
 	w.exec(`DROP TABLE outbox_events`)
 	w.exec(`CREATE SEQUENCE numbers`)
-	w.exec(`CREATE TABLE outbox_events (id uuid DEFAULT gen_random_uuid(), seq bigint NOT NULL DEFAULT nextval('numbers'), aggregate_type text,
-		aggregate_id text, event_type text DEFAULT 't', payload text, headers jsonb, xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	w.exec(`CREATE TABLE outbox_events (id uuid DEFAULT gen_random_uuid(),
+		seq bigint NOT NULL DEFAULT nextval('numbers'), aggregate_type text,
+		aggregate_id text, event_type text DEFAULT 't', payload text, headers jsonb,
+		xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
 		created_at timestamptz NOT NULL DEFAULT now(), UNIQUE (seq, created_at)) PARTITION BY RANGE (created_at)`)
 	w.exec(`CREATE INDEX ON outbox_events (xid)`)
 	w.exec(`CREATE TABLE today PARTITION OF outbox_events FOR VALUES FROM ('2020-01-01') TO ('infinity')`)
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 }
 
-// fill makes a table like a partition and writes rows of an old time to it, with transaction ids that this makes of their number.
-func (w *world) fill(table, xid string, first, last int) {
+// fill creates a table like a partition and writes rows with an old created_at. The SQL expression
+// xid computes their transaction ids from their numbers.
+func (w *testEnv) fill(table, xid string, first, last int) {
 	w.t.Helper()
 	w.exec(`CREATE TABLE IF NOT EXISTS ` + table + ` (LIKE outbox_events INCLUDING ALL)`)
-	w.exec(`INSERT INTO `+table+` (payload, xid, created_at) SELECT i, (`+xid+`)::text::xid8, '2001-01-01' FROM generate_series($1::int, $2) AS i`, first, last)
+	w.exec(`INSERT INTO `+table+` (payload, xid, created_at)
+		SELECT i, (`+xid+`)::text::xid8, '2001-01-01' FROM generate_series($1::int, $2) AS i`, first, last)
 }
 
-func (w *world) attachOld(table string) {
+func (w *testEnv) attachOld(table string) {
 	w.t.Helper()
 	w.exec(`ALTER TABLE outbox_events ATTACH PARTITION ` + table + ` FOR VALUES FROM ('2000-01-01') TO ('2002-01-01')`)
 }
 
-// each returns one of each body from first to last, which is how often it should come.
+// each returns the bodies from first to last, each expected once.
 func each(first, last int) map[string]int {
 	bodies := map[string]int{}
 	for n := first; n <= last; n++ {
@@ -43,10 +48,11 @@ func each(first, last int) map[string]int {
 	return bodies
 }
 
-// awaitOnce waits until these bodies have come, once each, and nothing else but "before" and "after".
-func (w *world) awaitOnce(want map[string]int) {
+// awaitOnce waits until these bodies have arrived. It fails if one arrives twice, or if another
+// arrives that is neither "before" nor "after".
+func (w *testEnv) awaitOnce(want map[string]int) {
 	w.t.Helper()
-	w.eventually(fmt.Sprintf("%d events have come", len(want)), func() bool {
+	w.eventually(fmt.Sprintf("%d events have arrived", len(want)), func() bool {
 		got := w.bodies()
 		for body := range want {
 			if got[body] == 0 {
@@ -57,26 +63,26 @@ func (w *world) awaitOnce(want map[string]int) {
 	})
 	for body, times := range w.bodies() {
 		if body != "before" && body != "after" && times != want[body] {
-			w.t.Errorf("%s came %d times, want %d", body, times, want[body])
+			w.t.Errorf("%s arrived %d times, want %d", body, times, want[body])
 		}
 	}
 }
 
 const (
-	oldXID     = `3 + i`
-	newXID     = `pg_current_xact_id()`
-	mixedXID   = `CASE i % 3 WHEN 0 THEN pg_current_xact_id()::text::bigint WHEN 1 THEN 3 ELSE 4000000000000 + i END`
-	foreignXID = `4000000000000 + i`
+	oldXID      = `3 + i`
+	newXID      = `pg_current_xact_id()`
+	mixedXID    = `CASE i % 3 WHEN 0 THEN pg_current_xact_id()::text::bigint WHEN 1 THEN 3 ELSE 4000000000000 + i END`
+	importedXID = `4000000000000 + i`
 )
 
-// TestRowsOfAnAttachedPartitionComeOnce, and retention removes none of them before.
-func TestRowsOfAnAttachedPartitionComeOnce(t *testing.T) {
+// Retention removes none of the rows before they are delivered.
+func TestRowsOfAnAttachedPartitionArriveOnce(t *testing.T) {
 	t.Parallel()
-	for name, xid := range map[string]string{"old": oldXID, "new": newXID, "mixed": mixedXID, "foreign": foreignXID} {
+	for name, xid := range map[string]string{"old": oldXID, "new": newXID, "mixed": mixedXID, "imported": importedXID} {
 		for _, stopped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s ids, stopped %v", name, stopped), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, "orders")
+				w := newTestEnv(t, "orders")
 				w.partitionByTime()
 				p := w.startStreaming("RELAY_RETENTION=1s")
 				w.exec(`INSERT INTO outbox_events (payload) VALUES ('before')`)
@@ -95,7 +101,10 @@ func TestRowsOfAnAttachedPartitionComeOnce(t *testing.T) {
 				w.exec(`INSERT INTO outbox_events (payload) VALUES ('after')`)
 				w.awaitBody("after")
 				if name == "old" {
-					w.eventually("the rows are removed", func() bool { return w.query(`SELECT count(*)::text FROM filled`) == "0" })
+					w.eventually("the rows are removed", func() bool {
+						return w.query(`SELECT count(*)::text
+						FROM filled`) == "0"
+					})
 				}
 				w.awaitOnce(each(1, 500))
 			})
@@ -103,13 +112,13 @@ func TestRowsOfAnAttachedPartitionComeOnce(t *testing.T) {
 	}
 }
 
-// TestAPartitionMadeWithItsFirstRowsIsNoGap: also while the relay is stopped.
-func TestAPartitionMadeWithItsFirstRowsIsNoGap(t *testing.T) {
+// The same holds while the relay is stopped.
+func TestPartitionCreatedWithRowsIsNoGap(t *testing.T) {
 	t.Parallel()
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stopped %v", stopped), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders")
+			w := newTestEnv(t, "orders")
 			w.partitionByTime()
 			p := w.startStreaming()
 			if stopped {
@@ -117,7 +126,8 @@ func TestAPartitionMadeWithItsFirstRowsIsNoGap(t *testing.T) {
 			}
 			w.exec(`DO $$ BEGIN
 				CREATE TABLE made PARTITION OF outbox_events FOR VALUES FROM ('2000-01-01') TO ('2002-01-01');
-				INSERT INTO outbox_events (payload, created_at) SELECT i, '2001-01-01' FROM generate_series(1, 100) AS i;
+				INSERT INTO outbox_events (payload, created_at) SELECT i, '2001-01-01'
+				FROM generate_series(1, 100) AS i;
 			END $$`)
 			if stopped {
 				p = w.startStreaming()
@@ -133,9 +143,9 @@ func TestAPartitionMadeWithItsFirstRowsIsNoGap(t *testing.T) {
 	}
 }
 
-func TestAPartitionAttachedAgainBringsItsNewRows(t *testing.T) {
+func TestReattachedPartitionBringsItsNewRows(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partitionByTime()
 	w.fill("moved", newXID, 1, 3)
 	w.attachOld("moved")
@@ -143,7 +153,8 @@ func TestAPartitionAttachedAgainBringsItsNewRows(t *testing.T) {
 	w.awaitOnce(each(1, 3))
 	w.awaitHorizon()
 	w.eventually("the partition is known", func() bool {
-		return w.query(`SELECT coalesce((SELECT bool_and(pg_visible_in_snapshot(xid, known)) FROM relay_members, moved WHERE relation = 'moved'::regclass), false)::text`) == "true"
+		return w.query(`SELECT coalesce((SELECT bool_and(pg_visible_in_snapshot(xid, known)) FROM relay_members, moved
+			WHERE relation = 'moved'::regclass), false)::text`) == "true"
 	})
 	w.exec(`ALTER TABLE outbox_events DETACH PARTITION moved`)
 	w.fill("moved", oldXID, 4, 6)
@@ -151,10 +162,10 @@ func TestAPartitionAttachedAgainBringsItsNewRows(t *testing.T) {
 	w.awaitOnce(each(1, 6))
 }
 
-// TestAPartitionIsReadByTheTablesRights: a right to read the outbox table is none to read a partition by its own name.
-func TestAPartitionIsReadByTheTablesRights(t *testing.T) {
+// The privilege to read the outbox table includes none to read a partition by its own name.
+func TestPartitionIsReadWithItsParentsPrivileges(t *testing.T) {
 	t.Parallel()
-	w, _ := newWorldOfRoles(t, "orders", 18)
+	w, _ := newRolesEnv(t, "orders", 18)
 	w.partitionByTime()
 	w.exec(`GRANT SELECT, DELETE ON outbox_events TO ` + migrations.Relay)
 	w.startStreaming("RELAY_RETENTION=1s")
@@ -163,13 +174,14 @@ func TestAPartitionIsReadByTheTablesRights(t *testing.T) {
 	w.awaitOnce(each(1, 500))
 }
 
-// TestAnAttachedPartitionMayHaveSeqsOfOthers: its own identity begins at 1, too.
-func TestAnAttachedPartitionMayHaveSeqsOfOthers(t *testing.T) {
+// The identity column of the attached partition begins at 1, too.
+func TestAttachedPartitionMayRepeatSeqs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partitionByTime()
 	w.startStreaming("RELAY_RETENTION=1s")
-	w.exec(`INSERT INTO outbox_events (payload, created_at) SELECT 'before', now() + interval '1 hour' FROM generate_series(1, 3)`)
+	w.exec(`INSERT INTO outbox_events (payload, created_at) SELECT 'before', now() + interval '1 hour'
+		FROM generate_series(1, 3)`)
 	w.awaitBody("before")
 	w.fill("filled", oldXID, 1, 3)
 	w.exec(`UPDATE filled SET seq = payload::bigint`)
@@ -177,9 +189,9 @@ func TestAnAttachedPartitionMayHaveSeqsOfOthers(t *testing.T) {
 	w.awaitOnce(each(1, 3))
 }
 
-func TestAnAttachedPartitionHaltsARelayThatHaltsAtGaps(t *testing.T) {
+func TestAttachedPartitionHaltsARelaySetToHalt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partitionByTime()
 	p := w.startStreaming("RELAY_ON_SLOT_LOSS=halt", "RELAY_RETENTION=1s")
 	w.fill("filled", oldXID, 1, 3)
@@ -187,7 +199,8 @@ func TestAnAttachedPartitionHaltsARelayThatHaltsAtGaps(t *testing.T) {
 	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), alarm) {
 		t.Errorf("the relay ended with %v", err)
 	}
-	if out, err := w.command(nil, "status"); exitCode(err) != 2 || !strings.Contains(out, "filled was attached with rows in it") {
+	if out, err := w.command(nil, "status"); exitCode(err) != 2 ||
+		!strings.Contains(out, "filled was attached with rows in it") {
 		t.Errorf("status: %v: %s", err, out)
 	}
 	if out, err := w.command(nil, "recover", "--yes"); err != nil {
@@ -197,47 +210,49 @@ func TestAnAttachedPartitionHaltsARelayThatHaltsAtGaps(t *testing.T) {
 	w.awaitOnce(each(1, 3))
 }
 
-// TestRowsWithAnXIDOfBeforeAreNotRemovedUndelivered: the producer made it up, and the log that has them is lost.
-func TestRowsWithAnXIDOfBeforeAreNotRemovedUndelivered(t *testing.T) {
+// The producer invented the transaction id, and the log that has the rows is lost.
+func TestRetentionKeepsUndeliveredRowsWithOldXIDs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`ALTER TABLE outbox_events ALTER seq SET GENERATED BY DEFAULT`)
 	p := w.startStreaming("RELAY_RETENTION=1s")
 	w.exec(insertOld, `{"n":1}`)
 	w.awaitBody(`{"n":1}`)
 	w.eventually("the delivered row is removed", func() bool { return w.rows() == "0" })
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	throttled := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at, xid)
 		VALUES (gen_random_uuid(), 'order', '1', 'order.created', '{"n":2}', now() - interval '1 day', '3')`)
 	p.awaitLog("have to stay")
-	away.Clear()
+	throttled.Clear()
 	w.awaitBody(`{"n":2}`)
-	w.eventually("it is removed once it is delivered", func() bool { return w.rows() == "0" })
+	w.eventually("the row is removed once it is delivered", func() bool { return w.rows() == "0" })
 }
 
-// TestRowsOfTablesThatInheritAreNoGap: a publication streams them under their own names.
-func TestRowsOfTablesThatInheritAreNoGap(t *testing.T) {
+// A publication streams them under the names of their own tables.
+func TestRowsOfInheritingTablesAreNoGap(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	w.exec(`CREATE TABLE heir () INHERITS (outbox_events)`)
+	w := newTestEnv(t, "orders")
+	w.exec(`CREATE TABLE inheriting () INHERITS (outbox_events)`)
 	p := w.startStreaming()
 	p.awaitLog("event=audit_begun")
-	w.exec(`INSERT INTO heir (id, seq, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), 1000 + i, 'o', '1', 't', '{}' FROM generate_series(1, 3) AS i`)
+	w.exec(`INSERT INTO inheriting (id, seq, aggregate_type, aggregate_id, event_type, payload)
+		SELECT gen_random_uuid(), 1000 + i, 'o', '1', 't', '{}' FROM generate_series(1, 3) AS i`)
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitBody(`{"n":1}`)
 	w.eventually("the horizon covers the table", func() bool {
 		w.exec(`SELECT pg_logical_emit_message(true, 'test', repeat('x', 1000))`)
-		return w.query(`SELECT (SELECT bool_and(pg_visible_in_snapshot(xid, horizon)) FROM outbox_events)::text FROM relay_checkpoints`) == "true"
+		return w.query(`SELECT (SELECT bool_and(pg_visible_in_snapshot(xid, horizon)) FROM outbox_events)::text
+			FROM relay_checkpoints`) == "true"
 	})
 	if strings.Contains(p.log.String(), alarm) {
 		t.Error("the relay gave an alarm")
 	}
 }
 
-// TestRowsThatAreGivenNewXIDsAreNoGap: an upsert gives an old row that of its own transaction, and no update is streamed.
-func TestRowsThatAreGivenNewXIDsAreNoGap(t *testing.T) {
+// An upsert gives an old row the id of its own transaction, and updates are not streamed.
+func TestUpsertedXIDsAreNoGap(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	old := event(t, "1", `{"n":1}`)
 	w.commit(old)
 	p := w.startStreaming("RELAY_START=table")
@@ -248,7 +263,8 @@ func TestRowsThatAreGivenNewXIDsAreNoGap(t *testing.T) {
 	w.awaitDelivered()
 	for range 3 {
 		for _, e := range []string{old.ID.String(), young.ID.String()} {
-			w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES ($1::uuid, 'order', '1', 't', '{}')
+			w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+				VALUES ($1::uuid, 'order', '1', 't', '{}')
 				ON CONFLICT (id) DO UPDATE SET payload = excluded.payload, xid = excluded.xid`, e)
 		}
 		w.awaitDelivered()
@@ -261,10 +277,11 @@ func TestRowsThatAreGivenNewXIDsAreNoGap(t *testing.T) {
 	}
 }
 
-// TestARowThatMovesToAnotherPartitionIsNoGap: the server deletes it in one and inserts it in the other. Nor is one that is locked.
-func TestARowThatMovesToAnotherPartitionIsNoGap(t *testing.T) {
+// The server deletes the row in one partition and inserts it into the other. A locked row is no gap
+// either.
+func TestRowMovedBetweenPartitionsIsNoGap(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.partitionByTime()
 	w.exec(`CREATE TABLE archive PARTITION OF outbox_events FOR VALUES FROM ('2000-01-01') TO ('2002-01-01')`)
 	p := w.startStreaming()
@@ -281,7 +298,8 @@ func TestARowThatMovesToAnotherPartitionIsNoGap(t *testing.T) {
 	if strings.Contains(p.log.String(), alarm) {
 		t.Error("the relay gave an alarm")
 	}
-	if got := w.bodies(); got["1"] != 2 || got["2"] != 2 || got["3"] != 1 { // the log has the moved ones as inserts
+	// the log has the moved rows as inserts
+	if got := w.bodies(); got["1"] != 2 || got["2"] != 2 || got["3"] != 1 {
 		t.Errorf("received %v", got)
 	}
 }

@@ -16,24 +16,25 @@ import (
 )
 
 // confirmed reports whether the slot's confirmed_flush_lsn has reached lsn.
-func (w *world) confirmed(lsn string) bool {
-	return w.query(`SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots WHERE slot_name = $2`, lsn, w.slot) == "true"
+func (w *testEnv) confirmed(lsn string) bool {
+	return w.query(`SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots
+		WHERE slot_name = $2`, lsn, w.slot) == "true"
 }
 
-// endOfLog returns the position behind everything that was written.
-func (w *world) endOfLog() string { return w.query(`SELECT pg_current_wal_insert_lsn()::text`) }
+// endOfLog returns the current end of the log.
+func (w *testEnv) endOfLog() string { return w.query(`SELECT pg_current_wal_insert_lsn()::text`) }
 
-// dropSlot drops the slot once nobody holds it.
-func (w *world) dropSlot() {
+// dropSlot drops the slot once it is free.
+func (w *testEnv) dropSlot() {
 	w.t.Helper()
-	w.eventually("nobody holds the slot", func() bool {
+	w.eventually("the slot is free", func() bool {
 		return w.query(`SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot) == "false"
 	})
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 }
 
-// bodies returns what the default destination accepted, each body once.
-func (w *world) bodies() map[string]int {
+// bodies returns how often the default destination has accepted each body.
+func (w *testEnv) bodies() map[string]int {
 	bodies := map[string]int{}
 	for _, r := range w.broker.Received(w.queue.ARN) {
 		bodies[r.Body]++
@@ -41,14 +42,14 @@ func (w *world) bodies() map[string]int {
 	return bodies
 }
 
-func (w *world) awaitBody(body string) {
+func (w *testEnv) awaitBody(body string) {
 	w.t.Helper()
 	w.eventually("event "+body+" arrives", func() bool { return w.bodies()[body] > 0 })
 }
 
 func TestSlotIsConfirmedWhileOnlyOtherTablesAreWritten(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`CREATE TABLE other (id integer)`)
 	w.startStreaming()
 	before := w.endOfLog()
@@ -61,31 +62,32 @@ func TestSlotIsConfirmedWhileOnlyOtherTablesAreWritten(t *testing.T) {
 			FROM pg_replication_slots WHERE slot_name = $1`, w.slot) == "true"
 	})
 	if !w.confirmed(before) {
-		t.Error("the slot stands before the other table's rows")
+		t.Error("the slot is not confirmed past the start of the other table's rows")
 	}
 	t.Logf("confirmed %v after 20,000 rows", time.Since(began).Round(time.Millisecond))
 }
 
 func TestNothingIsConfirmedBeforeItIsDelivered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
-	const body = `{"away":true}`
-	away := w.broker.Script(fakeaws.Match{
+	const body = `{"undelivered":true}`
+	failing := w.broker.Script(fakeaws.Match{
 		Action: "SendMessageBatch",
 		Entry:  func(m *fakeaws.Message) bool { return m.Body == body },
 	}, fakeaws.FailEntries("InternalError", "", false))
 	w.commit(event(t, "1", body))
 	committed := w.endOfLog()
-	w.exec(`CREATE TABLE other AS SELECT generate_series(1, 20000)`) // the server's keepalives name later positions
+	// the positions in the server's keepalives advance
+	w.exec(`CREATE TABLE other AS SELECT generate_series(1, 20000)`)
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		w.commit(event(t, "2", `{}`)) // others flow, and checkpoints are written
+		w.commit(event(t, "2", `{}`)) // other events flow, and checkpoints are written
 		if w.confirmed(committed) {
 			t.Fatal("the event's commit was confirmed while the event was not delivered")
 		}
 	}
 	p.kill()
-	away.Clear()
+	failing.Clear()
 	w.startStreaming()
 	w.awaitBody(body)
 	w.eventually("the event is confirmed", func() bool { return w.confirmed(committed) })
@@ -93,7 +95,7 @@ func TestNothingIsConfirmedBeforeItIsDelivered(t *testing.T) {
 
 func TestConfirmedPositionNeverPassesTheCheckpointRow(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming()
 	w.commit(event(t, "0", `{}`))
 	w.awaitReceived(1)
@@ -114,9 +116,9 @@ func TestConfirmedPositionNeverPassesTheCheckpointRow(t *testing.T) {
 	w.eventually("the event is confirmed", func() bool { return w.confirmed(committed) })
 }
 
-func TestServerIsAnsweredWhileTheBrokerHangsAndTheWindowIsFull(t *testing.T) {
+func TestStatusUpdatesContinueWhileTheBrokerHangs(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	hanging := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang())
 	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=2s", "RELAY_WINDOW_EVENTS=100", "RELAY_REQUEST_TIMEOUT=1s")
 	holder := func() string {
@@ -124,23 +126,25 @@ func TestServerIsAnsweredWhileTheBrokerHangsAndTheWindowIsFull(t *testing.T) {
 	}
 	before := holder()
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		SELECT gen_random_uuid(), 'order', i::text, 'order.created', json_build_object('n', i, 'padding', repeat('x', 1000))
+		SELECT gen_random_uuid(), 'order', i::text, 'order.created',
+		json_build_object('n', i, 'padding', repeat('x', 1000))
 		FROM generate_series(1, 5000) AS i`)
 	for end := time.Now().Add(7 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if now := holder(); now != before {
-			t.Fatalf("the slot was held by process %s, now by %q: the server gave up on the relay", before, now)
+			t.Fatalf("the slot was held by process %s, now by %q: the server timed the relay out", before, now)
 		}
 	}
 	hanging.Clear()
 	w.awaitReceived(5000)
 	if now := holder(); now != before {
-		t.Errorf("the slot was held by process %s, now by %q: the relay took its own silence for the server's", before, now)
+		t.Errorf("the slot was held by process %s, now by %q: the relay timed the server out while it was busy itself",
+			before, now)
 	}
 }
 
 func TestStandbyTakesOverFromAKilledRelay(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	first := w.startStreaming()
 	second := w.start("RELAY_LISTEN=127.0.0.1:0")
 	second.awaitLog("event=standby")
@@ -152,21 +156,22 @@ func TestStandbyTakesOverFromAKilledRelay(t *testing.T) {
 	w.awaitBody(`{"n":2}`)
 }
 
-func TestThawedRelayPublishesNothingOnceAnotherHoldsTheSlot(t *testing.T) {
+func TestThawedRelayPublishesNothingAfterTakeover(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	frozen := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=2s", "RELAY_REQUEST_TIMEOUT=1s")
-	away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
-	for i := range 200 { // wait in the relay's memory
+	failing := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Throttle())
+	for i := range 200 { // they wait in the relay's memory
 		w.commit(event(t, fmt.Sprint(i%10), fmt.Sprintf(`{"n":%d}`, i)))
 	}
-	w.must(away.AwaitHits(t.Context(), 2))
+	w.must(failing.AwaitHits(t.Context(), 2))
 	w.must(frozen.cmd.Process.Signal(syscall.SIGSTOP))
 	next := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=2s")
-	away.Clear()
+	failing.Clear()
 	w.awaitReceived(200)
 	next.stop()
-	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'o', '1', 't', '{"late":true}')`)
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES (gen_random_uuid(), 'o', '1', 't', '{"late":true}')`)
 	holder := w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=2s")
 	w.awaitBody(`{"late":true}`)
 	w.must(frozen.cmd.Process.Signal(syscall.SIGCONT))
@@ -174,7 +179,7 @@ func TestThawedRelayPublishesNothingOnceAnotherHoldsTheSlot(t *testing.T) {
 	frozen.awaitLog("event=standby")
 	for body, times := range w.bodies() {
 		if times > 1 {
-			t.Errorf("%s was published %d times: the thawed relay published what it had in memory", body, times)
+			t.Errorf("%s was published %d times: the thawed relay published the events in its memory", body, times)
 		}
 	}
 	holder.stop()
@@ -182,17 +187,17 @@ func TestThawedRelayPublishesNothingOnceAnotherHoldsTheSlot(t *testing.T) {
 
 func TestRaisedEpochStopsTheHolder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
 	w.exec(`UPDATE relay_checkpoints SET epoch = epoch + 1 WHERE slot_name = $1`, w.slot)
 	p.awaitLog("no longer the holder")
 	w.commit(event(t, "1", `{"n":1}`))
-	w.awaitReceived(1) // by the session that began after it
+	w.awaitReceived(1) // by the session that began afterwards
 }
 
 func TestEventsWrittenWhileTheSlotWasGoneArrive(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.awaitReceived(1)
@@ -208,20 +213,20 @@ func TestEventsWrittenWhileTheSlotWasGoneArrive(t *testing.T) {
 	}
 }
 
-func TestEventsThatASlotMadeOrAdvancedByHandSkipsArrive(t *testing.T) {
+func TestEventsSkippedByAReplacedSlotArrive(t *testing.T) {
 	t.Parallel()
-	for name, skip := range map[string]func(*world){
-		"made again": func(w *world) {
+	for name, skip := range map[string]func(*testEnv){
+		"dropped and created": func(w *testEnv) {
 			w.dropSlot()
 			w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 		},
-		"advanced": func(w *world) {
+		"advanced": func(w *testEnv) {
 			w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, "orders.fifo")
+			w := newTestEnv(t, "orders.fifo")
 			p := w.startStreaming()
 			w.commit(event(t, "1", `{"n":1}`))
 			w.awaitReceived(1)
@@ -235,16 +240,22 @@ func TestEventsThatASlotMadeOrAdvancedByHandSkipsArrive(t *testing.T) {
 	}
 }
 
-func TestEventsWrittenWhileThePublicationWasChangedArrive(t *testing.T) {
+func TestEventsOfAChangedPublicationArrive(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string][2]string{
-		"table taken out and put back": {`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`, `ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`},
-		"publishing no inserts":        {`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`, `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`},
+		"table dropped and added": {
+			`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`,
+			`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`,
+		},
+		"publishing no inserts": {
+			`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`,
+			`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`,
+		},
 	} {
 		for _, running := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, relay running %v", name, running), func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, "orders.fifo")
+				w := newTestEnv(t, "orders.fifo")
 				p := w.startStreaming()
 				if !running {
 					p.stop()
@@ -254,7 +265,8 @@ func TestEventsWrittenWhileThePublicationWasChangedArrive(t *testing.T) {
 				defer conn.Release()
 				for _, sql := range []string{
 					change[0],
-					`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'o', '1', 't', '{"unseen":true}')`,
+					`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+						VALUES (gen_random_uuid(), 'o', '1', 't', '{"unseen":true}')`,
 					change[1],
 				} {
 					_, err := conn.Exec(t.Context(), sql)
@@ -269,11 +281,11 @@ func TestEventsWrittenWhileThePublicationWasChangedArrive(t *testing.T) {
 	}
 }
 
-func TestHorizonCoversWhatIsDeliveredAndNothingElse(t *testing.T) {
+func TestHorizonCoversOnlyDeliveredEvents(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.startStreaming()
-	open, err := w.pool.Begin(t.Context()) // holds the xmin of every snapshot back
+	open, err := w.pool.Begin(t.Context()) // keeps the xmin of every snapshot low
 	w.must(err)
 	defer open.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
 	w.must(outbox.Insert(t.Context(), open, event(t, "open", `{"open":true}`)))
@@ -293,34 +305,36 @@ func TestHorizonCoversWhatIsDeliveredAndNothingElse(t *testing.T) {
 	w.awaitBody(`{"open":true}`)
 }
 
-func TestRecoveryGoesOnWhereItWasKilled(t *testing.T) {
+func TestKilledRecoveryResumesAtItsCheckpoint(t *testing.T) {
 	t.Parallel()
 	const rows = 3000
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.insertMany(rows)
 	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(30*time.Millisecond))
 	p := w.start("RELAY_START=table", "RELAY_IN_FLIGHT=4", "RELAY_WINDOW_EVENTS=200")
 	w.eventually("a part of recovery is stored", func() bool {
-		return w.query(`SELECT (recovered_seq > 400)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
+		return w.query(`SELECT (recovered_seq > 400)::text FROM relay_checkpoints
+			WHERE slot_name = $1`, w.slot) == "true"
 	})
 	p.kill()
 	slow.Clear()
-	stored, err := strconv.Atoi(w.query(`SELECT recovered_seq::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot))
+	stored, err := strconv.Atoi(w.query(`SELECT recovered_seq::text FROM relay_checkpoints
+		WHERE slot_name = $1`, w.slot))
 	w.must(err)
 	again := len(w.broker.Received(w.queue.ARN))
 	w.start()
 	w.awaitAll(rows)
 	for _, r := range w.broker.Received(w.queue.ARN)[again:] {
 		if seq, _ := strconv.Atoi(attribute(r.Attributes, outbox.AttributeSequence)); seq <= stored {
-			t.Fatalf("row %d came again after the kill, up to %d they were stored as delivered", seq, stored)
+			t.Fatalf("row %d arrived again after the kill, and rows up to %d were stored as delivered", seq, stored)
 		}
 	}
 }
 
-func TestRecoveryThatIsStoppedRepeatsNothing(t *testing.T) {
+func TestStoppedRecoveryRepeatsNothing(t *testing.T) {
 	t.Parallel()
 	const rows, window = 1000, 30 // a page of recovery has more rows than the window
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.insertMany(rows)
 	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(50*time.Millisecond))
 	for range 3 {
@@ -333,14 +347,14 @@ func TestRecoveryThatIsStoppedRepeatsNothing(t *testing.T) {
 	w.start()
 	w.awaitAll(rows)
 	if n := len(w.broker.Received(w.queue.ARN)); n != rows {
-		t.Errorf("%d of %d events came again", n-rows, rows)
+		t.Errorf("%d of %d events arrived again", n-rows, rows)
 	}
 }
 
-func TestBigTransactionGoesOnInTheMiddle(t *testing.T) {
+func TestBigTransactionResumesInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const rows = 20000
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.killInTransaction(rows, 2000, "RELAY_WINDOW_EVENTS=500", "RELAY_IN_FLIGHT=8")
 	received := len(w.broker.Received(w.queue.ARN))
 	w.start()
@@ -349,30 +363,33 @@ func TestBigTransactionGoesOnInTheMiddle(t *testing.T) {
 		return w.query(`SELECT (tx_delivered = 0)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
 	})
 	if extra := len(w.broker.Received(w.queue.ARN)) - rows; extra > received/2+500 {
-		t.Errorf("%d events came twice, %d had come before the kill: the transaction was sent from its start", extra, received)
+		t.Errorf("%d events arrived twice and %d had arrived before the kill: the transaction was sent from its start",
+			extra, received)
 	}
 }
 
-func TestTransactionThatDoesNotMatchTheCheckpointIsSentFromItsStart(t *testing.T) {
+func TestMismatchedTransactionIsSentFromItsStart(t *testing.T) {
 	t.Parallel()
 	const rows = 2000
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.killInTransaction(rows, 100, "RELAY_WINDOW_EVENTS=200", "RELAY_IN_FLIGHT=2")
-	w.exec(`UPDATE relay_checkpoints SET tx_last_event_id = 'another', tx_delivered = $2 WHERE slot_name = $1`, w.slot, rows-10)
+	w.exec(`UPDATE relay_checkpoints SET tx_last_event_id = 'another', tx_delivered = $2
+		WHERE slot_name = $1`, w.slot, rows-10)
 	next := w.start()
 	next.awaitLog("sending it from its start")
 	w.awaitAll(rows)
 }
 
-// killInTransaction has a relay deliver a transaction of so many events, slowly, and kills it once more than stored of them are
-// stored as delivered.
-func (w *world) killInTransaction(rows, stored int, env ...string) {
+// killInTransaction starts a relay that delivers one transaction of so many events slowly. It kills
+// the relay as soon as it has stored that more than stored of them are delivered.
+func (w *testEnv) killInTransaction(rows, stored int, env ...string) {
 	w.t.Helper()
 	p := w.startStreaming(env...)
 	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(50*time.Millisecond))
 	w.insertMany(rows)
 	w.eventually("a part of the transaction is stored", func() bool {
-		return w.query(`SELECT (tx_delivered > $2)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot, stored) == "true"
+		return w.query(`SELECT (tx_delivered > $2)::text FROM relay_checkpoints
+			WHERE slot_name = $1`, w.slot, stored) == "true"
 	})
 	p.kill()
 	slow.Clear()
@@ -382,19 +399,21 @@ func (w *world) killInTransaction(rows, stored int, env ...string) {
 }
 
 // insertMany writes n events of n/10 aggregates in one transaction.
-func (w *world) insertMany(n int) {
+func (w *testEnv) insertMany(n int) {
 	w.t.Helper()
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		SELECT gen_random_uuid(), 'order', (i % ($1 / 10))::text, 'order.created', json_build_object('n', i) FROM generate_series(1, $1) AS i`, n)
+		SELECT gen_random_uuid(), 'order', (i % ($1 / 10))::text, 'order.created', json_build_object('n', i)
+		FROM generate_series(1, $1) AS i`, n)
 }
 
 // awaitAll waits until n different bodies have arrived.
-func (w *world) awaitAll(n int) {
+func (w *testEnv) awaitAll(n int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprintf("%d different events have arrived", n), func() bool { return len(w.bodies()) >= n })
 }
 
-// newServer starts a server that can be stopped and started again, with a database and a role named relay.
+// newServer starts a server that the test can stop and restart, with a database and a role named
+// relay.
 func newServer(t *testing.T) *pgtest.Server {
 	t.Helper()
 	return newServerWith(t, nil)
@@ -422,12 +441,13 @@ func newServerOf(t *testing.T, options pgtest.Options) *pgtest.Server {
 	return server
 }
 
-func TestFastShutdownIsNotHeldUpByABrokerThatIsAway(t *testing.T) {
+func TestUnavailableBrokerDelaysNoServerShutdown(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
 	hanging := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang())
-	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=20s", "RELAY_REQUEST_TIMEOUT=40s") // neither of them is what lets it go
+	// longer than the bound below, so neither timeout ends the wait
+	w.startStreaming("RELAY_WAL_SENDER_TIMEOUT=20s", "RELAY_REQUEST_TIMEOUT=40s")
 	w.commit(event(t, "1", `{"n":1}`))
 	w.must(hanging.AwaitHits(t.Context(), 1))
 	w.pool.Reset()
@@ -443,10 +463,10 @@ func TestFastShutdownIsNotHeldUpByABrokerThatIsAway(t *testing.T) {
 	w.awaitBody(`{"n":1}`)
 }
 
-func TestRelayGoesOnAfterTheServerCrashed(t *testing.T) {
+func TestRelayContinuesAfterAServerCrash(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
-	w := newWorldOn(t, server.URL("relay", "relay"), "orders.fifo")
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders.fifo")
 	w.startStreaming()
 	for i := range 100 {
 		w.commit(event(t, fmt.Sprint(i), fmt.Sprintf(`{"n":%d}`, i)))
@@ -461,25 +481,28 @@ func TestRelayGoesOnAfterTheServerCrashed(t *testing.T) {
 
 func TestColumnsAreFoundByNameWhileTheTableChanges(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`ALTER TABLE outbox_events ADD COLUMN tenant text DEFAULT 'acme'`)
 	w.commit(event(t, "1", `{"n":2}`))
-	w.exec(`ALTER TABLE outbox_events DROP COLUMN tenant, DROP COLUMN headers, ADD COLUMN headers jsonb DEFAULT '{}'`) // xid and created_at move up
+	// changes the positions of xid and created_at
+	w.exec(`ALTER TABLE outbox_events DROP COLUMN tenant, DROP COLUMN headers, ADD COLUMN headers jsonb DEFAULT '{}'`)
 	w.commit(event(t, "1", `{"n":3}`))
 	for n, r := range w.awaitReceived(3) {
-		if want := fmt.Sprintf(`{"n":%d}`, n+1); r.Body != want || attribute(r.Attributes, outbox.AttributeOccurredAt) == "" {
+		if want := fmt.Sprintf(`{"n":%d}`, n+1); r.Body != want ||
+			attribute(r.Attributes, outbox.AttributeOccurredAt) == "" {
 			t.Errorf("received %q with %v, want %q", r.Body, r.Attributes, want)
 		}
 	}
 }
 
-func TestRefusedEventIsParkedWithItsAggregateAndTheRestFlow(t *testing.T) {
+func TestRefusedEventParksOnlyItsAggregate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	p := w.startStreaming()
-	huge := event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`) // with its attributes over 1 MiB
+	// with its attributes it exceeds 1 MiB
+	huge := event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`)
 	w.commit(huge)
 	w.commit(event(t, "poisoned", `{"behind":1}`), event(t, "fine", `{"fine":1}`))
 	w.awaitBody(`{"fine":1}`)
@@ -491,23 +514,29 @@ func TestRefusedEventIsParkedWithItsAggregateAndTheRestFlow(t *testing.T) {
 	w.startStreaming()
 	w.commit(event(t, "poisoned", `{"behind":2}`), event(t, "fine", `{"fine":2}`))
 	w.awaitBody(`{"fine":2}`)
-	w.eventually("the group is blocked after a restart", func() bool { return parked() == "InvalidParameterValue,BlockedGroup,BlockedGroup" })
+	w.eventually("the group is blocked after a restart", func() bool {
+		return parked() == "InvalidParameterValue,BlockedGroup,BlockedGroup"
+	})
 	if got := w.bodies(); len(got) != 2 {
 		t.Errorf("received %v", got)
 	}
-	if reason := w.query(`SELECT reason FROM outbox_dead_letters WHERE event_id = $1`, huge.ID.String()); !strings.Contains(reason, "1048576") {
+	if reason := w.query(`SELECT reason FROM outbox_dead_letters WHERE event_id = $1`,
+		huge.ID.String()); !strings.Contains(reason, "1048576") {
 		t.Errorf("the reason does not name the limit: %q", reason)
 	}
 }
 
-func TestEventWithoutAnIDIsParkedAndTheStreamGoesOn(t *testing.T) {
+func TestEventWithoutAnIDIsParked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
-	w.exec(`CREATE TABLE events (id text, seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text)`)
+	w := newTestEnv(t, "orders")
+	w.exec(`CREATE TABLE events (id text, seq bigint GENERATED ALWAYS AS IDENTITY,
+		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text)`)
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE events`)
-	w.startStreaming("RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body", "RELAY_COLUMN_AGGREGATE_TYPE=",
+	w.startStreaming("RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
+		"RELAY_COLUMN_AGGREGATE_TYPE=",
 		"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_COLUMN_CREATED_AT=")
-	w.exec(`INSERT INTO events (id, kind, body) VALUES (NULL, 'k', 'no id'), ('7', 'k', 'plain text'), ('8', 'k', NULL)`)
+	w.exec(`INSERT INTO events (id, kind, body)
+		VALUES (NULL, 'k', 'no id'), ('7', 'k', 'plain text'), ('8', 'k', NULL)`)
 	w.awaitBody("plain text")
 	w.eventually("both are parked", func() bool {
 		return w.query(`SELECT string_agg(event_id, ',' ORDER BY event_id) FROM outbox_dead_letters`) == "8,seq:1"
@@ -516,7 +545,7 @@ func TestEventWithoutAnIDIsParkedAndTheStreamGoesOn(t *testing.T) {
 
 func TestRowLargerThanAnyMessageIsParkedByItsID(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	w.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_payload_check`)
 	p := w.startStreaming("RELAY_WINDOW_BYTES=2097152")
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
@@ -524,15 +553,16 @@ func TestRowLargerThanAnyMessageIsParkedByItsID(t *testing.T) {
 	w.commit(event(t, "2", `{"small":true}`))
 	w.awaitBody(`{"small":true}`)
 	w.eventually("the large one is parked", func() bool {
-		return w.query(`SELECT (event_id = '00000000-0000-0000-0000-00000000000a' AND octet_length(event::text) < 2000)::text
+		return w.query(`SELECT (event_id = '00000000-0000-0000-0000-00000000000a'
+			AND octet_length(event::text) < 2000)::text
 			FROM outbox_dead_letters`) == "true"
 	})
 	p.stop()
 }
 
-func TestStopDeliversWhatWasRead(t *testing.T) {
+func TestStopDeliversEveryEventThatWasRead(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders")
+	w := newTestEnv(t, "orders")
 	p := w.startStreaming()
 	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(time.Second))
 	for i := range 30 {
@@ -546,6 +576,6 @@ func TestStopDeliversWhatWasRead(t *testing.T) {
 	w.awaitReceived(30)
 	time.Sleep(500 * time.Millisecond)
 	if got := len(w.broker.Received(w.queue.ARN)); got != 30 {
-		t.Errorf("%d messages for 30 events, %d before the stop: what was delivered was not confirmed", got, received)
+		t.Errorf("%d messages for 30 events, %d before the stop: delivered events were not confirmed", got, received)
 	}
 }
