@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// awsMetrics are those that AWS writes by itself, with the dimensions that they have.
+// awsMetrics are the metrics that AWS services write themselves, with their dimensions.
 var awsMetrics = map[string][]string{
 	// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
 	"AWS/ECS CPUUtilization": {"ClusterName", "ServiceName"},
@@ -38,7 +38,8 @@ var awsMetrics = map[string][]string{
 	"AWS/ApiGateway Latency":  {"ApiName", "Stage"},
 }
 
-// knownMetrics adds the relay's own: what metrics.go defines, with the deployment, the slot and the labels as dimensions.
+// knownMetrics adds the metrics of the relay to awsMetrics. Their names and labels come from
+// metrics.go, and their dimensions are the deployment, the slot and the labels.
 func knownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../relay/internal/health/metrics.go", nil, 0)
@@ -47,7 +48,8 @@ func knownMetrics(t *testing.T) map[string][]string {
 	}
 	names, known := map[string]string{}, map[string][]string{}
 	ast.Inspect(file, func(n ast.Node) bool {
-		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 && strings.HasPrefix(spec.Names[0].Name, "metric") {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 &&
+			strings.HasPrefix(spec.Names[0].Name, "metric") {
 			names[spec.Names[0].Name] = literal(spec.Values[0])
 		}
 		return true
@@ -69,8 +71,8 @@ func knownMetrics(t *testing.T) map[string][]string {
 	return known
 }
 
-// definition returns the constant and the labels of a call that defines a metric: counters(name, help, labels...) or
-// NewGaugeVec(options, []string{labels...}).
+// definition returns the constant and the labels of a call that defines a metric. The call is
+// counters(name, help, labels...) or NewGaugeVec(options, []string{labels...}).
 func definition(call *ast.CallExpr) (constant string, labels []string) {
 	for i, argument := range call.Args {
 		switch a := argument.(type) {
@@ -105,11 +107,11 @@ func literal(expression ast.Expr) string {
 	return text
 }
 
-// metric is one metric as an alarm or a picture names it.
+// metric is one metric in an alarm or a widget of the dashboard.
 type metric struct {
 	place, name string
-	dimensions  []string // their names
-	values      []string // the fixed ones among their values
+	dimensions  []string // names of the dimensions
+	values      []string // values of the dimensions, if they are constant
 }
 
 func alarmMetrics(alarms template) (found []metric) {
@@ -132,11 +134,12 @@ func alarmMetrics(alarms template) (found []metric) {
 	return found
 }
 
-// dashboard returns the dashboard's body with everything in it that a condition could leave out.
+// dashboard returns the metrics of the dashboard's body, with all of its conditional parts.
 func dashboard(t *testing.T, alarms template) (found []metric) {
 	t.Helper()
 	var body strings.Builder
-	for _, part := range field(alarms.resources["Dashboard"].properties, "DashboardBody", "Fn::Join").([]any)[1].([]any) {
+	for _, part := range field(alarms.resources["Dashboard"].properties, "DashboardBody",
+		"Fn::Join").([]any)[1].([]any) {
 		if choice, ok := field(part, "Fn::If").([]any); ok {
 			part = choice[1]
 		}
@@ -151,7 +154,7 @@ func dashboard(t *testing.T, alarms template) (found []metric) {
 		}
 	}
 	if err := json.Unmarshal([]byte(body.String()), &content); err != nil {
-		t.Fatalf("the dashboard is no JSON: %v", err)
+		t.Fatalf("the dashboard is not JSON: %v", err)
 	}
 	for _, widget := range content.Widgets {
 		for _, list := range widget.Properties.Metrics {
@@ -159,7 +162,7 @@ func dashboard(t *testing.T, alarms template) (found []metric) {
 			m := metric{place: widget.Properties.Title, name: words[0] + " " + words[1]}
 			for pair := range slices.Chunk(words[2:], 2) {
 				if len(pair) < 2 {
-					continue // the options at the end
+					continue // the options of the widget
 				}
 				m.dimensions = append(m.dimensions, pair[0])
 				if !strings.HasPrefix(pair[1], "$") {
@@ -199,7 +202,7 @@ func TestAlarmsAndDashboardReadMetricsThatExist(t *testing.T) {
 	}
 }
 
-func TestEveryAlarmLeadsToItsRunbookAndEveryRunbookBelongsToAnAlarm(t *testing.T) {
+func TestEachAlarmHasARunbookAndEachRunbookAnAlarm(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("RUNBOOKS.md")
 	if err != nil {
@@ -215,7 +218,7 @@ func TestEveryAlarmLeadsToItsRunbookAndEveryRunbookBelongsToAnAlarm(t *testing.T
 		description, _ := field(alarm, "AlarmDescription", "Fn::Sub").(string)
 		meaning, section, _ := strings.Cut(description, " ${Runbooks}#")
 		if len(meaning) < 20 || !open[section] {
-			t.Errorf("%s: %q leads to no section of its own", name, description)
+			t.Errorf("%s: %q has no section of its own in RUNBOOKS.md", name, description)
 		}
 		delete(open, section)
 		for _, needed := range []string{"AlarmActions", "OKActions", "TreatMissingData"} {
@@ -229,19 +232,21 @@ func TestEveryAlarmLeadsToItsRunbookAndEveryRunbookBelongsToAnAlarm(t *testing.T
 	}
 }
 
-// anchor is how GitHub names a heading.
+// anchor returns the anchor that GitHub gives a heading.
 func anchor(heading string) string {
-	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
+	return strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading), ""), " ",
+		"-")
 }
 
-// Aurora has no disk of its own and no FreeStorageSpace: an alarm that takes missing data as bad would never end.
-func TestAuroraHasNoAlarmOfADisk(t *testing.T) {
+// Aurora has no FreeStorageSpace metric, so an alarm that treats missing data as breaching would
+// never end.
+func TestAuroraHasNoDiskAlarm(t *testing.T) {
 	t.Parallel()
 	alarms := read(t, "alarms.yaml")
 	for _, name := range alarms.named("AWS::CloudWatch::Alarm") {
 		r := alarms.resources[name]
 		if r.properties["MetricName"] == "FreeStorageSpace" && r.condition != "WithDisk" {
-			t.Errorf("%s is there with Aurora: its condition is %s", name, r.condition)
+			t.Errorf("%s exists with Aurora: its condition is %s", name, r.condition)
 		}
 	}
 	aurora := field(alarms.whole, "Conditions", "WithDisk")

@@ -16,13 +16,14 @@ import (
 
 var update = flag.Bool("update", false, "write the files that are derived")
 
-// command is one call of aws, sam or a script that a page tells its reader to make.
+// command is one call of aws, sam or a script in a page for operators.
 type command struct {
 	page  string
 	words []string
 }
 
-// name returns the words before the first option or argument: aws ecs describe-services, sam deploy.
+// name returns the words before the first option or argument, such as aws ecs describe-services or
+// sam deploy.
 func (c command) name() string {
 	most := map[string]int{"aws": 3, "sam": 2}[c.words[0]]
 	if len(c.words) > 2 && c.words[2] == "wait" {
@@ -44,7 +45,7 @@ func (c command) options() (names []string) {
 	return names
 }
 
-// after returns the words that follow an option, up to the next one.
+// after returns the words between an option and the next one.
 func (c command) after(option string) []string {
 	at := slices.Index(c.words, option)
 	if at < 0 {
@@ -57,7 +58,7 @@ func (c command) after(option string) []string {
 	return rest
 }
 
-// commands returns all calls in the pages of this folder, in blocks and within sentences.
+// commands returns all calls in the code blocks and sentences of the pages.
 func commands(t *testing.T) (found []command) {
 	t.Helper()
 	pages, err := filepath.Glob("*.md")
@@ -65,7 +66,7 @@ func commands(t *testing.T) (found []command) {
 		t.Fatalf("pages %v: %v", pages, err)
 	}
 	for _, pattern := range []string{"*/*.md", "../*.md", "../relay/docs/*.md"} {
-		more, _ := filepath.Glob(pattern) // it fails for a bad pattern only
+		more, _ := filepath.Glob(pattern) // Glob fails only for an invalid pattern
 		pages = append(pages, more...)
 	}
 	for _, page := range pages {
@@ -73,7 +74,8 @@ func commands(t *testing.T) (found []command) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, code := range regexp.MustCompile("(?s)```sh\n(.+?)```|`([^`\n]+)`").FindAllStringSubmatch(string(text), -1) {
+		for _, code := range regexp.MustCompile("(?s)```sh\n(.+?)```|`([^`\n]+)`").FindAllStringSubmatch(string(text),
+			-1) {
 			for _, words := range calls(code[1] + code[2]) {
 				found = append(found, command{page, words})
 			}
@@ -87,7 +89,7 @@ func commands(t *testing.T) (found []command) {
 
 var shellWord = regexp.MustCompile(`(?:'[^']*'|"[^"]*"|\\\n|[^\s'"#])+|\n|#[^\n]*`)
 
-// calls splits shell code into the calls in it that are of aws, sam or a script.
+// calls returns the calls of aws, sam and scripts in shell code.
 func calls(code string) (found [][]string) {
 	var call []string
 	end := func() {
@@ -108,10 +110,10 @@ func calls(code string) (found [][]string) {
 	return found
 }
 
-// everyCommandHas are the options of all commands of the AWS CLI that the pages use.
-var everyCommandHas = []string{"--region", "--query", "--output", "--profile"}
+// commonOptions are the options of every AWS CLI command.
+var commonOptions = []string{"--region", "--query", "--output", "--profile"}
 
-// testdata/options.json has the options of each command, as its own help lists them.
+// testdata/options.json has the options of each command according to its own help.
 func TestCommandsHaveTheirOptions(t *testing.T) {
 	t.Parallel()
 	const file = "testdata/options.json"
@@ -125,7 +127,8 @@ func TestCommandsHaveTheirOptions(t *testing.T) {
 	}
 	named := slices.Sorted(maps.Keys(known))
 	decodeJSON(t, file, &known)
-	if *update { // asks for the commands that the file lacks, as each answer takes seconds
+	// Only commands that are missing in the file are asked, because each answer takes seconds.
+	if *update {
 		for _, name := range named {
 			if len(known[name]) == 0 {
 				known[name] = help(t, name)
@@ -136,22 +139,26 @@ func TestCommandsHaveTheirOptions(t *testing.T) {
 	}
 	for _, name := range named {
 		if len(known[name]) == 0 {
-			t.Errorf("%s is no command, or not in %s yet: go test ./infra -run Options -update", name, file)
+			t.Errorf("%s is not a command, or not in %s yet: run go test ./infra -run Options -update", name, file)
 		}
 	}
 	for _, c := range commands(t) {
 		for _, option := range c.options() {
-			if !strings.HasPrefix(c.words[0], "scripts/") && !slices.Contains(append(known[c.name()], everyCommandHas...), option) {
+			if !strings.HasPrefix(c.words[0], "scripts/") &&
+				!slices.Contains(append(known[c.name()], commonOptions...), option) {
 				t.Errorf("%s: %s has no option %s", c.page, c.name(), option)
 			}
 		}
 	}
 }
 
-// help asks a command for its options.
+// help returns the options that a command lists in its help.
 func help(t *testing.T, name string) []string {
 	t.Helper()
-	words := append(strings.Fields(name), map[bool]string{true: "help", false: "--help"}[strings.HasPrefix(name, "aws")])
+	words := append(strings.Fields(name), map[bool]string{
+		true:  "help",
+		false: "--help",
+	}[strings.HasPrefix(name, "aws")])
 	cmd := exec.Command(words[0], words[1:]...) //nolint:gosec // commands of our own pages
 	cmd.Env = append(os.Environ(), "PAGER=cat", "AWS_PAGER=", "COLUMNS=200", "SAM_CLI_TELEMETRY=0")
 	output, err := cmd.Output()
@@ -167,7 +174,7 @@ func help(t *testing.T, name string) []string {
 	return slices.Compact(options)
 }
 
-// writeOptions writes one line for each command, so that a change of one is a change of one line.
+// writeOptions writes one line for each command, so that a diff shows single commands.
 func writeOptions(t *testing.T, file string, known map[string][]string) {
 	t.Helper()
 	var lines []string
@@ -198,8 +205,9 @@ func TestCommandsNameParametersThatExist(t *testing.T) {
 			if template.parameters[name] == nil {
 				t.Errorf("%s: %s has no parameter %s", c.page, file, name)
 			}
-			if allowed := template.choices(name); len(allowed) > 0 && value != strings.ToUpper(value) && !slices.Contains(allowed, value) {
-				t.Errorf("%s: %s takes %v for %s, not %s", c.page, file, allowed, name, value)
+			if allowed := template.choices(name); len(allowed) > 0 && value != strings.ToUpper(value) &&
+				!slices.Contains(allowed, value) {
+				t.Errorf("%s: %s allows %v for %s, not %s", c.page, file, allowed, name, value)
 			}
 			checked++
 		}
@@ -209,7 +217,7 @@ func TestCommandsNameParametersThatExist(t *testing.T) {
 	}
 }
 
-// samconfig returns the parameters of sam deploy of each environment.
+// samconfig returns the parameters of `sam deploy` for each environment.
 func samconfig(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../samconfig.toml")
@@ -217,23 +225,26 @@ func samconfig(t *testing.T) map[string]map[string]string {
 		t.Fatal(err)
 	}
 	found := map[string]map[string]string{}
-	for _, section := range regexp.MustCompile(`(?m)^\[(\w+)\.deploy\.parameters\].*\n((?:\w.*\n)+)`).FindAllStringSubmatch(string(text), -1) {
+	sections := regexp.MustCompile(`(?m)^\[(\w+)\.deploy\.parameters\].*\n((?:\w.*\n)+)`)
+	setting := regexp.MustCompile(`(?m)^(\w+) = "?([^"\n#]*?)"? *(?:#.*)?$`)
+	for _, section := range sections.FindAllStringSubmatch(string(text), -1) {
 		found[section[1]] = map[string]string{}
-		for _, line := range regexp.MustCompile(`(?m)^(\w+) = "?([^"\n#]*?)"? *(?:#.*)?$`).FindAllStringSubmatch(section[2], -1) {
+		for _, line := range setting.FindAllStringSubmatch(section[2], -1) {
 			found[section[1]][line[1]] = line[2]
 		}
 	}
 	return found
 }
 
-// A stack without a rollback stays half new, and CloudFormation then refuses every replacement.
+// A stack without rollback stays partly updated, and CloudFormation then refuses every replacement.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 func TestEveryStackRollsBackAndHasItsOwnName(t *testing.T) {
 	t.Parallel()
-	stacks := map[string]string{"orders-restored": "restored"} // the page tells how to add it
+	stacks := map[string]string{"orders-restored": "restored"} // the page explains how to add it
 	environments := samconfig(t)
 	for environment, values := range environments {
-		if values["disable_rollback"] != "false" || values["capabilities"] != "CAPABILITY_IAM" || values["resolve_s3"] != "true" {
+		if values["disable_rollback"] != "false" || values["capabilities"] != "CAPABILITY_IAM" ||
+			values["resolve_s3"] != "true" {
 			t.Errorf("%s: %v", environment, values)
 		}
 		if other := stacks[values["stack_name"]]; other != "" || values["stack_name"] == "" {
@@ -267,28 +278,33 @@ func scriptArguments(c command) (arguments []string) {
 	return arguments
 }
 
-// The first deployment of a stack can be removed when it fails, and a wrong image costs no database.
+// A failed first deployment can be removed, and a wrong image does not delete a new database.
 func TestFirstDeploymentsCanFail(t *testing.T) {
 	t.Parallel()
 	first := 0
 	for _, c := range commands(t) {
 		given := c.after("--parameter-overrides")
-		if c.name() != "sam deploy" || !slices.Contains(c.words, "--save-params") || !strings.HasPrefix(c.page, "DEPLOYING") {
+		if c.name() != "sam deploy" || !slices.Contains(c.words, "--save-params") ||
+			!strings.HasPrefix(c.page, "DEPLOYING") {
 			continue
 		}
 		first++
 		if !slices.Contains(given, "RelayCount=0") {
 			t.Errorf("%v starts a relay", c.words)
 		}
-		restores := slices.ContainsFunc(given, func(word string) bool { return strings.HasPrefix(word, "DatabaseSnapshotId=") })
+		restores := slices.ContainsFunc(given, func(word string) bool {
+			return strings.HasPrefix(word, "DatabaseSnapshotId=")
+		})
 		if !restores && !slices.Contains(given, "DatabaseDeletionProtection=false") {
-			t.Errorf("%v cannot be rolled back", c.words)
+			t.Errorf("%v cannot be rolled back: the database is protected from deletion", c.words)
 		}
 		if len(c.after("--config-env")) > 0 && !slices.Contains(given, "ApiLogs=existing") {
-			t.Errorf("%v replaces the role of another stack", c.words)
+			t.Errorf("%v replaces the API log role of another stack", c.words)
 		}
 		for name, parameter := range read(t, root).parameters {
-			if field(parameter, "Default") == nil && !slices.ContainsFunc(given, func(word string) bool { return strings.HasPrefix(word, name+"=") }) {
+			if field(parameter, "Default") == nil && !slices.ContainsFunc(given, func(word string) bool {
+				return strings.HasPrefix(word, name+"=")
+			}) {
 				t.Errorf("%v lacks %s", c.words, name)
 			}
 		}

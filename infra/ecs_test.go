@@ -11,11 +11,12 @@ import (
 	"testing"
 )
 
-// ecsFiles are the inputs of three commands of the AWS CLI, and the resources of relay.yaml that they are derived from. An
-// alarm has the same names in CloudFormation and in the API of CloudWatch, and ECS begins each name in lower case.
+// ecsFiles are the inputs of three AWS CLI commands, and the resources of relay.yaml from which
+// they are derived. CloudFormation and CloudWatch spell the names of an alarm alike. ECS starts
+// each name in lower case.
 var ecsFiles = []struct {
 	file, resource, command string
-	own                     map[string]any // what CloudFormation makes up or leaves out
+	own                     map[string]any // names that CloudFormation generates or omits
 	spell                   func(string) string
 }{
 	{
@@ -35,16 +36,20 @@ var ecsFiles = []struct {
 	},
 }
 
-// ecsValues take the place of what a stack knows. Words in ${…} are the reader's, and ecs/README.md lists them.
+// ecsValues replaces the values that only a stack knows. The reader replaces the words in ${…},
+// which ecs/README.md lists.
 var ecsValues = map[string]any{
-	"SubnetIds": []any{"${SUBNET_A}", "${SUBNET_B}"}, "DatabaseUser": "${DB_ROLE}", "NotDelivering": "outbox-relay-not-delivering",
-	"LogGroup": "${LOG_GROUP}", "AWS::Region": "${AWS_REGION}", "Cluster": "${CLUSTER}", "SecurityGroup": "${SECURITY_GROUP}",
+	"SubnetIds": []any{"${SUBNET_A}", "${SUBNET_B}"}, "DatabaseUser": "${DB_ROLE}",
+	"NotDelivering": "outbox-relay-not-delivering",
+	"LogGroup":      "${LOG_GROUP}", "AWS::Region": "${AWS_REGION}", "Cluster": "${CLUSTER}",
+	"SecurityGroup":     "${SECURITY_GROUP}",
 	"ExecutionRole.Arn": "${EXECUTION_ROLE_ARN}", "TaskRole.Arn": "${TASK_ROLE_ARN}",
 }
 
 func lowerFirst(name string) string { return strings.ToLower(name[:1]) + name[1:] }
 
-// plain returns a value of the template as the API takes it, with the defaults of the parameters and IAM authentication.
+// plain returns a value of the template in the form of the API, with parameter defaults and IAM
+// authentication.
 func (t template) plain(value any, spell func(string) string) any {
 	switch v := value.(type) {
 	case []any:
@@ -59,7 +64,7 @@ func (t template) plain(value any, spell func(string) string) any {
 		}
 		fields := map[string]any{}
 		for name, field := range v {
-			if name == "Options" { // of a log driver, which are spelt as they are
+			if name == "Options" { // options of a log driver keep their spelling
 				fields[spell(name)] = t.plain(field, func(name string) string { return name })
 				continue
 			}
@@ -93,7 +98,8 @@ func (t template) resolved(function map[string]any) any {
 	return "${" + strings.ToUpper(regexp.MustCompile(`([a-z])([A-Z])`).ReplaceAllString(name, "${1}_$2")) + "}"
 }
 
-// TestECSFilesAreTheTemplate derives the JSON files of ecs/ from relay.yaml. go test ./infra -run ECS -update writes them.
+// The JSON files of ecs/ are derived from relay.yaml. `go test ./infra -run ECS -update` writes
+// them.
 func TestECSFilesAreTheTemplate(t *testing.T) {
 	t.Parallel()
 	relay := read(t, "relay.yaml")
@@ -115,12 +121,13 @@ func TestECSFilesAreTheTemplate(t *testing.T) {
 			}
 		}
 		if have, err := os.ReadFile(derived.file); err != nil || !bytes.Equal(have, want.Bytes()) {
-			t.Errorf("%s is not %s of relay.yaml (%v): go test ./infra -run ECS -update", derived.file, derived.resource, err)
+			t.Errorf("%s differs from %s of relay.yaml (%v): run go test ./infra -run ECS -update", derived.file,
+				derived.resource, err)
 		}
 	}
 }
 
-// The top names of each file are options of the command that reads it.
+// The top-level names of each file are options of the command that reads it.
 func TestECSFilesFitTheirCommands(t *testing.T) {
 	t.Parallel()
 	var known map[string][]string
@@ -137,7 +144,7 @@ func TestECSFilesFitTheirCommands(t *testing.T) {
 	}
 }
 
-// A placeholder that the page does not name stays in the file that is sent to AWS.
+// A placeholder that the page does not name would reach AWS unreplaced.
 func TestECSPageNamesEveryPlaceholder(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("ecs/README.md")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// panel is one picture of prometheus/dashboard.json, which Grafana imports.
+// panel is one panel of prometheus/dashboard.json, which Grafana imports.
 type panel struct {
 	ID          int
 	Title       string
@@ -64,7 +64,8 @@ func TestGrafanaReadsMetricsThatExist(t *testing.T) {
 				}
 				labels = append(labels, known["OutboxRelay "+metric]...)
 			}
-			for _, used := range regexp.MustCompile(`by \((\w+)\)|[{,] ?(\w+)=`).FindAllStringSubmatch(target.Expr, -1) {
+			for _, used := range regexp.MustCompile(`by \((\w+)\)|[{,] ?(\w+)=`).FindAllStringSubmatch(target.Expr,
+				-1) {
 				if label := used[1] + used[2]; !slices.Contains(labels, label) {
 					t.Errorf("%s: no metric has the label %s", p.Title, label)
 				}
@@ -73,7 +74,7 @@ func TestGrafanaReadsMetricsThatExist(t *testing.T) {
 	}
 }
 
-// What alarms is seen on the dashboard, with the threshold as a line.
+// Each alert has a panel with its metric and its threshold as a line.
 func TestGrafanaShowsEveryAlert(t *testing.T) {
 	t.Parallel()
 	for name, rule := range alerts(t) {
@@ -82,10 +83,12 @@ func TestGrafanaShowsEveryAlert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		threshold = max(threshold, 1) // Grafana's line is the first value that is bad, and these are whole numbers
+		// Grafana's line is the first breaching value, and these metrics are whole numbers.
+		threshold = max(threshold, 1)
 		metric := regexp.MustCompile(`relay_[a-z_]+`).FindString(rule.Expr)
 		shown := slices.ContainsFunc(panels(t), func(p panel) bool {
-			return strings.HasPrefix(p.Description, name+": ") && slices.Contains(p.metrics(), metric) && slices.Contains(p.thresholds(), threshold)
+			return strings.HasPrefix(p.Description, name+": ") && slices.Contains(p.metrics(), metric) &&
+				slices.Contains(p.thresholds(), threshold)
 		})
 		if !shown {
 			t.Errorf("no panel shows %s of %s with a line at %v", metric, name, threshold)
@@ -93,7 +96,7 @@ func TestGrafanaShowsEveryAlert(t *testing.T) {
 	}
 }
 
-func TestGrafanaShowsWhatCloudWatchShows(t *testing.T) {
+func TestGrafanaShowsEveryCloudWatchMetric(t *testing.T) {
 	t.Parallel()
 	var shown []string
 	for _, p := range panels(t) {
@@ -113,7 +116,7 @@ func TestGrafanaPanelsDoNotOverlap(t *testing.T) {
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("%s lies on %q, or beside the grid", p.Title, other)
+					t.Fatalf("%s overlaps %q or exceeds the grid", p.Title, other)
 				}
 				taken[[2]int{x, y}] = p.Title
 			}

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// ecr is aws and docker with one registry, empty at first: they write what was asked of them into one file, and the
-// repository and what was pushed into others.
+// ecr replaces aws and docker by a script with one registry, which is empty at first. The script
+// logs each call in one file. Other files stand for the repository and the pushed image.
 const ecr = `#!/bin/sh
 echo "$(basename "$0") $*" >>"$ECR/asked"
 case "$(basename "$0") $*" in
@@ -27,24 +27,27 @@ docker\ login*) grep -q password ;;
 docker\ build*\ -) cat >"$ECR/built" && test "$(tar -tf "$ECR/built" | tr '\n' ' ')" = 'Dockerfile relay ' ;;
 docker\ create*) test -e "$ECR/built" ;;
 docker\ cp*:/relay\ -) tar -xOf "$ECR/built" relay >"$ECR/relay" && tar -cf - -C "$ECR" relay ;;
-docker\ tag\ outbox-relay:unchecked-*\ outbox-relay:to-push-* | docker\ tag\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
+docker\ tag\ outbox-relay:unchecked-*\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
+docker\ tag\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
 docker\ rm*) ;;
 docker\ push*) touch "$ECR/pushed" ;;
 *) exit 1 ;;
 esac
 `
 
-func TestRelayIsPushedOnceAndItsTagTold(t *testing.T) {
+func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 	t.Parallel()
 	registry, tools := t.TempDir(), t.TempDir()
 	for _, tool := range []string{"aws", "docker"} {
-		if err := os.WriteFile(filepath.Join(tools, tool), []byte(ecr), 0o755); err != nil { //nolint:gosec // it is a program
+		// nolint:gosec // an executable
+		if err := os.WriteFile(filepath.Join(tools, tool), []byte(ecr), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	push := func() (said, asked string) {
+	push := func() (printed, asked string) {
 		cmd := exec.Command("../scripts/push-image")
-		cmd.Env = append(os.Environ(), "ARCH=amd64", "ECR="+registry, "LOCAL_DIR="+registry, "PATH="+tools+":"+os.Getenv("PATH"))
+		cmd.Env = append(os.Environ(), "ARCH=amd64", "ECR="+registry, "LOCAL_DIR="+registry,
+			"PATH="+tools+":"+os.Getenv("PATH"))
 		output, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, output)
@@ -56,17 +59,19 @@ func TestRelayIsPushedOnceAndItsTagTold(t *testing.T) {
 		return string(output), string(log)
 	}
 	first, asked := push()
-	told := regexp.MustCompile(`(?m)^RelayImageTag=(amd64-[0-9a-f]{16})$`).FindStringSubmatch(first)
-	if told == nil || !strings.Contains(asked, "docker push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+told[1]+"\n") {
-		t.Fatalf("said %s, asked for %s", first, asked)
+	printed := regexp.MustCompile(`(?m)^RelayImageTag=(amd64-[0-9a-f]{16})$`).FindStringSubmatch(first)
+	if printed == nil || !strings.Contains(asked,
+		"docker push 123456789012.dkr.ecr.eu-west-1.amazonaws.com/outbox-relay:"+printed[1]+"\n") {
+		t.Fatalf("printed %s, called %s", first, asked)
 	}
 	program, err := os.ReadFile(filepath.Join(registry, "relay"))
-	if sum := fmt.Sprintf("amd64-%x", sha256.Sum256(program)); err != nil || told[1] != sum[:len(told[1])] {
-		t.Errorf("the tag is %s, and the program of the image has %s (%v)", told[1], sum, err)
+	if sum := fmt.Sprintf("amd64-%x", sha256.Sum256(program)); err != nil || printed[1] != sum[:len(printed[1])] {
+		t.Errorf("the tag is %s, and the program of the image has %s (%v)", printed[1], sum, err)
 	}
 	again, asked := push()
-	if !strings.Contains(again, told[0]) || strings.Count(asked, "docker push") != 1 || strings.Count(asked, "create-repository") != 1 ||
+	if !strings.Contains(again, printed[0]) || strings.Count(asked, "docker push") != 1 ||
+		strings.Count(asked, "create-repository") != 1 ||
 		strings.Count(asked, "create-service-linked-role") != 1 {
-		t.Errorf("the same program again: said %s, asked for %s", again, asked)
+		t.Errorf("the same program again: printed %s, called %s", again, asked)
 	}
 }

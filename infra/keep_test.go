@@ -10,13 +10,14 @@ import (
 	"testing"
 )
 
-// keepers are the resource types that hold rows or unread messages, or that carry messages still under way, with the
-// policies that keep these when a resource is replaced or deleted.
+// keepers are the resource types that hold rows or unread messages, or carry messages that are in
+// flight. Their policies keep them when a stack replaces or deletes the resource.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
 var keepers = map[string]struct{ onDelete, onReplace string }{
 	"AWS::RDS::DBInstance": {"Snapshot", "Snapshot"},
-	// A queue of a fixed name that outlived a failed first deployment would make every further one fail.
+	// A queue with a fixed name that remained after a failed first deployment would make the next
+	// one fail.
 	"AWS::SQS::Queue":          {"RetainExceptOnCreate", "Retain"},
 	"AWS::SQS::QueuePolicy":    {"RetainExceptOnCreate", "Retain"},
 	"AWS::SNS::Topic":          {"RetainExceptOnCreate", "Retain"},
@@ -24,28 +25,31 @@ var keepers = map[string]struct{ onDelete, onReplace string }{
 	"AWS::ApiGateway::Account": {"Retain", "Retain"},
 }
 
-// dataless are the types that hold nothing that a deployment does not create again.
+// dataless are the resource types without data: a deployment creates them again completely.
 var dataless = []string{
-	"AWS::CloudFormation::Stack", "AWS::CloudFormation::CustomResource", "AWS::Serverless::Function", "AWS::Serverless::Api",
+	"AWS::CloudFormation::Stack", "AWS::CloudFormation::CustomResource", "AWS::Serverless::Function",
+	"AWS::Serverless::Api",
 	"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::TopicPolicy",
-	"AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint",
+	"AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::SubnetRouteTableAssociation",
+	"AWS::EC2::VPCEndpoint",
 	"AWS::EC2::SecurityGroup", "AWS::EC2::SecurityGroupIngress", "AWS::IAM::Role", "AWS::Logs::LogGroup",
-	"AWS::ECS::Cluster", "AWS::ECS::TaskDefinition", "AWS::ECS::Service", "AWS::RDS::DBSubnetGroup", "AWS::RDS::DBParameterGroup",
+	"AWS::ECS::Cluster", "AWS::ECS::TaskDefinition", "AWS::ECS::Service", "AWS::RDS::DBSubnetGroup",
+	"AWS::RDS::DBParameterGroup",
 }
 
-func TestNoChangeTakesDataAway(t *testing.T) {
+func TestNoUpdateDeletesData(t *testing.T) {
 	t.Parallel()
 	for _, template := range readAll(t) {
 		for name, r := range template.resources {
 			keep, holds := keepers[r.kind]
 			if !holds && !slices.Contains(dataless, r.kind) {
-				t.Errorf("%s: it is not said whether %s, a %s, holds data", template.file, name, r.kind)
+				t.Errorf("%s: add the type of %s, a %s, to keepers or dataless", template.file, name, r.kind)
 			}
 			if template.file == "alarms.yaml" || !holds {
-				continue // a notification that its subscribers have missed is worth nothing later
+				continue // a notification that its subscribers missed has no later use
 			}
 			if r.kind == "AWS::RDS::DBInstance" && r.properties["DeleteAutomatedBackups"] != false {
-				t.Errorf("%s: the backups of %s go with it", template.file, name)
+				t.Errorf("%s: the backups of %s are deleted with it", template.file, name)
 			}
 			if r.onDelete != keep.onDelete || r.onReplace != keep.onReplace {
 				t.Errorf("%s: %s has the policies %q and %q", template.file, name, r.onDelete, r.onReplace)
@@ -54,7 +58,7 @@ func TestNoChangeTakesDataAway(t *testing.T) {
 	}
 }
 
-// stackPolicy is what infra/stack-policy.json says.
+// stackPolicy is the content of infra/stack-policy.json.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
 type stackPolicy struct {
 	Statement []struct {
@@ -66,7 +70,7 @@ type stackPolicy struct {
 	}
 }
 
-func TestTheStackPolicyKeepsWhatHoldsData(t *testing.T) {
+func TestStackPolicyProtectsResourcesWithData(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("stack-policy.json")
 	if err != nil {
@@ -78,18 +82,23 @@ func TestTheStackPolicyKeepsWhatHoldsData(t *testing.T) {
 	}
 	var denied []string
 	for _, s := range policy.Statement {
-		if s.Effect == "Deny" && s.Resource == "*" && slices.Equal(texts(s.Action), []string{"Update:Replace", "Update:Delete"}) {
+		if s.Effect == "Deny" && s.Resource == "*" &&
+			slices.Equal(texts(s.Action), []string{"Update:Replace", "Update:Delete"}) {
 			denied = append(denied, s.Condition.StringEquals.ResourceType...)
 		}
 	}
-	for _, kind := range []string{"AWS::CloudFormation::Stack", "AWS::RDS::DBInstance", "AWS::SQS::Queue", "AWS::SNS::Topic"} {
+	for _, kind := range []string{
+		"AWS::CloudFormation::Stack", "AWS::RDS::DBInstance", "AWS::SQS::Queue",
+		"AWS::SNS::Topic",
+	} {
 		if !slices.Contains(denied, kind) {
 			t.Errorf("an update may replace a %s", kind)
 		}
 	}
 }
 
-// cloudFormation is an aws of one stack with two nested ones, the first of which has one of its own.
+// cloudFormation replaces aws by a script that knows one stack with two nested stacks. The first of
+// these contains another one.
 const cloudFormation = `#!/bin/sh
 case "$*" in
 *list-stack-resources\ --stack-name\ orders\ *) printf 'arn:database\tarn:events\n' ;;
@@ -100,11 +109,12 @@ case "$*" in
 esac
 `
 
-// A stack's policy does not hold inside the stacks that are nested in it, so each of them needs its own.
+// The policy of a stack does not cover its nested stacks, so each of them needs its own.
 func TestEveryNestedStackIsProtected(t *testing.T) {
 	t.Parallel()
 	tools := t.TempDir()
-	if err := os.WriteFile(filepath.Join(tools, "aws"), []byte(cloudFormation), 0o755); err != nil { //nolint:gosec // it is a program
+	// nolint:gosec // an executable
+	if err := os.WriteFile(filepath.Join(tools, "aws"), []byte(cloudFormation), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for option, policy := range map[string]string{"": "/stack-policy.json", "--lift": `"Effect":"Allow"`} {
@@ -120,8 +130,9 @@ func TestEveryNestedStackIsProtected(t *testing.T) {
 		}
 		lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 		for i, stack := range []string{"orders", "arn:database", "arn:inner", "arn:events"} {
-			if len(lines) != 4 || !strings.Contains(lines[i], "--stack-name "+stack+" ") || !strings.Contains(lines[i], policy) {
-				t.Fatalf("%q: asked for %q", option, lines)
+			if len(lines) != 4 || !strings.Contains(lines[i], "--stack-name "+stack+" ") ||
+				!strings.Contains(lines[i], policy) {
+				t.Fatalf("%q: called %q", option, lines)
 			}
 		}
 	}

@@ -15,7 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// manifests are the objects of kubernetes/relay.yaml, decoded as strictly as the API server validates fields.
+// manifests are the objects of kubernetes/relay.yaml, decoded with the field validation of the API
+// server.
 type manifests struct {
 	account    core.ServiceAccount
 	deployment apps.Deployment
@@ -39,9 +40,11 @@ func kubernetes(t *testing.T) (m manifests) {
 		}
 	}
 	for _, kind := range []string{
-		m.account.APIVersion + " " + m.account.Kind, m.deployment.APIVersion + " " + m.deployment.Kind, m.budget.APIVersion + " " + m.budget.Kind,
+		m.account.APIVersion + " " + m.account.Kind, m.deployment.APIVersion + " " + m.deployment.Kind,
+		m.budget.APIVersion + " " + m.budget.Kind,
 	} {
-		if !slices.Contains([]string{"v1 ServiceAccount", "apps/v1 Deployment", "policy/v1 PodDisruptionBudget"}, kind) {
+		if !slices.Contains([]string{"v1 ServiceAccount", "apps/v1 Deployment", "policy/v1 PodDisruptionBudget"},
+			kind) {
 			t.Errorf("object %s", kind)
 		}
 	}
@@ -53,24 +56,29 @@ func TestKubernetesObjectsFindEachOther(t *testing.T) {
 	m := kubernetes(t)
 	spec := m.deployment.Spec
 	labels := spec.Template.Labels
-	if len(labels) == 0 || !maps.Equal(spec.Selector.MatchLabels, labels) || !maps.Equal(m.budget.Spec.Selector.MatchLabels, labels) {
+	if len(labels) == 0 || !maps.Equal(spec.Selector.MatchLabels, labels) ||
+		!maps.Equal(m.budget.Spec.Selector.MatchLabels, labels) {
 		t.Errorf("the pods have the labels %v", labels)
 	}
-	if *spec.Replicas != 2 || m.budget.Spec.MinAvailable.IntValue() != 1 || spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
+	if *spec.Replicas != 2 || m.budget.Spec.MinAvailable.IntValue() != 1 ||
+		spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
 		t.Error("a rollout or a drained node leaves no relay")
 	}
 	if spec.Template.Spec.ServiceAccountName != m.account.Name {
 		t.Errorf("the pods run as %s", spec.Template.Spec.ServiceAccountName)
 	}
 	container := spec.Template.Spec.Containers[0]
-	for path, probe := range map[string]*core.Probe{"/readyz": container.ReadinessProbe, "/livez": container.LivenessProbe} {
+	for path, probe := range map[string]*core.Probe{
+		"/readyz": container.ReadinessProbe,
+		"/livez":  container.LivenessProbe,
+	} {
 		if probe == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port.StrVal != container.Ports[0].Name {
 			t.Errorf("%s is probed by %v", path, probe)
 		}
 	}
 }
 
-// The relay has the same room and privileges on Kubernetes as on ECS.
+// The relay has the same resources and privileges on Kubernetes as on ECS.
 func TestKubernetesHasTheLimitsOfTheTemplate(t *testing.T) {
 	t.Parallel()
 	pod := kubernetes(t).deployment.Spec.Template.Spec
@@ -83,18 +91,21 @@ func TestKubernetesHasTheLimitsOfTheTemplate(t *testing.T) {
 	}
 	memory := fmt.Sprint(field(size, "Memory")) + "Mi"
 	requests, limits := on.Resources.Requests, on.Resources.Limits
-	if requests.Cpu().MilliValue() != int64(cpu)*1000/1024 || requests.Memory().String() != memory || limits.Memory().String() != memory {
+	if requests.Cpu().MilliValue() != int64(cpu)*1000/1024 || requests.Memory().String() != memory ||
+		limits.Memory().String() != memory {
 		t.Errorf("requests %v, limits %v", requests, limits)
 	}
 	if *pod.TerminationGracePeriodSeconds != int64(field(task, "StopTimeout").(int)) {
-		t.Errorf("it is killed after %d s", *pod.TerminationGracePeriodSeconds)
+		t.Errorf("the pod is killed after %d s", *pod.TerminationGracePeriodSeconds)
 	}
-	if user := fmt.Sprintf("%d:%d", *pod.SecurityContext.RunAsUser, *pod.SecurityContext.RunAsGroup); user != field(task, "User") || !*pod.SecurityContext.RunAsNonRoot {
-		t.Errorf("it runs as %s", user)
+	if user := fmt.Sprintf("%d:%d", *pod.SecurityContext.RunAsUser,
+		*pod.SecurityContext.RunAsGroup); user != field(task, "User") || !*pod.SecurityContext.RunAsNonRoot {
+		t.Errorf("the pod runs as %s", user)
 	}
 	privileges := on.SecurityContext
-	if !*privileges.ReadOnlyRootFilesystem || *privileges.AllowPrivilegeEscalation || !slices.Equal(privileges.Capabilities.Drop, []core.Capability{"ALL"}) {
-		t.Errorf("it may %v", privileges)
+	if !*privileges.ReadOnlyRootFilesystem || *privileges.AllowPrivilegeEscalation ||
+		!slices.Equal(privileges.Capabilities.Drop, []core.Capability{"ALL"}) {
+		t.Errorf("the container has the privileges %v", privileges)
 	}
 	for _, variable := range on.Env {
 		same := slices.Contains([]string{"RELAY_DRAIN_TIMEOUT", "RELAY_START", "RELAY_LINGER"}, variable.Name)

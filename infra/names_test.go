@@ -8,10 +8,11 @@ import (
 	"testing"
 )
 
-// textRule is the set of texts that AWS documents for a property. Services check these texts only while they create the
-// resource, and a linter knows few of them.
+// textRule is the set of texts that AWS documents for a property. Services check these texts only
+// when they create the resource, and linters know few of them.
 type textRule struct {
-	kind, path string // resource type, and the property with dots; * is any element of a list
+	// resource type, and the path of the property with dots; * is any element of a list
+	kind, path string
 	allowed    *regexp.Regexp
 	source     string
 }
@@ -20,7 +21,7 @@ const (
 	// ec2Texts are the characters of a security group's description and of its rules' descriptions.
 	ec2Texts = `^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`
 	ec2Rules = "https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpRange.html"
-	// rdsTexts has no documented set of characters: printable ASCII is what every other description of RDS takes.
+	// rdsTexts has no documented set of characters. Other RDS descriptions accept printable ASCII.
 	rdsTexts = `^[ -~]{1,255}$`
 )
 
@@ -98,7 +99,7 @@ var textRules = []textRule{
 	},
 }
 
-// freeTexts are names that select something and create nothing.
+// freeTexts are names that select an existing object.
 var freeTexts = []string{
 	"AWS::ECS::Cluster ClusterSettings.*.Name", "AWS::ECS::TaskDefinition ContainerDefinitions.*.Environment.*.Name",
 	"AWS::CloudWatch::Alarm Dimensions.*.Name", "AWS::CloudWatch::Alarm Metrics.*.MetricStat.Metric.Dimensions.*.Name",
@@ -113,7 +114,7 @@ func ruleOf(kind, path string) (textRule, bool) {
 	return textRules[i], true
 }
 
-func TestNamesAndDescriptionsAreTaken(t *testing.T) {
+func TestNamesAndDescriptionsAreAccepted(t *testing.T) {
 	t.Parallel()
 	used := map[string]bool{}
 	for _, template := range readAll(t) {
@@ -141,7 +142,8 @@ func TestNamesAndDescriptionsAreTaken(t *testing.T) {
 
 func TestEveryNameAndDescriptionHasItsRule(t *testing.T) {
 	t.Parallel()
-	textual := regexp.MustCompile(`(Description|QueueName|TopicName|DisplayName|PolicyName|DashboardName|DBName|MasterUsername|Family|\.Name)$`)
+	textual := regexp.MustCompile(`(Description|QueueName|TopicName|DisplayName|PolicyName|DashboardName|DBName|` +
+		`MasterUsername|Family|\.Name)$`)
 	for _, template := range readAll(t) {
 		for name, r := range template.resources {
 			if r.kind == "AWS::CloudFormation::Stack" {
@@ -150,15 +152,16 @@ func TestEveryNameAndDescriptionHasItsRule(t *testing.T) {
 			eachProperty("", r.properties, func(path string, value any) {
 				_, ok := ruleOf(r.kind, path)
 				if textual.MatchString(path) && !ok && !slices.Contains(freeTexts, r.kind+" "+path) {
-					t.Errorf("%s: no rule says which texts %s of %s takes", template.file, path, name)
+					t.Errorf("%s: no rule says which texts %s of %s accepts", template.file, path, name)
 				}
 			})
 		}
 	}
 }
 
-// A queue's name is the longest of a stack's: what a parameter lets through has to fit with the longest suffix.
-func TestTheLongestPrefixMakesNamesThatFit(t *testing.T) {
+// The name of a queue is the longest name of a stack. The longest prefix that a parameter allows
+// must fit with the longest suffix.
+func TestLongestPrefixGivesValidNames(t *testing.T) {
 	t.Parallel()
 	const longest = 80 - len("-dead-letters.fifo")
 	for file, parameter := range map[string]string{root: "EventsName", "messaging.yaml": "Name"} {
@@ -168,10 +171,11 @@ func TestTheLongestPrefixMakesNamesThatFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, fits := range map[string]bool{
-			"order-events": true, strings.Repeat("n", 60): true, strings.Repeat("n", longest+1): false, "order.events": false, "": false,
+			"order-events": true, strings.Repeat("n", 60): true, strings.Repeat("n", longest+1): false,
+			"order.events": false, "": false,
 		} {
 			if allowed.MatchString(name) != fits {
-				t.Errorf("%s: the pattern of %s takes %q: %v", file, parameter, name, !fits)
+				t.Errorf("%s: the pattern of %s accepts %q: %v", file, parameter, name, !fits)
 			}
 		}
 	}
@@ -186,7 +190,8 @@ func TestTemplatesStayWithinTheirQuotas(t *testing.T) {
 			t.Errorf("%s: its description has %d bytes", template.file, n)
 		}
 		if len(template.parameters) > 200 || len(template.outputs) > 200 || len(template.resources) > 500 {
-			t.Errorf("%s: %d parameters, %d outputs, %d resources", template.file, len(template.parameters), len(template.outputs), len(template.resources))
+			t.Errorf("%s: %d parameters, %d outputs, %d resources", template.file, len(template.parameters),
+				len(template.outputs), len(template.resources))
 		}
 		for name, parameter := range template.parameters {
 			if n := len(fmt.Sprint(field(parameter, "Description"))); n > 4000 || !identifier.MatchString(name) {
@@ -200,7 +205,7 @@ func TestTemplatesStayWithinTheirQuotas(t *testing.T) {
 		}
 		for name := range template.resources {
 			if !identifier.MatchString(name) {
-				t.Errorf("%s: %s is no name of a resource", template.file, name)
+				t.Errorf("%s: %s is not a valid name of a resource", template.file, name)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// fargate are the pairs of processor and memory that Fargate has for up to a vCPU, memory in MiB.
+// fargate has the memory sizes in MiB that Fargate offers for each processor size up to one vCPU.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
 var fargate = map[string][]string{
 	"256":  {"512", "1024", "2048"},
@@ -17,13 +17,14 @@ var fargate = map[string][]string{
 	"1024": {"2048", "3072", "4096", "5120", "6144", "7168", "8192"},
 }
 
-func TestEverySizeOfTheRelayIsOneOfFargates(t *testing.T) {
+func TestFargateOffersEveryRelaySize(t *testing.T) {
 	t.Parallel()
 	relay := read(t, "relay.yaml")
 	sizes := relay.choices("Size")
 	for _, size := range sizes {
 		cpu := fmt.Sprint(field(relay.mappings, "Sizes", size, "Cpu"))
-		if memory := fmt.Sprint(field(relay.mappings, "Sizes", size, "Memory")); !slices.Contains(fargate[cpu], memory) {
+		if memory := fmt.Sprint(field(relay.mappings, "Sizes", size, "Memory")); !slices.Contains(fargate[cpu],
+			memory) {
 			t.Errorf("%s: Fargate has no %s MiB for %s", size, memory, cpu)
 		}
 	}
@@ -32,8 +33,8 @@ func TestEverySizeOfTheRelayIsOneOfFargates(t *testing.T) {
 	}
 }
 
-// TestWhatPagesNameIsThere: a parameter of the root template, or one of its outputs.
-func TestWhatPagesNameIsThere(t *testing.T) {
+// Every name in the pages is a parameter or an output of the root template.
+func TestPagesNameExistingParametersAndOutputs(t *testing.T) {
 	t.Parallel()
 	template := read(t, root)
 	for _, page := range []string{"RUNBOOKS.md", "DEPLOYING.md"} {
@@ -41,7 +42,8 @@ func TestWhatPagesNameIsThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		named := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot|Orders|Queue|Dashboard)[A-Z][A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+		name := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot|Orders|Queue|Dashboard)[A-Z][A-Za-z]+)`")
+		named := name.FindAllStringSubmatch(string(text), -1)
 		for _, name := range named {
 			if template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
 				t.Errorf("%s: template.yaml has neither a parameter nor an output %s", page, name[1])
@@ -53,26 +55,31 @@ func TestWhatPagesNameIsThere(t *testing.T) {
 	}
 }
 
-func TestNobodyCallsTheAPIUnsigned(t *testing.T) {
+func TestAPIAcceptsOnlySignedRequests(t *testing.T) {
 	t.Parallel()
 	api := read(t, root).resources["OrdersApi"]
 	if got := field(api.properties, "Auth", "DefaultAuthorizer"); got != "AWS_IAM" {
 		t.Errorf("the authorizer is %v", got)
 	}
-	// Else API Gateway would call the functions with the caller's own rights, which has none.
+	// Otherwise API Gateway would call the functions with the credentials of the caller, who may
+	// not invoke them.
 	if got := field(api.properties, "Auth", "InvokeRole"); got != "NONE" {
 		t.Errorf("the functions are called as %v", got)
 	}
 }
 
-// gatewayStatuses are API Gateway's own for each of its answers. One without a status in the template keeps it, and a status
-// of a default becomes that of every answer that the template does not name.
+// gatewayStatuses are API Gateway's own statuses of its answers. An answer without a status in the
+// template keeps its own status. The status of a default answer applies to every answer that the
+// template does not name.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 var gatewayStatuses = map[string]string{
-	"ACCESS_DENIED": "403", "API_CONFIGURATION_ERROR": "500", "AUTHORIZER_CONFIGURATION_ERROR": "500", "AUTHORIZER_FAILURE": "500",
+	"ACCESS_DENIED": "403", "API_CONFIGURATION_ERROR": "500", "AUTHORIZER_CONFIGURATION_ERROR": "500",
+	"AUTHORIZER_FAILURE":     "500",
 	"BAD_REQUEST_PARAMETERS": "400", "BAD_REQUEST_BODY": "400", "EXPIRED_TOKEN": "403", "INTEGRATION_FAILURE": "504",
-	"INTEGRATION_TIMEOUT": "504", "INVALID_API_KEY": "403", "INVALID_SIGNATURE": "403", "MISSING_AUTHENTICATION_TOKEN": "403",
-	"QUOTA_EXCEEDED": "429", "REQUEST_TOO_LARGE": "413", "RESOURCE_NOT_FOUND": "404", "THROTTLED": "429", "UNAUTHORIZED": "401",
+	"INTEGRATION_TIMEOUT": "504", "INVALID_API_KEY": "403", "INVALID_SIGNATURE": "403",
+	"MISSING_AUTHENTICATION_TOKEN": "403",
+	"QUOTA_EXCEEDED":               "429", "REQUEST_TOO_LARGE": "413", "RESOURCE_NOT_FOUND": "404", "THROTTLED": "429",
+	"UNAUTHORIZED":           "401",
 	"UNSUPPORTED_MEDIA_TYPE": "415", "WAF_FILTERED": "403",
 	"DEFAULT_4XX": "<nil>", "DEFAULT_5XX": "<nil>",
 }
@@ -92,19 +99,20 @@ func TestGatewayAnswersKeepTheirStatus(t *testing.T) {
 	}
 }
 
-// A relay that is bad only once it streams looks well as a standby: its health check passes until it takes over.
+// A relay that fails only while it streams is healthy as a standby, until it acquires the slot.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-ecs-service-deploymentcircuitbreaker.html
-func TestARelayThatDoesNotDeliverIsRolledBack(t *testing.T) {
+func TestNonDeliveringRelayIsRolledBack(t *testing.T) {
 	t.Parallel()
 	relay := read(t, "relay.yaml")
 	configuration := relay.resources["Service"].properties["DeploymentConfiguration"]
 	breaker := field(configuration, "DeploymentCircuitBreaker")
-	if field(breaker, "Enable") != true || field(breaker, "Rollback") != true || field(breaker, "ResetOnHealthyTask") != false {
-		t.Errorf("a task that was healthy for a moment makes the circuit breaker forget: %v", breaker)
+	if field(breaker, "Enable") != true || field(breaker, "Rollback") != true ||
+		field(breaker, "ResetOnHealthyTask") != false {
+		t.Errorf("a task that was healthy for a moment resets the circuit breaker: %v", breaker)
 	}
 	if field(breaker, "ThresholdConfiguration", "Type") != "COUNT" {
-		t.Errorf("half of one task is the threshold: %v", breaker)
+		t.Errorf("the threshold is a percentage of one task: %v", breaker)
 	}
 	alarms := field(configuration, "Alarms")
 	if field(alarms, "Enable") != true || field(alarms, "Rollback") != true {
@@ -118,8 +126,9 @@ func TestARelayThatDoesNotDeliverIsRolledBack(t *testing.T) {
 	}
 }
 
-// An endpoint costs 0.01 US dollars an hour in each zone. https://aws.amazon.com/privatelink/pricing/
-func TestThePriceOfTheEndpointsIsThatOfTheirNumber(t *testing.T) {
+// An endpoint costs 0.01 US dollars an hour in each zone.
+// https://aws.amazon.com/privatelink/pricing/
+func TestPriceOfEndpointsMatchesTheirNumber(t *testing.T) {
 	t.Parallel()
 	network, endpoints := read(t, "network.yaml"), 0
 	for _, name := range network.named("AWS::EC2::VPCEndpoint") {
@@ -132,11 +141,13 @@ func TestThePriceOfTheEndpointsIsThatOfTheirNumber(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	row := fmt.Sprintf("| endpoints: %s in two zones, and their traffic | %.0f |", numerals[endpoints], float64(endpoints)*2*730*0.01)
+	row := fmt.Sprintf("| endpoints: %s in two zones, and their traffic | %.0f |", numerals[endpoints],
+		float64(endpoints)*2*730*0.01)
 	if !strings.Contains(string(readme), row) {
 		t.Errorf("the README does not have the row %s", row)
 	}
-	if zones, _ := field(network.parameters, "Zones", "Description").(string); !strings.Contains(zones, numerals[endpoints]+" endpoints") {
+	if zones, _ := field(network.parameters, "Zones", "Description").(string); !strings.Contains(zones,
+		numerals[endpoints]+" endpoints") {
 		t.Errorf("the price of a zone is %q", zones)
 	}
 }

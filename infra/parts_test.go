@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestPartsGetTheParametersThatTheyHave(t *testing.T) {
+func TestNestedStacksGetTheirParameters(t *testing.T) {
 	t.Parallel()
 	whole := read(t, root)
 	parts := map[string]template{}
@@ -26,7 +26,7 @@ func TestPartsGetTheParametersThatTheyHave(t *testing.T) {
 			from, _ := field(value, "Ref").(string)
 			for _, choice := range whole.choices(from) {
 				if choices := part.choices(parameter); len(choices) > 0 && !slices.Contains(choices, choice) {
-					t.Errorf("%s takes %s for %s, %s takes %v", root, choice, from, part.file, choices)
+					t.Errorf("%s allows %s for %s, %s allows %v", root, choice, from, part.file, choices)
 				}
 			}
 		}
@@ -42,7 +42,7 @@ func TestPartsGetTheParametersThatTheyHave(t *testing.T) {
 	checkOutputs(t, whole, parts)
 }
 
-// checkOutputs looks at every !GetAtt Part.Outputs.Name, in !Sub too.
+// checkOutputs checks every !GetAtt Part.Outputs.Name, also within !Sub.
 func checkOutputs(t *testing.T, whole template, parts map[string]template) {
 	t.Helper()
 	everything := []any{whole.globals, whole.outputs}
@@ -63,7 +63,8 @@ func TestNothingStartsBeforeTheMigration(t *testing.T) {
 	t.Parallel()
 	whole := read(t, root)
 	migration := whole.resources["Migration"].properties
-	if field(migration, "ServiceToken", "Fn::GetAtt") != "MigrateFunction.Arn" || field(migration, "Code", "Ref") != "MigrateFunction.Version" {
+	if field(migration, "ServiceToken", "Fn::GetAtt") != "MigrateFunction.Arn" ||
+		field(migration, "Code", "Ref") != "MigrateFunction.Version" {
 		t.Errorf("the migration does not run again with other code: %v", migration)
 	}
 	if whole.resources["MigrateFunction"].properties["AutoPublishAlias"] == nil {
@@ -76,10 +77,10 @@ func TestNothingStartsBeforeTheMigration(t *testing.T) {
 	}
 }
 
-// Each size of the disk brings what depends on it: RDS wants a limit of growth at least a tenth above the size, and a slot
-// that may fill the disk would stop all writers.
+// The limits of a disk depend on its size. RDS requires a growth limit of at least a tenth above
+// the size. A slot that could fill the disk would stop all writers.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_PIOPS.Autoscaling.html
-func TestEveryDiskFitsWhatIsOnIt(t *testing.T) {
+func TestDiskLimitsFitTheirSize(t *testing.T) {
 	t.Parallel()
 	database := read(t, "database.yaml")
 	sizes := database.choices("AllocatedStorage")
@@ -100,7 +101,8 @@ func TestEveryDiskFitsWhatIsOnIt(t *testing.T) {
 		}
 		keep := number(size, "SlotWalKeepMegabytes")
 		if keep*3 > gib<<10 || number(size, "SlotAlarmBytes") != keep<<20/2 {
-			t.Errorf("%d GiB: a slot may hold back %d MB, and the alarm is at %d bytes", gib, keep, number(size, "SlotAlarmBytes"))
+			t.Errorf("%d GiB: a slot may hold back %d MB, and the alarm is at %d bytes", gib, keep,
+				number(size, "SlotAlarmBytes"))
 		}
 		if most := number(size, "MaxAllocatedStorage"); most*10 < gib*11 || most > 65536 {
 			t.Errorf("%d GiB may grow to %d", gib, most)
@@ -111,7 +113,7 @@ func TestEveryDiskFitsWhatIsOnIt(t *testing.T) {
 	}
 }
 
-func TestARestoredDatabaseHasTheDiskOfItsSnapshot(t *testing.T) {
+func TestRestoredDatabaseKeepsTheDiskOfItsSnapshot(t *testing.T) {
 	t.Parallel()
 	instance := read(t, "database.yaml").resources["Instance"].properties
 	choice, _ := field(instance["AllocatedStorage"], "Fn::If").([]any)
@@ -124,16 +126,22 @@ func TestDefaultsFitTogether(t *testing.T) {
 	t.Parallel()
 	whole, database, alarms := read(t, root), read(t, "database.yaml"), read(t, "alarms.yaml")
 	for here, there := range map[string]string{
-		"PostgresVersion": "MajorVersion", "DatabaseStorage": "AllocatedStorage", "DatabaseClass": "InstanceClass", "DatabaseMultiAz": "MultiAz",
+		"PostgresVersion": "MajorVersion", "DatabaseStorage": "AllocatedStorage", "DatabaseClass": "InstanceClass",
+		"DatabaseMultiAz": "MultiAz",
 	} {
 		if whole.defaultOf(here) != database.defaultOf(there) {
-			t.Errorf("%s is %s by default, %s of database.yaml is %s", here, whole.defaultOf(here), there, database.defaultOf(there))
+			t.Errorf("%s is %s by default, %s of database.yaml is %s", here, whole.defaultOf(here), there,
+				database.defaultOf(there))
 		}
 	}
 	disk := field(database.mappings, "Disks", database.defaultOf("AllocatedStorage"))
-	for parameter, column := range map[string]string{"SlotBytes": "SlotAlarmBytes", "FreeStorageBytes": "FreeStorageBytes"} {
+	for parameter, column := range map[string]string{
+		"SlotBytes":        "SlotAlarmBytes",
+		"FreeStorageBytes": "FreeStorageBytes",
+	} {
 		if alarms.defaultOf(parameter) != fmt.Sprint(field(disk, column)) {
-			t.Errorf("%s is %s by default, and the default disk has %v", parameter, alarms.defaultOf(parameter), field(disk, column))
+			t.Errorf("%s is %s by default, and the default disk has %v", parameter, alarms.defaultOf(parameter),
+				field(disk, column))
 		}
 	}
 }
@@ -150,7 +158,7 @@ func container(t *testing.T) (container any, env map[string]any) {
 	return container, env
 }
 
-func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
+func TestRelayHasTimeToDrain(t *testing.T) {
 	t.Parallel()
 	relay, env := container(t)
 	drain, err := time.ParseDuration(env["RELAY_DRAIN_TIMEOUT"].(string))
@@ -160,16 +168,16 @@ func TestRelayHasTimeToDeliverWhatItHasRead(t *testing.T) {
 	seconds := field(relay, "StopTimeout").(int)
 	stop := time.Duration(seconds) * time.Second
 	if stop < drain+15*time.Second {
-		t.Errorf("it is killed after %s, and delivers for %s", stop, drain)
+		t.Errorf("the relay is killed after %s and drains for %s", stop, drain)
 	}
 }
 
-// What an operator says in the whole stack reaches the relay's container.
-func TestTheRelaysRateIsThatOfTheStack(t *testing.T) {
+// The settings of the whole stack reach the relay's container.
+func TestRelayGetsRateAndTenantOfTheStack(t *testing.T) {
 	t.Parallel()
 	whole, part := read(t, root), read(t, "relay.yaml")
 	if got := field(whole.resources["Relay"].properties, "Parameters", "MaxRate", "Ref"); got != "RelayMaxRate" {
-		t.Errorf("the relay's part is given the rate %v", got)
+		t.Errorf("the relay's nested stack gets the rate %v", got)
 	}
 	_, env := container(t)
 	for variable, parameter := range map[string]string{"RELAY_MAX_RATE": "MaxRate", "RELAY_TENANT": "Tenant"} {
@@ -177,18 +185,20 @@ func TestTheRelaysRateIsThatOfTheStack(t *testing.T) {
 			t.Errorf("%s is %v", variable, got)
 		}
 	}
-	if whole.defaultOf("RelayMaxRate") != "0" || part.defaultOf("MaxRate") != "0" || part.defaultOf("Tenant") != "aggregate" {
+	if whole.defaultOf("RelayMaxRate") != "0" || part.defaultOf("MaxRate") != "0" ||
+		part.defaultOf("Tenant") != "aggregate" {
 		t.Error("the defaults are not those of the relay")
 	}
 }
 
-// Staging and production in one account have slots of the same name: only their deployment keeps their metrics apart.
+// Staging and production in one account have slots of the same name. Only the deployment separates
+// their metrics.
 func TestTwoStacksHaveTheirOwnMetrics(t *testing.T) {
 	t.Parallel()
 	whole := read(t, root)
 	for _, part := range []string{"Relay", "Alarms"} {
 		if got := field(whole.resources[part].properties, "Parameters", "Deployment", "Ref"); got != "AWS::StackName" {
-			t.Errorf("%s is told the deployment %v", part, got)
+			t.Errorf("%s gets the deployment %v", part, got)
 		}
 	}
 	_, env := container(t)
@@ -196,12 +206,13 @@ func TestTwoStacksHaveTheirOwnMetrics(t *testing.T) {
 		t.Errorf("the relay's metrics have the deployment %v", got)
 	}
 	relay, alarms := read(t, "relay.yaml"), read(t, "alarms.yaml")
-	if relay.defaultOf("Deployment") != alarms.defaultOf("Deployment") || relay.defaultOf("Slot") != alarms.defaultOf("Slot") {
+	if relay.defaultOf("Deployment") != alarms.defaultOf("Deployment") ||
+		relay.defaultOf("Slot") != alarms.defaultOf("Slot") {
 		t.Error("alarms.yaml does not read the metrics of relay.yaml by default")
 	}
 }
 
-// Everyone who may look at the stack, the functions or the service can read DatabaseUrl.
+// DatabaseUrl is readable for every user who may view the stack, the functions or the service.
 func TestNoPasswordFitsIntoDatabaseUrl(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{root, "relay.yaml"} {
@@ -225,20 +236,20 @@ func TestNoPasswordFitsIntoDatabaseUrl(t *testing.T) {
 			"host=h password=p":                           false,
 		} {
 			if allowed.MatchString(url) != fits {
-				t.Errorf("%s takes %s: %v", file, url, !fits)
+				t.Errorf("%s accepts %s: %v", file, url, !fits)
 			}
 		}
 	}
 }
 
-// The topic would take 256 KiB only, and the queues behind it take a MiB.
+// Without the property the topic would accept only 256 KiB, while its queues accept 1 MiB.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-sns-topic.html
-func TestTheTopicTakesWhatTheQueuesTake(t *testing.T) {
+func TestTopicAndQueuesAcceptTheSameSize(t *testing.T) {
 	t.Parallel()
 	messaging := read(t, "messaging.yaml")
 	for _, name := range slices.Concat(messaging.named("AWS::SNS::Topic"), messaging.named("AWS::SQS::Queue")) {
 		if size := fmt.Sprint(messaging.resources[name].properties["MaximumMessageSize"]); size != "1048576" {
-			t.Errorf("%s takes messages of %s bytes", name, size)
+			t.Errorf("%s accepts messages of %s bytes", name, size)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// statement is one statement of a policy, wherever it stands.
+// statement is one statement of any policy.
 type statement struct {
 	effect             string
 	actions, resources []string
@@ -25,7 +25,8 @@ func statementsOf(value any) (found []statement) {
 	return found
 }
 
-// isRole tells what a principal may do from what may be done to a resource or through an endpoint.
+// isRole reports whether the policies of this resource type grant permissions to a principal. The
+// policies of other types limit access to a resource or through an endpoint.
 func isRole(kind string) bool { return kind == "AWS::IAM::Role" || kind == "AWS::Serverless::Function" }
 
 func TestPermissionsNameActionsAndResources(t *testing.T) {
@@ -38,7 +39,9 @@ func TestPermissionsNameActionsAndResources(t *testing.T) {
 					continue
 				}
 				allowed++
-				if len(s.actions) == 0 || slices.ContainsFunc(s.actions, func(action string) bool { return strings.Contains(action, "*") }) {
+				if len(s.actions) == 0 || slices.ContainsFunc(s.actions, func(action string) bool {
+					return strings.Contains(action, "*")
+				}) {
 					t.Errorf("%s: %s allows %q", template.file, name, s.actions)
 				}
 				if wide := tooWide(s, isRole(r.kind)); wide != "" {
@@ -52,10 +55,11 @@ func TestPermissionsNameActionsAndResources(t *testing.T) {
 	}
 }
 
-// tooWide returns a resource of the statement that names nothing.
+// tooWide returns a resource of the statement that matches more than one object, or the empty
+// string.
 func tooWide(s statement, role bool) string {
 	if slices.Equal(s.actions, []string{"ecr:GetAuthorizationToken"}) {
-		return "" // AWS knows no resource for it
+		return "" // AWS has no resource for this action
 	}
 	for _, r := range s.resources {
 		logStreams := strings.Contains(r, ":log-group:${") && strings.HasSuffix(r, "}:*")
@@ -66,15 +70,16 @@ func tooWide(s statement, role bool) string {
 	return ""
 }
 
-// TestTheREADMEGivesEachActionItsReason compares the table of the README with the roles of the templates, both ways.
-func TestTheREADMEGivesEachActionItsReason(t *testing.T) {
+// The table in README.md and the roles of the templates have the same actions.
+func TestREADMEExplainsEachAllowedAction(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	explained := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+(?:Role|Function))` \\| (.+?) \\|.+\\|.+\\|$").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+(?:Role|Function))` \\| (.+?) "+
+		"\\|.+\\|.+\\|$").FindAllStringSubmatch(string(readme), -1) {
 		for _, action := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
 			explained[row[1]+" "+action[1]] = true
 		}
@@ -91,7 +96,7 @@ func TestTheREADMEGivesEachActionItsReason(t *testing.T) {
 			for _, action := range actions {
 				may := name + " " + action[strings.LastIndex(action, "/")+1:]
 				if _, known := explained[may]; !known {
-					t.Errorf("%s: the README does not say why %s", template.file, may)
+					t.Errorf("%s: the README has no reason for %s", template.file, may)
 				}
 				explained[may] = false
 			}
@@ -99,12 +104,12 @@ func TestTheREADMEGivesEachActionItsReason(t *testing.T) {
 	}
 	for may, missing := range explained {
 		if missing {
-			t.Errorf("the README explains what no template has: %s", may)
+			t.Errorf("the README explains %s, which no template allows", may)
 		}
 	}
 }
 
-func TestManagedPoliciesAreThoseThatAreNeeded(t *testing.T) {
+func TestOnlyNeededManagedPoliciesAreUsed(t *testing.T) {
 	t.Parallel()
 	known := []string{"service-role/AmazonAPIGatewayPushToCloudWatchLogs"}
 	for _, template := range readAll(t) {
@@ -129,7 +134,7 @@ func TestManagedPoliciesAreThoseThatAreNeeded(t *testing.T) {
 	}
 }
 
-func TestTopicsAndQueuesRefuseWhatDoesNotComeOverTLS(t *testing.T) {
+func TestTopicsAndQueuesRefuseRequestsWithoutTLS(t *testing.T) {
 	t.Parallel()
 	for _, template := range readAll(t) {
 		refusing := map[string]bool{}
@@ -142,7 +147,9 @@ func TestTopicsAndQueuesRefuseWhatDoesNotComeOverTLS(t *testing.T) {
 					continue
 				}
 				for _, of := range append(texts(r.properties["Queues"]), texts(r.properties["Topics"])...) {
-					refusing[of] = slices.ContainsFunc(s.resources, func(named string) bool { return strings.TrimSuffix(named, ".Arn") == of })
+					refusing[of] = slices.ContainsFunc(s.resources, func(named string) bool {
+						return strings.TrimSuffix(named, ".Arn") == of
+					})
 					if !refusing[of] {
 						t.Errorf("%s: %s is for %s and names %q", template.file, name, of, s.resources)
 					}
@@ -151,26 +158,26 @@ func TestTopicsAndQueuesRefuseWhatDoesNotComeOverTLS(t *testing.T) {
 		}
 		for _, name := range append(template.named("AWS::SQS::Queue"), template.named("AWS::SNS::Topic")...) {
 			if !refusing[name] {
-				t.Errorf("%s: %s takes what comes without TLS", template.file, name)
+				t.Errorf("%s: %s accepts requests without TLS", template.file, name)
 			}
 		}
 	}
 }
 
-func TestNobodyConnectsButWhoHasTo(t *testing.T) {
+func TestSecurityGroupsAllowOnlyNeededConnections(t *testing.T) {
 	t.Parallel()
 	for _, template := range readAll(t) {
 		for name, r := range template.resources {
 			walk(r.properties["SecurityGroupIngress"], func(v any) {
 				if source := field(v, "CidrIp"); source != nil && template.file != "network.yaml" {
-					t.Errorf("%s: %s lets %v in", template.file, name, source)
+					t.Errorf("%s: %s accepts connections from %v", template.file, name, source)
 				}
 			})
 			if r.kind == "AWS::EC2::SecurityGroupIngress" && r.properties["SourceSecurityGroupId"] == nil {
-				t.Errorf("%s: %s lets in more than a group", template.file, name)
+				t.Errorf("%s: %s accepts connections from more than a group", template.file, name)
 			}
 			if r.kind == "AWS::EC2::SecurityGroup" && r.properties["SecurityGroupEgress"] == nil {
-				t.Errorf("%s: %s lets everything out", template.file, name)
+				t.Errorf("%s: %s allows every outgoing connection", template.file, name)
 			}
 		}
 	}

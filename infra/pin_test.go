@@ -8,15 +8,17 @@ import (
 	"testing"
 )
 
-// registry is a docker that has the digest d…d of every image, or the digest in DIGEST.
+// registry replaces docker by a script that returns the digest d…d for every image, or the digest
+// in DIGEST.
 const registry = `#!/bin/sh
 case "$*" in
-buildx\ imagetools\ inspect*) echo "${DIGEST-sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd}" ;;
+buildx\ imagetools\ inspect*)
+	echo "${DIGEST-sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd}" ;;
 *) exit 1 ;;
 esac
 `
 
-// pinned runs scripts/pin-images on a copy of the files that name images.
+// pinned runs scripts/pin-images on a copy of the files that reference images.
 func pinned(t *testing.T, folder string, environment ...string) (compose, program string, err error) {
 	t.Helper()
 	cmd := exec.Command("../scripts/pin-images", folder)
@@ -36,7 +38,7 @@ func pinned(t *testing.T, folder string, environment ...string) (compose, progra
 	return texts[0], texts[1], err
 }
 
-func TestAReleasePinsItsImagesToDigests(t *testing.T) {
+func TestReleasePinsImagesToDigests(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	for _, file := range []string{"localstack/compose.yaml", "localstack/run/stack/compose.go"} {
@@ -44,29 +46,33 @@ func TestAReleasePinsItsImagesToDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, file)), 0o755); err != nil { //nolint:gosec // of this test
+		// nolint:gosec // a directory of this test
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, file)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(folder, file), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(registry), 0o755); err != nil { //nolint:gosec // it is a program
+	// nolint:gosec // an executable
+	if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(registry), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	digest := "@sha256:" + strings.Repeat("d", 64)
-	for range 2 { // an earlier pin is replaced
+	for range 2 { // the second round replaces the earlier digest
 		compose, program, err := pinned(t, folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(compose, "image: postgres:17"+digest+"\n") || !strings.Contains(compose, "image: localstack/localstack:4.14.0"+digest+" #") ||
+		if !strings.Contains(compose, "image: postgres:17"+digest+"\n") ||
+			!strings.Contains(compose, "image: localstack/localstack:4.14.0"+digest+" #") ||
 			strings.Count(compose, digest) != 2 {
 			t.Errorf("compose.yaml has %s", compose)
 		}
-		if !strings.Contains(program, `"postgres:17" + "`+digest+"\"\n") || !strings.Contains(program, `LocalStackVersion + "`+digest+"\"\n") ||
+		if !strings.Contains(program, `"postgres:17" + "`+digest+"\"\n") ||
+			!strings.Contains(program, `LocalStackVersion + "`+digest+"\"\n") ||
 			strings.Count(program, digest) != 2 {
-			t.Errorf("the program has %s", program)
+			t.Errorf("compose.go has %s", program)
 		}
 	}
 	if compose, _, err := pinned(t, folder, "DIGEST="); err == nil || !strings.Contains(compose, digest) {

@@ -11,7 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// alert is a rule of Prometheus. https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
+// alert is a rule of Prometheus.
+// https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/
 type alert struct {
 	Alert, Expr, For string
 	Annotations      struct {
@@ -46,7 +47,7 @@ func alerts(t *testing.T) map[string]alert {
 	return found
 }
 
-// Alarms of the relay's own metrics are the same in CloudWatch and in Prometheus.
+// The alarms on the relay's own metrics are the same in CloudWatch and in Prometheus.
 func TestPrometheusAlertsAreTheAlarms(t *testing.T) {
 	t.Parallel()
 	rules, template := alerts(t), read(t, "alarms.yaml")
@@ -69,7 +70,7 @@ func TestPrometheusAlertsAreTheAlarms(t *testing.T) {
 		}
 		_, section, _ := strings.Cut(field(alarm, "AlarmDescription", "Fn::Sub").(string), " ${Runbooks}#")
 		if rule.Annotations.RunbookURL != template.defaultOf("Runbooks")+"#"+section || rule.Annotations.Summary == "" {
-			t.Errorf("%s leads to %s", name, rule.Annotations.RunbookURL)
+			t.Errorf("%s links to %s", name, rule.Annotations.RunbookURL)
 		}
 		minutes := fmt.Sprintf("%vm", alarm["EvaluationPeriods"])
 		if rule.For != minutes && !(rule.For == "" && minutes == "1m") {

@@ -11,10 +11,11 @@ import (
 	"testing"
 )
 
-// ruleFunctions are all that CloudFormation evaluates in the section Rules, beside Ref.
+// ruleFunctions are all functions except Ref that CloudFormation evaluates in the section Rules.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-rules.html
 var ruleFunctions = []string{
-	"Fn::And", "Fn::Contains", "Fn::EachMemberEquals", "Fn::EachMemberIn", "Fn::Equals", "Fn::Not", "Fn::Or", "Fn::RefAll",
+	"Fn::And", "Fn::Contains", "Fn::EachMemberEquals", "Fn::EachMemberIn", "Fn::Equals", "Fn::Not", "Fn::Or",
+	"Fn::RefAll",
 	"Fn::ValueOf", "Fn::ValueOfAll",
 }
 
@@ -42,7 +43,7 @@ func TestRulesUseOnlyTheFunctionsOfRules(t *testing.T) {
 			})
 			for _, assertion := range field(rule, "Assertions").([]any) {
 				if text, _ := field(assertion, "AssertDescription").(string); text == "" {
-					t.Errorf("%s: the rule %s does not say what it asks for", template.file, name)
+					t.Errorf("%s: the rule %s has no description of its requirement", template.file, name)
 				}
 			}
 		}
@@ -52,9 +53,9 @@ func TestRulesUseOnlyTheFunctionsOfRules(t *testing.T) {
 	}
 }
 
-// And and Or take two to ten conditions, in rules and in conditions.
+// Fn::And and Fn::Or accept two to ten conditions, both in Rules and in Conditions.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-conditions.html
-func TestAndAndOrTakeTwoToTenConditions(t *testing.T) {
+func TestAndAndOrHaveTwoToTenConditions(t *testing.T) {
 	t.Parallel()
 	for _, template := range readAll(t) {
 		walk(template.whole, func(v any) {
@@ -67,7 +68,8 @@ func TestAndAndOrTakeTwoToTenConditions(t *testing.T) {
 	}
 }
 
-// refusals returns the descriptions of all assertions that fail for these parameters; the others have their defaults.
+// refusals returns the descriptions of all assertions that fail for these parameters. All other
+// parameters have their defaults.
 func (t template) refusals(given map[string]string) (refused []string) {
 	e := ruleEvaluation{t, given}
 	for _, rule := range t.rules {
@@ -108,7 +110,7 @@ func (e ruleEvaluation) holds(condition any) bool {
 	return false
 }
 
-// values returns the elements of a list; a text is a list of one.
+// values returns the elements of a list. A single text is a list with one element.
 func (e ruleEvaluation) values(value any) (elements []string) {
 	name, isRef := field(value, "Ref").(string)
 	if !isRef {
@@ -124,37 +126,48 @@ func (e ruleEvaluation) values(value any) (elements []string) {
 	return []string{text}
 }
 
-// Parameters that contradict each other are refused at once, and not after the database took a quarter of an hour, or never.
-func TestParametersThatContradictAreRefused(t *testing.T) {
+// Contradicting parameters are refused at once. Otherwise the deployment would fail a quarter of an
+// hour later, when the database is created, or succeed in a wrong state.
+func TestContradictingParametersAreRefused(t *testing.T) {
 	t.Parallel()
 	network := map[string]string{"VpcId": "vpc-1", "SubnetIds": "subnet-1,subnet-2"}
 	database := map[string]string{
-		"DatabaseUrl": "postgres://h:5432/d", "DatabaseSecretArn": "arn:s", "DatabaseResourceId": "db-1", "DatabaseSecurityGroupId": "sg-1",
+		"DatabaseUrl": "postgres://h:5432/d", "DatabaseSecretArn": "arn:s", "DatabaseResourceId": "db-1",
+		"DatabaseSecurityGroupId": "sg-1",
 	}
 	for name, c := range map[string]struct {
 		given   []map[string]string
 		refused bool
 	}{
-		"nothing":                                {nil, false},
-		"a network":                              {[]map[string]string{network}, false},
-		"a network and a database":               {[]map[string]string{network, database}, false},
-		"the alarms of a database":               {[]map[string]string{network, database, {"DatabaseInstanceId": "i", "SlotAlarmBytes": "1"}}, false},
-		"a topic for alarms":                     {[]map[string]string{{"AlarmTopicArn": "arn:t"}}, false},
-		"a network without subnets":              {[]map[string]string{{"VpcId": "vpc-1"}}, true},
-		"subnets without a network":              {[]map[string]string{{"SubnetIds": "subnet-1"}}, true},
-		"zones of a network that is there":       {[]map[string]string{network, {"ZoneNames": "a,b"}}, true},
-		"an endpoint in a network that is there": {[]map[string]string{network, {"QueueEndpoint": "true"}}, true},
-		"a database without a network":           {[]map[string]string{database}, true},
-		"a snapshot and a database":              {[]map[string]string{network, database, {"DatabaseSnapshotId": "s"}}, true},
-		"a secret without its database":          {[]map[string]string{{"DatabaseSecretArn": "arn:s"}}, true},
-		"a key without its database":             {[]map[string]string{{"DatabaseSecretKmsKeyArn": "arn:k"}}, true},
-		"an id without its database":             {[]map[string]string{{"DatabaseResourceId": "db-1"}}, true},
-		"an instance without its database":       {[]map[string]string{{"DatabaseInstanceId": "i"}}, true},
-		"a group without its database":           {[]map[string]string{{"DatabaseSecurityGroupId": "sg-1"}}, true},
-		"a limit without its database":           {[]map[string]string{{"SlotAlarmBytes": "1"}}, true},
-		"Aurora without its database":            {[]map[string]string{{"DatabaseIsAurora": "true"}}, true},
-		"a port of a database that is made":      {[]map[string]string{{"DatabasePort": "6432"}}, true},
-		"two ways for alarms":                    {[]map[string]string{{"AlarmTopicArn": "arn:t", "AlarmEmail": "a@b"}}, true},
+		"nothing":                  {nil, false},
+		"a network":                {[]map[string]string{network}, false},
+		"a network and a database": {[]map[string]string{network, database}, false},
+		"the alarms of a database": {[]map[string]string{
+			network, database,
+			{"DatabaseInstanceId": "i", "SlotAlarmBytes": "1"},
+		}, false},
+		"a topic for alarms":                 {[]map[string]string{{"AlarmTopicArn": "arn:t"}}, false},
+		"a network without subnets":          {[]map[string]string{{"VpcId": "vpc-1"}}, true},
+		"subnets without a network":          {[]map[string]string{{"SubnetIds": "subnet-1"}}, true},
+		"zones of an existing network":       {[]map[string]string{network, {"ZoneNames": "a,b"}}, true},
+		"an endpoint in an existing network": {[]map[string]string{network, {"QueueEndpoint": "true"}}, true},
+		"a database without a network":       {[]map[string]string{database}, true},
+		"a snapshot and a database": {
+			[]map[string]string{network, database, {"DatabaseSnapshotId": "s"}},
+			true,
+		},
+		"a secret without its database":    {[]map[string]string{{"DatabaseSecretArn": "arn:s"}}, true},
+		"a key without its database":       {[]map[string]string{{"DatabaseSecretKmsKeyArn": "arn:k"}}, true},
+		"an id without its database":       {[]map[string]string{{"DatabaseResourceId": "db-1"}}, true},
+		"an instance without its database": {[]map[string]string{{"DatabaseInstanceId": "i"}}, true},
+		"a group without its database":     {[]map[string]string{{"DatabaseSecurityGroupId": "sg-1"}}, true},
+		"a limit without its database":     {[]map[string]string{{"SlotAlarmBytes": "1"}}, true},
+		"Aurora without its database":      {[]map[string]string{{"DatabaseIsAurora": "true"}}, true},
+		"a port of a created database":     {[]map[string]string{{"DatabasePort": "6432"}}, true},
+		"two destinations of alarms": {
+			[]map[string]string{{"AlarmTopicArn": "arn:t", "AlarmEmail": "a@b"}},
+			true,
+		},
 	} {
 		given := map[string]string{"AWS::Region": "eu-central-1"}
 		for _, some := range c.given {
@@ -166,7 +179,8 @@ func TestParametersThatContradictAreRefused(t *testing.T) {
 	}
 }
 
-// coveredRegions returns the regions whose authorities are in relay and functions.
+// coveredRegions returns the regions whose RDS certificate authorities the relay and the functions
+// contain.
 func coveredRegions(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../relay/postgres/rds-roots.pem")
@@ -189,8 +203,8 @@ func coveredRegions(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(covered))
 }
 
-// In a region whose authorities are not in the programs no connection to the database is ever verified. The database takes a
-// quarter of an hour before the first program tries.
+// In a region without known authorities, no connection to the database can be verified. The
+// deployment would only fail after the database was created, which takes a quarter of an hour.
 func TestRegionsWithoutAuthoritiesAreRefused(t *testing.T) {
 	t.Parallel()
 	covered, whole := coveredRegions(t), read(t, root)
@@ -204,7 +218,7 @@ func TestRegionsWithoutAuthoritiesAreRefused(t *testing.T) {
 		"cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1", "a region of tomorrow",
 	} {
 		if refused := whole.refusals(map[string]string{"AWS::Region": region}); len(refused) != 1 {
-			t.Errorf("%s is taken: %q", region, refused)
+			t.Errorf("%s is accepted: %q", region, refused)
 		}
 		given := map[string]string{"AWS::Region": region, "DatabaseAuthorities": "replaced"}
 		if refused := whole.refusals(given); len(refused) > 0 {
@@ -213,7 +227,7 @@ func TestRegionsWithoutAuthoritiesAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheREADMEListsTheRegionsThatAreCovered(t *testing.T) {
+func TestREADMEListsTheCoveredRegions(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("README.md")
 	if err != nil {

@@ -9,10 +9,12 @@ import (
 	"testing"
 )
 
-// secretArguments are secrets among the arguments of a command, which every process of the machine can read.
+// secretArguments matches a secret among the arguments of a command, which every process of the
+// machine can read.
 // https://man7.org/linux/man-pages/man5/proc_pid_cmdline.5.html
 var secretArguments = regexp.MustCompile(
-	`--user[ =]|(^|\s)-u\s+["']?[^\s:]*:|--password[ =]|-(H|-header)[ =]["'][^"']*(Token|Authorization|Secret)[^"']*["']|` +
+	`--user[ =]|(^|\s)-u\s+["']?[^\s:]*:|--password[ =]|` +
+		`-(H|-header)[ =]["'][^"']*(Token|Authorization|Secret)[^"']*["']|` +
 		`^\s*(curl|psql|relay|aws|docker|\.local/bin/relay)\b.*(postgres(ql)?://[^\s/@:]+:[^\s@]+@|SECRET|PASSWORD=)`)
 
 func TestNoDocumentPutsASecretOnACommandLine(t *testing.T) {

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-func TestRelayIsToldOnlySettingsThatItHas(t *testing.T) {
+func TestTemplatesPassOnlyExistingRelaySettings(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../relay/docs/settings.md") // a test compares its table with the command
+	// a test of relay/cmd/relay compares this table with the command
+	page, err := os.ReadFile("../relay/docs/settings.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +26,7 @@ func TestRelayIsToldOnlySettingsThatItHas(t *testing.T) {
 	}
 }
 
-func TestFunctionsAreToldOnlySettingsThatTheyHave(t *testing.T) {
+func TestTemplatesPassOnlyExistingFunctionSettings(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("../functions/internal/settings/settings.go")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package infra_test proves of the CloudFormation templates what a linter cannot know.
+// Package infra_test checks properties of the CloudFormation templates that a linter cannot know.
 package infra_test
 
 import (
@@ -13,8 +13,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// template is a CloudFormation template. Its values are what YAML makes of them, and functions are written in their long
-// form: !Ref X is {"Ref": "X"}, !GetAtt X.Y is {"Fn::GetAtt": "X.Y"}.
+// template is a parsed CloudFormation template. Functions have their long form: !Ref X is {"Ref":
+// "X"}, and !GetAtt X.Y is {"Fn::GetAtt": "X.Y"}.
 type template struct {
 	file       string
 	parameters map[string]any
@@ -35,7 +35,7 @@ type resource struct {
 	properties map[string]any
 }
 
-// root is the template that has all others as parts.
+// root is the template that nests all others.
 const root = "../template.yaml"
 
 func readAll(t *testing.T) []template {
@@ -79,7 +79,7 @@ func read(t *testing.T, file string) template {
 	return result
 }
 
-// valueOf returns a node as maps, slices and scalars.
+// valueOf returns a YAML node as maps, slices and scalars.
 func valueOf(t *testing.T, node *yaml.Node) any {
 	t.Helper()
 	function, isFunction := strings.CutPrefix(node.Tag, "!")
@@ -106,7 +106,7 @@ func valueOf(t *testing.T, node *yaml.Node) any {
 			}
 		}
 	default:
-		t.Fatalf("line %d: CloudFormation knows no aliases", node.Line)
+		t.Fatalf("line %d: CloudFormation does not support aliases", node.Line)
 	}
 	switch {
 	case !isFunction:
@@ -117,7 +117,7 @@ func valueOf(t *testing.T, node *yaml.Node) any {
 	return map[string]any{"Fn::" + function: value}
 }
 
-// walk calls visit for value and everything in it.
+// walk calls visit for value and every value within it.
 func walk(value any, visit func(any)) {
 	visit(value)
 	switch v := value.(type) {
@@ -142,7 +142,7 @@ func texts(value any) (found []string) {
 	return found
 }
 
-// field returns what stands at the end of a path of names, or nil.
+// field returns the value at the end of a path of names, or nil.
 func field(value any, path ...string) any {
 	for _, name := range path {
 		fields, _ := value.(map[string]any)
@@ -151,7 +151,7 @@ func field(value any, path ...string) any {
 	return value
 }
 
-// choices returns the values that a parameter allows, as texts; none if it allows all.
+// choices returns the allowed values of a parameter as texts, or nil if it allows all.
 func (t template) choices(parameter string) (allowed []string) {
 	list, _ := field(t.parameters, parameter, "AllowedValues").([]any)
 	for _, value := range list {
@@ -160,7 +160,7 @@ func (t template) choices(parameter string) (allowed []string) {
 	return allowed
 }
 
-// named returns the resources of a kind, in the order of their names.
+// named returns the names of all resources of a type in alphabetical order.
 func (t template) named(kind string) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(t.resources)) {
 		if t.resources[name].kind == kind {
@@ -170,7 +170,7 @@ func (t template) named(kind string) (names []string) {
 	return names
 }
 
-// defaultOf returns the default of a parameter, as text.
+// defaultOf returns the default of a parameter as text.
 func (t template) defaultOf(parameter string) string {
 	return fmt.Sprint(field(t.parameters, parameter, "Default"))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclwrite"
 )
 
-// terraform returns the blocks of the example, by their type and labels.
+// terraform returns the blocks of the example by their type and labels.
 func terraform(t *testing.T) map[string]*hclsyntax.Block {
 	t.Helper()
 	files, err := filepath.Glob("terraform/*.tf")
@@ -44,7 +44,7 @@ func terraform(t *testing.T) map[string]*hclsyntax.Block {
 	return blocks
 }
 
-// stackParameters returns the names of the parameters that the example gives to the stack.
+// stackParameters returns the names of the parameters that the example passes to the stack.
 func stackParameters(t *testing.T, stack *hclsyntax.Block) map[string]bool {
 	t.Helper()
 	given := map[string]bool{}
@@ -58,7 +58,7 @@ func stackParameters(t *testing.T, stack *hclsyntax.Block) map[string]bool {
 	return given
 }
 
-func TestTerraformGivesTheParametersThatThereAre(t *testing.T) {
+func TestTerraformPassesExistingParameters(t *testing.T) {
 	t.Parallel()
 	relay, blocks := read(t, "relay.yaml"), terraform(t)
 	stack := blocks["resource aws_cloudformation_stack relay"]
@@ -81,7 +81,7 @@ func TestTerraformGivesTheParametersThatThereAre(t *testing.T) {
 	}
 }
 
-func TestTerraformReturnsOutputsThatThereAre(t *testing.T) {
+func TestTerraformReturnsExistingOutputs(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("terraform/outputs.tf")
 	if err != nil {
@@ -98,7 +98,7 @@ func TestTerraformReturnsOutputsThatThereAre(t *testing.T) {
 	}
 }
 
-// Every variable says its type, and one without a default checks what it is given.
+// Every variable has a type. A variable without a default validates its value.
 func TestTerraformVariablesAreTyped(t *testing.T) {
 	t.Parallel()
 	for name, block := range terraform(t) {
@@ -110,12 +110,12 @@ func TestTerraformVariablesAreTyped(t *testing.T) {
 			t.Errorf("%s has no type or description", name)
 		}
 		if attributes["default"] == nil && len(block.Body.Blocks) == 0 {
-			t.Errorf("%s takes everything", name)
+			t.Errorf("%s has no validation", name)
 		}
 	}
 }
 
-// CloudFormation takes a larger template from S3 only.
+// CloudFormation accepts larger templates only from S3.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 func TestTerraformCanSendTheTemplate(t *testing.T) {
 	t.Parallel()

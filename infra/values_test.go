@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// stackName is as long as the name of a stack may be. A nested stack's name begins with that of its parent.
+// stackName has the maximum length of a stack's name. The name of a nested stack begins with that
+// of its parent.
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html
 var stackName = "orders-" + strings.Repeat("n", 121)
 
-// eachProperty calls visit with every property in value: its path, in which * is any element of a list, and its value.
-// Both branches of an Fn::If are in the place of the function.
+// eachProperty calls visit with the path and the value of every property in value. In a path, * is
+// any element of a list. Both branches of an Fn::If replace the function.
 func eachProperty(path string, value any, visit func(path string, value any)) {
 	if choice, ok := field(value, "Fn::If").([]any); ok {
 		eachProperty(path, choice[1], visit)
@@ -36,7 +37,7 @@ func eachProperty(path string, value any, visit func(path string, value any)) {
 	}
 }
 
-// isFunction tells !Ref and its like from properties.
+// isFunction reports whether fields are a function such as !Ref, and not properties.
 func isFunction(fields map[string]any) bool {
 	for name := range fields {
 		return len(fields) == 1 && (name == "Ref" || name == "Condition" || strings.HasPrefix(name, "Fn::"))
@@ -44,8 +45,9 @@ func isFunction(fields map[string]any) bool {
 	return false
 }
 
-// outcomes returns the texts that a value can become: with a parameter's default and all of its allowed values, with either
-// branch of a condition, and with the longest name of the stack. It returns none for what only a deployment knows.
+// outcomes returns the texts that a value can evaluate to: with a parameter's default and all of
+// its allowed values, with either branch of a condition, and with the longest stack name. It
+// returns none for values that only a deployment knows.
 func (t template) outcomes(value any) []string {
 	fields, isMap := value.(map[string]any)
 	if !isMap {
@@ -81,7 +83,7 @@ func (t template) reference(name string) []string {
 
 var placeholder = regexp.MustCompile(`\$\{([^!}]+)\}`)
 
-// substituted replaces one placeholder after the other by everything that it can become.
+// substituted replaces each placeholder in turn by every text that it can evaluate to.
 func (t template) substituted(text string) (results []string) {
 	found := placeholder.FindStringSubmatchIndex(text)
 	if found == nil {

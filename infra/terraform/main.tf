@@ -1,4 +1,4 @@
-# The relay's stack from Terraform: infra/relay.yaml beside a network, a database and a topic that are there already.
+# Deploys infra/relay.yaml with Terraform into an existing network, with an existing database and topic.
 terraform {
   required_version = ">= 1.5"
   required_providers {
@@ -11,7 +11,7 @@ terraform {
 
 resource "aws_cloudformation_stack" "relay" {
   name               = var.name
-  template_body      = file("${path.module}/../relay.yaml") # below the 51,200 bytes that CloudFormation takes inline
+  template_body      = file("${path.module}/../relay.yaml") # below the 51,200 bytes that CloudFormation accepts inline
   capabilities       = ["CAPABILITY_IAM"]
   disable_rollback   = false # without a rollback CloudFormation refuses replacements
   timeout_in_minutes = 30
