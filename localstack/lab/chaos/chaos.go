@@ -1,8 +1,10 @@
-// Package chaos runs relays under random load and random faults, with a real Postgres and a broker that fails on demand,
-// records everything that happens, and has package checker find out whether a promise was broken.
+// Package chaos runs relays under random load and random faults, with a real Postgres and a broker
+// that fails on demand. It records every event and fault, and package checker finds broken promises
+// in that history. It is our own, because the checkers of Jepsen know no outbox, no replication
+// slot and no FIFO group.
 //
-// A run follows from its seed: load, settings, faults and their times. Processes and networks have a will of their own, so
-// a seed that failed once may have to run more than once to fail again.
+// The seed determines load, settings, faults and their times. Processes and networks are not
+// deterministic, so a seed that failed once may need several runs to fail again.
 package chaos
 
 import (
@@ -19,31 +21,31 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options say what to run.
+// Options configure a series of runs.
 type Options struct {
-	Root     string   // the checkout
-	Dir      string   // where the relay is built and the history of a failed run is kept
-	CacheDir string   // where server binaries are kept
-	Relay    string   // binary of the relay; empty: it is built
-	Seed     uint64   // of the first run, each further run has the next
-	Runs     int      // how many
-	Versions []int    // of Postgres, in turns
-	Workers  int      // runs at the same time, each with clusters of its own
-	Faults   []string // only these; empty: all
-	Short    bool     // half of the load
-	Keep     bool     // keep the history of every run, not only of a failed one
-	// Settle is what a run has for everything to arrive once nobody is in its way any more; zero: a minute.
+	Root     string   // root of the repository
+	Dir      string   // directory of the built relay and of saved histories
+	CacheDir string   // cache of server binaries
+	Relay    string   // binary of the relay; empty builds it
+	Seed     uint64   // seed of the first run; each further run has the next one
+	Runs     int      // number of runs
+	Versions []int    // major versions of Postgres, used in turn
+	Workers  int      // concurrent runs, each with its own clusters
+	Faults   []string // allowed faults; empty allows all
+	Short    bool     // halves the load
+	Keep     bool     // saves the history of every run, not only of failed ones
+	// Settle is the time in which every event has to arrive after the last fault. Zero is a minute.
 	Settle time.Duration
-	// Until ends everything as soon as it holds for the result of a run; nil: never.
+	// Until ends all runs as soon as it returns true for a result. Nil never does.
 	Until func(*Result) bool
 	Out   io.Writer
 }
 
-// ErrBroken says that a run broke a promise. The table says which.
+// ErrBroken reports that a run broke a promise, which the table names.
 var ErrBroken = errors.New("a promise was broken")
 
-// Run runs every seed and writes a table row for each, and totals. It returns the totals, and [ErrBroken] if a run broke a
-// promise.
+// Run runs every seed, writes a table row for each, and returns the totals. It returns [ErrBroken]
+// if a run broke a promise.
 func Run(ctx context.Context, o Options) (*Totals, error) {
 	if o.Relay == "" {
 		var err error
@@ -54,8 +56,8 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 	o.Settle = cmp.Or(o.Settle, time.Minute)
 	t := newTable(o.Out)
 	seeds := make(chan uint64)
-	ctx, enough := context.WithCancelCause(ctx)
-	defer enough(nil)
+	ctx, finish := context.WithCancelCause(ctx)
+	defer finish(nil)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(seeds)
@@ -69,10 +71,10 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 		return nil
 	})
 	for range max(1, o.Workers) {
-		group.Go(func() error { return work(ctx, o, seeds, t, enough) })
+		group.Go(func() error { return work(ctx, o, seeds, t, finish) })
 	}
 	err := group.Wait()
-	if errors.Is(context.Cause(ctx), errEnough) {
+	if errors.Is(context.Cause(ctx), errFinished) {
 		err = nil
 	}
 	totals := t.finish()
@@ -82,11 +84,11 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 	return totals, err
 }
 
-// errEnough ends the runs that are under way when [Options.Until] holds.
-var errEnough = errors.New("this was enough")
+// errFinished ends the remaining runs when [Options.Until] holds.
+var errFinished = errors.New("Options.Until holds")
 
-// work runs seeds on clusters of its own, until there are no more.
-func work(ctx context.Context, o Options, seeds <-chan uint64, t *table, enough context.CancelCauseFunc) error {
+// work runs seeds on its own clusters until there are no more.
+func work(ctx context.Context, o Options, seeds <-chan uint64, t *table, finish context.CancelCauseFunc) error {
 	clusters := &clusters{options: o, running: map[int]*cluster{}}
 	defer clusters.stop()
 	for seed := range seeds {
@@ -96,13 +98,14 @@ func work(ctx context.Context, o Options, seeds <-chan uint64, t *table, enough 
 		}
 		t.add(result)
 		if o.Until != nil && o.Until(result) {
-			enough(errEnough)
+			finish(errFinished)
 		}
 	}
 	return nil
 }
 
-// one runs a seed. What goes wrong with the machine itself is an error, what goes wrong with the relay stands in the result.
+// one runs a seed. Problems of the machine are errors, and problems of the relay are part of the
+// result.
 func one(ctx context.Context, o Options, seed uint64, clusters *clusters) (*Result, error) {
 	plan := NewPlan(seed, o)
 	cluster, err := clusters.of(ctx, plan.Version)
@@ -123,17 +126,18 @@ func one(ctx context.Context, o Options, seed uint64, clusters *clusters) (*Resu
 	}
 	result := newResult(plan, history, time.Since(began))
 	if o.Keep || len(result.Report.Violations) > 0 {
-		result.Kept, err = r.keep(history, result)
+		result.Dir, err = r.save(history, result)
 	}
 	return result, err
 }
 
-// BuildRelay builds the relay of the checkout root, with further flags for go build.
+// BuildRelay builds the relay from the repository at root, with additional flags for go build.
 func BuildRelay(ctx context.Context, root, binary string, flags ...string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(binary), 0o755); err != nil {
 		return "", err
 	}
-	build := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", binary, "./relay/cmd/relay")...)
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", binary,
+		"./relay/cmd/relay")...)
 	build.Dir = root
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the relay: %w\n%s", err, output)

@@ -10,10 +10,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
 )
 
-// root is the checkout.
-var root = filepath.Join("..", "..")
+// root is the root of the repository.
+var root = filepath.Join("..", "..", "..")
 
-// options runs against the Postgres that other tests use too: the newest on this machine, or PGTEST_VERSION.
+// options uses the Postgres of all other tests: the newest one on this machine, or PGTEST_VERSION.
 func options(t *testing.T) chaos.Options {
 	t.Helper()
 	version := 0
@@ -34,9 +34,9 @@ func options(t *testing.T) chaos.Options {
 	}
 }
 
-// TestNoPromiseIsBrokenUnderRandomFaults is a short run of `make chaos`: seeds that bring every kind of destination, and one
-// in which nothing is broken, so that nothing may come twice.
-func TestNoPromiseIsBrokenUnderRandomFaults(t *testing.T) {
+// A short run of `make chaos`. The seeds cover every kind of destination and one run without
+// faults, in which no event may arrive twice.
+func TestRandomFaultsBreakNoPromise(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.Seed, o.Runs = 38, 6
@@ -59,7 +59,7 @@ func TestNoPromiseIsBrokenUnderRandomFaults(t *testing.T) {
 	}
 }
 
-// build builds the relay into a folder of the test's own, with further flags for go build.
+// build builds the relay into a directory of the test, with additional flags for go build.
 func build(t *testing.T, o chaos.Options, flags ...string) string {
 	t.Helper()
 	relay, err := chaos.BuildRelay(t.Context(), o.Root, filepath.Join(t.TempDir(), "relay"), flags...)
@@ -69,12 +69,13 @@ func build(t *testing.T, o chaos.Options, flags ...string) string {
 	return relay
 }
 
-func TestAPlanFollowsFromItsSeed(t *testing.T) {
+func TestSeedDeterminesThePlan(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	for seed := range uint64(100) {
 		plan, again := chaos.NewPlan(seed, o), chaos.NewPlan(seed, o)
-		if plan.String() != again.String() || !slices.Equal(plan.Steps, again.Steps) || !slices.Equal(plan.Weather, again.Weather) {
+		if plan.String() != again.String() || !slices.Equal(plan.Steps, again.Steps) ||
+			!slices.Equal(plan.BrokerFaults, again.BrokerFaults) {
 			t.Fatalf("seed %d has two plans:\n%v %v\n%v %v", seed, plan, plan.Steps, again, again.Steps)
 		}
 		if seed%10 == 0 && !plan.Calm() {

@@ -13,21 +13,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// clusters are a worker's own, one a version: what a run does to a server, it does to no other run.
+// clusters has the clusters of one worker, one for each version of Postgres. So a fault of one run
+// affects no other run.
 type clusters struct {
 	options Options
 	running map[int]*cluster
 }
 
-// cluster is a server that is restarted and killed, and goes on with the next run.
+// cluster is a server that runs restart and kill, and that later runs use again.
 type cluster struct {
 	server *pgtest.Server
 	dir    string
 	admin  string // superuser URL
 }
 
-// Roles of every cluster: the writers' owns the schema, each relay has one of its own, so that its backends can be told
-// apart. None of them is a superuser.
+// Roles of every cluster. The writers' role owns the schema. Each relay has its own role, which
+// identifies its backends. None of them is a superuser.
 const (
 	writerRole = "writer"
 	relayRole  = "relay_%d"
@@ -46,14 +47,15 @@ func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // or the server's user does not get to what lies below
+	// so that the server's user can enter the directories below
+	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
 	server, err := pgtest.Start(ctx, pgtest.Options{
 		Dir: filepath.Join(dir, "pg"), Version: version, CacheDir: c.options.CacheDir,
 		Settings: map[string]string{
 			"shared_buffers":     "64MB",
-			"wal_writer_delay":   "2s", // a commit that does not wait for the disk is in danger for so long
+			"wal_writer_delay":   "2s", // the time in which an asynchronous commit can be lost
 			"checkpoint_timeout": "30s",
 		},
 	})
@@ -96,10 +98,10 @@ func (c *cluster) exec(ctx context.Context, statement string) error {
 	return err
 }
 
-// url is a database of the cluster as a role.
+// url returns the URL of a database for a role.
 func (c *cluster) url(database, role string) string { return c.server.URL(database, role) }
 
-// drop removes a database with its slots, whoever uses them.
+// drop drops a database with its slots and ends all connections to it.
 func (c *cluster) drop(ctx context.Context, database string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()

@@ -11,28 +11,72 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// crashPoints kill a relay at its durable steps. Those that write wait for a lock that the run holds on their table, and the
-// relay is killed while it waits: then the write is discarded, or is done and nobody knows. The others are seen in the
-// checkpoint row, in the slot or at the broker.
+// crashPoints kill a relay at its durable steps. For a step that writes, the run holds a lock on
+// the table and kills the relay while its statement waits. The write is then discarded, or
+// completes without a relay that knows of it. The other steps show in the checkpoint row, in the
+// slot or at the broker.
 var crashPoints = []fault{
-	{name: "crash: first row", weight: 1, repeats: true, losesLog: true, do: atWrite(firstStart, checkpoints, "INSERT INTO relay_checkpoints")},
-	{name: "crash: claim", weight: 2, repeats: true, do: atWrite(anew, checkpoints, "SET epoch = c.epoch + 1")},
-	{name: "crash: begin recovery", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = epoch + 1")},
-	{name: "crash: slot made", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET epoch = c.epoch + 1")},
-	{name: "crash: end of recovery stored", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET recover_to = $4")},
-	{name: "crash: recovery finished", weight: 2, repeats: true, losesLog: true, do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to")},
-	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asItIs, checkpoints, "SET flush_lsn = $4")},
-	{name: "crash: park", weight: 2, repeats: true, do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters")},
-	{name: "crash: redriven", weight: 2, repeats: true, do: atWrite(withRedrive, deadLetters, "SET state = 'redriven'")},
-	{name: "crash: page of a replay sent", weight: 3, repeats: true, do: atWrite(withReplay, replays, "SET passed_seq = $5")},
+	{
+		name: "crash: first row", weight: 1, repeats: true, losesLog: true,
+		do: atWrite(firstStart, checkpoints, "INSERT INTO relay_checkpoints"),
+	},
+	{name: "crash: claim", weight: 2, repeats: true, do: atWrite(afterKillAll, checkpoints, "SET epoch = c.epoch + 1")},
+	{
+		name: "crash: begin recovery", weight: 2, repeats: true, losesLog: true,
+		do: atWrite(withoutSlot, checkpoints, "SET epoch = epoch + 1"),
+	},
+	{
+		name: "crash: slot created", weight: 2, repeats: true, losesLog: true,
+		do: atWrite(withoutSlot, checkpoints, "SET epoch = c.epoch + 1"),
+	},
+	{
+		name: "crash: end of recovery stored", weight: 2, repeats: true, losesLog: true,
+		do: atWrite(withoutSlot, checkpoints, "SET recover_to = $4"),
+	},
+	{
+		name: "crash: recovery finished", weight: 2, repeats: true, losesLog: true,
+		do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to"),
+	},
+	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asIs, checkpoints, "SET flush_lsn = $4")},
+	{
+		name: "crash: park", weight: 2, repeats: true,
+		do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters"),
+	},
+	{
+		name: "crash: redriven", weight: 2, repeats: true,
+		do: atWrite(withRedrive, deadLetters, "SET state = 'redriven'"),
+	},
+	{
+		name: "crash: page of a replay sent", weight: 3, repeats: true,
+		do: atWrite(withReplay, replays, "SET passed_seq = $5"),
+	},
 	{name: "crash: replay done", weight: 2, repeats: true, do: atWrite(withReplay, replays, "SET state = 'done'")},
-	{name: "crash: slot in the making", weight: 2, repeats: true, losesLog: true, do: whileSlotIsMade},
-	{name: "crash: saved, not confirmed", weight: 3, repeats: true, do: atState(asItIs, `c.flush_lsn > s.confirmed_flush_lsn`)},
-	{name: "crash: recovery marked beside a slot", weight: 1, repeats: true, skips: true, losesLog: true, do: atState(changedPublication, `c.recover_to IS NULL AND c.recover_from IS NOT NULL AND s.slot_name IS NOT NULL`)},
-	{name: "crash: snapshot stored beside a slot", weight: 2, repeats: true, skips: true, losesLog: true, do: atWrite(changedPublication, checkpoints, "recover_until = $5")},
-	{name: "crash: recovery finished beside a slot", weight: 2, repeats: true, skips: true, losesLog: true, do: atWrite(changedPublication, checkpoints, "SET horizon = recover_to")},
-	{name: "crash: inside a transaction", weight: 3, repeats: true, do: slowly(atState(withLargeTransaction, `c.tx_delivered > 0`))},
-	{name: "crash: inside recovery", weight: 2, repeats: true, losesLog: true, do: slowly(atState(withMuchToRecover, `c.recovered_seq > 0 AND c.recover_to IS NOT NULL`))},
+	{name: "crash: slot in creation", weight: 2, repeats: true, losesLog: true, do: whileSlotIsCreated},
+	{
+		name: "crash: saved, not confirmed", weight: 3, repeats: true,
+		do: atState(asIs, `c.flush_lsn > s.confirmed_flush_lsn`),
+	},
+	{
+		name: "crash: recovery marked, slot kept", weight: 1, repeats: true, skips: true, losesLog: true,
+		do: atState(changedPublication,
+			`c.recover_to IS NULL AND c.recover_from IS NOT NULL AND s.slot_name IS NOT NULL`),
+	},
+	{
+		name: "crash: snapshot stored, slot kept", weight: 2, repeats: true, skips: true, losesLog: true,
+		do: atWrite(changedPublication, checkpoints, "recover_until = $5"),
+	},
+	{
+		name: "crash: recovery finished, slot kept", weight: 2, repeats: true, skips: true, losesLog: true,
+		do: atWrite(changedPublication, checkpoints, "SET horizon = recover_to"),
+	},
+	{
+		name: "crash: inside a transaction", weight: 3, repeats: true,
+		do: slowly(atState(withLargeTransaction, `c.tx_delivered > 0`)),
+	},
+	{
+		name: "crash: inside recovery", weight: 2, repeats: true, losesLog: true,
+		do: slowly(atState(withMuchToRecover, `c.recovered_seq > 0 AND c.recover_to IS NOT NULL`)),
+	},
 	{name: "crash: accepted, not answered", weight: 3, repeats: true, do: whenAccepted},
 }
 
@@ -40,20 +84,20 @@ const (
 	checkpoints = "relay_checkpoints"
 	deadLetters = "outbox_dead_letters"
 	replays     = "outbox_replays"
-	// crashTimeout bounds the wait for the step. One that does not come is noted as missed.
+	// crashTimeout bounds the wait for the step. A step that does not happen is noted as missed.
 	crashTimeout = 6 * time.Second
 )
 
-// prepare brings the run to where the step will come.
+// prepare brings the run to a state in which the step happens.
 type prepare func(context.Context, *act) error
 
-func asItIs(context.Context, *act) error { return nil }
+func asIs(context.Context, *act) error { return nil }
 
-func anew(ctx context.Context, a *act) error { return killAll(ctx, a) }
+func afterKillAll(ctx context.Context, a *act) error { return killAll(ctx, a) }
 
 func withoutSlot(ctx context.Context, a *act) error { return whileDown(dropSlot)(ctx, a) }
 
-// withMuchToRecover leaves more than one page of rows to a relay without slot.
+// withMuchToRecover leaves more than one page of rows to a recovery after slot loss.
 func withMuchToRecover(ctx context.Context, a *act) error {
 	return whileDown(func(ctx context.Context, a *act) error {
 		if err := dropSlot(ctx, a); err != nil {
@@ -63,7 +107,8 @@ func withMuchToRecover(ctx context.Context, a *act) error {
 	})(ctx, a)
 }
 
-// firstStart has the relays know nothing: everything in the table comes again.
+// firstStart removes slot and checkpoint row, so that the next relay publishes the whole table
+// again.
 func firstStart(ctx context.Context, a *act) error {
 	return whileDown(func(ctx context.Context, a *act) error {
 		if err := dropSlot(ctx, a); err != nil {
@@ -74,34 +119,36 @@ func firstStart(ctx context.Context, a *act) error {
 }
 
 func changedPublication(ctx context.Context, a *act) error {
-	return publicationFor(`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`, `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)(ctx, a)
+	return publicationFor(`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`,
+		`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)(ctx, a)
 }
 
-// withPoison commits an event that is parked, whatever the load is made of.
+// withPoison commits an event that is parked, independent of the load.
 func withPoison(ctx context.Context, a *act) error {
-	o, err := a.writeOpenWith(ctx, func(e *checker.Event) { e.Type, e.Poison, e.Mendable = refusedType, true, true })
+	o, err := a.writeOpenWith(ctx, func(e *checker.Event) { e.Type, e.Poison, e.Repairable = refusedType, true, true })
 	if o != nil {
 		o.commit(ctx)
 	}
 	return err
 }
 
-// withRedrive has a dead letter sent once more that is taken by now.
+// withRedrive redrives a dead letter after its destination was repaired.
 func withRedrive(ctx context.Context, a *act) error {
 	if err := withPoison(ctx, a); err != nil {
 		return err
 	}
 	await(ctx, crashTimeout, func() bool {
 		var parked bool
-		err := a.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox_dead_letters WHERE state = 'parked')`).Scan(&parked)
+		err := a.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox_dead_letters
+			WHERE state = 'parked')`).Scan(&parked)
 		return err == nil && parked
 	})
-	a.mendDestinations()
+	a.repairDestinations()
 	_, err := a.redrive(ctx, "--all")
 	return err
 }
 
-// withReplay has everything that is delivered sent once more, unless a replay is under way.
+// withReplay replays every delivered event, unless a replay is under way.
 func withReplay(ctx context.Context, a *act) error {
 	_, err := a.replay(ctx, "--until", time.Now().Format(time.RFC3339Nano), "--rate", "1000", "--yes")
 	return err
@@ -113,7 +160,7 @@ func withLargeTransaction(ctx context.Context, a *act) error {
 	return nil
 }
 
-// slowly has the broker take its time.
+// slowly runs a fault with a slow broker.
 func slowly(do func(context.Context, *act) error) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
 		slow := a.broker.Script(fakeaws.Match{}, fakeaws.Delay(20*time.Millisecond))
@@ -122,9 +169,10 @@ func slowly(do func(context.Context, *act) error) func(context.Context, *act) er
 	}
 }
 
-// atState kills the holder as soon as checkpoint row and slot are in a state.
+// atState kills the holder as soon as the checkpoint row and the slot meet the condition.
 func atState(prepare prepare, condition string) func(context.Context, *act) error {
-	query := `SELECT EXISTS (SELECT FROM relay_checkpoints c LEFT JOIN pg_replication_slots s USING (slot_name) WHERE ` + condition + `)`
+	query := `SELECT EXISTS (SELECT FROM relay_checkpoints c LEFT JOIN pg_replication_slots s USING (slot_name)
+		WHERE ` + condition + `)`
 	return func(ctx context.Context, a *act) error {
 		if err := prepare(ctx, a); err != nil {
 			return err
@@ -133,23 +181,23 @@ func atState(prepare prepare, condition string) func(context.Context, *act) erro
 			var reached bool
 			return a.admin.QueryRow(ctx, query).Scan(&reached) == nil && reached
 		})
-		return a.crash(ctx, a.fleet.holder(), hit)
+		return a.crash(ctx, a.relays.holder(), hit)
 	}
 }
 
-// crash kills p if the step was reached, and starts it again.
+// crash kills p if the step was reached, and starts all relays again.
 func (a *act) crash(ctx context.Context, p *relay, hit bool) error {
 	if !hit {
 		a.note = missed
-		return a.fleet.startAll()
+		return a.relays.startAll()
 	}
-	a.fleet.kill(p)
+	a.relays.kill(p)
 	pause(ctx, a.within(300*time.Millisecond))
-	return a.fleet.startAll()
+	return a.relays.startAll()
 }
 
-// whileSlotIsMade kills the relay that waits for a transaction to end before its slot is there.
-func whileSlotIsMade(ctx context.Context, a *act) error {
+// whileSlotIsCreated kills the relay that waits for a transaction before its slot is created.
+func whileSlotIsCreated(ctx context.Context, a *act) error {
 	o, err := a.writeOpen(ctx)
 	if err != nil || o == nil {
 		return err
@@ -158,43 +206,46 @@ func whileSlotIsMade(ctx context.Context, a *act) error {
 		return err
 	}
 	hit := await(ctx, crashTimeout, func() bool {
-		var making bool
-		err := a.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND confirmed_flush_lsn IS NULL)`, a.slot).Scan(&making)
-		return err == nil && making
+		var creating bool
+		err := a.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_replication_slots
+			WHERE slot_name = $1 AND confirmed_flush_lsn IS NULL)`, a.slot).Scan(&creating)
+		return err == nil && creating
 	})
-	err = a.crash(ctx, a.fleet.holder(), hit)
+	err = a.crash(ctx, a.relays.holder(), hit)
 	pause(ctx, a.within(500*time.Millisecond))
 	o.commit(ctx)
 	return err
 }
 
-// whenAccepted kills the holder when a request is accepted and not answered.
+// whenAccepted kills the holder when the broker has accepted a request and not answered it.
 func whenAccepted(ctx context.Context, a *act) error {
-	silent := a.broker.Script(fakeaws.Match{Entry: func(*fakeaws.Message) bool { return true }, Times: 1}, fakeaws.HangAfterAccept())
-	defer silent.Clear()
-	hit := await(ctx, crashTimeout, func() bool { return silent.Hits() > 0 })
-	return a.crash(ctx, a.fleet.holder(), hit)
+	unanswered := a.broker.Script(fakeaws.Match{Entry: func(*fakeaws.Message) bool {
+		return true
+	}, Times: 1}, fakeaws.HangAfterAccept())
+	defer unanswered.Clear()
+	hit := await(ctx, crashTimeout, func() bool { return unanswered.Hits() > 0 })
+	return a.crash(ctx, a.relays.holder(), hit)
 }
 
-// atWrite kills the relay that is about to run a statement.
+// atWrite kills the relay whose statement waits for the lock.
 func atWrite(prepare prepare, table, statement string) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
-		t, err := newTrap(ctx, a, table)
+		f, err := newFailpoint(ctx, a, table)
 		if err != nil {
 			return err
 		}
-		defer t.close(ctx)
+		defer f.close(ctx)
 		prepared := make(chan struct{})
 		var prepareErr error
 		go func() {
 			defer close(prepared)
 			prepareErr = prepare(ctx, a)
 		}()
-		caught, err := t.catch(ctx, statement, prepared)
+		caught, err := f.catch(ctx, statement, prepared)
 		if caught != nil {
 			err = a.killWaiting(ctx, caught)
 		}
-		t.release(ctx) // prepare may wait for the lock too
+		f.release(ctx) // prepare may wait for the lock too
 		if <-prepared; err != nil || prepareErr != nil {
 			return fmt.Errorf("wait for %s: %w", statement, errors.Join(err, prepareErr))
 		}
@@ -202,20 +253,20 @@ func atWrite(prepare prepare, table, statement string) func(context.Context, *ac
 	}
 }
 
-// killWaiting kills the relay whose statement waits, and every other time the statement too.
+// killWaiting kills the relay whose statement waits, and in half of the cases its backend too.
 func (a *act) killWaiting(ctx context.Context, w *waiting) error {
 	var place int
 	if _, err := fmt.Sscanf(w.role, relayRole, &place); err != nil {
 		return err
 	}
-	a.fleet.kill(a.fleet.at(place))
+	a.relays.kill(a.relays.at(place))
 	if a.random.IntN(2) > 0 {
 		return nil
 	}
 	return a.exec(ctx, `SELECT pg_terminate_backend($1, 1000)`, w.pid)
 }
 
-// matches compares without regard to line breaks.
+// matches reports whether query contains statement. It ignores line breaks.
 func matches(query, statement string) bool {
 	return strings.Contains(strings.Join(strings.Fields(query), " "), statement)
 }

@@ -9,22 +9,23 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// destination is a topic or queue of a run, and the aggregate type whose events go there.
+// destination is a topic or queue of a run, with the aggregate type whose events it receives.
 type destination struct {
 	checker.Destination
-	setting       string // as the relay's settings name it
+	setting       string // its name in the relay's settings
 	arn           string
 	aggregateType string
-	limit         int // bytes of a message
+	limit         int // maximum size of a message in bytes
 }
 
-// Limits of a message; that of a topic is AWS's default.
+// Maximum sizes of a message. That of a topic is the default of AWS.
 const (
 	queueLimit = 128 << 10
 	topicLimit = 256 << 10
 )
 
-// createDestinations makes the topics and queues of the plan. A topic has a queue subscribed to it, with raw delivery.
+// createDestinations creates the topics and queues of the plan. Each topic has a subscribed queue
+// with raw delivery.
 func (r *run) createDestinations() error {
 	policy := r.plan.setting("RELAY_ON_REJECTED")
 	for i, kind := range r.plan.Destinations {
@@ -48,7 +49,8 @@ func (r *run) createDestinations() error {
 		d.Name = d.arn
 		r.destinations = append(r.destinations, d)
 	}
-	r.refusal = r.broker.Script(fakeaws.Match{Entry: isRefused}, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))
+	r.refusal = r.broker.Script(fakeaws.Match{Entry: isRefused},
+		fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
 	return nil
 }
 
@@ -74,7 +76,7 @@ func (r *run) createTopic(d *destination, name string) error {
 	return err
 }
 
-// routes are the settings that send each aggregate type to its destination.
+// routes returns the settings that route each aggregate type to its destination.
 func (r *run) routes() []string {
 	var routes []string
 	for _, d := range r.destinations[1:] {

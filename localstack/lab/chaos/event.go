@@ -10,16 +10,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// aggregate is what events are about. Its type says where they go.
+// aggregate is the subject of events. Its type selects their destination.
 type aggregate struct {
 	destination *destination
 	id          string
-	fragile     bool // some of its events are poison
+	fragile     bool // some of its events are poison messages
 }
 
 func (a aggregate) key() string { return a.destination.aggregateType + "/" + a.id }
 
-// aggregates returns those of every destination. The last one of each is fragile where there is poison.
+// aggregates returns the aggregates of all destinations. The last one of each destination is
+// fragile if the load has poison messages.
 func (r *run) aggregates() []aggregate {
 	var all []aggregate
 	for i := range r.destinations {
@@ -27,7 +28,7 @@ func (r *run) aggregates() []aggregate {
 		for n := range r.plan.Load.Aggregates {
 			id := fmt.Sprintf("%d", n)
 			if n%5 == 4 {
-				id = fmt.Sprintf("№ %d/ü", n) // has to be encoded in a message group
+				id = fmt.Sprintf("№ %d/ü", n) // needs encoding in a message group
 			}
 			all = append(all, aggregate{d, id, r.plan.Load.Poison && n == r.plan.Load.Aggregates-1})
 		}
@@ -35,10 +36,11 @@ func (r *run) aggregates() []aggregate {
 	return all
 }
 
-// refusedType is the type of events that the broker refuses until an operator mends that, though nothing is to be seen.
+// refusedType is the type of events that the broker refuses until an operator repairs it. Nothing
+// else about such an event is invalid.
 const refusedType = "refused"
 
-// newEvent makes an event with a payload that shows whether a byte was changed.
+// newEvent returns an event with a payload that shows any changed byte.
 func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	id := uuid.Must(uuid.NewV7()).String()
 	e := checker.Event{
@@ -57,14 +59,15 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	case 0:
 		e.Payload = padded(e.Payload, a.destination.limit)
 	case 1:
-		e.Payload = strings.Replace(e.Payload, "☃", "\uFFFE", 1) // valid in JSON and in UTF-8, and in no message
+		// valid in JSON and UTF-8, but not in a message
+		e.Payload = strings.Replace(e.Payload, "☃", "\uFFFE", 1)
 	default:
-		e.Type, e.Mendable = refusedType, true
+		e.Type, e.Repairable = refusedType, true
 	}
 	return e
 }
 
-// padded adds so many characters to a JSON object.
+// padded adds n characters to a JSON object.
 func padded(payload string, n int) string {
 	return strings.TrimSuffix(payload, "}") + `,"padding":"` + strings.Repeat("x", n) + `"}`
 }

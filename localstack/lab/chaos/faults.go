@@ -11,41 +11,43 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// fault is something that is done to a run.
+// fault is one way to disturb a run.
 type fault struct {
 	name    string
-	weight  int  // how often, against the others
-	repeats bool // events that were accepted may come again
-	hides   bool // events may be accepted without an answer that says so
-	partial bool // requests fail in part
-	skips   bool // the stream leaves events out, until a relay notices
-	strands bool // undelivered events are in the log alone, and a recovery publishes the table first
-	refuses bool // a relay may end, and say that an operator has to decide
-	// identity says that who signs requests is at fault, and no destination: nothing may be parked because of it.
+	weight  int  // relative frequency
+	repeats bool // accepted events may arrive again
+	hides   bool // events may be accepted without an acknowledgement
+	partial bool // requests may fail in part
+	skips   bool // the stream omits events until a relay notices
+	strands bool // undelivered events are only in the log, and a recovery publishes the table first
+	refuses bool // a relay may end because an operator has to decide
+	// identity marks a fault of the credentials. No destination is at fault, so no event may be
+	// parked.
 	identity bool
-	// needsLog says that events of it are in the log alone: no fault of the same run may lose the log, or keep events out of
-	// the stream.
+	// needsLog marks a fault whose events are only in the log. No fault of the same run may lose
+	// the log or omit events from the stream.
 	needsLog bool
 	losesLog bool
-	// needs reports whether a plan has a use for it; nil: every plan.
+	// needs reports whether the fault suits a plan. Nil suits every plan.
 	needs func(*Plan) bool
 	do    func(context.Context, *act) error
 }
 
-// act is one time that a fault is done.
+// act is one injection of a fault.
 type act struct {
 	*run
 	random *rand.Rand
-	note   func(*checker.Fault) // what there is to say of it afterwards; may be nil
+	note   func(*checker.Fault) // amends the record of the fault afterwards; may be nil
 }
 
-// missed notes that a fault did not come to what it was for.
+// missed notes that a fault had no effect.
 func missed(f *checker.Fault) { f.Kind += " (missed)" }
 
-// faults are done one after the other.
-var faults = slices.Concat(processFaults, sessionFaults, networkFaults, slotFaults, publicationFaults, tableFaults, serverFaults, crashPoints, operations)
+// faults are injected one after the other.
+var faults = slices.Concat(processFaults, sessionFaults, networkFaults, slotFaults, publicationFaults, tableFaults,
+	serverFaults, crashPoints, operations)
 
-// processFaults are what happens to containers.
+// processFaults stop and freeze the processes of relays.
 var processFaults = []fault{
 	{name: "kill", weight: 6, repeats: true, do: killHolder},
 	{name: "kill all", weight: 2, repeats: true, do: killAll},
@@ -58,22 +60,23 @@ var processFaults = []fault{
 func (a *act) within(d time.Duration) time.Duration { return duration(a.random, d) }
 
 func killHolder(ctx context.Context, a *act) error {
-	a.fleet.kill(a.fleet.holder())
+	a.relays.kill(a.relays.holder())
 	pause(ctx, a.within(500*time.Millisecond))
-	return a.fleet.startAll()
+	return a.relays.startAll()
 }
 
 func killAll(ctx context.Context, a *act) error {
-	for _, p := range a.fleet.running() {
-		a.fleet.kill(p)
+	for _, p := range a.relays.running() {
+		a.relays.kill(p)
 	}
 	pause(ctx, a.within(700*time.Millisecond))
-	return a.fleet.startAll()
+	return a.relays.startAll()
 }
 
-// stopHolder stops cleanly. Only a relay that could not deliver everything in time may repeat events.
+// stopHolder stops the holder with SIGTERM. Events may repeat only if the relay could not deliver
+// all of them within its drain timeout.
 func stopHolder(ctx context.Context, a *act) error {
-	drained, err := a.fleet.stop(a.fleet.holder())
+	drained, err := a.relays.stop(a.relays.holder())
 	if err != nil {
 		a.recorder.problem("%v", err)
 	}
@@ -83,27 +86,27 @@ func stopHolder(ctx context.Context, a *act) error {
 		}
 	}
 	pause(ctx, a.within(300*time.Millisecond))
-	return a.fleet.startAll()
+	return a.relays.startAll()
 }
 
-// freeze stops the holder's clock, with events in its memory, for longer than the server waits for it.
+// freeze suspends the holder with events in its memory, for longer than wal_sender_timeout.
 func freeze(ctx context.Context, a *act) error {
-	p := a.fleet.holder()
+	p := a.relays.holder()
 	if p == nil {
 		return nil
 	}
-	away := a.broker.Script(fakeaws.Match{}, fakeaws.Throttle())
+	throttled := a.broker.Script(fakeaws.Match{}, fakeaws.Throttle())
 	pause(ctx, 300*time.Millisecond)
 	p.signal(syscall.SIGSTOP)
 	defer p.signal(syscall.SIGCONT)
 	pause(ctx, a.plan.SenderTimeout+200*time.Millisecond)
-	away.Clear()
+	throttled.Clear()
 	a.deposed(ctx, p)
 	pause(ctx, a.within(500*time.Millisecond))
 	return nil
 }
 
-// deposed waits until another relay has taken over from p, and notes that it has.
+// deposed waits until another relay has acquired the slot, and notes that time.
 func (a *act) deposed(ctx context.Context, p *relay) {
 	if !a.awaitSuccessor(ctx, p) {
 		return
@@ -112,13 +115,13 @@ func (a *act) deposed(ctx context.Context, p *relay) {
 	a.note = func(f *checker.Fault) { f.Deposed, f.DeposedAt = p.name, at }
 }
 
-// awaitSuccessor waits until another relay has taken over from p.
+// awaitSuccessor waits until a relay other than p streams.
 func (a *act) awaitSuccessor(ctx context.Context, p *relay) bool {
 	if a.plan.Relays == 1 {
 		return false
 	}
 	return await(ctx, 2*a.plan.SenderTimeout+time.Second, func() bool {
-		for _, other := range a.fleet.running() {
+		for _, other := range a.relays.running() {
 			if other != p && other.log.isStreaming() {
 				return true
 			}
@@ -127,9 +130,9 @@ func (a *act) awaitSuccessor(ctx context.Context, p *relay) bool {
 	})
 }
 
-// blink is a pause that the server does not notice; the relay's own lease may.
+// blink suspends the holder for less than wal_sender_timeout. Its lease may still expire.
 func blink(ctx context.Context, a *act) error {
-	p := a.fleet.holder()
+	p := a.relays.holder()
 	if p == nil {
 		return nil
 	}
@@ -145,14 +148,14 @@ var sessionFaults = []fault{
 	{name: "control terminated", weight: 4, repeats: true, do: terminate(`backend_type <> 'walsender'`)},
 }
 
-func terminate(which string) func(context.Context, *act) error {
+func terminate(condition string) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
 		return a.exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-			WHERE datname = current_database() AND usename LIKE 'relay%' AND `+which)
+			WHERE datname = current_database() AND usename LIKE 'relay%' AND `+condition)
 	}
 }
 
-// exec runs a statement as superuser. A server that was away a moment ago gets a second chance.
+// exec runs a statement as superuser. It retries after a lost connection.
 func (r *run) exec(ctx context.Context, sql string, args ...any) error {
 	_, err := r.admin.Exec(ctx, sql, args...)
 	for attempt := 0; err != nil && attempt < 3 && isConnectionError(err); attempt++ {

@@ -10,57 +10,65 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// weathers are what happens at the broker, or on the way to it, for a while.
-var weathers = slices.Concat(brokerFaults, quotas, proxies, roleFaults)
+// brokerFaults disturb the requests to the broker for a while: at the broker, on the way to it, or
+// by their credentials.
+var brokerFaults = slices.Concat(serviceFaults, quotaFaults, proxyFaults, credentialFaults)
 
-// brokerFaults are what the broker does. Those that may have accepted what they do not admit bring repetitions.
-var brokerFaults = []fault{
-	weather("broker: throttled", false, fakeaws.Throttle),
-	weather("broker: KMS throttled", false, fakeaws.ThrottleKMS),
-	weather("broker: access denied", false, fakeaws.DenyAccess),
-	weather("broker: destination missing", false, fakeaws.Missing),
-	weather("broker: unavailable", false, fakeaws.Unavailable),
-	weather("broker: reset", false, fakeaws.Reset),
-	weather("broker: hang", false, fakeaws.Hang),
-	weather("broker: slow", false, func() fakeaws.Fault { return fakeaws.Delay(100 * time.Millisecond) }),
-	partly("broker: entries failed", func() fakeaws.Fault { return fakeaws.FailEntries("InternalError", "try again", false) }),
-	partly("broker: entries throttled", func() fakeaws.Fault { return fakeaws.FailEntries("ThrottlingException", "try again", true) }),
-	weather("broker: hang after accept", true, fakeaws.HangAfterAccept),
-	weather("broker: answer lost", true, fakeaws.LoseAnswer),
-	weather("broker: answer broken", true, func() fakeaws.Fault { return fakeaws.BreakAnswer(40) }),
-	weather("broker: answer truncated", true, func() fakeaws.Fault { return fakeaws.TruncateAnswer(60) }),
-	weather("broker: answer endless", true, fakeaws.EndlessAnswer),
-	weather("broker: wrong checksum", true, fakeaws.WrongMD5),
-	weather("broker: entries omitted", true, fakeaws.OmitEntries),
-	weather("broker: entries repeated", true, fakeaws.RepeatEntries),
-	weather("broker: entries renamed", true, fakeaws.RenameEntries),
-	{name: "broker: one destination away for long", weight: 12, needs: func(p *Plan) bool { return p.ParkAfter > 0 }, do: awayForLong},
+// serviceFaults are failures of the broker itself. A fault that hides an acceptance may cause
+// repetitions.
+var serviceFaults = []fault{
+	serviceFault("broker: throttled", false, fakeaws.Throttle),
+	serviceFault("broker: KMS throttled", false, fakeaws.ThrottleKMS),
+	serviceFault("broker: access denied", false, fakeaws.DenyAccess),
+	serviceFault("broker: destination missing", false, fakeaws.Missing),
+	serviceFault("broker: unavailable", false, fakeaws.Unavailable),
+	serviceFault("broker: reset", false, fakeaws.Reset),
+	serviceFault("broker: hang", false, fakeaws.Hang),
+	serviceFault("broker: slow", false, func() fakeaws.Fault { return fakeaws.Delay(100 * time.Millisecond) }),
+	partialFault("broker: entries failed", func() fakeaws.Fault {
+		return fakeaws.FailEntries("InternalError", "try again", false)
+	}),
+	partialFault("broker: entries throttled", func() fakeaws.Fault {
+		return fakeaws.FailEntries("ThrottlingException", "try again", true)
+	}),
+	serviceFault("broker: hang after accept", true, fakeaws.HangAfterAccept),
+	serviceFault("broker: answer lost", true, fakeaws.LoseAnswer),
+	serviceFault("broker: answer broken", true, func() fakeaws.Fault { return fakeaws.BreakAnswer(40) }),
+	serviceFault("broker: answer truncated", true, func() fakeaws.Fault { return fakeaws.TruncateAnswer(60) }),
+	serviceFault("broker: answer endless", true, fakeaws.EndlessAnswer),
+	serviceFault("broker: wrong checksum", true, fakeaws.WrongMD5),
+	serviceFault("broker: entries omitted", true, fakeaws.OmitEntries),
+	serviceFault("broker: entries repeated", true, fakeaws.RepeatEntries),
+	serviceFault("broker: entries renamed", true, fakeaws.RenameEntries),
+	{name: "broker: one destination unavailable for long", weight: 12, needs: func(p *Plan) bool {
+		return p.ParkAfter > 0
+	}, do: unavailableForLong},
 }
 
-// partly is a weather in which requests fail in part.
-func partly(name string, what func() fakeaws.Fault) fault {
-	f := weather(name, false, what)
+// partialFault is a service fault in which requests fail in part.
+func partialFault(name string, newFault func() fakeaws.Fault) fault {
+	f := serviceFault(name, false, newFault)
 	f.partial = true
 	return f
 }
 
-// awayForLong has a destination take nothing until its events are parked.
-func awayForLong(ctx context.Context, a *act) error {
+// unavailableForLong makes a destination refuse every request until its events are parked.
+func unavailableForLong(ctx context.Context, a *act) error {
 	d := a.destinations[a.random.IntN(len(a.destinations))]
-	away := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
-	defer away.Clear()
+	outage := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
+	defer outage.Clear()
 	pause(ctx, a.plan.ParkAfter+500*time.Millisecond+a.within(time.Second))
 	return nil
 }
 
-func weather(name string, repeats bool, what func() fakeaws.Fault) fault {
-	return weatherFor(name, repeats, (*act).match, func(*act) fakeaws.Fault { return what() })
+func serviceFault(name string, repeats bool, newFault func() fakeaws.Fault) fault {
+	return scriptedFault(name, repeats, (*act).match, func(*act) fakeaws.Fault { return newFault() })
 }
 
-// weatherFor is a weather of the requests that match picks.
-func weatherFor(name string, repeats bool, match func(*act) fakeaws.Match, what func(*act) fakeaws.Fault) fault {
+// scriptedFault returns a fault of the requests that match selects.
+func scriptedFault(name string, repeats bool, match func(*act) fakeaws.Match, newFault func(*act) fakeaws.Fault) fault {
 	return fault{name: name, weight: 2, repeats: repeats, hides: repeats, do: func(ctx context.Context, a *act) error {
-		rule := a.broker.Script(match(a), what(a))
+		rule := a.broker.Script(match(a), newFault(a))
 		defer rule.Clear()
 		pause(ctx, 200*time.Millisecond+a.within(time.Second))
 		if rule.Hits() == 0 {
@@ -70,7 +78,7 @@ func weatherFor(name string, repeats bool, match func(*act) fakeaws.Match, what 
 	}}
 }
 
-// match picks every request, those of one destination, or those with some of the messages.
+// match selects every request, the requests to one destination, or the requests with some messages.
 func (a *act) match() fakeaws.Match {
 	switch a.random.IntN(3) {
 	case 0:
@@ -80,5 +88,6 @@ func (a *act) match() fakeaws.Match {
 		return fakeaws.Match{Destination: nameOf(d.arn)}
 	}
 	share := 1 + a.random.IntN(3)
-	return fakeaws.Match{Entry: func(*fakeaws.Message) bool { return rand.IntN(4) < share }} // another choice at each attempt
+	// a new choice at each attempt
+	return fakeaws.Match{Entry: func(*fakeaws.Message) bool { return rand.IntN(4) < share }}
 }

@@ -12,25 +12,30 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// Source is where relays have their credentials from.
+// Source is the source of the relays' credentials.
 type Source string
 
 // The sources.
 const (
-	StaticKey     Source = "key"       // for ever
-	ContainerRole Source = "container" // the endpoint of a container's role
+	StaticKey     Source = "key"       // never expires
+	ContainerRole Source = "container" // the credentials endpoint of a container
 	WebIdentity   Source = "STS"
 )
 
-// hasRole reports whether the relays' credentials are renewed.
+// hasRole reports whether the relays' credentials expire and are renewed.
 func hasRole(p *Plan) bool { return p.Credentials != StaticKey }
 
-// roleFaults happen to who signs requests. No destination is at fault, so none of them is a reason to park an event.
-var roleFaults = []fault{
-	role("credentials: refused", fakeaws.RefuseRole(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")),
-	role("credentials: denied", fakeaws.RefuseRole(http.StatusForbidden, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity")),
-	role("credentials: token expired", fakeaws.RefuseRole(http.StatusBadRequest, "ExpiredTokenException", "Token expired")),
-	role("credentials: unavailable", fakeaws.RefuseRole(http.StatusServiceUnavailable, "ServiceUnavailable", "try again")),
+// credentialFaults are failures of credentials and signatures. No destination is at fault, so none
+// of them may park an event.
+var credentialFaults = []fault{
+	role("credentials: refused", fakeaws.RefuseRole(http.StatusBadRequest, "ValidationError",
+		"The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")),
+	role("credentials: denied", fakeaws.RefuseRole(http.StatusForbidden, "AccessDenied",
+		"Not authorized to perform sts:AssumeRoleWithWebIdentity")),
+	role("credentials: token expired", fakeaws.RefuseRole(http.StatusBadRequest, "ExpiredTokenException",
+		"Token expired")),
+	role("credentials: unavailable", fakeaws.RefuseRole(http.StatusServiceUnavailable, "ServiceUnavailable",
+		"try again")),
 	role("credentials: throttled", fakeaws.RefuseRole(http.StatusBadRequest, "Throttling", "Rate exceeded")),
 	role("credentials: page", fakeaws.HideRole(fakeaws.HTML(http.StatusOK))),
 	role("credentials: hang", fakeaws.HangRole()),
@@ -42,10 +47,11 @@ var roleFaults = []fault{
 	{name: "signature: clock skewed", weight: 2, identity: true, do: skewClock},
 }
 
-// role is a fault of the service of credentials. Tokens that were issued before are revoked with it: a client may keep one.
-func role(name string, what fakeaws.IssuerFault) fault {
+// role is a fault of the service that issues credentials. It also revokes all issued tokens,
+// because a client may cache one.
+func role(name string, response fakeaws.IssuerFault) fault {
 	return fault{name: name, weight: 2, identity: true, needs: hasRole, do: func(ctx context.Context, a *act) error {
-		a.issuer.Script(what)
+		a.issuer.Script(response)
 		defer a.issuer.Script(fakeaws.IssuerFault{})
 		a.issuer.Expire()
 		a.outlast(ctx)
@@ -56,15 +62,15 @@ func role(name string, what fakeaws.IssuerFault) fault {
 	}}
 }
 
-// identity has the broker refuse who signed a request.
-func identity(name string, what func() fakeaws.Fault) fault {
+// identity makes the broker refuse the credentials of every request.
+func identity(name string, newFault func() fakeaws.Fault) fault {
 	return fault{name: name, weight: 2, identity: true, do: func(ctx context.Context, a *act) error {
-		return a.whileRefused(ctx, fakeaws.Match{}, what())
+		return a.whileRefused(ctx, fakeaws.Match{}, newFault())
 	}}
 }
 
-func (a *act) whileRefused(ctx context.Context, match fakeaws.Match, what fakeaws.Fault) error {
-	rule := a.broker.Script(match, what)
+func (a *act) whileRefused(ctx context.Context, match fakeaws.Match, response fakeaws.Fault) error {
+	rule := a.broker.Script(match, response)
 	defer rule.Clear()
 	a.outlast(ctx)
 	if rule.Hits() == 0 {
@@ -73,7 +79,8 @@ func (a *act) whileRefused(ctx context.Context, match fakeaws.Match, what fakeaw
 	return nil
 }
 
-// outlast waits, and longer than events may wait for a destination that is away, if that is what a relay took it for.
+// outlast waits for a random time. If the plan parks events of an unavailable destination, it waits
+// longer than that takes.
 func (a *act) outlast(ctx context.Context) {
 	pause(ctx, 200*time.Millisecond+a.within(time.Second))
 	if a.plan.ParkAfter > 0 {
@@ -81,13 +88,13 @@ func (a *act) outlast(ctx context.Context) {
 	}
 }
 
-// revoke expires the tokens that were issued. The next ones are good.
+// revoke expires all issued tokens. The next ones are valid.
 func revoke(_ context.Context, a *act) error {
 	a.issuer.Expire()
 	return nil
 }
 
-// skewClock has the broker's clock jump by an hour or more, and jump back.
+// skewClock moves the broker's clock by an hour or more, and back.
 func skewClock(ctx context.Context, a *act) error {
 	by := time.Hour + a.within(24*time.Hour)
 	if a.random.IntN(2) == 0 {
@@ -99,26 +106,28 @@ func skewClock(ctx context.Context, a *act) error {
 	return nil
 }
 
-// startIssuer starts what hands out the relays' credentials, and has the broker know its tokens.
+// startIssuer starts the service that issues the relays' credentials, and registers its tokens with
+// the broker.
 func (r *run) startIssuer() error {
 	var err error
 	if r.issuer, err = fakeaws.StartIssuer(tokenLifetime[r.plan.Credentials]); err != nil {
 		return err
 	}
 	r.broker.Script(fakeaws.Match{}, fakeaws.ExpireTokens(r.issuer.HasExpired))
-	if err := os.WriteFile(r.webIdentity(), []byte("a token of somebody else"), 0o600); err != nil {
+	if err := os.WriteFile(r.webIdentity(), []byte("a token of another issuer"), 0o600); err != nil {
 		return fmt.Errorf("write the web identity: %w", err)
 	}
 	return nil
 }
 
-// tokenLifetime is so short that the relay renews credentials about every second: the SDK renews those of a container five
-// minutes before they expire.
+// tokenLifetime makes the relay renew credentials about every second. The SDK renews those of a
+// container five minutes before they expire.
 var tokenLifetime = map[Source]time.Duration{ContainerRole: 5*time.Minute + 2*time.Second, WebIdentity: 2 * time.Second}
 
 func (r *run) webIdentity() string { return filepath.Join(r.cluster.dir, r.database+".token") }
 
-// credentials are the settings of the relay name. Receipts bear the name as the access key ID, whatever the source.
+// credentials returns the settings for the credentials of the relay name. With every source,
+// receipts contain the name as the access key ID.
 func (r *run) credentials(name string) []string {
 	switch r.plan.Credentials {
 	case ContainerRole:

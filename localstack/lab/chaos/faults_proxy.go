@@ -10,26 +10,33 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// proxies are what stands between relay and broker and answers in the broker's place.
-var proxies = []fault{
+// proxyFaults are failures of a proxy that answers in place of the broker.
+var proxyFaults = []fault{
 	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.page()) }),
-	proxy("proxy: page after accept", true, func(a *act) fakeaws.Fault { return fakeaws.ShowPageAfterAccept(a.page()) }),
+	proxy("proxy: page after accept", true, func(a *act) fakeaws.Fault {
+		return fakeaws.ShowPageAfterAccept(a.page())
+	}),
 	{name: "proxy: body too large", weight: 2, do: limitBody},
-	proxy("proxy: early answer", false, func(a *act) fakeaws.Fault { return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), true) }),
-	proxy("proxy: early answer with reset", false, func(a *act) fakeaws.Fault { return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false) }),
+	proxy("proxy: early answer", false, func(a *act) fakeaws.Fault {
+		return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), true)
+	}),
+	proxy("proxy: early answer with reset", false, func(a *act) fakeaws.Fault {
+		return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false)
+	}),
 	proxy("proxy: head of answer cut", true, func(a *act) fakeaws.Fault { return fakeaws.CutHead(a.random.IntN(100)) }),
 	proxy("proxy: cached answer", false, func(*act) fakeaws.Fault { return fakeaws.CacheAnswers() }),
 	proxy("proxy: answers swapped", true, func(*act) fakeaws.Fault { return fakeaws.SwapAnswers() }),
 }
 
-// limitBody has a proxy refuse requests that are too large for it. Events of which it takes one in a request, and not two,
-// gather while the broker is unavailable, so that they go out together.
+// limitBody adds a proxy that refuses large requests. It writes events of which one fits into a
+// request and two do not. They gather while the broker is unavailable, so that the relay sends them
+// together.
 func limitBody(ctx context.Context, a *act) error {
 	var refused atomic.Int64
 	rule := a.broker.Script(fakeaws.Match{}, fakeaws.LimitBody(largestEvent, &refused))
 	defer rule.Clear()
-	away := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
-	defer away.Clear()
+	outage := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	defer outage.Clear()
 	for range 20 {
 		o, err := a.writeOpenWith(ctx, func(e *checker.Event) {
 			if len(e.Payload) < 1_000 {
@@ -43,7 +50,7 @@ func limitBody(ctx context.Context, a *act) error {
 			o.commit(ctx)
 		}
 	}
-	away.Clear()
+	outage.Clear()
 	pause(ctx, 300*time.Millisecond+a.within(time.Second))
 	if refused.Load() == 0 {
 		a.note = missed
@@ -51,23 +58,28 @@ func limitBody(ctx context.Context, a *act) error {
 	return nil
 }
 
-// largestEvent is above the body of a request with one event that is not poison, in either protocol.
+// largestEvent exceeds the body of a request with one valid event, in either protocol.
 const largestEvent = 90_000
 
-// proxy is a weather that comes from a proxy, which knows destinations at most.
-func proxy(name string, repeats bool, what func(*act) fakeaws.Fault) fault {
-	return weatherFor(name, repeats, (*act).matchDestinations, what)
+// proxy returns a fault of a proxy, which distinguishes only destinations.
+func proxy(name string, repeats bool, newFault func(*act) fakeaws.Fault) fault {
+	return scriptedFault(name, repeats, (*act).matchDestinations, newFault)
 }
 
-// page is what a proxy, a load balancer or a portal shows in place of the broker's answer.
+// page returns a page that a proxy, a load balancer or a captive portal shows in place of the
+// broker's answer.
 func (a *act) page() fakeaws.Page {
-	const moved, login = http.StatusTemporaryRedirect, "<!DOCTYPE html><html><body><form action=/login>log in</form></body></html>"
+	const moved, login = http.StatusTemporaryRedirect, "<!DOCTYPE html><html><body><form action=/login>log " +
+		"in</form></body></html>"
 	pages := []fakeaws.Page{
 		fakeaws.HTML(http.StatusBadGateway),
 		fakeaws.HTML(http.StatusServiceUnavailable),
 		fakeaws.HTML(http.StatusGatewayTimeout),
 		fakeaws.HTML(http.StatusForbidden),
-		{Status: http.StatusProxyAuthRequired, Header: http.Header{"Proxy-Authenticate": {`Basic realm="proxy"`}}, Body: login},
+		{
+			Status: http.StatusProxyAuthRequired, Header: http.Header{"Proxy-Authenticate": {`Basic realm="proxy"`}},
+			Body: login,
+		},
 		{Status: http.StatusOK, Body: login},
 		{Status: http.StatusOK},
 		{Status: moved, Header: http.Header{"Location": {"http://127.0.0.1:9/login"}}},

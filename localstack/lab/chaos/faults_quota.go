@@ -7,13 +7,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// quotas are limits of requests a second, which change while the relay learns them.
-var quotas = []fault{
+// quotaFaults limit the requests a second. The limits change while the relay adapts to them.
+var quotaFaults = []fault{
 	{name: "broker: quota that changes", weight: 4, do: changingQuota},
 }
 
-// changingQuota begins with a quota below the load, and halves, doubles or lifts it, or empties its bucket, at random
-// moments.
+// changingQuota starts with a quota below the load. At random moments it halves or doubles the
+// rate, limits the burst, or suspends the quota.
 func changingQuota(ctx context.Context, a *act) error {
 	rate, burst := 5+float64(a.random.IntN(60)), 1+float64(a.random.IntN(30))
 	quota := fakeaws.NewQuota(rate, burst)
@@ -40,7 +40,7 @@ func changingQuota(ctx context.Context, a *act) error {
 	return nil
 }
 
-// matchDestinations picks every request, or those of one destination.
+// matchDestinations selects every request, or the requests to one destination.
 func (a *act) matchDestinations() fakeaws.Match {
 	if a.random.IntN(2) == 0 {
 		return fakeaws.Match{}

@@ -11,12 +11,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// serverFaults happen to Postgres.
+// serverFaults stop, kill and restart Postgres.
 var serverFaults = []fault{
-	{name: "server restarted", weight: 2, repeats: true, do: restart(func(s *pgtest.Server) error { return s.Stop(pgtest.Fast) })},
-	{name: "server stopped at once", weight: 2, repeats: true, do: restart(func(s *pgtest.Server) error { return s.Stop(pgtest.Immediate) })},
+	{name: "server restarted", weight: 2, repeats: true, do: restart(func(s *pgtest.Server) error {
+		return s.Stop(pgtest.Fast)
+	})},
+	{name: "server stopped at once", weight: 2, repeats: true, do: restart(func(s *pgtest.Server) error {
+		return s.Stop(pgtest.Immediate)
+	})},
 	{name: "server killed", weight: 3, repeats: true, do: restart((*pgtest.Server).Kill)},
-	{name: "xids used again", weight: 2, repeats: true, losesLog: true, do: reuseXIDs},
+	{name: "xids reused", weight: 2, repeats: true, losesLog: true, do: reuseXIDs},
 }
 
 func restart(stop func(*pgtest.Server) error) func(context.Context, *act) error {
@@ -33,11 +37,12 @@ func restart(stop func(*pgtest.Server) error) func(context.Context, *act) error 
 	}
 }
 
-// bringUp starts the server again and ends what was prepared: its writer is gone.
+// bringUp starts the server again and commits prepared transactions, whose writers have lost their
+// connections.
 func (a *act) bringUp(ctx context.Context) error {
 	var err error
 	if !await(ctx, 20*time.Second, func() bool { err = a.cluster.server.Restart(ctx); return err == nil }) {
-		return err // not the first time: what is left of a killed server may hold its memory for another moment
+		return err // the last error; shared memory of a killed server may remain for a moment
 	}
 	a.admin.Reset()
 	a.writers.Reset()
@@ -55,19 +60,20 @@ func (r *run) endPrepared(ctx context.Context) error {
 		return fmt.Errorf("look for prepared transactions: %w", err)
 	}
 	for _, id := range ids {
-		if err := r.exec(ctx, `COMMIT PREPARED '`+id+`'`); err != nil && !hasCode(err, "42704", "55000") { // by its writer
+		// its writer was faster
+		if err := r.exec(ctx, `COMMIT PREPARED '`+id+`'`); err != nil && !hasCode(err, "42704", "55000") {
 			return fmt.Errorf("end prepared transaction: %w", err)
 		}
 	}
 	return nil
 }
 
-// mend leaves nothing in the way of anybody.
-func (r *run) mend(ctx context.Context) error {
-	for _, p := range r.fleet.running() {
+// repair ends all faults of processes and networks.
+func (r *run) repair(ctx context.Context) error {
+	for _, p := range r.relays.running() {
 		p.signal(syscall.SIGCONT)
 	}
-	for _, w := range r.ways {
+	for _, w := range r.links {
 		w.network.Mend()
 	}
 	r.admin.Reset()

@@ -11,11 +11,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// slotFaults take from the slot what it would have brought.
+// slotFaults make the slot lose events.
 var slotFaults = []fault{
 	{name: "slot dropped, down", weight: 4, repeats: true, losesLog: true, do: whileDown(dropSlot)},
 	{name: "slot dropped, running", weight: 4, repeats: true, losesLog: true, do: dropSlot},
-	{name: "slot dropped, broker away", weight: 2, repeats: true, losesLog: true, do: dropSlotBehindAnOutage},
+	{name: "slot dropped, broker unavailable", weight: 2, repeats: true, losesLog: true, do: dropSlotBehindAnOutage},
 	{name: "slot recreated", weight: 4, repeats: true, losesLog: true, do: whileDown(recreateSlot)},
 	{name: "slot recreated, running", weight: 2, repeats: true, losesLog: true, do: recreateSlot},
 	{name: "slot advanced", weight: 4, repeats: true, losesLog: true, do: whileDown(advanceSlot)},
@@ -24,7 +24,7 @@ var slotFaults = []fault{
 	{name: "checkpoint row deleted", weight: 1, repeats: true, losesLog: true, do: whileDown(deleteRow)},
 }
 
-// whileDown stops or kills every relay, does something, and starts them again.
+// whileDown stops or kills every relay, calls do, and starts the relays again.
 func whileDown(do func(context.Context, *act) error) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
 		a.takeDown()
@@ -33,22 +33,22 @@ func whileDown(do func(context.Context, *act) error) func(context.Context, *act)
 			return err
 		}
 		pause(ctx, a.within(300*time.Millisecond))
-		return a.fleet.startAll()
+		return a.relays.startAll()
 	}
 }
 
 func (a *act) takeDown() {
-	for _, p := range a.fleet.running() {
+	for _, p := range a.relays.running() {
 		if a.random.IntN(2) == 0 {
-			a.fleet.kill(p)
-		} else if _, err := a.fleet.stop(p); err != nil {
+			a.relays.kill(p)
+		} else if _, err := a.relays.stop(p); err != nil {
 			a.recorder.problem("%v", err)
 		}
 	}
 }
 
-// withSlotFree does something to the slot between two holders of it: whoever holds it is sent away first, in the same
-// statement, so that hardly anybody is faster.
+// withSlotFree calls a function on the slot between two holders. The same statement first
+// terminates the current holder, so that hardly any relay acquires the slot in between.
 func (a *act) withSlotFree(ctx context.Context, function string) error {
 	statement := fmt.Sprintf(`DO $$ BEGIN
 		PERFORM pg_terminate_backend(active_pid, 1000) FROM pg_replication_slots WHERE slot_name = '%[1]s' AND active;
@@ -57,9 +57,10 @@ func (a *act) withSlotFree(ctx context.Context, function string) error {
 	var err error
 	await(ctx, 5*time.Second, func() bool {
 		err = a.exec(ctx, statement)
-		return err == nil || hasCode(err, "42704") // undefined_object: it is gone
+		return err == nil || hasCode(err, "42704") // undefined_object: the slot is dropped
 	})
-	if err != nil && !hasCode(err, "42704", "55006", "55000") { // in use again and again, or invalidated: it was not to be
+	// The slot was always in use or is invalid, so the fault has no effect.
+	if err != nil && !hasCode(err, "42704", "55006", "55000") {
 		return fmt.Errorf("%s: %w", function, err)
 	}
 	return nil
@@ -68,21 +69,22 @@ func (a *act) withSlotFree(ctx context.Context, function string) error {
 const (
 	dropIt   = `pg_drop_replication_slot('%[1]s')`
 	createIt = `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`
-	// Never back: a slot that is ahead of the log refuses.
+	// Only forward: Postgres refuses to move a slot that is ahead of the log.
 	advanceIt = `pg_replication_slot_advance('%[1]s', pg_current_wal_lsn())`
 )
 
 func dropSlot(ctx context.Context, a *act) error { return a.withSlotFree(ctx, dropIt) }
 
-// dropSlotBehindAnOutage loses the slot while there is much that it has not brought to the broker.
+// dropSlotBehindAnOutage drops the slot while many of its events are undelivered.
 func dropSlotBehindAnOutage(ctx context.Context, a *act) error {
-	away := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
-	defer away.Clear()
+	outage := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
+	defer outage.Clear()
 	pause(ctx, 1500*time.Millisecond+a.within(2*time.Second))
 	return dropSlot(ctx, a)
 }
 
-// recreateSlot makes the slot anew as an operator would who does not know better. Creation waits for running transactions.
+// recreateSlot drops and creates the slot as an inexperienced operator would. Creation waits for
+// running transactions.
 func recreateSlot(ctx context.Context, a *act) error {
 	if err := a.withSlotFree(ctx, dropIt); err != nil {
 		return err
@@ -97,7 +99,8 @@ func recreateSlot(ctx context.Context, a *act) error {
 
 func advanceSlot(ctx context.Context, a *act) error { return a.withSlotFree(ctx, advanceIt) }
 
-// invalidateSlot has the server remove log that the slot still needs, as max_slot_wal_keep_size does on a full disk.
+// invalidateSlot makes the server remove log that the slot still needs, as max_slot_wal_keep_size
+// does on a full disk.
 func invalidateSlot(ctx context.Context, a *act) error {
 	if err := a.configure(ctx, `ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`); err != nil {
 		return err
@@ -116,7 +119,7 @@ func invalidateSlot(ctx context.Context, a *act) error {
 	return a.configure(ctx, `ALTER SYSTEM RESET max_slot_wal_keep_size`)
 }
 
-// deleteRow leaves a slot of which the next relay knows nothing.
+// deleteRow deletes the checkpoint row, so that the next relay does not know the slot.
 func deleteRow(ctx context.Context, a *act) error {
 	return a.exec(ctx, `DELETE FROM relay_checkpoints`)
 }
@@ -128,26 +131,29 @@ func (a *act) configure(ctx context.Context, statement string) error {
 	return a.exec(ctx, `SELECT pg_reload_conf()`)
 }
 
-// publicationFaults keep events out of the stream for a moment.
+// publicationFaults exclude events from the stream for a moment.
 var publicationFaults = []fault{
 	{name: "publication without table", weight: 3, repeats: true, skips: true, losesLog: true, do: publicationFor(
-		`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`, `ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)},
+		`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`,
+		`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)},
 	{name: "publication without inserts", weight: 2, repeats: true, skips: true, losesLog: true, do: publicationFor(
-		`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`, `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)},
+		`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`,
+		`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)},
 	{name: "publication recreated", weight: 2, repeats: true, skips: true, losesLog: true, do: publicationFor(
 		`DROP PUBLICATION outbox_pub`,
-		`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events WITH (publish = 'insert', publish_via_partition_root = true)`)},
+		`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
+			WITH (publish = 'insert', publish_via_partition_root = true)`)},
 }
 
-func publicationFor(away, back string) func(context.Context, *act) error {
+func publicationFor(change, restore string) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
-		if err := a.exec(ctx, away); err != nil {
+		if err := a.exec(ctx, change); err != nil {
 			return err
 		}
-		if a.random.IntN(3) > 0 { // else so short that nobody looks in between
+		if a.random.IntN(3) > 0 { // otherwise the change is too short for any observation
 			pause(ctx, a.within(time.Second))
 		}
-		return a.exec(ctx, back)
+		return a.exec(ctx, restore)
 	}
 }
 
@@ -164,7 +170,8 @@ func hasCode(err error, codes ...string) bool {
 	return false
 }
 
-// isConnectionError reports whether err says nothing about the statement, only about the way to the server.
+// isConnectionError reports whether err concerns only the connection to the server, and not the
+// statement.
 func isConnectionError(err error) bool {
 	var pgErr *pgconn.PgError
 	return !errors.As(err, &pgErr) || pgErr.Code == "57P01" || pgErr.Code == "57P03"

@@ -10,33 +10,35 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// tableFaults are what the owners of a table do to it: none of them may cost an event.
+// tableFaults are changes by the owner of the table. None of them may lose an event.
 var tableFaults = []fault{
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
 	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
 	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
-		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`, `ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
+		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`,
+		`ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
 	{name: "row-level security", weight: 2, repeats: true, refuses: true, do: tableFor(
 		`ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY`, `ALTER TABLE outbox_events DISABLE ROW LEVEL SECURITY`)},
 	{name: "read-only", weight: 2, repeats: true, do: readOnly},
 }
 
-// hasSlot leaves out runs whose first events are older than the slot: no log has them.
+// hasSlot excludes runs whose first events are older than the slot and thus in no log.
 func hasSlot(p *Plan) bool { return !p.ColdStart }
 
 func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
 
-// isSwappable leaves out runs whose first events are in the table alone, because they are older than the slot.
+// isSwappable excludes runs whose first events are only in the table, because they are older than
+// the slot.
 func isSwappable(p *Plan) bool { return !p.Load.Partitioned && hasSlot(p) }
 
-// restatePublication writes the publication's row in the catalogue, and changes nothing in it.
+// restatePublication writes the publication's catalog row without a change.
 func restatePublication(ctx context.Context, a *act) error {
 	return a.exec(ctx, `ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)
 }
 
-// deleteAtOnce writes events whose rows are gone when their transaction commits: only the log has them.
+// deleteAtOnce writes events whose rows are deleted in the same transaction. Only the log has them.
 func deleteAtOnce(ctx context.Context, a *act) error {
 	for range 1 + a.random.IntN(5) {
 		o, err := a.writeOpen(ctx)
@@ -44,7 +46,7 @@ func deleteAtOnce(ctx context.Context, a *act) error {
 			return err
 		}
 		if _, err := o.conn.Exec(ctx, `DELETE FROM outbox_events WHERE id = $1`, o.event.ID); err != nil {
-			return o.conn.Close(ctx) // the server is away
+			return o.conn.Close(ctx) // the server is down
 		}
 		o.commit(ctx)
 		pause(ctx, a.within(100*time.Millisecond))
@@ -52,8 +54,8 @@ func deleteAtOnce(ctx context.Context, a *act) error {
 	return nil
 }
 
-// swapTable puts an empty table in the place of the one that the relay reads, as a team does that starts a new one each
-// year. The old one keeps its rows under another name.
+// swapTable replaces the outbox table by an empty one, as a team does that starts a new table each
+// year. The old table keeps its rows under another name.
 func swapTable(ctx context.Context, a *act) error {
 	old := fmt.Sprintf("outbox_events_%d", a.random.Uint32())
 	return a.inTransaction(ctx, []string{
@@ -62,23 +64,27 @@ func swapTable(ctx context.Context, a *act) error {
 		`ALTER TABLE outbox_events RENAME TO ` + old,
 		`CREATE TABLE outbox_events (LIKE ` + old + ` INCLUDING ALL)`,
 		`ALTER TABLE outbox_events OWNER TO ` + writerRole,
-		`SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), nextval(pg_get_serial_sequence('` + old + `', 'seq')))`,
-		keepNew,
+		`SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), nextval(pg_get_serial_sequence('` + old +
+			`', 'seq')))`,
+		recordInserts,
 		grantOutbox(),
 		`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`,
 	})
 }
 
-// attachPartition fills a table and makes it a partition: the log has its rows under no name that the publication knows.
+// attachPartition fills a table and attaches it as a partition. The log has its rows only under the
+// name of that table, which the publication does not include.
 func attachPartition(ctx context.Context, a *act) error {
 	part := a.random.Int32()
 	table := fmt.Sprintf("outbox_events_%d", part)
 	var events []checker.Event
 	for range 1 + a.random.IntN(20) {
-		events = append(events, a.eventOfItsOwn())
+		events = append(events, a.eventOfNewAggregate())
 	}
 	err := pgx.BeginFunc(ctx, a.admin, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `CREATE TABLE `+table+` (LIKE outbox_events INCLUDING ALL); ALTER TABLE `+table+` OWNER TO `+writerRole); err != nil {
+		if _, err := tx.Exec(ctx,
+			`CREATE TABLE `+table+` (LIKE outbox_events INCLUDING ALL);
+				ALTER TABLE `+table+` OWNER TO `+writerRole); err != nil {
 			return err
 		}
 		for _, e := range events {
@@ -93,42 +99,44 @@ func attachPartition(ctx context.Context, a *act) error {
 		}
 		return nil
 	})
-	if isAway(err) {
+	if serverUnavailable(err) {
 		a.note = missed
 		return nil
 	}
-	a.recorder.wrote(checker.Unknown, events) // a crash may come before anything waited for the disk
+	a.recorder.wrote(checker.Unknown, events) // a crash may come before the commit is on disk
 	if err != nil {
 		return err
 	}
-	pause(ctx, a.within(time.Second)) // for the horizon to pass their transaction, or not
+	pause(ctx, a.within(time.Second)) // sometimes the horizon passes their transaction meanwhile
 	return a.exec(ctx, fmt.Sprintf(`ALTER TABLE outbox_events ATTACH PARTITION %s FOR VALUES IN (%d)`, table, part))
 }
 
-// tableFor does something to the table for a while. The relay may end because of it, and is started again.
-func tableFor(change, back string) func(context.Context, *act) error {
+// tableFor changes the table for a while. A relay may end because of it, and is started again.
+func tableFor(change, restore string) func(context.Context, *act) error {
 	return func(ctx context.Context, a *act) error {
 		if err := a.exec(ctx, change); err != nil {
 			return err
 		}
 		pause(ctx, a.within(1500*time.Millisecond))
-		return a.exec(ctx, back)
+		return a.exec(ctx, restore)
 	}
 }
 
-// readOnly is what managed servers set when their disk fills up.
+// readOnly makes the database read-only, as managed services do when the disk fills up.
 func readOnly(ctx context.Context, a *act) error {
 	if err := a.exec(ctx, `ALTER DATABASE `+a.database+` SET default_transaction_read_only = on`); err != nil {
 		return err
 	}
-	if err := terminate(`true`)(ctx, a); err != nil { // the setting is for new sessions
+	if err := terminate(`true`)(ctx, a); err != nil { // the setting applies to new sessions
 		return err
 	}
 	pause(ctx, a.within(2*time.Second))
-	return a.inTransaction(ctx, []string{`SET TRANSACTION READ WRITE`, `ALTER DATABASE ` + a.database + ` RESET default_transaction_read_only`})
+	return a.inTransaction(ctx, []string{`SET TRANSACTION READ WRITE`, `ALTER DATABASE ` + a.database +
+		` RESET default_transaction_read_only`})
 }
 
-// inTransaction runs statements as superuser in one transaction, if the server is there.
+// inTransaction runs statements as superuser in one transaction. If the server is down, it notes
+// that the fault was missed.
 func (a *act) inTransaction(ctx context.Context, statements []string) error {
 	err := pgx.BeginFunc(ctx, a.admin, func(tx pgx.Tx) error {
 		for _, statement := range statements {
@@ -138,23 +146,26 @@ func (a *act) inTransaction(ctx context.Context, statements []string) error {
 		}
 		return nil
 	})
-	if isAway(err) || hasCode(err, "55P03") { // lock_not_available
+	if serverUnavailable(err) || hasCode(err, "55P03") { // lock_not_available
 		a.note = missed
 		return nil
 	}
 	return err
 }
 
-func isAway(err error) bool { return err != nil && isConnectionError(err) }
+func serverUnavailable(err error) bool { return err != nil && isConnectionError(err) }
 
-// partitioned is the outbox table as a partitioned one. Its id is unique because its writers make it so.
+// partitioned replaces the outbox table by a partitioned one. Its writers guarantee that ids are
+// unique.
 const partitioned = `
 	DROP TABLE outbox_events;
 	CREATE SEQUENCE outbox_seq;
 	CREATE TABLE outbox_events (
-		id uuid NOT NULL, seq bigint NOT NULL DEFAULT nextval('outbox_seq'), aggregate_type text NOT NULL, aggregate_id text NOT NULL,
+		id uuid NOT NULL, seq bigint NOT NULL DEFAULT nextval('outbox_seq'), aggregate_type text NOT NULL,
+		aggregate_id text NOT NULL,
 		event_type text NOT NULL, payload json NOT NULL, headers jsonb NOT NULL DEFAULT '{}',
-		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz NOT NULL DEFAULT clock_timestamp(), part integer NOT NULL DEFAULT 0
+		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+		part integer NOT NULL DEFAULT 0
 	) PARTITION BY LIST (part);
 	CREATE UNIQUE INDEX ON outbox_events (seq, part);
 	CREATE INDEX ON outbox_events (xid);

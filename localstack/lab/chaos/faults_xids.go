@@ -7,10 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// reuseXIDs crashes the server when transactions have ended that did not wait for the disk: their ids are given out again.
-// Whoever has seen them end, and takes them for done after the crash, leaves out the events of those that have them next.
-// Here one of these is open while the relay goes on, and the slot is lost before it commits. Nobody else writes meanwhile,
-// so that the relay has no reason to look at the ids again.
+// reuseXIDs kills the server after transactions have ended whose commits are not on disk yet.
+// Postgres assigns their ids again. A relay that considers these ids complete after the crash would
+// omit the events of the next transactions that have them.
+//
+// One of those transactions stays open here while the relay continues, and the slot is lost before
+// it commits. No writer writes meanwhile, so that the relay has no reason to read the ids again.
 func reuseXIDs(ctx context.Context, a *act) error {
 	a.quiet.Lock()
 	defer a.quiet.Unlock()
@@ -26,29 +28,31 @@ func reuseXIDs(ctx context.Context, a *act) error {
 	if xid, err := xidOf(ctx, next.conn); err != nil || xid > forgotten {
 		a.note = missed
 	}
-	// Once a relay has the slot again, the end of the log moves beyond where it was.
+	// Once a relay has acquired the slot again, the log grows beyond its former end.
 	await(ctx, 5*time.Second, func() bool { return a.epoch(ctx) > epoch })
 	for range 15 {
-		if err := a.exec(ctx, `INSERT INTO other SELECT i, repeat('x', 100) FROM generate_series(1, 300) AS i`); err != nil {
+		if err := a.exec(ctx, `INSERT INTO other SELECT i, repeat('x', 100)
+			FROM generate_series(1, 300) AS i`); err != nil {
 			return err
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
-	for _, p := range a.fleet.running() {
-		a.fleet.kill(p)
+	for _, p := range a.relays.running() {
+		a.relays.kill(p)
 	}
 	if err := dropSlot(ctx, a); err != nil {
 		return err
 	}
 	next.commit(ctx)
-	return a.fleet.startAll()
+	return a.relays.startAll()
 }
 
-// xidInterval is long enough for what is not flushed to fit into one page: the server writes full pages of log at once, and
-// what it has written survives it.
+// xidInterval keeps the unflushed log within one page. The server writes full pages at once, and
+// they survive the crash.
 const xidInterval = 8 * time.Millisecond
 
-// forgetXIDs has the relay see transactions that the disk does not know yet, and crashes the server. It returns the last id.
+// forgetXIDs lets the relay observe transactions that are not on disk yet, and kills the server. It
+// returns the last transaction id.
 func (a *act) forgetXIDs(ctx context.Context) (last int64, err error) {
 	conn, err := pgx.Connect(ctx, a.cluster.url(a.database, writerRole))
 	if err != nil {
@@ -76,20 +80,22 @@ func (a *act) forgetXIDs(ctx context.Context) (last int64, err error) {
 	return last, a.bringUp(ctx)
 }
 
-// epoch rises with every relay that takes the slot.
+// epoch returns the epoch, which rises whenever a relay acquires the slot.
 func (a *act) epoch(ctx context.Context) (epoch int64) {
-	_ = a.admin.QueryRow(ctx, `SELECT epoch FROM relay_checkpoints`).Scan(&epoch) // zero while there is no row, or no server
+	// zero without a row or a server
+	_ = a.admin.QueryRow(ctx, `SELECT epoch FROM relay_checkpoints`).Scan(&epoch)
 	return epoch
 }
 
-// xidOf returns the id of the session's transaction. One by itself is committed with it.
+// xidOf returns the transaction id of the session. Outside of a transaction, the statement commits
+// its own.
 func xidOf(ctx context.Context, conn *pgx.Conn) (xid int64, err error) {
 	err = conn.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid)
 	return xid, err
 }
 
-// delivered returns what reports whether an event has been in the horizon for some time: by then a relay that has nothing else
-// to do waits for the next horizon to be reached.
+// delivered returns a function that reports whether an event has been in the horizon for some time.
+// By then an idle relay waits to reach its next horizon.
 func (a *act) delivered(eventID string) func(context.Context) bool {
 	var since time.Time
 	return func(ctx context.Context) bool {

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// history collects everything that is known of the run.
+// history collects all records of the run.
 func (r *run) history(ctx context.Context) (*checker.History, error) {
 	h := &checker.History{Receipts: r.receipts()}
 	for _, d := range r.destinations {
@@ -22,12 +22,13 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.recorder.into(h)
 	r.noteRejoined(h)
 	rows, err := r.admin.Query(ctx, `
-		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM outbox_events e WHERE e.id = c.id) FROM committed c ORDER BY seq`)
+		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM outbox_events e WHERE e.id = c.id) FROM committed c
+		ORDER BY seq`)
 	if err != nil {
-		return nil, fmt.Errorf("read what was committed: %w", err)
+		return nil, fmt.Errorf("read committed events: %w", err)
 	}
 	if h.Rows, err = pgx.CollectRows(rows, pgx.RowToStructByPos[checker.Row]); err != nil {
-		return nil, fmt.Errorf("read what was committed: %w", err)
+		return nil, fmt.Errorf("read committed events: %w", err)
 	}
 	if h.DeadLetters, err = r.deadLetters(ctx); err != nil {
 		return nil, err
@@ -44,8 +45,9 @@ func (r *run) receipts() []checker.Receipt {
 			all = append(all, checker.Receipt{
 				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
 				EventID: attribute(m.Message, "event_id"), EventType: attribute(m.Message, "event_type"),
-				AggregateType: attribute(m.Message, "aggregate_type"), AggregateID: attribute(m.Message, "aggregate_id"),
-				Sequence: attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID,
+				AggregateType: attribute(m.Message, "aggregate_type"),
+				AggregateID:   attribute(m.Message, "aggregate_id"),
+				Sequence:      attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID,
 				Replay: attribute(m.Message, "replay"), Body: m.Body,
 			})
 		}
@@ -53,10 +55,12 @@ func (r *run) receipts() []checker.Receipt {
 	return all
 }
 
-// missing returns how many committed events have neither arrived nor been parked or given up.
+// missing returns the number of committed events that were neither delivered, parked nor discarded.
 func (r *run) missing(ctx context.Context) (int, error) {
 	pause(ctx, 50*time.Millisecond)
-	rows, err := r.admin.Query(ctx, `SELECT id::text FROM committed EXCEPT SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')`)
+	rows, err := r.admin.Query(ctx,
+		`SELECT id::text FROM committed EXCEPT
+			SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')`)
 	if err != nil {
 		return 0, err
 	}
@@ -76,32 +80,42 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	return len(missing), nil
 }
 
-// eventsMissing is what a relay says of rows that it has found in the table and not in the log.
+// eventsMissing is in the log of a relay that found rows in the table which the log did not bring.
 const eventsMissing = "event=events_missing"
 
-// readLogs notes what the relays say about themselves: what must never be, and what may bring events again.
+// readLogs evaluates the logs of the relays. It notes lines that must never occur, and lines that
+// explain repeated events.
 func (r *run) readLogs() {
-	for _, p := range r.fleet.all {
+	for _, p := range r.relays.all {
 		for _, line := range p.log.copy() {
 			switch {
-			case strings.Contains(line.Text, "panic:"), strings.Contains(line.Text, "DATA RACE"), strings.Contains(line.Text, "fatal error:"),
-				strings.Contains(line.Text, eventsMissing) && !(r.plan.Load.Partitioned && strings.Contains(line.Text, " partition=")):
+			case strings.Contains(line.Text, "panic:"), strings.Contains(line.Text,
+				"DATA RACE"), strings.Contains(line.Text, "fatal error:"),
+				strings.Contains(line.Text, eventsMissing) &&
+					!(r.plan.Load.Partitioned && strings.Contains(line.Text, " partition=")):
 				// No fault makes the relay miss rows that the log has.
 				r.recorder.problem("%s: %s", p.name, line.Text)
 			case strings.Contains(line.Text, "event=session_ended") && !r.plan.Calm():
-				r.recorder.noticed(checker.Fault{Kind: "session ended", From: line.At, To: line.At, Repeats: true, Noticed: true})
-			case strings.Contains(line.Text, "event=slot_adopted"): // which brings again what is in the table
-				r.recorder.noticed(checker.Fault{Kind: "slot adopted", From: line.At, To: r.clock(), Repeats: true, Noticed: true})
+				r.recorder.noticed(checker.Fault{
+					Kind: "session ended", From: line.At, To: line.At, Repeats: true,
+					Noticed: true,
+				})
+			// the relay then publishes the table again
+			case strings.Contains(line.Text, "event=slot_adopted"):
+				r.recorder.noticed(checker.Fault{
+					Kind: "slot adopted", From: line.At, To: r.clock(), Repeats: true,
+					Noticed: true,
+				})
 			}
 		}
 	}
 }
 
-// noteRejoined finds out when relays that had been out of the way took the slot again.
+// noteRejoined sets the times at which deposed relays acquired the slot again.
 func (r *run) noteRejoined(h *checker.History) {
 	for i := range h.Faults {
 		f := &h.Faults[i]
-		for _, p := range r.fleet.all {
+		for _, p := range r.relays.all {
 			if p.name == f.Deposed {
 				f.Rejoined = p.log.streamedAfter(f.DeposedAt)
 			}

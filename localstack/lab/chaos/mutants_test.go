@@ -15,19 +15,22 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// mutant is a relay that was broken on purpose.
+// mutant is a relay with a deliberate defect.
 type mutant struct {
 	name   string
 	edits  []edit
-	faults []string // that bring it to light; all if empty
+	faults []string // faults that reveal the defect; empty allows all
 	rules  []checker.Rule
 }
 
-// edit replaces a text, which stands once in a file.
+// edit replaces a text that occurs once in a file.
 type edit struct{ file, before, after string }
 
-// withoutAudit lets a gap show that the audit would find and mend.
-var withoutAudit = edit{"relay/cmd/relay/settings.go", `env:"RELAY_AUDIT" default:"on"`, `env:"RELAY_AUDIT" default:"off"`}
+// withoutAudit disables the audit, which would find the gap and recover from it.
+var withoutAudit = edit{
+	"relay/cmd/relay/settings.go", `env:"RELAY_AUDIT" default:"on"`,
+	`env:"RELAY_AUDIT" default:"off"`,
+}
 
 var mutants = []mutant{
 	{
@@ -37,18 +40,24 @@ var mutants = []mutant{
 			`t.mark(mark{kind: markCommit, lsn: end})`,
 			`t.mark(mark{kind: markCommit, lsn: end}); t.position.FlushLSN = max(t.position.FlushLSN, end)`,
 		}},
-		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
-		rules:  []checker.Rule{checker.Lost},
+		faults: []string{
+			"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed",
+			"broker: hang",
+		},
+		rules: []checker.Rule{checker.Lost},
 	},
 	{
-		name: "believes a keepalive while events are open",
+		name: "confirms a keepalive while events are undelivered",
 		edits: []edit{{
 			"relay/internal/checkpoint/tracker.go",
 			`if t.inTransaction || t.head != t.tail {`,
 			`if t.inTransaction {`,
 		}},
-		faults: []string{"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed", "broker: hang"},
-		rules:  []checker.Rule{checker.Lost},
+		faults: []string{
+			"crash: save", "crash: saved, not confirmed", "broker: slow", "broker: entries failed",
+			"broker: hang",
+		},
+		rules: []checker.Rule{checker.Lost},
 	},
 	{
 		name: "puts several events of a group into a request to a FIFO destination",
@@ -84,7 +93,7 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "takes any slot for one that brings everything",
+		name: "accepts any slot as complete",
 		edits: []edit{{
 			"relay/internal/recovery/judge.go",
 			`case s.ConfirmedFlushLSN > row.Position.FlushLSN:`,
@@ -94,10 +103,13 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "does not see that the publication was changed",
+		name: "overlooks a changed publication",
 		edits: []edit{
 			{"relay/internal/recovery/judge.go", `case fingerprint != row.Fingerprint:`, `case false:`},
-			{"relay/internal/checkpointer/checkpointer.go", `if err := c.suspect(seen); err != nil {`, `if err := error(nil); err != nil {`},
+			{
+				"relay/internal/checkpointer/checkpointer.go", `if err := c.suspect(seen); err != nil {`,
+				`if err := error(nil); err != nil {`,
+			},
 			withoutAudit,
 		},
 		faults: []string{"publication without table", "publication without inserts", "publication recreated"},
@@ -108,34 +120,51 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\t\tAND b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\t\tAND " +
+					"b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
 				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
 			},
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\t\tAND {later_writer} < r.ended) IS NOT TRUE)",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\t\tAND " +
+					"{later_writer} < r.ended) IS NOT TRUE)",
 				`WHERE r.obstacle IS NOT NULL)`,
 			},
 		},
-		faults: []string{"slot dropped, broker away"},
+		faults: []string{"slot dropped, broker unavailable"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
 		name: "publishes without a lease, and does not look whether it holds the slot",
 		edits: []edit{
-			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
+			{
+				"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()",
+				"	if l != nil {\n		return nil\n	}\n	now := time.Now()",
+			},
 			{"relay/internal/checkpointer/checkpointer.go", `if !seen.Held {`, `if false {`},
 		},
 		faults: []string{"freeze"},
 		rules:  []checker.Rule{checker.Fenced},
 	},
 	{
-		name: "goes on when it hears nothing from the server",
+		name: "continues when the server is unreachable",
 		edits: []edit{
-			{"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()", "	if l != nil {\n		return nil\n	}\n	now := time.Now()"},
-			{"relay/internal/checkpointer/checkpointer.go", `context.WithTimeout(ctx, c.Timeout/2)`, `context.WithTimeout(ctx, time.Minute)`},
-			{"relay/internal/deadletter/redriver.go", `context.WithTimeout(ctx, r.Timeout)`, `context.WithTimeout(ctx, time.Minute)`},
-			{"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`, `now.Sub(s.source.receivedAt) > time.Minute`},
+			{
+				"relay/internal/slot/fence.go", "	l.mu.Lock()\n	defer l.mu.Unlock()\n	now := time.Now()",
+				"	if l != nil {\n		return nil\n	}\n	now := time.Now()",
+			},
+			{
+				"relay/internal/checkpointer/checkpointer.go", `context.WithTimeout(ctx, c.Timeout/2)`,
+				`context.WithTimeout(ctx, time.Minute)`,
+			},
+			{
+				"relay/internal/deadletter/redriver.go", `context.WithTimeout(ctx, r.Timeout)`,
+				`context.WithTimeout(ctx, time.Minute)`,
+			},
+			{
+				"relay/internal/replication/stream.go", `now.Sub(s.source.receivedAt) > s.config.SenderTimeout`,
+				`now.Sub(s.source.receivedAt) > time.Minute`,
+			},
 		},
 		faults: []string{"network: cut off"},
 		rules:  []checker.Rule{checker.Fenced},
@@ -189,7 +218,7 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Replayed},
 	},
 	{
-		name: "drops the events of a destination that is away for longer than RELAY_PARK_AFTER",
+		name: "drops the events of a destination that is unavailable beyond RELAY_PARK_AFTER",
 		edits: []edit{{
 			"relay/internal/delivery/park.go",
 			`		s.park(e, e.rejection)`,
@@ -197,21 +226,22 @@ var mutants = []mutant{
 			s.park(e, e.rejection)
 		}`,
 		}},
-		faults: []string{"broker: one destination away for long"},
+		faults: []string{"broker: one destination unavailable for long"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "uses the memory of an event again that was not delivered",
+		name: "recycles an event that was not delivered",
 		edits: []edit{{
 			"relay/internal/delivery/sender.go",
 			`return e.err != nil || e.isAskedFor() || e.Settled != nil`,
 			`return e.isAskedFor() || e.Settled != nil`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
-		rules:  []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken}, // most often it crashes
+		// the relay usually crashes
+		rules: []checker.Rule{checker.Lost, checker.Phantom, checker.Stuck, checker.Broken},
 	},
 	{
-		name: "hands on what the stream brought only when more of it comes",
+		name: "forwards streamed events only when more arrive",
 		edits: []edit{{
 			"relay/internal/replication/stream.go",
 			"time.Time) error {\n	h.Flush()\n",
@@ -228,16 +258,27 @@ var mutants = []mutant{
 				`savedAt: time.Now(), allayed:`,
 				`savedAt: time.Now(), pending: keptHorizon, allayed:`,
 			},
-			{"relay/internal/checkpointer/checkpointer.go", "// Deps are what a [Checkpointer]", "var keptHorizon audit.Horizon\n\n// Deps are what a [Checkpointer]"},
-			{"relay/internal/checkpointer/checkpointer.go", `Delivered: delivered, Suspicion: c.suspicion}`, `Delivered: delivered, Suspicion: c.suspicion}; keptHorizon = c.pending`},
-			{"relay/internal/checkpointer/checkpointer.go", `c.horizonDelivered, c.horizonSaved, c.pending = c.pending.Delivered, true, audit.Horizon{}`, `c.horizonDelivered, c.horizonSaved, c.pending, keptHorizon = c.pending.Delivered, true, audit.Horizon{}, audit.Horizon{}`},
+			{
+				"relay/internal/checkpointer/checkpointer.go", "// Deps are what a [Checkpointer]",
+				"var keptHorizon audit.Horizon\n\n// Deps are what a [Checkpointer]",
+			},
+			{
+				"relay/internal/checkpointer/checkpointer.go", `Delivered: delivered, Suspicion: c.suspicion}`,
+				`Delivered: delivered, Suspicion: c.suspicion}; keptHorizon = c.pending`,
+			},
+			{
+				"relay/internal/checkpointer/checkpointer.go",
+				`c.horizonDelivered, c.horizonSaved, c.pending = c.pending.Delivered, true, audit.Horizon{}`,
+				`c.horizonDelivered, c.horizonSaved, c.pending, keptHorizon = ` +
+					`c.pending.Delivered, true, audit.Horizon{}, audit.Horizon{}`,
+			},
 			withoutAudit,
 		},
-		faults: []string{"xids used again"},
+		faults: []string{"xids reused"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "parks events because nobody signs for them",
+		name: "parks events because of its credentials",
 		edits: []edit{{
 			"relay/internal/delivery/publish.go",
 			`	default:
@@ -253,26 +294,35 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Parked},
 	},
 	{
-		name:   "takes a destination for unavailable when credentials fail",
-		edits:  []edit{{"relay/internal/delivery/outcome.go", `s.unsigned = unsigned`, `s.unsigned = unsigned && false`}},
+		name: "treats a destination as unavailable when credentials fail",
+		edits: []edit{{
+			"relay/internal/delivery/outcome.go", `s.unsigned = unsigned`,
+			`s.unsigned = unsigned && false`,
+		}},
 		faults: []string{"credentials: denied", "signature: wrong"},
 		rules:  []checker.Rule{checker.Parked},
 	},
 	{
-		name: "takes a page with status 200 for an acceptance",
+		name: "accepts a page with status 200 as an acknowledgement",
 		edits: []edit{
-			{"relay/internal/sink/sqs/answer.go", `		return nil, answer.Error("", err)`, `		if answer.Status == 200 {
+			{
+				"relay/internal/sink/sqs/answer.go", `		return nil, answer.Error("", err)`,
+				`		if answer.Status == 200 {
 			return make([]sink.Result, len(batch)), nil
 		}
-		return nil, answer.Error("", err)`},
-			{"relay/internal/sink/sns/answer.go", `		return nil, fmt.Errorf("read the answer: %w", err)`, `		_ = fmt.Errorf
-		return make([]sink.Result, entries), nil`},
+		return nil, answer.Error("", err)`,
+			},
+			{
+				"relay/internal/sink/sns/answer.go", `		return nil, fmt.Errorf("read the answer: %w", err)`,
+				`		_ = fmt.Errorf
+		return make([]sink.Result, entries), nil`,
+			},
 		},
 		faults: []string{"proxy: page", "proxy: early answer"},
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
-		name: "takes the answer to another request for its own",
+		name: "accepts the answer to another request",
 		edits: []edit{{
 			"relay/internal/sink/answer.go",
 			`	if a.unknown {`,
@@ -286,7 +336,7 @@ var mutants = []mutant{
 	},
 }
 
-// testedMutant is a relay that was broken on purpose where the machine's table cannot show it. A test of its package does.
+// testedMutant is a mutant whose defect the chaos runs cannot show. A test of its package shows it.
 type testedMutant struct {
 	mutant
 	pkg, test string
@@ -295,8 +345,11 @@ type testedMutant struct {
 var testedMutants = []testedMutant{
 	{
 		mutant: mutant{
-			name:  "replaces a slot that is intact",
-			edits: []edit{{"relay/internal/leadership/acquire.go", `case row.Recovery.IsMarked() && state.IsIntact():`, `case false:`}},
+			name: "replaces a slot that is intact",
+			edits: []edit{{
+				"relay/internal/leadership/acquire.go", `case row.Recovery.IsMarked() && state.IsIntact():`,
+				`case false:`,
+			}},
 		},
 		pkg: "./relay/e2e", test: "TestGapKeepsEventsThatOnlyTheSlotHas",
 	},
@@ -304,7 +357,10 @@ var testedMutants = []testedMutant{
 		mutant: mutant{
 			name: "removes rows of a partition that is not accounted for",
 			edits: []edit{
-				{"relay/internal/retention/remover.go", `AND b.old AND b.accounted AND NOT EXISTS (`, `AND b.old AND NOT EXISTS (`},
+				{
+					"relay/internal/retention/remover.go", `AND b.old AND b.accounted AND NOT EXISTS (`,
+					`AND b.old AND NOT EXISTS (`,
+				},
 				{"relay/internal/retention/remover.go", `now() - $5::interval AND {accounted}`, `now() - $5::interval`},
 			},
 		},
@@ -312,14 +368,17 @@ var testedMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{
-			name:  "believes an xid that a producer made up",
-			edits: []edit{{"relay/internal/outboxtable/members.go", `return "CASE WHEN " + row`, `return "CASE WHEN true OR " + row`}},
+			name: "trusts an xid that a producer invented",
+			edits: []edit{{
+				"relay/internal/outboxtable/members.go", `return "CASE WHEN " + row`,
+				`return "CASE WHEN true OR " + row`,
+			}},
 		},
 		pkg: "./relay/internal/retention", test: "TestARowStaysUntilItsRealWriterIsDelivered",
 	},
 }
 
-// TestBrokenRelaysFailTheirTests shows the same of tests: each passes on the relay as it is, in its own package.
+// Each test passes on the unchanged relay in its own package, and fails here.
 func TestBrokenRelaysFailTheirTests(t *testing.T) {
 	if os.Getenv("CHAOS_MUTANTS") == "" {
 		t.Skip("CHAOS_MUTANTS is not set")
@@ -329,7 +388,8 @@ func TestBrokenRelaysFailTheirTests(t *testing.T) {
 			root := options(t).Root
 			test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^"+m.test+"$", m.pkg)
 			test.Dir = root
-			test.Env = append(os.Environ(), "GOFLAGS=-overlay="+m.overlay(t, root)) // holds for the relay that the test builds too
+			// also applies to the relay that the test builds
+			test.Env = append(os.Environ(), "GOFLAGS=-overlay="+m.overlay(t, root))
 			output, err := test.CombinedOutput()
 			if err == nil || !strings.Contains(string(output), "--- FAIL: "+m.test) {
 				t.Fatalf("a relay that %s passes %s: %v\n%s", m.name, m.test, err, output)
@@ -338,11 +398,11 @@ func TestBrokenRelaysFailTheirTests(t *testing.T) {
 	}
 }
 
-// attempts is how many seeds a mutant may get through before it counts as not caught.
+// attempts is the number of seeds that a mutant may survive before it counts as not caught.
 const attempts = 24
 
-// TestBrokenRelaysAreCaught shows that the machine finds what it is there to find. It takes some minutes: CHAOS_MUTANTS=1
-// asks for it.
+// The chaos runs find the defects that they exist for. The test takes some minutes and needs
+// CHAOS_MUTANTS=1.
 func TestBrokenRelaysAreCaught(t *testing.T) {
 	if os.Getenv("CHAOS_MUTANTS") == "" {
 		t.Skip("CHAOS_MUTANTS is not set")
@@ -350,7 +410,8 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			o := options(t)
-			o.Dir, o.Short, o.Faults, o.Runs, o.Seed, o.Settle, o.Workers = t.TempDir(), false, m.faults, attempts, 1, 15*time.Second, 4
+			o.Dir, o.Short, o.Faults, o.Workers = t.TempDir(), false, m.faults, 4
+			o.Runs, o.Seed, o.Settle = attempts, 1, 15*time.Second
 			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
 			o.Until = func(r *chaos.Result) bool {
 				return slices.ContainsFunc(m.rules, func(rule checker.Rule) bool { return r.Report.Count(rule) > 0 })
@@ -360,14 +421,14 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.ContainsFunc(totals.Failed, o.Until) {
-				t.Fatalf("a relay that %s got through %d runs", m.name, totals.Runs)
+				t.Fatalf("a relay that %s survived %d runs", m.name, totals.Runs)
 			}
 			t.Logf("caught in run %d, after %v", totals.Runs, totals.Took.Round(time.Second))
 		})
 	}
 }
 
-// TestBrokenRelaysFollowTheRelay: what they change is still there, once.
+// The text that each mutant replaces still occurs once in the relay.
 func TestBrokenRelaysFollowTheRelay(t *testing.T) {
 	t.Parallel()
 	for _, m := range mutants {
@@ -384,7 +445,7 @@ func TestBrokenRelaysFollowTheRelay(t *testing.T) {
 	}
 }
 
-// overlay writes the edited files and says to go build where they are.
+// overlay writes the edited files, and the overlay file that tells go build where they are.
 func (m mutant) overlay(t *testing.T, root string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -398,7 +459,7 @@ func (m mutant) overlay(t *testing.T, root string) string {
 			edited[e.file] = string(content)
 		}
 		if n := strings.Count(edited[e.file], e.before); n != 1 {
-			t.Fatalf("%s has %q %d times: the mutant has to follow the relay", e.file, e.before, n)
+			t.Fatalf("%s has %q %d times, want once: adapt the mutant to the relay", e.file, e.before, n)
 		}
 		edited[e.file] = strings.Replace(edited[e.file], e.before, e.after, 1)
 	}

@@ -11,47 +11,54 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// keepCommitted writes down in the same transaction what goes into the outbox table: relays may remove rows from that.
-const keepCommitted = `
+// recordCommitted records each row of the outbox table in the same transaction, because relays may
+// remove rows from the table.
+const recordCommitted = `
 	CREATE TABLE committed (id uuid, seq bigint, payload text);
-	CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	CREATE FUNCTION record_committed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
 		RETURN NULL;
 	END $$;
-	` + keepNew
+	` + recordInserts
 
-// keepNew is for each table that takes the place of the outbox table.
-const keepNew = `CREATE TRIGGER keep AFTER INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION keep()`
+// recordInserts is needed for each table that replaces the outbox table.
+const recordInserts = `CREATE TRIGGER record AFTER
+	INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION record_committed()`
 
-// keepChanges writes down in the same transaction what becomes of dead letters: relays may remove these too.
-const keepChanges = `
-	CREATE TABLE changes (n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT clock_timestamp(), position bigint, event_id text,
+// recordChanges records each change of a dead letter in the same transaction, because relays may
+// remove dead letters too.
+const recordChanges = `
+	CREATE TABLE changes (n bigint GENERATED ALWAYS AS IDENTITY, at timestamptz DEFAULT clock_timestamp(),
+	position bigint, event_id text,
 		destination text, blocks boolean, event json, state text, code text, redrives integer);
-	CREATE FUNCTION keep_change() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
+	CREATE FUNCTION record_change() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
 		IF TG_OP = 'INSERT' OR new.state <> old.state THEN
 			INSERT INTO changes (position, event_id, destination, blocks, event, state, code, redrives) VALUES
-				(new.position, new.event_id, new.destination, new.blocks_group, new.event, new.state, new.code, new.redrives);
+				(new.position, new.event_id, new.destination, new.blocks_group, new.event, new.state, new.code,
+				new.redrives);
 		END IF;
 		RETURN NULL;
 	END $$;
-	CREATE TRIGGER keep AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION keep_change()`
+	CREATE TRIGGER record AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION record_change()`
 
-// keepSelected writes down what is selected for a replay when it is asked for.
-const keepSelected = `
+// recordSelected records the events that a replay selects when it is requested.
+const recordSelected = `
 	CREATE TABLE selected (replay bigint, event_id text);
-	CREATE FUNCTION keep_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO selected SELECT new.id, e.id::text FROM outbox_events e WHERE pg_visible_in_snapshot(e.xid, new.horizon)
+	CREATE FUNCTION record_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO selected SELECT new.id, e.id::text FROM outbox_events e
+		WHERE pg_visible_in_snapshot(e.xid, new.horizon)
 			AND (new.seqs IS NULL OR e.seq = ANY (new.seqs)) AND (new.since IS NULL OR e.created_at >= new.since)
 			AND (new.until IS NULL OR e.created_at < new.until)
-			AND (new.aggregate_type IS NULL OR (e.aggregate_type, e.aggregate_id) = (new.aggregate_type, new.aggregate_id));
+			AND (new.aggregate_type IS NULL OR (e.aggregate_type, e.aggregate_id) = (new.aggregate_type,
+			new.aggregate_id));
 		RETURN NULL;
 	END $$;
-	CREATE TRIGGER keep AFTER INSERT ON outbox_replays FOR EACH ROW EXECUTE FUNCTION keep_selected()`
+	CREATE TRIGGER record AFTER INSERT ON outbox_replays FOR EACH ROW EXECUTE FUNCTION record_selected()`
 
-// lastChanges are the dead letters as they are, or were when they were removed.
+// lastChanges selects the last state of each dead letter, also of removed ones.
 const lastChanges = `SELECT DISTINCT ON (position) event_id, state FROM changes ORDER BY position, n DESC`
 
-// change is a row of changes.
+// change is a row of the table changes.
 type change struct {
 	At          time.Time
 	Position    int64
@@ -63,39 +70,50 @@ type change struct {
 	Redrives    int
 }
 
-// deadLetters returns what was parked, and what became of it.
+// deadLetters returns all dead letters with their changes.
 func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
-	rows, err := r.admin.Query(ctx, `SELECT at, position, event_id, destination, blocks, event, state, code, redrives FROM changes ORDER BY position, n`)
+	rows, err := r.admin.Query(ctx, `SELECT at, position, event_id, destination, blocks, event, state, code, redrives
+		FROM changes ORDER BY position, n`)
 	if err != nil {
-		return nil, fmt.Errorf("read what became of dead letters: %w", err)
+		return nil, fmt.Errorf("read the changes of dead letters: %w", err)
 	}
 	began := time.Now().Add(-r.clock())
 	var letters []checker.DeadLetter
 	last := int64(0)
 	var c change
 	var event []byte
-	_, err = pgx.ForEachRow(rows, []any{&c.At, &c.Position, &c.EventID, &c.Destination, &c.Blocks, &event, &c.State, &c.Code, &c.Redrives}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{
+		&c.At, &c.Position, &c.EventID, &c.Destination, &c.Blocks, &event, &c.State,
+		&c.Code, &c.Redrives,
+	}, func() error {
 		if err := json.Unmarshal(event, &c.Event); err != nil {
 			return fmt.Errorf("dead letter %d: %w", c.Position, err)
 		}
 		if c.Position != last {
-			letters = append(letters, checker.DeadLetter{EventID: c.EventID, Destination: c.Destination, Body: c.Event.Body, Blocks: c.Blocks})
+			letters = append(letters, checker.DeadLetter{
+				EventID: c.EventID, Destination: c.Destination,
+				Body: c.Event.Body, Blocks: c.Blocks,
+			})
 		}
 		last = c.Position
 		d := &letters[len(letters)-1]
-		d.Changes = append(d.Changes, checker.Change{At: c.At.Sub(began), State: c.State, Code: c.Code, Redrives: c.Redrives})
+		d.Changes = append(d.Changes, checker.Change{
+			At: c.At.Sub(began), State: c.State, Code: c.Code,
+			Redrives: c.Redrives,
+		})
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read what became of dead letters: %w", err)
+		return nil, fmt.Errorf("read the changes of dead letters: %w", err)
 	}
 	return letters, nil
 }
 
-// replays returns what was asked to be sent once more, and how far it came.
+// replays returns all requested replays with their progress.
 func (r *run) replays(ctx context.Context) ([]checker.Replay, error) {
 	rows, err := r.admin.Query(ctx, `
-		SELECT id::text, requested_at, ARRAY(SELECT event_id FROM selected WHERE replay = r.id), sent, state FROM outbox_replays r ORDER BY r.id`)
+		SELECT id::text, requested_at, ARRAY(SELECT event_id FROM selected WHERE replay = r.id), sent, state
+		FROM outbox_replays r ORDER BY r.id`)
 	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
 	}

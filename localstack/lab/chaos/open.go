@@ -9,7 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// open is a transaction with an event that is neither committed nor rolled back yet.
+// open is a transaction with one event that is not yet committed or rolled back.
 type open struct {
 	*act
 	conn  *pgx.Conn
@@ -20,13 +20,14 @@ func (a *act) writeOpen(ctx context.Context) (*open, error) {
 	return a.writeOpenWith(ctx, func(*checker.Event) {})
 }
 
-// writeOpenWith begins a transaction with an event of an aggregate of its own, changed by edit. It returns nil if the server is away.
+// writeOpenWith begins a transaction with an event of a new aggregate, changed by edit. It returns
+// nil if the server is down.
 func (a *act) writeOpenWith(ctx context.Context, edit func(*checker.Event)) (*open, error) {
 	conn, err := pgx.Connect(ctx, a.cluster.url(a.database, writerRole))
 	if err != nil {
 		return nil, nil
 	}
-	o := &open{act: a, conn: conn, event: a.eventOfItsOwn()}
+	o := &open{act: a, conn: conn, event: a.eventOfNewAggregate()}
 	edit(&o.event)
 	tx, err := conn.Begin(ctx)
 	if err == nil {
@@ -38,8 +39,8 @@ func (a *act) writeOpenWith(ctx context.Context, edit func(*checker.Event)) (*op
 	return o, nil
 }
 
-// eventOfItsOwn is an event of an aggregate that no writer uses.
-func (a *act) eventOfItsOwn() checker.Event {
+// eventOfNewAggregate returns an event of an aggregate that no writer uses.
+func (a *act) eventOfNewAggregate() checker.Event {
 	d := &a.destinations[a.random.IntN(len(a.destinations))]
 	return a.newEvent(a.random, aggregate{destination: d, id: fmt.Sprintf("own-%d", a.random.Uint64())})
 }

@@ -14,28 +14,32 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// operations are what a person does with the relay's own commands.
+// operations are the actions of an operator with the relay's own commands.
 var operations = []fault{
 	{name: "operator: redrive", weight: 4, needs: hasDeadLetters, do: redriveSome},
-	{name: "operator: mend, redrive", weight: 4, needs: hasDeadLetters, do: mendAndRedrive},
+	{name: "operator: repair, redrive", weight: 4, needs: hasDeadLetters, do: repairAndRedrive},
 	{name: "operator: discard", weight: 2, needs: hasDeadLetters, do: discardSome},
 	{name: "operator: replay", weight: 8, do: replaySome},
 	{name: "operator: stop or resume replay", weight: 4, do: stopOrResume},
-	{name: recoveredByHand, weight: 4, repeats: true, do: recoverByHand},
+	{name: manualRecovery, weight: 4, repeats: true, do: recoverManually},
 }
 
-// hasDeadLetters reports whether something is parked without a crash point that asks for it.
+// hasDeadLetters reports whether the plan parks events even without a crash point.
 func hasDeadLetters(p *Plan) bool { return p.Load.Poison || p.ParkAfter > 0 }
 
-// operatorTimeout is beyond what a command needs that is not in anybody's way.
+// operatorTimeout exceeds the duration of any undisturbed command.
 const operatorTimeout = 20 * time.Second
 
-// command runs a command of the relay as a person would: as the owner of the tables, and not over the relays' networks.
+// command runs a command of the relay as an operator would: as the owner of the tables, and with an
+// undisturbed connection.
 func (r *run) command(ctx context.Context, args ...string) (output string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.options.Relay, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + r.cluster.url(r.database, writerRole), "RELAY_SLOT=" + r.slot}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + r.cluster.url(r.database, writerRole),
+		"RELAY_SLOT=" + r.slot,
+	}
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("relay %s: %w: %s", strings.Join(args, " "), err, said)
@@ -43,10 +47,10 @@ func (r *run) command(ctx context.Context, args ...string) (output string, err e
 	return string(said), err
 }
 
-// nothingSelected is what a command says that has nothing to do.
+// nothingSelected is the message of a command that selected no dead letter.
 const nothingSelected = "no event in that state is selected"
 
-// redrive has dead letters sent once more, and reports whether there were any.
+// redrive redrives dead letters, and reports whether there were any.
 func (r *run) redrive(ctx context.Context, selection ...string) (bool, error) {
 	said, err := r.command(ctx, append([]string{"dead-letters", "redrive"}, selection...)...)
 	if strings.Contains(said, nothingSelected) {
@@ -55,7 +59,7 @@ func (r *run) redrive(ctx context.Context, selection ...string) (bool, error) {
 	return err == nil, err
 }
 
-// discard gives dead letters up, and reports whether there were any.
+// discard discards dead letters, and reports whether there were any.
 func (r *run) discard(ctx context.Context, selection ...string) (bool, error) {
 	said, err := r.command(ctx, append([]string{"dead-letters", "discard"}, selection...)...)
 	if strings.Contains(said, nothingSelected) {
@@ -72,11 +76,11 @@ func (r *run) discard(ctx context.Context, selection ...string) (bool, error) {
 	return err == nil, err
 }
 
-// mendDestinations has them take from now on what can be mended.
-func (r *run) mendDestinations() {
+// repairDestinations makes all destinations accept the events that are only refused temporarily.
+func (r *run) repairDestinations() {
 	r.recorder.operated(func(o *checker.Operator) {
-		if o.MendedAt == 0 {
-			o.MendedAt = r.clock()
+		if o.RepairedAt == 0 {
+			o.RepairedAt = r.clock()
 		}
 	})
 	r.refusal.Clear()
@@ -91,8 +95,8 @@ func redriveSome(ctx context.Context, a *act) error {
 	return a.noteIfNone(a.redrive(ctx, selection...))
 }
 
-func mendAndRedrive(ctx context.Context, a *act) error {
-	a.mendDestinations()
+func repairAndRedrive(ctx context.Context, a *act) error {
+	a.repairDestinations()
 	return redriveSome(ctx, a)
 }
 
@@ -112,14 +116,15 @@ func (a *act) noteIfNone(some bool, err error) error {
 	return err
 }
 
-// selectSome picks dead letters as the commands take them: all, or those that one of them has something in common with. It never
-// picks a dead letter by itself from among those of its aggregate: they would not keep their order. It returns nil if
-// nothing is parked.
+// selectSome returns a random selection for the commands: all dead letters, or those with the
+// destination, code or group of a random one. It never selects a single dead letter of an
+// aggregate, which would break the order. It returns nil if no event is parked.
 func (a *act) selectSome(ctx context.Context) ([]string, error) {
 	var group, destination, code string
 	err := a.admin.QueryRow(ctx, `
 		SELECT message_group, destination, code FROM outbox_dead_letters WHERE state = 'parked'
-		ORDER BY position OFFSET floor($1::float8 * (SELECT count(*) FROM outbox_dead_letters WHERE state = 'parked')) LIMIT 1`,
+		ORDER BY position OFFSET floor($1::float8 * (SELECT count(*) FROM outbox_dead_letters
+		WHERE state = 'parked')) LIMIT 1`,
 		a.random.Float64()).Scan(&group, &destination, &code)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
@@ -140,25 +145,25 @@ func (a *act) selectSome(ctx context.Context) ([]string, error) {
 	return []string{"--group", group}, nil
 }
 
-// codeBlocked is the code of events that are parked behind others.
+// codeBlocked is the code of events that are parked behind another one.
 const codeBlocked = "BlockedGroup"
 
-// Aftermath says what the operator does about dead letters once nothing is in the way any more.
+// Aftermath is the operator's treatment of dead letters after the last fault.
 type Aftermath string
 
-// What there is to do.
+// The treatments.
 const (
-	LeaveParked Aftermath = "leave"   // nothing
-	RedriveAll  Aftermath = "redrive" // mend, and redrive all
-	DiscardRest Aftermath = "discard" // and then give up what cannot be taken
+	LeaveParked Aftermath = "leave"   // no action
+	RedriveAll  Aftermath = "redrive" // repair the destinations and redrive all
+	DiscardRest Aftermath = "discard" // then discard the events that no destination accepts
 )
 
-// clearUp does what the plan says about dead letters, and waits until that is done.
-func (r *run) clearUp(ctx context.Context) error {
+// treatDeadLetters treats the dead letters as the plan says, and waits until that is done.
+func (r *run) treatDeadLetters(ctx context.Context) error {
 	if r.plan.Aftermath == LeaveParked {
 		return nil
 	}
-	r.mendDestinations()
+	r.repairDestinations()
 	if some, err := r.redrive(ctx, "--all"); err != nil {
 		return err
 	} else if some {
@@ -179,11 +184,12 @@ func (r *run) clearUp(ctx context.Context) error {
 	return nil
 }
 
-// awaitRedriven waits until no dead letter is on its way any more.
+// awaitRedriven waits until no dead letter is being redriven.
 func (r *run) awaitRedriven(ctx context.Context) {
 	var redriving int
 	done := await(ctx, r.options.Settle, func() bool {
-		err := r.admin.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters WHERE state = 'redriving'`).Scan(&redriving)
+		err := r.admin.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters
+			WHERE state = 'redriving'`).Scan(&redriving)
 		return err == nil && redriving == 0
 	})
 	if !done && ctx.Err() == nil {
@@ -191,9 +197,10 @@ func (r *run) awaitRedriven(ctx context.Context) {
 	}
 }
 
-// unsendable returns the positions of parked events that no destination will ever take.
+// unsendable returns the positions of parked events that no destination will ever accept.
 func (r *run) unsendable(ctx context.Context) ([]string, error) {
-	rows, err := r.admin.Query(ctx, `SELECT position::text FROM outbox_dead_letters WHERE state = 'parked' AND event_id = ANY ($1)`,
+	rows, err := r.admin.Query(ctx, `SELECT position::text FROM outbox_dead_letters
+		WHERE state = 'parked' AND event_id = ANY ($1)`,
 		r.recorder.unsendable())
 	if err != nil {
 		return nil, fmt.Errorf("look for dead letters: %w", err)

@@ -7,18 +7,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// recoveredByHand is a recovery that a person asks for, of relays that run or that have halted.
-const recoveredByHand = "operator: recovered by hand"
+// manualRecovery is a recovery by an operator, of relays that run or have halted.
+const manualRecovery = "operator: manual recovery"
 
-// halted is what a relay says that ends because its slot is lost and a person is to decide.
+// halted is the message of a relay that ends because its slot is lost and an operator has to
+// decide.
 const halted = "RELAY_ON_SLOT_LOSS=halt stops the relay here"
 
-// noRecovery is what the command says where a relay was faster, or nothing was ever delivered.
+// noRecovery reports whether the command found nothing to recover, because a relay was faster or no
+// event was ever delivered.
 func noRecovery(said string) bool {
 	return strings.Contains(said, "nothing is marked") || strings.Contains(said, "has no checkpoint")
 }
 
-func recoverByHand(ctx context.Context, a *act) error {
+func recoverManually(ctx context.Context, a *act) error {
 	said, err := a.command(ctx, "recover", "--yes")
 	if noRecovery(said) {
 		a.note = missed
@@ -27,29 +29,31 @@ func recoverByHand(ctx context.Context, a *act) error {
 	if err != nil {
 		return err
 	}
-	a.awaitSlotMade(ctx)
+	a.awaitRecoveryRange(ctx)
 	return nil
 }
 
-// awaitSlotMade waits until it is known which rows come again. They may have come at any time before.
-func (r *run) awaitSlotMade(ctx context.Context) {
+// awaitRecoveryRange waits until the range of rows that a recovery repeats is stored. Rows may have
+// arrived at any time before.
+func (r *run) awaitRecoveryRange(ctx context.Context) {
 	await(ctx, crashTimeout, func() bool {
-		var made bool
-		err := r.admin.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM relay_checkpoints WHERE recover_from IS NOT NULL AND recover_to IS NULL)`).Scan(&made)
-		return err == nil && made
+		var stored bool
+		err := r.admin.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM relay_checkpoints
+			WHERE recover_from IS NOT NULL AND recover_to IS NULL)`).Scan(&stored)
+		return err == nil && stored
 	})
 }
 
-// recoverHalted does what a relay that halted asks for, and has start start it again. What fails, because the server is away,
-// say, is tried again when the relay has halted again.
+// recoverHalted runs the recovery that a halted relay asks for, and calls start. If the command
+// fails, for example because the server is down, it runs again after the relay has halted again.
 func (r *run) recoverHalted(start func()) {
-	ended := r.recorder.began(checker.Fault{Kind: recoveredByHand, Repeats: true})
+	ended := r.recorder.began(checker.Fault{Kind: manualRecovery, Repeats: true})
 	_, err := r.command(context.Background(), "recover", "--yes")
 	start()
 	if err != nil {
 		ended(missed)
 		return
 	}
-	r.awaitSlotMade(context.Background())
+	r.awaitRecoveryRange(context.Background())
 	ended(nil)
 }

@@ -11,10 +11,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// noReplay is what the command says where there is nothing to send yet, or a replay is under way.
-var noReplay = []string{"no event that was delivered is selected", "is under way", "has used slot", "has not delivered anything yet"}
+// noReplay are the messages of a command that found nothing to replay, or another replay under way.
+var noReplay = []string{
+	"no event that was delivered is selected", "is under way", "has used slot",
+	"has not delivered anything yet",
+}
 
-// replay asks for a replay, or resumes one, and does not wait for its end. It reports whether it came to be.
+// replay starts or resumes a replay without waiting for its end. It reports whether the replay
+// exists.
 func (r *run) replay(ctx context.Context, args ...string) (bool, error) {
 	said, err := r.command(ctx, append([]string{"replay", "--no-wait"}, args...)...)
 	if err != nil && slices.ContainsFunc(noReplay, func(text string) bool { return strings.Contains(said, text) }) {
@@ -23,7 +27,7 @@ func (r *run) replay(ctx context.Context, args ...string) (bool, error) {
 	return err == nil, err
 }
 
-// replaySome has delivered events sent once more, faster or slower than others are written.
+// replaySome replays delivered events, faster or slower than writers write.
 func replaySome(ctx context.Context, a *act) error {
 	selection, err := a.selectDelivered(ctx)
 	if err != nil {
@@ -33,7 +37,7 @@ func replaySome(ctx context.Context, a *act) error {
 	return a.noteIfNone(a.replay(ctx, append(selection, "--rate", rate, "--yes")...))
 }
 
-// selectDelivered picks events as the command takes them: of an aggregate, of a time, or by their ids.
+// selectDelivered returns a random selection for the command: by aggregate, by time, or by ids.
 func (a *act) selectDelivered(ctx context.Context) ([]string, error) {
 	all := a.aggregates()
 	aggregate := all[a.random.IntN(len(all))]
@@ -46,7 +50,8 @@ func (a *act) selectDelivered(ctx context.Context) ([]string, error) {
 	case 2:
 		return []string{"--since", since, "--aggregate", aggregate.key()}, nil
 	}
-	rows, err := a.admin.Query(ctx, `SELECT '--event-id=' || id FROM committed ORDER BY hashint8extended(seq, $1) LIMIT 20`, a.random.Int64())
+	rows, err := a.admin.Query(ctx,
+		`SELECT '--event-id=' || id FROM committed ORDER BY hashint8extended(seq, $1) LIMIT 20`, a.random.Int64())
 	if err != nil {
 		return nil, fmt.Errorf("look for events: %w", err)
 	}
@@ -60,7 +65,8 @@ func (a *act) selectDelivered(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
-// stopOrResume stops the replay that is under way, has one go on that was stopped, or begins one and stops that.
+// stopOrResume stops the running replay or resumes a stopped one. Without either, it starts a
+// replay and stops that.
 func stopOrResume(ctx context.Context, a *act) error {
 	ids, state, err := a.unfinished(ctx)
 	if err == nil && len(ids) == 0 {
@@ -82,18 +88,20 @@ func stopOrResume(ctx context.Context, a *act) error {
 	return err
 }
 
-// unfinished returns the replays that are not done, and the state of the first: the one that is under way, if one is.
+// unfinished returns the replays that are not done, and the state of the first. A running replay
+// comes first.
 func (r *run) unfinished(ctx context.Context) (ids []string, state string, err error) {
 	err = r.admin.QueryRow(ctx, `
-		SELECT coalesce(array_agg(id::text ORDER BY state, id), '{}'), coalesce(min(state), '') FROM outbox_replays WHERE state <> 'done'`).Scan(&ids, &state)
+		SELECT coalesce(array_agg(id::text ORDER BY state, id), '{}'), coalesce(min(state), '') FROM outbox_replays
+		WHERE state <> 'done'`).Scan(&ids, &state)
 	if err != nil {
 		return nil, "", fmt.Errorf("look for replays: %w", err)
 	}
 	return ids, state, nil
 }
 
-// finishReplays has every replay that is not done go on, one after the other and fast, and waits for its end. The history shows one
-// that does not come there.
+// finishReplays resumes every unfinished replay in turn at a high rate, and waits for its end. The
+// history shows a replay that does not end.
 func (r *run) finishReplays(ctx context.Context) error {
 	ids, _, err := r.unfinished(ctx)
 	if err != nil {
@@ -111,7 +119,8 @@ func (r *run) finishReplays(ctx context.Context) error {
 func (r *run) awaitReplayed(ctx context.Context) {
 	await(ctx, r.options.Settle, func() bool {
 		var running bool
-		err := r.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox_replays WHERE state = 'running')`).Scan(&running)
+		err := r.admin.QueryRow(ctx, `SELECT EXISTS (SELECT FROM outbox_replays
+			WHERE state = 'running')`).Scan(&running)
 		return err == nil && !running
 	})
 }

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// Plan is a run as it follows from its seed.
+// Plan is the part of a run that its seed determines.
 type Plan struct {
 	Seed          uint64
-	Version       int // of Postgres
-	Relays        int // the second is a standby
+	Version       int // major version of Postgres
+	Relays        int // two relays are a holder and a standby
 	Destinations  []Kind
 	SenderTimeout time.Duration
 	ParkAfter     time.Duration
 	Credentials   Source
-	Settings      []string // further settings of the relays
-	ColdStart     bool     // the first relay starts when events are written already
+	Settings      []string // additional settings of the relays
+	ColdStart     bool     // the relays start after the first events were written
 	Aftermath     Aftermath
 	Load          Load
-	Steps         []Step // what is done to processes, servers and slots, one after the other
-	Weather       []Step // what the broker does meanwhile
+	Steps         []Step // faults of processes, servers and slots, one after the other
+	BrokerFaults  []Step // faults of the broker, at the same time as Steps
 }
 
 // Kind is a kind of destination.
@@ -38,30 +38,30 @@ const (
 
 func (k Kind) fifo() bool { return k == FIFOQueue || k == FIFOTopic }
 
-// Load says how much is written, and of what kind.
+// Load is the amount and the kind of the writers' load.
 type Load struct {
 	Length     time.Duration
 	Writers    int
-	Aggregates int // of each destination
+	Aggregates int // aggregates of each destination
 	Pause      time.Duration
-	Poison     bool          // some events that no destination takes
-	Long       time.Duration // at most so long is a transaction open; those that wait for all of them wait so long too
+	Poison     bool          // includes poison messages, which no destination accepts
+	Long       time.Duration // maximum duration of a transaction; snapshots wait as long
 	DDL        bool
-	// Partitioned says that the outbox table is a partitioned one.
+	// Partitioned makes the outbox table a partitioned one.
 	Partitioned bool
 }
 
-// Step is a fault and the earliest time for it.
+// Step is a fault with the earliest time of its injection.
 type Step struct {
 	At    time.Duration
 	Fault string
-	Seed  uint64 // of its own choices
+	Seed  uint64 // seed of its own random choices
 }
 
-// Calm reports whether nothing is done to anybody.
-func (p *Plan) Calm() bool { return len(p.Steps)+len(p.Weather) == 0 }
+// Calm reports whether the plan has no fault.
+func (p *Plan) Calm() bool { return len(p.Steps)+len(p.BrokerFaults) == 0 }
 
-// NewPlan makes the plan of a seed. Every tenth run is calm: nothing may come twice in it.
+// NewPlan returns the plan of a seed. Every tenth run is calm, and no event may arrive twice in it.
 func NewPlan(seed uint64, o Options) *Plan {
 	random := rand.New(rand.NewPCG(seed, 0x0b0e))
 	p := &Plan{
@@ -85,7 +85,8 @@ func NewPlan(seed uint64, o Options) *Plan {
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	p.Destinations = kinds[:1+random.IntN(len(kinds))]
 	p.Settings = settings(random)
-	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) { // else the relay refuses it
+	// otherwise the relay refuses the setting
+	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) {
 		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
 	}
 	p.ColdStart = random.IntN(4) == 0
@@ -103,16 +104,16 @@ func NewPlan(seed uint64, o Options) *Plan {
 	}
 	if len(o.Faults) > 0 || seed%10 > 0 {
 		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
-		p.Weather = steps(random, p, allowed(weathers, o.Faults, p), 900*time.Millisecond)
+		p.BrokerFaults = steps(random, p, allowed(brokerFaults, o.Faults, p), 900*time.Millisecond)
 	}
 	if random.IntN(4) == 0 {
-		p.Weather = nil
+		p.BrokerFaults = nil
 	}
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
 	if p.Calm() {
-		p.SenderTimeout = 10 * time.Second // so that a slow machine does nothing to anybody either
+		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
 	}
 	return p
 }
@@ -141,7 +142,8 @@ func (p *Plan) setting(name string) string {
 	return ""
 }
 
-// steps draws faults, by their weight, at intervals around so long, over the length of the load.
+// steps draws faults by their weight over the length of the load. The intervals between them are
+// random around interval.
 func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []Step {
 	from = withOrWithoutLog(random, from)
 	total := 0
@@ -152,7 +154,8 @@ func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []S
 		return nil
 	}
 	var drawn []Step
-	for at := 300*time.Millisecond + duration(random, interval); at < p.Load.Length; at += interval/2 + duration(random, interval) {
+	for at := 300*time.Millisecond + duration(random, interval); at < p.Load.Length; at += interval/2 +
+		duration(random, interval) {
 		n := random.IntN(total)
 		for _, f := range from {
 			if n -= f.weight; n < 0 {
@@ -164,17 +167,20 @@ func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []S
 	return drawn
 }
 
-// withOrWithoutLog leaves out either the faults whose events are in the log alone, or those that take the log away.
+// withOrWithoutLog excludes either the faults whose events are only in the log, or the faults that
+// lose the log.
 func withOrWithoutLog(random *rand.Rand, from []fault) []fault {
 	keepsLog := random.IntN(2) == 0
-	return slices.DeleteFunc(slices.Clone(from), func(f fault) bool { return keepsLog && f.losesLog || !keepsLog && f.needsLog })
+	return slices.DeleteFunc(slices.Clone(from), func(f fault) bool {
+		return keepsLog && f.losesLog || !keepsLog && f.needsLog
+	})
 }
 
 func duration(random *rand.Rand, below time.Duration) time.Duration {
 	return time.Duration(random.Int64N(int64(below)))
 }
 
-// allowed leaves out what the plan has no use for, and what was not asked for.
+// allowed returns the faults that suit the plan and that the options allow.
 func allowed(all []fault, only []string, p *Plan) []fault {
 	var some []fault
 	for _, f := range all {
@@ -185,8 +191,10 @@ func allowed(all []fault, only []string, p *Plan) []fault {
 	return some
 }
 
-// String describes the run in a few words.
+// String describes the run in one line.
 func (p *Plan) String() string {
-	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, credentials by %s, %v, load %+v, cold start %t, then %s dead letters",
-		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials, p.Settings, p.Load, p.ColdStart, p.Aftermath)
+	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, credentials by %s, "+
+		"%v, load %+v, cold start %t, then %s dead letters",
+		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials, p.Settings, p.Load,
+		p.ColdStart, p.Aftermath)
 }

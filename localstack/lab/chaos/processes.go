@@ -9,20 +9,21 @@ import (
 	"time"
 )
 
-// fleet keeps the relays of a run going, as a container service would: one that ends by itself is started again.
-type fleet struct {
+// processes runs the relays of a run, as a container service would: it restarts a relay that ends
+// by itself.
+type processes struct {
 	run  *run
 	wait sync.WaitGroup
 
 	mu     sync.Mutex
-	places []*relay // nil: nobody wants a relay there
+	places []*relay // nil means that no relay should run there
 	all    []*relay
 }
 
 const restartAfter = 200 * time.Millisecond
 
 // start starts the relay of a place, unless it runs.
-func (f *fleet) start(place int) error {
+func (f *processes) start(place int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.places[place] != nil {
@@ -38,7 +39,7 @@ func (f *fleet) start(place int) error {
 	return nil
 }
 
-func (f *fleet) startAll() error {
+func (f *processes) startAll() error {
 	for place := range f.places {
 		if err := f.start(place); err != nil {
 			return err
@@ -47,19 +48,19 @@ func (f *fleet) startAll() error {
 	return nil
 }
 
-// watch starts p again if it ends without being taken out of its place before.
-func (f *fleet) watch(p *relay) {
+// watch restarts p if it ends without being removed from its place.
+func (f *processes) watch(p *relay) {
 	<-p.process.Done()
 	if !f.isAt(p) {
 		return
 	}
 	if !p.mayEnd() && !f.run.mayRefuse() {
-		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastWords(p))
+		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastLogLines(p))
 	}
 	time.Sleep(restartAfter)
 	again := func() {
-		if f.take(p) {
-			p.kill() // releases what watches over it
+		if f.remove(p) {
+			p.kill() // releases the supervisor of the process
 			_ = f.start(p.place)
 		}
 	}
@@ -70,19 +71,19 @@ func (f *fleet) watch(p *relay) {
 	again()
 }
 
-// hasHalted reports whether the relay waits for a person to decide.
+// hasHalted reports whether the relay ended because an operator has to decide.
 func (p *relay) hasHalted() bool {
 	_, is := p.log.find(halted, 0)
 	return is
 }
 
-// mayEnd reports whether the relay has a reason to end by itself.
+// mayEnd reports whether the relay had a reason to end by itself.
 func (p *relay) mayEnd() bool {
 	_, starting := p.log.find("cannot start", 0)
 	return starting || p.hasHalted()
 }
 
-func lastWords(p *relay) string {
+func lastLogLines(p *relay) string {
 	lines := p.log.copy()
 	var last []string
 	for _, line := range lines[max(0, len(lines)-3):] {
@@ -91,14 +92,14 @@ func lastWords(p *relay) string {
 	return strings.Join(last, " | ")
 }
 
-func (f *fleet) isAt(p *relay) bool {
+func (f *processes) isAt(p *relay) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.places[p.place] == p
 }
 
-// take empties the place of p and reports whether p was there.
-func (f *fleet) take(p *relay) bool {
+// remove empties the place of p and reports whether p was there.
+func (f *processes) remove(p *relay) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p == nil || f.places[p.place] != p {
@@ -108,14 +109,14 @@ func (f *fleet) take(p *relay) bool {
 	return true
 }
 
-func (f *fleet) at(place int) *relay {
+func (f *processes) at(place int) *relay {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.places[place]
 }
 
-// running returns the relays that run, or are about to again.
-func (f *fleet) running() []*relay {
+// running returns the relays that run or are being restarted.
+func (f *processes) running() []*relay {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var running []*relay
@@ -127,8 +128,8 @@ func (f *fleet) running() []*relay {
 	return running
 }
 
-// holder returns the relay that streams, or else any.
-func (f *fleet) holder() *relay {
+// holder returns the relay that streams, or any relay if none does.
+func (f *processes) holder() *relay {
 	running := f.running()
 	for _, p := range running {
 		if p.log.isStreaming() {
@@ -141,15 +142,15 @@ func (f *fleet) holder() *relay {
 	return running[0]
 }
 
-func (f *fleet) kill(p *relay) {
-	if f.take(p) {
+func (f *processes) kill(p *relay) {
+	if f.remove(p) {
 		p.kill()
 	}
 }
 
-// stop ends p with SIGTERM. It reports whether everything that p had read was delivered by then.
-func (f *fleet) stop(p *relay) (drained bool, err error) {
-	if !f.take(p) {
+// stop ends p with SIGTERM. It reports whether p delivered all events that it had read.
+func (f *processes) stop(p *relay) (drained bool, err error) {
+	if !f.remove(p) {
 		return true, nil
 	}
 	err = p.stop()
@@ -160,21 +161,21 @@ func (f *fleet) stop(p *relay) (drained bool, err error) {
 	return !left, err
 }
 
-// end thaws and kills every relay, and waits for those that watch over them.
-func (f *fleet) end() {
+// end resumes and kills every relay, and waits for the goroutines that watch them.
+func (f *processes) end() {
 	for _, p := range f.running() {
 		p.signal(syscall.SIGCONT)
 		f.kill(p)
 	}
 	f.wait.Wait()
-	for _, p := range f.running() { // started while we waited
+	for _, p := range f.running() { // started while end waited
 		f.kill(p)
 	}
 	f.wait.Wait()
 }
 
-// awaitStreaming waits until a relay of the fleet streams.
-func (f *fleet) awaitStreaming(ctx context.Context, timeout time.Duration) bool {
+// awaitStreaming waits until one of the relays streams.
+func (f *processes) awaitStreaming(ctx context.Context, timeout time.Duration) bool {
 	return await(ctx, timeout, func() bool {
 		p := f.holder()
 		return p != nil && p.log.isStreaming()

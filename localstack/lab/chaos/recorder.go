@@ -9,7 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// recorder keeps what the writers wrote and what was done to the system.
+// recorder records the writers' events, the faults and the operator's actions.
 type recorder struct {
 	clock func() time.Duration
 
@@ -20,7 +20,7 @@ type recorder struct {
 	operator checker.Operator
 }
 
-// wrote notes the events of one transaction with what became of it.
+// wrote records the events of one transaction with its outcome.
 func (c *recorder) wrote(outcome checker.Outcome, events []checker.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,7 +30,8 @@ func (c *recorder) wrote(outcome checker.Outcome, events []checker.Event) {
 	}
 }
 
-// began notes a fault, and returns what notes its end. Until then it counts as going on.
+// began records the start of a fault, and returns a function that records its end. Until then the
+// fault counts as active.
 func (c *recorder) began(f checker.Fault) (ended func(change func(*checker.Fault))) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,27 +64,27 @@ func (c *recorder) into(h *checker.History) {
 	slices.SortStableFunc(h.Faults, func(a, b checker.Fault) int { return int(a.From - b.From) })
 }
 
-// noticed notes something that is over.
+// noticed records a fault that is over.
 func (c *recorder) noticed(f checker.Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.faults = append(c.faults, f)
 }
 
-// operated notes what a person did.
+// operated records an action of the operator.
 func (c *recorder) operated(change func(*checker.Operator)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change(&c.operator)
 }
 
-// unsendable returns the ids of the events that no destination will ever take.
+// unsendable returns the ids of the events that no destination will ever accept.
 func (c *recorder) unsendable() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ids := []string{}
 	for _, e := range c.events {
-		if e.Poison && !e.Mendable {
+		if e.Poison && !e.Repairable {
 			ids = append(ids, e.ID)
 		}
 	}

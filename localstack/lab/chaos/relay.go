@@ -10,20 +10,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
 
-// relay is a process.
+// relay is one process of the relay.
 type relay struct {
-	name    string // its access key: receipts bear it
+	name    string // also its access key, which receipts contain
 	place   int
 	process *procgroup.Process
-	log     *logbook
+	log     *relayLog
 }
 
 func (r *run) startRelay(name string, place int) (*relay, error) {
-	p := &relay{name: name, place: place, log: &logbook{clock: r.clock}}
+	p := &relay{name: name, place: place, log: &relayLog{clock: r.clock}}
 	cmd := exec.Command(r.options.Relay, "run")
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
-		"DATABASE_URL=" + r.ways[place].url,
+		"DATABASE_URL=" + r.links[place].url,
 		"RELAY_SLOT=" + r.slot,
 		"RELAY_START=table",
 		"RELAY_WAL_SENDER_TIMEOUT=" + r.plan.SenderTimeout.String(),
@@ -43,22 +43,22 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 
 func (p *relay) signal(s syscall.Signal) { _ = syscall.Kill(p.process.Pid(), s) }
 
-// kill ends the process at once and waits for it. It is gone when kill returns.
+// kill sends SIGKILL and returns once the process has ended.
 func (p *relay) kill() {
 	p.signal(syscall.SIGKILL)
 	_ = p.process.Stop(syscall.SIGKILL, time.Minute)
 }
 
-// stopTimeout is beyond every drain timeout of a plan.
+// stopTimeout exceeds every drain timeout of a plan.
 const stopTimeout = 15 * time.Second
 
-// stop ends the process with SIGTERM and reports how it ended.
+// stop ends the process with SIGTERM and reports an unclean end.
 func (p *relay) stop() error {
 	if err := p.process.Stop(syscall.SIGTERM, stopTimeout); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	switch err := p.process.Err(); {
-	case err.Error() == "exit status 0", len(p.log.copy()) == 0: // it had not got as far as to listen to signals
+	case err.Error() == "exit status 0", len(p.log.copy()) == 0: // killed before it handled signals
 		return nil
 	default:
 		return fmt.Errorf("%s did not stop cleanly: %w", p.name, err)

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// logbook keeps the log of one relay, and when each line came.
-type logbook struct {
+// relayLog records the log lines of one relay with their times.
+type relayLog struct {
 	clock func() time.Duration
 
 	mu        sync.Mutex
 	lines     []logLine
-	rest      []byte // of a line that is not complete
-	streaming bool   // as its last line about it says
+	rest      []byte // an incomplete line
+	streaming bool   // according to the last line about it
 }
 
 type logLine struct {
@@ -24,7 +24,7 @@ type logLine struct {
 }
 
 // Write implements io.Writer.
-func (b *logbook) Write(p []byte) (int, error) {
+func (b *relayLog) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rest = append(b.rest, p...)
@@ -38,7 +38,7 @@ func (b *logbook) Write(p []byte) (int, error) {
 	}
 }
 
-func (b *logbook) add(text string) {
+func (b *relayLog) add(text string) {
 	b.lines = append(b.lines, logLine{b.clock(), text})
 	switch {
 	case saysStreaming(text):
@@ -48,15 +48,15 @@ func (b *logbook) add(text string) {
 	}
 }
 
-// isStreaming reports whether the relay said last that it streams, or recovers.
-func (b *logbook) isStreaming() bool {
+// isStreaming reports whether the last state in the log is streaming or recovering.
+func (b *relayLog) isStreaming() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.streaming
 }
 
-// find returns the first line since a time that holds text.
-func (b *logbook) find(text string, since time.Duration) (logLine, bool) {
+// find returns the first line since a time that contains text.
+func (b *relayLog) find(text string, since time.Duration) (logLine, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, line := range b.lines {
@@ -67,7 +67,7 @@ func (b *logbook) find(text string, since time.Duration) (logLine, bool) {
 	return logLine{}, false
 }
 
-func (b *logbook) copy() []logLine {
+func (b *relayLog) copy() []logLine {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return append([]logLine(nil), b.lines...)
@@ -77,8 +77,9 @@ func saysStreaming(text string) bool {
 	return strings.Contains(text, "event=streaming") || strings.Contains(text, "event=recovering")
 }
 
-// streamedAfter returns when the relay next said that it streams, or the end of days.
-func (b *logbook) streamedAfter(since time.Duration) time.Duration {
+// streamedAfter returns the next time at which the log says that the relay streams, or the maximum
+// duration.
+func (b *relayLog) streamedAfter(since time.Duration) time.Duration {
 	for _, line := range b.copy() {
 		if line.At >= since && saysStreaming(line.Text) {
 			return line.At

@@ -6,13 +6,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// Result is what came of one run.
+// Result is the outcome of one run.
 type Result struct {
 	Plan   *Plan
 	Report *checker.Report
 	Faults map[string]int // by kind
 	Took   time.Duration
-	Kept   string // folder with the history of a failed run
+	Dir    string // directory of a saved history
 }
 
 func newResult(plan *Plan, h *checker.History, took time.Duration) *Result {
@@ -27,7 +27,7 @@ func newResult(plan *Plan, h *checker.History, took time.Duration) *Result {
 type Totals struct {
 	Runs       int
 	Events     int
-	Parked     int // dead letters, whatever became of them
+	Parked     int // dead letters in any state
 	Redriven   int
 	Discarded  int
 	Faults     map[string]int

@@ -21,7 +21,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// run is one run: a database, a broker, writers, relays, and what is known of them.
+// run is one run with its database, broker, writers, relays and records.
 type run struct {
 	options      Options
 	plan         *Plan
@@ -31,20 +31,21 @@ type run struct {
 	writers      *pgxpool.Pool
 	admin        *pgxpool.Pool // superuser
 	broker       *fakeaws.Server
-	issuer       *fakeaws.Issuer // of the relays' credentials
-	refusal      *fakeaws.Rule   // of what an operator can mend
+	issuer       *fakeaws.Issuer // issues the relays' credentials
+	refusal      *fakeaws.Rule   // refuses the events that an operator can repair
 	destinations []destination
-	ways         []way // of each relay's place to the database
-	fleet        *fleet
+	links        []link // to the database, by the place of the relay
+	relays       *processes
 	recorder     *recorder
 	clock        func() time.Duration
-	began        time.Duration // the load
-	quiet        sync.RWMutex  // held for writing: no writer begins a transaction
-	refusing     atomic.Int64  // until then on the clock relays may end because of a fault that an operator has to undo
+	began        time.Duration // start of the load
+	quiet        sync.RWMutex  // held for writing while no writer may begin a transaction
+	// time until which relays may end because of a fault that an operator has to undo
+	refusing atomic.Int64
 }
 
-// way is how the relay of a place reaches the database.
-type way struct {
+// link is the connection of a relay's place to the database.
+type link struct {
 	network *faultproxy.Network
 	url     string
 }
@@ -55,8 +56,11 @@ func newRun(ctx context.Context, o Options, plan *Plan, c *cluster) (*run, error
 	began := time.Now()
 	clock := func() time.Duration { return time.Since(began) }
 	name := fmt.Sprintf("run_%d", plan.Seed)
-	r := &run{options: o, plan: plan, cluster: c, database: name, slot: name, clock: clock, recorder: &recorder{clock: clock}}
-	r.fleet = &fleet{run: r, places: make([]*relay, plan.Relays)}
+	r := &run{
+		options: o, plan: plan, cluster: c, database: name, slot: name, clock: clock,
+		recorder: &recorder{clock: clock},
+	}
+	r.relays = &processes{run: r, places: make([]*relay, plan.Relays)}
 	if err := r.open(ctx); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
@@ -99,19 +103,20 @@ func (r *run) open(ctx context.Context) error {
 	return nil
 }
 
-// connect makes a network for each place.
+// connect creates a network for each place.
 func (r *run) connect() error {
 	for place := range r.plan.Relays {
 		n, through, err := faultproxy.To(r.cluster.url(r.database, fmt.Sprintf(relayRole, place)))
 		if err != nil {
 			return err
 		}
-		r.ways = append(r.ways, way{n, through})
+		r.links = append(r.links, link{n, through})
 	}
 	return nil
 }
 
-// migrate makes the schema as its owner and gives the relays' roles what they need, and no more.
+// migrate creates the schema as its owner and grants the relays' roles only the privileges that
+// they need.
 func (r *run) migrate(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, r.cluster.url(r.database, writerRole))
 	if err != nil {
@@ -128,14 +133,15 @@ func (r *run) migrate(ctx context.Context) error {
 	statements = append(statements,
 		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
 		`CREATE TABLE other (n integer, t text)`,
-		keepCommitted,
-		keepChanges,
-		keepSelected,
+		recordCommitted,
+		recordChanges,
+		recordSelected,
 	)
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
 		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, relay_instances TO `+role,
-			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members, relay_instances TO `+role)
+			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members,
+				relay_instances TO `+role)
 	}
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
@@ -145,7 +151,7 @@ func (r *run) migrate(ctx context.Context) error {
 	return nil
 }
 
-// grantOutbox gives the relays' roles what they need of the outbox table.
+// grantOutbox grants the relays' roles the privileges that they need on the outbox table.
 func grantOutbox() string {
 	var roles []string
 	for i := range maxRelays {
@@ -154,28 +160,29 @@ func grantOutbox() string {
 	return `GRANT SELECT, DELETE ON outbox_events TO ` + strings.Join(roles, ", ")
 }
 
-// play writes, breaks, mends, waits until everything has arrived, and returns what happened.
+// play runs the load and the faults, ends all faults, waits until every event has arrived, and
+// returns the history.
 func (r *run) play(ctx context.Context) (*checker.History, error) {
-	if err := r.fleet.startAll(); err != nil {
+	if err := r.relays.startAll(); err != nil {
 		return nil, err
 	}
-	if !r.plan.ColdStart && !r.fleet.awaitStreaming(ctx, setupTimeout) {
-		return nil, fmt.Errorf("no relay of %s streams: %s", r.plan, lastWords(r.fleet.all[len(r.fleet.all)-1]))
+	if !r.plan.ColdStart && !r.relays.awaitStreaming(ctx, setupTimeout) {
+		return nil, fmt.Errorf("no relay of %s streams: %s", r.plan, lastLogLines(r.relays.all[len(r.relays.all)-1]))
 	}
 	r.began = r.clock()
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
-	var writers, breaking errgroup.Group
+	var writers, injecting errgroup.Group
 	for i := range r.plan.Load.Writers {
 		w := &writer{run: r, number: i, random: rand.New(rand.NewPCG(r.plan.Seed, uint64(i)+1))}
 		writers.Go(func() error { w.write(writing); return nil })
 	}
-	breaking.Go(func() error { return r.follow(ctx, r.plan.Steps, faults) })
-	breaking.Go(func() error { return r.follow(ctx, r.plan.Weather, weathers) })
-	err := breaking.Wait()
+	injecting.Go(func() error { return r.follow(ctx, r.plan.Steps, faults) })
+	injecting.Go(func() error { return r.follow(ctx, r.plan.BrokerFaults, brokerFaults) })
+	err := injecting.Wait()
 	pause(ctx, r.began+r.plan.Load.Length-r.clock())
 	stop()
-	_ = writers.Wait() // they have no errors: a transaction that fails is a fact like any other
+	_ = writers.Wait() // a failed transaction is recorded and is not an error
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +192,7 @@ func (r *run) play(ctx context.Context) (*checker.History, error) {
 	return r.history(ctx)
 }
 
-// follow takes the steps of a plan one after the other, each not before its time.
+// follow injects the faults of a plan one after the other, each not before its time.
 func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 	for _, step := range steps {
 		pause(ctx, r.began+step.At-r.clock())
@@ -196,7 +203,7 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 			if f.name != step.Fault {
 				continue
 			}
-			if err := r.inflict(ctx, f, rand.New(rand.NewPCG(step.Seed, 1))); err != nil {
+			if err := r.inject(ctx, f, rand.New(rand.NewPCG(step.Seed, 1))); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
 		}
@@ -204,15 +211,18 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 	return nil
 }
 
-// noticedWithin is how long after a fault a relay may still find it.
+// noticedWithin is the time in which a relay may still notice a fault that is over.
 const noticedWithin = 3 * time.Second
 
-// mayRefuse reports whether a relay may end now because of a fault.
+// mayRefuse reports whether a fault currently allows relays to end.
 func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
 
-// inflict does f to the run and notes it.
-func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
-	ended := r.recorder.began(checker.Fault{Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial, Skips: f.skips, Strands: f.strands, Identity: f.identity})
+// inject applies f to the run and records it.
+func (r *run) inject(ctx context.Context, f fault, random *rand.Rand) error {
+	ended := r.recorder.began(checker.Fault{
+		Kind: f.name, Repeats: f.repeats, Hides: f.hides, Partial: f.partial,
+		Skips: f.skips, Strands: f.strands, Identity: f.identity,
+	})
 	act := &act{run: r, random: random}
 	if f.refuses {
 		r.refusing.Store(math.MaxInt64)
@@ -223,35 +233,36 @@ func (r *run) inflict(ctx context.Context, f fault, random *rand.Rand) error {
 	return err
 }
 
-// settle has everything mended and waits until every event has arrived. Then it stops the relays.
+// settle ends all faults, waits until every event has arrived, and stops the relays.
 func (r *run) settle(ctx context.Context) error {
-	if err := r.mend(ctx); err != nil {
-		return fmt.Errorf("mend: %w", err)
+	if err := r.repair(ctx); err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
-	if err := r.fleet.startAll(); err != nil {
+	if err := r.relays.startAll(); err != nil {
 		return err
 	}
-	if r.awaitArrived(ctx) { // else it makes no sense to wait for more
+	if r.awaitArrived(ctx) { // otherwise the later steps would wait in vain too
 		if err := r.finishReplays(ctx); err != nil {
 			return fmt.Errorf("finish replays: %w", err)
 		}
-		if err := r.clearUp(ctx); err != nil {
-			return fmt.Errorf("clear up: %w", err)
+		if err := r.treatDeadLetters(ctx); err != nil {
+			return fmt.Errorf("treat dead letters: %w", err)
 		}
 		r.awaitArrived(ctx)
 	}
-	r.fleet.awaitStreaming(ctx, r.options.Settle)
-	for _, p := range r.fleet.running() {
-		if drained, err := r.fleet.stop(p); err != nil {
+	r.relays.awaitStreaming(ctx, r.options.Settle)
+	for _, p := range r.relays.running() {
+		if drained, err := r.relays.stop(p); err != nil {
 			r.recorder.problem("%v", err)
 		} else if !drained {
-			r.recorder.problem("%s stopped with events that were not delivered, and nothing was in its way", p.name)
+			r.recorder.problem("%s stopped with undelivered events, although no fault was active", p.name)
 		}
 	}
 	return ctx.Err()
 }
 
-// awaitArrived waits until every event has arrived or is parked, or given up by a person, and reports whether that is so.
+// awaitArrived waits until every event is delivered, parked or discarded, and reports whether that
+// happened in time.
 func (r *run) awaitArrived(ctx context.Context) bool {
 	var missing int
 	done := await(ctx, r.options.Settle, func() bool {
@@ -265,10 +276,10 @@ func (r *run) awaitArrived(ctx context.Context) bool {
 	return done
 }
 
-// close ends everything and removes the database.
+// close ends all processes and drops the database.
 func (r *run) close() error {
-	r.fleet.end()
-	for _, w := range r.ways {
+	r.relays.end()
+	for _, w := range r.links {
 		w.network.Close()
 	}
 	if r.broker != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// keep writes everything about a failed run into a folder of its own: as JSON lines, and the relays' logs as text.
-func (r *run) keep(h *checker.History, result *Result) (string, error) {
+// save writes the history of a run into its own directory: the records as JSON lines, and the logs
+// of the relays as text.
+func (r *run) save(h *checker.History, result *Result) (string, error) {
 	dir := filepath.Join(r.options.Dir, fmt.Sprint(r.plan.Seed))
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return dir, err
@@ -26,12 +27,12 @@ func (r *run) keep(h *checker.History, result *Result) (string, error) {
 		lines(dir, "receipts", h.Receipts),
 		lines(dir, "deadletters", h.DeadLetters),
 		lines(dir, "replays", h.Replays),
-		r.keepLogs(dir),
+		r.saveLogs(dir),
 	)
 }
 
-func (r *run) keepLogs(dir string) error {
-	for _, p := range r.fleet.all {
+func (r *run) saveLogs(dir string) error {
+	for _, p := range r.relays.all {
 		err := write(filepath.Join(dir, p.name+".log"), func(w *bufio.Writer) error {
 			for _, line := range p.log.copy() {
 				fmt.Fprintf(w, "%9.3fs %s\n", line.At.Seconds(), line.Text)
@@ -45,7 +46,7 @@ func (r *run) keepLogs(dir string) error {
 	return nil
 }
 
-// lines writes one JSON document a line.
+// lines writes one JSON document for each element.
 func lines[T any](dir, name string, all []T) error {
 	return write(filepath.Join(dir, name+".jsonl"), func(w *bufio.Writer) error {
 		encoder := json.NewEncoder(w)

@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// table prints a row for each run and totals at the end. Several workers may add to it.
+// table prints a row for each run, and totals at the end. Several workers may add to it.
 type table struct {
 	mu     sync.Mutex
 	out    io.Writer
@@ -22,9 +22,10 @@ type table struct {
 }
 
 const (
-	heading = "  seed pg relays destinations                events parked redriven discarded  twice  lost phantom reordered other seconds  faults, and why events came twice"
+	heading = "  seed pg relays destinations                events parked redriven discarded  twice  lost phantom " +
+		"reordered other seconds  faults, and causes of repeated events"
 	rowForm = "%6d %2d %6d %-27s %6d %6d %8d %9d %6d %5d %7d %9d %5d %7.1f  %s\n"
-	// shownViolations of a run are printed; the kept report has them all.
+	// shownViolations limits the printed violations of a run. The saved history has all of them.
 	shownViolations = 5
 )
 
@@ -40,13 +41,16 @@ func (t *table) add(r *Result) {
 	defer t.mu.Unlock()
 	t.totals.add(r)
 	p, report := r.Plan, r.Report
-	lost, phantom, reordered := report.Count(checker.Lost), report.Count(checker.Phantom), report.Count(checker.Reordered)
+	lost, phantom := report.Count(checker.Lost), report.Count(checker.Phantom)
+	reordered := report.Count(checker.Reordered)
 	why := listed(r.Faults)
 	if len(report.Duplicates) > 0 {
-		why += "; twice by " + listed(report.Duplicates)
+		why += "; twice because of " + listed(report.Duplicates)
 	}
-	fmt.Fprintf(t.out, rowForm, p.Seed, p.Version, p.Relays, kinds(p.Destinations), report.Committed, report.Parked, report.Redriven, report.Discarded,
-		sum(report.Duplicates), lost, phantom, reordered, len(report.Violations)-lost-phantom-reordered, r.Took.Seconds(), why)
+	fmt.Fprintf(t.out, rowForm, p.Seed, p.Version, p.Relays, kinds(p.Destinations), report.Committed, report.Parked,
+		report.Redriven, report.Discarded,
+		sum(report.Duplicates), lost, phantom, reordered, len(report.Violations)-lost-phantom-reordered,
+		r.Took.Seconds(), why)
 	if len(report.Violations) > 0 {
 		t.failed(r)
 	}
@@ -64,7 +68,7 @@ func (t *table) failed(r *Result) {
 	if r.Plan.Version > 0 {
 		again += fmt.Sprintf(" PG=%d", r.Plan.Version)
 	}
-	fmt.Fprintf(t.out, "       history in %s; again with: %s\n", r.Kept, again)
+	fmt.Fprintf(t.out, "       history in %s; repeat with: %s\n", r.Dir, again)
 }
 
 // finish prints the totals and returns them.
@@ -73,16 +77,20 @@ func (t *table) finish() *Totals {
 	defer t.mu.Unlock()
 	s := &t.totals
 	s.Took = time.Since(t.began)
-	fmt.Fprintf(t.out, "\n%d runs in %v: %d events committed, %d parked, %d redriven, %d discarded, %d came twice, %d lost, %d phantom, %d reordered\n",
-		s.Runs, s.Took.Round(time.Second), s.Events, s.Parked, s.Redriven, s.Discarded, sum(s.Duplicates), s.Broken[checker.Lost], s.Broken[checker.Phantom], s.Broken[checker.Reordered])
+	fmt.Fprintf(t.out,
+		"\n%d runs in %v: %d events committed, %d parked, %d redriven, %d discarded, %d arrived twice, %d lost, %d "+
+			"phantom, %d reordered\n",
+		s.Runs, s.Took.Round(time.Second), s.Events, s.Parked, s.Redriven, s.Discarded, sum(s.Duplicates),
+		s.Broken[checker.Lost], s.Broken[checker.Phantom], s.Broken[checker.Reordered])
 	fmt.Fprintf(t.out, "faults, %d: %s\n", sum(s.Faults), listed(s.Faults))
-	fmt.Fprintf(t.out, "came twice by: %s\n", listed(s.Duplicates))
+	fmt.Fprintf(t.out, "arrived twice because of: %s\n", listed(s.Duplicates))
 	if len(s.Failed) == 0 {
 		fmt.Fprintln(t.out, "every promise was kept")
 		return s
 	}
 	for _, r := range s.Failed {
-		fmt.Fprintf(t.out, "BROKEN in seed %d on Postgres %d: %v\n", r.Plan.Seed, r.Plan.Version, r.Report.Violations[0])
+		fmt.Fprintf(t.out, "BROKEN in seed %d on Postgres %d: %v\n", r.Plan.Seed, r.Plan.Version,
+			r.Report.Violations[0])
 	}
 	return s
 }
@@ -95,7 +103,7 @@ func kinds(destinations []Kind) string {
 	return strings.Join(names, " ")
 }
 
-// listed is "kill 3, stop 2", the most frequent first.
+// listed returns counts such as "kill 3, stop 2", the largest first.
 func listed(counts map[string]int) string {
 	if len(counts) == 0 {
 		return "none"

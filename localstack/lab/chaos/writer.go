@@ -15,14 +15,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// writer writes transactions of every kind, one after the other.
+// writer commits transactions of every kind, one after the other.
 type writer struct {
 	run    *run
 	number int
 	random *rand.Rand
 }
 
-// write writes until ctx ends. A transaction that fails is a fact like any other.
+// write runs until ctx ends. A failed transaction is recorded and is not an error.
 func (w *writer) write(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.run.quiet.RLock()
@@ -55,11 +55,12 @@ func (w *writer) large(ctx context.Context) {
 	all := w.run.aggregates()
 	w.random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	some := all[:1+w.random.IntN(len(all))]
-	slices.SortFunc(some, func(a, b aggregate) int { return strings.Compare(a.key(), b.key()) }) // so that no two wait for each other
+	// a common order prevents deadlocks
+	slices.SortFunc(some, func(a, b aggregate) int { return strings.Compare(a.key(), b.key()) })
 	w.transaction(ctx, 20+w.random.IntN(100), some)
 }
 
-// aggregate picks one; the first of each destination is hot.
+// aggregate returns a random aggregate. The first one of each destination is hot.
 func (w *writer) aggregate() aggregate {
 	all := w.run.aggregates()
 	if w.random.IntN(3) == 0 {
@@ -70,7 +71,7 @@ func (w *writer) aggregate() aggregate {
 
 var errOnPurpose = errors.New("rolled back on purpose")
 
-// transaction writes n events of aggregates that it locks before, and notes what became of them.
+// transaction locks aggregates, writes n events of them, and records the outcome.
 func (w *writer) transaction(ctx context.Context, n int, of []aggregate) {
 	t := transaction{writer: w, outcome: checker.Committed}
 	err := t.run(ctx, n, of)
@@ -100,14 +101,14 @@ func (t *transaction) run(ctx context.Context, n int, of []aggregate) error {
 		return err
 	}
 	defer conn.Release()
-	ctx = context.WithoutCancel(ctx) // what was begun is ended, so that its outcome is known
+	ctx = context.WithoutCancel(ctx) // so that every begun transaction ends with a known outcome
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback(ctx) //nolint:errcheck // after Commit it has nothing to do
 	if t.random.IntN(6) == 0 {
-		t.outcome = checker.Unknown // a crash may take it back
+		t.outcome = checker.Unknown // a crash may lose the commit
 		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (t *transaction) run(ctx context.Context, n int, of []aggregate) error {
 	if err := t.insert(ctx, tx, n, of); err != nil {
 		return err
 	}
-	if t.random.IntN(12) == 0 { // long, and holds back the snapshots of everybody
+	if t.random.IntN(12) == 0 { // a long transaction holds back all snapshots
 		pause(ctx, duration(t.random, t.writer.run.plan.Load.Long))
 	}
 	if t.random.IntN(10) == 0 {
@@ -134,7 +135,8 @@ func (t *transaction) commit(ctx context.Context, tx pgx.Tx) error {
 		return tx.Commit(ctx)
 	}
 	id := uuid.NewString()
-	t.committing = true // who crashes between the steps finds it prepared, and it is committed at the end of the run
+	// A transaction that a crash leaves prepared is committed at the end of the run.
+	t.committing = true
 	if _, err := tx.Exec(ctx, `PREPARE TRANSACTION '`+id+`'`); err != nil {
 		return err
 	}
@@ -143,7 +145,8 @@ func (t *transaction) commit(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// lockAggregates makes seq the order of the commits within each aggregate.
+// lockAggregates serialises the writers of each aggregate, so that seq is the order of their
+// commits.
 func lockAggregates(ctx context.Context, tx pgx.Tx, of []aggregate) error {
 	keys := make([]string, len(of))
 	for i, a := range of {
@@ -157,7 +160,7 @@ func (t *transaction) insert(ctx context.Context, tx pgx.Tx, n int, of []aggrega
 	for range n {
 		e := t.writer.run.newEvent(t.random, of[t.random.IntN(len(of))])
 		switch t.random.IntN(10) {
-		case 0: // a subtransaction that comes to nothing
+		case 0: // a subtransaction that is rolled back
 			t.undone = append(t.undone, e)
 			if err := insertInSavepoint(ctx, tx, e, errOnPurpose); !errors.Is(err, errOnPurpose) {
 				return err
@@ -186,20 +189,24 @@ func insertInSavepoint(ctx context.Context, tx pgx.Tx, e checker.Event, end erro
 	})
 }
 
-// insertEvent writes one row as any producer would, without the Go package for it.
+// insertEvent writes one row as a producer in any language would, without the Go package.
 func insertEvent(ctx context.Context, tx pgx.Tx, e checker.Event) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
-		VALUES ($1, $2, $3, $4, $5::text::json, '{"tenant": "acme", "empty": ""}')`, e.ID, e.AggregateType, e.AggregateID, e.Type, e.Payload)
+		VALUES ($1, $2, $3, $4, $5::text::json,
+		'{"tenant": "acme", "empty": ""}')`, e.ID, e.AggregateType, e.AggregateID, e.Type, e.Payload)
 	return err
 }
 
-// other writes what is none of the relay's business: only the position in the log moves.
+// other writes to a table that the relay does not publish, so only the position in the log
+// advances.
 func (w *writer) other(ctx context.Context) {
-	_, _ = w.run.writers.Exec(ctx, `INSERT INTO other SELECT i, repeat('x', 100) FROM generate_series(1, $1) AS i`, 1+w.random.IntN(500))
+	_, _ = w.run.writers.Exec(ctx, `INSERT INTO other SELECT i, repeat('x', 100)
+		FROM generate_series(1, $1) AS i`, 1+w.random.IntN(500))
 }
 
-// alter changes the table under the relay's eyes. It gives up where somebody holds the table for long.
+// alter changes columns of the table while relays read it. It gives up if another transaction holds
+// the table for long.
 func (w *writer) alter(ctx context.Context) {
 	column := fmt.Sprintf("extra_%d", w.random.IntN(3))
 	statement := "ADD COLUMN IF NOT EXISTS " + column + " text DEFAULT 'some'"

@@ -12,21 +12,23 @@ type Rule string
 
 // The rules.
 const (
-	Lost        Rule = "lost"        // a committed event was neither accepted nor parked, or was redriven and not accepted
-	Phantom     Rule = "phantom"     // an event was accepted or parked that was never committed
-	Changed     Rule = "changed"     // an event was accepted or parked otherwise than written
-	Misrouted   Rule = "misrouted"   // an event was accepted or parked at another destination than its own
+	// a committed event was neither accepted nor parked, or was redriven and not accepted
+	Lost        Rule = "lost"
+	Phantom     Rule = "phantom"     // an uncommitted event was accepted or parked
+	Changed     Rule = "changed"     // an event was accepted or parked with other content than written
+	Misrouted   Rule = "misrouted"   // an event was accepted or parked at another destination
 	Reordered   Rule = "reordered"   // an aggregate's first receipts at a FIFO destination are not in commit order
-	Parked      Rule = "parked"      // an event was parked for no reason
-	Replayed    Rule = "replayed"    // a replay sent what it should not, not what it should, or in another order
-	Stuck       Rule = "stuck"       // an event was redriven when nothing was in its way, and is still parked
-	Discarded   Rule = "discarded"   // an event was given up, and not by a person
-	Unexplained Rule = "unexplained" // an event came twice, and nothing had happened in between
+	Parked      Rule = "parked"      // an event was parked without a reason
+	Replayed    Rule = "replayed"    // a replay sent other events than selected, or in another order
+	Stuck       Rule = "stuck"       // an event is still parked after a redrive without any obstacle
+	Discarded   Rule = "discarded"   // an event was discarded without the operator
+	Unexplained Rule = "unexplained" // an event arrived twice without a fault in between
 	Fenced      Rule = "fenced"      // a relay published while another one held the slot
-	Broken      Rule = "broken"      // something else: a writer's record and the table differ, a relay did not stop
+	// another problem: a writer's record and the table differ, or a relay did not stop
+	Broken Rule = "broken"
 )
 
-// Violation is a broken promise.
+// Violation is one broken promise.
 type Violation struct {
 	Rule    Rule
 	EventID string `json:",omitempty"`
@@ -40,12 +42,12 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: event %s %s", v.Rule, v.EventID, v.Detail)
 }
 
-// Report is what the checker found.
+// Report is the result of the checker.
 type Report struct {
 	Committed  int
-	Parked     int            // dead letters, whatever became of them
-	Redriven   int            // of them
-	Discarded  int            // of them
+	Parked     int            // dead letters in any state
+	Redriven   int            // number of these
+	Discarded  int            // number of these
 	Duplicates map[string]int // by the kind of the fault that explains them
 	Violations []Violation
 }
@@ -61,10 +63,11 @@ func (r *Report) Count(rule Rule) int {
 	return n
 }
 
-// inFlight is how long a request may be under way: what a relay sent before a fault can be accepted so much later.
+// inFlight is the maximum duration of a request. A destination may accept an event that much later
+// than the relay sent it.
 const inFlight = 2 * time.Second
 
-// Check reads a history.
+// Check checks a history against all rules.
 func Check(h *History) *Report {
 	c := newCheck(h)
 	for _, problem := range h.Problems {
@@ -90,24 +93,25 @@ func Check(h *History) *Report {
 	return &c.report
 }
 
-// check is a history with its indexes.
+// check is a history with indexes.
 type check struct {
 	*History
 	report       Report
 	destinations map[string]*Destination
 	events       map[string]*Event
 	rows         map[string]*Row
-	receipts     map[string][]*Receipt    // by event, in order; without replays
+	receipts     map[string][]*Receipt    // by event, in order, without replays
 	replayed     map[string]copies        // by replay
 	deadLetters  map[string][]*DeadLetter // by event
-	aggregates   map[aggregate][]*Event   // events of rows, in order of seq
+	aggregates   map[aggregate][]*Event   // events in the table, in order of seq
 }
 
 func newCheck(h *History) *check {
 	c := &check{
 		History: h, report: Report{Duplicates: map[string]int{}},
 		destinations: map[string]*Destination{}, events: map[string]*Event{}, rows: map[string]*Row{},
-		receipts: map[string][]*Receipt{}, replayed: map[string]copies{}, deadLetters: map[string][]*DeadLetter{}, aggregates: map[aggregate][]*Event{},
+		receipts: map[string][]*Receipt{}, replayed: map[string]copies{}, deadLetters: map[string][]*DeadLetter{},
+		aggregates: map[aggregate][]*Event{},
 	}
 	for i := range h.Destinations {
 		c.destinations[h.Destinations[i].Name] = &h.Destinations[i]
@@ -129,7 +133,7 @@ func (c *check) violated(rule Rule, eventID, format string, args ...any) {
 	c.report.Violations = append(c.report.Violations, Violation{rule, eventID, fmt.Sprintf(format, args...)})
 }
 
-// records compares what the writers say they committed with the table, which has the last word.
+// records compares the writers' records with the table, which is authoritative.
 func (c *check) records() {
 	for i := range c.Events {
 		e := &c.Events[i]
@@ -140,7 +144,7 @@ func (c *check) records() {
 		case row != nil && e.Outcome == RolledBack:
 			c.violated(Broken, e.ID, "was rolled back and is in the table")
 		case row != nil && row.Payload != e.Payload:
-			c.violated(Broken, e.ID, "was written as %.80q and stands in the table as %.80q", e.Payload, row.Payload)
+			c.violated(Broken, e.ID, "was written as %.80q and is in the table as %.80q", e.Payload, row.Payload)
 		}
 	}
 	for id := range c.rows {
@@ -150,7 +154,7 @@ func (c *check) records() {
 	}
 }
 
-// receipt compares what a destination accepted with what was written.
+// receipt compares a receipt with the written event.
 func (c *check) receipt(r *Receipt) {
 	e, row := c.events[r.EventID], c.rows[r.EventID]
 	if e == nil || row == nil {
@@ -184,7 +188,8 @@ func (c *check) receipt(r *Receipt) {
 	}
 }
 
-// isDeduplicatedAs reports whether the deduplication id is that of an event: of its delivery, a redrive, or the replay.
+// isDeduplicatedAs reports whether the deduplication id belongs to a delivery, a redrive or the
+// replay of the event.
 func (r *Receipt) isDeduplicatedAs(eventID string) bool {
 	if r.Replay != "" {
 		return r.DeduplicationID == eventID+"#p"+r.Replay

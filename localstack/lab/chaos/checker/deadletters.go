@@ -13,7 +13,8 @@ const (
 	discarded = "discarded"
 )
 
-// codeUnavailable is the relay's code for events that were parked because their destination took nothing.
+// codeUnavailable is the relay's code of events that were parked because their destination was
+// unavailable.
 const codeUnavailable = "DestinationUnavailable"
 
 func (c *check) count(d *DeadLetter) {
@@ -26,17 +27,18 @@ func (c *check) count(d *DeadLetter) {
 	}
 }
 
-// lost finds events of which nothing is left. A dead letter that was redriven is no excuse.
+// lost finds events that were neither accepted nor parked. A redriven dead letter is no substitute
+// for an acceptance.
 func (c *check) lost() {
 	for id, row := range c.rows {
-		if len(c.receipts[id]) > 0 || c.hasLetter(id, parked, redriving, discarded) {
+		if len(c.receipts[id]) > 0 || c.hasDeadLetter(id, parked, redriving, discarded) {
 			continue
 		}
 		c.violated(Lost, id, "with seq %d was committed, and neither accepted nor parked", row.Seq)
 	}
 }
 
-func (c *check) hasLetter(eventID string, states ...string) bool {
+func (c *check) hasDeadLetter(eventID string, states ...string) bool {
 	for _, d := range c.deadLetters[eventID] {
 		for _, state := range states {
 			if d.last().State == state {
@@ -47,18 +49,21 @@ func (c *check) hasLetter(eventID string, states ...string) bool {
 	return false
 }
 
-// clocks may differ by so much: that of the server, which says when a dead letter changed, that of the broker, and that by which a
-// relay's log is read.
+// clocks bounds the difference between the clocks of the server, which dates the changes of dead
+// letters, of the broker, and of the reader of the relays' logs.
 const clocks = 50 * time.Millisecond
 
-// redriven finds dead letters that count as redriven, and were not accepted since that was asked for.
+// redriven finds dead letters that count as redriven and were not accepted since the redrive was
+// requested.
 func (c *check) redriven() {
 	for id, letters := range c.deadLetters {
 		for _, d := range letters {
 			for i := 1; i < len(d.Changes); i++ {
-				asked, done := d.Changes[i-1], d.Changes[i]
-				if done.State == redriven && !c.accepted(id, asked.At-clocks, done.At+clocks) {
-					c.violated(Lost, id, "was to be redriven from %v on, counts as redriven since %v, and was not accepted in between", asked.At, done.At)
+				requested, done := d.Changes[i-1], d.Changes[i]
+				if done.State == redriven && !c.accepted(id, requested.At-clocks, done.At+clocks) {
+					c.violated(Lost, id,
+						"should be redriven from %v on, counts as redriven since %v, and was not accepted in between",
+						requested.At, done.At)
 				}
 			}
 		}
@@ -74,29 +79,33 @@ func (c *check) accepted(eventID string, from, to time.Duration) bool {
 	return false
 }
 
-// discarded compares the events that were given up with what the operator was told.
+// discarded compares the number of discarded events with the number reported to the operator.
 func (c *check) discarded() {
-	told, found := c.Operator.Discarded, c.report.Discarded
-	if found < told || found > told && !c.Operator.DiscardedUnknown {
-		c.violated(Discarded, "", "%d dead letters are discarded, and the operator was told of %d", found, told)
+	reported, found := c.Operator.Discarded, c.report.Discarded
+	if found < reported || found > reported && !c.Operator.DiscardedUnknown {
+		c.violated(Discarded, "", "%d dead letters are discarded, and %d were reported to the operator", found,
+			reported)
 	}
 }
 
-// parked finds events that were parked for no reason: they would be taken, and nothing blocked them.
+// parked finds events that were parked without a reason: their destination accepts them and nothing
+// blocked them.
 func (c *check) parked() {
 	for _, events := range c.aggregates {
-		var blocked time.Duration // until then, by those before
+		var blocked time.Duration // by earlier events, until this time
 		for i, e := range events {
 			if e.Poison {
 				c.poison(e)
 			}
 			for _, d := range c.deadLetters[e.ID] {
 				switch {
-				case e.Poison, c.wasAway(d), c.wasAltered(d), d.Blocks && blocked > 0 && d.parkedAt() < blocked+lateParking:
-				// What was accepted and comes again, after a later event of its aggregate was parked, joins behind that.
+				case e.Poison, c.wasUnavailable(d), c.wasAltered(d), d.Blocks && blocked > 0 &&
+					d.parkedAt() < blocked+lateParking:
+				// An accepted event that is streamed again, after a later event of its aggregate
+				// was parked, is parked behind that event.
 				case d.Blocks && len(c.receipts[e.ID]) > 0 && c.refused(events[i:]):
 				default:
-					c.violated(Parked, e.ID, "was parked with code %s and nothing is wrong with it", d.Changes[0].Code)
+					c.violated(Parked, e.ID, "was parked with code %s without a reason", d.Changes[0].Code)
 				}
 				if d.Blocks {
 					blocked = max(blocked, d.done())
@@ -106,7 +115,8 @@ func (c *check) parked() {
 	}
 }
 
-// done returns when a dead letter ceased to block others, or the end of days.
+// done returns the time from which a dead letter no longer blocks others, or nearly the maximum
+// duration.
 func (d *DeadLetter) done() time.Duration {
 	switch d.last().State {
 	case redriven, discarded:
@@ -115,21 +125,21 @@ func (d *DeadLetter) done() time.Duration {
 	return math.MaxInt64 - lateParking
 }
 
-// poison finds an event that was accepted though its destination does not take it.
+// poison finds a poison message that was accepted.
 func (c *check) poison(e *Event) {
 	for _, r := range c.receipts[e.ID] {
-		if !e.Mendable || c.Operator.MendedAt == 0 || r.At < c.Operator.MendedAt {
-			c.violated(Broken, e.ID, "is one that its destination did not take and was accepted at %v", r.At)
+		if !e.Repairable || c.Operator.RepairedAt == 0 || r.At < c.Operator.RepairedAt {
+			c.violated(Broken, e.ID, "is a poison message and was accepted at %v", r.At)
 			return
 		}
 	}
 }
 
-// refused reports whether one of these events was parked for its own sake.
+// refused reports whether one of these events was parked because of itself.
 func (c *check) refused(events []*Event) bool {
 	for _, e := range events {
 		for _, d := range c.deadLetters[e.ID] {
-			if e.Poison || c.wasAway(d) || c.wasAltered(d) {
+			if e.Poison || c.wasUnavailable(d) || c.wasAltered(d) {
 				return true
 			}
 		}
@@ -137,15 +147,16 @@ func (c *check) refused(events []*Event) bool {
 	return false
 }
 
-// lateParking is how long after the decision to park it a dead letter may be stored: its table may be locked, and the way to
-// the server slow.
+// lateParking bounds the time from the decision to park an event until its dead letter is stored,
+// with a locked table and a slow connection.
 const lateParking = 10 * time.Second
 
-// wasAway reports whether d was parked because its destination had taken nothing for as long as the settings say. Where it
-// took what it did not admit, it seemed to be away.
-func (c *check) wasAway(d *DeadLetter) bool {
+// wasUnavailable reports whether d was parked because its destination had accepted nothing for
+// ParkAfter. A destination that accepted events without an acknowledgement appeared to be
+// unavailable.
+func (c *check) wasUnavailable(d *DeadLetter) bool {
 	after := c.destinations[d.Destination].ParkAfter
-	if after == 0 || d.Changes[0].Code != codeUnavailable || c.wasUnsigned(d, after) {
+	if after == 0 || d.Changes[0].Code != codeUnavailable || c.lackedCredentials(d, after) {
 		return false
 	}
 	from, to := d.parkedAt()-lateParking, d.parkedAt()
@@ -168,28 +179,30 @@ func (c *check) wasAway(d *DeadLetter) bool {
 	return last < to && to-last >= after-clocks
 }
 
-// Attempt is how long a relay of a run takes at most from one attempt at a destination to the end of the next: the backoff
-// and the time limit of a request.
+// Attempt is the maximum time from the start of one attempt at a destination to the end of the
+// next: the backoff and the timeout of a request.
 const Attempt = 2 * time.Second
 
-// wasUnsigned reports whether nothing but the relay's credentials can be why the destination took nothing when d was parked:
-// they were at fault for longer than the relay takes to find that out, until less than after before.
-func (c *check) wasUnsigned(d *DeadLetter, after time.Duration) bool {
+// lackedCredentials reports whether only the relay's credentials can explain why the destination
+// accepted nothing when d was parked. They had failed for longer than the relay needs to notice,
+// and until less than after before the parking.
+func (c *check) lackedCredentials(d *DeadLetter, after time.Duration) bool {
 	to := d.parkedAt()
-	unsigned := false
+	failing := false
 	for _, f := range c.Faults {
 		switch {
 		case f.Noticed || f.From > to:
 		case f.Identity:
-			unsigned = unsigned || f.From+Attempt <= to && to <= f.To+after-clocks
+			failing = failing || f.From+Attempt <= to && to <= f.To+after-clocks
 		case f.To+Attempt > to-after-Attempt: // another fault at the same time
 			return false
 		}
 	}
-	return unsigned
+	return failing
 }
 
-// The relay's code for events whose body arrived as another one time and again, and the fault that does this.
+// The relay's code of events for which the destination kept answering with a wrong checksum, and
+// the fault that causes this.
 const (
 	codeAltered   = "ChecksumMismatch"
 	wrongChecksum = "broker: wrong checksum"
@@ -209,8 +222,9 @@ func (c *check) wasAltered(d *DeadLetter) bool {
 	return false
 }
 
-// stuck finds events that are still parked after everything was redriven. They are sent in the order in which they were parked:
-// what had been accepted and came again may stand behind a later event of its aggregate.
+// stuck finds events that are still parked after all were redriven. The relay redrives in the order
+// of parking. An accepted event that was streamed again may be behind a later event of its
+// aggregate.
 func (c *check) stuck() {
 	if !c.Operator.RedroveAll {
 		return
@@ -221,10 +235,10 @@ func (c *check) stuck() {
 		e, state := c.events[d.EventID], d.last().State
 		switch {
 		case e == nil || state != parked && state != redriving:
-		case e.Poison && !e.Mendable:
+		case e.Poison && !e.Repairable:
 			blocked[e.aggregate()] = blocked[e.aggregate()] || c.destinations[e.Destination].ParksAggregate
 		case !blocked[e.aggregate()]:
-			c.violated(Stuck, e.ID, "was redriven, nothing was in its way, and it is still parked")
+			c.violated(Stuck, e.ID, "was redriven without any obstacle, and is still parked")
 		}
 	}
 }

@@ -1,15 +1,16 @@
 package checker
 
-// maxRequest is how many messages a request holds at most.
+// maxRequest is the maximum number of messages in a request.
 const maxRequest = 10
 
-// replayed is the cause of a copy that an operator asked for.
+// replayed is the cause of a repetition that an operator requested.
 const replayed = "replayed"
 
-// unexplained is the cause of a duplicate for which there is none.
+// unexplained is the cause of a repetition without any cause.
 const unexplained = "unexplained"
 
-// duplicates finds for each repeated receipt the fault that explains it: the last one between it and the receipt before.
+// duplicates finds the fault that explains each repeated receipt: the last one between it and the
+// receipt before.
 func (c *check) duplicates() {
 	for _, receipts := range c.receipts {
 		c.repeats(receipts)
@@ -22,14 +23,15 @@ func (c *check) duplicates() {
 	}
 }
 
-// repeats explains every receipt but the first.
+// repeats explains every receipt after the first.
 func (c *check) repeats(receipts []*Receipt) {
 	for i := 1; i < len(receipts); i++ {
 		first, again := receipts[i-1], receipts[i]
 		cause := c.cause(first, again)
 		c.report.Duplicates[cause]++
 		if cause == unexplained {
-			c.violated(Unexplained, again.EventID, "came at %v from %s and again at %v from %s, and nothing had happened in between",
+			c.violated(Unexplained, again.EventID,
+				"arrived at %v from %s and again at %v from %s, without a fault in between",
 				first.At, first.Relay, again.At, again.Relay)
 		}
 	}
@@ -55,9 +57,10 @@ func (c *check) cause(first, again *Receipt) string {
 	return cause
 }
 
-// redrivenBetween reports whether an event was to be redriven at some moment between the first time that it came and the second: its
-// first acceptance was not known to the relay, or it was parked when it came again, or it came from the log once more, because
-// its being parked was not in the checkpoint of a relay that died, while its dead letter waited.
+// redrivenBetween reports whether the event was being redriven between the first receipt and the
+// second. There are three reasons for that. The relay did not learn of the first acceptance. The
+// event was parked when it was streamed again. Or a relay ended before its checkpoint included the
+// parked event, so that the next relay streamed it again while its dead letter waited.
 func (c *check) redrivenBetween(first, again *Receipt) bool {
 	for _, d := range c.deadLetters[again.EventID] {
 		for i, change := range d.Changes {
@@ -70,8 +73,8 @@ func (c *check) redrivenBetween(first, again *Receipt) bool {
 	return false
 }
 
-// fenced finds relays that went on publishing after another one had taken over, when they had been frozen or cut off. One
-// request may have passed its last check before.
+// fenced finds relays that were frozen or cut off, and still published after another relay had
+// acquired the slot. One request may have passed its last check before.
 func (c *check) fenced() {
 	for _, f := range c.Faults {
 		if f.Deposed == "" {
@@ -84,7 +87,9 @@ func (c *check) fenced() {
 			}
 		}
 		if late > maxRequest {
-			c.violated(Fenced, "", "%s was out of the way from %v on (%s), another relay had taken over by %v, and then it published %d messages",
+			c.violated(Fenced, "",
+				"%s was frozen or cut off from %v on (%s), another relay had acquired the slot by %v, and then it "+
+					"published %d messages",
 				f.Deposed, f.From, f.Kind, f.DeposedAt, late)
 		}
 	}

@@ -2,22 +2,23 @@ package checker
 
 import "time"
 
-// aggregate is a message group as its destination sees it: events that have to come in order.
+// aggregate is a message group at its destination: its events have to arrive in order.
 type aggregate struct{ destination, kind, id string }
 
 func (e *Event) aggregate() aggregate {
 	return aggregate{e.Destination, e.AggregateType, e.AggregateID}
 }
 
-// order compares the first receipts of each aggregate at a FIFO destination with the order of seq. Writers lock the
-// aggregate before they write, so that this is the order of their commits.
+// order compares the first receipts of each aggregate at a FIFO destination with the order of seq.
+// Writers lock the aggregate first, so this is the order of their commits.
 func (c *check) order() {
 	last := map[aggregate]*Row{}
 	arrived := map[string]bool{}
 	for i := range c.Receipts {
 		r := &c.Receipts[i]
 		e, row := c.events[r.EventID], c.rows[r.EventID]
-		if e == nil || row == nil || arrived[e.ID] || r.Destination != e.Destination || !c.destinations[e.Destination].FIFO {
+		if e == nil || row == nil || arrived[e.ID] || r.Destination != e.Destination ||
+			!c.destinations[e.Destination].FIFO {
 			continue
 		}
 		arrived[e.ID] = true
@@ -26,7 +27,7 @@ func (c *check) order() {
 		}
 		if before := last[e.aggregate()]; before != nil && before.Seq > row.Seq {
 			if !c.mayReorder(r) && !c.wasSkipped(before.ID, r) {
-				c.violated(Reordered, e.ID, "of aggregate %s/%s with seq %d came after event %s with seq %d",
+				c.violated(Reordered, e.ID, "of aggregate %s/%s with seq %d arrived after event %s with seq %d",
 					e.AggregateType, e.AggregateID, row.Seq, before.ID, before.Seq)
 			}
 			continue
@@ -35,7 +36,8 @@ func (c *check) order() {
 	}
 }
 
-// leftTheOrder reports whether an event was parked without blocking those behind it, or given up, before it came.
+// leftTheOrder reports whether an event was discarded, or parked without blocking later events,
+// before it arrived.
 func (c *check) leftTheOrder(e *Event, first *Receipt) bool {
 	for _, d := range c.deadLetters[e.ID] {
 		if d.parkedAt() <= first.At+clocks && (!d.Blocks || d.last().State == discarded) {
@@ -45,8 +47,8 @@ func (c *check) leftTheOrder(e *Event, first *Receipt) bool {
 	return false
 }
 
-// mayReorder reports whether the destination takes several events of an aggregate in a request, and a request may have failed
-// in part by then.
+// mayReorder reports whether the destination accepts several events of an aggregate in a request,
+// and a request may have failed in part by then.
 func (c *check) mayReorder(r *Receipt) bool {
 	if !c.destinations[r.Destination].GroupBatches {
 		return false
@@ -57,17 +59,18 @@ func (c *check) mayReorder(r *Receipt) bool {
 		}
 	}
 	for i := range c.Events {
-		if e := &c.Events[i]; e.Mendable && e.Destination == r.Destination {
+		if e := &c.Events[i]; e.Repairable && e.Destination == r.Destination {
 			return true
 		}
 	}
 	return false
 }
 
-// noticing is how long a relay takes at most to notice that its publication was changed.
+// noticing is the time in which a relay has to notice a changed publication.
 const noticing = 2 * time.Second
 
-// wasSkipped reports whether r is late because the stream had left the event out, while it went on with one behind it.
+// wasSkipped reports whether r is late because the stream had omitted its event, and continued with
+// a later one.
 func (c *check) wasSkipped(behind string, r *Receipt) bool {
 	overtook := c.receipts[behind][0].At
 	for _, f := range c.Faults {
@@ -81,14 +84,15 @@ func (c *check) wasSkipped(behind string, r *Receipt) bool {
 	return false
 }
 
-// overtaken finds events that were accepted while an earlier one of their aggregate was parked and blocked it.
+// overtaken finds events that were accepted while a parked earlier event of their aggregate blocked
+// them.
 func (c *check) overtaken() {
 	for a, events := range c.aggregates {
 		if d := c.destinations[a.destination]; d == nil || !d.FIFO || d.GroupBatches {
 			continue
 		}
 		var blocker *Event
-		var until time.Duration // the blocker was given up; for ever if it was not
+		var until time.Duration // end of the blocking
 		for _, e := range events {
 			if receipts := c.receipts[e.ID]; len(receipts) > 0 {
 				if blocker != nil && receipts[0].At < until-clocks {

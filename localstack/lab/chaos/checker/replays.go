@@ -11,24 +11,25 @@ func (c *check) noteReplayed(r *Receipt) {
 	of[r.EventID] = append(of[r.EventID], r)
 }
 
-// replays compares what came of every replay with what was asked for.
+// replays compares the receipts of every replay with its request.
 func (c *check) replays() {
-	asked := map[string]bool{}
+	requested := map[string]bool{}
 	for i := range c.Replays {
 		r := &c.Replays[i]
-		asked[r.ID] = true
+		requested[r.ID] = true
 		c.unasked(r)
 		c.replayedInOrder(r)
 		c.unsent(r)
 	}
 	for id, came := range c.replayed {
-		if !asked[id] {
-			c.violated(Replayed, "", "%d events came in replay %s, which nobody asked for", len(came), id)
+		if !requested[id] {
+			c.violated(Replayed, "", "%d events arrived in replay %s, which was not requested", len(came), id)
 		}
 	}
 }
 
-// unasked finds events that a replay has to leave out: those that were not selected, not delivered yet, or parked.
+// unasked finds events that a replay has to exclude because they were not selected, not delivered
+// yet, or parked.
 func (c *check) unasked(r *Replay) {
 	selected := map[string]bool{}
 	for _, id := range r.Selected {
@@ -38,19 +39,20 @@ func (c *check) unasked(r *Replay) {
 		first := receipts[0]
 		switch {
 		case !selected[id]:
-			c.violated(Replayed, id, "came in replay %s, which it was not selected for", r.ID)
+			c.violated(Replayed, id, "arrived in replay %s, which had not selected it", r.ID)
 		case first.At < r.At-clocks:
-			c.violated(Replayed, id, "came in replay %s at %v, which was asked for at %v", r.ID, first.At, r.At)
+			c.violated(Replayed, id, "arrived in replay %s at %v, which was requested at %v", r.ID, first.At, r.At)
 		case !c.wasDone(id, r):
-			c.violated(Replayed, id, "came in replay %s and had neither been accepted nor parked when that was asked for at %v", r.ID, r.At)
+			c.violated(Replayed, id,
+				"arrived in replay %s and had neither been accepted nor parked at its request at %v", r.ID, r.At)
 		case c.wasParked(id, r, first):
-			c.violated(Replayed, id, "came in replay %s at %v and had been parked all the time", r.ID, first.At)
+			c.violated(Replayed, id, "arrived in replay %s at %v and had been parked all the time", r.ID, first.At)
 		}
 	}
 }
 
-// wasDone reports whether an event was delivered or parked when a replay was asked for. One that was parked, and is not any
-// more when the replay comes to it, may be part of it.
+// wasDone reports whether an event was delivered or parked when a replay was requested. A parked
+// event may be part of the replay if it is no longer parked when the replay reaches it.
 func (c *check) wasDone(eventID string, r *Replay) bool {
 	if c.accepted(eventID, 0, r.At+clocks) {
 		return true
@@ -63,7 +65,7 @@ func (c *check) wasDone(eventID string, r *Replay) bool {
 	return false
 }
 
-// wasParked reports whether an event was parked from when a replay was asked for until it came, whenever the relay looked.
+// wasParked reports whether an event was parked from the request of a replay until it arrived.
 func (c *check) wasParked(eventID string, r *Replay, first *Receipt) bool {
 	for _, d := range c.deadLetters[eventID] {
 		if d.parkedAt() < r.At-clocks && d.done() > first.At+clocks {
@@ -73,7 +75,8 @@ func (c *check) wasParked(eventID string, r *Replay, first *Receipt) bool {
 	return false
 }
 
-// replayedInOrder compares the first copies of each aggregate at a FIFO destination with the order of seq.
+// replayedInOrder compares the first receipts of each aggregate in a replay, at a FIFO destination,
+// with the order of seq.
 func (c *check) replayedInOrder(r *Replay) {
 	last := map[aggregate]*Row{}
 	for i := range c.Receipts {
@@ -84,32 +87,34 @@ func (c *check) replayedInOrder(r *Replay) {
 		}
 		of, row := c.events[receipt.EventID].aggregate(), c.rows[receipt.EventID]
 		if before := last[of]; before != nil && before.Seq > row.Seq && !c.mayReorder(receipt) {
-			c.violated(Replayed, row.ID, "of aggregate %s/%s with seq %d came in replay %s after event %s with seq %d",
+			c.violated(Replayed, row.ID,
+				"of aggregate %s/%s with seq %d arrived in replay %s after event %s with seq %d",
 				of.kind, of.id, row.Seq, r.ID, before.ID, before.Seq)
 		}
 		last[of] = row
 	}
 }
 
-// unsent finds replays that did not come to their end, or came there without all their events.
+// unsent finds replays that did not end, or ended without all their events.
 func (c *check) unsent(r *Replay) {
 	came := c.replayed[r.ID]
 	if len(came) < r.Sent {
-		c.violated(Replayed, "", "replay %s counts %d events as sent, and %d came", r.ID, r.Sent, len(came))
+		c.violated(Replayed, "", "replay %s counts %d events as sent, and %d arrived", r.ID, r.Sent, len(came))
 	}
 	if r.State != "done" {
-		c.violated(Replayed, "", "replay %s was asked for at %v and is %s in the end", r.ID, r.At, r.State)
+		c.violated(Replayed, "", "replay %s was requested at %v and its final state is %s", r.ID, r.At, r.State)
 		return
 	}
 	for _, id := range r.Selected {
-		if len(came[id]) == 0 && !c.mayBeLeftOut(id, r) {
-			c.violated(Replayed, id, "was selected for replay %s, which is done, and did not come", r.ID)
+		if len(came[id]) == 0 && !c.mayBeExcluded(id, r) {
+			c.violated(Replayed, id, "was selected for replay %s, which is done, and did not arrive", r.ID)
 		}
 	}
 }
 
-// mayBeLeftOut reports whether an event may have been removed, parked or refused when the replay came to it.
-func (c *check) mayBeLeftOut(eventID string, r *Replay) bool {
+// mayBeExcluded reports whether an event may have been removed, parked or refused when the replay
+// reached it.
+func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
 	if e == nil || row == nil || row.Removed || e.Poison || c.destinations[e.Destination].ParkAfter > 0 {
 		return true
