@@ -17,31 +17,31 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// environment is one Lambda execution environment: a bootstrap process, which is started again when it ends, and the
-// Runtime API it asks for work. It does one invocation at a time.
+// environment is one Lambda execution environment: a bootstrap process, which is restarted when it
+// ends, and the Runtime API from which it requests work. It runs one invocation at a time.
 type environment struct {
 	function  function
 	bootstrap string
 	env       map[string]string
 	log       *namedLog
 
-	ready        chan error       // the first process asked for work, or ended before it did
-	handed       chan *invocation // to the process that asks for work
-	initFailures chan error       // to an invocation that waits for a process
+	ready        chan error       // the first process requested work, or ended before that
+	handed       chan *invocation // invocations for the process that requests work
+	initFailures chan error       // errors for an invocation that waits for a process
 
 	mu        sync.Mutex
-	current   *invocation        // with the process
+	current   *invocation        // the invocation that the process works on
 	kill      context.CancelFunc // nil while no process runs
-	asked     bool               // the running process has asked for work
-	initError string             // what the running process reported instead
-	said      *tail              // the end of what it printed
+	asked     bool               // the running process has requested work
+	initError string             // the error that the running process reported instead
+	printed   *tail              // the end of its output
 }
 
-// invocation is one event on its way through a function.
+// invocation is one event that a function processes.
 type invocation struct {
 	id, traceID string
 	payload     []byte
-	outcome     chan outcome // of capacity 1: nobody may be waiting any more
+	outcome     chan outcome // of capacity 1, because the receiver may have given up
 	timeout     *time.Timer
 }
 
@@ -62,11 +62,11 @@ func newEnvironment(f function, bootstrap string, env map[string]string, log *na
 	maps.Copy(all, env)
 	return &environment{
 		function: f, bootstrap: bootstrap, env: all, log: log,
-		ready: make(chan error, 1), handed: make(chan *invocation), initFailures: make(chan error), said: &tail{},
+		ready: make(chan error, 1), handed: make(chan *invocation), initFailures: make(chan error), printed: &tail{},
 	}
 }
 
-// run keeps the process and its Runtime API running until ctx is done.
+// run restarts the process and serves its Runtime API until ctx is done.
 func (e *environment) run(ctx context.Context) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -92,7 +92,7 @@ func (e *environment) keepRunning(ctx context.Context, runtimeAPI string) {
 		if ctx.Err() != nil {
 			return
 		}
-		e.log.printf("the process ended: %v; it is started again", err)
+		e.log.printf("the process ended: %v; restarting it", err)
 		if e.processEnded(err) {
 			pause = restartPause
 		}
@@ -105,7 +105,7 @@ func (e *environment) keepRunning(ctx context.Context, runtimeAPI string) {
 	}
 }
 
-// runProcess returns when the process has ended.
+// runProcess starts the process and returns when it has ended.
 func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
@@ -115,11 +115,12 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	}
 	process := exec.CommandContext(ctx, path)
 	process.Dir = filepath.Dir(path)
-	said := &tail{}
-	output := io.MultiWriter(e.log, said)
+	printed := &tail{}
+	output := io.MultiWriter(e.log, printed)
 	process.Stdout, process.Stderr = output, output
 	process.WaitDelay = killDelay
-	// Ctrl-C reaches a whole process group: the requests in flight would lose their functions.
+	// Ctrl-C goes to the whole process group. Without an own group, the requests in flight would
+	// lose their functions.
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	env := lambdaEnv(e.function, runtimeAPI, process.Dir)
 	maps.Copy(env, e.env)
@@ -128,7 +129,7 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	}
 
 	e.mu.Lock()
-	e.kill, e.asked, e.initError, e.said = kill, false, "", said
+	e.kill, e.asked, e.initError, e.printed = kill, false, "", printed
 	e.mu.Unlock()
 	if err := process.Run(); err != nil {
 		return err
@@ -136,10 +137,11 @@ func (e *environment) runProcess(ctx context.Context, runtimeAPI string) error {
 	return errors.New("exit status 0")
 }
 
-// processEnded answers the invocation that was with the process. It reports whether the process ever asked for work.
+// processEnded fails the invocation that the process worked on. It reports whether the process ever
+// requested work.
 func (e *environment) processEnded(reason error) (asked bool) {
 	e.mu.Lock()
-	current, asked, initError := e.current, e.asked, cmp.Or(e.initError, e.said.String())
+	current, asked, initError := e.current, e.asked, cmp.Or(e.initError, e.printed.String())
 	e.kill = nil
 	e.mu.Unlock()
 	if current != nil {
@@ -151,7 +153,7 @@ func (e *environment) processEnded(reason error) (asked bool) {
 	if initError != "" {
 		reason = fmt.Errorf("%w: %s", reason, initError)
 	}
-	reason = fmt.Errorf("the process ended before it asked for work: %w", reason)
+	reason = fmt.Errorf("the process ended before it requested work: %w", reason)
 	select {
 	case e.ready <- reason:
 	default:
@@ -163,7 +165,7 @@ func (e *environment) processEnded(reason error) (asked bool) {
 	return false
 }
 
-// invoke hands the invocation to the process and waits for its answer, but not longer than ctx.
+// invoke passes the invocation to the process and waits for its answer until ctx ends.
 func (e *environment) invoke(ctx context.Context, i *invocation) ([]byte, error) {
 	select {
 	case e.handed <- i:
@@ -180,13 +182,13 @@ func (e *environment) invoke(ctx context.Context, i *invocation) ([]byte, error)
 	}
 }
 
-// begin gives the invocation to the process that asked for work, and its time to it. It returns false if the process
-// has ended since.
+// begin assigns the invocation to the process that requested work and starts its timeout. It
+// returns false if the process has ended since.
 func (e *environment) begin(i *invocation) (deadline time.Time, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.kill == nil {
-		i.outcome <- outcome{err: errors.New("the process ended before it took the event")}
+		i.outcome <- outcome{err: errors.New("the process ended before it received the event")}
 		return time.Time{}, false
 	}
 	e.current = i
@@ -199,7 +201,7 @@ func (e *environment) begin(i *invocation) (deadline time.Time, ok bool) {
 	return time.Now().Add(e.function.timeout), true
 }
 
-// finish ends the invocation if it is still with the process.
+// finish ends the invocation if the process still works on it.
 func (e *environment) finish(i *invocation, o outcome) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -212,7 +214,7 @@ func (e *environment) finish(i *invocation, o outcome) bool {
 	return true
 }
 
-// find returns the invocation that is with the process, if id is its id.
+// find returns the invocation that the process works on, if id is its id.
 func (e *environment) find(id string) *invocation {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -17,10 +17,10 @@ import (
 
 const (
 	accountID = "000000000000"
-	stage     = "Prod" // the stage that SAM makes
+	stage     = "Prod" // the stage that SAM creates
 )
 
-// requestIDs are the names of one request.
+// requestIDs identify one request.
 type requestIDs struct {
 	request string
 	trace   string
@@ -44,7 +44,9 @@ func newInvocation(ids requestIDs, payload []byte) *invocation {
 
 // newEvent returns the event of a proxy integration, payload version 1.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
-func newEvent(r *http.Request, body []byte, matched route, parameters map[string]string, ids requestIDs) events.APIGatewayProxyRequest {
+func newEvent(r *http.Request, body []byte, matched route, parameters map[string]string,
+	ids requestIDs,
+) events.APIGatewayProxyRequest {
 	header := r.Header.Clone()
 	client, clientPort, _ := net.SplitHostPort(r.RemoteAddr)
 	header.Set("Host", r.Host)
@@ -66,21 +68,24 @@ func newEvent(r *http.Request, body []byte, matched route, parameters map[string
 		RequestContext:                  requestContext(r, client, matched, ids),
 		Body:                            string(body),
 	}
-	// API Gateway encodes the media types that an API names as binary. Here it is what no JSON string can hold.
+	// API Gateway encodes the media types that an API declares as binary. The local API encodes
+	// bodies that are not valid UTF-8, because a JSON string cannot contain them.
 	if !utf8.Valid(body) {
 		event.Body, event.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
 	}
 	return event
 }
 
-func requestContext(r *http.Request, client string, matched route, ids requestIDs) events.APIGatewayProxyRequestContext {
+func requestContext(r *http.Request, client string, matched route,
+	ids requestIDs,
+) events.APIGatewayProxyRequestContext {
 	return events.APIGatewayProxyRequestContext{
 		AccountID:         accountID,
 		APIID:             "local",
 		ResourceID:        "local",
 		ResourcePath:      matched.path,
 		HTTPMethod:        r.Method,
-		Path:              r.URL.Path, // no stage in front: the stage is not in this API's URLs
+		Path:              r.URL.Path, // without the stage, which is not part of this API's URLs
 		Stage:             stage,
 		DomainName:        r.Host,
 		Protocol:          r.Proto,
@@ -92,7 +97,7 @@ func requestContext(r *http.Request, client string, matched route, ids requestID
 	}
 }
 
-// last returns the last value of each name, which is what API Gateway puts into the single-value maps.
+// last returns the last value of each name, as API Gateway does in its single-value maps.
 func last(values map[string][]string) map[string]string {
 	if len(values) == 0 {
 		return nil

@@ -22,7 +22,7 @@ func mustBeInternalError(t *testing.T, a answer) {
 	}
 }
 
-func TestFailedInvocationIsA502AndTheNextOneSucceeds(t *testing.T) {
+func TestFailedInvocationIsA502AndTheNextSucceeds(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
 	for _, test := range []struct {
@@ -38,8 +38,8 @@ func TestFailedInvocationIsA502AndTheNextOneSucceeds(t *testing.T) {
 	}
 }
 
-// Waiting for the process would end in a 504.
-func TestRequestDoesNotWaitForAProcessThatIsGoneOrCannotStart(t *testing.T) {
+// A gateway that waited for the process would answer with 504.
+func TestRequestDoesNotWaitForAnEndedProcess(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{
 		IntegrationTimeout: 1900 * time.Millisecond,
@@ -53,15 +53,19 @@ func TestRequestDoesNotWaitForAProcessThatIsGoneOrCannotStart(t *testing.T) {
 func TestMalformedAnswerIsA502(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
-	for _, body := range []string{`[]`, `"text"`, `{}`, `{"statusCode":"200"}`, `{"statusCode":42}`, `{"statusCode":200,"body":{}}`, `{"statusCode":200,"cookies":[]}`, `{"statusCode":200,"body":"%","isBase64Encoded":true}`} {
+	for _, body := range []string{
+		`[]`, `"text"`, `{}`, `{"statusCode":"200"}`, `{"statusCode":42}`,
+		`{"statusCode":200,"body":{}}`, `{"statusCode":200,"cookies":[]}`,
+		`{"statusCode":200,"body":"%","isBase64Encoded":true}`,
+	} {
 		mustBeInternalError(t, send(t, "POST", g.URL()+"/do/answer", body, nil))
 	}
 }
 
-func TestRequestThatTakesTooLongIsA504(t *testing.T) {
+func TestSlowRequestIsA504(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{IntegrationTimeout: 100 * time.Millisecond})
-	// The first finds the function working, the second finds it still at the first.
+	// The first request finds the function idle. The second finds it busy with the first.
 	for _, fault := range []string{"nap", "echo"} {
 		a := send(t, "GET", g.URL()+"/do/"+fault, "", nil)
 		if a.status != http.StatusGatewayTimeout || a.body != `{"message":"Endpoint request timed out"}` {
@@ -70,7 +74,7 @@ func TestRequestThatTakesTooLongIsA504(t *testing.T) {
 	}
 }
 
-func TestRequestsRunAtOnceUpToTheConcurrency(t *testing.T) {
+func TestConcurrencyLimitsParallelRequests(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{Concurrency: 3})
 	var all sync.WaitGroup
@@ -88,7 +92,7 @@ func TestRequestsRunAtOnceUpToTheConcurrency(t *testing.T) {
 	}
 }
 
-func TestFunctionThatDoesNotStartIsNamedWithWhatItSaid(t *testing.T) {
+func TestFailedStartIsReportedWithItsOutput(t *testing.T) {
 	t.Parallel()
 	if err := built.faulty(); err != nil {
 		t.Fatal(err)
@@ -97,10 +101,16 @@ func TestFunctionThatDoesNotStartIsNamedWithWhatItSaid(t *testing.T) {
 		options gateway.Options
 		want    []string
 	}{
-		"it exits":           {gateway.Options{BuildDir: built.dir, Env: map[string]string{"BROKEN": "/"}}, []string{"Faulty", "exit status 1", "SETTING is empty"}},
-		"it is not there":    {gateway.Options{BuildDir: filepath.Join(built.dir, "nothing")}, []string{"Faulty", "bootstrap"}},
-		"no such template":   {gateway.Options{Template: "testdata/none.yaml"}, []string{"testdata/none.yaml"}},
-		"address of another": {gateway.Options{Addr: "192.0.2.1:80"}, []string{"192.0.2.1:80"}},
+		"exit": {
+			gateway.Options{BuildDir: built.dir, Env: map[string]string{"BROKEN": "/"}},
+			[]string{"Faulty", "exit status 1", "SETTING is empty"},
+		},
+		"missing binary": {
+			gateway.Options{BuildDir: filepath.Join(built.dir, "nothing")},
+			[]string{"Faulty", "bootstrap"},
+		},
+		"missing template": {gateway.Options{Template: "testdata/none.yaml"}, []string{"testdata/none.yaml"}},
+		"foreign address":  {gateway.Options{Addr: "192.0.2.1:80"}, []string{"192.0.2.1:80"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,32 +134,35 @@ func TestFunctionThatDoesNotStartIsNamedWithWhatItSaid(t *testing.T) {
 	}
 }
 
-func TestCloseAnswersRequestsInFlightAndLeavesNoProcess(t *testing.T) {
+func TestCloseFinishesRequestsAndProcesses(t *testing.T) {
 	t.Parallel()
 	if err := built.faulty(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	log := &awaitedLog{text: "napping", written: make(chan struct{})}
-	g, err := gateway.Start(ctx, gateway.Options{Addr: "127.0.0.1:0", Template: "testdata/template.yaml", BuildDir: built.dir, Log: log})
+	g, err := gateway.Start(ctx, gateway.Options{
+		Addr: "127.0.0.1:0", Template: "testdata/template.yaml",
+		BuildDir: built.dir, Log: log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	inFlight := make(chan answer, 1)
 	go func() { inFlight <- send(t, "GET", g.URL()+"/do/nap", "", nil) }()
 	<-log.written
-	stop() // as Ctrl-C does
+	stop() // like Ctrl-C
 	pid := echo(t, <-inFlight).PID
 	if err := g.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
 	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("process %d is left: %v", pid, err)
+		t.Errorf("process %d still runs: %v", pid, err)
 	}
 }
 
-// HTTP clients open connections ahead of need.
-func TestCloseDoesNotWaitForAConnectionWithoutRequest(t *testing.T) {
+// HTTP clients open connections in advance.
+func TestCloseDoesNotWaitForUnusedConnections(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL(), "http://"))
@@ -157,7 +170,8 @@ func TestCloseDoesNotWaitForAConnectionWithoutRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	echo(t, send(t, "GET", g.URL()+"/do/echo", "", nil)) // by now the server has taken both
+	// by now the server has accepted both connections
+	echo(t, send(t, "GET", g.URL()+"/do/echo", "", nil))
 	if err := g.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}

@@ -1,5 +1,7 @@
-// Package gateway serves the functions of a SAM template over HTTP without a container engine: what API Gateway (REST,
-// payload version 1) and the Lambda Runtime API are to a function, in front of an unmodified bootstrap binary.
+// Package gateway serves the functions of a SAM template over HTTP without a container engine. It
+// implements API Gateway (REST, payload version 1) and the Lambda Runtime API in front of an
+// unmodified bootstrap binary. `sam local start-api` would need Docker, and an image for each
+// function.
 package gateway
 
 import (
@@ -15,27 +17,30 @@ import (
 )
 
 const (
-	// defaultIntegrationTimeout is how long API Gateway waits for a function.
+	// defaultIntegrationTimeout is the time that API Gateway waits for a function.
 	// https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 	defaultIntegrationTimeout = 29 * time.Second
-	// initTimeout is how long Lambda lets a process start.
+	// initTimeout is the time that Lambda allows for the start of a process.
 	// https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 	initTimeout = 10 * time.Second
 )
 
-// Options say what to serve and where.
+// Options configure a [Gateway].
 type Options struct {
-	Addr     string // host:port to listen on; port 0 takes a free one
-	Template string // the SAM template: functions, routes, timeouts and environment are read from it
-	BuildDir string // holds <logical id>/bootstrap of every function, as `sam build` and [Build] leave it
+	Addr     string // host:port to listen on; port 0 chooses a free one
+	Template string // the SAM template with functions, routes, timeouts and environment
+	// has <logical id>/bootstrap of every function, the layout of `sam build` and [Build]
+	BuildDir string
 
-	// Env is added to the environment of every function; it wins over the template.
+	// Env is added to the environment of every function and overrides the template.
 	Env map[string]string
-	// Concurrency is how many processes run for each function, and so how many of its requests at once. Default 1.
+	// Concurrency is the number of processes, and thus of concurrent requests, of each function.
+	// The default is 1.
 	Concurrency int
-	// IntegrationTimeout is how long a request may take in all. Default 29 s.
+	// IntegrationTimeout is the maximum duration of a request. The default is 29 s.
 	IntegrationTimeout time.Duration
-	// Log gets a line for each request, and everything that the functions print. Default: nowhere.
+	// Log receives a line for each request, and the output of all functions. The default discards
+	// it.
 	Log io.Writer
 }
 
@@ -46,8 +51,9 @@ type Gateway struct {
 	running  *errgroup.Group
 }
 
-// Start starts every function that the template gives a route, waits until their processes are ready for requests, and
-// serves until ctx is done or [Gateway.Close] is called. Close must be called in either case.
+// Start starts every function with a route in the template, and waits until their processes are
+// ready for requests. It serves until ctx is done or [Gateway.Close] is called. Call Close in
+// either case.
 func Start(ctx context.Context, options Options) (*Gateway, error) {
 	options = options.withDefaults()
 	functions, err := readTemplate(options.Template)
@@ -74,7 +80,7 @@ func Start(ctx context.Context, options Options) (*Gateway, error) {
 		running.Go(func() error { return p.run(environments) })
 	}
 	running.Go(func() error {
-		defer stopEnvironments() // the requests in flight need them to the last
+		defer stopEnvironments() // requests in flight need the environments
 		return serve(ctx, newServer(handler), listener)
 	})
 
@@ -109,12 +115,12 @@ func awaitReady(ctx context.Context, pools []*pool) error {
 	return errors.Join(problems...)
 }
 
-// URL returns where the API is, without a slash at the end.
+// URL returns the URL of the API without a trailing slash.
 func (g *Gateway) URL() string {
 	return "http://" + g.listener.Addr().String()
 }
 
-// Close answers the requests in flight, ends the functions' processes and waits for all of it.
+// Close finishes the requests in flight, ends the processes of the functions and waits for both.
 func (g *Gateway) Close() error {
 	g.cancel()
 	return g.running.Wait()

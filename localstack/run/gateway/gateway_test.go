@@ -15,7 +15,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/run/gateway"
 )
 
-func TestEventIsTheOneOfAPIGateway(t *testing.T) {
+func TestEventEqualsThatOfAPIGateway(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
 	header := http.Header{"X-Twice": {"1", "2"}, "User-Agent": {"test"}, "X-Amzn-Trace-Id": {"Root=1-2-3"}}
@@ -28,23 +28,27 @@ func TestEventIsTheOneOfAPIGateway(t *testing.T) {
 		MultiValueQueryStringParameters: map[string][]string{"q": {"1", "2"}, "r": {"3"}},
 		PathParameters:                  map[string]string{"fault": "echo it"},
 		RequestContext: events.APIGatewayProxyRequestContext{
-			Stage: "Prod", ResourcePath: "/do/{fault}", Path: "/do/echo it", HTTPMethod: "PUT", Protocol: "HTTP/1.1", DomainName: host,
-			RequestID: a.header.Get("X-Amzn-Requestid"),
-			Identity:  events.APIGatewayRequestIdentity{SourceIP: "127.0.0.1", UserAgent: "test"},
+			Stage: "Prod", ResourcePath: "/do/{fault}", Path: "/do/echo it", HTTPMethod: "PUT", Protocol: "HTTP/1.1",
+			DomainName: host,
+			RequestID:  a.header.Get("X-Amzn-Requestid"),
+			Identity:   events.APIGatewayRequestIdentity{SourceIP: "127.0.0.1", UserAgent: "test"},
 		},
 		Body: "the body",
 	}
 	ignored := cmp.Options{
 		cmpopts.IgnoreFields(events.APIGatewayProxyRequest{}, "Headers", "MultiValueHeaders"),
-		cmpopts.IgnoreFields(events.APIGatewayProxyRequestContext{}, "AccountID", "APIID", "ResourceID", "ExtendedRequestID", "RequestTime", "RequestTimeEpoch"),
+		cmpopts.IgnoreFields(events.APIGatewayProxyRequestContext{}, "AccountID", "APIID", "ResourceID",
+			"ExtendedRequestID", "RequestTime", "RequestTimeEpoch"),
 	}
 	if diff := cmp.Diff(want, event, ignored); diff != "" {
 		t.Errorf("event (-want +got):\n%s", diff)
 	}
 	for name, values := range map[string][]string{
-		"X-Twice": {"1", "2"}, "Host": {host}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-For": {"127.0.0.1"}, "X-Amzn-Trace-Id": {"Root=1-2-3"},
+		"X-Twice": {"1", "2"}, "Host": {host}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-For": {"127.0.0.1"},
+		"X-Amzn-Trace-Id": {"Root=1-2-3"},
 	} {
-		if got := event.MultiValueHeaders[name]; !slices.Equal(got, values) || event.Headers[name] != values[len(values)-1] {
+		if got := event.MultiValueHeaders[name]; !slices.Equal(got, values) ||
+			event.Headers[name] != values[len(values)-1] {
 			t.Errorf("header %s: %q and %q, want %q", name, got, event.Headers[name], values)
 		}
 	}
@@ -56,7 +60,7 @@ func TestEventIsTheOneOfAPIGateway(t *testing.T) {
 	}
 }
 
-func TestFunctionSeesWhatLambdaAndTheTemplateGiveIt(t *testing.T) {
+func TestFunctionHasLambdaAndTemplateSettings(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{Env: map[string]string{"LONG": "caller"}})
 	e := echo(t, send(t, "GET", g.URL()+"/do/echo", "", nil))
@@ -73,7 +77,8 @@ func TestFunctionSeesWhatLambdaAndTheTemplateGiveIt(t *testing.T) {
 			t.Errorf("%s is set", variable)
 		}
 	}
-	if e.Left <= 1 || e.Left > 2 || !strings.HasSuffix(e.ARN, ":function:Faulty") || e.Invocation == "" || !strings.HasPrefix(e.Trace, "Root=1-") {
+	if e.Left <= 1 || e.Left > 2 || !strings.HasSuffix(e.ARN, ":function:Faulty") || e.Invocation == "" ||
+		!strings.HasPrefix(e.Trace, "Root=1-") {
 		t.Errorf("deadline in %gs, arn %s, invocation %s, trace %s", e.Left, e.ARN, e.Invocation, e.Trace)
 	}
 }
@@ -90,7 +95,8 @@ func TestBinaryBodyArrivesEncoded(t *testing.T) {
 func TestBinaryAnswerIsDecoded(t *testing.T) {
 	t.Parallel()
 	url := startFaulty(t, gateway.Options{}).URL() + "/do/answer"
-	a := send(t, "POST", url, `{"statusCode":201,"body":"/wD+","isBase64Encoded":true,"headers":{"content-type":"image/x"}}`, nil)
+	a := send(t, "POST", url,
+		`{"statusCode":201,"body":"/wD+","isBase64Encoded":true,"headers":{"content-type":"image/x"}}`, nil)
 	if a.status != 201 || a.body != "\xff\x00\xfe" || a.header.Get("Content-Type") != "image/x" {
 		t.Errorf("%+v", a)
 	}
@@ -99,9 +105,17 @@ func TestBinaryAnswerIsDecoded(t *testing.T) {
 func TestUnknownRouteIsA403(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
-	for _, route := range [][2]string{{"GET", "/"}, {"GET", "/do"}, {"GET", "/do/"}, {"GET", "/do/a/b"}, {"POST", "/files/a"}, {"GET", "/files/"}} {
+	for _, route := range [][2]string{
+		{"GET", "/"},
+		{"GET", "/do"},
+		{"GET", "/do/"},
+		{"GET", "/do/a/b"},
+		{"POST", "/files/a"},
+		{"GET", "/files/"},
+	} {
 		a := send(t, route[0], g.URL()+route[1], "", nil)
-		if a.status != http.StatusForbidden || a.body != `{"message":"Missing Authentication Token"}` || a.header.Get("X-Amzn-Requestid") == "" {
+		if a.status != http.StatusForbidden || a.body != `{"message":"Missing Authentication Token"}` ||
+			a.header.Get("X-Amzn-Requestid") == "" {
 			t.Errorf("%v: %+v", route, a)
 		}
 	}
@@ -111,11 +125,12 @@ func TestUnknownRouteIsA403(t *testing.T) {
 	}
 }
 
-func TestBodyLargerThanAPIGatewayTakesIsA413(t *testing.T) {
+func TestTooLargeBodyIsA413(t *testing.T) {
 	t.Parallel()
 	g := startFaulty(t, gateway.Options{})
 	for _, size := range []int{11 << 20, 7 << 20} { // over API Gateway's limit, over Lambda's
-		if a := send(t, "POST", g.URL()+"/do/echo", strings.Repeat("x", size), nil); a.status != http.StatusRequestEntityTooLarge {
+		if a := send(t, "POST", g.URL()+"/do/echo", strings.Repeat("x", size),
+			nil); a.status != http.StatusRequestEntityTooLarge {
 			t.Errorf("%d bytes: %d %s", size, a.status, a.body)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// maxBody is the longest body that API Gateway takes.
+// maxBody is the longest body that API Gateway accepts.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 const maxBody = 10 << 20
 
@@ -27,18 +27,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", ids.request)
 	w.Header().Set("X-Amzn-Trace-Id", ids.trace)
 	status, err := h.serve(w, r, ids)
-	line := fmt.Sprintf("%s %s %d %s %s", r.Method, r.URL.Path, status, time.Since(started).Round(10*time.Microsecond), ids.request)
+	line := fmt.Sprintf("%s %s %d %s %s", r.Method, r.URL.Path, status, time.Since(started).Round(10*time.Microsecond),
+		ids.request)
 	if err != nil {
 		line += ": " + err.Error()
 	}
 	h.log.printf("%s", line)
 }
 
-// serve returns the status it answered with and, where that hides a cause from the client, the cause.
+// serve returns the status of the answer, and the cause of an error if the answer hides it.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, ids requestIDs) (status int, cause error) {
 	target, parameters, ok := h.routes.match(r.Method, r.URL.Path)
 	if !ok {
-		return gatewayResponse(w, http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token"), nil
+		return gatewayResponse(w, http.StatusForbidden, "MissingAuthenticationTokenException",
+			"Missing Authentication Token"), nil
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
@@ -62,9 +64,10 @@ func (h *handler) invoke(w http.ResponseWriter, r *http.Request, p *pool, i *inv
 	defer cancel()
 	answer, err := p.invoke(ctx, i)
 	if errors.Is(err, errIntegrationTimeout) {
-		return gatewayResponse(w, http.StatusGatewayTimeout, "InternalServerErrorException", "Endpoint request timed out"), err
+		return gatewayResponse(w, http.StatusGatewayTimeout, "InternalServerErrorException",
+			"Endpoint request timed out"), err
 	}
-	// Whatever goes wrong in a function, its own timeout included, is a malformed answer to API Gateway.
+	// API Gateway treats every failure of a function, including a timeout, as a malformed answer.
 	if err != nil {
 		return internalError(w), err
 	}
@@ -84,7 +87,7 @@ func requestTooLarge(w http.ResponseWriter) int {
 	return gatewayResponse(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", "Request Too Long")
 }
 
-// gatewayResponse answers in API Gateway's own name.
+// gatewayResponse writes an answer of API Gateway itself.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 func gatewayResponse(w http.ResponseWriter, status int, errorType, message string) int {
 	w.Header().Set("Content-Type", "application/json")

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// lineLog writes whole lines of several writers to one, each behind a name.
+// lineLog writes the lines of several writers to one, each with the name of its writer.
 type lineLog struct {
 	mu  sync.Mutex
 	out io.Writer
@@ -46,7 +46,7 @@ func (n *namedLog) Write(text []byte) (int, error) {
 
 func (n *namedLog) printf(format string, args ...any) { fmt.Fprintf(n, format+"\n", args...) }
 
-// tail keeps the end of what is written to it. It is read when nobody writes any more.
+// tail keeps the end of its input. It is read only after the last write.
 type tail struct {
 	text []byte
 }

@@ -20,10 +20,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// built holds the binaries that the tests share.
+// built has the binaries that the tests share.
 var built struct {
 	dir    string
-	faulty func() error // built into dir
+	faulty func() error // builds the faulty function into dir
 	orders func() error
 }
 
@@ -38,7 +38,8 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	built.dir = dir
 	built.faulty = sync.OnceValue(func() error {
-		return tool("go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "Faulty", "bootstrap"), "./testdata/faulty")
+		return tool("go", "build", "-tags", "lambda.norpc", "-o", filepath.Join(dir, "Faulty", "bootstrap"),
+			"./testdata/faulty")
 	})
 	built.orders = sync.OnceValue(func() error {
 		migrate := tool("go", "build", "-o", filepath.Join(dir, "migrate"), "../../../functions/migrate")
@@ -57,7 +58,7 @@ func tool(name string, args ...string) error {
 	return nil
 }
 
-// template is the project's own.
+// template is the template of this project.
 const template = "../../../template.yaml"
 
 // start serves until the test ends, and logs to the test.
@@ -114,7 +115,7 @@ func send(t *testing.T, method, url, body string, header http.Header) answer {
 	return answer{response.StatusCode, response.Header, string(text)}
 }
 
-// echoed is what the function says it was given.
+// echoed is the answer of the function with its input.
 type echoed struct {
 	Event      events.APIGatewayProxyRequest
 	PID        int

@@ -17,7 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// startOrders serves the project's own functions, built as they ship, on a database that `migrate` prepared.
+// startOrders serves the functions of this project as they ship, with a migrated database.
 func startOrders(t *testing.T, concurrency int) (g *gateway.Gateway, databaseURL string) {
 	t.Helper()
 	if err := built.orders(); err != nil {
@@ -29,12 +29,16 @@ func startOrders(t *testing.T, concurrency int) (g *gateway.Gateway, databaseURL
 	if output, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrate: %v: %s", err, output)
 	}
-	return start(t, gateway.Options{Template: template, Concurrency: concurrency, Env: map[string]string{"DATABASE_URL": databaseURL, "DATABASE_AUTH": "password"}}), databaseURL
+	return start(t, gateway.Options{
+		Template: template, Concurrency: concurrency,
+		Env: map[string]string{"DATABASE_URL": databaseURL, "DATABASE_AUTH": "password"},
+	}), databaseURL
 }
 
 var asJSON = http.Header{"Content-Type": {"application/json"}}
 
-const goodOrder = `{"customer_id":"customer-1","currency":"EUR","lines":[{"sku":"coffee","quantity":2,"unit_price":1250}]}`
+const goodOrder = `{"customer_id":"customer-1","currency":"EUR",` +
+	`"lines":[{"sku":"coffee","quantity":2,"unit_price":1250}]}`
 
 func TestOrderPostedCanBeReadAndHasItsEvent(t *testing.T) {
 	t.Parallel()
@@ -53,7 +57,8 @@ func TestOrderPostedCanBeReadAndHasItsEvent(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	var payload, trace string
-	err = conn.QueryRow(t.Context(), `SELECT payload::text, headers->>'x-amzn-trace-id' FROM outbox_events`).Scan(&payload, &trace)
+	err = conn.QueryRow(t.Context(), `SELECT payload::text, headers->>'x-amzn-trace-id'
+		FROM outbox_events`).Scan(&payload, &trace)
 	if err != nil || payload != created.body || trace != created.header.Get("X-Amzn-Trace-Id") {
 		t.Errorf("event %s with trace %s: %v", payload, trace, err)
 	}
@@ -79,13 +84,14 @@ func TestRefusalHasTheRequestIDOfTheGateway(t *testing.T) {
 			RequestID string `json:"request_id"`
 		}
 		err := json.Unmarshal([]byte(a.body), &problem)
-		if a.status != test.status || err != nil || problem.RequestID != a.header.Get("X-Amzn-Requestid") || a.header.Get("Content-Type") != "application/problem+json" {
+		if a.status != test.status || err != nil || problem.RequestID != a.header.Get("X-Amzn-Requestid") ||
+			a.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: %d %v %s", test.method, test.path, a.status, a.header, a.body)
 		}
 	}
 }
 
-func TestOneKeySentByManyAtOnceMakesOneOrder(t *testing.T) {
+func TestConcurrentRequestsOfOneKeyMakeOneOrder(t *testing.T) {
 	t.Parallel()
 	const clients = 20
 	g, _ := startOrders(t, 4)
@@ -93,7 +99,8 @@ func TestOneKeySentByManyAtOnceMakesOneOrder(t *testing.T) {
 	var group errgroup.Group
 	for i := range clients {
 		group.Go(func() error {
-			answers[i] = send(t, "POST", g.URL()+"/orders", goodOrder, http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"k"}})
+			answers[i] = send(t, "POST", g.URL()+"/orders", goodOrder,
+				http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"k"}})
 			return nil
 		})
 	}

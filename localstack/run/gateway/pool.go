@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// errIntegrationTimeout says that the request had to wait longer than API Gateway does.
+// errIntegrationTimeout reports that a request exceeded the timeout of API Gateway.
 var errIntegrationTimeout = errors.New("endpoint request timed out")
 
-// pool is the execution environments of one function.
+// pool has the execution environments of one function.
 type pool struct {
 	environments []*environment
 	idle         chan *environment
@@ -28,7 +28,7 @@ func newPool(f function, options Options, log *namedLog) *pool {
 	return p
 }
 
-// run keeps the processes running until ctx is done.
+// run restarts the processes until ctx is done.
 func (p *pool) run(ctx context.Context) error {
 	running, ctx := errgroup.WithContext(ctx)
 	for _, e := range p.environments {
@@ -37,7 +37,8 @@ func (p *pool) run(ctx context.Context) error {
 	return running.Wait()
 }
 
-// awaitReady returns once every process asked for its first invocation, or with the reason why one does not.
+// awaitReady returns nil once every process has requested its first invocation, or the reason why
+// one has not.
 func (p *pool) awaitReady(ctx context.Context) error {
 	for _, e := range p.environments {
 		select {
@@ -52,11 +53,13 @@ func (p *pool) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// invoke returns the function's answer, errIntegrationTimeout, or why there is no answer.
+// invoke returns the function's answer, errIntegrationTimeout, or the reason why there is no
+// answer.
 func (p *pool) invoke(ctx context.Context, i *invocation) ([]byte, error) {
 	select {
 	case e := <-p.idle:
-		// An environment whose process still works on an invocation that nobody waits for takes the next one after it.
+		// If the caller has given up, the process may still work on its invocation. The environment
+		// then runs the next one after it.
 		defer func() { p.idle <- e }()
 		return e.invoke(ctx, i)
 	case <-ctx.Done():
@@ -64,7 +67,7 @@ func (p *pool) invoke(ctx context.Context, i *invocation) ([]byte, error) {
 	}
 }
 
-// lambdaEnv is what Lambda sets for a function.
+// lambdaEnv returns the environment variables that Lambda sets for a function.
 // https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 func lambdaEnv(f function, runtimeAPI, taskRoot string) map[string]string {
 	return map[string]string{

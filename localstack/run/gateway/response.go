@@ -8,14 +8,14 @@ import (
 	"net/http"
 )
 
-// response is a function's answer, ready to be sent.
+// response is a parsed answer of a function.
 type response struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// parseResponse reads the answer of a proxy integration. API Gateway takes no other fields than these.
+// parseResponse parses the answer of a proxy integration. API Gateway accepts no other fields.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
 func parseResponse(answer []byte) (response, error) {
 	var raw struct {
@@ -33,7 +33,10 @@ func parseResponse(answer []byte) (response, error) {
 	if raw.StatusCode < 200 || raw.StatusCode > 599 {
 		return response{}, fmt.Errorf("malformed Lambda proxy response: status code %d", raw.StatusCode)
 	}
-	r := response{status: raw.StatusCode, header: http.Header{"Content-Type": {"application/json"}}, body: []byte(raw.Body)}
+	r := response{
+		status: raw.StatusCode, header: http.Header{"Content-Type": {"application/json"}},
+		body: []byte(raw.Body),
+	}
 	for name, value := range raw.Headers {
 		r.header.Set(name, value)
 	}
@@ -56,5 +59,5 @@ func (r response) write(w http.ResponseWriter) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(r.status)
-	_, _ = w.Write(r.body) // the client may have gone
+	_, _ = w.Write(r.body) // the client may have closed the connection
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// routes finds the function for a request as API Gateway does: a literal segment before a parameter, a parameter
-// before a greedy one.
+// routes finds the function of a request in the order of API Gateway: a literal segment before a
+// parameter, and a parameter before a greedy one.
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-method-settings-method-request.html
 type routes []target
 
@@ -27,7 +27,7 @@ func (r *routes) add(added []route, p *pool) {
 	})
 }
 
-// rank sorts the more specific target first.
+// rank sorts more specific targets first.
 func (t target) rank() string {
 	var rank strings.Builder
 	for _, segment := range t.segments {

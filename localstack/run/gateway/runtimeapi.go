@@ -9,11 +9,11 @@ import (
 	"strconv"
 )
 
-// maxLambdaPayload is the most that Lambda passes to a function or takes from it.
+// maxLambdaPayload is the maximum size of an event or an answer of Lambda.
 // https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 const maxLambdaPayload = 6 << 20
 
-// runtimeAPI is what a custom runtime talks to.
+// runtimeAPI returns the API that a custom runtime calls.
 // https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 func (e *environment) runtimeAPI() http.Handler {
 	mux := http.NewServeMux()
@@ -47,11 +47,12 @@ func (e *environment) give(w http.ResponseWriter, i *invocation) {
 	header := w.Header()
 	header.Set("Lambda-Runtime-Aws-Request-Id", i.id)
 	header.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(deadline.UnixMilli(), 10))
-	header.Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:"+accountID+":function:"+e.function.name)
+	header.Set("Lambda-Runtime-Invoked-Function-Arn",
+		"arn:aws:lambda:us-east-1:"+accountID+":function:"+e.function.name)
 	header.Set("Lambda-Runtime-Trace-Id", i.traceID)
 	header.Set("Content-Type", "application/json")
 	if _, err := w.Write(i.payload); err != nil {
-		e.finish(i, outcome{err: fmt.Errorf("hand over the event: %w", err)})
+		e.finish(i, outcome{err: fmt.Errorf("send the event to the runtime: %w", err)})
 	}
 }
 
@@ -63,7 +64,7 @@ func (e *environment) response(w http.ResponseWriter, r *http.Request) {
 		answerRuntime(w, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge")
 		return
 	}
-	// A runtime that fails while it sends says so in a trailer.
+	// A runtime that fails while it sends reports that in a trailer.
 	if fault := r.Trailer.Get("Lambda-Runtime-Function-Error-Type"); fault != "" && err == nil {
 		err = errors.New(fault)
 	}
@@ -91,7 +92,7 @@ func (e *environment) initErrorReported(w http.ResponseWriter, r *http.Request) 
 	answerRuntime(w, http.StatusAccepted, "")
 }
 
-// errorMessage returns what the runtime says about an error, in few words.
+// errorMessage returns the runtime's short description of an error.
 func errorMessage(r *http.Request) string {
 	var report struct{ ErrorType, ErrorMessage string }
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxLambdaPayload))
@@ -108,5 +109,5 @@ func answerRuntime(w http.ResponseWriter, status int, errorType string) {
 		fmt.Fprint(w, `{"status":"OK"}`)
 		return
 	}
-	fmt.Fprintf(w, `{"errorType":%q,"errorMessage":"the invocation does not take this answer"}`, errorType)
+	fmt.Fprintf(w, `{"errorType":%q,"errorMessage":"the invocation is no longer in progress"}`, errorType)
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// drainTimeout is how long Close waits for requests in flight.
+// drainTimeout is the time that Close waits for requests in flight.
 const drainTimeout = 5 * time.Second
 
 func newServer(handler http.Handler) *http.Server {
@@ -21,8 +21,8 @@ func newServer(handler http.Handler) *http.Server {
 	return server
 }
 
-// freshConns are the connections that have not carried a request. HTTP clients open some ahead of need, and Shutdown
-// would wait five seconds for each. https://pkg.go.dev/net/http#ConnState
+// freshConns are the connections that have not carried a request. HTTP clients open some in
+// advance, and Shutdown would wait five seconds for each. https://pkg.go.dev/net/http#ConnState
 type freshConns struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -47,7 +47,7 @@ func (f *freshConns) close() {
 	}
 }
 
-// serve returns when ctx is done and the requests in flight are answered.
+// serve serves until ctx is done, and returns when the requests in flight are answered.
 func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// function is what the template says about one Lambda function.
+// function is one Lambda function of the template.
 type function struct {
 	name    string // logical id
 	routes  []route
@@ -57,7 +57,7 @@ type functionProperties struct {
 	} `yaml:"Events"`
 }
 
-// readTemplate returns the functions of a template that have a route, in the order of their names.
+// readTemplate returns the functions with a route in alphabetical order.
 func readTemplate(path string) ([]function, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -111,10 +111,13 @@ func (t *samTemplate) function(name string, own functionProperties) (function, e
 	}
 	for _, event := range own.Events {
 		if event.Type == "Api" {
-			f.routes = append(f.routes, route{method: strings.ToUpper(event.Properties.Method), path: event.Properties.Path})
+			f.routes = append(f.routes, route{
+				method: strings.ToUpper(event.Properties.Method),
+				path:   event.Properties.Path,
+			})
 		}
 	}
-	// The defaults are Lambda's own.
+	// These are the defaults of Lambda.
 	timeout, err := t.integer("Timeout", 3, own.Timeout, global.Timeout)
 	f.timeout = time.Duration(timeout) * time.Second
 	memory, memoryErr := t.integer("MemorySize", 128, own.MemorySize, global.MemorySize)
@@ -122,7 +125,7 @@ func (t *samTemplate) function(name string, own functionProperties) (function, e
 	return f, errors.Join(err, memoryErr)
 }
 
-// integer returns the first of nodes that is there, or the fallback.
+// integer returns the first node that is set, or the fallback.
 func (t *samTemplate) integer(property string, fallback int, nodes ...yaml.Node) (int, error) {
 	for _, node := range nodes {
 		if node.IsZero() {
@@ -131,15 +134,15 @@ func (t *samTemplate) integer(property string, fallback int, nodes ...yaml.Node)
 		text, _ := t.resolve(node)
 		number, err := strconv.Atoi(text)
 		if err != nil || number <= 0 {
-			return 0, fmt.Errorf("%s is no positive number, nor a parameter with such a default", property)
+			return 0, fmt.Errorf("%s is not a positive number, or a parameter with such a default", property)
 		}
 		return number, nil
 	}
 	return fallback, nil
 }
 
-// resolve returns a literal value, or the default of the parameter that node refers to. What only a deployment knows,
-// such as the attribute of a resource, is not known here.
+// resolve returns a literal value, or the default of the parameter that node refers to. Values that
+// only a deployment knows, such as the attribute of a resource, are unknown.
 func (t *samTemplate) resolve(node yaml.Node) (value string, known bool) {
 	switch {
 	case node.Kind == yaml.ScalarNode && strings.HasPrefix(node.Tag, "!!"):
