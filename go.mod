@@ -31,6 +31,7 @@ require (
 	golang.org/x/crypto/x509roots/fallback v0.0.0-20261030153154-30a33513ff6d
 	golang.org/x/sync v0.25.0
 	golang.org/x/sys v0.48.0
+	golang.org/x/time v0.16.0
 	gorm.io/driver/postgres v1.5.7
 	gorm.io/gorm v1.25.10
 	k8s.io/api v0.37.2

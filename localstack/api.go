@@ -16,7 +16,7 @@ import (
 
 type apiCmd struct {
 	Port        int `help:"Port of the API." env:"API_PORT" default:"3000"`
-	Concurrency int `help:"How many requests each function serves at once." env:"API_CONCURRENCY" default:"4"`
+	Concurrency int `help:"Concurrent requests of each function." env:"API_CONCURRENCY" default:"4"`
 }
 
 func (c *apiCmd) Run(ctx context.Context, s *stack.Stack) error {
@@ -33,16 +33,23 @@ func (c *apiCmd) Run(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("The API is on %s until Ctrl-C. Try:\n  curl -i %[1]s/orders -H 'Content-Type: application/json' -d '%s'\n", api.URL(), sampleOrder)
+	fmt.Printf("The API is on %s until Ctrl-C. Try:\n  curl -i %[1]s/orders -H 'Content-Type: application/json' -d "+
+		"'%s'\n", api.URL(), sampleOrder)
 	<-ctx.Done()
 	return api.Close()
 }
 
-// startAPI builds the functions of template.yaml for this machine and serves them against the stack's database.
-func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options gateway.Options) (*gateway.Gateway, error) {
+// startAPI builds the functions of template.yaml for this machine, and serves them with the
+// database of the stack.
+func startAPI(ctx context.Context, s *stack.Stack, state stack.State,
+	options gateway.Options,
+) (*gateway.Gateway, error) {
 	options.Template = filepath.Join(s.Root, "template.yaml")
 	options.BuildDir = filepath.Join(s.Dir, "functions")
-	options.Env = map[string]string{"DATABASE_URL": state.Ports.DatabaseURLOf(migrations.Producer), "DATABASE_AUTH": "password"}
+	options.Env = map[string]string{
+		"DATABASE_URL":  state.Ports.DatabaseURLOf(migrations.Producer),
+		"DATABASE_AUTH": "password",
+	}
 	err := s.During("building the functions (the first time usually 5 seconds)", func() error {
 		return gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout)
 	})
@@ -56,8 +63,8 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State, options ga
 }
 
 type demoCmd struct {
-	Orders int    `help:"How many orders to post." env:"ORDERS" default:"10"`
-	APIURL string `name:"api-url" help:"An API that runs already, of make api or sam local start-api; one of its own if empty." env:"API_URL"`
+	Orders int    `help:"Number of orders to post." env:"ORDERS" default:"10"`
+	APIURL string `name:"api-url" help:"URL of a running API, of make api or sam local start-api. The demo starts its own API if empty." env:"API_URL"`
 }
 
 func (c *demoCmd) Run(ctx context.Context, s *stack.Stack) error {

@@ -10,16 +10,15 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/bench"
-	"github.com/outbox-relay/outbox-relay/localstack/lab/tokenbucket"
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
 type benchCmd struct {
-	Quick  bool     `help:"Two minutes instead of a quarter of an hour." env:"QUICK"`
-	Rounds int      `help:"How often each drain is measured; the median counts. 0: three times, once if it is quick." env:"ROUNDS"`
-	Events int      `help:"Events of a backlog. 0: 300,000, 200,000 if it is quick." env:"EVENTS"`
+	Quick  bool     `help:"Measure for two minutes instead of a quarter of an hour." env:"QUICK"`
+	Rounds int      `help:"Rounds of each drain, of which the median counts. 0: three, or one with QUICK." env:"ROUNDS"`
+	Events int      `help:"Events of a backlog. 0: 300,000, or 200,000 with QUICK." env:"EVENTS"`
 	Only   string   `help:"Only these measurements: 'one row', 'one row over TLS', 'one row over TCP', 'one row over socket', 'quarter core', 'quota', 'hundred rows', 'large payload', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`
-	Relay  []string `help:"Binaries to compare; the relay is built if there are none." env:"RELAY_BINARY"`
+	Relay  []string `help:"Binaries of the relay to compare. The relay of this repository is built if empty." env:"RELAY_BINARY"`
 }
 
 func (c *benchCmd) Run(ctx context.Context, s *stack.Stack) error {
@@ -32,22 +31,24 @@ func (c *benchCmd) Run(ctx context.Context, s *stack.Stack) error {
 		return err
 	}
 	return bench.Run(ctx, bench.Options{
-		Root: s.Root, Dir: dir, Cache: filepath.Join(s.Dir, "cache"), Quick: c.Quick, Rounds: c.Rounds, Events: c.Events, Only: c.Only, Relays: c.Relay,
+		Root: s.Root, Dir: dir, Cache: filepath.Join(s.Dir, "cache"), Quick: c.Quick, Rounds: c.Rounds,
+		Events: c.Events, Only: c.Only, Relays: c.Relay,
 		Self: func(o bench.BrokerOptions) *exec.Cmd {
-			return exec.Command(self, "bench-broker", "--latency", o.Latency.String(), "--certificate", o.Certificate, "--key", o.Key,
-				fmt.Sprintf("--per-second=%g", o.PerSecond), fmt.Sprintf("--burst=%g", o.Burst))
+			return exec.Command(self, "bench-broker", "--latency", o.Latency.String(), "--certificate", o.Certificate,
+				"--key", o.Key,
+				fmt.Sprintf("--per-second=%g", o.PerSecond), fmt.Sprintf("--burst=%d", o.Burst))
 		},
 		Out: os.Stdout,
 	})
 }
 
-// benchBrokerCmd is the broker of a benchmark, in a process of its own. It prints its address.
+// benchBrokerCmd runs the broker of a benchmark in its own process. It prints its address.
 type benchBrokerCmd struct {
-	Latency     time.Duration `help:"Between a request and its answer."`
-	Certificate string        `help:"File of a certificate; there is TLS if it is set."`
-	Key         string        `help:"File of its key."`
-	PerSecond   float64       `help:"Requests a second that the quota takes; there is none if it is 0."`
-	Burst       float64       `help:"Requests that the quota takes at once."`
+	Latency     time.Duration `help:"Time between a request and its answer."`
+	Certificate string        `help:"File of the certificate for TLS. No TLS if empty."`
+	Key         string        `help:"File of the certificate's key."`
+	PerSecond   float64       `help:"Quota in requests a second. No quota if 0."`
+	Burst       int           `help:"Requests above the quota that the broker accepts at once."`
 }
 
 func (c *benchBrokerCmd) Run(ctx context.Context) error {
@@ -63,7 +64,7 @@ func (c *benchBrokerCmd) Run(ctx context.Context) error {
 	fmt.Println(listener.Addr())
 	broker := &bench.Broker{Latency: c.Latency}
 	if c.PerSecond > 0 {
-		broker.Quota = tokenbucket.New(c.PerSecond, c.Burst)
+		broker.Quota = bench.NewQuota(c.PerSecond, c.Burst)
 	}
 	return broker.Serve(ctx, listener)
 }

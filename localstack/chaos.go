@@ -10,13 +10,13 @@ import (
 )
 
 type chaosCmd struct {
-	Seed    uint64   `help:"Seed of the first run; each further one has the next." env:"SEED" default:"1"`
-	Runs    int      `help:"How many runs." env:"RUNS" default:"10"`
-	PG      []int    `name:"pg" help:"Versions of Postgres, in turns." env:"PG" default:"15,18"`
-	Workers int      `help:"Runs at the same time; they mostly wait." env:"WORKERS" default:"4"`
-	Faults  []string `help:"Only these faults, as the table names them." env:"FAULTS"`
-	Keep    bool     `help:"Keep the history of every run, not only of a failed one." env:"KEEP"`
-	Relay   string   `help:"Binary of the relay to try; it is built if empty." env:"RELAY_BINARY"`
+	Seed    uint64   `help:"Seed of the first run. Each further run has the next one." env:"SEED" default:"1"`
+	Runs    int      `help:"Number of runs." env:"RUNS" default:"10"`
+	PG      []int    `name:"pg" help:"Major versions of Postgres, used in turn." env:"PG" default:"15,18"`
+	Workers int      `help:"Concurrent runs. A run mostly waits." env:"WORKERS" default:"4"`
+	Faults  []string `help:"Only these faults, by their names in the table." env:"FAULTS"`
+	Keep    bool     `help:"Save the history of every run, not only of failed ones." env:"KEEP"`
+	Relay   string   `help:"Binary of the relay. The relay of this repository is built if empty." env:"RELAY_BINARY"`
 }
 
 func (c *chaosCmd) Run(ctx context.Context, s *stack.Stack) error {

@@ -1,4 +1,5 @@
-// Command localstack runs everything on one machine: Postgres, the broker, the relay and the API. The Makefile calls it.
+// Command localstack runs Postgres, the broker, the relay and the API on one machine. The Makefile
+// calls it.
 package main
 
 import (
@@ -16,29 +17,29 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
-// cli is every command and setting; `localstack --help` prints it.
+// cli has every command and setting. `localstack --help` prints them.
 type cli struct {
-	Stack        string `help:"Insist on a way to run the stack: compose, host or embedded. The first that works if empty." env:"STACK"`
-	Dir          string `help:"Folder for everything that is built, downloaded or stored." env:"LOCAL_DIR" default:".local"`
+	Stack        string `help:"How to run the stack: compose, host or embedded. The first that works if empty." env:"STACK"`
+	Dir          string `help:"Directory of all built, downloaded and stored files." env:"LOCAL_DIR" default:".local"`
 	PostgresPort int    `help:"Port of Postgres." env:"POSTGRES_PORT" default:"15432"`
 	BrokerPort   int    `help:"Port of SNS and SQS." env:"BROKER_PORT" default:"4566"`
 	RelayPort    int    `help:"Port of the relay's probes and metrics." env:"RELAY_PORT" default:"9464"`
 
-	Began int64 `help:"When make began, in seconds since 1970." env:"LOCALSTACK_BEGAN" hidden:""`
+	Began int64 `help:"Start time of make, in seconds since 1970." env:"LOCALSTACK_BEGAN" hidden:""`
 
 	Up        upCmd          `cmd:"" help:"Start Postgres, the broker and the relay."`
-	Down      downCmd        `cmd:"" help:"Stop what up started."`
-	Status    statusCmd      `cmd:"" help:"Say what runs, where, and how far behind it is."`
+	Down      downCmd        `cmd:"" help:"Stop the stack."`
+	Status    statusCmd      `cmd:"" help:"Show the running parts, their addresses and the undelivered events."`
 	Logs      logsCmd        `cmd:"" help:"Show the log of the relay or of another part."`
-	Env       envCmd         `cmd:"" help:"Print the environment of programs that use the stack, for eval."`
+	Env       envCmd         `cmd:"" help:"Print environment variables for programs that use the stack, for eval."`
 	API       apiCmd         `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
-	Demo      demoCmd        `cmd:"" help:"Bring everything up, post orders and read their events from the queue."`
-	Test      testCmd        `cmd:"" help:"Run all tests, with LocalStack if it can be had."`
-	Chaos     chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check what becomes of every event."`
-	Bench     benchCmd       `cmd:"" help:"Measure how fast the relay is, against the limits of its source."`
+	Demo      demoCmd        `cmd:"" help:"Start the stack, post orders and read their events from the queue."`
+	Test      testCmd        `cmd:"" help:"Run all tests, with LocalStack if it is available."`
+	Chaos     chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check every event."`
+	Bench     benchCmd       `cmd:"" help:"Measure the speed of the relay against that of pg_recvlogical."`
 	Image     imageCmd       `cmd:"" help:"Build the relay's image."`
-	Broker    benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"The broker of bench."`
-	Supervise superviseCmd   `cmd:"" hidden:"" help:"The background process behind up."`
+	Broker    benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
+	Supervise superviseCmd   `cmd:"" hidden:"" help:"Run the background process of up."`
 }
 
 func main() {
@@ -53,7 +54,8 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	var c cli
-	parser, err := kong.New(&c, kong.Name("localstack"), kong.Description("The stack on one machine."), kong.UsageOnError(),
+	parser, err := kong.New(&c, kong.Name("localstack"), kong.Description("The stack on one machine."),
+		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		return err
@@ -92,7 +94,7 @@ func (c *cli) stack() (*stack.Stack, error) {
 	}), nil
 }
 
-// moduleRoot is the checkout that the working directory is in.
+// moduleRoot returns the root of the repository that contains the working directory.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -103,7 +105,7 @@ func moduleRoot() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", errors.New("run it inside a checkout of the project")
+			return "", errors.New("no go.mod in this directory or above it: run localstack inside the repository")
 		}
 		dir = filepath.Dir(dir)
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
 )
 
-// STACK_WAYS names the ways to try, for example "compose host embedded". The first two need more than this repository,
-// and the first takes the names that a person's own stack has.
-func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
+// STACK_WAYS lists the ways to test, for example "compose host embedded". The first two need more
+// than this repository. The first uses the container names of a developer's own stack.
+func TestDemoDeliversEveryOrderAndCleansUp(t *testing.T) {
 	t.Parallel()
 	ways := os.Getenv("STACK_WAYS")
 	if ways == "" {
@@ -34,7 +34,10 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 	}
 	for _, way := range strings.Fields(ways) {
 		t.Run(way, func(t *testing.T) {
-			s := stackUnderTest{t: t, program: program, way: way, dir: folder(t), postgres: freePort(t), broker: freePort(t), relay: freePort(t)}
+			s := stackUnderTest{
+				t: t, program: program, way: way, dir: folder(t), postgres: freePort(t),
+				broker: freePort(t), relay: freePort(t),
+			}
 			t.Cleanup(func() { s.run("down", "--data") })
 
 			demo := s.run("demo", "--orders=7")
@@ -63,7 +66,7 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 			for _, port := range []int{s.postgres, s.broker, s.relay} {
 				if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 					conn.Close()
-					t.Errorf("after down, something listens on port %d", port)
+					t.Errorf("after down, a process listens on port %d", port)
 				}
 			}
 			if again := s.run("demo", "--orders=1"); !strings.Contains(again, "1 order posted, 1 event received") {
@@ -76,7 +79,8 @@ func TestDemoDeliversEveryOrderAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// checkHealed deletes the topic and the queue: status names them, up creates them, and events flow.
+// checkHealed deletes the topic and the queue. status names them, up creates them again, and events
+// flow.
 func checkHealed(t *testing.T, s stackUnderTest) {
 	t.Helper()
 	config := messaging.Config("http://127.0.0.1:" + strconv.Itoa(s.broker))
@@ -105,7 +109,7 @@ func checkHealed(t *testing.T, s stackUnderTest) {
 	}
 }
 
-// checkCommands runs the relay's commands of the documents with the environment of localstack-env.
+// checkCommands runs the commands of the documents with the environment of localstack-env.
 func checkCommands(t *testing.T, s stackUnderTest) {
 	t.Helper()
 	environment := s.run("env")
@@ -117,21 +121,24 @@ func checkCommands(t *testing.T, s stackUnderTest) {
 	}
 }
 
-// checkPassword connects with a wrong password, which fails as in production.
+// checkPassword connects with a wrong password, which must fail as in production.
 func checkPassword(t *testing.T, s stackUnderTest) {
 	t.Helper()
 	for _, role := range []string{"outbox", "outbox_relay"} {
 		cmd := exec.Command(filepath.Join(s.dir, "bin", "relay"), "check")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("DATABASE_URL=postgres://%s:wrong@127.0.0.1:%d/outbox?sslmode=disable",
-			role, s.postgres), "RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:none", "AWS_REGION=us-east-1",
-			"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", fmt.Sprintf("AWS_ENDPOINT_URL=http://127.0.0.1:%d", s.broker))
-		if output, err := cmd.CombinedOutput(); err == nil || !bytes.Contains(output, []byte("password authentication")) {
+		cmd.Env = append(os.Environ(),
+			fmt.Sprintf("DATABASE_URL=postgres://%s:wrong@127.0.0.1:%d/outbox?sslmode=disable",
+				role, s.postgres), "RELAY_DESTINATION=arn:aws:sns:us-east-1:000000000000:none", "AWS_REGION=us-east-1",
+			"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
+			fmt.Sprintf("AWS_ENDPOINT_URL=http://127.0.0.1:%d", s.broker))
+		if output, err := cmd.CombinedOutput(); err == nil ||
+			!bytes.Contains(output, []byte("password authentication")) {
 			t.Errorf("%s with a wrong password: %v\n%s", role, err, output)
 		}
 	}
 }
 
-// checkEndExplained kills Postgres, which ends the stack: the next commands say so.
+// checkEndExplained kills Postgres, which ends the stack. The next commands report that.
 func checkEndExplained(t *testing.T, s stackUnderTest) {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(s.dir, "postgres", "data", "postmaster.pid"))
@@ -190,7 +197,8 @@ func (s stackUnderTest) try(args ...string) (string, error) {
 	return output.String(), err
 }
 
-// folder is open to the user that Postgres runs as when the test runs as root.
+// folder returns a directory that the user of the Postgres server may enter if the test runs as
+// root.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "stack-") //nolint:usetesting // t.TempDir is closed to other users

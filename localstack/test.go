@@ -14,12 +14,12 @@ import (
 
 type testCmd struct {
 	Args              []string      `arg:"" optional:"" help:"Flags and packages for go test, after --; all packages if empty."`
-	LocalStack        string        `help:"Endpoint of a LocalStack that runs already." env:"LOCALSTACK_ENDPOINT"`
-	RequireLocalStack bool          `help:"Fail where LocalStack cannot be had." env:"REQUIRE_LOCALSTACK"`
+	LocalStack        string        `help:"Endpoint of a running LocalStack." env:"LOCALSTACK_ENDPOINT"`
+	RequireLocalStack bool          `help:"Fail if LocalStack is not available." env:"REQUIRE_LOCALSTACK"`
 	Timeout           time.Duration `help:"Time limit of each package." env:"TEST_TIMEOUT" default:"30m"`
 }
 
-// Run ends with a line that says what was not tested.
+// Run prints the skipped tests in its last lines.
 func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 	skipped := ""
 	if c.LocalStack == "" {
@@ -29,9 +29,9 @@ func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 			c.LocalStack = broker.Endpoint
 			defer broker.Stop()
 		case ctx.Err() != nil || c.RequireLocalStack:
-			return fmt.Errorf("LocalStack cannot be had: %w", err)
+			return fmt.Errorf("LocalStack is not available: %w", err)
 		default:
-			skipped = fmt.Sprintf("SKIPPED: what needs LocalStack, which cannot be had: %v", err)
+			skipped = fmt.Sprintf("SKIPPED: the tests with LocalStack, which is not available: %v", err)
 		}
 	}
 	race, raceSkipped := raceFlag(ctx)
@@ -45,16 +45,16 @@ func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 		}
 	}
 	if skipped == "" {
-		fmt.Println("Nothing was skipped for want of LocalStack.")
+		fmt.Println("No test was skipped because of LocalStack.")
 	}
 	return nil
 }
 
-// goTest runs the tests in 30 minutes for each package unless TEST_TIMEOUT says otherwise. The
-// slowest package took 13 on two cores that six other processes wanted as well, and must not fail
-// for that where there is twice as much to do.
+// goTest limits each package to 30 minutes unless TEST_TIMEOUT sets another limit. The slowest
+// package took 13 minutes on two cores that six other processes used as well, so a machine with
+// twice that load does not fail.
 func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) error {
-	// Not from the cache, which does not know the programs that tests build and run.
+	// Without the cache, which does not know the programs that tests build and run.
 	args := append([]string{"-count=1", "-timeout=" + c.Timeout.String()}, race...)
 	if len(c.Args) == 0 {
 		c.Args = []string{"./..."}
@@ -68,8 +68,7 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 	})
 }
 
-// raceFlag leaves the race detector out where it cannot be linked: without a C compiler, on most
-// systems.
+// raceFlag omits the race detector if it cannot be linked, mostly for want of a C compiler.
 func raceFlag(ctx context.Context) (flag []string, skipped string) {
 	cgo, err := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED").Output()
 	if err == nil && string(bytes.TrimSpace(cgo)) == "1" {

@@ -16,10 +16,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// shape is how events stand in the log.
+// shape is the size of the events and transactions of a backlog.
 type shape struct {
-	bytes int // of a payload
-	rows  int // of a transaction
+	bytes int // bytes of a payload
+	rows  int // rows of a transaction
 }
 
 func (s shape) String() string {
@@ -27,24 +27,25 @@ func (s shape) String() string {
 }
 
 const (
-	// aggregates of every backlog.
+	// aggregates is the number of aggregates of every backlog.
 	aggregates = 10_000
-	// base is the slot from which those of the contestants are copied: so each reads the same log.
+	// base is the slot that is copied for each contestant, so that all of them read the same log.
 	base = "base"
-	// traceparent is the header of every event.
+	// traceparent has the headers of every event.
 	traceparent = `{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`
 )
 
-// backlog is a database with events that stand in the log and are read from there.
+// backlog is a database with events that a slot has not confirmed yet.
 type backlog struct {
 	server    *pgtest.Server
-	authority string // file of the certificates that the server's is trusted by
+	authority string // file with the certificate authority of the server
 	database  string
 	events    int
-	end       string // position behind the last of them
+	end       string // end position of the last event
 }
 
-// newDatabase makes a database with the outbox schema, and the slot whose backlog begins with what is written from then on.
+// newDatabase creates a database with the outbox schema and the slot base. The backlog of that slot
+// begins with the next written event.
 func (r *run) newDatabase(ctx context.Context, name string) (*backlog, error) {
 	b := &backlog{server: r.server, authority: r.tls.authority, database: name}
 	admin := &backlog{server: r.server, database: "postgres"}
@@ -59,7 +60,7 @@ func (r *run) newDatabase(ctx context.Context, name string) (*backlog, error) {
 	return b, b.exec(ctx, "SELECT pg_create_logical_replication_slot('"+base+"_"+name+"', 'pgoutput')")
 }
 
-// fill writes so many events.
+// fill writes the events of a backlog.
 func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 	const writers = 4
 	transactions := events / s.rows
@@ -93,23 +94,24 @@ func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 // write commits one transaction.
 func write(ctx context.Context, conn *pgx.Conn, s shape) error {
 	_, err := conn.Exec(ctx, `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
-		SELECT gen_random_uuid(), 'order', (random() * $1)::int::text, 'order.created', $2::json, $3::jsonb FROM generate_series(1, $4)`,
+		SELECT gen_random_uuid(), 'order', (random() * $1)::int::text, 'order.created', $2::json, $3::jsonb
+		FROM generate_series(1, $4)`,
 		aggregates, payload(s.bytes), traceparent, s.rows)
 	return err
 }
 
-// payload is JSON of so many bytes.
+// payload returns a JSON document of this size.
 func payload(bytes int) string {
 	const begin, end = `{"order_id":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","currency":"EUR","lines":"`, `"}`
 	return begin + strings.Repeat("x", bytes-len(begin)-len(end)) + end
 }
 
-// newSlot makes a slot that begins where the backlog does.
+// newSlot creates a slot at the start of the backlog.
 func (b *backlog) newSlot(ctx context.Context, name string) error {
 	return b.exec(ctx, fmt.Sprintf("SELECT pg_copy_logical_replication_slot('%s_%s', '%s')", base, b.database, name))
 }
 
-// dropSlot drops a slot once nobody reads it any more, and with it what a relay knew of it.
+// dropSlot drops a slot once it is free, with the checkpoint of its relay.
 func (b *backlog) dropSlot(ctx context.Context, name string) error {
 	return b.exec(ctx, `DO $$ BEGIN
 		FOR i IN 1..100 LOOP
@@ -120,7 +122,8 @@ func (b *backlog) dropSlot(ctx context.Context, name string) error {
 	END $$; SELECT pg_drop_replication_slot('`+name+`')`)
 }
 
-// metered returns how many microseconds of processor the walsender of a slot takes for each event of b while read runs.
+// metered calls read, and returns the processor time of the slot's walsender in microseconds for
+// each event of b.
 func (b *backlog) metered(ctx context.Context, slot string, read func() error) (float64, error) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -131,13 +134,16 @@ func (b *backlog) metered(ctx context.Context, slot string, read func() error) (
 	return float64((<-used).Microseconds()) / float64(b.events), err
 }
 
-// walsender looks, until ctx ends, how much of the processor the walsender of a slot has taken, which may end by itself.
+// walsender polls the processor time of a slot's walsender until ctx ends. The walsender may end
+// before.
 func (b *backlog) walsender(ctx context.Context, slot string) (used time.Duration) {
 	pid := 0
 	for {
 		if pid == 0 {
 			var text string
-			_ = b.query(ctx, "SELECT coalesce(active_pid, 0)::text FROM pg_replication_slots WHERE slot_name = '"+slot+"'", &text) // or the next time
+			// the next poll retries
+			_ = b.query(ctx,
+				"SELECT coalesce(active_pid, 0)::text FROM pg_replication_slots WHERE slot_name = '"+slot+"'", &text)
 			pid, _ = strconv.Atoi(text)
 		} else {
 			used = max(used, usageOf(pid).processor)
@@ -145,18 +151,18 @@ func (b *backlog) walsender(ctx context.Context, slot string) (used time.Duratio
 		select {
 		case <-ctx.Done():
 			return used
-		case <-time.After(look):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// link is how a client reaches the server, and a relay the broker.
+// link is the connection of clients to the server, and of a relay to the broker.
 type link string
 
 const (
-	secured link = "TLS" // to both, as on AWS
+	secured link = "TLS" // to server and broker, as on AWS
 	tcp     link = "TCP"
-	socket  link = "socket" // the broker is reached over TCP
+	socket  link = "socket" // to the server; the broker uses TCP
 )
 
 func (b *backlog) url(l link) string {
@@ -165,7 +171,8 @@ func (b *backlog) url(l link) string {
 	case tcp:
 		return plain
 	case secured:
-		return strings.Replace(plain, "sslmode=disable", "sslmode=verify-full&sslrootcert="+url.QueryEscape(b.authority), 1)
+		return strings.Replace(plain, "sslmode=disable",
+			"sslmode=verify-full&sslrootcert="+url.QueryEscape(b.authority), 1)
 	}
 	query := url.Values{"host": {b.server.SocketDir()}, "port": {strconv.Itoa(b.server.Port())}}
 	return "postgres://" + pgtest.Superuser + "@/" + b.database + "?" + query.Encode()
@@ -175,7 +182,7 @@ func (b *backlog) exec(ctx context.Context, statement string) error {
 	return b.query(ctx, statement, nil)
 }
 
-// query runs statements and reads the one text that the last of them returns, if it is wanted.
+// query runs statements and reads the one text that the last of them returns, unless text is nil.
 func (b *backlog) query(ctx context.Context, statements string, text *string) error {
 	conn, err := pgx.Connect(ctx, b.url(tcp))
 	if err != nil {

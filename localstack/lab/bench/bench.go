@@ -1,7 +1,10 @@
-// Package bench measures the relay, as it ships, against the fastest way to read the log and against the plain way to publish it.
+// Package bench measures the relay as it ships. It compares the relay with the fastest reader of
+// the log, and with a simple publisher.
 //
-// Everything that is compared is measured in the same run, on the same server and the same log, in turns: absolute figures are
-// those of a machine and of a moment, ratios are not.
+// All compared contestants run in turns on the same server and the same log. Absolute figures
+// depend on the machine and the moment, and ratios do not. The package is our own because load
+// generators for HTTP or SQL measure neither the time from commit to broker nor a ratio to
+// pg_recvlogical.
 package bench
 
 import (
@@ -17,27 +20,29 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// Options say what to measure.
+// Options configure a benchmark.
 type Options struct {
-	Root   string // the checkout
-	Dir    string // for what is built and for the results
-	Cache  string // for server binaries that are fetched
+	Root   string // root of the repository
+	Dir    string // directory of built programs and results
+	Cache  string // cache of server binaries
 	Quick  bool   // two minutes instead of a quarter of an hour
-	Rounds int    // 0: three, or one if it is quick
-	Events int    // of each backlog of one-row transactions; 0: 300,000, or 200,000 if it is quick
-	Only   string // cases whose name has this in it; empty: all
-	// Relays are binaries to compare. None: the relay of the checkout, which is built.
+	Rounds int    // 0 is three, or one with Quick
+	// events of each backlog of one-row transactions; 0 is 300,000, or 200,000 with Quick
+	Events int
+	Only   string // only cases whose name contains this; empty selects all
+	// Relays are the binaries to compare. If empty, the relay of the repository is built.
 	Relays []string
-	// Self is the command that runs [Broker.Serve] in a process of its own.
+	// Self returns the command that runs [Broker.Serve] in its own process.
 	Self func(BrokerOptions) *exec.Cmd
 	Out  io.Writer
 }
 
-// BrokerOptions say how to run a [Broker].
+// BrokerOptions configure a [Broker].
 type BrokerOptions struct {
 	Latency          time.Duration
-	PerSecond, Burst float64 // requests of its quota; zero: without one
-	Certificate, Key string  // files for [Secure]; empty: without TLS
+	PerSecond        float64 // quota in requests a second; zero is unlimited
+	Burst            int     // requests above the quota that are accepted at once
+	Certificate, Key string  // files for [Secure]; empty disables TLS
 }
 
 // run is one run of the benchmark.
@@ -52,7 +57,7 @@ type run struct {
 	started ticks
 }
 
-// Run measures and prints what it has measured.
+// Run measures and prints the results.
 func Run(ctx context.Context, options Options) error {
 	r := &run{Options: options, began: time.Now(), started: machineTime()}
 	if r.Rounds == 0 {
@@ -64,14 +69,19 @@ func Run(ctx context.Context, options Options) error {
 	if err := r.build(ctx); err != nil {
 		return err
 	}
-	r.tell("starting Postgres")
+	r.logf("starting Postgres")
 	var err error
 	if r.tls, err = newCertificate(r.Dir); err != nil {
-		return fmt.Errorf("make a certificate: %w", err)
+		return fmt.Errorf("create a certificate: %w", err)
 	}
-	r.server, err = pgtest.Start(ctx, pgtest.Options{CacheDir: r.Cache, TLS: &r.tls.KeyPair, Settings: map[string]string{
-		"shared_buffers": "256MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h", "track_commit_timestamp": "on", "autovacuum": "off",
-	}})
+	r.server, err = pgtest.Start(ctx, pgtest.Options{
+		CacheDir: r.Cache, TLS: &r.tls.KeyPair,
+		Settings: map[string]string{
+			"shared_buffers": "256MB", "max_wal_size": "16GB", "checkpoint_timeout": "1h",
+			"track_commit_timestamp": "on",
+			"autovacuum":             "off",
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -93,9 +103,10 @@ func (r *run) build(ctx context.Context) error {
 	if len(r.Relays) > 0 {
 		return nil
 	}
-	r.tell("building the relay")
+	r.logf("building the relay")
 	path := filepath.Join(r.Dir, "relay")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "./relay/cmd/relay")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path,
+		"./relay/cmd/relay")
 	cmd.Dir, cmd.Env = r.Root, append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the relay: %w\n%s", err, output)
@@ -104,12 +115,12 @@ func (r *run) build(ctx context.Context) error {
 	return nil
 }
 
-// tell shows progress.
-func (r *run) tell(format string, args ...any) {
+// logf prints a line of progress with the elapsed time.
+func (r *run) logf(format string, args ...any) {
 	fmt.Fprintf(r.Out, "%6.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// machine says where the figures come from.
+// machine describes the machine and the conditions of the figures.
 func (r *run) machine() string {
 	return fmt.Sprintf("%d cores (%s/%s), Postgres %s without fsync, relay, Postgres and broker on the same cores; %s",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, r.server.Version(), time.Now().Format("2006-01-02"))

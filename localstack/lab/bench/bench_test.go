@@ -39,8 +39,8 @@ func startBroker(t *testing.T, b *Broker) string {
 	return "http://" + listener.Addr().String()
 }
 
-// TestTheSDKTakesTheBrokerForSQSAndSNS: it checks the answers, and the checksum of each body.
-func TestTheSDKTakesTheBrokerForSQSAndSNS(t *testing.T) {
+// The SDK validates the answers and the checksum of each body.
+func TestSDKAcceptsTheBrokerAsSQSAndSNS(t *testing.T) {
 	t.Parallel()
 	b := &Broker{Latency: time.Millisecond}
 	url := startBroker(t, b)
@@ -50,28 +50,37 @@ func TestTheSDKTakesTheBrokerForSQSAndSNS(t *testing.T) {
 	var entries []types.SendMessageBatchRequestEntry
 	var messages []snstypes.PublishBatchRequestEntry
 	for i := range 10 {
-		id, body, sequence := aws.String(fmt.Sprint(i)), aws.String(fmt.Sprintf(`{"n":%d,"text":"\\ \" ä\n"}`, i)), aws.String(fmt.Sprint(100+i))
-		entries = append(entries, types.SendMessageBatchRequestEntry{Id: id, MessageBody: body, MessageAttributes: map[string]types.MessageAttributeValue{
-			"sequence": {DataType: aws.String("Number"), StringValue: sequence},
-		}})
-		messages = append(messages, snstypes.PublishBatchRequestEntry{Id: id, Message: body, MessageAttributes: map[string]snstypes.MessageAttributeValue{
-			"sequence": {DataType: aws.String("Number"), StringValue: aws.String(fmt.Sprint(200 + i))},
-		}})
+		id, sequence := aws.String(fmt.Sprint(i)), aws.String(fmt.Sprint(100+i))
+		body := aws.String(fmt.Sprintf(`{"n":%d,"text":"\\ \" ä\n"}`, i))
+		entries = append(entries, types.SendMessageBatchRequestEntry{
+			Id: id, MessageBody: body,
+			MessageAttributes: map[string]types.MessageAttributeValue{
+				"sequence": {DataType: aws.String("Number"), StringValue: sequence},
+			},
+		})
+		messages = append(messages, snstypes.PublishBatchRequestEntry{
+			Id: id, Message: body,
+			MessageAttributes: map[string]snstypes.MessageAttributeValue{
+				"sequence": {DataType: aws.String("Number"), StringValue: aws.String(fmt.Sprint(200 + i))},
+			},
+		})
 	}
-	sent, err := queue.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: aws.String(url + "/1/bench"), Entries: entries})
+	sent, err := queue.SendMessageBatch(t.Context(),
+		&sqs.SendMessageBatchInput{QueueUrl: aws.String(url + "/1/bench"), Entries: entries})
 	if err != nil || len(sent.Successful) != 10 {
 		t.Errorf("SQS: %v, %v", sent, err)
 	}
-	published, err := topic.PublishBatch(t.Context(), &sns.PublishBatchInput{TopicArn: aws.String(topicARN), PublishBatchRequestEntries: messages})
+	published, err := topic.PublishBatch(t.Context(),
+		&sns.PublishBatchInput{TopicArn: aws.String(topicARN), PublishBatchRequestEntries: messages})
 	if err != nil || len(published.Successful) != 10 {
 		t.Errorf("SNS: %v, %v", published, err)
 	}
 	if c := b.Counts(); c.Requests != 2 || c.Events != 20 || c.Distinct != 20 || c.First == 0 || c.Last < c.First {
 		t.Errorf("counted %+v", c)
 	}
-	for n, at := range b.Taken() {
+	for n, at := range b.Arrivals() {
 		if n < 100 || n > 209 || at == 0 {
-			t.Errorf("event %d was taken at %d", n, at)
+			t.Errorf("event %d arrived at %d", n, at)
 		}
 	}
 }
@@ -94,11 +103,12 @@ func TestPercentiles(t *testing.T) {
 	}
 }
 
-// results are of three rounds of a relay and what it is compared with.
+// results returns three rounds of a relay and the contestants it is compared with.
 func results() []result {
 	at := func(contestant, to string, perSecond float64) result {
 		return result{
-			Shape: oneRow.String(), Link: string(secured), Latency: near, Contestant: contestant, To: to, PerSecond: perSecond, Processor: 9, Peak: 50,
+			Shape: oneRow.String(), Link: string(secured), Latency: near, Contestant: contestant, To: to,
+			PerSecond: perSecond, Processor: 9, Peak: 50,
 		}
 	}
 	all := []result{
@@ -114,10 +124,11 @@ func results() []result {
 	return r.results
 }
 
-func TestTargetIsReachedByTheMedianOfItsWorstCase(t *testing.T) {
+func TestGoalsUseTheMedianOfTheWorstCase(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{}
-	for _, g := range judge(medians(results()), []delays{{PerSecond: 500, Settings: "[]", Latency: near, P99: 4 * time.Millisecond}}) {
+	for _, g := range judge(medians(results()),
+		[]delays{{PerSecond: 500, Settings: "[]", Latency: near, P99: 4 * time.Millisecond}}) {
 		got[g.name] = fmt.Sprint(g.reached, " ", g.holds)
 	}
 	for name, want := range map[string]string{
@@ -135,7 +146,7 @@ func TestTargetIsReachedByTheMedianOfItsWorstCase(t *testing.T) {
 	}
 }
 
-func TestTheChartIsWellFormed(t *testing.T) {
+func TestChartIsWellFormed(t *testing.T) {
 	t.Parallel()
 	chart := drawChart(medians(results()), "a machine & its <cores>")
 	if strings.Count(chart, "<rect") != 5 { // one is the background
@@ -150,8 +161,8 @@ func TestTheChartIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestABrokenRelayEndsTheBenchmark: without waiting for events that a relay which has ended will never send.
-func TestABrokenRelayEndsTheBenchmark(t *testing.T) {
+// The benchmark does not wait for the events of a relay that has ended.
+func TestFailingRelayEndsTheBenchmark(t *testing.T) {
 	t.Parallel()
 	process, err := procgroup.Start(exec.Command("false"), procgroup.Orphan{})
 	if err != nil {

@@ -16,31 +16,30 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/outbox-relay/outbox-relay/localstack/lab/tokenbucket"
 )
 
-// Broker is the other side of the relay in a process of its own: SNS and SQS, as much of them as the relay asks for, at a
-// fraction of what localstack/testing/fakeaws takes of the processor, which both share. It keeps no message, but counts which events it
-// has taken, and when.
+// Broker is a minimal SNS and SQS in its own process, with only the requests of the relay. It takes
+// a fraction of the processor time of localstack/testing/fakeaws, because both share the machine
+// with the relay. It keeps no message, and records which events arrived and when.
 type Broker struct {
-	// Latency is between a request and its answer.
+	// Latency is the time between a request and its answer.
 	Latency time.Duration
-	// Quota is what it takes of the requests that publish; nil: all of them.
-	Quota *tokenbucket.Bucket
+	// Quota limits the publish requests. Nil is unlimited.
+	Quota *Quota
 
 	mu     sync.Mutex
 	counts Counts
-	taken  []int64 // when the first request with the event of this sequence had arrived, in nanoseconds of the Unix epoch
+	// arrival of the first request with this sequence, in nanoseconds of the Unix epoch
+	arrivals []int64
 }
 
-// Counts is what a Broker has taken.
+// Counts counts the requests and events of a Broker.
 type Counts struct {
-	Requests int   // that publish
-	Events   int   // of them
-	Distinct int   // events that were taken at least once
-	First    int64 // when the first request was answered, in nanoseconds of the Unix epoch
-	Last     int64 // and the last one that had a new event
+	Requests int   // publish requests
+	Events   int   // events of these requests
+	Distinct int   // different events
+	First    int64 // time of the first answer, in nanoseconds of the Unix epoch
+	Last     int64 // time of the last answer with a new event
 }
 
 // Serve answers on listener until ctx ends.
@@ -58,18 +57,18 @@ func (b *Broker) Serve(ctx context.Context, listener net.Listener) error {
 			defer conn.Close()
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			s := &service{broker: b, url: "http://" + listener.Addr().String(), sums: map[string]string{}}
-			_ = s.converse(conn) // the relay tells of an end that it did not want
+			_ = s.converse(conn) // the relay reports an unexpected end
 		}()
 	}
 }
 
-// service answers the requests of one connection, in memory that is used again.
+// service answers the requests of one connection and reuses its memory.
 type service struct {
 	broker *Broker
 	url    string
-	sums   map[string]string // MD5 by body: a benchmark has few bodies
+	sums   map[string]string // MD5 by body; a benchmark has few different bodies
 
-	status            string // of the answer
+	status            string // status line of the answer
 	body, answer, out []byte
 	sequences         []int
 }
@@ -96,10 +95,10 @@ func (s *service) converse(conn net.Conn) error {
 	}
 }
 
-// request is what decides about the answer.
+// request has the parts of a request that select the answer.
 type request struct {
 	path   string
-	target string // of AWS JSON
+	target string // X-Amz-Target header of the AWS JSON protocol
 }
 
 func (s *service) read(reader *bufio.Reader) (request, error) {
@@ -138,13 +137,13 @@ func (s *service) respond(r request) error {
 	fifo := bytes.Contains(s.body, []byte(".fifo"))
 	switch {
 	case r.path == "/counts":
-		return s.tell(s.broker.Counts())
-	case r.path == "/taken":
-		return s.tell(s.broker.Taken())
+		return s.answerJSON(s.broker.Counts())
+	case r.path == "/arrivals":
+		return s.answerJSON(s.broker.Arrivals())
 	case strings.HasPrefix(r.path, "/quota/"):
 		return s.changeQuota(strings.TrimPrefix(r.path, "/quota/"))
 	case r.path == "/quota":
-		return s.tell(s.broker.Quota.Counts())
+		return s.answerJSON(s.broker.Quota.Counts())
 	case r.target == "AmazonSQS.SendMessageBatch":
 		if !s.isWithinQuota() {
 			s.answer = append(s.answer, `{"__type":"com.amazonaws.sqs#RequestThrottled","message":"Rate exceeded"}`...)
@@ -154,12 +153,15 @@ func (s *service) respond(r request) error {
 	case r.target == "AmazonSQS.GetQueueUrl":
 		s.answer = fmt.Appendf(s.answer, `{"QueueUrl":"%s/000000000000/%s"}`, s.url, nameOf(fifo))
 	case r.target == "AmazonSQS.GetQueueAttributes":
-		s.answer = fmt.Appendf(s.answer, `{"Attributes":{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:%s","MaximumMessageSize":"1048576",`+
-			`"FifoQueue":"%t","DeduplicationScope":"messageGroup","FifoThroughputLimit":"perMessageGroupId"}}`, nameOf(fifo), fifo)
+		s.answer = fmt.Appendf(s.answer,
+			`{"Attributes":{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:%s","MaximumMessageSize":"1048576",`+
+				`"FifoQueue":"%t","DeduplicationScope":"messageGroup","FifoThroughputLimit":"perMessageGroupId"}}`,
+			nameOf(fifo), fifo)
 	case bytes.Contains(s.body, []byte("Action=GetTopicAttributes")):
 		s.answer = fmt.Appendf(s.answer, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes>`+
 			`<entry><key>TopicArn</key><value>arn:aws:sns:us-east-1:000000000000:%s</value></entry>`+
-			`<entry><key>FifoTopic</key><value>%t</value></entry><entry><key>FifoThroughputScope</key><value>MessageGroup</value></entry>`+
+			`<entry><key>FifoTopic</key><value>%t</value></entry>`+
+			`<entry><key>FifoThroughputScope</key><value>MessageGroup</value></entry>`+
 			`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, nameOf(fifo), fifo)
 	case bytes.Contains(s.body, []byte("Action=PublishBatch")):
 		if !s.isWithinQuota() {
@@ -169,14 +171,15 @@ func (s *service) respond(r request) error {
 		}
 		return s.publishBatch()
 	default:
-		return errors.New("a request that a benchmark does not make")
+		return errors.New("the broker does not support this request")
 	}
 	return nil
 }
 
-// isWithinQuota reports whether the quota has room for a request. If it has none, the answer is a refusal, after the latency.
+// isWithinQuota reports whether the quota accepts a request. Otherwise it prepares a refusal, after
+// the latency.
 func (s *service) isWithinQuota() bool {
-	if s.broker.Quota == nil || s.broker.Quota.Take() {
+	if s.broker.Quota == nil || s.broker.Quota.Allow() {
 		return true
 	}
 	time.Sleep(s.broker.Latency)
@@ -190,7 +193,7 @@ func (s *service) changeQuota(perSecond string) error {
 		return err
 	}
 	s.broker.Quota.SetRate(rate)
-	return s.tell(rate)
+	return s.answerJSON(rate)
 }
 
 func nameOf(fifo bool) string {
@@ -200,12 +203,13 @@ func nameOf(fifo bool) string {
 	return "bench"
 }
 
-func (s *service) tell(value any) (err error) {
+func (s *service) answerJSON(value any) (err error) {
 	s.answer, err = json.Marshal(value)
 	return err
 }
 
-// sendMessageBatch answers what SQS does when it takes every message, the checksum of each body included.
+// sendMessageBatch writes the answer of SQS to a request with only valid messages, with the
+// checksum of each body.
 func (s *service) sendMessageBatch() error {
 	s.answer = append(s.answer, `{"Successful":[`...)
 	entries := 0
@@ -232,10 +236,10 @@ func (s *service) sendMessageBatch() error {
 		rest = rest[end:]
 	}
 	s.answer = append(s.answer, `]}`...)
-	return s.take(entries, `"sequence":{"DataType":"Number","StringValue":"`, "")
+	return s.accept(entries, `"sequence":{"DataType":"Number","StringValue":"`, "")
 }
 
-// between returns the text that begins behind mark, up to end.
+// between returns the text after mark and before end.
 func between(text []byte, mark string, end byte) []byte {
 	_, text, _ = bytes.Cut(text, []byte(mark))
 	if at := bytes.IndexByte(text, end); at >= 0 {
@@ -244,7 +248,7 @@ func between(text []byte, mark string, end byte) []byte {
 	return text
 }
 
-// endOfString returns where the JSON string that text begins in ends.
+// endOfString returns the end of the JSON string at the start of text.
 func endOfString(text []byte) int {
 	for at := 0; ; at++ {
 		quote := bytes.IndexByte(text[at:], '"')
@@ -276,9 +280,10 @@ func (s *service) sum(escaped []byte) (string, error) {
 	return text, nil
 }
 
-// publishBatch answers what SNS does when it takes every message.
+// publishBatch writes the answer of SNS to a request with only valid messages.
 func (s *service) publishBatch() error {
-	s.answer = append(s.answer, `<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishBatchResult><Failed/><Successful>`...)
+	s.answer = append(s.answer, `<PublishBatchResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/">`+
+		`<PublishBatchResult><Failed/><Successful>`...)
 	entries := 0
 	for rest := s.body; ; entries++ {
 		id, after, found := nextEntry(rest)
@@ -290,12 +295,13 @@ func (s *service) publishBatch() error {
 		s.answer = append(s.answer, `</Id></member>`...)
 		rest = after
 	}
-	s.answer = append(s.answer, `</Successful></PublishBatchResult><ResponseMetadata><RequestId>5fea7756</RequestId></ResponseMetadata></PublishBatchResponse>`...)
-	return s.take(entries, "Name=sequence&", "StringValue=")
+	s.answer = append(s.answer, `</Successful></PublishBatchResult><ResponseMetadata>`+
+		`<RequestId>5fea7756</RequestId></ResponseMetadata></PublishBatchResponse>`...)
+	return s.accept(entries, "Name=sequence&", "StringValue=")
 }
 
-// nextEntry returns the id of the next entry of a form and the rest of the form behind it. It goes through the form once, so that
-// the broker takes little of the processor that it shares with the relay.
+// nextEntry returns the id of the next entry of a form, and the rest of the form after it. It reads
+// the form once, to save processor time on the shared machine.
 func nextEntry(form []byte) (id, rest []byte, found bool) {
 	_, rest, found = bytes.Cut(form, []byte(".Id="))
 	if !found {
@@ -305,8 +311,9 @@ func nextEntry(form []byte) (id, rest []byte, found bool) {
 	return id, rest, true
 }
 
-// take waits for the latency and counts the events of a request, each by the number that stands behind the marks.
-func (s *service) take(entries int, mark, then string) error {
+// accept waits for the latency and records the events of a request. Their sequences follow the
+// marks.
+func (s *service) accept(entries int, mark, then string) error {
 	s.sequences = s.sequences[:0]
 	for rest := s.body; ; {
 		var found bool
@@ -329,11 +336,11 @@ func (s *service) take(entries int, mark, then string) error {
 	if s.broker.Latency > 0 {
 		time.Sleep(s.broker.Latency)
 	}
-	s.broker.took(s.sequences, arrived.UnixNano())
+	s.broker.record(s.sequences, arrived.UnixNano())
 	return nil
 }
 
-func (b *Broker) took(sequences []int, arrived int64) {
+func (b *Broker) record(sequences []int, arrived int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now().UnixNano()
@@ -343,30 +350,31 @@ func (b *Broker) took(sequences []int, arrived int64) {
 	b.counts.Requests++
 	b.counts.Events += len(sequences)
 	for _, n := range sequences {
-		if n >= len(b.taken) {
-			b.taken = append(b.taken, make([]int64, n+1<<16-len(b.taken))...)
+		if n >= len(b.arrivals) {
+			b.arrivals = append(b.arrivals, make([]int64, n+1<<16-len(b.arrivals))...)
 		}
-		if b.taken[n] == 0 {
-			b.taken[n] = arrived
+		if b.arrivals[n] == 0 {
+			b.arrivals[n] = arrived
 			b.counts.Distinct++
 			b.counts.Last = now
 		}
 	}
 }
 
-// Counts returns what was taken so far.
+// Counts returns the counts so far.
 func (b *Broker) Counts() Counts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.counts
 }
 
-// Taken returns when the first request with each event had arrived, by its sequence, in nanoseconds of the Unix epoch.
-func (b *Broker) Taken() map[int]int64 {
+// Arrivals returns the arrival of the first request with each event, by its sequence, in
+// nanoseconds of the Unix epoch.
+func (b *Broker) Arrivals() map[int]int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	times := map[int]int64{}
-	for n, at := range b.taken {
+	for n, at := range b.arrivals {
 		if at != 0 {
 			times[n] = at
 		}

@@ -13,7 +13,7 @@ const (
 	margin            = 20
 )
 
-// drawChart draws the drains as bars, those of one backlog over one link together.
+// drawChart draws the drains as bars, grouped by backlog and link.
 func drawChart(all []result, caption string) string {
 	highest := 1.0
 	for _, m := range all {
@@ -33,14 +33,18 @@ func drawChart(all []result, caption string) string {
 			color = "#a0a0a0"
 		}
 		width := m.PerSecond / highest * bars
-		fmt.Fprintf(&rows, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", labels-barGap, y+barHeight-5, html.EscapeString(label(m)))
-		fmt.Fprintf(&rows, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labels, y, width, barHeight, color)
+		fmt.Fprintf(&rows, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", labels-barGap, y+barHeight-5,
+			html.EscapeString(label(m)))
+		fmt.Fprintf(&rows, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", labels, y, width, barHeight,
+			color)
 		fmt.Fprintf(&rows, `<text x="%.1f" y="%d">%.0f</text>`+"\n", labels+width+barGap, y+barHeight-5, m.PerSecond)
 		y += barHeight + barGap
 	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n"+
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" `+
+		`font-family="sans-serif" font-size="12">`+"\n"+
 		`<rect width="100%%" height="100%%" fill="white"/>`+"\n"+
-		`<text x="%d" y="%d" font-size="15" font-weight="bold">Events a second while a backlog is drained</text>`+"\n%s"+
+		`<text x="%d" y="%d" font-size="15" font-weight="bold">`+
+		`Events a second while a backlog is drained</text>`+"\n%s"+
 		`<text x="%d" y="%d" fill="#606060" font-size="11">%s</text>`+"\n</svg>\n",
 		labels+bars+5*margin, y+2*margin, margin, margin, rows.String(), margin, y+margin, html.EscapeString(caption))
 }

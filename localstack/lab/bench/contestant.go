@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	// patience is far longer than anything here takes.
+	// patience exceeds the duration of every measurement.
 	patience = 10 * time.Minute
-	// look is how often it is looked whether everything has arrived.
-	look = 20 * time.Millisecond
+	// pollInterval is the interval between two requests for the progress of a measurement.
+	pollInterval = 20 * time.Millisecond
 )
 
 // destination is a topic or a queue of a [Broker].
@@ -82,7 +82,7 @@ func (b *broker) get(path string, value any) error {
 	return json.NewDecoder(response.Body).Decode(value)
 }
 
-// awaitEvents returns what the broker has taken once it has so many events.
+// awaitEvents waits until the broker has received that many events, and returns its counts.
 func (b *broker) awaitEvents(ctx context.Context, events int) (c Counts, err error) {
 	for deadline := time.Now().Add(patience); ; {
 		if err := b.get("/counts", &c); err != nil {
@@ -97,7 +97,7 @@ func (b *broker) awaitEvents(ctx context.Context, events int) (c Counts, err err
 		select {
 		case <-ctx.Done():
 			return c, context.Cause(ctx)
-		case <-time.After(look):
+		case <-time.After(pollInterval):
 		}
 	}
 }
@@ -109,8 +109,10 @@ type relay struct {
 	log     string
 }
 
-// startRelay starts a relay of backlog b that publishes to d at to.
-func (r *run) startRelay(binary string, b *backlog, l link, slot string, d destination, to *broker, settings ...string) (*relay, error) {
+// startRelay starts a relay that publishes backlog b to destination d of broker to.
+func (r *run) startRelay(binary string, b *backlog, l link, slot string, d destination, to *broker,
+	settings ...string,
+) (*relay, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -143,7 +145,8 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// whileItRuns returns a context that ends with the relay, so that nothing waits for one that is gone.
+// whileItRuns returns a context that ends with the relay, so that no measurement waits for a relay
+// that has ended.
 func (p *relay) whileItRuns(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -156,7 +159,7 @@ func (p *relay) whileItRuns(ctx context.Context) (context.Context, context.Cance
 	return ctx, func() { cancel(nil) }
 }
 
-// ended returns why the relay has ended, with the end of its log.
+// ended returns the reason for the end of the relay, with the end of its log.
 func (p *relay) ended() error {
 	log, _ := os.ReadFile(p.log)
 	return fmt.Errorf("the relay ended: %w\n%s", p.process.Err(), log[max(0, len(log)-2000):])
@@ -172,10 +175,10 @@ func (p *relay) stop() error {
 	return nil
 }
 
-// allocations returns how many the relay has made.
+// allocations returns the number of allocations of the relay so far.
 func (p *relay) allocations() (float64, error) { return p.metric("go_memstats_mallocs_total ") }
 
-// metric returns the value of the first metric whose line begins like this.
+// metric returns the value of the first metric whose line begins with this text.
 func (p *relay) metric(begin string) (float64, error) {
 	response, err := http.Get("http://" + p.listen + "/metrics")
 	if err != nil {

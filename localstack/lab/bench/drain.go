@@ -9,45 +9,48 @@ import (
 	"time"
 )
 
-// contestant is one way to get a backlog out of the log.
+// contestant is one way to drain a backlog.
 type contestant struct {
 	name     string
-	to       destination // of a relay, or none
+	to       destination // destination of a relay, or none
 	latency  time.Duration
-	settings []string // of a relay
-	binary   string   // of a relay
-	share    int      // of the backlog that is drained: a hundredth, say, where it would take too long. 0: all of it
-	run      func(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error)
+	settings []string // settings of a relay
+	binary   string   // binary of a relay
+	// divisor of the drained part of the backlog, for slow contestants; 0 drains all of it
+	share int
+	run   func(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error)
 }
 
-// result is what one drain took.
+// result has the figures of one drain.
 type result struct {
 	Shape      string
 	Link       string
 	Contestant string
 	To         string        // destination
-	Latency    time.Duration // of the broker
+	Latency    time.Duration // latency of the broker
 	Events     int
 	PerSecond  float64
-	Ratio      float64 // to the limit that the server sets, in the same round
-	Slowest    float64 // events a second in the slowest round, of a median
-	OverSDK    float64 // events a second, for each of the same relay by the SDK's clients, in the same round
-	Spread     float64 // of the ratio over the rounds, of a median: highest less lowest, for each of the median
-	Stolen     float64 // of the machine's time, for each of it
+	Ratio      float64 // ratio to the source in the same round
+	Slowest    float64 // events a second of the slowest round; only of a median
+	OverSDK    float64 // ratio to the same relay with the SDK's clients in the same round
+	// range of the ratio over the rounds, relative to the median; only of a median
+	Spread float64
+	Stolen float64 // part of the machine's time that the hypervisor took
 
-	Processor   float64 // microseconds an event, of the process
-	Server      float64 // microseconds of processor an event, of the walsender
-	Allocations float64 // an event
-	Requests    float64 // an event
+	Processor   float64 // microseconds an event, of the contestant
+	Server      float64 // microseconds an event, of the walsender
+	Allocations float64 // per event
+	Requests    float64 // per event
 	Peak        float64 // MB
 }
 
-// drainByRelay starts a relay and measures from the first answer of the broker to the last: without the start of the process.
+// drainByRelay starts a relay and measures from the broker's first answer to the last, without the
+// start of the process.
 func drainByRelay(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
 	return r.drainWith(ctx, b, l, c, func(*relay) error { return nil })
 }
 
-// drainOnAQuarter is drainByRelay on a quarter of a core.
+// drainOnAQuarter is drainByRelay with a quarter of a core.
 func drainOnAQuarter(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
 	remove := func() {}
 	defer func() { remove() }()
@@ -57,8 +60,10 @@ func drainOnAQuarter(ctx context.Context, r *run, b *backlog, l link, c contesta
 	})
 }
 
-// drainWith is drainByRelay, which does something with the relay as soon as it is started.
-func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, started func(*relay) error) (result, error) {
+// drainWith is drainByRelay with a function that is called as soon as the relay is started.
+func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant,
+	started func(*relay) error,
+) (result, error) {
 	slot := fmt.Sprintf("bench_%d", time.Now().UnixNano())
 	if err := b.newSlot(ctx, slot); err != nil {
 		return result{}, err
@@ -90,7 +95,7 @@ func (r *run) drainWith(ctx context.Context, b *backlog, l link, c contestant, s
 	return drained, b.dropSlot(ctx, slot)
 }
 
-// watch waits until so many events have arrived, and returns what that took.
+// watch waits until that many events have arrived, and returns the figures.
 func (p *relay) watch(ctx context.Context, to *broker, events int) (result, error) {
 	ctx, cancel := p.whileItRuns(ctx)
 	defer cancel()
@@ -136,12 +141,12 @@ func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contesta
 	got.Stolen = machineTime().stolenSince(before)
 	got.Ratio, got.OverSDK = r.ratio(got), r.overSDK(got)
 	r.results = append(r.results, got)
-	r.tell("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
+	r.logf("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
 		c.name, s, l, c.to, c.latency.Milliseconds(), got.PerSecond, got.Processor, got.Peak)
 	return nil
 }
 
-// ratio returns how fast m drained beside the limit that the server set in the same round, or zero if that was not
+// ratio returns the speed of m relative to the source in the same round, or zero if that was not
 // measured.
 func (r *run) ratio(m result) float64 {
 	if m.isSource() {
@@ -155,20 +160,22 @@ func (r *run) ratio(m result) float64 {
 	return 0
 }
 
-// overSDK returns how fast m drained beside the SDK's clients in the same round, or zero if those were not measured.
+// overSDK returns the speed of m relative to the SDK's clients in the same round, or zero if those
+// were not measured.
 func (r *run) overSDK(m result) float64 {
 	if m.isSource() || m.Contestant == bySDK {
 		return 0
 	}
 	for _, before := range slices.Backward(r.results) {
-		if before.Contestant == bySDK && before.To == m.To && before.Link == m.Link && before.Latency == m.Latency && before.Shape == m.Shape {
+		if before.Contestant == bySDK && before.To == m.To && before.Link == m.Link && before.Latency == m.Latency &&
+			before.Shape == m.Shape {
 			return m.PerSecond / before.PerSecond
 		}
 	}
 	return 0
 }
 
-// bySDK is the relay whose requests that publish are the SDK's.
+// bySDK is the relay that publishes with the AWS SDK.
 const bySDK = "relay by SDK"
 
 func (r *run) relayBySDK(to destination, latency time.Duration) contestant {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// judge compares what was measured with the targets, the worst case of each.
+// judge compares the worst case of each figure with its target.
 func judge(all []result, steady []delays) []goal {
 	var goals []goal
 	atLeast := func(name string, lowest float64, figures []float64) {
@@ -24,21 +24,27 @@ func judge(all []result, steady []delays) []goal {
 	compared := relays.and(func(m result) bool { return m.Ratio > 0 })
 	spreadOf := func(m result) float64 { return m.Spread }
 	processorOf := func(m result) float64 { return m.Processor }
+	perSecondOf := func(m result) float64 { return m.PerSecond }
 	aws := compared.over(secured).at(near).standard()
 	atLeast("drain, TLS: 1.0 x the source", 1, each(all, aws, ratioOf))
 	atMost("drain, TLS: spread of that ratio", "%.2f", 0.2, each(all, aws, spreadOf))
 	atLeast("drain, TCP: 1.6 x the source", 1.6, each(all, compared.over(tcp).at(0), ratioOf))
 	atMost("drain, TCP: spread of that ratio", "%.2f", 0.2, each(all, compared.over(tcp).at(0), spreadOf))
 	atLeast("drain, socket: 0.9 x the source", 0.9, each(all, compared.over(socket), ratioOf))
-	atLeast("2 x the same over the SDK", 2, each(all, aws.and(isBesideSDK), func(m result) float64 { return m.OverSDK }))
-	atLeast("FIFO: 0.75 x standard", 0.75, each(all, relays.fifo(), func(m result) float64 { return m.PerSecond / findStandard(all, m) }))
+	atLeast("2 x the same over the SDK", 2, each(all, aws.and(isBesideSDK), func(m result) float64 {
+		return m.OverSDK
+	}))
+	atLeast("FIFO: 0.75 x standard", 0.75, each(all, relays.fifo(), func(m result) float64 {
+		return m.PerSecond / findStandard(all, m)
+	}))
 	atMost("TLS: µs of processor an event", "%.1f", 15, each(all, relays.over(secured), processorOf))
 	atMost("TCP: µs of processor an event", "%.1f", 10, each(all, relays.over(tcp), processorOf))
 	atMost("allocations an event", "%.2f", 2, each(all, relays, func(m result) float64 { return m.Allocations }))
 	atMost("requests an event", "%.3f", 0.105, each(all, relays, func(m result) float64 { return m.Requests }))
-	atMost("peak memory", "%.0f MB", 64, each(all, func(m result) bool { return m.Peak > 0 }, func(m result) float64 { return m.Peak }))
-	atLeast("quarter of a core: 5,000 events/s", 5000, each(all, func(m result) bool { return m.Contestant == quarterCore },
-		func(m result) float64 { return m.PerSecond }))
+	hasPeak := func(m result) bool { return m.Peak > 0 }
+	atMost("peak memory", "%.0f MB", 64, each(all, hasPeak, func(m result) float64 { return m.Peak }))
+	onAQuarter := func(m result) bool { return m.Contestant == quarterCore }
+	atLeast("quarter of a core: 5,000 events/s", 5000, each(all, onAQuarter, perSecondOf))
 	for _, d := range steady {
 		if d.PerSecond == 500 && d.Settings == "[]" {
 			name := fmt.Sprintf("500 events/s, broker %d ms: p99 1 ms", d.Latency.Milliseconds())
@@ -48,10 +54,10 @@ func judge(all []result, steady []delays) []goal {
 	return goals
 }
 
-// filter chooses measurements.
+// filter selects measurements.
 type filter func(result) bool
 
-// isRelay chooses those of the relay with its usual settings.
+// isRelay selects the measurements of the relay with its default settings.
 func isRelay(s shape) filter {
 	return func(m result) bool {
 		return m.Shape == s.String() && !m.isSource() && m.Contestant != "one by one" && m.Contestant != bySDK &&
@@ -92,10 +98,12 @@ func each(all []result, wanted filter, figure func(result) float64) (figures []f
 
 func isBesideSDK(m result) bool { return m.OverSDK > 0 }
 
-// findStandard returns the events a second to the standard destination of the kind of m's, which is FIFO.
+// findStandard returns the events a second to the standard destination that corresponds to the FIFO
+// destination of m.
 func findStandard(all []result, m result) float64 {
 	for _, other := range all {
-		if other.Contestant == m.Contestant && other.To == m.To[:len("SQS")] && other.Link == m.Link && other.Latency == m.Latency {
+		if other.Contestant == m.Contestant && other.To == m.To[:len("SQS")] && other.Link == m.Link &&
+			other.Latency == m.Latency {
 			return other.PerSecond
 		}
 	}

@@ -8,22 +8,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/localstack/lab/tokenbucket"
 )
 
-// delays are how long events were on their way at a steady rate: from the commit of their transaction, by the server's clock, until
-// the request with them had arrived at the broker.
+// delays has the delays of events at a steady rate. A delay is the time from the commit of the
+// transaction, by the server's clock, until the request with the event has arrived at the broker.
 type delays struct {
 	Contestant    string
 	To            string
 	Link          string
 	PerSecond     int
-	Latency       time.Duration // of the broker
+	Latency       time.Duration // latency of the broker
 	P50, P99, Top time.Duration // Top is the 99.9th percentile
-	Requests      float64       // an event
-	Processor     float64       // share of a core that the relay took
-	Refused       float64       // part of the requests, under a quota
+	Requests      float64       // requests per event
+	Processor     float64       // share of a core
+	Refused       float64       // share of the requests, with a quota
 	Settings      string
 }
 
@@ -31,19 +29,22 @@ type delays struct {
 type steady struct {
 	contestant
 	link  link
-	quota quota // of the broker
-	rate  int   // transactions of one event in a second
+	quota quotaCase // of the broker
+	rate  int       // one-row transactions a second
 	time  time.Duration
 }
 
-// atRate commits events evenly while a relay streams.
+// atRate commits events at a steady rate while a relay streams.
 func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 	name := fmt.Sprintf("steady_%d", time.Now().UnixNano())
 	b, err := r.newDatabase(ctx, name)
 	if err != nil {
 		return delays{}, err
 	}
-	to, err := r.startBroker(s.link, BrokerOptions{Latency: s.latency, PerSecond: s.quota.perSecond, Burst: s.quota.burst})
+	to, err := r.startBroker(s.link, BrokerOptions{
+		Latency: s.latency, PerSecond: s.quota.perSecond,
+		Burst: s.quota.burst,
+	})
 	if err != nil {
 		return delays{}, err
 	}
@@ -79,24 +80,25 @@ func (r *run) atRate(ctx context.Context, s steady) (delays, error) {
 		return delays{}, err
 	}
 	return delays{
-		Contestant: s.name, Link: string(s.link), To: string(s.to), PerSecond: s.rate, Latency: s.latency, Settings: fmt.Sprint(s.settings),
-		P50: percentile(waited, 50), P99: percentile(waited, 99), Top: percentile(waited, 99.9),
+		Contestant: s.name, Link: string(s.link), To: string(s.to), PerSecond: s.rate, Latency: s.latency,
+		Settings: fmt.Sprint(s.settings),
+		P50:      percentile(waited, 50), P99: percentile(waited, 99), Top: percentile(waited, 99.9),
 		Requests:  float64(counts.Requests) / float64(counts.Events),
 		Processor: used.Seconds() / s.time.Seconds(), Refused: refused,
 	}, b.dropSlot(ctx, base+"_"+name)
 }
 
-// refusedPart returns which part of the requests a broker with a quota has refused.
-func refusedPart(to *broker, q quota) (float64, error) {
+// refusedPart returns the share of requests that a broker with a quota has refused.
+func refusedPart(to *broker, q quotaCase) (float64, error) {
 	if q.perSecond == 0 {
 		return 0, nil
 	}
-	var c tokenbucket.Counts
+	var c QuotaCounts
 	err := to.get("/quota", &c)
-	return float64(c.Refused) / float64(c.Taken+c.Refused), err
+	return float64(c.Refused) / float64(c.Accepted+c.Refused), err
 }
 
-// warm events come before those that are measured: they bring connections and code into being.
+// warm is the number of events before the measured ones. They open connections and warm up caches.
 const warm = 200
 
 func warmUp(ctx context.Context, conn *pgx.Conn, to *broker) error {
@@ -124,13 +126,14 @@ func commitEvenly(ctx context.Context, conn *pgx.Conn, s steady) (written int, e
 	return written, nil
 }
 
-// waits returns the time of each event from commit to broker, in order of length.
+// waits returns the sorted delays of all events.
 func waits(ctx context.Context, conn *pgx.Conn, to *broker) ([]time.Duration, error) {
-	taken := map[int]int64{}
-	if err := to.get("/taken", &taken); err != nil {
+	arrivals := map[int]int64{}
+	if err := to.get("/arrivals", &arrivals); err != nil {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, `SELECT seq, pg_xact_commit_timestamp(xid::xid) FROM outbox_events WHERE seq > $1`, warm)
+	rows, err := conn.Query(ctx, `SELECT seq, pg_xact_commit_timestamp(xid::xid) FROM outbox_events
+		WHERE seq > $1`, warm)
 	if err != nil {
 		return nil, err
 	}
@@ -138,14 +141,14 @@ func waits(ctx context.Context, conn *pgx.Conn, to *broker) ([]time.Duration, er
 	var seq int
 	var committed time.Time
 	_, err = pgx.ForEachRow(rows, []any{&seq, &committed}, func() error {
-		waited = append(waited, time.Duration(taken[seq]-committed.UnixNano()))
+		waited = append(waited, time.Duration(arrivals[seq]-committed.UnixNano()))
 		return nil
 	})
 	slices.Sort(waited)
 	return waited, err
 }
 
-// percentile returns the smallest of sorted that p per cent of them do not exceed.
+// percentile returns the smallest value of sorted that p per cent of the values do not exceed.
 func percentile(sorted []time.Duration, p float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// tenMillion takes ten minutes and 20 GB of disk: it is measured where it is asked for.
+// tenMillion takes ten minutes and 20 GB of disk, so it runs only on request.
 const tenMillion = "ten million"
 
-// oneRow is the shape that the targets are about: each event in a transaction of its own.
+// oneRow is the shape of the targets: each event in its own transaction.
 var oneRow = shape{300, 1}
 
-// near is the time that SQS and SNS take for a request in the region of the relay.
+// near is the latency of SQS and SNS in the relay's own region.
 const near = 15 * time.Millisecond
 
-// measure goes through the plan, round by round, so that what is compared is measured in turns.
+// measure runs the plan round by round, so that compared contestants run in turns.
 func (r *run) measure(ctx context.Context) error {
 	if err := r.drainOneRow(ctx); err != nil {
 		return err
@@ -35,11 +35,11 @@ func (r *run) measure(ctx context.Context) error {
 	return r.underQuotas(ctx)
 }
 
-// isWanted reports whether a case is among those that are asked for.
+// isWanted reports whether Options.Only selects a case.
 func (r *run) isWanted(name string) bool { return strings.Contains(name, r.Only) }
 
 func (r *run) newBacklog(ctx context.Context, name string, s shape, events int) (*backlog, error) {
-	r.tell("writing a backlog of %d events, %s", events, s)
+	r.logf("writing a backlog of %d events, %s", events, s)
 	b, err := r.newDatabase(ctx, name)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (r *run) drainOneRow(ctx context.Context) error {
 		return err
 	}
 	for round := range r.Rounds {
-		r.tell("round %d of %d", round+1, r.Rounds)
+		r.logf("round %d of %d", round+1, r.Rounds)
 		for _, l := range links {
 			for _, c := range r.contestants(l) {
 				if err := r.drain(ctx, b, oneRow, l, c); err != nil {
@@ -71,7 +71,7 @@ func (r *run) drainOneRow(ctx context.Context) error {
 	return r.onAQuarter(ctx, b)
 }
 
-// drainBySettings measures what the settings that trade memory and connections for speed do.
+// drainBySettings measures the settings that trade memory and connections for speed.
 func (r *run) drainBySettings(ctx context.Context) error {
 	if r.Quick || !r.isWanted("settings") {
 		return nil
@@ -83,7 +83,8 @@ func (r *run) drainBySettings(ctx context.Context) error {
 	for range r.Rounds {
 		for _, setting := range []string{
 			"RELAY_IN_FLIGHT=16", "RELAY_IN_FLIGHT=64", "RELAY_IN_FLIGHT=256", "RELAY_IN_FLIGHT=512",
-			"RELAY_WINDOW_EVENTS=512", "RELAY_WINDOW_EVENTS=2048", "RELAY_WINDOW_EVENTS=8192", "RELAY_WINDOW_EVENTS=32768",
+			"RELAY_WINDOW_EVENTS=512", "RELAY_WINDOW_EVENTS=2048", "RELAY_WINDOW_EVENTS=8192",
+			"RELAY_WINDOW_EVENTS=32768",
 		} {
 			for _, c := range r.relays(queue, near) {
 				c.name, c.settings = c.name+", "+setting, []string{setting}
@@ -96,8 +97,9 @@ func (r *run) drainBySettings(ctx context.Context) error {
 	return nil
 }
 
-// contestants returns who drains one-row transactions over a link: all of them over TLS, as on AWS, and fewer over the
-// others. The source and the SDK's clients come first, as the ratios to them are those of their round.
+// contestants returns the contestants that drain one-row transactions over a link: all over TLS, as
+// on AWS, and fewer over the other links. The source and the SDK's clients come first, because
+// ratios refer to their result of the same round.
 func (r *run) contestants(l link) []contestant {
 	all := []contestant{source()}
 	if l == secured {
@@ -119,7 +121,7 @@ func (r *run) contestants(l link) []contestant {
 	return append(all, plain(near))
 }
 
-// latencies of the broker for the relays over a link.
+// latencies returns the broker latencies of the relays over a link.
 func (r *run) latencies(l link) []time.Duration {
 	switch {
 	case l == socket:
@@ -133,7 +135,7 @@ func (r *run) latencies(l link) []time.Duration {
 // quarterCore is the relay with one thread and a quarter of a core.
 const quarterCore = "quarter core"
 
-// onAQuarter drains with one thread and a quarter of a core, where the machine allows to say so.
+// onAQuarter drains with one thread and a quarter of a core, if the machine allows such a limit.
 func (r *run) onAQuarter(ctx context.Context, b *backlog) error {
 	if !r.isWanted(quarterCore) {
 		return nil
@@ -142,7 +144,7 @@ func (r *run) onAQuarter(ctx context.Context, b *backlog) error {
 	c.name, c.settings, c.run = quarterCore, []string{"GOMAXPROCS=1"}, drainOnAQuarter
 	err := r.drain(ctx, b, oneRow, secured, c)
 	if errors.Is(err, errNoLimit) {
-		r.tell("%v", err)
+		r.logf("%v", err)
 		return nil
 	}
 	return err
@@ -177,13 +179,16 @@ func (r *run) drainOtherShapes(ctx context.Context) error {
 	return nil
 }
 
-// steadyRates measures delays, and what the settings that trade delay for requests do to them.
+// steadyRates measures delays, and the settings that trade delay for requests.
 func (r *run) steadyRates(ctx context.Context) error {
 	var all []steady
 	add := func(rate int, latency time.Duration, settings ...string) {
 		for _, c := range r.relays(queue, latency) {
 			c.settings = settings
-			all = append(all, steady{contestant: c, link: secured, rate: rate, time: pick(r.Quick, 8*time.Second, 20*time.Second)})
+			all = append(all, steady{
+				contestant: c, link: secured, rate: rate,
+				time: pick(r.Quick, 8*time.Second, 20*time.Second),
+			})
 		}
 	}
 	if r.isWanted("steady") {
@@ -208,7 +213,7 @@ func (r *run) steadyRates(ctx context.Context) error {
 			return fmt.Errorf("%d events a second: %w", s.rate, err)
 		}
 		r.delays = append(r.delays, got)
-		r.tell("%-14s %d events/s to %s at %2d ms %v: p50 %v, p99 %v, p99.9 %v", got.Contestant, got.PerSecond, got.To,
+		r.logf("%-14s %d events/s to %s at %2d ms %v: p50 %v, p99 %v, p99.9 %v", got.Contestant, got.PerSecond, got.To,
 			got.Latency.Milliseconds(), s.settings, round(got.P50), round(got.P99), round(got.Top))
 	}
 	return nil

@@ -9,16 +9,16 @@ import (
 	"syscall"
 )
 
-var errNoLimit = errors.New("this machine lets no program give another a part of a core")
+var errNoLimit = errors.New("this machine allows no limit of the processor time of a process")
 
-// limit gives the process a quarter of a core, by the control groups of Linux, and returns how to remove the group. It fails where
-// a program may not do so.
+// limit limits the process to a quarter of a core with a Linux control group, and returns how to
+// remove the group. It fails without the permission for that.
 // https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
 func limit(pid int) (remove func(), err error) {
 	const root = "/sys/fs/cgroup"
 	for _, kind := range []struct{ dir, file, value string }{
 		{root, "cpu.max", "25000 100000"},
-		{filepath.Join(root, "cpu"), "cpu.cfs_quota_us", "25000"}, // of a period of 100,000
+		{filepath.Join(root, "cpu"), "cpu.cfs_quota_us", "25000"}, // in a period of 100,000
 	} {
 		dir := filepath.Join(kind.dir, fmt.Sprintf("outbox-relay-bench-%d", pid))
 		remove = func() { _ = syscall.Rmdir(dir) }
@@ -33,7 +33,7 @@ func limit(pid int) (remove func(), err error) {
 	return nil, fmt.Errorf("%w: %w", errNoLimit, err)
 }
 
-// set writes a file that is there already: in a control group all are.
+// set writes a file that exists, because a control group has all of its files.
 func set(dir, name, value string) error {
 	file, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY, 0)
 	if err != nil {

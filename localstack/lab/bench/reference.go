@@ -15,15 +15,19 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// source is the limit that the server sets: the log is read and thrown away, by pg_recvlogical, or where that program is missing by a
-// loop that does nothing else.
+// source is the limit that the server sets: it reads the log and discards it. It is pg_recvlogical,
+// or a loop in this process if that program is missing.
 func source() contestant {
 	if path, err := exec.LookPath("pg_recvlogical"); err == nil {
-		return contestant{name: "pg_recvlogical", run: func(ctx context.Context, _ *run, b *backlog, l link, _ contestant) (result, error) {
+		return contestant{name: "pg_recvlogical", run: func(ctx context.Context, _ *run, b *backlog, l link,
+			_ contestant,
+		) (result, error) {
 			return readByProgram(ctx, path, b, l)
 		}}
 	}
-	return contestant{name: "bare reader", run: func(ctx context.Context, _ *run, b *backlog, l link, _ contestant) (result, error) {
+	return contestant{name: "bare reader", run: func(ctx context.Context, _ *run, b *backlog, l link,
+		_ contestant,
+	) (result, error) {
 		return withSlot(ctx, b, func(slot string) (result, error) {
 			return readAll(ctx, b, l, slot, b.events, func(*pglogrepl.InsertMessage) error { return nil })
 		})
@@ -51,7 +55,8 @@ func withSlot(ctx context.Context, b *backlog, use func(slot string) (result, er
 
 func readByProgram(ctx context.Context, path string, b *backlog, l link) (result, error) {
 	return withSlot(ctx, b, func(slot string) (result, error) {
-		cmd := exec.CommandContext(ctx, path, "--dbname", b.url(l), "--slot", slot, "--start", "--no-loop", "--file", "/dev/null", "--endpos", b.end,
+		cmd := exec.CommandContext(ctx, path, "--dbname", b.url(l), "--slot", slot, "--start", "--no-loop", "--file",
+			"/dev/null", "--endpos", b.end,
 			"--option", "proto_version=1", "--option", "publication_names=outbox_pub")
 		began := time.Now()
 		output, err := cmd.CombinedOutput()
@@ -61,12 +66,14 @@ func readByProgram(ctx context.Context, path string, b *backlog, l link) (result
 		}
 		used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		return result{
-			Events: b.events, PerSecond: float64(b.events) / took.Seconds(), Processor: float64(used.Microseconds()) / float64(b.events),
+			Events: b.events, PerSecond: float64(b.events) / took.Seconds(),
+			Processor: float64(used.Microseconds()) / float64(b.events),
 		}, nil
 	})
 }
 
-// plain is what a relay is without any of its pains taken: one event, one request by the SDK, one confirmation, and the next.
+// plain is the simplest relay: one event, one request by the SDK, one confirmation, and then the
+// next event.
 func plain(latency time.Duration) contestant {
 	return contestant{name: "one by one", to: queue, latency: latency, share: 400, run: drainOneByOne}
 }
@@ -78,7 +85,8 @@ func drainOneByOne(ctx context.Context, r *run, b *backlog, l link, c contestant
 	}
 	defer to.stop()
 	queue := sqs.New(sqs.Options{
-		HTTPClient: client, Region: "us-east-1", BaseEndpoint: &to.url, Credentials: credentials.NewStaticCredentialsProvider("bench", "bench", ""),
+		HTTPClient: client, Region: "us-east-1", BaseEndpoint: &to.url,
+		Credentials: credentials.NewStaticCredentialsProvider("bench", "bench", ""),
 	})
 	return withSlot(ctx, b, func(slot string) (result, error) {
 		n := 0
@@ -95,21 +103,27 @@ func drainOneByOne(ctx context.Context, r *run, b *backlog, l link, c contestant
 	})
 }
 
-// entryOf returns a message with the attributes that matter, of the columns of outbox_events.
+// entryOf returns a message with the main attributes, from the columns of outbox_events.
 func entryOf(row *pglogrepl.InsertMessage) types.SendMessageBatchRequestEntry {
 	attribute := func(column int, kind string) types.MessageAttributeValue {
-		return types.MessageAttributeValue{DataType: &kind, StringValue: aws.String(string(row.Tuple.Columns[column].Data))}
+		return types.MessageAttributeValue{
+			DataType:    &kind,
+			StringValue: aws.String(string(row.Tuple.Columns[column].Data)),
+		}
 	}
 	return types.SendMessageBatchRequestEntry{
 		Id: aws.String("0"), MessageBody: aws.String(string(row.Tuple.Columns[5].Data)),
 		MessageAttributes: map[string]types.MessageAttributeValue{
-			"event_id": attribute(0, "String"), "event_type": attribute(4, "String"), "sequence": attribute(1, "Number"),
+			"event_id": attribute(0, "String"), "event_type": attribute(4, "String"),
+			"sequence": attribute(1, "Number"),
 		},
 	}
 }
 
-// readAll hands so many rows of a backlog to take, and confirms each transaction.
-func readAll(ctx context.Context, b *backlog, l link, slot string, events int, take func(*pglogrepl.InsertMessage) error) (result, error) {
+// readAll passes that many rows of a backlog to take, and confirms each transaction.
+func readAll(ctx context.Context, b *backlog, l link, slot string, events int,
+	take func(*pglogrepl.InsertMessage) error,
+) (result, error) {
 	conn, err := pgconn.Connect(ctx, b.url(l)+"&replication=database")
 	if err != nil {
 		return result{}, err
@@ -144,7 +158,8 @@ func readAll(ctx context.Context, b *backlog, l link, slot string, events int, t
 			rows++
 			err = take(m)
 		case *pglogrepl.CommitMessage:
-			err = pglogrepl.SendStandbyStatusUpdate(ctx, conn, pglogrepl.StandbyStatusUpdate{WALWritePosition: m.TransactionEndLSN})
+			err = pglogrepl.SendStandbyStatusUpdate(ctx, conn,
+				pglogrepl.StandbyStatusUpdate{WALWritePosition: m.TransactionEndLSN})
 		}
 		if err != nil {
 			return result{}, err

@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// report prints what was measured and writes it to files: a chart, and everything as JSON.
+// report prints the results and writes two files: a chart, and all figures as JSON.
 func (r *run) report() error {
 	drains := medians(r.results)
-	fmt.Fprintf(r.Out, "\n%s\nMedians of %d rounds; spread is that of the ratio to the source of the same round. Stolen time of the machine: %.1f %%.\n",
+	fmt.Fprintf(r.Out,
+		"\n%s\nMedians of %d rounds; spread is that of the ratio to the source of the same round. Stolen time of the "+
+			"machine: %.1f %%.\n",
 		r.machine(), r.Rounds, 100*machineTime().stolenSince(r.started))
 	r.table(func(w io.Writer) { printDrains(w, drains) })
 	if len(r.delays) > 0 {
@@ -30,7 +32,10 @@ func (r *run) report() error {
 	if err := os.WriteFile(chart, []byte(drawChart(drains, r.machine())), 0o644); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(map[string]any{"machine": r.machine(), "drains": r.results, "delays": r.delays, "quotas": r.uses}, "", "  ")
+	text, err := json.MarshalIndent(map[string]any{
+		"machine": r.machine(), "drains": r.results, "delays": r.delays,
+		"quotas": r.uses,
+	}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -49,7 +54,7 @@ func (r *run) table(print func(io.Writer)) {
 	_ = w.Flush()
 }
 
-// key is what the rounds of one measurement have in common.
+// key identifies the rounds of one measurement.
 type key struct {
 	shape, link, contestant, to string
 	latency                     time.Duration
@@ -57,7 +62,7 @@ type key struct {
 
 func (m result) key() key { return key{m.Shape, m.Link, m.Contestant, m.To, m.Latency} }
 
-// medians returns the median of each figure over the rounds of each measurement, in the order in which they were begun.
+// medians returns the medians of all rounds of each measurement, in the order of the first rounds.
 func medians(all []result) (medians []result) {
 	rounds := map[key][]result{}
 	var order []key
@@ -94,13 +99,12 @@ func median(all []result, of func(result) float64) float64 {
 	return values[len(values)/2]
 }
 
-// isSource reports whether m is the limit that the server sets.
+// isSource reports whether m is a measurement of the source.
 func (m result) isSource() bool { return m.To == "" }
 
 func ratioOf(m result) float64 { return m.Ratio }
 
-// spread returns how far the ratio to the source of the same round varies over rounds: highest less lowest, for each of
-// the median.
+// spread returns the range of the ratio to the source over all rounds, relative to its median.
 func spread(rounds []result) float64 {
 	ratios := each(rounds, always, ratioOf)
 	if middle := median(rounds, ratioOf); middle > 0 {
@@ -110,11 +114,15 @@ func spread(rounds []result) float64 {
 }
 
 func printDrains(w io.Writer, all []result) {
-	fmt.Fprintln(w, "backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tx SDK\tµs CPU/event\tof the walsender\tallocations/event\trequests/event\tpeak\t")
+	fmt.Fprintln(w,
+		"backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tx SDK\tµs CPU/event\tof the "+
+			"walsender\tallocations/event\trequests/event\tpeak\t")
 	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link, m.Contestant, m.To, brokerText(m),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link,
+			m.Contestant, m.To, brokerText(m),
 			m.PerSecond, m.Slowest, known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"), known(m.OverSDK, "%.1f"),
-			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"), known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
+			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"),
+			known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
 	}
 }
 
@@ -125,7 +133,7 @@ func brokerText(m result) string {
 	return fmt.Sprintf("%d ms", m.Latency.Milliseconds())
 }
 
-// known prints a figure that was measured.
+// known formats a figure, or returns the empty string if it was not measured.
 func known(figure float64, format string) string {
 	if figure == 0 {
 		return ""
@@ -134,14 +142,17 @@ func known(figure float64, format string) string {
 }
 
 func printDelays(w io.Writer, all []delays) {
-	fmt.Fprintln(w, "commit to broker\tlink\tevents/s\tto\tbroker\tsettings\tp50\tp99\tp99.9\trequests/event\tof a core\t")
+	fmt.Fprintln(w,
+		"commit to broker\tlink\tevents/s\tto\tbroker\tsettings\tp50\tp99\tp99.9\trequests/event\tof a core\t")
 	for _, d := range all {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d ms\t%s\t%v\t%v\t%v\t%.2f\t%.1f %%\t\n", d.Contestant, d.Link, d.PerSecond, d.To, d.Latency.Milliseconds(),
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%d ms\t%s\t%v\t%v\t%v\t%.2f\t%.1f %%\t\n", d.Contestant, d.Link, d.PerSecond,
+			d.To, d.Latency.Milliseconds(),
 			strings.Trim(d.Settings, "[]"), round(d.P50), round(d.P99), round(d.Top), d.Requests, 100*d.Processor)
 	}
 }
 
-// goal is something that the relay is to reach, as a ratio of figures of one run wherever there is something to compare with.
+// goal is one target of the relay. It is a ratio of figures of the same run if there is a
+// contestant to compare with.
 type goal struct {
 	name    string
 	reached string

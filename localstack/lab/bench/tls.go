@@ -18,14 +18,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// certificate is that of one run, for the broker and Postgres alike. Its clients trust the file authority.
+// certificate is the certificate of one run, for the broker and Postgres. Their clients trust the
+// file authority.
 type certificate struct {
 	pgtest.KeyPair
 	authority string // file of the certificate
 	key       string // file of the key
 }
 
-// newCertificate makes a certificate for the address of loopback that is valid for a day.
+// newCertificate creates a certificate for the loopback address that is valid for a day.
 func newCertificate(dir string) (c certificate, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,7 +50,7 @@ func newCertificate(dir string) (c certificate, err error) {
 	return c, errors.Join(os.WriteFile(c.authority, c.Certificate, 0o644), os.WriteFile(c.key, c.Key, 0o600))
 }
 
-// Secure returns listener with TLS, by the certificate and the key in these files.
+// Secure returns listener with TLS, with the certificate and the key in these files.
 func Secure(listener net.Listener, certificate, key string) (net.Listener, error) {
 	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
@@ -58,5 +59,5 @@ func Secure(listener net.Listener, certificate, key string) (net.Listener, error
 	return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{pair}}), nil
 }
 
-// client asks a broker of this process how far it is, whatever its certificate.
+// client requests the progress of the benchmark's own broker, with any certificate.
 var client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// usage is what a process has taken of the machine.
+// usage is the processor time and the memory of a process.
 type usage struct {
 	processor time.Duration
-	peak      int // resident set in bytes, at its highest
+	peak      int // peak of the resident set in bytes
 }
 
-// usageOf reads /proc: the benchmark's figures of processor and memory are those of Linux.
+// usageOf reads /proc, so processor and memory are only measured on Linux.
 // https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 func usageOf(pid int) (u usage) {
-	const tick = 10 * time.Millisecond // USER_HZ is 100 wherever Linux runs
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on all common platforms
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(fields) > 12 {
 		user, _ := strconv.Atoi(fields[11])
@@ -33,11 +33,12 @@ func usageOf(pid int) (u usage) {
 	return u
 }
 
-// ticks are the machine's time since it was started, of all cores, in the unit of /proc/stat, and how much of it the
-// hypervisor gave to others. https://man7.org/linux/man-pages/man5/proc_stat.5.html
+// ticks is the time of all cores since the start of the machine, in the unit of /proc/stat, and the
+// part that the hypervisor gave to other machines.
+// https://man7.org/linux/man-pages/man5/proc_stat.5.html
 type ticks struct{ all, stolen int }
 
-// machineTime returns zeros where there is no /proc.
+// machineTime returns zeros without /proc.
 func machineTime() (t ticks) {
 	stat, _ := os.ReadFile("/proc/stat")
 	line, _, _ := strings.Cut(string(stat), "\n")
@@ -54,7 +55,7 @@ func machineTime() (t ticks) {
 	return t
 }
 
-// stolenSince returns the part of the time since before that was stolen.
+// stolenSince returns the share of stolen time since before.
 func (t ticks) stolenSince(before ticks) float64 {
 	if t.all == before.all {
 		return 0
