@@ -1,4 +1,4 @@
-# Every target that a person calls carries a comment behind ##; `make help` prints them.
+# Every public target has a comment behind ##. `make help` prints these comments.
 # Settings of the local stack are environment variables: STACK=compose|host|embedded, POSTGRES_PORT, BROKER_PORT,
 # RELAY_PORT, API_PORT, LOCAL_DIR.
 .DEFAULT_GOAL := help
@@ -19,21 +19,21 @@ $(localstack):
 	@$(go-build) -o '$@' ./localstack
 
 .PHONY: demo localstack-up localstack-down localstack-status localstack-logs localstack-env api read-events
-demo: $(localstack) ## Bring everything up, post ORDERS=10 orders (to API_URL) and read their events from the queue
+demo: $(localstack) ## Start the stack, post ORDERS=10 orders (to API_URL) and read their events from the queue
 	@'$(localstack)' demo
-localstack-up: $(localstack) ## Start Postgres, the broker and the relay (STACK=compose|host|embedded insists on a way)
+localstack-up: $(localstack) ## Start Postgres, the broker and the relay (STACK=compose|host|embedded chooses how)
 	@'$(localstack)' up
 localstack-down: $(localstack) ## Stop what localstack-up started (DATA=1 removes the database too)
 	@'$(localstack)' down
-localstack-status: $(localstack) ## Say what runs, where, and how far behind it is
+localstack-status: $(localstack) ## Show the running parts, their addresses and the undelivered events
 	@'$(localstack)' status
 localstack-logs: $(localstack) ## Show the relay's log (PART=postgres|broker, LINES=50, FOLLOW=1)
 	@'$(localstack)' logs
-localstack-env: $(localstack) ## Print the environment for programs of your own, as export lines
+localstack-env: $(localstack) ## Print the environment for your own programs, as export lines
 	@'$(localstack)' env
 api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 	@'$(localstack)' api
-read-events: ## Print the queue's events as they come (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
+read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates documents cross-build fmt build image
@@ -44,9 +44,9 @@ crash-test: ## Post 10,000 orders and write 20,000 events while the relay is kil
 	  go test -count=1 -timeout 30m -v -run TestRepeatedKills ./relay/e2e
 chaos: $(localstack) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
 	@'$(localstack)' chaos
-bench: $(localstack) ## Measure the relay against the limits of its source, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
+bench: $(localstack) ## Measure the relay against pg_recvlogical, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
 	@'$(localstack)' bench
-bench-quick: $(localstack) ## The same in two minutes
+bench-quick: $(localstack) ## Measure the same in two minutes
 	@QUICK=true '$(localstack)' bench
 takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each kind of failure (about ten minutes)
 	@TAKEOVER_RUNS=$(or $(TAKEOVER_RUNS),30) \
@@ -78,7 +78,7 @@ templates: ## Check the CloudFormation templates with cfn-lint and SAM, and buil
 sam = SAM_CLI_TELEMETRY=0 '$(LOCAL_DIR)/sam/bin/sam'
 documents: ## Run the shell blocks of README.md and localstack/README.md in their order (needs psql and the AWS CLI)
 	@scripts/shell-blocks README.md localstack/README.md
-cross-build: ## Build the programs of a newcomer for Linux and macOS, amd64 and arm64
+cross-build: ## Build all programs for Linux and macOS, amd64 and arm64
 	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
 	  CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -buildvcs=false \
 	    ./localstack ./relay/cmd/relay ./scripts/read-events || exit; \

@@ -11,11 +11,11 @@ output "log_group_name" {
 }
 
 output "security_group_id" {
-  description = "Let it into the database where database_security_group_id is empty."
+  description = "Security group of the relay. Allow it in the database's group if database_security_group_id is empty."
   value       = aws_cloudformation_stack.relay.outputs["SecurityGroupId"]
 }
 
 output "task_role_arn" {
-  description = "Who publishes, for the policies of topics, queues and keys."
+  description = "Role of the relay, for the policies of topics, queues and keys."
   value       = aws_cloudformation_stack.relay.outputs["TaskRoleArn"]
 }

@@ -35,13 +35,13 @@ variable "image" {
 }
 
 variable "image_repository_arn" {
-  description = "ECR repository of the image; empty for a registry that asks for no permission."
+  description = "ECR repository of the image. Empty for a registry without authentication."
   type        = string
   default     = ""
 }
 
 variable "desired_count" {
-  description = "Relays that run: 2 with a standby, 0 for none."
+  description = "Number of relays: 2 with a standby, 0 for none."
   type        = number
   default     = 1
 
@@ -89,7 +89,7 @@ variable "database_resource_id" {
 }
 
 variable "database_security_group_id" {
-  description = "Security group of the database, to which a rule for the relay is added; empty if it lets the relay in."
+  description = "Security group of the database, to which the stack adds a rule for the relay. Empty if it accepts the relay already."
   type        = string
   default     = ""
 }
@@ -123,7 +123,7 @@ variable "kms_key_arns" {
 }
 
 variable "slot" {
-  description = "Replication slot. One deployment, one slot."
+  description = "Replication slot. Each deployment has its own."
   type        = string
   default     = "outbox_relay"
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 )
 
-// The tables are custom tables.
 func TestCheckReportsIDAndSequenceColumns(t *testing.T) {
 	t.Parallel()
 	const rest = `, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text`
