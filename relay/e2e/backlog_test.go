@@ -127,7 +127,7 @@ func TestOldestRisesWhileTheBrokerIsUnavailable(t *testing.T) {
 		"before it starts": func(w *testEnv, listen string) func() {
 			w.startStreaming().stop()
 			unavailable := w.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
-			w.start("RELAY_LISTEN=" + listen).awaitLog("waiting for what does not answer")
+			w.start("RELAY_LISTEN=" + listen).awaitLog("event=start_retried")
 			return unavailable.Clear
 		},
 	} {

@@ -76,7 +76,7 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			if f == dispossessed {
 				return slot.ErrFenced // skipped, because this write needs no slot
 			}
-			return store.BeginAnew(ctx, f.Epoch, "1", "2026-01-31T00:00:00Z")
+			return store.RestartRecovery(ctx, f.Epoch, "1", "2026-01-31T00:00:00Z")
 		},
 		"end of a recovery": func(ctx context.Context, f slot.Fence) error {
 			return store.SetRecoveryEnd(ctx, f, "6:6:", "fingerprint", 3)

@@ -26,7 +26,7 @@ func TestCheckReportsIDAndSequenceColumns(t *testing.T) {
 		},
 		"id not unique": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest + `)`,
-			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "repetition"},
+			want:  []string{"degraded", `CREATE UNIQUE INDEX CONCURRENTLY ON "public"."events" ("id")`, "duplicate"},
 		},
 		"id in a partial and a wider index": {
 			table: `CREATE TABLE events (id text, seq bigserial UNIQUE` + rest +

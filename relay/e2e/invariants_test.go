@@ -376,7 +376,7 @@ func TestMismatchedTransactionIsSentFromItsStart(t *testing.T) {
 	w.exec(`UPDATE relay_checkpoints SET tx_last_event_id = 'another', tx_delivered = $2
 		WHERE slot_name = $1`, w.slot, rows-10)
 	next := w.start()
-	next.awaitLog("sending it from its start")
+	next.awaitLog("other rows than before")
 	w.awaitAll(rows)
 }
 

@@ -321,7 +321,7 @@ func TestInterruptedReplayResumesWithoutRepetition(t *testing.T) {
 		t.Errorf("a second replay: %v: %s", err, output)
 	}
 	w.must(p.cmd.Process.Signal(syscall.SIGINT))
-	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "relay replay --resume 1 goes on") {
+	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "relay replay --resume 1 continues it") {
 		t.Errorf("the command ended with %v: %s", err, p.log)
 	}
 	held.Clear()
@@ -442,7 +442,7 @@ func TestReplayExcludesRemovedAndParkedRows(t *testing.T) {
 		SELECT id::text, 'public.outbox_events', $1, 'order/3', true, 'c', 'r', 1, '{}' FROM outbox_events
 		WHERE seq = 3`, w.queue.ARN)
 	w.startStreaming()
-	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were left out") ||
+	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were excluded") ||
 		!strings.Contains(out, "2 of 4 events sent") {
 		t.Errorf("replay said: %s", out)
 	}

@@ -30,7 +30,7 @@ func checkARecoveryNeedsNoFreeSlot(t *testing.T, version int) {
 	for n := range 3 {
 		w.awaitBody(fmt.Sprintf(`{"n":%d}`, n+1))
 	}
-	p.awaitLog("no place for a temporary slot")
+	p.awaitLog("event=no_temporary_slot")
 }
 
 // A transaction holds up the snapshot, and the server would invalidate the slot while the relay

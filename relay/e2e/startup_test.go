@@ -51,7 +51,7 @@ func TestRelayWaitingAtStartStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders")
 	p := w.start("DATABASE_URL=postgres://127.0.0.1:1/x")
-	p.awaitLog("waiting for what does not answer")
+	p.awaitLog("event=start_retried")
 	p.stop()
 }
 

@@ -18,17 +18,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// authTimeout bounds what comes before a connect. A connect goes on when the request that wanted it has given up.
+// authTimeout bounds the authentication that precedes a connect. pgxpool does not cancel a connect
+// when the caller that needs it gives up.
 const authTimeout = 2 * time.Second
 
-// readSecret reads the secret anew, because RDS rotates a password that it manages every seven days.
+// readSecret reads the secret for every connection, because RDS rotates a managed password every
+// seven days.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
 func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
 	sdk, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
 		return fmt.Errorf("AWS settings: %w", err)
 	}
-	value, err := secretsmanager.NewFromConfig(sdk).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.SecretARN})
+	value, err := secretsmanager.NewFromConfig(sdk).
+		GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.SecretARN})
 	if err != nil {
 		return fmt.Errorf("read the secret %s (DATABASE_SECRET_ARN): %w", s.SecretARN, err)
 	}
@@ -40,7 +43,7 @@ func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
 	return nil
 }
 
-// parseSecret takes the JSON of a secret that RDS manages. Any other text is a password, whatever it looks like.
+// parseSecret reads the JSON of a secret that RDS manages. Any other text is a password.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
 func parseSecret(text string) (user, password string, err error) {
 	fields := struct{ Username, Password string }{}
@@ -53,29 +56,32 @@ func parseSecret(text string) (user, password string, err error) {
 	return fields.Username, fields.Password, nil
 }
 
-// makeToken makes a token on this machine. It is valid for 15 minutes, for one role on one host and port, and looked at
-// only when a connection is made.
+// createToken creates a token without a request. The token is valid for 15 minutes, for one role on
+// one host and port. The server checks it only when a connection is opened.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
-func makeToken(ctx context.Context, conn *pgx.ConnConfig) error {
+func createToken(ctx context.Context, conn *pgx.ConnConfig) error {
 	sdk, err := awsconfig.LoadDefaultConfig(ctx)
 	if err != nil {
 		return fmt.Errorf("AWS settings: %w", err)
 	}
 	region := cmp.Or(regionOf(conn.Host), sdk.Region)
 	if region == "" {
-		return fmt.Errorf("make an IAM token for the database: %s does not tell its region: set AWS_REGION", conn.Host)
+		return fmt.Errorf("create an IAM token for the database: the host name %s has no region: set "+
+			"AWS_REGION", conn.Host)
 	}
 	address := net.JoinHostPort(conn.Host, strconv.Itoa(int(conn.Port)))
 	conn.Password, err = auth.BuildAuthToken(ctx, address, region, conn.User, sdk.Credentials)
 	if err != nil {
-		return fmt.Errorf("make an IAM token for %s on %s: %w", conn.User, address, err)
+		return fmt.Errorf("create an IAM token for %s on %s: %w", conn.User, address, err)
 	}
 	return nil
 }
 
-// rdsHost is the name of an instance, a cluster or a proxy with its region, which stands elsewhere in China.
+// rdsHost matches the name of an instance, a cluster or a proxy with its region. In China the
+// region is in another place.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_CommonTasks.Connect.html
-var rdsHost = regexp.MustCompile(`(?i)\.(?:([a-z]+(?:-[a-z]+)+-\d+)\.rds|rds\.([a-z]+(?:-[a-z]+)+-\d+))\.amazonaws\.com(?:\.cn)?\.?$`)
+var rdsHost = regexp.MustCompile(
+	`(?i)\.(?:([a-z]+(?:-[a-z]+)+-\d+)\.rds|rds\.([a-z]+(?:-[a-z]+)+-\d+))\.amazonaws\.com(?:\.cn)?\.?$`)
 
 func isRDS(host string) bool { return rdsHost.MatchString(host) }
 

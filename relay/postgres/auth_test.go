@@ -23,7 +23,7 @@ func startAWS(t *testing.T) *fakeaws.Server {
 	return aws
 }
 
-func TestSecretIsReadAnewForEveryConnection(t *testing.T) {
+func TestSecretIsReadForEveryConnection(t *testing.T) {
 	aws := startAWS(t)
 	settings := postgres.Settings{URL: "postgres://asked@host/db", SecretARN: secretARN}
 	for _, rotated := range []struct{ text, user, password string }{
@@ -40,7 +40,7 @@ func TestSecretIsReadAnewForEveryConnection(t *testing.T) {
 	}
 }
 
-func TestSecretWithoutAPasswordIsRefusedAndNotTold(t *testing.T) {
+func TestSecretWithoutAPasswordIsNotPrinted(t *testing.T) {
 	aws := startAWS(t)
 	for _, held := range []string{"", "{}", `{"username":"hunter2"}`} {
 		aws.PutSecret(secretARN, held)
@@ -71,7 +71,7 @@ func TestRotatedPasswordOpensTheNextConnection(t *testing.T) {
 	if err := server.Authenticate(t.Context(), "host all all 127.0.0.1/32 scram-sha-256"); err != nil {
 		t.Fatal(err)
 	}
-	settings := postgres.Settings{URL: server.URL("postgres", "nobody"), SecretARN: secretARN}
+	settings := postgres.Settings{URL: server.URL("postgres", "another"), SecretARN: secretARN}
 	for _, password := range []string{"first", "second"} {
 		rotate(password)
 		config, err := settings.ConnConfig(t.Context())
@@ -95,14 +95,19 @@ func TestRotatedPasswordOpensTheNextConnection(t *testing.T) {
 	}
 }
 
-func TestTokenIsMadeForEveryConnectionAndItsHostPortRoleAndRegion(t *testing.T) {
+func TestEveryConnectionGetsItsOwnToken(t *testing.T) {
 	inEnvironment(t, nil)
 	for _, wanted := range []struct{ url, address, region string }{
-		{rdsURL, "orders.abc123.eu-central-1.rds.amazonaws.com:5432", "eu-central-1"}, // its own region, not the environment's
+		// The host's region takes precedence over the environment's.
+		{rdsURL, "orders.abc123.eu-central-1.rds.amazonaws.com:5432", "eu-central-1"},
 		{"postgres://relay@db.internal:6543/outbox", "db.internal:6543", "us-east-1"},
-		{"postgres://relay@orders.abc123.rds.cn-north-1.amazonaws.com.cn/outbox", "orders.abc123.rds.cn-north-1.amazonaws.com.cn:5432", "cn-north-1"},
+		{
+			"postgres://relay@orders.abc123.rds.cn-north-1.amazonaws.com.cn/outbox",
+			"orders.abc123.rds.cn-north-1.amazonaws.com.cn:5432", "cn-north-1",
+		},
 	} {
-		for _, key := range []string{"AKIDFIRST", "AKIDSECOND"} { // as the credentials of a container change
+		// The credentials of a container change.
+		for _, key := range []string{"AKIDFIRST", "AKIDSECOND"} {
 			t.Setenv("AWS_ACCESS_KEY_ID", key)
 			conn, err := postgres.Settings{URL: wanted.url, Auth: postgres.AuthIAM}.ConnConfig(t.Context())
 			if err != nil {
@@ -115,7 +120,8 @@ func TestTokenIsMadeForEveryConnectionAndItsHostPortRoleAndRegion(t *testing.T) 
 			query := token.Query()
 			scope := strings.Split(query.Get("X-Amz-Credential"), "/")
 			if token.Host != wanted.address || query.Get("Action") != "connect" || query.Get("DBUser") != "relay" ||
-				len(scope) != 5 || scope[0] != key || scope[2] != wanted.region || scope[3] != "rds-db" || query.Get("X-Amz-Expires") != "900" {
+				len(scope) != 5 || scope[0] != key || scope[2] != wanted.region || scope[3] != "rds-db" ||
+				query.Get("X-Amz-Expires") != "900" {
 				t.Errorf("token for %s is %s", wanted.url, conn.Password)
 			}
 		}
@@ -124,7 +130,8 @@ func TestTokenIsMadeForEveryConnectionAndItsHostPortRoleAndRegion(t *testing.T) 
 
 func TestTokenNeedsARegion(t *testing.T) {
 	inEnvironment(t, map[string]string{"AWS_REGION": "", "AWS_CONFIG_FILE": "/dev/null"})
-	_, err := postgres.Settings{URL: "postgres://relay@db.internal/outbox", Auth: postgres.AuthIAM}.ConnConfig(t.Context())
+	settings := postgres.Settings{URL: "postgres://relay@db.internal/outbox", Auth: postgres.AuthIAM}
+	_, err := settings.ConnConfig(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
 		t.Errorf("without a region: %v", err)
 	}

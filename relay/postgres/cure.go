@@ -9,9 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// settingCodes are the SQLSTATEs by which the database refuses a statement of the relay because a
-// column is not as the settings have it. Only other settings, another definition of the table or a
-// command cures that.
+// settingCodes are the SQLSTATEs of statements that the database refuses because a column differs
+// from the settings. Only other settings, another definition of the table or a command fixes that.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 var settingCodes = []string{
 	pgerrcode.FeatureNotSupported,
@@ -27,37 +26,41 @@ var settingCodes = []string{
 	pgerrcode.UndefinedFunction,
 }
 
-// databaseCures say for SQLSTATEs that the relay retries what an operator does in the database. The
-// relay continues by itself once that is done.
-var databaseCures = map[string]string{
-	pgerrcode.ReadOnlySQLTransaction:       "make the server writable: the relay keeps its position in it",
-	pgerrcode.InvalidSchemaName:            "relay check names what is missing",
-	pgerrcode.InsufficientPrivilege:        "relay check names each privilege that is missing, with its GRANT",
-	pgerrcode.UndefinedObject:              "relay check names what is missing, with the statement that creates it",
-	pgerrcode.UndefinedTable:               "relay check names the table that is missing; relay migrate creates those of the relay",
-	pgerrcode.ObjectNotInPrerequisiteState: "relay check names the setting or the publication that keeps the server from decoding the log",
-	pgerrcode.ConfigurationLimitExceeded:   "raise the limit of the server that the message names (max_replication_slots or max_wal_senders)",
+// databaseRemedies are an operator's steps in the database, for SQLSTATEs that the relay retries.
+// The relay continues by itself afterwards.
+var databaseRemedies = map[string]string{
+	pgerrcode.ReadOnlySQLTransaction: "make the server writable: the relay stores its position in it",
+	pgerrcode.InvalidSchemaName:      "relay check names what is missing",
+	pgerrcode.InsufficientPrivilege:  "relay check names each privilege that is missing, with its GRANT",
+	pgerrcode.UndefinedObject:        "relay check names what is missing, with the statement that creates it",
+	pgerrcode.UndefinedTable: "relay check names the table that is missing; relay migrate creates the relay's own " +
+		"tables",
+	pgerrcode.ObjectNotInPrerequisiteState: "relay check names the setting or the publication that prevents the " +
+		"server " +
+		"from decoding the log",
+	pgerrcode.ConfigurationLimitExceeded: "raise the server's limit in the message (max_replication_slots or " +
+		"max_wal_senders)",
 }
 
-// WithCure adds to an error of the database what an operator does about it, in the database or by
-// other settings. It returns any other error as it is.
-func WithCure(err error) error {
+// WithRemedy adds the operator's next step to an error of the database. It returns any other error
+// unchanged.
+func WithRemedy(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
 		return err
 	}
-	cure := databaseCures[refused.Code]
+	remedy := databaseRemedies[refused.Code]
 	if slices.Contains(settingCodes, refused.Code) {
-		cure = "relay check names each column that is not as the settings have it"
+		remedy = "relay check names each column that differs from the settings"
 	}
-	if cure == "" {
+	if remedy == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %s", err, cure)
+	return fmt.Errorf("%w: %s", err, remedy)
 }
 
-// IsSettingError reports whether err is the answer of a database in which a column is not as the
-// settings have it.
+// IsSettingError reports whether the database refused a statement because a column differs from the
+// settings.
 func IsSettingError(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && slices.Contains(settingCodes, refused.Code)

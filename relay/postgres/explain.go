@@ -10,35 +10,43 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Explain adds to the error of a connect what to do about it. Any other error it returns as it is.
+// Explain adds a remedy to the error of a connect. It returns any other error unchanged.
 func Explain(err error) error {
 	err = withoutParameters(err)
-	if todo := remedy(err); todo != "" {
-		return fmt.Errorf("%w: %s", err, todo)
+	if remedy := remedyOf(err); remedy != "" {
+		return fmt.Errorf("%w: %s", err, remedy)
 	}
 	return err
 }
 
-// IsRowSecurity reports whether Postgres refused a statement because a policy could hide rows from it. The name of the server's
-// function tells that from a missing privilege, which has the same SQLSTATE: messages are translated.
+// IsRowSecurity reports whether Postgres refused a statement because a policy could hide rows. A
+// missing privilege has the same SQLSTATE, and messages are translated. So the name of the server's
+// function decides.
 func IsRowSecurity(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege && refused.Routine == "check_enable_rls"
+	return errors.As(err, &refused) && refused.Code == pgerrcode.InsufficientPrivilege &&
+		refused.Routine == "check_enable_rls"
 }
 
-func remedy(err error) string {
+func remedyOf(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var otherHost x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, &unknown):
-		return "name the file with the certificate of its authority in PGSSLROOTCERT (known without it are RDS' and the public ones)"
+		return "set PGSSLROOTCERT to the file with the certificate of its authority (those of RDS and the public " +
+			"ones are " +
+			"known without it)"
 	case errors.As(err, &otherHost):
-		return "connect by a name that the certificate holds (on RDS: the endpoint itself, no alias of it)"
+		return "connect by a name that the certificate holds (on RDS: the endpoint itself, not an alias)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "give the server a new certificate (on RDS: choose a newer certificate authority for the instance), or mend the clock of this machine"
+		return "give the server a new certificate (on RDS: choose a newer certificate authority for the instance), " +
+			"or set " +
+			"the clock of this machine"
 	case isWithoutTLS(err):
-		return "turn TLS on at the server (ssl = on, with a certificate), or, on a network that only you can read, name sslmode=disable in DATABASE_URL"
+		return "turn TLS on at the server (ssl = on, with a certificate), or, on a network that only you can read, " +
+			"set " +
+			"sslmode=disable in DATABASE_URL"
 	case IsPooler(err):
 		return UseDirectAddress
 	}
@@ -55,14 +63,17 @@ func remedy(err error) string {
 	case pgerrcode.InvalidPassword:
 		return "check user and password in DATABASE_URL, or in the secret of DATABASE_SECRET_ARN"
 	case pgerrcode.InvalidAuthorizationSpecification:
-		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf lets it in (on RDS: a member of rds_iam connects with " +
-			"DATABASE_AUTH=iam only, any other role never so; the policy of the caller has to allow rds-db:connect for the role, and a relay needs " +
-			"rds.iam_auth_for_replication = 1)"
+		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf accepts it (on RDS: members of " +
+			"rds_iam " +
+			"need DATABASE_AUTH=iam, and other roles cannot use it; the caller's policy has to allow rds-db:connect " +
+			"for the " +
+			"role, and a relay needs rds.iam_auth_for_replication = 1)"
 	}
 	return ""
 }
 
-// isWithoutTLS reports whether a server was asked for TLS and has none. pgx says so in words only.
+// isWithoutTLS reports whether the server has no TLS. pgx reports that only in the text of its
+// error.
 func isWithoutTLS(err error) bool {
 	var connecting *pgconn.ConnectError
 	return errors.As(err, &connecting) && strings.Contains(err.Error(), "server refused TLS connection")

@@ -1,5 +1,5 @@
-// Package postgres says how the programs of this project connect to their database: where it is, what proves there who
-// they are, and whose certificate they take.
+// Package postgres connects the programs of this project to their database: address, credentials,
+// certificates and session parameters.
 package postgres
 
 import (
@@ -14,19 +14,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Settings are what a person says about the database. Where URL is silent, libpq's PG* variables speak.
+// Settings are the connection settings. The PG* variables of libpq complete the URL.
 // https://www.postgresql.org/docs/current/libpq-envars.html
 type Settings struct {
 	URL       string // DATABASE_URL
-	Auth      string // DATABASE_AUTH: one of the constants, or empty for AuthSecret with a SecretARN and AuthPassword without
+	Auth      string // DATABASE_AUTH: one of the constants; empty: AuthSecret with a SecretARN, else AuthPassword
 	SecretARN string // DATABASE_SECRET_ARN
 }
 
-// What proves to the database who connects.
+// How to authenticate to the database.
 const (
-	AuthPassword = "password" // of the URL, PGPASSWORD or libpq's password file
+	AuthPassword = "password" // in the URL, PGPASSWORD or libpq's password file
 	AuthSecret   = "secret"   // in AWS Secrets Manager
-	AuthIAM      = "iam"      // a token that IAM stands for
+	AuthIAM      = "iam"      // an IAM authentication token
 )
 
 func (s Settings) auth() string {
@@ -36,15 +36,16 @@ func (s Settings) auth() string {
 	return cmp.Or(s.Auth, AuthPassword)
 }
 
-// Parse returns the settings as pgx takes them, without what is only known at the time of a connect: see
-// [Settings.Authenticate]. The error names every problem, and no part of the URL, as it may hold a password.
+// Parse returns the settings for pgx, without those that are only known at a connect: see
+// [Settings.Authenticate]. The error names every problem, and quotes no part of the URL, which may
+// contain a password.
 func (s Settings) Parse() (*pgxpool.Config, error) {
 	if err := checkURL(s.URL); err != nil {
 		return nil, errors.Join(err, s.checkAuth())
 	}
 	config, err := pgxpool.ParseConfig(s.URL)
 	if err != nil {
-		// The cause quotes parts of the URL, and which part is the password of a broken one cannot be known.
+		// The cause quotes parts of the URL, and any part of a malformed URL may be the password.
 		err = errors.New("DATABASE_URL or a PG* variable cannot be read: a URL looks like " +
 			"postgres://user:password@host:5432/database?sslmode=verify-full, with %xx for special characters, " +
 			"and the files it names must exist")
@@ -64,7 +65,7 @@ func (s Settings) Parse() (*pgxpool.Config, error) {
 	return config, nil
 }
 
-// ConnConfig returns how to make one connection, now: its password may be void the next time.
+// ConnConfig returns the configuration of one connection. Its password may be invalid later.
 func (s Settings) ConnConfig(ctx context.Context) (*pgx.ConnConfig, error) {
 	config, err := s.Parse()
 	if err != nil {
@@ -76,8 +77,8 @@ func (s Settings) ConnConfig(ctx context.Context) (*pgx.ConnConfig, error) {
 	return config.ConnConfig, nil
 }
 
-// Authenticate puts into conn what proves who connects. It is called before every connect, as a password is rotated and a
-// token lives for a quarter of an hour.
+// Authenticate sets the credentials of conn. It is called before every connect, because a password
+// is rotated and a token expires after 15 minutes.
 func (s Settings) Authenticate(ctx context.Context, conn *pgx.ConnConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
@@ -85,7 +86,7 @@ func (s Settings) Authenticate(ctx context.Context, conn *pgx.ConnConfig) error 
 	case AuthSecret:
 		return s.readSecret(ctx, conn)
 	case AuthIAM:
-		return makeToken(ctx, conn)
+		return createToken(ctx, conn)
 	}
 	return nil
 }
@@ -98,30 +99,33 @@ func (s Settings) checkAuth() error {
 	}
 	if s.auth() != AuthSecret {
 		if s.SecretARN != "" {
-			return fmt.Errorf("DATABASE_SECRET_ARN is set, and DATABASE_AUTH=%s does not read it: unset one of them", s.Auth)
+			return fmt.Errorf("DATABASE_SECRET_ARN is set, and DATABASE_AUTH=%s does not read it: unset one of them",
+				s.Auth)
 		}
 		return nil
 	}
 	secret, err := arn.Parse(s.SecretARN)
 	if err != nil || secret.Service != "secretsmanager" || !strings.HasPrefix(secret.Resource, "secret:") {
-		return fmt.Errorf("DATABASE_SECRET_ARN %q is not the ARN of a secret: it looks like arn:aws:secretsmanager:eu-west-1:123456789012:secret:name",
-			s.SecretARN)
+		return fmt.Errorf("DATABASE_SECRET_ARN %q is not the ARN of a secret, which looks like "+
+			"arn:aws:secretsmanager:eu-west-1:123456789012:secret:name", s.SecretARN)
 	}
 	return nil
 }
 
-// checkIAM refuses what a token cannot be for, and connections on which it could be read.
+// checkIAM refuses settings that a token does not support, and connections on which it could be
+// read.
 func (s Settings) checkIAM(conn *pgx.ConnConfig) error {
 	if s.auth() != AuthIAM {
 		return nil
 	}
 	var problems []error
 	if conn.TLSConfig == nil || len(conn.Fallbacks) > 0 {
-		problems = append(problems, errors.New("DATABASE_AUTH=iam needs one host, and TLS without a way around it: "+
+		problems = append(problems, errors.New("DATABASE_AUTH=iam needs one host, and TLS without a fallback: "+
 			"name one host in DATABASE_URL, and no sslmode"))
 	}
 	if conn.User == "" {
-		problems = append(problems, errors.New("DATABASE_AUTH=iam needs a role: name it in DATABASE_URL, as in postgres://role@host:5432/database"))
+		problems = append(problems, errors.New("DATABASE_AUTH=iam needs a role: name it in DATABASE_URL, as in "+
+			"postgres://role@host:5432/database"))
 	}
 	return errors.Join(problems...)
 }

@@ -18,6 +18,7 @@ const (
 
 func TestSettingsThatContradictEachOtherAreNamed(t *testing.T) {
 	t.Parallel()
+	auth, secret := "DATABASE_AUTH", "DATABASE_SECRET_ARN"
 	for _, wrong := range []struct {
 		settings postgres.Settings
 		names    []string
@@ -25,11 +26,14 @@ func TestSettingsThatContradictEachOtherAreNamed(t *testing.T) {
 		{postgres.Settings{URL: rdsURL, Auth: "kerberos"}, []string{"DATABASE_AUTH"}},
 		{postgres.Settings{URL: rdsURL, Auth: postgres.AuthSecret}, []string{"DATABASE_SECRET_ARN"}},
 		{postgres.Settings{URL: rdsURL, SecretARN: "arn:aws:s3:::bucket"}, []string{"DATABASE_SECRET_ARN"}},
-		{postgres.Settings{URL: rdsURL, Auth: postgres.AuthIAM, SecretARN: secretARN}, []string{"DATABASE_AUTH", "DATABASE_SECRET_ARN"}},
-		{postgres.Settings{URL: rdsURL, Auth: postgres.AuthPassword, SecretARN: secretARN}, []string{"DATABASE_AUTH", "DATABASE_SECRET_ARN"}},
-		{postgres.Settings{URL: rdsURL + "?sslmode=disable", Auth: postgres.AuthIAM}, []string{"DATABASE_AUTH=iam", "TLS"}},
-		{postgres.Settings{URL: rdsURL + "?sslmode=allow", Auth: postgres.AuthIAM}, []string{"DATABASE_AUTH=iam", "TLS"}},
-		{postgres.Settings{URL: "postgres://relay@a,b/outbox", Auth: postgres.AuthIAM}, []string{"DATABASE_AUTH=iam", "one host"}},
+		{postgres.Settings{URL: rdsURL, Auth: postgres.AuthIAM, SecretARN: secretARN}, []string{auth, secret}},
+		{postgres.Settings{URL: rdsURL, Auth: postgres.AuthPassword, SecretARN: secretARN}, []string{auth, secret}},
+		{postgres.Settings{URL: rdsURL + "?sslmode=disable", Auth: postgres.AuthIAM}, []string{auth + "=iam", "TLS"}},
+		{postgres.Settings{URL: rdsURL + "?sslmode=allow", Auth: postgres.AuthIAM}, []string{auth + "=iam", "TLS"}},
+		{
+			postgres.Settings{URL: "postgres://relay@a,b/outbox", Auth: postgres.AuthIAM},
+			[]string{auth + "=iam", "one host"},
+		},
 		{postgres.Settings{URL: "postgres://%zz", Auth: "kerberos"}, []string{"DATABASE_URL", "DATABASE_AUTH"}},
 	} {
 		_, err := wrong.settings.Parse()
@@ -41,10 +45,11 @@ func TestSettingsThatContradictEachOtherAreNamed(t *testing.T) {
 	}
 }
 
-func TestPasswordOfABrokenURLIsNotTold(t *testing.T) {
+func TestPasswordOfABrokenURLIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	for _, broken := range []string{
-		"postgres://user:hunter2/hunter2@host/db", "postgres://user:hunter2@host:port/db", "postgres://user:%hunter2@host/db",
+		"postgres://user:hunter2/hunter2@host/db", "postgres://user:hunter2@host:port/db",
+		"postgres://user:%hunter2@host/db",
 		"host=h password=hunter2 sslmode=hunter2",
 	} {
 		_, err := postgres.Settings{URL: broken}.Parse()
@@ -54,7 +59,8 @@ func TestPasswordOfABrokenURLIsNotTold(t *testing.T) {
 	}
 }
 
-// inEnvironment gives the AWS SDK, which reads it for itself, an environment. Tests that use it run alone.
+// inEnvironment sets environment variables for the AWS SDK. Tests that use it cannot run in
+// parallel.
 func inEnvironment(t *testing.T, variables map[string]string) {
 	t.Helper()
 	for name, value := range map[string]string{

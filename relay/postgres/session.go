@@ -10,45 +10,47 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// texts are the parameters that decide how a session writes values as text. Every program of this project pins them, so that
-// a value has the same text in the log, in a row that is read from the table and in a dead letter.
+// texts are the parameters that decide how a session writes values as text. Every program of this
+// project pins them. So a value has the same text in the log, in a row that is read from the table
+// and in a dead letter.
 var texts = map[string]string{
-	"client_encoding":             "UTF8",     // LATIN1 would turn ä into a byte that no message may have, and € into an error
-	"DateStyle":                   "ISO, MDY", // times are compared and become attributes
+	"client_encoding":             "UTF8",     // with LATIN1, ä is a byte that no message may contain, and € an error
+	"DateStyle":                   "ISO, MDY", // times are compared, and become attributes
 	"IntervalStyle":               "postgres",
 	"TimeZone":                    "UTC",
 	"bytea_output":                "hex",
-	"extra_float_digits":          "1",   // the shortest text that means the same number: fewer digits make two aggregates one
+	"extra_float_digits":          "1",   // shortest text of the same number; fewer digits could merge two aggregates
 	"standard_conforming_strings": "on",  // a backslash in a literal is a backslash
 	"quote_all_identifiers":       "off", // names of types are compared
 }
 
 // relaySession are the further parameters of every session of a relay and of its commands.
 var relaySession = map[string]string{
-	// A policy would hide rows that the log brings. Off, Postgres answers with an error in place of fewer rows.
+	// A policy would hide rows that are in the log. With off, Postgres returns an error instead of
+	// fewer rows.
 	// https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 	"row_security": "off",
-	// The checkpoint is most important when the disk fills, which is when a managed host turns this on.
+	// Managed hosts turn this on when the disk fills. The checkpoint then matters most.
 	"default_transaction_read_only": "off",
-	// An UPDATE that waited for a row looks at the row again, which the fence relies on.
+	// An UPDATE that has waited for a row evaluates its condition again, on which the fence relies.
 	"default_transaction_isolation": "read committed",
 	// A position is confirmed only once its row survives a crash.
 	"synchronous_commit": "on",
-	// What must not take long has a deadline in the relay. A limit of the role would end a long count, or a slot that waits for
-	// transactions, each time.
+	// The relay sets its own deadlines. A limit of the role would end every long count, and every
+	// creation of a slot that waits for transactions.
 	"statement_timeout":                   "0",
 	"lock_timeout":                        "0",
 	"idle_in_transaction_session_timeout": "0",
 	"idle_session_timeout":                "0",
 }
 
-// PinTexts sets how the session writes values. Parameters in a startup message go before those of the role, the database and
-// the server, and before those in options, which PGOPTIONS sets.
+// PinTexts sets how the session writes values as text. Parameters in a startup message take
+// precedence over those of the role, the database and the server, and over those of PGOPTIONS.
 // https://www.postgresql.org/docs/current/config-setting.html
 func PinTexts(conn *pgconn.Config) { Pin(conn, texts) }
 
-// PinSession sets, for a session of a relay, everything that the relay relies on and that others can set, but for the search
-// path: that of a control connection follows from where the tables of the relay are.
+// PinSession sets every parameter on which a relay's session relies, except the search path. The
+// search path of a control connection depends on the schema of the relay's tables.
 func PinSession(conn *pgconn.Config, applicationName string) {
 	Pin(conn, texts)
 	Pin(conn, relaySession)
@@ -56,25 +58,25 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 	pinProtocol(conn)
 }
 
-// pinProtocol asks for the protocol of every server that the relay works with.
+// pinProtocol requests the protocol version that every supported server has.
 func pinProtocol(conn *pgconn.Config) {
 	const version = "3.0"
 	conn.MinProtocolVersion, conn.MaxProtocolVersion = version, version
 }
 
-// statementCache is how many prepared statements a connection keeps. A relay has fewer than this.
+// statementCache is the number of prepared statements of a connection. A relay has fewer.
 const statementCache = 512
 
-// PinStatements sets how the statements of a relay are sent: prepared, with parameters of the types that the server infers. The
-// connection string can choose a mode of pgx in which a parameter is sent as the text of its Go type, so that the server
-// finds no function for it.
+// PinStatements makes pgx prepare the relay's statements, with parameters of the types that the
+// server infers. A connection string can choose a mode of pgx that sends a parameter as the text of
+// its Go type, for which the server finds no function.
 func PinStatements(conn *pgx.ConnConfig) {
 	conn.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
 	conn.StatementCacheCapacity, conn.DescriptionCacheCapacity = statementCache, statementCache
 }
 
-// Pin sets further parameters of a session. It replaces each parameter, however the connection string writes its name: Postgres knows no difference between timezone
-// and TimeZone, and takes the one that comes last.
+// Pin sets parameters of a session. It replaces a parameter in any spelling of the connection
+// string: Postgres ignores case in names such as TimeZone, and the last value wins.
 func Pin(conn *pgconn.Config, parameters map[string]string) {
 	for name := range conn.RuntimeParams {
 		for pinned := range parameters {
@@ -89,14 +91,15 @@ func Pin(conn *pgconn.Config, parameters map[string]string) {
 }
 
 const (
-	// transactionTimeoutVersion is the first Postgres that has transaction_timeout. An older one refuses a startup message that
-	// names it.
+	// transactionTimeoutVersion is the first version with transaction_timeout. Older servers refuse
+	// a startup message that contains it.
 	transactionTimeoutVersion = 17
-	transactionTimeout        = "25P04" // transaction_timeout, which only such a server can report
+	transactionTimeout        = "25P04" // SQLSTATE of transaction_timeout, which only such a server reports
 )
 
-// ParametersOfVersion connects to learn the server's version, and returns the further parameters of a session that not every version
-// has. They belong into the startup message: where the role has a transaction_timeout of a moment, a statement would come late.
+// ParametersOfVersion connects to read the server's version. It returns the further parameters of a
+// session that only some versions have. They belong into the startup message, because a very short
+// transaction_timeout of the role would end the session before a statement could change it.
 func ParametersOfVersion(ctx context.Context, conn *pgconn.Config) (map[string]string, error) {
 	newer := map[string]string{"transaction_timeout": "0"}
 	pinProtocol(conn)
@@ -115,7 +118,7 @@ func ParametersOfVersion(ctx context.Context, conn *pgconn.Config) (map[string]s
 	return map[string]string{}, nil
 }
 
-// majorVersion reads the version that the server told when it took the connection, as in 17.5, 19beta1 or 15.8 (Debian).
+// majorVersion parses the version in the server's parameters, as in 17.5, 19beta1 or 15.8 (Debian).
 func majorVersion(conn *pgconn.PgConn) int {
 	text := conn.ParameterStatus("server_version")
 	digits := strings.IndexFunc(text, func(c rune) bool { return c < '0' || c > '9' })

@@ -9,13 +9,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// rdsRoots are the authorities that sign the certificates of RDS, which no operating system knows. README.md says where
-// they come from.
+// rdsRoots are the authorities of RDS, which operating systems do not include. README.md names
+// their source.
+//
+// //go:embed rds-roots.pem
 //
 //go:embed rds-roots.pem
 var rdsRoots []byte
 
-// roots are all authorities that are trusted unless the settings name others: the system's for RDS Proxy, and RDS'.
+// roots are the trusted authorities unless the settings name others: the system's, which cover RDS
+// Proxy, and those of RDS.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html
 var roots = sync.OnceValue(func() *x509.CertPool {
 	pool, err := x509.SystemCertPool()
@@ -26,7 +29,8 @@ var roots = sync.OnceValue(func() *x509.CertPool {
 	return pool
 })
 
-// trust gives each connection that would check a certificate by the system's authorities those of RDS too.
+// trust adds the authorities of RDS to each connection that verifies certificates with the
+// system's.
 func trust(conn *pgconn.Config) {
 	for _, settings := range tlsSettings(conn) {
 		if settings.RootCAs == nil {
@@ -35,9 +39,9 @@ func trust(conn *pgconn.Config) {
 	}
 }
 
-// verifyFull turns sslmode=prefer, which takes any certificate and goes on without TLS if there is none, into
-// sslmode=verify-full. It is the default of libpq, so that one who asks for it and one who asks for nothing are the same.
-// What else was asked for stays.
+// verifyFull turns sslmode=prefer into sslmode=verify-full. sslmode=prefer accepts any certificate,
+// and continues without TLS if the server has none. It is also libpq's default, so an explicit
+// prefer cannot be told from no setting. Other modes stay.
 func verifyFull(conn *pgconn.Config) {
 	if !prefersTLS(conn) {
 		return
@@ -58,9 +62,10 @@ func verifyHost(settings *tls.Config, host string) {
 	settings.ServerName = host
 }
 
-// prefersTLS reports whether pgx made conn from sslmode=prefer: the same host with TLS, then without.
+// prefersTLS reports whether conn comes from sslmode=prefer: one host with TLS, then without.
 func prefersTLS(conn *pgconn.Config) bool {
-	return conn.TLSConfig != nil && len(conn.Fallbacks) > 0 && conn.Fallbacks[0].TLSConfig == nil && conn.Fallbacks[0].Host == conn.Host
+	return conn.TLSConfig != nil && len(conn.Fallbacks) > 0 &&
+		conn.Fallbacks[0].TLSConfig == nil && conn.Fallbacks[0].Host == conn.Host
 }
 
 func tlsSettings(conn *pgconn.Config) []*tls.Config {

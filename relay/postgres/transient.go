@@ -27,18 +27,17 @@ func IsTransient(err error) bool {
 	return isUnreachable(err)
 }
 
-// isTransientCode reports whether the condition of a SQLSTATE passes: an exception of the
-// connection, a lack of resources (too_many_connections), or an intervention (cannot_connect_now
-// while the server starts). A transaction_timeout passes too: a server with a very short one ends
-// some connections before their client can ask for a longer one.
+// isTransientCode reports whether the condition of a SQLSTATE passes. Such conditions are an
+// exception of the connection, a lack of resources (too_many_connections), and an intervention
+// (cannot_connect_now during the start). A transaction_timeout passes too: a server with a very
+// short one ends some connections before their client can change it.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 func isTransientCode(code string) bool {
 	return pgerrcode.IsConnectionException(code) || pgerrcode.IsInsufficientResources(code) ||
 		pgerrcode.IsOperatorIntervention(code) || code == transactionTimeout
 }
 
-// isUnreachable reports whether err is that of a connection that could not be made, was lost, or
-// took too long.
+// isUnreachable reports whether a connection could not be opened, was lost, or took too long.
 func isUnreachable(err error) bool {
 	var operation *net.OpError
 	var name *net.DNSError

@@ -12,21 +12,19 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// encodings are the characters that end a password, or are often taken to, and how a URL writes
-// them.
+// encodings are the characters that end a password, or seem to, with their percent encodings.
 var encodings = map[rune]string{'@': "%40", '/': "%2F", '?': "%3F", '#': "%23"}
 
-// libpqKeywords are the parameters of a URL in which an @ is no sign of a password that was not
-// encoded.
+// libpqKeywords are the parameters of a URL whose values may contain an @.
 var libpqKeywords = []string{
-	"user", "password", "host", "hostaddr", "port", "dbname", "application_name", "options", "sslmode", "sslcert", "sslkey", "sslrootcert",
-	"passfile", "service", "servicefile", "connect_timeout", "target_session_attrs", "krbsrvname", "channel_binding",
+	"user", "password", "host", "hostaddr", "port", "dbname", "application_name", "options",
+	"sslmode", "sslcert", "sslkey", "sslrootcert", "passfile",
+	"service", "servicefile", "connect_timeout", "target_session_attrs", "krbsrvname", "channel_binding",
 }
 
-// checkURL refuses a URL from which part of a password would be read as a host, a port or a
-// database: it would be looked up in DNS, and stand in errors. A URL is read as libpq does: the
-// user and the password end at the first @, unless a / comes before it. The error names no part of
-// the URL.
+// checkURL refuses a URL in which a part of the password would be read as a host, a port or a
+// database. The resolver would look it up, and errors would contain it. libpq ends user and
+// password at the first @, unless a / precedes it. The error quotes no part of the URL.
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 func checkURL(text string) error {
 	_, rest, found := strings.Cut(text, "://")
@@ -42,11 +40,12 @@ func checkURL(text string) error {
 		return nil
 	}
 	_, secret, _ := strings.Cut(rest[:len(rest)-len(address)+last], ":")
-	return errors.New("DATABASE_URL has an @ behind its host, so that its password seems to hold a character that ends it: percent-encode it, " +
-		encodingOf(secret))
+	return errors.New("DATABASE_URL has an @ behind its host, so its password seems to contain a character that ends " +
+		"it: " +
+		"percent-encode it, " + encodingOf(secret))
 }
 
-// encodingOf says how the characters are written that end a password.
+// encodingOf lists the percent encodings of the characters in secret that end a password.
 func encodingOf(secret string) string {
 	var all []string
 	for _, c := range "@/?#" {
@@ -60,8 +59,7 @@ func encodingOf(secret string) string {
 	return strings.Join(all, ", ")
 }
 
-// isParameter reports whether every @ of the address is in the value of a parameter that libpq
-// knows.
+// isParameter reports whether every @ of the address is in the value of a libpq parameter.
 func isParameter(address string) bool {
 	before, query, _ := strings.Cut(address, "?")
 	if strings.Contains(before, "@") {
@@ -69,36 +67,37 @@ func isParameter(address string) bool {
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, _, assigned := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(name); err != nil || !assigned || !slices.Contains(libpqKeywords, decoded) {
+		decoded, err := url.QueryUnescape(name)
+		if err != nil || !assigned || !slices.Contains(libpqKeywords, decoded) {
 			return false
 		}
 	}
 	return true
 }
 
-// parameterName is the name of a setting of the server.
+// parameterName matches the name of a server setting.
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.$]*$`)
 
-// checkParameters refuses settings of the server that can be none. What a connection string has
-// behind an unquoted space, or behind a & that was not encoded, would go to the server as one, and
-// come back in its error.
+// checkParameters refuses parameters that cannot be server settings. Text behind an unquoted space,
+// or behind an unencoded &, would go to the server as a setting and come back in its error.
 func checkParameters(conn *pgconn.Config) error {
 	for name := range conn.RuntimeParams {
 		if !parameterName.MatchString(name) {
-			return errors.New("DATABASE_URL has a parameter whose name no setting can have: if its password holds a space or a quote, quote it as in " +
-				"password='it\\'s secret', and in a URL percent-encode it (& as %26, space as %20)")
+			return errors.New("DATABASE_URL has a parameter that cannot be a setting: if its password contains a " +
+				"space or a " +
+				"quote, quote it as in password='it\\'s secret', or percent-encode it in a URL (& as %26, space as " +
+				"%20)")
 		}
 	}
 	return nil
 }
 
-// unknownParameter are the answers to a startup message with a setting that the server does not
-// know, or not with this value.
+// unknownParameter are the server's SQLSTATEs for an unknown setting or an invalid value in a
+// startup message.
 var unknownParameter = []string{pgerrcode.UndefinedObject, pgerrcode.InvalidParameterValue}
 
-// withoutParameters returns the error of a connect without the server's text if that names a
-// setting: it may be a part of a password that was not encoded. What can be told apart by its code
-// still can.
+// withoutParameters hides the server's text in the error of a connect if the text names a setting.
+// The name may be a part of a password that was not encoded. The error keeps its SQLSTATE.
 func withoutParameters(err error) error {
 	var connecting *pgconn.ConnectError
 	var refused *pgconn.PgError
@@ -115,8 +114,9 @@ type quietError struct {
 }
 
 func (e *quietError) Error() string {
-	return fmt.Sprintf("the server does not take a setting that DATABASE_URL or PGOPTIONS names, or its value (SQLSTATE %s): correct it, and "+
-		"percent-encode & in a password as %%26", e.code)
+	return fmt.Sprintf("the server refuses a setting in DATABASE_URL or PGOPTIONS, or its value (SQLSTATE %s): "+
+		"correct it, "+
+		"and percent-encode & in a password as %%26", e.code)
 }
 
 func (e *quietError) Unwrap() error { return e.cause }

@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// TestPasswordThatEndsEarlyIsRefused: the rest of it would be a host, which is looked up, or a
-// database, which is printed.
+// TestPasswordThatEndsEarlyIsRefused: the rest would be a host, which is looked up, or a database,
+// which is printed.
 func TestPasswordThatEndsEarlyIsRefused(t *testing.T) {
 	t.Parallel()
 	for url, encoded := range map[string]string{
@@ -36,11 +36,11 @@ func TestPasswordThatEndsEarlyIsRefused(t *testing.T) {
 	}
 }
 
-func TestURLsThatAreCleanAreTaken(t *testing.T) {
+func TestValidURLsAreAccepted(t *testing.T) {
 	t.Parallel()
 	for url, password := range map[string]string{
 		"postgres://u:p%40ss%2Fword@127.0.0.1/db":                      "p@ss/word",
-		"postgres://u:p?s#s&w:rd@127.0.0.1:5432/db?sslmode=disable":    "p?s#s&w:rd", // none of them ends it
+		"postgres://u:p?s#s&w:rd@127.0.0.1:5432/db?sslmode=disable":    "p?s#s&w:rd", // nothing ends it
 		"postgres://127.0.0.1/db?user=me@server&password=p@ss":         "p@ss",
 		"postgres://127.0.0.1/db?pass%77ord=x":                         "x",
 		"postgres://u:x@127.0.0.1/db?statement_timeout=5&app.tenant=1": "x",
@@ -56,12 +56,13 @@ func TestURLsThatAreCleanAreTaken(t *testing.T) {
 	}
 }
 
-// TestParametersThatCanBeNoneAreNotTold: they are what follows a character of the password that
-// ends it.
-func TestParametersThatCanBeNoneAreNotTold(t *testing.T) {
+// TestInvalidParametersAreNotPrinted: they follow a character that ends the password.
+func TestInvalidParametersAreNotPrinted(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
-		"jdbc:postgresql://127.0.0.1/db?user=u&password=hunter2", "postgres://127.0.0.1/db?password=x&hunter-2=y", "password=x hun'ter=2 host=127.0.0.1",
+		"jdbc:postgresql://127.0.0.1/db?user=u&password=hunter2",
+		"postgres://127.0.0.1/db?password=x&hunter-2=y",
+		"password=x hun'ter=2 host=127.0.0.1",
 	} {
 		_, err := postgres.Settings{URL: url}.Parse()
 		if err == nil || strings.Contains(err.Error(), "hunter") || strings.Contains(err.Error(), "hun'ter") {
@@ -74,12 +75,14 @@ func TestParametersThatCanBeNoneAreNotTold(t *testing.T) {
 	}
 	_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
 	var refused *pgconn.PgError
-	if told := postgres.Explain(err); !errors.As(told, &refused) || strings.Contains(told.Error(), "hunter") || !strings.Contains(told.Error(), "%26") {
-		t.Errorf("the server's answer about a setting that it does not know is told as %v", told)
+	explained := postgres.Explain(err)
+	if !errors.As(explained, &refused) || strings.Contains(explained.Error(), "hunter") ||
+		!strings.Contains(explained.Error(), "%26") {
+		t.Errorf("the server's answer about an unknown setting is %v", explained)
 	}
 }
 
-func TestServerWithoutTLSIsNamedWithTheCure(t *testing.T) {
+func TestServerWithoutTLSIsReportedWithTheRemedy(t *testing.T) {
 	t.Parallel()
 	url := strings.Replace(pgtest.NewDatabase(t), "sslmode=disable", "sslmode=verify-full", 1)
 	config, err := postgres.Settings{URL: url}.Parse()
@@ -87,30 +90,36 @@ func TestServerWithoutTLSIsNamedWithTheCure(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
-	if told := postgres.Explain(err); told == nil || !strings.Contains(told.Error(), "ssl = on") || postgres.IsTransient(err) {
-		t.Errorf("a server without TLS: %v", told)
+	explained := postgres.Explain(err)
+	if explained == nil || !strings.Contains(explained.Error(), "ssl = on") || postgres.IsTransient(err) {
+		t.Errorf("a server without TLS: %v", explained)
 	}
 }
 
-func TestPoolersAreNoServersThatAreAway(t *testing.T) {
+const rdsProxyRefusal = "Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode"
+
+func TestPoolersAreNotTransient(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		err    pgconn.PgError
-		pooler bool
+		code, message string
+		pooler        bool
 	}{
-		"PgBouncer":           {pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter: statement_timeout"}, true},
-		"PgBouncer, options":  {pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter in options: search_path"}, true},
-		"PgBouncer, old":      {pgconn.PgError{Code: "08P01", Message: "Unsupported startup parameter: replication"}, true},
-		"RDS Proxy":           {pgconn.PgError{Code: "0A000", Message: "Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode"}, true},
-		"transaction pooling": {pgconn.PgError{Code: "42P05", Message: `prepared statement "stmtcache_1" already exists`}, true},
-		"its other end":       {pgconn.PgError{Code: "26000", Message: `prepared statement "stmtcache_1" does not exist`}, true},
-		"server behind away":  {pgconn.PgError{Code: "08P01", Message: "server login has been failing, try again later"}, false},
-		"transaction timeout": {pgconn.PgError{Code: "25P04", Message: "terminating connection due to transaction timeout"}, false},
-		"starting up":         {pgconn.PgError{Code: "57P03", Message: "the database system is starting up"}, false},
+		"PgBouncer":           {"08P01", "unsupported startup parameter: statement_timeout", true},
+		"PgBouncer, options":  {"08P01", "unsupported startup parameter in options: search_path", true},
+		"PgBouncer, old":      {"08P01", "Unsupported startup parameter: replication", true},
+		"RDS Proxy":           {"0A000", rdsProxyRefusal, true},
+		"transaction pooling": {"42P05", `prepared statement "stmtcache_1" already exists`, true},
+		"lost statement":      {"26000", `prepared statement "stmtcache_1" does not exist`, true},
+		"unreachable server":  {"08P01", "server login has been failing, try again later", false},
+		"transaction timeout": {"25P04", "terminating connection due to transaction timeout", false},
+		"starting up":         {"57P03", "the database system is starting up", false},
 	} {
-		told := postgres.Explain(&c.err).Error()
-		if postgres.IsPooler(&c.err) != c.pooler || postgres.IsTransient(&c.err) == c.pooler || strings.Contains(told, "pooler") != c.pooler {
-			t.Errorf("%s: pooler %v, transient %v: %s", name, postgres.IsPooler(&c.err), postgres.IsTransient(&c.err), told)
+		err := &pgconn.PgError{Code: c.code, Message: c.message}
+		explained := postgres.Explain(err).Error()
+		if postgres.IsPooler(err) != c.pooler || postgres.IsTransient(err) == c.pooler ||
+			strings.Contains(explained, "pooler") != c.pooler {
+			t.Errorf("%s: pooler %v, transient %v: %s",
+				name, postgres.IsPooler(err), postgres.IsTransient(err), explained)
 		}
 	}
 }

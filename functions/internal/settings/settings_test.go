@@ -28,7 +28,7 @@ func TestEverythingWrongIsNamedAtOnce(t *testing.T) {
 	}
 }
 
-func TestPasswordOfABrokenURLIsNotTold(t *testing.T) {
+func TestPasswordOfABrokenURLIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
 		"postgres://user:hunter2/hunter2@host/db", "postgres://user:hunter2@host:port/db",

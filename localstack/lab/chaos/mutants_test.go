@@ -255,16 +255,16 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/checkpointer/checkpointer.go",
-				`savedAt: time.Now(), allayed:`,
-				`savedAt: time.Now(), pending: keptHorizon, allayed:`,
+				`savedAt: time.Now(),`,
+				`savedAt: time.Now(), pending: keptHorizon,`,
 			},
 			{
-				"relay/internal/checkpointer/checkpointer.go", "// Deps are what a [Checkpointer]",
-				"var keptHorizon audit.Horizon\n\n// Deps are what a [Checkpointer]",
+				"relay/internal/checkpointer/checkpointer.go", "type Checkpointer struct {",
+				"var keptHorizon audit.Horizon\n\ntype Checkpointer struct {",
 			},
 			{
-				"relay/internal/checkpointer/checkpointer.go", `Delivered: delivered, Suspicion: c.suspicion}`,
-				`Delivered: delivered, Suspicion: c.suspicion}; keptHorizon = c.pending`,
+				"relay/internal/checkpointer/checkpointer.go", `c.Auditor.Expect(c.pending)`,
+				`keptHorizon = c.pending; c.Auditor.Expect(c.pending)`,
 			},
 			{
 				"relay/internal/checkpointer/checkpointer.go",

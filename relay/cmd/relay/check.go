@@ -25,12 +25,12 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	if errs := found.Of(preflight.Error); len(errs) > 0 {
 		return errors.New("run would not start")
 	}
-	_, err := fmt.Fprintln(w, "nothing stands in the way of relay run")
+	_, err := fmt.Fprintln(w, "relay run would start")
 	return err
 }
 
-// printFinding prints a finding on one line, and the statement that fixes it on a line of its own,
-// so that the operator can copy it.
+// printFinding prints a finding on one line, and its statement on the next one, so that the
+// operator can copy it.
 func printFinding(w io.Writer, f preflight.Finding) {
 	fmt.Fprintf(w, "%-9s %-16s %s\n", f.Level, f.Code, f.Explanation)
 	if f.Statement != "" {

@@ -18,9 +18,9 @@ import (
 // deadLetters are the commands for events that a destination refused.
 type deadLetters struct {
 	List    listLetters    `cmd:"" help:"List dead letters, the oldest first."`
-	Show    showLetter     `cmd:"" help:"Show dead letters with all there is about them, as JSON."`
+	Show    showLetter     `cmd:"" help:"Show dead letters with all details, as JSON."`
 	Redrive redriveLetters `cmd:"" help:"Tell the running relay to send parked events again, in the order of their aggregate."`
-	Discard discardLetters `cmd:"" help:"Give parked events up; what they block flows on."`
+	Discard discardLetters `cmd:"" help:"Discard parked events, so that the events behind them flow."`
 }
 
 // selection selects dead letters.
@@ -29,7 +29,7 @@ type selection struct {
 	Positions   []int64 `arg:"" optional:"" name:"position" help:"Positions, as list shows them."`
 	EventID     string  `name:"event-id" help:"Those of this event."`
 	Destination string  `help:"Those of this destination."`
-	Group       string  `help:"Those of this message group: of one aggregate."`
+	Group       string  `help:"Those of this message group, which is one aggregate."`
 	Code        string  `help:"Those that were refused with this code."`
 }
 
@@ -53,7 +53,7 @@ func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error 
 type listLetters struct {
 	selection
 	State []string `default:"parked,redriving" enum:"parked,redriving,redriven,discarded" help:"States: parked, redriving, redriven, discarded."`
-	Limit int      `default:"50" help:"At most so many; 0 for all."`
+	Limit int      `default:"50" help:"Number of dead letters to list; 0 for all."`
 }
 
 // Run lists dead letters.
@@ -77,14 +77,14 @@ func (c *listLetters) Run(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// shortName is the name of a topic or queue without the rest of its ARN or URL.
+// shortName returns the name of a topic or queue without the rest of its ARN or URL.
 func shortName(destination string) string {
 	return destination[strings.LastIndexAny(destination, ":/")+1:]
 }
 
 type showLetter struct {
 	selection
-	All bool `help:"All there are."`
+	All bool `help:"All dead letters."`
 }
 
 // Run shows dead letters.
@@ -112,8 +112,8 @@ func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
 
 type redriveLetters struct {
 	selection
-	All    bool `help:"All parked events; with --cancel all that are on their way."`
-	Cancel bool `help:"Have events that are on their way again stay parked, with those of their message groups."`
+	All    bool `help:"All parked events; with --cancel all that are being redriven."`
+	Cancel bool `help:"Keep events parked that are being redriven, with those of their message groups."`
 }
 
 // Run marks dead letters for the running relay.
@@ -134,7 +134,7 @@ type discardLetters struct {
 // Run discards dead letters.
 func (c *discardLetters) Run(ctx context.Context, w io.Writer) error {
 	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded,
-		"gave up %d of the parked events: what was parked behind them flows on\n")
+		"discarded %d of the parked events: the events behind them flow\n")
 }
 
 func (s selection) mark(ctx context.Context, w io.Writer, all bool,
@@ -150,7 +150,7 @@ func (s selection) mark(ctx context.Context, w io.Writer, all bool,
 			return err
 		}
 		if n == 0 {
-			return errors.New("no event in that state is selected: relay dead-letters list shows which there are")
+			return errors.New("no event in that state is selected: relay dead-letters list shows the parked events")
 		}
 		_, err = fmt.Fprintf(w, said, n)
 		return err

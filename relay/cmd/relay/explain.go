@@ -10,7 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// explain says what to do about what the database refuses.
+// explain adds a remedy to an error of the database.
 func explain(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || postgres.IsRowSecurity(err) {
@@ -24,8 +24,7 @@ func explain(err error) error {
 			"tables, run relay migrate", err)
 	case pgerrcode.InsufficientPrivilege:
 		return fmt.Errorf("%w: grant it to the role in DATABASE_URL, or use another role (relay migrate needs "+
-			"CREATE on the database "+
-			"and on its schema)", err)
+			"CREATE on the database and on its schema)", err)
 	}
 	return postgres.Explain(err)
 }

@@ -14,7 +14,7 @@ const healthcheckTimeout = 1500 * time.Millisecond
 
 type healthcheckCommand struct {
 	Listen string `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address on which the relay serves its probes."`
-	Probe  string `default:"livez" enum:"livez,readyz" help:"What to ask: livez (is it at work) or readyz (does it stream, or stand by)."`
+	Probe  string `default:"livez" enum:"livez,readyz" help:"The probe: livez (the relay is alive) or readyz (the relay streams or stands by)."`
 }
 
 // Run asks the relay on this machine for its health.

@@ -36,8 +36,8 @@ func TestHelpOfRunBeginsWithWhatIsNeeded(t *testing.T) {
 	}
 	at := 0
 	for _, want := range []string{
-		"\nNeeded", "--database-url", "--destination", "\nPostgres", "\nOutbox table", "--slot", "\nColumns", "\nDestinations",
-		"\nTuning", "\nOperation", "\nLogging",
+		"\nNeeded", "--database-url", "--destination", "\nPostgres", "\nOutbox table", "--slot", "\nColumns",
+		"\nDestinations", "\nTuning", "\nOperation", "\nLogging",
 	} {
 		i := strings.Index(help[at:], want)
 		if i < 0 {
@@ -56,7 +56,8 @@ func exitOf(t *testing.T, args ...string) (string, int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = parser.Parse(args) // goes on after the exit, which only this test does
+	// Parse continues after the exit, but only in this test.
+	_, _ = parser.Parse(args)
 	if len(codes) == 0 {
 		t.Fatalf("relay %s does not exit", strings.Join(args, " "))
 	}

@@ -66,7 +66,7 @@ func parseNames(setting, text string) ([]string, error) {
 func parseName(setting, text string) (string, error) {
 	names, err := parseIdentifiers(text)
 	if err == nil && len(names) > 1 {
-		err = errors.New("a dot stands for a name of its own: write the name in double quotes if it holds one")
+		err = errors.New("a dot separates names: write a name with a dot in double quotes")
 	}
 	if err != nil {
 		return "", fmt.Errorf("%s %q: %w", setting, text, err)

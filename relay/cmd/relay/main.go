@@ -19,16 +19,15 @@ import (
 var version = "dev"
 
 const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least ` +
-	`once, in order ` +
-	`for each aggregate, and without losing one. Every flag can be set by the variable that stands beside it.`
+	`once, in order for each aggregate, and without losing one. Every flag can also be set by the variable beside it.`
 
 // commands are the commands of the relay.
 type commands struct {
 	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 at an error that only an operator can fix."`
-	Check       checkCommand       `cmd:"" help:"Tell everything that would stop run, all at once."`
-	Status      statusCommand      `cmd:"" help:"Show on one screen how the relays of a slot are, what is wrong and what to do: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
-	Page        pageCommand        `cmd:"" help:"Serve the status page on this machine, from the database: nothing else has to be reachable."`
-	Recover     recoverCommand     `cmd:"" help:"Show what the slot may have missed, and have the relay publish it from the table: after pg_upgrade, a restore, or by hand."`
+	Check       checkCommand       `cmd:"" help:"Report everything that would stop run, all at once."`
+	Status      statusCommand      `cmd:"" help:"Show on one screen the relays of a slot, each problem and its next step: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
+	Page        pageCommand        `cmd:"" help:"Serve the status page on this machine. It needs only the database."`
+	Recover     recoverCommand     `cmd:"" help:"Show the events that the slot may have missed, and have the relay publish them from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
@@ -48,7 +47,7 @@ func main() {
 	}
 }
 
-// fail says why the program ends, and returns its exit code.
+// fail prints why the program ends, and returns its exit code.
 func fail(stderr io.Writer, err error) int {
 	var exit *exitError
 	if !errors.As(err, &exit) {
@@ -60,7 +59,7 @@ func fail(stderr io.Writer, err error) int {
 	return exit.code
 }
 
-// run runs the command of args. Without one it prints the help.
+// run runs the command of args. Without a command it prints the help.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	parser, err := newParser(ctx, stdout)
 	if err != nil {
@@ -71,7 +70,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w (relay --help lists what there is)", err)
+		return fmt.Errorf("%w (relay --help lists the commands)", err)
 	}
 	return parsed.Run()
 }

@@ -33,7 +33,9 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 	if _, problems := c.table(); len(problems) > 0 {
 		return errors.Join(problems...)
 	}
-	shown := &shownPool{open: func(ctx context.Context) (*pgxpool.Pool, error) { return control.OpenPool(ctx, c.connect) }}
+	shown := &shownPool{open: func(ctx context.Context) (*pgxpool.Pool, error) {
+		return control.OpenPool(ctx, c.connect)
+	}}
 	defer shown.Close()
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(c.Port)))
 	listener, err := net.Listen("tcp", address)
@@ -54,7 +56,7 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// shownPool is the pool of connections that the page and the reports of the relay share.
+// shownPool is the connection pool that the page and the relay's reports share.
 type shownPool struct {
 	open func(context.Context) (*pgxpool.Pool, error)
 
@@ -62,7 +64,7 @@ type shownPool struct {
 	pool *pgxpool.Pool
 }
 
-// get returns the pool, which is opened when it is first asked for.
+// get returns the pool, and opens it at the first call.
 func (s *shownPool) get(ctx context.Context) (pool *pgxpool.Pool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,9 +83,9 @@ func (s *shownPool) Close() {
 	}
 }
 
-// page returns the page with its data. local and recent are nil outside a relay.
+// page returns the page with its data. local and recent are nil outside of a relay.
 func (s *shownPool) page(source *source, local *status.Local, recent *events.Recent) http.Handler {
-	table, _ := source.table() // the start reports what is wrong with it
+	table, _ := source.table() // the start reports its problems
 	found := &events.Handler{Finder: events.Finder{Slot: source.Slot, Table: table, Recent: recent}, Open: s.get}
 	return page.Handler(map[string]http.Handler{
 		"GET /status":      &status.Handler{Slot: source.Slot, Local: local, Open: s.get},

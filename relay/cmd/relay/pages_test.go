@@ -16,7 +16,7 @@ const root = "../../.."
 
 var (
 	codeSpan = regexp.MustCompile("`[^`]+`")
-	// commandLine finds a call of the relay at the beginning of a line or a code span, behind the
+	// commandLine matches a call of the relay at the beginning of a line or a code span, after the
 	// variables that it sets.
 	commandLine = regexp.MustCompile("(?m)^`?(?:[A-Z_]+=\\S* )*(?:\\.local/bin/)?relay ([a-z-]+[^`#]*)")
 	variable    = regexp.MustCompile(`\b(?:RELAY|DATABASE)_[A-Z_]*[A-Z]\b`)
@@ -112,7 +112,7 @@ func hasFlag(node *kong.Node, name string) bool {
 	return false
 }
 
-// TestDocumentedSettingsExist: of the relay, of the functions, or of a program of the local stack.
+// TestDocumentedSettingsExist in the relay, the functions, or a program of the local stack.
 func TestDocumentedSettingsExist(t *testing.T) {
 	t.Parallel()
 	known := placesOfValues(t)
@@ -135,15 +135,15 @@ func TestDocumentedSettingsExist(t *testing.T) {
 	}
 	for path, text := range documents(t) {
 		for _, name := range variable.FindAllString(text, -1) {
-			if !known[name] && name != "RELAY_COLUMN" { // RELAY_COLUMN_… stands for all of them
+			if !known[name] && name != "RELAY_COLUMN" { // RELAY_COLUMN_… names all of them
 				t.Errorf("%s: there is no setting %s", path, name)
 			}
 		}
 	}
 }
 
-// placesOfValues returns the names that stand for values of the reader. RELAY_CLUSTER stands for
-// the stack's output RelayCluster.
+// placesOfValues returns the names that the reader replaces by values. RELAY_CLUSTER is the stack's
+// output RelayCluster.
 func placesOfValues(t *testing.T) map[string]bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "template.yaml"))
@@ -159,7 +159,7 @@ func placesOfValues(t *testing.T) map[string]bool {
 	if len(names) < 5 {
 		t.Fatalf("outputs %v, want more", names)
 	}
-	// What the reader of infra/ecs/README.md sets for the files beside it.
+	// The reader of infra/ecs/README.md sets these for the files beside it.
 	files, err := filepath.Glob(filepath.Join(root, "infra/ecs/*.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d files for ECS, %v", len(files), err)

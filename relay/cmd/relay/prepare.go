@@ -72,8 +72,8 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 	}.Check(ctx, progress)
 }
 
-// isFIFO reports whether a destination takes the id of an event for that of its message. A name that
-// cannot be read is a finding of the destinations.
+// isFIFO reports whether a destination uses the event id for deduplication. An invalid name is a
+// finding of the destinations.
 func isFIFO(name string) bool {
 	destination, err := sink.ParseDestination(name)
 	return err == nil && destination.FIFO
@@ -95,7 +95,7 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 		}
 		return preflight.Findings{{
 			Code: preflight.CodeStart, Level: preflight.OK, Object: object,
-			Explanation: "no row awaits a decision of RELAY_START",
+			Explanation: "RELAY_START has no open decision about existing rows",
 		}}
 	}}.Run(ctx, progress)
 }
@@ -108,8 +108,7 @@ func (s *relaySettings) checkDestinations(
 	found := preflight.Requirement{Subject: "AWS settings", Check: func(ctx context.Context) preflight.Findings {
 		var err error
 		if settings, err = preflight.LoadAWS(ctx, s.Timeout, awsconfig.WithLogger(sdkLogger(log))); err != nil {
-			err = fmt.Errorf("AWS settings, which are read from AWS_PROFILE, AWS_CA_BUNDLE and the files that these "+
-				"name: %w", err)
+			err = fmt.Errorf("AWS settings in AWS_PROFILE, AWS_CA_BUNDLE and the files that these name: %w", err)
 		}
 		return preflight.FromErrors(preflight.CodeAWS, "AWS settings", err)
 	}}.Run(ctx, progress)
@@ -145,8 +144,8 @@ func sdkLogger(log *slog.Logger) sdklogging.Logger {
 // connect reads the connection settings on every call, because libpq's password file can change.
 func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
 	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
-		return nil, errors.New("DATABASE_URL is not set: write postgres://USER:PASSWORD@HOST:5432/DATABASE, or set " +
-			"PGHOST and the like")
+		return nil, errors.New("DATABASE_URL is not set: set it to postgres://USER:PASSWORD@HOST:5432/DATABASE, " +
+			"or set PGHOST and the other variables of libpq")
 	}
 	return postgres.Settings{URL: d.DatabaseURL, Auth: d.DatabaseAuth, SecretARN: d.DatabaseSecretARN}.ConnConfig(ctx)
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// recoverCommand starts the recovery that the relay starts by itself when it finds its slot lost.
+// recoverCommand requests the recovery that a relay begins by itself after it has lost its slot.
 type recoverCommand struct {
 	database     `embed:"" group:"Postgres"`
 	source       `embed:"" group:"Outbox table"`
-	TrustHorizon bool   `xor:"from" help:"The cluster was made by pg_upgrade, which keeps transaction ids: begin from the horizon of the cluster before."`
-	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created from this moment on, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
-	Cancel       bool   `xor:"from" help:"Withdraw a recovery that is marked, or a first start that is not done, where that loses no event."`
-	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without it, only show what it would do."`
+	TrustHorizon bool   `xor:"from" help:"pg_upgrade created this cluster and kept the transaction ids: begin from the horizon of the former cluster."`
+	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created at or after this time, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	Cancel       bool   `xor:"from" help:"Withdraw a marked recovery, or an unfinished first start, if that loses no event."`
+	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without --yes, only show the plan."`
 }
 
 // Run shows the effect of a recovery, and marks the recovery if --yes is set.
@@ -68,13 +68,13 @@ func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.W
 	}
 	effect := "the slot brings every event that is not delivered"
 	if withdrawal == recovery.FirstStart {
-		effect = "the next start of the relay is its first again, and RELAY_START says what becomes of the rows " +
-			"that are there. What was " +
-			"published may come again"
+		effect = "the next start of the relay is its first again, and RELAY_START says whether it publishes the " +
+			"existing " +
+			"rows. Events that were published may arrive again"
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n", withdrawal,
-			c.Slot, effect)
+		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n",
+			withdrawal, c.Slot, effect)
 		return err
 	}
 	if err := o.Cancel(ctx, situation, withdrawal); err != nil {
@@ -101,37 +101,37 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		return err
 	}
 	if c.Yes {
-		// before the mark, because a relay can start the recovery as soon as it is marked
+		// ^Before the mark, because a relay can begin the recovery as soon as it is marked.
 		if err := members.Request(ctx, o.Pool, o.Slot); err != nil {
 			return err
 		}
 	}
 	if situation.IsMarked(request) {
-		_, err := fmt.Fprintln(w, "\nmarked already: the relay that runs, or the next one, begins with it")
+		_, err := fmt.Fprintln(w, "\nmarked already: the running relay, or the next one, begins with it")
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the relay that runs, or the next one, publishes "+
-			"these rows from the table, and "+whatOfSlot(situation)+"; what was published may come again")
+		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the running relay, or the next one, publishes "+
+			"these rows from the table, and "+slotEffect(situation)+"; events that were published may arrive again")
 		return err
 	}
-	adopted := func(rows int64) {
+	rewritten := func(rows int64) {
 		fmt.Fprintf(w, "gave %d rows transaction ids of this cluster\n", rows)
 	}
-	if err := o.Mark(ctx, situation, request, plan, adopted); err != nil {
+	if err := o.Mark(ctx, situation, request, plan, rewritten); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(w, "\nmarked: the relay that runs, or the next one, publishes these rows from the table, "+
-		"and "+whatOfSlot(situation)+"; relay status shows how far it is")
+	_, err = fmt.Fprintln(w, "\nmarked: the running relay, or the next one, publishes these rows from the table, "+
+		"and "+slotEffect(situation)+"; relay status shows its progress")
 	return err
 }
 
-// whatOfSlot describes how a recovery treats the slot.
-func whatOfSlot(s recovery.Situation) string {
+// slotEffect describes how a recovery uses the slot.
+func slotEffect(s recovery.Situation) string {
 	if s.Slot.IsIntact() {
-		return "continues with the slot that is there"
+		return "continues with the existing slot"
 	}
-	return "creates the slot again: events whose rows were deleted before they were delivered are lost with the old one"
+	return "creates the slot again: events are lost if their rows were deleted before the delivery"
 }
 
 func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
@@ -140,7 +140,7 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 	case s.Row == nil:
 		fmt.Fprintln(w, "checkpoint\tnone")
 	case s.Row.SystemIdentifier != s.System:
-		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, this one's %s\n",
+		fmt.Fprintf(w, "checkpoint\tof another cluster: its system identifier is %s, and this cluster's is %s\n",
 			s.Row.SystemIdentifier, s.System)
 	default:
 		fmt.Fprintf(w, "checkpoint\t%s\n", checkpointText(s.Row))
@@ -152,19 +152,19 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 	fmt.Fprintf(w, "gap\t%s\n", s.Gap)
 }
 
-// showSlot shows who holds the slot and how it is.
+// showSlot shows the state of the slot and its holder.
 func showSlot(w io.Writer, name string, s slot.State) {
 	switch {
 	case !s.Exists:
-		fmt.Fprintf(w, "slot\t%s: not there\n", name)
+		fmt.Fprintf(w, "slot\t%s: does not exist\n", name)
 	case s.Active:
 		fmt.Fprintf(w, "slot\t%s: held by process %d, wal_status %s\n", name, s.ActivePID, s.WALStatus)
 	default:
-		fmt.Fprintf(w, "slot\t%s: nobody holds it, wal_status %s %s\n", name, s.WALStatus, s.InvalidReason)
+		fmt.Fprintf(w, "slot\t%s: not held, wal_status %s %s\n", name, s.WALStatus, s.InvalidReason)
 	}
 }
 
-// checkpointText says where a checkpoint is and when it was written.
+// checkpointText describes the position and the age of a checkpoint.
 func checkpointText(row *checkpoint.Row) string {
 	at := row.Position.FlushLSN.String()
 	if row.Position.FlushLSN == 0 {
@@ -184,14 +184,14 @@ func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
 	fmt.Fprintf(w, "publishes\t%s\n", from)
 	switch {
 	case !p.Counted:
-		fmt.Fprintln(w, "rows\ttoo many to count in short time")
+		fmt.Fprintln(w, "rows\ttoo many to count within ten seconds")
 	case p.Oldest.IsZero():
 		fmt.Fprintf(w, "rows\t%d\n", p.Rows)
 	default:
 		fmt.Fprintf(w, "rows\t%d, the oldest created %s\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339))
 	}
-	if s.Foreign {
-		fmt.Fprintln(w, "imported rows\tthere are rows with transaction ids of another cluster: they are given ids "+
-			"of this one first")
+	if s.Imported {
+		fmt.Fprintln(w, "imported rows\tsome rows have transaction ids of another cluster: they first get ids of "+
+			"this one")
 	}
 }

@@ -28,18 +28,18 @@ const kindsShown = 30
 // replayCommand tells the running relay to resend delivered events.
 type replayCommand struct {
 	EventID   []string `name:"event-id" placeholder:"ID" help:"Events with these ids."`
-	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z; until now, if --until says nothing else."`
+	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z. Without --until, all events until now."`
 	Until     moment   `placeholder:"TIME" help:"Events created before this time."`
-	Aggregate string   `placeholder:"TYPE/ID" help:"Events of this aggregate. Of several conditions, all have to hold."`
-	Yes       bool     `help:"Send them. Without it nothing is sent, and what would be is shown."`
-	Rate      *int     `placeholder:"N" help:"Events a second, at most: 100 if nothing is said, or with --resume as before."`
-	NoWait    bool     `help:"Do not wait until they are sent: relay status shows how far the replay is."`
-	Resume    int64    `placeholder:"N" help:"Go on with a replay that was stopped, or watch one that is under way."`
-	Stop      int64    `placeholder:"N" help:"Stop a replay that is under way."`
+	Aggregate string   `placeholder:"TYPE/ID" help:"Events of this aggregate. If several conditions are set, all must hold."`
+	Yes       bool     `help:"Send the events. Without --yes, only list them."`
+	Rate      *int     `placeholder:"N" help:"Events a second, at most. Default: 100, or with --resume the former rate."`
+	NoWait    bool     `help:"Do not wait until they are sent: relay status shows the progress."`
+	Resume    int64    `placeholder:"N" help:"Continue a stopped replay, or watch a running one."`
+	Stop      int64    `placeholder:"N" help:"Stop a running replay."`
 
 	database `embed:"" group:"Postgres"`
-	source   `embed:"" group:"Outbox table, as the relay has it"`
-	shown    `embed:"" group:"Where events go, as the relay has it: only for what is shown, the running relay decides"`
+	source   `embed:"" group:"Outbox table, with the relay's settings"`
+	shown    `embed:"" group:"Destinations, with the relay's settings: for display only, because the running relay routes the events"`
 }
 
 // shown are the settings of the running relay that the plan needs for display.
@@ -77,7 +77,7 @@ func (c *replayCommand) check() error {
 	selects := len(c.EventID) > 0 || !c.Since.IsZero() || !c.Until.IsZero() || c.Aggregate != ""
 	switch {
 	case c.Resume != 0 && c.Stop != 0, selects && (c.Resume != 0 || c.Stop != 0):
-		problems = append(problems, errors.New("--resume and --stop go by the number of a replay alone"))
+		problems = append(problems, errors.New("--resume and --stop take the number of a replay alone"))
 	case !selects && c.Resume == 0 && c.Stop == 0:
 		problems = append(problems, errors.New("say which events: --event-id, --aggregate, or --since and --until"))
 	case !c.Since.IsZero() && !c.Until.IsZero() && !c.Since.Before(c.Until.Time):
@@ -124,8 +124,9 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 			return err
 		}
 		for _, id := range missing {
-			fmt.Fprintf(console.out, "event %s cannot be replayed: no row of %s has it. It was never written, or is "+
-				"removed, as RELAY_RETENTION does\n", id, c.Table)
+			fmt.Fprintf(console.out, "event %s cannot be replayed, because no row of %s has it: it was never "+
+				"written, or "+
+				"RELAY_RETENTION removed it\n", id, c.Table)
 		}
 	}
 	plan, err := console.operator.Plan(ctx, selection, horizon)
@@ -169,11 +170,11 @@ func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string
 		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in "+
 			"RELAY_SLOT", c.Slot)
 	case row.Table != table.String():
-		return "", fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s: name the relay's table in RELAY_TABLE, "+
-			"or its slot in RELAY_SLOT",
-			c.Slot, row.Table, table)
+		return "", fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_TABLE to the relay's table, "+
+			"or "+
+			"RELAY_SLOT to its slot", c.Slot, row.Table, table)
 	case row.Horizon == "":
-		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows how far it is",
+		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows its progress",
 			c.Slot)
 	}
 	return row.Horizon, nil
@@ -203,11 +204,11 @@ func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
 		return err
 	}
 	if plan.Undelivered > 0 {
-		fmt.Fprintf(w, "left out: %d that are not known to be delivered yet: they come by themselves\n",
+		fmt.Fprintf(w, "excluded: %d that are not known to be delivered yet: the relay delivers them by itself\n",
 			plan.Undelivered)
 	}
 	if plan.Parked > 0 {
-		fmt.Fprintf(w, "left out: %d that are parked: relay dead-letters redrive sends those\n", plan.Parked)
+		fmt.Fprintf(w, "excluded: %d that are parked: relay dead-letters redrive sends those\n", plan.Parked)
 	}
 	return nil
 }
@@ -222,7 +223,7 @@ func (c *replayCommand) router() (*route.Router, error) {
 
 func destinationOf(router *route.Router, kind replay.Kind) string {
 	if router == nil {
-		return "to where the relay's settings say"
+		return "to the destination in the relay's settings"
 	}
 	to := router.Route(&outbox.Envelope{EventType: kind.EventType, AggregateType: kind.AggregateType})
 	return "to " + shortName(router.Destinations()[to])
@@ -238,7 +239,7 @@ func (c *replayCommand) resume(ctx context.Context, console *replayConsole) erro
 		return err
 	}
 	if asked.State != replay.Done {
-		fmt.Fprintf(console.out, "replay %d: going on, %d a second\n", asked.ID, asked.Rate)
+		fmt.Fprintf(console.out, "replay %d: continuing, %d a second\n", asked.ID, asked.Rate)
 	}
 	return c.wait(ctx, console, asked)
 }
@@ -248,7 +249,7 @@ func (c *replayCommand) stop(ctx context.Context, operator *replay.Operator, w i
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "replay %d is %s: %s\n", asked.ID, asked.State, far(asked))
+	_, err = fmt.Fprintf(w, "replay %d is %s: %s\n", asked.ID, asked.State, progressOf(asked))
 	return err
 }
 
@@ -260,8 +261,8 @@ func (c *replayCommand) wait(ctx context.Context, console *replayConsole, asked 
 	return console.watch(ctx, asked)
 }
 
-// far describes the progress of a replay.
-func far(r *replay.Replay) string {
+// progressOf describes the progress of a replay.
+func progressOf(r *replay.Replay) string {
 	text := fmt.Sprintf("%d of %d events sent", r.Sent, r.Events)
 	if r.Refused > 0 {
 		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)",
@@ -271,8 +272,8 @@ func far(r *replay.Replay) string {
 }
 
 const (
-	// lookInterval is the interval between two reads of the replay, progressInterval that between
-	// two lines of progress.
+	// lookInterval is the pause between two reads of the replay. progressInterval is the time
+	// between two lines of progress.
 	lookInterval     = 250 * time.Millisecond
 	progressInterval = 2 * time.Second
 	// stopTimeout bounds the time to stop a replay after Ctrl-C.
@@ -292,7 +293,7 @@ type replayConsole struct {
 func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
-	for before, toldAt := asked, time.Now(); asked.State == replay.Running; {
+	for before, reportedAt := asked, time.Now(); asked.State == replay.Running; {
 		select {
 		case <-ctx.Done():
 			return c.interrupted(ctx, asked.ID)
@@ -300,39 +301,40 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 		}
 		now, err := c.operator.Look(ctx, asked.ID)
 		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w. The replay goes on: relay replay --resume %d watches it", err, asked.ID)
+			return fmt.Errorf("%w. The replay continues: relay replay --resume %d watches it", err, asked.ID)
 		}
 		if err != nil {
 			continue
 		}
-		if asked = now; time.Since(toldAt) >= progressInterval && asked.State == replay.Running {
-			if err := c.tell(ctx, before, asked, time.Since(toldAt)); err != nil && ctx.Err() == nil {
+		if asked = now; time.Since(reportedAt) >= progressInterval && asked.State == replay.Running {
+			if err := c.report(ctx, before, asked, time.Since(reportedAt)); err != nil && ctx.Err() == nil {
 				return err
 			}
-			before, toldAt = asked, time.Now()
+			before, reportedAt = asked, time.Now()
 		}
 	}
 	if asked.State == replay.Stopped {
-		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d goes on", asked.ID, far(asked))
+		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it",
+			asked.ID, progressOf(asked))
 	}
 	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
-		fmt.Fprintf(c.out, "%d events were left out: they were removed or parked meanwhile\n", gone)
+		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime\n", gone)
 	}
-	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, far(asked))
+	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, progressOf(asked))
 	if asked.Refused > 0 {
 		return fmt.Errorf("%d events were refused", asked.Refused)
 	}
 	return nil
 }
 
-// tell prints the progress of a replay, and the reason if it makes none because no relay runs.
-func (c *replayConsole) tell(ctx context.Context, before, now *replay.Replay, took time.Duration) error {
+// report prints the progress of a replay, and the reason if no relay runs.
+func (c *replayConsole) report(ctx context.Context, before, now *replay.Replay, took time.Duration) error {
 	if held, err := c.warn(ctx); err != nil || !held {
 		return err
 	}
 	left := now.Events - now.Sent - now.Refused
 	rate := float64(now.Sent+now.Refused-before.Sent-before.Refused) / took.Seconds()
-	text := fmt.Sprintf("%s, %.0f a second, %d left", far(now), rate, left)
+	text := fmt.Sprintf("%s, %.0f a second, %d left", progressOf(now), rate, left)
 	if rate > 0 {
 		text += fmt.Sprintf(", about %v", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 	}
@@ -357,8 +359,8 @@ func (c *replayConsole) interrupted(ctx context.Context, id int64) error {
 	defer cancel()
 	asked, err := c.operator.Stop(ctx, id)
 	if err != nil {
-		return fmt.Errorf("%w. The replay goes on: relay replay --stop %d stops it", err, id)
+		return fmt.Errorf("%w. The replay continues: relay replay --stop %d stops it", err, id)
 	}
-	return fmt.Errorf("replay %d is %s: %s, but for those on their way; relay replay --resume %[1]d goes on", asked.ID,
-		asked.State, far(asked))
+	return fmt.Errorf("replay %d is %s: %s, except those in flight; relay replay --resume %[1]d continues it",
+		asked.ID, asked.State, progressOf(asked))
 }

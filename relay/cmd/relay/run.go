@@ -25,14 +25,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// memoryLimit is the limit that the relay sets for the garbage collector. It covers the window at
-// its default size, the requests in flight and some reserve. A container of 64 MB has room for it,
-// for the program (14 MB), and for the 8 MB by which a busy machine exceeds it in `make outage`.
-// Set GOMEMLIMIT for larger windows. https://pkg.go.dev/runtime#hdr-Environment_Variables
+// memoryLimit is the memory limit of the Go runtime. It covers the window at its default size, the
+// requests in flight and some reserve. A container of 64 MB has room for it, for the program (14
+// MB), and for the 8 MB by which a busy machine exceeds it in `make outage`. Set GOMEMLIMIT for
+// larger windows.
+// https://pkg.go.dev/runtime#hdr-Environment_Variables
 const memoryLimit = 40 << 20
 
-// askAgainMin and askAgainMax bound the wait between two attempts to start.
-const askAgainMin, askAgainMax = 250 * time.Millisecond, 10 * time.Second
+// startRetryMin and startRetryMax bound the pause between two attempts to start.
+const startRetryMin, startRetryMax = 250 * time.Millisecond, 10 * time.Second
 
 type runCommand struct{ relaySettings }
 
@@ -51,7 +52,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	destinations := status.NewDestinations(metrics)
 	local := status.NewLocal(version, h, metrics, oldest, destinations)
 	recent := &events.Recent{}
-	stop, listenErr := c.tell(ctx, log, h, metrics, watch, local, recent)
+	stop, listenErr := c.report(ctx, log, h, metrics, watch, local, recent)
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
@@ -66,31 +67,31 @@ func (c *runCommand) Run(ctx context.Context) error {
 	return errors.Join(relay.Run(ctx, config), stop())
 }
 
-// tell serves the probes and writes the metrics if the settings ask for them, until stop is called.
-// It covers the start and the stop of the relay too, because the relay is alive then.
-func (c *runCommand) tell(
+// report serves the probes and writes the metrics if the settings ask for them, until stop is
+// called. It covers the start and the stop of the relay too, because the relay is alive then.
+func (c *runCommand) report(
 	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
 	local *status.Local, recent *events.Recent,
 ) (stop func() error, err error) {
-	telling, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	reporting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
 	open := func(ctx context.Context) (*pgxpool.Pool, error) { return control.OpenPool(ctx, c.connect) }
 	if looker := c.looker(log, h, metrics, watch); looker != nil {
 		parts.Go(func() error {
-			looker.Run(telling, open)
+			looker.Run(reporting, open)
 			return nil
 		})
 	}
 	shown := &shownPool{open: open}
 	parts.Go(func() error {
 		reporter := &status.Reporter{Slot: c.Slot, Look: local.Report, Open: shown.get, Log: log}
-		reporter.Run(telling)
+		reporter.Run(reporting)
 		return nil
 	})
 	h.Page = shown.page(&c.source, local, recent)
 	if c.Listen != "" {
 		var served func() error
-		if served, err = h.Serve(telling, c.Listen); err == nil {
+		if served, err = h.Serve(reporting, c.Listen); err == nil {
 			parts.Go(served)
 		}
 	}
@@ -98,7 +99,7 @@ func (c *runCommand) tell(
 	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval {
 		parts.Go(func() error {
 			source := emf.Source{Deployment: c.MetricsDeployment, Slot: c.Slot}
-			emf.NewWriter(metrics.Registry(), source, os.Stdout).Run(telling, c.MetricsInterval, func(err error) {
+			emf.NewWriter(metrics.Registry(), source, os.Stdout).Run(reporting, c.MetricsInterval, func(err error) {
 				log.Warn("metrics are not written", "err", err)
 			})
 			return nil
@@ -139,7 +140,7 @@ func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.
 func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Health, listenErr error) (relay.Config,
 	error,
 ) {
-	// A hanging destination must not look like a dead relay.
+	// A destination that does not answer must not look like a dead relay.
 	alive := preflight.Progress{Found: func(preflight.Finding) { h.Alive() }}
 	for attempt := 1; ; attempt++ {
 		config, found := c.prepare(ctx, log, alive)
@@ -160,7 +161,7 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 			return config, fmt.Errorf("cannot start:\n%w", err)
 		}
 		h.Failed(err)
-		log.Warn("waiting for what does not answer, asking again", "attempt", attempt, "err", err)
-		task.Sleep(ctx, min(askAgainMax, askAgainMin<<min(attempt-1, 10)))
+		log.Warn("cannot start yet, trying again", "event", "start_retried", "attempt", attempt, "err", err)
+		task.Sleep(ctx, min(startRetryMax, startRetryMin<<min(attempt-1, 10)))
 	}
 }

@@ -21,25 +21,25 @@ import (
 
 // database are the settings of the Postgres connection.
 type database struct {
-	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. What it leaves out comes from libpq's variables: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …" group:"Needed"`
+	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"Postgres, as a URL or as key=value pairs. libpq's variables complete it: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, …" group:"Needed"`
 
 	DatabaseAuth      string `env:"DATABASE_AUTH" enum:",password,secret,iam" default:"" placeholder:"METHOD" help:"How to authenticate to Postgres. Evaluated again for every new connection: password (in DATABASE_URL, PGPASSWORD or libpq's password file), secret (DATABASE_SECRET_ARN), or iam (an RDS IAM authentication token; RDS only). Default: secret where DATABASE_SECRET_ARN is set, else password."`
-	DatabaseSecretARN string `name:"database-secret-arn" env:"DATABASE_SECRET_ARN" placeholder:"ARN" help:"Secret in AWS Secrets Manager with the password: plain text, or JSON with username and password as RDS keeps it."`
+	DatabaseSecretARN string `name:"database-secret-arn" env:"DATABASE_SECRET_ARN" placeholder:"ARN" help:"Secret in AWS Secrets Manager with the password: plain text, or JSON with username and password as in secrets of RDS."`
 }
 
 // logging are the settings of the log.
 type logging struct {
-	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"What is logged: debug, info, warn or error."`
-	LogFormat string `env:"RELAY_LOG_FORMAT" default:"json" enum:"json,text" help:"How it is logged: json or text."`
+	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level of the log: debug, info, warn or error."`
+	LogFormat string `env:"RELAY_LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
 }
 
 // source are the settings of the slot, the publication and the outbox table.
 type source struct {
 	Slot        string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot. Every relay with this name shares it: one streams, the others stand by."`
-	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that holds the outbox table, written as in SQL."`
+	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that contains the outbox table, written as in SQL."`
 	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\"."`
 
-	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"What says that no two events share an id: a unique index on it, or your word (assert)."`
+	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
 
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
 	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity." group:"Columns of the outbox table, for a table of your own"`
@@ -47,7 +47,7 @@ type source struct {
 	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event." group:"Columns of the outbox table, for a table of your own"`
-	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with what is delivered: json or text (jsonb does not keep bytes as written)." group:"Columns of the outbox table, for a table of your own"`
+	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with the payload to deliver: json or text (jsonb does not keep bytes as written)." group:"Columns of the outbox table, for a table of your own"`
 	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with a JSON object of headers; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 }
@@ -55,34 +55,34 @@ type source struct {
 // target are the settings of the destinations.
 type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
-	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type goes before an aggregate type, that before the longest prefix."`
-	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes beside the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
-	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"What a standard destination gets as MessageGroupId, which fair queues take for the tenant: aggregate, header:NAME (an event without it gets none), or none. FIFO destinations always get the aggregate."`
-	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Let a request to a FIFO destination hold several events of one message group. Faster for few large aggregates; a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
-	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"What becomes of an event that its destination will never take: park it, park-aggregate (with what follows of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
-	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 by the SDK's client or through a proxy, where each takes ten times the memory." group:"Tuning, for more load or less memory"`
-	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request holds up to ten events. 0: as many as the destination takes." group:"Tuning, for more load or less memory"`
+	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type takes precedence over an aggregate type, and that over the longest prefix."`
+	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
+	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME (an event without it gets none), or none. FIFO destinations always get the aggregate."`
+	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
+	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (with later events of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
+	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 with the SDK's client or through a proxy, where each needs ten times the memory." group:"Tuning, for more load or less memory"`
+	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request has up to ten events. 0: as many as the destination accepts." group:"Tuning, for more load or less memory"`
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay." group:"Tuning, for more load or less memory"`
-	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time for one request, after which its outcome counts as unknown and it is repeated. A request for credentials has as much." group:"Tuning, for more load or less memory"`
-	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Who writes the requests that publish: direct, the relay itself, at a fraction of the processor time, or sdk, the AWS SDK. What is sent and what becomes of it are the same." group:"Tuning, for more load or less memory"`
+	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time limit of one request. Afterwards its outcome counts as unknown, and the relay repeats it. Requests for credentials have the same limit." group:"Tuning, for more load or less memory"`
+	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Client for publishing: direct, the relay's own, at a fraction of the processor time, or sdk, the AWS SDK. Both send the same messages and handle answers alike." group:"Tuning, for more load or less memory"`
 	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt." group:"Tuning, for more load or less memory"`
-	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has taken nothing for so long, park its events instead of holding back those of the others; redrive them when it is back. Time in which the relay has no valid credentials does not count. 0s: never."`
+	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has accepted nothing for this long, park its events instead of delaying those of the others. Redrive them when it is available again. Time without valid credentials does not count. 0s: never."`
 }
 
 // operation are the settings of the relay's operation.
 type operation struct {
-	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now leaves them out, since:2026-01-31T00:00:00Z publishes those from then on."`
-	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table what may be missing, halt stops and says so."`
-	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second: more in the table counts as the loss of the slot."`
+	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now excludes them, since:2026-01-31T00:00:00Z publishes those created since then."`
+	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes the events that may be missing from the table, halt stops the relay with an error."`
+	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second. More rows in the table count as the loss of the slot."`
 	WALSenderTimeout  time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
-	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver what was read. Keep it below the stop timeout of the container."`
-	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by their RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded as long ago; 0s keeps them."`
+	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver the events that were read. Keep it below the stop timeout of the container."`
+	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded this long ago. 0s keeps them."`
 	WindowEvents      int           `env:"RELAY_WINDOW_EVENTS" default:"8192" help:"Events between log and broker at the same time, at most." group:"Tuning, for more load or less memory"`
 	WindowBytes       int           `env:"RELAY_WINDOW_BYTES" default:"8388608" help:"Bytes of these events, at most." group:"Tuning, for more load or less memory"`
 	Listen            string        `env:"RELAY_LISTEN" default:"127.0.0.1:9464" help:"Address for /livez, /readyz, /metrics, /status and the page at /; empty for none. The image sets :9464, all of its interfaces."`
-	Metrics           string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Where the metrics go: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads out of the log), both or none."`
+	Metrics           string        `env:"RELAY_METRICS" default:"prometheus" enum:"prometheus,emf,both,none" help:"Destination of the metrics: prometheus (/metrics on RELAY_LISTEN), emf (stdout, in the embedded metric format that CloudWatch reads from the log), both or none."`
 	MetricsInterval   time.Duration `env:"RELAY_METRICS_INTERVAL" default:"1m" help:"How often the metrics are written to stdout."`
-	MetricsDeployment string        `env:"RELAY_METRICS_DEPLOYMENT" default:"default" help:"Dimension of the metrics on stdout that keeps deployments of one AWS account and region apart. Give each its own name."`
+	MetricsDeployment string        `env:"RELAY_METRICS_DEPLOYMENT" default:"default" help:"Dimension of the metrics on stdout that distinguishes deployments in one AWS account and region. Give each its own name."`
 }
 
 // relaySettings are all settings of the relay, in the order of --help.
@@ -101,8 +101,8 @@ const (
 	minWindowBytes      = 2 << 20 // two events of the largest size
 )
 
-// config converts the settings to a relay.Config, as far as that needs neither database nor broker.
-// The error names every problem.
+// config converts the settings to a [relay.Config], as far as that needs neither database nor
+// broker. The error names every problem.
 func (s *relaySettings) config() (relay.Config, error) {
 	table, problems := s.table()
 	report := func(err error) {
@@ -131,7 +131,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(atLeast("RELAY_LINGER", s.Linger, 0))
 	report(atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0))
 	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
-		report(errors.New("RELAY_PARK_AFTER parks events, RELAY_ON_REJECTED=halt forbids that: set one of them"))
+		report(errors.New("RELAY_PARK_AFTER parks events, and RELAY_ON_REJECTED=halt forbids that: set one of them"))
 	}
 	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))
 	report(atLeast("RELAY_MAX_RATE", s.MaxRate, 0))
@@ -146,7 +146,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
 		Audit:          s.Audit == "on",
-		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // the rest is for the standby to notice and to acquire the slot
+		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // the standby needs the rest to notice and to acquire the slot
 		DrainTimeout:   s.DrainTimeout,
 		Retention:      s.Retention,
 		Window:         checkpoint.Window{Events: s.WindowEvents, Bytes: s.WindowBytes},
@@ -177,8 +177,8 @@ func (s *relaySettings) checkRetention() error {
 
 const (
 	// eagerInFlight is the number of requests that the relay sends without waiting for a full
-	// batch. A thousand events a second then keep their latency with a broker that answers in 25
-	// ms.
+	// batch. With a broker that answers in 25 ms, that keeps the latency of a thousand events a
+	// second.
 	eagerInFlight = 32
 	// ownInFlight keeps a relay busy whose broker answers in 25 ms. netInFlight is the number that
 	// the memory limit allows with net/http, which buffers each request until its answer arrives.
@@ -249,7 +249,7 @@ func atLeast[T int | time.Duration](setting string, value, least T) error {
 	if value >= least {
 		return nil
 	}
-	return fmt.Errorf("%s is %v, must be at least %v", setting, value, least)
+	return fmt.Errorf("%s is %v, and must be at least %v", setting, value, least)
 }
 
 func parseStart(text, createdAt string) (leadership.Start, error) {
@@ -260,10 +260,12 @@ func parseStart(text, createdAt string) (leadership.Start, error) {
 	if since, found := strings.CutPrefix(text, string(leadership.StartSince)+":"); found {
 		at, err := time.Parse(time.RFC3339, since)
 		if err != nil {
-			return leadership.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z", text)
+			return leadership.Start{}, fmt.Errorf("RELAY_START %q: write the time as in since:2026-01-31T00:00:00Z",
+				text)
 		}
 		if createdAt == "" {
-			return leadership.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it in "+
+			return leadership.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it "+
+				"in "+
 				"RELAY_COLUMN_CREATED_AT", text)
 		}
 		return leadership.Start{Mode: leadership.StartSince, Since: at}, nil

@@ -78,10 +78,10 @@ func TestRequestsThatTakeMoreMemoryAreFewer(t *testing.T) {
 		proxyOf func(*http.Request) (*url.URL, error)
 		want    int
 	}{
-		"own":     {target{AWSClient: "direct"}, none, 256},
-		"SDK":     {target{AWSClient: "sdk"}, none, 64},
-		"proxy":   {target{AWSClient: "direct"}, through, 64},
-		"as said": {target{AWSClient: "sdk", InFlight: 7}, through, 7},
+		"own":      {target{AWSClient: "direct"}, none, 256},
+		"SDK":      {target{AWSClient: "sdk"}, none, 64},
+		"proxy":    {target{AWSClient: "direct"}, through, 64},
+		"explicit": {target{AWSClient: "sdk", InFlight: 7}, through, 7},
 	} {
 		if got := (&relaySettings{target: c.target}).inFlight(c.proxyOf); got != c.want {
 			t.Errorf("%s: %d requests, want %d", name, got, c.want)
@@ -111,9 +111,9 @@ func TestStartIsParsed(t *testing.T) {
 	}
 }
 
-func TestTheServerIsAskedForLessTimeThanATakeOverMayTake(t *testing.T) {
+func TestSenderTimeoutLeavesTimeForTheStandby(t *testing.T) {
 	s := relaySettings{operation: operation{WALSenderTimeout: 10 * time.Second}}
-	config, _ := s.config() // the error is about the other settings, which are missing
+	config, _ := s.config() // the error is about required settings that are missing
 	if config.SenderTimeout != 9*time.Second {
 		t.Errorf("wal_sender_timeout is %v, want 9s: the standby needs the rest", config.SenderTimeout)
 	}

@@ -18,7 +18,7 @@ import (
 const (
 	// watchInterval is the pause between two screens.
 	watchInterval = time.Second
-	// statusTimeout bounds one look at the database.
+	// statusTimeout bounds one read of the database.
 	statusTimeout = 10 * time.Second
 	// clearScreen is the escape sequence that clears a terminal and puts its cursor at the top.
 	clearScreen = "\x1b[2J\x1b[H"
@@ -31,7 +31,7 @@ type statusCommand struct {
 	Watch bool   `help:"Show it again every second until SIGINT."`
 }
 
-// exitError ends the program with a code of its own. Without an error it says nothing more.
+// exitError ends the program with an exit code. Without an error the program prints nothing more.
 type exitError struct {
 	code int
 	err  error
@@ -46,8 +46,8 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// Run shows how the relays of the slot are. The exit code is that of a monitoring plug-in: 0 ok, 1
-// warning, 2 critical, and 3 where the database does not tell.
+// Run shows the status of the slot's relays. The exit code is that of a monitoring plug-in: 0 ok, 1
+// warning, 2 critical, and 3 if the database does not answer.
 func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	pool, err := control.OpenPool(ctx, c.connect)
 	if err != nil {
@@ -67,10 +67,10 @@ func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// unknownStatus is an error that ends the program with the exit code of an unknown status.
+// unknownStatus returns an error with the exit code of an unknown status.
 func unknownStatus(err error) error { return &exitError{int(status.Unknown), explain(err)} }
 
-// watch shows the status until ctx ends. An error is shown in its place.
+// watch shows the status, or an error, every second until ctx ends.
 func (c *statusCommand) watch(ctx context.Context, pool *pgxpool.Pool, w io.Writer) error {
 	for ctx.Err() == nil {
 		var screen bytes.Buffer

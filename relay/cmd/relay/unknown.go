@@ -18,7 +18,8 @@ const settingPrefix = "RELAY_"
 var ofKubernetes = regexp.MustCompile(`^RELAY_([A-Z0-9_]+_)?` +
 	`(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// unknownSettings returns a finding for each variable that has the prefix of a setting and is none.
+// unknownSettings returns a finding for each variable that has the prefix of a setting and is not
+// one.
 func unknownSettings(environment []string) preflight.Findings {
 	known := settingNames(reflect.TypeFor[commands]())
 	var found preflight.Findings
@@ -32,8 +33,8 @@ func unknownSettings(environment []string) preflight.Findings {
 			explanation += ": did you mean " + nearest + "?"
 		}
 		found = append(found, preflight.Finding{
-			Code: preflight.CodeUnknownSetting, Level: preflight.Degraded, Object: "variable " +
-				name, Explanation: explanation,
+			Code: preflight.CodeUnknownSetting, Level: preflight.Degraded,
+			Object: "variable " + name, Explanation: explanation,
 		})
 	}
 	return found

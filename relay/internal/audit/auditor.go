@@ -21,49 +21,49 @@ import (
 )
 
 const (
-	// auditInterval is how often it is looked whether a horizon is reached, and auditRetry the pause after a count that failed.
+	// auditInterval is the pause between two checks whether a horizon is reached. auditRetry is the
+	// pause after a failed count.
 	auditInterval, auditRetry = 100 * time.Millisecond, 5 * time.Second
-	// countTimeout bounds one count. It leaves room for a backlog of a hundred million rows.
+	// countTimeout bounds one count. It is long enough for a backlog of a hundred million rows.
 	countTimeout = 10 * time.Minute
 )
 
-// ErrPublicationChanged says that rows may have been written while the publication would not have
-// Streamed them.
+// ErrPublicationChanged means that producers may have written rows that the publication did not
+// stream at that time.
 var ErrPublicationChanged = errors.New("the publication was changed while the relay was streaming")
 
-// Suspicion is a publication that was written, and streams every row of the table as before. It may
-// have been changed and changed back, so that rows written in between are not in the stream. The
-// table tells, row by row.
+// Suspicion is a publication that was written while the relay ran, and that still streams every
+// row. It may have been changed and changed back, and rows written in between may be missing from
+// the stream. Only the table shows whether they are.
 type Suspicion struct {
-	Fingerprint string // of the publication as it is
-	Next        uint64 // the first transaction id that had not been given out when the relay saw it
+	Fingerprint string // of the current publication
+	Next        uint64 // the first transaction id that was not assigned when the relay saw the publication
 }
 
-// IsOpen reports whether there is a suspicion.
 func (s Suspicion) IsOpen() bool { return s.Fingerprint != "" }
 
-// Horizon is a snapshot, and the position by which everything that is visible in it has been
-// streamed.
+// Horizon is a snapshot with a log position. The stream brings everything that the snapshot shows
+// before that position.
 type Horizon struct {
 	Snapshot  string
 	LSN       pglogrepl.LSN
-	Delivered uint64 // events, by the time it was observed
+	Delivered uint64 // events delivered when it was observed
 	Suspicion Suspicion
 }
 
-// Auditor compares the rows of the table with those that the stream brought, from each horizon to the
-// next. A horizon is stored only once it agrees, so that a recovery begins before what is missing.
+// Auditor compares the rows of the table with those that the stream brought, from each horizon to
+// the next. A horizon is stored only if both agree. So a recovery begins before the missing rows.
 type Auditor struct {
 	Deps
-	// Brought has the seqs that this session, or the recovery just before it, has read from the log and
-	// from the table.
+	// Brought has the seqs that this session has read from the log and from the table. After a
+	// recovery beside the slot it also has those of the session before.
 	Brought *Sequences
 
 	ledger   *Ledger
-	recent   *Recent // what it has read and the last horizon that agreed does not show
-	firstSeq int64   // rows up to it were there before the ledger began
+	recent   *Recent // rows read since the last horizon that agreed
+	firstSeq int64   // rows up to it are older than the ledger
 	table    *Table
-	counting Horizon // where the ledger's step ends
+	counting Horizon // the end of the ledger's step
 
 	mu       sync.Mutex
 	off      bool
@@ -71,35 +71,36 @@ type Auditor struct {
 	agreed   Horizon
 }
 
-// Deps are what an [Auditor] works with.
+// Deps are the dependencies of an [Auditor].
 type Deps struct {
-	On       bool // off: it remembers seqs, and compares nothing
+	On       bool // off: the Auditor remembers seqs, and compares nothing
 	Pool     *pgxpool.Pool
 	Store    *checkpoint.Store
 	Fence    slot.Fence
 	Table    pgoutput.Table
-	Position func() pglogrepl.LSN // up to which everything is delivered
+	Position func() pglogrepl.LSN // everything before it is delivered
 	Begun    <-chan struct{}      // closed once the stream is read
-	Timeout  time.Duration        // of a query that looks at few rows
+	Timeout  time.Duration        // of a query that reads few rows
 	Observer Observer
-	// Retries takes the error that the Auditor retries, or nil once it works again.
+	// Retries receives the error that the Auditor retries, or nil once it has succeeded.
 	Retries func(error)
 	Log     *slog.Logger
 }
 
-// Observer counts, for metrics.
+// Observer counts rows for metrics.
 type Observer interface {
 	Audited(rows int64)
 	EventsMissing(rows int64)
 }
 
-// New returns an Auditor. brought are the seqs that the session before has read; nil for none.
+// New returns an Auditor. brought has the seqs that the session before has read, or is nil.
 func New(deps Deps, brought *Sequences) *Auditor {
 	if brought == nil {
 		brought = NewSequences()
 	}
 	return &Auditor{
-		Deps: deps, Brought: brought, ledger: NewLedger(), recent: NewRecent(), table: NewTable(deps.Pool, deps.Table), off: !deps.On,
+		Deps: deps, Brought: brought, ledger: NewLedger(), recent: NewRecent(),
+		table: NewTable(deps.Pool, deps.Table), off: !deps.On,
 	}
 }
 
@@ -113,7 +114,8 @@ func (a *Auditor) Streamed(e *outbox.Envelope) {
 // Read remembers a row of the table.
 func (a *Auditor) Read(e *outbox.Envelope) { a.remember(e) }
 
-// remember remembers a row, wherever it was read. It returns the row's transaction if rows are counted.
+// remember remembers a row, whether it came from the stream or from the table. It returns the row's
+// transaction if the Auditor counts rows.
 func (a *Auditor) remember(e *outbox.Envelope) (xid uint64, counts bool) {
 	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil {
 		a.Brought.Add(seq)
@@ -129,22 +131,23 @@ func (a *Auditor) remember(e *outbox.Envelope) (xid uint64, counts bool) {
 	return xid, true
 }
 
-// Expect takes the horizon that is to be audited next.
+// Expect sets the horizon to audit next.
 func (a *Auditor) Expect(h Horizon) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.expected = h
 }
 
-// Agrees reports whether the table has no row up to the horizon that the stream did not bring.
+// Agrees reports whether the stream brought every row of the table up to the horizon.
 func (a *Auditor) Agrees(h Horizon) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.off || a.agreed == h
 }
 
-// Run audits until ctx ends, then it returns nil, or until events are missing or the slot is another relay's. A look that fails
-// is tried again, and the horizon waits: whether the database can be used is for others to find out.
+// Run audits until ctx ends, and then returns nil. It returns an error if events are missing or if
+// another relay holds the slot. It retries a round that fails, and the horizon waits. Other parts
+// of the session find out whether the database is available.
 func (a *Auditor) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -152,11 +155,12 @@ func (a *Auditor) Run(ctx context.Context) error {
 	}
 	for ctx.Err() == nil && !a.isOff() {
 		pause := auditInterval
-		err := postgres.WithCure(a.look(ctx))
+		err := postgres.WithRemedy(a.look(ctx))
 		a.Retries(err)
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, ErrPublicationChanged), errors.Is(err, slot.ErrFenced):
+		case errors.Is(err, checkpoint.ErrEventsMissing), errors.Is(err, ErrPublicationChanged),
+			errors.Is(err, slot.ErrFenced):
 			return err
 		case err != nil:
 			a.Log.Warn("audit: trying again", "slot", a.Fence.Slot, "err", err)
@@ -190,7 +194,7 @@ func (a *Auditor) look(ctx context.Context) error {
 	return a.count(ctx, h)
 }
 
-// begin takes a new baseline: at first, and when the ledger had more to remember than it may.
+// begin takes a new baseline: at the start, and after the ledger has exceeded its memory.
 func (a *Auditor) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
@@ -201,18 +205,20 @@ func (a *Auditor) begin(ctx context.Context) error {
 		return err
 	case !indexed:
 		a.turnOff()
-		a.Log.Warn("the audit is off: it needs an index on "+a.Deps.Table.Columns.XID+": CREATE INDEX ON "+
-			a.Deps.Table.Identifier()+" ("+pgoutput.Quote(a.Deps.Table.Columns.XID)+
-			"), which recovery needs too; RELAY_AUDIT=off ends this warning", "slot", a.Fence.Slot)
+		xid := a.Deps.Table.Columns.XID
+		a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
+			a.Deps.Table.Identifier()+" ("+pgoutput.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
+			"slot", a.Fence.Slot)
 		return nil
 	}
 	baseline, err := a.table.Baseline(ctx)
 	if err != nil {
 		return err
 	}
-	if baseline.Foreign {
-		a.Log.Warn("audit: rows carry the transaction ids of another cluster, and nothing is audited until this one gets there: "+
-			"relay check says what to do", "slot", a.Fence.Slot, "xid", baseline.XID)
+	if baseline.Imported {
+		a.Log.Warn("audit: the table has rows with transaction ids of another cluster. The audit pauses until this "+
+			"cluster "+
+			"reaches these ids: relay check says how to proceed", "slot", a.Fence.Slot, "xid", baseline.XID)
 	}
 	a.ledger.Begin(baseline.XID)
 	a.firstSeq = baseline.Seq
@@ -220,7 +226,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 	return nil
 }
 
-// count compares the step that ends at h, which is reached.
+// count compares the rows of the step that ends at h, which is reached.
 func (a *Auditor) count(ctx context.Context, h Horizon) error {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
@@ -229,11 +235,12 @@ func (a *Auditor) count(ctx context.Context, h Horizon) error {
 		return nil
 	}
 	if h.Suspicion.IsOpen() {
-		return a.testify(ctx, h)
+		return a.compareRows(ctx, h)
 	}
 	rows, err := a.table.Count(ctx, step)
 	if err != nil {
-		if ctx.Err() != nil { // or the horizon would wait for ever
+		// Without a restart, the step would grow and the horizon would wait for ever.
+		if ctx.Err() != nil {
 			a.ledger.Restart()
 		}
 		return err
@@ -245,16 +252,17 @@ func (a *Auditor) count(ctx context.Context, h Horizon) error {
 			return err
 		}
 		if missing > 0 {
-			a.Log.Error(eventsMissing, "event", "events_missing", "slot", a.Fence.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
+			a.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
+				"slot", a.Fence.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
 				"from", step.From.String(), "to", step.To.String())
 			return a.Missing(ctx, missing)
 		}
-		a.Log.Debug("audit: rows that were there before have newer transaction ids", "slot", a.Fence.Slot, "rows", rows-step.Streamed)
+		a.Log.Debug("audit: older rows have newer transaction ids", "slot", a.Fence.Slot, "rows", rows-step.Streamed)
 	}
 	return a.settle(h)
 }
 
-// settle ends the step up to h, in which nothing is missing.
+// settle ends the step up to h, in which no row is missing.
 func (a *Auditor) settle(h Horizon) error {
 	snapshot, err := ParseSnapshot(h.Snapshot)
 	if err != nil {
@@ -266,11 +274,8 @@ func (a *Auditor) settle(h Horizon) error {
 	return nil
 }
 
-// eventsMissing is what the relay logs of a gap.
-const eventsMissing = "the outbox table has events that the stream did not bring"
-
-// Missing notes that the slot does not bring every event, as a slot that is lost does not, and ends the session. The next
-// one does what RELAY_ON_SLOT_LOSS says.
+// Missing records that the slot does not bring every event, and ends the session. The next session
+// proceeds as after the loss of the slot, according to RELAY_ON_SLOT_LOSS.
 func (a *Auditor) Missing(ctx context.Context, rows int64) error {
 	a.Observer.EventsMissing(rows)
 	if err := a.Store.SetEventsMissing(ctx, a.Fence); err != nil {
@@ -279,7 +284,7 @@ func (a *Auditor) Missing(ctx context.Context, rows int64) error {
 	return checkpoint.ErrEventsMissing
 }
 
-// due returns the horizon that is to be audited, if there is one.
+// due returns the horizon to audit, if there is one.
 func (a *Auditor) due() (Horizon, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -292,14 +297,14 @@ func (a *Auditor) agree(h Horizon) {
 	a.agreed = h
 }
 
-// agreedWith returns the last horizon up to which nothing is missing, in this session.
+// agreedWith returns the last horizon of this session up to which no row is missing.
 func (a *Auditor) agreedWith() Horizon {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.agreed
 }
 
-// HasAgreed reports whether rows are compared, and there is a horizon to begin from.
+// HasAgreed reports whether the Auditor compares rows, and has a horizon from which it can compare.
 func (a *Auditor) HasAgreed() bool { return !a.isOff() && a.agreedWith() != Horizon{} }
 
 func (a *Auditor) turnOff() {
@@ -314,8 +319,8 @@ func (a *Auditor) isOff() bool {
 	return a.off
 }
 
-// testify compares the rows up to a horizon that was taken under a suspicion, one by one.
-func (a *Auditor) testify(ctx context.Context, h Horizon) error {
+// compareRows compares the rows up to a horizon under a suspicion individually.
+func (a *Auditor) compareRows(ctx context.Context, h Horizon) error {
 	from, err := ParseSnapshot(a.agreedWith().Snapshot)
 	if err != nil {
 		return err
@@ -329,7 +334,7 @@ func (a *Auditor) testify(ctx context.Context, h Horizon) error {
 		return err
 	}
 	if doubt != "" {
-		return fmt.Errorf("%w, and the table does not show that nothing is missing: %s", ErrPublicationChanged, doubt)
+		return fmt.Errorf("%w, and the table does not prove that no row is missing: %s", ErrPublicationChanged, doubt)
 	}
 	return a.settle(h)
 }

@@ -7,13 +7,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// rowsOf lists the rows that [count] counts, and those whose xid is not that of the transaction
-// which wrote them, where that one belongs to the step.
+// rowsOf lists the rows that [count] counts. It also lists rows whose xid is not that of the
+// transaction that wrote them, if that transaction belongs to the step.
 const rowsOf = `
 	SELECT {xid}::text, coalesce({seq}::text, ''), {id_text} FROM {table}
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
 	   OR {xid} = ANY ($4::text[]::xid8[])
-	   OR (pg_visible_in_snapshot({xid}, $5::text::pg_snapshot) AND {later_writer} >= pg_snapshot_xmin($5::text::pg_snapshot))
+	   OR (pg_visible_in_snapshot({xid}, $5::text::pg_snapshot)
+	       AND {later_writer} >= pg_snapshot_xmin($5::text::pg_snapshot))
 	   OR (NOT pg_visible_in_snapshot({xid}, $3::text::pg_snapshot) AND {writer} < {xid}
 	       AND pg_visible_in_snapshot({writer}, $3::text::pg_snapshot))`
 
@@ -21,16 +22,16 @@ const rowsOf = `
 // empty string if it does.
 //
 // The proof compares rows in both directions. A row of the table that was not read was not
-// streamed. A row that was read and is gone shows that young rows are deleted, so that one which
-// was not streamed may be gone too. A table without any delivered row may be one whose rows are all
-// deleted at once.
+// streamed. A row that was read and no longer exists shows that recent rows are deleted. Then a row
+// that was not streamed may have been deleted too. A table without any delivered row may delete
+// every row at once.
 func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error) {
 	unseen, complete := read.of(s)
 	if !complete {
-		return fmt.Sprintf("more than %d rows were written since the horizon before", maxRecent), nil
+		return fmt.Sprintf("more than %d rows were written since the last horizon", maxRecent), nil
 	}
 	streamed := len(unseen)
-	missing, err := t.strike(ctx, s, read, unseen)
+	missing, err := t.match(ctx, s, read, unseen)
 	switch {
 	case err != nil:
 		return "", err
@@ -48,10 +49,11 @@ func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error)
 	return "", err
 }
 
-// strike removes from unseen the rows of the step that are in the table, and counts those that are
+// match removes from unseen the rows of the step that are in the table, and counts those that are
 // not in unseen.
-func (t *Table) strike(ctx context.Context, s Step, read *Recent, unseen map[uint64]bool) (missing int64, err error) {
-	rows, err := t.pool.Query(ctx, t.sql(rowsOf), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), s.From.text)
+func (t *Table) match(ctx context.Context, s Step, read *Recent, unseen map[uint64]bool) (missing int64, err error) {
+	rows, err := t.pool.Query(ctx, t.sql(rowsOf),
+		text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), s.From.text)
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// keyedTable is the outbox table with the columns that tell rows apart.
+// keyedTable is the outbox table with the columns that identify a row.
 var keyedTable = pgoutput.Table{
 	Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{ID: "id", Sequence: "seq", XID: "xid"},
 }
@@ -53,19 +53,29 @@ func TestOnlyRowsProveThatNothingIsMissing(t *testing.T) {
 		after    string
 		want     string
 	}{
-		"all were streamed":                {streamed: `true`},
-		"one was not":                      {streamed: `seq <> 4`, want: "1 rows of the table were not streamed"},
-		"one was not, and another is gone": {streamed: `seq <> 4`, after: `DELETE FROM outbox_events WHERE seq = 5`, want: "1 rows of the table were not"},
-		"one is gone":                      {streamed: `true`, after: `DELETE FROM outbox_events WHERE seq = 5`, want: "1 rows that were streamed are no longer"},
-		"nothing was written":              {streamed: `false`, after: `DELETE FROM outbox_events WHERE seq > 2`},
-		"every row is gone":                {streamed: `false`, after: `DELETE FROM outbox_events`, want: "no row that was delivered before"},
-		"a row has an xid of before": {
-			streamed: `true`, after: insert + `unnest('{7}'::text[]) AS x`, want: "1 rows of the table were not streamed",
+		"all were streamed": {streamed: `true`},
+		"one was not":       {streamed: `seq <> 4`, want: "1 rows of the table were not streamed"},
+		"one was not, and another is gone": {
+			streamed: `seq <> 4`, after: `DELETE FROM outbox_events WHERE seq = 5`,
+			want: "1 rows of the table were not",
 		},
-		"a row has an xid of later": {
-			streamed: `true`, after: insert + `unnest('{4000000000000}'::text[]) AS x`, want: "1 rows of the table were not streamed",
+		"one is gone": {
+			streamed: `true`, after: `DELETE FROM outbox_events WHERE seq = 5`,
+			want: "1 rows that were streamed are no longer",
 		},
-		"a seq comes again": {
+		"nothing was written": {streamed: `false`, after: `DELETE FROM outbox_events WHERE seq > 2`},
+		"every row is gone": {
+			streamed: `false`, after: `DELETE FROM outbox_events`, want: "no row that was delivered before",
+		},
+		"a row has an old xid": {
+			streamed: `true`, after: insert + `unnest('{7}'::text[]) AS x`,
+			want: "1 rows of the table were not streamed",
+		},
+		"a row has a future xid": {
+			streamed: `true`, after: insert + `unnest('{4000000000000}'::text[]) AS x`,
+			want: "1 rows of the table were not streamed",
+		},
+		"a seq is used again": {
 			change: `TRUNCATE outbox_events RESTART IDENTITY`, streamed: `seq > 1`,
 			want: "1 rows of the table were not streamed",
 		},
@@ -114,7 +124,7 @@ func TestRowsBeyondTheBoundProveNothing(t *testing.T) {
 	if !strings.Contains(doubt, "262144 rows") {
 		t.Errorf("%q", doubt)
 	}
-	for written := to.Next(); !to.IsPast(written); { // tests in other databases hold it back
+	for written := to.Next(); !to.IsPast(written); { // tests in other databases hold back xmin
 		to = snapshotOf(t, pool)
 	}
 	recent.Forget(to)

@@ -207,7 +207,7 @@ func (c *cluster) count(t *rapid.T) {
 	c.expected = nil
 }
 
-func TestALedgerThatHasTooMuchToRememberBeginsAgain(t *testing.T) {
+func TestLedgerRestartsBeyondItsMemory(t *testing.T) {
 	t.Parallel()
 	l := audit.NewLedger()
 	l.Begin(10)
@@ -249,7 +249,7 @@ func TestABacklogNeedsNoMemory(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSnapshotIsRefused(t *testing.T) {
+func TestInvalidSnapshotsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "1:2", "1:x:", "1:2:x", "1:2:3:4"} {
 		if _, err := audit.ParseSnapshot(text); err == nil {

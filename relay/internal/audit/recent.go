@@ -9,26 +9,26 @@ import (
 // maxRecent bounds the memory of [Recent], at eight bytes a row.
 const maxRecent = 1 << 18
 
-// Recent remembers, one by one, the rows that a session has read and that its last horizon does not
-// show. It does no I/O and may be used by several goroutines.
+// Recent remembers individually the rows that a session has read since its last horizon. It does no
+// I/O and is safe for concurrent use.
 //
-// The counts of a [Ledger] cannot tell a row that was not streamed from one that was deleted: both
-// change the same number.
+// The counts of a [Ledger] do not distinguish a row that was not streamed from a row that was
+// deleted, because both change the same number.
 type Recent struct {
 	seed maphash.Seed
 
 	mu       sync.Mutex
 	ranges   map[uint64]*xidRange // by the leading bits of their xids
-	last     *xidRange            // the one that the last row was added to
+	last     *xidRange            // the range of the last added row
 	count    int                  // rows in all ranges
-	overflow uint64               // the highest xid of a row that there was no room for
+	overflow uint64               // the highest xid of a row that did not fit
 }
 
-// A row is one word: the low bits of its xid, and a hash of all that tells it from the other rows
+// A row is one word: the low bits of its xid, and a hash that distinguishes it from the other rows
 // of its transaction.
 const (
-	// hashBits makes a row that was not read look like one of maxRecent that were once in a
-	// thousand million times.
+	// hashBits is large enough that one of a thousand million unread rows collides with any of
+	// maxRecent rows that were read.
 	hashBits = 48
 	xidBits  = 64 - hashBits
 )
@@ -40,11 +40,11 @@ func (r recentRow) hash() uint64 { return uint64(r) & (1<<hashBits - 1) }
 // xidRange holds the rows of 1<<xidBits consecutive transaction ids.
 type xidRange struct {
 	first  uint64        // its lowest xid
-	pieces [][]recentRow // a row is added to the last one
+	pieces [][]recentRow // add appends to the last one
 }
 
-// recentPiece is the number of rows of a piece: 32 KB. A growing slice would copy megabytes while a
-// backlog is read, and keep them afterwards.
+// recentPiece is the number of rows of a piece of 32 KB. A growing slice would copy megabytes
+// during a backlog, and keep them afterwards.
 const recentPiece = 1 << 12
 
 func (r *xidRange) xid(row recentRow) uint64 { return r.first | uint64(row)>>hashBits }
@@ -62,7 +62,7 @@ func (r *xidRange) add(row recentRow) {
 	r.pieces[last] = append(r.pieces[last], row)
 }
 
-// forget drops the rows that a horizon shows, and returns the number of those that stay.
+// forget removes the rows that a horizon shows, and returns the number of the other rows.
 func (r *xidRange) forget(horizon Snapshot) (left int) {
 	shown := func(row recentRow) bool { return horizon.Visible(r.xid(row)) }
 	for i, piece := range r.pieces {
@@ -73,12 +73,11 @@ func (r *xidRange) forget(horizon Snapshot) (left int) {
 	return left
 }
 
-// NewRecent returns a Recent that remembers nothing yet.
 func NewRecent() *Recent {
 	return &Recent{seed: maphash.MakeSeed(), ranges: map[uint64]*xidRange{}}
 }
 
-// Add remembers a row: its transaction, and what tells it from every other row of that transaction.
+// Add remembers a row by its transaction, seq and id.
 func (r *Recent) Add(xid uint64, seq, id string) {
 	row := recentRow(xid<<hashBits | r.hash(xid, seq, id))
 	r.mu.Lock()
@@ -104,7 +103,7 @@ func (r *Recent) rangeOf(xid uint64) *xidRange {
 	return r.last
 }
 
-// Forget drops the rows that a horizon shows.
+// Forget removes the rows that a horizon shows.
 func (r *Recent) Forget(horizon Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,8 +116,8 @@ func (r *Recent) Forget(horizon Snapshot) {
 	}
 }
 
-// of returns the hashes of the rows of a step. They are not complete if there was no room for one
-// that may belong to it.
+// of returns the hashes of a step's rows. complete is false if a row that may belong to the step
+// did not fit.
 func (r *Recent) of(s Step) (hashes map[uint64]bool, complete bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

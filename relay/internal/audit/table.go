@@ -43,9 +43,8 @@ func (t *Table) Indexed(ctx context.Context) (bool, error) {
 // Baseline is the starting point of a [Ledger].
 type Baseline struct {
 	XID uint64
-	// Foreign reports that a row of the table has an xid that this cluster has not assigned yet.
-	// Such a row was imported from another cluster.
-	Foreign bool
+	// Imported reports that a row of the table has an xid that this cluster has not assigned yet.
+	Imported bool
 	// Seq is the highest seq in the table. A transaction above XID inserts its rows above Seq.
 	Seq int64
 }
@@ -61,20 +60,20 @@ const baseline = `
 // Baseline returns an xid above that of every transaction that has started and of every existing
 // row.
 func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
-	var ownText, foreignText string
+	var ownText, importedText string
 	var seq int64
-	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &foreignText, &seq); err != nil {
+	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &importedText, &seq); err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
 	own, err := ParseXID(ownText)
 	if err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
-	foreign, err := ParseXID(foreignText)
+	imported, err := ParseXID(importedText)
 	if err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
-	return Baseline{XID: max(own, foreign), Foreign: foreign > own, Seq: seq}, nil
+	return Baseline{XID: max(own, imported), Imported: imported > own, Seq: seq}, nil
 }
 
 // count reads two short ranges of the index on xid. A single range from the snapshot's xmin could
@@ -145,7 +144,8 @@ func (t *Table) sql(statement string) string {
 		seq = pgoutput.Quote(c.Sequence)
 	}
 	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgoutput.Quote(c.XID), "{seq}", seq,
-		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID), "{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
+		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID),
+		"{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
 		"{id_text}", outboxtable.TextSQL("", c.ID),
 		"{accounted}", outboxtable.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
 }

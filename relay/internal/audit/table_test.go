@@ -57,10 +57,10 @@ func TestACountHasTheRowsOfTheStepAndNoOthers(t *testing.T) {
 	}
 }
 
-// TestABaselineIsAboveEveryTransactionThatHasBegun: a transaction whose commit is in the log but
-// not visible yet may have been delivered by another session, and the current snapshot does not
-// show it.
-func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
+// TestBaselineIsAboveEveryStartedTransaction: a transaction whose commit is in the log but not
+// visible yet may have been delivered by another session, and the current snapshot does not show
+// it.
+func TestBaselineIsAboveEveryStartedTransaction(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	running, err := pool.Begin(t.Context())
@@ -70,24 +70,24 @@ func TestABaselineIsAboveEveryTransactionThatHasBegun(t *testing.T) {
 	must(t, running.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
 	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
 	must(t, err)
-	if baseline.XID <= uint64(xid) || baseline.Foreign {
+	if baseline.XID <= uint64(xid) || baseline.Imported {
 		t.Errorf("%+v, and transaction %d has begun", baseline, xid)
 	}
 }
 
-// TestRowsOfAnotherClusterAreLeftOut: this cluster has not assigned their transaction ids yet.
-func TestRowsOfAnotherClusterAreLeftOut(t *testing.T) {
+// TestImportedRowsAreExcluded: this cluster has not assigned their transaction ids yet.
+func TestImportedRowsAreExcluded(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`unnest('{7,4000000000000,5000000000000}'::text[]) AS x`)
 	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
 	must(t, err)
-	if want := (audit.Baseline{XID: 5000000000000, Foreign: true}); baseline != want {
+	if want := (audit.Baseline{XID: 5000000000000, Imported: true}); baseline != want {
 		t.Errorf("%+v, want %+v", baseline, want)
 	}
 }
 
-func TestOnlyAnIndexThatFindsEveryRowByItsXIDCounts(t *testing.T) {
+func TestOnlyACompleteIndexOnXIDCounts(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	table := audit.NewTable(pool, outboxTable)
@@ -111,9 +111,9 @@ func TestOnlyAnIndexThatFindsEveryRowByItsXIDCounts(t *testing.T) {
 	}
 }
 
-// TestALookIsShortInABigTable: the plan reads only the step's range of the index, even if a
+// TestACountIsShortInABigTable: the plan reads only the step's range of the index, even if a
 // transaction holds xmin back.
-func TestALookIsShortInABigTable(t *testing.T) {
+func TestACountIsShortInABigTable(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`generate_series(1, 100000) AS x`)

@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-func TestTransactionsWithoutEventsTakeNoMemoryWhileAnEventIsOpen(t *testing.T) {
+func TestEmptyTransactionsTakeNoMemory(t *testing.T) {
 	t.Parallel()
 	tracker := NewTracker(Window{Events: 10, Bytes: 1000}, Position{})
 	tracker.Begin(Transaction{CommitLSN: 1})

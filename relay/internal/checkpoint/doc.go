@@ -3,10 +3,11 @@
 //
 // # The delivered prefix
 //
-// Events are delivered in any order, and Postgres is told one position. The [Tracker] keeps the open
-// events in the order of the log, with marks between them: the begin and the end of a transaction,
-// and the seq that a recovery has reached. It moves over the events that are delivered, from the
-// oldest on, and applies each mark that it passes. It stops at the first event that is not delivered:
+// Events are delivered in any order, and Postgres is told one position. The [Tracker] keeps the
+// open events in the order of the log, with marks between them: the begin and the end of a
+// transaction, and the seq that a recovery has reached. It moves over the events that are
+// delivered, from the oldest on, and applies each mark that it passes. It stops at the first event
+// that is not delivered:
 //
 //	log       B1  a  b  C1   B2  c  d  e  C2          B, C: Begin, Commit of a transaction
 //	delivered     x  x           x  -  x              x: delivered, -: open
@@ -14,8 +15,8 @@
 //	FlushLSN  = end of C1        the prefix ends behind c
 //	Transaction = {B2, delivered 1, last c}
 //
-// Event e is delivered and is not part of the prefix. After a crash at this moment, the server sends
-// the second transaction again from its start. The next session skips one event, after it has
+// Event e is delivered and is not part of the prefix. After a crash at this moment, the server
+// sends the second transaction again from its start. The next session skips one event, after it has
 // compared the id with that of c, and publishes d and e. So e arrives twice, with the same id.
 //
 //	call            effect on the position
@@ -34,8 +35,9 @@
 //
 //	Tracker.Position ──► Store.Save, under the fence ──► status update: confirmed_flush_lsn
 //
-// The row is written first. A slot that is ahead of its row has therefore been changed by others, or
-// belonged to a primary that was lost: its events may be missing, and package recovery finds them.
+// The row is written first. A slot that is ahead of its row has therefore been changed by others,
+// or belonged to a primary that was lost: its events may be missing, and package recovery finds
+// them.
 //
 // # The row
 //
@@ -43,7 +45,7 @@
 //	-----------------          ----
 //	epoch                      which relay may write: the one that raised it last
 //	Position                   where the stream continues
-//	Horizon, a pg_snapshot     every event whose transaction is visible in it is delivered or parked
+//	Horizon, a pg_snapshot     each event whose transaction it shows is delivered or parked
 //	Fingerprint                the publication at the horizon, to notice that it was changed
 //	Recovery {From, To}        the rows that are still published from the table
 //

@@ -157,10 +157,10 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from str
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 
-// BeginAnew starts a recovery for a row from another cluster. It clears the positions and
+// RestartRecovery starts a recovery for a row from another cluster. It clears the positions and
 // transaction ids, which mean nothing in this cluster. Rows that were created before since count as
 // delivered.
-func (s *Store) BeginAnew(ctx context.Context, epoch int64, system, since string) error {
+func (s *Store) RestartRecovery(ctx context.Context, epoch int64, system, since string) error {
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
 			horizon = NULL,
@@ -292,10 +292,11 @@ func (s *Store) save(ctx context.Context, f slot.Fence, fence string, p Position
 	tag, err := s.pool.Exec(ctx, `
 		UPDATE relay_checkpoints c SET flush_lsn = $4, tx_commit_lsn = nullif($5::pg_lsn, '0/0'), tx_delivered = $6,
 			tx_last_event_id = $7, recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
-			publication_fingerprint = coalesce(nullif($10, ''), c.publication_fingerprint), updated_at = clock_timestamp()
+			publication_fingerprint = coalesce(nullif($10, ''), c.publication_fingerprint),
+			updated_at = clock_timestamp()
 		WHERE `+fence,
-		f.Args(p.FlushLSN.String(), p.Transaction.CommitLSN.String(), p.Transaction.Delivered, p.Transaction.LastEventID,
-			p.RecoveredSeq, h.Snapshot, h.Fingerprint)...)
+		f.Args(p.FlushLSN.String(), p.Transaction.CommitLSN.String(), p.Transaction.Delivered,
+			p.Transaction.LastEventID, p.RecoveredSeq, h.Snapshot, h.Fingerprint)...)
 	return s.one(tag.RowsAffected(), err, "save checkpoint of slot %s")
 }
 

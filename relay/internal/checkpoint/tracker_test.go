@@ -42,7 +42,7 @@ func TestFlushIsTheEndOfTheLastDeliveredTransaction(t *testing.T) {
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1208})
 }
 
-func TestFlushWaitsForTheCommitOfWhatIsDelivered(t *testing.T) {
+func TestFlushWaitsForTheCommit(t *testing.T) {
 	t.Parallel()
 	tracker := newTracker()
 	tracker.Begin(checkpoint.Transaction{CommitLSN: 1100})
@@ -56,7 +56,7 @@ func TestFlushWaitsForTheCommitOfWhatIsDelivered(t *testing.T) {
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1108})
 }
 
-func TestAKeepaliveCountsOnlyOutsideATransactionWithNothingOpen(t *testing.T) {
+func TestKeepaliveCountsOnlyWithNothingOpen(t *testing.T) {
 	t.Parallel()
 	tracker := newTracker()
 	tracker.Keepalive(1050)
@@ -76,7 +76,7 @@ func TestAKeepaliveCountsOnlyOutsideATransactionWithNothingOpen(t *testing.T) {
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1200})
 }
 
-func TestAResumedTransactionGoesOnCounting(t *testing.T) {
+func TestResumedTransactionContinuesToCount(t *testing.T) {
 	t.Parallel()
 	row := checkpoint.Position{FlushLSN: 1000, Transaction: checkpoint.Transaction{
 		CommitLSN: 1100, Delivered: 7,
@@ -109,7 +109,7 @@ func TestNoTransactionIsNamedBetweenTransactions(t *testing.T) {
 	expect(t, tracker, checkpoint.Position{FlushLSN: 1000})
 }
 
-func TestTheWindowIsBoundInEventsAndBytes(t *testing.T) {
+func TestWindowIsBoundedInEventsAndBytes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
@@ -139,7 +139,7 @@ func TestTheWindowIsBoundInEventsAndBytes(t *testing.T) {
 	}
 }
 
-func TestTheLoadIsFromTheOldestThatIsNotDeliveredToTheNewest(t *testing.T) {
+func TestLoadCountsFromTheOldestUndeliveredEvent(t *testing.T) {
 	t.Parallel()
 	tracker := newTracker()
 	before := time.Now()

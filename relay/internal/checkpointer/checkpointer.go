@@ -18,36 +18,39 @@ import (
 )
 
 const (
-	// keepInterval is how often the fence is looked at, and how often the row is written while events flow.
-	keepInterval = time.Second
-	// idleInterval is how often the row is written while none do: only keepalives move the position then.
+	// tickInterval is how often the Checkpointer checks the fence, and how often it writes the row
+	// while events flow.
+	tickInterval = time.Second
+	// idleInterval is how often it writes the row while no events flow. Only keepalives then move
+	// the position.
 	idleInterval = 5 * time.Second
-	// idleWAL is how many bytes of log must have passed by then: more than the row's own write makes, or each write would be
-	// the reason for the next. An update is about 200 bytes; after a checkpoint of the server, 8 KB with the page.
+	// idleWAL is the least amount of log between two such writes. It exceeds the log of the write
+	// itself, so that a write does not cause the next one. An update takes about 200 bytes, or 8 KB
+	// with the full page after a checkpoint of the server.
 	idleWAL = 16 << 10
 )
 
-// Checkpointer sees that the slot is still held, writes the checkpoint row, and lets the stream confirm
-// only what the row says. It advances the horizon.
+// Checkpointer checks that the relay still holds the slot, writes the checkpoint row, and advances
+// the horizon. The stream confirms only positions that the row has.
 type Checkpointer struct {
 	Deps
 	saved            checkpoint.Position
 	savedAt          time.Time
-	savedDelivered   uint64 // events delivered when the row was last written
+	savedDelivered   uint64 // events delivered at the last write of the row
 	horizonDelivered uint64 // events delivered when the row's horizon was observed
-	horizonSaved     bool   // by this session: the one before may have ended before its last events were in one
+	horizonSaved     bool   // by this session; an earlier one may have ended before its last horizon
 	pending          audit.Horizon
 	suspicion        audit.Suspicion
-	allayed          chan struct{} // closed when the row says that the publication is as it was
-	guard            guard
+	suspicionEnded   chan struct{} // closed when the row has the current publication
+	dangers          dangerLog
 }
 
-// Deps are what a [Checkpointer] works with.
+// Deps are the dependencies of a [Checkpointer].
 type Deps struct {
 	Pool        *pgxpool.Pool
 	Store       *checkpoint.Store
 	Fence       slot.Fence
-	Row         *checkpoint.Row // as the session found it
+	Row         *checkpoint.Row // the row that the session found
 	Publication slot.Publication
 	Stream      *replication.Stream
 	Lease       *slot.Lease
@@ -64,18 +67,20 @@ type Deps struct {
 // New returns a Checkpointer that has written nothing yet.
 func New(deps Deps) *Checkpointer {
 	return &Checkpointer{
-		Deps: deps, saved: deps.Row.Position, savedAt: time.Now(), allayed: make(chan struct{}),
-		guard: guard{slot: deps.Fence.Slot, health: deps.Health, log: deps.Log},
+		Deps: deps, saved: deps.Row.Position, savedAt: time.Now(), suspicionEnded: make(chan struct{}),
+		dangers: dangerLog{slot: deps.Fence.Slot, health: deps.Health, log: deps.Log},
 	}
 }
 
-// Allayed returns a channel that is closed when a suspicion has ended and no event is missing. The
-// session has to end then: its walsender may remember the publication as it was in between.
-func (c *Checkpointer) Allayed() <-chan struct{} { return c.allayed }
+// SuspicionEnded returns a channel that is closed when a suspicion has ended and no event is
+// missing. The session then has to end, because its walsender may remember the publication of the
+// time in between.
+func (c *Checkpointer) SuspicionEnded() <-chan struct{} { return c.suspicionEnded }
 
-// Run keeps until ctx ends, then it returns nil, or until the slot is no longer held or cannot be seen to be.
+// Run returns nil when ctx ends. It returns an error once the relay no longer holds the slot, or
+// cannot check that it does.
 func (c *Checkpointer) Run(ctx context.Context) error {
-	ticker := time.NewTicker(min(keepInterval, c.Timeout/8))
+	ticker := time.NewTicker(min(tickInterval, c.Timeout/8))
 	defer ticker.Stop()
 	for {
 		if err := c.tick(ctx); err != nil && ctx.Err() == nil {
@@ -89,35 +94,39 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 	}
 }
 
-// tick looks and writes once. A recovery beside the slot starts its stream a second time on the same
-// connection, and the server releases the slot for a moment. It also releases the slot where it cannot
-// decode the log, while the relay still has what came before that to deliver. A look at a free slot
-// does not extend the lease, and does not end the session. The position is stored all the same, or a
-// session that delivers slowly would begin where the last one began.
+// tick checks and writes once.
+//
+// The server releases the slot for a moment when a recovery beside the slot restarts its stream on
+// the same connection. It also releases the slot when it cannot decode the log, while the relay
+// still delivers earlier events. A check that finds the slot free neither extends the lease nor
+// ends the session. The position is stored nevertheless. Otherwise a session that delivers slowly
+// would begin where the last one began.
 func (c *Checkpointer) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout/2)
 	defer cancel()
-	err := c.keep(ctx)
+	err := c.observeAndSave(ctx)
 	if !errors.Is(err, slot.ErrFenced) || !c.Row.IsBeside() {
 		return err
 	}
 	return c.Store.SaveUnclaimed(ctx, c.Fence, c.Tracker.Position())
 }
 
-func (c *Checkpointer) keep(ctx context.Context) error {
+func (c *Checkpointer) observeAndSave(ctx context.Context) error {
 	if err := c.observe(ctx); err != nil {
 		return err
 	}
 	switch position := c.Tracker.Position(); {
 	case c.isDue(position):
 		return c.Save(ctx, position)
-	case c.reached(position): // the row's covers as much; the next one has the audit go on, also while nothing is delivered
+	// The row's horizon covers as much. A new pending horizon lets the audit continue while no
+	// event is delivered.
+	case c.reached(position):
 		c.pending = audit.Horizon{}
 	}
 	return nil
 }
 
-// observe looks at the fence and the publication, and takes a new horizon to wait for when there is none.
+// observe checks the fence and the publication. Without a pending horizon it takes a new one.
 func (c *Checkpointer) observe(ctx context.Context) error {
 	before, delivered := time.Now(), c.Tracker.Load().Delivered
 	seen, err := slot.Observe(ctx, c.Pool, c.Fence, c.Publication)
@@ -130,24 +139,27 @@ func (c *Checkpointer) observe(ctx context.Context) error {
 	c.Lease.Renew(before, c.Stream.LastStatusAt())
 	c.Health.Alive()
 	c.Metrics.Observed(c.Tracker.Load(), seen)
-	c.guard.saw(seen.Danger())
-	if c.Row.Recovery.IsMarked() { // neither the publication nor a horizon means anything before the recovery
+	c.dangers.report(seen.Danger())
+	// Before the recovery neither the publication nor a horizon applies.
+	if c.Row.Recovery.IsMarked() {
 		return nil
 	}
 	if err := c.suspect(seen); err != nil {
 		return err
 	}
-	c.tellBacklog(seen, before)
+	c.reportBacklog(seen, before)
 	if c.pending.Snapshot == "" {
-		c.pending = audit.Horizon{Snapshot: seen.Snapshot, LSN: seen.InsertLSN, Delivered: delivered, Suspicion: c.suspicion}
+		c.pending = audit.Horizon{
+			Snapshot: seen.Snapshot, LSN: seen.InsertLSN, Delivered: delivered, Suspicion: c.suspicion,
+		}
 		c.Auditor.Expect(c.pending)
 	}
 	return nil
 }
 
-// tellBacklog says how far the stream is delivered. Before it is read, its position says nothing
-// about the rows of a recovery.
-func (c *Checkpointer) tellBacklog(seen slot.Observation, before time.Time) {
+// reportBacklog reports how far the stream is delivered. Before the stream is read, its position
+// does not cover the rows of a recovery.
+func (c *Checkpointer) reportBacklog(seen slot.Observation, before time.Time) {
 	select {
 	case <-c.Begun:
 		c.Backlog.Flush(c.Tracker.Position().FlushLSN)
@@ -156,13 +168,13 @@ func (c *Checkpointer) tellBacklog(seen slot.Observation, before time.Time) {
 	}
 }
 
-// isDue reports whether the row has to be written: events were delivered since, or a horizon that covers more of them is
-// reached or one that ends a suspicion, or, while there are none, enough of the log went by.
+// isDue reports whether to write the row. That is so when events were delivered, when a reached
+// horizon covers more events or ends a suspicion, and after idleWAL while no events flow.
 func (c *Checkpointer) isDue(p checkpoint.Position) bool {
 	switch {
 	case c.Tracker.Load().Delivered > c.savedDelivered:
 		return true
-	case c.reached(p) && c.allays():
+	case c.reached(p) && c.endsSuspicion():
 		return true
 	case c.reached(p) && (c.pending.Delivered > c.horizonDelivered || !c.horizonSaved):
 		return true
@@ -178,8 +190,8 @@ func (c *Checkpointer) Save(ctx context.Context, p checkpoint.Position) error {
 	if reached {
 		h.Snapshot = c.pending.Snapshot
 	}
-	allays := reached && c.allays()
-	if allays {
+	ends := reached && c.endsSuspicion()
+	if ends {
 		h.Fingerprint = c.suspicion.Fingerprint
 	}
 	if err := c.Store.Save(ctx, c.Fence, p, h); err != nil {
@@ -188,8 +200,8 @@ func (c *Checkpointer) Save(ctx context.Context, p checkpoint.Position) error {
 	if reached {
 		c.horizonDelivered, c.horizonSaved, c.pending = c.pending.Delivered, true, audit.Horizon{}
 	}
-	if allays {
-		c.allay()
+	if ends {
+		c.endSuspicion()
 	}
 	c.Lease.Renew(before, c.Stream.LastStatusAt())
 	c.saved, c.savedAt, c.savedDelivered = p, before, delivered
@@ -198,7 +210,8 @@ func (c *Checkpointer) Save(ctx context.Context, p checkpoint.Position) error {
 	return nil
 }
 
-// reached reports whether everything that is visible in the pending horizon is delivered at p, and the audit agrees.
+// reached reports whether everything that the pending horizon shows is delivered at p, and the
+// audit agrees.
 func (c *Checkpointer) reached(p checkpoint.Position) bool {
 	return c.pending.Snapshot != "" && p.FlushLSN >= c.pending.LSN && c.Auditor.Agrees(c.pending)
 }

@@ -7,18 +7,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 )
 
-// warnInterval is between two warnings about the same danger.
+// warnInterval is the time between two warnings about the same danger.
 const warnInterval = time.Minute
 
-// guard warns while the server may soon take away the log that the slot needs.
-type guard struct {
+// dangerLog warns while the server may soon remove the log that the slot needs.
+type dangerLog struct {
 	slot   string
 	health *health.Health
 	log    *slog.Logger
 	warned time.Time // zero while there is no danger
 }
 
-func (g *guard) saw(danger string) {
+func (g *dangerLog) report(danger string) {
 	g.health.Warn(danger)
 	switch {
 	case danger == "" && !g.warned.IsZero():

@@ -7,8 +7,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// suspect opens a suspicion where the publication was written since the last look. It returns
-// [audit.ErrPublicationChanged] where only the table can tell which rows are missing, or nothing can.
+// suspect opens a suspicion if the publication was written since the last check. It returns
+// [audit.ErrPublicationChanged] if the publication streams other rows, or if the audit cannot
+// compare.
 func (c *Checkpointer) suspect(seen slot.Observation) error {
 	last := cmp.Or(c.suspicion.Fingerprint, c.Row.Fingerprint)
 	if seen.Fingerprint == last {
@@ -22,13 +23,15 @@ func (c *Checkpointer) suspect(seen slot.Observation) error {
 		return err
 	}
 	c.suspicion = audit.Suspicion{Fingerprint: seen.Fingerprint, Next: snapshot.Next()}
-	c.Log.Info("the publication was written, and streams the same as before: comparing the stream with the table row by row", "slot", c.Fence.Slot)
+	c.Log.Info("the publication was written, and streams the same as before: comparing the stream with the table row "+
+		"by row",
+		"slot", c.Fence.Slot)
 	return nil
 }
 
-// allays reports whether the pending horizon ends the suspicion once it is reached: every
-// transaction that began before the relay saw the publication as it is has ended by then.
-func (c *Checkpointer) allays() bool {
+// endsSuspicion reports whether the pending horizon ends the suspicion once it is reached. Every
+// transaction that began before the relay saw the current publication has then ended.
+func (c *Checkpointer) endsSuspicion() bool {
 	if !c.suspicion.IsOpen() || c.pending.Suspicion != c.suspicion {
 		return false
 	}
@@ -36,15 +39,15 @@ func (c *Checkpointer) allays() bool {
 	return err == nil && snapshot.IsPast(c.suspicion.Next)
 }
 
-// allay ends the session, once: the walsender of the next one has decoded nothing of the time
-// before. Postgres 17.4 streams no rows of a table for as long as its walsender remembers the
-// publication without it.
-func (c *Checkpointer) allay() {
+// endSuspicion ends the session, once. The walsender of the next session has decoded nothing of the
+// time before. The walsender of Postgres 17.4 streams no rows of a table while it remembers the
+// publication without that table.
+func (c *Checkpointer) endSuspicion() {
 	c.Row.Fingerprint, c.suspicion = c.suspicion.Fingerprint, audit.Suspicion{}
 	select {
-	case <-c.allayed:
+	case <-c.suspicionEnded:
 	default:
 		c.Log.Info("the publication was written, and no event is missing", "slot", c.Fence.Slot)
-		close(c.allayed)
+		close(c.suspicionEnded)
 	}
 }

@@ -1,4 +1,4 @@
-// Package control opens the control connections: everything that a relay asks the database, but for the
+// Package control opens the control connections, which carry every statement of a relay except the
 // stream.
 package control
 
@@ -17,22 +17,26 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// applicationName is that of the control connections. The replication connection has one of its own.
+// applicationName is the application_name of the control connections. The replication connection
+// has another one.
 const applicationName = "outbox-relay"
 
-// controlConnections are one for recovery and then for retention, one for the audit, one for parking, one for redriving, one for
-// replaying, one for partitions, one for the watcher, and one so that the checkpoint and the fence never wait behind any of them. Each
-// makes one statement at a time.
+// controlConnections is the size of the pool. Recovery and later retention use one connection. The
+// audit, parking, redriving, replaying, partitions and the watcher use one each. The last one
+// ensures that the checkpoint and the fence never wait for any of them. Each user has one statement
+// at a time.
 const controlConnections = 8
 
-// Connect says how to reach the database. It is asked again for every connection, as a password may have changed.
+// Connect returns the address and the credentials of the database. It is called again for every
+// connection, because a password may have changed.
 type Connect = func(context.Context) (*pgx.ConnConfig, error)
 
-// OpenPool returns a pool of control connections, which connects when it is first used.
+// OpenPool returns a pool of control connections, which connects at its first use.
 func OpenPool(ctx context.Context, connect Connect) (*pgxpool.Pool, error) {
 	return OpenPoolWith(ctx, connect, &Learned{})
 }
 
+// OpenPoolWith is [OpenPool] with the parameters that other connections have learned.
 func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
@@ -56,8 +60,8 @@ func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxp
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// pinPool replaces what the connection string says of pools and statements. A control connection lives as long as its session,
-// and one for each worker must be had.
+// pinPool overrides the settings of pools and statements in the connection string. A control
+// connection lives as long as its session, and each worker needs one.
 func pinPool(config *pgxpool.Config) {
 	config.MaxConns, config.MinConns, config.MinIdleConns = controlConnections, 0, 0
 	config.MaxConnLifetime, config.MaxConnLifetimeJitter, config.MaxConnIdleTime = time.Hour, 0, 30*time.Minute
@@ -68,8 +72,8 @@ func pinPool(config *pgxpool.Config) {
 // closeTimeout bounds how long [Close] waits.
 const closeTimeout = time.Second
 
-// Close closes a pool. It waits for a moment at most, and then leaves the rest to a goroutine:
-// connections whose network is gone take a quarter of a minute.
+// Close closes a pool and waits at most closeTimeout. The rest closes in the background, because
+// connections whose network is gone take about fifteen seconds.
 func Close(pool *pgxpool.Pool) {
 	closed := make(chan struct{})
 	go func() {
@@ -82,7 +86,8 @@ func Close(pool *pgxpool.Pool) {
 	}
 }
 
-// OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL leaves it as it is.
+// OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL does
+// not change that session.
 func OpenConnection(ctx context.Context, connect Connect) (*pgx.Conn, error) {
 	learned := &Learned{}
 	conn, err := learned.dial(ctx, connect)
@@ -97,14 +102,14 @@ func OpenConnection(ctx context.Context, connect Connect) (*pgx.Conn, error) {
 		return conn, nil
 	}
 	_ = conn.Close(ctx)
-	return learned.dial(ctx, connect) // with the path in its startup message
+	return learned.dial(ctx, connect) // with the search path in its startup message
 }
 
-// Learned are the parameters of a session that follow from what earlier connections found. Connections that are opened at once each
-// find the same.
+// Learned holds session parameters that earlier connections have determined. Connections that are
+// opened at the same time determine the same values.
 type Learned struct {
-	ofVersion atomic.Pointer[map[string]string] // nil until a server has told its version
-	path      atomic.Pointer[string]            // nil until the tables of the relay are found
+	ofVersion atomic.Pointer[map[string]string] // nil until a server has reported its version
+	path      atomic.Pointer[string]            // nil until the relay's tables are found
 }
 
 func (l *Learned) dial(ctx context.Context, connect Connect) (*pgx.Conn, error) {
@@ -120,7 +125,7 @@ func (l *Learned) dial(ctx context.Context, connect Connect) (*pgx.Conn, error) 
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// pin puts into the startup message of a connection what is known by now.
+// pin adds the known parameters to the startup message of a connection.
 func (l *Learned) pin(ctx context.Context, conn *pgconn.Config) error {
 	if err := l.PinVersion(ctx, conn); err != nil {
 		return err
@@ -131,7 +136,7 @@ func (l *Learned) pin(ctx context.Context, conn *pgconn.Config) error {
 	return nil
 }
 
-// PinVersion puts the parameters that not every version has into the startup message.
+// PinVersion adds the parameters that only some versions have to the startup message.
 func (l *Learned) PinVersion(ctx context.Context, conn *pgconn.Config) error {
 	known := l.ofVersion.Load()
 	if known == nil {
@@ -164,16 +169,17 @@ func (l *Learned) settle(ctx context.Context, conn *pgx.Conn) error {
 
 const searchPathName = "search_path"
 
-// homes are the schemas with the tables of a relay: first the one that the role's own search path finds, if it finds one.
+// homes lists the schemas with the relay's tables. The schema that the role's search path finds is
+// the first one.
 const homes = `
 	SELECT quote_ident(n.nspname), pg_table_is_visible(c.oid)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relname = 'relay_checkpoints' AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 	ORDER BY 2 DESC, 1`
 
-// searchPath returns the search path with the schema in which the relay keeps its own tables, or nothing while there is none. It is
-// the schema that the role's search path finds; where that finds none, it is the only one that has them. To choose
-// among several is for the operator.
+// searchPath returns a search path with the schema of the relay's own tables, or "" if there is
+// none. It is the schema that the role's search path finds. If the search path finds none, it is
+// the only schema with such tables. Only the operator can choose among several.
 func searchPath(ctx context.Context, conn *pgx.Conn) (string, error) {
 	rows, err := conn.Query(ctx, homes)
 	if err != nil {
@@ -192,8 +198,9 @@ func searchPath(ctx context.Context, conn *pgx.Conn) (string, error) {
 	case len(schemas) == 0:
 		return "", nil
 	case len(schemas) > 1 && !found:
-		return "", operator.Needed("the relay's tables are in the schemas %s, and the search path of the role finds none of them: choose one with "+
-			"DATABASE_URL, as in ?search_path=%s", strings.Join(schemas, ", "), schemas[0])
+		return "", operator.Needed("the relay's tables are in the schemas %s, and the search path of the role finds "+
+			"none of "+
+			"them: choose one in DATABASE_URL, as in ?search_path=%s", strings.Join(schemas, ", "), schemas[0])
 	}
 	return schemas[0] + ", public", nil
 }

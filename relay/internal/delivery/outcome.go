@@ -57,7 +57,7 @@ func (s *scheduler) judge(batch []*Event, now time.Time) pacer.Outcome {
 		s.pacer.Done(outcome, now)
 	}
 	switch {
-	case outcome == pacer.Taken:
+	case outcome == pacer.Accepted:
 		s.failures = 0
 	case outcome == pacer.Refused && s.pacer.Works(now): // the destination accepts other requests
 	case sent:
@@ -79,7 +79,7 @@ func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 		switch {
 		case suspect, !e.isSendable(): // only the relay itself refused it
 		case e.err == nil:
-			return true, pacer.Taken
+			return true, pacer.Accepted
 		default:
 			sent = true
 			if sink.IsThrottled(e.err) {

@@ -103,7 +103,7 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 
 // settle handles the results of a request, message by message.
 func (s *sender) settle(events []*Event, results []sink.Result) {
-	s.noteTaken(results)
+	s.noteAccepted(results)
 	if recorder := s.delivery.deps.Recorder; recorder != nil {
 		recorder.Accepted(s.Name, events[0].triedAt, events, results)
 	}
@@ -154,8 +154,8 @@ func (s *sender) deliveredAgain(e *Event) {
 	s.replayed(e)
 }
 
-// noteTaken records the time if the destination accepted any event of a request.
-func (s *sender) noteTaken(results []sink.Result) {
+// noteAccepted records the time if the destination accepted any event of a request.
+func (s *sender) noteAccepted(results []sink.Result) {
 	if !slices.ContainsFunc(results, func(r sink.Result) bool { return r.Err == nil }) {
 		return
 	}

@@ -2,29 +2,29 @@ package events
 
 import "time"
 
-// formatVersion is that of the JSON form of [Event] and [Last]. It changes when a field changes its
-// meaning or disappears, not when one is added.
+// formatVersion is the version of the JSON form of [Event] and [Last]. It changes when a field is
+// removed or changes its meaning, and not when a field is added.
 const formatVersion = 1
 
 // The states of an [Event].
 const (
-	Accepted = "accepted" // by a destination, as this relay remembers
-	Parked   = "parked"   // it is a dead letter, parked or being redriven
-	// Done is an event that the checkpoint counts as delivered: it was delivered or parked, or
+	Accepted = "accepted" // by a destination, according to this relay's memory
+	Parked   = "parked"   // as a dead letter, parked or being redriven
+	// Done is an event that the checkpoint counts as delivered. It was delivered or parked, or
 	// RELAY_START excluded it.
 	Done    = "done"
-	Waiting = "waiting" // it is committed, and the checkpoint does not count it as delivered yet
+	Waiting = "waiting" // committed, and not delivered yet according to the checkpoint
 	Unknown = "unknown"
 )
 
-// Event is what is known of an event. It has no payload and no headers.
+// Event is the known history of an event, without payload and headers.
 type Event struct {
 	ID            string `json:"id"`
 	Type          string `json:"type,omitempty"`
 	AggregateType string `json:"aggregate_type,omitempty"`
 	AggregateID   string `json:"aggregate_id,omitempty"`
 	Sequence      *int64 `json:"seq,omitempty"`
-	CreatedAt     string `json:"created_at,omitempty"` // as the producer wrote it
+	CreatedAt     string `json:"created_at,omitempty"` // in the producer's form
 	State         string `json:"state"`
 	Reason        string `json:"reason,omitempty"` // of the state
 
@@ -43,13 +43,13 @@ type DeadLetter struct {
 	ParkedAt    time.Time `json:"parked_at"`
 }
 
-// One is the answer to the question for one event.
+// One is the answer to a request for one event.
 type One struct {
 	Version int       `json:"version"`
 	At      time.Time `json:"at"`
 	Found   bool      `json:"found"` // in the table, among the dead letters or in the relay's memory
 	Event
-	Unknown []string `json:"unknown,omitempty"` // what cannot be known, and why
+	Unknown []string `json:"unknown,omitempty"` // facts that cannot be known, and why
 }
 
 // Last are the last events of the table.
@@ -58,12 +58,12 @@ type Last struct {
 	At      time.Time `json:"at"`
 	Events  []Event   `json:"events"` // the last first
 	Waiting *Backlog  `json:"waiting,omitempty"`
-	Unknown []string  `json:"unknown,omitempty"` // what cannot be known, and why
+	Unknown []string  `json:"unknown,omitempty"` // facts that cannot be known, and why
 }
 
 // Backlog are the rows of the table that the checkpoint does not count as delivered yet.
 type Backlog struct {
 	Events   int    `json:"events"`
-	More     bool   `json:"more"`                // there are more than were counted
-	OldestAt string `json:"oldest_at,omitempty"` // of those that were counted
+	More     bool   `json:"more"`                // more rows wait than were counted
+	OldestAt string `json:"oldest_at,omitempty"` // of the counted rows
 }

@@ -16,26 +16,27 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// shownEvents is the number of the last events that are shown.
+// shownEvents is the number of last events in an answer.
 const shownEvents = 20
 
-// What cannot be known.
+// Facts that cannot be known.
 const (
-	noMemory = "which message id the broker gave, and when the relay read and sent an event: only the memory of the relay has that, " +
-		"and shows it at its RELAY_LISTEN"
-	shortMemory = "which message id the broker gave to events that another relay sent, and to all but the last 512 of this one: " +
-		"each relay remembers only these"
-	noReading = "whether the relay has read a waiting event already: it has no list of them"
+	noMemory = "the broker's message id, and when the relay read and sent an event: " +
+		"only the memory of the relay has that, and shows it at RELAY_LISTEN"
+	shortMemory = "the broker's message id of events that another relay sent, and of all but the last 512 of this " +
+		"relay: " +
+		"each relay remembers only its last 512"
+	noReading = "whether the relay has already read a waiting event: it keeps no list of them"
 )
 
-// Finder finds out what became of an event.
+// Finder finds the history of an event.
 type Finder struct {
 	Slot   string
 	Table  pgoutput.Table
-	Recent *Recent // nil outside a relay
+	Recent *Recent // nil outside of a relay
 }
 
-// unknown returns what no answer can contain.
+// unknown returns the facts that no answer contains.
 func (f *Finder) unknown() []string {
 	if f.Recent == nil {
 		return []string{noMemory, noReading}
@@ -43,7 +44,7 @@ func (f *Finder) unknown() []string {
 	return []string{shortMemory, noReading}
 }
 
-// Find returns what became of the event of this id.
+// Find returns the history of the event with this id.
 func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One, error) {
 	found := &One{
 		Version: formatVersion,
@@ -66,7 +67,8 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 		case err == nil:
 			found.Found = true
 		case errors.Is(err, pgx.ErrNoRows),
-			errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code): // it is no id of this type
+			// The id does not fit the column's type.
+			errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code):
 			found.Event = Event{
 				ID:     id,
 				State:  Unknown,
@@ -78,7 +80,7 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 	} else {
 		found.Reason = "the table was not searched"
 		found.Unknown = append(found.Unknown,
-			"what the table has: no index on its column "+f.Table.Columns.ID+" can find one event")
+			"the event's row: the table has no index on its column "+f.Table.Columns.ID)
 	}
 	if err := f.complete(ctx, pool, []*Event{&found.Event}); err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 		}
 	} else {
 		last.Unknown = append(last.Unknown,
-			"how many events wait: no checkpoint tells, or no index on the transaction ids can count them (RELAY_COLUMN_XID)")
+			"how many events wait: there is no checkpoint, or no index on the transaction ids (RELAY_COLUMN_XID)")
 	}
 	var shown []*Event
 	for i := range last.Events {
@@ -127,11 +129,11 @@ func (f *Finder) base(ctx context.Context, pool *pgxpool.Pool) (*checkpoint.Row,
 	if err != nil {
 		return nil, nil, err
 	}
-	existing, err := look(ctx, pool, f.Table)
+	existing, err := readColumns(ctx, pool, f.Table)
 	return row, existing, err
 }
 
-// snapshot returns the argument of query.
+// snapshot returns the first argument of query.
 func snapshot(row *checkpoint.Row) *string {
 	if text := delivered(row); text != "" {
 		return &text
@@ -139,7 +141,7 @@ func snapshot(row *checkpoint.Row) *string {
 	return nil
 }
 
-// complete adds what the dead letters and the memory of the relay tell of events.
+// complete adds the events' dead letters, and their acceptances in the relay's memory.
 func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event) error {
 	ids, groups := []string{}, []string{}
 	for _, e := range all {
@@ -163,8 +165,8 @@ func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event)
 	return nil
 }
 
-// judge sets the state to the most exact that is known. blocker is the dead letter that blocks the
-// group of the event; 0 for none.
+// judge sets the most precise known state. blocker is the dead letter that blocks the group of the
+// event, or 0.
 func (e *Event) judge(blocker int64) {
 	open := slices.IndexFunc(e.DeadLetters,
 		func(d DeadLetter) bool { return d.State == "parked" || d.State == "redriving" })
@@ -182,8 +184,10 @@ func (e *Event) judge(blocker int64) {
 // letters returns the dead letters of events, the last first.
 func (f *Finder) letters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at FROM outbox_dead_letters
-		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2) ORDER BY position DESC LIMIT 1000`, f.tableName(), ids)
+		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at
+		FROM outbox_dead_letters
+		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2)
+		ORDER BY position DESC LIMIT 1000`, f.tableName(), ids)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
 	}
@@ -208,7 +212,8 @@ func (f *Finder) letters(ctx context.Context, pool *pgxpool.Pool, ids []string) 
 func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []string) (map[string]int64, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT message_group, min(position) FROM outbox_dead_letters
-		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2) GROUP BY 1`,
+		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2)
+		GROUP BY 1`,
 		f.tableName(), groups)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
@@ -226,5 +231,5 @@ func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []strin
 	return found, nil
 }
 
-// tableName is the table as the checkpoint and the dead letters name it.
+// tableName returns the table's name in the checkpoint and in the dead letters.
 func (f *Finder) tableName() string { return f.Table.String() }

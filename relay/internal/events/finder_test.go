@@ -19,10 +19,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// secret stands in the payload and the headers of every event of these tests.
-const secret = "for nobody else"
+// secret is in the payload and the headers of every event of these tests.
+const secret = "for the consumer only"
 
-// fixture is an outbox table in which two events are delivered and two are not.
+// fixture is an outbox table with two delivered and two undelivered events.
 type fixture struct {
 	*testing.T
 	pool *pgxpool.Pool
@@ -36,14 +36,14 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{T: t, pool: outboxtest.NewPool(t), Finder: Finder{Slot: "slot", Table: pgoutput.Table{
 		Schema: "public", Name: "outbox_events",
 		Columns: pgoutput.Columns{
-			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type", CreatedAt: "created_at",
+			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id",
+			EventType: "event_type", CreatedAt: "created_at",
 		},
 	}}}
 	f.insert("1", "a")
 	f.insert("2", "b")
-	f.exec(
-		`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon) VALUES ('slot', 'public.outbox_events', 1, '', pg_current_snapshot())`,
-	)
+	f.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon)
+		VALUES ('slot', 'public.outbox_events', 1, '', pg_current_snapshot())`)
 	f.insert("3", "b")
 	f.insert("4", "c")
 	return f
@@ -52,19 +52,22 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) insert(n, aggregate string) {
 	f.Helper()
 	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
-		VALUES ($1, 'order', $2, 'order.created', to_json($3::text), jsonb_build_object('secret', $3::text))`, id(n), aggregate, secret)
+		VALUES ($1, 'order', $2, 'order.created', to_json($3::text), jsonb_build_object('secret', $3::text))`,
+		id(n), aggregate, secret)
+}
+
+func (f *fixture) insertMany(rows int) {
+	f.Helper()
+	f.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, $1)`, rows)
 }
 
 func (f *fixture) park(n, aggregate, state string) {
 	f.Helper()
-	f.exec(
-		`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
+	f.exec(`INSERT INTO outbox_dead_letters
+			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state)
 		VALUES ($1, 'public.outbox_events', 'orders', $2, true, 'TooLarge', 'too large', 2, to_json($3::text), $4)`,
-		id(n),
-		"order/"+aggregate,
-		secret,
-		state,
-	)
+		id(n), "order/"+aggregate, secret, state)
 }
 
 func (f *fixture) exec(sql string, args ...any) {
@@ -74,7 +77,7 @@ func (f *fixture) exec(sql string, args ...any) {
 	}
 }
 
-// find returns what became of an event, and checks that the answer reveals no payload.
+// find returns the history of an event, and checks that the answer contains no payload.
 func (f *fixture) find(id string) *One {
 	f.Helper()
 	found, err := f.Find(f.Context(), f.pool, id)
@@ -139,9 +142,8 @@ func TestAnEventWithoutARowIsKnownByItsTraces(t *testing.T) {
 func TestATableWithoutIndexIsNotSearched(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.exec(
-		`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey; DROP INDEX outbox_events_seq_key; DROP INDEX outbox_events_xid_idx`,
-	)
+	f.exec(`ALTER TABLE outbox_events DROP CONSTRAINT outbox_events_pkey`)
+	f.exec(`DROP INDEX outbox_events_seq_key, outbox_events_xid_idx`)
 	if found := f.find(id("1")); found.Found || found.State != Unknown || found.Reason != "the table was not searched" {
 		t.Errorf("event 1 is %+v", found)
 	}
@@ -151,13 +153,11 @@ func TestATableWithoutIndexIsNotSearched(t *testing.T) {
 	}
 }
 
-// TestEventsAreFoundByIndexes: a look at a large table must not read all of it.
+// TestEventsAreFoundByIndexes: a search in a large table must not read all of it.
 func TestEventsAreFoundByIndexes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.exec(
-		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 5000)`,
-	)
+	f.insertMany(5000)
 	f.exec(`ANALYZE outbox_events`)
 	for rest, args := range map[string][]any{
 		"WHERE {id} = ($2::text)::uuid LIMIT 1": {nil, id("1")},
@@ -191,9 +191,7 @@ func TestTheLastEventsComeFirst(t *testing.T) {
 		last.Waiting.OldestAt != last.Events[1].CreatedAt {
 		t.Errorf("the last are %s, %+v waits", order, last.Waiting)
 	}
-	f.exec(
-		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) SELECT gen_random_uuid(), '', '', 'many', '1' FROM generate_series(1, 1000)`,
-	)
+	f.insertMany(1000)
 	if last, err = f.Last(t.Context(), f.pool); err != nil || last.Waiting.Events != counted || !last.Waiting.More ||
 		len(last.Events) != shownEvents {
 		t.Errorf("%v, %+v waits, %d events", err, last.Waiting, len(last.Events))

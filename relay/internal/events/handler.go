@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// findTimeout bounds one look at the database, and lastInterval is the pause between two reads
-	// of the last events, however many programs ask.
+	// findTimeout bounds one search. lastInterval is the pause between two reads of the last
+	// events, whatever the number of clients.
 	findTimeout, lastInterval = 5 * time.Second, time.Second
 	// longestAsked bounds the id of an event in a request, in bytes.
 	longestAsked = 1024
 )
 
-// Handler serves what became of events as JSON.
+// Handler serves the history of events as JSON.
 type Handler struct {
 	Finder
 	Open func(context.Context) (*pgxpool.Pool, error)
@@ -54,7 +54,7 @@ func (h *Handler) One(w http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, func(ctx context.Context, pool *pgxpool.Pool) (any, error) { return h.Find(ctx, pool, id) })
 }
 
-// failure is the answer where the database does not answer.
+// failure is the answer if the database does not answer.
 type failure struct {
 	Version int       `json:"version"`
 	At      time.Time `json:"at"`

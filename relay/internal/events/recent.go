@@ -1,5 +1,5 @@
-// Package events finds out what became of an event: from the outbox table, the checkpoint, the dead
-// letters, and what this relay has in its memory.
+// Package events finds the history of an event in the outbox table, the checkpoint, the dead
+// letters and this relay's memory.
 package events
 
 import (
@@ -17,16 +17,15 @@ const (
 	longestID = 64
 )
 
-// Recent remembers the last accepted events with the names that the broker gave to them. It is a
-// [delivery.Recorder]. Its memory has a fixed size, and an event costs no allocation.
+// Recent remembers the last accepted events, with the broker's message ids. It is a
+// [delivery.Recorder]. Its memory has a fixed size, and an event causes no allocation.
 type Recent struct {
 	mu   sync.Mutex
 	ring [remembered]record
-	next uint64 // events so far
+	next uint64 // number of events so far
 }
 
-// record is an accepted event. The texts of an event are reused once it is delivered, so it has
-// copies.
+// record is an accepted event. It has copies, because the texts of a delivered event are reused.
 type record struct {
 	id              [longestID]byte
 	length          uint8
@@ -62,23 +61,23 @@ func nanoseconds(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// Acceptance is what this relay remembers of an event that a destination has accepted.
+// Acceptance is this relay's record of an event that a destination has accepted.
 type Acceptance struct {
 	EventID     string     `json:"-"`
 	Destination string     `json:"destination"`
 	MessageID   string     `json:"message_id,omitempty"` // of the broker
 	CommittedAt *time.Time `json:"committed_at,omitempty"`
 	ReadAt      *time.Time `json:"read_at,omitempty"` // from the log or the table
-	SentAt      time.Time  `json:"sent_at"`           // the request that was accepted began
+	SentAt      time.Time  `json:"sent_at"`           // start of the accepted request
 	AcceptedAt  time.Time  `json:"accepted_at"`
 }
 
-// find returns what became of an event, the last first: a replayed event is accepted repeatedly.
+// find returns the acceptances of an event, the last first. A replayed event has several.
 func (r *Recent) find(id string) []Acceptance {
 	return r.list(remembered, func(record *record) bool { return string(record.id[:record.length]) == id })
 }
 
-// last returns at most n events that were accepted last, the last first.
+// last returns the last n acceptances, the last first.
 func (r *Recent) last(n int) []Acceptance { return r.list(n, func(*record) bool { return true }) }
 
 func (r *Recent) list(n int, wanted func(*record) bool) (found []Acceptance) {

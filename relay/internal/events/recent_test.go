@@ -12,7 +12,8 @@ import (
 
 const uuid = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"
 
-// request returns the events of a request and their results. The one at failed is not accepted.
+// request returns the events of a request and their results. The event at index failed is not
+// accepted.
 func request(failed int, ids ...string) (all []*delivery.Event, results []sink.Result) {
 	for i, id := range ids {
 		e := &delivery.Event{CommittedAt: time.Unix(1, 0), ReadAt: time.Unix(2, 0)}

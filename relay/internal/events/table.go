@@ -14,24 +14,27 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// counted bounds how many waiting rows are counted.
+// counted bounds the number of waiting rows to count.
 const counted = 1000
 
-// columns says of which columns the table has an index that begins with them, by their types.
+// columns are the table's columns by name.
 type columns map[string]column
 
 type column struct {
-	kind    string // as SQL writes the type
+	kind    string // type in SQL
 	indexed bool
 }
 
-// look reads the columns of the table. Only a column with an index is searched or ordered by.
-func look(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (columns, error) {
+// readColumns reads the table's columns. Only a column that an index begins with is searched or
+// ordered by.
+func readColumns(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (columns, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT a.attname, format_type(a.atttypid, a.atttypmod), EXISTS (
 			SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-			WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree')
-		FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, table.Identifier())
+			WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
+			  AND m.amname = 'btree')
+		FROM pg_attribute a
+		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, table.Identifier())
 	if err != nil {
 		return nil, fmt.Errorf("read the columns of %s: %w", table, err)
 	}
@@ -48,8 +51,8 @@ func look(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (column
 	return found, nil
 }
 
-// delivered returns the snapshot of which the checkpoint counts every visible row as delivered;
-// empty if there is none yet.
+// delivered returns the snapshot whose rows the checkpoint counts as delivered, or the empty
+// string.
 func delivered(row *checkpoint.Row) string {
 	switch {
 	case row == nil:
@@ -60,8 +63,8 @@ func delivered(row *checkpoint.Row) string {
 	return row.Horizon
 }
 
-// query is a SELECT of the rows of the table, of which [scan] makes events. $1 is the snapshot of
-// what is delivered, or NULL.
+// query returns a SELECT of the table's rows, which [scan] converts to events. $1 is the snapshot
+// of delivered rows, or NULL.
 func query(table pgoutput.Table, rest string) string {
 	text := func(name string) string {
 		if name == "" {
@@ -86,7 +89,7 @@ func query(table pgoutput.Table, rest string) string {
 	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " " + rest)
 }
 
-// scan reads a row of query. The state is what the checkpoint alone tells.
+// scan reads a row of query. The state follows from the checkpoint alone.
 func scan(row pgx.CollectableRow) (Event, error) {
 	var e Event
 	var visible *bool
@@ -100,13 +103,17 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	}
 	switch {
 	case visible != nil && *visible:
-		e.State, e.Reason = Done, "the checkpoint counts it as delivered: it was delivered, or parked, or RELAY_START excluded it"
+		e.State = Done
+		e.Reason = "the checkpoint counts it as delivered: it was delivered or parked, or RELAY_START excluded it"
 	case visible != nil:
 		e.State, e.Reason = Waiting, "it is committed, and the checkpoint does not count it as delivered yet"
 	case nothing:
-		e.State, e.Reason = Unknown, "no checkpoint says yet what is delivered"
+		e.State, e.Reason = Unknown, "there is no checkpoint yet that says which events are delivered"
 	default:
-		e.State, e.Reason = Unknown, "the table has no transaction ids (RELAY_COLUMN_XID), so no checkpoint tells whether the event is delivered"
+		e.State = Unknown
+		e.Reason = "the table has no transaction ids (RELAY_COLUMN_XID), so the checkpoint does not show whether the " +
+			"event " +
+			"is delivered"
 	}
 	return e, nil
 }
@@ -126,9 +133,11 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snap
 		table.From()).Replace(
 		`
 		SELECT count(*), coalesce(min(at), '') FROM (
-			(SELECT {created} AS at FROM {table} WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) ORDER BY {xid} LIMIT $2)
+			(SELECT {created} AS at FROM {table}
+			 WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) ORDER BY {xid} LIMIT $2)
 			UNION ALL
-			(SELECT {created} FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`,
+			(SELECT {created} FROM {table}
+			 WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`,
 	)
 	var b Backlog
 	if err := pool.QueryRow(ctx, waiting, snapshot, counted+1).Scan(&b.Events, &b.OldestAt); err != nil {

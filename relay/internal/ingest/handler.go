@@ -1,4 +1,4 @@
-// Package ingest takes what the stream brings: it decodes, skips, registers and routes each event.
+// Package ingest handles the stream: it decodes, skips, registers and routes each event.
 package ingest
 
 import (
@@ -18,15 +18,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// eventOverhead is about what an event takes in memory beside its row, in bytes.
+// eventOverhead is the approximate memory of an event without its row, in bytes.
 const eventOverhead = 512
 
-// maxGather bounds how long events of a backlog wait for others, to be read and sent in large pieces.
+// maxGather bounds how long an event of a backlog waits for others, to be read and sent in large
+// pieces.
 const maxGather = 5 * time.Millisecond
 
-// gatherFor returns how long an event may wait that was this old when the server sent it, by the server's clock: a
-// twentieth of its age. A backlog is so read and sent in large pieces, whatever the moment at which it began, and an
-// event that is sent as soon as it is committed does not wait.
+// gatherFor returns how long an event may wait that had this age when the server sent it, by the
+// server's clock. It returns a twentieth of the age. So a backlog is read and sent in large pieces
+// whenever it began, and an event that is sent at its commit does not wait.
 func gatherFor(age time.Duration) time.Duration {
 	if wait := age / 20; wait >= time.Millisecond { // timers are no finer
 		return min(wait, maxGather)
@@ -34,50 +35,52 @@ func gatherFor(age time.Duration) time.Duration {
 	return 0
 }
 
-// ErrBytes says that the log has bytes where the table has to have text. The next session refuses while the table still
-// has them, and otherwise parks such events.
+// ErrBytes means that the log has bytes in a column that must have text. The next session refuses
+// to start while the table still has the column, and otherwise parks such events.
 var ErrBytes = errors.New("the log has an event with bytes in a column that is delivered as text")
 
-// ErrResumeMismatch says that a transaction did not come again with the rows that the checkpoint row had counted.
-var ErrResumeMismatch = errors.New("a transaction came again with other rows than before")
+// ErrResumeMismatch means that a transaction arrived again without the rows that the checkpoint row
+// had counted.
+var ErrResumeMismatch = errors.New("a transaction arrived again with other rows than before")
 
-// Handler takes what the stream brings: it decodes, skips what was delivered before, registers each event with the Tracker
-// and hands it to delivery, in this order. It is the [replication.Handler] and runs in the stream's goroutine, but for
-// Recovered, which runs while the stream is not read.
+// Handler handles the stream. For each row it decodes, skips delivered events, registers the event
+// with the Tracker and hands it to delivery, in this order. Handler is the [replication.Handler]
+// and runs in the stream's goroutine. Only Recovered runs elsewhere, before the stream is read.
 type Handler struct {
 	Deps
 	decoder *pgoutput.Decoder
 
-	wanted  chan struct{} // closed when the stream is to be read
+	wanted  chan struct{} // closed when the stream should be read
 	begun   chan struct{} // closed when the stream may be read
 	stopped atomic.Bool
 
-	until         pglogrepl.LSN // up to where the stream may be read; 0: without end
+	until         pglogrepl.LSN // end of the part to read; 0: no end
 	published     Published     // rows that were read from the table; nil outside of a recovery
 	reached       chan struct{} // closed when the stream was read up to until
 	inTransaction bool
 
-	committedAt time.Time              // of the transaction being read
+	committedAt time.Time              // commit time of the current transaction
 	gather      time.Duration          // how long its events may wait for others
-	skipped     bool                   // the whole transaction was delivered before
-	resume      checkpoint.Transaction // its part that was
-	row         int64                  // rows of it that were read
+	skipped     bool                   // an earlier session delivered the whole transaction
+	resume      checkpoint.Transaction // the part that an earlier session delivered
+	row         int64                  // number of its rows that were read
 
-	taken [][]*delivery.Event // by destination: what the stream brought since Flush
+	arrived [][]*delivery.Event // by destination: events that arrived since Flush
 }
 
-// Deps are what a [Handler] works with.
+// Deps are the dependencies of a [Handler].
 type Deps struct {
 	Table        pgoutput.Table
-	Destinations int                 // how many there are
-	Resumed      checkpoint.Position // what was delivered before this session
-	// Beside says that a recovery beside the slot comes first: the stream is started a second time before
-	// it may be read.
+	Destinations int                 // their number
+	Resumed      checkpoint.Position // delivered before this session
+	// Beside means that a recovery beside the slot comes first. The stream may be read only after
+	// its restart.
 	Beside bool
-	// ParkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such
-	// column any more. Else the stream ends with [ErrBytes].
+	// ParkBytes parks rows with bytes. It is set when the log has such rows and the table no longer
+	// has such a column. Otherwise the stream ends with [ErrBytes].
 	ParkBytes bool
-	// ContainsBytes reports whether a type that the log names contains bytea. The stream waits for it.
+	// ContainsBytes reports whether a type in the log contains bytea. The stream waits for the
+	// answer.
 	ContainsBytes func(oid uint32) (bool, error)
 	Router        *route.Router
 	Tracker       *checkpoint.Tracker
@@ -86,18 +89,18 @@ type Deps struct {
 	Metrics       *health.Metrics
 }
 
-// Auditor is told of each row that was read.
+// Auditor counts each row that was read.
 type Auditor interface {
-	// Streamed is told of a row of the stream.
+	// Streamed counts a row of the stream.
 	Streamed(*outbox.Envelope)
-	// Read is told of a row of the table.
+	// Read remembers a row of the table.
 	Read(*outbox.Envelope)
 }
 
-// Published knows which rows a recovery has published from the table.
+// Published knows the rows that a recovery has published from the table.
 type Published interface{ Has(*outbox.Envelope) bool }
 
-// New returns a Handler whose stream is not read yet.
+// New returns a Handler whose stream may not be read yet.
 func New(deps Deps) *Handler {
 	decoder := pgoutput.NewDecoder(deps.Table)
 	decoder.ContainsBytes = deps.ContainsBytes
@@ -107,12 +110,12 @@ func New(deps Deps) *Handler {
 		wanted:  make(chan struct{}),
 		begun:   make(chan struct{}),
 		reached: make(chan struct{}),
-		taken:   make([][]*delivery.Event, deps.Destinations),
+		arrived: make([][]*delivery.Event, deps.Destinations),
 	}
 }
 
-// Begin lets the stream be read. Beside a recovery the server has to start it again first, which
-// [Handler.Restarted] reports.
+// Begin lets the stream be read. With Beside, the server first restarts the stream, and
+// [Handler.Restarted] reports that.
 func (h *Handler) Begin() {
 	close(h.wanted)
 	if !h.Beside {
@@ -120,34 +123,34 @@ func (h *Handler) Begin() {
 	}
 }
 
-// Wanted returns a channel that is closed once the stream is to be read.
+// Wanted returns a channel that is closed once the stream should be read.
 func (h *Handler) Wanted() <-chan struct{} { return h.wanted }
 
-// Restarted lets a stream be read that the server has started again.
+// Restarted lets the restarted stream be read.
 func (h *Handler) Restarted() { close(h.begun) }
 
 // Begun returns a channel that is closed once the stream may be read.
 func (h *Handler) Begun() <-chan struct{} { return h.begun }
 
-// ReadUntil lets the stream be read up to a position. [Handler.Reached] is closed there.
+// ReadUntil lets the stream be read up to a position, and then closes [Handler.Reached].
 func (h *Handler) ReadUntil(until pglogrepl.LSN) {
 	h.until = until
 	h.Begin()
 }
 
-// Until returns the position of [Handler.ReadUntil]; zero without one.
+// Until returns the position of [Handler.ReadUntil], or zero.
 func (h *Handler) Until() pglogrepl.LSN { return h.until }
 
 // Reached returns a channel that is closed once the stream was read up to [Handler.Until].
 func (h *Handler) Reached() <-chan struct{} { return h.reached }
 
-// SkipPublished has rows of the stream skipped that a recovery has published.
+// SkipPublished makes the Handler skip rows of the stream that a recovery has published.
 func (h *Handler) SkipPublished(published Published) { h.published = published }
 
 // Stop ends reading for good.
 func (h *Handler) Stop() { h.stopped.Store(true) }
 
-// Ready implements replication.Handler: the stream is read while there is room for what it brings.
+// Ready implements [replication.Handler]. The stream is read while the window has room.
 func (h *Handler) Ready() bool {
 	if h.stopped.Load() {
 		return false
@@ -160,7 +163,7 @@ func (h *Handler) Ready() bool {
 	}
 }
 
-// Wake implements replication.Handler.
+// Wake implements [replication.Handler].
 func (h *Handler) Wake() <-chan struct{} {
 	select {
 	case <-h.begun:
@@ -170,7 +173,7 @@ func (h *Handler) Wake() <-chan struct{} {
 	}
 }
 
-// Keepalive implements replication.Handler.
+// Keepalive implements [replication.Handler].
 func (h *Handler) Keepalive(serverWALEnd pglogrepl.LSN) {
 	if !h.inTransaction && h.isBehind(serverWALEnd) {
 		h.Reach()
@@ -179,10 +182,10 @@ func (h *Handler) Keepalive(serverWALEnd pglogrepl.LSN) {
 	h.Tracker.Keepalive(serverWALEnd)
 }
 
-// isBehind reports whether what commits at lsn is not to be read in this session.
+// isBehind reports whether a commit at lsn is behind the part to read.
 func (h *Handler) isBehind(lsn pglogrepl.LSN) bool { return h.until != 0 && lsn >= h.until }
 
-// Reach ends reading: everything that commits before until was read.
+// Reach ends reading, after every transaction that commits before until was read.
 func (h *Handler) Reach() {
 	if h.stopped.Swap(true) {
 		return
@@ -191,10 +194,10 @@ func (h *Handler) Reach() {
 	close(h.reached)
 }
 
-// Gather implements replication.Handler.
+// Gather implements [replication.Handler].
 func (h *Handler) Gather() time.Duration { return h.gather }
 
-// WALData implements replication.Handler.
+// WALData implements [replication.Handler].
 func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 	message, err := h.decoder.Decode(data)
 	if err != nil {
@@ -210,7 +213,7 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 		h.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
 		h.Auditor.Streamed(&message.Row)
-		return h.takeRow(message, len(data))
+		return h.receive(message, len(data))
 	case pgoutput.KindCommit:
 		h.inTransaction = false
 		h.Tracker.Commit(message.Commit.TransactionEndLSN)
@@ -218,8 +221,9 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 	return nil
 }
 
-// beginTransaction finds out what of the transaction was delivered before: all of it if it committed before the row's
-// flush LSN, which is always the end of a record; a part of it if the row names it.
+// beginTransaction determines the part of the transaction that an earlier session delivered. It is
+// the whole transaction if that committed before the row's flush LSN, which is always the end of a
+// record. It is a part if the row names the transaction.
 func (h *Handler) beginTransaction(begin pgoutput.Begin) {
 	h.inTransaction = true
 	h.committedAt = begin.CommitTime
@@ -232,14 +236,16 @@ func (h *Handler) beginTransaction(begin pgoutput.Begin) {
 	h.Tracker.Begin(h.resume)
 }
 
-func (h *Handler) takeRow(m *pgoutput.Message, bytes int) error {
+func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	if h.skipped {
 		return nil
 	}
 	if h.row++; h.row <= h.resume.Delivered {
 		return h.skip(&m.Row)
 	}
-	if h.published != nil && h.published.Has(&m.Row) { // it counts as a row of its transaction, or that could not be resumed in its middle
+	// The row still counts as one of its transaction, so that the transaction can resume in the
+	// middle.
+	if h.published != nil && h.published.Has(&m.Row) {
 		h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
 		return nil
 	}
@@ -252,31 +258,33 @@ func (h *Handler) takeRow(m *pgoutput.Message, bytes int) error {
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number = h.resume.CommitLSN, h.row
-	h.taken[destination] = append(h.taken[destination], event)
+	h.arrived[destination] = append(h.arrived[destination], event)
 	h.Metrics.Received(dropped)
 	return nil
 }
 
-// Flush implements replication.Handler: what one read of the stream brought goes to delivery together.
+// Flush implements [replication.Handler]. It hands the events of one read to delivery together.
 func (h *Handler) Flush() {
-	for destination, events := range h.taken {
+	for destination, events := range h.arrived {
 		if len(events) > 0 {
 			h.Delivery.Send(destination, events...)
-			h.taken[destination] = events[:0]
+			h.arrived[destination] = events[:0]
 		}
 	}
 }
 
-// skip leaves out a row that was delivered before, and proves with the last of them that the count means these rows.
+// skip skips a delivered row. At the last one it proves that the count refers to the same rows.
 func (h *Handler) skip(e *outbox.Envelope) error {
 	if h.row == h.resume.Delivered && route.EventID(e) != h.resume.LastEventID {
-		return fmt.Errorf("%w: row %d of the transaction that committed at %s is event %s, was %s: sending it from its start",
+		return fmt.Errorf("%w: row %d of the transaction that committed at %s is event %s and was %s: "+
+			"the relay sends the transaction from its start",
 			ErrResumeMismatch, h.row, h.resume.CommitLSN, route.EventID(e), h.resume.LastEventID)
 	}
 	return nil
 }
 
-// Recovered takes a row that was read from the table. It waits for room, until ctx ends: after an error the row is not taken.
+// Recovered accepts a row that was read from the table. It waits for room until ctx ends. After an
+// error the row is not accepted.
 func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 	for !h.Tracker.HasRoom() {
 		select {
@@ -296,7 +304,7 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 	return nil
 }
 
-// open makes an event of a row and registers it with the Tracker: only then may it be handed on.
+// open creates the event of a row, and registers it with the Tracker before the event is handed on.
 func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)

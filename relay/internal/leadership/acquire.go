@@ -15,25 +15,24 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// Held is a slot that this relay holds: its stream is started and unread, and nothing in it is
-// missing.
+// Held is a slot that this relay holds. Its stream is started and unread, and lacks no event.
 type Held struct {
 	Stream *replication.Stream
 	Fence  slot.Fence
 	Row    *checkpoint.Row
-	SeenAt time.Time // before the fence was last seen to hold
+	SeenAt time.Time // before the query that last confirmed the fence
 }
 
-// errRetry says that a step towards holding the slot is done, or was done by another relay: look
-// again.
+// errRetry means that this relay or another one has done a step towards holding the slot. The next
+// round looks again.
 var errRetry = errors.New("look again")
 
-// Acquire returns once this relay holds the slot. Another one may hold it for long; take waits, as a
+// Acquire returns once this relay holds the slot. While another relay holds it, Acquire waits as a
 // standby.
 //
-// Each round looks at the slot and at the checkpoint row and does the one step that follows from
-// them, so that a relay that died between two steps, or two relays that take them at once, change
-// nothing.
+// Each round reads the slot and the checkpoint row, and does the one step that follows from them.
+// So a relay that dies between two steps changes nothing, and neither do two relays that do a step
+// at once.
 func (a *Acquirer) Acquire(ctx context.Context) (*Held, error) {
 	for {
 		stream, err := a.Open.Stream(ctx)
@@ -56,14 +55,14 @@ func (a *Acquirer) Acquire(ctx context.Context) (*Held, error) {
 				return nil, err
 			}
 		case errors.Is(err, errRetry):
-			task.Sleep(ctx, rand.N(50*time.Millisecond)) // two relays that step on each other's feet fall out of step
+			task.Sleep(ctx, rand.N(50*time.Millisecond)) // two relays that collide separate
 		default:
 			return nil, err
 		}
 	}
 }
 
-// standBy waits until nobody holds the slot.
+// standBy waits until no walsender holds the slot.
 func (a *Acquirer) standBy(ctx context.Context) error {
 	a.Log.Info("standby: waiting until the slot is free", "event", "standby", "slot", a.Slot)
 	for {
@@ -83,12 +82,14 @@ func (a *Acquirer) isActive(ctx context.Context) (bool, error) {
 	return state.Active, err
 }
 
-// step does what follows from the row and the slot as they are. All but creating a slot is a matter
-// of moments: a server that does not answer ends it.
+// step does the one step that follows from the row and the slot. SenderTimeout bounds every step
+// except the creation of a slot, so that a server that does not answer ends the step.
 func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*Held, error) {
 	soon, cancel := context.WithTimeout(ctx, a.SenderTimeout)
 	defer cancel()
-	row, err := a.Store.Load(soon) // first: whoever changes the slot after it raises the epoch that BeginRecovery compares
+	// The row is read before the slot. A relay that changes the slot afterwards raises the epoch,
+	// and BeginRecovery compares it.
+	row, err := a.Store.Load(soon)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +97,7 @@ func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*Held,
 	if err != nil {
 		return nil, err
 	}
-	if err := state.Foreign(a.Slot); err != nil {
+	if err := state.CheckUsable(a.Slot); err != nil {
 		return nil, operator.Needed("%s", err)
 	}
 	system, err := stream.SystemIdentifier(soon)
@@ -128,17 +129,20 @@ func (a *Acquirer) checkRow(row *checkpoint.Row, system string) error {
 	case row.SystemIdentifier != system:
 		return operator.Needed("%s", recovery.AnotherCluster(row, system))
 	case row.Table != a.Table.String():
-		return operator.Needed("slot %s relays table %s, RELAY_TABLE says %s: set RELAY_SLOT to a slot of its own for this table",
+		return operator.Needed("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_SLOT to another slot for "+
+			"this table",
 			a.Slot, row.Table, a.Table.String())
 	}
 	return nil
 }
 
-// resume takes a slot that is there, and only then judges whether it brings everything. It has the server skip what the row
-// says is delivered.
+// resume acquires an existing slot, and only then judges whether the slot brings every event. The
+// server skips the transactions that the row counts as delivered.
 func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row) (*Held, error) {
 	from := seen.Position.FlushLSN
-	if seen.IsBeside() { // the server may fail to decode what comes, and would release the slot while the table is read
+	// The server may fail to decode the transactions before Until. It would then release the slot
+	// while the relay reads the table.
+	if seen.IsBeside() {
 		from = replication.Unread
 	}
 	if err := stream.Start(ctx, from); err != nil {
@@ -150,7 +154,8 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 		return nil, raced(err)
 	}
 	changed := row.Position.FlushLSN < seen.Position.FlushLSN || row.IsBeside() != seen.IsBeside()
-	if row.Recovery.IsMarked() || changed { // since the last look, by an operator or another relay
+	// An operator or another relay has changed the row since the last look.
+	if row.Recovery.IsMarked() || changed {
 		return nil, errRetry
 	}
 	state, err := slot.LookUp(ctx, a.Pool, a.Slot)
@@ -164,11 +169,13 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 	if recovery.Gap(row, state, fingerprint) != "" {
 		return nil, a.beginRecovery(ctx, row, state, fingerprint)
 	}
-	return a.hold(ctx, stream, fence, before)
+	return a.held(ctx, stream, fence, before)
 }
 
-// hold returns what this relay holds since before, with the row as it stands now.
-func (a *Acquirer) hold(ctx context.Context, stream *replication.Stream, fence slot.Fence, before time.Time) (*Held, error) {
+// held returns the slot that this relay has held since before, with the current row.
+func (a *Acquirer) held(
+	ctx context.Context, stream *replication.Stream, fence slot.Fence, before time.Time,
+) (*Held, error) {
 	row, err := a.Store.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -179,7 +186,7 @@ func (a *Acquirer) hold(ctx context.Context, stream *replication.Stream, fence s
 	return &Held{Stream: stream, Fence: fence, Row: row, SeenAt: before}, nil
 }
 
-// raced turns a lost race for the slot into another look.
+// raced makes a lost race for the slot a retry.
 func raced(err error) error {
 	if errors.Is(err, slot.ErrFenced) || errors.Is(err, replication.ErrSlotExists) {
 		return errRetry

@@ -13,21 +13,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// endsInterval is the pause between two looks whether the transactions have ended.
+// endsInterval is the pause between two checks whether the transactions have ended.
 const endsInterval = 100 * time.Millisecond
 
-// errEndangered says that the server may invalidate the slot before a snapshot can be taken.
+// errEndangered means that the server may invalidate the slot before a snapshot can be taken.
 var errEndangered = errors.New("the server may invalidate the slot before a snapshot is taken")
 
-// point is a snapshot and its position in the log: what is visible in the snapshot commits before until, and nothing else does.
+// point is a snapshot and its position in the log. Every transaction that the snapshot shows
+// commits before until, and no other transaction does.
 type point struct {
 	snapshot string
 	until    pglogrepl.LSN
 }
 
-// beside finds out, beside a slot that is intact, up to where rows have to be read from the table, and stores it. The slot is
-// neither held nor touched: it may hold events whose rows were deleted.
-func (a *Acquirer) beside(ctx context.Context, stream *replication.Stream, row *checkpoint.Row, state slot.State) (*Held, error) {
+// beside takes a snapshot beside an intact slot, and stores it as the end of the rows to read from
+// the table. It neither holds nor changes the slot, because the slot may have events whose rows
+// were deleted.
+func (a *Acquirer) beside(
+	ctx context.Context, stream *replication.Stream, row *checkpoint.Row, state slot.State,
+) (*Held, error) {
 	if state.Active {
 		return nil, replication.ErrSlotActive
 	}
@@ -52,12 +56,14 @@ func (a *Acquirer) beside(ctx context.Context, stream *replication.Stream, row *
 	return nil, errRetry
 }
 
-// takePoint takes the snapshot of a temporary slot, which is gone with the connection of stream. Where the server has no place
-// for another slot it waits for transactions itself.
+// takePoint takes the snapshot of a temporary slot, which ends with the connection of stream. If
+// the server has no room for another slot, takePoint waits for the running transactions itself.
 func (a *Acquirer) takePoint(ctx context.Context, stream *replication.Stream) (point, error) {
 	created, err := a.createSlot(ctx, stream, replication.SlotOptions{Temporary: true}, a.mayWait)
 	if errors.Is(err, replication.ErrNoSlotFree) {
-		a.Log.Info("no place for a temporary slot: max_replication_slots is reached. Waiting for the running transactions instead", "slot", a.Slot)
+		a.Log.Info("no temporary slot, because max_replication_slots is reached: waiting for the running "+
+			"transactions instead",
+			"event", "no_temporary_slot", "slot", a.Slot)
 		return a.takePointOfXID(ctx)
 	}
 	if err != nil {
@@ -69,9 +75,10 @@ func (a *Acquirer) takePoint(ctx context.Context, stream *replication.Stream) (p
 	return point{snapshot, created.ConsistentPoint}, err
 }
 
-// takePointOfXID takes a point without a slot. Once every transaction that was running has ended, each one that commits from then on
-// began under the publication as it is, so that the slot brings it. The snapshot shows some of these too, and the slot brings
-// them from until on: they come twice.
+// takePointOfXID takes a point without a slot. It waits until every running transaction has ended.
+// A transaction that commits later began under the current publication, so the slot brings it. The
+// snapshot also shows some of these transactions, and the slot brings them again from until on, so
+// their events arrive twice.
 func (a *Acquirer) takePointOfXID(ctx context.Context) (point, error) {
 	_, until, err := a.awaitEnds(ctx)
 	if err != nil {
@@ -81,8 +88,8 @@ func (a *Acquirer) takePointOfXID(ctx context.Context) (point, error) {
 	return point{slot.UpTo(last), until}, err
 }
 
-// awaitEnds waits until every transaction has ended that runs now, in any database of the cluster. It returns the last
-// transaction id of now, and a position in the log that comes after the ends.
+// awaitEnds waits until every transaction that runs now has ended, in all databases of the cluster.
+// It returns the last transaction id that is assigned now, and a log position after those ends.
 func (a *Acquirer) awaitEnds(ctx context.Context) (last uint64, after pglogrepl.LSN, err error) {
 	if last, err = slot.NextXID(ctx, a.Pool); err != nil {
 		return 0, 0, err
@@ -103,7 +110,8 @@ func (a *Acquirer) awaitEnds(ctx context.Context) (last uint64, after pglogrepl.
 	return 0, 0, ctx.Err()
 }
 
-// mayWait returns [errEndangered] once the server may invalidate the slot: it keeps the log for as long as nobody reads it.
+// mayWait returns [errEndangered] once the server may invalidate the slot. The server retains the
+// log of a slot that no walsender reads, up to its limits.
 func (a *Acquirer) mayWait(ctx context.Context) error {
 	state, err := slot.LookUp(ctx, a.Pool, a.Slot)
 	if err == nil && state.IsEndangered() {
@@ -112,8 +120,11 @@ func (a *Acquirer) mayWait(ctx context.Context) error {
 	return err
 }
 
-// holdMarked takes a slot whose recovery is only marked, to read what it keeps before the server invalidates it.
-func (a *Acquirer) holdMarked(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row, state slot.State) (*Held, error) {
+// holdMarked acquires a slot whose recovery is only marked, to deliver its events before the server
+// invalidates it.
+func (a *Acquirer) holdMarked(
+	ctx context.Context, stream *replication.Stream, seen *checkpoint.Row, state slot.State,
+) (*Held, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
 	defer cancel()
 	if err := stream.Start(ctx, seen.Position.FlushLSN); err != nil {
@@ -127,14 +138,17 @@ func (a *Acquirer) holdMarked(ctx context.Context, stream *replication.Stream, s
 	if !row.Recovery.IsMarked() || row.Position.FlushLSN < seen.Position.FlushLSN {
 		return nil, errRetry
 	}
-	if state.ConfirmedFlushLSN > row.Position.FlushLSN { // the position will no longer show it
+	// Later the position no longer shows the gap.
+	if state.ConfirmedFlushLSN > row.Position.FlushLSN {
 		if err := a.Store.SetEventsMissing(ctx, fence); err != nil {
 			return nil, raced(err)
 		}
 	}
-	a.Log.Warn("reading the slot before the table, because the server may invalidate it before a snapshot is taken: what the slot does "+
-		"not bring arrives after later events of its aggregate", "slot", a.Slot, "safe_wal_size", state.SafeWALSize)
-	h, err := a.hold(ctx, stream, fence, before)
+	a.Log.Warn("reading the slot before the table, because the server may invalidate the slot before a snapshot is "+
+		"taken: "+
+		"events that the slot does not bring arrive after later events of their aggregate",
+		"slot", a.Slot, "safe_wal_size", state.SafeWALSize)
+	h, err := a.held(ctx, stream, fence, before)
 	if err == nil {
 		h.Row.Position.FlushLSN = max(h.Row.Position.FlushLSN, state.ConfirmedFlushLSN)
 	}

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	// settingInterval is the pause between two looks at synchronous_standby_names.
+	// settingInterval is the pause between two reads of synchronous_standby_names.
 	settingInterval = 500 * time.Millisecond
-	// warnInterval is between two warnings about the same setting.
+	// warnInterval is the time between two warnings about the same setting.
 	warnInterval = time.Minute
 )
 
-// Commits keeps the commits of other programs from waiting for the relay: it must not be a
+// Commits keeps the commits of other clients from waiting for the relay, which must not be a
 // synchronous standby.
 type Commits struct {
 	Pool    *pgxpool.Pool
 	Slot    string
-	Timeout time.Duration // of one look
+	Timeout time.Duration // of one read
 	Health  *health.Health
 	Log     *slog.Logger
 }
@@ -42,11 +42,11 @@ func (c *Commits) Check(ctx context.Context) error {
 	return replication.CheckSynchronous(setting, c.Slot)
 }
 
-// Await waits until the setting that refused no longer matches the relay. It returns the error of a
-// look that failed, or that of ctx.
+// Await waits until synchronous_standby_names no longer matches the relay. It returns an error if a
+// read fails or ctx ends.
 func (c *Commits) Await(ctx context.Context, refused *replication.SynchronousError) error {
 	for logged := (time.Time{}); ; {
-		c.Release(ctx) // each time, as the walsender may have been slow to end
+		c.Release(ctx) // repeated, because the walsender may have ended late
 		c.Health.Failed(refused)
 		if time.Since(logged) > warnInterval {
 			logged = time.Now()
@@ -61,9 +61,9 @@ func (c *Commits) Await(ctx context.Context, refused *replication.SynchronousErr
 	}
 }
 
-// Release has the other standbys answer, once the stream has ended. Commits that waited for the relay
-// continue only with the next answer of another synchronous standby, which may take ten seconds when
-// nothing is written.
+// Release makes the other standbys answer after the stream has ended. Commits that waited for the
+// relay continue only with the next answer of another synchronous standby. Without writes that
+// answer may take ten seconds.
 func (c *Commits) Release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settingInterval)
 	defer cancel()

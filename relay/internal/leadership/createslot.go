@@ -16,23 +16,26 @@ import (
 )
 
 const (
-	// slotLockTimeout bounds each attempt to make a slot, which waits for every running transaction of the cluster.
+	// slotLockTimeout bounds each attempt to create a slot. The creation waits for every running
+	// transaction of the cluster.
 	slotLockTimeout = 10 * time.Second
-	// failoverVersion is the first that synchronises slots to standbys.
+	// failoverVersion is the first version that synchronises slots to standbys.
 	failoverVersion = 17
 )
 
-// beginRecovery notes that the slot does not bring every event, so that the next rounds find out which rows of the table to
-// publish, and create the slot where it is gone.
+// beginRecovery marks the row, because the slot does not bring every event. The next rounds
+// determine which rows of the table to publish, and create the slot if it is gone.
 func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, fingerprint string) error {
 	gap := recovery.Gap(row, state, fingerprint)
 	if a.HaltOnSlotLoss {
-		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. Start it once with "+
-			"RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s what may be missing, and %s",
-			a.Slot, gap, a.Table.String(), whatElse(state))
+		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
+			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes the events that may be missing from "+
+			"table %s, and %s",
+			a.Slot, gap, a.Table.String(), effectOf(state))
 	}
 	a.Metrics.GapFound()
-	a.Log.Error("the slot cannot bring every event: publishing from the table what may be missing, and "+whatElse(state),
+	a.Log.Error("the slot cannot bring every event: the relay publishes those that may be missing from the table, and "+
+		effectOf(state),
 		"event", "gap", "slot", a.Slot, "reason", gap, "horizon", row.Horizon)
 	err := a.Store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, "", state.IsIntact())
 	switch {
@@ -41,22 +44,24 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 	case err != nil:
 		return err
 	}
-	if err := a.Store.NoteGap(ctx, gap); err != nil { // for relay status alone
+	if err := a.Store.NoteGap(ctx, gap); err != nil { // only relay status shows it
 		a.Log.Warn("relay status does not show this gap", "slot", a.Slot, "err", err)
 	}
 	return errRetry
 }
 
-// whatElse says what a recovery does with the slot, and what it cannot bring back.
-func whatElse(state slot.State) string {
+// effectOf describes how a recovery uses the slot, and which events are lost.
+func effectOf(state slot.State) string {
 	if state.IsIntact() {
-		return "continues with the slot, which brings the rest. Events that the slot does not bring and that were deleted from the table are lost"
+		return "continues with the slot, which brings the rest. Events are lost if the slot does not bring them and " +
+			"their " +
+			"rows were deleted"
 	}
-	return "creates the slot again. Events that were deleted from the table before they were delivered are lost with the slot"
+	return "creates the slot again. Events are lost if their rows were deleted before the delivery"
 }
 
-// createFor creates the slot that the row is waiting for, and stores up to where rows have to be read from the table. It is the
-// only place where a slot is dropped, and then that slot is one that the server has invalidated.
+// createFor creates the slot for a marked row, and stores the end of the rows to read from the
+// table. It is the only function that drops a slot, and only one that the server has invalidated.
 func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, state slot.State) (*Held, error) {
 	if state.Active {
 		return nil, replication.ErrSlotActive
@@ -98,28 +103,30 @@ func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, st
 	}
 	a.Log.Info("created the slot", "event", "slot_created", "slot", a.Slot,
 		"consistent_point", created.ConsistentPoint.String(), "snapshot", snapshot)
-	return a.hold(ctx, stream, fence, before)
+	return a.held(ctx, stream, fence, before)
 }
 
-// beforeSnapshot returns the fingerprint of a publication that streams every row that is written from now on. A snapshot that is
-// taken later, once every transaction that runs by then has ended, says which rows the publication may have missed.
+// beforeSnapshot returns the fingerprint of a publication that streams every row from now on. A
+// later snapshot, taken after every running transaction has ended, shows the rows that the
+// publication may have missed.
 func (a *Acquirer) beforeSnapshot(ctx context.Context) (fingerprint string, err error) {
-	if err := a.refuseForeignRows(ctx, "relay recover"); err != nil {
+	if err := a.refuseImportedRows(ctx, "relay recover"); err != nil {
 		return "", err
 	}
 	if fingerprint, err = slot.Fingerprint(ctx, a.Pool, a.publication()); err != nil {
 		return "", err
 	}
 	if fingerprint == "" {
-		return "", fmt.Errorf("publication %s does not stream every row of %s, relay check says why: it should be as CREATE PUBLICATION %s "+
-			"FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true) makes it",
+		return "", fmt.Errorf("publication %s does not stream every row of %s, and relay check says why: create it "+
+			"with "+
+			"CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true)",
 			a.Publication, a.Table.String(), a.Publication, a.Table.String())
 	}
 	return fingerprint, nil
 }
 
-// createSlot creates a slot, and says which transactions hold it up while they do. Whenever they do, mayWait decides whether
-// to go on; nil always does.
+// createSlot creates a slot. While running transactions delay the creation, it reports them, and
+// asks mayWait whether to continue. A nil mayWait always continues.
 func (a *Acquirer) createSlot(ctx context.Context, stream *replication.Stream, o replication.SlotOptions,
 	mayWait func(context.Context) error,
 ) (replication.NewSlot, error) {
@@ -146,16 +153,19 @@ func (a *Acquirer) warnOfBlockers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Health.Failed(fmt.Errorf("a snapshot for slot %s waits for every transaction that runs in the cluster: end these: %s",
+	a.Health.Failed(fmt.Errorf("the snapshot for slot %s waits for every transaction that runs in the cluster: end "+
+		"these: %s",
 		a.Slot, strings.Join(blockers, "; ")))
-	a.Log.Warn("a snapshot of the log waits for every transaction that runs in the cluster: end these to go on",
+	a.Log.Warn("the snapshot waits for every transaction that runs in the cluster: end these to continue",
 		"slot", a.Slot, "blockers", strings.Join(blockers, "; "))
 	return nil
 }
 
-// createWatched creates a slot for as long as the server is seen at work on it. That may take long, and a connection that was
-// cut off in silence looks the same from this side.
-func (a *Acquirer) createWatched(ctx context.Context, stream *replication.Stream, o replication.SlotOptions) (replication.NewSlot, error) {
+// createWatched creates a slot while the server is seen to work on it. The creation may take long,
+// and the client cannot tell it from a connection that was cut off.
+func (a *Acquirer) createWatched(
+	ctx context.Context, stream *replication.Stream, o replication.SlotOptions,
+) (replication.NewSlot, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watching := task.Start(ctx, func(ctx context.Context) error {
@@ -170,8 +180,8 @@ func (a *Acquirer) createWatched(ctx context.Context, stream *replication.Stream
 	return created, err
 }
 
-// watchSender returns an error when the walsender of this process is at rest, or gone, in two looks: then its answer, or what it
-// was asked, is lost.
+// watchSender returns an error when two checks in a row find the walsender of this process idle or
+// gone. Then its answer or the command was lost.
 func (a *Acquirer) watchSender(ctx context.Context, pid uint32) error {
 	for atRest := 0; atRest < 2; {
 		if task.Sleep(ctx, a.SenderTimeout/2); ctx.Err() != nil {

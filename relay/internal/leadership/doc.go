@@ -11,8 +11,8 @@
 //	slot    pg_replication_slots.active_pid  a second stream                    by the server
 //	fence   epoch of the checkpoint row      a write of a relay that was        in the statement
 //	        and active_pid                   replaced                           itself
-//	lease   memory of the relay              a publish of a relay that was      before every request
-//	                                         frozen or cut off
+//	lease   memory of the relay              a publish of a relay that was      before each
+//	                                         frozen or cut off                  request
 //
 // Claiming raises the epoch while this relay's walsender holds the slot. [slot.Fence] is the epoch
 // and the process id of that walsender. Every statement of a leader has the fence as a condition,
@@ -49,9 +49,9 @@
 //	                             whether the slot can bring every event        if there is a gap
 //
 // A row is marked if its recovery has a start and no end yet. Ready is an unmarked row with an
-// intact slot. A slot is intact if it exists and the server has not invalidated it. It is endangered
-// if the server may invalidate it before every running transaction has ended, for which a snapshot
-// waits.
+// intact slot. A slot is intact if it exists and the server has not invalidated it. It is
+// endangered if the server may invalidate it before every running transaction has ended, for which
+// a snapshot waits.
 //
 // The judgement comes after the claim, because only then no other relay changes slot or row.
 // Package recovery has its rules.

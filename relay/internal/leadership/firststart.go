@@ -14,7 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// firstStart writes the first checkpoint row, for a slot that has yet to be made.
+// firstStart writes the first checkpoint row, for a slot that does not exist yet.
 func (a *Acquirer) firstStart(ctx context.Context, system string) error {
 	first, err := a.firstRows(ctx)
 	if err != nil {
@@ -34,10 +34,11 @@ func (a *Acquirer) firstStart(ctx context.Context, system string) error {
 	return errRetry
 }
 
-// firstRows returns which rows are to be published before the first slot is streamed. What is written from now on is among
-// them: making the slot may take long.
+// firstRows selects the rows to publish before the first slot is streamed. They include rows that
+// are written from now on, because the creation of the slot may take long.
 func (a *Acquirer) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
-	if err := a.refuseForeignRows(ctx, "relay recover --since=TIME, with the last moment that you know was delivered"); err != nil {
+	const command = "relay recover --since=TIME with the last time up to which you know that all events were delivered"
+	if err := a.refuseImportedRows(ctx, command); err != nil {
 		return checkpoint.Recovery{}, err
 	}
 	switch a.Start.Mode {
@@ -47,32 +48,39 @@ func (a *Acquirer) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
 		now, err := slot.CurrentSnapshot(ctx, a.Pool)
 		return checkpoint.Recovery{From: now}, err
 	case StartSince:
-		return checkpoint.Recovery{From: recovery.NothingDelivered, Since: a.Start.Since.UTC().Format(time.RFC3339Nano)}, nil
+		since := a.Start.Since.UTC().Format(time.RFC3339Nano)
+		return checkpoint.Recovery{From: recovery.NothingDelivered, Since: since}, nil
 	}
 	return checkpoint.Recovery{From: recovery.NothingDelivered}, a.requireEmptyTable(ctx)
 }
 
-// refuseForeignRows refuses to pass by rows in silence: those of transactions that this cluster has yet to come to would be
-// taken for rows that the stream is going to bring.
-func (a *Acquirer) refuseForeignRows(ctx context.Context, command string) error {
-	foreign, err := recovery.HasForeignRows(ctx, a.Pool, a.Table)
-	if err != nil || !foreign {
+// refuseImportedRows refuses to skip rows silently. A row with a transaction id that this cluster
+// has not assigned yet would count as one that the stream will bring.
+func (a *Acquirer) refuseImportedRows(ctx context.Context, command string) error {
+	imported, err := recovery.HasImportedRows(ctx, a.Pool, a.Table)
+	if err != nil || !imported {
 		return err
 	}
-	return operator.Needed("table %s has rows with transaction ids that this cluster has not given out yet: they were copied from another cluster, by a "+
-		"dump or by logical replication. Run %s: it shows what it would do, and with --yes gives them transaction ids of this cluster",
+	return operator.Needed("table %s has rows with transaction ids that this cluster has not assigned yet: a dump or "+
+		"logical "+
+		"replication copied them from another cluster. Run %s: it shows its plan, and with --yes gives these rows "+
+		"transaction "+
+		"ids of this cluster",
 		a.Table.String(), command)
 }
 
-// requireEmptyTable refuses to guess what is wanted of rows that were there before the relay.
+// requireEmptyTable refuses to guess whether to publish rows that are older than the relay.
 func (a *Acquirer) requireEmptyTable(ctx context.Context) error {
 	var rows bool
 	if err := a.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+a.Table.From()+`)`).Scan(&rows); err != nil {
 		return fmt.Errorf("look for rows in %s: %w", a.Table.String(), err)
 	}
 	if rows {
-		return operator.Needed("table %s already has rows, and this is the first start of slot %s: set RELAY_START=table to publish them, "+
-			"RELAY_START=now to leave them out, or RELAY_START=since:2026-01-31T00:00:00Z for those from then on", a.Table.String(), a.Slot)
+		return operator.Needed("table %s already has rows, and this is the first start of slot %s: set "+
+			"RELAY_START=table to "+
+			"publish them, RELAY_START=now to exclude them, or RELAY_START=since:2026-01-31T00:00:00Z to publish "+
+			"those that "+
+			"were created since then", a.Table.String(), a.Slot)
 	}
 	return nil
 }
@@ -94,9 +102,12 @@ func (a *Acquirer) CheckStart(ctx context.Context) error {
 	return err
 }
 
-// adoptSlot takes a slot that somebody made for the relay. What it will bring is unknown to the rows of the table, so those
-// that exist by now are published beforehand if they are wanted, and some of them come twice.
-func (a *Acquirer) adoptSlot(ctx context.Context, stream *replication.Stream, state slot.State, system string) (*Held, error) {
+// adoptSlot acquires a slot that the operator created for the relay. The table does not show which
+// rows that slot will bring. So the existing rows are published first if RELAY_START selects them,
+// and some of them arrive twice.
+func (a *Acquirer) adoptSlot(
+	ctx context.Context, stream *replication.Stream, state slot.State, system string,
+) (*Held, error) {
 	first, err := a.firstRows(ctx)
 	if err != nil {
 		return nil, err
@@ -119,13 +130,14 @@ func (a *Acquirer) adoptSlot(ctx context.Context, stream *replication.Stream, st
 		Horizon:          recovery.NothingDelivered,
 		Fingerprint:      fingerprint,
 	}
-	if a.Start.Mode != StartNow { // else the slot alone says what comes
+	if a.Start.Mode != StartNow { // with StartNow only the slot decides
 		first.To = snapshot
 		row.Recovery = &first
 	}
 	if err := a.Store.Create(ctx, row); err != nil && !errors.Is(err, slot.ErrFenced) {
 		return nil, err
 	}
-	a.Log.Info("adopted the existing slot", "event", "slot_adopted", "slot", a.Slot, "confirmed_flush_lsn", state.ConfirmedFlushLSN.String())
-	return nil, errRetry // the row is there; the next round resumes like any other
+	a.Log.Info("adopted the existing slot", "event", "slot_adopted", "slot", a.Slot,
+		"confirmed_flush_lsn", state.ConfirmedFlushLSN.String())
+	return nil, errRetry // the row exists, and the next round resumes
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// standbyInterval is how often a standby looks whether the slot is free. With a short
-	// wal_sender_timeout it looks standbyLooks times in that: a quarter of the time that is left for a
-	// take-over, which is a ninth of it.
+	// standbyInterval is the pause between two checks whether the slot is free. With a short
+	// wal_sender_timeout a standby checks standbyLooks times in that time. A take-over has a ninth
+	// of wal_sender_timeout, and a check takes a quarter of that.
 	standbyInterval = 250 * time.Millisecond
 	standbyLooks    = 36
 )
@@ -29,10 +29,10 @@ type Acquirer struct {
 	Slot        string
 	Publication string
 	Table       pgoutput.Table
-	// Start says which rows are published that are older than the first slot.
+	// Start selects the rows to publish that are older than the first slot.
 	Start Start
-	// HaltOnSlotLoss returns an error where the relay would otherwise publish from the table the events
-	// that the slot may have missed.
+	// HaltOnSlotLoss makes the relay return an error instead of publishing the events that the slot
+	// may have missed.
 	HaltOnSlotLoss bool
 	// SenderTimeout is the wal_sender_timeout of the stream. It bounds each step, too.
 	SenderTimeout time.Duration
@@ -45,7 +45,7 @@ func (a *Acquirer) publication() slot.Publication {
 	return slot.Publication{Name: a.Publication, Table: a.Table.String()}
 }
 
-// Start says what a relay does at its first start with the rows that the outbox table already has.
+// Start decides at the first start which existing rows of the outbox table are published.
 type Start struct {
 	Mode  StartMode
 	Since time.Time // with StartSince
@@ -54,7 +54,6 @@ type Start struct {
 // StartMode is the kind of a [Start].
 type StartMode string
 
-// The modes.
 const (
 	StartUndecided StartMode = ""      // refuse to start if there are rows
 	StartTable     StartMode = "table" // publish them all

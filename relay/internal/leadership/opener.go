@@ -11,14 +11,14 @@ import (
 // Opener opens replication connections.
 type Opener struct {
 	Connect     control.Connect
-	Learned     *control.Learned // by the control connections
+	Learned     *control.Learned // from the control connections
 	Slot        string
 	Publication string
 	// SenderTimeout is the wal_sender_timeout of the connection. It bounds the opening, too.
 	SenderTimeout time.Duration
 }
 
-// Stream opens a connection on which no stream is started yet.
+// Stream opens a connection without starting a stream.
 func (o Opener) Stream(ctx context.Context) (*replication.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, o.SenderTimeout)
 	defer cancel()

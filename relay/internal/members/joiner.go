@@ -81,7 +81,7 @@ func (j *Joiner) Run(ctx context.Context) error {
 		return nil
 	}
 	for ctx.Err() == nil {
-		err := postgres.WithCure(j.look(ctx))
+		err := postgres.WithRemedy(j.look(ctx))
 		j.Retries(err)
 		switch {
 		case ctx.Err() != nil:

@@ -1,4 +1,4 @@
-// Package operator has the error that only an operator can act on.
+// Package operator has the error type for problems that need an operator's decision.
 package operator
 
 import (
@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// NeededError says that the relay must not continue until an operator has decided something. Its
-// text says what.
+// NeededError means that the relay must not continue without a decision of the operator. Its text
+// describes the decision.
 type NeededError struct{ Reason string }
 
 func (e *NeededError) Error() string { return e.Reason }
@@ -17,7 +17,7 @@ func Needed(format string, args ...any) error {
 	return &NeededError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// IsNeeded reports whether a [*NeededError] is in err.
+// IsNeeded reports whether err wraps a [*NeededError].
 func IsNeeded(err error) bool {
 	var needed *NeededError
 	return errors.As(err, &needed)

@@ -52,7 +52,7 @@ func (r *recent) add(outcome Outcome, now time.Time) {
 		}
 		r.began, r.taken = now, 0
 	}
-	if outcome == Taken {
+	if outcome == Accepted {
 		r.taken++
 	}
 }
@@ -70,7 +70,7 @@ type measurement struct {
 
 func (m *measurement) add(outcome Outcome) {
 	switch outcome {
-	case Taken:
+	case Accepted:
 		m.taken++
 	case Refused:
 		m.refused++

@@ -18,9 +18,9 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Other   Outcome = iota // a failure that says nothing about the rate, or no request at all
-	Taken                  // the destination accepted at least one event
-	Refused                // the destination throttled the request and accepted nothing
+	Other    Outcome = iota // a failure that says nothing about the rate, or no request at all
+	Accepted                // the destination accepted at least one event
+	Refused                 // the destination throttled the request and accepted nothing
 )
 
 const (
@@ -153,7 +153,7 @@ func (p *Pacer) scale() float64 { return max(1, slow/p.rate) }
 func (p *Pacer) Done(outcome Outcome, now time.Time) {
 	p.inFlight--
 	switch outcome {
-	case Taken:
+	case Accepted:
 		p.tookAt = now
 	case Refused:
 		p.refused(now)

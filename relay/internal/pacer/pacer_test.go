@@ -63,7 +63,7 @@ func (w *testEnv) send() {
 	if w.tokens >= 1 {
 		w.tokens--
 		w.taken++
-		a.outcome = Taken
+		a.outcome = Accepted
 	} else {
 		w.refused++
 	}
@@ -87,7 +87,7 @@ func TestUnthrottledRequestsAreNotDelayed(t *testing.T) { // not parallel: it co
 			t.Fatal("a request is delayed")
 		}
 		p.Sent(now)
-		p.Done(Taken, now)
+		p.Done(Accepted, now)
 		p.Sent(now)
 		p.Done(Other, now)
 	})

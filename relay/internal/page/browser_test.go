@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience bounds every wait for something that the page has to show.
+// patience bounds every wait for the page.
 const patience = 60 * time.Second
 
 // browsers are the names of Chromium on the systems that contributors use.
@@ -33,7 +33,7 @@ type browser struct {
 	messages []string // of the console: errors of the script, and violations of the policy
 }
 
-// newBrowser starts a browser of its own. CI has one, so a test there fails without it.
+// newBrowser starts a browser. CI has one, so the test fails there without it.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path := ""
@@ -88,7 +88,7 @@ func run[T any](b *browser, action chromedp.Action[T]) T {
 	return value
 }
 
-// call sends a command of the protocol, for which chromedp has no action.
+// call sends a command of the DevTools protocol for which chromedp has no action.
 func call[P, R any](b *browser, command cdp.Command[P, R], parameters P) {
 	b.t.Helper()
 	run(b, func(ctx context.Context, target *chromedp.Target) (R, error) {
@@ -96,7 +96,7 @@ func call[P, R any](b *browser, command cdp.Command[P, R], parameters P) {
 	})
 }
 
-// open shows an address in a window of a width, in a color scheme.
+// open shows an address in a window of this width, in a color scheme.
 func (b *browser) open(address string, width int64, scheme string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -124,7 +124,7 @@ func (b *browser) awaitText(selector, text string) {
 	b.await(fmt.Sprintf("document.querySelector(%q).innerText.includes(%q)", selector, text))
 }
 
-// checkText fails the test if the page shows what no reader understands.
+// checkText fails the test if the page shows a value of JavaScript that no operator understands.
 func (b *browser) checkText() {
 	b.t.Helper()
 	text := run(b, chromedp.Evaluate[string]("document.body.innerText"))
@@ -135,7 +135,7 @@ func (b *browser) checkText() {
 	}
 }
 
-// checkConsole fails the test if the browser has complained about anything.
+// checkConsole fails the test if the browser has reported an error.
 func (b *browser) checkConsole() {
 	b.t.Helper()
 	b.checkText()
@@ -156,7 +156,7 @@ func (b *browser) checkWidth() {
 	}
 }
 
-// picture keeps a picture of the whole page among the artifacts of the test.
+// picture stores a picture of the whole page among the artifacts of the test.
 func (b *browser) picture(name string) {
 	b.t.Helper()
 	picture := run(b, chromedp.FullScreenshot(100))

@@ -23,7 +23,7 @@ var (
 	polling string
 )
 
-// document is the page with its style and its script, and policy allows exactly these two.
+// document is the page with its style and its script. policy allows exactly these two.
 var document, policy = assemble()
 
 func assemble() (document []byte, policy string) {
@@ -33,15 +33,15 @@ func assemble() (document []byte, policy string) {
 		"'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// hash is how a Content-Security-Policy names an inline element.
+// hash returns the name of an inline element in a Content-Security-Policy.
 // https://www.w3.org/TR/CSP3/#grammardef-hash-source
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Handler serves the page at / and each of data, by its pattern, beside it. A browser keeps nothing
-// of it and shows it to no other site.
+// Handler serves the page at /, and each handler of data at its pattern. A browser does not cache
+// the page, and does not show it to other sites.
 func Handler(data map[string]http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

@@ -21,18 +21,20 @@ const (
 	queue = "arn:aws:sqs:eu-central-1:123456789012:a-queue-with-a-name-that-is-longer-than-a-telephone-is-wide.fifo"
 )
 
-// idle is the status of a relay that streams and of one that stands by, while no event waits.
+// idle is the status of a streaming relay and a standby, with no waiting event.
 func idle() *status.Status {
 	now := time.Now().UTC()
 	accepted, safe := now.Add(-40*time.Second), int64(9<<30)
 	return &status.Status{
 		Version: 1, At: now, Problems: []status.Problem{}, Table: "public.outbox_events",
 		Slot: status.Slot{
-			Name: "outbox_relay", Exists: true, Active: true, ActivePID: 4711, WALStatus: "reserved", RetainedBytes: 3 << 20, SafeBytes: &safe,
+			Name: "outbox_relay", Exists: true, Active: true, ActivePID: 4711, WALStatus: "reserved",
+			RetainedBytes: 3 << 20, SafeBytes: &safe,
 		},
 		Relays: []status.Relay{
 			{Report: status.Report{
-				Instance: "A", Host: "ip-10-0-1-17", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "streaming", Since: now.Add(-6 * time.Hour),
+				Instance: "A", Host: "ip-10-0-1-17", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour),
+				State: "streaming", Since: now.Add(-6 * time.Hour),
 				Events: status.Events{Delivered: 1042},
 				Destinations: []status.Destination{
 					{Name: topic, State: "ok", LastAcceptedAt: &accepted, Delivered: 1042},
@@ -40,14 +42,15 @@ func idle() *status.Status {
 				},
 			}, ReportedAt: now},
 			{Report: status.Report{
-				Instance: "B", Host: "ip-10-0-2-9", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour), State: "standby", Since: now.Add(-5 * time.Hour),
+				Instance: "B", Host: "ip-10-0-2-9", Version: "0.1.0", StartedAt: now.Add(-6 * time.Hour),
+				State: "standby", Since: now.Add(-5 * time.Hour),
 			}, ReportedAt: now},
 		},
 		Checkpoint: &status.Checkpoint{FlushLSN: "1/6B0A3F18", WrittenAt: now, Epoch: 3},
 	}
 }
 
-// troubled is a status in which much is wrong.
+// troubled is a status with many problems.
 func troubled() *status.Status {
 	s := idle()
 	since, repaired := s.At.Add(-4*time.Minute), s.At.Add(-26*time.Hour)
@@ -57,7 +60,7 @@ func troubled() *status.Status {
 			Level:   status.Critical,
 			Code:    "destination_unavailable",
 			Problem: queue + " has accepted nothing: timeout",
-			Next:    "fix what the answer names",
+			Next:    "fix the cause in the answer",
 			Runbook: "Delivery delayed",
 		},
 		{
@@ -71,7 +74,8 @@ func troubled() *status.Status {
 	worker := &s.Relays[0]
 	worker.Events = status.Events{InFlight: 812, OldestWaitSeconds: 240, ReadPerSecond: 120, DeliveredPerSecond: 80}
 	worker.Destinations[1] = status.Destination{
-		Name: queue, State: status.DestinationUnavailable, Since: &since, Code: "timeout", Error: "<b>no answer</b> within 10s", Failures: 31,
+		Name: queue, State: status.DestinationUnavailable, Since: &since,
+		Code: "timeout", Error: "<b>no answer</b> within 10s", Failures: 31,
 	}
 	s.Slot.DeliveryLagBytes = 5 << 20
 	s.LastGap = &status.Gap{FoundAt: s.At.Add(-27 * time.Hour), Reason: "the slot is gone", RepairedAt: &repaired}
@@ -111,7 +115,7 @@ func newRelay(t *testing.T, s *status.Status) *relay {
 
 const accepted, waiting = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e12"
 
-// known returns an event that was accepted, and one that waits.
+// known returns an accepted event and a waiting one.
 func known() []events.Event {
 	now, seq := time.Now().UTC(), int64(4711)
 	written := now.Add(-3 * time.Second).Format(time.RFC3339Nano)
@@ -126,7 +130,8 @@ func known() []events.Event {
 			Reason:        "it is committed",
 		},
 		{
-			ID: accepted, Type: "order.created", AggregateType: "order", AggregateID: "17", Sequence: &seq, CreatedAt: written, State: events.Accepted,
+			ID: accepted, Type: "order.created", AggregateType: "order", AggregateID: "17",
+			Sequence: &seq, CreatedAt: written, State: events.Accepted,
 			Acceptances: []events.Acceptance{
 				{
 					Destination: topic,
@@ -203,7 +208,7 @@ func TestPageShowsThatNothingIsWrong(t *testing.T) {
 	} {
 		b.awaitText(selector, text)
 	}
-	busy := idle() // as the relay reported it, before the row was counted as delivered
+	busy := idle() // the report of a relay before the row counted as delivered
 	busy.Relays[0].Events.OldestWaitSeconds = 10
 	r.status.Store(busy)
 	r.waiting.Store(1)
@@ -224,7 +229,7 @@ func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		b.open(r.URL, 1200, scheme)
 		for selector, text := range map[string]string{
-			"#level": "critical", "#problems": "Next: fix what the answer names", "#path": "812 in flight",
+			"#level": "critical", "#problems": "Next: fix the cause in the answer", "#path": "812 in flight",
 			"#rates":        "120/s read, ─ 80/s",
 			"#destinations": "<b>no answer</b> within 10s", "#slot": "the slot is gone; published from the table until",
 			"#letters": `relay dead-letters list --code 'It'\''s bad' --destination ` + topic,
@@ -248,7 +253,7 @@ func TestPageFitsATelephone(t *testing.T) {
 	b.checkConsole()
 }
 
-// TestPageSaysThatTheRelayStopped: what the page shows stays, and says that it is old.
+// TestPageSaysThatTheRelayStopped: the page keeps its content, and says that it is old.
 func TestPageSaysThatTheRelayStopped(t *testing.T) {
 	t.Parallel()
 	r, b := newRelay(t, idle()), newBrowser(t)
@@ -265,7 +270,7 @@ func TestPageSaysThatTheRelayStopped(t *testing.T) {
 	b.picture("stopped")
 }
 
-// TestPageSaysWhatItCannotKnow: without the database, the relay knows itself alone.
+// TestPageSaysWhatItCannotKnow: without the database, the relay knows only its own state.
 func TestPageSaysWhatItCannotKnow(t *testing.T) {
 	t.Parallel()
 	s := &status.Status{
@@ -288,8 +293,8 @@ func TestPageSaysWhatItCannotKnow(t *testing.T) {
 	b.picture("blind")
 }
 
-// TestPageShowsWhatBecameOfAnEvent asks by the form, with the keyboard alone, and by the list.
-func TestPageShowsWhatBecameOfAnEvent(t *testing.T) {
+// TestPageShowsTheHistoryOfAnEvent asks with the form and the keyboard alone, and with the list.
+func TestPageShowsTheHistoryOfAnEvent(t *testing.T) {
 	t.Parallel()
 	r, b := newRelay(t, idle()), newBrowser(t)
 	b.open(r.URL, 375, "light")
@@ -313,8 +318,8 @@ func TestPageShowsWhatBecameOfAnEvent(t *testing.T) {
 	b.checkConsole()
 }
 
-// TestPageCanBeReadAndUsedByAll: each colour has contrast, each control a name and a place in the
-// order of the keyboard, and headings skip no level.
+// TestPageCanBeReadAndUsedByAll: each color has enough contrast. Each control has a name and is in
+// the keyboard's order. Headings skip no level.
 func TestPageCanBeReadAndUsedByAll(t *testing.T) {
 	t.Parallel()
 	r, b := newRelay(t, troubled()), newBrowser(t)
@@ -330,12 +335,13 @@ func TestPageCanBeReadAndUsedByAll(t *testing.T) {
 	b.await("['Copied', 'Selected'].includes(document.querySelector('#letters button').textContent)")
 }
 
-// accessibility returns what a reader may miss. The contrast is that of WCAG 2, level AA.
+// accessibility returns the faults that exclude a reader. The contrast is that of WCAG 2, level AA.
 // https://www.w3.org/TR/WCAG22/#contrast-minimum
 const accessibility = `(() => {
   const faults = [], colors = (text) => text.match(/[\d.]+/g).map(Number);
   const light = (text) => {
-    const [r, g, b] = colors(text).map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = colors(text).map((v) => linear(v / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const back = (e) => {
@@ -362,7 +368,8 @@ const accessibility = `(() => {
     level = next;
   }
   for (const e of document.querySelectorAll('button, input, [role=img]')) {
-    if (!e.getAttribute('aria-label') && !(e.labels && e.labels.length) && !e.textContent) faults.push('no name: ' + e.outerHTML);
+    const named = e.getAttribute('aria-label') || e.labels && e.labels.length || e.textContent;
+    if (!named) faults.push('no name: ' + e.outerHTML);
     if (e.tabIndex < 0 && e.tagName !== 'svg') faults.push('not in the order of the keyboard: ' + e.outerHTML);
   }
   if (document.documentElement.lang !== 'en') faults.push('no language');

@@ -1,39 +1,40 @@
 package preflight
 
-// The codes of the findings. relay/docs/check.md has the comments as a table, which a test compares.
+// The codes of the findings. relay/docs/check.md has these comments as a table, and a test compares
+// both.
 const (
-	CodeSettings       Code = "settings"         // every setting can be read, and they do not contradict each other
-	CodeUnknownSetting Code = "unknown-setting"  // every variable of the environment that begins with RELAY_ is a setting
-	CodeDatabase       Code = "database"         // DATABASE_URL names a server that lets the relay in
+	CodeSettings       Code = "settings"         // every setting is valid, and no two settings contradict each other
+	CodeUnknownSetting Code = "unknown-setting"  // every environment variable that begins with RELAY_ is a setting
+	CodeDatabase       Code = "database"         // the server in DATABASE_URL accepts a connection of the relay
 	CodeVersion        Code = "version"          // the server is Postgres 15 or newer
-	CodePrimary        Code = "primary"          // the server is no standby
-	CodeWALLevel       Code = "wal-level"        // the log has enough in it to be decoded
+	CodePrimary        Code = "primary"          // the server is not a standby
+	CodeWALLevel       Code = "wal-level"        // the log can be decoded
 	CodeEncoding       Code = "encoding"         // the database is in UTF-8
 	CodeRole           Code = "role"             // the role may replicate
-	CodePooler         Code = "pooler"           // no connection pooler stands between
+	CodePooler         Code = "pooler"           // no connection pooler is between the relay and the server
 	CodeReplication    Code = "replication"      // a replication connection can be opened
 	CodeTable          Code = "table"            // the outbox table exists and may be read
-	CodeColumns        Code = "columns"          // the columns that the settings name exist
+	CodeColumns        Code = "columns"          // every column in the settings exists
 	CodeSequence       Code = "sequence"         // the database numbers every row
 	CodeID             Code = "id"               // no two events share an id
-	CodeOrder          Code = "order"            // the sequence column gives each row its own value, in order
+	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value
 	CodeLogged         Code = "logged"           // every row of the table is in the log
 	CodeXID            Code = "xid"              // the database fills in the writing transaction
-	CodeText           Code = "text"             // the columns that leave as text are no bytes
+	CodeText           Code = "text"             // no column that is sent as text contains bytes
 	CodeHeaders        Code = "headers"          // the headers can be a JSON object
-	CodeGenerated      Code = "generated"        // a generated column that is read is in the log
-	CodeIdentity       Code = "replica-identity" // no publication keeps rows from being updated or deleted
+	CodeGenerated      Code = "generated"        // the log contains every generated column that the relay reads
+	CodeIdentity       Code = "replica-identity" // no publication prevents UPDATE or DELETE of a row
 	CodeRowSecurity    Code = "row-security"     // no policy can hide a row from the relay
-	CodePublication    Code = "publication"      // the publication streams every row of the table with the columns that are read
+	CodePublication    Code = "publication"      // the publication streams every row with all required columns
 	CodeRelayTables    Code = "relay-tables"     // the relay may write its own tables
-	CodeSlot           Code = "slot"             // the slot is the relay's, or can be created
-	CodeRetention      Code = "retention"        // delivered rows can be removed, where RELAY_RETENTION asks for it
-	CodeCreatedAt      Code = "created-at"       // the column with the time of the event is a time, where a setting compares it
-	CodeSynchronous    Code = "synchronous"      // no commit waits for the relay: synchronous_standby_names does not match it
-	CodeStart          Code = "start"            // the first start knows what to do with the rows that are there
-	CodeAWS            Code = "aws"              // AWS settings and credentials are there
+	CodeSlot           Code = "slot"             // the slot exists and is usable, or can be created
+	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set
+	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time, if a setting compares it
+	CodeSynchronous    Code = "synchronous"      // synchronous_standby_names does not match the relay
+	CodeStart          Code = "start"            // RELAY_START decides about existing rows at the first start
+	CodeAWS            Code = "aws"              // AWS settings and credentials exist
 	CodeDestination    Code = "destination"      // the topic or queue exists and fits the settings
-	CodeAggregate      Code = "aggregate"        // a FIFO destination gets the id of the aggregate
-	CodeThroughput     Code = "throughput"       // the destination is set up to take events fast
-	CodeListen         Code = "listen"           // RELAY_LISTEN is an address that is free
+	CodeAggregate      Code = "aggregate"        // a FIFO destination gets an aggregate id for each event
+	CodeThroughput     Code = "throughput"       // the destination has its high-throughput configuration
+	CodeListen         Code = "listen"           // the address in RELAY_LISTEN is free
 )

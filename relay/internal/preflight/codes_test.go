@@ -22,8 +22,8 @@ const (
 	tableEnd   = "<!-- end of findings -->"
 )
 
-// codes returns the rows of the page's table: each constant of type Code, in the order of files
-// and lines.
+// codes returns the rows of the page's table: each constant of type Code, in the order of files and
+// lines.
 func codes(t *testing.T) string {
 	t.Helper()
 	var rows strings.Builder
@@ -90,7 +90,8 @@ func TestPageListsEveryCode(t *testing.T) {
 		return
 	}
 	if table != codes(t) {
-		t.Errorf("the page's table differs from the package; go test ./relay/internal/preflight -update writes it:\n%s", codes(t))
+		t.Errorf("the page's table differs from the package; go test ./relay/internal/preflight -update writes it:\n%s",
+			codes(t))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// The settings of the columns that a check has to tell from the others.
+// The settings of the columns that a check handles individually.
 const (
 	settingID        = "RELAY_COLUMN_ID"
 	settingSequence  = "RELAY_COLUMN_SEQUENCE"
@@ -21,13 +21,13 @@ const (
 	settingCreatedAt = "RELAY_COLUMN_CREATED_AT"
 )
 
-// optional are the settings that may be empty, for a table without such a column.
+// optional are the settings that may be empty if the table has no such column.
 var optional = []string{"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt}
 
 // IsOptional reports whether the setting of a column may be empty.
 func IsOptional(setting string) bool { return slices.Contains(optional, setting) }
 
-// mappedColumns checks that the columns that the settings name exist.
+// mappedColumns checks that every column in the settings exists.
 func (d *database) mappedColumns(context.Context) Findings {
 	if d.columns == nil {
 		return nil
@@ -43,14 +43,16 @@ func (d *database) mappedColumns(context.Context) Findings {
 	if len(missing) > 0 {
 		return missing
 	}
-	return Findings{passed(CodeColumns, d.tableObject(), "table %s has the columns %s", d.tableName(), strings.Join(d.mapped(), ", "))}
+	return Findings{passed(CodeColumns, d.tableObject(), "table %s has the columns %s",
+		d.tableName(), strings.Join(d.mapped(), ", "))}
 }
 
 func (d *database) missingColumn(setting, name string) Finding {
-	advice := fmt.Sprintf("name the right one in %s (after a renaming both names, as in %[1]s=NEW,%s, as rows in the log may have the old one)",
-		setting, pgoutput.Names([]string{name}))
+	advice := fmt.Sprintf("change %s (after a renaming, name both columns, as in %[1]s=NEW,%s, because rows in the "+
+		"log may "+
+		"have the old name)", setting, pgoutput.Names([]string{name}))
 	if IsOptional(setting) {
-		advice += ", or set that to nothing if the table has none"
+		advice += ", or set it to nothing if the table has no such column"
 	}
 	f := failed(CodeColumns, d.tableObject(), "table %s has no column %q: %s (it has %s)",
 		d.tableName(), name, advice, strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
@@ -63,23 +65,24 @@ func (d *database) missingColumn(setting, name string) Finding {
 	return f
 }
 
-// partitionedIdentity is the first version that adds an identity column to a table that has
-// partitions.
+// partitionedIdentity is the first version that can add an identity column to a partitioned table.
 // https://www.postgresql.org/docs/17/release-17.html
 const partitionedIdentity = 17
 
 // addSequence returns the statements that number the rows.
 func (d *database) addSequence(column string) string {
 	if d.leaves == nil || d.version >= partitionedIdentity {
-		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s", d.Table.Identifier(), column, d.uniqueIndex(column))
+		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s",
+			d.Table.Identifier(), column, d.uniqueIndex(column))
 	}
 	sequence := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_seq"}.Identifier()
-	return fmt.Sprintf("CREATE SEQUENCE %s; ALTER TABLE %s ADD COLUMN %s bigint NOT NULL DEFAULT nextval('%[1]s'); %[4]s",
+	return fmt.Sprintf("CREATE SEQUENCE %s; "+
+		"ALTER TABLE %s ADD COLUMN %s bigint NOT NULL DEFAULT nextval('%[1]s'); %[4]s",
 		sequence, d.Table.Identifier(), column, d.uniqueIndex(column))
 }
 
-// uniqueIndex returns the statements that index a column. A unique index of a partitioned table
-// would have to hold the key of its partitions, so that each of them gets one of its own.
+// uniqueIndex returns the statements that create a unique index on a column. A unique index of a
+// partitioned table would have to include the partition key, so each partition gets its own index.
 func (d *database) uniqueIndex(column string) string {
 	tables := d.leaves
 	if tables == nil {
@@ -92,21 +95,22 @@ func (d *database) uniqueIndex(column string) string {
 	return strings.Join(statements, " ")
 }
 
-// addXID returns the statements that add the writing transaction without rewriting the table. The
-// rows that exist get the first transaction id that there ever was, so that they count as committed
-// before any moment.
+// addXID returns the statements that add the writing transaction without rewriting the table.
+// Existing rows get the first transaction id of every cluster, so they count as committed before
+// any snapshot.
 func (d *database) addXID(column string) string {
 	concurrently := "CONCURRENTLY "
-	if d.leaves != nil { // Postgres builds its indexes in no other way than under a lock
+	if d.leaves != nil { // Postgres creates an index of a partitioned table only under a lock
 		concurrently = ""
 	}
 	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; "+
-		"ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; CREATE INDEX %[3]sON %[1]s (%[2]s);",
+		"ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; "+
+		"CREATE INDEX %[3]sON %[1]s (%[2]s);",
 		d.Table.Identifier(), column, concurrently)
 }
 
-// columnTypes checks the columns that must be of a kind: recovery pages through the sequence, so
-// that it would pass over a row without one, and compares the transaction id; the others leave as
+// columnTypes checks the columns that need a certain type. Recovery pages by the sequence, and
+// would skip a row without one. It also compares the transaction id. The other columns are sent as
 // text.
 func (d *database) columnTypes(ctx context.Context) Findings {
 	if d.columns == nil {
@@ -121,7 +125,7 @@ func (d *database) columnTypes(ctx context.Context) Findings {
 	for _, setting := range slices.Sorted(maps.Keys(settings)) {
 		name := settings[setting]
 		c, exists := d.columns[name]
-		if !exists { // it is a finding already
+		if !exists { // mappedColumns has found it
 			continue
 		}
 		switch setting {
@@ -143,37 +147,42 @@ func (d *database) columnTypes(ctx context.Context) Findings {
 func (d *database) sequenceColumn(name string, c column) Finding {
 	object := d.columnObject(name)
 	if c.base != "int8" && c.base != "int4" || !c.filled() {
-		return failed(CodeSequence, object, "column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number every row by it: make "+
-			"it bigint GENERATED ALWAYS AS IDENTITY, or name a column that is", name, c)
+		return failed(CodeSequence, object, "column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number "+
+			"every row: "+
+			"make it bigint GENERATED ALWAYS AS IDENTITY, or name such a column", name, c)
 	}
 	return passed(CodeSequence, object, "column %s is %s and numbers the rows", name, c.dataType)
 }
 
 func (d *database) xidColumn(name string, c column) Finding {
 	object, quoted := d.columnObject(name), pgoutput.Quote(name)
-	f := failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: make it "+
-		"xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c)
+	f := failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: "+
+		"make it xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c)
 	switch {
 	case c.base != "xid8":
 		return f
-	case !c.notNull: // '3' is the first transaction id there ever was: the row counts as committed before any moment
+	// '3' is the first transaction id of every cluster: the row counts as committed before any
+	// snapshot.
+	case !c.notNull:
 		return f.with("ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); "+
-			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;", d.Table.Identifier(), quoted)
+			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;",
+			d.Table.Identifier(), quoted)
 	case !c.defaulted:
 		return f.with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.Table.Identifier(), quoted)
 	}
 	return passed(CodeXID, object, "column %s names the writing transaction", name)
 }
 
-// textColumn checks a column that leaves as text.
+// textColumn checks a column that is sent as text.
 func (d *database) textColumn(binary []outboxtable.BinaryColumn, setting, name string, c column) Finding {
 	object := d.columnObject(name)
 	i := slices.IndexFunc(binary, func(b outboxtable.BinaryColumn) bool { return b.Column == name })
 	if i < 0 {
 		return passed(CodeText, object, "column %s is %s", name, c.dataType)
 	}
-	binary[i].Setting = setting // one of several that name the column
-	return failed(CodeText, object, "%s. Make it text or json, or name a column that is", binary[i].Explanation()).with("%s;", binary[i].Statement())
+	binary[i].Setting = setting // one of several settings that name the column
+	return failed(CodeText, object, "%s. Make it text or json, or name such a column", binary[i].Explanation()).
+		with("%s;", binary[i].Statement())
 }
 
 // headersColumn checks that the headers can be a JSON object.
@@ -185,11 +194,12 @@ func (d *database) headersColumn(name string, c column) Finding {
 	case "text", "varchar", "bpchar":
 		return passed(CodeHeaders, object, "column %s is %s: each value has to be a JSON object", name, c.dataType)
 	}
-	return degraded(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s, which is no JSON object: every header is dropped. Make it "+
-		"jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
+	return degraded(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s and cannot be a JSON object, so "+
+		"every header "+
+		"is dropped: make it jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
 }
 
-// creationTime checks the column that tells how old a row is, where a setting compares it.
+// creationTime checks the column of creation times, if a setting compares it.
 func (d *database) creationTime(name string, c column) Findings {
 	var comparing []string
 	if d.Removes {
@@ -203,10 +213,12 @@ func (d *database) creationTime(name string, c column) Findings {
 	}
 	settings := strings.Join(comparing, " and ")
 	if c.base != "timestamptz" && c.base != "timestamp" {
-		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and %s needs a time to compare: name "+
-			"a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
+		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and "+
+			"%s needs "+
+			"a time: name a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
 	}
-	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares", name, c.dataType, settings)}
+	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares",
+		name, c.dataType, settings)}
 }
 
 func (d *database) columnObject(name string) string {
@@ -224,7 +236,7 @@ func (d *database) mapped() []string {
 	return slices.Compact(columns)
 }
 
-// String describes the column as its definition has it.
+// String describes the column by its definition.
 func (c column) String() string {
 	text := c.dataType
 	if !c.notNull {

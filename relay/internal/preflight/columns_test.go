@@ -33,12 +33,13 @@ func TestBytesAreRefusedInEveryColumn(t *testing.T) {
 	e.expectCured(e.expect(preflight.CodeText, preflight.Error, "RELAY_COLUMN_ID"))
 }
 
-// TestBytesWithinATypeAreRefused: Postgres' text of the value has its text of the bytes in it.
+// TestBytesWithinATypeAreRefused: Postgres' text of such a value contains its text of the bytes.
 func TestBytesWithinATypeAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)
 	e.exec(`CREATE DOMAIN raw AS bytea; CREATE DOMAIN pieces AS bytea[]; CREATE TYPE parts AS (number int, raw raw);
-		CREATE TYPE nested AS (parts parts[]); CREATE TYPE span AS RANGE (subtype = bytea, multirange_type_name = spans)`)
+		CREATE TYPE nested AS (parts parts[]);
+		CREATE TYPE span AS RANGE (subtype = bytea, multirange_type_name = spans)`)
 	for _, column := range []string{"payload", "aggregate_id"} {
 		for _, kind := range []string{"bytea[]", "raw[]", "pieces", "parts", "nested", "span", "spans"} {
 			e.exec(fmt.Sprintf(`ALTER TABLE ev ALTER COLUMN %s TYPE %s USING NULL`, column, kind))
@@ -112,11 +113,14 @@ func TestPartitionedTableGetsItsColumns(t *testing.T) {
 	for _, version := range []int{15, 17} {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
-			server := pgtest.NewServer(t, pgtest.Options{Version: version, Settings: map[string]string{"wal_level": "logical"}})
+			server := pgtest.NewServer(t, pgtest.Options{
+				Version: version, Settings: map[string]string{"wal_level": "logical"},
+			})
 			e := newTestEnvOn(t, server.URL("postgres", pgtest.Superuser))
 			e.IDUnique = true
 			e.exec(`DROP TABLE ev;
-				CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb,
+				CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text,
+					event_type text, payload text, headers jsonb,
 					created_at timestamptz DEFAULT now()) PARTITION BY RANGE (created_at);
 				CREATE TABLE ev_1 PARTITION OF ev DEFAULT;
 				ALTER PUBLICATION outbox_pub ADD TABLE ev`)

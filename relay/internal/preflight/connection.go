@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// connection checks that the database can be reached, and not by way of a pooler.
+// connection checks that the relay reaches the database, and without a pooler.
 func (d *database) connection(ctx context.Context) Findings {
 	const object = "database"
 	conn, err := d.Pool.Acquire(ctx)
@@ -28,14 +28,16 @@ func (d *database) connection(ctx context.Context) Findings {
 	if pid != conn.Conn().PgConn().PID() {
 		return Findings{d.pooled("the server at %s:%d is not the one that answers", config.Host, config.Port)}
 	}
-	return Findings{passed(CodeDatabase, object, "connected to database %s at %s:%d as %s", config.Database, config.Host, config.Port, d.role)}
+	return Findings{passed(CodeDatabase, object, "connected to database %s at %s:%d as %s",
+		config.Database, config.Host, config.Port, d.role)}
 }
 
 func (d *database) unreachable(err error) Finding {
 	if postgres.IsPooler(err) {
 		return d.pooled("cannot connect, check DATABASE_URL: %v", err)
 	}
-	return unknown(CodeDatabase, "database", fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err)))
+	return unknown(CodeDatabase, "database", fmt.Errorf("cannot connect, check DATABASE_URL: "+
+		"%w", postgres.Explain(err)))
 }
 
 // pooled is the finding of a connection pooler. It is never transient.
@@ -43,11 +45,11 @@ func (d *database) pooled(format string, args ...any) Finding {
 	return failed(CodePooler, "database", "database: "+format+": "+postgres.UseDirectAddress, args...)
 }
 
-// replicationConnection opens a replication connection as the relay does, and asks the server who
-// it is.
+// replicationConnection opens a replication connection like the relay, and asks for the server's
+// identity.
 func (d *database) replicationConnection(ctx context.Context) Findings {
 	const object = "replication connection"
-	if !d.replicates { // the role is a finding already
+	if !d.replicates { // replicationRole has found it
 		return nil
 	}
 	stream, err := d.OpenStream(ctx)
@@ -63,12 +65,12 @@ func (d *database) replicationConnection(ctx context.Context) Findings {
 	case err != nil:
 		return Findings{d.unreplicated(err)}
 	case pid != stream.PID():
-		return Findings{d.pooled("the process that replicates is not the one that answered the connection")}
+		return Findings{d.pooled("the walsender is not the process that accepted the connection")}
 	}
 	return Findings{passed(CodeReplication, object, "a replication connection can be opened")}
 }
 
-// unreplicated says why a replication connection failed where an ordinary one did not.
+// unreplicated explains why a replication connection failed where an ordinary one did not.
 func (d *database) unreplicated(err error) Finding {
 	const object = "replication connection"
 	var refused *pgconn.PgError
@@ -79,17 +81,21 @@ func (d *database) unreplicated(err error) Finding {
 		return unknown(CodeReplication, object, postgres.Explain(err))
 	}
 	switch refused.Code {
-	case pgerrcode.SyntaxError: // the word replication did not arrive, and the server takes the command for SQL
-		return d.pooled("the server does not know that the connection is for replication (%s)", refused.Message)
+	// The parameter replication did not arrive, and the server parses the command as SQL.
+	case pgerrcode.SyntaxError:
+		return d.pooled("the server did not receive the parameter replication (%s)", refused.Message)
 	case pgerrcode.TooManyConnections:
-		return failed(CodeReplication, object, "the server has no place for a replication connection (%s): each relay that runs, and each that "+
-			"stands by, needs a walsender. End one that no client needs (SELECT * FROM pg_stat_replication), or raise max_wal_senders, "+
-			"which takes a restart", refused.Message).
+		return failed(CodeReplication, object, "the server has no free walsender (%s), and every relay needs one, "+
+			"also as a "+
+			"standby: end one that no client needs (SELECT * FROM pg_stat_replication), or raise max_wal_senders, "+
+			"which takes a "+
+			"restart", refused.Message).
 			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
 	case pgerrcode.InvalidAuthorizationSpecification:
-		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line for role %s and database %s that lets it in from here, where the "+
-			"database is named or is all: the word replication stands for physical standbys only", postgres.Explain(err), d.role,
-			pgoutput.Quote(d.Pool.Config().ConnConfig.Database)))
+		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line that accepts role %s from "+
+			"this host, "+
+			"for database %s or all: the keyword replication matches physical standbys only",
+			postgres.Explain(err), d.role, pgoutput.Quote(d.Pool.Config().ConnConfig.Database)))
 	}
 	return unknown(CodeReplication, object, postgres.Explain(err))
 }

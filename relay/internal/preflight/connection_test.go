@@ -15,7 +15,9 @@ import (
 
 func TestServerWithoutAWalsenderIsNamed(t *testing.T) {
 	t.Parallel()
-	server := pgtest.NewServer(t, pgtest.Options{Settings: map[string]string{"wal_level": "logical", "max_wal_senders": "1"}})
+	server := pgtest.NewServer(t, pgtest.Options{
+		Settings: map[string]string{"wal_level": "logical", "max_wal_senders": "1"},
+	})
 	e := newTestEnvOn(t, server.URL("postgres", pgtest.Superuser))
 	e.expectSound()
 	busy, err := pgconn.Connect(t.Context(), e.url+"&replication=database")
@@ -24,7 +26,8 @@ func TestServerWithoutAWalsenderIsNamed(t *testing.T) {
 	}
 	defer busy.Close(t.Context())
 	all := e.check()
-	expect(t, all, preflight.CodeReplication, preflight.Error, "max_wal_senders", "ALTER SYSTEM SET max_wal_senders = 10;")
+	expect(t, all, preflight.CodeReplication, preflight.Error, "max_wal_senders", "ALTER SYSTEM SET max_wal_senders "+
+		"= 10;")
 	if last := all[len(all)-1]; last.Code == preflight.CodeReplication {
 		t.Error("the check ended with the replication connection, and the server answers")
 	}
@@ -33,7 +36,7 @@ func TestServerWithoutAWalsenderIsNamed(t *testing.T) {
 	}
 }
 
-func TestServerThatLetsNoReplicationInIsNamed(t *testing.T) {
+func TestServerThatRefusesReplicationIsNamed(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.Options{Settings: map[string]string{"wal_level": "logical"}})
 	e := newTestEnvOn(t, server.URL("postgres", pgtest.Superuser))
@@ -46,18 +49,22 @@ func TestServerThatLetsNoReplicationInIsNamed(t *testing.T) {
 			t.Errorf("%s %s", f.Level, f)
 		}
 	}
-	if err := server.Authenticate(t.Context(), "host postgres nobody 127.0.0.1/32 trust\nhost replication r 127.0.0.1/32 trust"); err != nil {
+	err := server.Authenticate(t.Context(),
+		"host postgres another 127.0.0.1/32 trust\nhost replication r 127.0.0.1/32 trust")
+	if err != nil {
 		t.Fatal(err)
 	}
 	expect(t, e.checkAs(server.URL("postgres", "r")), preflight.CodeDatabase, preflight.Error, "pg_hba.conf")
 }
 
-// TestPoolersAreNamed: by what they answer, and by a process that is not the one that was promised.
+// TestPoolersAreNamed: a pooler shows in its errors, or in a process id other than the announced
+// one.
 func TestPoolersAreNamed(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)
 	isReplication := func(startup map[string]string) bool { return startup["replication"] != "" }
-	refuse := func(code, message string, which func(map[string]string) bool) func(map[string]string) *pgproto3.ErrorResponse {
+	type startup = map[string]string
+	refuse := func(code, message string, which func(startup) bool) func(startup) *pgproto3.ErrorResponse {
 		return func(startup map[string]string) *pgproto3.ErrorResponse {
 			if which != nil && !which(startup) {
 				return nil
@@ -69,9 +76,10 @@ func TestPoolersAreNamed(t *testing.T) {
 		"PgBouncer by default": {refuse: refuse("08P01", "unsupported startup parameter: statement_timeout", nil)},
 		"replication refused":  {refuse: refuse("08P01", "unsupported startup parameter: replication", isReplication)},
 		"RDS Proxy": {refuse: refuse("0A000",
-			"Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode", isReplication)},
-		"other processes":              {otherPID: func(map[string]string) bool { return true }},
-		"other processes answer":       {otherPID: func(startup map[string]string) bool { return !isReplication(startup) }},
+			"Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication "+
+				"mode", isReplication)},
+		"other processes":              {otherPID: func(startup) bool { return true }},
+		"other processes answer":       {otherPID: func(s startup) bool { return !isReplication(s) }},
 		"other processes replicate":    {otherPID: isReplication},
 		"replication is not passed on": {withoutReplication: true},
 	} {
@@ -87,14 +95,14 @@ func TestPoolersAreNamed(t *testing.T) {
 	}
 }
 
-// pooler stands between clients and a server, and has the habits of poolers.
+// pooler is a proxy between clients and a server that behaves like a connection pooler.
 type pooler struct {
 	refuse             func(startup map[string]string) *pgproto3.ErrorResponse
-	otherPID           func(startup map[string]string) bool // the process that the client hears of is not the server's
-	withoutReplication bool                                 // the parameter is dropped
+	otherPID           func(startup map[string]string) bool // announces another process id than the server's
+	withoutReplication bool                                 // drops the parameter
 }
 
-// start returns the URL of the database by way of the pooler.
+// start returns the URL of the database behind the pooler.
 func (p pooler) start(t *testing.T, database string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -185,7 +193,9 @@ func TestPasswordIsInNoFinding(t *testing.T) {
 		t.Fatal(err)
 	}
 	address.User = url.UserPassword(pgtest.Role, "hunter2")
-	for _, u := range []string{address.String(), "postgres://u:hunter2@127.0.0.1:1/x", "postgres://u:hunter2@nowhere.invalid/x"} {
+	for _, u := range []string{
+		address.String(), "postgres://u:hunter2@127.0.0.1:1/x", "postgres://u:hunter2@nowhere.invalid/x",
+	} {
 		for _, f := range e.checkAs(u) {
 			if strings.Contains(f.String(), "hunter2") {
 				t.Errorf("%s", f)

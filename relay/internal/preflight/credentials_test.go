@@ -10,11 +10,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
-// TestMalformedCredentialsEndTheStart: waiting does not remove the line break behind a token.
+// TestMalformedCredentialsEndTheStart: a retry does not remove the line break from a token.
 func TestMalformedCredentialsEndTheStart(t *testing.T) {
 	t.Parallel()
 	destinations := preflight.Destinations{
-		AWS:   aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", "token\n")},
+		AWS: aws.Config{
+			Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKID", "secret", "token\n"),
+		},
 		Names: []string{"arn:aws:sqs:eu-central-1:123456789012:orders"},
 	}
 	_, found := destinations.Check(t.Context(), preflight.Progress{})

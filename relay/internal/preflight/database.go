@@ -9,34 +9,35 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
-// Database is the database of a relay with the settings that it has to fit.
+// Database is the database of a relay, with the settings that it must fit.
 type Database struct {
 	Pool *pgxpool.Pool
-	// OpenStream opens a replication connection as the relay does.
+	// OpenStream opens a replication connection like the relay.
 	OpenStream  func(context.Context) (*replication.Stream, error)
 	Slot        string
 	Publication string
 	Table       pgoutput.Table
-	Removes     bool // delivered rows, once they are old
-	IDUnique    bool // the operator says that no event id is used twice
-	FIFO        bool // a destination takes the id of an event for that of its message
-	StartsSince bool // the first start publishes rows from a moment on
+	Removes     bool // the relay removes delivered rows by age
+	IDUnique    bool // the operator asserts that no two events share an id
+	FIFO        bool // a destination uses the event id for deduplication
+	StartsSince bool // the first start publishes rows created since a time
 }
 
-// database is a [Database] that is being checked. A requirement leaves in it what those after it
-// build on.
+// database is a [Database] during its check. Each requirement stores the facts that later ones
+// need.
 type database struct {
 	Database
-	role       string            // quoted; it stands in the statements that grant
-	replicates bool              // may the role
+	role       string            // quoted, for GRANT statements
+	replicates bool              // the role may replicate
 	walSenders int               // max_wal_senders
-	version    int               // of the server, the major one
+	version    int               // major version of the server
 	oid        uint32            // of the outbox table
-	leaves     []string          // its partitions that hold rows, quoted; nil where it is not partitioned
-	columns    map[string]column // of the outbox table; nil where it cannot be read
+	leaves     []string          // its partitions with rows, quoted; nil if it is not partitioned
+	columns    map[string]column // of the outbox table; nil if it cannot be read
 }
 
-// requirements returns what is checked, in this order. The first one is to connect.
+// requirements returns the requirements in the order of their checks. The first one is the
+// connection.
 func (d *database) requirements() []Requirement {
 	server, table := "the database", "table "+d.tableName()
 	return []Requirement{
@@ -61,8 +62,8 @@ func (d *database) requirements() []Requirement {
 	}
 }
 
-// Check checks the database. It ends early where no connection can be made, or where the connection
-// is lost.
+// Check checks the database. It ends early if no connection is possible, or if the connection is
+// lost.
 func (d Database) Check(ctx context.Context, progress Progress) Findings {
 	checked := &database{Database: d}
 	var all Findings

@@ -15,36 +15,41 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// LoadAWS reads the AWS settings of the environment for [Destinations]. A request for credentials ends after timeout.
-func LoadAWS(ctx context.Context, timeout time.Duration, options ...func(*awsconfig.LoadOptions) error) (aws.Config, error) {
+// LoadAWS loads the AWS settings of the environment for [Destinations]. A request for credentials
+// ends after timeout.
+func LoadAWS(
+	ctx context.Context, timeout time.Duration, options ...func(*awsconfig.LoadOptions) error,
+) (aws.Config, error) {
 	return transport.LoadConfig(ctx, timeout, options...)
 }
 
-// Destinations are the topics and queues of the settings.
+// Destinations are the topics and queues in the settings.
 type Destinations struct {
 	AWS     aws.Config
-	Names   []string // as they were written, the default first
+	Names   []string // as in the settings, the default first
 	Options sink.Options
-	// GroupBatches is a setting for FIFO destinations only.
+	// GroupBatches is allowed for FIFO destinations only.
 	GroupBatches bool
-	// Tenant is what standard destinations get as MessageGroupId.
+	// Tenant selects the MessageGroupId of standard destinations.
 	Tenant string
-	// Unordered says that no column has the id of the aggregate.
+	// Unordered means that no column has the id of the aggregate.
 	Unordered bool
 }
 
-// opened is a sink that tells more than delivery needs.
+// opened is a sink with a description of its destination.
 type opened interface {
 	sink.Sink
 	Description() sink.Description
 }
 
-// CredentialsError says that there are no credentials for AWS. They may yet come: a role's are
-// handed out by a service beside the container, which may start later than it.
+// CredentialsError means that AWS credentials are missing. They may still arrive: a service beside
+// the container issues those of a role, and may start later than the container.
 type CredentialsError struct{ Err error }
 
 func (e *CredentialsError) Error() string {
-	return fmt.Sprintf("AWS credentials: there are none: give the task, the instance or the service account a role, or set "+
+	return fmt.Sprintf("AWS credentials: there are none: give the task, the instance or the service account a role, "+
+		"or "+
+		"set "+
 		"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE: %v", e.Err)
 }
 
@@ -62,12 +67,13 @@ func (d Destinations) Check(ctx context.Context, progress Progress) ([]delivery.
 	}
 	credentials := Requirement{"AWS credentials", d.credentials}.Run(ctx, progress)
 	all = append(all, credentials...)
-	if credentials.Err() != nil { // once, and not for each destination again
+	if credentials.Err() != nil { // reported once, and not for each destination
 		return nil, all
 	}
 	shared := d.Options
 	shared.InFlight *= len(parsed)
-	d.AWS.HTTPClient = transport.New(d.AWS, shared) // all topics have one host, and many are busy at different times
+	// All topics share one host, and are busy at different times.
+	d.AWS.HTTPClient = transport.New(d.AWS, shared)
 	checked := &destinations{Destinations: d, named: map[string]string{}}
 	for _, destination := range parsed {
 		all = append(all, Requirement{"destination " + destination.String(), func(ctx context.Context) Findings {
@@ -77,14 +83,13 @@ func (d Destinations) Check(ctx context.Context, progress Progress) ([]delivery.
 	return checked.opened, all
 }
 
-// destinations are [Destinations] that are being checked.
+// destinations are [Destinations] during their check.
 type destinations struct {
 	Destinations
-	named  map[string]string // ARN to the name that it has in the settings
+	named  map[string]string // from an ARN to its name in the settings
 	opened []delivery.Destination
 }
 
-// destination opens one destination.
 func (d *destinations) destination(ctx context.Context, destination sink.Destination) Findings {
 	name := destination.String()
 	object := "destination " + name
@@ -94,31 +99,37 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	}
 	arn := s.Description().ARN
 	if other, twice := d.named[arn]; twice {
-		return Findings{failed(CodeDestination, object, "destinations %s and %s are the same, each would keep an order of its own: "+
-			"write it in one way", other, name)}
+		return Findings{failed(CodeDestination, object, "destinations %s and %s are the same, and each would keep a "+
+			"separate "+
+			"order: use one name for it", other, name)}
 	}
 	d.named[arn] = name
 	if d.GroupBatches && !s.Limits().FIFO {
-		return Findings{failed(CodeDestination, object, "destination %s is a standard one, RELAY_GROUP_BATCHES is for FIFO topics and "+
-			"queues: unset it, or name a FIFO destination", name)}
+		return Findings{failed(CodeDestination, object, "destination %s is standard, and RELAY_GROUP_BATCHES is for "+
+			"FIFO "+
+			"topics and queues: unset it, or name a FIFO destination", name)}
 	}
 	d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s})
 	kind := fmt.Sprintf("standard, RELAY_TENANT %s", d.Tenant)
 	if s.Limits().FIFO {
 		kind = "FIFO"
 	}
-	found := Findings{passed(CodeDestination, object, "destination %s is there (%s)", name, kind)}
+	found := Findings{passed(CodeDestination, object, "destination %s exists (%s)", name, kind)}
 	for _, attribute := range s.Description().Missing {
-		found = append(found, passed(CodeDestination, object, "destination %s tells no usable %s: AWS' default counts, %d bytes", name, attribute, s.Limits().MaxMessageBytes))
+		found = append(found, passed(CodeDestination, object, "destination %s reports no usable %s: AWS' default of "+
+			"%d bytes applies",
+			name, attribute, s.Limits().MaxMessageBytes))
 	}
 	if d.Unordered && s.Limits().FIFO {
-		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each event is a message "+
-			"group of its own, so that no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID, or use a standard destination", name))
+		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of "+
+			"the aggregate: "+
+			"each event is its own message group, and no order is kept. Name the column in "+
+			"RELAY_COLUMN_AGGREGATE_ID, or use a "+
+			"standard destination", name))
 	}
 	return append(found, throughput(name, s)...)
 }
 
-// parse reads the names of the destinations.
 func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {
 	for _, name := range d.Names {
 		destination, err := sink.ParseDestination(name)
@@ -139,10 +150,10 @@ func (d Destinations) credentials(ctx context.Context) Findings {
 	if err != nil {
 		return Findings{FromError(CodeAWS, "AWS credentials", &CredentialsError{err})}
 	}
-	if err := transport.CheckCredentials(found); err != nil { // waiting does not change it
+	if err := transport.CheckCredentials(found); err != nil { // a retry does not change it
 		return Findings{FromError(CodeAWS, "AWS credentials", fmt.Errorf("AWS credentials: %w", err))}
 	}
-	return Findings{passed(CodeAWS, "AWS credentials", "AWS credentials are there")}
+	return Findings{passed(CodeAWS, "AWS credentials", "AWS credentials exist")}
 }
 
 func (d Destinations) open(ctx context.Context, destination sink.Destination) (opened, error) {
@@ -152,7 +163,8 @@ func (d Destinations) open(ctx context.Context, destination sink.Destination) (o
 	return sqs.Open(ctx, d.AWS, destination, d.Options)
 }
 
-// throughput names settings of a FIFO destination that cap it at 3,000 messages a second or less.
+// throughput reports settings of a FIFO destination that limit it to 3,000 messages a second or
+// less.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html
 func throughput(name string, s opened) Findings {
 	if !s.Limits().FIFO {
@@ -161,11 +173,13 @@ func throughput(name string, s opened) Findings {
 	object, d := "destination "+name, s.Description()
 	switch {
 	case d.FifoThroughputLimit == "perQueue":
-		return Findings{degraded(CodeThroughput, object, "queue %s has FifoThroughputLimit perQueue, 300 requests a second: "+
-			"perMessageGroupId with DeduplicationScope messageGroup is the fast one", name)}
+		return Findings{degraded(CodeThroughput, object, "queue %s has FifoThroughputLimit perQueue, 300 requests a "+
+			"second: "+
+			"perMessageGroupId with DeduplicationScope messageGroup allows more", name)}
 	case d.FifoThroughputScope == "Topic":
-		return Findings{degraded(CodeThroughput, object, "topic %s has FifoThroughputScope Topic, 3,000 messages a second: MessageGroup is "+
-			"the fast one", name)}
+		return Findings{degraded(CodeThroughput, object, "topic %s has FifoThroughputScope Topic, 3,000 messages a "+
+			"second: "+
+			"MessageGroup allows more", name)}
 	}
 	return nil
 }

@@ -19,12 +19,15 @@ const (
 )
 
 // checkDestinations checks a topic and a queue of a broker.
-func checkDestinations(t *testing.T, ctx context.Context, broker *fakeaws.Server, progress preflight.Progress) preflight.Findings {
+func checkDestinations(
+	t *testing.T, ctx context.Context, broker *fakeaws.Server, progress preflight.Progress,
+) preflight.Findings {
 	t.Helper()
 	endpoint := broker.URL()
 	_, found := preflight.Destinations{
 		AWS: aws.Config{
-			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			Region: "us-east-1", BaseEndpoint: &endpoint,
+			Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
 		},
 		Names:     []string{topicARN, queueARN},
 		Unordered: true,
@@ -42,7 +45,7 @@ func startBroker(t *testing.T) *fakeaws.Server {
 	return broker
 }
 
-func TestDestinationsThatAreMissingAreCreatedAsTold(t *testing.T) {
+func TestMissingDestinationsAreReportedWithACommand(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)
 	problems := checkDestinations(t, t.Context(), broker, preflight.Progress{}).Of(preflight.Error)
@@ -50,8 +53,14 @@ func TestDestinationsThatAreMissingAreCreatedAsTold(t *testing.T) {
 		t.Fatalf("found %s, want two", problems)
 	}
 	for i, words := range [][]string{
-		{"topic " + topicARN + " does not exist at " + broker.URL(), "aws sns create-topic --name orders --region us-east-1 --endpoint-url " + broker.URL()},
-		{"queue " + queueARN + " does not exist at " + broker.URL(), "aws sqs create-queue --queue-name orders.fifo --attributes FifoQueue=true"},
+		{
+			"topic " + topicARN + " does not exist at " + broker.URL(),
+			"aws sns create-topic --name orders --region us-east-1 --endpoint-url " + broker.URL(),
+		},
+		{
+			"queue " + queueARN + " does not exist at " + broker.URL(),
+			"aws sqs create-queue --queue-name orders.fifo --attributes FifoQueue=true",
+		},
 	} {
 		for _, word := range words {
 			if !strings.Contains(problems[i].String(), word) {
@@ -71,7 +80,7 @@ func TestDestinationsThatAreMissingAreCreatedAsTold(t *testing.T) {
 	}
 }
 
-func TestDestinationThatRefusesIsToldWithTheRight(t *testing.T) {
+func TestRefusalNamesTheMissingPermission(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		fault fakeaws.Fault
@@ -90,15 +99,16 @@ func TestDestinationThatRefusesIsToldWithTheRight(t *testing.T) {
 	}
 }
 
-// TestBrokerThatHangsIsWaitedForAudibly: for ten seconds each, and after two the operator knows for
-// which.
-func TestBrokerThatHangsIsWaitedForAudibly(t *testing.T) {
+// TestSlowBrokerIsReported: each destination may take ten seconds, and after two the operator
+// learns its name.
+func TestSlowBrokerIsReported(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)
 	broker.Script(fakeaws.Match{}, fakeaws.Hang())
 	waiting := make(chan string, 10)
 	began := time.Now()
-	found := checkDestinations(t, t.Context(), broker, preflight.Progress{Waiting: func(subject string) { waiting <- subject }})
+	progress := preflight.Progress{Waiting: func(subject string) { waiting <- subject }}
+	found := checkDestinations(t, t.Context(), broker, progress)
 	if elapsed := time.Since(began); elapsed > 25*time.Second {
 		t.Errorf("two destinations took %v", elapsed)
 	}
@@ -111,12 +121,13 @@ func TestBrokerThatHangsIsWaitedForAudibly(t *testing.T) {
 		t.Errorf("waited for %s", got)
 	}
 	problems := found.Of(preflight.Error)
-	if len(problems) != 2 || !strings.Contains(problems[0].Explanation, "did not answer within 10s at "+broker.URL()) || !preflight.OnlyTransient(found.Err()) {
+	if len(problems) != 2 || !preflight.OnlyTransient(found.Err()) ||
+		!strings.Contains(problems[0].Explanation, "did not answer within 10s at "+broker.URL()) {
 		t.Errorf("found %s", problems)
 	}
 }
 
-// TestCheckNamesTheTenant of a standard destination. A FIFO one always gets the aggregate.
+// TestCheckNamesTheTenant of a standard destination. A FIFO destination always gets the aggregate.
 func TestCheckNamesTheTenant(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)
@@ -129,7 +140,8 @@ func TestCheckNamesTheTenant(t *testing.T) {
 	endpoint := broker.URL()
 	_, found := preflight.Destinations{
 		AWS: aws.Config{
-			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			Region: "us-east-1", BaseEndpoint: &endpoint,
+			Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
 		},
 		Names:  []string{topicARN, queueARN},
 		Tenant: "header:tenant",
@@ -138,7 +150,9 @@ func TestCheckNamesTheTenant(t *testing.T) {
 	for _, f := range found {
 		text.WriteString(f.String() + "\n")
 	}
-	for _, want := range []string{topicARN + " is there (standard, RELAY_TENANT header:tenant)", queueARN + " is there (FIFO)"} {
+	for _, want := range []string{
+		topicARN + " exists (standard, RELAY_TENANT header:tenant)", queueARN + " exists (FIFO)",
+	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%s\ndoes not say %q", &text, want)
 		}

@@ -20,8 +20,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// testEnv is a database with the outbox schema and a table of the user's own, ev, in the
-// publication.
+// testEnv is a database with the outbox schema, and with a table ev of the user in the publication.
 type testEnv struct {
 	t    *testing.T
 	url  string // of its owner
@@ -29,10 +28,11 @@ type testEnv struct {
 	preflight.Database
 }
 
-// ownTable is a table that lacks nothing.
+// ownTable is a table that meets every requirement.
 const ownTable = `
-	CREATE TABLE ev (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text,
-		headers jsonb, created_at timestamptz DEFAULT now(), seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
+	CREATE TABLE ev (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text,
+		event_type text, payload text, headers jsonb, created_at timestamptz DEFAULT now(),
+		seq bigint GENERATED ALWAYS AS IDENTITY, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
 	CREATE UNIQUE INDEX ON ev (seq);
 	CREATE INDEX ON ev (xid);
 	ALTER PUBLICATION outbox_pub SET TABLE ev;`
@@ -96,7 +96,9 @@ func (e *testEnv) checkAs(url string) preflight.Findings {
 		if err != nil {
 			return nil, err
 		}
-		return replication.Open(ctx, replication.Config{Connection: &config.Config, Slot: database.Slot, SenderTimeout: 10 * time.Second})
+		return replication.Open(ctx, replication.Config{
+			Connection: &config.Config, Slot: database.Slot, SenderTimeout: 10 * time.Second,
+		})
 	}
 	return database.Check(e.t.Context(), preflight.Progress{})
 }
@@ -111,14 +113,16 @@ func (e *testEnv) expectSound() {
 	}
 }
 
-// expect fails unless exactly one finding is not ok, and that one is of this code and level and
-// says all of these words.
+// expect fails unless exactly one finding is not ok, and that one has this code, this level and all
+// of these words.
 func (e *testEnv) expect(code preflight.Code, level preflight.Level, words ...string) preflight.Finding {
 	e.t.Helper()
 	return expect(e.t, e.check(), code, level, words...)
 }
 
-func expect(t *testing.T, all preflight.Findings, code preflight.Code, level preflight.Level, words ...string) preflight.Finding {
+func expect(
+	t *testing.T, all preflight.Findings, code preflight.Code, level preflight.Level, words ...string,
+) preflight.Finding {
 	t.Helper()
 	found := slices.DeleteFunc(slices.Clone(all), func(f preflight.Finding) bool { return f.Level == preflight.OK })
 	if len(found) != 1 || found[0].Code != code || found[0].Level != level {
@@ -132,15 +136,14 @@ func expect(t *testing.T, all preflight.Findings, code preflight.Code, level pre
 	return found[0]
 }
 
-// expectCured runs the statement of a finding, after which nothing is to be found.
+// expectCured runs the statement of a finding, and expects no finding afterwards.
 func (e *testEnv) expectCured(f preflight.Finding) {
 	e.t.Helper()
 	e.runScript(f.Statement)
 	e.expectSound()
 }
 
-// runScript runs statements one by one, as psql does: some must not be in a transaction with
-// others.
+// runScript runs statements one by one, like psql: some must not share a transaction with others.
 func (e *testEnv) runScript(script string) {
 	e.t.Helper()
 	if strings.Contains(script, "$$") {

@@ -7,16 +7,15 @@ import (
 	"slices"
 )
 
-// Code names a kind of finding. A code never changes its meaning, so that scripts may compare it.
+// Code names a kind of finding. Scripts may compare it, because a code never changes its meaning.
 type Code string
 
-// Level says what a finding means for a relay.
+// Level is the consequence of a finding for a relay.
 type Level string
 
-// The levels.
 const (
 	OK       Level = "ok"       // the requirement is met
-	Degraded Level = "degraded" // the relay runs, and a promise of it does not hold
+	Degraded Level = "degraded" // the relay runs, and does not keep one of its guarantees
 	Error    Level = "error"    // the relay does not start
 )
 
@@ -25,16 +24,15 @@ type Finding struct {
 	Code   Code   `json:"code"`
 	Level  Level  `json:"level"`
 	Object string `json:"object"` // as in "table public.outbox_events"
-	// Explanation is a statement that can be read without the other fields: for which object, and
-	// why.
+	// Explanation can be read without the other fields: it names the object and the reason.
 	Explanation string `json:"explanation"`
-	// Statement is SQL to paste, or a shell command or setting. It is empty where there is none.
+	// Statement is SQL to paste, a shell command or a setting; it may be empty.
 	Statement string `json:"statement,omitempty"`
 
-	cause error // of an answer that did not come; it tells what is transient
+	cause error // of a requirement that could not be checked; it may be transient
 }
 
-// Err returns the finding as an error, or nil unless its level is [Error]. [OnlyTransient] knows
+// Err returns the finding as an error, or nil unless its level is [Error]. [OnlyTransient] inspects
 // such errors.
 func (f Finding) Err() error {
 	if f.Level != Error {
@@ -74,12 +72,12 @@ func (f Findings) Of(level Level) Findings {
 	return slices.DeleteFunc(slices.Clone(f), func(finding Finding) bool { return finding.Level != level })
 }
 
-// FromError returns the error as a finding of level [Error].
+// FromError returns a finding of level [Error] for err.
 func FromError(code Code, object string, err error) Finding {
 	return Finding{Code: code, Level: Error, Object: object, Explanation: err.Error(), cause: err}
 }
 
-// FromErrors returns each of the errors that [errors.Join] joined as a finding.
+// FromErrors returns a finding for each error that [errors.Join] joined in err.
 func FromErrors(code Code, object string, err error) Findings {
 	if err == nil {
 		return nil
@@ -116,7 +114,7 @@ func unknown(code Code, object string, err error) Finding {
 	return Finding{Code: code, Level: Error, Object: object, Explanation: explanation, cause: err}
 }
 
-// with returns the finding with the statement that cures it.
+// with returns the finding with the statement that fixes it.
 func (f Finding) with(format string, args ...any) Finding {
 	f.Statement = fmt.Sprintf(format, args...)
 	return f

@@ -6,12 +6,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// generatedVersion is the first that can publish generated columns, those that are stored.
+// generatedVersion is the first version that can publish generated columns, if they are stored.
 // https://www.postgresql.org/docs/18/logical-replication-gencols.html
 const generatedVersion = 18
 
-// generatedColumns checks that the log has the columns that the relay reads: a generated one is
-// there only if the publication asks for it, and a virtual one never.
+// generatedColumns checks that the log contains the columns that the relay reads. It contains a
+// stored generated column only if the publication includes it, and never a virtual one.
 func (d *database) generatedColumns(ctx context.Context) Findings {
 	var found Findings
 	for _, name := range d.mapped() {
@@ -37,28 +37,31 @@ func (d *database) publishedColumn(ctx context.Context, name string) Finding {
 	case err != nil:
 		return unknown(CodeGenerated, object, err)
 	case !published:
-		return failed(CodeGenerated, object, "column %s is generated, and publication %s does not stream such columns", name, d.Publication).
+		return failed(CodeGenerated, object, "column %s is generated, and publication %s does not stream such columns",
+			name, d.Publication).
 			with("ALTER PUBLICATION %s SET (publish_generated_columns = stored);", pgoutput.Quote(d.Publication))
 	}
 	return passed(CodeGenerated, object, "column %s is generated, and publication %s streams it", name, d.Publication)
 }
 
-// unpublishedColumn is the finding of a generated column that no publication streams. The statement
-// keeps its values, and has a trigger compute them from then on; or, for a virtual column, stores
-// it.
+// unpublishedColumn is the finding of a generated column that no publication streams. Its statement
+// keeps the values, and a trigger computes later ones. A virtual column becomes a stored one.
 func (d *database) unpublishedColumn(name string, c column) Finding {
 	table, quoted := d.Table.Identifier(), pgoutput.Quote(name)
 	if c.generated == generatedVirtual {
-		return failed(CodeGenerated, d.columnObject(name), "column %s is generated and virtual: it is never in the log. Map another column, or "+
-			"store this one, which rewrites the table", name).
+		return failed(CodeGenerated, d.columnObject(name), "column %s is generated and virtual, so it is never in "+
+			"the log: "+
+			"map another column, or store this one, which rewrites the table", name).
 			with("ALTER TABLE %[1]s DROP COLUMN %[2]s, ADD COLUMN %[2]s %[3]s GENERATED ALWAYS AS (%[4]s) STORED; "+
 				"ALTER PUBLICATION %[5]s SET (publish_generated_columns = stored);",
 				table, quoted, c.dataType, c.expression, pgoutput.Quote(d.Publication))
 	}
 	function := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_" + name}.Identifier()
-	return failed(CodeGenerated, d.columnObject(name), "column %s is generated, and Postgres %d never streams such columns: map another column, "+
-		"or make it a plain one that a trigger fills in", name, d.version).
-		with("ALTER TABLE %[1]s ALTER COLUMN %[2]s DROP EXPRESSION; CREATE FUNCTION %[3]s() RETURNS trigger LANGUAGE plpgsql AS "+
+	return failed(CodeGenerated, d.columnObject(name), "column %s is generated, and Postgres %d never streams such "+
+		"columns: "+
+		"map another column, or make it an ordinary one that a trigger fills in", name, d.version).
+		with("ALTER TABLE %[1]s ALTER COLUMN %[2]s DROP EXPRESSION; "+
+			"CREATE FUNCTION %[3]s() RETURNS trigger LANGUAGE plpgsql AS "+
 			"$$ BEGIN NEW.%[2]s := (SELECT %[4]s FROM (SELECT NEW.*) AS inserted); RETURN NEW; END $$; "+
 			"CREATE TRIGGER %[5]s BEFORE INSERT OR UPDATE ON %[1]s FOR EACH ROW EXECUTE FUNCTION %[3]s();",
 			table, quoted, function, c.expression, pgoutput.Quote(d.Table.Name+"_"+name))

@@ -9,15 +9,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// uniqueIndexed asks whether every row of the outbox table has its own value in a column: by a
-// valid index without a condition on exactly that column, of the table or, with each partition on
-// its own, of all its partitions. A constraint that is deferred will do, as only what is committed
-// is streamed.
+// uniqueIndexed reports whether every row of the outbox table has its own value in a column. The
+// proof is a valid, unconditional unique index on exactly that column: one of the table, or one of
+// each partition. A deferred constraint counts, because only committed rows are streamed.
 const uniqueIndexed = `
 	WITH RECURSIVE tree AS (
 		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
 		UNION ALL
-		SELECT c.oid, c.relkind FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+		SELECT c.oid, c.relkind FROM tree t
+		JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
 	), indexed AS (
 		SELECT t.oid, t.relkind, EXISTS (
 			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -45,64 +45,72 @@ func (d *database) uniqueID(ctx context.Context) Findings {
 	case unique:
 		return Findings{passed(CodeID, object, "column %s tells the events apart", name)}
 	case d.IDUnique:
-		return Findings{passed(CodeID, object, "column %s tells the events apart, as RELAY_ID_UNIQUE=assert says", name)}
+		return Findings{passed(CodeID, object,
+			"column %s tells the events apart, as RELAY_ID_UNIQUE=assert says", name)}
 	case partitioned:
-		return Findings{d.mayRepeatID(", as an index of a partitioned table holds the partition key too", "If your services never use an id twice, "+
-			"as with UUIDs, say so").with("RELAY_ID_UNIQUE=assert")}
+		return Findings{d.mayRepeatID(", because an index of a partitioned table needs the partition key too",
+			"If your services never use an id twice, as with UUIDs, set").with("RELAY_ID_UNIQUE=assert")}
 	}
-	return Findings{d.mayRepeatID("", "Make it unique, or set RELAY_ID_UNIQUE=assert if your services never use an id twice").
+	return Findings{d.mayRepeatID("", "Make it unique, or set RELAY_ID_UNIQUE=assert if your services never use an "+
+		"id twice").
 		with("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", d.Table.Identifier(), column)}
 }
 
-// mayRepeatID says what becomes of two events of one id. The relay keeps them apart. A FIFO destination accepts the second one within
-// five minutes and drops it, so that an event that counts as delivered is lost.
+// mayRepeatID is the finding of ids that may be shared. The relay keeps such events apart. A FIFO
+// destination accepts and drops the second event within five minutes, so an event that counts as
+// delivered is lost.
 func (d *database) mayRepeatID(because, advice string) Finding {
 	name := d.Table.Columns.ID
 	object := d.columnObject(name)
 	if d.FIFO {
-		return failed(CodeID, object, "nothing keeps two events from having the same %s%s: a FIFO destination accepts the second event of an id within "+
-			"five minutes and drops it. %s", name, because, advice)
+		return failed(CodeID, object, "two events can have the same %s%s: a FIFO destination accepts the second "+
+			"event of an "+
+			"id within five minutes and drops it. %s", name, because, advice)
 	}
-	return degraded(CodeID, object, "nothing keeps two events from having the same %s%s: consumers take the second event of an id for a repetition, and "+
-		"a FIFO destination would drop it. %s", name, because, advice)
+	return degraded(CodeID, object, "two events can have the same %s%s: consumers take the second event of an id for "+
+		"a "+
+		"duplicate, and a FIFO destination would drop it. %s", name, because, advice)
 }
 
 // numbering is how the database numbers the rows.
 type numbering struct {
-	sequences        int // that the table and its partitions take numbers from
+	sequences        int // sequences of the table and its partitions
 	name             *string
 	cache, increment *int64
 	cycles           *bool
 	identity         bool
-	oneSequence      string // statements after which all take their numbers from one sequence, where they take them from several
+	oneSequence      string // if there are several: statements that replace them by one sequence
 }
 
-// sequencesOf finds the sequences of a column, of the table and of its partitions: those of an
-// identity, and those that a default takes its values from.
+// sequencesOf finds the sequences of a column in the table and its partitions. They belong to an
+// identity or to a default.
 const sequencesOf = `
 	WITH RECURSIVE tree AS (
 		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
 		UNION ALL
-		SELECT c.oid, c.relkind FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+		SELECT c.oid, c.relkind FROM tree t
+		JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
 	), col AS (
 		SELECT a.attrelid, a.attnum FROM tree t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2
 	), source AS (
-		SELECT d.objid AS seq FROM col c JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.attrelid
+		SELECT d.objid AS seq FROM col c
+		JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.attrelid
 			AND d.refobjsubid = c.attnum AND d.classid = 'pg_class'::regclass AND d.deptype = 'i'
 		UNION
 		SELECT d.refobjid FROM col c JOIN pg_attrdef f ON f.adrelid = c.attrelid AND f.adnum = c.attnum
-			JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
+			JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+				AND d.refclassid = 'pg_class'::regclass
 	)
 	SELECT count(*), max(s.seqrelid::regclass::text), max(s.seqcache), min(s.seqincrement), bool_or(s.seqcycle),
 	       EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND attidentity <> '')
 	FROM pg_sequence s JOIN source ON source.seq = s.seqrelid`
 
-// ordered checks that the sequence column gives each row a value of its own, in the order in which
-// one writer writes them.
+// ordered checks that the sequence column gives each row a different value, in the order in which
+// one writer writes the rows.
 func (d *database) ordered(ctx context.Context) Findings {
 	name := d.Table.Columns.Sequence
 	if c, exists := d.columns[name]; !exists || !c.filled() {
-		return nil // a finding of the columns already
+		return nil // columnTypes has found it
 	}
 	object := d.columnObject(name)
 	var unique, eachPartition, partitioned bool
@@ -111,7 +119,8 @@ func (d *database) ordered(ctx context.Context) Findings {
 		return Findings{unknown(CodeOrder, object, err)}
 	}
 	var n numbering
-	err = d.Pool.QueryRow(ctx, sequencesOf, d.Table.Identifier(), name).Scan(&n.sequences, &n.name, &n.cache, &n.increment, &n.cycles, &n.identity)
+	err = d.Pool.QueryRow(ctx, sequencesOf, d.Table.Identifier(), name).
+		Scan(&n.sequences, &n.name, &n.cache, &n.increment, &n.cycles, &n.identity)
 	if err != nil {
 		return Findings{unknown(CodeOrder, object, err)}
 	}
@@ -123,29 +132,36 @@ func (d *database) ordered(ctx context.Context) Findings {
 	return Findings{d.judge(n, unique || partitioned && eachPartition)}
 }
 
-// judge says what the numbering of the rows is worth.
+// judge judges the numbering of the rows.
 func (d *database) judge(n numbering, indexed bool) Finding {
 	name := d.Table.Columns.Sequence
 	object, column := d.columnObject(name), pgoutput.Quote(name)
 	switch {
 	case n.sequences == 0 && !indexed:
-		return failed(CodeOrder, object, "column %s may have the same value in many rows, and reading the table from one value to the next would "+
-			"pass rows over: take it from a sequence (GENERATED ALWAYS AS IDENTITY), and make it unique", name).
+		return failed(CodeOrder, object, "column %s may have the same value in many rows, and a read from one value "+
+			"to the next "+
+			"would skip rows: use a sequence (GENERATED ALWAYS AS IDENTITY), and make the column unique", name).
 			with("%s", d.uniqueIndex(column))
 	case n.sequences == 0:
 		return passed(CodeOrder, object, "column %s is unique", name)
 	case n.sequences > 1:
-		return failed(CodeOrder, object, "partitions of %s take %s from %d sequences: rows of different partitions may have the same value, and "+
-			"their order says nothing. Let all take it from one", d.tableName(), name, n.sequences).
+		return failed(CodeOrder, object, "partitions of %s take %s from %d sequences, so rows of different "+
+			"partitions may have "+
+			"the same value and have no order: use one sequence for all", d.tableName(), name, n.sequences).
 			with("%s", n.oneSequence)
 	case *n.cycles || *n.increment < 1:
-		return failed(CodeOrder, object, "sequence %s does not count upwards for ever (INCREMENT %d, CYCLE %v), so an event can have a lower %s than an earlier one",
+		return failed(CodeOrder, object, "sequence %s does not count upwards only (INCREMENT %d, CYCLE %v), so an "+
+			"event can "+
+			"have a lower %s than an earlier one",
 			*n.name, *n.increment, *n.cycles, name).with("ALTER SEQUENCE %s INCREMENT 1 NO CYCLE;", *n.name)
 	case *n.cache > 1:
-		return failed(CodeOrder, object, "sequence %s has CACHE %d: each connection takes so many values ahead, and two services that write one after "+
-			"the other number their events in another order", *n.name, *n.cache).with("%s", uncached(d.Table.Identifier(), column, n))
+		return failed(CodeOrder, object, "sequence %s has CACHE %d, so each connection reserves that many values, "+
+			"and a later "+
+			"event of another connection can have a lower number", *n.name, *n.cache).
+			with("%s", uncached(d.Table.Identifier(), column, n))
 	case !indexed:
-		return degraded(CodeOrder, object, "column %s has no unique index: a value that a service writes itself may come twice, and recovery, "+
+		return degraded(CodeOrder, object, "column %s has no unique index, so a service may write a value twice, and "+
+			"recovery, "+
 			"replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
 	}
 	return passed(CodeOrder, object, "column %s orders the events of an aggregate", name)
@@ -158,14 +174,15 @@ func uncached(table, column string, n numbering) string {
 	return fmt.Sprintf("ALTER SEQUENCE %s CACHE 1;", *n.name)
 }
 
-// logged checks that every row of the table is in the log under the table's own name.
+// logged checks that the log has every row of the table under the table's own name.
 func (d *database) logged(ctx context.Context) Findings {
 	if d.columns == nil {
 		return nil
 	}
 	rows, err := d.Pool.Query(ctx, `
 		WITH RECURSIVE tree AS (
-			SELECT c.oid, c.relkind, c.relpersistence, c.relkind = 'p' AS partitioned FROM pg_class c WHERE c.oid = to_regclass($1)
+			SELECT c.oid, c.relkind, c.relpersistence, c.relkind = 'p' AS partitioned FROM pg_class c
+			WHERE c.oid = to_regclass($1)
 			UNION ALL
 			SELECT c.oid, c.relkind, c.relpersistence, t.partitioned FROM tree t
 			JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid
@@ -185,13 +202,18 @@ func (d *database) logged(ctx context.Context) Findings {
 		switch {
 		case why == nil:
 		case *why == "inherits":
-			found = append(found, degraded(CodeLogged, "table "+name, "table %s inherits from %s, and its rows are no events: a publication streams "+
-				"them under its own name. Write events to %[2]s, or make that a partitioned table", name, d.tableName()))
+			found = append(found, degraded(CodeLogged, "table "+name, "table %s inherits from %s, and a publication "+
+				"streams its "+
+				"rows under its own name, so they are not events: write events to %[2]s, or make that a partitioned "+
+				"table",
+				name, d.tableName()))
 		case *why == "is unlogged":
-			found = append(found, failed(CodeLogged, "partition "+name, "partition %s is unlogged, so no row of it is streamed", name).
+			found = append(found, failed(CodeLogged, "partition "+name,
+				"partition %s is unlogged, so no row of it is streamed", name).
 				with("ALTER TABLE %s SET LOGGED;", name))
 		default:
-			found = append(found, failed(CodeLogged, "partition "+name, "partition %s %s, so no row of it is streamed", name, *why).
+			found = append(found, failed(CodeLogged, "partition "+name,
+				"partition %s %s, so no row of it is streamed", name, *why).
 				with("ALTER TABLE %s DETACH PARTITION %s;", d.Table.Identifier(), name))
 		}
 		return nil

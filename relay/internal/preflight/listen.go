@@ -10,13 +10,14 @@ import (
 	"syscall"
 )
 
-// Listen checks that the address for probes and metrics is free, by listening on it for a moment.
+// Listen checks that the address of probes and metrics is free, by listening on it for a moment.
 func Listen(ctx context.Context, address string, progress Progress) Findings {
 	return Requirement{"RELAY_LISTEN", func(ctx context.Context) Findings {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE) && isRelay(ctx, address):
-			return Findings{passed(CodeListen, "address "+address, "a relay serves its probes on RELAY_LISTEN %s", address)}
+			return Findings{passed(CodeListen, "address "+address,
+				"a relay serves its probes on RELAY_LISTEN %s", address)}
 		case err != nil:
 			return Findings{ListenError(address, err)}
 		}
@@ -25,21 +26,24 @@ func Listen(ctx context.Context, address string, progress Progress) Findings {
 	}}.Run(ctx, progress)
 }
 
-// ListenError is the finding of an address that cannot be listened on. It is never transient: an
-// address that is taken does not become free by waiting.
+// ListenError is the finding of an address on which the relay cannot listen. It is never transient,
+// because a retry does not free the address.
 func ListenError(address string, err error) Finding {
 	if cause := (*net.OpError)(nil); errors.As(err, &cause) {
 		err = cause
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return failed(CodeListen, "address "+address, "RELAY_LISTEN %q is in use: end the process that listens there, which may be another relay, or "+
-			"name another address", address)
+		return failed(CodeListen, "address "+address, "RELAY_LISTEN %q is in use: end the process that listens "+
+			"there, which "+
+			"may be another relay, or choose another address", address)
 	}
-	return failed(CodeListen, "address "+address, "RELAY_LISTEN %q: %v: name an address as in :9464, or nothing for no probes and no metrics", address, err)
+	return failed(CodeListen, "address "+address, "RELAY_LISTEN %q: %v: set an address as in :9464, or nothing to "+
+		"serve no "+
+		"probes and metrics", address, err)
 }
 
-// isRelay reports whether a relay serves its probes on this address of the machine: the check may
-// run beside it, in its container.
+// isRelay reports whether a relay serves its probes on this address. The check may run beside a
+// running relay in the same container.
 func isRelay(ctx context.Context, address string) bool {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -50,7 +54,8 @@ func isRelay(ctx context.Context, address string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/livez", nil)
+	probe := "http://" + net.JoinHostPort(host, port) + "/livez"
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, probe, nil)
 	if err != nil {
 		return false
 	}

@@ -13,7 +13,9 @@ func TestAddressThatCannotBeListenedOnIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for address, says := range map[string]string{taken.Addr().String(): "is in use", ":99999": "99999", "localhost": "missing port"} {
+	for address, says := range map[string]string{
+		taken.Addr().String(): "is in use", ":99999": "99999", "localhost": "missing port",
+	} {
 		found := preflight.Listen(t.Context(), address, preflight.Progress{})
 		expect(t, found, preflight.CodeListen, preflight.Error, "RELAY_LISTEN", says)
 		if preflight.OnlyTransient(found.Err()) {

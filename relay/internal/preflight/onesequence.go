@@ -12,11 +12,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// numberedTable is the outbox table or a partition, with where a column takes its numbers from.
+// numberedTable is the outbox table or a partition, with the sequence of a column.
 type numberedTable struct {
-	name     string // as it is written in SQL
+	name     string // quoted
 	identity bool
-	sequence string // as it is written in SQL; empty if the column has none
+	sequence string // quoted; empty if the column has none
 }
 
 // numberedTables lists them from the top of the tree.
@@ -24,12 +24,14 @@ const numberedTables = `
 	WITH RECURSIVE tree AS (
 		SELECT c.oid, c.relkind, 0 AS depth FROM pg_class c WHERE c.oid = to_regclass($1)
 		UNION ALL
-		SELECT c.oid, c.relkind, t.depth + 1 FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
+		SELECT c.oid, c.relkind, t.depth + 1 FROM tree t
+		JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
 	)
 	SELECT format('%I.%I', n.nspname, c.relname), a.attidentity <> '', coalesce((
 		SELECT format('%I.%I', sn.nspname, s.relname)
 		FROM pg_depend d LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
-		JOIN pg_class s ON s.relkind = 'S' AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
+		JOIN pg_class s ON s.relkind = 'S'
+			AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
 		JOIN pg_namespace sn ON sn.oid = s.relnamespace
 		WHERE d.classid = 'pg_class'::regclass AND d.deptype = 'i' AND d.refclassid = 'pg_class'::regclass
 		      AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum
@@ -39,8 +41,9 @@ const numberedTables = `
 	JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2
 	ORDER BY t.depth, t.oid`
 
-// oneSequence returns the statements after which the table and its partitions take the values of a column from one sequence,
-// which continues above every value that there is. It is the first one that belongs to no identity, and a new one if there is none.
+// oneSequence returns the statements after which the table and its partitions take a column from
+// one sequence, which continues above every existing value. It is the first existing sequence that
+// does not belong to an identity, or else a new one.
 func (d *database) oneSequence(ctx context.Context, column string) (string, error) {
 	rows, err := d.Pool.Query(ctx, numberedTables, d.Table.Identifier(), column)
 	if err != nil {
@@ -67,7 +70,7 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 		}
 	}
 	literal := outboxtable.QuoteLiteral(sequence)
-	statements = append(statements, // the default of the table becomes that of every partition
+	statements = append(statements, // every partition inherits the table's default
 		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", d.Table.Identifier(), quoted, literal),
 		fmt.Sprintf("SELECT setval(%s, max(%s)) FROM %s", literal, quoted, d.Table.Identifier()))
 	return strings.Join(statements, "; ") + ";", nil

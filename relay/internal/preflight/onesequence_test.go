@@ -7,16 +7,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
-// TestPartitionsAreGivenOneSequence by a statement that can be run as it is, whatever numbers them.
+// TestPartitionsAreGivenOneSequence by a statement that runs unchanged, whatever numbers them.
 func TestPartitionsAreGivenOneSequence(t *testing.T) {
 	t.Parallel()
-	const columns = `(id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb,
-		created_at timestamptz NOT NULL DEFAULT now(), seq bigint NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id())`
+	const columns = `(id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text,
+		payload text, headers jsonb, created_at timestamptz NOT NULL DEFAULT now(), seq bigint NOT NULL,
+		xid xid8 NOT NULL DEFAULT pg_current_xact_id())`
 	for name, numbers := range map[string]string{
 		"defaults": `CREATE SEQUENCE "First Numbers"; CREATE SEQUENCE other;
-			ALTER TABLE ev ALTER seq SET DEFAULT nextval('"First Numbers"'); ALTER TABLE "Old" ALTER seq SET DEFAULT nextval('other')`,
+			ALTER TABLE ev ALTER seq SET DEFAULT nextval('"First Numbers"');
+			ALTER TABLE "Old" ALTER seq SET DEFAULT nextval('other')`,
 		"only partitions": `CREATE SEQUENCE first; CREATE SEQUENCE other; ALTER TABLE ev ALTER seq SET DEFAULT 0;
-			ALTER TABLE "Old" ALTER seq SET DEFAULT nextval('first'); ALTER TABLE new ALTER seq SET DEFAULT nextval('other')`,
+			ALTER TABLE "Old" ALTER seq SET DEFAULT nextval('first');
+			ALTER TABLE new ALTER seq SET DEFAULT nextval('other')`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -31,20 +34,24 @@ func TestPartitionsAreGivenOneSequence(t *testing.T) {
 			e.expectCured(e.expect(preflight.CodeOrder, preflight.Error, "2 sequences"))
 			e.exec(`INSERT INTO ev (created_at) VALUES ('2010-01-01')`)
 			var numbered int64
-			if err := e.conn.QueryRow(t.Context(), `SELECT seq FROM "Old"`).Scan(&numbered); err != nil || numbered != 1001 {
+			err := e.conn.QueryRow(t.Context(), `SELECT seq FROM "Old"`).Scan(&numbered)
+			if err != nil || numbered != 1001 {
 				t.Errorf("the next row has %d, want 1001: %v", numbered, err)
 			}
 		})
 	}
 }
 
-// TestIdentitiesOfPartitionsGiveWayToOneSequence: before Postgres 17 each partition may have its own.
-func TestIdentitiesOfPartitionsGiveWayToOneSequence(t *testing.T) {
+// TestIdentitiesAreReplacedByOneSequence: before Postgres 17 each partition may have its own
+// identity.
+func TestIdentitiesAreReplacedByOneSequence(t *testing.T) {
 	t.Parallel()
 	e := newTestEnvOn(t, pgtest.NewServer(t, pgtest.Options{Version: 15, Dir: t.TempDir()}).URL("postgres", "postgres"))
 	e.IDUnique = true
-	e.exec(`DROP TABLE ev; CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text,
-			headers jsonb, created_at timestamptz NOT NULL DEFAULT now(), seq bigint NOT NULL DEFAULT 0, xid xid8 NOT NULL DEFAULT pg_current_xact_id())
+	e.exec(`DROP TABLE ev;
+		CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text,
+			payload text, headers jsonb, created_at timestamptz NOT NULL DEFAULT now(),
+			seq bigint NOT NULL DEFAULT 0, xid xid8 NOT NULL DEFAULT pg_current_xact_id())
 			PARTITION BY RANGE (created_at);
 		CREATE TABLE old (LIKE ev INCLUDING DEFAULTS); CREATE TABLE new (LIKE ev INCLUDING DEFAULTS);
 		ALTER TABLE old ALTER seq DROP DEFAULT, ALTER seq ADD GENERATED ALWAYS AS IDENTITY;

@@ -1,5 +1,6 @@
-// Package preflight checks before a relay starts that it can run and which of its promises hold:
-// one function a requirement, all findings at once, each with the statement that cures it.
+// Package preflight checks before the start that a relay can run, and which guarantees it keeps.
+// Each requirement is one function. All findings are reported together, each with the statement
+// that fixes it.
 package preflight
 
 import (
@@ -8,26 +9,26 @@ import (
 )
 
 const (
-	// limit bounds the check of one requirement, so that a peer that hangs does not hide the
-	// findings about the others.
+	// limit bounds the check of one requirement, so that a peer that does not answer hides no other
+	// finding.
 	limit = 10 * time.Second
-	// patience is the time after which an operator wants to know which peer the check waits for.
+	// patience is the time after which the check reports which peer it waits for.
 	patience = 2 * time.Second
 )
 
-// Progress is told how the checks proceed. Either function may be nil.
+// Progress receives the progress of the checks. Either function may be nil.
 type Progress struct {
-	Found   func(Finding)        // as soon as the finding is known
-	Waiting func(subject string) // once the check of a requirement takes long
+	Found   func(Finding)        // called as soon as a finding is known
+	Waiting func(subject string) // called once the check of a requirement takes long
 }
 
-// Requirement is one thing that a relay needs.
+// Requirement is one requirement of a relay.
 type Requirement struct {
-	Subject string // the peer or object that is asked
+	Subject string // the peer or object to check
 	Check   func(context.Context) Findings
 }
 
-// Run checks the requirement within its limit of time.
+// Run checks the requirement within limit.
 func (r Requirement) Run(ctx context.Context, progress Progress) Findings {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -9,13 +9,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// permissions are those that the relay needs of a service.
+// permissions are the IAM actions that the relay needs of a service.
 var permissions = map[sink.Service]string{
 	sink.SNS: "sns:Publish and sns:GetTopicAttributes",
 	sink.SQS: "sqs:SendMessage, sqs:GetQueueAttributes and sqs:GetQueueUrl",
 }
 
-// kinds are what the services call a destination.
+// kinds are the services' words for a destination.
 var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue"}
 
 // refusal is the finding of a destination that cannot be opened.
@@ -27,20 +27,23 @@ func (d *destinations) refusal(destination sink.Destination, err error) Finding 
 	}
 	switch code := sink.Code(err); code {
 	case "NotFound", "QueueDoesNotExist", "NonExistentQueue":
-		return fail("does not exist %s: create it, or change RELAY_DESTINATION or RELAY_ROUTES", place).with("%s", d.creation(destination))
+		return fail("does not exist %s: create it, or change RELAY_DESTINATION or RELAY_ROUTES", place).
+			with("%s", d.creation(destination))
 	case "AuthorizationError", "AccessDenied", "AccessDeniedException":
 		return fail("may not be read (%s): the role of the relay needs %s", code, permissions[destination.Service])
-	case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken", "InvalidAccessKeyId":
-		return fail("does not know the credentials (%s) %s: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the task, "+
-			"and AWS_ENDPOINT_URL", code, place)
+	case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken",
+		"InvalidAccessKeyId":
+		return fail("refuses the credentials (%s) %s: check AWS_PROFILE, AWS_ACCESS_KEY_ID and "+
+			"AWS_SECRET_ACCESS_KEY, or the "+
+			"role of the task, and AWS_ENDPOINT_URL", code, place)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fail("did not answer within %v %s: check AWS_ENDPOINT_URL, AWS_REGION, and the way of the network there", limit, place)
+		return fail("did not answer within %v %s: check AWS_ENDPOINT_URL, AWS_REGION and the network", limit, place)
 	}
 	return fail("cannot be opened %s: %v", place, err)
 }
 
-// place says where a destination was looked for.
+// place describes where the relay looked for a destination.
 func (d *destinations) place(destination sink.Destination) string {
 	region := cmp.Or(destination.Region, d.AWS.Region)
 	if d.AWS.BaseEndpoint == nil {

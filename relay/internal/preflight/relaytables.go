@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ownTables are the tables in which the relay keeps what it knows, and what it does with their rows. RELAY_RETENTION also
+// ownTables are the relay's own tables, with the privileges that it needs. RELAY_RETENTION also
 // removes dead letters: see [database.retention].
 var ownTables = []struct {
 	name   string
@@ -17,10 +17,10 @@ var ownTables = []struct {
 	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
 }
 
-// reportTable is the table in which the relay reports its state. It relays without.
+// reportTable is the table in which the relay reports its state. The relay works without it.
 const reportTable = "relay_instances"
 
-// relayTables checks that the relay may keep its checkpoint, its dead letters, the progress of a
+// relayTables checks that the relay may write its checkpoint, its dead letters, the progress of a
 // replay and the partitions that it has accounted for.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
@@ -38,21 +38,24 @@ func (d *database) relayTables(ctx context.Context) Findings {
 	return append(found, report)
 }
 
-// schemaVersion checks that the tables are those of this relay or of a newer one: a newer schema
-// serves older relays too.
+// schemaVersion checks that the tables belong to this version of the relay or to a newer one. A
+// newer schema serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
-	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "gap_found_at" // of the newest migration that matters
+	// The column belongs to the newest migration that the relay requires.
+	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "gap_found_at"
 	var current bool
 	err := d.Pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`, table, column).Scan(&current)
+		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`,
+		table, column).Scan(&current)
 	switch {
 	case err != nil:
 		return unknown(CodeRelayTables, object, err)
 	case !current:
-		return failed(CodeRelayTables, object, "table "+table+" has no column "+column+": the outbox schema is older than this relay").
+		return failed(CodeRelayTables, object,
+			"table "+table+" has no column "+column+": the outbox schema is older than this relay").
 			with("relay migrate")
 	}
-	return passed(CodeRelayTables, object, "the outbox schema is one that this relay works with")
+	return passed(CodeRelayTables, object, "the outbox schema fits this relay")
 }
 
 func (d *database) relayTable(ctx context.Context, table string, rights []string) Finding {
@@ -70,7 +73,8 @@ func (d *database) relayTable(ctx context.Context, table string, rights []string
 	case !exists:
 		return failed(CodeRelayTables, object, "table %s does not exist", table).with("relay migrate")
 	case len(missing) > 0:
-		return failed(CodeRelayTables, object, "role %s lacks rights on table %s: %s", d.role, table, strings.Join(missing, ", ")).
+		return failed(CodeRelayTables, object, "role %s lacks privileges on table %s: %s",
+			d.role, table, strings.Join(missing, ", ")).
 			with("GRANT %s ON %s TO %s;", strings.Join(missing, ", "), table, d.role)
 	}
 	return passed(CodeRelayTables, object, "table %s may be written", table)

@@ -12,8 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// replicaIdentity checks that rows may be deleted, and updated, where a publication streams that:
-// Postgres refuses either on a table whose rows have nothing that names them in the log.
+// replicaIdentity checks that rows can be updated and deleted if a publication streams such
+// changes. Postgres refuses both on a table without a replica identity.
 // https://www.postgresql.org/docs/current/logical-replication-publication.html#LOGICAL-REPLICATION-PUBLICATION-REPLICA-IDENTITY
 func (d *database) replicaIdentity(ctx context.Context) Findings {
 	if d.columns == nil {
@@ -27,41 +27,46 @@ func (d *database) replicaIdentity(ctx context.Context) Findings {
 		if refusal, err := d.refusesDelete(ctx); err != nil {
 			return Findings{unknown(CodeIdentity, d.tableObject(), err)}
 		} else if refusal != "" {
-			return Findings{failed(CodeIdentity, d.tableObject(), "table %s: RELAY_RETENTION is set, and no row can be deleted: %s. The application's "+
-				"own UPDATE or DELETE fails as well", d.tableName(), refusal).with("%s", d.identityCure(lacking))}
+			return Findings{failed(CodeIdentity, d.tableObject(), "table %s: RELAY_RETENTION is set, and no row can "+
+				"be deleted: "+
+				"%s. The application's own UPDATE or DELETE fails as well", d.tableName(), refusal).
+				with("%s", d.identityFix(lacking))}
 		}
 	}
 	if len(lacking.publications) > 0 {
-		return Findings{degraded(CodeIdentity, d.tableObject(), "table %s has no replica identity, and the publication %s streams updates or deletes: "+
-			"Postgres refuses the application's own UPDATE or DELETE on it", d.tableName(), strings.Join(lacking.publications, ", ")).
-			with("%s", d.identityCure(lacking))}
+		return Findings{degraded(CodeIdentity, d.tableObject(), "table %s has no replica identity, and the "+
+			"publication %s "+
+			"streams updates or deletes: Postgres refuses the application's own UPDATE or DELETE on it",
+			d.tableName(), strings.Join(lacking.publications, ", ")).
+			with("%s", d.identityFix(lacking))}
 	}
-	return Findings{passed(CodeIdentity, d.tableObject(), "table %s: no publication stands in the way of UPDATE and DELETE", d.tableName())}
+	return Findings{passed(CodeIdentity, d.tableObject(), "table %s: no publication prevents UPDATE or DELETE",
+		d.tableName())}
 }
 
 // refusesDelete returns the reason for which the server refuses a DELETE. EXPLAIN changes no row,
-// and looks at the replica identity of every partition as the DELETE would.
+// and checks the replica identity of every partition like the DELETE.
 func (d *database) refusesDelete(ctx context.Context) (reason string, err error) {
 	_, err = d.Pool.Exec(ctx, `EXPLAIN DELETE FROM `+d.Table.Identifier())
 	refused := (*pgconn.PgError)(nil)
 	switch {
 	case !errors.As(err, &refused):
 		return "", err
-	case refused.Code == pgerrcode.InsufficientPrivilege: // a finding of its own already
+	case refused.Code == pgerrcode.InsufficientPrivilege: // retention reports it
 		return "", nil
 	}
 	return refused.Message, nil
 }
 
-// identityLack says which publications stream updates or deletes of which tables that have no
+// identityLack names the publications that stream updates or deletes, and their tables without a
 // replica identity.
 type identityLack struct {
 	publications []string
 	tables       []string // quoted: the outbox table, or its partitions
 }
 
-// withoutIdentity looks at the table, or at its partitions, with what the publications of it, or of
-// a table above it, stream.
+// withoutIdentity examines the table or its partitions, with the publications that contain them or
+// a table above them.
 func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 	var lack identityLack
 	err := d.Pool.QueryRow(ctx, `
@@ -70,14 +75,17 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 			WHERE c.relkind = 'r' AND (c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1) WHERE isleaf))
 			  AND c.relreplident <> 'f'
 			  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
-			                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END)
+			                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
+			                      WHEN 'i' THEN i.indisreplident ELSE false END)
 		), streamed AS (
 			SELECT leaf.oid, quote_ident(p.pubname) AS publication FROM leaf
-			CROSS JOIN LATERAL (SELECT leaf.oid AS relid UNION SELECT relid FROM pg_partition_ancestors(leaf.oid)) AS above
+			CROSS JOIN LATERAL (
+				SELECT leaf.oid AS relid UNION SELECT relid FROM pg_partition_ancestors(leaf.oid)) AS above
 			JOIN pg_class c ON c.oid = above.relid
 			JOIN pg_publication p ON (p.pubupdate OR p.pubdelete) AND (p.puballtables
 			     OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
-			     OR EXISTS (SELECT FROM pg_publication_namespace n WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
+			     OR EXISTS (SELECT FROM pg_publication_namespace n
+			                WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
 		)
 		SELECT coalesce(array_agg(DISTINCT publication ORDER BY publication), '{}'),
 		       coalesce((SELECT array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid) FROM pg_class c
@@ -89,11 +97,12 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 	return lack, nil
 }
 
-// identityCure returns the statement after which rows can be deleted. The relay needs inserts only,
-// so its own publication is to stream nothing else.
-func (d *database) identityCure(lack identityLack) string {
+// identityFix returns the statement after which rows can be deleted. The relay needs only inserts,
+// so its own publication should stream nothing else.
+func (d *database) identityFix(lack identityLack) string {
 	own := pgoutput.Quote(d.Publication)
-	if len(lack.publications) == 0 || len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {
+	if len(lack.publications) == 0 ||
+		len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {
 		return "ALTER PUBLICATION " + own + " SET (publish = 'insert');"
 	}
 	var statements []string

@@ -12,9 +12,16 @@ func TestTableWithoutIdentityKeepsItsRows(t *testing.T) {
 		change, undo string
 		removes      preflight.Level // with RELAY_RETENTION
 	}{
-		"the relay's own publication": {`ALTER PUBLICATION outbox_pub SET (publish = 'insert, update, delete')`, "", preflight.Error},
-		"another publication":         {`CREATE PUBLICATION other FOR TABLE ev`, `DROP PUBLICATION other`, preflight.Error},
-		"only updates":                {`CREATE PUBLICATION other FOR TABLE ev WITH (publish = 'update')`, `DROP PUBLICATION other`, preflight.Degraded},
+		"the relay's own publication": {
+			`ALTER PUBLICATION outbox_pub SET (publish = 'insert, update, delete')`, "", preflight.Error,
+		},
+		"another publication": {
+			`CREATE PUBLICATION other FOR TABLE ev`, `DROP PUBLICATION other`, preflight.Error,
+		},
+		"only updates": {
+			`CREATE PUBLICATION other FOR TABLE ev WITH (publish = 'update')`, `DROP PUBLICATION other`,
+			preflight.Degraded,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,8 +45,9 @@ func TestPartitionWithoutIdentityIsNamed(t *testing.T) {
 	e := newTestEnv(t)
 	e.exec(`DROP TABLE ev;
 		CREATE SEQUENCE numbers;
-		CREATE TABLE ev (id uuid, aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb, created_at timestamptz,
-			seq bigint NOT NULL DEFAULT nextval('numbers'), xid xid8 NOT NULL DEFAULT pg_current_xact_id()) PARTITION BY RANGE (created_at);
+		CREATE TABLE ev (id uuid, aggregate_type text, aggregate_id text, event_type text, payload text,
+			headers jsonb, created_at timestamptz, seq bigint NOT NULL DEFAULT nextval('numbers'),
+			xid xid8 NOT NULL DEFAULT pg_current_xact_id()) PARTITION BY RANGE (created_at);
 		CREATE TABLE ev_2025 PARTITION OF ev FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
 		CREATE TABLE ev_2026 PARTITION OF ev FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 		ALTER TABLE ev_2025 REPLICA IDENTITY FULL;

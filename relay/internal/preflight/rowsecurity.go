@@ -17,7 +17,8 @@ func (d *database) rowSecurity(ctx context.Context) Findings {
 	}
 	var found Findings
 	for _, h := range hidden {
-		found = append(found, failed(CodeRowSecurity, "table "+h.Table, "%s", h.Explanation()).with("%s;", h.Statement()))
+		found = append(found, failed(CodeRowSecurity, "table "+h.Table, "%s", h.Explanation()).
+			with("%s;", h.Statement()))
 	}
 	return found
 }

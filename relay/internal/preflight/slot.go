@@ -6,7 +6,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// replicationSlot checks that the slot is the relay's to use, or that there is room to create it.
+// replicationSlot checks that the relay can use the slot, or that the server has room to create it.
 func (d *database) replicationSlot(ctx context.Context) Findings {
 	object := "slot " + d.Slot
 	state, err := slot.LookUp(ctx, d.Pool, d.Slot)
@@ -14,20 +14,23 @@ func (d *database) replicationSlot(ctx context.Context) Findings {
 		return Findings{unknown(CodeSlot, object, err)}
 	}
 	if state.Exists {
-		if err := state.Foreign(d.Slot); err != nil {
+		if err := state.CheckUsable(d.Slot); err != nil {
 			return Findings{FromError(CodeSlot, object, err)}
 		}
-		return Findings{passed(CodeSlot, object, "slot %s exists, and is the relay's to use", d.Slot)}
+		return Findings{passed(CodeSlot, object, "slot %s exists, and the relay can use it", d.Slot)}
 	}
 	var used, places int
 	err = d.Pool.QueryRow(ctx, `
-		SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::integer`).Scan(&used, &places)
+		SELECT (SELECT count(*) FROM pg_replication_slots), current_setting('max_replication_slots')::integer`).
+		Scan(&used, &places)
 	if err != nil {
 		return Findings{unknown(CodeSlot, object, err)}
 	}
 	if used >= places {
-		return Findings{failed(CodeSlot, object, "slot %s cannot be created: all %d of max_replication_slots are in use: drop one that no "+
-			"client needs, or raise the setting", d.Slot, places)}
+		return Findings{failed(CodeSlot, object, "slot %s cannot be created, because all %d of max_replication_slots "+
+			"are in use: "+
+			"drop one that no client needs, or raise the setting", d.Slot, places)}
 	}
-	return Findings{passed(CodeSlot, object, "slot %s does not exist yet: the relay creates it (%d of %d slots are in use)", d.Slot, used, places)}
+	return Findings{passed(CodeSlot, object, "slot %s does not exist yet: the relay creates it (%d of %d slots are "+
+		"in use)", d.Slot, used, places)}
 }

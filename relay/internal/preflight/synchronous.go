@@ -7,9 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// asynchronous checks that no commit waits for the relay. It is the last requirement, as it is
-// transient: the setting may change, and what the relay needs of the tables has to be found in any
-// case.
+// asynchronous checks that no commit waits for the relay. It is the last requirement because it is
+// transient: the setting may change, and the check of the tables must be complete in any case.
 func (d *database) asynchronous(ctx context.Context) Findings {
 	const object = "server"
 	setting, err := slot.SynchronousStandbyNames(ctx, d.Pool)

@@ -10,14 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// column is one of the outbox table's.
+// column is a column of the outbox table.
 type column struct {
-	dataType  string // as SQL has it
-	base      string // name of the built-in type below every domain; empty for a type of an extension or of the user's own
+	dataType  string // as in SQL
+	base      string // the built-in type below every domain; empty for other types
 	notNull   bool
-	defaulted bool // the database has a value for a row that brings none
+	defaulted bool // the database has a value for a row without one
 	generated string
-	// expression computes the value of a generated column.
+	// expression computes a generated column.
 	expression string
 }
 
@@ -30,9 +30,8 @@ const (
 	generatedVirtual = "v"
 )
 
-// outboxTable checks that the table exists and may be read, and reads its columns.
-//
-// The catalogue is asked by name: to_regclass fails where the role may not use the schema.
+// outboxTable checks that the table exists and may be read, and reads its columns. It queries the
+// catalog by name, because to_regclass fails if the role may not use the schema.
 func (d *database) outboxTable(ctx context.Context) Findings {
 	if d.Table.Name == "" { // RELAY_TABLE is a finding already
 		return nil
@@ -40,27 +39,30 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 	var schema, kind string
 	var usable, readable bool
 	err := d.Pool.QueryRow(ctx, `
-		SELECT quote_ident(n.nspname), c.oid, c.relkind::text, has_schema_privilege(n.oid, 'USAGE'), has_table_privilege(c.oid, 'SELECT')
+		SELECT quote_ident(n.nspname), c.oid, c.relkind::text, has_schema_privilege(n.oid, 'USAGE'),
+		       has_table_privilege(c.oid, 'SELECT')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2`,
 		d.Table.Schema, d.Table.Name).Scan(&schema, &d.oid, &kind, &usable, &readable)
 	fail := func(format string, args ...any) Finding { return failed(CodeTable, d.tableObject(), format, args...) }
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return Findings{fail("table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE", d.tableName()).
+		return Findings{fail("table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE",
+			d.tableName()).
 			with("relay migrate")}
 	case err != nil:
 		return Findings{unknown(CodeTable, d.tableObject(), err)}
 	case kind != "r" && kind != "p":
-		return Findings{fail("%s is no table: name the table that the events are inserted into in RELAY_TABLE", d.tableName())}
+		return Findings{fail("%s is not a table: name the table of the events in RELAY_TABLE", d.tableName())}
 	case !usable && !readable:
-		return Findings{fail("schema %s may not be used, and table %s may not be read, by role %s", schema, d.tableName(), d.role).
+		return Findings{fail("role %s may neither use schema %s nor read table %s", d.role, schema, d.tableName()).
 			with("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[2]s;", schema, d.role, d.Table.Identifier())}
 	case !usable:
-		return Findings{fail("schema %s may not be used by role %s, so that it cannot read table %s", schema, d.role, d.tableName()).
+		return Findings{fail("role %s may not use schema %s, so it cannot read table "+
+			"%s", d.role, schema, d.tableName()).
 			with("GRANT USAGE ON SCHEMA %s TO %s;", schema, d.role)}
 	case !readable:
-		return Findings{fail("table %s may not be read by role %s", d.tableName(), d.role).
+		return Findings{fail("role %s may not read table %s", d.role, d.tableName()).
 			with("GRANT SELECT ON %s TO %s;", d.Table.Identifier(), d.role)}
 	}
 	if kind == "p" {
@@ -77,7 +79,8 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 
 func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 	rows, err := d.Pool.Query(ctx, `
-		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attgenerated::text,
+		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '',
+		       a.attgenerated::text,
 		       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(e.adbin, e.adrelid) ELSE '' END,
 		       (WITH RECURSIVE domain (type, below) AS (
 		            SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
@@ -93,7 +96,8 @@ func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 	columns := map[string]column{}
 	var name string
 	var c column
-	_, err = pgx.ForEachRow(rows, []any{&name, &c.dataType, &c.notNull, &c.defaulted, &c.generated, &c.expression, &c.base}, func() error {
+	fields := []any{&name, &c.dataType, &c.notNull, &c.defaulted, &c.generated, &c.expression, &c.base}
+	_, err = pgx.ForEachRow(rows, fields, func() error {
 		columns[name] = c
 		return nil
 	})
@@ -103,12 +107,14 @@ func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 	return columns, nil
 }
 
-// readLeaves returns the partitions that hold the rows. They are not nil.
+// readLeaves returns the partitions with rows. The result is not nil.
 func (d *database) readLeaves(ctx context.Context) ([]string, error) {
 	leaves := []string{}
 	err := d.Pool.QueryRow(ctx, `
-		SELECT coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}') FROM pg_partition_tree($1) t
-		JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf`, d.oid).Scan(&leaves)
+		SELECT coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
+		FROM pg_partition_tree($1) t
+		JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE t.isleaf`, d.oid).Scan(&leaves)
 	if err != nil {
 		return nil, fmt.Errorf("read its partitions: %w", err)
 	}

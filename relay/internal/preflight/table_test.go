@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestStatementsRewriteOnlyAsThePageSays: on 200,000 rows, where rewriting them under a lock would
-// be an outage.
+// TestStatementsRewriteOnlyAsThePageSays has 200,000 rows. On a large table, a rewrite under a lock
+// is an outage.
 func TestStatementsRewriteOnlyAsThePageSays(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/table.md")
@@ -22,8 +22,9 @@ func TestStatementsRewriteOnlyAsThePageSays(t *testing.T) {
 	}
 	e := newTestEnv(t)
 	e.Table.Name = "events"
-	e.exec(`CREATE TABLE events (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text, payload text,
-		headers jsonb, created_at timestamptz DEFAULT now());
+	e.exec(`
+		CREATE TABLE events (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text,
+			event_type text, payload text, headers jsonb, created_at timestamptz DEFAULT now());
 		INSERT INTO events (payload) SELECT n::text FROM generate_series(1, 200000) AS n`)
 	comment := regexp.MustCompile(`--.*`)
 	for i, rewrites := range []bool{false, true} {
@@ -33,15 +34,16 @@ func TestStatementsRewriteOnlyAsThePageSays(t *testing.T) {
 			t.Errorf("the table was rewritten: %v, want %v, by\n%s", rewritten, rewrites, blocks[i][1])
 		}
 	}
-	e.exec(strings.Split(comment.ReplaceAllString(blocks[2][1], ""), "GRANT")[0]) // the roles are not of this database
+	// The roles belong to another database.
+	e.exec(strings.Split(comment.ReplaceAllString(blocks[2][1], ""), "GRANT")[0])
 	e.expectSound()
 }
 
-// fileNode returns the number of the file that a table is in. A table that is rewritten gets
-// another one.
+// fileNode returns the number of a table's file. A rewritten table gets another one.
 func (e *testEnv) fileNode(table string) (node uint32) {
 	e.t.Helper()
-	if err := e.conn.QueryRow(e.t.Context(), `SELECT pg_relation_filenode($1::regclass)`, table).Scan(&node); err != nil {
+	err := e.conn.QueryRow(e.t.Context(), `SELECT pg_relation_filenode($1::regclass)`, table).Scan(&node)
+	if err != nil {
 		e.t.Fatal(err)
 	}
 	return node

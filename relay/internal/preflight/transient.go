@@ -33,7 +33,8 @@ func isTransient(err error) bool {
 	switch {
 	case errors.As(err, &refused):
 		return postgres.IsTransient(refused)
-	case errors.As(err, &answer) && (answer.HTTPStatusCode() >= 500 || answer.HTTPStatusCode() == http.StatusTooManyRequests):
+	case errors.As(err, &answer) &&
+		(answer.HTTPStatusCode() >= 500 || answer.HTTPStatusCode() == http.StatusTooManyRequests):
 		return true
 	case errors.As(err, &api):
 		_, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]

@@ -18,7 +18,7 @@ import (
 
 const silentPort = "127.0.0.1:1"
 
-func TestOnlyTransientFailuresAreWaitedFor(t *testing.T) {
+func TestOnlyTransientFailuresAreRetried(t *testing.T) {
 	t.Parallel()
 	postgres := func(code string) error { return fmt.Errorf("server: %w", &pgconn.PgError{Code: code}) }
 	connect := func(url string) error {
@@ -26,38 +26,44 @@ func TestOnlyTransientFailuresAreWaitedFor(t *testing.T) {
 		return fmt.Errorf("database: %w", err)
 	}
 	for name, c := range map[string]struct {
-		err  error
-		away bool
+		err       error
+		transient bool
 	}{
-		"connection refused":         {connect("postgres://" + silentPort + "/x?sslmode=disable"), true},
-		"no such host":               {connect("postgres://nowhere.invalid/x?sslmode=disable"), true},
-		"too slow":                   {fmt.Errorf("server: %w", context.DeadlineExceeded), true},
-		"starting up":                {postgres("57P03"), true},
-		"too many connections":       {postgres("53300"), true},
-		"wrong password":             {postgres("28P01"), false},
-		"no such database":           {postgres("3D000"), false},
-		"no right":                   {postgres("42501"), false},
-		"something else":             {errors.New("table outbox_events does not exist"), false},
-		"one away, one wrong":        {errors.Join(postgres("57P03"), errors.Join(errors.New("wrong"))), false},
-		"both away":                  {errors.Join(postgres("57P03"), errors.Join(context.DeadlineExceeded)), true},
-		"broker unavailable":         {open(t, fakeaws.Unavailable()), true},
-		"broker internal error":      {open(t, fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh")), true},
-		"broker throttles":           {open(t, fakeaws.Throttle()), true},
-		"broker resets":              {open(t, fakeaws.Reset()), true},
-		"broker denies":              {open(t, fakeaws.DenyAccess()), false},
-		"broker has no such queue":   {open(t, fakeaws.Missing()), false},
-		"broker knows no such token": {open(t, fakeaws.Refuse(http.StatusForbidden, "InvalidClientTokenId", "who?")), false},
-		"no credentials yet":         {&preflight.CredentialsError{Err: errors.New("no EC2 IMDS role found")}, true},
-		"an answer about another":    {fmt.Errorf("open: %w", &sink.MixedUpError{Destination: "a", Answered: "b"}), true},
-		"no endpoint":                {openAt(t, "localhost:4566"), false},
+		"connection refused":     {connect("postgres://" + silentPort + "/x?sslmode=disable"), true},
+		"no such host":           {connect("postgres://nowhere.invalid/x?sslmode=disable"), true},
+		"too slow":               {fmt.Errorf("server: %w", context.DeadlineExceeded), true},
+		"starting up":            {postgres("57P03"), true},
+		"too many connections":   {postgres("53300"), true},
+		"wrong password":         {postgres("28P01"), false},
+		"no such database":       {postgres("3D000"), false},
+		"no right":               {postgres("42501"), false},
+		"something else":         {errors.New("table outbox_events does not exist"), false},
+		"one transient, one not": {errors.Join(postgres("57P03"), errors.Join(errors.New("wrong"))), false},
+		"both transient":         {errors.Join(postgres("57P03"), errors.Join(context.DeadlineExceeded)), true},
+		"broker unavailable":     {open(t, fakeaws.Unavailable()), true},
+		"broker internal error": {
+			open(t, fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh")), true,
+		},
+		"broker throttles":         {open(t, fakeaws.Throttle()), true},
+		"broker resets":            {open(t, fakeaws.Reset()), true},
+		"broker denies":            {open(t, fakeaws.DenyAccess()), false},
+		"broker has no such queue": {open(t, fakeaws.Missing()), false},
+		"broker knows no such token": {
+			open(t, fakeaws.Refuse(http.StatusForbidden, "InvalidClientTokenId", "who?")), false,
+		},
+		"no credentials yet": {&preflight.CredentialsError{Err: errors.New("no EC2 IMDS role found")}, true},
+		"an answer about another": {
+			fmt.Errorf("open: %w", &sink.MixedUpError{Destination: "a", Answered: "b"}), true,
+		},
+		"no endpoint": {openAt(t, "localhost:4566"), false},
 	} {
-		if got := preflight.OnlyTransient(c.err); got != c.away {
-			t.Errorf("%s: away %v, want %v: %v", name, got, c.away, c.err)
+		if got := preflight.OnlyTransient(c.err); got != c.transient {
+			t.Errorf("%s: transient %v, want %v: %v", name, got, c.transient, c.err)
 		}
 	}
 }
 
-// open returns the error of opening a topic and a queue that meet this fault.
+// open returns the error of opening a topic and a queue that have this fault.
 func open(t *testing.T, fault fakeaws.Fault) error {
 	t.Helper()
 	broker, err := fakeaws.Start(fakeaws.Options{})
@@ -73,8 +79,9 @@ func openAt(t *testing.T, endpoint string) error {
 	t.Helper()
 	_, found := preflight.Destinations{
 		AWS: aws.Config{
-			Region: "us-east-1", BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
-			Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+			Region: "us-east-1", BaseEndpoint: &endpoint,
+			Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
 		},
 		Names: []string{"arn:aws:sns:us-east-1:000000000000:orders", "arn:aws:sqs:us-east-1:000000000000:orders"},
 	}.Check(t.Context(), preflight.Progress{})

@@ -20,7 +20,8 @@ func TestReplicaDecodesFromVersion19On(t *testing.T) {
 		{18, "minimal", false},
 		{19, "minimal", false},
 	} {
-		if f := walLevelFinding(c.version, c.level); decodes(c.version, c.level) != c.decodes || (f.Level == OK) != c.decodes {
+		f := walLevelFinding(c.version, c.level)
+		if decodes(c.version, c.level) != c.decodes || (f.Level == OK) != c.decodes {
 			t.Errorf("Postgres %d with wal_level %s: %s, want decoding %v", c.version, c.level, f, c.decodes)
 		}
 	}

@@ -9,10 +9,10 @@
 //	----                                              -----------------------------
 //	does not exist                                    the log since the row is gone
 //	is invalidated                                    the server removed the log that it kept
-//	confirmed_flush_lsn is ahead of the row           it was created again or advanced by others, or
-//	                                                  the row was lost with a primary
+//	confirmed_flush_lsn is ahead of the row           another client created it again or advanced
+//	                                                  it, or the row was lost with a primary
 //	publication's fingerprint is not that of the row  the publication did not stream some rows
-//	audit found rows that the stream did not bring    whatever the reason, the table has more
+//	audit found rows that the stream did not bring    the table has more rows, for whatever reason
 //	none of these                                     nothing is missing: the stream continues
 //
 // # The rows
@@ -34,20 +34,20 @@
 //
 // All state is in the checkpoint row, so that a relay that was killed continues in the middle.
 //
-//	state      the row has                        the session
-//	-----      -----------                        -----------
-//	none       no recovery                        streams
-//	marked     From                               acquires or creates the slot, and stores To. If the
-//	                                              server may invalidate the slot before, it is read
-//	                                              first
-//	reading    From, To, seq of the last          publishes the rows behind that seq, in order of seq
-//	           delivered row
-//	beside     the same, and Until above the      then reads the slot up to Until, and skips the rows
-//	           position                           that the table brought
-//	finished   no recovery, horizon = To          streams, in a new session if it was beside
+//	state     the row has                    the session
+//	-----     -----------                    -----------
+//	none      no recovery                    streams
+//	marked    From                           acquires or creates the slot, and stores To. If the
+//	                                         server may invalidate the slot before, it is read
+//	                                         first
+//	reading   From, To, seq of the last      publishes the rows behind that seq, in order of seq
+//	          delivered row
+//	beside    the same, and Until above      then reads the slot up to Until, and skips the rows
+//	          the position                   that the table brought
+//	finished  no recovery, horizon = To      streams, in a new session if it was beside
 //
-// Beside is the recovery of a slot that is intact: it may still hold events whose rows were deleted,
-// so it is neither dropped nor passed.
+// Beside is the recovery of a slot that is intact: it may still hold events whose rows were
+// deleted, so it is neither dropped nor passed.
 //
 // [Operator] asks for a recovery by hand, shows beforehand which rows it would publish, and can
 // withdraw it until a relay has begun. [Worker] does the work of a session.

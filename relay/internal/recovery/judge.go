@@ -8,17 +8,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// NothingDelivered is a horizon before every transaction: transaction ids begin at 3.
+// NothingDelivered is a horizon before every transaction. Transaction ids begin at 3.
 const NothingDelivered = "3:3:"
 
-// Gap returns why the slot, as it is, may not bring every event that the checkpoint row says is missing, or the empty
-// string if it does. It is asked by a relay that holds the slot or found that there is none to hold.
+// Gap returns why the slot may not bring every event that the checkpoint row counts as undelivered,
+// or the empty string if the slot brings all of them. The caller holds the slot or found none to
+// hold.
 //
-// A slot that was synchronised to a standby which then became the primary is judged like any other. The standby takes over a
-// confirmed_flush_lsn once it has flushed the log up to there, and replays all of that before it is promoted. The relay
-// writes its row, and parks an event, behind the events that they speak of, and only then confirms. So if the slot is not
-// ahead of the row, then the row is there, and so is every dead letter that it counts on. If it is ahead, then the old primary
-// died with that row on its way, and a dead letter may have been on the same way: only the table still knows of its event.
+// A slot that was synchronised to a standby is judged like any other once that standby is the
+// primary. The standby adopts a confirmed_flush_lsn after it has flushed the log up to there, and
+// it replays all of that log before it is promoted. The relay confirms a position only after the
+// server has written the row and the dead letters of that position. So a slot that is not ahead of
+// the row proves that the row and its dead letters have arrived. A slot that is ahead shows that
+// the old primary was lost before it sent that row. A dead letter may have been lost with the row,
+// and then only the table has its event.
 // https://www.postgresql.org/docs/current/logicaldecoding-explanation.html#LOGICALDECODING-REPLICATION-SLOTS-SYNCHRONIZATION
 func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 	switch {
@@ -27,18 +30,20 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 	case s.Lost():
 		return "the server has invalidated the slot: " + cmp.Or(s.InvalidReason, "wal_status is "+s.WALStatus)
 	case s.ConfirmedFlushLSN > row.Position.FlushLSN:
-		return fmt.Sprintf("confirmed_flush_lsn %s is ahead of the checkpoint %s: %s", s.ConfirmedFlushLSN, row.Position.FlushLSN, whyAhead(s))
+		return fmt.Sprintf("confirmed_flush_lsn %s is ahead of the checkpoint %s: %s",
+			s.ConfirmedFlushLSN, row.Position.FlushLSN, whyAhead(s))
 	case row.Fingerprint == checkpoint.EventsMissing:
 		return "the audit found events in the outbox table that the stream did not bring"
 	case fingerprint != row.Fingerprint:
-		return "the publication was changed: what was written meanwhile may not have been streamed"
+		return "the publication was changed: rows written in the meantime may not have been streamed"
 	}
 	return ""
 }
 
 func whyAhead(s slot.State) string {
 	if s.Synced {
-		return "the primary before was lost with a checkpoint on its way to this server, or somebody advanced the slot"
+		return "the former primary was lost before it sent a checkpoint to this server, or another client advanced " +
+			"the slot"
 	}
-	return "the slot was made again or advanced by somebody else"
+	return "another client created the slot again or advanced it"
 }

@@ -8,17 +8,18 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-func TestAGapIsFoundWhereverTheSlotMayNotBringEveryEvent(t *testing.T) {
+func TestGapIsFoundWhenTheSlotMayMissEvents(t *testing.T) {
 	t.Parallel()
 	const (
 		gone      = "the slot is gone"
 		unsaid    = "the server has invalidated the slot: wal_status is lost"
 		removed   = "the server has invalidated the slot: wal_removed"
-		ahead     = "confirmed_flush_lsn 0/1001 is ahead of the checkpoint 0/1000: the slot was made again or advanced by somebody else"
-		aheadSync = "confirmed_flush_lsn 0/1001 is ahead of the checkpoint 0/1000: the primary before was lost with a checkpoint on its way " +
-			"to this server, or somebody advanced the slot"
+		ahead     = "confirmed_flush_lsn 0/1001 is ahead of the checkpoint 0/1000: "
+		again     = ahead + "another client created the slot again or advanced it"
+		aheadSync = ahead + "the former primary was lost before it sent a checkpoint to this server, " +
+			"or another client advanced the slot"
 		missing   = "the audit found events in the outbox table that the stream did not bring"
-		published = "the publication was changed: what was written meanwhile may not have been streamed"
+		published = "the publication was changed: rows written in the meantime may not have been streamed"
 	)
 	for _, c := range []struct {
 		name   string
@@ -27,26 +28,32 @@ func TestAGapIsFoundWhereverTheSlotMayNotBringEveryEvent(t *testing.T) {
 	}{
 		{"all is well", func(*checkpoint.Row, *slot.State) {}, ""},
 		{"no slot", func(_ *checkpoint.Row, s *slot.State) { *s = slot.State{} }, gone},
-		{"lost, on a server that says no more", func(_ *checkpoint.Row, s *slot.State) { s.WALStatus = "lost" }, unsaid},
-		{"lost", func(_ *checkpoint.Row, s *slot.State) { s.WALStatus, s.InvalidReason = "lost", "wal_removed" }, removed},
-		{"invalidated, with its log in place", func(_ *checkpoint.Row, s *slot.State) { s.InvalidReason = "wal_removed" }, removed},
+		{"lost, without a reason", func(_ *checkpoint.Row, s *slot.State) { s.WALStatus = "lost" }, unsaid},
+		{"lost", func(_ *checkpoint.Row, s *slot.State) {
+			s.WALStatus, s.InvalidReason = "lost", "wal_removed"
+		}, removed},
+		{"invalidated, with its log in place", func(_ *checkpoint.Row, s *slot.State) {
+			s.InvalidReason = "wal_removed"
+		}, removed},
 		{"a recovery with its end", func(r *checkpoint.Row, _ *slot.State) {
 			r.Recovery = &checkpoint.Recovery{From: "3:3:", To: "9:9:"}
 		}, ""},
 		{"behind the row", func(_ *checkpoint.Row, s *slot.State) { s.ConfirmedFlushLSN = 0xfff }, ""},
-		{"ahead of the row", func(_ *checkpoint.Row, s *slot.State) { s.ConfirmedFlushLSN = 0x1001 }, ahead},
-		{"ahead of the row, from the primary before", func(_ *checkpoint.Row, s *slot.State) {
+		{"ahead of the row", func(_ *checkpoint.Row, s *slot.State) { s.ConfirmedFlushLSN = 0x1001 }, again},
+		{"ahead of the row, from the former primary", func(_ *checkpoint.Row, s *slot.State) {
 			s.ConfirmedFlushLSN, s.Synced = 0x1001, true
 		}, aheadSync},
-		{"from the primary before", func(_ *checkpoint.Row, s *slot.State) { s.Synced = true }, ""},
+		{"from the former primary", func(_ *checkpoint.Row, s *slot.State) { s.Synced = true }, ""},
 		{"another publication", func(r *checkpoint.Row, _ *slot.State) { r.Fingerprint = "before" }, published},
-		{"another publication, from the primary before", func(r *checkpoint.Row, s *slot.State) {
+		{"another publication, from the former primary", func(r *checkpoint.Row, s *slot.State) {
 			r.Fingerprint, s.Synced = "before", true
 		}, published},
 		{"events that were not streamed", func(r *checkpoint.Row, s *slot.State) {
 			r.Fingerprint, s.Synced = checkpoint.EventsMissing, true
 		}, missing},
-		{"lost, from the primary before", func(_ *checkpoint.Row, s *slot.State) { s.WALStatus, s.Synced = "lost", true }, unsaid},
+		{"lost, from the former primary", func(_ *checkpoint.Row, s *slot.State) {
+			s.WALStatus, s.Synced = "lost", true
+		}, unsaid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

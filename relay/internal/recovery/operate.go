@@ -13,10 +13,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// countTimeout bounds how long rows are counted for a person who only wants to know about how many there are.
+// countTimeout bounds how long rows are counted. An operator only needs to know the order of
+// magnitude.
 const countTimeout = 10 * time.Second
 
-// Operator looks at a slot and its table for a person, and asks the relay of that slot for a recovery.
+// Operator shows an operator the state of a slot and its table, and requests a recovery from the
+// slot's relay.
 type Operator struct {
 	Pool        *pgxpool.Pool
 	Slot        string
@@ -24,41 +26,43 @@ type Operator struct {
 	Table       pgoutput.Table
 }
 
-// Request says where a recovery begins. The zero Request is the horizon of a checkpoint of this cluster.
+// Request says where a recovery begins. The zero Request begins at the horizon of this cluster's
+// checkpoint.
 type Request struct {
-	TrustHorizon bool      // of a checkpoint of another cluster, which this one has taken the transaction ids from
+	TrustHorizon bool      // the horizon is another cluster's, whose transaction ids this cluster has kept
 	Since        time.Time // rows created earlier count as delivered, whatever a horizon says
 }
 
-// Situation is how things stand before a recovery.
+// Situation is the state before a recovery.
 type Situation struct {
-	System  string          // identifier of this cluster
-	Row     *checkpoint.Row // nil if there is none
-	Slot    slot.State
-	Gap     string // why the slot may not bring every event; empty if it does
-	Foreign bool   // the table has rows with transaction ids that this cluster has yet to give out
-	nextXID string // xid8: every transaction that has ended is below
+	System   string          // identifier of this cluster
+	Row      *checkpoint.Row // nil if there is none
+	Slot     slot.State
+	Gap      string // why the slot may not bring every event; empty if it does
+	Imported bool   // the table has rows with transaction ids that this cluster has not assigned yet
+	nextXID  string // xid8: every transaction that has ended has a lower id
 }
 
-// Plan is what a recovery would publish.
+// Plan is the set of rows that a recovery would publish.
 type Plan struct {
-	checkpoint.Recovery           // without To, which only the new slot says
-	Rows                int64     // that may be published again
-	Oldest              time.Time // of them, if the table says so
-	Counted             bool      // else counting them took too long
+	checkpoint.Recovery           // without To, which follows from the new slot
+	Rows                int64     // rows that may be published again
+	Oldest              time.Time // the oldest of these rows, if the table has created_at
+	Counted             bool      // false: counting took too long
 }
 
-// Look reads how things stand. It changes nothing.
+// Look reads the situation. It changes nothing.
 func (o Operator) Look(ctx context.Context) (Situation, error) {
 	var s Situation
 	var err error
 	if s.System, err = slot.SystemIdentifier(ctx, o.Pool); err != nil {
 		return s, err
 	}
-	if s.Slot, err = slot.LookUp(ctx, o.Pool, o.Slot); err != nil { // before the row, which a running relay writes first
+	// The slot is read before the row, because a running relay writes the row first.
+	if s.Slot, err = slot.LookUp(ctx, o.Pool, o.Slot); err != nil {
 		return s, err
 	}
-	if err := s.Slot.Foreign(o.Slot); err != nil {
+	if err := s.Slot.CheckUsable(o.Slot); err != nil {
 		return s, err
 	}
 	if s.Row, err = checkpoint.NewStore(o.Pool, o.Slot).Load(ctx); err != nil {
@@ -68,10 +72,11 @@ func (o Operator) Look(ctx context.Context) (Situation, error) {
 	if err != nil {
 		return s, err
 	}
-	if s.Foreign, err = HasForeignRows(ctx, o.Pool, o.Table); err != nil {
+	if s.Imported, err = HasImportedRows(ctx, o.Pool, o.Table); err != nil {
 		return s, err
 	}
-	if err := o.Pool.QueryRow(ctx, `SELECT pg_snapshot_xmax(pg_current_snapshot())::text`).Scan(&s.nextXID); err != nil {
+	err = o.Pool.QueryRow(ctx, `SELECT pg_snapshot_xmax(pg_current_snapshot())::text`).Scan(&s.nextXID)
+	if err != nil {
 		return s, fmt.Errorf("read the next transaction id: %w", err)
 	}
 	s.Gap = s.gap(fingerprint)
@@ -90,23 +95,32 @@ func (s Situation) gap(fingerprint string) string {
 	return Gap(s.Row, s.Slot, fingerprint)
 }
 
-// IsMarked reports whether a recovery is marked already that no relay has begun with, so that r asks for nothing new.
+// IsMarked reports whether a recovery is already marked that no relay has begun, so that r adds
+// nothing to it.
 func (s Situation) IsMarked(r Request) bool {
-	return s.Row != nil && s.Row.Recovery.IsMarked() && r.Since.IsZero() && !s.Foreign
+	return s.Row != nil && s.Row.Recovery.IsMarked() && r.Since.IsZero() && !s.Imported
 }
 
-// AnotherCluster says what to do about a checkpoint row that was not written in the cluster with this system identifier.
+// AnotherCluster says how to proceed with a checkpoint row of a cluster other than the one with
+// this system identifier.
 func AnotherCluster(row *checkpoint.Row, system string) string {
-	return fmt.Sprintf("the checkpoint of slot %s belongs to a cluster with system identifier %s, this one has %s: its positions mean nothing "+
-		"here. If this cluster was made by pg_upgrade, which keeps transaction ids, run relay recover --trust-horizon. If its rows were "+
-		"copied (a dump, a blue/green deployment, logical replication), run relay recover --since=TIME, with the last moment that you know was "+
-		"delivered. Each shows what it would do, and does it with --yes", row.Slot, row.SystemIdentifier, system)
+	return fmt.Sprintf("the checkpoint of slot %s belongs to a cluster with system identifier %s, and this cluster "+
+		"has %s: "+
+		"the checkpoint's positions mean nothing here. If pg_upgrade created this cluster, transaction ids were "+
+		"kept: run "+
+		"relay recover --trust-horizon. If the rows were copied (a dump, a blue/green deployment, logical "+
+		"replication), run "+
+		"relay recover --since=TIME with the last time up to which you know that all events were delivered. Each "+
+		"command "+
+		"shows its plan, and executes it with --yes", row.Slot, row.SystemIdentifier, system)
 }
 
-// Plan returns what a recovery would publish, or an error that says why it must not be asked for and what to do instead.
+// Plan returns the rows that a recovery would publish. If the recovery must not be requested, the
+// error says why and how to proceed.
 func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error) {
 	if s.Row != nil && s.Row.Table != o.Publication.Table {
-		return Plan{}, fmt.Errorf("slot %s relays table %s, RELAY_TABLE says %s: name the right one", o.Slot, s.Row.Table, o.Publication.Table)
+		return Plan{}, fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: change RELAY_TABLE or RELAY_SLOT",
+			o.Slot, s.Row.Table, o.Publication.Table)
 	}
 	if err := o.refuse(ctx, s, r); err != nil {
 		return Plan{}, err
@@ -115,7 +129,7 @@ func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error
 	switch {
 	case !r.Since.IsZero():
 		p.Since = r.Since.UTC().Format(time.RFC3339Nano)
-	case s.Row.Recovery != nil: // it keeps where it began
+	case s.Row.Recovery != nil: // the recovery keeps its From
 		p.From, p.Since = s.Row.Recovery.From, s.Row.Recovery.Since
 	case s.Row.Horizon != "":
 		p.From = s.Row.Horizon
@@ -128,8 +142,11 @@ func (o Operator) refuse(ctx context.Context, s Situation, r Request) error {
 	case !r.Since.IsZero():
 		return s.refuseSince(r.Since)
 	case s.Row == nil:
-		return fmt.Errorf("slot %s has no checkpoint that a recovery could begin from: relay run makes one, and RELAY_START says what becomes of the "+
-			"rows that are there. For rows that were copied from another cluster, run relay recover --since=TIME", o.Slot)
+		return fmt.Errorf("slot %s has no checkpoint from which a recovery could begin: run relay run, which creates "+
+			"one. "+
+			"RELAY_START decides whether it publishes the existing rows. For rows that were copied from another "+
+			"cluster, "+
+			"run relay recover --since=TIME", o.Slot)
 	case r.TrustHorizon:
 		return o.refuseTrust(ctx, s)
 	case s.Row.SystemIdentifier != s.System:
@@ -138,24 +155,27 @@ func (o Operator) refuse(ctx context.Context, s Situation, r Request) error {
 	return nil
 }
 
-// refuseSince refuses to forget a horizon that says better what is delivered.
+// refuseSince refuses to discard a horizon, which says more precisely which rows are delivered.
 func (s Situation) refuseSince(since time.Time) error {
 	ofThisCluster := s.Row != nil && s.Row.SystemIdentifier == s.System
 	switch {
 	case since.After(time.Now()):
-		return fmt.Errorf("--since=%s lies in the future: what is written until then would count as delivered", since.Format(time.RFC3339))
+		return fmt.Errorf("--since=%s is in the future: rows written until then would count as delivered",
+			since.Format(time.RFC3339))
 	case ofThisCluster && (s.Row.Recovery == nil || s.Row.Recovery.Since == ""):
-		return errors.New("the checkpoint belongs to this cluster, and its horizon says which rows are delivered: with --since, older ones that " +
-			"are not would be left out. Run relay recover without it")
+		return errors.New("the checkpoint belongs to this cluster, and its horizon says which rows are delivered: " +
+			"--since would exclude older rows that are not. Run relay recover without --since")
 	}
 	return nil
 }
 
 // refuseTrust refuses a horizon whose transaction ids cannot be those of this cluster.
 func (o Operator) refuseTrust(ctx context.Context, s Situation) error {
-	const instead = "Run relay recover --since=TIME instead, with the last moment that you know was delivered"
+	const instead = "Run relay recover --since=TIME instead, with the last time up to which you know that all events " +
+		"were delivered"
 	if s.Row.SystemIdentifier == s.System {
-		return errors.New("the checkpoint belongs to this cluster, there is nothing to trust: run relay recover without --trust-horizon")
+		return errors.New("the checkpoint belongs to this cluster, so there is nothing to trust: " +
+			"run relay recover without --trust-horizon")
 	}
 	horizon := s.Row.Horizon
 	if s.Row.Recovery != nil {
@@ -166,22 +186,25 @@ func (o Operator) refuseTrust(ctx context.Context, s Situation) error {
 	}
 	var reaches string
 	var later bool
-	err := o.Pool.QueryRow(ctx, `SELECT pg_snapshot_xmax(h)::text, pg_snapshot_xmax(h) > $2::text::xid8 FROM (SELECT $1::text::pg_snapshot) AS horizon (h)`,
-		horizon, s.nextXID).Scan(&reaches, &later)
+	err := o.Pool.QueryRow(ctx, `
+		SELECT pg_snapshot_xmax(h)::text, pg_snapshot_xmax(h) > $2::text::xid8
+		FROM (SELECT $1::text::pg_snapshot) AS horizon (h)`, horizon, s.nextXID).Scan(&reaches, &later)
 	switch {
 	case err != nil:
 		return fmt.Errorf("compare the horizon with this cluster's transaction ids: %w", err)
 	case later:
-		return fmt.Errorf("the horizon reaches up to transaction %s, and the next one of this cluster is %s: transaction ids were not kept, "+
-			"so this is not the same cluster after pg_upgrade, and new rows would count as delivered. %s", reaches, s.nextXID, instead)
-	case s.Foreign:
-		return fmt.Errorf("the table has rows of transactions that this cluster has yet to come to, its next one is %s: transaction ids were "+
-			"not kept, so this is not the same cluster after pg_upgrade. %s", s.nextXID, instead)
+		return fmt.Errorf("the horizon reaches up to transaction %s, and the next transaction of this cluster is %s: "+
+			"transaction ids were not kept, so pg_upgrade did not create this cluster. New rows would count as "+
+			"delivered. %s",
+			reaches, s.nextXID, instead)
+	case s.Imported:
+		return fmt.Errorf("the table has rows with higher transaction ids than the next one of this cluster, %s: "+
+			"transaction ids were not kept, so pg_upgrade did not create this cluster. %s", s.nextXID, instead)
 	}
 	return nil
 }
 
-// count counts what may be published again. Where that takes too long, it is not known.
+// count counts the rows that may be published again. Counted stays false if that takes too long.
 func (o Operator) count(ctx context.Context, p *Plan) error {
 	oldest, condition, args := "NULL", "", []any{p.From, o.Slot}
 	if o.Table.Columns.CreatedAt != "" {
@@ -193,8 +216,8 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 	counting, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	var created *time.Time
-	err := o.Pool.QueryRow(counting, selection(o.Table, `
-		SELECT count(*), min(`+oldest+`)::timestamptz FROM {table} WHERE`+undelivered+condition, placeholders{from: 1, slot: 2}), args...).
+	query := `SELECT count(*), min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + condition
+	err := o.Pool.QueryRow(counting, selection(o.Table, query, placeholders{from: 1, slot: 2}), args...).
 		Scan(&p.Rows, &created)
 	if err != nil && counting.Err() != nil && ctx.Err() == nil {
 		return nil
@@ -209,27 +232,31 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// Mark asks the relay of the slot for the recovery: the one that runs notices that the epoch was raised, and begins again. Rows
-// of another cluster are given transaction ids of this one, and adopted is told how many by now.
+// Mark requests the recovery from the slot's relay. A running relay notices the raised epoch and
+// begins a new session. Mark also gives imported rows transaction ids of this cluster, and reports
+// to rewritten how many rows it has changed so far.
 //
-// The mark comes first: the horizon of a relay that runs on would soon cover the new ids, and a recovery from there would pass the rows
-// by. It is made once more at the end, because a slot that a relay has made meanwhile does not bring what was changed after it.
-func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, adopted func(rows int64)) error {
-	var foreign *adoption
-	if s.Foreign || !r.Since.IsZero() {
+// Mark writes the mark before it changes the rows, and again afterwards. Without the first mark,
+// the horizon of a running relay would soon cover the new ids, and a recovery from that horizon
+// would miss the rows. Without the second mark, a slot that a relay has created in the meantime
+// would miss the rows that were changed after its creation.
+func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewritten func(rows int64)) error {
+	var imported *importedRows
+	if s.Imported || !r.Since.IsZero() {
 		var err error
-		if foreign, err = findForeign(ctx, o.Pool, o.Table); err != nil {
+		if imported, err = findImported(ctx, o.Pool, o.Table); err != nil {
 			return err
 		}
 	}
 	err := o.mark(ctx, s, r, p)
 	if errors.Is(err, slot.ErrFenced) {
-		return fmt.Errorf("nothing is marked: a relay took slot %s meanwhile, look again", o.Slot)
+		return fmt.Errorf("nothing is marked, because a relay acquired slot %s in the meantime: run the command "+
+			"again", o.Slot)
 	}
-	if err != nil || foreign == nil {
+	if err != nil || imported == nil {
 		return err
 	}
-	if err := foreign.adopt(ctx, o.Pool, o.Table, adopted); err != nil {
+	if err := imported.rewriteXIDs(ctx, o.Pool, o.Table, rewritten); err != nil {
 		return err
 	}
 	return o.markAgain(ctx, s, p.From)
@@ -239,9 +266,11 @@ func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) erro
 	store := checkpoint.NewStore(o.Pool, o.Slot)
 	switch {
 	case s.Row == nil:
-		return store.Create(ctx, checkpoint.Row{Table: o.Publication.Table, SystemIdentifier: s.System, Recovery: &p.Recovery})
+		return store.Create(ctx, checkpoint.Row{
+			Table: o.Publication.Table, SystemIdentifier: s.System, Recovery: &p.Recovery,
+		})
 	case !r.Since.IsZero():
-		return store.BeginAnew(ctx, s.Row.Epoch, s.System, p.Since)
+		return store.RestartRecovery(ctx, s.Row.Epoch, s.System, p.Since)
 	}
 	return store.BeginRecovery(ctx, s.Row.Epoch, s.System, "", s.Slot.IsIntact())
 }
@@ -255,9 +284,11 @@ func (o Operator) markAgain(ctx context.Context, s Situation, from string) error
 			return err
 		}
 		if row == nil {
-			return fmt.Errorf("the checkpoint of slot %s was removed meanwhile, and nothing is marked: run relay recover again", o.Slot)
+			return fmt.Errorf("the checkpoint of slot %s was removed in the meantime, and nothing is marked: "+
+				"run relay recover again", o.Slot)
 		}
-		if err := store.BeginRecovery(ctx, row.Epoch, s.System, from, s.Slot.IsIntact()); !errors.Is(err, slot.ErrFenced) {
+		err = store.BeginRecovery(ctx, row.Epoch, s.System, from, s.Slot.IsIntact())
+		if !errors.Is(err, slot.ErrFenced) {
 			return err
 		}
 	}

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem: their transaction ids can also be those of transactions that run
-// here at the moment, or have the last 32 bits of one in common.
-func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T) {
+// TestImportedRowsAreKnownByTheirWriter: an imported row can carry the id of a transaction that
+// runs here, or an id that has the last 32 bits of one in common.
+func TestImportedRowsAreKnownByTheirWriter(t *testing.T) {
 	t.Parallel()
 	pool := newTable(t, 0, 0)
 	running, err := pool.Begin(t.Context())
@@ -21,11 +22,11 @@ func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T)
 	defer running.Rollback(context.WithoutCancel(t.Context())) //nolint:errcheck // it writes nothing
 	var runs int64
 	must(t, running.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&runs))
-	insert := func(what, xid string) {
+	insert := func(aggregate, xid string) {
 		_, err := pool.Exec(t.Context(), `
 			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
-			SELECT gen_random_uuid(), 'order', $1, 't', '{}', (`+xid+`)::text::xid8 FROM (SELECT $2::bigint) AS running (xid)`,
-			pgx.QueryExecModeSimpleProtocol, what, runs)
+			SELECT gen_random_uuid(), 'order', $1, 't', '{}', (`+xid+`)::text::xid8
+			FROM (SELECT $2::bigint) AS running (xid)`, pgx.QueryExecModeSimpleProtocol, aggregate, runs)
 		must(t, err)
 	}
 	insert("own", `pg_current_xact_id()`)
@@ -35,7 +36,7 @@ func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T)
 	insert("an epoch ahead", `pg_current_xact_id()::text::bigint + (1::bigint << 32)`)
 	own := xidOf(t, pool.QueryRow(t.Context(), `SELECT xid::text FROM outbox_events WHERE aggregate_id = 'own'`))
 
-	o := recovery.Operator{Pool: pool, Slot: "recovered", Publication: slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"}, Table: table}
+	o := newOperator(pool)
 	request := recovery.Request{Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	situation, err := o.Look(t.Context())
 	must(t, err)
@@ -47,36 +48,42 @@ func TestRowsOfAnotherClusterAreKnownByTheTransactionThatWroteThem(t *testing.T)
 	if changed != 4 {
 		t.Errorf("%d rows were changed, want 4", changed)
 	}
-	if now := xidOf(t, pool.QueryRow(t.Context(), `SELECT xid::text FROM outbox_events WHERE aggregate_id = 'own'`)); now != own {
+	now := xidOf(t, pool.QueryRow(t.Context(), `SELECT xid::text FROM outbox_events WHERE aggregate_id = 'own'`))
+	if now != own {
 		t.Errorf("the row of this cluster had transaction %s, now %s", own, now)
 	}
-	var foreign int
-	must(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM outbox_events WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot())`).Scan(&foreign))
-	if foreign != 0 {
-		t.Errorf("%d rows are not visible in a snapshot of this cluster", foreign)
+	var invisible int
+	must(t, pool.QueryRow(t.Context(), `
+		SELECT count(*) FROM outbox_events
+		WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot())`).Scan(&invisible))
+	if invisible != 0 {
+		t.Errorf("%d rows are not visible in a snapshot of this cluster", invisible)
 	}
 }
 
-// TestRowsThatAreGivenOtherTransactionIDsAreNotPassedBy: the horizon of a relay that runs meanwhile reaches the new ids at once.
-func TestRowsThatAreGivenOtherTransactionIDsAreNotPassedBy(t *testing.T) {
+// TestRowsWithRewrittenXIDsAreRecovered: the horizon of a running relay covers the new ids at once.
+func TestRowsWithRewrittenXIDsAreRecovered(t *testing.T) {
 	t.Parallel()
 	for name, relay := range map[string]string{
-		"a relay that streams on": `UPDATE relay_checkpoints SET horizon = pg_current_snapshot() WHERE epoch = 1`,
-		"a relay that recovers":   `UPDATE relay_checkpoints SET horizon = pg_current_snapshot(), recover_from = NULL, epoch = epoch + 1`,
+		"a relay that streams": `UPDATE relay_checkpoints SET horizon = pg_current_snapshot() WHERE epoch = 1`,
+		"a relay that recovers": `
+			UPDATE relay_checkpoints SET horizon = pg_current_snapshot(), recover_from = NULL, epoch = epoch + 1`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := newTable(t, 0, 0)
 			for _, sql := range []string{
 				`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon)
-				SELECT 'recovered', 'public.outbox_events', 1, system_identifier::text, pg_current_snapshot() FROM pg_control_system()`,
+				SELECT 'recovered', 'public.outbox_events', 1, system_identifier::text, pg_current_snapshot()
+				FROM pg_control_system()`,
 				`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
-				SELECT gen_random_uuid(), 'order', '1', 't', '{}', (pg_current_xact_id()::text::bigint + 1000000)::text::xid8`,
+				SELECT gen_random_uuid(), 'order', '1', 't', '{}',
+					(pg_current_xact_id()::text::bigint + 1000000)::text::xid8`,
 			} {
 				_, err := pool.Exec(t.Context(), sql)
 				must(t, err)
 			}
-			o := recovery.Operator{Pool: pool, Slot: "recovered", Publication: slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"}, Table: table}
+			o := newOperator(pool)
 			situation, err := o.Look(t.Context())
 			must(t, err)
 			plan, err := o.Plan(t.Context(), situation, recovery.Request{})
@@ -87,12 +94,20 @@ func TestRowsThatAreGivenOtherTransactionIDsAreNotPassedBy(t *testing.T) {
 			}))
 			var published bool
 			must(t, pool.QueryRow(t.Context(), `
-				SELECT pg_visible_in_snapshot(e.xid, pg_current_snapshot()) AND NOT pg_visible_in_snapshot(e.xid, c.recover_from)
+				SELECT pg_visible_in_snapshot(e.xid, pg_current_snapshot())
+					AND NOT pg_visible_in_snapshot(e.xid, c.recover_from)
 				FROM outbox_events e, relay_checkpoints c`).Scan(&published))
 			if !published {
-				t.Error("the recovery passes the row by")
+				t.Error("the recovery misses the row")
 			}
 		})
+	}
+}
+
+func newOperator(pool *pgxpool.Pool) recovery.Operator {
+	return recovery.Operator{
+		Pool: pool, Slot: "recovered", Table: table,
+		Publication: slot.Publication{Name: "outbox_pub", Table: "public.outbox_events"},
 	}
 }
 

@@ -11,9 +11,12 @@ import (
 // maxPublished bounds the memory of [Published], at sixteen bytes a row.
 const maxPublished = 1 << 20
 
-// Published remembers the rows that a recovery read from the table, so that those which the slot brings too are not sent twice.
-// A row is known by its seq together with its transaction and its id: another table that took the place of the outbox table, or
-// a partition that was attached, may give out the same seqs. Rows beyond a million are not remembered, and may come twice.
+// Published remembers the rows that a recovery read from the table. The handler skips them when the
+// slot brings them too.
+//
+// A row is identified by seq, transaction id and event id. The seq alone is not enough: a table
+// that replaced the outbox table, or an attached partition, may contain the same seqs. At most
+// maxPublished rows are remembered, and later ones may arrive twice.
 type Published struct {
 	seed maphash.Seed
 	rows []publishedRow // in order of seq
@@ -24,17 +27,16 @@ type publishedRow struct {
 	hash uint64 // of xid and id
 }
 
-// NewPublished returns a Published that remembers nothing yet.
 func NewPublished() *Published { return &Published{seed: maphash.MakeSeed()} }
 
-// Add remembers a row. Rows come in order of seq.
+// Add remembers a row. The caller adds rows in order of seq.
 func (p *Published) Add(e *outbox.Envelope) {
 	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil && len(p.rows) < maxPublished {
 		p.rows = append(p.rows, publishedRow{seq, p.hash(e)})
 	}
 }
 
-// Has reports whether the row was added and is remembered.
+// Has reports whether the row is remembered.
 func (p *Published) Has(e *outbox.Envelope) bool {
 	seq, err := strconv.ParseInt(e.Sequence, 10, 64)
 	if err != nil {

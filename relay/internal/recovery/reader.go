@@ -17,19 +17,21 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// pageRows and pageBytes are how much is read at once, at most; the last row may reach beyond, as it has to be read once.
+// pageRows and pageBytes bound one page. The last row may exceed pageBytes, because a row larger
+// than the bound has to be read as well.
 const (
 	pageRows  = 200
 	pageBytes = 4 << 20
 )
 
-// visibleInterval is between two looks whether a commit is visible; most take less than one.
+// visibleInterval is the pause between two checks whether a commit is visible. Most commits become
+// visible in less time.
 const visibleInterval = 10 * time.Millisecond
 
 // Reader reads rows of the outbox table in order of seq.
 type Reader struct {
 	pool  *pgxpool.Pool
-	slot  string // name
+	slot  string // its name
 	table pgoutput.Table
 }
 
@@ -38,9 +40,11 @@ func NewReader(pool *pgxpool.Pool, slot string, table pgoutput.Table) *Reader {
 	return &Reader{pool: pool, slot: slot, table: table}
 }
 
-// Each calls publish for every row of the recovery r whose seq is greater than after, in order of seq. No snapshot stays open
-// meanwhile: a row that is visible in r.To and not in r.From stays so.
-func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error) error {
+// Each calls publish for every row of the recovery r whose seq is greater than after, in order of
+// seq. Each keeps no snapshot open: a row that is visible in r.To and not in r.From remains so.
+func (d *Reader) Each(
+	ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error,
+) error {
 	if err := d.awaitVisible(ctx, r.To); err != nil {
 		return err
 	}
@@ -48,7 +52,7 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64, p
 	if err != nil {
 		return err
 	}
-	if after == 0 { // nothing was passed yet, and seq may begin below
+	if after == 0 { // no row has been read yet, and seq may be negative
 		after = first - 1
 	}
 	for after = max(after, first-1); ; {
@@ -72,19 +76,21 @@ func (d *Reader) Each(ctx context.Context, r checkpoint.Recovery, after int64, p
 	}
 }
 
-// ahead asks for the transactions that are visible in a snapshot and not yet in that of this moment. The range that is
-// gone through holds the ids that were given out since.
+// ahead reports whether a snapshot shows transactions that the current snapshot does not show yet.
+// The series contains only the ids that were assigned between the two snapshots.
 const ahead = `
 	SELECT EXISTS (
 		SELECT FROM pg_snapshot_xip(now.snapshot) AS running(xid) WHERE pg_visible_in_snapshot(xid, $1::pg_snapshot)
 		UNION ALL
-		SELECT FROM generate_series(pg_snapshot_xmax(now.snapshot)::text::bigint, pg_snapshot_xmax($1::pg_snapshot)::text::bigint - 1) AS later(xid)
+		SELECT FROM generate_series(pg_snapshot_xmax(now.snapshot)::text::bigint,
+			pg_snapshot_xmax($1::pg_snapshot)::text::bigint - 1) AS later(xid)
 		WHERE pg_visible_in_snapshot(xid::text::xid8, $1::pg_snapshot))
 	FROM pg_current_snapshot() AS now(snapshot)`
 
-// awaitVisible waits until everything that is visible in a snapshot is so for this relay too. The snapshot of a new slot is
-// made from the log, where a commit stands before others see it: with synchronous replication, until a standby has
-// answered, for which each transaction may ask in its own way.
+// awaitVisible waits until this relay sees everything that the snapshot shows. The snapshot of a
+// new slot is built from the log, which contains a commit before other sessions see it. With
+// synchronous replication that takes until a standby has answered, as far as each transaction asks
+// for it.
 // https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
 func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
 	for {
@@ -101,8 +107,8 @@ func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
 	}
 }
 
-// first returns the lowest seq that can be part of r. It does not look for the minimum by the index on seq, which would be read
-// from its beginning.
+// first returns the lowest seq that may be part of r. It does not search the index on seq for the
+// minimum, because the server would read that index from its beginning.
 func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error) {
 	query := `WITH candidates AS MATERIALIZED (` + selection(d.table, possible, placeholders{from: 1, slot: 2}) + `)
 		SELECT coalesce(min(seq), 0) FROM candidates`
@@ -113,15 +119,19 @@ func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error
 	return first, nil
 }
 
-// page reads the next rows of r.
-func (d *Reader) page(ctx context.Context, r checkpoint.Recovery, after int64) (page []outbox.Envelope, last int64, err error) {
+func (d *Reader) page(
+	ctx context.Context, r checkpoint.Recovery, after int64,
+) (page []outbox.Envelope, last int64, err error) {
 	condition, args := d.condition(r, 4)
 	return d.Page(ctx, after, condition, args...)
 }
 
-// Page reads the next rows behind the seq after for which condition holds, an SQL expression whose parameters begin at $4. It
-// returns the seq of the last of them, and no rows where there are no more.
-func (d *Reader) Page(ctx context.Context, after int64, condition string, args ...any) (page []outbox.Envelope, last int64, err error) {
+// Page reads the next rows behind the seq after for which condition holds. condition is an SQL
+// expression whose parameters begin at $4. Page returns the seq of the last row, and no rows at the
+// end.
+func (d *Reader) Page(
+	ctx context.Context, after int64, condition string, args ...any,
+) (page []outbox.Envelope, last int64, err error) {
 	rows, err := d.pool.Query(ctx, d.pageQuery(condition), append([]any{after, pageRows, pageBytes}, args...)...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
@@ -145,7 +155,9 @@ func (d *Reader) Page(ctx context.Context, after int64, condition string, args .
 func (d *Reader) pageQuery(condition string) string {
 	c := d.table.Columns
 	var columns, names []string
-	for i, column := range []string{c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt} {
+	for i, column := range []string{
+		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
+	} {
 		name := fmt.Sprintf("c%d", i)
 		columns, names = append(columns, text(column)+" AS "+name), append(names, name)
 	}
@@ -160,7 +172,7 @@ func (d *Reader) pageQuery(condition string) string {
 		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table))
 }
 
-// text returns what reads a column as the stream brings it.
+// text returns the SQL that reads a column in the form in which the stream brings it.
 func text(column string) string {
 	if column == "" {
 		return "''"
@@ -168,17 +180,21 @@ func text(column string) string {
 	return outboxtable.TextSQL("", column)
 }
 
-// Passed calls remember, in order of seq, for the rows of the recovery r whose seq is at most upTo, with what tells a row from
-// every other. The rows are those that Each has read up to there, but for what was removed since.
-func (d *Reader) Passed(ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope)) error {
+// Passed calls remember in order of seq for the rows of the recovery r whose seq is at most upTo.
+// These are the rows that Each has read up to upTo, except rows that were removed since. The
+// envelopes contain only the fields that identify a row.
+func (d *Reader) Passed(
+	ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope),
+) error {
 	first, err := d.first(ctx, r)
 	if err != nil {
 		return err
 	}
 	c := d.table.Columns
 	condition, args := d.condition(r, 3)
-	rows, err := d.pool.Query(ctx, fmt.Sprintf(`SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s ORDER BY %[5]s`,
-		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition), append([]any{first, upTo}, args...)...)
+	query := fmt.Sprintf(`SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s ORDER BY %[5]s`,
+		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition)
+	rows, err := d.pool.Query(ctx, query, append([]any{first, upTo}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
 	}

@@ -20,11 +20,12 @@ import (
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
 var table = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{
-	ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
+	ID: "id", Sequence: "seq", XID: "xid",
+	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
 	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
 }}
 
-// everything is a recovery of all rows that there are.
+// everything is a recovery of all existing rows.
 func everything(t *testing.T, pool *pgxpool.Pool) checkpoint.Recovery {
 	t.Helper()
 	r := checkpoint.Recovery{From: "3:3:"}
@@ -39,15 +40,15 @@ func newTable(t *testing.T, n, bytes int) *pgxpool.Pool {
 	for _, sql := range []string{
 		`ALTER TABLE outbox_events ALTER seq SET MINVALUE -100 SET START -100 RESTART`,
 		`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-			SELECT gen_random_uuid(), 'order', i::text, 'order.created', to_json(repeat('x', $2)) FROM generate_series(1, $1) AS i`,
+			SELECT gen_random_uuid(), 'order', i::text, 'order.created', to_json(repeat('x', $2))
+			FROM generate_series(1, $1) AS i`,
 	} {
 		var args []any
 		if sql[0] == 'I' {
 			args = []any{n, bytes}
 		}
-		if _, err := pool.Exec(t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...); err != nil {
-			t.Fatal(err)
-		}
+		_, err := pool.Exec(t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
+		must(t, err)
 	}
 	return pool
 }
@@ -63,28 +64,29 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 		return nil
 	}
 	pool := newTable(t, 450, 10)
-	if err := recovery.NewReader(pool, "recovered", table).Each(t.Context(), everything(t, pool), 0, publish); err != nil {
-		t.Fatal(err)
-	}
+	must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), everything(t, pool), 0, publish))
 	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
 		t.Errorf("read %d rows: %v", len(ids), ids)
 	}
 }
 
-// TestRowsReadAsTheStreamBringsThem: a cast to text has other rules than the output of a type. It cuts the padding of char(n)
-// off, spells a boolean out, and adds a mask to an address.
+// TestRowsReadAsTheStreamBringsThem: a cast to text differs from a type's output function. The cast
+// removes the padding of char(n), writes a boolean as a word, and adds a netmask to an address.
 func TestRowsReadAsTheStreamBringsThem(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
-	_, err := pool.Exec(t.Context(), `CREATE TABLE own AS SELECT gen_random_uuid() AS id, 1::bigint AS seq, '7'::xid8 AS xid, true AS aggregate_type,
-		'1'::char(8) AS aggregate_id, '10.0.0.1'::inet AS event_type, '{}'::text AS payload, NULL::json AS headers, now() AS created_at`)
+	_, err := pool.Exec(t.Context(), `
+		CREATE TABLE own AS SELECT gen_random_uuid() AS id, 1::bigint AS seq, '7'::xid8 AS xid,
+			true AS aggregate_type, '1'::char(8) AS aggregate_id, '10.0.0.1'::inet AS event_type,
+			'{}'::text AS payload, NULL::json AS headers, now() AS created_at`)
 	must(t, err)
 	own := table
 	own.Name = "own"
 	page, _, err := recovery.NewReader(pool, "recovered", own).Page(t.Context(), -1000, "true")
 	must(t, err)
 	e := page[0]
-	if got, want := []string{e.AggregateID, e.AggregateType, e.EventType, e.Headers}, []string{"1       ", "t", "10.0.0.1", ""}; !slices.Equal(got, want) {
+	want := []string{"1       ", "t", "10.0.0.1", ""}
+	if got := []string{e.AggregateID, e.AggregateType, e.EventType, e.Headers}; !slices.Equal(got, want) {
 		t.Errorf("got %q, the stream brings %q", got, want)
 	}
 }

@@ -9,35 +9,40 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
-// The column xid alone does not say whether a row was delivered. A producer, a restore or a copy may write any transaction id
-// there, also one that the horizon shows. The server knows the transaction that wrote the row (xmin), and both have to agree.
+// The column xid alone does not say whether a row was delivered. A producer, a restore or a copy
+// may write any transaction id there, including one that the horizon shows. The server knows the
+// transaction that wrote the row (xmin). Both have to agree.
 //
-// A row that was written below a savepoint or changed later names another transaction than xmin, too. It counts as delivered
-// once every transaction up to xmin has ended. So it may be published again, and is never passed by.
+// A row that was written below a savepoint, or that was changed later, has an xmin other than its
+// xid. It counts as delivered once every transaction up to xmin has ended. So the row may be
+// published again, and is never missed.
 //
-// Rows of a relation that the slot has not accounted for are judged by their xid alone: a partition that was attached is published
-// by itself, and a table that took the place of another one is mostly a copy of delivered rows.
+// Rows of a relation that the slot has not accounted for are judged by xid alone. The rows of an
+// attached partition are published separately. A table that replaced another one is mostly a copy
+// of delivered rows.
 const (
 	undelivered = `
 		NOT (pg_visible_in_snapshot({xid}, {from}) AND ({later_writer} < pg_snapshot_xmin({from}) OR NOT {accounted}))`
 
-	// written selects what was there at {to}. An xid above the row's writer is made up, as a transaction has a lower id than
-	// its savepoints.
+	// written selects the rows that existed at {to}. An xid above the row's writer is not genuine,
+	// because a transaction has a lower id than its savepoints.
 	written = `
-		(pg_visible_in_snapshot({xid}, {to}) OR {writer} < {xid} AND pg_visible_in_snapshot({writer}, {to}) AND {accounted})`
+		(pg_visible_in_snapshot({xid}, {to})
+		 OR {writer} < {xid} AND pg_visible_in_snapshot({writer}, {to}) AND {accounted})`
 
-	// possible selects all that is undelivered, and more. Its first part uses the index on xid. No index tells the writers, so the second
-	// part reads the whole table.
+	// possible selects a superset of the undelivered rows. Its first part uses the index on xid. No
+	// index covers the writers, so its second part reads the whole table.
 	possible = `
 		SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin({from})
 		UNION ALL
-		SELECT {seq} FROM {table} WHERE {xid} < pg_snapshot_xmin({from}) AND {later_writer} >= pg_snapshot_xmin({from}) AND {accounted}`
+		SELECT {seq} FROM {table}
+		WHERE {xid} < pg_snapshot_xmin({from}) AND {later_writer} >= pg_snapshot_xmin({from}) AND {accounted}`
 )
 
-// placeholders are the places of a statement's arguments.
+// placeholders are the numbers of a statement's parameters.
 type placeholders struct{ from, to, slot int }
 
-// selection puts names and placeholders into one of the conditions above.
+// selection inserts names and placeholders into one of the conditions above.
 func selection(table pgoutput.Table, condition string, at placeholders) string {
 	return sql(table, strings.NewReplacer(
 		"{from}", fmt.Sprintf("$%d::pg_snapshot", at.from),
@@ -48,7 +53,7 @@ func selection(table pgoutput.Table, condition string, at placeholders) string {
 	).Replace(condition))
 }
 
-// condition selects the rows of r. Its parameters begin at the number parameter.
+// condition selects the rows of r. Its parameters begin at the given number.
 func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition string, args []any) {
 	at := placeholders{from: parameter, to: parameter + 1, slot: parameter + 2}
 	condition, args = selection(d.table, undelivered+" AND "+written, at), []any{r.From, r.To, d.slot}

@@ -12,7 +12,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// insertInto writes one row whose xid is given as SQL, and returns that xid and the transaction that wrote the row.
+// insertInto writes one row with an xid given as SQL. It returns that xid and the transaction that
+// wrote the row.
 func insertInto(t *testing.T, pool *pgxpool.Pool, xid string) (stored, writer int64) {
 	t.Helper()
 	must(t, pool.QueryRow(t.Context(), `
@@ -44,7 +45,7 @@ func TestARowIsThereByXIDAndByWriter(t *testing.T) {
 		_, err := pool.Exec(t.Context(), `DELETE FROM outbox_events`)
 		must(t, err)
 		_, writer := insertInto(t, pool, row.xid)
-		_, _ = insertInto(t, pool, `'4'`) // gives out the next id
+		_, _ = insertInto(t, pool, `'4'`) // assigns the next id
 		must(t, pool.QueryRow(t.Context(), `DELETE FROM outbox_events WHERE xid = '4' RETURNING 1`).Scan(new(int)))
 		if got := readRows(t, pool, row.from(writer), row.to(writer)); got != row.want {
 			t.Errorf("%s: %d rows are published, want %d", name, got, row.want)
@@ -52,44 +53,49 @@ func TestARowIsThereByXIDAndByWriter(t *testing.T) {
 	}
 }
 
-// TestASavepointOfAnOpenTransactionIsStreamed and not read from the table: its id is above that of its transaction.
+// TestASavepointOfAnOpenTransactionIsStreamed: the id of a savepoint is above that of its
+// transaction, and its row must not be read from the table.
 func TestASavepointOfAnOpenTransactionIsStreamed(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	_, err := pool.Exec(t.Context(), `DO $$ BEGIN
 		PERFORM pg_current_xact_id();
 		BEGIN
-			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload) VALUES (gen_random_uuid(), 'order', '1', 't', '{}');
+			INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+			VALUES (gen_random_uuid(), 'order', '1', 't', '{}');
 		EXCEPTION WHEN division_by_zero THEN NULL;
 		END;
 	END $$`)
 	must(t, err)
 	var transaction, savepoint int64
-	must(t, pool.QueryRow(t.Context(), `SELECT xid::text::bigint, xmin::text::bigint FROM outbox_events`).Scan(&transaction, &savepoint))
+	must(t, pool.QueryRow(t.Context(), `SELECT xid::text::bigint, xmin::text::bigint FROM outbox_events`).
+		Scan(&transaction, &savepoint))
 	if savepoint <= transaction {
 		t.Fatalf("savepoint %d of transaction %d", savepoint, transaction)
 	}
-	for to, want := range map[string]int{fmt.Sprintf("%d:%d:%[1]d", transaction, savepoint+1): 0, upTo(0)(savepoint): 1} {
+	running := fmt.Sprintf("%d:%d:%[1]d", transaction, savepoint+1)
+	for to, want := range map[string]int{running: 0, upTo(0)(savepoint): 1} {
 		if got := readRows(t, pool, recovery.NothingDelivered, to); got != want {
 			t.Errorf("to %s: %d rows are published, want %d", to, got, want)
 		}
 	}
 }
 
-// upTo returns a snapshot of all transactions up to this many above the writer.
+// upTo returns a snapshot of all transactions up to n above the writer.
 func upTo(n int64) func(writer int64) string {
 	return func(writer int64) string { return fmt.Sprintf("%d:%[1]d:", writer+n+1) }
 }
 
-// beside returns a snapshot of all transactions up to the writer but for the one before it.
+// beside returns a snapshot of all transactions up to the writer, except the one before it.
 func beside(writer int64) string { return fmt.Sprintf("%d:%d:%[1]d", writer-1, writer+1) }
 
 func readRows(t *testing.T, pool *pgxpool.Pool, from, to string) (rows int) {
 	t.Helper()
 	recovered := checkpoint.Recovery{From: from, To: to}
-	must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), recovered, 0, func(int64, *outbox.Envelope) error {
-		rows++
-		return nil
-	}))
+	must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), recovered, 0,
+		func(int64, *outbox.Envelope) error {
+			rows++
+			return nil
+		}))
 	return rows
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor: the snapshot of a new slot is made from the log, so that it can be ahead
-// of what other sessions see.
-func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
+// TestRecoveryWaitsForACommitNotVisibleYet: the snapshot of a new slot is built from the log, so it
+// can be ahead of the snapshots of other sessions.
+func TestRecoveryWaitsForACommitNotVisibleYet(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	tx, err := pool.Begin(t.Context())
@@ -22,7 +22,7 @@ func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 	must(t, outbox.Insert(t.Context(), tx, outbox.Event{Type: "t", Payload: []byte(`{}`)}))
 	var xid int64
 	must(t, tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
-	ahead := checkpoint.Recovery{From: "3:3:", To: fmt.Sprintf("%d:%[1]d:", xid+1)} // sees what tx has written
+	ahead := checkpoint.Recovery{From: "3:3:", To: fmt.Sprintf("%d:%[1]d:", xid+1)} // shows the row of tx
 
 	published := make(chan string, 1)
 	read := make(chan error, 1)
@@ -32,7 +32,7 @@ func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 	}()
 	select {
 	case err := <-read:
-		t.Fatalf("the reader went on without the row: %v", err)
+		t.Fatalf("the reader continued without the row: %v", err)
 	case <-time.After(300 * time.Millisecond):
 	}
 	must(t, tx.Commit(t.Context()))
@@ -42,8 +42,8 @@ func TestACommitThatIsInTheLogAndNotVisibleYetIsWaitedFor(t *testing.T) {
 	}
 }
 
-// TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor: it may run for days.
-func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
+// TestRecoveryIgnoresLaterTransactions: such a transaction may run for days.
+func TestRecoveryIgnoresLaterTransactions(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	tx, err := pool.Begin(t.Context())
@@ -52,7 +52,8 @@ func TestATransactionThatIsNotPartOfTheRecoveryIsNotWaitedFor(t *testing.T) {
 	var xid int64
 	must(t, tx.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
 	for _, to := range []string{fmt.Sprintf("%d:%d:%[1]d", xid, xid+1), fmt.Sprintf("%d:%[1]d:", xid)} {
-		must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), checkpoint.Recovery{From: "3:3:", To: to}, 0,
+		recovered := checkpoint.Recovery{From: "3:3:", To: to}
+		must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), recovered, 0,
 			func(int64, *outbox.Envelope) error { return nil }))
 	}
 }

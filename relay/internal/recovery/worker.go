@@ -19,31 +19,32 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// ErrNext says that a part of a recovery is done, or a suspicion ended, and that the next session has to do what follows: on a
-// connection whose walsender knows nothing of the publication as it was before.
-var ErrNext = errors.New("the next session goes on")
+// ErrNext means that a part of a recovery is done, or that a suspicion is disproved. The next
+// session continues, on a connection whose walsender has no knowledge of the former publication.
+var ErrNext = errors.New("the next session continues")
 
-// Worker publishes from the table what the slot does not bring, and reads the stream.
+// Worker publishes from the table the rows that the slot does not bring, and reads the stream.
 type Worker struct {
-	Pool        *pgxpool.Pool
-	Store       *checkpoint.Store
-	Fence       slot.Fence
-	Row         *checkpoint.Row // as the session found it
-	Table       pgoutput.Table
-	Publication string
-	Stream      *replication.Stream
-	Handler     *ingest.Handler
-	Tracker     *checkpoint.Tracker
-	Allayed     <-chan struct{} // closed where the session has to end although nothing failed
-	Timeout     time.Duration   // wal_sender_timeout of the stream
-	Health      *health.Health
-	Log         *slog.Logger
+	Pool           *pgxpool.Pool
+	Store          *checkpoint.Store
+	Fence          slot.Fence
+	Row            *checkpoint.Row // the row that the session found
+	Table          pgoutput.Table
+	Publication    string
+	Stream         *replication.Stream
+	Handler        *ingest.Handler
+	Tracker        *checkpoint.Tracker
+	SuspicionEnded <-chan struct{} // closed when the session has to end although nothing failed
+	Timeout        time.Duration   // wal_sender_timeout of the stream
+	Health         *health.Health
+	Log            *slog.Logger
 
-	// KeepsBrought says, once Run has returned, that the next session needs to know what this one read.
+	// KeepsBrought reports, after Run has returned, that the next session needs the list of rows
+	// that this session read.
 	KeepsBrought bool
 }
 
-// Run publishes from the table what the slot does not bring, and then lets the stream be read.
+// Run publishes the rows that the slot does not bring, and then lets the stream begin.
 func (w *Worker) Run(ctx context.Context) error {
 	row := w.Row
 	switch {
@@ -55,17 +56,19 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 	}
 	w.Health.Enter(health.Streaming)
-	w.Log.Info("streaming", "event", "streaming", "slot", w.Fence.Slot, "lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
+	w.Log.Info("streaming", "event", "streaming", "slot", w.Fence.Slot,
+		"lsn", row.Position.FlushLSN.String(), "epoch", row.Epoch)
 	w.Handler.Begin()
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-w.Allayed:
+	case <-w.SuspicionEnded:
 		return ErrNext
 	}
 }
 
-// recoverRows publishes the rows of the table, and behind them what the slot brings of the time before the table's snapshot.
+// recoverRows publishes the rows of the table, and then the slot's transactions that precede the
+// table's snapshot.
 func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	w.Health.Enter(health.Recovering)
 	if err := w.publishTable(ctx, row); err != nil {
@@ -73,7 +76,7 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	}
 	beside := row.IsBeside()
 	if beside {
-		w.Log.Info("reading what the slot brings beside the table", "slot", w.Fence.Slot,
+		w.Log.Info("reading the slot up to the snapshot of the table", "slot", w.Fence.Slot,
 			"from", row.Position.FlushLSN.String(), "until", row.Recovery.Until.String())
 		if err := w.readUntil(ctx, row.Recovery.Until); err != nil {
 			return err
@@ -94,8 +97,9 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 }
 
 func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
-	w.Log.Info("publishing from the table", "event", "recovering", "table", w.Table.String(), "from", row.Recovery.From, "to", row.Recovery.To,
-		"since", row.Recovery.Since, "after_seq", row.Position.RecoveredSeq)
+	w.Log.Info("publishing from the table", "event", "recovering", "table", w.Table.String(),
+		"from", row.Recovery.From, "to", row.Recovery.To, "since", row.Recovery.Since,
+		"after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(w.Log)
 	reader := NewReader(w.Pool, w.Fence.Slot, w.Table)
 	published := NewPublished()
@@ -116,7 +120,8 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 	})
 }
 
-// readBeforeTable reads what the slot keeps, so that the server need not keep it any longer. The next session recovers.
+// readBeforeTable delivers the log that the slot holds, so that the server need not keep it. The
+// next session recovers.
 func (w *Worker) readBeforeTable(ctx context.Context) error {
 	w.Health.Enter(health.Recovering)
 	until, err := slot.FlushedLSN(ctx, w.Pool)
@@ -132,7 +137,6 @@ func (w *Worker) readBeforeTable(ctx context.Context) error {
 	return ErrNext
 }
 
-// readUntil lets the stream be read up to a position in the log.
 func (w *Worker) readUntil(ctx context.Context, until pglogrepl.LSN) error {
 	w.Handler.ReadUntil(until)
 	select {
@@ -143,7 +147,6 @@ func (w *Worker) readUntil(ctx context.Context, until pglogrepl.LSN) error {
 	}
 }
 
-// awaitDelivered waits until everything that was read is delivered.
 func (w *Worker) awaitDelivered(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -153,8 +156,8 @@ func (w *Worker) awaitDelivered(ctx context.Context) error {
 	}
 }
 
-// Read reads the stream until ctx ends. Where the server cannot decode a part of the log that lies before the snapshot of a
-// recovery, it continues behind that part.
+// Read reads the stream until ctx ends. If the server cannot decode a part of the log that precedes
+// the snapshot of a recovery, Read continues behind that part.
 func (w *Worker) Read(ctx context.Context) error {
 	if w.Row.IsBeside() {
 		if err := w.holdUnread(ctx); err != nil || ctx.Err() != nil {
@@ -165,8 +168,10 @@ func (w *Worker) Read(ctx context.Context) error {
 	if !errors.Is(err, replication.ErrPublicationMissing) || w.Handler.Until() == 0 {
 		return err
 	}
-	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist then: the events of that part are "+
-		"published from the table, and those whose rows were deleted are lost", "slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
+	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist "+
+		"then: "+
+		"the relay publishes the events of that part from the table, and those whose rows were deleted are lost",
+		"slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
 	if err := w.restart(ctx, w.Handler.Until()); err != nil {
 		return err
 	}
@@ -174,8 +179,9 @@ func (w *Worker) Read(ctx context.Context) error {
 	return w.Stream.Run(ctx, w.Handler)
 }
 
-// holdUnread holds the slot until the stream may be read, and then has the server send what is not delivered. The slot is nobody's
-// for a moment in between: see [keeper.tick]. A relay that takes it then continues the
+// holdUnread holds the slot until the stream may be read, and then restarts the stream at the first
+// undelivered position. The restart frees the slot for a moment. Another relay that acquires it
+// then continues this recovery.
 func (w *Worker) holdUnread(ctx context.Context) error {
 	releasing := task.Start(ctx, w.cancelOnceBegun)
 	err := w.Stream.Run(ctx, unread{w.Handler.Wanted()})
@@ -190,7 +196,7 @@ func (w *Worker) holdUnread(ctx context.Context) error {
 	return nil
 }
 
-// cancelOnceBegun ends the copy, once the stream may be read, until ctx ends.
+// cancelOnceBegun cancels the copy once the stream may be read, and repeats that until ctx ends.
 func (w *Worker) cancelOnceBegun(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
@@ -206,7 +212,8 @@ func (w *Worker) cancelOnceBegun(ctx context.Context) error {
 	return nil
 }
 
-// cancelStream is done when it returns: a late cancellation would end the stream that follows.
+// cancelStream outlives ctx, because a cancellation that arrives late would end the following
+// stream.
 func (w *Worker) cancelStream(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.Timeout)
 	defer cancel()
@@ -219,7 +226,8 @@ func (w *Worker) restart(ctx context.Context, from pglogrepl.LSN) error {
 	return w.Stream.Restart(ctx, from)
 }
 
-// unread is a [replication.Handler] of a stream that only holds the slot, until wanted is closed and the copy ends.
+// unread is a [replication.Handler] of a stream that only holds the slot, until wanted is closed
+// and the copy ends.
 type unread struct{ wanted <-chan struct{} }
 
 func (u unread) Ready() bool {
@@ -237,13 +245,13 @@ func (unread) Gather() time.Duration   { return 0 }
 func (unread) Keepalive(pglogrepl.LSN) {}
 
 func (unread) WALData(time.Time, []byte) error {
-	return errors.New("the server sent a transaction from behind the end of the log")
+	return errors.New("the server sent a transaction on a stream that only holds the slot")
 }
 
-// progressInterval is between two lines about a recovery that takes long.
+// progressInterval is the time between two log lines about a long recovery.
 const progressInterval = 5 * time.Second
 
-// progress logs how far a recovery is.
+// progress logs how far a recovery has come.
 type progress struct {
 	log  *slog.Logger
 	last time.Time

@@ -15,33 +15,36 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// Config is what a relay works with. Everything in it has been checked.
+// Config is the validated configuration of a relay.
 type Config struct {
 	Connect control.Connect
-	// Slot is the replication slot, Publication what is streamed, Table what of it are events.
+	// Slot is the replication slot. Publication is streamed, and its rows of Table are events.
 	Slot        string
 	Publication string
 	Table       pgoutput.Table
-	// Start says what becomes of rows that are older than the first slot.
+	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
-	// HaltOnSlotLoss stops the relay where it would otherwise publish from the table what the slot may have missed.
+	// HaltOnSlotLoss stops the relay instead of publishing the events that the slot may have
+	// missed.
 	HaltOnSlotLoss bool
-	// Audit compares the rows of the outbox table with those that were streamed.
+	// Audit compares the rows of the outbox table with the rows that were streamed.
 	Audit bool
-	// SenderTimeout is the wal_sender_timeout of the replication connection: how long a relay that froze or was cut off keeps
-	// the slot. A standby needs some time on top of it.
+	// SenderTimeout is the wal_sender_timeout of the replication connection: how long a relay that
+	// froze or was cut off keeps the slot. The take-over by a standby takes slightly longer.
 	SenderTimeout time.Duration
-	// Retention is the age at which delivered rows are removed from the outbox table; 0 keeps them.
+	// Retention is the age at which delivered rows are removed from the outbox table. Zero keeps
+	// them.
 	Retention time.Duration
-	// DrainTimeout bounds how long a relay that stops waits until what it has read is delivered.
+	// DrainTimeout bounds how long a stopping relay waits for the delivery of the events that it
+	// has read.
 	DrainTimeout time.Duration
 	Window       checkpoint.Window
 	Delivery     delivery.Options
 	Router       *route.Router
-	Destinations []delivery.Destination // in the order of Router.Destinations, without what is blocked
+	Destinations []delivery.Destination // in the order of Router.Destinations, without the blocked groups
 	Health       *health.Health
 	Metrics      *health.Metrics
-	Observer     delivery.Observer // of delivery: Metrics, or one that tells them
+	Observer     delivery.Observer // Metrics, or an observer that calls Metrics
 	Recorder     delivery.Recorder // of accepted events; nil: none
 	Backlog      *backlog.Watch
 	Log          *slog.Logger

@@ -11,11 +11,11 @@ import (
 
 const module = "github.com/outbox-relay/outbox-relay/"
 
-// order has the packages of the relay from the top to the bottom. A package imports only packages that
-// stand below it, so that a reader who goes down meets nothing that leads up again.
+// order has the packages of the relay from the top to the bottom. A package imports only packages
+// below it.
 var order = []string{
 	"cmd/relay",
-	"relay", // one session after the other, and its parts
+	"relay", // sessions, one after the other, and their parts
 	"preflight", "status", "events", "page", "watch",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"ingest", "retention", "deadletter", "health",
@@ -25,7 +25,10 @@ var order = []string{
 	"outbox", "outbox/migrations", "postgres",
 }
 
-// imports returns what each package of this module imports, its tests left out.
+// ofTests are tests, and packages that only tests import.
+var ofTests = []string{"sink/sinktest", "outboxtest", "docs", "e2e"}
+
+// imports returns the imports of each package of this module, without those of its tests.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	list := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
@@ -42,7 +45,7 @@ func imports(t *testing.T) map[string][]string {
 	return all
 }
 
-// packageOf returns the name in order of a package of the relay.
+// packageOf returns the name that order uses for a package of the relay.
 func packageOf(path string) (name string, ok bool) {
 	path, ok = strings.CutPrefix(strings.TrimPrefix(path, module), "relay/")
 	return strings.TrimPrefix(path, "internal/"), ok
@@ -52,17 +55,17 @@ func TestImportsPointDownwards(t *testing.T) {
 	t.Parallel()
 	for path, imported := range imports(t) {
 		from, ok := packageOf(path)
-		if !ok || slices.Contains([]string{"sink/sinktest", "outboxtest", "docs", "e2e"}, from) { // tests, and what they share
+		if !ok || slices.Contains(ofTests, from) {
 			continue
 		}
 		place := slices.Index(order, from)
 		if place < 0 {
-			t.Errorf("%s has no place in the order of packages: say which ones it stands above", path)
+			t.Errorf("%s is missing from the order of packages: add it above those that it imports", path)
 			continue
 		}
 		for _, i := range imported {
 			if to, ok := packageOf(i); ok && slices.Index(order, to) <= place {
-				t.Errorf("%s imports %s, which does not stand below it", path, i)
+				t.Errorf("%s imports %s, which is not below it", path, i)
 			}
 		}
 	}
@@ -84,15 +87,18 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		"github.com/fergusstrange/embedded-postgres":          nil,
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
+	io := []string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}
 	for path, imported := range imports(t) {
-		if strings.HasPrefix(path, "localstack") || strings.HasPrefix(path, "scripts/") || path == "relay/internal/sink/sinktest" || path == "relay/internal/outboxtest" {
+		if strings.HasPrefix(path, "localstack") || strings.HasPrefix(path, "scripts/") ||
+			path == "relay/internal/sink/sinktest" || path == "relay/internal/outboxtest" {
 			continue
 		}
 		for _, i := range imported {
-			if allowed, owned := owners[i]; owned && !slices.Contains(allowed, path) || strings.HasPrefix(i, module+"localstack") {
+			allowed, owned := owners[i]
+			if owned && !slices.Contains(allowed, path) || strings.HasPrefix(i, module+"localstack") {
 				t.Errorf("%s imports %s", path, i)
 			}
-			if slices.Contains(pure, path) && slices.Contains([]string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}, i) {
+			if slices.Contains(pure, path) && slices.Contains(io, i) {
 				t.Errorf("%s does no I/O and imports %s", path, i)
 			}
 		}

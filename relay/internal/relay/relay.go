@@ -1,8 +1,8 @@
 // Package relay streams the committed events of an outbox table to SNS and SQS without losing one.
 //
-// The way of an event: replication.Stream reads it from the slot, ingest.Handler decodes it and registers it with the Tracker,
-// delivery sends it through a sink, the Tracker learns that it is durable, the Checkpointer writes the checkpoint row, and only then
-// does the stream confirm its position to Postgres.
+// replication.Stream reads an event from the slot. ingest.Handler decodes it and registers it with
+// the Tracker. Delivery sends it through a sink, and the Tracker learns that it is durable. The
+// Checkpointer writes the checkpoint row. Only then the stream confirms the position to Postgres.
 package relay
 
 import (
@@ -34,13 +34,16 @@ import (
 )
 
 const (
-	// retryMin and retryMax bound the wait between two sessions that failed.
+	// retryMin and retryMax bound the pause after a session that failed.
 	retryMin, retryMax = 200 * time.Millisecond, 10 * time.Second
 )
 
-// Run relays until ctx ends; then it delivers what it has read, confirms it and returns nil. Whatever fails meanwhile is
-// tried again for ever, but for what only a person can mend: then Run returns a [*operator.NeededError], or a
-// [*delivery.HaltError] if it is to halt at an event that its destination will never take.
+// Run relays until ctx ends. It then delivers and confirms the events that it has read, and returns
+// nil.
+//
+// Run retries every failure without end, except one that only an operator can fix. For that it
+// returns a [*operator.NeededError], or a [*delivery.HaltError] if it must halt at an event that
+// its destination refuses.
 func Run(ctx context.Context, config Config) error {
 	r := &relay{Config: config}
 	defer r.Health.Enter(health.Stopping)
@@ -58,7 +61,9 @@ func Run(ctx context.Context, config Config) error {
 		case errors.Is(err, recovery.ErrNext):
 			failures = 0
 			continue
-		case time.Since(began) > retryMax: // it relayed or stood by; what ends at once, each time, is tried ever more rarely
+		// The session relayed or stood by. A session that fails at once, again and again, is
+		// retried ever more rarely.
+		case time.Since(began) > retryMax:
 			failures = 0
 		}
 		failures++
@@ -66,26 +71,30 @@ func Run(ctx context.Context, config Config) error {
 		err = postgres.Explain(err)
 		r.Metrics.SessionEnded(reasonOf(err))
 		r.Health.Failed(err)
-		r.Log.Warn("session ended, beginning again", "event", "session_ended", "slot", r.Slot, "attempt", failures, "err", err)
+		r.Log.Warn("session ended, beginning another", "event", "session_ended",
+			"slot", r.Slot, "attempt", failures, "err", err)
 		task.Sleep(ctx, retryAfter(failures))
 	}
 	return nil
 }
 
-// relay is what all sessions share, and the control connections of the one that there is.
+// relay holds the state that all sessions share, and the control connections of the current
+// session.
 type relay struct {
 	Config
 	pool    *pgxpool.Pool
 	learned *control.Learned // by the connections of pool
 	store   *checkpoint.Store
-	// progressed says that the session delivered events.
+	// progressed reports that the session delivered events.
 	progressed bool
-	// parkBytes has rows parked whose columns held bytes: the log has such rows, and the table has no such column any more.
+	// parkBytes parks rows with bytes. It is set when the log has such rows and the table no longer
+	// has such a column.
 	parkBytes bool
 	brought   *audit.Sequences // by the session before, if that ended with a recovery
 }
 
-// session takes the slot, waiting for it as a standby if need be, and relays from it until that fails or ctx ends.
+// session acquires the slot, and relays from it until a part fails or ctx ends. While another relay
+// holds the slot, it waits as a standby.
 func (r *relay) session(ctx context.Context) error {
 	r.learned = &control.Learned{}
 	pool, err := control.OpenPoolWith(ctx, r.Connect, r.learned)
@@ -94,7 +103,7 @@ func (r *relay) session(ctx context.Context) error {
 	}
 	defer control.Close(pool)
 	r.pool, r.store = pool, checkpoint.NewStore(pool, r.Slot)
-	if err := r.begins(ctx); err != nil {
+	if err := r.prepare(ctx); err != nil {
 		return err
 	}
 	held, err := r.acquirer().Acquire(ctx)
@@ -115,16 +124,17 @@ func (r *relay) session(ctx context.Context) error {
 	return s.run(ctx)
 }
 
-// acquirer returns the Acquirer of a session.
 func (r *relay) acquirer() *leadership.Acquirer {
 	return &leadership.Acquirer{
 		Pool:  r.pool,
 		Store: r.store,
 		Open: leadership.Opener{
-			Connect: r.Connect, Learned: r.learned, Slot: r.Slot, Publication: r.Publication, SenderTimeout: r.SenderTimeout,
+			Connect: r.Connect, Learned: r.learned, Slot: r.Slot, Publication: r.Publication,
+			SenderTimeout: r.SenderTimeout,
 		},
 		Commits: r.commits(), Slot: r.Slot, Publication: r.Publication, Table: r.Table, Start: r.Start,
-		HaltOnSlotLoss: r.HaltOnSlotLoss, SenderTimeout: r.SenderTimeout, Health: r.Health, Metrics: r.Metrics, Log: r.Log,
+		HaltOnSlotLoss: r.HaltOnSlotLoss, SenderTimeout: r.SenderTimeout,
+		Health: r.Health, Metrics: r.Metrics, Log: r.Log,
 	}
 }
 
@@ -132,8 +142,9 @@ func (r *relay) commits() *leadership.Commits {
 	return &leadership.Commits{Pool: r.pool, Slot: r.Slot, Timeout: r.SenderTimeout, Health: r.Health, Log: r.Log}
 }
 
-// begins returns a [*operator.NeededError] where a session must not begin.
-func (r *relay) begins(ctx context.Context) error {
+// prepare returns a [*operator.NeededError] if a session must not begin. It determines the columns
+// of the table.
+func (r *relay) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
 	var err error
@@ -149,7 +160,7 @@ func isFinal(err error) bool {
 	return operator.IsNeeded(err) || errors.As(err, &rejected) || errors.As(err, &missing)
 }
 
-// reasonOf is the label under which the end of a session is counted.
+// reasonOf returns the metric label for the end of a session.
 func reasonOf(err error) string {
 	var synchronous *replication.SynchronousError
 	switch {
@@ -188,11 +199,12 @@ func CheckStart(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 	return r.acquirer().CheckStart(ctx)
 }
 
-// triedTimeout is the least wal_sender_timeout of a connection that is only tried.
+// triedTimeout is the least wal_sender_timeout of a connection that only tests whether it can be
+// opened.
 const triedTimeout = 10 * time.Second
 
-// StreamOpener returns how a relay with this configuration opens a replication connection, to find
-// out whether that is possible.
+// StreamOpener returns a function that opens a replication connection with this configuration, to
+// test whether that is possible.
 func StreamOpener(config Config) func(context.Context) (*replication.Stream, error) {
 	return leadership.Opener{
 		Connect: config.Connect, Learned: &control.Learned{}, Slot: config.Slot, Publication: config.Publication,

@@ -22,11 +22,11 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// lastWordTimeout bounds the last write of the checkpoint row of a session.
-const lastWordTimeout = 2 * time.Second
+// lastSaveTimeout bounds the last write of the checkpoint row of a session.
+const lastSaveTimeout = 2 * time.Second
 
-// session relays from one held slot. What it has open dies with it: the next session finds the row,
-// the log and the table.
+// session relays from one acquired slot. Its state ends with it. The next session continues from
+// the row, the log and the table.
 type session struct {
 	*relay
 	held         *leadership.Held
@@ -70,47 +70,49 @@ func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, e
 	return s, nil
 }
 
-// connect makes the parts that an event passes: the handler of the stream, the auditor, and the
-// checkpointer.
+// connect creates the handler of the stream, the auditor and the checkpointer.
 func (s *session) connect() {
 	handled := &audited{}
 	s.handler = ingest.New(ingest.Deps{
-		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position, Beside: s.held.Row.IsBeside(), ParkBytes: s.parkBytes,
-		ContainsBytes: s.containsBytes,
-		Router:        s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
+		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
+		Beside: s.held.Row.IsBeside(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
+		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
-		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table, Position: s.position, Begun: s.handler.Begun(),
+		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
+		Position: s.position, Begun: s.handler.Begun(),
 		Timeout: s.SenderTimeout, Observer: s.Metrics, Retries: s.retries("audit"), Log: s.Log,
 	}, s.brought)
 	handled.Auditor, s.brought = s.auditor, nil
 	s.checkpointer = checkpointer.New(checkpointer.Deps{
-		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Publication: s.publication(), Stream: s.held.Stream,
-		Lease: s.lease, Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
+		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row,
+		Publication: s.publication(), Stream: s.held.Stream, Lease: s.lease,
+		Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
 		Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
 	})
 }
 
-// containsBytes looks up a type that the log names, within the time of a server that is alive.
+// containsBytes looks up a type that the log contains. The stream waits for the answer, so a server
+// that does not answer must fail before wal_sender_timeout.
 func (s *session) containsBytes(oid uint32) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
 	defer cancel()
 	return outboxtable.IsMadeOfBytes(ctx, s.pool, oid)
 }
 
-// position returns the position up to which everything is delivered.
+// position returns the position before which every event is delivered.
 func (s *session) position() pglogrepl.LSN { return s.tracker.Position().FlushLSN }
 
-// retries returns a function that takes the error which a part of the session retries.
+// retries returns a function that receives the error which a part of the session retries.
 func (s *session) retries(part string) func(error) {
 	return func(err error) { s.Health.Retries(part, err) }
 }
 
-// run relays until ctx ends or a part fails. At its end it stops reading, waits until what was read is
-// delivered if nothing has failed, writes the last checkpoint, and only then confirms it and releases
-// the slot.
+// run relays until ctx ends or a part fails. It then stops reading. If nothing has failed, it waits
+// for the delivery of the events that were read. It writes the last checkpoint, confirms it and
+// releases the slot, in this order.
 func (s *session) run(ctx context.Context) error {
-	work := context.WithoutCancel(ctx) // each part is ended in its turn
+	work := context.WithoutCancel(ctx) // each part ends in its turn
 	s.Backlog.Stream(func() time.Time { return s.tracker.Load().Oldest })
 	defer s.Backlog.End()
 	s.held.Stream.Confirm(s.held.Row.Position.FlushLSN)
@@ -129,7 +131,7 @@ func (s *session) run(ctx context.Context) error {
 	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
 	var synchronous *replication.SynchronousError
 	isSynchronous := errors.As(err, &synchronous)
-	if isSynchronous { // before everything else, as commits of other programs wait for it
+	if isSynchronous { // first, because commits of other clients wait for it
 		stream.End()
 		s.commits().Release(work)
 	}
@@ -145,20 +147,22 @@ func (s *session) run(ctx context.Context) error {
 		err = s.drain(stream, delivering, keeping)
 	}
 	delivering.End()
-	if keeping.End() == nil && !isSynchronous { // else the database does not answer, or the slot is no longer held
-		err = s.lastWord(work, err)
+	// Otherwise the database does not answer, or the relay no longer holds the slot.
+	if keeping.End() == nil && !isSynchronous {
+		err = s.saveLast(work, err)
 	}
 	stream.End()
 	s.progressed = s.tracker.Load().Delivered > 0
 	return err
 }
 
-// lastWord writes the checkpoint of a session that ends with err.
-func (s *session) lastWord(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(ctx, lastWordTimeout)
+// saveLast writes the checkpoint of a session that ends with err.
+func (s *session) saveLast(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, lastSaveTimeout)
 	defer cancel()
 	position := s.tracker.Position()
-	if errors.Is(err, ingest.ErrResumeMismatch) { // what the row counted were other rows: send the transaction from its start
+	// The row had counted other rows, so the next session sends the transaction from its start.
+	if errors.Is(err, ingest.ErrResumeMismatch) {
 		position.Transaction = checkpoint.Transaction{}
 	}
 	if saveErr := s.checkpointer.Save(ctx, position); saveErr != nil {
@@ -167,7 +171,7 @@ func (s *session) lastWord(ctx context.Context, err error) error {
 	return err
 }
 
-// drain waits until everything that was read is delivered.
+// drain waits until every event that was read is delivered.
 func (s *session) drain(parts ...*task.Task) error {
 	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
@@ -187,7 +191,7 @@ func (s *session) drain(parts ...*task.Task) error {
 		return nil
 	}
 	if err == nil {
-		s.Log.Warn("stopping with events that are read and not delivered: they will be read again",
+		s.Log.Warn("stopping with events that were read and not delivered: the next session reads them again",
 			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout.String())
 	}
 	return err

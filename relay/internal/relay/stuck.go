@@ -9,18 +9,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
-// stuckAfter is after how many sessions that end alike, and deliver nothing, the relay takes a
-// definite answer of the database for final. A single one may come from a change that is under way.
+// stuckAfter is the number of sessions that end alike and deliver nothing, after which a definite
+// answer of the database is final. A single one may come from a change in progress.
 const stuckAfter = 5
 
-// stuck tells a loop of sessions from a fault that passes.
+// stuck distinguishes a fault that every session meets from one that passes.
 type stuck struct {
 	code     string
 	sessions int
 }
 
-// ended takes how a session ended, and whether it delivered anything. It returns the error with
-// its cure, which is a [*operator.NeededError] once only an operator can end the loop.
+// ended receives the error of a session, and whether the session delivered an event. It returns the
+// error with its remedy. The result is a [*operator.NeededError] once only an operator can fix the
+// cause.
 func (s *stuck) ended(err error, delivered bool) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -31,11 +32,14 @@ func (s *stuck) ended(err error, delivered bool) error {
 		s.code, s.sessions = refused.Code, 0
 	}
 	if !postgres.IsSettingError(err) {
-		return postgres.WithCure(err)
+		return postgres.WithRemedy(err)
 	}
 	if s.sessions++; s.sessions < stuckAfter {
 		return err
 	}
-	return operator.Needed("%v. The last %d attempts ended so, and no retry cures it: relay check names each column that is not as the settings have it. "+
-		"If what asks for it is a recovery or a first start from a moment, relay recover --cancel --yes withdraws that", err, s.sessions)
+	return operator.Needed("%v. The last %d attempts ended with this error, so another retry will not help: relay "+
+		"check "+
+		"names each column that differs from the settings. If a recovery or a first start with RELAY_START=since "+
+		"requires "+
+		"the column, relay recover --cancel --yes withdraws it", err, s.sessions)
 }

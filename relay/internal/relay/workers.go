@@ -13,25 +13,23 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/watch"
 )
 
-// audited passes the rows of the stream on to the Auditor, which is made after the Handler.
+// audited passes the rows of the stream to the Auditor, which is created after the Handler.
 type audited struct{ *audit.Auditor }
 
-// recoverer returns the worker that publishes from the table what the slot does not bring, and reads
-// the stream.
 func (s *session) recoverer() *recovery.Worker {
 	return &recovery.Worker{
 		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Table: s.Table, Publication: s.Publication,
-		Stream: s.held.Stream, Handler: s.handler, Tracker: s.tracker, Allayed: s.checkpointer.Allayed(), Timeout: s.SenderTimeout,
-		Health: s.Health, Log: s.Log,
+		Stream: s.held.Stream, Handler: s.handler, Tracker: s.tracker,
+		SuspicionEnded: s.checkpointer.SuspicionEnded(), Timeout: s.SenderTimeout, Health: s.Health, Log: s.Log,
 	}
 }
 
-// watcher returns the worker that ends the session when the database changes.
 func (s *session) watcher() *watch.Watcher {
-	return &watch.Watcher{Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, Timeout: s.SenderTimeout, Log: s.Log}
+	return &watch.Watcher{
+		Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, Timeout: s.SenderTimeout, Log: s.Log,
+	}
 }
 
-// redriver returns the worker that redrives dead letters.
 func (s *session) redriver() *deadletter.Redriver {
 	names := make([]string, len(s.Destinations))
 	for i, d := range s.Destinations {
@@ -43,7 +41,6 @@ func (s *session) redriver() *deadletter.Redriver {
 	}
 }
 
-// replayer returns the worker that replays delivered events.
 func (s *session) replayer() *replay.Replayer {
 	return &replay.Replayer{
 		Store:          replay.NewStore(s.pool, s.held.Fence, s.Table),
@@ -55,7 +52,6 @@ func (s *session) replayer() *replay.Replayer {
 	}
 }
 
-// joiner returns the worker that accounts for partitions that are attached.
 func (s *session) joiner() *members.Joiner {
 	j := &members.Joiner{
 		Store:    members.NewStore(s.pool, s.held.Fence, s.Table),
@@ -74,7 +70,8 @@ func (s *session) joiner() *members.Joiner {
 	return j
 }
 
-// onceStreaming returns run, which waits until the stream is read: until then a recovery publishes from the table.
+// onceStreaming returns a function that waits until the stream is read, and then runs. Until then a
+// recovery publishes from the table.
 func (s *session) onceStreaming(run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		select {
@@ -86,7 +83,7 @@ func (s *session) onceStreaming(run func(context.Context) error) func(context.Co
 	}
 }
 
-// retain removes delivered rows until ctx ends, if the settings say so.
+// retain removes delivered rows until ctx ends, if Retention is set.
 func (s *session) retain(ctx context.Context) error {
 	if s.Retention == 0 {
 		return nil

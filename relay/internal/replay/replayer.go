@@ -44,7 +44,7 @@ type Replayer struct {
 // the session check the database and the slot.
 func (r *Replayer) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		err := postgres.WithCure(r.next(ctx))
+		err := postgres.WithRemedy(r.next(ctx))
 		r.Retries(err)
 		if err != nil && ctx.Err() == nil {
 			r.Log.Warn("replay: trying again", "err", err)

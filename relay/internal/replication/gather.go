@@ -6,36 +6,44 @@ import (
 	"time"
 )
 
-// gatherBytes is the piece that a backlog is read in: some twenty events of the usual size. It is longer than a TLS record,
-// or a piece could be too short for the only record in it, and the socket would have to gather again.
+// gatherBytes is the size of the pieces in which a backlog is read: about twenty events of the
+// usual size. It is longer than a TLS record. A shorter piece might not contain the whole record,
+// and the socket would have to gather a second time.
 const gatherBytes = 18 << 10
 
-// gatherer has a backlog arrive in large pieces, over TCP.
+// gatherer makes a backlog arrive in large pieces over TCP.
 //
-// The walsender sends each message by itself, three for an event in a transaction of its own. A client that sleeps until
-// something arrives is woken by one of these sends, at the expense of the walsender, reads three messages, and sleeps
-// again: both then spend more on waking and sleeping than on events. A pause between two reads is no remedy, as a thread
-// of Go's runtime waits for all sockets at once, and each arrival wakes it whether or not a goroutine reads. SO_RCVLOWAT
-// keeps the kernel from waking it before so many bytes are there. https://man7.org/linux/man-pages/man7/socket.7.html
+// The walsender sends each message separately, and an event in its own transaction takes three
+// messages. Each send wakes a client that waits for input, at the expense of the walsender. The
+// client reads three messages and sleeps again. Both processes then spend more time on waking than
+// on events. A pause between two reads does not help: one thread of Go's runtime polls all sockets,
+// and each arrival wakes it whether or not a goroutine reads. SO_RCVLOWAT keeps the kernel from
+// waking it before enough bytes have arrived.
+// https://man7.org/linux/man-pages/man7/socket.7.html
 type gatherer struct {
 	conn     net.Conn
-	socket   syscall.RawConn // nil: it is no TCP connection, or the system cannot gather
-	lowWater int             // of the socket
+	socket   syscall.RawConn // nil if the connection is not TCP, or the system cannot gather
+	lowWater int             // current SO_RCVLOWAT of the socket
 }
 
 func newGatherer(conn net.Conn) *gatherer {
 	g := &gatherer{conn: conn, lowWater: 1}
-	for wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok; wrapped, ok = conn.(interface{ NetConn() net.Conn }) {
+	for {
+		wrapped, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		conn = wrapped.NetConn()
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		g.socket, _ = tcp.SyscallConn() // an error comes again from the next read
+		g.socket, _ = tcp.SyscallConn() // the next read returns the error
 	}
 	return g
 }
 
-// gather returns when a large piece has arrived, when it has waited so long, or when the read deadline was set to the
-// past meanwhile. It reads nothing, and reports whether it has moved the read deadline.
+// gather returns when a large piece has arrived, when wait is over, or when another goroutine has
+// set the read deadline to the past. It reads nothing, and reports whether it has moved the read
+// deadline.
 func (g *gatherer) gather(now time.Time, wait time.Duration) (waited bool) {
 	if g.socket == nil {
 		return false
@@ -46,10 +54,11 @@ func (g *gatherer) gather(now time.Time, wait time.Duration) (waited bool) {
 	}
 	g.setLowWater(gatherBytes)
 	if err := g.conn.SetReadDeadline(now.Add(wait)); err != nil {
-		return false // the read that follows returns it too
+		return false // the following read returns the error
 	}
 	err := g.socket.Read(func(fd uintptr) bool { return arrived(fd) >= gatherBytes })
-	if err != nil { // too little came: the read takes that, and must not wait for more
+	// Less than a large piece has arrived. The following read takes it and must not wait for more.
+	if err != nil {
 		g.setLowWater(1)
 	}
 	return true
@@ -60,7 +69,8 @@ func (g *gatherer) setLowWater(bytes int) {
 		return
 	}
 	g.lowWater = bytes
-	_ = g.socket.Control(func(fd uintptr) { // without it the wait is woken too often, and as long
+	// Without the low-water mark the wait is woken more often, and is as long.
+	_ = g.socket.Control(func(fd uintptr) {
 		_ = setReceiveLowWater(fd, bytes)
 	})
 }

@@ -33,7 +33,7 @@ func connected(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// read waits for as long as a reader of the stream may, and returns how much comes then without a wait.
+// read gathers for at most wait, and returns how many bytes the following read returns.
 func read(t *testing.T, g *gatherer, wait time.Duration) int {
 	t.Helper()
 	g.gather(time.Now(), wait)
@@ -69,7 +69,8 @@ func TestBacklogIsReadInLargePieces(t *testing.T) {
 	}
 }
 
-// TestBacklogOverTLSIsReadInLargePieces sends each message as a record of its own, as a walsender does.
+// TestBacklogOverTLSIsReadInLargePieces sends each message as a separate record, as a walsender
+// does.
 func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 	t.Parallel()
 	client, server := secured(t)
@@ -91,13 +92,14 @@ func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 		if err := s.fill(); err != nil {
 			t.Fatal(err)
 		}
-		if least := gatherBytes / 2; len(s.unread) < least { // a record is as long again as the message in it
+		if least := gatherBytes / 2; len(s.unread) < least { // the overhead of a record is as long as its message
 			t.Fatalf("a read brought %d bytes, want at least %d", len(s.unread), least)
 		}
 	}
 }
 
-// TestEndOfTLSBacklogIsNotHeldUp: what has arrived is handed on though a part of the next record has, too.
+// TestEndOfTLSBacklogIsNotHeldUp: the source returns the records that have arrived, even if a part
+// of the next record has arrived too.
 func TestEndOfTLSBacklogIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	client, server := secured(t)
@@ -127,7 +129,7 @@ func TestEndOfTLSBacklogIsNotHeldUp(t *testing.T) {
 	}
 }
 
-// secured returns both ends of a TLS connection, as [Open] makes it.
+// secured returns both ends of a TLS connection that [Open] would create.
 func secured(t *testing.T) (client, server *tls.Conn) {
 	t.Helper()
 	here, there := connected(t)
@@ -135,12 +137,16 @@ func secured(t *testing.T) (client, server *tls.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(0, 0, 1), DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(0, 0, 1), DNSNames: []string{"localhost"},
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server = tls.Server(there, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}})
+	server = tls.Server(there, &tls.Config{Certificates: []tls.Certificate{
+		{Certificate: [][]byte{certificate}, PrivateKey: key},
+	}})
 	client = tls.Client(&readAhead{Conn: here}, &tls.Config{InsecureSkipVerify: true})
 	shaken := make(chan error, 1)
 	go func() { shaken <- server.HandshakeContext(t.Context()) }()
@@ -150,8 +156,9 @@ func secured(t *testing.T) (client, server *tls.Conn) {
 	return client, server
 }
 
-// TestGatheringEndsWithWhatIsThere: the end of a backlog is less than a large piece, and the next event comes alone.
-func TestGatheringEndsWithWhatIsThere(t *testing.T) {
+// TestGatheringEndsWithTheBacklog: the end of a backlog is smaller than a large piece, and the next
+// event arrives alone.
+func TestGatheringEndsWithTheBacklog(t *testing.T) {
 	t.Parallel()
 	client, server := connected(t)
 	g := newGatherer(client)
@@ -160,7 +167,8 @@ func TestGatheringEndsWithWhatIsThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := read(t, g, wait); n != len("commit") {
-			t.Errorf("after gathering for %s a read brought %d bytes, want the %d that were sent", wait, n, len("commit"))
+			t.Errorf("after gathering for %s a read brought %d bytes, want the %d that were sent",
+				wait, n, len("commit"))
 		}
 	}
 	if g.lowWater != 1 {
@@ -168,8 +176,8 @@ func TestGatheringEndsWithWhatIsThere(t *testing.T) {
 	}
 }
 
-// TestGatheringEndsWhenTheStreamIsEnded: the stream's end sets the read deadline to the past.
-func TestGatheringEndsWhenTheStreamIsEnded(t *testing.T) {
+// TestGatheringEndsWithTheStream: the end of the stream sets the read deadline to the past.
+func TestGatheringEndsWithTheStream(t *testing.T) {
 	t.Parallel()
 	client, _ := connected(t)
 	ended := make(chan struct{})
@@ -185,13 +193,13 @@ func TestGatheringEndsWhenTheStreamIsEnded(t *testing.T) {
 		case <-ended:
 			return
 		case <-timeout:
-			t.Fatal("gathering goes on after the read deadline has passed")
+			t.Fatal("gathering continues after the read deadline has passed")
 		case <-time.After(time.Millisecond):
 		}
 	}
 }
 
-// TestTLSGathersToo: what counts is the TCP connection below.
+// TestTLSGathersToo: the TCP connection below TLS decides.
 func TestTLSGathersToo(t *testing.T) {
 	t.Parallel()
 	client, _ := connected(t)

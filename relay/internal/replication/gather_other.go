@@ -4,5 +4,5 @@ package replication
 
 func setReceiveLowWater(uintptr, int) error { return nil }
 
-// arrived lets every read start at once: elsewhere nothing is gathered.
+// arrived makes every read start at once, because other systems do not gather.
 func arrived(uintptr) int { return gatherBytes }

@@ -9,26 +9,28 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// readAheadSize is half of sourceSize: a source has room for all that one read brings, and for the rest of a TLS record.
+// readAheadSize is half of sourceSize, so that a source has room for one piece and for the rest of
+// a TLS record.
 const readAheadSize = sourceSize / 2
 
-// readAhead is the connection below TLS. It is read in large pieces.
+// readAhead is the connection below TLS. It reads in large pieces.
 //
-// The walsender sends each message by itself, which makes it a TLS record of its own. crypto/tls reads the socket for
-// about one record at a time, and returns one record from each Read. A stream that gathered before each of them would wait
-// for a large piece three times an event, and the server's window would stay closed meanwhile.
+// The walsender sends each message separately, so each message is a TLS record of its own.
+// crypto/tls reads about one record at a time from the socket, and returns one record from each
+// Read. If the stream gathered before each record, it would wait for a large piece three times an
+// event, while the server's window stays closed.
 type readAhead struct {
 	net.Conn
-	buffer []byte // made for the first reader that asks for less
-	unread []byte // of buffer
+	buffer []byte // allocated by the first reader that asks for less
+	unread []byte // part of buffer
 
-	// withoutWait has a read return os.ErrDeadlineExceeded in place of a wait for the socket. crypto/tls takes that for a
-	// deadline, keeps the part of a record that it has, and may be read again. pgconn reads in the background while a
-	// write is slow.
+	// withoutWait makes a read return os.ErrDeadlineExceeded where it would wait for the socket.
+	// crypto/tls treats that as a deadline: it keeps the part of a record that it has, and can be
+	// read again. The field is atomic because pgconn reads in the background while a write is slow.
 	withoutWait atomic.Bool
 }
 
-// dialAhead returns dial with a readAhead around each connection, and hands that to use.
+// dialAhead returns a dial function that wraps each connection in a readAhead and passes it to use.
 func dialAhead(dial pgconn.DialFunc, use func(*readAhead)) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
@@ -41,16 +43,15 @@ func dialAhead(dial pgconn.DialFunc, use func(*readAhead)) pgconn.DialFunc {
 	}
 }
 
-// NetConn returns the connection below, as that of [crypto/tls.Conn] does.
+// NetConn returns the connection below, like [crypto/tls.Conn.NetConn].
 func (a *readAhead) NetConn() net.Conn { return a.Conn }
 
-// Read implements [net.Conn].
 func (a *readAhead) Read(p []byte) (int, error) {
 	switch {
 	case len(a.unread) > 0:
 	case a.withoutWait.Load():
 		return 0, os.ErrDeadlineExceeded
-	case len(p) >= readAheadSize: // there is no TLS
+	case len(p) >= readAheadSize: // without TLS, the source reads as much itself
 		return a.Conn.Read(p)
 	default:
 		if err := a.fill(); err != nil {
@@ -68,7 +69,7 @@ func (a *readAhead) fill() error {
 	}
 	n, err := a.Conn.Read(a.buffer)
 	if a.unread = a.buffer[:n]; n > 0 {
-		return nil // an error comes again
+		return nil // the next read returns the error
 	}
 	return err
 }

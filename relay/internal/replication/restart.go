@@ -13,18 +13,21 @@ import (
 )
 
 var (
-	// ErrPublicationMissing says that the server cannot decode a part of the log: the publication did not exist when that was written.
-	// Postgres 18 and newer skip such a part instead.
+	// ErrPublicationMissing means that the server cannot decode a part of the log, because the
+	// publication did not exist when that part was written. Postgres 18 and newer skip such a part.
 	ErrPublicationMissing = errors.New("the publication did not exist when this part of the log was written")
-	// ErrCanceled says that pg_cancel_backend ended the copy. A walsender that was asked to end it could not start another one.
+	// ErrCanceled means that pg_cancel_backend ended the copy. A walsender whose client has ended
+	// the copy could not start another one.
 	ErrCanceled = errors.New("the copy was canceled")
 )
 
-// Unread is a position behind every transaction. A stream that starts there holds the slot, and the server decodes nothing.
+// Unread is a position behind every transaction. A stream that starts there holds the slot, and the
+// server decodes nothing.
 const Unread = ^pglogrepl.LSN(0)
 
-// Restart takes the slot once more, on the same connection, after [Stream.Run] has returned [ErrCanceled] or
-// [ErrPublicationMissing]: the server has released the slot. It returns [ErrSlotActive] when another process was faster.
+// Restart acquires the slot again on the same connection, after [Stream.Run] has returned
+// [ErrCanceled] or [ErrPublicationMissing] and the server has released the slot. It returns
+// [ErrSlotActive] if another process has acquired the slot first.
 func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 	s.source.beforeRead = noCheck
 	s.readDeadline = time.Time{}
@@ -42,7 +45,7 @@ func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 	}
 }
 
-// ended joins the error that a caller can tell apart to what the server said.
+// ended joins the server's error with the sentinel that callers compare.
 func ended(refused *pgconn.PgError) error {
 	switch refused.Code {
 	case pgerrcode.UndefinedObject:

@@ -11,35 +11,37 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrSlotExists says that somebody else has made the slot meanwhile.
-var ErrSlotExists = errors.New("the replication slot exists by now")
+// ErrSlotExists means that another process has created the slot in the meantime.
+var ErrSlotExists = errors.New("the replication slot already exists")
 
-// ErrSlotBlocked says that running transactions held up the creation of the slot for longer than the lock_timeout.
+// ErrSlotBlocked means that running transactions delayed the creation of the slot for longer than
+// lock_timeout.
 var ErrSlotBlocked = errors.New("running transactions hold up the creation of the replication slot")
 
-// ErrNoSlotFree says that the server has as many slots as max_replication_slots allows.
+// ErrNoSlotFree means that the server has as many slots as max_replication_slots allows.
 var ErrNoSlotFree = errors.New("every replication slot of the server is in use")
 
-// NewSlot is a slot that was just made. It is not held yet, and its snapshot is gone with the next command on the stream,
-// so that another session that still reads in it keeps it.
+// NewSlot is a slot that was just created. The relay does not hold it yet. The next command on the
+// stream discards the exported snapshot, and it stays readable only in sessions that have imported
+// it.
 type NewSlot struct {
 	ConsistentPoint pglogrepl.LSN
 	Snapshot        string // for SET TRANSACTION SNAPSHOT
 }
 
-// SlotOptions say which slot [Stream.CreateSlot] makes.
+// SlotOptions select the kind of slot that [Stream.CreateSlot] creates.
 type SlotOptions struct {
-	Temporary bool // under a name of its own, and gone with the connection
-	Failover  bool // synchronised to standbys, which Postgres 17 and newer can do
-	// LockTimeout bounds the wait for each of the transactions that run in the cluster.
+	Temporary bool // has its own name, and ends with the connection
+	Failover  bool // synchronised to standbys, from Postgres 17 on
+	// LockTimeout bounds the wait for each running transaction of the cluster.
 	LockTimeout time.Duration
 }
 
-// CreateSlot makes the slot, or a temporary one beside it.
+// CreateSlot creates the slot, or a temporary one beside it.
 //
-// Creation waits for every transaction that runs in the cluster. After LockTimeout it returns [ErrSlotBlocked] and
-// leaves no slot behind. It returns [ErrSlotExists] when another relay was faster, and [ErrNoSlotFree] where the server has no
-// place for a slot.
+// Creation waits for every running transaction of the cluster. After LockTimeout CreateSlot returns
+// [ErrSlotBlocked] and leaves no slot behind. It returns [ErrSlotExists] if another relay has
+// created the slot first, and [ErrNoSlotFree] if the server has reached max_replication_slots.
 func (s *Stream) CreateSlot(ctx context.Context, o SlotOptions) (NewSlot, error) {
 	name := s.config.Slot
 	if o.Temporary {
@@ -70,7 +72,7 @@ func (o SlotOptions) statement(name string) string {
 	return fmt.Sprintf("CREATE_REPLICATION_SLOT %s %sLOGICAL pgoutput (%s)", quoteIdentifier(name), temporary, options)
 }
 
-// kindOf returns the error that a caller can tell apart, or err.
+// kindOf returns the sentinel for the server's error, or err.
 func kindOf(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {

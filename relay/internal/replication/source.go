@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// sourceSize holds a hundred events of the usual size. The server sends each message by itself: to read them one by one would take
-// longer than everything else that is done with them.
+// sourceSize holds a hundred events of the usual size. The server sends each message separately.
+// Reading the messages one by one would take longer than all other work on them.
 const sourceSize = 64 << 10
 
-// source is what a replication connection is read from: in large pieces.
+// source reads a replication connection in large pieces.
 type source struct {
 	conn       io.Reader
 	ahead      *readAhead                // below conn; may be nil
-	beforeRead func(now time.Time) error // called when nothing is left; an error takes the place of the read
+	beforeRead func(now time.Time) error // called before the buffer is refilled; an error replaces the read
 
 	buffer []byte
-	unread []byte // of buffer
+	unread []byte // part of buffer
 
-	now        time.Time // when the stream last waited, for the server or for its handler
+	now        time.Time // when the stream last waited for the server or for its handler
 	receivedAt time.Time // when the server last sent something
 }
 
@@ -28,13 +28,14 @@ func newSource(conn io.Reader, ahead *readAhead) *source {
 
 func noCheck(time.Time) error { return nil }
 
-// waited notes that the stream has not read for a while by its own choice: the silence was not the server's.
+// waited records that the stream did not read for a while by its own choice, so that the pause does
+// not count as silence of the server.
 func (s *source) waited() {
 	s.now = time.Now()
 	s.receivedAt = s.now
 }
 
-// Read implements io.Reader.
+// Read implements [io.Reader].
 func (s *source) Read(p []byte) (int, error) {
 	if len(s.unread) == 0 {
 		if err := s.fill(); err != nil {
@@ -59,21 +60,23 @@ func (s *source) fill() error {
 		return err
 	}
 	s.receivedAt = s.now
-	return nil // an error comes again
+	return nil // the next read returns the error
 }
 
-// longestRecord is the most that one read of a TLS connection brings. https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+// longestRecord is the longest plaintext that one read of a TLS connection returns.
+// https://www.rfc-editor.org/rfc/rfc8446#section-5.1
 const longestRecord = 16 << 10
 
-// takeArrived reads on behind the first n bytes of buffer what has arrived in the same piece, and returns how many bytes of
-// buffer are read then. A read of a TLS connection brings one record, as short as the message in it.
+// takeArrived reads the other records that have arrived in the same piece, behind the first n bytes
+// of buffer. It returns how many bytes of buffer are filled then. One read of a TLS connection
+// returns only one record, and each record has one message.
 func (s *source) takeArrived(n int) int {
 	s.ahead.withoutWait.Store(true)
 	defer s.ahead.withoutWait.Store(false)
 	for len(s.buffer)-n >= longestRecord {
 		more, err := s.conn.Read(s.buffer[n:])
 		n += more
-		if err != nil { // nothing is left, or the error comes again
+		if err != nil { // no complete record is left, or the next read returns the error
 			break
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// server is the other end of a connection, which has so many bytes to send each time.
+// server is the peer of a connection. Each read returns at most this many bytes.
 type server struct {
 	sends int
 	err   error
@@ -19,7 +19,7 @@ func (s *server) Read(p []byte) (int, error) {
 	return min(s.sends, len(p)), s.err
 }
 
-// TestBytesArriveAsTheyWereSent: however large the pieces are in which they are sent and read.
+// TestBytesArriveAsTheyWereSent, whatever the sizes of the pieces are.
 func TestBytesArriveAsTheyWereSent(t *testing.T) {
 	t.Parallel()
 	sent := bytes.Repeat([]byte("0123456789abcdef!"), 3*sourceSize/10)
@@ -44,8 +44,9 @@ func TestAnErrorComesAfterTheBytesBeforeIt(t *testing.T) {
 	}
 }
 
-// TestEverythingThatArrivedIsTakenBeforeTheServerIsWaitedFor: only then the check is made, and it can take the place of the wait.
-func TestEverythingThatArrivedIsTakenBeforeTheServerIsWaitedFor(t *testing.T) {
+// TestArrivedBytesAreReadBeforeWaiting: the check runs only when the buffer is empty, and its error
+// replaces the wait.
+func TestArrivedBytesAreReadBeforeWaiting(t *testing.T) {
 	t.Parallel()
 	s := newSource(&server{sends: 10}, nil)
 	checks := 0

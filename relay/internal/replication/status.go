@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Confirm says that the server may forget everything before lsn. It is sent with the next status update; a position
-// before an earlier one is ignored.
+// Confirm lets the server remove the log before lsn. The next status update carries lsn. Confirm
+// ignores a position before an earlier one.
 func (s *Stream) Confirm(lsn pglogrepl.LSN) {
 	for {
 		before := s.confirm.Load()
@@ -20,14 +20,17 @@ func (s *Stream) Confirm(lsn pglogrepl.LSN) {
 	}
 }
 
-// statusInterval is how often the server hears of this relay, at least. The lease of its holder is shorter than wal_sender_timeout by
-// twice as much, and counts from when the server was last told: see [Stream.LastStatusAt].
+// statusInterval is the longest time between two status updates. The lease of the holder is shorter
+// than wal_sender_timeout by twice this interval. It counts from the last status update: see
+// [Stream.LastStatusAt].
 func (s *Stream) statusInterval() time.Duration { return min(10*time.Second, s.config.SenderTimeout/8) }
 
-// LastStatusAt returns when the server was last told that this relay lives. It frees the slot wal_sender_timeout after that, or later.
+// LastStatusAt returns the time of the last status update. The server frees the slot no earlier
+// than wal_sender_timeout after it.
 func (s *Stream) LastStatusAt() time.Time { return *s.toldAt.Load() }
 
-// answer sends a status update if one is due: there is a new position to confirm, the server asked for one, or the time has come.
+// answer sends a status update if one is due: the relay has a new position to confirm, the server
+// asked for a reply, or the interval is over.
 func (s *Stream) answer(now time.Time) error {
 	since := now.Sub(s.sentAt)
 	interval := s.statusInterval()
@@ -39,7 +42,8 @@ func (s *Stream) answer(now time.Time) error {
 	return s.sendStatus(now)
 }
 
-// sendStatus sends the position to confirm and asks for a reply, which proves that the server is alive.
+// sendStatus sends the position to confirm. It asks for a reply, which proves that the server is
+// alive.
 func (s *Stream) sendStatus(now time.Time) error {
 	lsn := pglogrepl.LSN(s.confirm.Load())
 	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), s.conn, pglogrepl.StandbyStatusUpdate{
@@ -64,8 +68,9 @@ func (s *Stream) untilNextTick(now time.Time) time.Duration {
 	return min(tick, s.statusInterval())
 }
 
-// finish confirms a last time, ends the copy and reads until the server has ended it too. By then it has taken the
-// status update; a connection closed with data unread might be reset before that.
+// finish confirms a last time, ends the copy, and reads until the server has ended it too. The
+// server has then processed the status update. A connection that is closed with unread data may be
+// reset before.
 func (s *Stream) finish() error {
 	deadline := time.Now().Add(closeTimeout)
 	if err := s.conn.Conn().SetDeadline(deadline); err != nil {
@@ -81,7 +86,9 @@ func (s *Stream) finish() error {
 	for {
 		message, err := s.conn.ReceiveMessage(context.Background())
 		if err != nil {
-			return nil // in the middle of a large transaction the server does not listen; the row has the position
+			// The server does not listen in the middle of a large transaction. The row has the
+			// position.
+			return nil
 		}
 		if _, done := message.(*pgproto3.CopyDone); done {
 			return nil

@@ -1,4 +1,5 @@
-// Package replication owns the replication connection: it takes the slot, receives, answers and confirms.
+// Package replication owns the replication connection: it acquires the slot, receives the stream,
+// answers keepalives and confirms positions.
 package replication
 
 import (
@@ -23,80 +24,90 @@ import (
 const (
 	// tick bounds how long a new position waits to be confirmed.
 	tick = time.Second
-	// replyInterval bounds how often a keepalive that asks for a reply gets one. A server that shuts down answers each
-	// reply with another request, at 18,000 a second if it is let. https://github.com/ihippik/wal-listener/pull/43
+	// replyInterval is the shortest time between two replies to keepalives that ask for one. A
+	// server that shuts down answers each reply with another request, up to 18,000 times a second.
+	// https://github.com/ihippik/wal-listener/pull/43
 	replyInterval = 100 * time.Millisecond
 	// closeTimeout bounds the last status update and the end of the copy.
 	closeTimeout = 2 * time.Second
 )
 
 var (
-	// ErrSlotActive says that another process holds the slot.
+	// ErrSlotActive means that another process holds the slot.
 	ErrSlotActive = errors.New("the replication slot is held by another process")
-	// ErrSilent says that the server has sent nothing for as long as it would have waited for us.
+	// ErrSilent means that the server has sent nothing for wal_sender_timeout.
 	ErrSilent = errors.New("the server sent nothing, not even the reply that was asked for")
 )
 
-// Handler takes what the stream brings. Its methods are called by the goroutine in [Stream.Run] and must not block.
+// Handler receives the stream. The goroutine in [Stream.Run] calls its methods, and they must not
+// block.
 type Handler interface {
-	// Ready reports whether the stream may read on. While it may not, the stream goes on answering the server.
+	// Ready reports whether the stream may continue to read. While it may not, the stream still
+	// answers the server.
 	Ready() bool
 	// Wake fires when Ready may have become true.
 	Wake() <-chan struct{}
-	// Flush is called before the stream waits, for the server or for Ready: what came so far has to go on now.
+	// Flush is called before the stream waits for the server or for Ready. The handler hands on all
+	// events that it has received.
 	Flush()
-	// WALData takes one message of the output plugin, and when the server sent it, by its own clock. data is valid only
-	// during the call.
+	// WALData receives one message of the output plugin, and the time at which the server sent it
+	// by the server's clock. data is valid only during the call.
 	WALData(sentAt time.Time, data []byte) error
-	// Gather returns how long the stream may wait for a large piece before it reads: zero while events are sent as they
-	// are committed.
+	// Gather returns how long the stream may wait for a large piece before it reads. It is zero
+	// while events arrive one by one.
 	Gather() time.Duration
-	// Keepalive takes the ServerWALEnd of a keepalive.
+	// Keepalive receives the ServerWALEnd of a keepalive.
 	Keepalive(serverWALEnd pglogrepl.LSN)
 }
 
-// Config says how to open a [Stream].
+// Config configures a [Stream].
 type Config struct {
-	// Connection is made for this one connection, as its password may be a token that expires.
+	// Connection is used for this connection only, because its password may be a token that
+	// expires.
 	Connection *pgconn.Config
 	Slot       string
-	// Publication holds the outbox table.
+	// Publication contains the outbox table.
 	Publication string
-	// SenderTimeout is the wal_sender_timeout of this connection: after this silence the server frees the slot.
+	// SenderTimeout is the wal_sender_timeout of this connection. The server frees the slot after
+	// this time without a status update.
 	// https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-WAL-SENDER-TIMEOUT
 	SenderTimeout time.Duration
 }
 
-// Stream is one replication connection. One goroutine owns it: it alone reads and writes. Only Confirm and LastStatusAt are for others.
+// Stream is one replication connection. One goroutine owns it and alone reads and writes. Other
+// goroutines may call only Confirm and LastStatusAt.
 type Stream struct {
 	conn   *pgconn.PgConn
-	source *source // what conn reads from
+	source *source // conn reads from it
 	config Config
 
-	confirm atomic.Uint64 // pglogrepl.LSN that the next status update carries
+	confirm atomic.Uint64 // pglogrepl.LSN of the next status update
 	toldAt  atomic.Pointer[time.Time]
 
-	sent         pglogrepl.LSN // by the last status update
+	sent         pglogrepl.LSN // pglogrepl.LSN of the last status update
 	sentAt       time.Time
 	replyDue     bool
 	readDeadline time.Time
 	gatherer     *gatherer
 }
 
-// Open connects to the server. The slot is not taken yet: see [Stream.CreateSlot] and [Stream.Start].
+// Open connects to the server. It does not acquire the slot: see [Stream.CreateSlot] and
+// [Stream.Start].
 func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection := config.Connection.Copy()
 	postgres.PinSession(connection, ApplicationName(config.Slot))
 	postgres.Pin(connection, map[string]string{
 		"replication":        "database",
 		"wal_sender_timeout": fmt.Sprintf("%dms", config.SenderTimeout.Milliseconds()),
-		"search_path":        "public", // or a regclass in a row would have the text that the role's path asks for
+		// The search_path decides whether the text of a regclass has a schema.
+		"search_path": "public",
 	})
 	s := &Stream{config: config}
 	var ahead *readAhead
 	connection.DialFunc = dialAhead(connection.DialFunc, func(a *readAhead) { ahead = a })
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		s.source = newSource(r, ahead) // of the connection that was tried last, which is the one that succeeds
+		// pgconn tries several addresses. The last connection is the one that succeeds.
+		s.source = newSource(r, ahead)
 		return pgproto3.NewFrontend(s.source, w)
 	}
 	var err error
@@ -106,10 +117,11 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 	return s, nil
 }
 
-// PID returns the process id of the server's walsender: the active_pid of a slot that this stream holds.
+// PID returns the process id of the server's walsender: the active_pid of a slot that this stream
+// holds.
 func (s *Stream) PID() uint32 { return s.conn.PID() }
 
-// SystemIdentifier returns the identifier of the cluster that the server belongs to.
+// SystemIdentifier returns the identifier of the server's cluster.
 func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
 	system, err := pglogrepl.IdentifySystem(ctx, s.conn)
 	if err != nil {
@@ -118,7 +130,8 @@ func (s *Stream) SystemIdentifier(ctx context.Context) (string, error) {
 	return system.SystemID, nil
 }
 
-// BackendPID asks the server for the id of the process that serves this stream. It differs from PID where a pooler stands between.
+// BackendPID asks the server for the id of the process that serves this stream. It differs from PID
+// behind a pooler.
 func (s *Stream) BackendPID(ctx context.Context) (uint32, error) {
 	results, err := s.conn.Exec(ctx, "SELECT pg_backend_pid()").ReadAll()
 	if err != nil {
@@ -134,11 +147,13 @@ func (s *Stream) BackendPID(ctx context.Context) (uint32, error) {
 	return pid, nil
 }
 
-// Start takes the slot and leaves what it sends unread until [Stream.Run]. It returns [ErrSlotActive] when another
-// process holds the slot, and a [*SynchronousError] while commits would wait for this stream.
+// Start acquires the slot, and leaves the stream unread until [Stream.Run]. It returns
+// [ErrSlotActive] if another process holds the slot, and a [*SynchronousError] while commits would
+// wait for this stream.
 //
-// The server skips the transactions that commit before from, without decoding them. The caller has stored that they are
-// delivered. The slot's confirmed_flush_lsn does not move by this, and a from below it means confirmed_flush_lsn.
+// The server skips the transactions that commit before from, without decoding them. The caller has
+// stored that they are delivered. Start does not move the slot's confirmed_flush_lsn. A from below
+// confirmed_flush_lsn means confirmed_flush_lsn.
 func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 	if err := s.requireAsynchronous(ctx); err != nil {
 		return err
@@ -162,8 +177,9 @@ func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 	return nil
 }
 
-// Run reads the stream until ctx ends, and then confirms once more and ends the copy, so that the slot is free at once.
-// The first [Stream.Confirm] comes before Run: a status update is never zero, as a server would take it for a position.
+// Run reads the stream until ctx ends. It then confirms a last time and ends the copy, so that the
+// slot is free at once. The caller calls [Stream.Confirm] before Run, because a server would take a
+// zero in a status update for a position.
 // https://github.com/Trendyol/go-pq-cdc/issues/81
 func (s *Stream) Run(ctx context.Context, h Handler) error {
 	interrupted := make(chan struct{})
@@ -181,7 +197,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 		}
 		if !h.Ready() {
 			h.Flush()
-			s.hold(ctx, h)
+			s.pause(ctx, h)
 			continue
 		}
 		if err := s.receive(h); err != nil {
@@ -190,19 +206,19 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	}
 	h.Flush()
 	s.source.beforeRead = noCheck
-	<-interrupted // or it might end the last deadline
+	<-interrupted // otherwise it might overwrite the last deadline
 	return s.finish()
 }
 
-// Close closes the connection without a further word.
+// Close closes the connection without ending the copy.
 func (s *Stream) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = s.conn.Close(ctx)
 }
 
-// hold waits without reading until the handler may be ready or a status update may be due.
-func (s *Stream) hold(ctx context.Context, h Handler) {
+// pause waits without reading until the handler may be ready or a status update may be due.
+func (s *Stream) pause(ctx context.Context, h Handler) {
 	timer := time.NewTimer(s.untilNextTick(s.source.now))
 	defer timer.Stop()
 	select {
@@ -213,9 +229,10 @@ func (s *Stream) hold(ctx context.Context, h Handler) {
 	s.source.waited()
 }
 
-// receive reads one message, or none if nothing comes before the next tick.
+// receive reads one message, or none if nothing arrives before the next tick.
 func (s *Stream) receive(h Handler) error {
-	// A context of its own for every message would cost more than reading one: the read deadline bounds it instead.
+	// The read deadline bounds the call. A new context for each message would cost more than
+	// reading it.
 	message, err := s.conn.ReceiveMessage(context.Background())
 	if err == nil {
 		return s.dispatch(message, h)
@@ -227,7 +244,8 @@ func (s *Stream) receive(h Handler) error {
 	return fmt.Errorf("receive from slot %s: %w", s.config.Slot, err)
 }
 
-// beforeRead is called when everything that has arrived is taken: the next message may be long in coming.
+// beforeRead runs when the stream has read everything that has arrived. The next message may take
+// long.
 func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error {
 	h.Flush()
 	if now.Sub(s.source.receivedAt) > s.config.SenderTimeout {
@@ -239,7 +257,7 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 	if err := s.extendReadDeadline(now); err != nil {
 		return err
 	}
-	if ctx.Err() != nil { // its own deadline may just have been overwritten
+	if ctx.Err() != nil { // its read deadline may just have been overwritten
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -249,8 +267,9 @@ func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
 	switch message := message.(type) {
 	case *pgproto3.CopyData:
 		return s.copyData(message.Data, h)
-	case *pgproto3.ErrorResponse: // comes as a message here, not as an error
-		return fmt.Errorf("the server ended the stream of slot %s: %w", s.config.Slot, ended(pgconn.ErrorResponseToPgError(message)))
+	case *pgproto3.ErrorResponse: // pgconn returns it as a message here, not as an error
+		return fmt.Errorf("the server ended the stream of slot %s: %w",
+			s.config.Slot, ended(pgconn.ErrorResponseToPgError(message)))
 	case *pgproto3.NoticeResponse, *pgproto3.ParameterStatus:
 		return nil
 	}
@@ -280,7 +299,8 @@ func (s *Stream) copyData(data []byte, h Handler) error {
 	return fmt.Errorf("the server sent CopyData of unknown kind %q on the stream of slot %s", data[0], s.config.Slot)
 }
 
-// extendReadDeadline lets the next read wait until the next tick. Most messages find the deadline as it has to be.
+// extendReadDeadline makes the next read wait until the next tick. For most messages the current
+// deadline is still good.
 func (s *Stream) extendReadDeadline(now time.Time) error {
 	wait := s.untilNextTick(now)
 	if wanted := now.Add(wait); s.readDeadline.Sub(now) > 0 && s.readDeadline.Before(wanted) {

@@ -8,44 +8,50 @@ import (
 	"strings"
 )
 
-// SynchronousError says that synchronous_standby_names matches the relay. Every commit of the cluster could then wait until
-// the relay has confirmed it, and the relay's own checkpoint, which comes before that, is such a commit.
+// SynchronousError means that synchronous_standby_names matches the relay. Every commit of the
+// cluster could then wait for the relay's confirmation. The relay confirms after it has committed
+// its checkpoint, and that commit would wait too.
 type SynchronousError struct {
 	Setting     string // synchronous_standby_names
 	Application string // application_name of the relay's walsender
 }
 
 func (e *SynchronousError) Error() string {
-	return fmt.Sprintf("synchronous_standby_names = '%s' makes the relay, whose application_name is %q, a synchronous standby, and commits "+
-		"would wait for it. The relay does not stream until that is changed: name your standbys, as in ALTER SYSTEM SET "+
-		"synchronous_standby_names = 'standby_1, standby_2' and SELECT pg_reload_conf() ('*' also matches the relay)", e.Setting, e.Application)
+	return fmt.Sprintf("synchronous_standby_names = '%s' makes the relay, whose application_name is %q, a synchronous "+
+		"standby, and commits would wait for it. The relay does not stream until that is changed: name your "+
+		"standbys, as in "+
+		"ALTER SYSTEM SET synchronous_standby_names = 'standby_1, standby_2' and SELECT pg_reload_conf() "+
+		"('*' also matches the relay)", e.Setting, e.Application)
 }
 
-// maxApplicationName is one less than NAMEDATALEN.
+// maxApplicationName is NAMEDATALEN - 1.
 const maxApplicationName = 63
 
-// ApplicationName returns the application_name of the walsender of a slot. Postgres cuts a longer one in the same way.
+// ApplicationName returns the application_name of the walsender of a slot, truncated as in
+// Postgres.
 func ApplicationName(slot string) string {
 	name := "outbox-relay " + slot
 	return name[:min(len(name), maxApplicationName)]
 }
 
-// CheckSynchronous returns a [*SynchronousError] if this value of synchronous_standby_names matches the walsender of the slot. Each
-// name that matches counts, whatever its place in the list: a standby that is only a potential one takes over when those before it
-// are gone.
+// CheckSynchronous returns a [*SynchronousError] if this value of synchronous_standby_names matches
+// the walsender of the slot. Every matching name counts, at any place in the list: a potential
+// standby becomes synchronous when the standbys before it are gone.
 func CheckSynchronous(setting, slot string) error {
 	application := ApplicationName(slot)
 	for _, name := range standbyNames(setting) {
-		if name == "*" || strings.EqualFold(name, application) { // Postgres does not tell upper from lower case either
+		if name == "*" || strings.EqualFold(name, application) { // Postgres ignores case too
 			return &SynchronousError{Setting: setting, Application: application}
 		}
 	}
 	return nil
 }
 
-// requireAsynchronous asks the walsender itself, just before it starts: its own value decides what it becomes.
+// requireAsynchronous asks the walsender itself just before the start, because the walsender's own
+// value of the setting is decisive.
 func (s *Stream) requireAsynchronous(ctx context.Context) error {
-	// The first statement undoes what a creation of the slot has set. It also keeps SHOW from being read as a replication command.
+	// The first statement resets the setting of CreateSlot. It also keeps the server from parsing
+	// SHOW as a replication command.
 	results, err := s.conn.Exec(ctx, "SET lock_timeout = 0; SHOW synchronous_standby_names").ReadAll()
 	if err != nil {
 		return fmt.Errorf("read synchronous_standby_names: %w", err)
@@ -57,12 +63,13 @@ func (s *Stream) requireAsynchronous(ctx context.Context) error {
 	return CheckSynchronous(string(last.Rows[0][0]), s.config.Slot)
 }
 
-// standbyToken is a quoted name, a name, a number, a star or a sign of synchronous_standby_names.
+// standbyToken matches a quoted name, a name, a number, a star or a punctuation mark of
+// synchronous_standby_names.
 // https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES
 var standbyToken = regexp.MustCompile(`"(?:[^"]|"")*"|[^\s,()"*]+|[*(),]`)
 
-// standbyNames returns the names in a value that the server has accepted: those between the parentheses, where there are any, as
-// what stands before them is FIRST or ANY and a number.
+// standbyNames returns the names in a value that the server has accepted. With parentheses, these
+// are the names inside. FIRST or ANY and a number precede the parentheses.
 func standbyNames(setting string) []string {
 	tokens := standbyToken.FindAllString(setting, -1)
 	var names []string

@@ -8,7 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
-// TestStandbyNamesMatchAsInPostgres: upper case is lower case, a star is anybody, and no word of the syntax is a name.
+// TestStandbyNamesMatchAsInPostgres: case is ignored, a star matches every name, and keywords are
+// not names.
 func TestStandbyNamesMatchAsInPostgres(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 63)

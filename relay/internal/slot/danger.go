@@ -21,24 +21,21 @@ func (o Observation) Danger() string {
 }
 
 func danger(walStatus string, retained, safe, limit int64) string {
-	const whatToDo = "find out what holds up delivery (relay_events_retried_total, the relay's log) or which " +
-		"transaction has been " +
-		"open for long (pg_stat_activity)"
+	const remedy = "find the cause of the delayed delivery (relay_events_retried_total, the relay's log) or the " +
+		"transaction that has been open for long (pg_stat_activity)"
 	switch {
 	case walStatus == "lost":
-		return "the server has removed log that the slot needs: the relay publishes from the table what is missing"
+		return "the server has removed log that the slot needs: the relay publishes from the table the events that " +
+			"are missing"
 	case walStatus == "unreserved":
 		return fmt.Sprintf("the slot keeps %d bytes of log, more than max_slot_wal_keep_size: the server "+
-			"invalidates it at its next "+
-			"checkpoint: raise max_slot_wal_keep_size now, and %s", retained, whatToDo)
+			"invalidates it at its next checkpoint: raise max_slot_wal_keep_size now, and %s", retained, remedy)
 	case isShort(safe, limit):
 		return fmt.Sprintf("the slot keeps %d bytes of log, and is lost after %d more: raise max_slot_wal_keep_size "+
-			"(now %d bytes), and %s",
-			retained, safe, limit, whatToDo)
+			"(now %d bytes), and %s", retained, safe, limit, remedy)
 	case walStatus == "extended":
 		return fmt.Sprintf("the slot keeps %d bytes of log on the database's disk, more than max_wal_size: watch "+
-			"the free space, and %s",
-			retained, whatToDo)
+			"the free space, and %s", retained, remedy)
 	}
 	return ""
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-func TestDangerSaysWhatToDoWellBeforeTheSlotIsLost(t *testing.T) {
+func TestDangerIsReportedBeforeTheSlotIsLost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name        string

@@ -11,7 +11,7 @@ import (
 // NextXID assigns a transaction id and returns it.
 func NextXID(ctx context.Context, pool *pgxpool.Pool) (xid uint64, err error) {
 	if err := pool.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid); err != nil {
-		return 0, fmt.Errorf("take a transaction id: %w", err)
+		return 0, fmt.Errorf("assign a transaction id: %w", err)
 	}
 	return xid, nil
 }
@@ -23,7 +23,7 @@ func HaveEnded(ctx context.Context, pool *pgxpool.Pool, xid uint64) (ended bool,
 		SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint > $1, pg_current_wal_insert_lsn()`,
 		xid).Scan(&ended, &after)
 	if err != nil {
-		return false, 0, fmt.Errorf("look whether transaction %d has ended: %w", xid, err)
+		return false, 0, fmt.Errorf("check whether transaction %d has ended: %w", xid, err)
 	}
 	return ended, after, nil
 }

@@ -12,7 +12,8 @@ var ErrFenced = errors.New("no longer the holder of the replication slot")
 
 // ErrLeaseOver means that the relay has not seen the fence hold for so long that another relay may
 // hold the slot.
-var ErrLeaseOver = errors.New("could not see for too long whether the replication slot is still held")
+var ErrLeaseOver = errors.New("the lease is over: the relay could not confirm for too long that it still holds the " +
+	"replication slot")
 
 // Fence proves that a statement comes from the one relay that holds the slot. The relay's walsender
 // is the active process of the slot, and no other relay has raised the epoch since.
@@ -32,13 +33,15 @@ func (f Fence) Args(more ...any) []any {
 	return append([]any{f.Slot, f.Epoch, int64(f.PID)}, more...)
 }
 
-// UnclaimedSQL is [FenceSQL] for a holder whose slot may be free: no other relay has acquired it since.
-// It is enough for what stays true whoever holds the slot, such as that an event was delivered.
+// UnclaimedSQL is [FenceSQL] for a holder whose slot may be free: no other relay has acquired it
+// since. It is enough for what stays true whoever holds the slot, such as that an event was
+// delivered.
 const UnclaimedSQL = `c.slot_name = $1 AND c.epoch = $2 AND EXISTS (
 	SELECT FROM pg_replication_slots s WHERE s.slot_name = c.slot_name AND coalesce(s.active_pid, $3) = $3)`
 
-// Lease bounds how long a holder may act on the fence it last saw. Postgres frees the slot of a walsender that has heard nothing for
-// wal_sender_timeout; a holder that was frozen or cut off stops by itself at three quarters of it.
+// Lease bounds how long a holder may rely on the fence that it last confirmed. Postgres frees the
+// slot of a walsender that has received nothing for wal_sender_timeout. A holder that was frozen or
+// cut off stops publishing at three quarters of that time.
 type Lease struct {
 	length time.Duration
 
@@ -52,8 +55,8 @@ func NewLease(senderTimeout time.Duration) *Lease {
 	return &Lease{length: senderTimeout * 3 / 4}
 }
 
-// Renew extends the lease. before is the time before the query that found the fence to hold. told is
-// the time of the last status update to the walsender. The lease counts from the earlier of the
+// Renew extends the lease. before is the time before the query that found the fence to hold. told
+// is the time of the last status update to the walsender. The lease counts from the earlier of the
 // two, because the walsender's timeout started there even if the fence was still seen to hold.
 func (l *Lease) Renew(before, told time.Time) {
 	if told.Before(before) {

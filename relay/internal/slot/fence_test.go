@@ -19,7 +19,7 @@ const (
 	lease         = 6 * time.Second
 )
 
-func TestNothingIsPublishedBeforeTheFenceWasSeenToHold(t *testing.T) {
+func TestNothingIsPublishedBeforeTheFenceHolds(t *testing.T) {
 	t.Parallel()
 	l := slot.NewLease(senderTimeout)
 	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
@@ -31,7 +31,7 @@ func TestNothingIsPublishedBeforeTheFenceWasSeenToHold(t *testing.T) {
 	}
 }
 
-func TestALeaseEndsAtThreeQuartersOfTheSenderTimeout(t *testing.T) {
+func TestLeaseLastsThreeQuartersOfTheSenderTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := slot.NewLease(senderTimeout)
@@ -82,7 +82,7 @@ func TestALeaseCountsFromWhenTheServerWasLastTold(t *testing.T) {
 	})
 }
 
-func TestALeaseEndsByWhicheverClockWentOn(t *testing.T) {
+func TestALeaseEndsByEitherClock(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name            string
@@ -119,7 +119,7 @@ func clocks(t *testing.T, wall, monotonic time.Duration) time.Time {
 		wall,
 		monotonic,
 	} {
-		t.Fatalf("the clocks went on by %v, want %s and %s", got, wall, monotonic)
+		t.Fatalf("the clocks advanced by %v, want %s and %s", got, wall, monotonic)
 	}
 	return seen
 }
@@ -132,7 +132,7 @@ func TestTheFencesArgumentsComeFirst(t *testing.T) {
 	}
 }
 
-func TestASlotOfAnotherDatabaseOrPluginIsForeign(t *testing.T) {
+func TestASlotOfAnotherDatabaseOrPluginIsRefused(t *testing.T) {
 	t.Parallel()
 	own := slot.State{Exists: true, Database: "orders", CurrentDatabase: "orders", Plugin: "pgoutput"}
 	database, plugin := own, own
@@ -147,7 +147,7 @@ func TestASlotOfAnotherDatabaseOrPluginIsForeign(t *testing.T) {
 		{database, `belongs to database "billing"`},
 		{plugin, `output plugin "wal2json"`},
 	} {
-		err := c.state.Foreign("relay")
+		err := c.state.CheckUsable("relay")
 		if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.state, err)
 		}
@@ -172,7 +172,7 @@ func TestASlotIsLostWhenTheServerSaysSo(t *testing.T) {
 	}
 }
 
-func TestASlotsNameIsOneThatPostgresTakes(t *testing.T) {
+func TestSlotNamesAreThoseOfPostgres(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{
 		"relay_1": true, strings.Repeat("a", 63): true,

@@ -49,23 +49,23 @@ func (s State) Lost() bool { return s.Exists && (s.WALStatus == "lost" || s.Inva
 // IsIntact reports whether the slot brings every commit after its confirmed_flush_lsn.
 func (s State) IsIntact() bool { return s.Exists && !s.Lost() }
 
-// Foreign returns an error if the slot belongs to another database or another plugin. The relay
+// CheckUsable returns an error if the slot belongs to another database or another plugin. The relay
 // must not touch such a slot, even if a START_REPLICATION on it would succeed.
-func (s State) Foreign(name string) error {
+func (s State) CheckUsable(name string) error {
 	switch {
 	case !s.Exists:
 		return nil
 	case s.Physical:
-		return fmt.Errorf("slot %s is a physical slot, as a standby or a backup uses it, and no events can be read "+
-			"from it: choose another name "+
-			"with RELAY_SLOT", name)
+		return fmt.Errorf("slot %s is a physical slot, for a standby or a backup, and has no events: "+
+			"choose another name with RELAY_SLOT", name)
 	case s.Database != s.CurrentDatabase:
 		return fmt.Errorf("slot %s belongs to database %q, not to %q: choose another name with RELAY_SLOT", name,
 			s.Database, s.CurrentDatabase)
-	case s.Active && s.Plugin == "": // a session is creating it, and has not said for which plugin yet
+	// A session is creating the slot. The view does not show the plugin yet.
+	case s.Active && s.Plugin == "":
 		return nil
 	case s.Plugin != plugin:
-		return fmt.Errorf("slot %s was made for output plugin %q, not for %s: choose another name with RELAY_SLOT",
+		return fmt.Errorf("slot %s was created for output plugin %q, not for %s: choose another name with RELAY_SLOT",
 			name, s.Plugin, plugin)
 	}
 	return nil

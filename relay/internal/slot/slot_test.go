@@ -15,20 +15,20 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-// TestSlotInCreationIsNotForeign: the server shows a slot before it knows the plugin.
-func TestSlotInCreationIsNotForeign(t *testing.T) {
+// TestSlotInCreationIsUsable: the server shows a slot before it shows the plugin.
+func TestSlotInCreationIsUsable(t *testing.T) {
 	t.Parallel()
 	state := slot.State{Exists: true, Active: true, Database: "shop", CurrentDatabase: "shop"}
-	if err := state.Foreign("outbox_relay"); err != nil {
+	if err := state.CheckUsable("outbox_relay"); err != nil {
 		t.Errorf("while it is created: %v", err)
 	}
 	state.Active = false
-	if err := state.Foreign("outbox_relay"); err == nil {
+	if err := state.CheckUsable("outbox_relay"); err == nil {
 		t.Error("a slot without a plugin that no session holds is accepted")
 	}
 }
 
-func TestPhysicalSlotIsForeign(t *testing.T) {
+func TestPhysicalSlotIsRefused(t *testing.T) {
 	t.Parallel()
 	pool := newPool(t, pgtest.NewDatabase(t))
 	name := "physical_" + strings.TrimPrefix(pool.Config().ConnConfig.Database, "test_")
@@ -41,7 +41,7 @@ func TestPhysicalSlotIsForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := state.Foreign(name); err == nil || !strings.Contains(err.Error(), "physical slot") {
+	if err := state.CheckUsable(name); err == nil || !strings.Contains(err.Error(), "physical slot") {
 		t.Errorf("a physical slot: %v", err)
 	}
 }

@@ -16,8 +16,8 @@ func SynchronousStandbyNames(ctx context.Context, pool *pgxpool.Pool) (string, e
 	return setting, nil
 }
 
-// WriteToLog writes a message without a meaning to the log and waits for no standby. A synchronous
-// standby confirms it once the standby has it.
+// WriteToLog writes an empty message to the log and waits for no standby. A synchronous standby
+// confirms the message once it has received it.
 func WriteToLog(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, `
 		SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'outbox_relay', '')`)

@@ -15,19 +15,19 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// formatVersion is that of the JSON form of [Status]. It changes when a field changes its meaning or
-// disappears, not when one is added.
+// formatVersion is the version of the JSON form of [Status]. It changes when a field is removed or
+// changes its meaning, and not when a field is added.
 const formatVersion = 1
 
-// heardWithin is how old the last report of a relay may be that counts as running: three reports of
-// an idle relay.
+// heardWithin is the greatest age of the last report of a running relay: three reports of an idle
+// relay.
 const heardWithin = 30 * time.Second
 
-// Status says how the relays of a slot are, and what is wrong.
+// Status is the state of a slot and of its relays, with the problems that follow.
 type Status struct {
 	Version  int       `json:"version"`
 	At       time.Time `json:"at"`
-	Level    Level     `json:"level"` // the highest of the problems
+	Level    Level     `json:"level"` // the highest level of the problems
 	Problems []Problem `json:"problems"`
 
 	Slot        Slot         `json:"slot"`
@@ -36,25 +36,23 @@ type Status struct {
 	Checkpoint  *Checkpoint  `json:"checkpoint,omitempty"`
 	Recovery    *Recovery    `json:"recovery,omitempty"`
 	LastGap     *Gap         `json:"last_gap,omitempty"`
-	Partitions  []string     `json:"partitions,omitempty"` // that were attached with rows, and are not published yet
+	Partitions  []string     `json:"partitions,omitempty"` // attached with rows that are not published yet
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
 	Replay      *Replay      `json:"replay,omitempty"`
 }
 
-// Relay is the last report of a relay.
 type Relay struct {
 	Report
 	ReportedAt    time.Time `json:"reported_at"`    // by the clock of the database
 	SilentSeconds float64   `json:"silent_seconds"` // since then
 }
 
-// IsHeard reports whether the relay runs, as far as the database can tell.
+// IsHeard reports whether the relay runs, as far as the database shows it.
 func (r Relay) IsHeard() bool { return r.State != stopped && r.silent() < heardWithin }
 
-// silent returns how long ago the last report was.
+// silent returns the time since the last report.
 func (r Relay) silent() time.Duration { return time.Duration(r.SilentSeconds * float64(time.Second)) }
 
-// Slot is the replication slot.
 type Slot struct {
 	Name             string `json:"name"`
 	Exists           bool   `json:"exists"`
@@ -62,41 +60,39 @@ type Slot struct {
 	ActivePID        int64  `json:"active_pid,omitempty"`
 	WALStatus        string `json:"wal_status,omitempty"`
 	InvalidReason    string `json:"invalidation_reason,omitempty"`
-	DeliveryLagBytes int64  `json:"delivery_lag_bytes"`   // of the log that is not confirmed
-	RetainedBytes    int64  `json:"retained_bytes"`       // of the log that the slot keeps on the database's disk
-	SafeBytes        *int64 `json:"safe_bytes,omitempty"` // that may be written before the slot is in danger; absent without a limit
+	DeliveryLagBytes int64  `json:"delivery_lag_bytes"`   // log that is not confirmed
+	RetainedBytes    int64  `json:"retained_bytes"`       // log that the slot retains on the database's disk
+	SafeBytes        *int64 `json:"safe_bytes,omitempty"` // log that may be written before the slot is in danger; absent without a limit
 }
 
-// Checkpoint is the checkpoint row.
 type Checkpoint struct {
 	FlushLSN  string    `json:"flush_lsn"`
 	WrittenAt time.Time `json:"written_at"`
 	Epoch     int64     `json:"epoch"`
 }
 
-// Recovery publishes from the table what the slot may not bring.
+// Recovery is the recovery of the checkpoint row.
 type Recovery struct {
-	Running      bool  `json:"running"` // else it is marked, and the next session begins with it
+	Running      bool  `json:"running"` // false: the next session begins with it
 	PublishedSeq int64 `json:"published_seq,omitempty"`
 }
 
-// Gap is the last time that the slot could not bring every event.
+// Gap is the last time at which the slot could not bring every event.
 type Gap struct {
 	FoundAt    time.Time  `json:"found_at"`
 	Reason     string     `json:"reason"`
-	RepairedAt *time.Time `json:"repaired_at,omitempty"` // when everything was published from the table
+	RepairedAt *time.Time `json:"repaired_at,omitempty"` // when the last event was published from the table
 }
 
 // DeadLetter counts the open dead letters of one cause.
 type DeadLetter struct {
 	Destination string    `json:"destination"`
 	Code        string    `json:"code"`
-	Refused     bool      `json:"refused"` // else the events only wait behind a refused one of their group
+	Refused     bool      `json:"refused"` // false: the events wait behind a refused event of their group
 	Events      int64     `json:"events"`
 	OldestAt    time.Time `json:"oldest_at"`
 }
 
-// Replay is the last replay.
 type Replay struct {
 	ID       int64  `json:"id"`
 	State    string `json:"state"`
@@ -105,8 +101,8 @@ type Replay struct {
 	Refused  int64  `json:"refused"`
 }
 
-// Collect reads how the relays of a slot are. It returns the error of a database that does not
-// answer or refuses.
+// Collect reads the status of a slot. It returns an error if the database does not answer or
+// refuses.
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
 	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
@@ -120,7 +116,7 @@ func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status,
 	return s, nil
 }
 
-// clock takes the time of the database, by which every other time of the status is read.
+// clock reads the time of the database, to which all times of the status refer.
 func (s *Status) clock(ctx context.Context, pool *pgxpool.Pool, _ string) error {
 	if err := pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&s.At); err != nil {
 		return fmt.Errorf("read the time of the database: %w", err)

@@ -12,15 +12,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// troubleAfter is how long a destination has accepted nothing, while requests or messages fail, before
-// it counts as unavailable. A single failure passes.
+// troubleAfter is how long requests or messages may fail without an acceptance before a destination
+// counts as unavailable. A single failure does not.
 const troubleAfter = 2 * time.Second
 
 // longestError bounds the text of an error in a report, in bytes.
 const longestError = 500
 
-// Destinations is a [delivery.Observer] that knows which destinations are in trouble, and tells the
-// observer of the metrics everything that it is told.
+// Destinations is a [delivery.Observer] that knows the state of each destination. It passes every
+// call on to the observer of the metrics.
 type Destinations struct {
 	delivery.Observer // of the metrics
 
@@ -31,9 +31,9 @@ type Destinations struct {
 
 type destination struct {
 	acceptedAt  time.Time
-	failedAt    time.Time // the first failure since a message was accepted
-	failed      int       // requests or messages since then
-	code, err   string    // of the last of them
+	failedAt    time.Time // the first failure since the last acceptance
+	failed      int       // failed requests or messages since then
+	code, err   string    // of the last failure
 	throttledAt time.Time // zero while the destination does not limit the rate
 	rate        float64
 	delivered   uint64
@@ -47,12 +47,12 @@ func (k *destination) fails(since time.Time, code, text string) {
 	k.code, k.err = code, shorten(text)
 }
 
-// NewDestinations returns Destinations of which nothing is known yet.
+// NewDestinations returns Destinations without any state.
 func NewDestinations(metrics delivery.Observer) *Destinations {
 	return &Destinations{Observer: metrics, known: map[string]*destination{}}
 }
 
-// Expect takes the name of a destination, which is reported from then on.
+// Expect adds a destination to the reports.
 func (d *Destinations) Expect(name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,8 +66,8 @@ func (d *Destinations) of(name string) *destination {
 	return d.known[name]
 }
 
-// Requested implements [delivery.Observer]. A throttled request and one whose messages are refused
-// say that the destination works.
+// Requested implements [delivery.Observer]. A throttled request, or a request whose messages are
+// refused, proves that the destination is available.
 func (d *Destinations) Requested(name string, events int, took time.Duration, err error) {
 	d.Observer.Requested(name, events, took, err)
 	if err == nil {
@@ -87,7 +87,8 @@ func (d *Destinations) Retried(name, code string) {
 	d.Observer.Retried(name, code)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known := d.of(name); known.failed == 0 { // else the request said more
+	// Otherwise the failed request has given more details.
+	if known := d.of(name); known.failed == 0 {
 		known.fails(time.Now(), code, "")
 	}
 }
@@ -114,13 +115,15 @@ func (d *Destinations) Replayed(name, code string) {
 	d.accepted(name, 1)
 }
 
-// Parked implements [delivery.Observer]. What failed was this event, if its refusal was the last failure.
+// Parked implements [delivery.Observer]. If the refusal of this event was the last failure, the
+// destination itself did not fail.
 func (d *Destinations) Parked(name, code string) {
 	d.Observer.Parked(name, code)
 	d.settled(name, code)
 }
 
-// settled takes a failure back that was the fault of one message, with which the relay is done.
+// settled clears a failure that was the fault of one message, once the relay has finished with that
+// message.
 func (d *Destinations) settled(name, code string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -129,7 +132,8 @@ func (d *Destinations) settled(name, code string) {
 	}
 }
 
-// forgetFailures forgets what failed in a session that has ended. Another relay may have delivered since.
+// forgetFailures clears the failures of a session that has ended. Another relay may have delivered
+// since.
 func (d *Destinations) forgetFailures() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -168,7 +172,8 @@ func (d *Destinations) Paced(name string, perSecond float64, throttled bool) {
 	}
 }
 
-// report returns all destinations in order of their names, and how many events they accepted.
+// report returns all destinations in the order of their names, and the number of events that they
+// accepted.
 func (d *Destinations) report(now time.Time) (all []Destination, delivered uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -180,11 +185,13 @@ func (d *Destinations) report(now time.Time) (all []Destination, delivered uint6
 
 func (k *destination) report(name string, now time.Time) Destination {
 	d := Destination{
-		Name: name, State: DestinationOK, LastAcceptedAt: pointer(k.acceptedAt), Delivered: k.delivered, RateLimit: k.rate,
+		Name: name, State: DestinationOK,
+		LastAcceptedAt: pointer(k.acceptedAt), Delivered: k.delivered, RateLimit: k.rate,
 	}
 	switch {
 	case k.failed > 0 && now.Sub(k.failedAt) >= troubleAfter:
-		d.State, d.Since, d.Code, d.Error, d.Failures = DestinationUnavailable, pointer(k.failedAt), k.code, k.err, k.failed
+		d.State, d.Since = DestinationUnavailable, pointer(k.failedAt)
+		d.Code, d.Error, d.Failures = k.code, k.err, k.failed
 	case !k.throttledAt.IsZero():
 		d.State, d.Since = DestinationThrottled, pointer(k.throttledAt)
 	}

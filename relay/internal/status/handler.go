@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// collectTimeout bounds one look at the database, and collectInterval is the pause between two looks,
-	// however many programs ask.
+	// collectTimeout bounds one collection. collectInterval is the pause between two collections,
+	// whatever the number of clients.
 	collectTimeout, collectInterval = 5 * time.Second, time.Second
 )
 
-// Handler serves the [Status] of a slot as JSON. Where the database does not answer, it serves the
+// Handler serves the [Status] of a slot as JSON. If the database does not answer, it serves the
 // report of this relay with status 503.
 type Handler struct {
 	Slot  string
-	Local *Local                                       // nil outside a relay
-	Open  func(context.Context) (*pgxpool.Pool, error) // the same pool each time
+	Local *Local                                       // nil outside of a relay
+	Open  func(context.Context) (*pgxpool.Pool, error) // returns the same pool each time
 
 	mu          sync.Mutex
 	collected   *Status
@@ -66,7 +66,7 @@ func (h *Handler) collect(ctx context.Context) (status *Status, err error) {
 	return status, err
 }
 
-// alone returns what this relay knows without the database.
+// alone returns the report of this relay, without the database.
 func (h *Handler) alone(err error) *Status {
 	now, relays := time.Now().UTC(), []Relay{}
 	if h.Local != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 )
 
-// Local is what this relay knows of itself.
+// Local creates the report of this relay.
 type Local struct {
 	instance, host, version string
 	startedAt               time.Time
@@ -18,9 +18,11 @@ type Local struct {
 	destinations            *Destinations
 }
 
-// NewLocal returns the Local of a process that has just started. oldest returns for how long the
-// oldest undelivered event has waited.
-func NewLocal(version string, h *health.Health, m *health.Metrics, oldest func() time.Duration, d *Destinations) *Local {
+// NewLocal returns the Local of a process that has just started. oldest returns how long the oldest
+// undelivered event has waited.
+func NewLocal(
+	version string, h *health.Health, m *health.Metrics, oldest func() time.Duration, d *Destinations,
+) *Local {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "a host without a name"
@@ -31,7 +33,7 @@ func NewLocal(version string, h *health.Health, m *health.Metrics, oldest func()
 	}
 }
 
-// Report returns the state of this relay as it is.
+// Report returns the current state of this relay.
 func (l *Local) Report() Report {
 	now := l.health.Now()
 	r := Report{

@@ -1,18 +1,18 @@
-// Package status says how the relays of a slot are: each relay reports itself in the database, and
-// [Collect] joins the reports with the slot, the checkpoint and the dead letters, and names each
-// problem with its next step.
+// Package status reports the state of the relays of a slot. Each relay reports itself in the
+// database. [Collect] joins the reports with the slot, the checkpoint and the dead letters, and
+// names each problem with its next step.
 package status
 
 import "time"
 
-// Report is what one relay says of itself. It is stored as JSON, so that a relay of another version
-// can read it: fields are added and never change their meaning.
+// Report is the state of one relay. It is stored as JSON, so that a relay of another version can
+// read it: fields are added and never change their meaning.
 type Report struct {
 	Instance  string    `json:"instance"` // random, one for each process
 	Host      string    `json:"host"`
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
-	At        time.Time `json:"at"` // of the report, by the clock of the relay's host
+	At        time.Time `json:"at"` // by the clock of the relay's host
 
 	State    string    `json:"state"` // starting | standby | recovering | streaming | stopping | stopped
 	Since    time.Time `json:"since"`
@@ -23,40 +23,39 @@ type Report struct {
 	Destinations []Destination `json:"destinations,omitempty"`
 }
 
-// Events are the events on their way through a relay.
+// Events counts the events of a relay.
 type Events struct {
-	InFlight           int     `json:"in_flight"`            // read from the log and neither delivered nor parked
+	InFlight           int     `json:"in_flight"`            // read from the log, and neither delivered nor parked
 	OldestWaitSeconds  float64 `json:"oldest_wait_seconds"`  // of the oldest undelivered event, read or not
-	ReadPerSecond      float64 `json:"read_per_second"`      // since the report before
-	DeliveredPerSecond float64 `json:"delivered_per_second"` // since the report before
+	ReadPerSecond      float64 `json:"read_per_second"`      // since the last report
+	DeliveredPerSecond float64 `json:"delivered_per_second"` // since the last report
 	Delivered          uint64  `json:"delivered"`            // by this process
 
 	read uint64 // by this process
 }
 
-// The states of a [Destination].
 const (
 	DestinationOK          = "ok"
-	DestinationThrottled   = "throttled"   // it limits the rate of requests, and accepts them at that rate
-	DestinationUnavailable = "unavailable" // it has accepted no message since some failed
+	DestinationThrottled   = "throttled"   // it accepts requests at a limited rate
+	DestinationUnavailable = "unavailable" // it has accepted no message since the first failure
 )
 
-// Destination is a topic or a queue, as a relay finds it.
+// Destination is the state of a topic or a queue.
 type Destination struct {
 	Name           string     `json:"name"` // its ARN
 	State          string     `json:"state"`
-	Since          *time.Time `json:"since,omitempty"` // of the state, if it is not ok
+	Since          *time.Time `json:"since,omitempty"` // since the state began; absent if it is ok
 	Code           string     `json:"code,omitempty"`  // of the last failed request of this outage
 	Error          string     `json:"error,omitempty"`
-	Failures       int        `json:"failures,omitempty"` // since it accepted a message
+	Failures       int        `json:"failures,omitempty"` // since the last acceptance
 	LastAcceptedAt *time.Time `json:"last_accepted_at,omitempty"`
 	Delivered      uint64     `json:"delivered"`            // by this process
-	RateLimit      float64    `json:"rate_limit,omitempty"` // requests a second, if anything limits them
+	RateLimit      float64    `json:"rate_limit,omitempty"` // requests a second; absent without a limit
 }
 
-// setClock moves the times of a report to another clock, which shows now at the time of the report. The
-// clocks of two hosts may differ by any amount, and an operator subtracts one from the other. An older
-// relay does not say what its clock shows.
+// setClock moves the times of a report to another clock, which shows now at the time of the report.
+// The clocks of two hosts may differ by any amount, and an operator subtracts one time from the
+// other. The report of an older relay has no At.
 func (r *Report) setClock(now time.Time) {
 	if r.At.IsZero() {
 		return

@@ -11,32 +11,32 @@ import (
 )
 
 const (
-	// tick is how often a relay looks whether it has news to report. A look asks no other program.
+	// tick is how often a relay checks whether it has news to report. The check only reads memory.
 	tick = 200 * time.Millisecond
-	// flowingInterval and idleInterval are the longest pauses between two reports, while events flow and
-	// while they do not.
+	// flowingInterval and idleInterval are the longest pauses between two reports, while events
+	// flow and while they do not.
 	flowingInterval, idleInterval = 5 * time.Second, 10 * time.Second
-	// saveTimeout bounds one report, and stopTimeout the last one of a relay that stops.
+	// saveTimeout bounds one report, and stopTimeout the last report of a relay that stops.
 	saveTimeout, stopTimeout = 5 * time.Second, time.Second
 )
 
-// stopped is the state of a relay that has ended as it should.
+// stopped is the state of a relay that has ended regularly.
 const stopped = "stopped"
 
-// Reporter writes the state of this relay to the database: at each change, and every few seconds.
+// Reporter writes the state of this relay to the database at each change, and every few seconds.
 type Reporter struct {
 	Slot string
-	// Look returns the state as it is.
+	// Look returns the current state.
 	Look func() Report
-	Open func(context.Context) (*pgxpool.Pool, error) // the same pool each time
+	Open func(context.Context) (*pgxpool.Pool, error) // returns the same pool each time
 	Log  *slog.Logger
 
 	last    Report
 	savedAt time.Time
 }
 
-// Run reports until ctx ends, and then that the relay has stopped. A report that fails is tried again
-// with the next one: the relay works without.
+// Run reports until ctx ends, and then reports that the relay has stopped. A report that fails is
+// replaced by the next one. The relay works without reports.
 func (r *Reporter) Run(ctx context.Context) {
 	for first := true; ctx.Err() == nil; task.Sleep(ctx, tick) {
 		if now := r.Look(); r.savedAt.IsZero() || r.isDue(now) {
@@ -50,7 +50,7 @@ func (r *Reporter) Run(ctx context.Context) {
 	r.report(last, now, false)
 }
 
-// isDue reports whether now says something new, or the last report is old.
+// isDue reports whether now has news, or the last report is old.
 func (r *Reporter) isDue(now Report) bool {
 	idle := now.Events.InFlight == 0 && now.Events.Delivered == r.last.Events.Delivered
 	interval := flowingInterval
@@ -60,9 +60,10 @@ func (r *Reporter) isDue(now Report) bool {
 	return differs(r.last, now) || time.Since(r.savedAt) >= interval
 }
 
-// differs reports whether anything but numbers has changed.
+// differs reports whether more than numbers has changed.
 func differs(a, b Report) bool {
-	if a.State != b.State || a.Error != b.Error || len(a.Warnings) != len(b.Warnings) || len(a.Destinations) != len(b.Destinations) {
+	if a.State != b.State || a.Error != b.Error || len(a.Warnings) != len(b.Warnings) ||
+		len(a.Destinations) != len(b.Destinations) {
 		return true
 	}
 	for i, d := range b.Destinations {
@@ -73,7 +74,7 @@ func differs(a, b Report) bool {
 	return false
 }
 
-// report stores now, and reports whether it could.
+// report stores now, and reports whether that succeeded.
 func (r *Reporter) report(ctx context.Context, now Report, first bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()

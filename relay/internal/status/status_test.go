@@ -15,7 +15,7 @@ import (
 
 const queue = "arn:aws:sqs:us-east-1:000000000000:orders"
 
-// testStatus returns the status of a slot whose relay streams and has nothing to do.
+// testStatus returns the status of a slot whose relay streams and is idle.
 func testStatus() *Status {
 	now := time.Now().UTC()
 	return &Status{
@@ -42,7 +42,8 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		"a destination is unavailable": {func(s *Status) {
 			since := s.At.Add(-10 * time.Second)
 			s.Relays[0].Destinations[0] = Destination{
-				Name: queue, State: DestinationUnavailable, Since: &since, Code: "timeout", Error: "no answer", Failures: 3,
+				Name: queue, State: DestinationUnavailable, Since: &since,
+				Code: "timeout", Error: "no answer", Failures: 3,
 			}
 		}, Warning, "destination_unavailable", "timeout after 3 failures: no answer"},
 		"a destination is unavailable for long": {func(s *Status) {
@@ -50,7 +51,9 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 			s.Relays[0].Destinations[0] = Destination{Name: queue, State: DestinationUnavailable, Since: &since}
 		}, Critical, "destination_unavailable", queue},
 		"a destination is throttled": {func(s *Status) {
-			s.Relays[0].Destinations[0] = Destination{Name: queue, State: DestinationThrottled, Since: &s.At, RateLimit: 300}
+			s.Relays[0].Destinations[0] = Destination{
+				Name: queue, State: DestinationThrottled, Since: &s.At, RateLimit: 300,
+			}
 		}, Warning, "destination_throttled", "300 requests a second"},
 		"events wait": {func(s *Status) {
 			s.Relays[0].Events.OldestWaitSeconds = 90
@@ -80,7 +83,10 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 			s.Relays[0].Warnings = []string{"audit retries: no index"}
 		}, Warning, "relay_warns", "no index"},
 		"events are parked": {func(s *Status) {
-			s.DeadLetters = []DeadLetter{{Destination: queue, Code: "TooLarge", Refused: true, Events: 2}, {Destination: queue, Code: "BlockedGroup", Events: 5}}
+			s.DeadLetters = []DeadLetter{
+				{Destination: queue, Code: "TooLarge", Refused: true, Events: 2},
+				{Destination: queue, Code: "BlockedGroup", Events: 5},
+			}
 		}, Warning, "events_parked", "7 events are parked: 2 TooLarge"},
 		"a partition has rows": {func(s *Status) {
 			s.Partitions = []string{"public.old"}
@@ -97,15 +103,18 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 				}
 				return
 			}
-			if len(s.Problems) != 1 || s.Level != c.level || s.Problems[0].Code != c.code || !strings.Contains(s.Problems[0].Problem, c.words) {
+			if len(s.Problems) != 1 || s.Level != c.level || s.Problems[0].Code != c.code ||
+				!strings.Contains(s.Problems[0].Problem, c.words) {
 				t.Errorf("level %v, problems %+v", s.Level, s.Problems)
 			}
 			if !bytes.Contains(runbooks, []byte("\n## "+s.Problems[0].Runbook+"\n")) {
 				t.Errorf("infra/RUNBOOKS.md has no section %q", s.Problems[0].Runbook)
 			}
 			var screen strings.Builder
-			if err := s.Write(&screen); err != nil || !strings.HasPrefix(screen.String(), c.level.String()) || !strings.Contains(screen.String(), c.words) {
-				t.Errorf("the screen is (%v)\n%s", err, screen.String())
+			err := s.Write(&screen)
+			if text := screen.String(); err != nil || !strings.HasPrefix(text, c.level.String()) ||
+				!strings.Contains(text, c.words) {
+				t.Errorf("the screen is (%v)\n%s", err, text)
 			}
 		})
 	}
@@ -145,13 +154,14 @@ func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 		d.Requested(queue, 1, 0, &sink.RejectedError{Code: "InvalidMessageContents"})
 		d.Paced(queue, 300, true)
 		time.Sleep(time.Minute)
-		if all, _ := d.report(time.Now()); len(all) != 1 || all[0].State != DestinationThrottled || all[0].RateLimit != 300 {
+		all, _ := d.report(time.Now())
+		if len(all) != 1 || all[0].State != DestinationThrottled || all[0].RateLimit != 300 {
 			t.Errorf("the destinations are %+v", all)
 		}
 	})
 }
 
-// TestAParkedEventIsNoOutage: nothing else is sent to the destination that could show that it works.
+// TestAParkedEventIsNoOutage: no other event is sent that could show that the destination works.
 func TestAParkedEventIsNoOutage(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(*Destinations){
@@ -192,7 +202,9 @@ func TestTimesAreThoseOfTheDatabase(t *testing.T) {
 	r.setClock(r.ReportedAt)
 	s.judge()
 	var screen strings.Builder
-	if err := s.Write(&screen); err != nil || s.Level != Warning || !strings.Contains(screen.String(), "streaming for 5s on a, version , up for 5s") {
+	err := s.Write(&screen)
+	if err != nil || s.Level != Warning ||
+		!strings.Contains(screen.String(), "streaming for 5s on a, version , up for 5s") {
 		t.Errorf("the level is %v, the screen is (%v)\n%s", s.Level, err, screen.String())
 	}
 }

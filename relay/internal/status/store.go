@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// forgetAfter is how long the last report of a relay is kept that is not heard from any more.
+// forgetAfter is how long the last report of a relay is kept.
 const forgetAfter = 24 * time.Hour
 
-// save stores the report of a relay. Each relay writes a row of its own, so nothing has to be fenced.
+// save stores the report of a relay. Each relay writes its own row, so no fence is necessary.
 func save(ctx context.Context, pool *pgxpool.Pool, slotName string, r Report) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -29,9 +29,11 @@ func save(ctx context.Context, pool *pgxpool.Pool, slotName string, r Report) er
 	return nil
 }
 
-// forget removes the reports of relays that were not heard from for a day.
+// forget removes the reports of relays that have not reported for a day.
 func forget(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
-	_, err := pool.Exec(ctx, `DELETE FROM relay_instances WHERE slot_name = $1 AND reported_at < clock_timestamp() - $2::interval`,
+	_, err := pool.Exec(ctx, `
+		DELETE FROM relay_instances
+		WHERE slot_name = $1 AND reported_at < clock_timestamp() - $2::interval`,
 		slotName, fmt.Sprintf("%d seconds", int(forgetAfter.Seconds())))
 	if err != nil {
 		return fmt.Errorf("remove old reports: %w", err)

@@ -8,7 +8,7 @@ import (
 )
 
 // Write writes the status as one screen of text: the level, the problems with their next steps, and
-// the figures behind them.
+// the figures.
 func (s *Status) Write(w io.Writer) error {
 	fmt.Fprintf(w, "%s  slot %s", s.Level, s.Slot.Name)
 	if s.Table != "" {
@@ -34,16 +34,18 @@ func (r Relay) write(w io.Writer) {
 		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, round(r.silent()))
 		return
 	case !r.IsHeard():
-		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n", round(r.silent()), r.Host, r.Version, r.State)
+		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n",
+			round(r.silent()), r.Host, r.Version, r.State)
 		return
 	}
-	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n", r.State, round(r.ReportedAt.Sub(r.Since)), r.Host, r.Version,
-		round(r.ReportedAt.Sub(r.StartedAt)))
+	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
+		r.State, round(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, round(r.ReportedAt.Sub(r.StartedAt)))
 	if r.State == "standby" {
 		return
 	}
-	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered\n", r.Events.InFlight,
-		round(time.Duration(r.Events.OldestWaitSeconds*float64(time.Second))), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
+	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
+	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered\n",
+		r.Events.InFlight, round(oldest), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
 	for _, d := range r.Destinations {
 		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(r.ReportedAt))
 	}
@@ -70,8 +72,8 @@ func (s *Status) writeSlot(w io.Writer) {
 	if s.Slot.Active {
 		holder = fmt.Sprintf("held by process %d", s.Slot.ActivePID)
 	}
-	fmt.Fprintf(w, "slot\t%s, wal_status %s; %s of log not confirmed, %s kept on the database's disk", holder, s.Slot.WALStatus,
-		size(s.Slot.DeliveryLagBytes), size(s.Slot.RetainedBytes))
+	fmt.Fprintf(w, "slot\t%s, wal_status %s; %s of log not confirmed, %s kept on the database's disk",
+		holder, s.Slot.WALStatus, size(s.Slot.DeliveryLagBytes), size(s.Slot.RetainedBytes))
 	if s.Slot.SafeBytes != nil {
 		fmt.Fprintf(w, ", %s more until it is in danger", size(*s.Slot.SafeBytes))
 	}
@@ -98,7 +100,7 @@ func (s *Status) writeProgress(w io.Writer) {
 	if g := s.LastGap; g != nil {
 		outcome := "being repaired"
 		switch {
-		case g.RepairedAt == nil && s.Recovery == nil: // by an older relay
+		case g.RepairedAt == nil && s.Recovery == nil: // repaired by an older relay
 			outcome = "published from the table"
 		case g.RepairedAt != nil:
 			outcome = "published from the table until " + clock(*g.RepairedAt)
@@ -106,7 +108,8 @@ func (s *Status) writeProgress(w io.Writer) {
 		fmt.Fprintf(w, "last gap\t%s: %s; %s\n", clock(g.FoundAt), g.Reason, outcome)
 	}
 	for _, d := range s.DeadLetters {
-		fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest since %s\n", d.Events, d.Code, d.Destination, clock(d.OldestAt))
+		fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest since %s\n",
+			d.Events, d.Code, d.Destination, clock(d.OldestAt))
 	}
 	if len(s.DeadLetters) == 0 {
 		fmt.Fprintln(w, "dead letters\tnone")
@@ -116,7 +119,7 @@ func (s *Status) writeProgress(w io.Writer) {
 	}
 }
 
-// size returns n bytes in the largest unit that keeps it above one.
+// size returns n bytes in the largest unit in which the number is at least one.
 func size(n int64) string {
 	switch {
 	case n >= 1<<30:

@@ -1,4 +1,5 @@
-// Package watch ends a session when something changes with which the relay must not continue.
+// Package watch ends a session after a change of the database with which the relay must not
+// continue.
 package watch
 
 import (
@@ -18,27 +19,28 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// interval is the pause between two looks. Commits of other programs wait for it, and for the end of
-// the stream, once synchronous_standby_names matches the relay.
+// interval is the pause between two checks. Once synchronous_standby_names matches the relay,
+// commits of other clients wait for the next check and for the end of the stream.
 const interval = 500 * time.Millisecond
 
-// Watcher looks while a session runs. It has a connection of its own: a checkpoint that waits for a
-// synchronous standby would hold it up.
+// Watcher checks the database while a session runs. It uses its own connection, because a
+// checkpoint that waits for a synchronous standby would delay it.
 type Watcher struct {
 	Pool    *pgxpool.Pool
 	Commits *leadership.Commits
 	Slot    string
-	Table   pgoutput.Table // as the session reads it
-	Timeout time.Duration  // of one look
+	Table   pgoutput.Table // with the columns that the session reads
+	Timeout time.Duration  // of one check
 	Log     *slog.Logger
 }
 
-// Run watches until ctx ends, and then returns nil. It returns a [*operator.NeededError], a
-// [*pgoutput.MissingColumnError], a [*replication.SynchronousError] or [ErrColumnRenamed], and retries
-// any other error: other parts of the session find out whether the database can be used.
+// Run returns nil when ctx ends. It returns a [*operator.NeededError], a
+// [*pgoutput.MissingColumnError], a [*replication.SynchronousError] or [ErrColumnRenamed]. It
+// retries after any other error, because other parts of the session find out whether the database
+// is available.
 func (w *Watcher) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		err := w.look(ctx)
+		err := w.check(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case isFinal(err):
@@ -54,10 +56,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 func isFinal(err error) bool {
 	var missing *pgoutput.MissingColumnError
 	var synchronous *replication.SynchronousError
-	return operator.IsNeeded(err) || errors.As(err, &missing) || errors.As(err, &synchronous) || errors.Is(err, ErrColumnRenamed)
+	return operator.IsNeeded(err) || errors.As(err, &missing) || errors.As(err, &synchronous) ||
+		errors.Is(err, ErrColumnRenamed)
 }
 
-func (w *Watcher) look(ctx context.Context) error {
+func (w *Watcher) check(ctx context.Context) error {
 	if err := w.Commits.Check(ctx); err != nil {
 		return err
 	}
@@ -69,12 +72,11 @@ func (w *Watcher) look(ctx context.Context) error {
 	return outboxtable.RequireReadable(ctx, w.Pool, w.Table)
 }
 
-// ErrColumnRenamed says that the table has a column under another of the names that the settings
-// have for it.
+// ErrColumnRenamed means that the table now has a column under another of its configured names.
 var ErrColumnRenamed = errors.New("a column of the outbox table was renamed")
 
-// requireColumns ends a session whose statements name a column that has another name by now. The
-// stream reads rows of either.
+// requireColumns returns an error if a column that the session's statements name has been renamed.
+// The stream is not affected.
 func (w *Watcher) requireColumns(ctx context.Context) error {
 	if w.Table.Alternatives == nil {
 		return nil

@@ -18,19 +18,19 @@ var promises = []struct {
 	only sink.Service
 	test func(suite, *testing.T, kind)
 }{
-	{"what is durable arrives byte for byte, with its attributes", "", arrivesAsSent},
-	{"a tenant may be none", "", sendsNoTenant},
+	{"a durable message arrives byte for byte, with its attributes", "", arrivesAsSent},
+	{"a message may have no tenant", "", sendsNoTenant},
 	{"ten messages of a group arrive in the order of their batch", "", arrivesInOrder},
 	{"a deduplication id counts on FIFO destinations only", "", deduplicates},
 	{"a refused message leaves the others of its batch durable", sink.SQS, refusesAlone},
-	{"a batch refused for one of its messages is durable in no part", "", refusesTogether},
+	{"a batch that is refused for one message is durable in no part", "", refusesTogether},
 	{"size limits are exact to the byte", "", limitsMessages},
 	{"the limit of a batch is exact to the byte", "", limitsBatches},
-	{"a limit that was changed is read again", "", readsLimitsAgain},
-	{"a destination that is missing is worth another attempt", "", waitsForDestination},
-	{"a destination that was never there cannot be opened", "", opensOnlyWhatExists},
-	{"what Validate refuses, the broker refuses", "", refusesWhatValidateRefuses},
-	{"what Validate passes, the broker takes", "", takesWhatValidatePasses},
+	{"a changed limit is read again", "", readsLimitsAgain},
+	{"a destination that is missing is retried", "", waitsForDestination},
+	{"a destination that does not exist cannot be opened", "", opensOnlyWhatExists},
+	{"the broker refuses each message that Validate refuses", "", refusesWhatValidateRefuses},
+	{"the broker accepts each message that Validate accepts", "", takesWhatValidatePasses},
 }
 
 func arrivesAsSent(s suite, t *testing.T, k kind) {

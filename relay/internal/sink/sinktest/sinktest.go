@@ -88,6 +88,16 @@ func Run(t *testing.T, env Environment) {
 	}
 }
 
+// Promises returns the names of the promises of a service's sinks, in the order of [Run].
+func Promises(service sink.Service) (names []string) {
+	for _, p := range promises {
+		if p.only == "" || p.only == service {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // destination is an open sink and the queue in which its messages arrive.
 type destination struct {
 	sink.Sink

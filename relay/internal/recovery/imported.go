@@ -1,0 +1,128 @@
+package recovery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// A row that was copied from another cluster carries a transaction id of that cluster. While this
+// cluster has not reached that id, every snapshot shows the row as not committed. A recovery would
+// then miss the row, and no horizon would cover it.
+
+// rewriteRows is the number of rows that one statement gives a transaction id of this cluster. The
+// statement takes about a tenth of a second.
+const rewriteRows = 5000
+
+// HasImportedRows reports whether the table has rows with transaction ids that this cluster has not
+// assigned yet. A row that a statement sees belongs to a transaction that ended before its
+// snapshot.
+func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (bool, error) {
+	var imported bool
+	query := sql(table, `SELECT EXISTS (SELECT FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()))`)
+	if err := pool.QueryRow(ctx, query).Scan(&imported); err != nil {
+		return false, fmt.Errorf("look for rows that were copied from another cluster: %w", err)
+	}
+	return imported, nil
+}
+
+// importedRows is the range of seq that may contain imported rows.
+type importedRows struct{ first, last int64 }
+
+// findImported returns the range that may contain imported rows, or nil. It returns an error if the
+// role may not update them.
+func findImported(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (*importedRows, error) {
+	first, last, err := unsettled(ctx, pool, table)
+	if err != nil || first == nil {
+		return nil, err
+	}
+	return &importedRows{*first, *last}, requireUpdate(ctx, pool, table)
+}
+
+// rewriteXIDs gives imported rows transaction ids of this cluster, and reports to done after each
+// batch how many rows it has changed. A slot that is created later does not stream these rows, and
+// every later snapshot shows them. rewriteXIDs changes no row twice, so it can be interrupted and
+// repeated.
+//
+// A row whose id is below the current xmin is visible in every later snapshot, and keeps its id. A
+// row with a higher id is native if that id belongs to the transaction that wrote the row. A native
+// row that was written below a savepoint fails this test and is changed too, which is harmless. The
+// publication does not publish an UPDATE.
+func (r *importedRows) rewriteXIDs(
+	ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, done func(rows int64),
+) error {
+	for after, rows := r.first-1, int64(0); after < r.last; {
+		upTo, err := pageEnd(ctx, pool, table, after)
+		if err != nil || upTo == after { // retention may have removed the rows
+			return err
+		}
+		tag, err := pool.Exec(ctx, sql(table, `
+			UPDATE {table} SET {xid} = pg_current_xact_id()
+			WHERE {seq} > $1 AND {seq} <= $2 AND ({xid} >= pg_snapshot_xmax(pg_current_snapshot())
+			   OR {xid} >= pg_snapshot_xmin(pg_current_snapshot()) AND {xid}::xid <> xmin)`), after, upTo)
+		if err != nil {
+			return fmt.Errorf("give rows of %s.%s transaction ids of this cluster: %w", table.Schema, table.Name, err)
+		}
+		rows += tag.RowsAffected()
+		done(rows)
+		after = upTo
+	}
+	return nil
+}
+
+// unsettled returns the range of seq that may contain imported rows, or nil.
+func unsettled(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (first, last *int64, err error) {
+	err = pool.QueryRow(ctx, sql(table, `
+		WITH candidates AS MATERIALIZED (
+			SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin(pg_current_snapshot()))
+		SELECT min(seq), max(seq) FROM candidates`)).Scan(&first, &last)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the rows that were copied from another cluster: %w", err)
+	}
+	return first, last, nil
+}
+
+// pageEnd returns the seq of the last row of the next page, or after if there are no more rows.
+func pageEnd(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, after int64) (seq int64, err error) {
+	err = pool.QueryRow(ctx, sql(table, `
+		SELECT coalesce(max(seq), $1)
+		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1 ORDER BY {seq} LIMIT $2) AS page`),
+		after, rewriteRows).Scan(&seq)
+	if err != nil {
+		return 0, fmt.Errorf("read rows after seq %d: %w", after, err)
+	}
+	return seq, nil
+}
+
+// requireUpdate returns an error if the role may not change transaction ids. The relay's own role
+// only needs to read the table.
+func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) error {
+	name := table.Identifier()
+	var role string
+	var may bool
+	err := pool.QueryRow(ctx, `SELECT current_user, has_column_privilege($1::regclass, $2, 'UPDATE')`,
+		name, table.Columns.XID).Scan(&role, &may)
+	if err != nil {
+		return fmt.Errorf("look up the privileges on %s: %w", name, err)
+	}
+	if !may {
+		return fmt.Errorf("rows of %[1]s need transaction ids of this cluster, and role %[2]s may not change them: "+
+			"run relay recover as the table's owner in DATABASE_URL, "+
+			"or GRANT UPDATE (%[3]s) ON %[1]s TO %[2]s and revoke it after the command",
+			name, pgoutput.Quote(role), pgoutput.Quote(table.Columns.XID))
+	}
+	return nil
+}
+
+func sql(table pgoutput.Table, statement string) string {
+	return strings.NewReplacer(
+		"{table}", table.From(),
+		"{seq}", pgoutput.Quote(table.Columns.Sequence),
+		"{xid}", pgoutput.Quote(table.Columns.XID),
+		"{created_at}", pgoutput.Quote(table.Columns.CreatedAt),
+	).Replace(statement)
+}
