@@ -91,7 +91,7 @@ func TestResumedTransactionContinuesToCount(t *testing.T) {
 	expect(t, tracker, row)
 }
 
-func TestRecoveredRowsCountOnceAllBeforeThemAreDelivered(t *testing.T) {
+func TestRecoveredRowsCountInOrder(t *testing.T) {
 	t.Parallel()
 	tracker := newTracker()
 	first, second := tracker.Open("a", 1), tracker.Open("b", 1)

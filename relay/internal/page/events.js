@@ -1,14 +1,14 @@
 
-let last = null; // events, as the table and the relay's memory have them
-let found = null; // the event that the operator asked for
+let last = null; // the last events, from the table and the relay's memory
+let found = null; // the event that the operator has requested
 
 const levels = {accepted: 'ok', done: 'ok', waiting: 'warning', parked: 'critical', unknown: 'unknown'};
 const words = {accepted: 'accepted', done: 'delivered or parked', waiting: 'waiting', parked: 'parked', unknown: 'unknown'};
 
-// at is a time with the time since then.
+// at returns a time with its age.
 const at = (text) => Number.isNaN(Date.parse(text)) ? text : [clock(text) + ', ', age(text), ' ago'];
 
-// steps are the times of an event, with what no one knows named as such.
+// steps returns the times of an event, and names those that are unknown.
 function steps(e) {
   const facts = [], fact = (name, ...value) => facts.push(h('dt', {}, name), h('dd', {}, ...value.flat()));
   const one = (e.accepted || [])[0];
@@ -63,7 +63,7 @@ function details(id) {
   return button;
 }
 
-// find asks for one event, and again with each poll while it is shown.
+// find requests one event. Each poll requests it again while it is shown.
 async function find(id) {
   try {
     const e = await ask('events/' + encodeURIComponent(id));
@@ -74,7 +74,7 @@ async function find(id) {
   show('event', comparable(found), () => event(found));
 }
 
-// readEvents reads the last events, and the one that is shown.
+// readEvents requests the last events, and the event that is shown.
 async function readEvents() {
   try {
     last = await ask('events');
@@ -85,7 +85,7 @@ async function readEvents() {
   if (found) await find(byId('id').value.trim());
 }
 
-// comparable leaves the time of the answer out, so that nothing is redrawn for it alone.
+// comparable removes the time of the answer, which alone must not redraw anything.
 const comparable = (answer) => ({...answer, at: null});
 
 byId('ask').addEventListener('submit', (e) => {

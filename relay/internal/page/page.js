@@ -1,17 +1,17 @@
 'use strict';
 
-// The page asks every interval, and gives up on an answer after patience. Milliseconds.
+// The page polls every interval, and waits at most patience for an answer. Both are milliseconds.
 const interval = 2000, patience = 8000, oldAfter = 10000, kept = 600000;
 
-let answered = 0;   // when the last answer came, by this browser's clock
-let serverTime = 0; // at that moment, by the clock of the answer
-let failure = '';   // why there is no newer answer
+let answered = 0;   // time of the last answer, by this browser's clock
+let serverTime = 0; // the same time, by the server's clock
+let failure = '';   // reason for the lack of a newer answer
 let status = null;
 const samples = []; // of the rates
 
 const byId = (id) => document.getElementById(id);
 
-// h makes an element. Text is never read as markup.
+// h creates an element. Text is never parsed as markup.
 function h(tag, attributes, ...children) {
   const e = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
@@ -21,7 +21,7 @@ function h(tag, attributes, ...children) {
   return e;
 }
 
-// parts are the nodes and texts of nested lists, in which a missing part is null or false.
+// parts flattens nested lists of nodes and texts. A missing part is null or false.
 const parts = (list) => list.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== '' && c !== false);
 
 // show redraws a part only if its data changed, so that focus and selection stay where they are.
@@ -54,7 +54,7 @@ const clock = (text) => new Date(text).toISOString().replace('T', ' ').slice(0, 
 const shortName = (arn) => arn.slice(Math.max(arn.lastIndexOf(':'), arn.lastIndexOf('/')) + 1);
 const now = () => serverTime + (Date.now() - answered);
 
-// age is a time that is shown as the time since then, and grows by itself.
+// age creates an element that shows the time since then, and updates itself.
 function age(text) {
   const e = h('time', {datetime: text, title: clock(text), 'data-age': Date.parse(text)});
   grow(e);
@@ -65,7 +65,7 @@ function grow(e) { e.textContent = whole((now() - Number(e.dataset.age)) / 1000)
 
 const whole = (seconds) => seconds < 1 ? 'less than 1 s' : duration(seconds);
 
-// state says a state in words; the colour only repeats it.
+// state names a state. The color only repeats it.
 function state(text, level) { return h('span', {class: 'state ' + level}, text); }
 
 const isHeard = (r) => r.state !== 'stopped' && r.silent_seconds < 30;
@@ -80,7 +80,7 @@ function problems({list, stale}) {
     h('p', {class: 'muted'}, 'Runbook: ', p.runbook))));
 }
 
-// path draws the four steps of an event, with what waits at each.
+// path draws the four steps of an event, with the number that waits at each.
 function path(s) {
   const relay = s.relays.find(works);
   const step = (name, figure, ...lines) => h('li', {}, h('h3', {}, name), h('strong', {}, figure),
@@ -154,7 +154,7 @@ function relays(list) {
   }));
 }
 
-// quote makes one word of a shell of text.
+// quote quotes text as one word of a shell.
 const quote = (text) => /^[\w.:/@-]+$/.test(text) ? text : "'" + text.replaceAll("'", "'\\''") + "'";
 
 function command(text) {
@@ -163,7 +163,7 @@ function command(text) {
   return h('div', {class: 'copy'}, code, button);
 }
 
-// copy writes text to the clipboard, or selects it where the browser refuses that.
+// copy writes text to the clipboard, or selects it if the browser refuses that.
 async function copy(text, code, button) {
   try {
     await navigator.clipboard.writeText(text);

@@ -12,7 +12,7 @@ function svg(tag, attributes, ...children) {
   return e;
 }
 
-// lines draws a rate as one line for each stretch in which a relay worked.
+// lines draws a rate with one line for each period in which a relay worked.
 function lines(name, top, at) {
   const stretches = [[]];
   for (const s of samples) {
@@ -51,7 +51,7 @@ function draw(s) {
   byId('rates').replaceChildren(...rates());
 }
 
-// tell says how old the data is, and plainly if it is too old to go by.
+// tell shows the age of the data, and a warning if the data is too old.
 function tell() {
   const old = Date.now() - answered, notice = byId('notice');
   byId('age').textContent = answered ? 'Data of ' + clock(serverTime) + ', ' + whole(old / 1000) + ' ago.' : 'No data yet.';
@@ -69,7 +69,7 @@ function tell() {
   document.querySelectorAll('[data-age]').forEach(grow);
 }
 
-// ask returns the JSON of a path of this server. A status of 503 has JSON too.
+// ask returns the JSON of a path of this server. A response with status 503 has JSON too.
 async function ask(what) {
   let response;
   try {
