@@ -1,16 +1,11 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -145,6 +140,24 @@ func TestMissingEventsHaltUntilTheOperatorDecides(t *testing.T) {
 	w.awaitBody(`{"attached":true}`)
 }
 
+const (
+	insertColumns = `INSERT INTO outbox_events (id, event_type, payload`
+	insertEmpty   = insertColumns + `) VALUES (gen_random_uuid(), 't', '{}')`
+)
+
+// writesOfEveryKind returns transactions that commit, roll back, use savepoints or are prepared.
+func writesOfEveryKind(prepared string) []string {
+	return []string{
+		`BEGIN; ` + insertColumns + `) VALUES (gen_random_uuid(), 't', '{"n":0}'); SAVEPOINT a; ` + insertEmpty + `;
+			ROLLBACK TO a; SAVEPOINT b; ` + insertEmpty + `; RELEASE b; COMMIT`,
+		`BEGIN; ` + insertEmpty + `; ROLLBACK`,
+		`BEGIN; ` + insertEmpty + `; DELETE FROM outbox_events; COMMIT`,
+		`BEGIN; ` + insertEmpty + `; PREPARE TRANSACTION 'p` + prepared + `'`,
+		insertColumns + `, xid) VALUES (gen_random_uuid(), 't', '{}', '7')`,
+		`UPDATE outbox_events SET payload = '{"changed":true}'`,
+	}
+}
+
 // The test ends with a real gap, which shows that the audit ran all the time.
 func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	t.Parallel()
@@ -164,17 +177,7 @@ func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	w.must(err)
 	defer long.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
 	w.must(outbox.Insert(t.Context(), long, event(t, "long", `{"long":1}`)))
-	const columns = `INSERT INTO outbox_events (id, event_type, payload`
-	for i, sql := range []string{
-		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{"n":0}'); SAVEPOINT a; ` + columns +
-			`) VALUES (gen_random_uuid(), 't', '{}');
-		 ROLLBACK TO a; SAVEPOINT b; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); RELEASE b; COMMIT`,
-		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); ROLLBACK`,
-		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); DELETE FROM outbox_events; COMMIT`,
-		`BEGIN; ` + columns + `) VALUES (gen_random_uuid(), 't', '{}'); PREPARE TRANSACTION 'p` + w.slot + `'`,
-		columns + `, xid) VALUES (gen_random_uuid(), 't', '{}', '7')`,
-		`UPDATE outbox_events SET payload = '{"changed":true}'`,
-	} {
+	for i, sql := range writesOfEveryKind(w.slot) {
 		w.exec(sql)
 		body := fmt.Sprintf(`{"step":%d}`, i)
 		w.commit(event(t, "step", body))
@@ -183,7 +186,8 @@ func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	}
 	w.exec(`COMMIT PREPARED 'p` + w.slot + `'`)
 	w.awaitHorizon()
-	w.exec(columns + `) SELECT gen_random_uuid(), 't', format('{"big":%s}', i)::json FROM generate_series(1, 300) AS i`)
+	w.exec(insertColumns +
+		`) SELECT gen_random_uuid(), 't', format('{"big":%s}', i)::json FROM generate_series(1, 300) AS i`)
 	w.awaitBody(`{"big":7}`)
 	p.kill() // within the transaction or soon after it
 	p = run()
@@ -192,13 +196,13 @@ func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	w.awaitBody(`{"long":2}`)
 	w.awaitHorizon()
 	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
-	w.exec(columns + `) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
+	w.exec(insertColumns + `) VALUES (gen_random_uuid(), 't', '{"unseen":true}')`)
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
 	w.awaitBody(`{"unseen":true}`)
 	w.awaitHorizon()
 	p.kill()
 	w.dropSlot()
-	w.exec(columns + `) VALUES (gen_random_uuid(), 't', '{"slotless":true}')`)
+	w.exec(insertColumns + `) VALUES (gen_random_uuid(), 't', '{"slotless":true}')`)
 	p = run()
 	w.awaitBody(`{"slotless":true}`)
 	w.awaitHorizon()
@@ -210,95 +214,6 @@ func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	w.lose(`{"unlogged":true}`)
 	w.awaitBody(`{"unlogged":true}`)
 	p.awaitLog(alarm)
-}
-
-// The commit waits for a synchronous standby while its event is delivered, and the relay that
-// delivered it ends. The next relay finds a row that its stream never brought.
-func TestACommitThatAwaitsAStandbyIsNoGap(t *testing.T) {
-	t.Parallel()
-	server := newServerWith(t, map[string]string{
-		"synchronous_standby_names": "standby",
-		"synchronous_commit":        "local", // only the commit of the event waits for the standby
-	})
-	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
-	standby := w.startStandby(server.URL("relay", "postgres"))
-	p := w.startStreaming()
-	committed := make(chan error, 1)
-	go func() {
-		committed <- pgx.BeginFunc(context.Background(), w.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(context.Background(), `SET LOCAL synchronous_commit = remote_apply`); err != nil {
-				return err
-			}
-			return outbox.Insert(context.Background(), tx, event(t, "1", `{"late":true}`))
-		})
-	}()
-	w.awaitBody(`{"late":true}`)
-	w.awaitCheckpoint()
-	p.stop()
-	p = w.startStreaming()
-	p.awaitLog("event=audit_begun")
-	if rows := w.query(`SELECT count(*)::text FROM outbox_events`); rows != "0" {
-		t.Fatalf("%s rows are visible already", rows)
-	}
-	close(standby)
-	w.must(<-committed)
-	w.commit(event(t, "1", `{"next":true}`))
-	w.awaitBody(`{"next":true}`)
-	w.awaitHorizon()
-	if strings.Contains(p.log.String(), alarm) {
-		t.Error("the relay logged the alarm")
-	}
-	if got := w.bodies(); got[`{"late":true}`] != 1 {
-		t.Errorf("received %v", got)
-	}
-}
-
-// startStandby starts a synchronous standby that stores the log at once. It applies nothing until
-// the channel is closed.
-func (w *testEnv) startStandby(url string) (apply chan struct{}) {
-	w.t.Helper()
-	conn, err := pgconn.Connect(w.t.Context(), url+"&replication=true&application_name=standby")
-	w.must(err)
-	system, err := pglogrepl.IdentifySystem(w.t.Context(), conn)
-	w.must(err)
-	w.exec(`SELECT pg_create_physical_replication_slot('standby')`)
-	w.must(pglogrepl.StartReplication(w.t.Context(), conn, "standby", system.XLogPos,
-		pglogrepl.StartReplicationOptions{Mode: pglogrepl.PhysicalReplication}))
-	apply = make(chan struct{})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		stored := system.XLogPos
-		for ctx.Err() == nil {
-			status := pglogrepl.StandbyStatusUpdate{
-				WALWritePosition: stored, WALFlushPosition: stored,
-				WALApplyPosition: 1,
-			}
-			select {
-			case <-apply:
-				status.WALApplyPosition = stored
-			default:
-			}
-			if pglogrepl.SendStandbyStatusUpdate(ctx, conn, status) != nil {
-				return
-			}
-			soon, stop := context.WithTimeout(ctx, 50*time.Millisecond)
-			message, err := conn.ReceiveMessage(soon)
-			stop()
-			if data, ok := message.(*pgproto3.CopyData); ok && err == nil && data.Data[0] == pglogrepl.XLogDataByteID {
-				if x, err := pglogrepl.ParseXLogData(data.Data[1:]); err == nil {
-					stored = max(stored, x.WALStart+pglogrepl.LSN(len(x.WALData)))
-				}
-			}
-		}
-	}()
-	w.t.Cleanup(func() {
-		cancel()
-		<-done
-		_ = conn.Close(context.Background())
-	})
-	return apply
 }
 
 func TestOnlyTheHorizonWaitsForTheAudit(t *testing.T) {

@@ -374,8 +374,7 @@ func TestParkedRowStaysWhenItsTwinIsRemoved(t *testing.T) {
 		t.Fatalf("discard: %v: %s", err, out)
 	}
 	w.eventually("one of the rows is removed", func() bool {
-		return w.query(`SELECT count(*)::text
-		FROM events`) == "1"
+		return w.query(`SELECT count(*)::text FROM events`) == "1"
 	})
 	if seq := w.query(`SELECT seq::text FROM events`); seq != "2" {
 		t.Errorf("the row with seq %s is left, want 2", seq)

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,17 +46,12 @@ func (w *testEnv) claimed() (*checkpoint.Store, slot.Fence) {
 	return store, fence
 }
 
-func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	store, holder := w.claimed()
-	overtaken, dispossessed := holder, holder
-	overtaken.Epoch--
-	dispossessed.PID++
-	table := pgoutput.Table{Schema: "public", Name: "outbox_events"}
-	asked, err := replay.NewOperator(w.pool, w.slot, table).Begin(t.Context(), replay.Plan{Horizon: "3:3:"}, 1)
-	w.must(err)
-	for name, write := range map[string]func(context.Context, slot.Fence) error{
+// fencedWrite is a write that needs the fence of the holder.
+type fencedWrite func(context.Context, slot.Fence) error
+
+// checkpointWrites returns all writes to the checkpoint row.
+func checkpointWrites(store *checkpoint.Store, overtaken, dispossessed slot.Fence) map[string]fencedWrite {
+	return map[string]fencedWrite{
 		"claim": func(ctx context.Context, f slot.Fence) error {
 			if f == overtaken {
 				return slot.ErrFenced // skipped, because a claim raises the epoch itself
@@ -84,16 +80,26 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 		"completion of a recovery": func(ctx context.Context, f slot.Fence) error {
 			return store.FinishRecovery(ctx, f)
 		},
+	}
+}
+
+// otherWrites returns all other writes of a holder.
+func (w *testEnv) otherWrites() map[string]fencedWrite {
+	w.t.Helper()
+	table := pgoutput.Table{Schema: "public", Name: "outbox_events"}
+	requested, err := replay.NewOperator(w.pool, w.slot, table).Begin(w.t.Context(), replay.Plan{Horizon: "3:3:"}, 1)
+	w.must(err)
+	return map[string]fencedWrite{
 		"dead letter": func(ctx context.Context, f slot.Fence) error {
 			return deadletter.NewStore(w.pool, f, "public.outbox_events").Park(ctx,
 				delivery.DeadLetter{Message: &sink.Message{EventID: "1"}})
 		},
 		"progress of a replay": func(ctx context.Context, f slot.Fence) error {
-			_, err := replay.NewStore(w.pool, f, table).Passed(ctx, asked, replay.Page{}, replay.Outcome{})
+			_, err := replay.NewStore(w.pool, f, table).Passed(ctx, requested, replay.Page{}, replay.Outcome{})
 			return err
 		},
 		"completion of a replay": func(ctx context.Context, f slot.Fence) error {
-			return replay.NewStore(w.pool, f, table).Finish(ctx, asked)
+			return replay.NewStore(w.pool, f, table).Finish(ctx, requested)
 		},
 		"lease": func(ctx context.Context, f slot.Fence) error {
 			seen, err := slot.Observe(ctx, w.pool, f,
@@ -103,7 +109,19 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 			}
 			return err
 		},
-	} {
+	}
+}
+
+func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	store, holder := w.claimed()
+	overtaken, dispossessed := holder, holder
+	overtaken.Epoch--
+	dispossessed.PID++
+	writes := checkpointWrites(store, overtaken, dispossessed)
+	maps.Copy(writes, w.otherWrites())
+	for name, write := range writes {
 		for loss, fence := range map[string]slot.Fence{"another epoch": overtaken, "another process": dispossessed} {
 			if err := write(t.Context(), fence); !errors.Is(err, slot.ErrFenced) {
 				t.Errorf("%s, after %s: %v, want %v", name, loss, err, slot.ErrFenced)

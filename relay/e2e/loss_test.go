@@ -163,8 +163,7 @@ func TestOtherEventsFlowWhileParkingIsBlocked(t *testing.T) {
 	}
 	w.must(locked.Rollback(t.Context()))
 	w.eventually("all three are parked", func() bool {
-		return w.query(`SELECT count(*)::text
-		FROM outbox_dead_letters`) == "3"
+		return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "3"
 	})
 	if strings.Contains(p.log.String(), "event=session_ended") {
 		t.Error("the session ended")
@@ -206,15 +205,13 @@ func TestGroupStaysBlockedUnderURLAndARN(t *testing.T) {
 	p := w.startStreaming()
 	w.commit(event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
 	w.eventually("the event is parked", func() bool {
-		return w.query(`SELECT count(*)::text
-		FROM outbox_dead_letters`) == "1"
+		return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "1"
 	})
 	p.stop()
 	w.startStreaming("RELAY_DESTINATION=" + w.queue.ARN)
 	w.commit(event(t, "poisoned", `{"behind":1}`), event(t, "fine", `{"fine":1}`))
 	w.awaitBody(`{"fine":1}`)
 	w.eventually("the event behind is parked", func() bool {
-		return w.query(`SELECT count(*)::text
-		FROM outbox_dead_letters`) == "2"
+		return w.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "2"
 	})
 }

@@ -40,10 +40,7 @@ func TestMemoryStaysBoundedDuringAnOutage(t *testing.T) {
 		now, peak := p.memory()
 		distinct, _ := arrived.count()
 		t.Logf("%4.0f s: %8d events written, %8d arrived, %5s MB of log to deliver, memory %.1f MB, at most %.1f MB",
-			time.Since(began).Seconds(),
-			written.Load(), distinct, w.query(`SELECT (pg_wal_lsn_diff(pg_current_wal_insert_lsn(),
-				confirmed_flush_lsn)::bigint >> 20)::text
-				FROM pg_replication_slots WHERE slot_name = $1`, w.slot), megabytes(now), megabytes(peak))
+			time.Since(began).Seconds(), written.Load(), distinct, w.undeliveredMB(), megabytes(now), megabytes(peak))
 	}
 	watch := func(until func() bool) {
 		for n := 1; !until(); n++ {
@@ -79,6 +76,13 @@ func TestMemoryStaysBoundedDuringAnOutage(t *testing.T) {
 	t.Logf("broker unavailable for %v while %d events were written: all arrived within %v, %d arrived again; memory "+
 		"at most %.1f MB, one session",
 		outage, written.Load(), time.Since(ended).Round(100*time.Millisecond), again, megabytes(p.checkMemory()))
+}
+
+// undeliveredMB returns the size of the log that the slot has not confirmed.
+func (w *testEnv) undeliveredMB() string {
+	w.t.Helper()
+	return w.query(`SELECT (pg_wal_lsn_diff(pg_current_wal_insert_lsn(), confirmed_flush_lsn)::bigint >> 20)::text
+		FROM pg_replication_slots WHERE slot_name = $1`, w.slot)
 }
 
 // holder returns the pid of the walsender that holds the slot.

@@ -44,8 +44,7 @@ func TestQuotedNamesAreRelayed(t *testing.T) {
 	w.startStreaming(append(env, `RELAY_RETENTION=1s`, `RELAY_COLUMN_CREATED_AT="At"`)...)
 	w.awaitBody("after the slot")
 	w.eventually("the delivered rows are removed", func() bool {
-		return w.query(`SELECT count(*)::text
-		FROM "Shop"."Outbox.Messages"`) == "0"
+		return w.query(`SELECT count(*)::text FROM "Shop"."Outbox.Messages"`) == "0"
 	})
 }
 

@@ -39,35 +39,6 @@ func (w *testEnv) attachOld(table string) {
 	w.exec(`ALTER TABLE outbox_events ATTACH PARTITION ` + table + ` FOR VALUES FROM ('2000-01-01') TO ('2002-01-01')`)
 }
 
-// each returns the bodies from first to last, each expected once.
-func each(first, last int) map[string]int {
-	bodies := map[string]int{}
-	for n := first; n <= last; n++ {
-		bodies[fmt.Sprint(n)] = 1
-	}
-	return bodies
-}
-
-// awaitOnce waits until these bodies have arrived. It fails if one arrives twice, or if another
-// arrives that is neither "before" nor "after".
-func (w *testEnv) awaitOnce(want map[string]int) {
-	w.t.Helper()
-	w.eventually(fmt.Sprintf("%d events have arrived", len(want)), func() bool {
-		got := w.bodies()
-		for body := range want {
-			if got[body] == 0 {
-				return false
-			}
-		}
-		return true
-	})
-	for body, times := range w.bodies() {
-		if body != "before" && body != "after" && times != want[body] {
-			w.t.Errorf("%s arrived %d times, want %d", body, times, want[body])
-		}
-	}
-}
-
 const (
 	oldXID      = `3 + i`
 	newXID      = `pg_current_xact_id()`
@@ -102,8 +73,7 @@ func TestRowsOfAnAttachedPartitionArriveOnce(t *testing.T) {
 				w.awaitBody("after")
 				if name == "old" {
 					w.eventually("the rows are removed", func() bool {
-						return w.query(`SELECT count(*)::text
-						FROM filled`) == "0"
+						return w.query(`SELECT count(*)::text FROM filled`) == "0"
 					})
 				}
 				w.awaitOnce(each(1, 500))

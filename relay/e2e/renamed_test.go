@@ -89,8 +89,7 @@ func TestColumnMayBeRenamedUnderARunningRelay(t *testing.T) {
 		VALUES (gen_random_uuid(), 'order', '1', 'order.created', '{"n":3}')`)
 	w.awaitBody(`{"n":3}`)
 	w.eventually("the audit continues", func() bool {
-		return w.query(`SELECT horizon::text
-		FROM relay_checkpoints`) != before
+		return w.query(`SELECT horizon::text FROM relay_checkpoints`) != before
 	})
 	for body, n := range w.bodies() {
 		if n > 1 {

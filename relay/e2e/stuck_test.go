@@ -30,8 +30,7 @@ func TestImpossibleFirstStartCanBeWithdrawn(t *testing.T) {
 	w.must(err)
 	p := w.start(append(env, "RELAY_START=since:2026-01-31T00:00:00Z")...)
 	w.eventually("the time is stored", func() bool {
-		return w.query(`SELECT recover_since::text
-		FROM relay_checkpoints`) != ""
+		return w.query(`SELECT recover_since::text FROM relay_checkpoints`) != ""
 	})
 	w.exec(`ALTER TABLE events ALTER at DROP DEFAULT, ALTER at TYPE bigint USING 1`)
 	w.must(running.Rollback(t.Context()))

@@ -7,9 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // newStandbyEnv returns an environment whose server has a standby with the name standby.
@@ -111,4 +115,93 @@ func TestRelayStartsNoStreamAsSynchronousStandby(t *testing.T) {
 	w.setStandbyNames("FIRST 1 (standby)")
 	w.awaitBody(`{"n":1}`)
 	p.stop()
+}
+
+// startStandby starts a synchronous standby that stores the log at once. It applies nothing until
+// the channel is closed.
+func (w *testEnv) startStandby(url string) (apply chan struct{}) {
+	w.t.Helper()
+	conn, err := pgconn.Connect(w.t.Context(), url+"&replication=true&application_name=standby")
+	w.must(err)
+	system, err := pglogrepl.IdentifySystem(w.t.Context(), conn)
+	w.must(err)
+	w.exec(`SELECT pg_create_physical_replication_slot('standby')`)
+	w.must(pglogrepl.StartReplication(w.t.Context(), conn, "standby", system.XLogPos,
+		pglogrepl.StartReplicationOptions{Mode: pglogrepl.PhysicalReplication}))
+	apply = make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		stored := system.XLogPos
+		for ctx.Err() == nil {
+			status := pglogrepl.StandbyStatusUpdate{
+				WALWritePosition: stored, WALFlushPosition: stored,
+				WALApplyPosition: 1,
+			}
+			select {
+			case <-apply:
+				status.WALApplyPosition = stored
+			default:
+			}
+			if pglogrepl.SendStandbyStatusUpdate(ctx, conn, status) != nil {
+				return
+			}
+			soon, stop := context.WithTimeout(ctx, 50*time.Millisecond)
+			message, err := conn.ReceiveMessage(soon)
+			stop()
+			if data, ok := message.(*pgproto3.CopyData); ok && err == nil && data.Data[0] == pglogrepl.XLogDataByteID {
+				if x, err := pglogrepl.ParseXLogData(data.Data[1:]); err == nil {
+					stored = max(stored, x.WALStart+pglogrepl.LSN(len(x.WALData)))
+				}
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = conn.Close(context.Background())
+	})
+	return apply
+}
+
+// The commit waits for a synchronous standby while its event is delivered, and the relay that
+// delivered it ends. The next relay finds a row that its stream never brought.
+func TestACommitThatAwaitsAStandbyIsNoGap(t *testing.T) {
+	t.Parallel()
+	server := newServerWith(t, map[string]string{
+		"synchronous_standby_names": "standby",
+		"synchronous_commit":        "local", // only the commit of the event waits for the standby
+	})
+	w := newTestEnvOn(t, server.URL("relay", "relay"), "orders")
+	standby := w.startStandby(server.URL("relay", "postgres"))
+	p := w.startStreaming()
+	committed := make(chan error, 1)
+	go func() {
+		committed <- pgx.BeginFunc(context.Background(), w.pool, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(context.Background(), `SET LOCAL synchronous_commit = remote_apply`); err != nil {
+				return err
+			}
+			return outbox.Insert(context.Background(), tx, event(t, "1", `{"late":true}`))
+		})
+	}()
+	w.awaitBody(`{"late":true}`)
+	w.awaitCheckpoint()
+	p.stop()
+	p = w.startStreaming()
+	p.awaitLog("event=audit_begun")
+	if rows := w.query(`SELECT count(*)::text FROM outbox_events`); rows != "0" {
+		t.Fatalf("%s rows are visible already", rows)
+	}
+	close(standby)
+	w.must(<-committed)
+	w.commit(event(t, "1", `{"next":true}`))
+	w.awaitBody(`{"next":true}`)
+	w.awaitHorizon()
+	if strings.Contains(p.log.String(), alarm) {
+		t.Error("the relay logged the alarm")
+	}
+	if got := w.bodies(); got[`{"late":true}`] != 1 {
+		t.Errorf("received %v", got)
+	}
 }

@@ -68,56 +68,59 @@ func (w *testEnv) deadLetter(n int, code, state string) {
 		FROM outbox_events WHERE seq = $2`, w.queue.ARN, n, code, state)
 }
 
+// upgradeCase is the state that an older relay leaves, with the result of the new relay.
+type upgradeCase struct {
+	leave func(w *testEnv)
+	want  string // bodies that arrive
+	check func(w *testEnv) bool
+}
+
+var upgradeCases = map[string]upgradeCase{
+	"checkpoint": {
+		leave: func(w *testEnv) { w.writeHourly(5, 6) },
+		want:  numbered(5) + numbered(6),
+		check: func(w *testEnv) bool {
+			return w.query(`SELECT (epoch > 1)::text FROM relay_checkpoints`) == "true"
+		},
+	},
+	"dead letters": {
+		leave: func(w *testEnv) {
+			w.deadLetter(1, "Refused", "redriven")
+			w.deadLetter(2, "Refused", "redriving")
+			w.deadLetter(3, "Refused", "parked")
+			w.deadLetter(4, "BlockedGroup", "parked")
+			w.writeHourly(5, 5) // an event of the same aggregate
+		},
+		want:  numbered(2),
+		check: func(w *testEnv) bool { return w.deadLetters() == "redriven,redriven,parked,parked,parked" },
+	},
+	"recovery": {
+		leave: func(w *testEnv) {
+			w.exec(`UPDATE relay_checkpoints SET recover_from = '3:3:', recover_to = pg_current_snapshot(),
+				recovered_seq = 2, horizon = NULL`)
+		},
+		want: numbered(3) + numbered(4),
+		check: func(w *testEnv) bool {
+			return w.query(`SELECT (recover_from IS NULL AND horizon IS NOT NULL)::text
+				FROM relay_checkpoints`) == "true"
+		},
+	},
+	"replay": {
+		leave: func(w *testEnv) {
+			w.exec(`INSERT INTO outbox_replays (slot_name, outbox_table, since, horizon, last_seq, rate, events,
+				passed_seq, sent)
+				SELECT slot_name, outbox_table, '2026-01-01', horizon, 4, 100, 4, 2, 2 FROM relay_checkpoints`)
+		},
+		want: numbered(3) + numbered(4),
+		check: func(w *testEnv) bool {
+			return w.query(`SELECT state FROM outbox_replays WHERE sent = 4`) == "done"
+		},
+	},
+}
+
 func TestNewRelayContinuesAnOlderOne(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		leave func(w *testEnv)
-		want  string // bodies that arrive
-		check func(w *testEnv) bool
-	}{
-		"checkpoint": {
-			leave: func(w *testEnv) { w.writeHourly(5, 6) },
-			want:  numbered(5) + numbered(6),
-			check: func(w *testEnv) bool {
-				return w.query(`SELECT (epoch > 1)::text
-				FROM relay_checkpoints`) == "true"
-			},
-		},
-		"dead letters": {
-			leave: func(w *testEnv) {
-				w.deadLetter(1, "Refused", "redriven")
-				w.deadLetter(2, "Refused", "redriving")
-				w.deadLetter(3, "Refused", "parked")
-				w.deadLetter(4, "BlockedGroup", "parked")
-				w.writeHourly(5, 5) // an event of the same aggregate
-			},
-			want:  numbered(2),
-			check: func(w *testEnv) bool { return w.deadLetters() == "redriven,redriven,parked,parked,parked" },
-		},
-		"recovery": {
-			leave: func(w *testEnv) {
-				w.exec(`UPDATE relay_checkpoints SET recover_from = '3:3:', recover_to = pg_current_snapshot(),
-					recovered_seq = 2, horizon = NULL`)
-			},
-			want: numbered(3) + numbered(4),
-			check: func(w *testEnv) bool {
-				return w.query(`SELECT (recover_from IS NULL AND horizon IS NOT NULL)::text
-					FROM relay_checkpoints`) == "true"
-			},
-		},
-		"replay": {
-			leave: func(w *testEnv) {
-				w.exec(`INSERT INTO outbox_replays (slot_name, outbox_table, since, horizon, last_seq, rate, events,
-					passed_seq, sent)
-					SELECT slot_name, outbox_table, '2026-01-01', horizon, 4, 100, 4, 2, 2 FROM relay_checkpoints`)
-			},
-			want: numbered(3) + numbered(4),
-			check: func(w *testEnv) bool {
-				return w.query(`SELECT state FROM outbox_replays
-				WHERE sent = 4`) == "done"
-			},
-		},
-	} {
+	for name, c := range upgradeCases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newSchema1Env(t)

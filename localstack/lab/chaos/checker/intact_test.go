@@ -1,0 +1,156 @@
+package checker_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+)
+
+// intactHistories change an intact history without breaking a rule.
+var intactHistories = map[string]func(*checker.History){
+	"no change": func(*checker.History) {},
+	"rolled back and not received": func(h *checker.History) {
+		h.Events = append(h.Events, checker.Event{ID: "x", Outcome: checker.RolledBack})
+	},
+	"a commit without an answer that succeeded": func(h *checker.History) { h.Events[0].Outcome = checker.Unknown },
+	"a commit without an answer that failed": func(h *checker.History) {
+		h.Events = append(h.Events, checker.Event{ID: "x", Outcome: checker.Unknown})
+	},
+	"another order on a standard destination": func(h *checker.History) {
+		h.Receipts[3], h.Receipts[4] = h.Receipts[4], h.Receipts[3]
+	},
+	"poison that is parked":                 func(h *checker.History) { poison(h, 5) },
+	"an aggregate that is parked behind it": func(h *checker.History) { poison(h, 1); park(h, 2) },
+	"received, and parked when it arrived again": func(h *checker.History) {
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters = append(h.DeadLetters, deadLetter(h.Events[0]))
+	},
+	"one late request of a thawed relay": func(h *checker.History) {
+		h.Faults = append(h.Faults, checker.Fault{
+			Kind: "freeze", Repeats: true, Deposed: "relay-1",
+			DeposedAt: 2 * second, From: second, To: 2 * second, Rejoined: 9 * second,
+		})
+	},
+	"a thawed relay acquired the slot again, and its log was read late": func(h *checker.History) {
+		h.Faults = []checker.Fault{{
+			Kind: "freeze", Repeats: true, Deposed: "relay-1", DeposedAt: 19 * second,
+			From: 10 * second, To: 19 * second, Rejoined: 20*second + time.Millisecond,
+		}}
+		for range 11 {
+			again(h, 3, 20*second)
+		}
+	},
+	"repaired, redriven and accepted":    func(h *checker.History) { redrive(h, 5); h.Operator.RedroveAll = true },
+	"the last of an aggregate, redriven": func(h *checker.History) { redrive(h, 2) },
+	"streamed again while its dead letter waited": func(h *checker.History) {
+		redrive(h, 5)
+		again(h, len(h.Receipts)-1, 12*second+second/2)
+	},
+	"discarded by the operator":          func(h *checker.History) { poison(h, 5); discard(h, 9*second) },
+	"continued behind a discarded event": func(h *checker.History) { poison(h, 1); discard(h, 2*second) },
+	"redriven, and never accepted": func(h *checker.History) {
+		poison(h, 1)
+		park(h, 2)
+		h.Operator.RedroveAll = true
+	},
+	"parked while its destination was unavailable": func(h *checker.History) { unavailable(h, 5) },
+	"parked as unavailable before the credentials fail": func(h *checker.History) {
+		unavailable(h, 5)
+		h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: 3 * second, To: 10 * second}}
+	},
+	"parked as unavailable after the credentials work": func(h *checker.History) {
+		unavailable(h, 5)
+		h.Faults = []checker.Fault{{Kind: "credentials", Identity: true, From: 0, To: second}}
+	},
+	"parked as unavailable by a fault besides the credentials": func(h *checker.History) {
+		unavailable(h, 5)
+		h.Faults = []checker.Fault{
+			{Kind: "credentials", Identity: true, From: 0, To: 10 * second},
+			{Kind: "hang", From: second, To: 2 * second},
+		}
+	},
+	"redriven after the others, not in order": func(h *checker.History) {
+		redrive(h, 0)
+		h.DeadLetters[0].Blocks = false
+	},
+	"reordered by a request that failed in part": func(h *checker.History) {
+		h.Destinations[0].GroupBatches = true
+		h.Faults = []checker.Fault{{Kind: "entries failed", Partial: true, To: second}}
+		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+	},
+	"omitted by the stream, which continued": func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "publication recreated", Skips: true, To: second}}
+		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+		h.Receipts[0].At, h.Receipts[1].At = second, 3*second
+	},
+	"stranded in the log by a swapped table": func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+		h.Rows[0].Removed = true
+		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
+		h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
+	},
+	"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
+	"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },
+	"redriven, then replayed": func(h *checker.History) {
+		redrive(h, 5)
+		replay(h, 5)
+		replayed(h).At = 14 * second
+	},
+	"discarded, then repaired and replayed": func(h *checker.History) {
+		poison(h, 5)
+		discard(h, 9*second)
+		replay(h, 5)
+	},
+	"parked when its replay reached it": func(h *checker.History) {
+		replay(h, 4, 5)
+		poison(h, 5)
+		h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 1
+	},
+	"parked behind another one when its replay reached it": func(h *checker.History) {
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters = append(h.DeadLetters, deadLetter(h.Events[0]))
+		replay(h, 3, 0)
+		h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 1
+	},
+	"received, parked behind poison when repeated, and redriven in vain": func(h *checker.History) {
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters = append(h.DeadLetters, deadLetter(h.Events[0]))
+		h.Operator.RedroveAll = true
+	},
+	"removed when its replay reached it": func(h *checker.History) {
+		replay(h, 0, 1)
+		h.Receipts, h.Replays[0].Sent, h.Rows[1].Removed = h.Receipts[:len(h.Receipts)-1], 1, true
+	},
+	"a page of a replay repeated after a kill": func(h *checker.History) {
+		replay(h, 0, 1)
+		h.Faults = []checker.Fault{{Kind: "kill", Repeats: true, From: 20 * second, To: 21 * second}}
+		again(h, len(h.Receipts)-2, 22*second)
+		again(h, len(h.Receipts)-2, 23*second)
+	},
+	"accepted without acknowledgement, parked, redriven": func(h *checker.History) {
+		r := h.Receipts[5]
+		unavailable(h, 5)
+		h.Receipts = append(h.Receipts, r)
+		changeState(h, "redriving", 8*second)
+		again(h, 5, 9*second)
+		changeState(h, "redriven", 10*second)
+	},
+}
+
+func TestIntactHistoriesBreakNoRule(t *testing.T) {
+	t.Parallel()
+	for name, change := range intactHistories {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := intact()
+			change(h)
+			if got := checker.Check(h).Violations; len(got) > 0 {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}

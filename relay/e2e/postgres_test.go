@@ -1,0 +1,56 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+)
+
+// confirmed reports whether the slot's confirmed_flush_lsn has reached lsn.
+func (w *testEnv) confirmed(lsn string) bool {
+	return w.query(`SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots
+		WHERE slot_name = $2`, lsn, w.slot) == "true"
+}
+
+// endOfLog returns the current end of the log.
+func (w *testEnv) endOfLog() string { return w.query(`SELECT pg_current_wal_insert_lsn()::text`) }
+
+// dropSlot drops the slot once it is free.
+func (w *testEnv) dropSlot() {
+	w.t.Helper()
+	w.eventually("the slot is free", func() bool {
+		return w.query(`SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot) == "false"
+	})
+	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
+}
+
+// newServer starts a server that the test can stop and restart, with a database and a role named
+// relay.
+func newServer(t *testing.T) *pgtest.Server {
+	t.Helper()
+	return newServerWith(t, nil)
+}
+
+func newServerWith(t *testing.T, settings map[string]string) *pgtest.Server {
+	t.Helper()
+	return newServerOf(t, pgtest.Options{Settings: settings})
+}
+
+func newServerOf(t *testing.T, options pgtest.Options) *pgtest.Server {
+	t.Helper()
+	options.Dir = t.TempDir()
+	server := pgtest.NewServer(t, options)
+	admin, err := pgx.Connect(t.Context(), server.URL("postgres", "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	for _, sql := range []string{`CREATE ROLE relay LOGIN REPLICATION`, `CREATE DATABASE relay OWNER relay`} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return server
+}
