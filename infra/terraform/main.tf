@@ -1,4 +1,5 @@
-# Deploys infra/relay.yaml with Terraform into an existing network, with an existing database and topic.
+# Deploys infra/relay.yaml with Terraform into an existing network, with an existing database and
+# topic.
 terraform {
   required_version = ">= 1.5"
   required_providers {
