@@ -127,7 +127,7 @@ func TestCommandsHaveTheirOptions(t *testing.T) {
 	}
 	named := slices.Sorted(maps.Keys(known))
 	decodeJSON(t, file, &known)
-	// Only commands that are missing in the file are asked, because each answer takes seconds.
+	// Only missing commands are asked, because each answer takes seconds.
 	if *update {
 		for _, name := range named {
 			if len(known[name]) == 0 {

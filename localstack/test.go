@@ -68,7 +68,7 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 	})
 }
 
-// raceFlag omits the race detector if it cannot be linked, mostly for want of a C compiler.
+// raceFlag omits the race detector if it cannot be linked, mostly because a C compiler is missing.
 func raceFlag(ctx context.Context) (flag []string, skipped string) {
 	cgo, err := exec.CommandContext(ctx, "go", "env", "CGO_ENABLED").Output()
 	if err == nil && string(bytes.TrimSpace(cgo)) == "1" {

@@ -44,13 +44,12 @@ func TestBigTransactionResumesInBoundedMemory(t *testing.T) {
 	w.eventually("the transaction is confirmed", func() bool { return w.confirmed(end) })
 	highest = max(highest, p.checkMemory())
 	if lowest := arrived.takeLowest(); lowest <= stored {
-		t.Errorf("event %d came again, though the first %d were stored as delivered", lowest, stored)
+		t.Errorf("event %d arrived again, though the first %d were stored as delivered", lowest, stored)
 	}
 	_, again := arrived.count()
-	t.Logf("a transaction of %d events, written in %v, killed when %d had arrived (%v after the commit) and %d of "+
-		"them were stored: "+
-		"%d came again, the rest took %v; memory at most %.1f MB", rows, committed.Sub(began).Round(time.Millisecond),
-		before,
+	t.Logf("a transaction of %d events, written in %v, killed when %d had arrived (%v after the commit) "+
+		"and %d of them were stored: %d arrived again, the rest took %v; memory at most %.1f MB",
+		rows, committed.Sub(began).Round(time.Millisecond), before,
 		restarted.Sub(committed).Round(time.Millisecond), stored, again, took.Round(time.Millisecond),
 		megabytes(highest))
 }

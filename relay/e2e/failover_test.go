@@ -136,7 +136,7 @@ func (p *pair) awaitTable() {
 		seq, err := strconv.Atoi(attribute(r.Attributes, outbox.AttributeSequence))
 		p.must(err)
 		if !seen[id] && seq < last[aggregate] {
-			p.t.Errorf("event %d of aggregate %s came first after event %d", seq, aggregate, last[aggregate])
+			p.t.Errorf("event %d of aggregate %s arrived first after event %d", seq, aggregate, last[aggregate])
 		}
 		seen[id], last[aggregate] = true, max(last[aggregate], seq)
 	}

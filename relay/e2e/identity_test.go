@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// identityColumns are the columns of a custom table beside its id and its sequence.
+// identityColumns are the columns of a custom table without its id and its sequence.
 const identityColumns = `, xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text`
 
 // identityCase is a custom table with the findings of relay check.

@@ -173,7 +173,7 @@ func TestStandbyTakesOverAfterEveryHolderFailure(t *testing.T) {
 				len(took), round(took[0]),
 				round(took[len(took)/2]), round(took[len(took)*9/10]), round(slowest), written, again)
 			if measured && slowest > c.within(timeout) {
-				t.Errorf("the slowest take-over took %s, want at most %s", round(slowest), c.within(timeout))
+				t.Errorf("the slowest takeover took %s, want at most %s", round(slowest), c.within(timeout))
 			}
 		})
 	}
