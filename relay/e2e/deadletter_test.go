@@ -196,7 +196,7 @@ func TestDiscardUnblocksTheAggregate(t *testing.T) {
 	w.startStreaming()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
-	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil || !strings.Contains(out, "gave up 1") {
+	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil || !strings.Contains(out, "discarded 1") {
 		t.Fatalf("discard: %v: %s", err, out)
 	}
 	w.commit(event(t, "1", `{"n":2}`))

@@ -67,7 +67,7 @@ func (r *run) discard(ctx context.Context, selection ...string) (bool, error) {
 	}
 	n := 0
 	if err == nil {
-		_, err = fmt.Sscanf(said, "gave up %d", &n)
+		_, err = fmt.Sscanf(said, "discarded %d", &n)
 	}
 	r.recorder.operated(func(o *checker.Operator) {
 		o.Discarded += n

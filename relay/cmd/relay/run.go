@@ -161,7 +161,7 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 			return config, fmt.Errorf("cannot start:\n%w", err)
 		}
 		h.Failed(err)
-		log.Warn("cannot start yet, trying again", "event", "start_retried", "attempt", attempt, "err", err)
+		log.Warn("the start waits for a peer: trying again", "event", "start_retried", "attempt", attempt, "err", err)
 		task.Sleep(ctx, min(startRetryMax, startRetryMin<<min(attempt-1, 10)))
 	}
 }
