@@ -172,7 +172,7 @@ func TestMigrationThatTakesTooLongIsAnsweredInTime(t *testing.T) {
 }
 
 // Otherwise the database would refuse them on every request.
-func TestDeploymentWhoseProgramsCannotLogInFailsAndSaysWhatIsMissing(t *testing.T) {
+func TestDeploymentFailsIfAProgramCannotLogIn(t *testing.T) {
 	t.Parallel()
 	missing := "CREATE ROLE outbox_relay LOGIN"
 	deployment{left: []string{missing}, timeout: time.Minute}.mustFail(t, cfn.RequestCreate, missing)

@@ -45,7 +45,7 @@ func insert(t *testing.T, conn *pgx.Conn, events ...outbox.Event) error {
 	return pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error { return outbox.Insert(t.Context(), tx, events...) })
 }
 
-func TestEventsAreStoredInTheOrderGivenAndPayloadsByteForByte(t *testing.T) {
+func TestInsertKeepsOrderAndPayloadBytes(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
 	payloads := []string{`{"b":1, "a":2, "b":3}`, `"ü ☃ \u0041"`, ` [1.0,  1e2] `}
@@ -166,7 +166,7 @@ func TestNewMakesIDsThatSortByTime(t *testing.T) {
 	}
 }
 
-func TestInsertKeepsTheIDOfTheWriterAndMakesOneWhereThereIsNone(t *testing.T) {
+func TestInsertGeneratesOnlyMissingIDs(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
 	id := uuid.New()

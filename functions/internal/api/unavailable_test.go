@@ -31,7 +31,7 @@ func TestDeadDatabaseIsA503(t *testing.T) {
 	mustBeUnavailable(t, newService(t, nowhere), "127.0.0.1")
 }
 
-func TestDatabaseThatDoesNotAnswerIsA503WithinTheFunctionsDeadline(t *testing.T) {
+func TestSilentDatabaseIsA503BeforeTheDeadline(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {

@@ -30,7 +30,7 @@ func fakeDocker(t *testing.T, owner string) (calls func() string) {
 	}
 }
 
-func TestContainersOfAnotherFolderAreNeitherTakenNorStopped(t *testing.T) {
+func TestContainersOfAnotherFolderAreLeftAlone(t *testing.T) {
 	other := t.TempDir()
 	calls := fakeDocker(t, other)
 	s := New(Settings{Root: "../../..", Dir: t.TempDir(), Ports: Ports{1, 2, 3}, Out: &bytes.Buffer{}})

@@ -30,7 +30,7 @@ func (f fakeWay) name() Way                     { return f.is }
 func (f fakeWay) check(context.Context) error   { return f.checkFails }
 func (f fakeWay) prepare(context.Context) error { return f.prepareErr }
 
-func TestFirstWayThatWorksIsTakenAndTheOthersGiveTheirReason(t *testing.T) {
+func TestFirstUsableWayIsChosen(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	s := New(Settings{Dir: t.TempDir(), Out: &out})
@@ -111,7 +111,7 @@ func TestOnePortForTwoPartsIsRefusedWithBothSettings(t *testing.T) {
 	}
 }
 
-func TestStatusOfPartsThatDoNotWorkSaysSoFirstAndIsAnError(t *testing.T) {
+func TestStatusNamesFailedPartsAndIsAnError(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	s := New(Settings{Dir: t.TempDir(), Out: &bytes.Buffer{}})

@@ -164,7 +164,7 @@ func TestAFIFOTopicDeduplicatesInItsScope(t *testing.T) {
 	}
 }
 
-func TestTenEntriesArriveInTheirOrderWithRisingSequenceNumbers(t *testing.T) {
+func TestEntriesOfABatchArriveInOrder(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	topic, q := f.topic(t, "t.fifo", nil), f.queue(t, "q.fifo", nil)
@@ -208,7 +208,7 @@ func TestAFilterPolicyDecidesWhoGetsAMessage(t *testing.T) {
 	}
 }
 
-func TestWhatAQueueCannotTakeGoesToTheDeadLetterQueueOfItsSubscription(t *testing.T) {
+func TestUndeliverableMessageGoesToTheDeadLetterQueue(t *testing.T) {
 	t.Parallel()
 	f := start(t, fakeaws.Options{})
 	topic, q, dead := f.topic(t, "t", nil), f.queue(t, "q", map[string]string{"MaximumMessageSize": "1024"}), f.queue(t,

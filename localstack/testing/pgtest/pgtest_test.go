@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(pgtest.Run(m))
 }
 
-func TestDatabaseBelongsToARoleThatReplicatesAndIsNoSuperuser(t *testing.T) {
+func TestOwnerOfTheDatabaseReplicatesAndIsNoSuperuser(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.NewDatabase(t))
 

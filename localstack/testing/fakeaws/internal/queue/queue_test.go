@@ -87,7 +87,7 @@ func TestAGroupIsLockedWhileOneOfItsMessagesIsInFlight(t *testing.T) {
 	q.expect(t, 10, "a3")
 }
 
-func TestAMessageThatIsVisibleAgainStandsBeforeTheLaterOnesOfItsGroup(t *testing.T) {
+func TestMessageVisibleAgainPrecedesItsGroup(t *testing.T) {
 	t.Parallel()
 	q := newClocked(Settings{FIFO: true}, 0)
 	q.send("a", "a1", "a2", "a3")
@@ -106,7 +106,7 @@ func TestAMessageThatIsVisibleAgainStandsBeforeTheLaterOnesOfItsGroup(t *testing
 	q.expect(t, 10, "a2")
 }
 
-func TestADeduplicationIDIsRememberedForFiveMinutesWhateverBecameOfItsMessage(t *testing.T) {
+func TestDeduplicationIDIsRememberedForFiveMinutes(t *testing.T) {
 	t.Parallel()
 	q := newClocked(Settings{FIFO: true}, 0)
 	first := q.Send(&Message{ID: "first", GroupID: "a", DeduplicationID: "x"})
@@ -125,7 +125,7 @@ func TestADeduplicationIDIsRememberedForFiveMinutesWhateverBecameOfItsMessage(t 
 	}
 }
 
-func TestADeduplicationIDCountsInItsGroupWhereTheScopeSaysSo(t *testing.T) {
+func TestDeduplicationScopeCanBeTheMessageGroup(t *testing.T) {
 	t.Parallel()
 	q := newClocked(Settings{FIFO: true, DeduplicateByGroup: true}, 0)
 	q.send("a", "x")
@@ -134,7 +134,7 @@ func TestADeduplicationIDCountsInItsGroupWhereTheScopeSaysSo(t *testing.T) {
 	q.expect(t, 10, "x", "x")
 }
 
-func TestAMessageThatWasReceivedOftenEnoughGoesToTheDeadLetterQueue(t *testing.T) {
+func TestMessageIsMovedAfterMaxReceiveCount(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {
 		var dead []string
@@ -171,7 +171,7 @@ func TestADelayedMessageIsVisibleAfterItsDelay(t *testing.T) {
 	q.expect(t, 10, "own delay")
 }
 
-func TestAReceiptHandleOutlivesItsReceiptOnAStandardQueueOnly(t *testing.T) {
+func TestReceiptHandleExpiresOnlyOnFIFOQueues(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {
 		q := newClocked(Settings{FIFO: fifo}, 0)
@@ -244,7 +244,7 @@ func TestAReceiverThatWaitsGetsWhatComes(t *testing.T) {
 	}
 }
 
-func TestAReceiverThatWaitsGetsWhatBecomesVisibleByItself(t *testing.T) {
+func TestLongPollReturnsAMessageWhoseDelayEnds(t *testing.T) {
 	t.Parallel()
 	q := New(Settings{}, Hooks{Now: time.Now, Accepted: func(*Message, bool) {}})
 	q.Send(&Message{Delay: 20 * time.Millisecond})
