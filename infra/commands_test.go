@@ -292,10 +292,7 @@ func TestFirstDeploymentsCanFail(t *testing.T) {
 		if !slices.Contains(given, "RelayCount=0") {
 			t.Errorf("%v starts a relay", c.words)
 		}
-		restores := slices.ContainsFunc(given, func(word string) bool {
-			return strings.HasPrefix(word, "DatabaseSnapshotId=")
-		})
-		if !restores && !slices.Contains(given, "DatabaseDeletionProtection=false") {
+		if !slices.Contains(given, "DatabaseDeletionProtection=false") {
 			t.Errorf("%v cannot be rolled back: the database is protected from deletion", c.words)
 		}
 		if len(c.after("--config-env")) > 0 && !slices.Contains(given, "ApiLogs=existing") {

@@ -44,11 +44,15 @@ func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	push := func() (printed, asked string) {
+	script := func(env ...string) ([]byte, error) {
 		cmd := exec.Command("../scripts/push-image")
 		cmd.Env = append(os.Environ(), "ARCH=amd64", "ECR="+registry, "LOCAL_DIR="+registry,
 			"PATH="+tools+":"+os.Getenv("PATH"))
-		output, err := cmd.CombinedOutput()
+		cmd.Env = append(cmd.Env, env...)
+		return cmd.CombinedOutput()
+	}
+	push := func() (printed, asked string) {
+		output, err := script()
 		if err != nil {
 			t.Fatalf("%v: %s", err, output)
 		}
@@ -73,5 +77,9 @@ func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 		strings.Count(asked, "create-repository") != 1 ||
 		strings.Count(asked, "create-service-linked-role") != 1 {
 		t.Errorf("the same program again: printed %s, called %s", again, asked)
+	}
+	// an existing tag of the operator's choice may belong to another program
+	if output, err := script("TAG=v1"); err == nil || !strings.Contains(string(output), "v1 exists already") {
+		t.Errorf("the existing tag v1 passes for this program's tag (%v): %s", err, output)
 	}
 }
