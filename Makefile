@@ -36,7 +36,7 @@ api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates documents cross-build fmt build image
+.PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates alerts documents cross-build fmt build image
 test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(localstack)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -76,6 +76,10 @@ templates: ## Check the CloudFormation templates with cfn-lint and SAM, and buil
 	done
 	@$(sam) build # of the nested stacks too
 sam = SAM_CLI_TELEMETRY=0 '$(LOCAL_DIR)/sam/bin/sam'
+alerts: ## Check and test the rules of Prometheus with promtool, and the expressions of the Grafana dashboard
+	@$(promtool) check rules --lint=all --lint-fatal infra/prometheus/alerts.yaml
+	@$(promtool) test rules infra/prometheus/alerts_test.yaml
+	@go run ./scripts/dashboard-rules infra/prometheus/dashboard.json | $(promtool) check rules --lint=all --lint-fatal
 documents: ## Run the shell blocks of README.md and localstack/README.md in their order (needs psql and the AWS CLI)
 	@scripts/shell-blocks README.md localstack/README.md
 cross-build: ## Build all programs for Linux and macOS, amd64 and arm64
@@ -99,6 +103,8 @@ actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
 golangci-lint := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Without service discovery, whose clients of every cloud would be compiled too.
+promtool := go run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0
 sam-cli := 1.170.0
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of
