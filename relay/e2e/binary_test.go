@@ -109,7 +109,7 @@ func TestDeadLetterKeepsBytesThatAreNoText(t *testing.T) {
 	if got := kept(); got != hex.EncodeToString([]byte{0, 0xff}) {
 		t.Errorf("the dead letter keeps %s", got)
 	}
-	if output, err := w.command(env, "dead-letters", "redrive", "--all"); err != nil {
+	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
 		t.Fatalf("redrive: %v: %s", err, output)
 	}
 	w.eventually("the broker's rules refuse it", func() bool {

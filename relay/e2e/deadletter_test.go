@@ -36,7 +36,7 @@ func (w *testEnv) parkTwo() {
 // redriveAll redrives every dead letter.
 func (w *testEnv) redriveAll() {
 	w.t.Helper()
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all"); err != nil {
+	if out, err := w.command(nil, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
 		w.t.Fatalf("redrive: %v: %s", err, out)
 	}
 }
@@ -394,7 +394,7 @@ func TestEarlierCodeSelectsDeadLetters(t *testing.T) {
 	for _, code := range []string{"DestinationAway", "DestinationUnavailable"} {
 		out, err := w.command(nil, "dead-letters", "list", "--code", code)
 		w.must(err)
-		if strings.Count(out, "a reason") != 2 || strings.Contains(out, "InvalidParameterValue") {
+		if strings.Count(out, ": a reason") != 2 || strings.Contains(out, "InvalidParameterValue") {
 			t.Errorf("--code %s lists:\n%s", code, out)
 		}
 	}

@@ -66,7 +66,7 @@ func TestManualRecoveryPublishesRowsAboveTheHorizon(t *testing.T) {
 
 	before := w.row()
 	for _, want := range []string{
-		"none: the slot brings every event", "not visible in the horizon",
+		"none: the slot brings every event", "does not count as delivered",
 		"2, the oldest created", "--yes",
 	} {
 		if output := w.recover(); !strings.Contains(output, want) {

@@ -10,7 +10,17 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
-type checkCommand struct{ relaySettings }
+type checkCommand struct {
+	relaySettings
+	JSON bool `name:"json" help:"Print the findings as JSON."`
+}
+
+// checkForm is the JSON form of the findings.
+type checkForm struct {
+	Version  int                `json:"version"`
+	Level    preflight.Level    `json:"level"` // the worst of the findings
+	Findings preflight.Findings `json:"findings"`
+}
 
 // Run prints the findings for these settings in the order of the checks.
 func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
@@ -18,12 +28,23 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 		Found:   func(f preflight.Finding) { printFinding(w, f) },
 		Waiting: func(subject string) { fmt.Fprintf(os.Stderr, "waiting for %s\n", subject) },
 	}
+	if c.JSON {
+		progress.Found = nil
+	}
 	_, found := c.prepare(ctx, c.logger(os.Stderr), progress)
 	if c.Listen != "" {
 		found = append(found, preflight.Listen(ctx, c.Listen, progress)...)
 	}
-	if errs := found.Of(preflight.Error); len(errs) > 0 {
+	if c.JSON {
+		if err := printJSON(w, checkForm{formatVersion, found.Level(), found}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case found.Level() == preflight.Error:
 		return errors.New("run would not start")
+	case c.JSON:
+		return nil
 	}
 	_, err := fmt.Fprintln(w, "relay run would start")
 	return err

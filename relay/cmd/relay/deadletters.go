@@ -2,30 +2,32 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // deadLetters are the commands for events that a destination refused.
 type deadLetters struct {
-	List    listLetters    `cmd:"" help:"List dead letters, the oldest first."`
+	List    listLetters    `cmd:"" help:"List dead letters: the causes, then the refused events, then those that wait behind them."`
 	Show    showLetter     `cmd:"" help:"Show dead letters with all details, as JSON."`
-	Redrive redriveLetters `cmd:"" help:"Tell the running relay to send parked events again, in the order of their aggregate."`
+	Redrive redriveLetters `cmd:"" help:"Make the running relay send parked events again, in the order of their aggregate, and report the outcome."`
 	Discard discardLetters `cmd:"" help:"Discard parked events, so that the events behind them flow."`
 }
 
-// selection selects dead letters.
+// selection selects dead letters of one slot and its outbox table.
 type selection struct {
 	database
+	Slot        string  `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot of the relay that parked them."`
 	Positions   []int64 `arg:"" optional:"" name:"position" help:"Positions, as list shows them."`
 	EventID     string  `name:"event-id" help:"Those of this event."`
 	Destination string  `help:"Those of this destination."`
@@ -35,8 +37,8 @@ type selection struct {
 
 func (s selection) selection(states ...string) deadletter.Selection {
 	return deadletter.Selection{
-		Positions: s.Positions, EventID: s.EventID, Destination: s.Destination, Group: s.Group, Code: s.Code,
-		States: states,
+		Slot: s.Slot, Positions: s.Positions, EventID: s.EventID, Destination: s.Destination, Group: s.Group,
+		Code: s.Code, States: states,
 	}
 }
 
@@ -54,28 +56,75 @@ type listLetters struct {
 	selection
 	State []string `default:"parked,redriving" enum:"parked,redriving,redriven,discarded" help:"States: parked, redriving, redriven, discarded."`
 	Limit int      `default:"50" help:"Number of dead letters to list; 0 for all."`
+	JSON  bool     `name:"json" help:"Print them as JSON."`
+}
+
+// lettersForm is the JSON form of a list of dead letters.
+type lettersForm struct {
+	Version     int                 `json:"version"`
+	Slot        string              `json:"slot"`
+	Total       int64               `json:"total"` // also of those beyond the limit
+	Causes      []deadletter.Cause  `json:"causes"`
+	DeadLetters []deadletter.Record `json:"dead_letters"`
 }
 
 // Run lists dead letters.
 func (c *listLetters) Run(ctx context.Context, w io.Writer) error {
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
+		form := lettersForm{Version: formatVersion, Slot: c.Slot}
 		wanted := c.selection.selection(c.State...)
+		var err error
+		if form.Causes, err = deadletter.Causes(ctx, pool, wanted); err != nil {
+			return explain(err)
+		}
 		wanted.Limit = c.Limit
-		letters, err := deadletter.List(ctx, pool, wanted)
-		if err != nil {
-			return err
+		if form.DeadLetters, err = deadletter.List(ctx, pool, wanted); err != nil {
+			return explain(err)
 		}
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "position\tstate\tparked at\tevent\tgroup\tdestination\treason")
-		for _, l := range letters {
-			fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s: %s\n", l.Position, l.State,
-				l.ParkedAt.UTC().Format("2006-01-02 15:04:05Z"),
-				l.EventID, l.MessageGroup, shortName(l.Destination), l.Code, l.Reason)
+		for _, cause := range form.Causes {
+			form.Total += cause.Refused + cause.Behind
 		}
-		fmt.Fprintf(table, "%d dead letters\n", len(letters))
-		return table.Flush()
+		if c.JSON {
+			return printJSON(w, form)
+		}
+		return form.write(w)
 	})
 }
+
+// write writes the causes, and then the events one a line.
+func (f lettersForm) write(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(f.Causes) > 0 {
+		fmt.Fprintln(table, "cause\tdestination\trefused\tbehind them\toldest\treason of the first")
+		for _, c := range f.Causes {
+			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\n", c.Code, shortName(c.Destination), c.Refused, c.Behind,
+				ago(c.OldestAt), c.Reason)
+		}
+		fmt.Fprintln(table)
+		fmt.Fprintln(table, "position\tstate\tparked\tevent\tgroup\tdestination\twhy")
+	}
+	for _, l := range f.DeadLetters {
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Position, l.State, ago(l.ParkedAt), l.EventID,
+			l.MessageGroup, shortName(l.Destination), why(l))
+	}
+	if shown := int64(len(f.DeadLetters)); shown < f.Total {
+		fmt.Fprintf(table, "%d of %d dead letters: --limit 0 lists all\n", shown, f.Total)
+	} else {
+		fmt.Fprintf(table, "%d dead letters\n", f.Total)
+	}
+	return table.Flush()
+}
+
+// why returns the reason why an event is parked.
+func why(l deadletter.Record) string {
+	if l.Behind != nil {
+		return fmt.Sprintf("waits behind %d", *l.Behind)
+	}
+	return l.Code + ": " + l.Reason
+}
+
+// ago returns the age of a time, by the clock of this machine.
+func ago(t time.Time) string { return span.Format(time.Since(t)) + " ago" }
 
 // shortName returns the name of a topic or queue without the rest of its ARN or URL.
 func shortName(destination string) string {
@@ -84,8 +133,12 @@ func shortName(destination string) string {
 
 type showLetter struct {
 	selection
-	All bool `help:"All dead letters."`
+	All  bool `help:"All dead letters."`
+	Body bool `help:"With the whole message body; without it, only its first 1,000 bytes."`
 }
+
+// bodyShown is how many bytes of a body are shown unless the operator asks for all.
+const bodyShown = 1000
 
 // Run shows dead letters.
 func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
@@ -94,36 +147,20 @@ func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
 		return deadletter.ErrNothingSelected
 	}
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
-		letters, err := deadletter.List(ctx, pool, wanted)
+		letters, err := deadletter.ListWhole(ctx, pool, wanted)
 		if err != nil {
-			return err
+			return explain(err)
 		}
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
 		for _, l := range letters {
-			if err := encoder.Encode(l); err != nil {
+			if !c.Body {
+				l.Message.Shorten(bodyShown)
+			}
+			if err := printJSON(w, l); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-type redriveLetters struct {
-	selection
-	All    bool `help:"All parked events; with --cancel all that are being redriven."`
-	Cancel bool `help:"Keep events parked that are being redriven, with those of their message groups."`
-}
-
-// Run marks dead letters for the running relay.
-func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
-	if c.Cancel {
-		return c.mark(ctx, w, c.All, deadletter.CancelRedrive,
-			"%d events stay parked; one that was being sent may still arrive\n")
-	}
-	return c.mark(ctx, w, c.All, deadletter.MarkRedriving,
-		"marked %d of the parked events: the relay that holds the slot sends them again, in order\n")
 }
 
 type discardLetters struct {
@@ -133,26 +170,32 @@ type discardLetters struct {
 
 // Run discards dead letters.
 func (c *discardLetters) Run(ctx context.Context, w io.Writer) error {
-	return c.mark(ctx, w, c.All, deadletter.MarkDiscarded,
-		"discarded %d of the parked events: the events behind them flow\n")
+	return c.change(ctx, c.All, func(pool *pgxpool.Pool, wanted deadletter.Selection) error {
+		n, err := deadletter.MarkDiscarded(ctx, pool, wanted)
+		if err != nil || n == 0 {
+			return c.none(err)
+		}
+		_, err = fmt.Fprintf(w, "discarded %d of the parked events: the events behind them flow\n", n)
+		return err
+	})
 }
 
-func (s selection) mark(ctx context.Context, w io.Writer, all bool,
-	mark func(context.Context, *pgxpool.Pool, deadletter.Selection) (int64, error), said string,
+// change calls do with what the operator selected. A change of all dead letters needs --all.
+func (s selection) change(ctx context.Context, all bool,
+	do func(*pgxpool.Pool, deadletter.Selection) error,
 ) error {
 	wanted := s.selection()
 	if wanted.IsEmpty() != all {
 		return deadletter.ErrNothingSelected
 	}
-	return s.with(ctx, func(pool *pgxpool.Pool) error {
-		n, err := mark(ctx, pool, wanted)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return errors.New("no event in that state is selected: relay dead-letters list shows the parked events")
-		}
-		_, err = fmt.Fprintf(w, said, n)
-		return err
-	})
+	return s.with(ctx, func(pool *pgxpool.Pool) error { return do(pool, wanted) })
+}
+
+// none is the error of a change that failed, or that changed nothing.
+func (s selection) none(err error) error {
+	if err != nil {
+		return explain(err)
+	}
+	return errors.New("no event in that state is selected among those of slot " + s.Slot + ": relay dead-letters list " +
+		"shows the parked events, and RELAY_SLOT names the slot")
 }

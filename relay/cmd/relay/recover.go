@@ -21,7 +21,8 @@ type recoverCommand struct {
 	database     `embed:"" group:"Postgres"`
 	source       `embed:"" group:"Outbox table"`
 	TrustHorizon bool   `xor:"from" help:"pg_upgrade created this cluster and kept the transaction ids: begin from the horizon of the former cluster."`
-	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created at or after this time, as in 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created at or after this time, as in 1h (an hour ago) or 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	JSON         bool   `name:"json" help:"Print the plan and the result as JSON."`
 	Cancel       bool   `xor:"from" help:"Withdraw a marked recovery, or an unfinished first start, if that loses no event."`
 	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without --yes, only show the plan."`
 }
@@ -49,19 +50,30 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 			Pool: pool, Slot: c.Slot, Table: table,
 			Publication: slot.Publication{Name: publication, Table: table.String()},
 		}
-		if c.Cancel {
-			return explain(c.cancel(ctx, o, w))
+		form := recoverForm{Version: formatVersion, Slot: c.Slot, Action: "none"}
+		text := w
+		if c.JSON {
+			text = io.Discard
 		}
-		return explain(c.recover(ctx, o, w))
+		if c.Cancel {
+			err = c.cancel(ctx, o, &form, text)
+		} else {
+			err = c.recover(ctx, o, &form, text)
+		}
+		if c.JSON {
+			err = errors.Join(err, printJSON(w, form))
+		}
+		return explain(err)
 	})
 }
 
 // cancel withdraws a marked recovery.
-func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.Writer) error {
+func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, form *recoverForm, w io.Writer) error {
 	situation, err := o.Requested(ctx)
 	if err != nil {
 		return err
 	}
+	form.situation(situation)
 	withdrawal, err := o.Cancelable(situation)
 	if err != nil {
 		return err
@@ -72,6 +84,7 @@ func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.W
 			"existing " +
 			"rows. Events that were published may arrive again"
 	}
+	form.Withdrawal = string(withdrawal)
 	if !c.Yes {
 		_, err := fmt.Fprintf(w, "nothing is changed: with --yes the %s of slot %s is withdrawn: %s\n",
 			withdrawal, c.Slot, effect)
@@ -80,15 +93,17 @@ func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, w io.W
 	if err := o.Cancel(ctx, situation, withdrawal); err != nil {
 		return err
 	}
+	form.Action = "withdrawn"
 	_, err = fmt.Fprintf(w, "withdrawn: %s\n", effect)
 	return err
 }
 
-func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.Writer) error {
+func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form *recoverForm, w io.Writer) error {
 	situation, err := o.Look(ctx)
 	if err != nil {
 		return err
 	}
+	form.situation(situation)
 	show := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c.showSituation(show, situation)
 	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since.Time}
@@ -96,6 +111,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	if err != nil {
 		return errors.Join(show.Flush(), err)
 	}
+	form.plan(situation, plan)
 	showPlan(show, situation, plan)
 	if err := show.Flush(); err != nil {
 		return err
@@ -107,6 +123,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 		}
 	}
 	if situation.IsMarked(request) {
+		form.Action = "marked_already"
 		_, err := fmt.Fprintln(w, "\nmarked already: the running relay, or the next one, begins with it")
 		return err
 	}
@@ -121,6 +138,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, w io.
 	if err := o.Mark(ctx, situation, request, plan, rewritten); err != nil {
 		return err
 	}
+	form.Action = "marked"
 	_, err = fmt.Fprintln(w, "\nmarked: the running relay, or the next one, publishes these rows from the table, "+
 		"and "+slotEffect(situation)+"; relay status shows its progress")
 	return err
@@ -170,11 +188,11 @@ func checkpointText(row *checkpoint.Row) string {
 	if row.Position.FlushLSN == 0 {
 		at = "no position in the log yet"
 	}
-	return fmt.Sprintf("%s, written %s ago, epoch %d", at, time.Since(row.UpdatedAt).Round(time.Second), row.Epoch)
+	return fmt.Sprintf("%s, written %s", at, ago(row.UpdatedAt))
 }
 
 func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
-	from := "rows of transactions that are not visible in the horizon " + p.From
+	from := "rows that the checkpoint does not count as delivered"
 	if p.From == recovery.NothingDelivered {
 		from = "all rows"
 	}
@@ -188,7 +206,7 @@ func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
 	case p.Oldest.IsZero():
 		fmt.Fprintf(w, "rows\t%d\n", p.Rows)
 	default:
-		fmt.Fprintf(w, "rows\t%d, the oldest created %s\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339))
+		fmt.Fprintf(w, "rows\t%d, the oldest created %s (%s)\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339), ago(p.Oldest))
 	}
 	if s.Imported {
 		fmt.Fprintln(w, "imported rows\tsome rows have transaction ids of another cluster: they first get ids of "+

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -26,7 +27,7 @@ const kindsShown = 30
 // replayCommand tells the running relay to resend delivered events.
 type replayCommand struct {
 	EventID   []string `name:"event-id" placeholder:"ID" help:"Events with these ids."`
-	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 2026-01-31T00:00:00Z. Without --until, all events until now."`
+	Since     moment   `placeholder:"TIME" help:"Events created at or after this time, as in 1h (an hour ago) or 2026-01-31T00:00:00Z. Without --until, all events until now."`
 	Until     moment   `placeholder:"TIME" help:"Events created before this time."`
 	Aggregate string   `placeholder:"TYPE/ID" help:"Events of this aggregate. If several conditions are set, all must hold."`
 	Yes       bool     `help:"Send the events. Without --yes, only list them."`
@@ -34,6 +35,7 @@ type replayCommand struct {
 	NoWait    bool     `help:"Do not wait until they are sent: relay status shows the progress."`
 	Resume    int64    `placeholder:"N" help:"Continue a stopped replay, or watch a running one."`
 	Stop      int64    `placeholder:"N" help:"Stop a running replay."`
+	JSON      bool     `name:"json" help:"Print the plan and the outcome as JSON, and the progress on stderr."`
 
 	database `embed:"" group:"Postgres"`
 	source   `embed:"" group:"Outbox table, with the relay's settings"`
@@ -57,16 +59,27 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return explain(err)
 		}
-		operator := replay.NewOperator(pool, c.Slot, table)
-		console := &replayConsole{operator: operator, pool: pool, slot: c.Slot, out: w}
-		switch {
-		case c.Stop != 0:
-			return explain(c.stop(ctx, operator, w))
-		case c.Resume != 0:
-			return explain(c.resume(ctx, console))
+		console := &replayConsole{
+			operator: replay.NewOperator(pool, c.Slot, table), pool: pool, slot: c.Slot, out: w,
+			form: replayForm{Version: formatVersion, Slot: c.Slot},
 		}
-		return explain(c.begin(ctx, console))
+		if !c.JSON {
+			return explain(c.do(ctx, console))
+		}
+		console.out = os.Stderr
+		err = explain(c.do(ctx, console))
+		return errors.Join(err, printJSON(w, console.form))
 	})
+}
+
+func (c *replayCommand) do(ctx context.Context, console *replayConsole) error {
+	switch {
+	case c.Stop != 0:
+		return c.stop(ctx, console)
+	case c.Resume != 0:
+		return c.resume(ctx, console)
+	}
+	return c.begin(ctx, console)
 }
 
 // check returns every problem of the flags.
@@ -121,6 +134,7 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 		if selection.Seqs, missing, err = console.operator.FindIDs(ctx, c.EventID); err != nil {
 			return err
 		}
+		console.form.MissingIDs = missing
 		for _, id := range missing {
 			fmt.Fprintf(console.out, "event %s cannot be replayed, because no row of %s has it: it was never "+
 				"written, or "+
@@ -131,6 +145,7 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 	if err != nil {
 		return err
 	}
+	console.form.plan(plan)
 	if err := c.show(console.out, plan); err != nil {
 		return err
 	}
@@ -242,19 +257,31 @@ func (c *replayCommand) resume(ctx context.Context, console *replayConsole) erro
 	return c.wait(ctx, console, asked)
 }
 
-func (c *replayCommand) stop(ctx context.Context, operator *replay.Operator, w io.Writer) error {
-	asked, err := operator.Stop(ctx, c.Stop)
+func (c *replayCommand) stop(ctx context.Context, console *replayConsole) error {
+	asked, err := console.operator.Stop(ctx, c.Stop)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "replay %d is %s: %s\n", asked.ID, asked.State, progressOf(asked))
+	console.form.set(asked)
+	_, err = fmt.Fprintf(console.out, "replay %d is %s: %s\n", asked.ID, asked.State, progressOf(asked))
 	return err
 }
 
 func (c *replayCommand) wait(ctx context.Context, console *replayConsole, asked *replay.Replay) error {
+	console.form.set(asked)
 	if c.NoWait {
 		_, err := console.warn(ctx)
 		return err
 	}
 	return console.watch(ctx, asked)
+}
+
+// progressOf describes the progress of a replay.
+func progressOf(r *replay.Replay) string {
+	text := fmt.Sprintf("%d of %d events sent", r.Sent, r.Events)
+	if r.Refused > 0 {
+		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)",
+			r.Refused, r.LastRefusal)
+	}
+	return text
 }

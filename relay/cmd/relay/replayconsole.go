@@ -12,19 +12,58 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// progressOf describes the progress of a replay.
-func progressOf(r *replay.Replay) string {
-	text := fmt.Sprintf("%d of %d events sent", r.Sent, r.Events)
-	if r.Refused > 0 {
-		text += fmt.Sprintf(", %d refused by their destination, the last one %s (the relay's log names each)",
-			r.Refused, r.LastRefusal)
+// replayForm is the JSON form of a replay.
+type replayForm struct {
+	Version    int        `json:"version"`
+	Slot       string     `json:"slot"`
+	Plan       *planForm  `json:"plan,omitempty"`        // of a replay that begins
+	MissingIDs []string   `json:"missing_ids,omitempty"` // of --event-id: no row has them
+	Replay     *stateForm `json:"replay,omitempty"`      // absent until something is sent
+}
+
+// planForm says which events a replay selects.
+type planForm struct {
+	Events      int64      `json:"events"`
+	First       string     `json:"first,omitempty"` // creation time, as the database writes it
+	Last        string     `json:"last,omitempty"`
+	Kinds       []kindForm `json:"kinds"`
+	Undelivered int64      `json:"undelivered"` // excluded: the relay delivers them anyway
+	Parked      int64      `json:"parked"`      // excluded: dead letters
+}
+
+type kindForm struct {
+	Events        int64  `json:"events"`
+	AggregateType string `json:"aggregate_type"`
+	EventType     string `json:"event_type"`
+}
+
+// stateForm is the progress of a replay.
+type stateForm struct {
+	ID          int64  `json:"id"`
+	State       string `json:"state"`
+	Rate        int    `json:"rate"` // events a second, at most
+	Events      int64  `json:"events"`
+	Sent        int64  `json:"sent"`
+	Refused     int64  `json:"refused"`
+	LastRefusal string `json:"last_refusal,omitempty"`
+}
+
+func (f *replayForm) plan(p replay.Plan) {
+	f.Plan = &planForm{
+		Events: p.Events, First: p.First, Last: p.Last, Kinds: []kindForm{}, Undelivered: p.Undelivered, Parked: p.Parked,
 	}
-	return text
+	for _, k := range p.Kinds {
+		f.Plan.Kinds = append(f.Plan.Kinds, kindForm{k.Events, k.AggregateType, k.EventType})
+	}
+}
+
+func (f *replayForm) set(r *replay.Replay) {
+	f.Replay = &stateForm{r.ID, string(r.State), r.Rate, r.Events, r.Sent, r.Refused, r.LastRefusal}
 }
 
 const (
-	// lookInterval is the pause between two reads of the replay. progressInterval is the time
-	// between two lines of progress.
+	// lookInterval is the pause between two reads of the progress. progressInterval is the time
+	// between two lines of it.
 	lookInterval     = 250 * time.Millisecond
 	progressInterval = 2 * time.Second
 	// stopTimeout bounds the time to stop a replay after Ctrl-C.
@@ -37,6 +76,8 @@ type replayConsole struct {
 	pool     *pgxpool.Pool
 	slot     string
 	out      io.Writer
+	form     replayForm
+	pace     pace
 }
 
 // watch shows the progress of asked until the replay is done. When ctx ends, watch stops the
@@ -44,7 +85,7 @@ type replayConsole struct {
 func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
-	for before, reportedAt := asked, time.Now(); asked.State == replay.Running; {
+	for reportedAt := time.Now(); asked.State == replay.Running; {
 		select {
 		case <-ctx.Done():
 			return c.interrupted(ctx, asked.ID)
@@ -57,16 +98,18 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 		if err != nil {
 			continue
 		}
-		if asked = now; time.Since(reportedAt) >= progressInterval && asked.State == replay.Running {
-			if err := c.report(ctx, before, asked, time.Since(reportedAt)); err != nil && ctx.Err() == nil {
+		asked = now
+		c.form.set(asked)
+		c.pace.add(time.Now(), asked.Sent+asked.Refused)
+		if time.Since(reportedAt) >= progressInterval && asked.State == replay.Running {
+			if err := c.report(ctx, asked); err != nil && ctx.Err() == nil {
 				return err
 			}
-			before, reportedAt = asked, time.Now()
+			reportedAt = time.Now()
 		}
 	}
 	if asked.State == replay.Stopped {
-		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it",
-			asked.ID, progressOf(asked))
+		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it", asked.ID, progressOf(asked))
 	}
 	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
 		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime\n", gone)
@@ -79,28 +122,26 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 }
 
 // report prints the progress of a replay, and the reason if no relay runs.
-func (c *replayConsole) report(ctx context.Context, before, now *replay.Replay, took time.Duration) error {
+func (c *replayConsole) report(ctx context.Context, now *replay.Replay) error {
 	if held, err := c.warn(ctx); err != nil || !held {
 		return err
 	}
-	left := now.Events - now.Sent - now.Refused
-	rate := float64(now.Sent+now.Refused-before.Sent-before.Refused) / took.Seconds()
-	text := fmt.Sprintf("%s, %.0f a second, %d left", progressOf(now), rate, left)
-	if rate > 0 {
-		text += fmt.Sprintf(", about %v", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
-	}
-	_, err := fmt.Fprintln(c.out, text)
+	_, err := fmt.Fprintf(c.out, "%s, %s\n", progressOf(now), c.pace.describe(now.Events-now.Sent-now.Refused))
 	return err
 }
 
 // warn prints a warning if no relay holds the slot.
 func (c *replayConsole) warn(ctx context.Context) (held bool, err error) {
-	state, err := slot.LookUp(ctx, c.pool, c.slot)
+	return warnUnheld(ctx, c.pool, c.slot, c.out)
+}
+
+// warnUnheld prints a warning if no relay holds the slot.
+func warnUnheld(ctx context.Context, pool *pgxpool.Pool, name string, w io.Writer) (held bool, err error) {
+	state, err := slot.LookUp(ctx, pool, name)
 	if err != nil || state.Active {
 		return state.Active, err
 	}
-	_, err = fmt.Fprintf(c.out, "no relay runs: slot %s has no holder, and nothing is sent until a relay starts\n",
-		c.slot)
+	_, err = fmt.Fprintf(w, "no relay runs: slot %s has no holder, and nothing is sent until a relay starts\n", name)
 	return false, err
 }
 
@@ -112,6 +153,7 @@ func (c *replayConsole) interrupted(ctx context.Context, id int64) error {
 	if err != nil {
 		return fmt.Errorf("%w. The replay continues: relay replay --stop %d stops it", err, id)
 	}
-	return fmt.Errorf("replay %d is %s: %s, except those in flight; relay replay --resume %[1]d continues it",
-		asked.ID, asked.State, progressOf(asked))
+	c.form.set(asked)
+	return fmt.Errorf("replay %d is %s: %s, except those in flight; relay replay --resume %[1]d continues it", asked.ID,
+		asked.State, progressOf(asked))
 }

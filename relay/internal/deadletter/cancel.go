@@ -14,7 +14,7 @@ import (
 func CancelRedrive(ctx context.Context, pool *pgxpool.Pool, s Selection) (canceled int64, err error) {
 	rows, err := pool.Query(ctx, `
 		WITH chosen AS (
-			SELECT position, outbox_table, destination, message_group, blocks_group FROM outbox_dead_letters
+			SELECT position, outbox_table, destination, message_group, blocks_group FROM outbox_dead_letters d
 			WHERE state = 'redriving' AND `+selected+`
 		)
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp()

@@ -17,21 +17,24 @@ const (
 	lookInterval, soonInterval = time.Second, 50 * time.Millisecond
 	// redriveWindow is how many dead letters of a destination are redriven at the same time.
 	redriveWindow = 100
+	// countShare bounds the time for counting dead letters to this fraction of the time.
+	countShare = 50
 )
 
 // Redriver hands the dead letters that an operator redrives to delivery. The command only marks
 // their rows.
 type Redriver struct {
 	Pool         *pgxpool.Pool
+	Slot         string
 	Table        string                                           // schema.name of the outbox table
 	Destinations []string                                         // their ARNs, by the index that Send takes
 	Timeout      time.Duration                                    // for one query
 	Send         func(destination int, events ...*delivery.Event) // delivery's
-	// called with the number of parked events, once a second
+	// called with the number of open dead letters of the slot, once a second or less often
 	Counted func(deadLetters int64)
 
-	sent      map[redrive]bool // handed to delivery
-	countedAt time.Time
+	sent    map[redrive]bool // handed to delivery
+	countAt time.Time        // of the next count
 }
 
 // redrive names one request to redrive a dead letter. Between two queries the relay may have parked
@@ -84,16 +87,18 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 	return found, nil
 }
 
-// count counts all dead letters, of which there may be millions, once in lookInterval.
+// count counts the dead letters of the slot, once in lookInterval. There may be millions, so a
+// count that takes long is followed by a pause that is countShare times as long.
 func (r *Redriver) count(ctx context.Context) error {
-	if time.Since(r.countedAt) < lookInterval {
+	began := time.Now()
+	if began.Before(r.countAt) {
 		return nil
 	}
-	r.countedAt = time.Now()
-	parked, err := Count(ctx, r.Pool)
+	open, err := Count(ctx, r.Pool, r.Slot)
 	if err != nil {
 		return err
 	}
-	r.Counted(parked)
+	r.countAt = began.Add(max(lookInterval, countShare*time.Since(began)))
+	r.Counted(open)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,7 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string) *Store {
 type message struct {
 	Body            string      `json:"body"`
 	BodyBytes       []byte      `json:"body_base64,omitempty"`
+	BodyLength      int         `json:"body_length,omitempty"` // in bytes, of a body that is shown shortened
 	Attributes      []attribute `json:"attributes"`
 	GroupID         string      `json:"message_group_id"`
 	TenantID        *string     `json:"tenant_id,omitempty"` // if it is not the group
@@ -225,6 +227,17 @@ func (s *Store) IsRedriving(ctx context.Context, letter *delivery.DeadLetter) (r
 	return redriving, nil
 }
 
+// Shorten leaves at most n bytes of the body, for an operator who wants to know why it is parked.
+func (m *message) Shorten(n int) {
+	whole := max(len(m.Body), len(m.BodyBytes))
+	if whole <= n {
+		return
+	}
+	m.BodyLength = whole
+	m.Body = strings.ToValidUTF8(m.Body[:min(n, len(m.Body))], "")
+	m.BodyBytes = m.BodyBytes[:min(n, len(m.BodyBytes))]
+}
+
 func newMessage(m *sink.Message) message {
 	stored := message{Body: m.Body, Attributes: []attribute{}, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
 	if m.TenantID != m.GroupID {
@@ -319,16 +332,4 @@ func Blocked(ctx context.Context, pool *pgxpool.Pool, table string) (map[string]
 		return nil, fmt.Errorf("read blocked message groups: %w", err)
 	}
 	return blocked, nil
-}
-
-// Count returns the number of parked events.
-func Count(ctx context.Context, pool *pgxpool.Pool) (parked int64, err error) {
-	err = pool.QueryRow(
-		ctx,
-		`SELECT count(*) FROM outbox_dead_letters WHERE state IN ('parked', 'redriving')`,
-	).Scan(&parked)
-	if err != nil {
-		return 0, fmt.Errorf("count dead letters: %w", err)
-	}
-	return parked, nil
 }

@@ -72,6 +72,16 @@ func (f Findings) Of(level Level) Findings {
 	return slices.DeleteFunc(slices.Clone(f), func(finding Finding) bool { return finding.Level != level })
 }
 
+// Level returns the worst level of the findings.
+func (f Findings) Level() Level {
+	for _, level := range []Level{Error, Degraded} {
+		if len(f.Of(level)) > 0 {
+			return level
+		}
+	}
+	return OK
+}
+
 // FromError returns a finding of level [Error] for err.
 func FromError(code Code, object string, err error) Finding {
 	return Finding{Code: code, Level: Error, Object: object, Explanation: err.Error(), cause: err}

@@ -21,7 +21,7 @@ var order = []string{
 	"ingest", "retention", "deadletter", "health",
 	"delivery", "pacer", "checkpoint", "route",
 	"sink/sns", "sink/sqs", "sink/transport", "sink",
-	"outboxtable", "pgoutput", "control", "operator", "replication", "slot", "task", "emf",
+	"outboxtable", "pgoutput", "control", "operator", "replication", "slot", "task", "emf", "span",
 	"outbox", "outbox/migrations", "postgres",
 }
 

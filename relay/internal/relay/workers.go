@@ -36,7 +36,7 @@ func (s *session) redriver() *deadletter.Redriver {
 		names[i] = d.Name
 	}
 	return &deadletter.Redriver{
-		Pool: s.pool, Table: s.Table.String(), Destinations: names, Timeout: s.SenderTimeout,
+		Pool: s.pool, Slot: s.Slot, Table: s.Table.String(), Destinations: names, Timeout: s.SenderTimeout,
 		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
@@ -169,11 +170,11 @@ func (s *Status) partitions(ctx context.Context, pool *pgxpool.Pool, name string
 	return err
 }
 
-func (s *Status) deadLetters(ctx context.Context, pool *pgxpool.Pool, _ string) error {
+func (s *Status) deadLetters(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	rows, err := pool.Query(ctx, `
-		SELECT destination, code, code <> '`+delivery.CodeBlocked+`', count(*), min(parked_at) FROM outbox_dead_letters
-		WHERE state IN ('parked', 'redriving') AND ($1 = '' OR outbox_table = $1)
-		GROUP BY destination, code ORDER BY 3 DESC, 4 DESC, 1, 2`, s.Table)
+		SELECT destination, code, code <> '`+delivery.CodeBlocked+`', count(*), min(parked_at)
+		FROM outbox_dead_letters d WHERE state IN ('parked', 'redriving') AND `+deadletter.OfSlot+`
+		GROUP BY destination, code ORDER BY 3 DESC, 4 DESC, 1, 2`, name)
 	if err != nil {
 		return fmt.Errorf("count dead letters: %w", err)
 	}

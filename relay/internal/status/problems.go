@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Level is the severity of a problem. The values are the exit codes of monitoring plug-ins.
@@ -146,7 +147,7 @@ func (s *Status) judgeSilence(works bool) {
 		s.add(level, "relay_silent", "Relay tasks missing",
 			"see its log and /readyz on its host: it ended, or it cannot reach the database (address, password, "+
 				"network)",
-			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, round(r.silent()), r.State)
+			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, span.Format(r.silent()), r.State)
 	}
 }
 
@@ -156,7 +157,7 @@ func (s *Status) lastSeen() string {
 		return "none has ever reported for slot " + s.Slot.Name
 	}
 	last := s.Relays[0]
-	text := fmt.Sprintf("the last one, on %s, was %s %s ago", last.Host, last.State, round(last.silent()))
+	text := fmt.Sprintf("the last one, on %s, was %s %s ago", last.Host, last.State, span.Format(last.silent()))
 	if last.Error != "" {
 		text += ": " + last.Error
 	}
@@ -187,7 +188,7 @@ func (s *Status) judgeDelivery(r Relay) {
 	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
 	if oldest >= delayedAfter && !unavailable {
 		s.add(Warning, "events_delayed", "Delivery delayed", "find the cause in the log of the relay",
-			"the oldest event has waited for %s; %d are in flight", round(oldest), r.Events.InFlight)
+			"the oldest event has waited for %s; %d are in flight", span.Format(oldest), r.Events.InFlight)
 	}
 }
 
@@ -200,20 +201,7 @@ func because(text string) string {
 
 // judgeDatabase adds the problems that the relay's tables show.
 func (s *Status) judgeDatabase() {
-	var events int64
-	var causes []string
-	for _, d := range s.DeadLetters {
-		events += d.Events
-		if d.Refused {
-			causes = append(causes, fmt.Sprintf("%d %s", d.Events, d.Code))
-		}
-	}
-	if events > 0 {
-		s.add(Warning, "events_parked", "Events parked",
-			"relay dead-letters list shows each with its reason: redrive or discard them",
-			"%d events are parked: %s", events,
-			cmp.Or(strings.Join(causes, ", "), "all behind one that is being redriven"))
-	}
+	s.judgeDeadLetters()
 	for _, partition := range s.Partitions {
 		s.add(Warning, "partition_attached", "Events undelivered",
 			"wait: the relay publishes the rows that the log did not bring. If it halts, run relay recover",
@@ -226,15 +214,30 @@ func (s *Status) judgeDatabase() {
 	}
 }
 
-// round keeps two units of a duration.
-func round(d time.Duration) time.Duration {
-	switch {
-	case d >= time.Hour:
-		return d.Round(time.Minute)
-	case d >= time.Second:
-		return d.Round(time.Second)
+// judgeDeadLetters adds the parked events: the refused ones, and apart from them those that only wait
+// behind one.
+func (s *Status) judgeDeadLetters() {
+	var refused, behind int64
+	var causes []string
+	for _, d := range s.DeadLetters {
+		if !d.Refused {
+			behind += d.Events
+			continue
+		}
+		refused += d.Events
+		causes = append(causes, fmt.Sprintf("%d %s", d.Events, d.Code))
 	}
-	return d.Round(time.Millisecond)
+	if refused+behind == 0 {
+		return
+	}
+	text := fmt.Sprintf("%d events are parked: %s", refused+behind,
+		cmp.Or(strings.Join(causes, ", "), "all behind one that is being redriven"))
+	if refused > 0 && behind > 0 {
+		text += fmt.Sprintf("; %d wait behind them", behind)
+	}
+	s.add(Warning, "events_parked", "Events parked",
+		"relay dead-letters list shows each cause with its reason: redrive or discard them",
+		"%s", text)
 }
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"text/tabwriter"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Write writes the status as one screen of text: the level, the problems with their next steps, and
@@ -31,21 +33,21 @@ func (s *Status) Write(w io.Writer) error {
 func (r Relay) write(w io.Writer) {
 	switch {
 	case r.State == stopped:
-		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, round(r.silent()))
+		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, span.Format(r.silent()))
 		return
 	case !r.IsHeard():
 		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n",
-			round(r.silent()), r.Host, r.Version, r.State)
+			span.Format(r.silent()), r.Host, r.Version, r.State)
 		return
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
-		r.State, round(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, round(r.ReportedAt.Sub(r.StartedAt)))
+		r.State, span.Format(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, span.Format(r.ReportedAt.Sub(r.StartedAt)))
 	if r.State == "standby" {
 		return
 	}
 	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
 	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered\n",
-		r.Events.InFlight, round(oldest), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
+		r.Events.InFlight, span.Format(oldest), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
 	for _, d := range r.Destinations {
 		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(r.ReportedAt))
 	}
@@ -54,11 +56,11 @@ func (r Relay) write(w io.Writer) {
 func (d Destination) detail(now time.Time) string {
 	switch {
 	case d.State == DestinationUnavailable:
-		return fmt.Sprintf(" for %s: %s", round(now.Sub(*d.Since)), d.Code)
+		return fmt.Sprintf(" for %s: %s", span.Format(now.Sub(*d.Since)), d.Code)
 	case d.State == DestinationThrottled:
-		return fmt.Sprintf(" for %s, %.0f requests a second", round(now.Sub(*d.Since)), d.RateLimit)
+		return fmt.Sprintf(" for %s, %.0f requests a second", span.Format(now.Sub(*d.Since)), d.RateLimit)
 	case d.LastAcceptedAt != nil:
-		return fmt.Sprintf(", %d delivered, the last %s ago", d.Delivered, round(now.Sub(*d.LastAcceptedAt)))
+		return fmt.Sprintf(", %d delivered, the last %s ago", d.Delivered, span.Format(now.Sub(*d.LastAcceptedAt)))
 	}
 	return ", nothing sent yet"
 }
@@ -88,7 +90,7 @@ func (s *Status) writeProgress(w io.Writer) {
 		if at == "0/0" {
 			at = "no position in the log yet"
 		}
-		fmt.Fprintf(w, "checkpoint\t%s, written %s ago\n", at, round(s.At.Sub(s.Checkpoint.WrittenAt)))
+		fmt.Fprintf(w, "checkpoint\t%s, written %s ago\n", at, span.Format(s.At.Sub(s.Checkpoint.WrittenAt)))
 	}
 	switch {
 	case s.Recovery == nil:
@@ -108,8 +110,12 @@ func (s *Status) writeProgress(w io.Writer) {
 		fmt.Fprintf(w, "last gap\t%s: %s; %s\n", clock(g.FoundAt), g.Reason, outcome)
 	}
 	for _, d := range s.DeadLetters {
-		fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest since %s\n",
-			d.Events, d.Code, d.Destination, clock(d.OldestAt))
+		if d.Refused {
+			fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest parked %s ago\n",
+				d.Events, d.Code, d.Destination, span.Format(s.At.Sub(d.OldestAt)))
+		} else {
+			fmt.Fprintf(w, "behind them\t%d at %s, which wait in their aggregates\n", d.Events, d.Destination)
+		}
 	}
 	if len(s.DeadLetters) == 0 {
 		fmt.Fprintln(w, "dead letters\tnone")

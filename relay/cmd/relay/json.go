@@ -1,0 +1,18 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// formatVersion is that of the JSON forms of check, dead-letters list, replay and recover. It changes
+// when a field changes its meaning or disappears, not when one is added.
+const formatVersion = 1
+
+// printJSON prints the JSON form of an answer.
+func printJSON(w io.Writer, form any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(form)
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+)
+
+// refusalsShown is how many refusals of a redrive are named.
+const refusalsShown = 10
+
+type redriveLetters struct {
+	selection
+	All    bool `help:"All parked events; with --cancel all that are being redriven."`
+	Cancel bool `xor:"wait" help:"Keep events parked that are being redriven, with those of their message groups."`
+	NoWait bool `xor:"wait" help:"Do not wait for the outcome: relay dead-letters list shows what is still parked."`
+}
+
+// Run marks dead letters for the running relay, and waits until each has an outcome.
+func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
+	return c.change(ctx, c.All, func(pool *pgxpool.Pool, wanted deadletter.Selection) error {
+		if c.Cancel {
+			n, err := deadletter.CancelRedrive(ctx, pool, wanted)
+			if err != nil || n == 0 {
+				return c.none(err)
+			}
+			_, err = fmt.Fprintf(w, "%d events stay parked; one that was being sent may still arrive\n", n)
+			return err
+		}
+		outcome, err := deadletter.MarkRedriving(ctx, pool, wanted)
+		if err != nil || outcome.Total == 0 {
+			return c.none(err)
+		}
+		fmt.Fprintf(w, "marked %d of the parked events: the relay that holds slot %s sends them again, in order\n",
+			outcome.Total, c.Slot)
+		if c.NoWait {
+			_, err = warnUnheld(ctx, pool, c.Slot, w)
+			return err
+		}
+		return c.wait(ctx, pool, outcome, w)
+	})
+}
+
+// wait shows the progress until each dead letter has an outcome. The redrive itself does not need the
+// command.
+func (c *redriveLetters) wait(ctx context.Context, pool *pgxpool.Pool, outcome *deadletter.Outcome, w io.Writer) error {
+	ticker := time.NewTicker(lookInterval)
+	defer ticker.Stop()
+	var sent pace
+	for reportedAt := time.Now(); outcome.Left() > 0; {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d events are still on their way, and the relay continues: relay dead-letters redrive "+
+				"--cancel keeps parked what is not sent yet", outcome.Left())
+		case <-ticker.C:
+		}
+		if err := outcome.Look(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%w. The redrive continues: relay dead-letters list shows what is still parked", explain(err))
+		}
+		sent.add(time.Now(), outcome.Total-outcome.Left())
+		if time.Since(reportedAt) < progressInterval || outcome.Left() == 0 {
+			continue
+		}
+		reportedAt = time.Now()
+		if held, err := warnUnheld(ctx, pool, c.Slot, w); err != nil && ctx.Err() == nil {
+			return err
+		} else if held {
+			fmt.Fprintf(w, "%s, %s\n", delivered(outcome), sent.describe(outcome.Left()))
+		}
+	}
+	return report(outcome, w)
+}
+
+func delivered(o *deadletter.Outcome) string {
+	return fmt.Sprintf("%d of %d events delivered", o.Delivered, o.Total)
+}
+
+// report prints the outcome of a redrive. It returns an error if an event was refused again.
+func report(o *deadletter.Outcome, w io.Writer) error {
+	fmt.Fprintf(w, "the redrive is done: %s\n", delivered(o))
+	for i, r := range o.Refused {
+		if i == refusalsShown {
+			fmt.Fprintf(w, "  and %d more\n", len(o.Refused)-i)
+			break
+		}
+		fmt.Fprintf(w, "  position %d, event %s, was refused again: %s: %s\n", r.Position, r.EventID, r.Code, r.Reason)
+	}
+	if o.Parked > 0 {
+		fmt.Fprintf(w, "  %d stay parked without being sent: they wait behind a refused event, or the redrive was "+
+			"canceled\n", o.Parked)
+	}
+	if o.Discarded > 0 {
+		fmt.Fprintf(w, "  %d were discarded in the meantime\n", o.Discarded)
+	}
+	if n := len(o.Refused); n > 0 {
+		return fmt.Errorf("%d events were refused again: fix the cause, then redrive or discard them", n)
+	}
+	return nil
+}
