@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -105,6 +106,35 @@ func TestGrafanaShowsEveryCloudWatchMetric(t *testing.T) {
 	for _, m := range dashboard(t, read(t, "alarms.yaml")) {
 		if name, own := strings.CutPrefix(m.name, "OutboxRelay "); own && !slices.Contains(shown, name) {
 			t.Errorf("no panel shows %s", name)
+		}
+	}
+}
+
+// An operator who goes from one board to the other, or from an alarm to relay status, reads the same words.
+func TestBoardsAndAlarmsUseTheWordsOfStatus(t *testing.T) {
+	t.Parallel()
+	titles := map[string]string{} // of Grafana, by metric
+	for _, p := range panels(t) {
+		for _, name := range p.metrics() {
+			titles[name] = p.Title
+		}
+	}
+	perTime := regexp.MustCompile(` a (second|minute)$`)
+	for _, m := range dashboard(t, read(t, "alarms.yaml")) {
+		name, own := strings.CutPrefix(m.name, "OutboxRelay ")
+		title := perTime.ReplaceAllString(titles[name], "")
+		if own && name != "relay_slot_gaps_total" && !strings.Contains(m.place, title) { // gaps share a picture in CloudWatch
+			t.Errorf("%s is on %q in CloudWatch, and on %q in Grafana", name, m.place, titles[name])
+		}
+	}
+	other := regexp.MustCompile(`(?i)\b(away|anew|hang(s|ing)?|stuck|is moving|behind: |gave the slot up|waits? in outbox)\b`)
+	for _, file := range []string{"alarms.yaml", "prometheus/alerts.yaml", "prometheus/dashboard.json"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range other.FindAllString(string(text), -1) {
+			t.Errorf("%s says %q: relay status has another word for it", file, word)
 		}
 	}
 }

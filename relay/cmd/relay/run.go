@@ -88,7 +88,7 @@ func (c *runCommand) report(
 		reporter.Run(reporting)
 		return nil
 	})
-	h.Page = shown.page(&c.source, local, recent)
+	h.Page, h.Troubled = shown.page(&c.source, local, recent), local.Troubled
 	if c.Listen != "" {
 		var served func() error
 		if served, err = h.Serve(reporting, c.Listen); err == nil {

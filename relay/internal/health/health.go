@@ -38,7 +38,9 @@ const staleAfter = 2 * time.Minute
 type Health struct {
 	HideMetrics bool         // /metrics is not served
 	Page        http.Handler // of every other path; nil: nothing is served there
-	metrics     *Metrics
+	// Troubled returns the destinations that do not work as they should; nil: none are known.
+	Troubled func() []Destination
+	metrics  *Metrics
 
 	mu    sync.Mutex
 	state State
@@ -70,11 +72,7 @@ func (h *Health) Enter(state State) {
 	}
 	h.state, h.alive = state, now
 	for _, s := range states {
-		value := 0.0
-		if s == state {
-			value = 1
-		}
-		h.metrics.state.WithLabelValues(string(s)).Set(value)
+		h.metrics.state.WithLabelValues(string(s)).Set(oneIf(s == state))
 	}
 }
 
@@ -147,6 +145,15 @@ func (h *Health) Now() Snapshot {
 	return Snapshot{h.state, h.since, h.err, h.warnings()}
 }
 
+// Destination is a topic or a queue in trouble, in the words of relay status.
+type Destination struct {
+	Name  string    `json:"name"`
+	State string    `json:"state"` // throttled | unavailable
+	Since time.Time `json:"since"`
+	Code  string    `json:"code,omitempty"` // of the last failed request
+	Error string    `json:"error,omitempty"`
+}
+
 // report is the body of both probes.
 type report struct {
 	State     State     `json:"state"`
@@ -154,6 +161,8 @@ type report struct {
 	LastAlive time.Time `json:"last_alive"`
 	Error     string    `json:"error,omitempty"`
 	Warning   string    `json:"warning,omitempty"`
+
+	Destinations []Destination `json:"destinations,omitempty"` // in trouble; only for /readyz
 }
 
 func (h *Health) report() report {
@@ -168,7 +177,8 @@ func (h *Health) report() report {
 // Handler serves /livez, /readyz, /metrics and the page.
 //
 // /livez fails when the relay shows no sign of life: restart the relay. /readyz fails while the
-// relay neither streams nor waits for another relay that does. Its body has the reason.
+// relay neither streams nor waits for another relay that does. Its body has the reason, and names
+// the destinations in trouble, which no restart of the relay repairs.
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -177,6 +187,9 @@ func (h *Health) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		r := h.report()
+		if h.Troubled != nil {
+			r.Destinations = h.Troubled()
+		}
 		respond(w, r.State == Streaming || r.State == Recovering || r.State == Standby, r)
 	})
 	if !h.HideMetrics {

@@ -31,6 +31,7 @@ const (
 	metricRequestDuration   = "relay_request_duration_seconds"
 	metricPaced             = "relay_paced_requests_per_second"
 	metricThrottled         = "relay_destination_throttled"
+	metricUnavailable       = "relay_destination_unavailable"
 	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
 	metricWindowEvents      = "relay_window_events"
 	metricWindowBytes       = "relay_window_bytes"
@@ -60,7 +61,7 @@ type Metrics struct {
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
-	paced, throttled                   *prometheus.GaugeVec
+	paced, throttled, unavailable      *prometheus.GaugeVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
 	oldest                             atomic.Pointer[func() time.Duration] // age of the oldest undelivered event
@@ -113,7 +114,7 @@ func NewMetrics() *Metrics {
 	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
 	m.replayed = counters(metricEventsReplayed, "Delivered events that a replay has resent; code is empty for those "+
 		"that their destination took.", "destination", "code")
-	m.deadLetters = gauge(metricDeadLetters, "Events that are parked now.")
+	m.deadLetters = gauge(metricDeadLetters, "Events of this slot that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination",
 		"code")
 	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
@@ -124,6 +125,8 @@ func NewMetrics() *Metrics {
 	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.",
 		"destination")
 	m.throttled = gauges(metricThrottled, "1 while the destination limits the rate of requests, else 0.", "destination")
+	m.unavailable = gauges(metricUnavailable, "1 while the destination has accepted nothing since a request or a "+
+		"message failed, else 0.", "destination")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
@@ -196,11 +199,19 @@ func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
 // without a limit, and whether the destination throttles.
 func (m *Metrics) Paced(destination string, perSecond float64, throttled bool) {
 	m.paced.WithLabelValues(destination).Set(perSecond)
-	value := 0.0
-	if throttled {
-		value = 1
+	m.throttled.WithLabelValues(destination).Set(oneIf(throttled))
+}
+
+// Unavailable sets whether a destination is unavailable.
+func (m *Metrics) Unavailable(destination string, unavailable bool) {
+	m.unavailable.WithLabelValues(destination).Set(oneIf(unavailable))
+}
+
+func oneIf(condition bool) float64 {
+	if condition {
+		return 1
 	}
-	m.throttled.WithLabelValues(destination).Set(value)
+	return 0
 }
 
 // Retried counts an attempt that the relay has to retry.
@@ -260,11 +271,7 @@ func (m *Metrics) slotObserved(deliveryLag, retainedWAL, safeWALSize int64, walS
 	m.retainedWAL.Set(float64(retainedWAL))
 	m.safeWAL.Set(float64(safeWALSize))
 	for _, status := range walStatuses {
-		value := 0.0
-		if status == walStatus {
-			value = 1
-		}
-		m.walStatus.WithLabelValues(status).Set(value)
+		m.walStatus.WithLabelValues(status).Set(oneIf(status == walStatus))
 	}
 }
 
@@ -300,6 +307,7 @@ func (m *Metrics) Expect(destination string) {
 	m.redriven.WithLabelValues(destination)
 	m.replayed.WithLabelValues(destination, "")
 	m.Paced(destination, 0, false)
+	m.Unavailable(destination, false)
 }
 
 // Began sets the position of the checkpoint with which a session starts.

@@ -46,5 +46,19 @@ func (l *Local) Report() Report {
 		l.destinations.forgetFailures()
 	}
 	r.Destinations, r.Events.Delivered = l.destinations.report(time.Now())
+	for _, d := range r.Destinations {
+		l.metrics.Unavailable(d.Name, d.State == DestinationUnavailable)
+	}
 	return r
+}
+
+// Troubled returns the destinations that are not ok.
+func (l *Local) Troubled() (troubled []health.Destination) {
+	destinations, _ := l.destinations.report(time.Now())
+	for _, d := range destinations {
+		if d.State != DestinationOK {
+			troubled = append(troubled, health.Destination{Name: d.Name, State: d.State, Since: d.Since.UTC(), Code: d.Code, Error: d.Error})
+		}
+	}
+	return troubled
 }
