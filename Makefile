@@ -67,7 +67,7 @@ lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, and t
 	@$(actionlint) -shellcheck= -pyflakes= .github/workflows/*.yaml
 	@$(golangci-lint) run ./...
 # LOCAL_DIR/sam is a Python environment with SAM and cfn-lint.
-templates: ## Check the CloudFormation templates with cfn-lint and SAM, and build the functions (needs Python)
+templates: ## Check the CloudFormation templates with cfn-lint and SAM, build the functions, and check the documents' options of aws and sam (needs Python)
 	@python3 -m venv '$(LOCAL_DIR)/sam'
 	@'$(LOCAL_DIR)/sam/bin/pip' install --quiet 'aws-sam-cli==$(sam-cli)' 'cfn-lint==$(cfn-lint)'
 	@'$(LOCAL_DIR)/sam/bin/cfn-lint' template.yaml infra/*.yaml # a warning fails too
@@ -75,6 +75,9 @@ templates: ## Check the CloudFormation templates with cfn-lint and SAM, and buil
 	  $(sam) validate --lint --region us-east-1 --template "$$template" || exit; \
 	done
 	@$(sam) build # of the nested stacks too
+	@python3 -m venv '$(LOCAL_DIR)/aws' # of its own, as SAM and the AWS CLI want different libraries
+	@'$(LOCAL_DIR)/aws/bin/pip' install --quiet 'awscli==$(awscli)'
+	@PATH='$(LOCAL_DIR)/aws/bin:$(LOCAL_DIR)/sam/bin:'"$$PATH" go test -count=1 ./infra -run ToolsHave -tools
 sam = SAM_CLI_TELEMETRY=0 '$(LOCAL_DIR)/sam/bin/sam'
 alerts: ## Check and test the rules of Prometheus with promtool, and the expressions of the Grafana dashboard
 	@$(promtool) check rules --lint=all --lint-fatal infra/prometheus/alerts.yaml
@@ -100,6 +103,7 @@ SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 # Pinned, so that a new release of a tool breaks no build.
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+awscli := 1.45.11
 cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
 golangci-lint := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

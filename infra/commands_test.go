@@ -14,7 +14,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the files that are derived")
+var (
+	update = flag.Bool("update", false, "write the files that are derived")
+	tools  = flag.Bool("tools", false, "ask the tools themselves for the options of their commands")
+)
 
 // command is one call of aws, sam or a script in a page for operators.
 type command struct {
@@ -149,6 +152,34 @@ func TestCommandsHaveTheirOptions(t *testing.T) {
 				t.Errorf("%s: %s has no option %s", c.page, c.name(), option)
 			}
 		}
+	}
+}
+
+// TestToolsHaveTheRecordedOptions compares the recorded options with the tools of make templates,
+// which sets -tools. Without that flag it only checks that every command has recorded options.
+func TestToolsHaveTheRecordedOptions(t *testing.T) {
+	t.Parallel()
+	recorded := map[string][]string{}
+	decodeJSON(t, "testdata/options.json", &recorded)
+	turns := make(chan struct{}, 4) // the tools start slowly
+	for name, options := range recorded {
+		if len(options) == 0 && strings.Contains(name, " ") {
+			t.Errorf("%s has no options", name)
+		}
+		if !*tools || !strings.Contains(name, " ") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			now := help(t, name)
+			for _, option := range options {
+				if !slices.Contains(now, option) {
+					t.Errorf("%s has no option %s any more: go test ./infra -run Options -update", name, option)
+				}
+			}
+		})
 	}
 }
 

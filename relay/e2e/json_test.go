@@ -35,7 +35,8 @@ type answer struct {
 	Gap, Action string
 }
 
-// answer runs a command with --json, and returns the form that it prints on stdout, and its exit code.
+// answer runs a command with --json. It returns the form that the command prints on stdout, and its
+// exit code.
 func (w *testEnv) answer(env []string, args ...string) (a answer, code int) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), relayBinary, append(args, "--json")...)
@@ -50,7 +51,8 @@ func (w *testEnv) answer(env []string, args ...string) (a answer, code int) {
 func TestCheckPrintsItsFindingsAsJSON(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
-	if a, code := w.answer(nil, "check"); code != 0 || a.Level == "error" || len(a.Findings) < 20 || a.Findings[0].Object == "" {
+	a, code := w.answer(nil, "check")
+	if code != 0 || a.Level == "error" || len(a.Findings) < 20 || a.Findings[0].Object == "" {
 		t.Errorf("exit code %d, %+v", code, a)
 	}
 	w.exec(`DROP PUBLICATION outbox_pub`)
@@ -62,13 +64,15 @@ func TestCheckPrintsItsFindingsAsJSON(t *testing.T) {
 func TestDeadLettersAreListedAsJSON(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
-	if a, code := w.answer(nil, "dead-letters", "list"); code != 0 || a.Total != 0 || a.Causes == nil || a.DeadLetters == nil {
+	a, code := w.answer(nil, "dead-letters", "list")
+	if code != 0 || a.Total != 0 || a.Causes == nil || a.DeadLetters == nil {
 		t.Errorf("without dead letters: exit code %d, %+v", code, a)
 	}
 	w.refuseBody(`{"n":1}`)
 	w.parkTwo()
-	a, code := w.answer(nil, "dead-letters", "list", "--limit", "1")
-	if code != 0 || a.Slot != w.slot || a.Total != 2 || len(a.Causes) != 1 || a.Causes[0].Refused != 1 || a.Causes[0].Behind != 1 ||
+	a, code = w.answer(nil, "dead-letters", "list", "--limit", "1")
+	if code != 0 || a.Slot != w.slot || a.Total != 2 || len(a.Causes) != 1 ||
+		a.Causes[0].Refused != 1 || a.Causes[0].Behind != 1 ||
 		len(a.DeadLetters) != 1 || a.DeadLetters[0].Position != 1 || a.DeadLetters[0].Behind != nil {
 		t.Errorf("exit code %d, %+v", code, a)
 	}
@@ -99,7 +103,8 @@ func TestRecoverPrintsPlanAndActionAsJSON(t *testing.T) {
 	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":1}`))
-	if a, code := w.answer(nil, "recover"); code != 0 || a.Action != "none" || a.Gap != "" || a.Plan == nil || a.Plan.Rows != 1 || a.Checkpoint == nil {
+	a, code := w.answer(nil, "recover")
+	if code != 0 || a.Action != "none" || a.Gap != "" || a.Plan == nil || a.Plan.Rows != 1 || a.Checkpoint == nil {
 		t.Errorf("exit code %d, %+v", code, a)
 	}
 	w.dropSlot()

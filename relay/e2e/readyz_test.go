@@ -11,13 +11,14 @@ import (
 // TestReadyzNamesDestinationsInTrouble: the relay stays ready, as no restart repairs a destination.
 func TestReadyzNamesDestinationsInTrouble(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "orders.fifo")
+	w := newTestEnv(t, "orders.fifo")
 	listen := freeAddress(t)
 	w.startStreaming("RELAY_LISTEN=" + listen)
 	if _, body := w.get("http://" + listen + "/readyz"); strings.Contains(body, "destinations") {
 		t.Errorf("without trouble it says %s", body)
 	}
-	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
+	gone := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"},
+		fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
 	w.commit(event(t, "1", `{"n":1}`))
 	w.eventually("/readyz names the destination", func() bool {
 		status, body := w.get("http://" + listen + "/readyz")

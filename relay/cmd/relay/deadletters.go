@@ -196,6 +196,6 @@ func (s selection) none(err error) error {
 	if err != nil {
 		return explain(err)
 	}
-	return errors.New("no event in that state is selected among those of slot " + s.Slot + ": relay dead-letters list " +
-		"shows the parked events, and RELAY_SLOT names the slot")
+	return errors.New("no event in that state is selected among those of slot " + s.Slot + ": relay dead-letters " +
+		"list shows the parked events, and RELAY_SLOT names the slot")
 }

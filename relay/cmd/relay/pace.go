@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// paceWindow is the time over which a pace is measured. The relay works in bursts, so a shorter time
-	// shows one rate and then another.
+	// paceWindow is the time over which a pace is measured. The relay works in bursts, so a shorter
+	// time shows one rate and then another.
 	paceWindow = time.Minute
 	// paceKnownAfter is the time after which a pace gives an estimate for the rest.
 	paceKnownAfter = 5 * time.Second

@@ -206,7 +206,8 @@ func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
 	case p.Oldest.IsZero():
 		fmt.Fprintf(w, "rows\t%d\n", p.Rows)
 	default:
-		fmt.Fprintf(w, "rows\t%d, the oldest created %s (%s)\n", p.Rows, p.Oldest.UTC().Format(time.RFC3339), ago(p.Oldest))
+		fmt.Fprintf(w, "rows\t%d, the oldest created %s (%s)\n",
+			p.Rows, p.Oldest.UTC().Format(time.RFC3339), ago(p.Oldest))
 	}
 	if s.Imported {
 		fmt.Fprintln(w, "imported rows\tsome rows have transaction ids of another cluster: they first get ids of "+

@@ -39,7 +39,10 @@ func (f *recoverForm) situation(s recovery.Situation) {
 	f.Gap = s.Gap
 	f.SlotExists, f.SlotActive, f.WALStatus = s.Slot.Exists, s.Slot.Active, s.Slot.WALStatus
 	if s.Row != nil {
-		f.Checkpoint = &checkpointForm{s.Row.Position.FlushLSN.String(), s.Row.UpdatedAt, s.System != "" && s.Row.SystemIdentifier != s.System}
+		f.Checkpoint = &checkpointForm{
+			FlushLSN: s.Row.Position.FlushLSN.String(), WrittenAt: s.Row.UpdatedAt,
+			AnotherCluster: s.System != "" && s.Row.SystemIdentifier != s.System,
+		}
 	}
 }
 

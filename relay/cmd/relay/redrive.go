@@ -18,7 +18,7 @@ type redriveLetters struct {
 	selection
 	All    bool `help:"All parked events; with --cancel all that are being redriven."`
 	Cancel bool `xor:"wait" help:"Keep events parked that are being redriven, with those of their message groups."`
-	NoWait bool `xor:"wait" help:"Do not wait for the outcome: relay dead-letters list shows what is still parked."`
+	NoWait bool `xor:"wait" help:"Do not wait for the outcome: relay dead-letters list shows the events that are still parked."`
 }
 
 // Run marks dead letters for the running relay, and waits until each has an outcome.
@@ -46,8 +46,8 @@ func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// wait shows the progress until each dead letter has an outcome. The redrive itself does not need the
-// command.
+// wait shows the progress until each dead letter has an outcome. The redrive itself does not need
+// the command.
 func (c *redriveLetters) wait(ctx context.Context, pool *pgxpool.Pool, outcome *deadletter.Outcome, w io.Writer) error {
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
@@ -56,11 +56,12 @@ func (c *redriveLetters) wait(ctx context.Context, pool *pgxpool.Pool, outcome *
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%d events are still on their way, and the relay continues: relay dead-letters redrive "+
-				"--cancel keeps parked what is not sent yet", outcome.Left())
+				"--cancel keeps those parked that are not sent yet", outcome.Left())
 		case <-ticker.C:
 		}
 		if err := outcome.Look(ctx); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w. The redrive continues: relay dead-letters list shows what is still parked", explain(err))
+			return fmt.Errorf("%w. The redrive continues: relay dead-letters list shows the events that are still "+
+				"parked", explain(err))
 		}
 		sent.add(time.Now(), outcome.Total-outcome.Left())
 		if time.Since(reportedAt) < progressInterval || outcome.Left() == 0 {

@@ -50,7 +50,8 @@ type stateForm struct {
 
 func (f *replayForm) plan(p replay.Plan) {
 	f.Plan = &planForm{
-		Events: p.Events, First: p.First, Last: p.Last, Kinds: []kindForm{}, Undelivered: p.Undelivered, Parked: p.Parked,
+		Events: p.Events, First: p.First, Last: p.Last, Kinds: []kindForm{},
+		Undelivered: p.Undelivered, Parked: p.Parked,
 	}
 	for _, k := range p.Kinds {
 		f.Plan.Kinds = append(f.Plan.Kinds, kindForm{k.Events, k.AggregateType, k.EventType})
@@ -109,7 +110,8 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 		}
 	}
 	if asked.State == replay.Stopped {
-		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it", asked.ID, progressOf(asked))
+		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it",
+			asked.ID, progressOf(asked))
 	}
 	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
 		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime\n", gone)

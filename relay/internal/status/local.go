@@ -57,7 +57,9 @@ func (l *Local) Troubled() (troubled []health.Destination) {
 	destinations, _ := l.destinations.report(time.Now())
 	for _, d := range destinations {
 		if d.State != DestinationOK {
-			troubled = append(troubled, health.Destination{Name: d.Name, State: d.State, Since: d.Since.UTC(), Code: d.Code, Error: d.Error})
+			troubled = append(troubled, health.Destination{
+				Name: d.Name, State: d.State, Since: d.Since.UTC(), Code: d.Code, Error: d.Error,
+			})
 		}
 	}
 	return troubled

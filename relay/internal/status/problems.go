@@ -214,8 +214,8 @@ func (s *Status) judgeDatabase() {
 	}
 }
 
-// judgeDeadLetters adds the parked events: the refused ones, and apart from them those that only wait
-// behind one.
+// judgeDeadLetters adds the parked events: the refused ones, and apart from them those that only
+// wait behind one.
 func (s *Status) judgeDeadLetters() {
 	var refused, behind int64
 	var causes []string
