@@ -110,8 +110,8 @@ func TestGrafanaShowsEveryCloudWatchMetric(t *testing.T) {
 	}
 }
 
-// An operator who goes from one board to the other, or from an alarm to relay status, reads the same
-// words.
+// An operator who goes from one board to the other, or from an alarm to relay status, reads the
+// same words.
 func TestBoardsAndAlarmsUseTheWordsOfStatus(t *testing.T) {
 	t.Parallel()
 	titles := map[string]string{} // of Grafana, by metric
