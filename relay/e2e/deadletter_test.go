@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
@@ -83,51 +81,6 @@ func TestRedriveCanBeCanceled(t *testing.T) {
 	w.eventually("all are redriven", func() bool { return w.deadLetters() == "redriven,redriven,redriven" })
 }
 
-func TestRedrivenAggregateArrivesInOrder(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	refused := w.refuseBody(`{"n":1}`)
-	w.startStreaming()
-	for n := 1; n <= 3; n++ {
-		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
-	}
-	w.eventually("all are parked", func() bool { return w.deadLetters() == "parked,parked,parked" })
-	if list, err := w.command(nil, "dead-letters", "list"); err != nil ||
-		!strings.Contains(list, "refused by the test") || !strings.Contains(list, "3 dead letters") {
-		t.Errorf("list: %v: %s", err, list)
-	}
-	refused.Clear()
-	if out, err := w.command(nil, "dead-letters", "redrive", "--group", "order/1"); err != nil ||
-		!strings.Contains(out, "3 of the parked") {
-		t.Fatalf("redrive: %v: %s", err, out)
-	}
-	w.eventually("all are redriven", func() bool { return w.deadLetters() == "redriven,redriven,redriven" })
-	w.commit(event(t, "1", `{"n":4}`))
-	w.awaitBody(`{"n":4}`)
-	var bodies []string
-	for _, r := range w.broker.Received(w.queue.ARN) {
-		bodies = append(bodies, r.Body)
-		if strings.Contains(r.DeduplicationID, "#r1") == (r.Body == `{"n":4}`) {
-			t.Errorf("%s has deduplication id %s", r.Body, r.DeduplicationID)
-		}
-	}
-	if got := strings.Join(bodies, ""); got != `{"n":1}{"n":2}{"n":3}{"n":4}` {
-		t.Errorf("received %s", got)
-	}
-}
-
-func TestRefusedRedriveKeepsItsAggregateParked(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	w.refuseBody(`{"n":1}`)
-	w.parkTwo()
-	w.redriveAll()
-	w.awaitRefusedAgain()
-	if got := w.bodies(); len(got) != 0 {
-		t.Errorf("received %v: the second overtook the first", got)
-	}
-}
-
 func TestDiscardAfterRefusedRedriveReleasesTheNext(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
@@ -140,53 +93,6 @@ func TestDiscardAfterRefusedRedriveReleasesTheNext(t *testing.T) {
 		t.Fatalf("discard: %v: %s", err, out)
 	}
 	w.awaitBody(`{"n":2}`)
-}
-
-// A trigger redrives the dead letter before the relay reads it. The relay then finds the letter in
-// state redriving, as before.
-func TestImmediateSecondRedriveIsSent(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	refused := w.refuseBody(`{"n":1}`)
-	w.parkTwo()
-	w.exec(`CREATE FUNCTION redrive() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		IF OLD.state = 'redriving' AND NEW.state = 'parked' THEN NEW.state := 'redriving';
-		NEW.redrives := NEW.redrives + 1; END IF;
-		RETURN NEW;
-	END $$`)
-	w.exec(`CREATE TRIGGER redrive BEFORE UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION redrive()`)
-	w.redriveAll()
-	w.eventually("the first was refused twice more", func() bool {
-		return w.query(`SELECT (max(redrives) >= 3)::text FROM outbox_dead_letters`) == "true"
-	})
-	refused.Clear()
-	w.awaitBody(`{"n":1}`)
-	w.awaitBody(`{"n":2}`)
-}
-
-// The broker may refuse the first dead letter again after the relay has read both.
-func TestReparkedDeadLetterOvertakesNothing(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	refused := w.refuseBody(`{"n":1}`)
-	w.parkTwo()
-	refused.Clear()
-	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
-	w.redriveAll()
-	if err := unavailable.AwaitHits(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
-	w.exec(`UPDATE outbox_dead_letters SET state = 'parked', code = 'Refused', updated_at = clock_timestamp()
-		WHERE position = 2`)
-	unavailable.Clear()
-	w.eventually("the first is redriven", func() bool { return strings.HasPrefix(w.deadLetters(), "redriven,") })
-	w.commit(event(t, "1", `{"n":3}`))
-	w.eventually("the third is parked behind the second", func() bool {
-		return w.deadLetters() == "redriven,parked,parked"
-	})
-	if diff := cmp.Diff(map[string]int{`{"n":1}`: 1}, w.bodies()); diff != "" {
-		t.Errorf("received (-want +got):\n%s", diff)
-	}
 }
 
 func TestDiscardUnblocksTheAggregate(t *testing.T) {
@@ -294,90 +200,6 @@ func TestUnavailableDestinationDelaysNoOther(t *testing.T) {
 			t.Fatalf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
 		}
 		last[r.GroupID] = n
-	}
-}
-
-// sharedID creates an outbox table whose ids are not unique, and returns the settings of its relay.
-func (w *testEnv) sharedID() []string {
-	w.t.Helper()
-	w.exec(`CREATE TABLE events (id text, seq bigint GENERATED ALWAYS AS IDENTITY,
-		xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-		kind text, body text, created_at timestamptz DEFAULT now())`)
-	w.exec(`CREATE UNIQUE INDEX ON events (seq); CREATE INDEX ON events (xid)`)
-	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE events`)
-	return []string{
-		"RELAY_TABLE=public.events", "RELAY_COLUMN_EVENT_TYPE=kind", "RELAY_COLUMN_PAYLOAD=body",
-		"RELAY_COLUMN_AGGREGATE_TYPE=",
-		"RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=", "RELAY_ID_UNIQUE=assert",
-	}
-}
-
-// listed returns the dead letters of an event in the form of `relay dead-letters list`.
-func (w *testEnv) listed(eventID string) string {
-	w.t.Helper()
-	out, err := w.command(nil, "dead-letters", "list", "--event-id", eventID)
-	w.must(err)
-	return out
-}
-
-func TestEventsSharingAnIDAreAllParked(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	env := w.sharedID()
-	w.startStreaming(env...)
-	w.exec(`INSERT INTO events (id, kind, body)
-		VALUES ('A', 'k', E'first\x01'), ('A', 'k', E'second\x01'), ('A', 'k', E'first\x01')`)
-	w.eventually("all three are parked", func() bool { return w.deadLetters() == "parked,parked,parked" })
-	if out := w.listed("A"); !strings.Contains(out, "3 dead letters") {
-		t.Errorf("list: %s", out)
-	}
-	if bodies := w.query(`SELECT string_agg(event->>'body', ',' ORDER BY position)
-		FROM outbox_dead_letters`); bodies != "first\x01,second\x01,first\x01" {
-		t.Errorf("parked %q", bodies)
-	}
-}
-
-// A table that is truncated or replaced numbers its rows from 1 again.
-func TestRowWithAReusedSeqIsParkedToo(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	w.startStreaming(w.sharedID()...)
-	for _, want := range []string{"parked", "parked,parked"} {
-		w.exec(`TRUNCATE events RESTART IDENTITY`)
-		w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', NULL)`)
-		w.eventually("the row is parked", func() bool { return w.deadLetters() == want })
-	}
-}
-
-// An entry of a btree index holds 2,704 bytes.
-func TestEventIDTooLongForAnIndexIsParked(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	w.startStreaming(w.sharedID()...)
-	w.exec(`INSERT INTO events (id, kind, body) SELECT string_agg(md5(i::text), ''), 'k', NULL
-		FROM generate_series(1, 500) AS i`)
-	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
-	if length := w.query(`SELECT length(row_event_id)::text FROM outbox_dead_letters`); length != "16000" {
-		t.Errorf("the stored id has %s bytes", length)
-	}
-}
-
-// The other row of the same id may be decided about long before.
-func TestParkedRowStaysWhenItsTwinIsRemoved(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	w.startStreaming(append(w.sharedID(), "RELAY_RETENTION=1s")...)
-	w.exec(`INSERT INTO events (id, kind, body, created_at)
-		VALUES ('A', 'k', NULL, '2001-01-01'), ('A', 'k', NULL, '2001-01-01')`)
-	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
-	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil {
-		t.Fatalf("discard: %v: %s", err, out)
-	}
-	w.eventually("one of the rows is removed", func() bool {
-		return w.query(`SELECT count(*)::text FROM events`) == "1"
-	})
-	if seq := w.query(`SELECT seq::text FROM events`); seq != "2" {
-		t.Errorf("the row with seq %s is left, want 2", seq)
 	}
 }
 

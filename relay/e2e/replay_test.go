@@ -2,11 +2,8 @@ package e2e_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -232,118 +229,6 @@ func TestInvalidReplayIsRefused(t *testing.T) {
 	}
 }
 
-// holdReplayFrom makes the broker fail replayed events whose number is n or higher, until the rule
-// is cleared.
-func (w *testEnv) holdReplayFrom(n int) *fakeaws.Rule {
-	return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
-		var number int
-		_, err := fmt.Sscanf(m.Body, `{"n" : %d}`, &number)
-		return err == nil && number >= n && attribute(m.Attributes, outbox.AttributeReplay) != ""
-	}}, fakeaws.FailEntries("InternalError", "held by the test", false))
-}
-
-// passed reports whether the replay has sent at least n events.
-func (w *testEnv) passed(n int) bool {
-	return w.query(`SELECT (sent >= $1)::text FROM outbox_replays`, n) == "true"
-}
-
-func TestReplayResumesAfterAKill(t *testing.T) {
-	t.Parallel()
-	for _, standby := range []bool{false, true} {
-		t.Run(fmt.Sprintf("standby %v", standby), func(t *testing.T) {
-			t.Parallel()
-			w := newTestEnv(t, "orders.fifo")
-			holder := w.deliver(60)
-			held := w.holdReplayFrom(31)
-			if standby {
-				w.start().awaitLog("event=standby")
-			}
-			w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "100", "--yes", "--no-wait")
-			w.eventually("a part is sent", func() bool { return w.passed(20) })
-			w.must(held.AwaitHits(t.Context(), 1))
-			holder.kill()
-			held.Clear()
-			if !standby {
-				w.startStreaming()
-			}
-			if out := w.replay("--resume", "1"); !strings.Contains(out, "60 of 60 events sent") {
-				t.Errorf("replay said: %s", out)
-			}
-			w.checkReplayedInOrder(60)
-		})
-	}
-}
-
-func TestNewEventsKeepTheirOrderDuringAReplay(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	w.deliver(200)
-	load := w.startWriter(4, 10*time.Millisecond)
-	w.replay("--since", "2026-01-01T00:00:00Z", "--until", "2026-02-01T00:00:00Z", "--rate", "400", "--yes")
-	written, err := load.stop()
-	w.must(err)
-	w.awaitAll(200 + written)
-	w.checkReplayedInOrder(200)
-	last := map[string]int{}
-	for _, r := range w.broker.Received(w.queue.ARN)[200:] {
-		var v version
-		if _, err := fmt.Sscanf(r.Body, `{"aggregate":%d,"version":%d}`, &v.Aggregate, &v.Version); err != nil {
-			continue // replayed
-		}
-		if v.Version != last[r.GroupID]+1 {
-			t.Errorf("group %s: %s after version %d", r.GroupID, r.Body, last[r.GroupID])
-		}
-		last[r.GroupID] = v.Version
-	}
-}
-
-func TestReplayKeepsToItsRate(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	w.deliver(30)
-	began := time.Now()
-	w.replay("--since", "2026-01-01T00:00:00Z", "--rate", "15", "--yes")
-	if took := time.Since(began); took < 1900*time.Millisecond {
-		t.Errorf("30 events took %v", took)
-	}
-}
-
-func TestInterruptedReplayResumesWithoutRepetition(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	w.deliver(60)
-	held := w.holdReplayFrom(31)
-	p := w.launch(relayBinary, nil, "replay", "--since", "2026-01-01T00:00:00Z", "--yes")
-	w.eventually("a part is sent", func() bool { return w.passed(20) })
-	p.awaitLog("a second, ") // the command reports its progress
-	if output, err := w.command(nil, "replay", "--aggregate", "order/1", "--yes"); err == nil ||
-		!strings.Contains(output, "replay 1 is under way") {
-		t.Errorf("a second replay: %v: %s", err, output)
-	}
-	w.must(p.cmd.Process.Signal(syscall.SIGINT))
-	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "relay replay --resume 1 continues it") {
-		t.Errorf("the command ended with %v: %s", err, p.log)
-	}
-	held.Clear()
-	w.eventually("the page in flight arrives", func() bool { return w.passed(31) })
-	w.awaitStatus(0, "1 is stopped: ")
-	if len(w.replayed()) == 60 {
-		t.Error("the replay was not stopped")
-	}
-	if out := w.replay("--resume", "1", "--rate", "1000"); !strings.Contains(out, "60 of 60 events sent") {
-		t.Errorf("replay said: %s", out)
-	}
-	w.checkReplayedInOrder(60)
-	for _, r := range w.broker.Received(w.queue.ARN) {
-		if r.Duplicate {
-			t.Errorf("%s was sent twice", r.Body)
-		}
-	}
-	if out := w.replay("--stop", "1"); !strings.Contains(out, "replay 1 is done") {
-		t.Errorf("stop said: %s", out)
-	}
-}
-
 func TestReplaySaysThatNoRelayRuns(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
@@ -388,85 +273,5 @@ func TestRefusedReplayDelaysNothing(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics do not have %s", want)
 		}
-	}
-}
-
-func TestReplayReadsACustomTable(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	w.exec(`CREATE TABLE facts (no bigint GENERATED ALWAYS AS IDENTITY, tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
-		key text UNIQUE, kind text, thing text, body text, at timestamp NOT NULL DEFAULT now())`)
-	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE facts`)
-	env := []string{
-		"RELAY_TABLE=public.facts", "RELAY_COLUMN_ID=key", "RELAY_COLUMN_SEQUENCE=no", "RELAY_COLUMN_XID=tx",
-		"RELAY_COLUMN_EVENT_TYPE=kind",
-		"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=thing", "RELAY_COLUMN_PAYLOAD=body",
-		"RELAY_COLUMN_HEADERS=",
-		"RELAY_COLUMN_CREATED_AT=at",
-	}
-	w.startStreaming(env...)
-	w.exec(`INSERT INTO facts (key, kind, thing, body) SELECT 'k' || i, 'kind', (i % 2)::text, 'body ' || i
-		FROM generate_series(1, 6) AS i`)
-	w.awaitAll(6)
-	w.awaitDeliveredOf("facts", "tx")
-	for _, c := range []struct{ args, want string }{
-		{"--aggregate /1 --since 2020-01-01T00:00:00Z", "body 1body 3body 5"},
-		{"--event-id k4,k1", "body 1body 4"},
-		{"--until 2020-01-01T00:00:00Z", ""},
-	} {
-		before := len(w.replayed())
-		output, err := w.command(env, append([]string{"replay", "--yes"}, strings.Fields(c.args)...)...)
-		if c.want == "" && err == nil || c.want != "" && err != nil {
-			t.Errorf("%s: %v: %s", c.args, err, output)
-		}
-		var bodies []string
-		for _, r := range w.replayed()[before:] {
-			bodies = append(bodies, r.Body)
-		}
-		slices.Sort(bodies) // several aggregates arrive in any order
-		if got := strings.Join(bodies, ""); got != c.want {
-			t.Errorf("%s: replayed %s, want %s", c.args, got, c.want)
-		}
-	}
-}
-
-// Retention and dead letters continue while a replay waits.
-func TestReplayExcludesRemovedAndParkedRows(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders")
-	w.deliver(4).stop()
-	w.replay("--since", "2026-01-01T00:00:00Z", "--yes", "--no-wait")
-	w.exec(`DELETE FROM outbox_events WHERE seq = 2`)
-	w.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code,
-		reason, attempts, event)
-		SELECT id::text, 'public.outbox_events', $1, 'order/3', true, 'c', 'r', 1, '{}' FROM outbox_events
-		WHERE seq = 3`, w.queue.ARN)
-	w.startStreaming()
-	if out := w.replay("--resume", "1"); !strings.Contains(out, "2 events were excluded") ||
-		!strings.Contains(out, "2 of 4 events sent") {
-		t.Errorf("replay said: %s", out)
-	}
-}
-
-// The consumers of a redriven event have not seen it before.
-func TestARedrivenEventIsNoReplay(t *testing.T) {
-	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	refused := w.refuseBody(numbered(1))
-	w.startStreaming()
-	w.writeHourly(1, 1)
-	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
-	refused.Clear()
-	w.redriveAll()
-	w.awaitBody(numbered(1))
-	if got := w.replayedBodies(); got != "" {
-		t.Errorf("%s is marked as a replay", got)
-	}
-	w.eventually("the event is redriven", func() bool { return w.deadLetters() == "redriven" })
-	w.awaitDelivered()
-	// within the deduplication interval of the redrive, and with the same attempt number
-	w.replay("--aggregate", "order/1", "--yes")
-	if got := w.replayedBodies(); got != numbered(1) {
-		t.Errorf("replayed %q", got)
 	}
 }
