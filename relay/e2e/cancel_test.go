@@ -131,3 +131,32 @@ func TestCanceledStartPublishesNoOlderRows(t *testing.T) {
 		t.Errorf("received %v", got)
 	}
 }
+
+// TestItsRoleMayWithdrawAFirstStart: the relay's role may not delete a checkpoint. A withdrawn row
+// is no row to any relay, and the epoch of the slot goes on from it.
+func TestItsRoleMayWithdrawAFirstStart(t *testing.T) {
+	t.Parallel()
+	onOldAndNew(t, func(t *testing.T, version int) {
+		w, _ := newRolesEnv(t, "orders.fifo", version)
+		w.commit(event(t, "1", `{"old":true}`))
+		for range 2 {
+			w.killAt(steps["table to be read"], "RELAY_START=table")
+			if output, err := w.cancel(); err != nil {
+				t.Fatalf("%v: %s", err, output)
+			}
+		}
+		p := w.startStreaming("RELAY_START=now", "RELAY_RETENTION=1s")
+		w.commit(event(t, "1", `{"n":0}`))
+		w.awaitEach(1)
+		w.eventually("retention waits for no withdrawn start", func() bool { return w.rows() == "0" })
+		p.stop()
+		if got := w.bodies(); len(got) != 1 || got[`{"n":0}`] != 1 {
+			t.Errorf("received %v", got)
+		}
+		const raised = `SELECT (epoch > (SELECT max(epoch) FROM relay_checkpoints WHERE slot_name <> $1))::text
+			FROM relay_checkpoints WHERE slot_name = $1`
+		if w.query(raised, w.slot) != "true" {
+			t.Errorf("the checkpoints are %s", w.query(`SELECT string_agg(c::text, E'\n') FROM relay_checkpoints c`))
+		}
+	})
+}

@@ -110,8 +110,9 @@ func (s *Store) Claim(ctx context.Context, pid uint32) (slot.Fence, *Row, error)
 	return slot.Fence{Slot: s.name, Epoch: row.Epoch, PID: pid}, row, nil
 }
 
-// Create inserts the first row of a slot. It returns [slot.ErrFenced] if another relay has inserted
-// one.
+// Create inserts the first row of a slot. Its epoch is above those of withdrawn rows, so that a
+// relay or a command that has read one of them changes nothing in this one. Create returns
+// [slot.ErrFenced] if another relay has inserted a row.
 func (s *Store) Create(ctx context.Context, r Row) error {
 	recovery := Recovery{}
 	if r.Recovery != nil {
@@ -121,7 +122,10 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 		INSERT INTO relay_checkpoints
 			(slot_name, outbox_table, epoch, system_identifier, flush_lsn, horizon, publication_fingerprint,
 			 recover_from, recover_to, recover_since)
-		VALUES ($1, $2, 1, $3, nullif($4::pg_lsn, '0/0'), nullif($5, '')::pg_snapshot, nullif($6, ''),
+		VALUES ($1, $2, (
+				SELECT coalesce(max(epoch), 0) + 1 FROM relay_checkpoints
+				WHERE starts_with(slot_name, $1 || '`+withdrawn+`')
+			), $3, nullif($4::pg_lsn, '0/0'), nullif($5, '')::pg_snapshot, nullif($6, ''),
 			nullif($7, '')::pg_snapshot, nullif($8, '')::pg_snapshot, nullif($9, '')::timestamptz)
 		ON CONFLICT (slot_name) DO NOTHING`,
 		s.name, r.Table, r.SystemIdentifier, r.Position.FlushLSN.String(), r.Horizon, r.Fingerprint,
