@@ -34,10 +34,12 @@ type proof struct {
 
 // evidence is the recent behaviour of a destination.
 type evidence struct {
-	tookEventAt time.Time // zero before the first
-	refused     int       // events since it accepted one, each counted once
-	failed      int       // events that were neither accepted nor refused, counted at each attempt
-	inFlight    int       // events that it has not refused before
+	tookEventAt   time.Time // the last answer that accepted an event; zero before the first
+	acceptedSince time.Time // the latest start of a request of which it accepted an event
+	refused       int       // events since it accepted one, each counted once
+	refusedAt     time.Time // the start of the request that refused the last of them for the first time
+	failed        int       // events that were neither accepted nor refused, counted at each attempt
+	inFlight      int       // events that it has not refused before
 }
 
 // suspectError is a refusal that has to be repeated before it counts.
@@ -83,9 +85,10 @@ func (s *sender) doubt(e *Event) {
 }
 
 // weigh reports whether the refusal of e is proven to be the fault of e, and whether the
-// destination works. It is proven if the destination has accepted another event since the first
-// refusal. It is also proven if nothing but a few refused events was sent to it for long. The time
-// counts from one request to another, because a single answer may be slow.
+// destination works. It is proven if the destination has accepted another event of a request that
+// was sent since the first refusal. It is also proven if nothing but a few refused events was sent
+// to it for long. The time counts from the start of one request to that of another, because a
+// single answer may be slow: it says what the destination did at some time before.
 func (s *sender) weigh(e *Event) (proven, working bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,10 +97,13 @@ func (s *sender) weigh(e *Event) (proven, working bool) {
 	if !e.proof.counted {
 		e.proof.counted = true
 		shown.refused++
+		if e.proof.since.After(shown.refusedAt) {
+			shown.refusedAt = e.proof.since
+		}
 	}
 	after, since := min(proofAfter, s.scheduler.options.Backoff.Max), e.triedAt.Sub(e.proof.since)
 	switch {
-	case !shown.tookEventAt.Before(e.proof.since):
+	case !shown.acceptedSince.Before(e.proof.since):
 		return since >= after, working
 	case shown.failed != e.proof.failed:
 		// the destination or the network is at fault: the time starts again

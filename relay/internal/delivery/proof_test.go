@@ -340,3 +340,23 @@ func (r *fixture) opened(id string) *delivery.Event {
 	e.Handle = r.tracker.Open(id, 1)
 	return e
 }
+
+// TestAnAcceptanceOfBeforeProvesNothing: the request that was accepted was sent while the
+// destination still worked. It refuses all that is sent since, so the events are not at fault.
+func TestAnAcceptanceOfBeforeProvesNothing(t *testing.T) {
+	t.Parallel()
+	run(t, one(standard), func(r *fixture) {
+		slow := after(8*time.Second, takeAll)
+		r.sinks[0].answers(func(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
+			if batch[0].EventID == "h1" {
+				return slow(ctx, batch)
+			}
+			return nil, errRefused
+		})
+		r.sendIDs(0, "h1")
+		r.elapse(time.Second)
+		r.sendIDs(0, "a1 b1 c1 d1 e1 f1")
+		r.elapse(2 * time.Minute)
+		r.expectParked("")
+	})
+}

@@ -103,7 +103,7 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 
 // settle handles the results of a request, message by message.
 func (s *sender) settle(events []*Event, results []sink.Result) {
-	s.noteAccepted(results)
+	s.noteAccepted(events[0].triedAt, results)
 	if recorder := s.delivery.deps.Recorder; recorder != nil {
 		recorder.Accepted(s.Name, events[0].triedAt, events, results)
 	}
@@ -154,14 +154,21 @@ func (s *sender) deliveredAgain(e *Event) {
 	s.replayed(e)
 }
 
-// noteAccepted records the time if the destination accepted any event of a request.
-func (s *sender) noteAccepted(results []sink.Result) {
+// noteAccepted records that the destination accepted an event of a request that was sent at this
+// time, if it accepted any. Events that it refused in an earlier request are no longer counted.
+func (s *sender) noteAccepted(sent time.Time, results []sink.Result) {
 	if !slices.ContainsFunc(results, func(r sink.Result) bool { return r.Err == nil }) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evidence.tookEventAt, s.evidence.refused = time.Now(), 0
+	s.evidence.tookEventAt = time.Now()
+	if sent.After(s.evidence.acceptedSince) {
+		s.evidence.acceptedSince = sent
+	}
+	if !sent.Before(s.evidence.refusedAt) {
+		s.evidence.refused = 0
+	}
 }
 
 // noteBegin records that events are in flight, and returns how many of them the destination has not
