@@ -40,6 +40,13 @@ var refusals = map[string]bool{
 	"RequestTooLarge":       true,
 }
 
+// IsRefusal reports whether a broker refuses a request or an entry because of its content with this
+// code.
+func IsRefusal(code string) bool { return refusals[code] }
+
+// CodeUnknown is the label of an error that has no other.
+const CodeUnknown = "unknown"
+
 // Code returns a short label of err for logs and metrics. It is the broker's own code if there is
 // one, otherwise "timeout", "canceled", "network", "credentials" or "unknown". A nil err has none.
 func Code(err error) string {
@@ -66,7 +73,7 @@ func Code(err error) string {
 	if !known && errors.As(err, &api) && api.ErrorCode() != "" {
 		return shortCode(api.ErrorCode())
 	}
-	return "unknown"
+	return CodeUnknown
 }
 
 // label returns how a request ended without an answer, or an empty text.

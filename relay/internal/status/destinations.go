@@ -13,7 +13,7 @@ import (
 )
 
 // troubleAfter is how long requests or messages may fail without an acceptance before a destination
-// counts as unavailable. A single failure does not.
+// counts as unavailable or refusing. A single failure does not.
 const troubleAfter = 2 * time.Second
 
 // longestError bounds the text of an error in a report, in bytes.
@@ -33,18 +33,26 @@ type destination struct {
 	acceptedAt  time.Time
 	failedAt    time.Time // the first failure since the last acceptance
 	failed      int       // failed requests or messages since then
-	code, err   string    // of the last failure
+	last        failure
+	refused     failure   // the last request that was refused because of its messages
 	throttledAt time.Time // zero while the destination does not limit the rate
 	rate        float64
 	delivered   uint64
 }
 
-func (k *destination) fails(since time.Time, code, text string) {
+// failure is the failure of a request or of a message.
+type failure struct {
+	code, err string
+	isRefusal bool // the destination answers, and refuses a message because of its content
+	isRequest bool // of a request; those of its messages are the same failure
+}
+
+func (k *destination) fails(since time.Time, f failure) {
 	if k.failed == 0 {
 		k.failedAt = since
 	}
 	k.failed++
-	k.code, k.err = code, shorten(text)
+	k.last = f
 }
 
 // NewDestinations returns Destinations without any state.
@@ -73,23 +81,34 @@ func (d *Destinations) Requested(name string, events int, took time.Duration, er
 	if err == nil {
 		return
 	}
-	var rejected *sink.RejectedError
-	if errors.As(err, &rejected) || sink.IsThrottled(err) || errors.Is(err, context.Canceled) {
+	if sink.IsThrottled(err) || errors.Is(err, context.Canceled) {
 		return
 	}
+	f := failure{code: sink.Code(err), err: shorten(err.Error()), isRequest: true}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.of(name).fails(time.Now().Add(-took), sink.Code(err), err.Error())
+	if rejected := (*sink.RejectedError)(nil); errors.As(err, &rejected) {
+		f.isRefusal, f.isRequest = true, false
+		d.of(name).refused = f // a part of the request may be accepted
+		return
+	}
+	d.of(name).fails(time.Now().Add(-took), f)
 }
 
-// Retried implements [delivery.Observer].
+// Retried implements [delivery.Observer]. The last failure counts: a destination that did not
+// answer may refuse by now.
 func (d *Destinations) Retried(name, code string) {
 	d.Observer.Retried(name, code)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	// Otherwise the failed request has given more details.
-	if known := d.of(name); known.failed == 0 {
-		known.fails(time.Now(), code, "")
+	known := d.of(name)
+	switch {
+	case known.failed > 0 && code == sink.CodeUnknown: // such as a message behind one that failed
+	case known.failed > 0 && code == known.last.code && known.last.isRequest: // the request is counted already
+	case code == known.refused.code:
+		known.fails(time.Now(), known.refused)
+	default:
+		known.fails(time.Now(), failure{code: code, isRefusal: sink.IsRefusal(code)})
 	}
 }
 
@@ -127,7 +146,7 @@ func (d *Destinations) Parked(name, code string) {
 func (d *Destinations) settled(name, code string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if known := d.of(name); known.code == code {
+	if known := d.of(name); known.last.code == code {
 		known.forgetFailures()
 	}
 }
@@ -142,7 +161,7 @@ func (d *Destinations) forgetFailures() {
 	}
 }
 
-func (k *destination) forgetFailures() { k.failed, k.code, k.err = 0, "", "" }
+func (k *destination) forgetFailures() { k.failed, k.last, k.refused = 0, failure{}, failure{} }
 
 func (d *Destinations) accepted(name string, events int) {
 	if events == 0 {
@@ -190,8 +209,11 @@ func (k *destination) report(name string, now time.Time) Destination {
 	}
 	switch {
 	case k.failed > 0 && now.Sub(k.failedAt) >= troubleAfter:
-		d.State, d.Since = DestinationUnavailable, pointer(k.failedAt)
-		d.Code, d.Error, d.Failures = k.code, k.err, k.failed
+		d.State, d.Since, d.Failures = DestinationUnavailable, pointer(k.failedAt), k.failed
+		d.Code, d.Error = k.last.code, k.last.err
+		if k.last.isRefusal {
+			d.State = DestinationRefusing
+		}
 	case !k.throttledAt.IsZero():
 		d.State, d.Since = DestinationThrottled, pointer(k.throttledAt)
 	}

@@ -41,7 +41,7 @@ type Problem struct {
 const (
 	// delayedAfter is how long the oldest event may wait before that is a problem.
 	delayedAfter = time.Minute
-	// outageAfter is how long a destination may be unavailable before that is critical.
+	// outageAfter is how long a destination may accept nothing before that is critical.
 	outageAfter = time.Minute
 	// lostAfter is how long a relay that no longer reports is a problem. Afterwards an operator has
 	// probably removed its host.
@@ -166,19 +166,22 @@ func (s *Status) lastSeen() string {
 
 // judgeDelivery adds the problems of a streaming relay's deliveries.
 func (s *Status) judgeDelivery(r Relay) {
-	unavailable := false
+	holdsUp := false
 	for _, d := range r.Destinations {
 		switch d.State {
 		case DestinationUnavailable:
-			unavailable = true
-			level := Warning
-			if r.ReportedAt.Sub(*d.Since) >= outageAfter {
-				level = Critical
-			}
-			s.add(level, "destination_unavailable", "Delivery delayed",
+			holdsUp = true
+			s.add(outage(r, d), "destination_unavailable", "Delivery delayed",
 				"fix the cause in the answer: the relay retries and continues by itself",
 				"%s has accepted nothing since %s: %s after %d failures%s",
 				d.Name, clock(*d.Since), d.Code, d.Failures, because(d.Error))
+		case DestinationRefusing:
+			holdsUp = true
+			s.add(outage(r, d), "destination_refuses", "Delivery delayed",
+				"fix the cause in the answer: the relay sends each refused event again, and parks it once a second "+
+					"refusal proves that the event is at fault",
+				"%s refuses events, and has accepted none since %s: %s%s",
+				d.Name, clock(*d.Since), d.Code, because(d.Error))
 		case DestinationThrottled:
 			s.add(Warning, "destination_throttled", "Delivery delayed",
 				"raise the quota of the destination if events fall behind",
@@ -186,10 +189,18 @@ func (s *Status) judgeDelivery(r Relay) {
 		}
 	}
 	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
-	if oldest >= delayedAfter && !unavailable {
+	if oldest >= delayedAfter && !holdsUp {
 		s.add(Warning, "events_delayed", "Delivery delayed", "find the cause in the log of the relay",
 			"the oldest event has waited for %s; %d are in flight", span.Format(oldest), r.Events.InFlight)
 	}
+}
+
+// outage returns the level of a destination that accepts nothing.
+func outage(r Relay, d Destination) Level {
+	if r.ReportedAt.Sub(*d.Since) >= outageAfter {
+		return Critical
+	}
+	return Warning
 }
 
 func because(text string) string {

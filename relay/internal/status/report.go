@@ -38,6 +38,7 @@ const (
 	DestinationOK          = "ok"
 	DestinationThrottled   = "throttled"   // it accepts requests at a limited rate
 	DestinationUnavailable = "unavailable" // it has accepted no message since the first failure
+	DestinationRefusing    = "refusing"    // the same, and its last answer refused a message because of its content
 )
 
 // Destination is the state of a topic or a queue.

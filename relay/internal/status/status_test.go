@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"strings"
@@ -50,6 +51,19 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 			since := s.At.Add(-10 * time.Minute)
 			s.Relays[0].Destinations[0] = Destination{Name: queue, State: DestinationUnavailable, Since: &since}
 		}, Critical, "destination_unavailable", queue},
+		"a destination refuses": {func(s *Status) {
+			since := s.At.Add(-10 * time.Second)
+			s.Relays[0].Destinations[0] = Destination{
+				Name: queue, State: DestinationRefusing, Since: &since, Code: "InvalidMessageContents",
+				Error: "not this one", Failures: 3,
+			}
+		}, Warning, "destination_refuses", "InvalidMessageContents: not this one"},
+		"a destination refuses for long": {func(s *Status) {
+			since := s.At.Add(-10 * time.Minute)
+			s.Relays[0].Destinations[0] = Destination{
+				Name: queue, State: DestinationRefusing, Since: &since, Code: "ValidationError",
+			}
+		}, Critical, "destination_refuses", "ValidationError"},
 		"a destination is throttled": {func(s *Status) {
 			s.Relays[0].Destinations[0] = Destination{
 				Name: queue, State: DestinationThrottled, Since: &s.At, RateLimit: 300,
@@ -161,6 +175,53 @@ func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 	})
 }
 
+// TestTheLastFailureIsReported: a destination that did not answer refuses by now, and accepts
+// nothing.
+func TestTheLastFailureIsReported(t *testing.T) {
+	t.Parallel()
+	refused := &sink.RejectedError{Code: "TooStrange", Reason: "not this one"}
+	for name, c := range map[string]struct {
+		fail  func(*Destinations)
+		state string
+		code  string
+		words string
+	}{
+		"a refused request": {func(d *Destinations) {
+			d.Requested(queue, 1, 0, refused)
+			d.Retried(queue, refused.Code)
+		}, DestinationRefusing, refused.Code, "not this one"},
+		"a refused message": {func(d *Destinations) {
+			d.Requested(queue, 2, 0, nil)
+			d.Retried(queue, "InvalidMessageContents")
+			d.Retried(queue, sink.CodeUnknown) // behind it
+		}, DestinationRefusing, "InvalidMessageContents", ""},
+		"an error": {func(d *Destinations) {
+			d.Requested(queue, 1, 0, sink.RequestError(503, "ServiceUnavailable", "try again", nil))
+			d.Retried(queue, "ServiceUnavailable")
+		}, DestinationUnavailable, "ServiceUnavailable", "try again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				d := NewDestinations(health.NewMetrics())
+				d.Requested(queue, 1, time.Second, context.DeadlineExceeded)
+				d.Retried(queue, "timeout")
+				time.Sleep(3 * time.Second)
+				c.fail(d)
+				all, _ := d.report(time.Now())
+				if got := all[0]; got.State != c.state || got.Code != c.code || got.Failures != 2 ||
+					!strings.Contains(got.Error, c.words) {
+					t.Errorf("the destination is %+v", got)
+				}
+				d.Parked(queue, c.code)
+				if all, _ := d.report(time.Now()); all[0].State != DestinationOK {
+					t.Errorf("once the event is parked the destination is %+v", all[0])
+				}
+			})
+		})
+	}
+}
+
 // TestAParkedEventIsNoOutage: no other event is sent that could show that the destination works.
 func TestAParkedEventIsNoOutage(t *testing.T) {
 	t.Parallel()
@@ -180,7 +241,7 @@ func TestAParkedEventIsNoOutage(t *testing.T) {
 					settle(d)
 				} else {
 					d.Parked(queue, "DestinationUnavailable")
-					want = DestinationUnavailable
+					want = DestinationRefusing
 				}
 				if all, _ := d.report(time.Now()); len(all) != 1 || all[0].State != want {
 					t.Errorf("the destinations are %+v, want %s", all, want)

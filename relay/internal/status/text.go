@@ -55,7 +55,7 @@ func (r Relay) write(w io.Writer) {
 
 func (d Destination) detail(now time.Time) string {
 	switch {
-	case d.State == DestinationUnavailable:
+	case d.State == DestinationUnavailable || d.State == DestinationRefusing:
 		return fmt.Sprintf(" for %s: %s", span.Format(now.Sub(*d.Since)), d.Code)
 	case d.State == DestinationThrottled:
 		return fmt.Sprintf(" for %s, %.0f requests a second", span.Format(now.Sub(*d.Since)), d.RateLimit)
