@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/jackc/pgx/v5"
@@ -22,11 +24,21 @@ import (
 // when the caller that needs it gives up.
 const authTimeout = 2 * time.Second
 
+// awsSettings reads the settings and credentials of AWS from the environment. The SDK's cache
+// requests credentials in a goroutine that outlives the context of the caller. So the client has a
+// limit of its own. Otherwise each connect would leave a goroutine behind while an endpoint does
+// not answer.
+func awsSettings(ctx context.Context) (aws.Config, error) {
+	client := awshttp.NewBuildableClient().WithTimeout(authTimeout)
+	return awsconfig.LoadDefaultConfig(ctx, awsconfig.WithHTTPClient(client),
+		awsconfig.WithEndpointCredentialOptions(func(o *endpointcreds.Options) { o.HTTPClient = client }))
+}
+
 // readSecret reads the secret for every connection, because RDS rotates a managed password every
 // seven days.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html
 func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
-	sdk, err := awsconfig.LoadDefaultConfig(ctx)
+	sdk, err := awsSettings(ctx)
 	if err != nil {
 		return fmt.Errorf("AWS settings: %w", err)
 	}
@@ -60,7 +72,7 @@ func parseSecret(text string) (user, password string, err error) {
 // one host and port. The server checks it only when a connection is opened.
 // https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.IAMDBAuth.html
 func createToken(ctx context.Context, conn *pgx.ConnConfig) error {
-	sdk, err := awsconfig.LoadDefaultConfig(ctx)
+	sdk, err := awsSettings(ctx)
 	if err != nil {
 		return fmt.Errorf("AWS settings: %w", err)
 	}

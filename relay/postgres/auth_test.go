@@ -1,9 +1,12 @@
 package postgres_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -134,5 +137,36 @@ func TestTokenNeedsARegion(t *testing.T) {
 	_, err := settings.ConnConfig(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
 		t.Errorf("without a region: %v", err)
+	}
+}
+
+// TestACredentialsRequestThatHangsEnds: nothing of a connect that was given up goes on.
+func TestACredentialsRequestThatHangsEnds(t *testing.T) {
+	asked, ended := make(chan struct{}, 100), make(chan struct{}, 100)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
+	defer endpoint.Close()
+	inEnvironment(t, map[string]string{
+		"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_CONFIG_FILE": "/dev/null",
+		"AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_CONTAINER_CREDENTIALS_FULL_URI": endpoint.URL,
+	})
+	for name, settings := range map[string]postgres.Settings{
+		"token":  {URL: rdsURL, Auth: postgres.AuthIAM},
+		"secret": {URL: "postgres://host/db", SecretARN: secretARN},
+	} {
+		if _, err := settings.ConnConfig(t.Context()); err == nil {
+			t.Errorf("%s: made without credentials", name)
+		}
+		<-asked
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: the request for credentials goes on", name)
+			endpoint.CloseClientConnections()
+			<-ended
+		}
 	}
 }

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -25,7 +26,8 @@ type Handler struct {
 	Finder
 	Open func(context.Context) (*pgxpool.Pool, error)
 
-	mu     sync.Mutex // one request at a time reads the database
+	once   sync.Once
+	turn   chan struct{} // held by the request that reads the database; it guards last and lastAt
 	last   *Last
 	lastAt time.Time
 }
@@ -66,19 +68,30 @@ func (h *Handler) serve(
 	r *http.Request,
 	read func(context.Context, *pgxpool.Pool) (any, error),
 ) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(r.Context(), findTimeout)
 	defer cancel()
-	pool, err := h.Open(ctx)
-	var answer any
-	if err == nil {
-		answer, err = read(ctx, pool)
-	}
+	answer, err := h.inTurn(ctx, read)
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		answer = failure{Version: formatVersion, At: time.Now().UTC(), Error: err.Error()}
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// inTurn reads once no other request does. The time of ctx covers the wait: where the database does
+// not answer, the requests of many clients end together.
+func (h *Handler) inTurn(ctx context.Context, read func(context.Context, *pgxpool.Pool) (any, error)) (any, error) {
+	h.once.Do(func() { h.turn = make(chan struct{}, 1) })
+	select {
+	case h.turn <- struct{}{}:
+		defer func() { <-h.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another request, which the database does not answer: %w", ctx.Err())
+	}
+	pool, err := h.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, pool)
 }

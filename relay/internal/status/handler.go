@@ -3,11 +3,12 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -23,7 +24,7 @@ type Handler struct {
 	Local *Local                                       // nil outside of a relay
 	Open  func(context.Context) (*pgxpool.Pool, error) // returns the same pool each time
 
-	mu          sync.Mutex
+	looks       singleflight.Group // one at a time, for all requests meanwhile; it guards the fields below
 	collected   *Status
 	collectedAt time.Time
 }
@@ -38,9 +39,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(status)
 }
 
+// status returns the last status if it is recent, or else that of one look at the database, for all
+// requests that come meanwhile. If the client of the request that looks leaves, another request
+// looks.
 func (h *Handler) status(ctx context.Context) (*Status, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	for {
+		found, err, _ := h.looks.Do("", func() (any, error) { return h.look(ctx) })
+		if !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return found.(*Status), err
+		}
+	}
+}
+
+func (h *Handler) look(ctx context.Context) (*Status, error) {
 	if h.collected != nil && time.Since(h.collectedAt) < collectInterval {
 		return h.collected, nil
 	}
