@@ -24,6 +24,7 @@ const (
 	CodeHeaders        Code = "headers"          // the headers can be a JSON object
 	CodeGenerated      Code = "generated"        // the log contains every generated column that the relay reads
 	CodeIdentity       Code = "replica-identity" // no publication prevents UPDATE or DELETE of a row
+	CodeUpdates        Code = "updates"          // no program updates rows: the relay sends no later version of a row
 	CodeRowSecurity    Code = "row-security"     // no policy can hide a row from the relay
 	CodePublication    Code = "publication"      // the publication streams every row with all required columns
 	CodeRelayTables    Code = "relay-tables"     // the relay may write its own tables

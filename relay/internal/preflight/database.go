@@ -55,6 +55,7 @@ func (d *database) requirements() []Requirement {
 		{"publication " + d.Publication, d.publication},
 		{"publication " + d.Publication, d.generatedColumns},
 		{table, d.replicaIdentity},
+		{table, d.updates},
 		{"the relay's tables", d.relayTables},
 		{"slot " + d.Slot, d.replicationSlot},
 		{table, d.retention},

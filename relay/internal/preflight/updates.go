@@ -1,0 +1,59 @@
+package preflight
+
+import (
+	"context"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+)
+
+// updates checks that the rows of the table stay as they were inserted. A publication of inserts
+// does not stream an UPDATE, nor the one that an upsert makes, and the relay skips those of any
+// other. The server counts them for each table.
+// https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ALL-TABLES-VIEW
+func (d *database) updates(ctx context.Context) Findings {
+	if d.columns == nil {
+		return nil
+	}
+	var updates int64
+	var tables []string
+	name := outboxtable.QuoteLiteral(d.Table.Identifier())
+	err := d.Pool.QueryRow(ctx, `
+		WITH `+strings.ReplaceAll(outboxtable.MembersSQL, "{name}", name)+`
+		SELECT coalesce(sum(pg_stat_get_tuples_updated(m.relation)), 0)::bigint,
+		       coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
+		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE pg_stat_get_tuples_updated(m.relation) > 0`).Scan(&updates, &tables)
+	switch {
+	case err != nil:
+		return Findings{unknown(CodeUpdates, d.tableObject(), err)}
+	case updates == 0:
+		return Findings{passed(CodeUpdates, d.tableObject(), "no row of %s was updated", d.tableName())}
+	}
+	return Findings{degraded(CodeUpdates, d.tableObject(), "%d updates of rows of table %s were counted, those of "+
+		"INSERT … ON CONFLICT DO UPDATE included: %s. The relay sends a row as it was inserted, once, and no later "+
+		"version of it. Insert a new row for each event. Once no program updates rows, a superuser can reset the "+
+		"count", updates, d.tableName(), d.fateOfUpdates(ctx)).with("%s", resetCounts(tables))}
+}
+
+// fateOfUpdates says where an update is lost.
+func (d *database) fateOfUpdates(ctx context.Context) string {
+	var publishes bool
+	err := d.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1 AND pubupdate)`,
+		d.Publication).Scan(&publishes)
+	if err == nil && publishes {
+		return "the relay skips them"
+	}
+	return "publication " + pgoutput.Quote(d.Publication) + " does not publish them (publish = 'insert')"
+}
+
+// resetCounts returns the statements that set the counts of these tables to zero.
+func resetCounts(tables []string) string {
+	var statements []string
+	for _, table := range tables {
+		statements = append(statements,
+			"SELECT pg_stat_reset_single_table_counters("+outboxtable.QuoteLiteral(table)+"::regclass);")
+	}
+	return strings.Join(statements, " ")
+}

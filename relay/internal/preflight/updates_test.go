@@ -1,0 +1,47 @@
+package preflight_test
+
+import (
+	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+)
+
+// TestCheckCountsUpdatesOfRows: no publication of the relay brings the second version of a row.
+func TestCheckCountsUpdatesOfRows(t *testing.T) {
+	t.Parallel()
+	const upsert = `INSERT INTO ev (id, event_type) VALUES ('00000000-0000-0000-0000-000000000001', 'made')
+		ON CONFLICT (id) DO UPDATE SET event_type = 'changed'`
+	for name, c := range map[string]struct {
+		prepare, change string
+		words           []string
+	}{
+		"update": {
+			``, `INSERT INTO ev (event_type) VALUES ('a'), ('b'); UPDATE ev SET payload = 'x'`,
+			[]string{"2 updates of rows of table public.ev", "does not publish them (publish = 'insert')"},
+		},
+		"upsert": {``, upsert + `; ` + upsert, []string{"1 updates of rows", "ON CONFLICT DO UPDATE"}},
+		"published": {
+			`ALTER PUBLICATION outbox_pub SET (publish = 'insert, update')`, upsert + `; ` + upsert,
+			[]string{"1 updates of rows", "the relay skips them"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := newTestEnv(t)
+			if c.prepare != "" {
+				e.exec(c.prepare)
+			}
+			e.exec(`INSERT INTO ev (event_type) VALUES ('c'); DELETE FROM ev`)
+			e.expectSound()
+			e.exec(c.change)
+			e.exec(`SELECT pg_stat_force_next_flush()`)
+			words := append(c.words, "Insert a new row for each event")
+			f := e.expect(preflight.CodeUpdates, preflight.Degraded, words...)
+			if _, err := connect(t, pgtest.SuperuserURL(t, e.url)).Exec(t.Context(), f.Statement); err != nil {
+				t.Fatalf("%s: %v", f.Statement, err)
+			}
+			e.expectSound()
+		})
+	}
+}
