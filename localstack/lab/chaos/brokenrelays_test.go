@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,10 @@ func TestBrokenRelaysFailTheirTests(t *testing.T) {
 			if err == nil || !strings.Contains(string(output), "--- FAIL: "+m.test) {
 				t.Fatalf("a relay that %s passes %s: %v\n%s", m.name, m.test, err, output)
 			}
+			// Every test of the package fails then.
+			if strings.Contains(string(output), "relay ended before it logged") {
+				t.Fatalf("a relay that %s could not start: %s", m.name, output)
+			}
 		})
 	}
 }
@@ -50,18 +55,49 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 			o.Dir, o.Short, o.Faults, o.Workers = t.TempDir(), false, m.faults, 4
 			o.Runs, o.Seed, o.Settle = attempts, 1, 15*time.Second
 			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
-			o.Until = func(r *chaos.Result) bool {
-				return slices.ContainsFunc(m.rules, func(rule checker.Rule) bool { return r.Report.Count(rule) > 0 })
-			}
-			totals, err := chaos.Run(t.Context(), o)
-			if err != nil && !errors.Is(err, chaos.ErrBroken) {
+			totals, err := m.catch(t, o)
+			if err != nil {
 				t.Fatal(err)
-			}
-			if !slices.ContainsFunc(totals.Failed, o.Until) {
-				t.Fatalf("a relay that %s survived %d runs", m.name, totals.Runs)
 			}
 			t.Logf("caught in run %d, after %v", totals.Runs, totals.Took.Round(time.Second))
 		})
+	}
+}
+
+// catch runs the relay of o until a run shows the mutant. A relay that cannot start at all delivers
+// nothing either, which says nothing about what was broken in it.
+func (m mutant) catch(t *testing.T, o chaos.Options) (*chaos.Totals, error) {
+	o.Until = func(r *chaos.Result) bool {
+		breaks := func(rule checker.Rule) bool { return r.Report.Count(rule) > 0 }
+		return r.Streamed && slices.ContainsFunc(m.rules, breaks)
+	}
+	totals, err := chaos.Run(t.Context(), o)
+	switch {
+	case err != nil && !errors.Is(err, chaos.ErrBroken):
+		return nil, err
+	case slices.ContainsFunc(totals.Failed, o.Until):
+		return totals, nil
+	case slices.ContainsFunc(totals.Failed, func(r *chaos.Result) bool { return !r.Streamed }):
+		return nil, fmt.Errorf("no relay that %s could start: the mutant does not show what it is there for", m.name)
+	}
+	return nil, fmt.Errorf("a relay that %s survived %d runs", m.name, totals.Runs)
+}
+
+// TestAMutantThatCannotStartIsNotCaught: its run breaks the rule that should catch it.
+func TestAMutantThatCannotStartIsNotCaught(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	var err error
+	if o.Relay, err = exec.LookPath("false"); err != nil {
+		t.Fatal(err)
+	}
+	o.Dir, o.Runs, o.Settle, o.Workers = t.TempDir(), 1, time.Second, 1
+	for !chaos.NewPlan(o.Seed, o).ColdStart { // otherwise the machine waits for a relay before it writes
+		o.Seed += 10 // calm runs
+	}
+	_, err = mutant{name: "ends at once", rules: []checker.Rule{checker.Lost, checker.Stuck}}.catch(t, o)
+	if err == nil || !strings.Contains(err.Error(), "could start") {
+		t.Errorf("it is caught: %v", err)
 	}
 }
 

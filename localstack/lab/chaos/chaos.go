@@ -124,7 +124,7 @@ func one(ctx context.Context, o Options, seed uint64, clusters *clusters) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	result := newResult(plan, history, time.Since(began))
+	result := newResult(plan, history, r.relays.haveStreamed(), time.Since(began))
 	if o.Keep || len(result.Report.Violations) > 0 {
 		result.Dir, err = r.save(history, result)
 	}

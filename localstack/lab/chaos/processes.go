@@ -3,6 +3,8 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -172,6 +174,13 @@ func (f *processes) end() {
 		f.kill(p)
 	}
 	f.wait.Wait()
+}
+
+// haveStreamed reports whether any of the relays streamed at some time.
+func (f *processes) haveStreamed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.all, func(p *relay) bool { return p.log.streamedAfter(0) < math.MaxInt64 })
 }
 
 // awaitStreaming waits until one of the relays streams.

@@ -13,10 +13,12 @@ type Result struct {
 	Faults map[string]int // by kind
 	Took   time.Duration
 	Dir    string // directory of a saved history
+	// Streamed says that a relay of the run streamed at some time.
+	Streamed bool
 }
 
-func newResult(plan *Plan, h *checker.History, took time.Duration) *Result {
-	r := &Result{Plan: plan, Report: checker.Check(h), Faults: map[string]int{}, Took: took}
+func newResult(plan *Plan, h *checker.History, streamed bool, took time.Duration) *Result {
+	r := &Result{Plan: plan, Report: checker.Check(h), Faults: map[string]int{}, Took: took, Streamed: streamed}
 	for _, f := range h.Faults {
 		r.Faults[f.Kind]++
 	}
