@@ -57,7 +57,7 @@ type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
 	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type takes precedence over an aggregate type, and that over the longest prefix."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
-	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME (an event without it gets none), or none. FIFO destinations always get the aggregate."`
+	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (with later events of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
 	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 with the SDK's client or through a proxy, where each needs ten times the memory." group:"Tuning, for more load or less memory"`
@@ -117,6 +117,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Schema: table.Schema, Table: table.Name,
 	})
 	report(err)
+	report(readTenant(&table, router))
 	if !slot.ValidName(s.Slot) {
 		report(fmt.Errorf("RELAY_SLOT %q: use lower-case letters, digits and underscores, at most 63", s.Slot))
 	}

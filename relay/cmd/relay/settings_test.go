@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 var update = flag.Bool("update", false, "write the table of settings")
@@ -139,6 +141,26 @@ func TestNamesAreReadAsInSQL(t *testing.T) {
 		if schema, name, err := parseTableName("RELAY_TABLE", text); err == nil ||
 			!strings.Contains(err.Error(), "RELAY_TABLE") {
 			t.Errorf("RELAY_TABLE=%q is table %q.%q, %v", text, schema, name, err)
+		}
+	}
+}
+
+func TestTheTenantMayBeAColumn(t *testing.T) {
+	for text, want := range map[string][]string{
+		"aggregate": {""}, "none": {""}, "header:tenant": {""},
+		"column:tenant": {"tenant"}, `column:"TenantId"`: {"TenantId"}, `column:tenant,"A,B"`: {"tenant", "A,B"},
+	} {
+		s := relaySettings{source: source{Table: "events"}, target: target{Tenant: text}}
+		config, _ := s.config() // the error is about the other settings, which are missing
+		names := config.Table.Alternatives[pgoutput.SettingTenant]
+		if config.Table.Columns.Tenant != want[0] || len(want) > 1 && !slices.Equal(names, want) {
+			t.Errorf("RELAY_TENANT=%s is column %q of %q, want %q", text, config.Table.Columns.Tenant, names, want)
+		}
+	}
+	for _, text := range []string{"column:", "column:TenantId", `column:"a`, "column:a.b", "column:a,"} {
+		s := relaySettings{source: source{Table: "events"}, target: target{Tenant: text}}
+		if _, err := s.config(); err == nil || !strings.Contains(err.Error(), "RELAY_TENANT") {
+			t.Errorf("RELAY_TENANT=%s: %v", text, err)
 		}
 	}
 }

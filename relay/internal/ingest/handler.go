@@ -270,5 +270,6 @@ func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *d
 }
 
 func rowBytes(e *outbox.Envelope) int {
-	return len(e.ID) + len(e.AggregateType) + len(e.AggregateID) + len(e.EventType) + len(e.Payload) + len(e.Headers)
+	return len(e.ID) + len(e.AggregateType) + len(e.AggregateID) + len(e.EventType) + len(e.Payload) +
+		len(e.Headers) + len(e.Tenant)
 }

@@ -9,17 +9,33 @@ import (
 // Columns names the column that fills each field of an [outbox.Envelope]. One column can fill
 // several fields. An empty name means that the table has no such column.
 type Columns struct {
-	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt string
+	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt, Tenant string
 }
 
-// fields is the number of an Envelope's fields.
-const fields = 9
+const (
+	// fields is the number of an Envelope's fields.
+	fields = 10
+	// fieldTenant is the index of the tenant in [Columns.names].
+	fieldTenant = 9
+)
 
 // settings are the relay's settings for the columns, in the order of [Columns.names].
 var settings = [fields]string{
 	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE",
 	"RELAY_COLUMN_AGGREGATE_ID",
 	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
+	SettingTenant,
+}
+
+// SettingTenant is a setting that may name a column, as in RELAY_TENANT=column:tenant_id.
+const SettingTenant = "RELAY_TENANT"
+
+// Assignment returns a setting that names these columns, as in RELAY_COLUMN_PAYLOAD=payload,body.
+func Assignment(setting string, columns ...string) string {
+	if setting == SettingTenant {
+		return setting + "=column:" + strings.Join(columns, ",")
+	}
+	return setting + "=" + strings.Join(columns, ",")
 }
 
 // Settings returns the columns by the names of the relay's settings.
@@ -34,6 +50,7 @@ func (c Columns) Settings() map[string]string {
 func (c *Columns) names() [fields]string {
 	return [fields]string{
 		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
+		c.Tenant,
 	}
 }
 
@@ -59,7 +76,7 @@ func (t Table) Resolve(existing []string) Table {
 func (c *Columns) targets() [fields]*string {
 	return [fields]*string{
 		&c.ID, &c.Sequence, &c.XID, &c.AggregateType, &c.AggregateID, &c.EventType, &c.Payload, &c.Headers,
-		&c.CreatedAt,
+		&c.CreatedAt, &c.Tenant,
 	}
 }
 
@@ -101,7 +118,7 @@ func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
 			if err := d.noteBinary(&rel, field, column, types[column]); err != nil {
 				return relation{}, err
 			}
-		} else if len(names) > 0 {
+		} else if len(names) > 0 && !d.isOfBefore(field, names, rel.names, before) {
 			missing = append(missing, field)
 		}
 	}
@@ -109,6 +126,16 @@ func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
 		return relation{}, d.missingColumns(&rel, missing, before)
 	}
 	return rel, nil
+}
+
+// isOfBefore reports whether rows with these columns lack a field's column because they were
+// written before it was added. A tenant may be missing: the relay publishes such an event without
+// one. The table had the column when the session began, and the rows before did not have it. Where
+// it was renamed since, the rows have a column that the table did not have.
+func (d *Decoder) isOfBefore(field int, names, columns, before []string) bool {
+	isNew := func(column string) bool { return !slices.Contains(d.table.Existing, column) }
+	return field == fieldTenant && firstOf(names, d.table.Existing) >= 0 && firstOf(names, before) < 0 &&
+		!slices.ContainsFunc(columns, isNew)
 }
 
 // firstOf returns which column has the first of the names that any of them has, or -1.
@@ -157,13 +184,13 @@ func (m MissingColumn) String() string {
 			"added, run relay recover: it shows which of them the table still has, and with --yes they are " +
 			"published from there"
 	case 1:
-		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,%s, which reads rows of "+
+		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s, which reads rows of "+
 			"either name",
-			missing, m.Renamed[0], m.Setting, names, Names(m.Renamed))
+			missing, m.Renamed[0], Assignment(m.Setting, names, Names(m.Renamed)))
 	}
-	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s=%s,NAME with its name in these "+
+	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s with its name in these "+
 		"rows, which reads rows of "+
-		"either name", missing, m.Renamed, m.Setting, names)
+		"either name", missing, m.Renamed, Assignment(m.Setting, names, "NAME"))
 }
 
 // Names formats column names as a setting lists them.

@@ -22,7 +22,8 @@ const (
 )
 
 // optional are the settings that may be empty if the table has no such column.
-var optional = []string{"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt}
+var optional = []string{"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt,
+	pgoutput.SettingTenant}
 
 // IsOptional reports whether the setting of a column may be empty.
 func IsOptional(setting string) bool { return slices.Contains(optional, setting) }
@@ -48,9 +49,8 @@ func (d *database) mappedColumns(context.Context) Findings {
 }
 
 func (d *database) missingColumn(setting, name string) Finding {
-	advice := fmt.Sprintf("change %s (after a renaming, name both columns, as in %[1]s=NEW,%s, because rows in the "+
-		"log may "+
-		"have the old name)", setting, pgoutput.Names([]string{name}))
+	advice := fmt.Sprintf("change %s (after a renaming, name both columns, as in %s, because rows in the log may "+
+		"have the old name)", setting, pgoutput.Assignment(setting, "NEW", pgoutput.Names([]string{name})))
 	if IsOptional(setting) {
 		advice += ", or set it to nothing if the table has no such column"
 	}

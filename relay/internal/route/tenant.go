@@ -12,8 +12,8 @@ import (
 // FIFO destinations the MessageGroupId is always the aggregate, because only aggregates have order.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html
 type Tenant struct {
-	kind   tenantKind
-	header string
+	kind tenantKind
+	name string // of the header, or of the column as the setting has it
 }
 
 type tenantKind uint8
@@ -22,10 +22,11 @@ const (
 	tenantAggregate tenantKind = iota
 	tenantNone
 	tenantHeader
+	tenantColumn
 )
 
-// ParseTenant reads the setting RELAY_TENANT: aggregate, none or header:NAME. The empty setting
-// means aggregate.
+// ParseTenant reads the setting RELAY_TENANT: aggregate, none, header:NAME or column:NAME. The
+// empty setting means aggregate. The caller reads the name of a column: see [Tenant.Column].
 func ParseTenant(setting string) (Tenant, error) {
 	kind, name, named := strings.Cut(strings.TrimSpace(setting), ":")
 	switch {
@@ -34,9 +35,11 @@ func ParseTenant(setting string) (Tenant, error) {
 	case !named && kind == "none":
 		return Tenant{kind: tenantNone}, nil
 	case kind == "header" && name != "":
-		return Tenant{kind: tenantHeader, header: name}, nil
+		return Tenant{kind: tenantHeader, name: name}, nil
+	case kind == "column" && name != "":
+		return Tenant{kind: tenantColumn, name: name}, nil
 	}
-	return Tenant{}, fmt.Errorf("%s: %q: write aggregate, none or header:NAME", SettingTenant, setting)
+	return Tenant{}, fmt.Errorf("%s: %q: write aggregate, none, header:NAME or column:NAME", SettingTenant, setting)
 }
 
 // String returns the setting.
@@ -45,27 +48,45 @@ func (t Tenant) String() string {
 	case tenantNone:
 		return "none"
 	case tenantHeader:
-		return "header:" + t.header
+		return "header:" + t.name
+	case tenantColumn:
+		return "column:" + t.name
 	}
 	return "aggregate"
 }
 
-// of returns the tenant of e, whose message group is group: the value of the header in the form of
-// [Group]. It is empty where e has no such header.
+// Column returns the column with the tenant as the setting names it, or an empty text. It may be a
+// list of alternative names, and the names may be quoted.
+func (t Tenant) Column() string {
+	if t.kind == tenantColumn {
+		return t.name
+	}
+	return ""
+}
+
+// of returns the tenant of e, whose message group is group: the value of the header or column in
+// the form of [Group]. It is empty where e has no such header, or NULL in the column.
 func (t Tenant) of(e *outbox.Envelope, group string) string {
 	switch t.kind {
 	case tenantAggregate:
 		return group
 	case tenantNone:
 		return ""
+	case tenantColumn:
+		return fitted(e.Tenant)
 	}
 	var space [8]header
 	headers, _ := readHeaders(space[:0], e.Headers)
 	for _, h := range headers {
-		if h.name == t.header {
-			var text [maxIdentifier]byte
-			return string(fit(appendEscaped(text[:0], h.value, ""), maxIdentifier))
+		if h.name == t.name {
+			return fitted(h.value)
 		}
 	}
 	return ""
+}
+
+// fitted returns value as an identifier that AWS accepts.
+func fitted(value string) string {
+	var text [maxIdentifier]byte
+	return string(fit(appendEscaped(text[:0], value, ""), maxIdentifier))
 }

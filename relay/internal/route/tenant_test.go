@@ -23,8 +23,11 @@ func TestTheTenantIsWhatTheSettingSays(t *testing.T) {
 		{"header:tenant id", `{"tenant id":"acme\u00e9 1"}`, "acme%C3%A9%201"},
 		{"header:tenant", `{"tenant":"a\tb"}`, "a%09b"},
 		{"header:tenant", `{"tenant":"` + strings.Repeat("x", 129) + `"}`, "sha256:"},
+		{"column:tenant_id", `{"tenant":"no"}`, "acme%201"},
+		{"column:\"TenantId\",tenant_id", `{}`, "acme%201"},
 	} {
 		e := event()
+		e.Tenant = "acme 1"
 		e.AggregateType, e.AggregateID, e.Headers = "order", "4711", test.headers
 		var m sink.Message
 		newRouter(t, route.Settings{Tenant: test.setting, Headers: "none"}).Message(&e, &m)
@@ -42,7 +45,7 @@ func TestTheTenantIsWhatTheSettingSays(t *testing.T) {
 
 func TestATenantThatIsNoneIsReported(t *testing.T) {
 	t.Parallel()
-	for _, setting := range []string{"tenant", "header", "header:", "aggregate:x", "none:", "column:"} {
+	for _, setting := range []string{"tenant", "header", "header:", "aggregate:x", "none:", "column", "column:"} {
 		if _, err := route.ParseTenant(setting); err == nil || !strings.Contains(err.Error(), "RELAY_TENANT") {
 			t.Errorf("%q: %v", setting, err)
 		}
