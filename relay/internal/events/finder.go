@@ -2,14 +2,11 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -49,29 +46,32 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 	found := &One{
 		Version: formatVersion,
 		At:      time.Now().UTC(),
-		Event:   Event{ID: id, State: Unknown},
 		Unknown: f.unknown(),
 	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
-	if column := existing[f.Table.Columns.ID]; column.indexed {
+	column := existing[f.Table.Columns.ID]
+	streamed := id
+	if column.kind != "" {
+		if streamed, err = streamedID(ctx, pool, column, id); err != nil {
+			return nil, err
+		}
+	}
+	found.Event = Event{ID: streamed, State: Unknown}
+	if column.indexed {
 		rows, err := pool.Query(ctx, query(f.Table, "WHERE {id} = ($2::text)::"+column.kind+" LIMIT 1"),
 			snapshot(row), id)
 		if err == nil {
 			found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
 		}
-		var refused *pgconn.PgError
 		switch {
 		case err == nil:
 			found.Found = true
-		case errors.Is(err, pgx.ErrNoRows),
-			// The id does not fit the column's type.
-			errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code):
+		case isNoID(err):
 			found.Event = Event{
-				ID:     id,
-				State:  Unknown,
+				ID: streamed, State: Unknown,
 				Reason: "the table has no such event: it was never committed, or its row was removed after delivery",
 			}
 		default:

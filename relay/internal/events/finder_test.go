@@ -210,3 +210,39 @@ func TestAnIDThatIsNoTextIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestEventsAreShownAsTheStreamBringsThem: the dead letters and the memory of the relay have the
+// same texts. An id may be written in another way, and is never cut off.
+func TestEventsAreShownAsTheStreamBringsThem(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.exec(`CREATE TABLE own (id char(8) PRIMARY KEY, seq bigint UNIQUE, xid xid8, aggregate_type boolean,
+		aggregate_id char(4), event_type inet, created_at timestamptz)`)
+	f.exec(`INSERT INTO own VALUES ('a', 1, '3', true, '7', '10.0.0.1', now()),
+		('12345678', 2, '3', true, '7', '10.0.0.1', now())`)
+	const letter = `INSERT INTO outbox_dead_letters
+		(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event)
+		VALUES ($1, $2, 'orders', '', false, 'TooLarge', 'too large', 2, '{}')`
+	const parked = "abcdef00-0000-0000-0000-000000000000"
+	f.exec(letter, parked, "public.outbox_events")
+	f.exec(letter, "b       ", "public.own")
+	if found := f.find(strings.ToUpper(parked)); found.ID != parked || found.State != Parked {
+		t.Errorf("the id in capitals is %+v", found)
+	}
+	f.Table.Name = "own"
+	found := f.find("a")
+	if !found.Found || found.ID != "a       " || found.AggregateType != "t" || found.AggregateID != "7   " ||
+		found.Type != "10.0.0.1" {
+		t.Errorf("the event is %+v", found)
+	}
+	if found := f.find("b"); found.ID != "b       " || found.State != Parked {
+		t.Errorf("the parked event is %+v", found)
+	}
+	if found := f.find("123456789"); found.Found || found.ID != "123456789" {
+		t.Errorf("an id that is too long is %+v", found)
+	}
+	last, err := f.Last(t.Context(), f.pool)
+	if err != nil || len(last.Events) != 2 || last.Events[1].ID != "a       " {
+		t.Errorf("the last events are %+v, %v", last, err)
+	}
+}

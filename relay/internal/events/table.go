@@ -2,13 +2,17 @@ package events
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -21,15 +25,16 @@ const counted = 1000
 type columns map[string]column
 
 type column struct {
-	kind    string // type in SQL
-	indexed bool
+	kind     string // type in SQL, without its length: a cast to it truncates nothing
+	declared string // type in SQL, with its length
+	indexed  bool
 }
 
 // readColumns reads the table's columns. Only a column that an index begins with is searched or
 // ordered by.
 func readColumns(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (columns, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT a.attname, format_type(a.atttypid, a.atttypmod), EXISTS (
+		SELECT a.attname, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod), EXISTS (
 			SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
 			WHERE i.indrelid = a.attrelid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
 			  AND m.amname = 'btree')
@@ -39,10 +44,10 @@ func readColumns(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) 
 		return nil, fmt.Errorf("read the columns of %s: %w", table, err)
 	}
 	found := columns{}
-	var name, kind string
-	var indexed bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &indexed}, func() error {
-		found[name] = column{kind, indexed}
+	var name string
+	var c column
+	_, err = pgx.ForEachRow(rows, []any{&name, &c.kind, &c.declared, &c.indexed}, func() error {
+		found[name] = c
 		return nil
 	})
 	if err != nil {
@@ -63,6 +68,32 @@ func delivered(row *checkpoint.Row) string {
 	return row.Horizon
 }
 
+// streamedID returns the text of an id in the stream, which the dead letters and the relay's memory
+// contain: a UUID in lower case, a char(n) with its padding. It returns an id that does not fit the
+// column's type unchanged.
+func streamedID(ctx context.Context, pool *pgxpool.Pool, c column, id string) (string, error) {
+	streamed := id
+	err := pool.QueryRow(ctx, `
+		SELECT format('%s', declared)
+		FROM (SELECT ($1::text)::`+c.declared+`, ($1::text)::`+c.kind+`) AS written (declared, whole)
+		WHERE declared::text = whole::text`, id).Scan(&streamed)
+	if isNoID(err) {
+		return id, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read event id %s as %s: %w", id, c.declared, err)
+	}
+	return streamed, nil
+}
+
+// isNoID reports whether no row has the id, or can have it because it does not fit the column's
+// type.
+func isNoID(err error) bool {
+	var refused *pgconn.PgError
+	return errors.Is(err, pgx.ErrNoRows) || errors.As(err, &refused) &&
+		(pgerrcode.IsDataException(refused.Code) || refused.Code == pgerrcode.CheckViolation)
+}
+
 // query returns a SELECT of the table's rows, which [scan] converts to events. $1 is the snapshot
 // of delivered rows, or NULL.
 func query(table pgoutput.Table, rest string) string {
@@ -70,7 +101,7 @@ func query(table pgoutput.Table, rest string) string {
 		if name == "" {
 			return "''"
 		}
-		return "coalesce(" + pgoutput.Quote(name) + "::text, '')"
+		return outboxtable.TextSQL("", name)
 	}
 	c := table.Columns
 	seq, created, visible := "NULL::bigint", "''", "NULL::boolean"

@@ -29,7 +29,7 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 	var idType string
 	err = o.pool.QueryRow(
 		ctx,
-		`SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2`,
+		`SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2`,
 		o.table.Identifier(),
 		o.table.Columns.ID,
 	).Scan(&idType)

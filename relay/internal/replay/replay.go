@@ -65,10 +65,12 @@ func (s Selection) args() []any {
 }
 
 // selected is a condition on a row e of the outbox table. Its arguments are those of a Selection,
-// $1 to $5.
+// $1 to $5. An aggregate is selected by its text in the messages, and also by the one that an
+// operator writes in SQL: without the padding of char(n).
 const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
 	AND ($2::timestamptz IS NULL OR {created_at} >= $2) AND ($3::timestamptz IS NULL OR {created_at} < $3)
-	AND ($4::text IS NULL OR {aggregate_type} = $4) AND ($5::text IS NULL OR {aggregate_id} = $5)`
+	AND ($4::text IS NULL OR $4 IN ({aggregate_type}, {written_aggregate_type}))
+	AND ($5::text IS NULL OR $5 IN ({aggregate_id}, {written_aggregate_id}))`
 
 // parked is true for a row e whose event is parked. $6 is schema.name of the outbox table. An older
 // relay parked events under their id alone.
@@ -90,7 +92,8 @@ func statement(table pgoutput.Table, sql string) string {
 	}
 	names := strings.NewReplacer("{table}", table.From(), "{id}", pgoutput.Quote(c.ID),
 		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{event_type}", text(c.EventType),
-		"{aggregate_type}", text(c.AggregateType), "{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt)
+		"{aggregate_type}", text(c.AggregateType), "{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt,
+		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
 	return names.Replace(
 		strings.ReplaceAll(sql, "{event_id}",
@@ -98,9 +101,17 @@ func statement(table pgoutput.Table, sql string) string {
 	)
 }
 
-// text is an expression for the text of a column of row e. It is empty if the table does not have
-// the column.
+// text is an expression for the text of a column of row e, as the stream brings it. It is empty if
+// the table does not have the column.
 func text(column string) string {
+	if column == "" {
+		return "''"
+	}
+	return outboxtable.TextSQL("e.", column)
+}
+
+// written is the same as a cast to text writes it.
+func written(column string) string {
 	if column == "" {
 		return "''"
 	}

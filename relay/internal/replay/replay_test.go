@@ -184,3 +184,32 @@ func TestAPageReadsTheIndexAndNotTheTable(t *testing.T) {
 		}
 	}
 }
+
+// TestAReplayHasTheTextsOfTheStream: routes go by them. An aggregate is also selected as SQL writes
+// it, and an id is never cut off.
+func TestAReplayHasTheTextsOfTheStream(t *testing.T) {
+	t.Parallel()
+	r := newFixture(t, 0, 0)
+	r.exec(`CREATE TABLE own (id char(8) PRIMARY KEY, seq bigint UNIQUE, xid xid8, aggregate_type boolean,
+		aggregate_id char(4), event_type inet, payload text, headers json, created_at timestamptz)`)
+	r.exec(`INSERT INTO own VALUES ('12345678', 1, '3', true, '7', '10.0.0.1', '{}', NULL, now())`)
+	own := outboxTable
+	own.Name = "own"
+	r.operator, r.store = NewOperator(r.pool, "slot", own), NewStore(r.pool, slot.Fence{Slot: "slot"}, own)
+	for _, id := range []string{"7", "7   "} {
+		asked := r.begin(Selection{AggregateType: one("t"), AggregateID: &id})
+		r.exec(`UPDATE outbox_replays SET state = 'done'`)
+		if got := fmt.Sprint(r.pages(asked, 10)); asked.Events != 1 || got != "[[1]]" {
+			t.Errorf("aggregate %q: %d events, read %s", id, asked.Events, got)
+		}
+	}
+	plan, err := r.operator.Plan(t.Context(), Selection{}, "100:100:")
+	kinds := []Kind{{EventType: "10.0.0.1", AggregateType: "t", Events: 1}}
+	if err != nil || !slices.Equal(plan.Kinds, kinds) {
+		t.Errorf("the plan is %+v, %v", plan, err)
+	}
+	seqs, missing, err := r.operator.FindIDs(t.Context(), []string{"12345678", "123456789"})
+	if err != nil || len(seqs) != 1 || !slices.Equal(missing, []string{"123456789"}) {
+		t.Errorf("found %v, not %v, %v", seqs, missing, err)
+	}
+}
