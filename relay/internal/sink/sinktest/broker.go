@@ -113,9 +113,19 @@ func (d *destination) remove(t *testing.T, k kind) {
 // more or fewer.
 func (d *destination) receive(t *testing.T, n int) []*sink.Message {
 	t.Helper()
+	var messages []*sink.Message
+	for _, m := range d.receiveAsSent(t, n) {
+		messages = append(messages, read(m))
+	}
+	return messages
+}
+
+// receiveAsSent is [destination.receive] for messages as the queue has them.
+func (d *destination) receiveAsSent(t *testing.T, n int) []types.Message {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	var received []*sink.Message
+	var received []types.Message
 	for len(received) < n {
 		received = append(received, d.receiveSome(ctx, t, 1)...)
 	}
@@ -126,7 +136,7 @@ func (d *destination) receive(t *testing.T, n int) []*sink.Message {
 	return received
 }
 
-func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32) []*sink.Message {
+func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32) []types.Message {
 	t.Helper()
 	answer, err := d.sqs.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 		QueueUrl: &d.queueURL, MaxNumberOfMessages: 10, WaitTimeSeconds: wait,
@@ -135,16 +145,14 @@ func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32)
 	if err != nil {
 		t.Fatalf("receive: %v", err)
 	}
-	var received []*sink.Message
 	for _, m := range answer.Messages {
-		received = append(received, read(m))
 		_, err := d.sqs.DeleteMessage(ctx,
 			&sqs.DeleteMessageInput{QueueUrl: &d.queueURL, ReceiptHandle: m.ReceiptHandle})
 		if err != nil {
 			t.Fatalf("delete: %v", err)
 		}
 	}
-	return received
+	return answer.Messages
 }
 
 // arrivalOf returns m as [read] returns it: a standard destination gets the tenant and no

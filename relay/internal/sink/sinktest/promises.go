@@ -20,6 +20,7 @@ var promises = []struct {
 }{
 	{"a durable message arrives byte for byte, with its attributes", "", arrivesAsSent},
 	{"a message may have no tenant", "", sendsNoTenant},
+	{"a result has the message's id at the broker", "", namesMessages},
 	{"ten messages of a group arrive in the order of their batch", "", arrivesInOrder},
 	{"a deduplication id counts on FIFO destinations only", "", deduplicates},
 	{"a refused message leaves the others of its batch durable", sink.SQS, refusesAlone},
@@ -58,6 +59,30 @@ func sendsNoTenant(s suite, t *testing.T, k kind) {
 	for _, got := range d.receive(t, 2) {
 		if want := map[bool]string{true: "a", false: ""}[k.fifo]; got.EventID == sent.EventID && got.GroupID != want {
 			t.Errorf("it arrives with the group %q, want %q", got.GroupID, want)
+		}
+	}
+}
+
+// namesMessages compares the names in the results with those in the queue. The queue behind a topic
+// gives a message a name of its own.
+func namesMessages(s suite, t *testing.T, k kind) {
+	d := s.open(t, k, nil)
+	batch := []*sink.Message{message("a", 1), message("b", 2), message("c", 3)}
+	results, err := d.Publish(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, names := map[string]string{}, map[string]bool{}
+	for i, r := range results {
+		named[batch[i].Body] = r.MessageID.String()
+		names[r.MessageID.String()] = true
+	}
+	if len(names) != len(batch) || names[""] {
+		t.Errorf("the messages are named %v", named)
+	}
+	for _, m := range d.receiveAsSent(t, len(batch)) {
+		if k.service == sink.SQS && named[*m.Body] != *m.MessageId {
+			t.Errorf("the queue has message %s as %s, its result names %q", *m.Body, *m.MessageId, named[*m.Body])
 		}
 	}
 }
