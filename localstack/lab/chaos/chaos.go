@@ -118,6 +118,9 @@ func one(ctx context.Context, o Options, seed uint64, clusters *clusters) (*Resu
 		return nil, err
 	}
 	history, err := r.play(ctx)
+	if err == nil && r.secured != nil && r.relays.haveStreamed() && !r.secured.isUsed() {
+		err = errors.New("the relays came to the broker past TLS")
+	}
 	if closeErr := r.close(); err == nil {
 		err = closeErr
 	}

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,8 +25,12 @@ type clusters struct {
 type cluster struct {
 	server *pgtest.Server
 	dir    string
-	admin  string // superuser URL
+	admin  string         // superuser URL
+	keys   pgtest.KeyPair // of the server, and of brokers with TLS
 }
+
+// authority returns the file of the certificate that clients have to trust.
+func (c *cluster) authority() string { return filepath.Join(c.dir, "authority.pem") }
 
 // Roles of every cluster. The writers' role owns the schema. Each relay has its own role, which
 // identifies its backends. None of them is a superuser.
@@ -51,8 +56,12 @@ func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, err
 	}
+	keys, err := pgtest.NewKeyPair()
+	if err != nil {
+		return nil, err
+	}
 	server, err := pgtest.Start(ctx, pgtest.Options{
-		Dir: filepath.Join(dir, "pg"), Version: version, CacheDir: c.options.CacheDir,
+		Dir: filepath.Join(dir, "pg"), Version: version, CacheDir: c.options.CacheDir, TLS: &keys,
 		Settings: map[string]string{
 			"shared_buffers":     "64MB",
 			"wal_writer_delay":   "2s", // the time in which an asynchronous commit can be lost
@@ -62,8 +71,12 @@ func (c *clusters) of(ctx context.Context, version int) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start Postgres %d: %w", version, err)
 	}
-	running := &cluster{server: server, dir: dir, admin: server.URL("postgres", pgtest.Superuser)}
+	running := &cluster{server: server, dir: dir, admin: server.URL("postgres", pgtest.Superuser), keys: keys}
 	c.running[version] = running
+	//nolint:gosec // a certificate is no secret
+	if err := os.WriteFile(running.authority(), keys.Certificate, 0o644); err != nil {
+		return nil, err
+	}
 	return running, running.createRoles(ctx)
 }
 
@@ -100,6 +113,12 @@ func (c *cluster) exec(ctx context.Context, statement string) error {
 
 // url returns the URL of a database for a role.
 func (c *cluster) url(database, role string) string { return c.server.URL(database, role) }
+
+// securedURL returns the URL for a connection over TLS.
+func (c *cluster) securedURL(database, role string) string {
+	secured := "sslmode=verify-full&sslrootcert=" + url.QueryEscape(c.authority())
+	return strings.Replace(c.url(database, role), "sslmode=disable", secured, 1)
+}
 
 // drop drops a database with its slots and ends all connections to it.
 func (c *cluster) drop(ctx context.Context, database string) error {

@@ -59,6 +59,9 @@ func isRefused(m *fakeaws.Message) bool { return attribute(m, "event_type") == r
 func (r *run) createQueue(d *destination, name string) error {
 	queue, err := r.broker.CreateQueue(name, map[string]string{"MaximumMessageSize": strconv.Itoa(queueLimit)})
 	d.setting, d.arn, d.limit = queue.URL, queue.ARN, queueLimit
+	if r.plan.BrokerTLS { // the URL leads past it
+		d.setting = queue.ARN
+	}
 	return err
 }
 

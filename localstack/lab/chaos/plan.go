@@ -17,6 +17,9 @@ type Plan struct {
 	SenderTimeout time.Duration
 	ParkAfter     time.Duration
 	Credentials   Source
+	Client        string   // RELAY_AWS_CLIENT
+	BrokerTLS     bool     // the relays reach the broker over TLS
+	DatabaseTLS   bool     // the relays reach Postgres over TLS
 	Settings      []string // additional settings of the relays
 	ColdStart     bool     // the relays start after the first events were written
 	Aftermath     Aftermath
@@ -112,6 +115,8 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
+	p.Client = []string{"direct", "direct", "sdk"}[random.IntN(3)]
+	p.BrokerTLS, p.DatabaseTLS = random.IntN(2) == 0, random.IntN(2) == 0
 	if p.Calm() {
 		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
 	}
@@ -194,7 +199,7 @@ func allowed(all []fault, only []string, p *Plan) []fault {
 // String describes the run in one line.
 func (p *Plan) String() string {
 	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, credentials by %s, "+
-		"%v, load %+v, cold start %t, then %s dead letters",
-		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials, p.Settings, p.Load,
-		p.ColdStart, p.Aftermath)
+		"client %s, TLS to the broker %t and to Postgres %t, %v, load %+v, cold start %t, then %s dead letters",
+		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials,
+		p.Client, p.BrokerTLS, p.DatabaseTLS, p.Settings, p.Load, p.ColdStart, p.Aftermath)
 }

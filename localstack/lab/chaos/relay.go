@@ -30,15 +30,24 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 		"RELAY_PARK_AFTER=" + r.plan.ParkAfter.String(),
 		"RELAY_LOG_FORMAT=text",
 		"RELAY_LISTEN=",
-		"AWS_ENDPOINT_URL=" + r.broker.URL(),
+		"RELAY_AWS_CLIENT=" + r.plan.Client,
 		"AWS_REGION=us-east-1",
 	}, r.routes()...)
+	cmd.Env = append(cmd.Env, r.endpoint()...)
 	cmd.Env = append(cmd.Env, r.credentials(name)...)
 	cmd.Env = append(cmd.Env, r.plan.Settings...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	var err error
 	p.process, err = procgroup.Start(cmd, procgroup.Orphan{Signal: "KILL"})
 	return p, err
+}
+
+// endpoint are the settings of the way to the broker.
+func (r *run) endpoint() []string {
+	if r.secured == nil {
+		return []string{"AWS_ENDPOINT_URL=" + r.broker.URL()}
+	}
+	return []string{"AWS_ENDPOINT_URL=" + r.secured.URL(), "AWS_CA_BUNDLE=" + r.cluster.authority()}
 }
 
 func (p *relay) signal(s syscall.Signal) { _ = syscall.Kill(p.process.Pid(), s) }

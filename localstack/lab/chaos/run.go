@@ -31,6 +31,7 @@ type run struct {
 	writers      *pgxpool.Pool
 	admin        *pgxpool.Pool // superuser
 	broker       *fakeaws.Server
+	secured      *terminator     // in front of the broker; nil without TLS
 	issuer       *fakeaws.Issuer // issues the relays' credentials
 	refusal      *fakeaws.Rule   // refuses the events that an operator can repair
 	destinations []destination
@@ -89,6 +90,11 @@ func (r *run) open(ctx context.Context) error {
 	if r.broker, err = fakeaws.Start(fakeaws.Options{}); err != nil {
 		return err
 	}
+	if r.plan.BrokerTLS {
+		if r.secured, err = newTerminator(strings.TrimPrefix(r.broker.URL(), "http://"), r.cluster.keys); err != nil {
+			return err
+		}
+	}
 	if err := r.startIssuer(); err != nil {
 		return err
 	}
@@ -106,7 +112,11 @@ func (r *run) open(ctx context.Context) error {
 // connect creates a network for each place.
 func (r *run) connect() error {
 	for place := range r.plan.Relays {
-		n, through, err := faultproxy.To(r.cluster.url(r.database, fmt.Sprintf(relayRole, place)))
+		url := r.cluster.url
+		if r.plan.DatabaseTLS {
+			url = r.cluster.securedURL
+		}
+		n, through, err := faultproxy.To(url(r.database, fmt.Sprintf(relayRole, place)))
 		if err != nil {
 			return err
 		}
@@ -284,6 +294,9 @@ func (r *run) close() error {
 	}
 	if r.broker != nil {
 		_ = r.broker.Close()
+	}
+	if r.secured != nil {
+		r.secured.close()
 	}
 	if r.issuer != nil {
 		_ = r.issuer.Close()

@@ -1,13 +1,44 @@
 package pgtest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // KeyPair is a certificate and its private key, in PEM.
 type KeyPair struct{ Certificate, Key []byte }
+
+// NewKeyPair makes a certificate for 127.0.0.1 that is valid for a day. It is its own authority.
+func NewKeyPair() (pair KeyPair, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pair, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().AddDate(0, 0, 1), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return pair, err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return pair, err
+	}
+	pair.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})
+	pair.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	return pair, nil
+}
 
 func (s *Server) certificatePath() string { return filepath.Join(s.dir, "server.crt") }
 func (s *Server) keyPath() string         { return filepath.Join(s.dir, "server.key") }
