@@ -33,7 +33,7 @@ const (
 type Auditor struct {
 	Deps
 	// Brought has the seqs that this session has read from the log and from the table. After a
-	// recovery beside the slot it also has those of the session before.
+	// in-place recovery it also has those of the session before.
 	Brought *Sequences
 
 	ledger   *Ledger

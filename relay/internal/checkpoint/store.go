@@ -27,9 +27,9 @@ type Row struct {
 	UpdatedAt        time.Time
 }
 
-// IsBeside reports whether the slot still has to bring transactions that commit before the end of
-// the recovery.
-func (r *Row) IsBeside() bool { return r.Recovery != nil && r.Recovery.Until > r.Position.FlushLSN }
+// IsInPlace reports whether the recovery keeps an intact slot that still has to bring transactions
+// that commit before the end of the recovery.
+func (r *Row) IsInPlace() bool { return r.Recovery != nil && r.Recovery.Until > r.Position.FlushLSN }
 
 // Recovery selects the rows that the relay publishes from the table: those that are visible in To
 // and not in From.

@@ -96,7 +96,7 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 
 // tick checks and writes once.
 //
-// The server releases the slot for a moment when a recovery beside the slot restarts its stream on
+// The server releases the slot for a moment when an in-place recovery restarts its stream on
 // the same connection. It also releases the slot when it cannot decode the log, while the relay
 // still delivers earlier events. A check that finds the slot free neither extends the lease nor
 // ends the session. The position is stored nevertheless. Otherwise a session that delivers slowly
@@ -105,7 +105,7 @@ func (c *Checkpointer) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout/2)
 	defer cancel()
 	err := c.observeAndSave(ctx)
-	if !errors.Is(err, slot.ErrFenced) || !c.Row.IsBeside() {
+	if !errors.Is(err, slot.ErrFenced) || !c.Row.IsInPlace() {
 		return err
 	}
 	return c.Store.SaveUnclaimed(ctx, c.Fence, c.Tracker.Position())

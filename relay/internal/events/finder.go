@@ -147,7 +147,7 @@ func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event)
 	for _, e := range all {
 		ids, groups = append(ids, e.ID), append(groups, e.group())
 	}
-	letters, err := f.letters(ctx, pool, ids)
+	letters, err := f.deadLetters(ctx, pool, ids)
 	if err != nil {
 		return err
 	}
@@ -181,8 +181,8 @@ func (e *Event) judge(blocker int64) {
 	}
 }
 
-// letters returns the dead letters of events, the last first.
-func (f *Finder) letters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
+// deadLetters returns the dead letters of events, the last first.
+func (f *Finder) deadLetters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at
 		FROM outbox_dead_letters

@@ -4,11 +4,11 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// Begin lets the stream be read. With Beside, the server first restarts the stream, and
+// Begin lets the stream be read. With InPlace, the server first restarts the stream, and
 // [Handler.Restarted] reports that.
 func (h *Handler) Begin() {
 	close(h.wanted)
-	if !h.Beside {
+	if !h.InPlace {
 		close(h.begun)
 	}
 }

@@ -73,9 +73,9 @@ type Deps struct {
 	Table        pgoutput.Table
 	Destinations int                 // their number
 	Resumed      checkpoint.Position // delivered before this session
-	// Beside means that a recovery beside the slot comes first. The stream may be read only after
+	// InPlace means that an in-place recovery comes first. The stream may be read only after
 	// its restart.
-	Beside bool
+	InPlace bool
 	// ParkBytes parks rows with bytes. It is set when the log has such rows and the table no longer
 	// has such a column. Otherwise the stream ends with [ErrBytes].
 	ParkBytes bool

@@ -15,12 +15,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// Held is a slot that this relay holds. Its stream is started and unread, and lacks no event.
-type Held struct {
-	Stream *replication.Stream
-	Fence  slot.Fence
-	Row    *checkpoint.Row
-	SeenAt time.Time // before the query that last confirmed the fence
+// HeldSlot is a slot that this relay holds. Its stream is started and unread, and lacks no event.
+type HeldSlot struct {
+	Stream    *replication.Stream
+	Fence     slot.Fence
+	Row       *checkpoint.Row
+	CheckedAt time.Time // before the query that last confirmed the fence
 }
 
 // errRetry means that this relay or another one has done a step towards holding the slot. The next
@@ -33,7 +33,7 @@ var errRetry = errors.New("look again")
 // Each round reads the slot and the checkpoint row, and does the one step that follows from them.
 // So a relay that dies between two steps changes nothing, and neither do two relays that do a step
 // at once.
-func (a *Acquirer) Acquire(ctx context.Context) (*Held, error) {
+func (a *Acquirer) Acquire(ctx context.Context) (*HeldSlot, error) {
 	for {
 		stream, err := a.Open.Stream(ctx)
 		if err != nil {
@@ -84,7 +84,7 @@ func (a *Acquirer) isActive(ctx context.Context) (bool, error) {
 
 // step does the one step that follows from the row and the slot. SenderTimeout bounds every step
 // except the creation of a slot, so that a server that does not answer ends the step.
-func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*Held, error) {
+func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*HeldSlot, error) {
 	soon, cancel := context.WithTimeout(ctx, a.SenderTimeout)
 	defer cancel()
 	// The row is read before the slot. A relay that changes the slot afterwards raises the epoch,
@@ -113,7 +113,7 @@ func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*Held,
 	case row == nil:
 		return nil, a.firstStart(soon, system)
 	case row.Recovery.IsMarked() && state.IsIntact():
-		return a.beside(ctx, stream, row, state)
+		return a.recoverInPlace(ctx, stream, row, state)
 	case row.Recovery.IsMarked():
 		return a.createFor(ctx, stream, state)
 	case !state.IsIntact():
@@ -138,11 +138,11 @@ func (a *Acquirer) checkRow(row *checkpoint.Row, system string) error {
 
 // resume acquires an existing slot, and only then judges whether the slot brings every event. The
 // server skips the transactions that the row counts as delivered.
-func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row) (*Held, error) {
+func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen *checkpoint.Row) (*HeldSlot, error) {
 	from := seen.Position.FlushLSN
 	// The server may fail to decode the transactions before Until. It would then release the slot
 	// while the relay reads the table.
-	if seen.IsBeside() {
+	if seen.IsInPlace() {
 		from = replication.Unread
 	}
 	if err := stream.Start(ctx, from); err != nil {
@@ -153,7 +153,7 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 	if err != nil {
 		return nil, raced(err)
 	}
-	changed := row.Position.FlushLSN < seen.Position.FlushLSN || row.IsBeside() != seen.IsBeside()
+	changed := row.Position.FlushLSN < seen.Position.FlushLSN || row.IsInPlace() != seen.IsInPlace()
 	// An operator or another relay has changed the row since the last look.
 	if row.Recovery.IsMarked() || changed {
 		return nil, errRetry
@@ -175,7 +175,7 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 // held returns the slot that this relay has held since before, with the current row.
 func (a *Acquirer) held(
 	ctx context.Context, stream *replication.Stream, fence slot.Fence, before time.Time,
-) (*Held, error) {
+) (*HeldSlot, error) {
 	row, err := a.Store.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (a *Acquirer) held(
 	if row == nil || row.Epoch != fence.Epoch {
 		return nil, errRetry
 	}
-	return &Held{Stream: stream, Fence: fence, Row: row, SeenAt: before}, nil
+	return &HeldSlot{Stream: stream, Fence: fence, Row: row, CheckedAt: before}, nil
 }
 
 // raced makes a lost race for the slot a retry.

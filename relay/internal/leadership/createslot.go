@@ -62,7 +62,7 @@ func effectOf(state slot.State) string {
 
 // createFor creates the slot for a marked row, and stores the end of the rows to read from the
 // table. It is the only function that drops a slot, and only one that the server has invalidated.
-func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, state slot.State) (*Held, error) {
+func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, state slot.State) (*HeldSlot, error) {
 	if state.Active {
 		return nil, replication.ErrSlotActive
 	}

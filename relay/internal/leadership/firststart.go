@@ -107,7 +107,7 @@ func (a *Acquirer) CheckStart(ctx context.Context) error {
 // and some of them arrive twice.
 func (a *Acquirer) adoptSlot(
 	ctx context.Context, stream *replication.Stream, state slot.State, system string,
-) (*Held, error) {
+) (*HeldSlot, error) {
 	first, err := a.firstRows(ctx)
 	if err != nil {
 		return nil, err

@@ -42,12 +42,12 @@
 //	                                         first
 //	reading   From, To, seq of the last      publishes the rows behind that seq, in order of seq
 //	          delivered row
-//	beside    the same, and Until above      then reads the slot up to Until, and skips the rows
+//	in place  the same, and Until above      then reads the slot up to Until, and skips the rows
 //	          the position                   that the table brought
-//	finished  no recovery, horizon = To      streams, in a new session if it was beside
+//	finished  no recovery, horizon = To      streams, in a new session if it was in place
 //
-// Beside is the recovery of a slot that is intact: it may still hold events whose rows were
-// deleted, so it is neither dropped nor passed.
+// An in-place recovery keeps a slot that is intact. Such a slot may still hold events whose rows
+// were deleted, so the relay neither drops nor passes it.
 //
 // [Operator] asks for a recovery by hand, shows beforehand which rows it would publish, and can
 // withdraw it until a relay has begun. [Worker] does the work of a session.

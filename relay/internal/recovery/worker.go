@@ -74,8 +74,8 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	if err := w.publishTable(ctx, row); err != nil {
 		return err
 	}
-	beside := row.IsBeside()
-	if beside {
+	inPlace := row.IsInPlace()
+	if inPlace {
 		w.Log.Info("reading the slot up to the snapshot of the table", "slot", w.Fence.Slot,
 			"from", row.Position.FlushLSN.String(), "until", row.Recovery.Until.String())
 		if err := w.readUntil(ctx, row.Recovery.Until); err != nil {
@@ -89,7 +89,7 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 		return err
 	}
 	w.Log.Info("published everything from the table", "events", w.Tracker.Load().Delivered)
-	if beside {
+	if inPlace {
 		w.KeepsBrought = true
 		return ErrNext
 	}
@@ -159,7 +159,7 @@ func (w *Worker) awaitDelivered(ctx context.Context) error {
 // Read reads the stream until ctx ends. If the server cannot decode a part of the log that precedes
 // the snapshot of a recovery, Read continues behind that part.
 func (w *Worker) Read(ctx context.Context) error {
-	if w.Row.IsBeside() {
+	if w.Row.IsInPlace() {
 		if err := w.holdUnread(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}

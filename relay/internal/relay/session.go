@@ -29,7 +29,7 @@ const lastSaveTimeout = 2 * time.Second
 // the row, the log and the table.
 type session struct {
 	*relay
-	held         *leadership.Held
+	held         *leadership.HeldSlot
 	lease        *slot.Lease
 	tracker      *checkpoint.Tracker
 	delivery     *delivery.Delivery
@@ -38,7 +38,7 @@ type session struct {
 	checkpointer *checkpointer.Checkpointer
 }
 
-func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, error) {
+func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
 	blocked, err := deadletter.Blocked(ctx, r.pool, r.Table.String())
@@ -49,7 +49,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.Held) (*session, e
 		return nil, err
 	}
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
-	s.lease.Renew(h.SeenAt, h.Stream.LastStatusAt())
+	s.lease.Renew(h.CheckedAt, h.Stream.LastStatusAt())
 	s.tracker = checkpoint.NewTracker(r.Window, h.Row.Position)
 	destinations := make([]delivery.Destination, len(r.Destinations))
 	for i, d := range r.Destinations {
@@ -75,7 +75,7 @@ func (s *session) connect() {
 	handled := &audited{}
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
-		Beside: s.held.Row.IsBeside(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
+		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
 		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{

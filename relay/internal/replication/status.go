@@ -27,7 +27,7 @@ func (s *Stream) statusInterval() time.Duration { return min(10*time.Second, s.c
 
 // LastStatusAt returns the time of the last status update. The server frees the slot no earlier
 // than wal_sender_timeout after it.
-func (s *Stream) LastStatusAt() time.Time { return *s.toldAt.Load() }
+func (s *Stream) LastStatusAt() time.Time { return *s.statusAt.Load() }
 
 // answer sends a status update if one is due: the relay has a new position to confirm, the server
 // asked for a reply, or the interval is over.
@@ -57,7 +57,7 @@ func (s *Stream) sendStatus(now time.Time) error {
 		return fmt.Errorf("send a standby status update: %w", err)
 	}
 	s.sent, s.sentAt, s.replyDue = lsn, now, false
-	s.toldAt.Store(&now)
+	s.statusAt.Store(&now)
 	return nil
 }
 

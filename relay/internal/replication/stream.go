@@ -60,8 +60,8 @@ type Stream struct {
 	source *source // conn reads from it
 	config Config
 
-	confirm atomic.Uint64 // pglogrepl.LSN of the next status update
-	toldAt  atomic.Pointer[time.Time]
+	confirm  atomic.Uint64 // pglogrepl.LSN of the next status update
+	statusAt atomic.Pointer[time.Time]
 
 	sent         pglogrepl.LSN // pglogrepl.LSN of the last status update
 	sentAt       time.Time
@@ -138,7 +138,7 @@ func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 		return err
 	}
 	now := time.Now()
-	s.toldAt.Store(&now)
+	s.statusAt.Store(&now)
 	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, from, pglogrepl.StartReplicationOptions{
 		Mode: pglogrepl.LogicalReplication,
 		PluginArgs: []string{

@@ -45,8 +45,8 @@ const UnclaimedSQL = `c.slot_name = $1 AND c.epoch = $2 AND EXISTS (
 type Lease struct {
 	length time.Duration
 
-	mu   sync.Mutex
-	seen time.Time
+	mu    sync.Mutex
+	start time.Time // the lease counts from it
 }
 
 // NewLease returns a Lease that has never been renewed, for a slot whose walsender has this
@@ -55,17 +55,19 @@ func NewLease(senderTimeout time.Duration) *Lease {
 	return &Lease{length: senderTimeout * 3 / 4}
 }
 
-// Renew extends the lease. before is the time before the query that found the fence to hold. told
-// is the time of the last status update to the walsender. The lease counts from the earlier of the
-// two, because the walsender's timeout started there even if the fence was still seen to hold.
-func (l *Lease) Renew(before, told time.Time) {
-	if told.Before(before) {
-		before = told
+// Renew extends the lease. checkedAt is the time before the query that confirmed the fence.
+// statusAt is the time of the last status update to the walsender. The lease counts from the
+// earlier of the two, because the walsender's timeout started there even if the fence was still
+// confirmed.
+func (l *Lease) Renew(checkedAt, statusAt time.Time) {
+	start := checkedAt
+	if statusAt.Before(start) {
+		start = statusAt
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if before.After(l.seen) {
-		l.seen = before
+	if start.After(l.start) {
+		l.start = start
 	}
 }
 
@@ -75,8 +77,8 @@ func (l *Lease) MayPublish() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	elapsed := max(now.Sub(l.seen), now.Round(0).Sub(l.seen.Round(0)))
-	if l.seen.IsZero() || elapsed > l.length {
+	elapsed := max(now.Sub(l.start), now.Round(0).Sub(l.start.Round(0)))
+	if l.start.IsZero() || elapsed > l.length {
 		return ErrLeaseOver
 	}
 	return nil

@@ -62,9 +62,9 @@ func TestAnOlderLookDoesNotShortenALease(t *testing.T) {
 	}
 }
 
-// TestALeaseCountsFromWhenTheServerWasLastTold: the walsender's timeout runs while the fence is
+// TestLeaseCountsFromTheLastStatusUpdate: the walsender's timeout runs while the fence is
 // still seen to hold.
-func TestALeaseCountsFromWhenTheServerWasLastTold(t *testing.T) {
+func TestLeaseCountsFromTheLastStatusUpdate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		told := time.Now()

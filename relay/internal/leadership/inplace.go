@@ -26,12 +26,12 @@ type point struct {
 	until    pglogrepl.LSN
 }
 
-// beside takes a snapshot beside an intact slot, and stores it as the end of the rows to read from
-// the table. It neither holds nor changes the slot, because the slot may have events whose rows
-// were deleted.
-func (a *Acquirer) beside(
+// recoverInPlace takes a snapshot beside an intact slot, and stores it as the end of the rows to
+// read from the table. It neither holds nor changes the slot, because the slot may have events
+// whose rows were deleted.
+func (a *Acquirer) recoverInPlace(
 	ctx context.Context, stream *replication.Stream, row *checkpoint.Row, state slot.State,
-) (*Held, error) {
+) (*HeldSlot, error) {
 	if state.Active {
 		return nil, replication.ErrSlotActive
 	}
@@ -41,7 +41,7 @@ func (a *Acquirer) beside(
 	}
 	taken, err := a.takePoint(ctx, stream)
 	if errors.Is(err, errEndangered) {
-		return a.holdMarked(ctx, stream, row, state)
+		return a.acquireMarked(ctx, stream, row, state)
 	}
 	if err != nil {
 		return nil, err
@@ -120,11 +120,11 @@ func (a *Acquirer) mayWait(ctx context.Context) error {
 	return err
 }
 
-// holdMarked acquires a slot whose recovery is only marked, to deliver its events before the server
-// invalidates it.
-func (a *Acquirer) holdMarked(
+// acquireMarked acquires a slot whose recovery is only marked, to deliver its events before the
+// server invalidates it.
+func (a *Acquirer) acquireMarked(
 	ctx context.Context, stream *replication.Stream, seen *checkpoint.Row, state slot.State,
-) (*Held, error) {
+) (*HeldSlot, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.SenderTimeout)
 	defer cancel()
 	if err := stream.Start(ctx, seen.Position.FlushLSN); err != nil {
