@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// answer is what the JSON forms of the commands have, as far as these tests read it.
+// answer has those fields of the JSON forms of the commands that these tests read.
 type answer struct {
 	Version  int
 	Level    string

@@ -1,4 +1,4 @@
-// Command faulty is a Lambda function that does what its path says.
+// Command faulty is a Lambda function that fails in the way that the path of its request names.
 package main
 
 import (
@@ -53,7 +53,7 @@ func handle(ctx context.Context, event json.RawMessage) (json.RawMessage, error)
 	return echo(ctx, event)
 }
 
-// echo answers with what the function was given.
+// echo answers with the event, the Lambda context and the environment.
 func echo(ctx context.Context, event json.RawMessage) (json.RawMessage, error) {
 	invocation, _ := lambdacontext.FromContext(ctx)
 	deadline, _ := ctx.Deadline()
