@@ -129,7 +129,7 @@ func TestAConnectionThatTheBrokerClosedIsNoOutage(t *testing.T) {
 	})
 }
 
-func TestNoRequestIsRepeatedOnceAnotherRelayMayHoldTheSlot(t *testing.T) {
+func TestNoRequestIsRetriedAfterTheLease(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(func(context.Context, []*sink.Message) ([]sink.Result, error) {
@@ -214,7 +214,7 @@ func TestHaltEndsDeliveryAtARefusedEvent(t *testing.T) {
 	}, policy(delivery.Halt))
 }
 
-func TestAnEventThatCannotBeParkedEndsDeliveryAndStaysOpen(t *testing.T) {
+func TestParkingFailureEndsDeliveryWithTheEventOpen(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *fixture) {
 		r.parker.err = errNoStore
@@ -302,9 +302,9 @@ func TestNothingLingersOnceNoMoreComes(t *testing.T) {
 	}, linger)
 }
 
-// TestDestinationsThatAreBusyTogetherFillTheirBatches: each alone is below what starts at once, all
+// TestBusyDestinationsFillTheirBatches: each alone is below what starts at once, all
 // of them are not.
-func TestDestinationsThatAreBusyTogetherFillTheirBatches(t *testing.T) {
+func TestBusyDestinationsFillTheirBatches(t *testing.T) {
 	t.Parallel()
 	run(t, []sink.Limits{standard, standard}, func(r *fixture) { // two requests start at once
 		r.sinks[0].answers(after(time.Second, takeAll))

@@ -94,7 +94,7 @@ func TestBackoffNeverOverflows(t *testing.T) {
 	}
 }
 
-func TestOneRequestAtATimeFindsOutWhetherTheDestinationIsBack(t *testing.T) {
+func TestUnavailableDestinationGetsOneProbeAtATime(t *testing.T) {
 	t.Parallel()
 	s := testScheduler(fifo, testOptions())
 	for i := range 30 {
@@ -124,9 +124,9 @@ func TestOneRequestAtATimeFindsOutWhetherTheDestinationIsBack(t *testing.T) {
 	}
 }
 
-// TestWhatIsParkedUnsentSaysNothingAboutTheDestination: its failures still count, and no second
+// TestParkingUnsentEventsResetsNoFailures: its failures still count, and no second
 // request starts during the probe.
-func TestWhatIsParkedUnsentSaysNothingAboutTheDestination(t *testing.T) {
+func TestParkingUnsentEventsResetsNoFailures(t *testing.T) {
 	t.Parallel()
 	s := newScheduler(fifo, testOptions(), map[string]string{"b": "b0"})
 	pushAll(s, "a1")
@@ -149,7 +149,7 @@ func TestWhatIsParkedUnsentSaysNothingAboutTheDestination(t *testing.T) {
 	}
 }
 
-func TestFewRequestsStartAtOnceAndFurtherOnesWhenTheirBatchIsFull(t *testing.T) {
+func TestFurtherRequestsWaitForAFullBatch(t *testing.T) {
 	t.Parallel()
 	s := testScheduler(fifo, testOptions()) // two eager, four at most
 	pushAll(s, "a1")

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-func TestARefusedRequestIsHalvedUntilThePoisonStandsAlone(t *testing.T) {
+func TestRefusedRequestIsHalvedDownToOneEvent(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(failRequestsWith("e1", errRefused))
@@ -73,7 +73,7 @@ func TestTheAggregateIsParkedBehindARefusedEvent(t *testing.T) {
 	run(t, one(standard), check, policy(delivery.ParkAggregate))
 }
 
-func TestOnlyTheRefusedEventIsParkedWhereOrderDoesNotMatter(t *testing.T) {
+func TestWithoutOrderOnlyTheRefusedEventIsParked(t *testing.T) {
 	t.Parallel()
 	check := func(r *fixture) {
 		r.sinks[0].answers(failEntry("a2", errRefused))
@@ -102,9 +102,9 @@ func TestAGroupThatIsBlockedFromEarlierStaysSo(t *testing.T) {
 	}, blocked)
 }
 
-// TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt: events that came before the
+// TestRedrivenLetterPassesParkedOnesAheadOfIt: events that came before the
 // redrive are before it in the scheduler's group, and are parked in their turn.
-func TestADeadLetterThatWaitsToBeRedrivenIsSentWhateverIsParkedAheadOfIt(t *testing.T) {
+func TestRedrivenLetterPassesParkedOnesAheadOfIt(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, failEntry("a2", errRefused)))
@@ -146,8 +146,8 @@ func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 	})
 }
 
-// TestNothingOvertakesAnInvalidEventWhoseAggregateIsParked: not in the same batch either.
-func TestNothingOvertakesAnInvalidEventWhoseAggregateIsParked(t *testing.T) {
+// TestNothingOvertakesAnInvalidEventOfItsAggregate: not in the same batch either.
+func TestNothingOvertakesAnInvalidEventOfItsAggregate(t *testing.T) {
 	t.Parallel()
 	unusable := event("a1")
 	unusable.Problem = "id is NULL"
@@ -161,9 +161,9 @@ func TestNothingOvertakesAnInvalidEventWhoseAggregateIsParked(t *testing.T) {
 	}, together, grouped)
 }
 
-// TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved: a1 is refused in the first half, a2 is
+// TestHalvingARequestKeepsTheOrderOfGroups: a1 is refused in the first half, a2 is
 // in the second.
-func TestNothingOfAGroupOvertakesWhenARefusedRequestIsHalved(t *testing.T) {
+func TestHalvingARequestKeepsTheOrderOfGroups(t *testing.T) {
 	t.Parallel()
 	grouped := func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true }
 	t.Run("it is parked", func(t *testing.T) {

@@ -56,7 +56,7 @@ func TestAReplayedEventWaitsForItsTurnInItsGroup(t *testing.T) {
 	})
 }
 
-func TestARefusedReplayParksNothingBlocksNothingAndStopsNothing(t *testing.T) {
+func TestRefusedReplayHasNoOtherEffect(t *testing.T) {
 	t.Parallel()
 	for _, p := range []delivery.Policy{delivery.ParkDefault, delivery.Park, delivery.ParkAggregate, delivery.Halt} {
 		run(t, one(fifo), func(r *fixture) {

@@ -137,7 +137,7 @@ func TestNoDocumentHasMoreMetricsThanOneMay(t *testing.T) {
 	}
 }
 
-func TestCounterIsWrittenAsItGrowsAndNothingIsLostAtTheEnd(t *testing.T) {
+func TestCounterIncrementsAreAllWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()

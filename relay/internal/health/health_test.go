@@ -50,7 +50,7 @@ func expectProbe(t *testing.T, h *health.Health, path string, code int, want pro
 	}
 }
 
-func TestARelayIsReadyWhileItStreamsRecoversOrWaitsForAnother(t *testing.T) {
+func TestReadyMeansStreamingRecoveringOrStandby(t *testing.T) {
 	t.Parallel()
 	for state, code := range map[health.State]int{
 		health.Starting:   http.StatusServiceUnavailable,
@@ -93,7 +93,7 @@ func TestARelayWithoutASignOfLifeIsNotAlive(t *testing.T) {
 	})
 }
 
-func TestTheProbesSayWhyTheLastSessionEndedUntilTheNextOneWorks(t *testing.T) {
+func TestProbesShowTheLastErrorUntilASessionWorks(t *testing.T) {
 	t.Parallel()
 	for _, state := range []health.State{health.Streaming, health.Recovering, health.Standby} {
 		t.Run(string(state), func(t *testing.T) {

@@ -113,7 +113,7 @@ func TestWhatIsNotARowOfTheOutboxTableIsIgnored(t *testing.T) {
 	}
 }
 
-func TestTableThatLacksConfiguredColumnsIsAnErrorThatNamesThemAll(t *testing.T) {
+func TestMissingColumnsAreAllNamed(t *testing.T) {
 	t.Parallel()
 	d := pgoutput.NewDecoder(table)
 	decodeAll(t, d, begin(0x16B3748, 1))
@@ -135,7 +135,7 @@ func TestTableThatLacksConfiguredColumnsIsAnErrorThatNamesThemAll(t *testing.T) 
 	}
 }
 
-func TestWhatCannotBeReadEndsTheStreamAndNamesMessageAndPlace(t *testing.T) {
+func TestMalformedMessageEndsTheStream(t *testing.T) {
 	t.Parallel()
 	open := [][]byte{begin(0x16B3748, 1), outboxRelation()}
 	tests := map[string]struct {

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestRowsThatAreDeliveredAndOldEnoughAreRemovedInOrder(t *testing.T) {
+func TestOldDeliveredRowsAreRemovedInOrder(t *testing.T) {
 	t.Parallel()
 	r := newFixture(t)
 	r.write(25, 2*time.Hour)
@@ -101,7 +101,7 @@ func TestARowThatMayNotHaveBeenDeliveredStays(t *testing.T) {
 	}
 }
 
-func TestARowOfATransactionThatWasOpenStaysAmongThoseThatAreRemoved(t *testing.T) {
+func TestRowsOfAnOpenTransactionStay(t *testing.T) {
 	t.Parallel()
 	r := newFixture(t)
 	open, err := r.pool.Begin(t.Context())

@@ -11,7 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-func TestAReplayIsMarkedInFrontOfTheHeadersAndInTheirPlace(t *testing.T) {
+func TestReplayMarkPrecedesTheHeaders(t *testing.T) {
 	t.Parallel()
 	for headers, dropped := range map[string]int{
 		``:                                  0,

@@ -161,7 +161,7 @@ func TestMessageIsWhatTheRulesSay(t *testing.T) {
 	}
 }
 
-func TestEventThatCannotBeDeliveredHasAProblemAndAnIDToParkItUnder(t *testing.T) {
+func TestInvalidEventHasAProblemAndAnID(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, route.Settings{})
 	tests := map[string]struct {

@@ -95,7 +95,7 @@ func TestADestinationThatIsNeitherSaysWhatIsAccepted(t *testing.T) {
 	}
 }
 
-func TestOnlyAQueueOutsideTheRegionalEndpointsHasAnEndpointOfItsOwn(t *testing.T) {
+func TestOnlyNonRegionalQueuesHaveTheirOwnEndpoint(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"arn:aws:sqs:eu-central-1:123456789012:orders":                   "",

@@ -82,7 +82,7 @@ func TestTextIsValidExactlyWhenEveryCharacterIs(t *testing.T) {
 	})
 }
 
-func TestAnIDIsValidExactlyWhenItIsPrintableASCIIWithoutSpaces(t *testing.T) {
+func TestValidIDsArePrintableASCIIWithoutSpaces(t *testing.T) {
 	t.Parallel()
 	const punctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 	const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"

@@ -136,9 +136,9 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 	}
 }
 
-// TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings: AWS_CA_BUNDLE and HTTPS_PROXY reach a
+// TestBothClientsUseConfiguredProxyAndCertificates: AWS_CA_BUNDLE and HTTPS_PROXY reach a
 // sink as an HTTP client.
-func TestBothClientsUseTheCertificatesAndTheProxyOfTheSettings(t *testing.T) {
+func TestBothClientsUseConfiguredProxyAndCertificates(t *testing.T) {
 	t.Parallel()
 	batch := batchOf(1)
 	server := httptest.NewTLSServer(http.HandlerFunc((&twins{answer: success(sink.SQS, batch)}).serve))

@@ -86,7 +86,7 @@ func isRejected(err error) bool {
 	return errors.As(err, &rejected)
 }
 
-func TestARequestThatFailsForOtherReasonsThanItsMessagesIsWorthAnotherAttempt(t *testing.T) {
+func TestRequestFailuresBeyondMessagesAreRetried(t *testing.T) {
 	t.Parallel()
 	faults := map[string]struct {
 		fault fakeaws.Fault
@@ -230,7 +230,7 @@ func TestAWrongChecksumConcernsItsEntryOnly(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsCutAnywhereMakesNothingDurableThatWasNotAccepted(t *testing.T) {
+func TestTruncatedAnswerMarksNothingFalselyDurable(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
 		d.server.Script(entry("id-1"), fakeaws.FailEntries("InternalError", "no", false))
@@ -274,7 +274,7 @@ func TestAConnectionThatTheBrokerClosedIsNamed(t *testing.T) {
 	})
 }
 
-func TestWhatWasAcceptedWithoutAnAnswerIsDeliveredOnceWhenSentAgain(t *testing.T) {
+func TestRetryAfterALostAnswerIsDeliveredOnce(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
 		d.server.Script(fakeaws.Match{Times: 1}, fakeaws.LoseAnswer())

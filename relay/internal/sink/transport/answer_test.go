@@ -259,7 +259,7 @@ func TestTheEndOfItsContextEndsARequest(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatTheServerClosesWhileItIsIdleIsNotUsedAgain(t *testing.T) {
+func TestClosedIdleConnectionIsNotReused(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	server.Config.IdleTimeout = 100 * time.Millisecond

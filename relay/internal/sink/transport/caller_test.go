@@ -195,7 +195,7 @@ func (silent) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return aws.Credentials{}, ctx.Err()
 }
 
-func TestARequestEndsInItsTimeWhileCredentialsAreFetched(t *testing.T) {
+func TestRequestTimeoutCoversFetchingCredentials(t *testing.T) {
 	t.Parallel()
 	caller := newCaller(t, "http://127.0.0.1:1", func(e *transport.Endpoint) { e.Credentials = silent{} })
 	if _, err := post(t.Context(), caller, "x"); sink.Code(err) != "timeout" {
