@@ -5,25 +5,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
-	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
-	"github.com/aws/smithy-go"
 )
 
 // pollInterval suits a local broker. The SDK's waiters poll every 30 seconds, as AWS needs.
 const pollInterval = 200 * time.Millisecond
 
 type deployment struct {
-	client   *cloudformation.Client
+	client   *queryClient
 	template string
 }
 
 func newDeployment(endpoint, template string) *deployment {
-	return &deployment{client: cloudformation.NewFromConfig(Config(endpoint)), template: template}
+	return &deployment{client: &queryClient{endpoint, "cloudformation", "2010-05-15"}, template: template}
+}
+
+// stack is an element of the answer to DescribeStacks.
+// https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_Stack.html
+type stack struct {
+	Status  string `xml:"StackStatus"`
+	Outputs []struct {
+		Key   string `xml:"OutputKey"`
+		Value string `xml:"OutputValue"`
+	} `xml:"Outputs>member"`
+}
+
+// call calls an action on the stack, with the template if the action takes one.
+func (d *deployment) call(ctx context.Context, action string, answer any, withTemplate bool) error {
+	parameters := url.Values{"StackName": {StackName}}
+	if withTemplate {
+		parameters.Set("TemplateBody", d.template)
+	}
+	return d.client.call(ctx, action, parameters, answer)
 }
 
 // run creates or updates the stack and returns its outputs.
@@ -32,7 +47,7 @@ func (d *deployment) run(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stack != nil && unusable(stack.StackStatus) {
+	if stack != nil && unusable(stack.Status) {
 		if err := d.remove(ctx); err != nil {
 			return nil, err
 		}
@@ -51,19 +66,22 @@ func (d *deployment) run(ctx context.Context) (map[string]string, error) {
 	}
 	outputs := map[string]string{}
 	for _, output := range stack.Outputs {
-		outputs[aws.ToString(output.OutputKey)] = aws.ToString(output.OutputValue)
+		outputs[output.Key] = output.Value
 	}
 	return outputs, nil
 }
 
 // unusable reports whether a stack with this status can only be deleted.
-func unusable(status types.StackStatus) bool {
-	return status == types.StackStatusRollbackComplete || strings.HasSuffix(string(status), "_FAILED")
+func unusable(status string) bool {
+	return status == "ROLLBACK_COMPLETE" || strings.HasSuffix(status, "_FAILED")
 }
 
 // describe returns the stack, or nil if it does not exist.
-func (d *deployment) describe(ctx context.Context) (*types.Stack, error) {
-	found, err := d.client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: aws.String(StackName)})
+func (d *deployment) describe(ctx context.Context) (*stack, error) {
+	var found struct {
+		Stacks []stack `xml:"DescribeStacksResult>Stacks>member"`
+	}
+	err := d.call(ctx, "DescribeStacks", &found, false)
 	if validation(err, "does not exist") {
 		return nil, nil
 	}
@@ -71,7 +89,7 @@ func (d *deployment) describe(ctx context.Context) (*types.Stack, error) {
 		return nil, fmt.Errorf("describe stack: %w", err)
 	}
 	for _, stack := range found.Stacks {
-		if stack.StackStatus != types.StackStatusDeleteComplete {
+		if stack.Status != "DELETE_COMPLETE" {
 			return &stack, nil
 		}
 	}
@@ -79,10 +97,7 @@ func (d *deployment) describe(ctx context.Context) (*types.Stack, error) {
 }
 
 func (d *deployment) create(ctx context.Context) error {
-	_, err := d.client.CreateStack(ctx, &cloudformation.CreateStackInput{
-		StackName: aws.String(StackName), TemplateBody: aws.String(d.template),
-	})
-	if err != nil {
+	if err := d.call(ctx, "CreateStack", nil, true); err != nil {
 		return fmt.Errorf("create stack: %w", err)
 	}
 	return nil
@@ -90,13 +105,13 @@ func (d *deployment) create(ctx context.Context) error {
 
 // update updates the stack unless it has the same template.
 func (d *deployment) update(ctx context.Context) error {
-	current, err := d.client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: aws.String(StackName)})
-	if err == nil && aws.ToString(current.TemplateBody) == d.template {
+	var current struct {
+		Template string `xml:"GetTemplateResult>TemplateBody"`
+	}
+	if err := d.call(ctx, "GetTemplate", &current, false); err == nil && current.Template == d.template {
 		return nil
 	}
-	_, err = d.client.UpdateStack(ctx, &cloudformation.UpdateStackInput{
-		StackName: aws.String(StackName), TemplateBody: aws.String(d.template),
-	})
+	err := d.call(ctx, "UpdateStack", nil, true)
 	if err != nil && !validation(err, "No updates are to be performed") {
 		return fmt.Errorf("update stack: %w", err)
 	}
@@ -104,8 +119,7 @@ func (d *deployment) update(ctx context.Context) error {
 }
 
 func (d *deployment) remove(ctx context.Context) error {
-	_, err := d.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: aws.String(StackName)})
-	if err != nil {
+	if err := d.call(ctx, "DeleteStack", nil, false); err != nil {
 		return fmt.Errorf("delete unusable stack: %w", err)
 	}
 	for {
@@ -114,13 +128,13 @@ func (d *deployment) remove(ctx context.Context) error {
 			return err
 		}
 		if err := pause(ctx); err != nil {
-			return fmt.Errorf("wait for the deletion of a stack in state %s: %w", stack.StackStatus, err)
+			return fmt.Errorf("wait for the deletion of a stack in state %s: %w", stack.Status, err)
 		}
 	}
 }
 
 // settle waits until the stack has a final status.
-func (d *deployment) settle(ctx context.Context) (*types.Stack, error) {
+func (d *deployment) settle(ctx context.Context) (*stack, error) {
 	for {
 		stack, err := d.describe(ctx)
 		if err != nil {
@@ -129,32 +143,37 @@ func (d *deployment) settle(ctx context.Context) (*types.Stack, error) {
 		if stack == nil {
 			return nil, errors.New("the stack disappeared while it was deployed")
 		}
-		switch stack.StackStatus {
-		case types.StackStatusCreateComplete, types.StackStatusUpdateComplete:
+		switch stack.Status {
+		case "CREATE_COMPLETE", "UPDATE_COMPLETE":
 			return stack, nil
 		}
-		if !strings.HasSuffix(string(stack.StackStatus), "_IN_PROGRESS") {
-			return nil, fmt.Errorf("the stack is in state %s: %s", stack.StackStatus, d.reasons(ctx))
+		if !strings.HasSuffix(stack.Status, "_IN_PROGRESS") {
+			return nil, fmt.Errorf("the stack is in state %s: %s", stack.Status, d.reasons(ctx))
 		}
 		if err := pause(ctx); err != nil {
-			return nil, fmt.Errorf("wait for a stack in state %s: %w", stack.StackStatus, err)
+			return nil, fmt.Errorf("wait for a stack in state %s: %w", stack.Status, err)
 		}
 	}
 }
 
 // reasons lists the errors by resource.
 func (d *deployment) reasons(ctx context.Context) string {
-	events, err := d.client.DescribeStackEvents(ctx,
-		&cloudformation.DescribeStackEventsInput{StackName: aws.String(StackName)})
-	if err != nil {
+	var found struct {
+		Events []struct {
+			Type   string `xml:"ResourceType"`
+			ID     string `xml:"LogicalResourceId"`
+			Status string `xml:"ResourceStatus"`
+			Reason string `xml:"ResourceStatusReason"`
+		} `xml:"DescribeStackEventsResult>StackEvents>member"`
+	}
+	if err := d.call(ctx, "DescribeStackEvents", &found, false); err != nil {
 		return err.Error()
 	}
 	var reasons []string
-	for _, event := range events.StackEvents {
-		if strings.HasSuffix(string(event.ResourceStatus), "_FAILED") {
-			reason := cmp.Or(aws.ToString(event.ResourceStatusReason), "no reason given, see the broker's log")
-			reasons = append(reasons,
-				aws.ToString(event.ResourceType)+" "+aws.ToString(event.LogicalResourceId)+": "+reason)
+	for _, event := range found.Events {
+		if strings.HasSuffix(event.Status, "_FAILED") {
+			reason := cmp.Or(event.Reason, "no reason given, see the broker's log")
+			reasons = append(reasons, event.Type+" "+event.ID+": "+reason)
 		}
 	}
 	return strings.Join(reasons, "; ")
@@ -163,8 +182,8 @@ func (d *deployment) reasons(ctx context.Context) string {
 // validation reports whether CloudFormation refused the request with these words. Its error has no
 // specific code.
 func validation(err error, words string) bool {
-	apiErr, ok := errors.AsType[smithy.APIError](err)
-	return ok && apiErr.ErrorCode() == "ValidationError" && strings.Contains(apiErr.ErrorMessage(), words)
+	refused, ok := errors.AsType[*queryError](err)
+	return ok && refused.Code == "ValidationError" && strings.Contains(refused.Message, words)
 }
 
 func pause(ctx context.Context) error {
