@@ -21,7 +21,7 @@ type deadLetters struct {
 	List    listLetters    `cmd:"" help:"List dead letters: the causes, then the refused events, then those that wait behind them."`
 	Show    showLetter     `cmd:"" help:"Show dead letters with all details, as JSON."`
 	Redrive redriveLetters `cmd:"" help:"Make the running relay send parked events again, in the order of their aggregate, and report the outcome."`
-	Discard discardLetters `cmd:"" help:"Discard parked events, so that the events behind them flow."`
+	Discard discardLetters `cmd:"" help:"Discard parked events, so that the relay sends the events behind them."`
 }
 
 // selection selects dead letters of one slot and its outbox table.
@@ -175,7 +175,7 @@ func (c *discardLetters) Run(ctx context.Context, w io.Writer) error {
 		if err != nil || n == 0 {
 			return c.none(err)
 		}
-		_, err = fmt.Fprintf(w, "discarded %d of the parked events: the events behind them flow\n", n)
+		_, err = fmt.Fprintf(w, "discarded %d of the parked events: the relay now sends the events behind them\n", n)
 		return err
 	})
 }

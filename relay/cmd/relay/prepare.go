@@ -95,7 +95,7 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 		}
 		return preflight.Findings{{
 			Code: preflight.CodeStart, Level: preflight.OK, Object: object,
-			Explanation: "RELAY_START has no open decision about existing rows",
+			Explanation: "no existing row depends on RELAY_START",
 		}}
 	}}.Run(ctx, progress)
 }

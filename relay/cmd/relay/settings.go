@@ -72,7 +72,7 @@ type target struct {
 // operation are the settings of the relay's operation.
 type operation struct {
 	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now excludes them, since:2026-01-31T00:00:00Z publishes those created since then."`
-	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes the events that may be missing from the table, halt stops the relay with an error."`
+	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table the events that may be missing, halt stops the relay with an error."`
 	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second. More rows in the table count as the loss of the slot."`
 	WALSenderTimeout  time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
 	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver the events that were read. Keep it below the stop timeout of the container."`

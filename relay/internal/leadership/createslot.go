@@ -29,12 +29,12 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 	gap := recovery.Gap(row, state, fingerprint)
 	if a.HaltOnSlotLoss {
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
-			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes the events that may be missing from "+
-			"table %s, and %s",
+			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
+			"be missing, and %s",
 			a.Slot, gap, a.Table.String(), effectOf(state))
 	}
 	a.Metrics.GapFound()
-	a.Log.Error("the slot cannot bring every event: the relay publishes those that may be missing from the table, and "+
+	a.Log.Error("the slot cannot bring every event: the relay publishes from the table those that may be missing, and "+
 		effectOf(state),
 		"event", "gap", "slot", a.Slot, "reason", gap, "horizon", row.Horizon)
 	err := a.Store.BeginRecovery(ctx, row.Epoch, row.SystemIdentifier, "", state.IsIntact())

@@ -220,7 +220,7 @@ func (s *Status) judgeDatabase() {
 	}
 	if s.Recovery != nil && !s.Recovery.Running && s.worst() < Critical {
 		s.add(Warning, "recovery_marked", "Slot lost",
-			"wait: the relay begins with its next session. If it does not, its error says why",
+			"wait: the relay begins the recovery with its next session. If it does not, its error says why",
 			"the slot may not bring every event, and the relay is about to publish from the table")
 	}
 }
