@@ -131,7 +131,7 @@ func (r *rights) parkAndDecide() {
 	}
 	r.do("dead-letters", "show", "--all")
 	r.do("dead-letters", "discard", "--group", "order/a")
-	r.do("dead-letters", "redrive", "--group", "order/b")
+	r.do("dead-letters", "redrive", "--no-wait", "--group", "order/b")
 	r.do("dead-letters", "redrive", "--cancel", "--group", "order/b")
 	refused.Clear()
 	r.do("dead-letters", "redrive", "--all")
