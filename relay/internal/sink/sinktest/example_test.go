@@ -16,6 +16,7 @@ func ExamplePromises() {
 	// Output:
 	// a durable message arrives byte for byte, with its attributes
 	// a message may have no tenant
+	// a result has the message's id at the broker
 	// ten messages of a group arrive in the order of their batch
 	// a deduplication id counts on FIFO destinations only
 	// a refused message leaves the others of its batch durable
