@@ -9,6 +9,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -117,12 +118,29 @@ func (a *Acquirer) beforeSnapshot(ctx context.Context) (fingerprint string, err 
 		return "", err
 	}
 	if fingerprint == "" {
-		return "", fmt.Errorf("publication %s does not stream every row of %s, and relay check says why: create it "+
-			"with "+
-			"CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true)",
-			a.Publication, a.Table.String(), a.Publication, a.Table.String())
+		return "", fmt.Errorf("publication %s does not stream every row of %s: %s", a.Publication, a.Table.String(),
+			a.publicationFix(ctx))
 	}
 	return fingerprint, nil
+}
+
+// publicationFix returns the statement that makes the publication stream every row. Where more than
+// one may be the right one, it names the command that finds it.
+func (a *Acquirer) publicationFix(ctx context.Context) string {
+	var exists, contains bool
+	err := a.Pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
+			EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)`,
+		a.Publication, a.Table.Schema, a.Table.Name).Scan(&exists, &contains)
+	name := pgoutput.Quote(a.Publication)
+	switch {
+	case err != nil || contains:
+		return "relay check shows the statement that fixes it"
+	case exists:
+		return fmt.Sprintf("run ALTER PUBLICATION %s ADD TABLE %s", name, a.Table.Identifier())
+	}
+	return fmt.Sprintf("run CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', "+
+		"publish_via_partition_root = true)", name, a.Table.Identifier())
 }
 
 // createSlot creates a slot. While running transactions delay the creation, it reports them, and

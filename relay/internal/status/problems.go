@@ -93,7 +93,7 @@ func (s *Status) judgeRelays() {
 			continue
 		}
 		running++
-		works = works || r.State == "streaming" || r.State == "recovering"
+		works = works || r.State == "recovering" || r.State == "streaming" && s.Slot.Active
 		if r.Error != "" {
 			s.add(Critical, "relay_failing", "Relay not streaming", "fix the cause in the error: the relay retries "+
 				"by itself",

@@ -93,6 +93,10 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		"the relay starts": {func(s *Status) {
 			s.Relays[0].State, s.Slot.Active = "starting", false
 		}, Warning, "relay_starting", "none streams yet"},
+		// it was cut off from the database a few seconds ago, and cannot report that
+		"the relay streams no longer": {func(s *Status) {
+			s.Slot.Active = false
+		}, Warning, "relay_starting", "none streams yet"},
 		"the relay warns": {func(s *Status) {
 			s.Relays[0].Warnings = []string{"audit retries: no index"}
 		}, Warning, "relay_warns", "no index"},
