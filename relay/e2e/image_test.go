@@ -243,7 +243,7 @@ func TestShippedRelayIsHealthyAndDrainsOnSIGTERM(t *testing.T) {
 	w.commit(event(t, "1", `{"n":1}`))
 	w.must(throttled.AwaitHits(t.Context(), 1))
 	w.must(p.cmd.Process.Signal(syscall.SIGTERM))
-	p.awaitLog("stopping: delivering what was read")
+	p.awaitLog("event=stopping")
 	throttled.Clear()
 	if err := p.wait(); err != nil {
 		t.Errorf("the relay ended with %v", err)

@@ -58,7 +58,7 @@ func checkAnEndangeredSlotIsReadFirst(t *testing.T, version int) {
 	}
 	p := w.start()
 	w.awaitBody(`{"n":1}`)
-	p.awaitLog("reading the slot before the table")
+	p.awaitLog("event=slot_read_first")
 	w.commit(event(t, "1", `{"n":2}`))
 	w.must(open.Rollback(t.Context()))
 	p.awaitLog("event=streaming")

@@ -140,7 +140,7 @@ func TestSlowSlotCreationIsAwaited(t *testing.T) {
 	w.must(err)
 	listen := freeAddress(t)
 	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s", "RELAY_LISTEN="+listen)
-	p.awaitLog("waits for every transaction") // after ten times the timeout
+	p.awaitLog("event=snapshot_blocked") // after ten times the timeout
 	if status, body := w.get("http://" + listen + "/readyz"); status != 503 ||
 		!strings.Contains(body, "end these: process ") {
 		t.Errorf("/readyz does not give the reason: %d %s", status, body)

@@ -50,8 +50,8 @@ func (r *run) command(ctx context.Context, args ...string) (output string, err e
 // nothingSelected is the message of a command that selected no dead letter.
 const nothingSelected = "no event in that state is selected"
 
-// redrive redrives dead letters, and reports whether there were any. It does not wait for their outcome,
-// because some of them are refused again.
+// redrive redrives dead letters, and reports whether there were any. It does not wait for their
+// outcome, because some of them are refused again.
 func (r *run) redrive(ctx context.Context, selection ...string) (bool, error) {
 	said, err := r.command(ctx, append([]string{"dead-letters", "redrive", "--no-wait"}, selection...)...)
 	if strings.Contains(said, nothingSelected) {

@@ -156,7 +156,7 @@ func (f *processes) stop(p *relay) (drained bool, err error) {
 		return true, nil
 	}
 	err = p.stop()
-	_, left := p.log.find("read and not delivered", 0)
+	_, left := p.log.find("event=drain_timed_out", 0)
 	if p.mayEnd() {
 		err = nil
 	}

@@ -171,7 +171,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 		xid := a.Deps.Table.Columns.XID
 		a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
 			a.Deps.Table.Identifier()+" ("+pgoutput.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
-			"slot", a.Fence.Slot)
+			"event", "audit_off", "slot", a.Fence.Slot)
 		return nil
 	}
 	baseline, err := a.table.Baseline(ctx)

@@ -25,7 +25,7 @@ func (c *Checkpointer) suspect(seen slot.Observation) error {
 	c.suspicion = audit.Suspicion{Fingerprint: seen.Fingerprint, Next: snapshot.Next()}
 	c.Log.Info("the publication was written, and streams the same as before: comparing the stream with the table row "+
 		"by row",
-		"slot", c.Fence.Slot)
+		"event", "suspicion_opened", "slot", c.Fence.Slot)
 	return nil
 }
 
@@ -47,7 +47,8 @@ func (c *Checkpointer) endSuspicion() {
 	select {
 	case <-c.suspicionEnded:
 	default:
-		c.Log.Info("the publication was written, and no event is missing", "slot", c.Fence.Slot)
+		c.Log.Info("the publication was written, and no event is missing",
+			"event", "suspicion_ended", "slot", c.Fence.Slot)
 		close(c.suspicionEnded)
 	}
 }

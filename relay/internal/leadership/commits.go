@@ -50,7 +50,8 @@ func (c *Commits) Await(ctx context.Context, refused *replication.SynchronousErr
 		c.Health.Failed(refused)
 		if time.Since(logged) > warnInterval {
 			logged = time.Now()
-			c.Log.Warn("waiting: the relay must not be a synchronous standby", "slot", c.Slot, "err", refused)
+			c.Log.Warn("waiting: the relay must not be a synchronous standby",
+				"event", "synchronous_standby", "slot", c.Slot, "err", refused)
 		}
 		if !task.Sleep(ctx, settingInterval) {
 			return ctx.Err()

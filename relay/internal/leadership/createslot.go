@@ -175,7 +175,7 @@ func (a *Acquirer) warnOfBlockers(ctx context.Context) error {
 		"these: %s",
 		a.Slot, strings.Join(blockers, "; ")))
 	a.Log.Warn("the snapshot waits for every transaction that runs in the cluster: end these to continue",
-		"slot", a.Slot, "blockers", strings.Join(blockers, "; "))
+		"event", "snapshot_blocked", "slot", a.Slot, "blockers", strings.Join(blockers, "; "))
 	return nil
 }
 

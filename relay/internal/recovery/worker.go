@@ -88,7 +88,8 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	if err := w.Store.FinishRecovery(ctx, w.Fence); err != nil {
 		return err
 	}
-	w.Log.Info("published everything from the table", "events", w.Tracker.Load().Delivered)
+	w.Log.Info("published everything from the table", "event", "recovered", "slot", w.Fence.Slot,
+		"events", w.Tracker.Load().Delivered)
 	if inPlace {
 		w.KeepsBrought = true
 		return ErrNext
@@ -171,7 +172,7 @@ func (w *Worker) Read(ctx context.Context) error {
 	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist "+
 		"then: "+
 		"the relay publishes the events of that part from the table, and those whose rows were deleted are lost",
-		"slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
+		"event", "log_undecodable", "slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
 	if err := w.restart(ctx, w.Handler.Until()); err != nil {
 		return err
 	}

@@ -173,7 +173,8 @@ func (s *session) saveLast(ctx context.Context, err error) error {
 
 // drain waits until every event that was read is delivered.
 func (s *session) drain(parts ...*task.Task) error {
-	s.Log.Info("stopping: delivering what was read", "slot", s.Slot, "events", s.tracker.Load().Events)
+	s.Log.Info("stopping: delivering the events that were read", "event", "stopping",
+		"slot", s.Slot, "events", s.tracker.Load().Events)
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout)
 	defer cancel()
 	s.delivery.Hurry()
@@ -192,7 +193,8 @@ func (s *session) drain(parts ...*task.Task) error {
 	}
 	if err == nil {
 		s.Log.Warn("stopping with events that were read and not delivered: the next session reads them again",
-			"slot", s.Slot, "events", s.tracker.Load().Events, "drain_timeout", s.DrainTimeout.String())
+			"event", "drain_timed_out", "slot", s.Slot, "events", s.tracker.Load().Events,
+			"drain_timeout", s.DrainTimeout.String())
 	}
 	return err
 }
