@@ -50,6 +50,19 @@ func TestBytesWithinATypeAreRefused(t *testing.T) {
 	e.expectSound()
 }
 
+// TestTheTenantsColumnIsChecked: RELAY_TENANT names it after a word of its own.
+func TestTheTenantsColumnIsChecked(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.Table.Columns.Tenant = "tenant"
+	e.expect(preflight.CodeColumns, preflight.Error, `no column "tenant"`, "RELAY_TENANT=column:NEW,tenant")
+	e.exec(`ALTER TABLE ev ADD COLUMN tenant bytea`)
+	e.expectCured(e.expect(preflight.CodeText, preflight.Error, "RELAY_TENANT"))
+	e.exec(`ALTER PUBLICATION outbox_pub SET TABLE ev (id, seq, xid, aggregate_type, aggregate_id, event_type, payload,
+		headers, created_at)`)
+	e.expect(preflight.CodePublication, preflight.Error, "columns that the relay reads")
+}
+
 func TestHeadersThatAreNoObjectAreNamed(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)

@@ -45,3 +45,23 @@ func TestCheckCountsUpdatesOfRows(t *testing.T) {
 		})
 	}
 }
+
+func TestCheckCountsUpdatesInPartitions(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.IDUnique = true
+	e.exec(`DROP TABLE ev; CREATE SEQUENCE numbers;
+		CREATE TABLE ev (id uuid, aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb,
+			created_at timestamptz, seq bigint NOT NULL DEFAULT nextval('numbers'),
+			xid xid8 NOT NULL DEFAULT pg_current_xact_id()) PARTITION BY LIST (event_type);
+		CREATE TABLE ev_a PARTITION OF ev FOR VALUES IN ('a');
+		CREATE TABLE ev_b PARTITION OF ev FOR VALUES IN ('b');
+		CREATE UNIQUE INDEX ON ev_a (seq); CREATE UNIQUE INDEX ON ev_b (seq); CREATE INDEX ON ev (xid);
+		ALTER PUBLICATION outbox_pub ADD TABLE ev`)
+	e.exec(`INSERT INTO ev (event_type) VALUES ('a'), ('b'); UPDATE ev SET payload = 'x' WHERE event_type = 'b'`)
+	e.exec(`SELECT pg_stat_force_next_flush()`)
+	f := e.expect(preflight.CodeUpdates, preflight.Degraded, "1 updates of rows of table public.ev")
+	if f.Statement != `SELECT pg_stat_reset_single_table_counters('public.ev_b'::regclass);` {
+		t.Errorf("the statement is %s", f.Statement)
+	}
+}
