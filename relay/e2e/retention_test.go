@@ -84,8 +84,9 @@ func TestCheckRefusesRetentionWithoutPrivileges(t *testing.T) {
 		t.Errorf("without retention: %v: %s", err, output)
 	}
 	output, err := w.command([]string{"RELAY_RETENTION=1h"}, "check")
-	for _, problem := range []string{`GRANT
-		DELETE ON "public"."outbox_events"`, "GRANT DELETE ON outbox_dead_letters", "column created_at"} {
+	for _, problem := range []string{
+		`GRANT DELETE ON "public"."outbox_events"`, "GRANT DELETE ON outbox_dead_letters", "column created_at",
+	} {
 		if err == nil || !strings.Contains(output, problem) {
 			t.Errorf("%v: check does not say %q: %s", err, problem, output)
 		}
