@@ -4,6 +4,7 @@
 .DEFAULT_GOAL := help
 export LOCAL_DIR ?= $(CURDIR)/.local
 localstack := $(LOCAL_DIR)/bin/localstack
+lab := $(LOCAL_DIR)/bin/lab
 # The time that a command prints counts from here, with the compilation of its program.
 export LOCALSTACK_BEGAN := $(shell date +%s)
 # One set of flags for all programs, so that what they share is compiled once.
@@ -14,9 +15,11 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # go build knows best whether there is anything to do.
-.PHONY: $(localstack)
+.PHONY: $(localstack) $(lab)
 $(localstack):
 	@$(go-build) -o '$@' ./localstack
+$(lab):
+	@$(go-build) -o '$@' ./localstack/lab
 
 .PHONY: demo localstack-up localstack-down localstack-status localstack-logs localstack-env api read-events
 demo: $(localstack) ## Start the stack, post ORDERS=10 orders (to API_URL) and read their events from the queue
@@ -37,17 +40,17 @@ read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes t
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
 .PHONY: test crash-test chaos bench bench-quick takeover retention outage big-transaction lint templates alerts documents cross-build fmt build image
-test: $(localstack) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
-	@'$(localstack)' test -- $(ARGS)
+test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
+	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
 	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
 	  go test -count=1 -timeout 30m -v -run TestRepeatedKills ./relay/e2e
-chaos: $(localstack) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
-	@'$(localstack)' chaos
-bench: $(localstack) ## Measure the relay against pg_recvlogical, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
-	@'$(localstack)' bench
-bench-quick: $(localstack) ## Measure the same in two minutes
-	@QUICK=true '$(localstack)' bench
+chaos: $(lab) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
+	@'$(lab)' chaos
+bench: $(lab) ## Measure the relay against pg_recvlogical, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
+	@'$(lab)' bench
+bench-quick: $(lab) ## Measure the same in two minutes
+	@QUICK=true '$(lab)' bench
 takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each kind of failure (about ten minutes)
 	@TAKEOVER_RUNS=$(or $(TAKEOVER_RUNS),30) \
 	  go test -count=1 -timeout 2h -parallel 4 -v -run TestStandbyTakesOverAfterEvery ./relay/e2e | grep -E 'runs:|^(ok|FAIL|---)|at most'
@@ -88,7 +91,7 @@ documents: ## Run the shell blocks of README.md and localstack/README.md in thei
 cross-build: ## Build all programs for Linux and macOS, amd64 and arm64
 	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
 	  CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -buildvcs=false \
-	    ./localstack ./relay/cmd/relay ./scripts/read-events || exit; \
+	    ./localstack ./localstack/lab ./relay/cmd/relay ./scripts/read-events || exit; \
 	done
 fmt: ## Format the code
 	@$(gofumpt) -l -w .

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -27,19 +26,15 @@ type cli struct {
 
 	Began int64 `help:"Start time of make, in seconds since 1970." env:"LOCALSTACK_BEGAN" hidden:""`
 
-	Up        upCmd          `cmd:"" help:"Start Postgres, the broker and the relay."`
-	Down      downCmd        `cmd:"" help:"Stop the stack."`
-	Status    statusCmd      `cmd:"" help:"Show the running parts, their addresses and the undelivered events."`
-	Logs      logsCmd        `cmd:"" help:"Show the log of the relay or of another part."`
-	Env       envCmd         `cmd:"" help:"Print environment variables for programs that use the stack, for eval."`
-	API       apiCmd         `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
-	Demo      demoCmd        `cmd:"" help:"Start the stack, post orders and read their events from the queue."`
-	Test      testCmd        `cmd:"" help:"Run all tests, with LocalStack if it is available."`
-	Chaos     chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check every event."`
-	Bench     benchCmd       `cmd:"" help:"Measure the speed of the relay against that of pg_recvlogical."`
-	Image     imageCmd       `cmd:"" help:"Build the relay's image."`
-	Broker    benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
-	Supervise superviseCmd   `cmd:"" hidden:"" help:"Run the background process of up."`
+	Up        upCmd        `cmd:"" help:"Start Postgres, the broker and the relay."`
+	Down      downCmd      `cmd:"" help:"Stop the stack."`
+	Status    statusCmd    `cmd:"" help:"Show the running parts, their addresses and the undelivered events."`
+	Logs      logsCmd      `cmd:"" help:"Show the log of the relay or of another part."`
+	Env       envCmd       `cmd:"" help:"Print environment variables for programs that use the stack, for eval."`
+	API       apiCmd       `cmd:"" name:"api" help:"Build the functions and serve the API in the foreground."`
+	Demo      demoCmd      `cmd:"" help:"Start the stack, post orders and read their events from the queue."`
+	Image     imageCmd     `cmd:"" help:"Build the relay's image."`
+	Supervise superviseCmd `cmd:"" hidden:"" help:"Run the background process of up."`
 }
 
 func main() {
@@ -76,13 +71,9 @@ func run(ctx context.Context, args []string) error {
 }
 
 func (c *cli) stack() (*stack.Stack, error) {
-	root, err := moduleRoot()
+	root, dir, err := stack.Checkout(c.Dir)
 	if err != nil {
 		return nil, err
-	}
-	dir := c.Dir
-	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(root, dir)
 	}
 	var began time.Time
 	if c.Began > 0 {
@@ -92,21 +83,4 @@ func (c *cli) stack() (*stack.Stack, error) {
 		Root: root, Dir: dir, Insist: stack.Way(c.Stack), Out: os.Stdout, Began: began,
 		Ports: stack.Ports{Postgres: c.PostgresPort, Broker: c.BrokerPort, Relay: c.RelayPort},
 	}), nil
-}
-
-// moduleRoot returns the root of the repository that contains the working directory.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod in this directory or above it: run localstack inside the repository")
-		}
-		dir = filepath.Dir(dir)
-	}
 }
