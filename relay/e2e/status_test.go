@@ -157,3 +157,24 @@ func TestStatusEndpointOutlivesTheDatabase(t *testing.T) {
 		return code == http.StatusServiceUnavailable && strings.Contains(body, "database_unreachable")
 	})
 }
+
+// The destination does not answer at first, and refuses the event afterwards, which is parked then.
+func TestStatusFollowsTheLastFailure(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.startStreaming("RELAY_REQUEST_TIMEOUT=500ms")
+	requests := fakeaws.Match{Action: "SendMessageBatch"}
+	hangs := w.broker.Script(requests, fakeaws.Hang())
+	w.commit(event(t, "1", `{"n":1}`))
+	w.awaitStatus(1, w.queue.ARN+" unavailable for")
+	w.broker.Script(requests, fakeaws.FailEntries("InvalidMessageContents", "not this one", true))
+	hangs.Clear()
+	output := w.awaitStatus(1, w.queue.ARN+" refusing for")
+	if !strings.Contains(output, "refuses events, and has accepted none since") || strings.Contains(output, "timeout") {
+		t.Errorf("relay status says\n%s", output)
+	}
+	output = w.awaitStatus(1, "1 events are parked: 1 InvalidMessageContents")
+	if strings.Contains(output, "refusing") || strings.Contains(output, "unavailable") {
+		t.Errorf("once the event is parked relay status says\n%s", output)
+	}
+}
