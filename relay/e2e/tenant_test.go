@@ -49,6 +49,13 @@ func TestTheTenantComesFromItsColumn(t *testing.T) {
 			t.Errorf("the tenant of %s is %q, want %q", body, tenant, want[body])
 		}
 	}
+	w.awaitDeliveredOf("ev", "xid")
+	if output, err := w.command(env, "replay", "--event-id", "2", "--yes"); err != nil {
+		t.Fatalf("relay replay: %v: %s", err, output)
+	}
+	if got := w.replayed(); len(got) != 1 || got[0].Body != "log" || got[0].GroupID != "acme%201" {
+		t.Errorf("replayed %+v", got)
+	}
 	w.exec(`ALTER TABLE ev RENAME tenant TO customer`)
 	w.exec(`INSERT INTO ev (payload, customer) VALUES ('renamed', 'acme')`)
 	if err := p.wait(); err == nil {
