@@ -37,6 +37,20 @@ func TestRedriveReportsItsOutcome(t *testing.T) {
 	w.awaitBody(`{"n":2}`)
 }
 
+// TestRedriveReportsRefusalsOfTheRelay: it refuses a message without a body before it sends it.
+func TestRedriveReportsRefusalsOfTheRelay(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	w.startStreaming(w.sharedID()...)
+	w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', NULL)`)
+	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
+	output, err := w.command(nil, "dead-letters", "redrive", "--all")
+	if exitCode(err) != 1 {
+		t.Errorf("a redrive that the relay refuses ends with %v", err)
+	}
+	w.checkSays(output, "0 of 1 events delivered", "event A, was refused again: ")
+}
+
 // TestRedriveContinuesWithoutItsCommand: the command shows the progress until the operator ends it.
 func TestRedriveContinuesWithoutItsCommand(t *testing.T) {
 	t.Parallel()

@@ -61,8 +61,11 @@ func run(ctx context.Context, c cli, out *os.File, notes io.Writer) error {
 	}
 	r := &reader{client: client, queue: aws.String(queue), remove: c.Delete, shown: map[string]string{}}
 	ends := "until Ctrl-C"
-	if c.Once {
+	switch {
+	case c.Once:
 		ends = "once"
+	case c.Max > 0:
+		ends = fmt.Sprintf("until %d arrived", c.Max)
 	}
 	fmt.Fprintf(notes, "reading %s %s\n", queue, ends)
 	if err := r.explainEmptiness(ctx, notes); err != nil {
