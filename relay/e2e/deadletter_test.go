@@ -178,7 +178,8 @@ func TestUnavailableDestinationDelaysNoOther(t *testing.T) {
 	w.must(err)
 	unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Destination: "other.fifo"},
 		fakeaws.Missing())
-	w.startStreaming("RELAY_ROUTES=aggregate:other="+other.ARN, "RELAY_PARK_AFTER=2s", "RELAY_WINDOW_EVENTS=50")
+	w.startStreaming("RELAY_ROUTES=aggregate:other="+other.ARN, "RELAY_PARK_AFTER=2s", "RELAY_WINDOW_EVENTS=50",
+		"RELAY_ROWS_STAY=deny")
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
 		SELECT gen_random_uuid(), 'other', (i % 20)::text, 't', json_build_object('n', i)
 		FROM generate_series(1, 200) AS i`)

@@ -70,6 +70,18 @@ var crashPoints = []fault{
 		do: atWrite(changedPublication, checkpoints, "SET horizon = recover_to"),
 	},
 	{
+		name: "crash: deferral stored", weight: 3, repeats: true, needs: parks,
+		do: duringOutage(atWrite(asIs, deferrals, "INSERT INTO outbox_deferrals")),
+	},
+	{
+		name: "crash: pass stored", weight: 3, repeats: true, needs: parks,
+		do: afterOutage(atWrite(asIs, deferrals, "UPDATE outbox_deferrals d SET known")),
+	},
+	{
+		name: "crash: stream joined", weight: 3, repeats: true, needs: parks,
+		do: afterOutage(atWrite(asIs, deferrals, "WITH unguarded")),
+	},
+	{
 		name: "crash: inside a transaction", weight: 3, repeats: true,
 		do: slowly(atState(withLargeTransaction, `c.tx_delivered > 0`)),
 	},
@@ -84,6 +96,7 @@ const (
 	checkpoints = "relay_checkpoints"
 	deadLetters = "outbox_dead_letters"
 	replays     = "outbox_replays"
+	deferrals   = "outbox_deferrals"
 	// crashTimeout bounds the wait for the step. A step that does not happen is noted as missed.
 	crashTimeout = 6 * time.Second
 )
@@ -105,6 +118,29 @@ func withMuchToRecover(ctx context.Context, a *act) error {
 		}
 		return withLargeTransaction(ctx, a)
 	})(ctx, a)
+}
+
+// parks leaves out runs in which destinations may be unavailable without end.
+func parks(p *Plan) bool { return p.ParkAfter > 0 }
+
+// duringOutage makes a destination refuse every request meanwhile.
+func duringOutage(do func(context.Context, *act) error) func(context.Context, *act) error {
+	return func(ctx context.Context, a *act) error {
+		d := a.destinations[a.random.IntN(len(a.destinations))]
+		outage := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
+		defer outage.Clear()
+		return do(ctx, a)
+	}
+}
+
+// afterOutage makes a destination refuse every request before, until its events wait in the table.
+func afterOutage(do func(context.Context, *act) error) func(context.Context, *act) error {
+	return func(ctx context.Context, a *act) error {
+		if err := unavailableForLong(ctx, a); err != nil {
+			return err
+		}
+		return do(ctx, a)
+	}
 }
 
 // firstStart removes slot and checkpoint row, so that the next relay publishes the whole table

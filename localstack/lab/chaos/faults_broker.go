@@ -40,9 +40,7 @@ var serviceFaults = []fault{
 	serviceFault("broker: entries omitted", true, fakeaws.OmitEntries),
 	serviceFault("broker: entries repeated", true, fakeaws.RepeatEntries),
 	serviceFault("broker: entries renamed", true, fakeaws.RenameEntries),
-	{name: "broker: one destination unavailable for long", weight: 12, needs: func(p *Plan) bool {
-		return p.ParkAfter > 0
-	}, do: unavailableForLong},
+	{name: "broker: one destination unavailable for long", weight: 12, needs: parks, do: unavailableForLong},
 }
 
 // partialFault is a service fault in which requests fail in part.
@@ -52,7 +50,8 @@ func partialFault(name string, newFault func() fakeaws.Fault) fault {
 	return f
 }
 
-// unavailableForLong makes a destination refuse every request until its events are parked.
+// unavailableForLong makes a destination refuse every request until its events are parked, or wait
+// in the table.
 func unavailableForLong(ctx context.Context, a *act) error {
 	d := a.destinations[a.random.IntN(len(a.destinations))]
 	outage := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())

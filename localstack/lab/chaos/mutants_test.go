@@ -207,13 +207,11 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Replayed},
 	},
 	{
-		name: "drops the events of a destination that is unavailable beyond RELAY_PARK_AFTER",
+		name: "defers a destination and stores no deferral",
 		edits: []edit{{
-			"relay/internal/delivery/park.go",
-			`		s.park(e, e.rejection)`,
-			`		if e.rejection.Code != CodeUnavailable {
-			s.park(e, e.rejection)
-		}`,
+			deferralWorker,
+			`	if err := w.Store.Begin(ctx, stored); err != nil {`,
+			`	if err := ctx.Err(); err != nil {`,
 		}},
 		faults: []string{"broker: one destination unavailable for long"},
 		rules:  []checker.Rule{checker.Lost},
@@ -347,8 +345,8 @@ var testedMutants = []testedMutant{
 			name: "removes rows of a partition that is not accounted for",
 			edits: []edit{
 				{
-					"relay/internal/retention/remover.go", `AND b.old AND b.accounted AND NOT EXISTS (`,
-					`AND b.old AND NOT EXISTS (`,
+					"relay/internal/retention/remover.go", `AND b.old AND b.accounted AND NOT b.waits`,
+					`AND b.old AND NOT b.waits`,
 				},
 				{"relay/internal/retention/remover.go", `now() - $5::interval AND {accounted}`, `now() - $5::interval`},
 			},

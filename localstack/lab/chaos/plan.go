@@ -112,6 +112,9 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if random.IntN(4) == 0 {
 		p.BrokerFaults = nil
 	}
+	if p.hasStep("rows deleted at once", "table swapped") { // what is undelivered cannot wait in the table
+		p.Settings = append(p.Settings, "RELAY_ROWS_STAY=deny")
+	}
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
@@ -122,6 +125,14 @@ func NewPlan(seed uint64, o Options) *Plan {
 	}
 	return p
 }
+
+// hasStep reports whether any of these faults is a step of the run.
+func (p *Plan) hasStep(names ...string) bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(names, s.Fault) })
+}
+
+// defers reports whether the events of a destination that is away for long wait in the table.
+func (p *Plan) defers() bool { return p.ParkAfter > 0 && p.setting("RELAY_ROWS_STAY") != "deny" }
 
 func settings(random *rand.Rand) []string {
 	pick := func(values ...string) string { return values[random.IntN(len(values))] }

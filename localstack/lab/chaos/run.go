@@ -149,9 +149,10 @@ func (r *run) migrate(ctx context.Context) error {
 	)
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
-		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, relay_instances TO `+role,
+		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, outbox_deferrals,
+				relay_instances TO `+role,
 			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members,
-				relay_instances TO `+role)
+				outbox_deferrals, relay_instances TO `+role)
 	}
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {

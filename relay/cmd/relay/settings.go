@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -41,6 +42,8 @@ type source struct {
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
 
+	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination can wait there: auto (those of the table that relay migrate made do), or your word (assert, deny)."`
+
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
 	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity." group:"Columns of the outbox table, for a table of your own"`
 	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()." group:"Columns of the outbox table, for a table of your own"`
@@ -66,7 +69,7 @@ type target struct {
 	Timeout      time.Duration `name:"request-timeout" env:"RELAY_REQUEST_TIMEOUT" default:"10s" help:"Time limit of one request. Afterwards its outcome counts as unknown, and the relay repeats it. Requests for credentials have the same limit." group:"Tuning, for more load or less memory"`
 	AWSClient    string        `name:"aws-client" env:"RELAY_AWS_CLIENT" default:"direct" enum:"direct,sdk" help:"Client for publishing: direct, the relay's own, at a fraction of the processor time, or sdk, the AWS SDK. Both send the same messages and handle answers alike." group:"Tuning, for more load or less memory"`
 	RetryMax     time.Duration `env:"RELAY_RETRY_MAX" default:"5s" help:"Longest wait between two attempts. There is no last attempt." group:"Tuning, for more load or less memory"`
-	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has accepted nothing for this long, park its events instead of delaying those of the others. Redrive them when it is available again. Time without valid credentials does not count. 0s: never."`
+	ParkAfter    time.Duration `env:"RELAY_PARK_AFTER" default:"0s" help:"When a destination has accepted nothing for this long, let its events wait in the outbox table instead of delaying those of the others. They are delivered once it is available. Where the table cannot keep them (RELAY_ROWS_STAY), they become dead letters. Time without valid credentials does not count. 0s: never."`
 }
 
 // operation are the settings of the relay's operation.
@@ -146,6 +149,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Table:          table,
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
+		RowsStay:       deferral.RowsStay(s.RowsStay),
 		Audit:          s.Audit == "on",
 		SenderTimeout:  s.WALSenderTimeout * 9 / 10, // the standby needs the rest to notice and to acquire the slot
 		DrainTimeout:   s.DrainTimeout,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -100,7 +101,7 @@ func (a *Auditor) remember(e *outbox.Envelope) (xid uint64, counts bool) {
 	if !a.On {
 		return 0, false
 	}
-	xid, err := ParseXID(e.XID)
+	xid, err := pgsnapshot.ParseXID(e.XID)
 	if err != nil {
 		return 0, false
 	}
@@ -144,7 +145,7 @@ func (a *Auditor) look(ctx context.Context) error {
 		return nil
 	}
 	if h != a.counting {
-		snapshot, err := ParseSnapshot(h.Snapshot)
+		snapshot, err := pgsnapshot.Parse(h.Snapshot)
 		if err != nil {
 			return err
 		}
@@ -227,7 +228,7 @@ func (a *Auditor) count(ctx context.Context, h Horizon) error {
 
 // settle ends the step up to h, in which no row is missing.
 func (a *Auditor) settle(h Horizon) error {
-	snapshot, err := ParseSnapshot(h.Snapshot)
+	snapshot, err := pgsnapshot.Parse(h.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -261,11 +262,11 @@ func (a *Auditor) isOff() bool {
 
 // compareRows compares the rows up to a horizon under a suspicion individually.
 func (a *Auditor) compareRows(ctx context.Context, h Horizon) error {
-	from, err := ParseSnapshot(a.agreedWith().Snapshot)
+	from, err := pgsnapshot.Parse(a.agreedWith().Snapshot)
 	if err != nil {
 		return err
 	}
-	to, err := ParseSnapshot(h.Snapshot)
+	to, err := pgsnapshot.Parse(h.Snapshot)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // rowsOf lists the rows that [count] counts. It also lists rows whose xid is not that of the
@@ -53,13 +55,13 @@ func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error)
 // not in unseen.
 func (t *Table) match(ctx context.Context, s Step, read *Recent, unseen map[uint64]bool) (missing int64, err error) {
 	rows, err := t.pool.Query(ctx, t.sql(rowsOf),
-		text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), s.From.text)
+		text(s.From.Next()), text(s.To.Next()), s.To.String(), lateTexts(s), s.From.String())
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}
 	var xid, seq, id string
 	_, err = pgx.ForEachRow(rows, []any{&xid, &seq, &id}, func() error {
-		number, err := ParseXID(xid)
+		number, err := pgsnapshot.ParseXID(xid)
 		if err != nil {
 			return err
 		}
@@ -77,9 +79,9 @@ func (t *Table) match(ctx context.Context, s Step, read *Recent, unseen map[uint
 }
 
 // shows reports whether the table has a row that is visible in a snapshot.
-func (t *Table) shows(ctx context.Context, s Snapshot) (shown bool, err error) {
+func (t *Table) shows(ctx context.Context, s pgsnapshot.Snapshot) (shown bool, err error) {
 	const query = `SELECT EXISTS (SELECT FROM {table} WHERE pg_visible_in_snapshot({xid}, $1::text::pg_snapshot))`
-	if err := t.pool.QueryRow(ctx, t.sql(query), s.text).Scan(&shown); err != nil {
+	if err := t.pool.QueryRow(ctx, t.sql(query), s.String()).Scan(&shown); err != nil {
 		return false, fmt.Errorf("look for rows that snapshot %s shows: %w", s, err)
 	}
 	return shown, nil

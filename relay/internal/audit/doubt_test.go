@@ -10,6 +10,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // keyedTable is the outbox table with the columns that identify a row.
@@ -26,18 +27,18 @@ func read(t *testing.T, pool *pgxpool.Pool, recent *audit.Recent, condition stri
 	for rows.Next() {
 		var xid, seq, id string
 		must(t, rows.Scan(&xid, &seq, &id))
-		number, err := audit.ParseXID(xid)
+		number, err := pgsnapshot.ParseXID(xid)
 		must(t, err)
 		recent.Add(number, seq, id)
 	}
 	must(t, rows.Err())
 }
 
-func snapshotOf(t *testing.T, pool *pgxpool.Pool) audit.Snapshot {
+func snapshotOf(t *testing.T, pool *pgxpool.Pool) pgsnapshot.Snapshot {
 	t.Helper()
 	var text string
 	must(t, pool.QueryRow(t.Context(), `SELECT pg_current_snapshot()::text`).Scan(&text))
-	s, err := audit.ParseSnapshot(text)
+	s, err := pgsnapshot.Parse(text)
 	must(t, err)
 	return s
 }

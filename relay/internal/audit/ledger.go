@@ -3,6 +3,8 @@ package audit
 
 import (
 	"sync"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // maxLater bounds the number of transactions whose rows the Ledger counts individually.
@@ -24,16 +26,16 @@ type Ledger struct {
 	mu       sync.Mutex
 	begun    bool
 	baseline uint64
-	settled  Snapshot  // start of the step
-	pending  *Snapshot // end of the step; nil until it is set
-	streamed int64     // rows of the step
+	settled  pgsnapshot.Snapshot  // start of the step
+	pending  *pgsnapshot.Snapshot // end of the step; nil until it is set
+	streamed int64                // rows of the step
 	later    map[uint64]int64
 	overflow bool // too many transactions to remember
 }
 
 // Step holds the rows that the stream brought between two snapshots.
 type Step struct {
-	From, To Snapshot
+	From, To pgsnapshot.Snapshot
 	Streamed int64
 }
 
@@ -45,7 +47,7 @@ func (l *Ledger) Restart() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begun, l.overflow = false, false
-	l.settled, l.pending, l.streamed = Snapshot{}, nil, 0
+	l.settled, l.pending, l.streamed = pgsnapshot.Snapshot{}, nil, 0
 	clear(l.later)
 }
 
@@ -55,7 +57,7 @@ func (l *Ledger) Begin(baseline uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begun, l.baseline = true, baseline
-	l.settled = Snapshot{}.after(baseline)
+	l.settled = pgsnapshot.Snapshot{}.After(baseline)
 	l.take(l.settled)
 }
 
@@ -84,16 +86,16 @@ func (l *Ledger) Streamed(xid uint64) {
 
 // Expect sets the end of the step. It requires a baseline, and a snapshot that includes the last
 // one.
-func (l *Ledger) Expect(s Snapshot) {
+func (l *Ledger) Expect(s pgsnapshot.Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s = s.after(l.baseline)
+	s = s.After(l.baseline)
 	l.pending = &s
 	l.streamed += l.take(s)
 }
 
 // take removes the transactions that are visible in s, and returns the number of their rows.
-func (l *Ledger) take(s Snapshot) (rows int64) {
+func (l *Ledger) take(s pgsnapshot.Snapshot) (rows int64) {
 	for xid, n := range l.later {
 		if s.Visible(xid) {
 			rows += n
@@ -124,7 +126,7 @@ func (s Step) Has(xid uint64) bool { return s.To.Visible(xid) && !s.From.Visible
 
 // late returns the transactions of the step that were running at its start.
 func (s Step) late() (xids []uint64) {
-	for _, xid := range s.From.xip {
+	for _, xid := range s.From.Running() {
 		if s.To.Visible(xid) {
 			xids = append(xids, xid)
 		}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // TestALedgerFindsExactlyWhatWasNotStreamed drives a Ledger with a model of a cluster. Transactions
@@ -46,7 +47,7 @@ type cluster struct {
 
 	ledger   *audit.Ledger
 	baseline uint64
-	expected *audit.Snapshot
+	expected *pgsnapshot.Snapshot
 	reach    int // position in the log that completes the expected snapshot
 }
 
@@ -166,7 +167,7 @@ func (c *cluster) expect(t *rapid.T) {
 			xmin = min(xmin, x.xid)
 		}
 	}
-	s, err := audit.ParseSnapshot(fmt.Sprintf("%d:%d:%s", xmin, xmax, strings.Join(xip, ",")))
+	s, err := pgsnapshot.Parse(fmt.Sprintf("%d:%d:%s", xmin, xmax, strings.Join(xip, ",")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,15 +253,15 @@ func TestABacklogNeedsNoMemory(t *testing.T) {
 func TestInvalidSnapshotsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "1:2", "1:x:", "1:2:x", "1:2:3:4"} {
-		if _, err := audit.ParseSnapshot(text); err == nil {
+		if _, err := pgsnapshot.Parse(text); err == nil {
 			t.Errorf("%q was read", text)
 		}
 	}
 }
 
-func snapshot(t *testing.T, text string) audit.Snapshot {
+func snapshot(t *testing.T, text string) pgsnapshot.Snapshot {
 	t.Helper()
-	s, err := audit.ParseSnapshot(text)
+	s, err := pgsnapshot.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +271,7 @@ func snapshot(t *testing.T, text string) audit.Snapshot {
 func BenchmarkStreamed(b *testing.B) {
 	l := audit.NewLedger()
 	l.Begin(10)
-	s, err := audit.ParseSnapshot("11:1000000000000:500,600,700,800")
+	s, err := pgsnapshot.Parse("11:1000000000000:500,600,700,800")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // maxRecent bounds the memory of [Recent], at eight bytes a row.
@@ -63,7 +65,7 @@ func (r *xidRange) add(row recentRow) {
 }
 
 // forget removes the rows that a horizon shows, and returns the number of the other rows.
-func (r *xidRange) forget(horizon Snapshot) (left int) {
+func (r *xidRange) forget(horizon pgsnapshot.Snapshot) (left int) {
 	shown := func(row recentRow) bool { return horizon.Visible(r.xid(row)) }
 	for i, piece := range r.pieces {
 		r.pieces[i] = slices.DeleteFunc(piece, shown)
@@ -104,7 +106,7 @@ func (r *Recent) rangeOf(xid uint64) *xidRange {
 }
 
 // Forget removes the rows that a horizon shows.
-func (r *Recent) Forget(horizon Snapshot) {
+func (r *Recent) Forget(horizon pgsnapshot.Snapshot) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count, r.last = 0, nil
@@ -121,7 +123,7 @@ func (r *Recent) Forget(horizon Snapshot) {
 func (r *Recent) of(s Step) (hashes map[uint64]bool, complete bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.overflow != 0 && r.overflow >= s.From.xmin() {
+	if r.overflow != 0 && r.overflow >= s.From.Xmin() {
 		return nil, false
 	}
 	hashes = make(map[uint64]bool, r.count)

@@ -3,6 +3,8 @@ package audit
 import (
 	"fmt"
 	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // Far more rows than a piece holds, of transactions that are far apart and come in no order.
@@ -41,9 +43,9 @@ func TestRecentRowsKeepTheirTransactions(t *testing.T) {
 	}
 }
 
-func snapshot(t *testing.T, text string) Snapshot {
+func snapshot(t *testing.T, text string) pgsnapshot.Snapshot {
 	t.Helper()
-	s, err := ParseSnapshot(text)
+	s, err := pgsnapshot.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // Table counts rows of the outbox table.
@@ -65,11 +66,11 @@ func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &importedText, &seq); err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
-	own, err := ParseXID(ownText)
+	own, err := pgsnapshot.ParseXID(ownText)
 	if err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
-	imported, err := ParseXID(importedText)
+	imported, err := pgsnapshot.ParseXID(importedText)
 	if err != nil {
 		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
 	}
@@ -101,7 +102,8 @@ func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64,
 	if t.table.Columns.Sequence == "" {
 		return rowsOfStep - s.Streamed, nil
 	}
-	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s), after,
+	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.Next()), text(s.To.Next()), s.To.String(),
+		lateTexts(s), after,
 		t.table.String())
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
@@ -130,7 +132,8 @@ func lateTexts(s Step) []string {
 // Count returns the number of the step's rows in the table.
 func (t *Table) Count(ctx context.Context, s Step) (int64, error) {
 	var rows int64
-	err := t.pool.QueryRow(ctx, t.sql(count), text(s.From.xmax), text(s.To.xmax), s.To.text, lateTexts(s)).Scan(&rows)
+	err := t.pool.QueryRow(ctx, t.sql(count), text(s.From.Next()), text(s.To.Next()), s.To.String(),
+		lateTexts(s)).Scan(&rows)
 	if err != nil {
 		return 0, fmt.Errorf("count the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}

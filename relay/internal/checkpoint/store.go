@@ -163,9 +163,17 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from str
 
 // RestartRecovery starts a recovery for a row from another cluster. It clears the positions and
 // transaction ids, which mean nothing in this cluster. Rows that were created before since count as
-// delivered.
+// delivered. Of a deferred destination, no row counts as delivered.
 func (s *Store) RestartRecovery(ctx context.Context, epoch int64, system, since string) error {
 	tag, err := s.pool.Exec(ctx, `
+		WITH restarted AS (
+			UPDATE outbox_deferrals SET known = '3:3:', updated_at = clock_timestamp()
+			WHERE slot_name = $1 AND state = 'deferred'
+				AND EXISTS (SELECT FROM relay_checkpoints WHERE slot_name = $1 AND epoch = $2)
+		), ended AS (
+			DELETE FROM outbox_deferrals WHERE slot_name = $1 AND state = 'joined'
+				AND EXISTS (SELECT FROM relay_checkpoints WHERE slot_name = $1 AND epoch = $2)
+		)
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
 			horizon = NULL,
 			recover_from = '3:3:', recover_to = NULL, recover_until = NULL, recover_since = $4::timestamptz,

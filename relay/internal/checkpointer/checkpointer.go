@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
@@ -56,8 +57,9 @@ type Deps struct {
 	Lease       *slot.Lease
 	Tracker     *checkpoint.Tracker
 	Auditor     *audit.Auditor
-	Begun       <-chan struct{} // closed once the stream is read
-	Timeout     time.Duration   // wal_sender_timeout of the stream
+	Begun       <-chan struct{}                                // closed once the stream is read
+	Timeout     time.Duration                                  // wal_sender_timeout of the stream
+	Observed    func(snapshot string, lsn pglogrepl.LSN) error // takes a snapshot with [slot.Observation.InsertLSN]
 	Backlog     *backlog.Watch
 	Health      *health.Health
 	Metrics     *health.Metrics
@@ -140,6 +142,9 @@ func (c *Checkpointer) observe(ctx context.Context) error {
 	c.Health.Alive()
 	c.Metrics.Observed(c.Tracker.Load(), seen)
 	c.dangers.report(seen.Danger())
+	if err := c.Observed(seen.Snapshot, seen.InsertLSN); err != nil {
+		return err
+	}
 	// Before the recovery neither the publication nor a horizon applies.
 	if c.Row.Recovery.IsMarked() {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -18,7 +19,7 @@ func (c *Checkpointer) suspect(seen slot.Observation) error {
 	if !slot.StreamsTheSame(last, seen.Fingerprint) || !c.Auditor.HasAgreed() {
 		return audit.ErrPublicationChanged
 	}
-	snapshot, err := audit.ParseSnapshot(seen.Snapshot)
+	snapshot, err := pgsnapshot.Parse(seen.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (c *Checkpointer) endsSuspicion() bool {
 	if !c.suspicion.IsOpen() || c.pending.Suspicion != c.suspicion {
 		return false
 	}
-	snapshot, err := audit.ParseSnapshot(c.pending.Snapshot)
+	snapshot, err := pgsnapshot.Parse(c.pending.Snapshot)
 	return err == nil && snapshot.IsPast(c.suspicion.Next)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,9 @@ type Event struct {
 	// Replayed is called once when a replayed event is delivered, or with the reason if its
 	// destination refuses it. It must not block. It is nil for events that are no replay.
 	Replayed func(refused *sink.RejectedError)
+	// Deferral names a destination whose deferral has e, although the routes of now lead elsewhere.
+	// Empty for nearly all events.
+	Deferral string
 	// Settled is called once when an event that the Tracker does not know is delivered or parked.
 	// It must not block. It is nil for events that the Tracker knows.
 	Settled func()
@@ -77,6 +81,21 @@ type Row struct {
 	// commit position of its transaction; zero for a row that was read from the table
 	CommitLSN pglogrepl.LSN
 	Number    int64
+	Writer    uint32 // low half of the transaction that wrote it; zero if that is unknown
+}
+
+// Numbers returns the xid and the seq of a row that names the transaction which wrote it. It
+// returns false for every other row.
+func (r Row) Numbers() (xid uint64, seq int64, ok bool) {
+	if r.Writer == 0 {
+		return 0, 0, false
+	}
+	xid, err := strconv.ParseUint(r.XID, 10, 64)
+	if err != nil || uint32(xid) != r.Writer {
+		return 0, 0, false
+	}
+	seq, err = strconv.ParseInt(r.Sequence, 10, 64)
+	return xid, seq, err == nil
 }
 
 // age returns the time since e was committed, or zero if that is unknown.

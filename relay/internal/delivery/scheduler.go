@@ -30,6 +30,7 @@ type scheduler struct {
 	inFlight int       // requests, and batches that are being parked
 	others   int       // requests in flight to other destinations
 	parking  int       // those of inFlight that are parked because the destination is unavailable
+	defers   bool      // events of an unavailable destination wait, to be deferred
 	failures int       // rounds of requests without an accepted event since the last accepted one
 	failing  time.Time // since when, while failures is not zero
 	unsigned bool      // the last failure concerns the credentials, not the destination
@@ -91,7 +92,7 @@ func (s *scheduler) take(now time.Time) (batch []*Event, again time.Time) {
 	if s.failures > 0 { // one request at a time probes the destination
 		probing := s.inFlight > s.parking
 		switch {
-		case (probing || s.retryAt.After(now)) && s.isOverdue(now):
+		case (probing || s.retryAt.After(now)) && s.isOverdue(now) && !s.defers:
 			return s.fillParked(now), time.Time{}
 		case probing:
 			return nil, time.Time{}
@@ -151,7 +152,7 @@ func (s *scheduler) isOverdue(now time.Time) bool {
 // sooner returns when to ask again: at retryAt, or when the destination becomes overdue before it.
 func (s *scheduler) sooner(retryAt, now time.Time) time.Time {
 	overdue := s.failing.Add(s.options.ParkAfter)
-	if s.options.ParkAfter > 0 && !s.unsigned && overdue.After(now) && overdue.Before(retryAt) {
+	if s.options.ParkAfter > 0 && !s.defers && !s.unsigned && overdue.After(now) && overdue.Before(retryAt) {
 		return overdue
 	}
 	return retryAt

@@ -26,8 +26,9 @@ type sender struct {
 	timer     *time.Timer // asks the scheduler again
 	evidence  evidence
 	closed    bool
-	paced     float64 // requests a second, as last reported to the observer
-	throttled bool    // as last logged
+	held      chan struct{} // while no request may start; closed once none is in flight
+	paced     float64       // requests a second, as last reported to the observer
+	throttled bool          // as last logged
 }
 
 func newSender(d *Delivery, destination Destination, options Options) *sender {
@@ -98,7 +99,7 @@ func (s *sender) start() {
 
 // take returns the next batch that may be sent now, or nil. s.mu is held.
 func (s *sender) take() []*Event {
-	if s.closed {
+	if s.closed || s.held != nil {
 		return nil
 	}
 	s.scheduler.others = int(s.delivery.inFlight.Load()) - s.scheduler.inFlight
@@ -133,6 +134,9 @@ func (s *sender) done(batch []*Event) (delivered, next []*Event) {
 	before := s.scheduler.failures
 	s.scheduler.done(batch, time.Now())
 	s.delivery.inFlight.Add(-1)
+	if s.held != nil && s.scheduler.inFlight == 0 {
+		close(s.held)
+	}
 	s.report(before, s.scheduler.failures, batch)
 	delivered = slices.DeleteFunc(batch, func(e *Event) bool {
 		return e.err != nil || e.isAskedFor() || e.Settled != nil

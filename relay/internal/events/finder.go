@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -155,6 +157,9 @@ func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event)
 	if err != nil {
 		return err
 	}
+	if err := f.deferred(ctx, pool, all); err != nil {
+		return err
+	}
 	for i, e := range all {
 		e.DeadLetters = letters[e.ID]
 		if f.Recent != nil {
@@ -163,6 +168,23 @@ func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event)
 		e.judge(blocked[groups[i]])
 	}
 	return nil
+}
+
+// deferred corrects the state of events that the checkpoint counts as delivered, because they wait
+// in the table for a destination that is unavailable.
+func (f *Finder) deferred(ctx context.Context, pool *pgxpool.Pool, all []*Event) error {
+	bySeq := map[int64]*Event{}
+	for _, e := range all {
+		if e.Sequence != nil && e.State == Done {
+			bySeq[*e.Sequence] = e
+		}
+	}
+	waits, err := deferral.Find(ctx, pool, f.Slot, f.Table, slices.Collect(maps.Keys(bySeq)))
+	for _, w := range waits {
+		e := bySeq[w.Sequence]
+		e.State, e.Reason = Waiting, fmt.Sprintf("it waits for %s: %s", w.Destination, w.Reason)
+	}
+	return err
 }
 
 // judge sets the most precise known state. blocker is the dead letter that blocks the group of the

@@ -24,6 +24,9 @@ const (
 	metricEventsRedriven    = "relay_events_redriven_total"
 	metricEventsReplayed    = "relay_events_replayed_total"
 	metricDeadLetters       = "relay_dead_letters"
+	metricDeferred          = "relay_deferred_events"
+	metricDeferrals         = "relay_deferrals"
+	metricOldestDeferral    = "relay_deferral_oldest_seconds"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
@@ -62,6 +65,8 @@ type Metrics struct {
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	paced, throttled, unavailable      *prometheus.GaugeVec
+	deferred                           *prometheus.GaugeVec
+	deferrals, oldestDeferral          prometheus.Gauge
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
 	oldest                             atomic.Pointer[func() time.Duration] // age of the oldest undelivered event
@@ -127,6 +132,10 @@ func NewMetrics() *Metrics {
 	m.throttled = gauges(metricThrottled, "1 while the destination limits the rate of requests, else 0.", "destination")
 	m.unavailable = gauges(metricUnavailable, "1 while the destination has accepted nothing since a request or a "+
 		"message failed, else 0.", "destination")
+	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
+		"has been unavailable for RELAY_PARK_AFTER.", "destination")
+	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table.")
+	m.oldestDeferral = gauge(metricOldestDeferral, "How long events of such a destination have waited; 0 if none do.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
@@ -234,6 +243,17 @@ func (m *Metrics) Replayed(destination, code string) {
 // DeadLetters sets the number of parked events.
 func (m *Metrics) DeadLetters(parked int64) { m.deadLetters.Set(float64(parked)) }
 
+// Deferred sets about how many events of a destination wait in the outbox table.
+func (m *Metrics) Deferred(destination string, events int64) {
+	m.deferred.WithLabelValues(destination).Set(float64(events))
+}
+
+// Deferrals sets of how many destinations events wait in the outbox table, and for how long.
+func (m *Metrics) Deferrals(destinations int, oldest time.Duration) {
+	m.deferrals.Set(float64(destinations))
+	m.oldestDeferral.Set(oldest.Seconds())
+}
+
 // GapFound counts a gap: the slot did not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }
 
@@ -308,6 +328,7 @@ func (m *Metrics) Expect(destination string) {
 	m.replayed.WithLabelValues(destination, "")
 	m.Paced(destination, 0, false)
 	m.Unavailable(destination, false)
+	m.Deferred(destination, 0)
 }
 
 // Began sets the position of the checkpoint with which a session starts.

@@ -65,6 +65,9 @@ type Handler struct {
 	resume      checkpoint.Transaction // the part that an earlier session delivered
 	row         int64                  // number of its rows that were read
 
+	writer uint32        // low half of the transaction id
+	at     pglogrepl.LSN // everything that commits before it was read
+
 	arrived [][]*delivery.Event // by destination: events that arrived since Flush
 }
 
@@ -85,6 +88,7 @@ type Deps struct {
 	Router        *route.Router
 	Tracker       *checkpoint.Tracker
 	Delivery      *delivery.Delivery
+	Gate          Gate
 	Auditor       Auditor
 	Metrics       *health.Metrics
 }
@@ -95,6 +99,18 @@ type Auditor interface {
 	Streamed(*outbox.Envelope)
 	// Read remembers a row of the table.
 	Read(*outbox.Envelope)
+}
+
+// Gate is between the Handler and delivery.
+type Gate interface {
+	// Send hands events to delivery, unless they wait in the outbox table.
+	Send(destination int, events ...*delivery.Event)
+	// Reached says that everything that commits before lsn was sent.
+	Reached(lsn pglogrepl.LSN)
+	// Claimed returns [delivery.Event.Deferral] of a row.
+	Claimed(*outbox.Envelope) string
+	// Writer returns [delivery.Row.Writer] of a row that a recovery read.
+	Writer(xid string) uint32
 }
 
 // Published knows the rows that a recovery has published from the table.
@@ -146,6 +162,9 @@ func (h *Handler) Keepalive(serverWALEnd pglogrepl.LSN) {
 		h.Reach()
 		return
 	}
+	if !h.inTransaction {
+		h.at = max(h.at, serverWALEnd)
+	}
 	h.Tracker.Keepalive(serverWALEnd)
 }
 
@@ -171,6 +190,7 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 		return h.receive(message, len(data))
 	case pgoutput.KindCommit:
 		h.inTransaction = false
+		h.at = max(h.at, message.Commit.TransactionEndLSN)
 		h.Tracker.Commit(message.Commit.TransactionEndLSN)
 	}
 	return nil
@@ -181,7 +201,8 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 // record. It is a part if the row names the transaction.
 func (h *Handler) beginTransaction(begin pgoutput.Begin) {
 	h.inTransaction = true
-	h.committedAt = begin.CommitTime
+	h.committedAt, h.writer = begin.CommitTime, begin.XID
+	h.at = max(h.at, begin.FinalLSN)
 	h.skipped = begin.FinalLSN < h.Resumed.FlushLSN
 	h.row = 0
 	h.resume = checkpoint.Transaction{CommitLSN: begin.FinalLSN}
@@ -212,7 +233,7 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 		event.Problem, event.ProblemCode = "bytes in a column that is delivered as text: "+m.Binary, delivery.CodeBinary
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
-	event.Row.CommitLSN, event.Row.Number = h.resume.CommitLSN, h.row
+	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
 	h.arrived[destination] = append(h.arrived[destination], event)
 	h.Metrics.Received(dropped)
 	return nil
@@ -222,10 +243,11 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 func (h *Handler) Flush() {
 	for destination, events := range h.arrived {
 		if len(events) > 0 {
-			h.Delivery.Send(destination, events...)
+			h.Gate.Send(destination, events...)
 			h.arrived[destination] = events[:0]
 		}
 	}
+	h.Gate.Reached(h.at)
 }
 
 // skip skips a delivered row. At the last one it proves that the count refers to the same rows.
@@ -254,7 +276,8 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 	h.Auditor.Read(e)
 	destination, event, dropped := h.open(e, rowBytes(e))
 	event.Gather = maxGather
-	h.Delivery.Send(destination, event)
+	event.Row.Writer = h.Gate.Writer(e.XID)
+	h.Gate.Send(destination, event)
 	h.Metrics.Recovered(dropped)
 	return nil
 }
@@ -264,6 +287,7 @@ func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *d
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)
 	event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
+	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
 	event.Handle = h.Tracker.Open(event.Message.EventID, bytes+eventOverhead)
 	return routed.Destination, event, routed.DroppedHeaders

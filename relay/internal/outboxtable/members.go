@@ -44,7 +44,7 @@ func accounted(t pgoutput.Table, relation, checkpoints string) string {
 	return relation + ` = ANY (ARRAY(
 		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(t.Identifier())) + `
 		SELECT m.relation FROM member m WHERE NOT EXISTS (
-			SELECT FROM relay_checkpoints c WHERE ` + checkpoints + ` AND NOT EXISTS (
+			SELECT FROM relay_checkpoints c WHERE ` + checkpoints + ` AND ` + NotGuardSQL + ` AND NOT EXISTS (
 				SELECT FROM relay_members k
 				WHERE k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND k.accounted
 				  AND k.system_identifier = ` + SystemSQL + `))))`
@@ -66,3 +66,13 @@ func LaterWriterSQL(row, xid string) string {
 	return "CASE WHEN " + row + pgoutput.Quote(xid) + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " +
 		WriterSQL(row+"xmin") + "::text::xid8 END"
 }
+
+// GuardOf names the row of relay_checkpoints that keeps relays of earlier versions from removing
+// rows which wait for a destination of this slot. No slot has such a name, because names of slots
+// contain no space. No relation is accounted for in that name, so an earlier relay removes nothing.
+func GuardOf(slotName string) string { return slotName + guard }
+
+const guard = " deferred"
+
+// NotGuardSQL is a condition on a row c of relay_checkpoints: it belongs to a slot.
+const NotGuardSQL = `position(' ' IN c.slot_name) = 0`

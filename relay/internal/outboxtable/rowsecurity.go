@@ -17,7 +17,9 @@ type Querier interface {
 }
 
 // OwnTables are the tables of the relay.
-var OwnTables = []string{"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members"}
+var OwnTables = []string{
+	"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members", "outbox_deferrals",
+}
 
 // RowSecurity is a table whose row security applies to the role of the relay. With row_security =
 // off Postgres answers every query on it with an error, whatever the policies say.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
@@ -18,6 +19,8 @@ type Database struct {
 	Publication string
 	Table       pgoutput.Table
 	Removes     bool // the relay removes delivered rows by age
+	Defers      bool // the events of a destination that is unavailable for long
+	RowsStay    deferral.RowsStay
 	IDUnique    bool // the operator asserts that no two events share an id
 	FIFO        bool // a destination uses the event id for deduplication
 	StartsSince bool // the first start publishes rows created since a time
@@ -59,6 +62,7 @@ func (d *database) requirements() []Requirement {
 		{"the relay's tables", d.relayTables},
 		{"slot " + d.Slot, d.replicationSlot},
 		{table, d.retention},
+		{table, d.deferral},
 		{server, d.asynchronous},
 	}
 }

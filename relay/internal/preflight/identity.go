@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -82,28 +83,12 @@ type numbering struct {
 	oneSequence      string // if there are several: statements that replace them by one sequence
 }
 
-// sequencesOf finds the sequences of a column in the table and its partitions. They belong to an
-// identity or to a default.
+// sequencesOf counts the sequences of a column and describes them.
 const sequencesOf = `
-	WITH RECURSIVE tree AS (
-		SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)
-		UNION ALL
-		SELECT c.oid, c.relkind FROM tree t
-		JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
-	), col AS (
-		SELECT a.attrelid, a.attnum FROM tree t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = $2
-	), source AS (
-		SELECT d.objid AS seq FROM col c
-		JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.attrelid
-			AND d.refobjsubid = c.attnum AND d.classid = 'pg_class'::regclass AND d.deptype = 'i'
-		UNION
-		SELECT d.refobjid FROM col c JOIN pg_attrdef f ON f.adrelid = c.attrelid AND f.adnum = c.attnum
-			JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
-				AND d.refclassid = 'pg_class'::regclass
-	)
-	SELECT count(*), max(s.seqrelid::regclass::text), max(s.seqcache), min(s.seqincrement), bool_or(s.seqcycle),
+	WITH source AS (` + outboxtable.SequencesSQL + `)
+	SELECT count(*), max(seqrelid::regclass::text), max(seqcache), min(seqincrement), bool_or(seqcycle),
 	       EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND attidentity <> '')
-	FROM pg_sequence s JOIN source ON source.seq = s.seqrelid`
+	FROM source`
 
 // ordered checks that the sequence column gives each row a different value, in the order in which
 // one writer writes the rows.

@@ -15,6 +15,7 @@ var ownTables = []struct {
 	{"outbox_dead_letters", []string{"SELECT", "INSERT", "UPDATE"}},
 	{"outbox_replays", []string{"SELECT", "INSERT", "UPDATE"}},
 	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+	{"outbox_deferrals", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
 }
 
 // reportTable is the table in which the relay reports its state. The relay works without it.

@@ -7,6 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
@@ -25,7 +26,9 @@ type Config struct {
 	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
 	// HaltOnSlotLoss stops the relay instead of publishing the events that the slot may have
-	// missed.
+	// missed. RowsStay says whether rows stay in the outbox table until they are delivered, so that
+	// those of an unavailable destination can wait there.
+	RowsStay       deferral.RowsStay
 	HaltOnSlotLoss bool
 	// Audit compares the rows of the outbox table with the rows that were streamed.
 	Audit bool
@@ -48,6 +51,15 @@ type Config struct {
 	Recorder     delivery.Recorder // of accepted events; nil: none
 	Backlog      *backlog.Watch
 	Log          *slog.Logger
+}
+
+// names returns the names of the destinations, by index.
+func (c *Config) names() []string {
+	names := make([]string, len(c.Destinations))
+	for i, d := range c.Destinations {
+		names[i] = d.Name
+	}
+	return names
 }
 
 func (c *Config) publication() slot.Publication {

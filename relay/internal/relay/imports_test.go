@@ -18,10 +18,10 @@ var order = []string{
 	"relay", // sessions, one after the other, and their parts
 	"preflight", "status", "events", "page", "watch",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
-	"ingest", "retention", "deadletter", "health",
+	"ingest", "retention", "deadletter", "health", "deferral",
 	"delivery", "pacer", "checkpoint", "route",
 	"sink/sns", "sink/sqs", "sink/transport", "sink",
-	"outboxtable", "pgoutput", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"outboxtable", "pgoutput", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
 	"outbox", "outbox/migrations", "postgres",
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpointer"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
@@ -33,6 +34,9 @@ type session struct {
 	lease        *slot.Lease
 	tracker      *checkpoint.Tracker
 	delivery     *delivery.Delivery
+	deferrals    *deferral.Store
+	gate         *deferral.Gate
+	defers       bool // destinations that are unavailable for long
 	handler      *ingest.Handler
 	auditor      *audit.Auditor
 	checkpointer *checkpointer.Checkpointer
@@ -66,6 +70,9 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 		Recorder: r.Recorder,
 		Log:      r.Log,
 	})
+	if err := s.openGate(ctx); err != nil {
+		return nil, err
+	}
 	s.connect()
 	return s, nil
 }
@@ -76,7 +83,7 @@ func (s *session) connect() {
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
-		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Auditor: handled, Metrics: s.Metrics,
+		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
 		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
@@ -88,7 +95,7 @@ func (s *session) connect() {
 		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row,
 		Publication: s.publication(), Stream: s.held.Stream, Lease: s.lease,
 		Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
-		Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
+		Observed: s.gate.Observed, Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
 	})
 }
 
@@ -123,12 +130,13 @@ func (s *session) run(ctx context.Context) error {
 	recovering := task.Start(work, recoverer.Run)
 	redriving := task.Start(work, s.redriver().Run)
 	auditing := task.Start(work, s.auditor.Run)
+	deferring := task.Start(work, s.onceStreaming(s.deferrer().Run))
 	watching := task.Start(work, s.watcher().Run)
 	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
 	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
 	retaining := task.Start(work, s.onceStreaming(s.retain))
 
-	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, watching)
+	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, deferring, watching)
 	var synchronous *replication.SynchronousError
 	isSynchronous := errors.As(err, &synchronous)
 	if isSynchronous { // first, because commits of other clients wait for it
@@ -136,7 +144,9 @@ func (s *session) run(ctx context.Context) error {
 		s.commits().Release(work)
 	}
 	s.handler.Stop()
-	for _, part := range []*task.Task{watching, recovering, redriving, auditing, replaying, retaining, joining} {
+	for _, part := range []*task.Task{
+		watching, recovering, redriving, auditing, replaying, retaining, joining, deferring,
+	} {
 		part.End()
 	}
 	if recoverer.KeepsBrought {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
@@ -31,12 +32,8 @@ func (s *session) watcher() *watch.Watcher {
 }
 
 func (s *session) redriver() *deadletter.Redriver {
-	names := make([]string, len(s.Destinations))
-	for i, d := range s.Destinations {
-		names[i] = d.Name
-	}
 	return &deadletter.Redriver{
-		Pool: s.pool, Slot: s.Slot, Table: s.Table.String(), Destinations: names, Timeout: s.SenderTimeout,
+		Pool: s.pool, Slot: s.Slot, Table: s.Table.String(), Destinations: s.names(), Timeout: s.SenderTimeout,
 		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
 	}
 }
@@ -50,6 +47,58 @@ func (s *session) replayer() *replay.Replayer {
 		Retries:        s.retries("replay"),
 		Log:            s.Log,
 	}
+}
+
+// deferrer returns the worker that defers the events of unavailable destinations, and delivers
+// them.
+func (s *session) deferrer() *deferral.Worker {
+	reader := recovery.NewReader(s.pool, s.Slot, s.Table)
+	return &deferral.Worker{
+		Store:    s.deferrals,
+		Rows:     deferral.NewRows(s.deferrals, s.Table, reader.Page),
+		Gate:     s.gate,
+		Senders:  s.delivery,
+		Router:   s.Router,
+		Names:    s.names(),
+		Begins:   s.defers,
+		Observer: s.Metrics,
+		Retries:  s.retries("deferral"),
+		Log:      s.Log.With("slot", s.Slot),
+	}
+}
+
+// openGate returns the gate between the stream and delivery, with the stored deferrals. The routes
+// of now are added to those before a row is sent by them.
+func (s *session) openGate(ctx context.Context) (err error) {
+	s.deferrals = deferral.NewStore(s.pool, s.held.Fence, s.Table.String(), s.SenderTimeout)
+	routes, row := s.Router.Text(s.names()), s.held.Row
+	if err := s.deferrals.AddRoutes(ctx, routes); err != nil {
+		return err
+	}
+	start := deferral.Start{Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4}
+	if row.Recovery != nil {
+		start.Horizon, start.Recovered = row.Recovery.To, row.Recovery.To
+	}
+	if start.Deferrals, err = s.deferrals.List(ctx); err != nil {
+		return err
+	}
+	if s.gate, err = deferral.NewGate(s.delivery, s.names(), start); err != nil {
+		return err
+	}
+	return s.mayDefer(ctx)
+}
+
+// mayDefer finds out whether destinations may be deferred.
+func (s *session) mayDefer(ctx context.Context) error {
+	if s.Delivery.ParkAfter == 0 {
+		return nil
+	}
+	missing, err := deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
+	if s.defers = missing == "" && err == nil; missing != "" {
+		s.Log.Info("events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters, "+
+			"and do not wait in the table", "slot", s.Slot, "reason", missing)
+	}
+	return err
 }
 
 func (s *session) joiner() *members.Joiner {

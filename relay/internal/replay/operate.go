@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -136,8 +137,9 @@ func (o *Operator) Begin(ctx context.Context, p Plan, rate int) (*Replay, error)
 	r, err := scan(o.pool.QueryRow(ctx, `
 		INSERT INTO outbox_replays AS r (seqs, since, until, aggregate_type, aggregate_id, slot_name,
 			outbox_table, horizon,
-			last_seq, passed_seq, events, rate)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_snapshot, $9, $10, $11, $12) RETURNING `+columns,
+			last_seq, passed_seq, events, rate, deferrals)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_snapshot, $9, $10, $11, $12, `+deferral.MarksSQL("$6", "$7")+`)
+		RETURNING `+columns,
 		append(p.Selection.args(), o.slot, o.name(), p.Horizon, p.LastSeq, p.FirstSeq-1, p.Events, rate)...))
 	return r, o.explain(ctx, "begin the replay", err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
@@ -35,22 +36,26 @@ type Replay struct {
 	Refused     int64
 	LastRefusal string // the event and the reason
 	State       State
+	// Deferrals are those at the time of the request: events that waited then are not sent.
+	Deferrals deferral.Marks
 }
 
 // columns are those of Replay, in its order.
 const columns = `r.id, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text, r.last_seq, r.rate,
 	r.events,
-	r.passed_seq, r.sent, r.refused, r.last_refusal, r.state`
+	r.passed_seq, r.sent, r.refused, r.last_refusal, r.state, r.deferrals::text`
 
 func scan(row pgx.Row) (*Replay, error) {
 	var r Replay
+	var deferrals *string
 	s := &r.Selection
 	err := row.Scan(&r.ID, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon,
-		&r.LastSeq, &r.Rate, &r.Events, &r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State)
+		&r.LastSeq, &r.Rate, &r.Events, &r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State, &deferrals)
 	if err != nil {
 		return nil, err
 	}
-	return &r, nil
+	r.Deferrals, err = deferral.ParseMarks(deferrals)
+	return &r, err
 }
 
 // Selection selects the events that meet every condition which is not nil.

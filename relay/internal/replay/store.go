@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -94,9 +95,15 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 		return Page{}, err
 	}
 	if len(events) > 0 && len(events) < len(seqs) { // large events: the next page has the others
-		return Page{Events: events, Last: lastRead}, nil
+		return Page{Events: r.withoutWaiting(events), Last: lastRead}, nil
 	}
-	return Page{Events: events, Last: *last}, nil
+	return Page{Events: r.withoutWaiting(events), Last: *last}, nil
+}
+
+// withoutWaiting excludes events that were not delivered when r was requested, because they waited
+// for their destination. The relay delivers them by itself.
+func (r *Replay) withoutWaiting(events []outbox.Envelope) []outbox.Envelope {
+	return slices.DeleteFunc(events, func(e outbox.Envelope) bool { return r.Deferrals.Wait(&e) })
 }
 
 // Outcome counts the results of the events of a page.

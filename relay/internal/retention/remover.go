@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -53,6 +54,8 @@ type Batch struct {
 //
 // An unknown horizon and an unknown xid count as not delivered. So do the rows of an attached
 // partition until they are accounted for: the log does not contain them, whatever their xids say.
+// A row that waits for a destination of any slot stays.
+//
 // The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
 // event stays until an operator has decided about it, because a dead letter does not contain a
 // payload that is too long.
@@ -62,6 +65,10 @@ func removeRows(table pgoutput.Table) string {
 		table.From(),
 		"{accounted}",
 		outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
+		"{waits}",
+		deferral.WaitsSQL(table, "e.", "$4"),
+		"{not_guard}",
+		outboxtable.NotGuardSQL,
 		"{later_writer}",
 		outboxtable.LaterWriterSQL("e.", table.Columns.XID),
 		"{event_id}",
@@ -84,23 +91,24 @@ func removeRows(table pgoutput.Table) string {
 					THEN 'belongs to another cluster'
 				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
 				END AS obstacle
-			FROM relay_checkpoints c WHERE c.outbox_table = $4
+			FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {not_guard}
 		), batch AS MATERIALIZED (
 			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted,
+				{waits} AS waits,
 				e.{created_at} < now() - $5::interval AS old,
 			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
 			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
 			SELECT b.seq FROM batch b
 			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
-			  AND b.old AND b.accounted AND NOT EXISTS (
+			  AND b.old AND b.accounted AND NOT b.waits AND NOT EXISTS (
 				SELECT FROM registered r
 				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)
 					AND b.later_writer < r.ended) IS NOT TRUE)
 		), removed AS (
 			DELETE FROM {table} e
 			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
-			  AND e.{created_at} < now() - $5::interval AND {accounted}
+			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits}
 			  AND NOT EXISTS (
 				SELECT FROM registered r
 				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)
@@ -123,7 +131,7 @@ func removeRows(table pgoutput.Table) string {
 			FROM registered r
 			WHERE EXISTS (
 				SELECT FROM batch b
-				WHERE b.overdue AND (r.obstacle IS NOT NULL OR NOT b.accounted
+				WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
 					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
 			ORDER BY r.slot_name)
 		FROM due`)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
@@ -39,6 +40,7 @@ type Status struct {
 	LastGap     *Gap         `json:"last_gap,omitempty"`
 	Partitions  []string     `json:"partitions,omitempty"` // attached with rows that are not published yet
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
+	Deferrals   []Deferral   `json:"deferrals,omitempty"` // destinations whose events wait in the outbox table
 	Replay      *Replay      `json:"replay,omitempty"`
 }
 
@@ -94,6 +96,14 @@ type DeadLetter struct {
 	OldestAt    time.Time `json:"oldest_at"`
 }
 
+// Deferral is a destination whose events wait in the outbox table until it is available.
+type Deferral struct {
+	Destination string    `json:"destination"`
+	Events      int64     `json:"events"` // about how many wait
+	Since       time.Time `json:"since"`
+	Reason      string    `json:"reason"`
+}
+
 type Replay struct {
 	ID       int64  `json:"id"`
 	State    string `json:"state"`
@@ -107,7 +117,7 @@ type Replay struct {
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
 	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
-		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.replay,
+		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.deferrals, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
 			return nil, err
@@ -183,6 +193,17 @@ func (s *Status) deadLetters(ctx context.Context, pool *pgxpool.Pool, name strin
 		return fmt.Errorf("count dead letters: %w", err)
 	}
 	return nil
+}
+
+func (s *Status) deferrals(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	stored, err := deferral.List(ctx, pool, name, s.Table)
+	for _, d := range stored {
+		if d.State == deferral.Deferred {
+			s.Deferrals = append(s.Deferrals,
+				Deferral{Destination: d.Destination, Events: d.Events, Since: d.Since, Reason: d.Reason})
+		}
+	}
+	return err
 }
 
 func (s *Status) replay(ctx context.Context, pool *pgxpool.Pool, name string) error {

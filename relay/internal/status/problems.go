@@ -213,6 +213,12 @@ func because(text string) string {
 // judgeDatabase adds the problems that the relay's tables show.
 func (s *Status) judgeDatabase() {
 	s.judgeDeadLetters()
+	for _, d := range s.Deferrals {
+		s.add(Warning, "events_deferred", "Events deferred",
+			"fix the cause that the destination names: the relay delivers the events by itself",
+			"about %d events wait in the outbox table for %s since %s: %s",
+			d.Events, d.Destination, clock(d.Since), d.Reason)
+	}
 	for _, partition := range s.Partitions {
 		s.add(Warning, "partition_attached", "Events undelivered",
 			"wait: the relay publishes the rows that the log did not bring. If it halts, run relay recover",

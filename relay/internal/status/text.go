@@ -120,6 +120,10 @@ func (s *Status) writeProgress(w io.Writer) {
 	if len(s.DeadLetters) == 0 {
 		fmt.Fprintln(w, "dead letters\tnone")
 	}
+	for _, d := range s.Deferrals {
+		fmt.Fprintf(w, "deferred\tabout %d events for %s wait in the table since %s\n",
+			d.Events, d.Destination, clock(d.Since))
+	}
 	if r := s.Replay; r != nil {
 		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)
 	}

@@ -31,6 +31,7 @@ var grants = map[string][]string{
 		"SELECT, INSERT, UPDATE ON outbox_replays",
 		"SELECT, INSERT, UPDATE, DELETE ON relay_members",
 		"SELECT, INSERT, UPDATE, DELETE ON relay_instances",
+		"SELECT, INSERT, UPDATE, DELETE ON outbox_deferrals",
 	},
 }
 

@@ -1,4 +1,5 @@
-package audit
+// Package pgsnapshot reads a pg_snapshot: which transactions had ended when it was taken.
+package pgsnapshot
 
 import (
 	"fmt"
@@ -15,8 +16,8 @@ type Snapshot struct {
 	xip  []uint64 // below xmax and not visible; sorted
 }
 
-// ParseSnapshot reads the text of a pg_snapshot.
-func ParseSnapshot(text string) (Snapshot, error) {
+// Parse reads the text of a pg_snapshot.
+func Parse(text string) (Snapshot, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) != 3 {
 		return Snapshot{}, fmt.Errorf("read snapshot %q: it has no three parts", text)
@@ -56,20 +57,24 @@ func (s Snapshot) Visible(xid uint64) bool {
 }
 
 // IsPast reports whether every transaction below xid has ended.
-func (s Snapshot) IsPast(xid uint64) bool { return s.xmin() >= xid }
+func (s Snapshot) IsPast(xid uint64) bool { return s.Xmin() >= xid }
 
 // Next returns the lowest transaction id that was not assigned yet.
 func (s Snapshot) Next() uint64 { return s.xmax }
 
-func (s Snapshot) xmin() uint64 {
+// Xmin returns the lowest transaction that had not ended. Every one below it had.
+func (s Snapshot) Xmin() uint64 {
 	if len(s.xip) > 0 {
 		return s.xip[0]
 	}
 	return s.xmax
 }
 
-// after returns s with every transaction up to an xid visible.
-func (s Snapshot) after(baseline uint64) Snapshot {
+// Running returns the transactions below Next that had not ended.
+func (s Snapshot) Running() []uint64 { return s.xip }
+
+// After returns s with every transaction up to an xid visible.
+func (s Snapshot) After(baseline uint64) Snapshot {
 	first, _ := slices.BinarySearch(s.xip, baseline+1)
 	return Snapshot{text: s.text, xmax: max(s.xmax, baseline+1), xip: s.xip[first:]}
 }

@@ -1,0 +1,72 @@
+// Package deferral lets events of an unavailable destination wait in the outbox table. The table
+// keeps every event until retention removes it, so an outage costs one row of outbox_deferrals, and
+// not one dead letter for each event.
+//
+// # The predicate
+//
+// A row of the outbox table is done for a deferral if and only if it is visible in known and its
+// seq is below from_seq ([NotDoneSQL], and done in Go). Neither half is enough:
+//
+//	seq alone       a transaction with a lower seq commits after a higher one was read
+//	snapshot alone  some rows that are visible when the destination is deferred are delivered
+//
+// Worker, retention, replay and the gate of the stream all use this one predicate.
+//
+// # The states
+//
+//	state     rows that the stream brings              rows of the table
+//	-----     ---------------------------              -----------------
+//	none      go to delivery                           -
+//	deferred  done: skipped, else counted as handed    the Worker sends the others, in passes
+//	          over, once the row is durable            in order of seq
+//	keeping   kept unsent; too many: deferred          the Worker sends the last pass
+//	joined    visible in known: skipped, else go to    -
+//	          delivery
+//
+// Keeping is in memory only. A relay that dies then continues from deferred.
+//
+// # Deferring
+//
+// The requests in flight have ended. known is a snapshot that the stream was read past: every row
+// that is visible in it was handed to delivery, or delivered before. from_seq is the lowest seq of
+// the events that delivery holds. So no undelivered row is done. The row is written first, by
+// a fenced statement. Only then the Tracker counts the events as handed over, and the position of
+// the slot moves.
+//
+// # A pass
+//
+// A pass ends at To, a snapshot that the stream was read past. It begins at the lowest of from_seq
+// and of the seqs whose xid is not below the xmin of known: a late commit lies below from_seq. It
+// sends the rows that are visible in To and not done, in order of seq, and waits until each event
+// is delivered or parked. Then known = To and from_seq is infinite, in one statement. Order is that
+// of seq within a pass and that of snapshots across passes.
+//
+// # Joining the stream again
+//
+//	J1  the gate keeps the rows of the stream; beyond its share, it drops them and stays deferred
+//	J2  To is taken after J1. It shows every transaction of which the gate dropped rows in this
+//	    session, and its xmin is not below the first xid of the session, so that it shows those of
+//	    earlier sessions: a commit that awaits a standby is in the log before a snapshot shows it
+//	J3  a pass up to To
+//	J4  one fenced write: known = To, from_seq infinite, state joined
+//	J5  kept and later rows: visible in known, skipped; else sent
+//	J6  the row goes once flush_lsn has passed an insert LSN that was read after To
+//
+// # Rows that are let through
+//
+// The predicate goes by the column xid. Whoever may write that column can make an xid up, and the
+// predicate says nothing about such a row. The gate compares the column with the transaction that
+// the log names. It lets a row through where the two differ, and the event waits in memory.
+//
+// # An older relay
+//
+// A relay that knows no deferrals goes by the horizon alone, and its retention would remove rows
+// that wait. While a row waits, relay_checkpoints has one more row of the table ([GuardOf]). No
+// relation is accounted for in its name, so an older relay removes nothing. Newer ones ignore it.
+//
+// # Invariant
+//
+// Every committed row that flush_lsn has passed is at its destination, or in a dead letter, or in
+// the table and not done for a deferral of its slot. No row is sent while an earlier one of its
+// group is not done.
+package deferral

@@ -1,0 +1,183 @@
+package deferral
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pglogrepl"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// taker is a [Delivery] that remembers its events.
+type taker struct{ sent, over []string }
+
+func (d *taker) Send(_ int, events ...*delivery.Event) {
+	for _, e := range events {
+		d.sent = append(d.sent, e.Message.EventID)
+	}
+}
+
+func (d *taker) HandOver(events []*delivery.Event) {
+	for _, e := range events {
+		d.over = append(d.over, e.Message.EventID)
+	}
+}
+
+// streamed is an event of the stream. Its id names its transaction and its seq.
+func streamed(xid, seq int) *delivery.Event {
+	return &delivery.Event{
+		Message: sink.Message{EventID: fmt.Sprintf("%d/%d", xid, seq)},
+		Row: delivery.Row{
+			XID: fmt.Sprint(xid), Sequence: fmt.Sprint(seq), CommitLSN: pglogrepl.LSN(1000 + xid), Writer: uint32(xid),
+		},
+	}
+}
+
+// newTestGate returns a Gate with a deferral of destination A, begun by an earlier session. Its
+// mark is the snapshot in which 10 is the next transaction and 7 runs, and seq 50.
+func newTestGate(t *testing.T, share int) (*Gate, *held, *taker) {
+	t.Helper()
+	d := &taker{}
+	g, err := NewGate(d, []string{"A", "B"}, Start{Share: share, Routes: "A", Deferrals: []Deferral{
+		{Destination: "A", Known: "7:10:7", FromSeq: 50, Routes: []string{"A"}, State: Deferred},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g, g.held["A"], d
+}
+
+func shown(t *testing.T, text string) pgsnapshot.Snapshot {
+	t.Helper()
+	s, err := pgsnapshot.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (d *taker) expect(t *testing.T, sent, over string) {
+	t.Helper()
+	if diff := cmp.Diff([]string{sent, over}, []string{fmt.Sprint(d.sent), fmt.Sprint(d.over)}); diff != "" {
+		t.Errorf("sent and handed over (-want +got):\n%s", diff)
+	}
+}
+
+func TestRowsOfADeferredDestinationAreHandedOver(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 10)
+	g.Send(0, streamed(5, 10), streamed(7, 11), streamed(8, 60), streamed(12, 70))
+	g.Send(1, streamed(12, 71))
+	d.expect(t, "[12/71]", "[5/10 7/11 8/60 12/70]")
+	if dropped := g.dropped(h); dropped != 3 { // 5/10 was delivered before
+		t.Errorf("%d events wait, want 3", dropped)
+	}
+}
+
+func TestRowsWithMadeUpXIDsPassTheGate(t *testing.T) {
+	t.Parallel()
+	g, _, d := newTestGate(t, 10)
+	e := streamed(12, 70)
+	e.Row.XID = "3"
+	recovered := streamed(5, 10) // it looks done, and the stream may never have brought it
+	recovered.Row.CommitLSN = 0
+	g.Send(0, e, recovered)
+	d.expect(t, "[12/70 5/10]", "[]")
+}
+
+func TestASnapshotShowsWhatWasDroppedBeforeAJoin(t *testing.T) {
+	t.Parallel()
+	g, h, _ := newTestGate(t, 10)
+	g.Send(0, streamed(12, 70))
+	for snapshot, want := range map[string]bool{
+		"12:20:12": false, // the commit awaits a standby
+		"13:20:13": false, // an earlier session may have dropped rows of 13
+		"15:20:15": true,
+	} {
+		if got := g.isShown(h, shown(t, snapshot), 14); got != want {
+			t.Errorf("snapshot %s shows what was dropped: %t, want %t", snapshot, got, want)
+		}
+	}
+}
+
+func TestKeptRowsAreSentUnlessTheSnapshotShowsThem(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 10)
+	g.keepFrom(h)
+	g.Send(0, streamed(20, 80), streamed(21, 81))
+	d.expect(t, "[]", "[]")
+	if !g.join(h) {
+		t.Fatal("the gate did not keep everything")
+	}
+	g.Send(0, streamed(22, 82))
+	g.joined(h, shown(t, "21:21:"))
+	g.Send(0, streamed(20, 80), streamed(23, 83))
+	d.expect(t, "[21/81 22/82 23/83]", "[20/80 20/80]")
+}
+
+func TestMoreThanItsShareIsNotKept(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 2)
+	g.keepFrom(h)
+	g.Send(0, streamed(20, 80), streamed(21, 81), streamed(22, 82))
+	d.expect(t, "[]", "[20/80 21/81 22/82]")
+	if g.join(h) {
+		t.Error("the stream is joined although rows were dropped")
+	}
+	if g.isShown(h, shown(t, "22:22:"), 14) {
+		t.Error("a snapshot that does not show 22 shows what was dropped")
+	}
+}
+
+// TestNothingIsDroppedWhileAJoinIsWritten: whether it is written may be unknown.
+func TestNothingIsDroppedWhileAJoinIsWritten(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 2)
+	g.keepFrom(h)
+	if !g.join(h) {
+		t.Fatal("the gate did not keep everything")
+	}
+	g.Send(0, streamed(20, 80), streamed(21, 81), streamed(22, 82))
+	g.keepNone(h)
+	d.expect(t, "[]", "[]")
+}
+
+func TestASnapshotCountsOnceTheStreamWasReadPastIt(t *testing.T) {
+	t.Parallel()
+	g, _, _ := newTestGate(t, 2)
+	for _, lsn := range []pglogrepl.LSN{100, 200} {
+		if err := g.Observed(fmt.Sprintf("%d:%[1]d:", lsn), lsn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.Reached(99)
+	if past := g.Past(); past != "" {
+		t.Errorf("the stream was read past %s", past)
+	}
+	g.Reached(150)
+	if past := g.Past(); past != "100:100:" {
+		t.Errorf("the stream was read past %q", past)
+	}
+}
+
+func TestRowsAreSelectedByTheRoutesOfThen(t *testing.T) {
+	t.Parallel()
+	d := &taker{}
+	g, err := NewGate(d, []string{"B"}, Start{Routes: "B", Deferrals: []Deferral{
+		{Destination: "A", Known: "10:10:", FromSeq: 50, Routes: []string{"B\nevent:a=A", "B"}, State: Deferred},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq, kind := range []string{"a", "b"} {
+		e := streamed(20, seq)
+		e.Deferral = g.Claimed(&outbox.Envelope{EventType: kind})
+		g.Send(0, e)
+	}
+	d.expect(t, "[20/1]", "[20/0]")
+}

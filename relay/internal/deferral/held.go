@@ -1,0 +1,182 @@
+package deferral
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// mode is the state of a deferral in this session. See the package documentation.
+type mode uint8
+
+const (
+	deferred mode = iota
+	keeping
+	joining // keeping, while the join is written
+	joined
+)
+
+// held is a deferral in this session. The lock of the Gate guards it.
+type held struct {
+	stored      Deferral
+	routes      []*route.Router // earlier ones that select its rows too
+	share       int             // how many events may be kept
+	fromEarlier bool            // earlier sessions may have dropped rows
+	// undelivered has the rows visible in known that delivery held when the deferral began. Nil
+	// where an earlier session began it.
+	undelivered map[int64]struct{}
+
+	mode        mode
+	mark        mark
+	kept        []kept
+	droppedXIDs xidSet
+	count       int64 // events dropped and not yet stored
+}
+
+// kept is an event that waits for a join.
+type kept struct {
+	destination int
+	event       *delivery.Event
+}
+
+func newHeld(stored Deferral, routesOfNow string, share int) (*held, error) {
+	known, err := pgsnapshot.Parse(stored.Known)
+	if err != nil {
+		return nil, err
+	}
+	routes, err := parseRoutes(stored.Routes, routesOfNow)
+	if err != nil {
+		return nil, err
+	}
+	h := &held{stored: stored, routes: routes, share: share, mark: mark{known, stored.FromSeq}}
+	if stored.State == Joined {
+		h.mode = joined
+	}
+	return h, nil
+}
+
+func parseRoutes(texts []string, now string) (routes []*route.Router, err error) {
+	for _, text := range texts {
+		if text == now {
+			continue
+		}
+		r, err := route.ParseText(text)
+		if err != nil {
+			return nil, fmt.Errorf("read the routes %q: %w", text, err)
+		}
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+// selects reports whether earlier routes lead e to the destination of h.
+func (h *held) selects(e *outbox.Envelope) bool {
+	return slices.ContainsFunc(h.routes, func(r *route.Router) bool {
+		return r.Destinations()[r.Route(e)] == h.stored.Destination
+	})
+}
+
+// verdict is the fate of an event.
+type verdict uint8
+
+const (
+	pass verdict = iota
+	keep
+	drop // its row waits in the table
+	skip // its row was delivered
+)
+
+// judge decides about an event. It remembers one that is dropped.
+//
+// A row that a recovery read and that is done may have been delivered, or the stream never brought
+// it. Such an event passes, so it may arrive twice and is not lost.
+func (h *held) judge(e *delivery.Event) verdict {
+	if h == nil {
+		return pass
+	}
+	xid, seq, ok := e.Row.Numbers()
+	switch streamed := e.Row.CommitLSN != 0; {
+	case !ok:
+		return pass
+	case h.mark.done(xid, seq) && streamed:
+		return skip
+	case h.mark.done(xid, seq), h.mode == joined:
+		return pass
+	case h.mode != deferred:
+		return keep
+	}
+	h.count++
+	h.droppedXIDs.add(xid)
+	return drop
+}
+
+// wasDelivered reports whether a row that is visible in known, and has a seq from from_seq on, was
+// delivered before the deferral began in this session.
+func (h *held) wasDelivered(m mark, seq int64) bool {
+	if h.undelivered == nil || m.fromSeq != h.stored.FromSeq || m.known.String() != h.stored.Known {
+		return false
+	}
+	_, held := h.undelivered[seq]
+	return !held
+}
+
+func (h *held) keep(k kept) { h.kept = append(h.kept, k) }
+
+// dropKept returns the kept events, which wait in the table from now on.
+func (h *held) dropKept() []*delivery.Event {
+	h.mode = deferred
+	var events []*delivery.Event
+	for _, k := range h.kept {
+		h.judge(k.event)
+		events = append(events, k.event)
+	}
+	h.kept = nil
+	return events
+}
+
+// forget drops the transactions that a snapshot shows.
+func (h *held) forget(s pgsnapshot.Snapshot) { h.droppedXIDs.forget(s) }
+
+// maxXIDs bounds the memory of an xidSet.
+const maxXIDs = 1 << 16
+
+// xidSet has transactions until a snapshot shows them. Beyond maxXIDs, it knows the highest alone.
+type xidSet struct {
+	xids     map[uint64]struct{}
+	overflow uint64
+}
+
+func (s *xidSet) add(xid uint64) {
+	if s.xids == nil {
+		s.xids = map[uint64]struct{}{}
+	}
+	if _, known := s.xids[xid]; !known && len(s.xids) == maxXIDs {
+		s.overflow = max(s.overflow, xid)
+		return
+	}
+	s.xids[xid] = struct{}{}
+}
+
+func (s *xidSet) forget(shown pgsnapshot.Snapshot) {
+	for xid := range s.xids {
+		if shown.Visible(xid) {
+			delete(s.xids, xid)
+		}
+	}
+	if shown.IsPast(s.overflow + 1) {
+		s.overflow = 0
+	}
+}
+
+func (s *xidSet) areShown(by pgsnapshot.Snapshot) bool {
+	for xid := range s.xids {
+		if !by.Visible(xid) {
+			return false
+		}
+	}
+	return s.overflow == 0 || by.IsPast(s.overflow+1)
+}

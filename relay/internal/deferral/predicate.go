@@ -1,0 +1,41 @@
+package deferral
+
+import (
+	"math"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+)
+
+// endless is the from_seq of a deferral for which every row that is visible in known is done.
+const endless = math.MaxInt64
+
+// NotDoneSQL is a condition on a row of the outbox table and a row of outbox_deferrals: the first
+// is not done for the second. row and deferral are prefixes of their columns, such as "e.". An xid
+// that is NULL is not done.
+func NotDoneSQL(table pgoutput.Table, row, deferral string) string {
+	return strings.NewReplacer("{xid}", row+pgoutput.Quote(table.Columns.XID),
+		"{seq}", row+pgoutput.Quote(table.Columns.Sequence), "{deferral}", deferral).Replace(
+		`((pg_visible_in_snapshot({xid}, {deferral}known) AND {seq} < {deferral}from_seq) IS NOT TRUE)`)
+}
+
+// WaitsSQL is a condition on a row of the outbox table: it is not done for a deferral of any slot.
+// tableName is a placeholder for schema.name of the outbox table. A table without xid or seq has no
+// deferrals.
+func WaitsSQL(table pgoutput.Table, row, tableName string) string {
+	if table.Columns.XID == "" || table.Columns.Sequence == "" {
+		return "false"
+	}
+	return `EXISTS (SELECT FROM outbox_deferrals waits WHERE waits.outbox_table = ` + tableName +
+		` AND waits.state = 'deferred' AND ` + NotDoneSQL(table, row, "waits.") + `)`
+}
+
+// mark is the pair that tells which rows are done.
+type mark struct {
+	known   pgsnapshot.Snapshot
+	fromSeq int64
+}
+
+// done is [NotDoneSQL] in Go, negated.
+func (m mark) done(xid uint64, seq int64) bool { return m.known.Visible(xid) && seq < m.fromSeq }

@@ -1,0 +1,167 @@
+package deferral
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// lookRows is how many rows of the table one statement looks at. That takes some milliseconds,
+// however few of them wait.
+const lookRows = 2000
+
+// pageRows is how many rows are read at once.
+const pageRows = 200
+
+// Rows finds the rows of the outbox table that a deferral has yet to deliver.
+type Rows struct {
+	store *Store
+	// page reads the rows behind a seq for which a condition holds, in order of seq. The parameters
+	// of the condition begin at $4.
+	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error)
+
+	firstRow, lookAtRows string // statements
+	bySeq                string // condition
+}
+
+// NewRows returns Rows of a table. page reads rows as the recovery does.
+func NewRows(
+	store *Store, table pgoutput.Table,
+	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error),
+) *Rows {
+	c := table.Columns
+	names := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
+		"{xid}", pgoutput.Quote(c.XID), "{aggregate_type}", text(c.AggregateType), "{event_type}", text(c.EventType),
+		"{not_done}", NotDoneSQL(table, "e.", "d."))
+	return &Rows{
+		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: names.Replace(lookAtRows),
+		bySeq: pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
+	}
+}
+
+// text is an expression for the text of a column of row e; empty if the table does not have it.
+func text(column string) string {
+	if column == "" {
+		return "''"
+	}
+	return "coalesce(e." + pgoutput.Quote(column) + "::text, '')"
+}
+
+// firstRow returns the lowest seq of a row that may not be done. The index on xid finds the rows of
+// late commits, whose seq may lie below from_seq.
+const firstRow = `
+	WITH late AS MATERIALIZED (SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin($1::pg_snapshot))
+	SELECT least($2::bigint, (SELECT min(seq) FROM late))`
+
+// lookAtRows returns, of the next rows, those that are visible in To and not done, and the seq of
+// the last row that it looked at.
+const lookAtRows = `
+	WITH d AS (SELECT $1::pg_snapshot AS known, $2::bigint AS from_seq), looked AS MATERIALIZED (
+		SELECT e.{seq} AS seq, {aggregate_type} AS aggregate_type, {event_type} AS event_type,
+			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} AS due,
+			pg_visible_in_snapshot(e.{xid}, d.known) AS is_known
+		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint ORDER BY e.{seq} LIMIT $5
+	)
+	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN event_type ELSE '' END,
+		due IS TRUE, is_known IS TRUE
+	FROM looked WHERE due OR seq = (SELECT max(seq) FROM looked) ORDER BY seq`
+
+// first returns the lowest seq of a row that may not be done; endless if there is none.
+func (r *Rows) first(ctx context.Context, m mark) (seq int64, err error) {
+	ctx, done, err := r.store.takeTurn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if err := r.store.pool.QueryRow(ctx, r.firstRow, m.known.String(), m.fromSeq).Scan(&seq); err != nil {
+		return 0, fmt.Errorf("find the first row that waits: %w", err)
+	}
+	return seq, nil
+}
+
+// look is a part of the table.
+type look struct {
+	seqs []int64 // of the rows that are due, in order
+	last int64   // of all rows
+	end  bool    // no row follows
+}
+
+// next looks at the rows behind the seq after. wanted tells which rows belong to the deferral: by
+// type, aggregate type, seq, and whether known shows them.
+func (r *Rows) next(
+	ctx context.Context, m mark, to string, after int64, wanted func(e *outbox.Envelope, seq int64, isKnown bool) bool,
+) (l look, err error) {
+	ctx, done, err := r.store.takeTurn(ctx)
+	if err != nil {
+		return l, err
+	}
+	defer done()
+	rows, err := r.store.pool.Query(ctx, r.lookAtRows, m.known.String(), m.fromSeq, to, after, lookRows)
+	if err != nil {
+		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
+	}
+	l.end = true
+	var e outbox.Envelope
+	var due, isKnown bool
+	_, err = pgx.ForEachRow(rows, []any{&l.last, &e.AggregateType, &e.EventType, &due, &isKnown}, func() error {
+		l.end = false
+		if due && wanted(&e, l.last, isKnown) {
+			l.seqs = append(l.seqs, l.last)
+		}
+		return nil
+	})
+	if err != nil {
+		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
+	}
+	return l, nil
+}
+
+// read calls take for the rows with these seqs, in order. Rows that were removed meanwhile are
+// missing.
+func (r *Rows) read(ctx context.Context, seqs []int64, take func(seq int64, e *outbox.Envelope) error) error {
+	for chunk := range slices.Chunk(seqs, pageRows) {
+		if err := r.readChunk(ctx, chunk, take); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Rows) readChunk(ctx context.Context, seqs []int64, take func(seq int64, e *outbox.Envelope) error) error {
+	for after, last := seqs[0]-1, seqs[len(seqs)-1]; after < last; {
+		page, reached, err := r.pageOf(ctx, after, seqs)
+		switch {
+		case err != nil:
+			return err
+		case len(page) == 0:
+			return nil
+		}
+		for i := range page {
+			seq, err := strconv.ParseInt(page[i].Sequence, 10, 64)
+			if err != nil {
+				return fmt.Errorf("row that waits behind seq %d: its seq is no number: %w", after, err)
+			}
+			if err := take(seq, &page[i]); err != nil {
+				return err
+			}
+		}
+		after = reached
+	}
+	return nil
+}
+
+func (r *Rows) pageOf(ctx context.Context, after int64, seqs []int64) ([]outbox.Envelope, int64, error) {
+	ctx, done, err := r.store.takeTurn(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	return r.page(ctx, after, r.bySeq, seqs)
+}

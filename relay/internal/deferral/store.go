@@ -1,0 +1,254 @@
+package deferral
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// State is the state of a stored deferral.
+type State string
+
+// The states. See the package documentation.
+const (
+	Deferred State = "deferred"
+	Joined   State = "joined"
+)
+
+// Deferral is a row of outbox_deferrals.
+type Deferral struct {
+	Destination string // its ARN
+	Known       string // pg_snapshot
+	FromSeq     int64
+	Routes      []string // texts of [route.Router.Text]
+	State       State
+	Events      int64 // about how many wait
+	Reason      string
+	Since       time.Time
+}
+
+// Store reads and writes the deferrals of a slot, for the relay that holds it.
+type Store struct {
+	pool  *pgxpool.Pool
+	fence slot.Fence
+	table string // schema.name of the outbox table
+	// timeout bounds a write, which the end of a session does not cancel.
+	timeout time.Duration
+	turn    chan struct{}
+}
+
+// NewStore returns a Store for the relay that fence belongs to.
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string, timeout time.Duration) *Store {
+	return &Store{pool: pool, fence: fence, table: table, timeout: timeout, turn: make(chan struct{}, 1)}
+}
+
+// readTimeout bounds a statement that reads. Most take milliseconds. One that looks for late
+// commits while an old transaction is open may read an index of millions of rows.
+const readTimeout = time.Minute
+
+// takeTurn waits until no other statement of the Store runs, so that all of them need one
+// connection. The context that it returns bounds the statement.
+func (s *Store) takeTurn(ctx context.Context) (bounded context.Context, done func(), err error) {
+	return s.takeTurnFor(ctx, readTimeout)
+}
+
+func (s *Store) takeTurnFor(
+	ctx context.Context, limit time.Duration,
+) (bounded context.Context, done func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	return bounded, func() {
+		cancel()
+		<-s.turn
+	}, nil
+}
+
+const columns = `d.destination, d.known::text, d.from_seq, d.routes, d.state, d.events, d.reason, d.since`
+
+// List returns the deferrals of a slot and an outbox table, in the order of their destinations.
+func List(ctx context.Context, pool *pgxpool.Pool, slotName, table string) ([]Deferral, error) {
+	rows, err := pool.Query(ctx, `SELECT `+columns+` FROM outbox_deferrals d
+		WHERE d.slot_name = $1 AND d.outbox_table = $2 ORDER BY d.destination`, slotName, table)
+	if err != nil {
+		return nil, fmt.Errorf("read the deferrals of slot %s: %w", slotName, err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Deferral])
+	if err != nil {
+		return nil, fmt.Errorf("read the deferrals of slot %s: %w", slotName, err)
+	}
+	return all, nil
+}
+
+// List returns the deferrals of this slot.
+func (s *Store) List(ctx context.Context) ([]Deferral, error) {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return List(ctx, s.pool, s.fence.Slot, s.table)
+}
+
+// Begin stores a deferral, and the row that keeps older relays from removing rows. It replaces one
+// that the stream has joined.
+func (s *Store) Begin(ctx context.Context, d Deferral) error {
+	return s.write(ctx, "defer the events of "+d.Destination, `
+		WITH holder AS (
+			SELECT c.system_identifier FROM relay_checkpoints c WHERE `+slot.FenceSQL+`
+		), guard AS (
+			INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon, recover_from,
+				recover_to)
+			SELECT $9, $4, 0, holder.system_identifier, '3:3:', '3:3:', '3:3:' FROM holder
+			ON CONFLICT (slot_name) DO UPDATE SET outbox_table = excluded.outbox_table,
+				updated_at = clock_timestamp()
+		)
+		INSERT INTO outbox_deferrals AS d
+			(slot_name, outbox_table, destination, known, from_seq, routes, state, reason)
+		SELECT $1, $4, $5, $6::pg_snapshot, $7, $8::text[], 'deferred', $10 FROM holder
+		ON CONFLICT (slot_name, outbox_table, destination) DO UPDATE SET known = excluded.known,
+			from_seq = excluded.from_seq, routes = excluded.routes, state = 'deferred', joined_lsn = NULL,
+			events = 0, reason = excluded.reason, since = clock_timestamp(), updated_at = clock_timestamp()
+			WHERE d.state = 'joined'`,
+		d.Destination, d.Known, d.FromSeq, d.Routes, outboxtable.GuardOf(s.fence.Slot), d.Reason)
+}
+
+// Pass stores how far a pass is, and by how much the number of waiting events has changed.
+func (s *Store) Pass(ctx context.Context, destination, known string, fromSeq, events int64) error {
+	return s.write(ctx, "note what of "+destination+" is delivered", `
+		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = $7,
+			events = greatest(0, d.events + $8::bigint), updated_at = clock_timestamp()
+		FROM relay_checkpoints c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'
+		  AND `+slot.FenceSQL, destination, known, fromSeq, events)
+}
+
+// Join stores that everything visible in known is delivered and that the stream delivers the rest.
+// lsn is an insert LSN that was read after known.
+func (s *Store) Join(ctx context.Context, destination, known string, lsn pglogrepl.LSN) error {
+	return s.write(ctx, "end the deferral of "+destination, `
+		WITH unguarded AS (
+			UPDATE relay_checkpoints g SET outbox_table = '', updated_at = clock_timestamp()
+			FROM relay_checkpoints c
+			WHERE g.slot_name = $8 AND g.outbox_table = $4 AND `+slot.FenceSQL+` AND NOT EXISTS (
+				SELECT FROM outbox_deferrals o WHERE o.slot_name = $1 AND o.outbox_table = $4
+					AND o.state = 'deferred' AND o.destination <> $5)
+		)
+		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = `+endlessSQL+`, state = 'joined',
+			joined_lsn = $7, events = 0, updated_at = clock_timestamp()
+		FROM relay_checkpoints c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'
+		  AND `+slot.FenceSQL, destination, known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
+}
+
+const endlessSQL = "9223372036854775807"
+
+// AddRoutes stores that events are deferred by further routes from now on.
+func (s *Store) AddRoutes(ctx context.Context, routes string) error {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	_, err = s.pool.Exec(ctx, `
+		UPDATE outbox_deferrals d SET routes = d.routes || $5::text, updated_at = clock_timestamp()
+		FROM relay_checkpoints c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.state = 'deferred'
+		  AND NOT $5 = ANY (d.routes) AND `+slot.FenceSQL, s.fence.Args(s.table, routes)...)
+	if err != nil {
+		return fmt.Errorf("add the routes to the deferrals of slot %s: %w", s.fence.Slot, err)
+	}
+	return nil
+}
+
+// Forget removes those deferrals that the stream has joined and whose rows it can bring no more. It
+// returns their destinations.
+func (s *Store) Forget(ctx context.Context, joined []string) (destinations []string, err error) {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	rows, err := s.pool.Query(ctx, `
+		DELETE FROM outbox_deferrals d USING relay_checkpoints c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.state = 'joined'
+		  AND d.destination = ANY ($5) AND d.joined_lsn <= c.flush_lsn AND `+slot.FenceSQL+`
+		RETURNING d.destination`, s.fence.Args(s.table, joined)...)
+	if err == nil {
+		destinations, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if err != nil {
+		return nil, fmt.Errorf("remove the deferrals that have ended: %w", err)
+	}
+	return destinations, nil
+}
+
+// Observation is a snapshot, and a position by which everything visible in it is in the log.
+type Observation struct {
+	Snapshot string
+	LSN      pglogrepl.LSN
+}
+
+// Observe reads the snapshot of this moment and then the insert LSN.
+func (s *Store) Observe(ctx context.Context) (o Observation, err error) {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return o, err
+	}
+	defer done()
+	err = s.pool.QueryRow(ctx, `SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()`).
+		Scan(&o.Snapshot, &o.LSN)
+	if err != nil {
+		return o, fmt.Errorf("read the current snapshot: %w", err)
+	}
+	return o, nil
+}
+
+// FirstXID assigns a transaction id. Every transaction whose commit an earlier session has read has
+// a lower one.
+func (s *Store) FirstXID(ctx context.Context) (xid uint64, err error) {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if err := s.pool.QueryRow(ctx, `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid); err != nil {
+		return 0, fmt.Errorf("assign a transaction id: %w", err)
+	}
+	return xid, nil
+}
+
+// WriteError means that a write of a deferral may or may not have taken place. The session has to
+// end, because the next one reads which of both is true.
+type WriteError struct{ Err error }
+
+func (e *WriteError) Error() string { return e.Err.Error() }
+func (e *WriteError) Unwrap() error { return e.Err }
+
+// write runs a fenced statement about the outbox table, which is $4, and one destination, which is
+// $5. An end of ctx does not cancel it.
+func (s *Store) write(ctx context.Context, what, sql string, args ...any) error {
+	ctx, done, err := s.takeTurnFor(context.WithoutCancel(ctx), s.timeout)
+	if err != nil {
+		return err
+	}
+	defer done()
+	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(append([]any{s.table}, args...)...)...)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = slot.ErrFenced
+	}
+	if err != nil {
+		return &WriteError{fmt.Errorf("%s: %w", what, err)}
+	}
+	return nil
+}
