@@ -1,9 +1,12 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
@@ -15,7 +18,7 @@ var deferralSteps = map[string]string{
 	"first row to be found":  "WITH late AS",
 	"rows to be looked at":   "looked AS MATERIALIZED",
 	"pass to be stored":      "UPDATE outbox_deferrals d SET known",
-	"join to be stored":      "WITH unguarded AS",
+	"join to be stored":      "unguarded AS (",
 	"deferral to be removed": "DELETE FROM outbox_deferrals",
 }
 
@@ -121,7 +124,10 @@ func TestALateCommitIsDelivered(t *testing.T) {
 // insertLate inserts an event in a transaction of its own, and returns its commit.
 func (o *outage) insertLate(n int) (commit func()) {
 	o.t.Helper()
-	tx, err := o.pool.Begin(o.t.Context())
+	conn, err := pgx.Connect(o.t.Context(), o.url) // the pool has four
+	o.must(err)
+	o.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tx, err := conn.Begin(o.t.Context())
 	o.must(err)
 	_, err = tx.Exec(o.t.Context(), `
 		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)

@@ -79,7 +79,7 @@ var crashPoints = []fault{
 	},
 	{
 		name: "crash: stream joined", weight: 3, repeats: true, needs: parks,
-		do: afterOutage(atWrite(asIs, deferrals, "WITH unguarded")),
+		do: afterOutage(atWrite(asIs, deferrals, "unguarded AS")),
 	},
 	{
 		name: "crash: inside a transaction", weight: 3, repeats: true,

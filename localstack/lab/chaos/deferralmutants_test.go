@@ -70,7 +70,8 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "sends again what the last pass has sent", edits: []edit{{
-			deferralGate, `if h.judge(k.event) == pass {`, `if h != nil {`,
+			deferralGate, `g.send(k.destination, []*delivery.Event{k.event})`,
+			`g.delivery.Send(k.destination, k.event)`,
 		}}},
 		pkg: "./relay/internal/deferral", test: "TestKeptRowsAreSentUnlessTheSnapshotShowsThem",
 	},

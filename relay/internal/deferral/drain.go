@@ -72,9 +72,9 @@ func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
 func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	w.Gate.keepFrom(h)
 	defer w.Gate.keepNone(h)
-	bounded, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
-	passed, err := w.pass(bounded, h)
+	limit := time.AfterFunc(joinTimeout, func() { w.Gate.keepNone(h) })
+	defer limit.Stop()
+	passed, err := w.pass(ctx, h)
 	if err != nil {
 		return false, err
 	}
@@ -132,25 +132,34 @@ func (w *Worker) awaitReached(ctx context.Context, to Observation) error {
 
 // send delivers the rows of a pass behind the seq after.
 func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (events int, err error) {
-	t := &transfer{Worker: w, held: h, passed: p, mark: h.mark, flight: newFlight(after), markedAt: time.Now()}
+	t := &transfer{
+		Worker: w, held: h, passed: p, mark: h.mark, after: after, flight: newFlight(after), markedAt: time.Now(),
+	}
 	defer func() {
 		if ctx.Err() != nil {
 			err = errors.Join(err, t.end(ctx))
 		}
 	}()
-	for {
-		look, err := w.Rows.next(ctx, t.mark, p.to.Snapshot, after, t.wants)
-		if err != nil {
-			return events, err
+	for failed := false; ; {
+		look, err := t.part(ctx)
+		switch {
+		case ctx.Err() != nil || isFinal(err):
+			return t.events, errors.Join(err, ctx.Err())
+		case err != nil: // the events in flight stay, and the pass continues behind them
+			failed = true
+			w.note(ctx, err)
+			if err := t.save(ctx); err != nil {
+				return t.events, err
+			}
+			task.Sleep(ctx, retryPause)
+			continue
+		case failed:
+			failed = false
+			w.note(ctx, nil)
 		}
-		err = w.Rows.read(ctx, look.seqs, func(seq int64, e *outbox.Envelope) error { return t.take(ctx, seq, e) })
-		if err != nil {
-			return events, err
+		if look.end {
+			return t.events, t.await(ctx, 1)
 		}
-		if events += len(look.seqs); look.end {
-			return events, t.await(ctx, 1)
-		}
-		after = look.last
 	}
 }
 
@@ -170,9 +179,25 @@ type transfer struct {
 	*Worker
 	held     *held
 	passed   passed
-	mark     mark // as it was when the pass began
+	mark     mark  // as it was when the pass began
+	after    int64 // rows up to this seq were sent, or do not wait
+	events   int   // sent
 	flight   *flight
 	markedAt time.Time
+}
+
+// part sends the next rows.
+func (t *transfer) part(ctx context.Context) (look, error) {
+	found, err := t.Rows.next(ctx, t.mark, t.passed.to.Snapshot, t.after, t.wants)
+	if err != nil {
+		return look{}, err
+	}
+	take := func(seq int64, e *outbox.Envelope) error { return t.take(ctx, seq, e) }
+	if err := t.Rows.read(ctx, found.seqs, take); err != nil {
+		return look{}, err
+	}
+	t.after = max(t.after, found.last)
+	return found, nil
 }
 
 // wants reports whether a row belongs to the deferral: any of its routes leads it there. A row that
@@ -181,7 +206,10 @@ func (t *transfer) wants(e *outbox.Envelope, seq int64, isKnown bool) bool {
 	if isKnown && t.held.wasDelivered(t.mark, seq) {
 		return false
 	}
-	return t.Names[t.Router.Route(e)] == t.held.stored.Destination || t.held.selects(e)
+	if owner := t.Gate.owner(e); owner != "" {
+		return owner == t.held.stored.Destination
+	}
+	return t.Names[t.Router.Route(e)] == t.held.stored.Destination
 }
 
 // take sends a row, when there is room for it.
@@ -193,6 +221,8 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	routed := t.Router.Message(e, &event.Message)
 	event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
 	t.Senders.Send(routed.Destination, event)
+	t.after = seq
+	t.events++
 	return nil
 }
 

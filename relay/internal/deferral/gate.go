@@ -113,6 +113,19 @@ func (g *Gate) Claimed(e *outbox.Envelope) string {
 	return ""
 }
 
+// owner returns the destination whose deferral delivers a row that earlier routes lead there, or
+// the empty string.
+func (g *Gate) owner(e *outbox.Envelope) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, h := range g.others {
+		if h.mode != joined && h.selects(e) {
+			return h.stored.Destination
+		}
+	}
+	return ""
+}
+
 // Writer returns the low half of the xid of a row that a recovery read, or zero if the snapshot of
 // the recovery does not show that transaction: the xid is made up, and no pass would find the row.
 func (g *Gate) Writer(xid string) uint32 {
@@ -127,17 +140,21 @@ func (g *Gate) Writer(xid string) uint32 {
 func (g *Gate) Send(destination int, events ...*delivery.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.send(destination, events)
+}
+
+func (g *Gate) send(destination int, events []*delivery.Event) {
 	if len(g.held) == 0 {
 		g.delivery.Send(destination, events...)
 		return
 	}
 	var through, over []*delivery.Event
 	for _, e := range events {
-		switch g.heldFor(destination, e).judge(e) {
+		switch h, verdict := g.judge(destination, e); verdict {
 		case pass:
 			through = append(through, e)
 		case keep:
-			g.heldFor(destination, e).keep(kept{destination, e})
+			h.keep(kept{destination, e})
 		default:
 			over = append(over, e)
 		}
@@ -149,11 +166,22 @@ func (g *Gate) Send(destination int, events ...*delivery.Event) {
 	}
 }
 
-func (g *Gate) heldFor(destination int, e *delivery.Event) *held {
-	if e.Deferral != "" {
-		return g.held[e.Deferral]
+// judge returns the one deferral that decides about an event, and its verdict. A deferral by
+// earlier routes that the stream has joined only skips the rows that it delivered.
+func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
+	claim := g.held[e.Deferral]
+	isClaimed := e.Deferral != "" && claim != nil
+	if isClaimed {
+		if v := claim.judge(e); v != pass || claim.mode != joined {
+			return claim, v
+		}
 	}
-	return g.held[g.names[destination]]
+	h := g.held[g.names[destination]]
+	v := h.judge(e)
+	if v == skip && isClaimed { // a pass has left the row to the claim, which has not delivered it
+		v = pass
+	}
+	return h, v
 }
 
 // overflow gives up keeping where that exceeds its share, and returns the events.
@@ -195,9 +223,6 @@ func (g *Gate) compare() {
 		return
 	}
 	g.past, g.observed = g.observed, observation{}
-	for _, h := range g.held {
-		h.forget(g.past.snapshot)
-	}
 }
 
 // passed takes an observation if the stream was read past it, and reports whether it was.

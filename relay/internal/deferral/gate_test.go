@@ -100,7 +100,73 @@ func TestASnapshotShowsWhatWasDroppedBeforeAJoin(t *testing.T) {
 		"15:20:15": true,
 	} {
 		if got := g.isShown(h, shown(t, snapshot), 14); got != want {
-			t.Errorf("snapshot %s shows what was dropped: %t, want %t", snapshot, got, want)
+			t.Errorf("snapshot %s shows the dropped row: %t, want %t", snapshot, got, want)
+		}
+	}
+}
+
+// The stream was read past a snapshot that is younger than that of the join.
+func TestOnlyAPassTellsWhatASnapshotShows(t *testing.T) {
+	t.Parallel()
+	g, h, _ := newTestGate(t, 10)
+	g.Send(0, streamed(16, 70))
+	if err := g.Observed("20:20:", 100); err != nil {
+		t.Fatal(err)
+	}
+	g.Reached(200)
+	if g.isShown(h, shown(t, "16:20:16"), 14) {
+		t.Error("a snapshot that does not show 16 shows what was dropped")
+	}
+	g.advance(h, mark{shown(t, "20:20:"), 50})
+	if !g.isShown(h, shown(t, "21:21:"), 14) {
+		t.Error("16 is remembered although every later snapshot shows it")
+	}
+}
+
+// The pass of B left the row to A, which had kept it for its join.
+func TestARowThatAPassLeftToAnotherIsSent(t *testing.T) {
+	t.Parallel()
+	d := &taker{}
+	g, err := NewGate(d, []string{"B"}, Start{Routes: "B", Deferrals: []Deferral{
+		{Destination: "A", Known: "10:10:", FromSeq: endless, Routes: []string{"A"}, State: Joined},
+		{Destination: "B", Known: "30:30:", FromSeq: endless, Routes: []string{"B"}, State: Deferred},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := streamed(20, 80)
+	e.Deferral = g.Claimed(&outbox.Envelope{})
+	g.Send(0, e)
+	d.expect(t, "[20/80]", "[]")
+}
+
+// Earlier routes lead the event to A, those of now to B.
+func TestARowHasOneDeferral(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[State][2]string{
+		Deferred: {"A", ""}, // the deferral of A delivers it
+		Joined:   {"", "B"}, // A has delivered its events
+	} {
+		d := &taker{}
+		g, err := NewGate(d, []string{"B"}, Start{Routes: "B", Deferrals: []Deferral{
+			{Destination: "A", Known: "10:10:", FromSeq: endless, Routes: []string{"A"}, State: state},
+			{Destination: "B", Known: "10:10:", FromSeq: endless, Routes: []string{"B"}, State: Deferred},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := streamed(20, 80)
+		e.Deferral = g.Claimed(&outbox.Envelope{})
+		g.Send(0, e)
+		d.expect(t, "[]", "[20/80]")
+		dropped := [2]string{}
+		for i, name := range []string{"A", "B"} {
+			if g.dropped(g.held[name]) == 1 {
+				dropped[i] = name
+			}
+		}
+		if dropped != want {
+			t.Errorf("with A %s, the event waits for %v, want %v", state, dropped, want)
 		}
 	}
 }

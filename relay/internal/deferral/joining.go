@@ -45,11 +45,13 @@ func (g *Gate) holds(name string) bool {
 	return h != nil && h.mode != joined
 }
 
-// advance moves the mark of a deferral to the stored one.
+// advance moves the mark of a deferral to the stored one. Every later pass shows the transactions
+// that this one shows. No other snapshot may be used here: it may be younger than that of a join.
 func (g *Gate) advance(h *held, m mark) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h.mark = m
+	h.forget(m.known)
 }
 
 // dropped returns how many events were dropped since the last call.
@@ -105,11 +107,7 @@ func (g *Gate) joined(h *held, known pgsnapshot.Snapshot) {
 	events := h.kept
 	h.kept = nil
 	for _, k := range events {
-		if h.judge(k.event) == pass {
-			g.delivery.Send(k.destination, k.event)
-			continue
-		}
-		g.delivery.HandOver([]*delivery.Event{k.event})
+		g.send(k.destination, []*delivery.Event{k.event})
 	}
 }
 

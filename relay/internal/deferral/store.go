@@ -105,7 +105,7 @@ func (s *Store) List(ctx context.Context) ([]Deferral, error) {
 func (s *Store) Begin(ctx context.Context, d Deferral) error {
 	return s.write(ctx, "defer the events of "+d.Destination, `
 		WITH holder AS (
-			SELECT c.system_identifier FROM relay_checkpoints c WHERE `+slot.FenceSQL+`
+			SELECT c.system_identifier FROM relay_checkpoints c WHERE `+slot.FenceSQL+` FOR UPDATE
 		), guard AS (
 			INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon, recover_from,
 				recover_to)
@@ -126,30 +126,37 @@ func (s *Store) Begin(ctx context.Context, d Deferral) error {
 // Pass stores how far a pass is, and by how much the number of waiting events has changed.
 func (s *Store) Pass(ctx context.Context, destination, known string, fromSeq, events int64) error {
 	return s.write(ctx, "note what of "+destination+" is delivered", `
+		WITH `+holder+`
 		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = $7,
 			events = greatest(0, d.events + $8::bigint), updated_at = clock_timestamp()
-		FROM relay_checkpoints c
-		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'
-		  AND `+slot.FenceSQL, destination, known, fromSeq, events)
+		FROM holder c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
+		destination, known, fromSeq, events)
 }
 
 // Join stores that everything visible in known is delivered and that the stream delivers the rest.
 // lsn is an insert LSN that was read after known.
 func (s *Store) Join(ctx context.Context, destination, known string, lsn pglogrepl.LSN) error {
 	return s.write(ctx, "end the deferral of "+destination, `
-		WITH unguarded AS (
+		WITH `+holder+`, unguarded AS (
 			UPDATE relay_checkpoints g SET outbox_table = '', updated_at = clock_timestamp()
-			FROM relay_checkpoints c
-			WHERE g.slot_name = $8 AND g.outbox_table = $4 AND `+slot.FenceSQL+` AND NOT EXISTS (
+			FROM holder c
+			WHERE g.slot_name = $8 AND g.outbox_table = $4 AND NOT EXISTS (
 				SELECT FROM outbox_deferrals o WHERE o.slot_name = $1 AND o.outbox_table = $4
 					AND o.state = 'deferred' AND o.destination <> $5)
 		)
 		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = `+endlessSQL+`, state = 'joined',
 			joined_lsn = $7, events = 0, updated_at = clock_timestamp()
-		FROM relay_checkpoints c
-		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'
-		  AND `+slot.FenceSQL, destination, known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
+		FROM holder c
+		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
+		destination, known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
 }
+
+// holder is the checkpoint row of the relay that holds the slot. It is locked, so that no relay
+// takes over between the look at the fence and the write: a write of before the takeover is either
+// seen by the next holder, or does not take place.
+const holder = `holder AS (
+	SELECT c.slot_name, c.flush_lsn FROM relay_checkpoints c WHERE ` + slot.FenceSQL + ` FOR UPDATE)`
 
 const endlessSQL = "9223372036854775807"
 
@@ -161,10 +168,11 @@ func (s *Store) AddRoutes(ctx context.Context, routes string) error {
 	}
 	defer done()
 	_, err = s.pool.Exec(ctx, `
+		WITH `+holder+`
 		UPDATE outbox_deferrals d SET routes = d.routes || $5::text, updated_at = clock_timestamp()
-		FROM relay_checkpoints c
+		FROM holder c
 		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.state = 'deferred'
-		  AND NOT $5 = ANY (d.routes) AND `+slot.FenceSQL, s.fence.Args(s.table, routes)...)
+		  AND NOT $5 = ANY (d.routes)`, s.fence.Args(s.table, routes)...)
 	if err != nil {
 		return fmt.Errorf("add the routes to the deferrals of slot %s: %w", s.fence.Slot, err)
 	}
@@ -180,9 +188,10 @@ func (s *Store) Forget(ctx context.Context, joined []string) (destinations []str
 	}
 	defer done()
 	rows, err := s.pool.Query(ctx, `
-		DELETE FROM outbox_deferrals d USING relay_checkpoints c
+		WITH `+holder+`
+		DELETE FROM outbox_deferrals d USING holder c
 		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.state = 'joined'
-		  AND d.destination = ANY ($5) AND d.joined_lsn <= c.flush_lsn AND `+slot.FenceSQL+`
+		  AND d.destination = ANY ($5) AND d.joined_lsn <= c.flush_lsn
 		RETURNING d.destination`, s.fence.Args(s.table, joined)...)
 	if err == nil {
 		destinations, err = pgx.CollectRows(rows, pgx.RowTo[string])

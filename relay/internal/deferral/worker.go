@@ -44,6 +44,10 @@ type Senders interface {
 	Waiting(destination int, visit func(*delivery.Event))
 	// Withdraw takes events away from a destination. No request is in flight.
 	Withdraw(destination int, wanted func(*delivery.Event) bool) []*delivery.Event
+	// HasRest reports whether a destination has events that its deferral does not cover.
+	HasRest(destination int) bool
+	// ParkRest parks these events. No request is in flight.
+	ParkRest(destination int, since time.Time)
 }
 
 // Observer is told of deferrals, for metrics.
@@ -140,14 +144,9 @@ func (w *Worker) look(ctx context.Context) (err error) {
 	}
 	if w.Begins && w.Gate.Past() != "" {
 		w.Senders.Defer()
-		for i, name := range w.Names {
-			if w.Gate.holds(name) {
-				continue
-			}
-			if since, overdue := w.Senders.Overdue(i); overdue {
-				if err := w.begin(ctx, i, since); err != nil {
-					return err
-				}
+		for i := range w.Names {
+			if err := w.relieve(ctx, i); err != nil {
+				return err
 			}
 		}
 	}
@@ -155,6 +154,30 @@ func (w *Worker) look(ctx context.Context) (err error) {
 		return err
 	}
 	return w.tell(ctx)
+}
+
+// relieve has no event of a destination hold up the position once the destination is overdue.
+// Events that a deferral covers wait in the table, and the others are parked.
+func (w *Worker) relieve(ctx context.Context, destination int) error {
+	since, overdue := w.Senders.Overdue(destination)
+	if !overdue {
+		return nil
+	}
+	if _, covered := w.lowest(destination); covered > 0 && !w.Gate.holds(w.Names[destination]) {
+		return w.begin(ctx, destination, since)
+	}
+	if !w.Senders.HasRest(destination) {
+		return nil
+	}
+	release, err := w.Senders.Hold(ctx, destination)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if _, overdue := w.Senders.Overdue(destination); overdue {
+		w.Senders.ParkRest(destination, since)
+	}
+	return nil
 }
 
 // prepare assigns the first xid of the session, if there are deferrals of earlier ones.
@@ -169,9 +192,6 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 // begin defers the events of a destination: the row first, then the gate, then the Tracker.
 func (w *Worker) begin(ctx context.Context, destination int, since time.Time) error {
 	name := w.Names[destination]
-	if _, events := w.lowest(destination); events == 0 {
-		return nil
-	}
 	if err := w.refresh(ctx); err != nil {
 		return err
 	}

@@ -139,3 +139,29 @@ func (g *group) remove(wanted func(*Event) bool) (removed []*Event) {
 	}
 	return removed
 }
+
+// HasRest reports whether a destination has events that no deferral covers: the log has no row of
+// theirs that a pass would find. The destination is deferred, or none of its events is covered.
+func (d *Delivery) HasRest(destination int) (rest bool) {
+	d.Waiting(destination, func(e *Event) { rest = rest || e.isRest() })
+	return rest
+}
+
+// isRest reports whether e holds up the position while its destination is unavailable.
+func (e *Event) isRest() bool { return e.Settled == nil && !e.isAskedFor() }
+
+// ParkRest parks these events. The destination is held.
+func (d *Delivery) ParkRest(destination int, since time.Time) {
+	s := d.senders[destination]
+	for _, e := range d.Withdraw(destination, (*Event).isRest) {
+		rejection := e.rejection
+		if rejection == nil {
+			rejection = unavailableSince(since)
+		}
+		e.err = nil
+		if s.park(e, rejection); e.err != nil {
+			return // delivery ends
+		}
+		s.tellTracker([]*Event{e})
+	}
+}

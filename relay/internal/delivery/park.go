@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
@@ -14,6 +15,13 @@ const (
 	// CodeUnavailable: the destination has accepted nothing for Options.ParkAfter.
 	CodeUnavailable = "DestinationUnavailable"
 )
+
+func unavailableSince(since time.Time) *sink.RejectedError {
+	return &sink.RejectedError{
+		Code:   CodeUnavailable,
+		Reason: "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339),
+	}
+}
 
 // parkUnsent parks an event without sending it, unless an earlier one of its group was not
 // delivered.

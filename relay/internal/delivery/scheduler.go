@@ -167,10 +167,7 @@ func (s *scheduler) fillParked(now time.Time) []*Event {
 	for _, e := range batch {
 		e.unavailable = true
 		if e.rejection == nil && !e.isAskedFor() {
-			e.rejection = &sink.RejectedError{
-				Code:   CodeUnavailable,
-				Reason: "the destination has accepted nothing since " + s.failing.UTC().Format(time.RFC3339),
-			}
+			e.rejection = unavailableSince(s.failing)
 		}
 	}
 	return batch
