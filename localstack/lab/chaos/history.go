@@ -83,6 +83,12 @@ func (r *run) missing(ctx context.Context) (int, error) {
 // eventsMissing is in the log of a relay that found rows in the table which the log did not bring.
 const eventsMissing = "event=events_missing"
 
+// endsSession reports whether a line of a relay's log precedes its next session. A relay begins
+// that as well when the stream proved to be complete after its publication was written.
+func endsSession(line string) bool {
+	return strings.Contains(line, "event=session_ended") || strings.Contains(line, "event=suspicion_ended")
+}
+
 // readLogs evaluates the logs of the relays. It notes lines that must never occur, and lines that
 // explain repeated events.
 func (r *run) readLogs() {
@@ -95,7 +101,7 @@ func (r *run) readLogs() {
 					!(r.plan.Load.Partitioned && strings.Contains(line.Text, " partition=")):
 				// No fault makes the relay miss rows that the log has.
 				r.recorder.problem("%s: %s", p.name, line.Text)
-			case strings.Contains(line.Text, "event=session_ended") && !r.plan.Calm():
+			case endsSession(line.Text) && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{
 					Kind: "session ended", From: line.At, To: line.At, Repeats: true,
 					Noticed: true,

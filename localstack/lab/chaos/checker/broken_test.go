@@ -77,6 +77,10 @@ var brokenHistories = map[string]brokenHistory{
 		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 		h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
 	}},
+	"overtook a parked one whose row is in the table": {checker.Reordered, func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+		poison(h, 1)
+	}},
 	"reordered in a request that did not fail": {checker.Reordered, func(h *checker.History) {
 		h.Destinations[0].GroupBatches = true
 		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]

@@ -91,6 +91,11 @@ var intactHistories = map[string]func(*checker.History){
 		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 		h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
 	},
+	"stranded in the log, and parked behind the events of the new table": func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+		h.Rows[1].Removed = true
+		poison(h, 1)
+	},
 	"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
 	"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },
 	"redriven, then replayed": func(h *checker.History) {

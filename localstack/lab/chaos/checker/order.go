@@ -1,6 +1,9 @@
 package checker
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // aggregate is a message group at its destination: its events have to arrive in order.
 type aggregate struct{ destination, kind, id string }
@@ -77,11 +80,17 @@ func (c *check) wasSkipped(behind string, r *Receipt) bool {
 		if f.Skips && f.From < overtook && overtook < f.To+noticing && overtook < r.At {
 			return true
 		}
-		if row := c.rows[r.EventID]; f.Strands && f.From < overtook && row != nil && row.Removed {
-			return true
-		}
 	}
-	return false
+	return c.wasStranded(r.EventID, overtook)
+}
+
+// wasStranded reports whether only the log had an event before a time, because another table had
+// taken the place of its table. A recovery publishes the table first.
+func (c *check) wasStranded(id string, before time.Duration) bool {
+	row := c.rows[id]
+	return row != nil && row.Removed && slices.ContainsFunc(c.Faults, func(f Fault) bool {
+		return f.Strands && f.From < before
+	})
 }
 
 // overtaken finds events that were accepted while a parked earlier event of their aggregate blocked
@@ -95,7 +104,7 @@ func (c *check) overtaken() {
 		var until time.Duration // end of the blocking
 		for _, e := range events {
 			if receipts := c.receipts[e.ID]; len(receipts) > 0 {
-				if blocker != nil && receipts[0].At < until-clocks {
+				if blocker != nil && receipts[0].At < until-clocks && !c.wasStranded(blocker.ID, receipts[0].At) {
 					c.violated(Reordered, e.ID, "overtook event %s of its aggregate, which was parked", blocker.ID)
 				}
 				continue
