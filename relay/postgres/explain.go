@@ -35,18 +35,15 @@ func remedyOf(err error) string {
 	switch {
 	case errors.As(err, &unknown):
 		return "set PGSSLROOTCERT to the file with the certificate of its authority (those of RDS and the public " +
-			"ones are " +
-			"known without it)"
+			"ones are known without it)"
 	case errors.As(err, &otherHost):
 		return "connect by a name that the certificate holds (on RDS: the endpoint itself, not an alias)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "give the server a new certificate (on RDS: choose a newer certificate authority for the instance), " +
-			"or set " +
-			"the clock of this machine"
+			"or set the clock of this machine"
 	case isWithoutTLS(err):
 		return "turn TLS on at the server (ssl = on, with a certificate), or, on a network that only you can read, " +
-			"set " +
-			"sslmode=disable in DATABASE_URL"
+			"set sslmode=disable in DATABASE_URL"
 	case IsPooler(err):
 		return UseDirectAddress
 	}
@@ -64,10 +61,8 @@ func remedyOf(err error) string {
 		return "check user and password in DATABASE_URL, or in the secret of DATABASE_SECRET_ARN"
 	case pgerrcode.InvalidAuthorizationSpecification:
 		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf accepts it (on RDS: members of " +
-			"rds_iam " +
-			"need DATABASE_AUTH=iam, and other roles cannot use it; the caller's policy has to allow rds-db:connect " +
-			"for the " +
-			"role, and a relay needs rds.iam_auth_for_replication = 1)"
+			"rds_iam need DATABASE_AUTH=iam, and other roles cannot use it; the caller's policy has to allow " +
+			"rds-db:connect for the role, and a relay needs rds.iam_auth_for_replication = 1)"
 	}
 	return ""
 }

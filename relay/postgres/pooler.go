@@ -11,8 +11,7 @@ import (
 
 // UseDirectAddress is the remedy for a connection pooler.
 const UseDirectAddress = "a connection pooler (PgBouncer, RDS Proxy or the like) is in between, which keeps neither " +
-	"a " +
-	"session nor a replication connection: set DATABASE_URL to the server's own address"
+	"a session nor a replication connection: set DATABASE_URL to the server's own address"
 
 // lostStatement are the SQLSTATEs of a server behind a pooler that gives its session to several
 // clients. A statement of this name is already prepared, or no longer. A connection with one client

@@ -36,8 +36,7 @@ var databaseRemedies = map[string]string{
 	pgerrcode.UndefinedTable: "relay check names the table that is missing; relay migrate creates the relay's own " +
 		"tables",
 	pgerrcode.ObjectNotInPrerequisiteState: "relay check names the setting or the publication that prevents the " +
-		"server " +
-		"from decoding the log",
+		"server from decoding the log",
 	pgerrcode.ConfigurationLimitExceeded: "raise the server's limit in the message (max_replication_slots or " +
 		"max_wal_senders)",
 }

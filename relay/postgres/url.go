@@ -40,9 +40,8 @@ func checkURL(text string) error {
 		return nil
 	}
 	_, secret, _ := strings.Cut(rest[:len(rest)-len(address)+last], ":")
-	return errors.New("DATABASE_URL has an @ behind its host, so its password seems to contain a character that ends " +
-		"it: " +
-		"percent-encode it, " + encodingOf(secret))
+	return errors.New("DATABASE_URL has an @ behind its host, so its password seems to contain a character that " +
+		"ends it: percent-encode it, " + encodingOf(secret))
 }
 
 // encodingOf lists the percent encodings of the characters in secret that end a password.
@@ -84,9 +83,8 @@ func checkParameters(conn *pgconn.Config) error {
 	for name := range conn.RuntimeParams {
 		if !parameterName.MatchString(name) {
 			return errors.New("DATABASE_URL has a parameter that cannot be a setting: if its password contains a " +
-				"space or a " +
-				"quote, quote it as in password='it\\'s secret', or percent-encode it in a URL (& as %26, space as " +
-				"%20)")
+				"space or a quote, quote it as in password='it\\'s secret', or percent-encode it in a URL (& as " +
+				"%26, space as %20)")
 		}
 	}
 	return nil
@@ -115,8 +113,7 @@ type quietError struct {
 
 func (e *quietError) Error() string {
 	return fmt.Sprintf("the server refuses a setting in DATABASE_URL or PGOPTIONS, or its value (SQLSTATE %s): "+
-		"correct it, "+
-		"and percent-encode & in a password as %%26", e.code)
+		"correct it, and percent-encode & in a password as %%26", e.code)
 }
 
 func (e *quietError) Unwrap() error { return e.cause }

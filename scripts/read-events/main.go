@@ -38,9 +38,8 @@ func main() {
 	var c cli
 	kong.Parse(&c, kong.Name("read-events"), kong.Description(
 		"Prints the events of the queue as they come. Without --delete they stay in the queue, hidden while this "+
-			"runs. "+
-			"A FIFO queue also hides later events of the same aggregate, and a queue with a redrive policy counts "+
-			"each look."))
+			"runs. A FIFO queue also hides later events of the same aggregate, and a queue with a redrive policy "+
+			"counts each look."))
 	err := run(ctx, c, os.Stdout, os.Stderr)
 	stop()
 	if err != nil {

@@ -20,8 +20,7 @@ var (
 	wrongSignature = &apiError{
 		status: http.StatusForbidden, code: "SignatureDoesNotMatch", shape: "InvalidSignatureException",
 		message: "The request signature we calculated does not match the signature you provided. Check your AWS " +
-			"Secret " +
-			"Access Key and signing method. Consult the service documentation for details.",
+			"Secret Access Key and signing method. Consult the service documentation for details.",
 	}
 )
 

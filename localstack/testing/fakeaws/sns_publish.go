@@ -67,8 +67,7 @@ func (t *topic) checkEntry(e *entry) error {
 			"MessageDeduplicationId provided explicitly")
 	case !t.fifo && e.hasDedup:
 		return invalidParameter("MessageDeduplicationId Reason: The request includes MessageDeduplicationId " +
-			"parameter " +
-			"that is not valid for this topic type")
+			"parameter that is not valid for this topic type")
 	case e.hasGroup && !validToken(m.GroupID):
 		return invalidParameter("MessageGroupId Reason: MessageGroupId can only include alphanumeric and " +
 			"punctuation characters. 1 to 128 in length.")

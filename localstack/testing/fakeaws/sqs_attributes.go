@@ -99,14 +99,12 @@ func (s *Server) checkRedrivePolicy(fifo bool, text string) error {
 	var policy redrivePolicy
 	if json.Unmarshal([]byte(text), &policy) != nil || policy.maxReceiveCount() < 1 || policy.maxReceiveCount() > 1000 {
 		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Invalid value for "+
-			"maxReceiveCount: "+
-			"valid values are from 1 to 1000 both inclusive.", text)
+			"maxReceiveCount: valid values are from 1 to 1000 both inclusive.", text)
 	}
 	target := s.queueByARN(policy.DeadLetterTargetARN)
 	if target == nil || target.fifo != fifo {
 		return invalidValue("Value %s for parameter RedrivePolicy is invalid. Reason: Dead letter target does not "+
-			"exist "+
-			"or is not of the queue's type.", text)
+			"exist or is not of the queue's type.", text)
 	}
 	return nil
 }

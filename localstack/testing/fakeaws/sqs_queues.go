@@ -78,8 +78,7 @@ func (s *Server) createQueue(r *sqsRequest) (any, error) {
 	fifo := strings.HasSuffix(r.QueueName, ".fifo")
 	if !queueNames.MatchString(r.QueueName) || fifo != (r.Attributes["FifoQueue"] == "true") {
 		return nil, invalidValue("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in " +
-			"length; " +
-			"the name of a FIFO queue, and of no other, ends in .fifo.")
+			"length; the name of a FIFO queue, and of no other, ends in .fifo.")
 	}
 	if err := s.checkQueueAttributes(fifo, r.Attributes); err != nil {
 		return nil, err

@@ -171,8 +171,7 @@ func handleError(err error, handle string) error {
 		return sqsError("ReceiptHandleIsInvalid", "The input receipt handle %q is not a valid receipt handle.", handle)
 	case errors.Is(err, queue.ErrNotInFlight):
 		return invalidValue("Value %s for parameter ReceiptHandle is invalid. Reason: Message does not exist or is "+
-			"not "+
-			"available for visibility timeout change.", handle)
+			"not available for visibility timeout change.", handle)
 	}
 	return err
 }

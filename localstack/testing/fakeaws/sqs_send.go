@@ -131,8 +131,7 @@ func (q *sqsQueue) checkParameters(e *entry) *apiError {
 			"<= 900.", *e.delay)
 	case e.delay != nil && *e.delay > 0 && q.fifo:
 		return invalidValue("Value %d for parameter DelaySeconds is invalid. Reason: The request include parameter "+
-			"that "+
-			"is not valid for this queue type.", *e.delay)
+			"that is not valid for this queue type.", *e.delay)
 	}
 	return nil
 }
@@ -150,8 +149,7 @@ func checkSQSAttributes(attributes []Attribute) *apiError {
 			return invalidValue("Invalid message attribute name %q.", a.Name)
 		case !validDataType(a.DataType):
 			return invalidValue("The message attribute '%s' has an invalid message attribute type, the set of "+
-				"supported "+
-				"type prefixes is Binary, Number, and String.", a.Name)
+				"supported type prefixes is Binary, Number, and String.", a.Name)
 		case a.StringValue == "" && len(a.BinaryValue) == 0:
 			return invalidValue("Message attribute '%s' must contain a non-empty value of type '%s'.", a.Name,
 				a.DataType)

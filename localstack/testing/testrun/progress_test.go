@@ -40,9 +40,8 @@ func TestProgressNamesWhatRunsAndWhatIsLeft(t *testing.T) {
 			e.tests)
 		s.line(strings.Replace(line, `,"Test":""`, "", 1))
 	}
-	want := "[1m0s] 1 of 3 packages done, 1 failed" +
-		"; a: 0 of 3 tests done, running TestParent/case 59s, TestWaits 30s" +
-		"; c: 1 of 7 tests done, running TestOld 49s, TestNew 40s, TestSame 40s and 1 more"
+	want := "[1m0s] 1 of 3 packages done, 1 failed; a: 0 of 3 tests done, running TestParent/case 59s, TestWaits " +
+		"30s; c: 1 of 7 tests done, running TestOld 49s, TestNew 40s, TestSame 40s and 1 more"
 	if text := s.progress(begin.Add(time.Minute)); text != want {
 		t.Errorf("progress is\n%s\nwant\n%s", text, want)
 	}

@@ -81,8 +81,7 @@ func (c *recoverCommand) cancel(ctx context.Context, o recovery.Operator, form *
 	effect := "the slot brings every event that is not delivered"
 	if withdrawal == recovery.FirstStart {
 		effect = "the next start of the relay is its first again, and RELAY_START says whether it publishes the " +
-			"existing " +
-			"rows. Events that were published may arrive again"
+			"existing rows. Events that were published may arrive again"
 	}
 	form.Withdrawal = string(withdrawal)
 	if !c.Yes {

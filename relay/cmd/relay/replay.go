@@ -137,8 +137,7 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 		console.form.MissingIDs = missing
 		for _, id := range missing {
 			fmt.Fprintf(console.out, "event %s cannot be replayed, because no row of %s has it: it was never "+
-				"written, or "+
-				"RELAY_RETENTION removed it\n", id, c.Table)
+				"written, or RELAY_RETENTION removed it\n", id, c.Table)
 		}
 	}
 	plan, err := console.operator.Plan(ctx, selection, horizon)
@@ -183,9 +182,8 @@ func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string
 		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in "+
 			"RELAY_SLOT", c.Slot)
 	case row.Table != table.String():
-		return "", fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_TABLE to the relay's table, "+
-			"or "+
-			"RELAY_SLOT to its slot", c.Slot, row.Table, table)
+		return "", fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_TABLE to the relay's "+
+			"table, or RELAY_SLOT to its slot", c.Slot, row.Table, table)
 	case row.Horizon == "":
 		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows its progress",
 			c.Slot)

@@ -269,9 +269,8 @@ func parseStart(text, createdAt string) (leadership.Start, error) {
 				text)
 		}
 		if createdAt == "" {
-			return leadership.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name it "+
-				"in "+
-				"RELAY_COLUMN_CREATED_AT", text)
+			return leadership.Start{}, fmt.Errorf("RELAY_START %q needs a column with the time of the event: name "+
+				"it in RELAY_COLUMN_CREATED_AT", text)
 		}
 		return leadership.Start{Mode: leadership.StartSince, Since: at}, nil
 	}

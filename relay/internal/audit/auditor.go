@@ -181,8 +181,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 	}
 	if baseline.Imported {
 		a.Log.Warn("audit: the table has rows with transaction ids of another cluster. The audit pauses until this "+
-			"cluster "+
-			"reaches these ids: relay check says how to proceed", "slot", a.Fence.Slot, "xid", baseline.XID)
+			"cluster reaches these ids: relay check says how to proceed", "slot", a.Fence.Slot, "xid", baseline.XID)
 	}
 	a.ledger.Begin(baseline.XID)
 	a.firstSeq = baseline.Seq

@@ -199,8 +199,7 @@ func searchPath(ctx context.Context, conn *pgx.Conn) (string, error) {
 		return "", nil
 	case len(schemas) > 1 && !found:
 		return "", operator.Needed("the relay's tables are in the schemas %s, and the search path of the role finds "+
-			"none of "+
-			"them: choose one in DATABASE_URL, as in ?search_path=%s", strings.Join(schemas, ", "), schemas[0])
+			"none of them: choose one in DATABASE_URL, as in ?search_path=%s", strings.Join(schemas, ", "), schemas[0])
 	}
 	return schemas[0] + ", public", nil
 }

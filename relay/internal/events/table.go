@@ -142,9 +142,8 @@ func scan(row pgx.CollectableRow) (Event, error) {
 		e.State, e.Reason = Unknown, "there is no checkpoint yet that says which events are delivered"
 	default:
 		e.State = Unknown
-		e.Reason = "the table has no transaction ids (RELAY_COLUMN_XID), so the checkpoint does not show whether the " +
-			"event " +
-			"is delivered"
+		e.Reason = "the table has no transaction ids (RELAY_COLUMN_XID), so the checkpoint does not show whether " +
+			"the event is delivered"
 	}
 	return e, nil
 }

@@ -55,8 +55,7 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 func effectOf(state slot.State) string {
 	if state.IsIntact() {
 		return "continues with the slot, which brings the rest. Events are lost if the slot does not bring them and " +
-			"their " +
-			"rows were deleted"
+			"their rows were deleted"
 	}
 	return "creates the slot again. Events are lost if their rows were deleted before the delivery"
 }

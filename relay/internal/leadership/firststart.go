@@ -61,11 +61,9 @@ func (a *Acquirer) refuseImportedRows(ctx context.Context, command string) error
 	if err != nil || !imported {
 		return err
 	}
-	return operator.Needed("table %s has rows with transaction ids that this cluster has not assigned yet: a dump or "+
-		"logical "+
-		"replication copied them from another cluster. Run %s: it shows its plan, and with --yes gives these rows "+
-		"transaction "+
-		"ids of this cluster",
+	return operator.Needed("table %s has rows with transaction ids that this cluster has not assigned yet: a dump "+
+		"or logical replication copied them from another cluster. Run %s: it shows its plan, and with --yes gives "+
+		"these rows transaction ids of this cluster",
 		a.Table.String(), command)
 }
 
@@ -77,10 +75,9 @@ func (a *Acquirer) requireEmptyTable(ctx context.Context) error {
 	}
 	if rows {
 		return operator.Needed("table %s already has rows, and this is the first start of slot %s: set "+
-			"RELAY_START=table to "+
-			"publish them, RELAY_START=now to exclude them, or RELAY_START=since:2026-01-31T00:00:00Z to publish "+
-			"those that "+
-			"were created since then", a.Table.String(), a.Slot)
+			"RELAY_START=table to publish them, RELAY_START=now to exclude them, or "+
+			"RELAY_START=since:2026-01-31T00:00:00Z to publish those that were created since "+
+			"then", a.Table.String(), a.Slot)
 	}
 	return nil
 }

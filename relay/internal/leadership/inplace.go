@@ -145,8 +145,7 @@ func (a *Acquirer) acquireMarked(
 		}
 	}
 	a.Log.Warn("reading the slot before the table, because the server may invalidate the slot before a snapshot is "+
-		"taken: "+
-		"events that the slot does not bring arrive after later events of their aggregate",
+		"taken: events that the slot does not bring arrive after later events of their aggregate",
 		"event", "slot_read_first", "slot", a.Slot, "safe_wal_size", state.SafeWALSize)
 	h, err := a.held(ctx, stream, fence, before)
 	if err == nil {

@@ -178,19 +178,16 @@ func (m MissingColumn) String() string {
 	switch len(m.Renamed) {
 	case 0:
 		return missing + ", and no other that could be it. If the publication leaves it out, as it does with " +
-			"generated columns, have it " +
-			"published. If the relay needs none, set " + m.Setting +
-			" to nothing. If these rows were written before the column was " +
-			"added, run relay recover: it shows which of them the table still has, and with --yes they are " +
-			"published from there"
+			"generated columns, have it published. If the relay needs none, set " + m.Setting +
+			" to nothing. If these rows were written before the column was added, run relay recover: it shows which " +
+			"of them the table still has, and with --yes they are published from there"
 	case 1:
 		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s, which reads rows of "+
 			"either name",
 			missing, m.Renamed[0], Assignment(m.Setting, names, Names(m.Renamed)))
 	}
-	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s with its name in these "+
-		"rows, which reads rows of "+
-		"either name", missing, m.Renamed, Assignment(m.Setting, names, "NAME"))
+	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s with its name in these rows, which "+
+		"reads rows of either name", missing, m.Renamed, Assignment(m.Setting, names, "NAME"))
 }
 
 // Names formats column names as a setting lists them.

@@ -103,9 +103,8 @@ func (d *database) addXID(column string) string {
 	if d.leaves != nil { // Postgres creates an index of a partitioned table only under a lock
 		concurrently = ""
 	}
-	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; "+
-		"ALTER TABLE %[1]s ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; "+
-		"CREATE INDEX %[3]sON %[1]s (%[2]s);",
+	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; ALTER TABLE %[1]s "+
+		"ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; CREATE INDEX %[3]sON %[1]s (%[2]s);",
 		d.Table.Identifier(), column, concurrently)
 }
 
@@ -148,8 +147,7 @@ func (d *database) sequenceColumn(name string, c column) Finding {
 	object := d.columnObject(name)
 	if c.base != "int8" && c.base != "int4" || !c.filled() {
 		return failed(CodeSequence, object, "column %s (RELAY_COLUMN_SEQUENCE) is %s, and the database must number "+
-			"every row: "+
-			"make it bigint GENERATED ALWAYS AS IDENTITY, or name such a column", name, c)
+			"every row: make it bigint GENERATED ALWAYS AS IDENTITY, or name such a column", name, c)
 	}
 	return passed(CodeSequence, object, "column %s is %s and numbers the rows", name, c.dataType)
 }
@@ -195,8 +193,7 @@ func (d *database) headersColumn(name string, c column) Finding {
 		return passed(CodeHeaders, object, "column %s is %s: each value has to be a JSON object", name, c.dataType)
 	}
 	return degraded(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s and cannot be a JSON object, so "+
-		"every header "+
-		"is dropped: make it jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
+		"every header is dropped: make it jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
 }
 
 // creationTime checks the column of creation times, if a setting compares it.
@@ -214,8 +211,7 @@ func (d *database) creationTime(name string, c column) Findings {
 	settings := strings.Join(comparing, " and ")
 	if c.base != "timestamptz" && c.base != "timestamp" {
 		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and "+
-			"%s needs "+
-			"a time: name a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
+			"%s needs a time: name a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
 	}
 	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares",
 		name, c.dataType, settings)}

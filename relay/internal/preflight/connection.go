@@ -86,15 +86,12 @@ func (d *database) unreplicated(err error) Finding {
 		return d.pooled("the server did not receive the parameter replication (%s)", refused.Message)
 	case pgerrcode.TooManyConnections:
 		return failed(CodeReplication, object, "the server has no free walsender (%s), and every relay needs one, "+
-			"also as a "+
-			"standby: end one that no client needs (SELECT * FROM pg_stat_replication), or raise max_wal_senders, "+
-			"which takes a "+
-			"restart", refused.Message).
+			"also as a standby: end one that no client needs (SELECT * FROM pg_stat_replication), or raise "+
+			"max_wal_senders, which takes a restart", refused.Message).
 			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
 	case pgerrcode.InvalidAuthorizationSpecification:
 		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line that accepts role %s from "+
-			"this host, "+
-			"for database %s or all: the keyword replication matches physical standbys only",
+			"this host, for database %s or all: the keyword replication matches physical standbys only",
 			postgres.Explain(err), d.role, pgoutput.Quote(d.Pool.Config().ConnConfig.Database)))
 	}
 	return unknown(CodeReplication, object, postgres.Explain(err))

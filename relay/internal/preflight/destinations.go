@@ -48,9 +48,7 @@ type CredentialsError struct{ Err error }
 
 func (e *CredentialsError) Error() string {
 	return fmt.Sprintf("AWS credentials: there are none: give the task, the instance or the service account a role, "+
-		"or "+
-		"set "+
-		"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE: %v", e.Err)
+		"or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE: %v", e.Err)
 }
 
 func (e *CredentialsError) Unwrap() error { return e.Err }
@@ -100,14 +98,12 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	arn := s.Description().ARN
 	if other, twice := d.named[arn]; twice {
 		return Findings{failed(CodeDestination, object, "destinations %s and %s are the same, and each would keep a "+
-			"separate "+
-			"order: use one name for it", other, name)}
+			"separate order: use one name for it", other, name)}
 	}
 	d.named[arn] = name
 	if d.GroupBatches && !s.Limits().FIFO {
 		return Findings{failed(CodeDestination, object, "destination %s is standard, and RELAY_GROUP_BATCHES is for "+
-			"FIFO "+
-			"topics and queues: unset it, or name a FIFO destination", name)}
+			"FIFO topics and queues: unset it, or name a FIFO destination", name)}
 	}
 	d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s})
 	kind := fmt.Sprintf("standard, RELAY_TENANT %s", d.Tenant)
@@ -122,10 +118,8 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	}
 	if d.Unordered && s.Limits().FIFO {
 		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of "+
-			"the aggregate: "+
-			"each event is its own message group, and no order is kept. Name the column in "+
-			"RELAY_COLUMN_AGGREGATE_ID, or use a "+
-			"standard destination", name))
+			"the aggregate: each event is its own message group, and no order is kept. Name the column in "+
+			"RELAY_COLUMN_AGGREGATE_ID, or use a standard destination", name))
 	}
 	return append(found, throughput(name, s)...)
 }
@@ -174,12 +168,10 @@ func throughput(name string, s opened) Findings {
 	switch {
 	case d.FifoThroughputLimit == "perQueue":
 		return Findings{degraded(CodeThroughput, object, "queue %s has FifoThroughputLimit perQueue, 300 requests a "+
-			"second: "+
-			"perMessageGroupId with DeduplicationScope messageGroup allows more", name)}
+			"second: perMessageGroupId with DeduplicationScope messageGroup allows more", name)}
 	case d.FifoThroughputScope == "Topic":
 		return Findings{degraded(CodeThroughput, object, "topic %s has FifoThroughputScope Topic, 3,000 messages a "+
-			"second: "+
-			"MessageGroup allows more", name)}
+			"second: MessageGroup allows more", name)}
 	}
 	return nil
 }

@@ -50,19 +50,16 @@ func (d *database) unpublishedColumn(name string, c column) Finding {
 	table, quoted := d.Table.Identifier(), pgoutput.Quote(name)
 	if c.generated == generatedVirtual {
 		return failed(CodeGenerated, d.columnObject(name), "column %s is generated and virtual, so it is never in "+
-			"the log: "+
-			"map another column, or store this one, which rewrites the table", name).
+			"the log: map another column, or store this one, which rewrites the table", name).
 			with("ALTER TABLE %[1]s DROP COLUMN %[2]s, ADD COLUMN %[2]s %[3]s GENERATED ALWAYS AS (%[4]s) STORED; "+
 				"ALTER PUBLICATION %[5]s SET (publish_generated_columns = stored);",
 				table, quoted, c.dataType, c.expression, pgoutput.Quote(d.Publication))
 	}
 	function := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_" + name}.Identifier()
 	return failed(CodeGenerated, d.columnObject(name), "column %s is generated, and Postgres %d never streams such "+
-		"columns: "+
-		"map another column, or make it an ordinary one that a trigger fills in", name, d.version).
-		with("ALTER TABLE %[1]s ALTER COLUMN %[2]s DROP EXPRESSION; "+
-			"CREATE FUNCTION %[3]s() RETURNS trigger LANGUAGE plpgsql AS "+
-			"$$ BEGIN NEW.%[2]s := (SELECT %[4]s FROM (SELECT NEW.*) AS inserted); RETURN NEW; END $$; "+
-			"CREATE TRIGGER %[5]s BEFORE INSERT OR UPDATE ON %[1]s FOR EACH ROW EXECUTE FUNCTION %[3]s();",
+		"columns: map another column, or make it an ordinary one that a trigger fills in", name, d.version).
+		with("ALTER TABLE %[1]s ALTER COLUMN %[2]s DROP EXPRESSION; CREATE FUNCTION %[3]s() RETURNS trigger "+
+			"LANGUAGE plpgsql AS $$ BEGIN NEW.%[2]s := (SELECT %[4]s FROM (SELECT NEW.*) AS inserted); RETURN NEW; "+
+			"END $$; CREATE TRIGGER %[5]s BEFORE INSERT OR UPDATE ON %[1]s FOR EACH ROW EXECUTE FUNCTION %[3]s();",
 			table, quoted, function, c.expression, pgoutput.Quote(d.Table.Name+"_"+name))
 }

@@ -65,12 +65,10 @@ func (d *database) mayRepeatID(because, advice string) Finding {
 	object := d.columnObject(name)
 	if d.FIFO {
 		return failed(CodeID, object, "two events can have the same %s%s: a FIFO destination accepts the second "+
-			"event of an "+
-			"id within five minutes and drops it. %s", name, because, advice)
+			"event of an id within five minutes and drops it. %s", name, because, advice)
 	}
-	return degraded(CodeID, object, "two events can have the same %s%s: consumers take the second event of an id for "+
-		"a "+
-		"duplicate, and a FIFO destination would drop it. %s", name, because, advice)
+	return degraded(CodeID, object, "two events can have the same %s%s: consumers take the second event of an id "+
+		"for a duplicate, and a FIFO destination would drop it. %s", name, because, advice)
 }
 
 // numbering is how the database numbers the rows.
@@ -136,18 +134,15 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 			with("%s", n.oneSequence)
 	case *n.cycles || *n.increment < 1:
 		return failed(CodeOrder, object, "sequence %s does not count upwards only (INCREMENT %d, CYCLE %v), so an "+
-			"event can "+
-			"have a lower %s than an earlier one",
+			"event can have a lower %s than an earlier one",
 			*n.name, *n.increment, *n.cycles, name).with("ALTER SEQUENCE %s INCREMENT 1 NO CYCLE;", *n.name)
 	case *n.cache > 1:
 		return failed(CodeOrder, object, "sequence %s has CACHE %d, so each connection reserves that many values, "+
-			"and a later "+
-			"event of another connection can have a lower number", *n.name, *n.cache).
+			"and a later event of another connection can have a lower number", *n.name, *n.cache).
 			with("%s", uncached(d.Table.Identifier(), column, n))
 	case !indexed:
-		return degraded(CodeOrder, object, "column %s has no unique index, so a service may write a value twice, and "+
-			"recovery, "+
-			"replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
+		return degraded(CodeOrder, object, "column %s has no unique index, so a service may write a value twice, "+
+			"and recovery, replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
 	}
 	return passed(CodeOrder, object, "column %s orders the events of an aggregate", name)
 }
@@ -188,9 +183,8 @@ func (d *database) logged(ctx context.Context) Findings {
 		case why == nil:
 		case *why == "inherits":
 			found = append(found, degraded(CodeLogged, "table "+name, "table %s inherits from %s, and a publication "+
-				"streams its "+
-				"rows under its own name, so they are not events: write events to %[2]s, or make that a partitioned "+
-				"table",
+				"streams its rows under its own name, so they are not events: write events to %[2]s, or make that a "+
+				"partitioned table",
 				name, d.tableName()))
 		case *why == "is unlogged":
 			found = append(found, failed(CodeLogged, "partition "+name,

@@ -34,12 +34,10 @@ func ListenError(address string, err error) Finding {
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return failed(CodeListen, "address "+address, "RELAY_LISTEN %q is in use: end the process that listens "+
-			"there, which "+
-			"may be another relay, or choose another address", address)
+			"there, which may be another relay, or choose another address", address)
 	}
 	return failed(CodeListen, "address "+address, "RELAY_LISTEN %q: %v: set an address as in :9464, or nothing to "+
-		"serve no "+
-		"probes and metrics", address, err)
+		"serve no probes and metrics", address, err)
 }
 
 // isRelay reports whether a relay serves its probes on this address. The check may run beside a

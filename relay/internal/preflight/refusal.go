@@ -34,8 +34,7 @@ func (d *destinations) refusal(destination sink.Destination, err error) Finding 
 	case "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "ExpiredToken",
 		"InvalidAccessKeyId":
 		return fail("refuses the credentials (%s) %s: check AWS_PROFILE, AWS_ACCESS_KEY_ID and "+
-			"AWS_SECRET_ACCESS_KEY, or the "+
-			"role of the task, and AWS_ENDPOINT_URL", code, place)
+			"AWS_SECRET_ACCESS_KEY, or the role of the task, and AWS_ENDPOINT_URL", code, place)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fail("did not answer within %v %s: check AWS_ENDPOINT_URL, AWS_REGION and the network", limit, place)

@@ -28,8 +28,7 @@ func (d *database) replicaIdentity(ctx context.Context) Findings {
 			return Findings{unknown(CodeIdentity, d.tableObject(), err)}
 		} else if refusal != "" {
 			return Findings{failed(CodeIdentity, d.tableObject(), "table %s: RELAY_RETENTION is set, and no row can "+
-				"be deleted: "+
-				"%s. The application's own UPDATE or DELETE fails as well", d.tableName(), refusal).
+				"be deleted: %s. The application's own UPDATE or DELETE fails as well", d.tableName(), refusal).
 				with("%s", d.identityFix(lacking))}
 		}
 	}

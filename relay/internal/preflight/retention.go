@@ -19,8 +19,7 @@ func (d *database) retention(ctx context.Context) Findings {
 			found = append(found, unknown(CodeRetention, object, err))
 		case !may:
 			found = append(found, failed(CodeRetention, object, "table %s: RELAY_RETENTION is set, and role %s may "+
-				"not delete "+
-				"rows: grant it, or set RELAY_RETENTION=0s", table, d.role).
+				"not delete rows: grant it, or set RELAY_RETENTION=0s", table, d.role).
 				with("GRANT DELETE ON %s TO %s;", table, d.role))
 		default:
 			found = append(found, passed(CodeRetention, object, "table %s: old rows may be deleted", table))

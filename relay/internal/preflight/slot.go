@@ -27,9 +27,8 @@ func (d *database) replicationSlot(ctx context.Context) Findings {
 		return Findings{unknown(CodeSlot, object, err)}
 	}
 	if used >= places {
-		return Findings{failed(CodeSlot, object, "slot %s cannot be created, because all %d of max_replication_slots "+
-			"are in use: "+
-			"drop one that no client needs, or raise the setting", d.Slot, places)}
+		return Findings{failed(CodeSlot, object, "slot %s cannot be created, because all %d of "+
+			"max_replication_slots are in use: drop one that no client needs, or raise the setting", d.Slot, places)}
 	}
 	return Findings{passed(CodeSlot, object, "slot %s does not exist yet: the relay creates it (%d of %d slots are "+
 		"in use)", d.Slot, used, places)}

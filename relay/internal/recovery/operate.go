@@ -105,14 +105,11 @@ func (s Situation) IsMarked(r Request) bool {
 // this system identifier.
 func AnotherCluster(row *checkpoint.Row, system string) string {
 	return fmt.Sprintf("the checkpoint of slot %s belongs to a cluster with system identifier %s, and this cluster "+
-		"has %s: "+
-		"the checkpoint's positions mean nothing here. If pg_upgrade created this cluster, transaction ids were "+
-		"kept: run "+
-		"relay recover --trust-horizon. If the rows were copied (a dump, a blue/green deployment, logical "+
-		"replication), run "+
-		"relay recover --since=TIME with the last time up to which you know that all events were delivered. Each "+
-		"command "+
-		"shows its plan, and executes it with --yes", row.Slot, row.SystemIdentifier, system)
+		"has %s: the checkpoint's positions mean nothing here. If pg_upgrade created this cluster, transaction ids "+
+		"were kept: run relay recover --trust-horizon. If the rows were copied (a dump, a blue/green deployment, "+
+		"logical replication), run relay recover --since=TIME with the last time up to which you know that all "+
+		"events were delivered. Each command shows its plan, and executes it with "+
+		"--yes", row.Slot, row.SystemIdentifier, system)
 }
 
 // Plan returns the rows that a recovery would publish. If the recovery must not be requested, the
@@ -142,11 +139,9 @@ func (o Operator) refuse(ctx context.Context, s Situation, r Request) error {
 	case !r.Since.IsZero():
 		return s.refuseSince(r.Since)
 	case s.Row == nil:
-		return fmt.Errorf("slot %s has no checkpoint from which a recovery could begin: run relay run, which creates "+
-			"one. "+
-			"RELAY_START decides whether it publishes the existing rows. For rows that were copied from another "+
-			"cluster, "+
-			"run relay recover --since=TIME", o.Slot)
+		return fmt.Errorf("slot %s has no checkpoint from which a recovery could begin: run relay run, which "+
+			"creates one. RELAY_START decides whether it publishes the existing rows. For rows that were copied "+
+			"from another cluster, run relay recover --since=TIME", o.Slot)
 	case r.TrustHorizon:
 		return o.refuseTrust(ctx, s)
 	case s.Row.SystemIdentifier != s.System:

@@ -38,8 +38,6 @@ func (s *stuck) ended(err error, delivered bool) error {
 		return err
 	}
 	return operator.Needed("%v. The last %d attempts ended with this error, so another retry will not help: relay "+
-		"check "+
-		"names each column that differs from the settings. If a recovery or a first start with RELAY_START=since "+
-		"requires "+
-		"the column, relay recover --cancel --yes withdraws it", err, s.sessions)
+		"check names each column that differs from the settings. If a recovery or a first start with "+
+		"RELAY_START=since requires the column, relay recover --cancel --yes withdraws it", err, s.sessions)
 }

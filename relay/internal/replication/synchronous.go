@@ -17,11 +17,10 @@ type SynchronousError struct {
 }
 
 func (e *SynchronousError) Error() string {
-	return fmt.Sprintf("synchronous_standby_names = '%s' makes the relay, whose application_name is %q, a synchronous "+
-		"standby, and commits would wait for it. The relay does not stream until that is changed: name your "+
-		"standbys, as in "+
-		"ALTER SYSTEM SET synchronous_standby_names = 'standby_1, standby_2' and SELECT pg_reload_conf() "+
-		"('*' also matches the relay)", e.Setting, e.Application)
+	return fmt.Sprintf("synchronous_standby_names = '%s' makes the relay, whose application_name is %q, a "+
+		"synchronous standby, and commits would wait for it. The relay does not stream until that is changed: name "+
+		"your standbys, as in ALTER SYSTEM SET synchronous_standby_names = 'standby_1, standby_2' and SELECT "+
+		"pg_reload_conf() ('*' also matches the relay)", e.Setting, e.Application)
 }
 
 // maxApplicationName is NAMEDATALEN - 1.
