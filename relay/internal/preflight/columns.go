@@ -22,8 +22,10 @@ const (
 )
 
 // optional are the settings that may be empty if the table has no such column.
-var optional = []string{"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt,
-	pgoutput.SettingTenant}
+var optional = []string{
+	"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt,
+	pgoutput.SettingTenant,
+}
 
 // IsOptional reports whether the setting of a column may be empty.
 func IsOptional(setting string) bool { return slices.Contains(optional, setting) }
