@@ -39,7 +39,7 @@ func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 	t.Parallel()
 	registry, tools := t.TempDir(), t.TempDir()
 	for _, tool := range []string{"aws", "docker"} {
-		// nolint:gosec // an executable
+		//nolint:gosec // an executable
 		if err := os.WriteFile(filepath.Join(tools, tool), []byte(ecr), 0o755); err != nil {
 			t.Fatal(err)
 		}

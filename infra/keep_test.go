@@ -113,7 +113,7 @@ esac
 func TestEveryNestedStackIsProtected(t *testing.T) {
 	t.Parallel()
 	tools := t.TempDir()
-	// nolint:gosec // an executable
+	//nolint:gosec // an executable
 	if err := os.WriteFile(filepath.Join(tools, "aws"), []byte(cloudFormation), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestReleasePinsImagesToDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// nolint:gosec // a directory of this test
+		//nolint:gosec // a directory of this test
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(folder, file)), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestReleasePinsImagesToDigests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// nolint:gosec // an executable
+	//nolint:gosec // an executable
 	if err := os.WriteFile(filepath.Join(folder, "docker"), []byte(registry), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -131,9 +131,6 @@ func (p *Plan) hasStep(names ...string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(names, s.Fault) })
 }
 
-// defers reports whether the events of a destination that is away for long wait in the table.
-func (p *Plan) defers() bool { return p.ParkAfter > 0 && p.setting("RELAY_ROWS_STAY") != "deny" }
-
 func settings(random *rand.Rand) []string {
 	pick := func(values ...string) string { return values[random.IntN(len(values))] }
 	return []string{

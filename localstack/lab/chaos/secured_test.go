@@ -3,6 +3,7 @@ package chaos
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -55,7 +56,7 @@ func TestTLSEndsAsTheConnectionBehindIt(t *testing.T) {
 			end(behind)
 			_ = client.SetReadDeadline(time.Now().Add(time.Minute))
 			_, err = client.Read(said)
-			if orderly := err == io.EOF; orderly != (name == "closed") {
+			if orderly := errors.Is(err, io.EOF); orderly != (name == "closed") {
 				t.Errorf("the client reads %v", err)
 			}
 			if !proxy.isUsed() {

@@ -56,7 +56,6 @@ func (o *Outcome) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	remaining := slices.Clone(o.open[len(looked):])
 	var still []marked
 	for _, before := range looked {
 		if letter, exists := now[before.Position]; exists && letter.State == "redriving" {
@@ -65,7 +64,7 @@ func (o *Outcome) Look(ctx context.Context) error {
 			o.settle(before, letter)
 		}
 	}
-	o.open = append(still, remaining...)
+	o.open = slices.Concat(still, o.open[len(looked):])
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package preflight_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
@@ -36,7 +37,7 @@ func TestCheckCountsUpdatesOfRows(t *testing.T) {
 			e.expectSound()
 			e.exec(c.change)
 			e.exec(`SELECT pg_stat_force_next_flush()`)
-			words := append(c.words, "Insert a new row for each event")
+			words := append(slices.Clone(c.words), "Insert a new row for each event")
 			f := e.expect(preflight.CodeUpdates, preflight.Degraded, words...)
 			if _, err := connect(t, pgtest.SuperuserURL(t, e.url)).Exec(t.Context(), f.Statement); err != nil {
 				t.Fatalf("%s: %v", f.Statement, err)
