@@ -147,6 +147,27 @@ func TestAnswersAboutOthersOpenNothing(t *testing.T) {
 	}
 }
 
+// The answer to another request has no queue's URL, and the relay would send to none until its end.
+func TestAQueueNeedsItsOwnURL(t *testing.T) {
+	t.Parallel()
+	dest, err := sink.ParseDestination("arn:aws:sqs:us-east-1:000000000000:orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []string{
+		`{}`, `{"Attributes":{}}`, `{"QueueUrl":""}`, `{"QueueUrl":"http://127.0.0.1/000000000000/others"}`,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, answer)
+		}))
+		t.Cleanup(server.Close)
+		var mixedUp *sink.MixedUpError
+		if _, err := sqs.Open(t.Context(), config(server.URL), dest, sink.Options{}); !errors.As(err, &mixedUp) {
+			t.Errorf("%s: %v", answer, err)
+		}
+	}
+}
+
 func queueAt(server, name string) sink.Destination {
 	dest, _ := sink.ParseDestination(server + "/000000000000/" + name)
 	return dest

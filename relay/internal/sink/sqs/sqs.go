@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -61,6 +62,10 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 			return nil, fmt.Errorf("look up the URL of queue %s: %w", dest, err)
 		}
 		s.queueURL = aws.ToString(queue.QueueUrl)
+		if path.Base(s.queueURL) != dest.Name {
+			return nil, fmt.Errorf("look up the URL of queue %s: %w", dest,
+				&sink.MixedUpError{Destination: dest.ARN, Answered: cmp.Or(s.queueURL, "no queue")})
+		}
 	}
 	err := s.ReadLimits(ctx)
 	if err != nil {
