@@ -81,6 +81,23 @@ func TestARefusedRowIsParkedBeforeItIsDone(t *testing.T) {
 	o.eventually("the deferral has ended", func() bool { return o.deferred() != "deferred" })
 }
 
+func TestRemovedRowsAreReported(t *testing.T) {
+	t.Parallel()
+	o := newOutage(t, newTestEnv(t, "orders"))
+	p := o.deferWith(40)
+	o.write(41, 60)
+	o.awaitCheckpoint() // the pass that has the events before is under way
+	o.write(61, 80)
+	o.awaitCheckpoint()
+	o.exec(`DELETE FROM outbox_events WHERE payload->>'n' IN ('65', '70')`)
+	o.end()
+	o.awaitAll(78)
+	p.awaitLog("event=rows_removed")
+	if !strings.Contains(p.log.String(), "events=2") {
+		t.Error("the log does not say that two events are lost")
+	}
+}
+
 // The horizon shows the events, because their deferral is stored. They were not delivered.
 func TestAReplayExcludesWhatWaits(t *testing.T) {
 	t.Parallel()

@@ -63,8 +63,8 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "counts a row as done before its dead letter is stored", edits: []edit{{
-			deferralDrain, `Settled: t.flight.add(seq)}`, `Settled: func() {}}
-	t.flight.add(seq)()`,
+			deferralDrain, `Settled: t.flight.add(seq, size)}`, `Settled: func() {}}
+	t.flight.add(seq, size)()`,
 		}}},
 		pkg: "./relay/e2e", test: "TestARefusedRowIsParkedBeforeItIsDone",
 	},

@@ -26,7 +26,15 @@ const ability = `
 	WITH source AS (` + outboxtable.SequencesSQL + `)
 	SELECT to_regclass($1)::oid IS NOT DISTINCT FROM to_regclass('outbox_events')::oid,
 	       (SELECT count(*) FROM source),
+	       EXISTS (` + indexOn + ` AND a.attname = $2 AND (i.indisunique AND i.indnkeyatts = 1 OR c.relkind = 'p')),
+	       EXISTS (` + indexOn + ` AND a.attname = $3),
 	       coalesce((SELECT bool_and(seqcache = 1 AND seqincrement > 0 AND NOT seqcycle) FROM source), false)`
+
+// indexOn is an index of the table without a condition, and its first column.
+const indexOn = `
+	SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+	JOIN pg_class c ON c.oid = i.indrelid
+	WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL`
 
 // Missing returns why events of an unavailable destination cannot wait in the table, or the empty
 // string if they can.
@@ -40,16 +48,16 @@ func Missing(ctx context.Context, db outboxtable.Querier, table pgoutput.Table, 
 	case stay == Deny:
 		return "RELAY_ROWS_STAY=deny says that rows may be removed before they are delivered", nil
 	}
-	rows, err := db.Query(ctx, ability, table.Identifier(), c.Sequence)
+	rows, err := db.Query(ctx, ability, table.Identifier(), c.Sequence, c.XID)
 	if err != nil {
 		return "", fmt.Errorf("look up the sequence of %s: %w", table.Identifier(), err)
 	}
 	type answer struct {
-		IsOwn, InOrder bool
-		Sequences      int
+		IsOwn, HasSeqIndex, HasXIDIndex, InOrder bool
+		Sequences                                int
 	}
 	found, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (a answer, err error) {
-		err = row.Scan(&a.IsOwn, &a.Sequences, &a.InOrder)
+		err = row.Scan(&a.IsOwn, &a.Sequences, &a.HasSeqIndex, &a.HasXIDIndex, &a.InOrder)
 		return a, err
 	})
 	switch {
@@ -57,6 +65,10 @@ func Missing(ctx context.Context, db outboxtable.Querier, table pgoutput.Table, 
 		return "", fmt.Errorf("look up the sequence of %s: %w", table.Identifier(), err)
 	case !found.IsOwn && stay == Auto:
 		return "nothing says that rows of this table stay until they are delivered: RELAY_ROWS_STAY=assert does", nil
+	case !found.HasSeqIndex:
+		return "no unique index on " + c.Sequence + " finds the next rows", nil
+	case !found.HasXIDIndex:
+		return "no index on " + c.XID + " finds the rows of late commits", nil
 	case found.Sequences != 1:
 		return fmt.Sprintf("%s takes its values from %d sequences, and one is needed", c.Sequence, found.Sequences), nil
 	case !found.InOrder:

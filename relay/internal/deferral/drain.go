@@ -13,8 +13,10 @@ import (
 )
 
 const (
-	// inFlight bounds the events of a pass that are with delivery.
+	// inFlight bounds the events of a pass that are with delivery, beside Worker.MaxBytes.
 	inFlight = 1000
+	// eventOverhead is the approximate memory of an event beside its row, in bytes.
+	eventOverhead = 512
 	// markInterval is how often a long pass stores how far it is.
 	markInterval = time.Second
 	// smallPass is the size and the duration of a pass after which the stream is joined: rows that
@@ -81,6 +83,7 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	if !w.Gate.isShown(h, passed.known, w.firstXID) || !w.Gate.join(h) {
 		return false, nil
 	}
+	w.tellRemoved(h)
 	if err := w.Store.Join(ctx, h.stored.Destination, passed.to.Snapshot, passed.to.LSN); err != nil {
 		return false, err
 	}
@@ -90,11 +93,25 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	return true, nil
 }
 
+// tellRemoved logs that fewer rows were found than the gate has dropped in this session: the others
+// were removed before they were delivered.
+func (w *Worker) tellRemoved(h *held) {
+	removed := w.Gate.droppedInAll(h) - h.found
+	if removed <= 0 {
+		return
+	}
+	w.Observer.Removed(h.stored.Destination, removed)
+	w.Log.Error("rows were removed from the outbox table before their events were delivered: RELAY_ROWS_STAY=deny "+
+		"keeps such events as dead letters", "event", "rows_removed", "destination", h.stored.Destination,
+		"events", removed)
+}
+
 // passed is a pass that has ended.
 type passed struct {
 	to     Observation
 	known  pgsnapshot.Snapshot // that of to
-	events int
+	events int                 // sent
+	rest   int64               // of these, not stored yet as delivered
 }
 
 // pass delivers the rows that are visible in a snapshot of this moment and not done.
@@ -113,11 +130,11 @@ func (w *Worker) pass(ctx context.Context, h *held) (p passed, err error) {
 		return p, err
 	}
 	if first != endless {
-		if p.events, err = w.send(ctx, h, p, first-1); err != nil {
+		if p.events, p.rest, err = w.send(ctx, h, p, first-1); err != nil {
 			return p, err
 		}
 	}
-	return p, w.store(ctx, h, p, endless, int64(p.events))
+	return p, w.store(ctx, h, p, endless, p.rest)
 }
 
 // awaitReached waits until the stream was read past a snapshot. It may wait for room in the window.
@@ -131,7 +148,7 @@ func (w *Worker) awaitReached(ctx context.Context, to Observation) error {
 }
 
 // send delivers the rows of a pass behind the seq after.
-func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (events int, err error) {
+func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (events int, rest int64, err error) {
 	t := &transfer{
 		Worker: w, held: h, passed: p, mark: h.mark, after: after, flight: newFlight(after), markedAt: time.Now(),
 	}
@@ -144,12 +161,12 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (even
 		look, err := t.part(ctx)
 		switch {
 		case ctx.Err() != nil || isFinal(err):
-			return t.events, errors.Join(err, ctx.Err())
+			return t.events, 0, errors.Join(err, ctx.Err())
 		case err != nil: // the events in flight stay, and the pass continues behind them
 			failed = true
 			w.note(ctx, err)
 			if err := t.save(ctx); err != nil {
-				return t.events, err
+				return t.events, 0, err
 			}
 			task.Sleep(ctx, retryPause)
 			continue
@@ -158,7 +175,8 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (even
 			w.note(ctx, nil)
 		}
 		if look.end {
-			return t.events, t.await(ctx, 1)
+			err := t.await(ctx, t.flight.isEmpty)
+			return t.events, t.flight.settled(), err
 		}
 	}
 }
@@ -214,21 +232,23 @@ func (t *transfer) wants(e *outbox.Envelope, seq int64, isKnown bool) bool {
 
 // take sends a row, when there is room for it.
 func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) error {
-	if err := t.await(ctx, inFlight); err != nil {
+	if err := t.await(ctx, func() bool { return t.flight.hasRoom(inFlight, t.MaxBytes) }); err != nil {
 		return err
 	}
-	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID}, Settled: t.flight.add(seq)}
+	size := len(e.Payload) + len(e.Headers) + eventOverhead
+	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID}, Settled: t.flight.add(seq, size)}
 	routed := t.Router.Message(e, &event.Message)
 	event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
 	t.Senders.Send(routed.Destination, event)
 	t.after = seq
 	t.events++
+	t.held.found++
 	return nil
 }
 
-// await waits until fewer than limit events are in flight.
-func (t *transfer) await(ctx context.Context, limit int) error {
-	return t.flight.awaitRoom(ctx, limit, func() error {
+// await waits until condition holds, and stores now and then how far the pass is.
+func (t *transfer) await(ctx context.Context, condition func() bool) error {
+	return t.flight.await(ctx, condition, func() error {
 		if time.Since(t.markedAt) < markInterval {
 			return nil
 		}
@@ -240,11 +260,11 @@ func (t *transfer) await(ctx context.Context, limit int) error {
 // would undo them.
 func (t *transfer) save(ctx context.Context) error {
 	t.markedAt = time.Now()
-	last, _ := t.flight.passed()
+	last := t.flight.passed()
 	if last+1 < t.mark.fromSeq {
 		return nil
 	}
-	if err := t.store(ctx, t.held, t.passed, last+1, 0); err != nil {
+	if err := t.store(ctx, t.held, t.passed, last+1, t.flight.settled()); err != nil {
 		return fmt.Errorf("after seq %d: %w", last, err)
 	}
 	return nil
@@ -254,6 +274,6 @@ func (t *transfer) save(ctx context.Context) error {
 func (t *transfer) end(ctx context.Context) error {
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
 	defer cancel()
-	_ = t.flight.awaitRoom(waiting, 1, func() error { return nil })
+	_ = t.flight.await(waiting, t.flight.isEmpty, func() error { return nil })
 	return t.save(ctx)
 }

@@ -10,23 +10,26 @@ import (
 type flight struct {
 	mu   sync.Mutex
 	rows []*row
+	size int   // bytes of the events that are not settled
 	last int64 // seq of the last row before rows
-	sent int64 // settled since the last call of passed
+	sent int64 // settled since the last call of settled
 	wake chan struct{}
 }
 
 type row struct {
 	seq     int64
+	size    int
 	settled bool
 }
 
 func newFlight(after int64) *flight { return &flight{last: after, wake: make(chan struct{}, 1)} }
 
 // add takes a row that is about to be sent. settled is to be called once.
-func (f *flight) add(seq int64) (settled func()) {
+func (f *flight) add(seq int64, size int) (settled func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &row{seq: seq}
+	r := &row{seq: seq, size: size}
+	f.size += size
 	f.rows = append(f.rows, r)
 	return func() { f.settle(r) }
 }
@@ -35,6 +38,7 @@ func (f *flight) settle(r *row) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.settled = true
+	f.size -= r.size
 	f.sent++
 	for len(f.rows) > 0 && f.rows[0].settled {
 		f.last = f.rows[0].seq
@@ -46,27 +50,36 @@ func (f *flight) settle(r *row) {
 	}
 }
 
-// open returns the number of rows from the first that is not settled.
-func (f *flight) open() int {
+// isEmpty reports whether every row is settled.
+func (f *flight) isEmpty() bool { return f.hasRoom(1, 1) }
+
+// hasRoom reports whether fewer than this many rows are open, from the first that is not settled,
+// and fewer than so many bytes.
+func (f *flight) hasRoom(rows, size int) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.rows)
+	return len(f.rows) < rows && f.size < size
 }
 
-// passed returns the seq up to which every row is settled, and how many were settled since the last
-// call.
-func (f *flight) passed() (last, settled int64) {
+// passed returns the seq up to which every row is settled.
+func (f *flight) passed() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	settled = f.sent
+	return f.last
+}
+
+// settled returns how many rows were settled since the last call.
+func (f *flight) settled() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	settled := f.sent
 	f.sent = 0
-	return f.last, settled
+	return settled
 }
 
-// awaitRoom waits until fewer than limit rows are open, or calls tick each time that one is
-// settled.
-func (f *flight) awaitRoom(ctx context.Context, limit int, tick func() error) error {
-	for f.open() >= limit {
+// await waits until condition holds, and calls tick each time that a row is settled.
+func (f *flight) await(ctx context.Context, condition func() bool, tick func() error) error {
+	for !condition() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

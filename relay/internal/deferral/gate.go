@@ -28,7 +28,8 @@ type Gate struct {
 	delivery  Delivery
 	names     []string // of the destinations, by index
 	recovered pgsnapshot.Snapshot
-	share     int // how many events of a destination may be kept
+	// how many events of all destinations may be kept, and of how many bytes
+	share, shareBytes int
 
 	mu       sync.Mutex
 	held     map[string]*held // by destination
@@ -54,12 +55,13 @@ type Start struct {
 	Recovered string
 	Deferrals []Deferral
 	Routes    string // those of now
-	Share     int    // how many events may be kept, while the stream is joined again
+	// Share and ShareBytes bound the events that are kept, while the stream is joined again.
+	Share, ShareBytes int
 }
 
 // NewGate returns a Gate in front of delivery to destinations of these names.
 func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
-	g := &Gate{delivery: d, names: names, share: start.Share, held: map[string]*held{}}
+	g := &Gate{delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[string]*held{}}
 	var err error
 	if start.Horizon != "" {
 		g.past.text = start.Horizon
@@ -73,7 +75,7 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 		}
 	}
 	for _, stored := range start.Deferrals {
-		h, err := newHeld(stored, start.Routes, start.Share)
+		h, err := newHeld(stored, start.Routes)
 		if err != nil {
 			return nil, fmt.Errorf("deferral of %s: %w", stored.Destination, err)
 		}
@@ -186,8 +188,15 @@ func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
 
 // overflow gives up keeping where that exceeds its share, and returns the events.
 func (g *Gate) overflow() (all []*delivery.Event) {
+	events, size := 0, 0
 	for _, h := range g.held {
-		if h.mode == keeping && len(h.kept) > h.share {
+		events, size = events+len(h.kept), size+h.keptBytes
+	}
+	if events <= g.share && size <= g.shareBytes {
+		return nil
+	}
+	for _, h := range g.held {
+		if h.mode == keeping {
 			all = append(all, h.dropKept()...)
 		}
 	}

@@ -43,9 +43,9 @@ func streamed(xid, seq int) *delivery.Event {
 func newTestGate(t *testing.T, share int) (*Gate, *held, *taker) {
 	t.Helper()
 	d := &taker{}
-	g, err := NewGate(d, []string{"A", "B"}, Start{Share: share, Routes: "A", Deferrals: []Deferral{
-		{Destination: "A", Known: "7:10:7", FromSeq: 50, Routes: []string{"A"}, State: Deferred},
-	}})
+	stored := Deferral{Destination: "A", Known: "7:10:7", FromSeq: 50, Routes: []string{"A"}, State: Deferred}
+	g, err := NewGate(d, []string{"A", "B"},
+		Start{Share: share, ShareBytes: 1 << 20, Routes: "A", Deferrals: []Deferral{stored}})
 	if err != nil {
 		t.Fatal(err)
 	}

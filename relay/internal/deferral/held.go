@@ -24,7 +24,6 @@ const (
 type held struct {
 	stored      Deferral
 	routes      []*route.Router // earlier ones that select its rows too
-	share       int             // how many events may be kept
 	fromEarlier bool            // earlier sessions may have dropped rows
 	// undelivered has the rows visible in known that delivery held when the deferral began. Nil
 	// where an earlier session began it.
@@ -35,6 +34,9 @@ type held struct {
 	kept        []kept
 	droppedXIDs xidSet
 	count       int64 // events dropped and not yet stored
+	all         int64 // events dropped in this session
+	found       int64 // rows of them that a pass has sent; the Worker's alone
+	keptBytes   int
 }
 
 // kept is an event that waits for a join.
@@ -43,7 +45,7 @@ type kept struct {
 	event       *delivery.Event
 }
 
-func newHeld(stored Deferral, routesOfNow string, share int) (*held, error) {
+func newHeld(stored Deferral, routesOfNow string) (*held, error) {
 	known, err := pgsnapshot.Parse(stored.Known)
 	if err != nil {
 		return nil, err
@@ -52,7 +54,7 @@ func newHeld(stored Deferral, routesOfNow string, share int) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{stored: stored, routes: routes, share: share, mark: mark{known, stored.FromSeq}}
+	h := &held{stored: stored, routes: routes, mark: mark{known, stored.FromSeq}}
 	if stored.State == Joined {
 		h.mode = joined
 	}
@@ -110,6 +112,7 @@ func (h *held) judge(e *delivery.Event) verdict {
 		return keep
 	}
 	h.count++
+	h.all++
 	h.droppedXIDs.add(xid)
 	return drop
 }
@@ -124,7 +127,10 @@ func (h *held) wasDelivered(m mark, seq int64) bool {
 	return !held
 }
 
-func (h *held) keep(k kept) { h.kept = append(h.kept, k) }
+func (h *held) keep(k kept) {
+	h.kept = append(h.kept, k)
+	h.keptBytes += len(k.event.Message.Body) + eventOverhead
+}
 
 // dropKept returns the kept events, which wait in the table from now on.
 func (h *held) dropKept() []*delivery.Event {
@@ -134,7 +140,7 @@ func (h *held) dropKept() []*delivery.Event {
 		h.judge(k.event)
 		events = append(events, k.event)
 	}
-	h.kept = nil
+	h.kept, h.keptBytes = nil, 0
 	return events
 }
 

@@ -63,6 +63,13 @@ func (g *Gate) dropped(h *held) int64 {
 	return n
 }
 
+// droppedInAll returns how many events were dropped in this session.
+func (g *Gate) droppedInAll(h *held) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return h.all
+}
+
 // keepFrom has the gate keep events from now on. It is J1.
 func (g *Gate) keepFrom(h *held) {
 	g.mu.Lock()
@@ -105,7 +112,7 @@ func (g *Gate) joined(h *held, known pgsnapshot.Snapshot) {
 	defer g.mu.Unlock()
 	h.mode, h.mark = joined, mark{known, endless}
 	events := h.kept
-	h.kept = nil
+	h.kept, h.keptBytes = nil, 0
 	for _, k := range events {
 		g.send(k.destination, []*delivery.Event{k.event})
 	}

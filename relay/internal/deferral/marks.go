@@ -32,7 +32,7 @@ func ParseMarks(text *string) (marks Marks, err error) {
 		return nil, fmt.Errorf("read deferrals: %w", err)
 	}
 	for _, d := range stored {
-		h, err := newHeld(d, "", 0)
+		h, err := newHeld(d, "")
 		if err != nil {
 			return nil, fmt.Errorf("read the deferral of %s: %w", d.Destination, err)
 		}

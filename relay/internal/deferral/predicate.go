@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
@@ -20,7 +21,8 @@ func NotDoneSQL(table pgoutput.Table, row, deferral string) string {
 		`((pg_visible_in_snapshot({xid}, {deferral}known) AND {seq} < {deferral}from_seq) IS NOT TRUE)`)
 }
 
-// WaitsSQL is a condition on a row of the outbox table: it is not done for a deferral of any slot.
+// WaitsSQL is a condition on a row of the outbox table: it is not done for a deferral of any slot
+// that is in use.
 // tableName is a placeholder for schema.name of the outbox table. A table without xid or seq has no
 // deferrals.
 func WaitsSQL(table pgoutput.Table, row, tableName string) string {
@@ -28,7 +30,9 @@ func WaitsSQL(table pgoutput.Table, row, tableName string) string {
 		return "false"
 	}
 	return `EXISTS (SELECT FROM outbox_deferrals waits WHERE waits.outbox_table = ` + tableName +
-		` AND waits.state = 'deferred' AND ` + NotDoneSQL(table, row, "waits.") + `)`
+		` AND waits.state = 'deferred' AND (` + NotDoneSQL(table, row, "waits.") +
+		` OR waits.system_identifier <> ` + outboxtable.SystemSQL + `)
+		AND EXISTS (SELECT FROM relay_checkpoints used WHERE used.slot_name = waits.slot_name))`
 }
 
 // mark is the pair that tells which rows are done.

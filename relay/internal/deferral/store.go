@@ -74,12 +74,17 @@ func (s *Store) takeTurnFor(
 	}, nil
 }
 
-const columns = `d.destination, d.known::text, d.from_seq, d.routes, d.state, d.events, d.reason, d.since`
+// columns are those of a [Deferral]. In another cluster, no row is done.
+const columns = `d.destination,
+	CASE WHEN d.system_identifier = ` + outboxtable.SystemSQL + ` THEN d.known::text ELSE '3:3:' END,
+	d.from_seq, d.routes, d.state, d.events, d.reason, d.since`
 
 // List returns the deferrals of a slot and an outbox table, in the order of their destinations.
 func List(ctx context.Context, pool *pgxpool.Pool, slotName, table string) ([]Deferral, error) {
 	rows, err := pool.Query(ctx, `SELECT `+columns+` FROM outbox_deferrals d
-		WHERE d.slot_name = $1 AND d.outbox_table = $2 ORDER BY d.destination`, slotName, table)
+		WHERE d.slot_name = $1 AND d.outbox_table = $2
+		  AND (d.state = 'deferred' OR d.system_identifier = `+outboxtable.SystemSQL+`)
+		ORDER BY d.destination`, slotName, table)
 	if err != nil {
 		return nil, fmt.Errorf("read the deferrals of slot %s: %w", slotName, err)
 	}
@@ -114,20 +119,23 @@ func (s *Store) Begin(ctx context.Context, d Deferral) error {
 				updated_at = clock_timestamp()
 		)
 		INSERT INTO outbox_deferrals AS d
-			(slot_name, outbox_table, destination, known, from_seq, routes, state, reason)
-		SELECT $1, $4, $5, $6::pg_snapshot, $7, $8::text[], 'deferred', $10 FROM holder
+			(slot_name, outbox_table, destination, system_identifier, known, from_seq, routes, state, reason, since)
+		SELECT $1, $4, $5, system_identifier, $6::pg_snapshot, $7, $8::text[], 'deferred', $10,
+			clock_timestamp() - $11::interval FROM holder
 		ON CONFLICT (slot_name, outbox_table, destination) DO UPDATE SET known = excluded.known,
+			system_identifier = excluded.system_identifier,
 			from_seq = excluded.from_seq, routes = excluded.routes, state = 'deferred', joined_lsn = NULL,
-			events = 0, reason = excluded.reason, since = clock_timestamp(), updated_at = clock_timestamp()
-			WHERE d.state = 'joined'`,
-		d.Destination, d.Known, d.FromSeq, d.Routes, outboxtable.GuardOf(s.fence.Slot), d.Reason)
+			events = 0, reason = excluded.reason, since = excluded.since, updated_at = clock_timestamp()
+			WHERE d.state = 'joined' OR d.system_identifier <> excluded.system_identifier`,
+		d.Destination, d.Known, d.FromSeq, d.Routes, outboxtable.GuardOf(s.fence.Slot), d.Reason,
+		fmt.Sprintf("%d milliseconds", time.Since(d.Since).Milliseconds()))
 }
 
 // Pass stores how far a pass is, and by how much the number of waiting events has changed.
 func (s *Store) Pass(ctx context.Context, destination, known string, fromSeq, events int64) error {
 	return s.write(ctx, "note what of "+destination+" is delivered", `
 		WITH `+holder+`
-		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = $7,
+		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = $7, system_identifier = c.system_identifier,
 			events = greatest(0, d.events + $8::bigint), updated_at = clock_timestamp()
 		FROM holder c
 		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
@@ -146,7 +154,7 @@ func (s *Store) Join(ctx context.Context, destination, known string, lsn pglogre
 					AND o.state = 'deferred' AND o.destination <> $5)
 		)
 		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = `+endlessSQL+`, state = 'joined',
-			joined_lsn = $7, events = 0, updated_at = clock_timestamp()
+			system_identifier = c.system_identifier, joined_lsn = $7, events = 0, updated_at = clock_timestamp()
 		FROM holder c
 		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
 		destination, known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
@@ -156,7 +164,8 @@ func (s *Store) Join(ctx context.Context, destination, known string, lsn pglogre
 // takes over between the look at the fence and the write: a write of before the takeover is either
 // seen by the next holder, or does not take place.
 const holder = `holder AS (
-	SELECT c.slot_name, c.flush_lsn FROM relay_checkpoints c WHERE ` + slot.FenceSQL + ` FOR UPDATE)`
+	SELECT c.slot_name, c.flush_lsn, c.system_identifier FROM relay_checkpoints c
+	WHERE ` + slot.FenceSQL + ` FOR UPDATE)`
 
 const endlessSQL = "9223372036854775807"
 

@@ -32,8 +32,9 @@ const (
 // Senders is the part of [delivery.Delivery] that the Worker defers and sends with.
 type Senders interface {
 	Send(destination int, events ...*delivery.Event)
-	// Defer has events wait instead of being parked when their destination is unavailable for long.
-	Defer()
+	// Defer says whether events wait instead of being parked when their destination is unavailable
+	// for long.
+	Defer(destination int, wait bool)
 	// Overdue returns since when a destination has accepted nothing, and whether that is so long
 	// that its events are to be deferred.
 	Overdue(destination int) (since time.Time, overdue bool)
@@ -54,6 +55,7 @@ type Senders interface {
 type Observer interface {
 	Deferred(destination string, events int64)
 	Deferrals(destinations int, oldest time.Duration)
+	Removed(destination string, events int64)
 }
 
 // Worker defers the events of destinations that are unavailable for long, and delivers them from
@@ -65,6 +67,7 @@ type Worker struct {
 	Senders  Senders
 	Router   *route.Router
 	Names    []string // of the destinations, by index
+	MaxBytes int      // of the events of one destination that are with delivery
 	Begins   bool     // whether destinations may be deferred; those that are deferred are delivered in any case
 	Observer Observer
 	// Retries takes the error that the Worker retries, or nil once it works again.
@@ -142,12 +145,15 @@ func (w *Worker) look(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if w.Begins && w.Gate.Past() != "" {
-		w.Senders.Defer()
-		for i := range w.Names {
-			if err := w.relieve(ctx, i); err != nil {
-				return err
-			}
+	begins := w.Begins && w.Gate.Past() != ""
+	for i, name := range w.Names {
+		defers := begins || w.Gate.holds(name)
+		w.Senders.Defer(i, defers)
+		if !defers {
+			continue
+		}
+		if err := w.relieve(ctx, i); err != nil {
+			return err
 		}
 	}
 	if err := w.forget(ctx); err != nil {
@@ -208,9 +214,9 @@ func (w *Worker) begin(ctx context.Context, destination int, since time.Time) er
 	routes := w.Router.Text(w.Names)
 	stored := Deferral{
 		Destination: name, Known: known, FromSeq: lowest, Routes: []string{routes}, State: Deferred,
-		Reason: "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339), Since: time.Now(),
+		Reason: "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339), Since: since,
 	}
-	h, err := newHeld(stored, routes, w.Gate.share)
+	h, err := newHeld(stored, routes)
 	if err != nil {
 		return fmt.Errorf("defer the events of %s: %w", name, err)
 	}

@@ -12,13 +12,13 @@ import (
 // Package deferral decides about that and takes the events away. Events that an operator redrove or
 // replayed, and those that the Tracker does not know, stay here and probe the destination.
 
-// Defer has events of unavailable destinations wait, from now on, in place of being parked.
-func (d *Delivery) Defer() {
-	for _, s := range d.senders {
-		s.mu.Lock()
-		s.scheduler.defers = true
-		s.mu.Unlock()
-	}
+// Defer says whether events of a destination wait, in place of being parked, while it is
+// unavailable.
+func (d *Delivery) Defer(destination int, wait bool) {
+	s := d.senders[destination]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scheduler.defers = wait
 }
 
 // Overdue returns since when a destination has accepted nothing, and whether that is ParkAfter ago

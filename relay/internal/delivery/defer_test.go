@@ -31,7 +31,7 @@ func TestWithdrawnEventsAreHandedOver(t *testing.T) {
 	parkAfter := func(r *fixture, _ []delivery.Destination) { r.options.ParkAfter = 10 * time.Second }
 	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(failAll(errUnavailable))
-		r.delivery.Defer()
+		r.delivery.Defer(0, true)
 		r.sendIDs(0, "a1 a2 b1 b2 c1")
 		r.elapse(time.Minute)
 		r.expectParked("")

@@ -27,6 +27,7 @@ const (
 	metricDeferred          = "relay_deferred_events"
 	metricDeferrals         = "relay_deferrals"
 	metricOldestDeferral    = "relay_deferral_oldest_seconds"
+	metricDeferredRemoved   = "relay_deferred_events_removed_total"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
@@ -67,6 +68,7 @@ type Metrics struct {
 	paced, throttled, unavailable      *prometheus.GaugeVec
 	deferred                           *prometheus.GaugeVec
 	deferrals, oldestDeferral          prometheus.Gauge
+	deferredRemoved                    *prometheus.CounterVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
 	oldest                             atomic.Pointer[func() time.Duration] // age of the oldest undelivered event
@@ -134,6 +136,8 @@ func NewMetrics() *Metrics {
 		"message failed, else 0.", "destination")
 	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
 		"has been unavailable for RELAY_PARK_AFTER.", "destination")
+	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
+		"while they waited for an unavailable destination. They are lost.", "destination")
 	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table.")
 	m.oldestDeferral = gauge(metricOldestDeferral, "How long events of such a destination have waited; 0 if none do.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
@@ -254,6 +258,11 @@ func (m *Metrics) Deferrals(destinations int, oldest time.Duration) {
 	m.oldestDeferral.Set(oldest.Seconds())
 }
 
+// Removed counts events whose rows were removed while they waited for a destination.
+func (m *Metrics) Removed(destination string, events int64) {
+	m.deferredRemoved.WithLabelValues(destination).Add(float64(events))
+}
+
 // GapFound counts a gap: the slot did not bring every event.
 func (m *Metrics) GapFound() { m.gaps.Inc() }
 
@@ -329,6 +338,7 @@ func (m *Metrics) Expect(destination string) {
 	m.Paced(destination, 0, false)
 	m.Unavailable(destination, false)
 	m.Deferred(destination, 0)
+	m.Removed(destination, 0)
 }
 
 // Began sets the position of the checkpoint with which a session starts.

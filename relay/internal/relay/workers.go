@@ -60,6 +60,7 @@ func (s *session) deferrer() *deferral.Worker {
 		Senders:  s.delivery,
 		Router:   s.Router,
 		Names:    s.names(),
+		MaxBytes: s.Window.Bytes / 4,
 		Begins:   s.defers,
 		Observer: s.Metrics,
 		Retries:  s.retries("deferral"),
@@ -75,7 +76,9 @@ func (s *session) openGate(ctx context.Context) (err error) {
 	if err := s.deferrals.AddRoutes(ctx, routes); err != nil {
 		return err
 	}
-	start := deferral.Start{Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4}
+	start := deferral.Start{
+		Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4, ShareBytes: s.Window.Bytes / 4,
+	}
 	if row.Recovery != nil {
 		start.Horizon, start.Recovered = row.Recovery.To, row.Recovery.To
 	}

@@ -133,7 +133,12 @@ func removeRows(table pgoutput.Table) string {
 				SELECT FROM batch b
 				WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
 					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
-			ORDER BY r.slot_name)
+			UNION ALL
+			SELECT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
+			FROM outbox_deferrals d
+			WHERE d.outbox_table = $4 AND d.state = 'deferred'
+			  AND EXISTS (SELECT FROM batch b WHERE b.overdue AND b.waits)
+			ORDER BY 1)
 		FROM due`)
 }
 

@@ -5,6 +5,8 @@ CREATE TABLE outbox_deferrals (
     slot_name    text        NOT NULL,
     outbox_table text        NOT NULL,
     destination  text        NOT NULL,
+    -- transaction ids mean nothing in another cluster
+    system_identifier text   NOT NULL,
     known        pg_snapshot NOT NULL,
     from_seq     bigint      NOT NULL,
     -- The routes by which rows were deferred. Changed routes are added: rows are selected by any of
@@ -28,6 +30,7 @@ COMMENT ON TABLE outbox_deferrals IS 'Destinations whose events wait in the outb
 COMMENT ON COLUMN outbox_deferrals.slot_name IS 'Replication slot whose relay delivers the events.';
 COMMENT ON COLUMN outbox_deferrals.outbox_table IS 'Outbox table in which the events wait, as schema.name.';
 COMMENT ON COLUMN outbox_deferrals.destination IS 'Topic or queue that has yet to get the events.';
+COMMENT ON COLUMN outbox_deferrals.system_identifier IS 'Identifier of the database cluster. In another one, no row is done.';
 COMMENT ON COLUMN outbox_deferrals.known IS 'Snapshot: a row that is visible in it, and whose seq is below from_seq, is done.';
 COMMENT ON COLUMN outbox_deferrals.from_seq IS 'Rows from this seq on are not done. 9223372036854775807: rows of every seq that are visible in known are done.';
 COMMENT ON COLUMN outbox_deferrals.routes IS 'Routes by which events were deferred. Events are selected by any of them, and sent by the routes of now.';
@@ -40,5 +43,13 @@ COMMENT ON COLUMN outbox_deferrals.updated_at IS 'Time of the last change of thi
 
 ---- create above / drop below ----
 
+-- Events that wait are in no log any more: deliver them first.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM outbox_deferrals WHERE state = 'deferred') THEN
+        RAISE EXCEPTION 'events wait in the outbox table for a destination: have the relay deliver them first';
+    END IF;
+END
+$$;
 ALTER TABLE outbox_replays DROP COLUMN deferrals;
 DROP TABLE outbox_deferrals;
