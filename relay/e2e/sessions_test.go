@@ -78,7 +78,11 @@ func sessions() []session {
 		role, database, server, environment, connection := h, h, h, h, h
 		role.name, role.statements = "role", h.set("ALTER ROLE outbox_relay SET")
 		database.name, database.statements = "database", h.set("ALTER DATABASE relay SET")
-		server.name, server.statements = "server", append(h.set("ALTER SYSTEM SET"), "SELECT pg_reload_conf()")
+		server.name, server.parameters = "server", maps.Clone(h.parameters)
+		if version >= 17 { // it holds for the transaction in which a session starts, before any override
+			server.parameters["transaction_timeout"] = "1s"
+		}
+		server.statements = append(server.set("ALTER SYSTEM SET"), "SELECT pg_reload_conf()")
 		environment.name = "environment"
 		environment.env = []string{
 			"PGOPTIONS=" + h.options(), "PGCLIENTENCODING=LATIN1", "PGTZ=Asia/Kathmandu",
