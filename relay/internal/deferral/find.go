@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -30,39 +31,31 @@ func Find(
 	rows, err := pool.Query(ctx, fmt.Sprintf(`
 		SELECT e.%[1]s, %[2]s, %[3]s, d.destination, d.reason, d.routes
 		FROM %[4]s e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
-		WHERE e.%[1]s = ANY ($3) AND %[5]s`, pgoutput.Quote(c.Sequence), text(c.EventType), text(c.AggregateType),
-		table.From(), NotDoneSQL(table, "e.", "d.")), slotName, table.String(), seqs)
+		WHERE e.%[1]s = ANY ($3) AND %[5]s`, pgoutput.Quote(c.Sequence), outboxtable.TextSQL("e.", c.EventType),
+		outboxtable.TextSQL("e.", c.AggregateType), table.From(), NotDoneSQL(table, "e.", "d.")),
+		slotName, table.String(), seqs)
 	if err != nil {
 		return nil, fmt.Errorf("look for events that wait for a destination: %w", err)
 	}
 	var found []Wait
 	var w Wait
 	var e outbox.Envelope
-	var routes []string
-	columns := []any{&w.Sequence, &e.EventType, &e.AggregateType, &w.Destination, &w.Reason, &routes}
-	_, err = pgx.ForEachRow(rows, columns, func() error {
-		selected, err := anySelects(routes, w.Destination, &e)
-		if selected {
+	var texts []string
+	routes := map[string][]*route.Router{} // by destination
+	columns := []any{&w.Sequence, &e.EventType, &e.AggregateType, &w.Destination, &w.Reason, &texts}
+	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
+		if routes[w.Destination] == nil {
+			if routes[w.Destination], err = parseRoutes(texts, ""); err != nil {
+				return err
+			}
+		}
+		if anyLeads(routes[w.Destination], w.Destination, &e) {
 			found = append(found, w)
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for events that wait for a destination: %w", err)
 	}
 	return found, nil
-}
-
-// anySelects reports whether any of the routes leads an event to a destination.
-func anySelects(routes []string, destination string, e *outbox.Envelope) (bool, error) {
-	for _, text := range routes {
-		r, err := route.ParseText(text)
-		if err != nil {
-			return false, err
-		}
-		if r.Destinations()[r.Route(e)] == destination {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -61,6 +61,7 @@ func newHeld(stored Deferral, routesOfNow string) (*held, error) {
 	return h, nil
 }
 
+// parseRoutes returns the routes of these texts, without those of now.
 func parseRoutes(texts []string, now string) (routes []*route.Router, err error) {
 	for _, text := range texts {
 		if text == now {
@@ -76,9 +77,12 @@ func parseRoutes(texts []string, now string) (routes []*route.Router, err error)
 }
 
 // selects reports whether earlier routes lead e to the destination of h.
-func (h *held) selects(e *outbox.Envelope) bool {
-	return slices.ContainsFunc(h.routes, func(r *route.Router) bool {
-		return r.Destinations()[r.Route(e)] == h.stored.Destination
+func (h *held) selects(e *outbox.Envelope) bool { return anyLeads(h.routes, h.stored.Destination, e) }
+
+// anyLeads reports whether any of the routes leads e to a destination.
+func anyLeads(routes []*route.Router, destination string, e *outbox.Envelope) bool {
+	return slices.ContainsFunc(routes, func(r *route.Router) bool {
+		return r.Destinations()[r.Route(e)] == destination
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -38,20 +39,13 @@ func NewRows(
 ) *Rows {
 	c := table.Columns
 	names := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
-		"{xid}", pgoutput.Quote(c.XID), "{aggregate_type}", text(c.AggregateType), "{event_type}", text(c.EventType),
-		"{not_done}", NotDoneSQL(table, "e.", "d."))
+		"{xid}", pgoutput.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
+		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
+		"{event_type}", outboxtable.TextSQL("e.", c.EventType))
 	return &Rows{
 		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: names.Replace(lookAtRows),
 		bySeq: pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
 	}
-}
-
-// text is an expression for the text of a column of row e; empty if the table does not have it.
-func text(column string) string {
-	if column == "" {
-		return "''"
-	}
-	return "coalesce(e." + pgoutput.Quote(column) + "::text, '')"
 }
 
 // firstRow returns the lowest seq of a row that may not be done. The index on xid finds the rows of

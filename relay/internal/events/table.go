@@ -97,12 +97,7 @@ func isNoID(err error) bool {
 // query returns a SELECT of the table's rows, which [scan] converts to events. $1 is the snapshot
 // of delivered rows, or NULL.
 func query(table pgoutput.Table, rest string) string {
-	text := func(name string) string {
-		if name == "" {
-			return "''"
-		}
-		return outboxtable.TextSQL("", name)
-	}
+	text := func(column string) string { return outboxtable.TextSQL("", column) }
 	c := table.Columns
 	seq, created, visible := "NULL::bigint", "''", "NULL::boolean"
 	if c.Sequence != "" {

@@ -174,12 +174,7 @@ func (d *Reader) pageQuery(condition string) string {
 }
 
 // text returns the SQL that reads a column in the form in which the stream brings it.
-func text(column string) string {
-	if column == "" {
-		return "''"
-	}
-	return outboxtable.TextSQL("", column)
-}
+func text(column string) string { return outboxtable.TextSQL("", column) }
 
 // Passed calls remember in order of seq for the rows of the recovery r whose seq is at most upTo.
 // These are the rows that Each has read up to upTo, except rows that were removed since. The

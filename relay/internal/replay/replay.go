@@ -96,8 +96,10 @@ func statement(table pgoutput.Table, sql string) string {
 		createdAt = "e." + pgoutput.Quote(c.CreatedAt)
 	}
 	names := strings.NewReplacer("{table}", table.From(), "{id}", pgoutput.Quote(c.ID),
-		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{event_type}", text(c.EventType),
-		"{aggregate_type}", text(c.AggregateType), "{aggregate_id}", text(c.AggregateID), "{created_at}", createdAt,
+		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{created_at}", createdAt,
+		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
+		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
+		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),
 		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
 	return names.Replace(
@@ -106,16 +108,8 @@ func statement(table pgoutput.Table, sql string) string {
 	)
 }
 
-// text is an expression for the text of a column of row e, as the stream brings it. It is empty if
-// the table does not have the column.
-func text(column string) string {
-	if column == "" {
-		return "''"
-	}
-	return outboxtable.TextSQL("e.", column)
-}
-
-// written is the same as a cast to text writes it.
+// written is an expression for the text of a column of row e as a cast to text writes it. It is
+// empty if the table does not have the column.
 func written(column string) string {
 	if column == "" {
 		return "''"
