@@ -3,16 +3,10 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/outbox-relay/outbox-relay/localstack/run/command"
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
@@ -37,40 +31,10 @@ type cli struct {
 	Supervise superviseCmd `cmd:"" hidden:"" help:"Run the background process of up."`
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "localstack:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("localstack", "The stack on one machine.", &cli{}) }
 
-func run(ctx context.Context, args []string) error {
-	var c cli
-	parser, err := kong.New(&c, kong.Name("localstack"), kong.Description("The stack on one machine."),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
-	if err != nil {
-		return err
-	}
-	command, err := parser.Parse(args)
-	if err != nil {
-		return err
-	}
-	s, err := c.stack()
-	if err != nil {
-		return err
-	}
-	err = command.Run(s)
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
-		return errors.New("interrupted")
-	}
-	return err
-}
-
-func (c *cli) stack() (*stack.Stack, error) {
+// NewStack implements [command.Settings].
+func (c *cli) NewStack() (*stack.Stack, error) {
 	root, dir, err := stack.Checkout(c.Dir)
 	if err != nil {
 		return nil, err

@@ -3,15 +3,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/outbox-relay/outbox-relay/localstack/run/command"
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 )
 
@@ -25,35 +19,13 @@ type cli struct {
 	Broker benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		os.Exit(1)
-	}
-}
+func main() { command.Main("lab", "Tests and measurements on one machine.", &cli{}) }
 
-func run(ctx context.Context, args []string) error {
-	var c cli
-	parser, err := kong.New(&c, kong.Name("lab"), kong.Description("Tests and measurements on one machine."),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)))
-	if err != nil {
-		return err
-	}
-	command, err := parser.Parse(args)
-	if err != nil {
-		return err
-	}
+// NewStack implements [command.Settings]. The lab needs its directories alone.
+func (c *cli) NewStack() (*stack.Stack, error) {
 	root, dir, err := stack.Checkout(c.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = command.Run(stack.New(stack.Settings{Root: root, Dir: dir, Out: os.Stdout}))
-	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
-		return errors.New("interrupted")
-	}
-	return err
+	return stack.New(stack.Settings{Root: root, Dir: dir, Out: os.Stdout}), nil
 }
