@@ -1,5 +1,5 @@
-# Every public target has a comment behind ##. `make help` prints these comments.
-# Settings of the local stack are environment variables: STACK=compose|host|embedded, POSTGRES_PORT, BROKER_PORT,
+# Every public target has a comment behind ##. `make help` prints these comments. Settings of the
+# local stack are environment variables: STACK=compose|host|embedded, POSTGRES_PORT, BROKER_PORT,
 # RELAY_PORT, API_PORT, LOCAL_DIR.
 .DEFAULT_GOAL := help
 export LOCAL_DIR ?= $(CURDIR)/.local
@@ -114,8 +114,8 @@ golangci-lint := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 promtool := go run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0
 sam-cli := 1.170.0
 
-# Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The architecture is that of
-# the template's parameter: GOARCH=arm64 for arm64.
+# Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The
+# architecture is that of the template's parameter: GOARCH=arm64 for arm64.
 .PHONY: build-CreateOrderFunction build-GetOrderFunction build-MigrateFunction
 build-CreateOrderFunction: FUNCTION = createorder
 build-GetOrderFunction: FUNCTION = getorder
