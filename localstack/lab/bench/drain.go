@@ -30,7 +30,8 @@ type result struct {
 	Latency    time.Duration // latency of the broker
 	Events     int
 	PerSecond  float64
-	Ratio      float64 // ratio to the source in the same round
+	Ratio      float64 // ratio to the mean of the source just before and just after
+	OverLast   float64 // ratio to the last relay of Options.Relays in the same round
 	Slowest    float64 // events a second of the slowest round; only of a median
 	OverSDK    float64 // ratio to the same relay with the SDK's clients in the same round
 	// range of the ratio over the rounds, relative to the median; only of a median
@@ -139,22 +140,48 @@ func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contesta
 	}
 	got.Shape, got.Link, got.Contestant, got.To, got.Latency = s.String(), string(l), c.name, string(c.to), c.latency
 	got.Stolen = machineTime().stolenSince(before)
-	got.Ratio, got.OverSDK = r.ratio(got), r.overSDK(got)
+	got.OverSDK = r.overSDK(got)
 	r.results = append(r.results, got)
+	r.compare()
 	r.logf("%-14s %-16s over %-6s to %-8s at %2d ms: %8.0f events/s, %5.1f µs of processor, %4.1f MB",
 		c.name, s, l, c.to, c.latency.Milliseconds(), got.PerSecond, got.Processor, got.Peak)
 	return nil
 }
 
-// ratio returns the speed of m relative to the source in the same round, or zero if that was not
-// measured.
-func (r *run) ratio(m result) float64 {
-	if m.isSource() {
-		return 1
+// compare sets the ratios between two measurements of the source, when the second one is there. The
+// speed of a machine drifts, so both count.
+func (r *run) compare() {
+	last := &r.results[len(r.results)-1]
+	if !last.isSource() {
+		return
 	}
-	for _, before := range slices.Backward(r.results) {
-		if before.isSource() && before.Shape == m.Shape && before.Link == m.Link {
-			return m.PerSecond / before.PerSecond
+	last.Ratio = 1
+	since := len(r.results) - 1
+	for since > 0 && !r.results[since-1].isSource() {
+		since--
+	}
+	if since == 0 || r.results[since-1].key() != last.key() {
+		return
+	}
+	source := (r.results[since-1].PerSecond + last.PerSecond) / 2
+	between := r.results[since : len(r.results)-1]
+	for i := range between {
+		m := &between[i]
+		m.Ratio = m.PerSecond / source
+		m.OverLast = r.overLast(m, between)
+	}
+}
+
+// overLast returns the speed of m relative to the last of the relays to compare, or zero for that
+// relay and if there is only one.
+func (r *run) overLast(m *result, between []result) float64 {
+	last := filepath.Base(r.Relays[len(r.Relays)-1])
+	if len(r.Relays) == 1 || m.Contestant == last {
+		return 0
+	}
+	for _, other := range between {
+		if other.Contestant == last && other.To == m.To && other.Latency == m.Latency {
+			return m.PerSecond / other.PerSecond
 		}
 	}
 	return 0

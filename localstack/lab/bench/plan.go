@@ -60,6 +60,7 @@ func (r *run) drainOneRow(ctx context.Context) error {
 	}
 	for round := range r.Rounds {
 		r.logf("round %d of %d", round+1, r.Rounds)
+		r.turn = round
 		for _, l := range links {
 			for _, c := range r.contestants(l) {
 				if err := r.drain(ctx, b, oneRow, l, c); err != nil {
@@ -98,8 +99,8 @@ func (r *run) drainBySettings(ctx context.Context) error {
 }
 
 // contestants returns the contestants that drain one-row transactions over a link: all over TLS, as
-// on AWS, and fewer over the other links. The source and the SDK's clients come first, because
-// ratios refer to their result of the same round.
+// on AWS, and fewer over the other links. The SDK's clients come first, because ratios refer to
+// their result of the same round. The source comes before and after a few relays.
 func (r *run) contestants(l link) []contestant {
 	all := []contestant{source()}
 	if l == secured {
@@ -109,16 +110,27 @@ func (r *run) contestants(l link) []contestant {
 	}
 	for _, latency := range r.latencies(l) {
 		for _, to := range []destination{queue, topic} {
-			all = append(all, r.relays(to, latency)...)
+			all = append(all, r.inTurn(to, latency)...)
 		}
+		all = append(all, source())
 	}
-	if l != secured {
+	if l == socket {
 		return all
 	}
 	for _, to := range []destination{fifoQueue, fifoTopic} {
-		all = append(all, r.relays(to, near)...)
+		all = append(all, r.inTurn(to, near)...)
 	}
-	return append(all, plain(near))
+	if l == secured {
+		all = append(all, plain(near))
+	}
+	return append(all, source())
+}
+
+// inTurn returns the relays to compare. Another one is the first in each round.
+func (r *run) inTurn(to destination, latency time.Duration) []contestant {
+	all := r.relays(to, latency)
+	first := r.turn % len(all)
+	return slices.Concat(all[first:], all[:first])
 }
 
 // latencies returns the broker latencies of the relays over a link.
@@ -169,7 +181,8 @@ func (r *run) drainOtherShapes(ctx context.Context) error {
 			return err
 		}
 		for range r.Rounds {
-			for _, contestant := range append([]contestant{source()}, r.relays(queue, near)...) {
+			for _, contestant := range slices.Concat([]contestant{source()}, r.relays(queue, near),
+				[]contestant{source()}) {
 				if err := r.drain(ctx, b, c.shape, secured, contestant); err != nil {
 					return err
 				}

@@ -16,8 +16,8 @@ import (
 func (r *run) report() error {
 	drains := medians(r.results)
 	fmt.Fprintf(r.Out,
-		"\n%s\nMedians of %d rounds; spread is that of the ratio to the source of the same round. Stolen time of the "+
-			"machine: %.1f %%.\n",
+		"\n%s\nMedians of %d rounds; x source is the ratio to the source just before and after, spread is that of\n"+
+			"the ratio, x last is the ratio to the last relay of RELAY_BINARY. Stolen time of the machine: %.1f %%.\n",
 		r.machine(), r.Rounds, 100*machineTime().stolenSince(r.started))
 	r.table(func(w io.Writer) { printDrains(w, drains) })
 	if len(r.delays) > 0 {
@@ -77,6 +77,7 @@ func medians(all []result) (medians []result) {
 		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
 		m.Slowest = least(each(rounds[k], always, func(m result) float64 { return m.PerSecond }))
 		m.Ratio, m.Spread = median(rounds[k], ratioOf), spread(rounds[k])
+		m.OverLast = median(rounds[k], func(m result) float64 { return m.OverLast })
 		m.OverSDK = median(rounds[k], func(m result) float64 { return m.OverSDK })
 		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
 		m.Server = median(rounds[k], func(m result) float64 { return m.Server })
@@ -114,13 +115,12 @@ func spread(rounds []result) float64 {
 }
 
 func printDrains(w io.Writer, all []result) {
-	fmt.Fprintln(w,
-		"backlog\tlink\tcontestant\tto\tbroker\tevents/s\tslowest\tx source\tspread\tx SDK\tµs CPU/event\tof the "+
-			"walsender\tallocations/event\trequests/event\tpeak\t")
+	row := func(columns ...string) { fmt.Fprintln(w, strings.Join(columns, "\t")+"\t") }
+	row("backlog", "link", "contestant", "to", "broker", "events/s", "slowest", "x source", "spread", "x last", "x SDK",
+		"µs CPU/event", "of the walsender", "allocations/event", "requests/event", "peak")
 	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.0f\t%.0f\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", m.Shape, m.Link,
-			m.Contestant, m.To, brokerText(m),
-			m.PerSecond, m.Slowest, known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"), known(m.OverSDK, "%.1f"),
+		row(m.Shape, m.Link, m.Contestant, m.To, brokerText(m), known(m.PerSecond, "%.0f"), known(m.Slowest, "%.0f"),
+			known(m.Ratio, "%.2f"), known(100*m.Spread, "%.0f %%"), known(m.OverLast, "%.3f"), known(m.OverSDK, "%.1f"),
 			known(m.Processor, "%.1f"), known(m.Server, "%.1f"), known(m.Allocations, "%.2f"),
 			known(m.Requests, "%.3f"), known(m.Peak, "%.0f MB"))
 	}
