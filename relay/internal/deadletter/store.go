@@ -247,7 +247,8 @@ func newMessage(m *sink.Message) message {
 		stored.Body, stored.BodyBytes = "", []byte(m.Body)
 	}
 	for _, a := range m.Attributes {
-		stored.Attributes = append(stored.Attributes, attribute{Name: a.Name, Type: a.DataType, Value: a.Value})
+		kept := attribute{Name: a.Name, Type: a.DataType.String(), Value: a.Value}
+		stored.Attributes = append(stored.Attributes, kept)
 	}
 	return stored
 }
@@ -272,7 +273,8 @@ func (m message) message(eventID string, n int) sink.Message {
 		message.DeduplicationID = route.RedriveID(m.DeduplicationID, n)
 	}
 	for _, a := range m.Attributes {
-		message.Attributes = append(message.Attributes, sink.Attribute{Name: a.Name, DataType: a.Type, Value: a.Value})
+		sent := sink.Attribute{Name: a.Name, DataType: sink.ParseDataType(a.Type), Value: a.Value}
+		message.Attributes = append(message.Attributes, sent)
 	}
 	return message
 }

@@ -30,12 +30,10 @@ type Event struct {
 	ReadAt      time.Time // when delivery received it; set by [Delivery.Send]
 	// Gather is how long e may wait for others that share its request. Only events of a backlog
 	// have it.
-	Gather  time.Duration
-	Problem string // why no destination can accept it; delivery parks it in its turn
+	Gather time.Duration
 	// HeadersDropped is how many headers no message of any destination could hold. They are counted
 	// already.
 	HeadersDropped int
-	ProblemCode    string      // code of the dead letter; CodeUnusable if empty
 	Row            Row         // the row of the outbox table that the event was made of
 	DeadLetter     *DeadLetter // the dead letter that it comes from; nil for others
 	// Replayed is called once when a replayed event is delivered, or with the reason if its
@@ -53,12 +51,20 @@ type Event struct {
 	unavailable bool                // parked because its destination is unavailable
 	withdrawn   bool                // a dead letter whose redrive was canceled
 	err         error               // error of its last attempt; nil once it is delivered or parked
-	attempts    int                 // requests that held it
+	attempts    int32               // requests that held it
+	alterations int32               // attempts that delivered another body
 	triedAt     time.Time           // when the last of them began
-	proof       proof               // since its first refusal
-	alterations int                 // attempts that delivered another body
+	proof       *proof              // since its first refusal; nil before
 	size        int
 	next        *Event // the next event of its group
+}
+
+// Unusable says why no destination can accept e, if there is a reason. Delivery parks e in its
+// turn, as a dead letter with this code.
+func (e *Event) Unusable(code, reason string) {
+	if reason != "" {
+		e.rejection = &sink.RejectedError{Code: code, Reason: reason}
+	}
 }
 
 // isSendable reports whether e is sent to its destination in its turn.

@@ -78,7 +78,8 @@ func TestHeadersThatDoNotFitAreDroppedAndCounted(t *testing.T) {
 	t.Parallel()
 	run(t, one(fifo), func(r *fixture) {
 		e := event("a1")
-		e.Message.Attributes = []sink.Attribute{{Name: "tenant", DataType: "String", Value: strings.Repeat("x", 1000)}}
+		long := sink.Attribute{Name: "tenant", DataType: sink.String, Value: strings.Repeat("x", 1000)}
+		e.Message.Attributes = []sink.Attribute{long}
 		r.send(0, e)
 		r.expectTaken(0, "a1")
 		if got := r.tally.count["header dropped"]; got != 1 {
@@ -258,7 +259,7 @@ func TestAStopAwaitsRequestsInFlightAndStartsNone(t *testing.T) {
 		r.cancel()
 		r.sendIDs(0, "b1")
 		unusable := event("c1")
-		unusable.Problem = "id is NULL"
+		unusable.Unusable(delivery.CodeUnusable, "id is NULL")
 		r.send(0, unusable)
 		r.elapse(600 * time.Millisecond) // well within the grace
 		r.expectEnd(context.Canceled)

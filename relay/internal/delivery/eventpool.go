@@ -37,7 +37,8 @@ func (p *eventPool) put(events []*Event) {
 	for _, e := range events {
 		attributes := e.Message.Attributes
 		clear(attributes)
-		*e = Event{Message: sink.Message{Attributes: attributes[:0]}}
+		*e = Event{}
+		e.Message.Attributes = attributes[:0]
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"sync"
@@ -79,8 +78,7 @@ func (s *sender) examine(e *Event) {
 	if e.HeadersDropped > 0 {
 		s.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
 	}
-	if e.size = e.Message.Size(); e.Problem != "" {
-		e.rejection = &sink.RejectedError{Code: cmp.Or(e.ProblemCode, CodeUnusable), Reason: e.Problem}
+	if e.size = e.Message.Size(); e.rejection != nil {
 		return
 	}
 	limits := s.Sink.Limits()

@@ -49,7 +49,7 @@ func TestARaisedLimitLetsAnEventPass(t *testing.T) {
 			r.sinks[0].changeLimit(3000)
 			r.elapse(2 * time.Second)
 			r.sendSized("b1", 1500,
-				sink.Attribute{Name: "tenant", DataType: "String", Value: strings.Repeat("t", 1000)})
+				sink.Attribute{Name: "tenant", DataType: sink.String, Value: strings.Repeat("t", 1000)})
 			r.expectTaken(0, "b1")
 			if sent := r.sinks[0].sent[0]; len(sent.Attributes) != 1 {
 				t.Error("its header was dropped for the limit of before")
@@ -135,8 +135,8 @@ func TestNoHeaderLosesItsMessage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			run(t, []sink.Limits{topic, standard}, func(r *fixture) {
-				header := sink.Attribute{Name: "note", DataType: "String", Value: value}
-				own := sink.Attribute{Name: "event_type", DataType: "String", Value: value}
+				header := sink.Attribute{Name: "note", DataType: sink.String, Value: value}
+				own := sink.Attribute{Name: "event_type", DataType: sink.String, Value: value}
 				for destination := range 2 {
 					for _, id := range []string{"a1", "b1"} {
 						e := event(id)

@@ -54,7 +54,7 @@ func (s *sender) park(e *Event, rejection *sink.RejectedError) {
 		Message:     &e.Message,
 		Code:        rejection.Code,
 		Reason:      rejection.Reason,
-		Attempts:    e.attempts,
+		Attempts:    int(e.attempts),
 		BlocksGroup: s.policy == ParkAggregate,
 		Row:         e.Row,
 	}

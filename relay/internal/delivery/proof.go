@@ -76,10 +76,10 @@ func (s *sender) altered(e *Event, err *sink.AlteredError) {
 func (s *sender) doubt(e *Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !e.proof.since.IsZero() {
+	if e.proof != nil {
 		return
 	}
-	e.proof = proof{since: e.triedAt, failed: s.evidence.failed}
+	e.proof = &proof{since: e.triedAt, failed: s.evidence.failed}
 	s.log.Warn("event refused: it is sent again, and parked if the refusal is repeated",
 		"event_id", e.Message.EventID, "group", e.Message.GroupID)
 }

@@ -175,7 +175,7 @@ func (s *sender) noteAccepted(sent time.Time, results []sink.Result) {
 // refused before.
 func (s *sender) noteBegin(events []*Event) (unjudged int) {
 	for _, e := range events {
-		if e.proof.since.IsZero() {
+		if e.proof == nil {
 			unjudged++
 		}
 	}

@@ -187,7 +187,7 @@ func (s *scheduler) mayBlock(e *Event) bool {
 	if e.rejection != nil || e.size > s.limits.MaxMessageBytes {
 		return true
 	}
-	return !e.proof.since.IsZero() &&
+	return e.proof != nil &&
 		(s.limits.FIFO || s.options.OnRejected != Park && s.options.OnRejected != ParkDefault)
 }
 

@@ -230,7 +230,7 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	}
 	destination, event, dropped := h.open(&m.Row, bytes)
 	if m.Binary != "" {
-		event.Problem, event.ProblemCode = "bytes in a column that is delivered as text: "+m.Binary, delivery.CodeBinary
+		event.Unusable(delivery.CodeBinary, "bytes in a column that is delivered as text: "+m.Binary)
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
@@ -286,7 +286,8 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)
-	event.Problem, event.HeadersDropped = routed.Problem, routed.DroppedHeaders
+	event.Unusable(delivery.CodeUnusable, routed.Problem)
+	event.HeadersDropped = routed.DroppedHeaders
 	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
 	event.Handle = h.Tracker.Open(event.Message.EventID, bytes+eventOverhead)

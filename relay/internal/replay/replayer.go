@@ -105,7 +105,7 @@ func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope)
 	for i := range events {
 		event := &delivery.Event{}
 		routed := r.Router.Replay(&events[i], id, &event.Message)
-		event.Problem = routed.Problem
+		event.Unusable(delivery.CodeUnusable, routed.Problem)
 		eventID := event.Message.EventID
 		event.Replayed = func(refused *sink.RejectedError) {
 			if refused == nil {

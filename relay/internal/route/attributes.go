@@ -9,11 +9,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-const (
-	dataTypeString = "String"
-	dataTypeNumber = "Number"
-)
-
 // AppendAttributes appends the message attributes of e to dst. The order is the relay's own
 // attributes, then traceparent, then the other headers in the order of the setting, up to
 // [outbox.MaxAttributes]. It skips empty values.
@@ -29,11 +24,11 @@ func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope,
 	occurredAt string,
 ) (attributes []sink.Attribute, dropped int) {
 	start := len(dst)
-	dst = appendNotEmpty(dst, outbox.AttributeEventID, dataTypeString, EventID(e))
-	dst = appendNotEmpty(dst, outbox.AttributeEventType, dataTypeString, e.EventType)
-	dst = appendNotEmpty(dst, outbox.AttributeAggregateType, dataTypeString, e.AggregateType)
-	dst = appendNotEmpty(dst, outbox.AttributeAggregateID, dataTypeString, e.AggregateID)
-	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, dataTypeString, occurredAt)
+	dst = appendNotEmpty(dst, outbox.AttributeEventID, sink.String, EventID(e))
+	dst = appendNotEmpty(dst, outbox.AttributeEventType, sink.String, e.EventType)
+	dst = appendNotEmpty(dst, outbox.AttributeAggregateType, sink.String, e.AggregateType)
+	dst = appendNotEmpty(dst, outbox.AttributeAggregateID, sink.String, e.AggregateID)
+	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, sink.String, occurredAt)
 	dst = appendNotEmpty(dst, outbox.AttributeSequence, sequenceType(e.Sequence), e.Sequence)
 	if e.Headers == "" || e.Headers == "{}" {
 		return dst, 0
@@ -41,7 +36,7 @@ func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope,
 	return r.headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
 }
 
-func appendNotEmpty(dst []sink.Attribute, name, dataType, value string) []sink.Attribute {
+func appendNotEmpty(dst []sink.Attribute, name string, dataType sink.DataType, value string) []sink.Attribute {
 	if value == "" {
 		return dst
 	}
@@ -71,7 +66,7 @@ func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attribu
 	})
 	room = min(room, len(sendable))
 	for _, chosen := range sendable[:room] {
-		dst = append(dst, sink.Attribute{Name: chosen.name, DataType: dataTypeString, Value: chosen.value})
+		dst = append(dst, sink.Attribute{Name: chosen.name, DataType: sink.String, Value: chosen.value})
 	}
 	return dst, dropped + len(sendable) - room
 }
@@ -99,7 +94,7 @@ func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
 		if isOwn(last.Name) {
 			break
 		}
-		size -= len(last.Name) + len(last.DataType) + len(last.Value)
+		size -= len(last.Name) + len(last.DataType.String()) + len(last.Value)
 		m.Attributes = m.Attributes[:len(m.Attributes)-1]
 	}
 	return dropped
@@ -172,7 +167,7 @@ func isUsual(createdAt string) bool {
 
 // sequenceType returns the attribute's data type for a value of the column seq: Number if SQS
 // accepts the value as a number, else String.
-func sequenceType(sequence string) string {
+func sequenceType(sequence string) sink.DataType {
 	digits := sequence
 	if len(digits) > 1 && digits[0] == '-' {
 		digits = digits[1:]
@@ -181,11 +176,11 @@ func sequenceType(sequence string) string {
 	const maxDigits = 38
 	for i := range len(digits) {
 		if digits[i] < '0' || digits[i] > '9' {
-			return dataTypeString
+			return sink.String
 		}
 	}
 	if len(digits) > maxDigits {
-		return dataTypeString
+		return sink.String
 	}
-	return dataTypeNumber
+	return sink.Number
 }

@@ -28,7 +28,7 @@ func headersOf(t *testing.T, r *route.Router, e outbox.Envelope) (headers []stri
 		t.Errorf("headers %s change the relay's own attributes (-want +got):\n%s", e.Headers, diff)
 	}
 	for _, a := range attributes[len(before):] {
-		if a.DataType != "String" {
+		if a.DataType != sink.String {
 			t.Errorf("header %s has data type %s", a.Name, a.DataType)
 		}
 		headers = append(headers, a.Name+"="+a.Value)
@@ -128,7 +128,7 @@ func TestAttributesAreAppended(t *testing.T) {
 	t.Parallel()
 	e := event()
 	e.Headers = `{"a":"1","b":"2","c":"3","d":"4"}`
-	before := []sink.Attribute{{Name: "x", DataType: "String", Value: "y"}}
+	before := []sink.Attribute{{Name: "x", DataType: sink.String, Value: "y"}}
 	got, dropped := newRouter(t, route.Settings{}).AppendAttributes(before, &e)
 	if len(got) != 11 || got[0].Name != "x" || dropped != 0 {
 		t.Errorf("%d attributes, the first named %s, %d dropped", len(got), got[0].Name, dropped)
@@ -163,14 +163,17 @@ func TestSequenceIsANumberIfAWSCanTakeItForOne(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, route.Settings{})
 	digits := strings.Repeat("9", 38)
-	for sequence, want := range map[string]string{
-		"4711": "Number", "-1": "Number", "0": "Number", digits: "Number",
-		"": "", "-": "String", "1.5": "String", "0198a6f0": "String", digits + "9": "String",
+	for sequence, want := range map[string]sink.DataType{
+		"4711": sink.Number, "-1": sink.Number, "0": sink.Number, digits: sink.Number,
+		"-": sink.String, "1.5": sink.String, "0198a6f0": sink.String, digits + "9": sink.String,
 	} {
-		if got := attribute(r, outbox.Envelope{ID: "x", Sequence: sequence},
-			outbox.AttributeSequence); got.DataType != want {
-			t.Errorf("sequence %q has data type %q, want %q", sequence, got.DataType, want)
+		got := attribute(r, outbox.Envelope{ID: "x", Sequence: sequence}, outbox.AttributeSequence)
+		if got.Value != sequence || got.DataType != want {
+			t.Errorf("sequence %q is sent as %s %q, want %s", sequence, got.DataType, got.Value, want)
 		}
+	}
+	if got := attribute(r, outbox.Envelope{ID: "x"}, outbox.AttributeSequence); got.Name != "" {
+		t.Errorf("an event without a sequence has the attribute %q", got.Name)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func (r *Router) Replay(e *outbox.Envelope, replay int64, m *sink.Message) Routed {
 	routed := r.Message(e, m)
 	m.DeduplicationID = ReplayID(m.DeduplicationID, replay)
-	mark := sink.Attribute{Name: outbox.AttributeReplay, DataType: dataTypeNumber, Value: strconv.FormatInt(replay, 10)}
+	mark := sink.Attribute{Name: outbox.AttributeReplay, DataType: sink.Number, Value: strconv.FormatInt(replay, 10)}
 	own := 0
 	for own < len(m.Attributes) && isOwn(m.Attributes[own].Name) {
 		own++

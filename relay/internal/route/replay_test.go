@@ -31,7 +31,7 @@ func TestReplayMarkPrecedesTheHeaders(t *testing.T) {
 			t.Errorf("%s: dropped %d of the headers, want %d; %d attributes", headers, routed.DroppedHeaders, dropped,
 				len(again.Attributes))
 		}
-		if mark := again.Attributes[6]; mark != (sink.Attribute{Name: "replay", DataType: "Number", Value: "9"}) {
+		if mark := again.Attributes[6]; mark != (sink.Attribute{Name: "replay", DataType: sink.Number, Value: "9"}) {
 			t.Errorf("%s: the seventh attribute is %v", headers, mark)
 		}
 		rest := append(append([]sink.Attribute{}, again.Attributes[:6]...), again.Attributes[7:]...)

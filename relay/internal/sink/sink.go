@@ -4,6 +4,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -11,9 +12,35 @@ import (
 // SendMessageBatch alike.
 const MaxBatch = 10
 
-// Attribute is one message attribute. DataType is "String" or "Number".
+// DataType is the data type of an [Attribute].
+type DataType uint8
+
+// The data types that the relay sends.
+const (
+	String DataType = iota
+	Number
+)
+
+// dataTypes are the names of AWS.
+var dataTypes = [...]string{String: "String", Number: "Number"}
+
+// String returns the name of AWS, or an empty string for another number.
+func (t DataType) String() string {
+	if int(t) >= len(dataTypes) {
+		return ""
+	}
+	return dataTypes[t]
+}
+
+// ParseDataType returns the DataType with a name. [Validate] refuses the one of any other name.
+func ParseDataType(name string) DataType {
+	return DataType(slices.Index(dataTypes[:], name)) //nolint:gosec // -1 becomes a number without a name
+}
+
+// Attribute is one message attribute.
 type Attribute struct {
-	Name, DataType, Value string
+	Name, Value string
+	DataType    DataType
 }
 
 // Message is one event as the relay sends it.
@@ -41,7 +68,7 @@ func (m *Message) MessageGroupID(fifo bool) string {
 func (m *Message) Size() int {
 	size := len(m.Body)
 	for _, a := range m.Attributes {
-		size += len(a.Name) + len(a.DataType) + len(a.Value)
+		size += len(a.Name) + len(a.DataType.String()) + len(a.Value)
 	}
 	return size
 }

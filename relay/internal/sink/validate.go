@@ -67,7 +67,8 @@ func validateAttributes(attributes []Attribute, limits Limits) *RejectedError {
 		return refuse(codeInvalidParameter, "the message has %d attributes, at most %d are allowed", n,
 			outbox.MaxAttributes)
 	}
-	for i, a := range attributes {
+	for i := range attributes {
+		a := &attributes[i]
 		if err := a.validate(); err != nil {
 			return err
 		}
@@ -76,8 +77,8 @@ func validateAttributes(attributes []Attribute, limits Limits) *RejectedError {
 				"attribute %q has a tab or a line break: the topic may deliver the message to no subscription",
 				a.Name)
 		}
-		for _, earlier := range attributes[:i] {
-			if earlier.Name == a.Name {
+		for k := range i {
+			if attributes[k].Name == a.Name {
 				return refuse(codeInvalidParameter, "the message has two attributes %q", a.Name)
 			}
 		}
@@ -95,17 +96,17 @@ func (a *Attribute) IsOneLine() bool {
 	return true
 }
 
-func (a Attribute) validate() *RejectedError {
+func (a *Attribute) validate() *RejectedError {
 	switch {
 	case !outbox.ValidAttributeName(a.Name) || len(a.Name) > maxAttributeName:
 		return refuse(codeInvalidParameter, "the attribute name %q is not allowed", a.Name)
-	case a.DataType != "String" && a.DataType != "Number":
+	case a.DataType.String() == "":
 		return refuse(codeInvalidParameter, "attribute %q is neither String nor Number", a.Name)
 	case a.Value == "":
 		return refuse(codeInvalidParameter, "attribute %q is empty", a.Name)
 	case !outbox.ValidText(a.Value):
 		return refuse(codeInvalidContents, "attribute %q has characters that no message may hold", a.Name)
-	case a.DataType == "Number" && !validNumber(a.Value):
+	case a.DataType == Number && !validNumber(a.Value):
 		return refuse(codeInvalidParameter, "attribute %q is not a number of at most %d digits", a.Name,
 			maxNumberDigits)
 	}

@@ -35,7 +35,8 @@ func validMessage(t *rapid.T) *sink.Message {
 	for _, name := range names.Filter(noneReserved).Draw(t, "names") {
 		value := rapid.StringMatching(`-?[0-9]{1,18}(\.[0-9]{1,18})?`).Draw(t, "value")
 		m.Attributes = append(m.Attributes, sink.Attribute{
-			Name: name, DataType: rapid.SampledFrom([]string{"String", "Number"}).Draw(t, "type"), Value: value,
+			Name: name, Value: value,
+			DataType: rapid.SampledFrom([]sink.DataType{sink.String, sink.Number}).Draw(t, "type"),
 		})
 	}
 	return m
@@ -108,11 +109,11 @@ func TestValidIDsArePrintableASCIIWithoutSpaces(t *testing.T) {
 func TestAnAttributeThatTheBrokerWouldRefuseIsInvalid(t *testing.T) {
 	t.Parallel()
 	attribute := func(name, dataType, value string) []sink.Attribute {
-		return []sink.Attribute{{Name: name, DataType: dataType, Value: value}}
+		return []sink.Attribute{{Name: name, DataType: sink.ParseDataType(dataType), Value: value}}
 	}
 	eleven := make([]sink.Attribute, 11)
 	for i := range eleven {
-		eleven[i] = sink.Attribute{Name: string(rune('a' + i)), DataType: "String", Value: "v"}
+		eleven[i] = sink.Attribute{Name: string(rune('a' + i)), DataType: sink.String, Value: "v"}
 	}
 	for reason, attributes := range map[string][]sink.Attribute{
 		"more than ten":       eleven,
@@ -137,7 +138,7 @@ func TestAnAttributeThatTheBrokerWouldRefuseIsInvalid(t *testing.T) {
 	m := &sink.Message{Body: "b", GroupID: "g", DeduplicationID: "d", Attributes: eleven[:10]}
 	m.Attributes[0] = sink.Attribute{
 		Name:     strings.Repeat("n", 255),
-		DataType: "Number",
+		DataType: sink.Number,
 		Value:    strings.Repeat("1", 37) + ".5",
 	}
 	if err := sink.Validate(m, limits); err != nil {
@@ -153,7 +154,7 @@ func TestARefusalNeverQuotesTheMessage(t *testing.T) {
 		{Body: "b", GroupID: secret + " ", DeduplicationID: "d"},
 		{
 			Body: "b", GroupID: "g", DeduplicationID: "d",
-			Attributes: []sink.Attribute{{Name: "a", DataType: "Number", Value: secret + "x"}},
+			Attributes: []sink.Attribute{{Name: "a", DataType: sink.Number, Value: secret + "x"}},
 		},
 		{Body: strings.Repeat(secret, 100), GroupID: "g", DeduplicationID: "d"},
 	} {

@@ -52,9 +52,9 @@ func benchBatch() []*sink.Message {
 		m.Body = `{"order_id":"0193f7a2-7b1e-7c3a-9c55-0242ac120002","customer_id":"42","currency":"EUR","lines":[` +
 			strings.Repeat(`{"sku":"A-1","quantity":2,"unit_price":1999},`, 4) + `{"sku":"B-1","quantity":1}]}`
 		m.Attributes = []sink.Attribute{
-			{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
-			{Name: "event_type", DataType: "String", Value: "order.created"},
-			{Name: "sequence", DataType: "Number", Value: "4711"},
+			{Name: "event_id", DataType: sink.String, Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
+			{Name: "event_type", DataType: sink.String, Value: "order.created"},
+			{Name: "sequence", DataType: sink.Number, Value: "4711"},
 		}
 	}
 	return batch

@@ -175,7 +175,7 @@ func read(m types.Message) *sink.Message {
 	for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
 		a := m.MessageAttributes[name]
 		message.Attributes = append(message.Attributes, sink.Attribute{
-			Name: name, DataType: *a.DataType, Value: aws.ToString(a.StringValue),
+			Name: name, DataType: sink.ParseDataType(*a.DataType), Value: aws.ToString(a.StringValue),
 		})
 		if name == "event_id" {
 			message.EventID = *a.StringValue

@@ -194,13 +194,13 @@ func drawBatch(t *rapid.T) []*sink.Message {
 		for _, name := range rapid.SliceOfNDistinct(rapid.StringMatching("[a-z_.-]{1,20}"), 0, 10,
 			rapid.ID).Draw(t, "attributes") {
 			m.Attributes = append(m.Attributes, sink.Attribute{
-				Name: name, DataType: rapid.SampledFrom([]string{"String", "Number"}).Draw(t,
+				Name: name, DataType: rapid.SampledFrom([]sink.DataType{sink.String, sink.Number}).Draw(t,
 					"type"), Value: text.Draw(t, "value") + ".",
 			})
 		}
 		if len(m.Attributes) < outbox.MaxAttributes && rapid.Bool().Draw(t, "traced") {
 			m.Attributes = append(m.Attributes,
-				sink.Attribute{Name: outbox.HeaderXRay, DataType: "String", Value: traces.Draw(t, "trace")})
+				sink.Attribute{Name: outbox.HeaderXRay, DataType: sink.String, Value: traces.Draw(t, "trace")})
 		}
 		return m
 	}), 1, sink.MaxBatch).Draw(t, "batch")

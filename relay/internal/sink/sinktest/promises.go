@@ -39,10 +39,10 @@ func arrivesAsSent(s suite, t *testing.T, k kind) {
 	sent := message("tenant/1#a", 1)
 	sent.Body = "{\n\t\"text\" : \"<&'\\\"\\u0008 ü € 🙂 +%20&a=b\",  \"n\":1.0e2}\r"
 	sent.Attributes = []sink.Attribute{
-		{Name: "aggregate.type", DataType: "String", Value: "a&b=c d+e%"},
-		{Name: "event_id", DataType: "String", Value: sent.EventID},
-		{Name: "sequence", DataType: "Number", Value: "9007199254740993"},
-		{Name: "text", DataType: "String", Value: "ü 🙂 \t\n<>\""},
+		{Name: "aggregate.type", DataType: sink.String, Value: "a&b=c d+e%"},
+		{Name: "event_id", DataType: sink.String, Value: sent.EventID},
+		{Name: "sequence", DataType: sink.Number, Value: "9007199254740993"},
+		{Name: "text", DataType: sink.String, Value: "ü 🙂 \t\n<>\""},
 	}
 	d.deliver(t, sent)
 	got := d.receive(t, 1)[0]

@@ -180,7 +180,7 @@ func message(group string, i int) *sink.Message {
 	id := uuid.NewString()
 	return &sink.Message{
 		EventID: id, GroupID: group, TenantID: "tenant", DeduplicationID: id, Body: fmt.Sprintf(`{"n": %d}`, i),
-		Attributes: []sink.Attribute{{Name: "event_id", DataType: "String", Value: id}},
+		Attributes: []sink.Attribute{{Name: "event_id", DataType: sink.String, Value: id}},
 	}
 }
 

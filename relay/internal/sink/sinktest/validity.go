@@ -32,8 +32,8 @@ var invalid = map[string]struct {
 		topicTakes: true,
 		onlyTopic:  true,
 	},
-	"no number":                   {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Number" }},
-	"unknown type":                {spoil: func(m *sink.Message) { m.Attributes[0].DataType = "Text" }},
+	"no number":                   {spoil: func(m *sink.Message) { m.Attributes[0].DataType = sink.Number }},
+	"unknown type":                {spoil: func(m *sink.Message) { m.Attributes[0].DataType = sink.Number + 1 }},
 	"name with a space":           {spoil: func(m *sink.Message) { m.Attributes[0].Name = "a b" }},
 	"name of AWS's own":           {spoil: func(m *sink.Message) { m.Attributes[0].Name = "AWS.x" }},
 	"name that ends with a point": {spoil: func(m *sink.Message) { m.Attributes[0].Name = "x." }},
@@ -48,7 +48,7 @@ var invalid = map[string]struct {
 	},
 	"eleven attributes": {topicTakes: true, spoil: func(m *sink.Message) {
 		for name := range strings.SplitSeq("a b c d e f g h i j", " ") {
-			m.Attributes = append(m.Attributes, sink.Attribute{Name: name, DataType: "String", Value: "x"})
+			m.Attributes = append(m.Attributes, sink.Attribute{Name: name, DataType: sink.String, Value: "x"})
 		}
 	}},
 }
@@ -95,11 +95,11 @@ func takesWhatValidatePasses(s suite, t *testing.T, k kind) {
 	}
 	for i := range 8 {
 		edge.Attributes = append(edge.Attributes,
-			sink.Attribute{Name: fmt.Sprint("a_-.", i), DataType: "String", Value: value})
+			sink.Attribute{Name: fmt.Sprint("a_-.", i), DataType: sink.String, Value: value})
 	}
 	edge.Attributes = append(edge.Attributes,
-		sink.Attribute{Name: "event_id", DataType: "String", Value: edge.EventID},
-		sink.Attribute{Name: strings.Repeat("n", 255), DataType: "Number", Value: "-12345678901234567890.5e-20"})
+		sink.Attribute{Name: "event_id", DataType: sink.String, Value: edge.EventID},
+		sink.Attribute{Name: strings.Repeat("n", 255), DataType: sink.Number, Value: "-12345678901234567890.5e-20"})
 	if refused := sink.Validate(edge, d.Limits()); refused != nil {
 		t.Fatal(refused)
 	}

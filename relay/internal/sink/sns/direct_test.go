@@ -24,9 +24,9 @@ func usualBatch() []*sink.Message {
 			) + `{"sku":"B-1","quantity":1}]}`,
 			GroupID: fmt.Sprint("order.", i), DeduplicationID: fmt.Sprint("0193f7a2-7b1e-7c3a-9c55-0242ac12000", i),
 			Attributes: []sink.Attribute{
-				{Name: "event_id", DataType: "String", Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
-				{Name: "event_type", DataType: "String", Value: "order.created"},
-				{Name: "sequence", DataType: "Number", Value: "4711"},
+				{Name: "event_id", DataType: sink.String, Value: "0193f7a2-7b1e-7c3a-9c55-0242ac120002"},
+				{Name: "event_type", DataType: sink.String, Value: "order.created"},
+				{Name: "sequence", DataType: sink.Number, Value: "4711"},
 			},
 		}
 	}

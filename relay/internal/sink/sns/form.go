@@ -31,18 +31,15 @@ func appendForm(form []byte, id sink.RequestID, topicARN string, fifo bool, batc
 }
 
 func appendAttribute(form []byte, entry, k int, a *sink.Attribute) []byte {
-	form = appendField(form, entry, k, "Name=", a.Name)
-	form = appendField(form, entry, k, "Value.DataType=", a.DataType)
-	return appendField(form, entry, k, "Value.StringValue=", a.Value)
-}
-
-func appendField(form []byte, entry, k int, field, value string) []byte {
-	form = appendEntry(form, entry)
-	form = append(form, "MessageAttributes.entry."...)
-	form = strconv.AppendInt(form, int64(k+1), 10)
-	form = append(form, '.')
-	form = append(form, field...)
-	return appendEscaped(form, value)
+	start := len(form)
+	form = append(appendEntry(form, entry), "MessageAttributes.entry."...)
+	form = append(strconv.AppendInt(form, int64(k+1), 10), '.')
+	end := len(form) // three parameters begin with the bytes since start
+	form = appendEscaped(append(form, "Name="...), a.Name)
+	form = append(append(form, form[start:end]...), "Value.DataType="...)
+	form = append(form, a.DataType.String()...) // letters need no escape
+	form = append(append(form, form[start:end]...), "Value.StringValue="...)
+	return appendEscaped(form, a.Value)
 }
 
 func appendParameter(form []byte, entry int, name, value string) []byte {

@@ -55,7 +55,9 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 	}
 	values := make(map[string]types.MessageAttributeValue, len(list))
 	for i := range list {
-		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}
+		values[list[i].Name] = types.MessageAttributeValue{
+			DataType: aws.String(list[i].DataType.String()), StringValue: &list[i].Value,
+		}
 	}
 	return values
 }

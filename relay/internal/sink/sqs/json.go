@@ -48,8 +48,8 @@ func appendAttributes(text []byte, attributes []sink.Attribute) []byte {
 }
 
 func appendValue(text []byte, a *sink.Attribute) []byte {
-	text = appendMember(text, `:{"DataType":`, a.DataType)
-	text = appendMember(text, `,"StringValue":`, a.Value)
+	text = append(append(text, `:{"DataType":"`...), a.DataType.String()...) // letters need no escape
+	text = appendMember(text, `","StringValue":`, a.Value)
 	return append(text, '}')
 }
 

@@ -58,7 +58,9 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 	}
 	values := make(map[string]types.MessageAttributeValue, len(list))
 	for i := range list {
-		values[list[i].Name] = types.MessageAttributeValue{DataType: &list[i].DataType, StringValue: &list[i].Value}
+		values[list[i].Name] = types.MessageAttributeValue{
+			DataType: aws.String(list[i].DataType.String()), StringValue: &list[i].Value,
+		}
 	}
 	return values
 }
@@ -69,7 +71,9 @@ func systemAttributes(list []sink.Attribute) map[string]types.MessageSystemAttri
 		return nil
 	}
 	return map[string]types.MessageSystemAttributeValue{
-		string(types.MessageSystemAttributeNameForSendsAWSTraceHeader): {DataType: &a.DataType, StringValue: &a.Value},
+		string(types.MessageSystemAttributeNameForSendsAWSTraceHeader): {
+			DataType: aws.String(a.DataType.String()), StringValue: &a.Value,
+		},
 	}
 }
 
