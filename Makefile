@@ -7,7 +7,7 @@ localstack := $(LOCAL_DIR)/bin/localstack
 lab := $(LOCAL_DIR)/bin/lab
 # The time that a command prints counts from here, with the compilation of its program.
 export LOCALSTACK_BEGAN := $(shell date +%s)
-# One set of flags for all programs, so that what they share is compiled once.
+# One set of flags for all programs, so that their common packages are compiled once.
 go-build := CGO_ENABLED=0 scripts/go-build -trimpath -buildvcs=false -ldflags '-s -w'
 
 .PHONY: help
@@ -100,7 +100,7 @@ build: ## Build the relay into LOCAL_DIR/bin
 	@echo 'the relay is $(LOCAL_DIR)/bin/relay'
 image: $(localstack) ## Build the relay's image IMAGE=outbox-relay:local for IMAGE_ARCH=amd64|arm64, to the same bytes each time
 	@SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' '$(localstack)' image --version '$(VERSION)'
-# What the relay says of itself, and the time of what is in its image: those of the commit.
+# The version that the relay prints, and the time of the files in its image: those of the commit.
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 

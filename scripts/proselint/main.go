@@ -5,7 +5,6 @@ package main
 
 import (
 	"cmp"
-	_ "embed"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,11 +18,6 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// pendingList names the directories that do not follow the rules yet. It only ever gets shorter.
-//
-//go:embed pending.txt
-var pendingList string
-
 type cli struct {
 	Figures bool   `help:"Print the figures of every directory and fail on nothing."`
 	Root    string `arg:"" optional:"" help:"Root of the repository." default:"."`
@@ -32,7 +26,7 @@ type cli struct {
 func main() {
 	var c cli
 	kong.Parse(&c, kong.Name("proselint"),
-		kong.Description("Checks the width of lines and the words of comments, messages and Markdown."))
+		kong.Description("Checks the width of lines and the words of comments, messages and documents."))
 	if err := c.run(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "proselint:", err)
 		os.Exit(1)
@@ -47,7 +41,7 @@ func (c cli) run(out io.Writer) error {
 	if c.Figures {
 		return printFigures(out, dirs)
 	}
-	found := problems(dirs, parsePaths(pendingList))
+	found := problems(dirs)
 	for _, f := range found {
 		fmt.Fprintln(out, f)
 	}
@@ -57,14 +51,10 @@ func (c cli) run(out io.Writer) error {
 	return nil
 }
 
-// problems returns the findings of all directories, without those of pending ones.
-func problems(dirs map[string]*figures, pending paths) (found []finding) {
-	for _, name := range slices.Sorted(maps.Keys(dirs)) {
-		for _, f := range dirs[name].problems() {
-			if !pending.covers(f.path) {
-				found = append(found, f)
-			}
-		}
+// problems returns the findings of all directories.
+func problems(dirs map[string]*figures) (found []finding) {
+	for _, f := range dirs {
+		found = append(found, f.problems()...)
 	}
 	slices.SortFunc(
 		found,
@@ -86,13 +76,16 @@ func check(root fs.FS) (map[string]*figures, error) {
 		case d.IsDir():
 			return nil
 		}
-		scan, ok := scanners[filepath.Ext(path)]
-		if !ok || slices.Contains(released, path) {
+		if slices.Contains(released, path) {
 			return nil
 		}
 		text, err := fs.ReadFile(root, path)
 		if err != nil {
 			return err
+		}
+		scan := scannerOf(path, text)
+		if scan == nil {
+			return nil
 		}
 		dir := filepath.Dir(path)
 		if dirs[dir] == nil {
@@ -116,22 +109,4 @@ func printFigures(out io.Writer, dirs map[string]*figures) error {
 	}
 	all.print(table, "all")
 	return table.Flush()
-}
-
-// paths are directories and files, by their names below the root.
-type paths []string
-
-func parsePaths(list string) (p paths) {
-	for line := range strings.Lines(list) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			p = append(p, line)
-		}
-	}
-	return p
-}
-
-// covers reports whether path is in the list, or its directory is. A directory covers none below
-// it.
-func (p paths) covers(path string) bool {
-	return slices.Contains(p, path) || slices.Contains(p, filepath.Dir(path))
 }

@@ -1,18 +1,58 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strings"
 )
 
-// scanners tell, by the ending of a file's name, how its text is read.
-var scanners = map[string]func(path string, text []byte, f *figures) error{
-	".go":  scanGo,
-	".sql": scanSQL,
-	".md":  scanMarkdown,
+// scanner reads the text of a file.
+type scanner func(path string, text []byte, f *figures) error
+
+// scanners are the scanners by the ending of a file's name.
+var scanners = map[string]scanner{
+	".go":   scanGo,
+	".sql":  scanSQL,
+	".md":   scanMarkdown,
+	".yaml": scanLines("#"),
+	".yml":  scanLines("#"),
+	".tf":   scanLines("#"),
+	".toml": scanLines("#"),
+	".js":   scanLines("//"),
+	".json": scanLines(""),
+	".html": scanLines(""),
+}
+
+// scannerOf returns the scanner of a file, or nil if its text has no rules. Scripts, the Makefile
+// and the Dockerfile have no ending.
+func scannerOf(path string, text []byte) scanner {
+	name := filepath.Base(path)
+	if name == "Makefile" || name == "Dockerfile" || bytes.HasPrefix(text, []byte("#!")) {
+		return scanLines("#")
+	}
+	return scanners[filepath.Ext(path)]
+}
+
+// scanLines returns a scanner that knows comments by the marker at the begin of their lines.
+func scanLines(marker string) scanner {
+	return func(path string, text []byte, f *figures) error {
+		for i, line := range strings.Split(string(text), "\n") {
+			trimmed := strings.TrimSpace(line)
+			if marker == "" || !strings.HasPrefix(trimmed, marker) || strings.HasPrefix(trimmed, "#!") {
+				f.words(path, i+1, line)
+				continue
+			}
+			f.comment(path, i+1, line)
+			if width := columns(line); width > maxComment && !unbreakable(line) {
+				f.wideComments = append(f.wideComments, tooWide(path, i+1, width, maxComment, "comment"))
+			}
+		}
+		return nil
+	}
 }
 
 // released are the files that never change, whatever the rules say.
