@@ -23,7 +23,7 @@ const (
 	noMemory = "the broker's message id, and when the relay read and sent an event: " +
 		"only the memory of the relay has that, and shows it at RELAY_LISTEN"
 	shortMemory = "the broker's message id of events that another relay sent, and of all but the last 512 of this " +
-		"relay: each relay remembers only its last 512"
+		"relay: each relay remembers only 512, and under load one of each request"
 	noReading = "whether the relay has already read a waiting event: it keeps no list of them"
 )
 

@@ -13,12 +13,15 @@ import (
 const (
 	// remembered is the number of accepted events that a relay remembers.
 	remembered = 512
+	// reach is the time that the remembered events should cover at least.
+	reach = time.Second
 	// longestID is the longest event id that a relay remembers, in bytes.
 	longestID = 64
 )
 
 // Recent remembers the last accepted events, with the broker's message ids. It is a
-// [delivery.Recorder]. Its memory has a fixed size, and an event causes no allocation.
+// [delivery.Recorder]. Its memory has a fixed size, and an event causes no allocation. While more
+// events are accepted than it can remember for a second, it remembers one event of each request.
 type Recent struct {
 	mu   sync.Mutex
 	ring [remembered]record
@@ -40,6 +43,7 @@ func (r *Recent) Accepted(destination string, sent time.Time, all []*delivery.Ev
 	accepted := time.Now().UnixNano()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	busy := r.next >= remembered && accepted-r.ring[r.next%remembered].accepted < int64(reach)
 	for i, e := range all {
 		if results[i].Err != nil || len(e.Message.EventID) > longestID {
 			continue
@@ -50,6 +54,9 @@ func (r *Recent) Accepted(destination string, sent time.Time, all []*delivery.Ev
 		record.message, record.destination = results[i].MessageID, destination
 		record.committed, record.read = nanoseconds(e.CommittedAt), nanoseconds(e.ReadAt)
 		record.sent, record.accepted = sent.UnixNano(), accepted
+		if busy {
+			return
+		}
 	}
 }
 
