@@ -33,6 +33,9 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 	found := preflight.Requirement{Subject: "the settings", Check: func(context.Context) preflight.Findings {
 		return append(preflight.FromErrors(preflight.CodeSettings, "settings", err), unknownSettings(os.Environ())...)
 	}}.Run(ctx, progress)
+	if err == nil {
+		found = append(found, preflight.Routes(ctx, config.Router, progress)...)
+	}
 	found = append(found, s.checkDatabase(ctx, config, progress)...)
 	if found.Err() == nil {
 		found = append(found, s.checkStart(ctx, config, progress)...)

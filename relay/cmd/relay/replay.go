@@ -237,6 +237,9 @@ func destinationOf(router *route.Router, kind replay.Kind) string {
 		return "to the destination in the relay's settings"
 	}
 	to := router.Route(&outbox.Envelope{EventType: kind.EventType, AggregateType: kind.AggregateType})
+	if to == route.Dropped {
+		return "dropped by RELAY_ROUTES"
+	}
 	return "to " + shortName(router.Destinations()[to])
 }
 

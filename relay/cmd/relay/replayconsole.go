@@ -114,7 +114,8 @@ func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
 			asked.ID, progressOf(asked))
 	}
 	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
-		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime\n", gone)
+		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime, or "+
+			"RELAY_ROUTES drops them\n", gone)
 	}
 	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, progressOf(asked))
 	if asked.Refused > 0 {

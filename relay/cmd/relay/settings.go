@@ -58,7 +58,7 @@ type source struct {
 // target are the settings of the destinations.
 type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
-	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. An exact event type takes precedence over an aggregate type, and that over the longest prefix."`
+	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. none in place of an ARN drops these events. An exact event type takes precedence over an aggregate type, and that over the longest prefix."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`

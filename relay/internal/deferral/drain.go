@@ -8,6 +8,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -227,7 +228,8 @@ func (t *transfer) wants(e *outbox.Envelope, seq int64, isKnown bool) bool {
 	if owner := t.Gate.owner(e); owner != "" {
 		return owner == t.held.stored.Destination
 	}
-	return t.Names[t.Router.Route(e)] == t.held.stored.Destination
+	destination := t.Router.Route(e)
+	return destination != route.Dropped && t.Names[destination] == t.held.stored.Destination
 }
 
 // take sends a row, when there is room for it.
@@ -242,8 +244,10 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	event.HeadersDropped = routed.DroppedHeaders
 	t.Senders.Send(routed.Destination, event)
 	t.after = seq
-	t.events++
-	t.held.found++
+	if routed.Destination != route.Dropped { // the gate has dropped no such row in this session
+		t.events++
+		t.held.found++
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -146,7 +147,7 @@ func (g *Gate) Send(destination int, events ...*delivery.Event) {
 }
 
 func (g *Gate) send(destination int, events []*delivery.Event) {
-	if len(g.held) == 0 {
+	if len(g.held) == 0 || destination == route.Dropped {
 		g.delivery.Send(destination, events...)
 		return
 	}

@@ -82,7 +82,8 @@ func (h *held) selects(e *outbox.Envelope) bool { return anyLeads(h.routes, h.st
 // anyLeads reports whether any of the routes leads e to a destination.
 func anyLeads(routes []*route.Router, destination string, e *outbox.Envelope) bool {
 	return slices.ContainsFunc(routes, func(r *route.Router) bool {
-		return r.Destinations()[r.Route(e)] == destination
+		i := r.Route(e)
+		return i != route.Dropped && r.Destinations()[i] == destination
 	})
 }
 

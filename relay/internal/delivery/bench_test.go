@@ -100,6 +100,7 @@ func (t *taker) Publish(_ context.Context, batch []*sink.Message) ([]sink.Result
 // silent observes nothing.
 type silent struct{}
 
+func (silent) Dropped(int)                                 {}
 func (silent) HeadersDropped(int)                          {}
 func (silent) Requested(string, int, time.Duration, error) {}
 func (silent) Paced(string, float64, bool)                 {}

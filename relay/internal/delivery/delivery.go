@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pglogrepl"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -165,6 +166,8 @@ type DeadLetter struct {
 
 // Observer counts events and requests for metrics.
 type Observer interface {
+	// Dropped counts events that a route leads nowhere.
+	Dropped(events int)
 	// HeadersDropped counts headers of an event that the message of its destination could not hold.
 	HeadersDropped(headers int)
 	Requested(destination string, events int, took time.Duration, err error)
@@ -230,7 +233,28 @@ func (d *Delivery) NewEvent() *Event { return d.spare.get() }
 
 // Send hands events to the destination of this index, which owns them afterwards. It does not
 // block, because the Tracker's window bounds the open events. The Tracker knows the events already.
-func (d *Delivery) Send(destination int, events ...*Event) { d.senders[destination].send(events) }
+// Events of [route.Dropped] are done at once.
+func (d *Delivery) Send(destination int, events ...*Event) {
+	if destination == route.Dropped {
+		d.drop(events)
+		return
+	}
+	d.senders[destination].send(events)
+}
+
+// drop counts events that a route leads nowhere, as done.
+func (d *Delivery) drop(events []*Event) {
+	d.deps.Observer.Dropped(len(events))
+	known := make([]*Event, 0, len(events)) // by the Tracker
+	for _, e := range events {
+		if e.Settled != nil {
+			e.Settled()
+			continue
+		}
+		known = append(known, e)
+	}
+	d.HandOver(known)
+}
 
 // Hurry sends the batches that are not full, because no further event comes.
 func (d *Delivery) Hurry() {

@@ -231,6 +231,12 @@ func (c *tally) Replayed(destination, code string) {
 	c.add(strings.TrimSpace("replayed " + destination + " " + code))
 }
 
+func (c *tally) Dropped(events int) {
+	for range events {
+		c.add("dropped")
+	}
+}
+
 func (c *tally) HeadersDropped(headers int) {
 	for range headers {
 		c.add("header dropped")

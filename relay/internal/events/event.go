@@ -10,8 +10,8 @@ const formatVersion = 1
 const (
 	Accepted = "accepted" // by a destination, according to this relay's memory
 	Parked   = "parked"   // as a dead letter, parked or being redriven
-	// Done is an event that the checkpoint counts as delivered. It was delivered or parked, or
-	// RELAY_START excluded it.
+	// Done is an event that the checkpoint counts as delivered. It was delivered or parked,
+	// RELAY_ROUTES dropped it, or RELAY_START excluded it.
 	Done    = "done"
 	Waiting = "waiting" // committed, and not delivered yet according to the checkpoint
 	Unknown = "unknown"

@@ -130,7 +130,8 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	switch {
 	case visible != nil && *visible:
 		e.State = Done
-		e.Reason = "the checkpoint counts it as delivered: it was delivered or parked, or RELAY_START excluded it"
+		e.Reason = "the checkpoint counts it as delivered: it was delivered or parked, RELAY_ROUTES dropped " +
+			"it, or RELAY_START excluded it"
 	case visible != nil:
 		e.State, e.Reason = Waiting, "it is committed, and the checkpoint does not count it as delivered yet"
 	case nothing:

@@ -28,6 +28,7 @@ const (
 	metricDeferrals         = "relay_deferrals"
 	metricOldestDeferral    = "relay_deferral_oldest_seconds"
 	metricDeferredRemoved   = "relay_deferred_events_removed_total"
+	metricEventsDropped     = "relay_events_dropped_total"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
@@ -59,6 +60,7 @@ type Metrics struct {
 
 	state, walStatus                   *prometheus.GaugeVec
 	received, recovered, dropped, gaps prometheus.Counter
+	eventsDropped                      prometheus.Counter
 	audited, missing                   prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven, replayed         *prometheus.CounterVec
@@ -124,6 +126,8 @@ func NewMetrics() *Metrics {
 	m.deadLetters = gauge(metricDeadLetters, "Events of this slot that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination",
 		"code")
+	m.eventsDropped = counter(metricEventsDropped, "Events that RELAY_ROUTES leads to none: they are sent nowhere, "+
+		"and count as done.")
 	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
 		"them, or they found no room.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.",
@@ -186,6 +190,9 @@ func (m *Metrics) Recovered(droppedHeaders int) {
 	m.recovered.Inc()
 	m.dropped.Add(float64(droppedHeaders))
 }
+
+// Dropped counts events that a route leads nowhere.
+func (m *Metrics) Dropped(events int) { m.eventsDropped.Add(float64(events)) }
 
 // HeadersDropped counts headers that were left out of their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }

@@ -68,7 +68,9 @@ type Handler struct {
 	writer uint32        // low half of the transaction id
 	at     pglogrepl.LSN // everything that commits before it was read
 
-	arrived [][]*delivery.Event // by destination: events that arrived since Flush
+	// arrived has the events that arrived since Flush: those that are dropped, and then those of
+	// each destination.
+	arrived [][]*delivery.Event
 }
 
 // Deps are the dependencies of a [Handler].
@@ -126,7 +128,7 @@ func New(deps Deps) *Handler {
 		wanted:  make(chan struct{}),
 		begun:   make(chan struct{}),
 		reached: make(chan struct{}),
-		arrived: make([][]*delivery.Event, deps.Destinations),
+		arrived: make([][]*delivery.Event, deps.Destinations+1),
 	}
 }
 
@@ -234,17 +236,17 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
-	h.arrived[destination] = append(h.arrived[destination], event)
+	h.arrived[destination+1] = append(h.arrived[destination+1], event)
 	h.Metrics.Received(dropped)
 	return nil
 }
 
 // Flush implements [replication.Handler]. It hands the events of one read to delivery together.
 func (h *Handler) Flush() {
-	for destination, events := range h.arrived {
+	for i, events := range h.arrived {
 		if len(events) > 0 {
-			h.Gate.Send(destination, events...)
-			h.arrived[destination] = events[:0]
+			h.Gate.Send(i-1, events...)
+			h.arrived[i] = events[:0]
 		}
 	}
 	h.Gate.Reached(h.at)

@@ -5,6 +5,7 @@ package preflight
 const (
 	CodeSettings       Code = "settings"         // every setting is valid, and no two settings contradict each other
 	CodeUnknownSetting Code = "unknown-setting"  // every environment variable that begins with RELAY_ is a setting
+	CodeRoutes         Code = "routes"           // the routes lead where they should: which events they drop
 	CodeDatabase       Code = "database"         // the server in DATABASE_URL accepts a connection of the relay
 	CodeVersion        Code = "version"          // the server is Postgres 15 or newer
 	CodePrimary        Code = "primary"          // the server is not a standby

@@ -43,6 +43,7 @@ func (s *session) replayer() *replay.Replayer {
 		Store:          replay.NewStore(s.pool, s.held.Fence, s.Table),
 		Router:         s.Router,
 		Send:           s.delivery.Send,
+		Dropped:        s.Observer.Dropped,
 		HeadersDropped: s.Metrics.HeadersDropped,
 		Retries:        s.retries("replay"),
 		Log:            s.Log,

@@ -30,6 +30,8 @@ type Replayer struct {
 	Store  *Store
 	Router *route.Router
 	Send   func(destination int, events ...*delivery.Event) // delivery's
+	// Dropped is called with the number of events that a route leads nowhere.
+	Dropped func(events int)
 	// HeadersDropped is called with the number of headers of an event that had no room in its
 	// message.
 	HeadersDropped func(headers int)
@@ -99,12 +101,19 @@ func (r *Replayer) pass(ctx context.Context, replay *Replay, page Page) (*Replay
 	return r.Store.Passed(ctx, replay, page, outcome)
 }
 
-// send hands events to delivery and waits until each is delivered or refused.
+// send hands events to delivery and waits until each is delivered or refused. Events that a route
+// leads nowhere are neither.
 func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope) (Outcome, error) {
 	refusals := make(chan string, len(events)) // an empty text for each delivered event
+	sent := 0
 	for i := range events {
 		event := &delivery.Event{}
 		routed := r.Router.Replay(&events[i], id, &event.Message)
+		if routed.Destination == route.Dropped {
+			r.Dropped(1)
+			continue
+		}
+		sent++
 		event.Unusable(delivery.CodeUnusable, routed.Problem)
 		eventID := event.Message.EventID
 		event.Replayed = func(refused *sink.RejectedError) {
@@ -118,7 +127,7 @@ func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope)
 		r.Send(routed.Destination, event)
 	}
 	var outcome Outcome
-	for range events {
+	for range sent {
 		select {
 		case <-ctx.Done():
 			return outcome, ctx.Err()

@@ -13,6 +13,9 @@ import (
 // header if there is no room. The deduplication id is new to every broker.
 func (r *Router) Replay(e *outbox.Envelope, replay int64, m *sink.Message) Routed {
 	routed := r.Message(e, m)
+	if routed.Destination == Dropped {
+		return routed
+	}
 	m.DeduplicationID = ReplayID(m.DeduplicationID, replay)
 	mark := sink.Attribute{Name: outbox.AttributeReplay, DataType: sink.Number, Value: strconv.FormatInt(replay, 10)}
 	own := 0

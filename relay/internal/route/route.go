@@ -20,6 +20,13 @@ const (
 	SettingTenant      = "RELAY_TENANT"
 )
 
+// Dropped is the index of events that a route leads nowhere. The relay sends them to no destination
+// and counts them as done.
+const Dropped = -1
+
+// nowhere is the destination of a route that drops events.
+const nowhere = "none"
+
 // Settings are the settings as the user writes them.
 type Settings struct {
 	// Destination receives every event that no route matches.
@@ -29,6 +36,7 @@ type Settings struct {
 	//	event:order.created=DESTINATION      events of exactly this type
 	//	aggregate:customer=DESTINATION       events of exactly this aggregate type
 	//	event:billing.*=DESTINATION          events whose type begins with "billing."
+	//	event:internal.*=none                events that are dropped
 	//
 	// The first kind has priority over the second, and the second over the third. The longest
 	// matching prefix counts.
@@ -128,6 +136,10 @@ func (r *Router) add(rules map[string]int, name, destination string) error {
 	if _, twice := rules[name]; twice {
 		return errors.New("an entry before it has the same rule: keep one of them")
 	}
+	if destination == nowhere {
+		rules[name] = Dropped
+		return nil
+	}
 	index := slices.Index(r.destinations, destination)
 	if index < 0 {
 		index = len(r.destinations)
@@ -144,7 +156,7 @@ func (r *Router) Destinations() []string { return slices.Clone(r.destinations) }
 // Tenant returns what standard destinations get as MessageGroupId.
 func (r *Router) Tenant() Tenant { return r.tenant }
 
-// Route returns the index of the destination of e.
+// Route returns the index of the destination of e, or [Dropped].
 func (r *Router) Route(e *outbox.Envelope) int {
 	if i, ok := r.eventTypes[e.EventType]; ok {
 		return i
@@ -165,13 +177,19 @@ func (r *Router) Route(e *outbox.Envelope) int {
 
 // Routed is the result of [Router.Message].
 type Routed struct {
-	Destination    int    // index into [Router.Destinations]
+	Destination    int    // index into [Router.Destinations], or [Dropped]
 	Problem        string // why the event has to be parked, or empty
 	DroppedHeaders int    // as [Router.AppendAttributes] counts them
 }
 
-// Message fills m with the message for e. It reuses the memory of m.Attributes.
+// Message fills m with the message for e. It reuses the memory of m.Attributes. The message of a
+// dropped event has nothing but its id.
 func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
+	destination := r.Route(e)
+	if destination == Dropped {
+		*m = sink.Message{EventID: EventID(e), Attributes: m.Attributes[:0]}
+		return Routed{Destination: Dropped}
+	}
 	var space [2 * maxIdentifier]byte
 	text := appendGroup(space[:0], e)
 	groupEnd := len(text)
@@ -185,7 +203,7 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 		TenantID:        r.tenant.of(e, made[:groupEnd]),
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
 	}
-	return Routed{Destination: r.Route(e), Problem: Problem(e), DroppedHeaders: dropped}
+	return Routed{Destination: destination, Problem: Problem(e), DroppedHeaders: dropped}
 }
 
 // body returns the payload for the message. A dead letter of a payload that exceeds every limit

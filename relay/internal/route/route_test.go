@@ -62,6 +62,39 @@ func TestTheMostExactRouteWins(t *testing.T) {
 	}
 }
 
+// TestARouteToNoneDropsEvents: none is a destination in no list, and the most exact rule wins.
+func TestARouteToNoneDropsEvents(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, route.Settings{
+		Routes: "event:internal.*=none; event:internal.paid=" + queue + "; aggregate:audit=none; event:a.b=none",
+	})
+	if diff := cmp.Diff([]string{topic, queue}, r.Destinations()); diff != "" {
+		t.Errorf("destinations (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"event:a.b", "aggregate:audit", "event:internal.*"}, r.Drops()); diff != "" {
+		t.Errorf("rules that drop (-want +got):\n%s", diff)
+	}
+	again, err := route.ParseText(r.Text(r.Destinations()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for eventType, want := range map[string]int{
+		"internal.made": route.Dropped, "internal.paid": 1, "a.b": route.Dropped, "a.bc": 0, "internal": 0,
+	} {
+		e := outbox.Envelope{ID: "1", EventType: eventType, AggregateType: "order", Payload: "{}", Headers: `{"a":"b"}`}
+		m := sink.Message{Attributes: make([]sink.Attribute, 0, 10)}
+		if got := r.Message(&e, &m).Destination; got != want || r.Route(&e) != want || again.Route(&e) != want {
+			t.Errorf("%s goes to %d, want %d", eventType, got, want)
+		}
+		if want == route.Dropped && (m.EventID != "1" || m.Body != "" || cap(m.Attributes) != 10) {
+			t.Errorf("the message of a dropped event is %+v", m)
+		}
+	}
+	if got := r.Route(&outbox.Envelope{EventType: "internal.paid", AggregateType: "audit"}); got != 1 {
+		t.Errorf("the exact type goes to %d", got)
+	}
+}
+
 func TestRoutesStandInOneLineOrInMany(t *testing.T) {
 	t.Parallel()
 	for _, routes := range []string{
@@ -214,7 +247,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		i := r.Route(&outbox.Envelope{EventType: eventType, AggregateType: aggregateType})
-		if all := r.Destinations(); i < 0 || i >= len(all) || strings.TrimSpace(all[i]) == "" {
+		if all := r.Destinations(); i < route.Dropped || i >= len(all) || i >= 0 && strings.TrimSpace(all[i]) == "" {
 			t.Fatalf("destination %d of %q", i, all)
 		}
 	})

@@ -27,6 +27,7 @@ type Destinations struct {
 	mu        sync.Mutex
 	known     map[string]*destination
 	delivered uint64
+	dropped   uint64
 }
 
 type destination struct {
@@ -116,6 +117,21 @@ func (d *Destinations) Retried(name, code string) {
 func (d *Destinations) Delivered(name string, sinceCommit []time.Duration) {
 	d.Observer.Delivered(name, sinceCommit)
 	d.accepted(name, len(sinceCommit))
+}
+
+// Dropped implements [delivery.Observer].
+func (d *Destinations) Dropped(events int) {
+	d.Observer.Dropped(events)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dropped += uint64(events)
+}
+
+// droppedEvents returns how many events a route has led nowhere.
+func (d *Destinations) droppedEvents() uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.dropped
 }
 
 // Redriven implements [delivery.Observer].

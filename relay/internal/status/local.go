@@ -46,6 +46,7 @@ func (l *Local) Report() Report {
 		l.destinations.forgetFailures()
 	}
 	r.Destinations, r.Events.Delivered = l.destinations.report(time.Now())
+	r.Events.Dropped = l.destinations.droppedEvents()
 	for _, d := range r.Destinations {
 		l.metrics.Unavailable(d.Name, d.State == DestinationUnavailable)
 	}

@@ -30,6 +30,7 @@ type Events struct {
 	ReadPerSecond      float64 `json:"read_per_second"`      // since the last report
 	DeliveredPerSecond float64 `json:"delivered_per_second"` // since the last report
 	Delivered          uint64  `json:"delivered"`            // by this process
+	Dropped            uint64  `json:"dropped,omitempty"`    // by this process, because RELAY_ROUTES leads them to none
 
 	read uint64 // by this process
 }

@@ -46,8 +46,12 @@ func (r Relay) write(w io.Writer) {
 		return
 	}
 	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
-	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered\n",
+	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered",
 		r.Events.InFlight, span.Format(oldest), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
+	if r.Events.Dropped > 0 {
+		fmt.Fprintf(w, "; %d dropped by RELAY_ROUTES", r.Events.Dropped)
+	}
+	fmt.Fprintln(w)
 	for _, d := range r.Destinations {
 		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(r.ReportedAt))
 	}
