@@ -14,4 +14,5 @@ type Envelope struct {
 	Headers       string // a JSON object of strings, or empty
 	CreatedAt     string // as Postgres prints a timestamptz: 2026-11-23 20:38:55.123456+00
 	Tenant        string // the column that RELAY_TENANT names, if it names one
+	Route         string // the column that a pattern of RELAY_ROUTES names, if one does
 }

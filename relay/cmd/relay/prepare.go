@@ -121,10 +121,12 @@ func (s *relaySettings) checkDestinations(
 		return nil, found
 	}
 	// The check of the settings has already reported a destination without a name.
-	names := slices.DeleteFunc(slices.Clone(config.Router.Destinations()), func(name string) bool { return name == "" })
+	all, named := config.Router.Destinations(), config.Router.Named()
+	names := slices.DeleteFunc(slices.Clone(all[:named]), func(name string) bool { return name == "" })
 	return preflight.Destinations{
 		AWS:   settings,
-		Names: names,
+		Names: names, Patterned: all[named:],
+		Opened: func(found preflight.Findings) { logFindings(log, found) },
 		Options: sink.Options{
 			RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment),
 			Client: sink.Client(s.AWSClient),
@@ -133,6 +135,18 @@ func (s *relaySettings) checkDestinations(
 		Tenant:       config.Router.Tenant().String(),
 		Unordered:    config.Table.Columns.AggregateID == "",
 	}.Check(ctx, progress)
+}
+
+// logFindings logs what the opening of a destination found.
+func logFindings(log *slog.Logger, found preflight.Findings) {
+	for _, f := range found {
+		level := slog.LevelInfo
+		if f.Level != preflight.OK {
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, f.Explanation, "event", "destination_opened", "finding", f.Code,
+			"object", f.Object)
+	}
 }
 
 // sdkLogger passes the messages of the AWS SDK to the relay's log.

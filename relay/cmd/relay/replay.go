@@ -46,6 +46,7 @@ type replayCommand struct {
 type shown struct {
 	Destination string `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination."`
 	Routes      string `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events."`
+	Allowed     string `name:"allowed-destinations" env:"RELAY_ALLOWED_DESTINATIONS" placeholder:"ARNS" help:"Destinations that patterns may lead to."`
 }
 
 // Run plans, starts, resumes or stops a replay.
@@ -229,14 +230,18 @@ func (c *replayCommand) router() (*route.Router, error) {
 	if c.Destination == "" {
 		return nil, nil
 	}
-	return route.Parse(route.Settings{Destination: c.Destination, Routes: c.Routes})
+	return route.Parse(route.Settings{Destination: c.Destination, Routes: c.Routes, Allowed: c.Allowed})
 }
 
 func destinationOf(router *route.Router, kind replay.Kind) string {
 	if router == nil {
 		return "to the destination in the relay's settings"
 	}
-	to := router.Route(&outbox.Envelope{EventType: kind.EventType, AggregateType: kind.AggregateType})
+	e := &outbox.Envelope{EventType: kind.EventType, AggregateType: kind.AggregateType}
+	if pattern := router.Pattern(e); pattern != "" {
+		return "by the pattern " + pattern
+	}
+	to := router.Route(e)
 	if to == route.Dropped {
 		return "dropped by RELAY_ROUTES"
 	}

@@ -59,6 +59,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
 	config.Recorder = recent
+	config.Router.OnUnknown(newUnrouted(log, metrics).tell)
 	for _, d := range config.Destinations {
 		destinations.Expect(d.Name)
 	}

@@ -58,7 +58,10 @@ type source struct {
 // target are the settings of the destinations.
 type target struct {
 	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
-	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. none in place of an ARN drops these events. An exact event type takes precedence over an aggregate type, and that over the longest prefix."`
+	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. none in place of an ARN drops these events. An exact event type takes precedence over an aggregate type, and that over the longest prefix. A destination may be a pattern with a column of the event in its name: event:*=arn:aws:sns:… (see relay/docs/destinations.md)."`
+	Allowed      string        `name:"allowed-destinations" env:"RELAY_ALLOWED_DESTINATIONS" placeholder:"ARNS" help:"Destinations that patterns in RELAY_ROUTES may lead to: ARNs, separated by spaces, line breaks or semicolons. Braces list names, as in arn:aws:sns:eu-central-1:123456789012:{orders,customers}.fifo. The first event opens each of them."`
+	Unknown      string        `name:"unknown-destination" env:"RELAY_UNKNOWN_DESTINATION" default:"park" enum:"park,default" help:"What to do with an event whose pattern leads to none of RELAY_ALLOWED_DESTINATIONS: park it as a dead letter, or send it to the default destination."`
+	MaxPatterned int           `name:"max-destinations" env:"RELAY_MAX_DESTINATIONS" default:"100" help:"Destinations in RELAY_ALLOWED_DESTINATIONS, at most. Each that gets events needs memory and has its own metrics."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
@@ -117,10 +120,11 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(err)
 	router, err := route.Parse(route.Settings{
 		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
-		Schema: table.Schema, Table: table.Name,
+		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
 	})
 	report(err)
 	report(readTenant(&table, router))
+	report(readRoute(&table, router))
 	if !slot.ValidName(s.Slot) {
 		report(fmt.Errorf("RELAY_SLOT %q: use lower-case letters, digits and underscores, at most 63", s.Slot))
 	}
@@ -137,6 +141,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
 		report(errors.New("RELAY_PARK_AFTER parks events, and RELAY_ON_REJECTED=halt forbids that: set one of them"))
 	}
+	report(atLeast("RELAY_MAX_DESTINATIONS", s.MaxPatterned, 1))
 	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))
 	report(atLeast("RELAY_MAX_RATE", s.MaxRate, 0))
 	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))

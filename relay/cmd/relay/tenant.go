@@ -10,21 +10,30 @@ import (
 // readTenant adds the column with the tenant to those that the relay reads, if RELAY_TENANT names
 // one.
 func readTenant(table *pgoutput.Table, router *route.Router) error {
-	column := router.Tenant().Column()
+	return readColumn(table, pgoutput.SettingTenant, router.Tenant().Column(), &table.Columns.Tenant)
+}
+
+// readRoute adds the column that a pattern of RELAY_ROUTES names, if one does.
+func readRoute(table *pgoutput.Table, router *route.Router) error {
+	return readColumn(table, pgoutput.SettingRoutes, router.Column(), &table.Columns.Route)
+}
+
+// readColumn adds a column, or a list of its alternative names, to those that the relay reads.
+func readColumn(table *pgoutput.Table, setting, column string, target *string) error {
 	if column == "" {
 		return nil
 	}
-	names, err := parseNames(pgoutput.SettingTenant, column)
+	names, err := parseNames(setting, column)
 	if err != nil {
 		return err
 	}
-	table.Columns.Tenant = names[0]
+	*target = names[0]
 	if len(names) > 1 {
 		table.Alternatives = maps.Clone(table.Alternatives)
 		if table.Alternatives == nil {
 			table.Alternatives = pgoutput.Alternatives{}
 		}
-		table.Alternatives[pgoutput.SettingTenant] = names
+		table.Alternatives[setting] = names
 	}
 	return nil
 }

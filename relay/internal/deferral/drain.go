@@ -240,7 +240,7 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	size := len(e.Payload) + len(e.Headers) + eventOverhead
 	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID}, Settled: t.flight.add(seq, size)}
 	routed := t.Router.Message(e, &event.Message)
-	event.Unusable(delivery.CodeUnusable, routed.Problem)
+	event.Unusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	t.Senders.Send(routed.Destination, event)
 	t.after = seq

@@ -3,6 +3,7 @@ package deferral
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,6 +21,16 @@ type Wait struct {
 	Reason      string
 }
 
+// findSQL returns the rows with some seqs and the deferrals for which they are not done, with the
+// values of columns that the settings of this program may not name.
+const findSQL = `
+	SELECT e.{seq}, {event_type}, {aggregate_type}, {aggregate_id},
+		ARRAY(SELECT coalesce(to_jsonb(e) ->> named, '') FROM unnest($4::text[]) WITH ORDINALITY AS n (named, place)
+			ORDER BY place),
+		d.destination, d.reason, d.routes
+	FROM {table} e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
+	WHERE e.{seq} = ANY ($3) AND {not_done}`
+
 // Find returns which of the rows with these seqs wait for a destination of the slot.
 func Find(
 	ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table, seqs []int64,
@@ -28,28 +39,28 @@ func Find(
 	if c.XID == "" || c.Sequence == "" || len(seqs) == 0 {
 		return nil, nil
 	}
-	rows, err := pool.Query(ctx, fmt.Sprintf(`
-		SELECT e.%[1]s, %[2]s, %[3]s, d.destination, d.reason, d.routes
-		FROM %[4]s e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
-		WHERE e.%[1]s = ANY ($3) AND %[5]s`, pgoutput.Quote(c.Sequence), outboxtable.TextSQL("e.", c.EventType),
-		outboxtable.TextSQL("e.", c.AggregateType), table.From(), NotDoneSQL(table, "e.", "d.")),
-		slotName, table.String(), seqs)
+	routes, err := storedRoutes(ctx, pool, slotName, table)
+	if err != nil || len(routes.routers) == 0 {
+		return nil, err
+	}
+	query := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
+		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
+		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
+		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),
+		"{not_done}", NotDoneSQL(table, "e.", "d.")).Replace(findSQL)
+	rows, err := pool.Query(ctx, query, slotName, table.String(), seqs, routes.columns)
 	if err != nil {
 		return nil, fmt.Errorf("look for events that wait for a destination: %w", err)
 	}
 	var found []Wait
 	var w Wait
 	var e outbox.Envelope
-	var texts []string
-	routes := map[string][]*route.Router{} // by destination
-	columns := []any{&w.Sequence, &e.EventType, &e.AggregateType, &w.Destination, &w.Reason, &texts}
-	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
-		if routes[w.Destination] == nil {
-			if routes[w.Destination], err = parseRoutes(texts, ""); err != nil {
-				return err
-			}
-		}
-		if anyLeads(routes[w.Destination], w.Destination, &e) {
+	var values, texts []string
+	columns := []any{
+		&w.Sequence, &e.EventType, &e.AggregateType, &e.AggregateID, &values, &w.Destination, &w.Reason, &texts,
+	}
+	_, err = pgx.ForEachRow(rows, columns, func() error {
+		if routes.lead(texts, w.Destination, e, values) {
 			found = append(found, w)
 		}
 		return nil
@@ -58,4 +69,59 @@ func Find(
 		return nil, fmt.Errorf("look for events that wait for a destination: %w", err)
 	}
 	return found, nil
+}
+
+// routesByText are the routes of stored deferrals.
+type routesByText struct {
+	routers map[string]*route.Router
+	columns []string       // that their patterns read
+	place   map[string]int // in columns, of the column of each text
+}
+
+// storedRoutes reads the routes of the slot's deferrals.
+func storedRoutes(
+	ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table,
+) (s routesByText, err error) {
+	s = routesByText{routers: map[string]*route.Router{}, columns: []string{}, place: map[string]int{}}
+	rows, err := pool.Query(ctx, `
+		SELECT DISTINCT unnest(routes) FROM outbox_deferrals
+		WHERE slot_name = $1 AND outbox_table = $2 AND state = 'deferred'`, slotName, table.String())
+	if err != nil {
+		return s, fmt.Errorf("read the routes of the deferrals of slot %s: %w", slotName, err)
+	}
+	var text string
+	_, err = pgx.ForEachRow(rows, []any{&text}, func() error {
+		r, err := route.ParseText(text)
+		if err != nil {
+			return fmt.Errorf("read the routes %q: %w", text, err)
+		}
+		s.routers[text] = r
+		if names := r.ColumnNames(); len(names) > 0 {
+			s.place[text] = len(s.columns)
+			s.columns = append(s.columns, names[0])
+		}
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("read the routes of the deferrals of slot %s: %w", slotName, err)
+	}
+	return s, nil
+}
+
+// lead reports whether any of the routes with these texts leads e to a destination. values are
+// those of s.columns.
+func (s routesByText) lead(texts []string, destination string, e outbox.Envelope, values []string) bool {
+	for _, text := range texts {
+		r := s.routers[text]
+		if r == nil { // stored meanwhile
+			continue
+		}
+		if place, reads := s.place[text]; reads {
+			e.Route = values[place]
+		}
+		if leads(r, destination, &e) {
+			return true
+		}
+	}
+	return false
 }

@@ -80,6 +80,9 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("deferral of %s: %w", stored.Destination, err)
 		}
+		if err := requireColumns(h, start.Routes); err != nil {
+			return nil, err
+		}
 		h.fromEarlier = true
 		g.hold(h)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -76,15 +77,33 @@ func parseRoutes(texts []string, now string) (routes []*route.Router, err error)
 	return routes, nil
 }
 
-// selects reports whether earlier routes lead e to the destination of h.
-func (h *held) selects(e *outbox.Envelope) bool { return anyLeads(h.routes, h.stored.Destination, e) }
+// requireColumns returns an error that only an operator can act on if earlier routes select the
+// rows of h by a column that the routes of now do not read.
+func requireColumns(h *held, routesOfNow string) error {
+	now, err := route.ParseText(routesOfNow)
+	if err != nil {
+		return fmt.Errorf("read the routes %q: %w", routesOfNow, err)
+	}
+	for _, r := range h.routes {
+		if h.mode == joined || r.Column() == "" || slices.Contains(now.ColumnNames(), r.ColumnNames()[0]) {
+			continue
+		}
+		return operator.Needed("events of %s wait in the outbox table, by routes that read its column %s, and "+
+			"RELAY_ROUTES no longer reads that column: restore the pattern in RELAY_ROUTES until relay status shows "+
+			"no deferred destination", h.stored.Destination, r.Column())
+	}
+	return nil
+}
 
-// anyLeads reports whether any of the routes leads e to a destination.
-func anyLeads(routes []*route.Router, destination string, e *outbox.Envelope) bool {
-	return slices.ContainsFunc(routes, func(r *route.Router) bool {
-		i := r.Route(e)
-		return i != route.Dropped && r.Destinations()[i] == destination
-	})
+// selects reports whether earlier routes lead e to the destination of h.
+func (h *held) selects(e *outbox.Envelope) bool {
+	return slices.ContainsFunc(h.routes, func(r *route.Router) bool { return leads(r, h.stored.Destination, e) })
+}
+
+// leads reports whether routes lead e to a destination.
+func leads(r *route.Router, destination string, e *outbox.Envelope) bool {
+	i := r.Route(e)
+	return i != route.Dropped && r.Destination(i) == destination
 }
 
 // verdict is the fate of an event.

@@ -41,6 +41,7 @@ func NewRows(
 	names := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
 		"{xid}", pgoutput.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
 		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
+		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID), "{route}", outboxtable.TextSQL("e.", c.Route),
 		"{event_type}", outboxtable.TextSQL("e.", c.EventType))
 	return &Rows{
 		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: names.Replace(lookAtRows),
@@ -58,13 +59,14 @@ const firstRow = `
 // the last row that it looked at.
 const lookAtRows = `
 	WITH d AS (SELECT $1::pg_snapshot AS known, $2::bigint AS from_seq), looked AS MATERIALIZED (
-		SELECT e.{seq} AS seq, {aggregate_type} AS aggregate_type, {event_type} AS event_type,
+		SELECT e.{seq} AS seq, {aggregate_type} AS aggregate_type, {aggregate_id} AS aggregate_id,
+			{event_type} AS event_type, {route} AS route,
 			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} AS due,
 			pg_visible_in_snapshot(e.{xid}, d.known) AS is_known
 		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint ORDER BY e.{seq} LIMIT $5
 	)
-	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN event_type ELSE '' END,
-		due IS TRUE, is_known IS TRUE
+	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN aggregate_id ELSE '' END,
+		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_known IS TRUE
 	FROM looked WHERE due OR seq = (SELECT max(seq) FROM looked) ORDER BY seq`
 
 // first returns the lowest seq of a row that may not be done; endless if there is none.
@@ -88,7 +90,7 @@ type look struct {
 }
 
 // next looks at the rows behind the seq after. wanted tells which rows belong to the deferral: by
-// type, aggregate type, seq, and whether known shows them.
+// the fields that routes read, the seq, and whether known shows the row.
 func (r *Rows) next(
 	ctx context.Context, m mark, to string, after int64, wanted func(e *outbox.Envelope, seq int64, isKnown bool) bool,
 ) (l look, err error) {
@@ -104,7 +106,8 @@ func (r *Rows) next(
 	l.end = true
 	var e outbox.Envelope
 	var due, isKnown bool
-	_, err = pgx.ForEachRow(rows, []any{&l.last, &e.AggregateType, &e.EventType, &due, &isKnown}, func() error {
+	columns := []any{&l.last, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isKnown}
+	_, err = pgx.ForEachRow(rows, columns, func() error {
 		l.end = false
 		if due && wanted(&e, l.last, isKnown) {
 			l.seqs = append(l.seqs, l.last)

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +62,10 @@ type Event struct {
 }
 
 // Unusable says why no destination can accept e, if there is a reason. Delivery parks e in its
-// turn, as a dead letter with this code.
+// turn, as a dead letter with this code. An empty code stands for [CodeUnusable].
 func (e *Event) Unusable(code, reason string) {
 	if reason != "" {
-		e.rejection = &sink.RejectedError{Code: code, Reason: reason}
+		e.rejection = &sink.RejectedError{Code: cmp.Or(code, CodeUnusable), Reason: reason}
 	}
 }
 

@@ -132,6 +132,7 @@ func (s *sender) done(batch []*Event) (delivered, next []*Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.scheduler.failures
+	s.scheduler.limits = s.Sink.Limits() // the request may have opened the sink
 	s.scheduler.done(batch, time.Now())
 	s.delivery.inFlight.Add(-1)
 	if s.held != nil && s.scheduler.inFlight == 0 {

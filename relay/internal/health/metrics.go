@@ -29,6 +29,7 @@ const (
 	metricOldestDeferral    = "relay_deferral_oldest_seconds"
 	metricDeferredRemoved   = "relay_deferred_events_removed_total"
 	metricEventsDropped     = "relay_events_dropped_total"
+	metricEventsUnrouted    = "relay_events_unrouted_total"
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
@@ -64,6 +65,7 @@ type Metrics struct {
 	audited, missing                   prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven, replayed         *prometheus.CounterVec
+	unrouted                           *prometheus.CounterVec
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
@@ -128,6 +130,8 @@ func NewMetrics() *Metrics {
 		"code")
 	m.eventsDropped = counter(metricEventsDropped, "Events that RELAY_ROUTES leads to none: they are sent nowhere, "+
 		"and count as done.")
+	m.unrouted = counters(metricEventsUnrouted, "Events whose pattern leads to no allowed destination, by outcome: "+
+		"parked, or default for those that the default destination gets.", "outcome")
 	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
 		"them, or they found no room.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.",
@@ -193,6 +197,10 @@ func (m *Metrics) Recovered(droppedHeaders int) {
 
 // Dropped counts events that a route leads nowhere.
 func (m *Metrics) Dropped(events int) { m.eventsDropped.Add(float64(events)) }
+
+// Unrouted counts an event whose pattern leads to no allowed destination. outcome is parked or
+// default.
+func (m *Metrics) Unrouted(outcome string) { m.unrouted.WithLabelValues(outcome).Inc() }
 
 // HeadersDropped counts headers that were left out of their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }

@@ -288,7 +288,7 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)
-	event.Unusable(delivery.CodeUnusable, routed.Problem)
+	event.Unusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
@@ -298,5 +298,5 @@ func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *d
 
 func rowBytes(e *outbox.Envelope) int {
 	return len(e.ID) + len(e.AggregateType) + len(e.AggregateID) + len(e.EventType) + len(e.Payload) +
-		len(e.Headers) + len(e.Tenant)
+		len(e.Headers) + len(e.Tenant) + len(e.Route)
 }

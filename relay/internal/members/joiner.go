@@ -242,7 +242,7 @@ func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst
 			Settled: func() { settled <- struct{}{} },
 		}
 		routed := j.Router.Message(r.envelope, &event.Message)
-		event.Unusable(delivery.CodeUnusable, routed.Problem)
+		event.Unusable(routed.ProblemCode, routed.Problem)
 		event.HeadersDropped = routed.DroppedHeaders
 		j.Observer.Recovered(routed.DroppedHeaders)
 		j.Send(routed.Destination, event)

@@ -131,7 +131,8 @@ func QuoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'
 // and are dropped. The others are numbers and times, as the check before a start has verified.
 func readColumns(t pgoutput.Table) []string {
 	c := t.Columns
-	return slices.DeleteFunc([]string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Tenant},
+	return slices.DeleteFunc(
+		[]string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Tenant, c.Route},
 		func(name string) bool { return name == "" })
 }
 

@@ -27,7 +27,9 @@ const fieldPayload = 6
 
 // leavesAsText marks the fields whose values become text of a message, by their index in
 // [Columns.names]. Headers that are bytes are no JSON object and are dropped.
-var leavesAsText = [fields]bool{0: true, 3: true, 4: true, 5: true, fieldPayload: true, fieldTenant: true}
+var leavesAsText = [fields]bool{
+	0: true, 3: true, 4: true, 5: true, fieldPayload: true, fieldTenant: true, fieldRoute: true,
+}
 
 // binaryField is a field whose column holds bytes.
 type binaryField struct {

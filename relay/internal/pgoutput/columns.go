@@ -9,14 +9,14 @@ import (
 // Columns names the column that fills each field of an [outbox.Envelope]. One column can fill
 // several fields. An empty name means that the table has no such column.
 type Columns struct {
-	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt, Tenant string
+	ID, Sequence, XID, AggregateType, AggregateID, EventType, Payload, Headers, CreatedAt, Tenant, Route string
 }
 
 const (
 	// fields is the number of an Envelope's fields.
-	fields = 10
-	// fieldTenant is the index of the tenant in [Columns.names].
-	fieldTenant = 9
+	fields = 11
+	// fieldTenant and fieldRoute are indexes in [Columns.names].
+	fieldTenant, fieldRoute = 9, 10
 )
 
 // settings are the relay's settings for the columns, in the order of [Columns.names].
@@ -24,16 +24,22 @@ var settings = [fields]string{
 	"RELAY_COLUMN_ID", "RELAY_COLUMN_SEQUENCE", "RELAY_COLUMN_XID", "RELAY_COLUMN_AGGREGATE_TYPE",
 	"RELAY_COLUMN_AGGREGATE_ID",
 	"RELAY_COLUMN_EVENT_TYPE", "RELAY_COLUMN_PAYLOAD", "RELAY_COLUMN_HEADERS", "RELAY_COLUMN_CREATED_AT",
-	SettingTenant,
+	SettingTenant, SettingRoutes,
 }
 
 // SettingTenant is a setting that may name a column, as in RELAY_TENANT=column:tenant_id.
 const SettingTenant = "RELAY_TENANT"
 
+// SettingRoutes is a setting that may name a column, as in RELAY_ROUTES=event:*=arn:…:${topic}.
+const SettingRoutes = "RELAY_ROUTES"
+
 // Assignment returns a setting that names these columns, as in RELAY_COLUMN_PAYLOAD=payload,body.
 func Assignment(setting string, columns ...string) string {
-	if setting == SettingTenant {
+	switch setting {
+	case SettingTenant:
 		return setting + "=column:" + strings.Join(columns, ",")
+	case SettingRoutes:
+		return setting + "=…${" + strings.Join(columns, ",") + "}…"
 	}
 	return setting + "=" + strings.Join(columns, ",")
 }
@@ -50,7 +56,7 @@ func (c Columns) Settings() map[string]string {
 func (c *Columns) names() [fields]string {
 	return [fields]string{
 		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
-		c.Tenant,
+		c.Tenant, c.Route,
 	}
 }
 
@@ -76,7 +82,7 @@ func (t Table) Resolve(existing []string) Table {
 func (c *Columns) targets() [fields]*string {
 	return [fields]*string{
 		&c.ID, &c.Sequence, &c.XID, &c.AggregateType, &c.AggregateID, &c.EventType, &c.Payload, &c.Headers,
-		&c.CreatedAt, &c.Tenant,
+		&c.CreatedAt, &c.Tenant, &c.Route,
 	}
 }
 
@@ -130,11 +136,12 @@ func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
 
 // isOfBefore reports whether rows with these columns lack a field's column because they were
 // written before it was added. A tenant may be missing: the relay publishes such an event without
-// one. The table had the column when the session began, and the rows before did not have it. Where
-// it was renamed since, the rows have a column that the table did not have.
+// one. So may the column of a pattern, which is then empty. The table had the column when the
+// session began, and the rows before did not have it. Where it was renamed since, the rows have a
+// column that the table did not have.
 func (d *Decoder) isOfBefore(field int, names, columns, before []string) bool {
 	isNew := func(column string) bool { return !slices.Contains(d.table.Existing, column) }
-	return field == fieldTenant && firstOf(names, d.table.Existing) >= 0 && firstOf(names, before) < 0 &&
+	return field >= fieldTenant && firstOf(names, d.table.Existing) >= 0 && firstOf(names, before) < 0 &&
 		!slices.ContainsFunc(columns, isNew)
 }
 

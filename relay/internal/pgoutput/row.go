@@ -9,7 +9,7 @@ import (
 func fieldsOf(e *outbox.Envelope) [fields]*string {
 	return [fields]*string{
 		&e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Payload, &e.Headers,
-		&e.CreatedAt, &e.Tenant,
+		&e.CreatedAt, &e.Tenant, &e.Route,
 	}
 }
 

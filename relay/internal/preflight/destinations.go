@@ -25,8 +25,12 @@ func LoadAWS(
 
 // Destinations are the topics and queues in the settings.
 type Destinations struct {
-	AWS     aws.Config
-	Names   []string // as in the settings, the default first
+	AWS   aws.Config
+	Names []string // as in the settings, the default first
+	// Patterned are the ARNs that only patterns lead to. The first event opens each of them.
+	Patterned []string
+	// Opened takes what the opening of one of them finds.
+	Opened  func(Findings)
 	Options sink.Options
 	// GroupBatches is allowed for FIFO destinations only.
 	GroupBatches bool
@@ -69,13 +73,18 @@ func (d Destinations) Check(ctx context.Context, progress Progress) ([]delivery.
 		return nil, all
 	}
 	shared := d.Options
-	shared.InFlight *= len(parsed)
+	shared.InFlight *= len(parsed) + len(d.Patterned)
 	// All topics share one host, and are busy at different times.
 	d.AWS.HTTPClient = transport.New(d.AWS, shared)
 	checked := &destinations{Destinations: d, named: map[string]string{}}
 	for _, destination := range parsed {
 		all = append(all, Requirement{"destination " + destination.String(), func(ctx context.Context) Findings {
 			return checked.destination(ctx, destination)
+		}}.Run(ctx, progress)...)
+	}
+	if len(d.Patterned) > 0 {
+		all = append(all, Requirement{"the settings", func(context.Context) Findings {
+			return checked.patterned()
 		}}.Run(ctx, progress)...)
 	}
 	return checked.opened, all
@@ -97,15 +106,29 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 	}
 	arn := s.Description().ARN
 	if other, twice := d.named[arn]; twice {
-		return Findings{failed(CodeDestination, object, "destinations %s and %s are the same, and each would keep a "+
-			"separate order: use one name for it", other, name)}
+		return Findings{sameDestination(object, other, name)}
 	}
 	d.named[arn] = name
 	if d.GroupBatches && !s.Limits().FIFO {
-		return Findings{failed(CodeDestination, object, "destination %s is standard, and RELAY_GROUP_BATCHES is for "+
-			"FIFO topics and queues: unset it, or name a FIFO destination", name)}
+		return Findings{noGroupBatches(object, name)}
 	}
 	d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s})
+	return d.describe(name, s)
+}
+
+func sameDestination(object, one, other string) Finding {
+	return failed(CodeDestination, object, "destinations %s and %s are the same, and each would keep a separate "+
+		"order: use one name for it", one, other)
+}
+
+func noGroupBatches(object, name string) Finding {
+	return failed(CodeDestination, object, "destination %s is standard, and RELAY_GROUP_BATCHES is for FIFO topics "+
+		"and queues: unset it, or name a FIFO destination", name)
+}
+
+// describe returns the findings of an opened destination.
+func (d Destinations) describe(name string, s opened) Findings {
+	object := "destination " + name
 	kind := fmt.Sprintf("standard, RELAY_TENANT %s", d.Tenant)
 	if s.Limits().FIFO {
 		kind = "FIFO"
@@ -117,11 +140,15 @@ func (d *destinations) destination(ctx context.Context, destination sink.Destina
 			name, attribute, s.Limits().MaxMessageBytes))
 	}
 	if d.Unordered && s.Limits().FIFO {
-		found = append(found, degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of "+
-			"the aggregate: each event is its own message group, and no order is kept. Name the column in "+
-			"RELAY_COLUMN_AGGREGATE_ID, or use a standard destination", name))
+		found = append(found, unordered(object, name))
 	}
 	return append(found, throughput(name, s)...)
+}
+
+func unordered(object, name string) Finding {
+	return degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each "+
+		"event is its own message group, and no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID, or use a "+
+		"standard destination", name)
 }
 
 func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {

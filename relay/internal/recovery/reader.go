@@ -140,7 +140,7 @@ func (d *Reader) Page(
 	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (outbox.Envelope, error) {
 		var e outbox.Envelope
 		err := row.Scan(&binary, &last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType,
-			&e.Payload, &e.Headers, &e.CreatedAt, &e.Tenant)
+			&e.Payload, &e.Headers, &e.CreatedAt, &e.Tenant, &e.Route)
 		return e, err
 	})
 	if err == nil && binary {
@@ -157,7 +157,7 @@ func (d *Reader) pageQuery(condition string) string {
 	var columns, names []string
 	for i, column := range []string{
 		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
-		c.Tenant,
+		c.Tenant, c.Route,
 	} {
 		name := fmt.Sprintf("c%d", i)
 		columns, names = append(columns, text(column)+" AS "+name), append(names, name)

@@ -114,7 +114,7 @@ func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope)
 			continue
 		}
 		sent++
-		event.Unusable(delivery.CodeUnusable, routed.Problem)
+		event.Unusable(routed.ProblemCode, routed.Problem)
 		eventID := event.Message.EventID
 		event.Replayed = func(refused *sink.RejectedError) {
 			if refused == nil {

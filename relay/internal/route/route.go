@@ -3,12 +3,13 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -18,6 +19,9 @@ const (
 	SettingRoutes      = "RELAY_ROUTES"
 	SettingHeaders     = "RELAY_HEADERS"
 	SettingTenant      = "RELAY_TENANT"
+	SettingAllowed     = "RELAY_ALLOWED_DESTINATIONS"
+	SettingUnknown     = "RELAY_UNKNOWN_DESTINATION"
+	SettingMax         = "RELAY_MAX_DESTINATIONS"
 )
 
 // Dropped is the index of events that a route leads nowhere. The relay sends them to no destination
@@ -37,10 +41,18 @@ type Settings struct {
 	//	aggregate:customer=DESTINATION       events of exactly this aggregate type
 	//	event:billing.*=DESTINATION          events whose type begins with "billing."
 	//	event:internal.*=none                events that are dropped
+	//	event:*=arn:aws:sns:…:${topic}.fifo  every other event, by a pattern
 	//
 	// The first kind has priority over the second, and the second over the third. The longest
-	// matching prefix counts.
+	// matching prefix counts. Each kind may lead to a pattern.
 	Routes string
+	// Allowed lists the destinations that patterns may lead to; see [parseAllowed].
+	Allowed string
+	// Unknown says whether an event whose pattern leads elsewhere is parked ("park", the default)
+	// or goes to the default destination ("default").
+	Unknown string
+	// Max bounds the number of destinations that only patterns lead to; zero means no bound.
+	Max int
 	// Headers selects the headers that become attributes; see [ParseHeaders].
 	Headers string
 	// Tenant selects the MessageGroupId at standard destinations; see [ParseTenant].
@@ -51,15 +63,26 @@ type Settings struct {
 
 // Router routes the events of one outbox table. It is immutable and safe for concurrent use.
 type Router struct {
-	destinations  []string // each once, the default first
+	destinations  []string // each once: the default, those of routes, those of patterns alone
+	named         int      // how many of them are no pattern's alone
 	eventTypes    map[string]int
 	aggregates    map[string]int
 	prefixes      map[string]int
 	prefixLengths []int // of all prefixes, each once, longest first
+	patterns      []pattern
+	column        string         // that patterns read, as the setting has it
+	allowed       map[string]int // destinations of patterns, by ARN
+	unknown       string
+	tellUnknown   func(Unknown)
 	headers       Headers
 	tenant        Tenant
 	schema, table string
 }
+
+// A rule leads to a destination, to [Dropped], or to a pattern by a number below that.
+func ruleOf(pattern int) int   { return Dropped - 1 - pattern }
+func patternOf(rule int) int   { return Dropped - 1 - rule }
+func isPatternRule(r int) bool { return r < Dropped }
 
 // Parse reads the settings. The error names every problem in them.
 func Parse(s Settings) (*Router, error) {
@@ -68,6 +91,8 @@ func Parse(s Settings) (*Router, error) {
 		eventTypes:   map[string]int{},
 		aggregates:   map[string]int{},
 		prefixes:     map[string]int{},
+		allowed:      map[string]int{},
+		unknown:      cmp.Or(s.Unknown, unknownParks),
 		schema:       s.Schema,
 		table:        s.Table,
 	}
@@ -76,7 +101,13 @@ func Parse(s Settings) (*Router, error) {
 		problems = append(problems, fmt.Errorf("%s is empty: set the topic or queue for events that no route takes",
 			SettingDestination))
 	}
+	if isPattern(r.destinations[0]) {
+		problems = append(problems, fmt.Errorf("%s is a pattern, and has to be one destination, for events whose "+
+			"pattern leads to none: write the pattern as %s=event:*=%s", SettingDestination, SettingRoutes,
+			r.destinations[0]))
+	}
 	problems = append(problems, r.parseRoutes(s.Routes)...)
+	problems = append(problems, r.allow(s)...)
 	headers, err := ParseHeaders(s.Headers)
 	if err != nil {
 		problems = append(problems, err)
@@ -118,11 +149,11 @@ func (r *Router) parseRoute(entry string) error {
 		return errors.New("write event:TYPE=DESTINATION, event:PREFIX*=DESTINATION or aggregate:TYPE=DESTINATION")
 	case destination == "":
 		return errors.New("it has no destination: write one after =")
-	case strings.ContainsAny(destination, " \t,"):
+	case strings.ContainsAny(placeholder.ReplaceAllString(destination, ""), " \t,"):
 		return errors.New("it has more than one destination: end each entry with a semicolon or a line break")
 	case strings.Contains(prefix, "*"), isPrefix && kind == "aggregate":
 		return errors.New("a * may stand only at the end of an event type")
-	case isPrefix && prefix == "":
+	case isPrefix && prefix == "" && !isPattern(destination):
 		return fmt.Errorf("it takes every event: set %s in its place", SettingDestination)
 	case isPrefix:
 		return r.add(r.prefixes, prefix, destination)
@@ -136,28 +167,85 @@ func (r *Router) add(rules map[string]int, name, destination string) error {
 	if _, twice := rules[name]; twice {
 		return errors.New("an entry before it has the same rule: keep one of them")
 	}
-	if destination == nowhere {
+	switch {
+	case destination == nowhere:
 		rules[name] = Dropped
 		return nil
+	case isPattern(destination):
+		return r.addPattern(rules, name, destination)
 	}
+	rules[name] = r.indexOf(destination)
+	return nil
+}
+
+// indexOf returns the index of a destination, which it adds if it is new.
+func (r *Router) indexOf(destination string) int {
 	index := slices.Index(r.destinations, destination)
 	if index < 0 {
 		index = len(r.destinations)
 		r.destinations = append(r.destinations, destination)
 	}
-	rules[name] = index
-	return nil
+	return index
 }
 
 // Destinations returns every destination once, as the settings name it. The default destination is
 // the first. [Router.Route] returns indexes into this list.
 func (r *Router) Destinations() []string { return slices.Clone(r.destinations) }
 
+// Destination returns the destination with this index, as the settings name it.
+func (r *Router) Destination(i int) string { return r.destinations[i] }
+
+// Named returns how many of them the settings name by themselves. The others, which follow, are
+// those that only patterns lead to.
+func (r *Router) Named() int { return r.named }
+
+// Column returns the column that patterns read, as the setting names it, or an empty text. It may
+// be a list of alternative names, and the names may be quoted.
+func (r *Router) Column() string { return r.column }
+
 // Tenant returns what standard destinations get as MessageGroupId.
 func (r *Router) Tenant() Tenant { return r.tenant }
 
+// columnName matches one name of a list.
+var columnName = regexp.MustCompile(`"(?:[^"]|"")*"|[^," ]+`)
+
+// ColumnNames returns the alternative names of that column.
+func (r *Router) ColumnNames() []string {
+	names := columnName.FindAllString(r.column, -1)
+	for i, name := range names {
+		if strings.HasPrefix(name, `"`) {
+			names[i] = strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
+		}
+	}
+	return names
+}
+
 // Route returns the index of the destination of e, or [Dropped].
 func (r *Router) Route(e *outbox.Envelope) int {
+	destination, _ := r.route(e)
+	return destination
+}
+
+// Pattern returns the pattern that leads e to its destination, or an empty text.
+func (r *Router) Pattern(e *outbox.Envelope) string {
+	if rule := r.rule(e); isPatternRule(rule) {
+		return r.patterns[patternOf(rule)].text
+	}
+	return ""
+}
+
+// route also reports whether the destination is known. It is not where the pattern leads to none
+// that is allowed.
+func (r *Router) route(e *outbox.Envelope) (destination int, known bool) {
+	rule := r.rule(e)
+	if isPatternRule(rule) {
+		return r.resolve(&r.patterns[patternOf(rule)], e)
+	}
+	return rule, true
+}
+
+// rule returns the destination or pattern of the most exact rule.
+func (r *Router) rule(e *outbox.Envelope) int {
 	if i, ok := r.eventTypes[e.EventType]; ok {
 		return i
 	}
@@ -173,66 +261,4 @@ func (r *Router) Route(e *outbox.Envelope) int {
 		}
 	}
 	return 0
-}
-
-// Routed is the result of [Router.Message].
-type Routed struct {
-	Destination    int    // index into [Router.Destinations], or [Dropped]
-	Problem        string // why the event has to be parked, or empty
-	DroppedHeaders int    // as [Router.AppendAttributes] counts them
-}
-
-// Message fills m with the message for e. It reuses the memory of m.Attributes. The message of a
-// dropped event has nothing but its id.
-func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
-	destination := r.Route(e)
-	if destination == Dropped {
-		*m = sink.Message{EventID: EventID(e), Attributes: m.Attributes[:0]}
-		return Routed{Destination: Dropped}
-	}
-	var space [2 * maxIdentifier]byte
-	text := appendGroup(space[:0], e)
-	groupEnd := len(text)
-	made := string(appendOccurredAt(text, e.CreatedAt)) // one allocation for both
-	attributes, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
-	*m = sink.Message{
-		EventID:         EventID(e),
-		Body:            body(e),
-		Attributes:      attributes,
-		GroupID:         made[:groupEnd],
-		TenantID:        r.tenant.of(e, made[:groupEnd]),
-		DeduplicationID: DeduplicationID(e, r.schema, r.table),
-	}
-	return Routed{Destination: destination, Problem: Problem(e), DroppedHeaders: dropped}
-}
-
-// body returns the payload for the message. A dead letter of a payload that exceeds every limit
-// does not store the payload: the outbox table has it, under the event's id.
-func body(e *outbox.Envelope) string {
-	if len(e.Payload) > outbox.MaxPayload {
-		return ""
-	}
-	return e.Payload
-}
-
-// Problem returns the reason why no destination can accept e, or an empty string.
-func Problem(e *outbox.Envelope) string {
-	if len(e.Payload) > outbox.MaxPayload {
-		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload),
-			outbox.MaxPayload)
-	}
-	var missing []string
-	if e.ID == "" {
-		missing = append(missing, "event id")
-	}
-	if e.EventType == "" {
-		missing = append(missing, "event type")
-	}
-	if e.Payload == "" {
-		missing = append(missing, "payload")
-	}
-	if missing == nil {
-		return ""
-	}
-	return strings.Join(missing, ", ") + ": NULL or empty"
 }

@@ -13,17 +13,34 @@ func (r *Router) Text(destinations []string) string {
 	text.WriteString(destinations[0])
 	write := func(kind string, rules map[string]int, end string) {
 		for _, name := range slices.Sorted(maps.Keys(rules)) {
-			destination := nowhere
-			if rules[name] != Dropped {
-				destination = destinations[rules[name]]
-			}
-			text.WriteString("\n" + kind + ":" + name + end + "=" + destination)
+			text.WriteString("\n" + kind + ":" + name + end + "=" + r.target(rules[name], destinations))
 		}
 	}
 	write("aggregate", r.aggregates, "")
 	write("event", r.eventTypes, "")
 	write("event", r.prefixes, "*")
+	if len(r.patterns) > 0 {
+		text.WriteString("\n" + textUnknown + r.unknown + "\n" + textAllowed)
+		for _, arn := range slices.Sorted(maps.Keys(r.allowed)) {
+			text.WriteString(arn + " ")
+		}
+	}
 	return text.String()
+}
+
+// Lines of the text with the settings of patterns. Everything that decides where an event goes is
+// in the text.
+const textUnknown, textAllowed = "unknown=", "allowed="
+
+// target returns the destination, pattern or none to which a rule leads.
+func (r *Router) target(rule int, destinations []string) string {
+	switch {
+	case rule == Dropped:
+		return nowhere
+	case isPatternRule(rule):
+		return r.patterns[patternOf(rule)].text
+	}
+	return destinations[rule]
 }
 
 // Drops returns the rules of the routes that drop events, as the settings have them.
@@ -43,6 +60,16 @@ func (r *Router) Drops() (rules []string) {
 
 // ParseText reads the result of [Router.Text]. The Router only routes.
 func ParseText(text string) (*Router, error) {
-	destination, routes, _ := strings.Cut(text, "\n")
-	return Parse(Settings{Destination: destination, Routes: routes})
+	destination, rest, _ := strings.Cut(text, "\n")
+	s := Settings{Destination: destination}
+	for line := range strings.SplitSeq(rest, "\n") {
+		if unknown, ok := strings.CutPrefix(line, textUnknown); ok {
+			s.Unknown = unknown
+		} else if allowed, ok := strings.CutPrefix(line, textAllowed); ok {
+			s.Allowed = allowed
+		} else {
+			s.Routes += line + "\n"
+		}
+	}
+	return Parse(s)
 }

@@ -62,6 +62,9 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	return s, nil
 }
 
+// ExpectedLimits returns the limits of a topic that is not opened yet.
+func ExpectedLimits(dest sink.Destination) sink.Limits { return stateOf(dest.ARN, nil).limits }
+
 // ReadLimits implements [sink.Sink].
 func (s *Sink) ReadLimits(ctx context.Context) error {
 	topic, err := s.client.GetTopicAttributes(ctx, &sns.GetTopicAttributesInput{TopicArn: &s.topicARN})

@@ -94,6 +94,11 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 	})
 }
 
+// ExpectedLimits returns the limits of a queue that is not opened yet.
+func ExpectedLimits(dest sink.Destination) sink.Limits {
+	return sink.Limits{FIFO: dest.FIFO, MaxMessageBytes: defaultMaximumMessageSize, MaxBatchBytes: maxBatchBytes}
+}
+
 // ReadLimits implements [sink.Sink].
 func (s *Sink) ReadLimits(ctx context.Context) error {
 	queue, err := s.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{

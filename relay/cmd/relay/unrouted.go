@@ -1,0 +1,43 @@
+package main
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
+)
+
+// unroutedNamed bounds how many different destinations the log names.
+const unroutedNamed = 100
+
+// unrouted counts the events whose pattern leads to no allowed destination, and names each of these
+// destinations once.
+type unrouted struct {
+	log     *slog.Logger
+	metrics *health.Metrics
+
+	mu    sync.Mutex
+	named map[string]bool
+}
+
+func newUnrouted(log *slog.Logger, metrics *health.Metrics) *unrouted {
+	return &unrouted{log: log, metrics: metrics, named: map[string]bool{}}
+}
+
+func (u *unrouted) tell(unknown route.Unknown) {
+	outcome, destination := "default", unknown.Destination
+	if unknown.Parked {
+		outcome = "parked"
+	}
+	u.metrics.Unrouted(outcome)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.named[destination] || len(u.named) == unroutedNamed {
+		return
+	}
+	u.named[destination] = true
+	u.log.Warn("the pattern of an event leads to no allowed destination: further events of this destination are "+
+		"counted and not logged", "event", "destination_unknown", "event_id", unknown.EventID,
+		"destination", destination, "outcome", outcome, "reason", unknown.Reason())
+}
