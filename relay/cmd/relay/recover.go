@@ -48,7 +48,7 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		}
 		o := recovery.Operator{
 			Pool: pool, Slot: c.Slot, Table: table,
-			Publication: slot.Publication{Name: publication, Table: table.String()},
+			Publication: slot.Publication{Name: publication, Table: table.String(), Filter: table.Filter},
 		}
 		form := recoverForm{Version: formatVersion, Slot: c.Slot, Action: "none"}
 		text := w

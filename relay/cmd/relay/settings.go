@@ -44,6 +44,8 @@ type source struct {
 
 	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination can wait there: auto (those of the table that relay migrate made do), or your word (assert, deny)."`
 
+	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one, or accept it by your word that no program changes the columns it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
+
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
 	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity." group:"Columns of the outbox table, for a table of your own"`
 	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()." group:"Columns of the outbox table, for a table of your own"`
@@ -249,6 +251,9 @@ func (s *source) table() (pgoutput.Table, []error) {
 		CreatedAt:     column("RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt),
 	}
 	table := pgoutput.Table{Schema: schema, Name: name, Columns: columns}
+	if s.RowFilter == "assert" { // an invalid name is reported with the publication
+		table.FilteredBy, _ = parseName("RELAY_PUBLICATION", s.Publication)
+	}
 	if len(alternatives) > 0 {
 		table.Alternatives = alternatives
 	}

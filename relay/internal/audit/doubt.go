@@ -13,12 +13,13 @@ import (
 // transaction that wrote them, if that transaction belongs to the step.
 const rowsOf = `
 	SELECT {xid}::text, coalesce({seq}::text, ''), {id_text} FROM {table}
-	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
+	WHERE {filter} AND (({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8
+			AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot))
 	   OR {xid} = ANY ($4::text[]::xid8[])
 	   OR (pg_visible_in_snapshot({xid}, $5::text::pg_snapshot)
 	       AND {later_writer} >= pg_snapshot_xmin($5::text::pg_snapshot))
 	   OR (NOT pg_visible_in_snapshot({xid}, $3::text::pg_snapshot) AND {writer} < {xid}
-	       AND pg_visible_in_snapshot({writer}, $3::text::pg_snapshot))`
+	       AND pg_visible_in_snapshot({writer}, $3::text::pg_snapshot)))`
 
 // Doubt returns why the table does not prove that the stream brought every row of a step, or the
 // empty string if it does.
@@ -80,7 +81,8 @@ func (t *Table) match(ctx context.Context, s Step, read *Recent, unseen map[uint
 
 // shows reports whether the table has a row that is visible in a snapshot.
 func (t *Table) shows(ctx context.Context, s pgsnapshot.Snapshot) (shown bool, err error) {
-	const query = `SELECT EXISTS (SELECT FROM {table} WHERE pg_visible_in_snapshot({xid}, $1::text::pg_snapshot))`
+	const query = `SELECT EXISTS (SELECT FROM {table} WHERE pg_visible_in_snapshot({xid}, $1::text::pg_snapshot)
+		AND {filter})`
 	if err := t.pool.QueryRow(ctx, t.sql(query), s.String()).Scan(&shown); err != nil {
 		return false, fmt.Errorf("look for rows that snapshot %s shows: %w", s, err)
 	}

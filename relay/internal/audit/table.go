@@ -82,8 +82,8 @@ func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
 const count = `
 	SELECT (SELECT count(*) FROM {table}
 	        WHERE {xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid},
-	        	$3::text::pg_snapshot))
-	     + (SELECT count(*) FROM {table} WHERE {xid} = ANY ($4::text[]::xid8[]))`
+	        	$3::text::pg_snapshot) AND {filter})
+	     + (SELECT count(*) FROM {table} WHERE {xid} = ANY ($4::text[]::xid8[]) AND {filter})`
 
 // numbers lists the rows of a step that [count] counts, without the rows that existed before. An
 // update can give an existing row the xid of a new transaction, but never a new seq. Rows of
@@ -91,7 +91,7 @@ const count = `
 const numbers = `
 	SELECT {seq} FROM {table} e
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot)
-	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5 AND {accounted}`
+	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5 AND {accounted} AND {filter_e}`
 
 // Missing returns the number of the step's rows that the stream did not bring. rowsOfStep is the
 // number of the step's rows in the table. Rows up to the seq after existed before. If rows have no
@@ -150,6 +150,7 @@ func (t *Table) sql(statement string) string {
 		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID),
 		"{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
 		"{id_text}", outboxtable.TextSQL("", c.ID),
+		"{filter}", t.table.FilterSQL(""), "{filter_e}", t.table.FilterSQL("e"),
 		"{accounted}", outboxtable.AccountedSQL(t.table, "e.tableoid", "$6")).Replace(statement)
 }
 

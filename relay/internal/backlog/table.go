@@ -59,10 +59,10 @@ func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selec
 	if s.passed > 0 {
 		query, args = bySeq, append(args, s.passed)
 	}
-	condition, age := "true", "NULL::double precision"
+	condition, age := table.FilterSQL(""), "NULL::double precision"
 	if s.since != "" {
 		args = append(args, s.since)
-		condition = fmt.Sprintf("{created_at} >= $%d::timestamptz", len(args))
+		condition = fmt.Sprintf("{created_at} >= $%d::timestamptz AND %s", len(args), condition)
 	}
 	if timed {
 		age = "extract(epoch FROM clock_timestamp() - {created_at}::timestamptz)::double precision"

@@ -42,7 +42,7 @@ func NewRows(
 		"{xid}", pgoutput.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
 		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
 		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID), "{route}", outboxtable.TextSQL("e.", c.Route),
-		"{event_type}", outboxtable.TextSQL("e.", c.EventType))
+		"{event_type}", outboxtable.TextSQL("e.", c.EventType), "{filter}", table.FilterSQL("e"))
 	return &Rows{
 		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: names.Replace(lookAtRows),
 		bySeq: pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
@@ -63,7 +63,7 @@ const lookAtRows = `
 			{event_type} AS event_type, {route} AS route,
 			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} AS due,
 			pg_visible_in_snapshot(e.{xid}, d.known) AS is_known
-		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint ORDER BY e.{seq} LIMIT $5
+		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint AND {filter} ORDER BY e.{seq} LIMIT $5
 	)
 	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN aggregate_id ELSE '' END,
 		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_known IS TRUE

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
@@ -49,6 +50,10 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 		At:      time.Now().UTC(),
 		Unknown: f.unknown(),
 	}
+	f, err := f.looked(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -62,7 +67,7 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 	}
 	found.Event = Event{ID: streamed, State: Unknown}
 	if column.indexed {
-		rows, err := pool.Query(ctx, query(f.Table, "WHERE {id} = ($2::text)::"+column.kind+" LIMIT 1"),
+		rows, err := pool.Query(ctx, query(f.Table, "AND {id} = ($2::text)::"+column.kind+" LIMIT 1"),
 			snapshot(row), id)
 		if err == nil {
 			found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
@@ -73,7 +78,7 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 		case isNoID(err):
 			found.Event = Event{
 				ID: streamed, State: Unknown,
-				Reason: "the table has no such event: it was never committed, or its row was removed after delivery",
+				Reason: "the table has no such event: " + f.whyMissing(),
 			}
 		default:
 			return nil, fmt.Errorf("look for event %s in %s: %w", id, f.Table, err)
@@ -93,6 +98,10 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 // Last returns the last events of the table.
 func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 	last := &Last{Version: formatVersion, At: time.Now().UTC(), Events: []Event{}, Unknown: f.unknown()}
+	f, err := f.looked(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -122,6 +131,23 @@ func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 		shown = append(shown, &last.Events[i])
 	}
 	return last, f.complete(ctx, pool, shown)
+}
+
+// looked returns f with the row filter of the publication, where the operator accepts one.
+func (f *Finder) looked(ctx context.Context, pool *pgxpool.Pool) (*Finder, error) {
+	if f.Table.FilteredBy == "" {
+		return f, nil
+	}
+	table, err := members.Look(ctx, pool, f.Table)
+	return &Finder{Slot: f.Slot, Table: table, Recent: f.Recent}, err
+}
+
+func (f *Finder) whyMissing() string {
+	reason := "it was never committed, or its row was removed after delivery"
+	if f.Table.Filter != "" {
+		reason += ", or the row filter of the publication excludes it"
+	}
+	return reason
 }
 
 // base reads the checkpoint row and the columns of the table.

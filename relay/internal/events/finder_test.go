@@ -160,8 +160,8 @@ func TestEventsAreFoundByIndexes(t *testing.T) {
 	f.insertMany(5000)
 	f.exec(`ANALYZE outbox_events`)
 	for rest, args := range map[string][]any{
-		"WHERE {id} = ($2::text)::uuid LIMIT 1": {nil, id("1")},
-		"ORDER BY {seq} DESC LIMIT $2":          {nil, 20},
+		"AND {id} = ($2::text)::uuid LIMIT 1": {nil, id("1")},
+		"ORDER BY {seq} DESC LIMIT $2":        {nil, 20},
 	} {
 		rows, err := f.pool.Query(t.Context(), "EXPLAIN "+query(f.Table, rest), args...)
 		if err != nil {

@@ -94,8 +94,8 @@ func isNoID(err error) bool {
 		(pgerrcode.IsDataException(refused.Code) || refused.Code == pgerrcode.CheckViolation)
 }
 
-// query returns a SELECT of the table's rows, which [scan] converts to events. $1 is the snapshot
-// of delivered rows, or NULL.
+// query returns a SELECT of the table's rows, which [scan] converts to events. rest begins with a
+// further condition or with the order. $1 is the snapshot of delivered rows, or NULL.
 func query(table pgoutput.Table, rest string) string {
 	text := func(column string) string { return outboxtable.TextSQL("", column) }
 	c := table.Columns
@@ -112,7 +112,7 @@ func query(table pgoutput.Table, rest string) string {
 	return strings.NewReplacer(
 		"{seq}", pgoutput.Quote(c.Sequence), "{id}", pgoutput.Quote(c.ID)).Replace("SELECT " + strings.Join([]string{
 		text(c.ID), text(c.EventType), text(c.AggregateType), text(c.AggregateID), seq, created, visible,
-	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " " + rest)
+	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " WHERE " + table.FilterSQL("") + " " + rest)
 }
 
 // scan reads a row of query. The state follows from the checkpoint alone.
@@ -156,14 +156,14 @@ func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snap
 		created = "to_json(" + pgoutput.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
 	}
 	waiting := strings.NewReplacer("{xid}", pgoutput.Quote(table.Columns.XID), "{created}", created, "{table}",
-		table.From()).Replace(
+		table.From(), "{filter}", table.FilterSQL("")).Replace(
 		`
 		SELECT count(*), coalesce(min(at), '') FROM (
 			(SELECT {created} AS at FROM {table}
-			 WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) ORDER BY {xid} LIMIT $2)
+			 WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot) AND {filter} ORDER BY {xid} LIMIT $2)
 			UNION ALL
 			(SELECT {created} FROM {table}
-			 WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) LIMIT $2)) waiting`,
+			 WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))) AND {filter} LIMIT $2)) waiting`,
 	)
 	var b Backlog
 	if err := pool.QueryRow(ctx, waiting, snapshot, counted+1).Scan(&b.Events, &b.OldestAt); err != nil {

@@ -70,7 +70,8 @@ func (a *Acquirer) refuseImportedRows(ctx context.Context, command string) error
 // requireEmptyTable refuses to guess whether to publish rows that are older than the relay.
 func (a *Acquirer) requireEmptyTable(ctx context.Context) error {
 	var rows bool
-	if err := a.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+a.Table.From()+`)`).Scan(&rows); err != nil {
+	if err := a.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+a.Table.From()+
+		` WHERE `+a.Table.FilterSQL("")+`)`).Scan(&rows); err != nil {
 		return fmt.Errorf("look for rows in %s: %w", a.Table.String(), err)
 	}
 	if rows {

@@ -42,7 +42,7 @@ type Acquirer struct {
 }
 
 func (a *Acquirer) publication() slot.Publication {
-	return slot.Publication{Name: a.Publication, Table: a.Table.String()}
+	return slot.Publication{Name: a.Publication, Table: a.Table.String(), Filter: a.Table.Filter}
 }
 
 // Start decides at the first start which existing rows of the outbox table are published.

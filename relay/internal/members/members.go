@@ -19,15 +19,19 @@ import (
 )
 
 // Look resolves the columns of t against the existing columns. It also sets t.Only, unless the
-// table is partitioned.
+// table is partitioned, and reads the row filter of the publication, where the operator accepts
+// one.
 func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.Table, error) {
 	var partitioned bool
 	var columns []string
 	err := pool.QueryRow(ctx, `
 		SELECT coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
 		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
-		       	AND NOT attisdropped)`,
-		t.Identifier()).Scan(&partitioned, &columns)
+		       	AND NOT attisdropped),
+		       coalesce((SELECT pg_get_expr(r.prqual, r.prrelid) FROM pg_publication_rel r
+		       	JOIN pg_publication p ON p.oid = r.prpubid
+		       	WHERE p.pubname = $2 AND r.prrelid = to_regclass($1)), '')`,
+		t.Identifier(), t.FilteredBy).Scan(&partitioned, &columns, &t.Filter)
 	if err != nil {
 		return t, fmt.Errorf("look at table %s: %w", t, err)
 	}

@@ -26,6 +26,10 @@ type Table struct {
 	// Only excludes the rows of tables that inherit from this one, because the publication streams
 	// those under their own names. It must be false for a partitioned table.
 	Only bool
+	// FilteredBy is the publication whose row filter applies. Empty: a row filter is refused.
+	FilteredBy string
+	// Filter is that filter, as an expression of SQL. Empty: there is none.
+	Filter string
 }
 
 // Identifier returns the quoted name of the table.

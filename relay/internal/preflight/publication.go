@@ -15,17 +15,20 @@ func (d *database) publication(ctx context.Context) Findings {
 		return nil
 	}
 	object := "publication " + d.Publication
-	var exists, inserts, viaRoot, partitioned, contains, filtered bool
+	var exists, inserts, updates, viaRoot, partitioned, contains, lacksColumns, hasFilter bool
+	var filter string // that applies
 	err := d.Pool.QueryRow(ctx, `
 		SELECT p.oid IS NOT NULL, coalesce(p.pubinsert, false), coalesce(p.pubviaroot, false),
 		       coalesce(c.relkind = 'p' OR c.relispartition, false), t.pubname IS NOT NULL,
-		       coalesce(t.rowfilter IS NOT NULL OR NOT t.attnames @> $5::name[], false)
+		       coalesce(NOT t.attnames @> $5::name[], false), coalesce(p.pubupdate, false), coalesce(t.rowfilter, ''),
+		       EXISTS (SELECT FROM pg_publication_rel r
+		               WHERE r.prpubid = p.oid AND r.prrelid = $4 AND r.prqual IS NOT NULL)
 		FROM (SELECT) AS one
 		LEFT JOIN pg_publication p ON p.pubname = $1
 		LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = $2 AND t.tablename = $3
 		LEFT JOIN pg_class c ON c.oid = $4`,
 		d.Publication, d.Table.Schema, d.Table.Name, d.oid, d.plain()).
-		Scan(&exists, &inserts, &viaRoot, &partitioned, &contains, &filtered)
+		Scan(&exists, &inserts, &viaRoot, &partitioned, &contains, &lacksColumns, &updates, &filter, &hasFilter)
 	name := pgoutput.Quote(d.Publication)
 	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
 	switch {
@@ -47,13 +50,44 @@ func (d *database) publication(ctx context.Context) Findings {
 	case !inserts:
 		return Findings{fail("publication %s does not publish inserts", d.Publication).
 			with("ALTER PUBLICATION %s SET (publish = 'insert');", name)}
-	case filtered:
-		return Findings{fail("publication %s excludes rows of %s or columns that the relay reads",
+	case lacksColumns:
+		return Findings{fail("publication %s excludes columns that the relay reads from %s",
 			d.Publication, d.tableName()).
 			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.Table.Identifier())}
+	case hasFilter || filter != "":
+		return Findings{d.rowFilter(filter, updates)}
 	}
 	return Findings{passed(CodePublication, object, "publication %s streams the rows of %s",
 		d.Publication, d.tableName())}
+}
+
+// rowFilter judges the row filter of the publication. An empty filter does not apply, because the
+// publication also has the whole schema.
+//
+// The relay reads the filter from the catalog and applies it to each statement that reads the
+// table. That says what the log brings only as long as a row does not change what the filter reads.
+// With updates, Postgres turns an UPDATE by which a row passes the filter into an insert.
+// https://www.postgresql.org/docs/current/logical-replication-row-filter.html
+func (d *database) rowFilter(filter string, updates bool) Finding {
+	object, name := "publication "+d.Publication, pgoutput.Quote(d.Publication)
+	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
+	switch {
+	case filter == "":
+		return fail("publication %s has the schema of %s and the table with a row filter, which does not apply: "+
+			"remove the filter", d.Publication, d.tableName()).
+			with("ALTER PUBLICATION %s DROP TABLE %s;", name, d.Table.Identifier())
+	case d.Table.FilteredBy == "":
+		return fail("publication %s excludes rows of %s, as it has only those WHERE %s. Remove the filter. If the "+
+			"other rows are no events of this relay, and no program changes what the filter reads after the INSERT, "+
+			"set RELAY_ROW_FILTER=assert", d.Publication, d.tableName(), filter).
+			with("ALTER PUBLICATION %s SET TABLE %s;", name, d.Table.Identifier())
+	case updates:
+		return fail("publication %s has a row filter and publishes updates: Postgres turns an UPDATE by which a row "+
+			"passes the filter into an insert, which would arrive as an event", d.Publication).
+			with("ALTER PUBLICATION %s SET (publish = 'insert');", name)
+	}
+	return passed(CodePublication, object, "publication %s streams the rows of %s WHERE %s, which no program changes "+
+		"after the INSERT, as RELAY_ROW_FILTER=assert says", d.Publication, d.tableName(), filter)
 }
 
 // plain returns the columns that the relay reads, except missing and generated ones, which have

@@ -206,12 +206,13 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 		oldest = "{created_at}"
 	}
 	if p.Since != "" {
-		condition, args = "AND {created_at} >= $3::timestamptz", append(args, p.Since)
+		condition, args = " AND {created_at} >= $3::timestamptz", append(args, p.Since)
 	}
 	counting, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	var created *time.Time
-	query := `SELECT count(*), min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + condition
+	query := `SELECT count(*), min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + ` AND ` +
+		o.Table.FilterSQL("") + condition
 	err := o.Pool.QueryRow(counting, selection(o.Table, query, placeholders{from: 1, slot: 2}), args...).
 		Scan(&p.Rows, &created)
 	if err != nil && counting.Err() != nil && ctx.Err() == nil {

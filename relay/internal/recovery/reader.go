@@ -165,12 +165,13 @@ func (d *Reader) pageQuery(condition string) string {
 	return fmt.Sprintf(`
 		WITH page AS (
 			SELECT %[3]s AS number, octet_length(%[5]s) + octet_length(%[6]s) AS bytes, %[1]s FROM %[2]s
-			WHERE %[4]s AND %[3]s > $1
+			WHERE %[4]s AND %[3]s > $1 AND %[9]s
 			ORDER BY %[3]s LIMIT $2
 		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
 		SELECT %[8]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
 		strings.Join(columns, ", "), d.name(), pgoutput.Quote(c.Sequence), condition,
-		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table))
+		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table),
+		d.table.FilterSQL(""))
 }
 
 // text returns the SQL that reads a column in the form in which the stream brings it.
@@ -188,8 +189,10 @@ func (d *Reader) Passed(
 	}
 	c := d.table.Columns
 	condition, args := d.condition(r, 3)
-	query := fmt.Sprintf(`SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s ORDER BY %[5]s`,
-		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition)
+	query := fmt.Sprintf(`
+		SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s AND %[7]s ORDER BY %[5]s`,
+		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition,
+		d.table.FilterSQL(""))
 	rows, err := d.pool.Query(ctx, query, append([]any{first, upTo}, args...)...)
 	if err != nil {
 		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)

@@ -63,5 +63,5 @@ func (c *Config) names() []string {
 }
 
 func (c *Config) publication() slot.Publication {
-	return slot.Publication{Name: c.Publication, Table: c.Table.String()}
+	return slot.Publication{Name: c.Publication, Table: c.Table.String(), Filter: c.Table.Filter}
 }

@@ -87,7 +87,7 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 				ELSE 'selected' END AS fate,
 			{event_type}, {aggregate_type}, count(*), min(e.{seq}), max(e.{seq}),
 			coalesce(min({created_at})::text, ''), coalesce(max({created_at})::text, '')
-		FROM {table} e WHERE {selected} GROUP BY 1, 2, 3
+		FROM {table} e WHERE {selected} AND {filter} GROUP BY 1, 2, 3
 			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.name(), horizon)...)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)

@@ -97,6 +97,7 @@ func statement(table pgoutput.Table, sql string) string {
 	}
 	names := strings.NewReplacer("{table}", table.From(), "{id}", pgoutput.Quote(c.ID),
 		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{created_at}", createdAt,
+		"{filter}", table.FilterSQL("e"),
 		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
 		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
 		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),

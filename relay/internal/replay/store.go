@@ -41,7 +41,7 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
 				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
-					AND NOT {parked} AS selected
+					AND NOT {parked} AND {filter} AS selected
 				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq} LIMIT $10
 			), page AS (SELECT seq FROM looked WHERE selected ORDER BY seq LIMIT $11)
 			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),

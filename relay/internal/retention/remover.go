@@ -54,7 +54,8 @@ type Batch struct {
 //
 // An unknown horizon and an unknown xid count as not delivered. So do the rows of an attached
 // partition until they are accounted for: the log does not contain them, whatever their xids say.
-// A row that waits for a destination of any slot stays.
+// A row that waits for a destination of any slot stays. So does a row that the row filter of the
+// publication excludes: no relay has delivered it.
 //
 // The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
 // event stays until an operator has decided about it, because a dead letter does not contain a
@@ -67,6 +68,8 @@ func removeRows(table pgoutput.Table) string {
 		outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
 		"{waits}",
 		deferral.WaitsSQL(table, "e.", "$4"),
+		"{filter}",
+		table.FilterSQL("e"),
 		"{not_guard}",
 		outboxtable.NotGuardSQL,
 		"{later_writer}",
@@ -97,7 +100,7 @@ func removeRows(table pgoutput.Table) string {
 				{waits} AS waits,
 				e.{created_at} < now() - $5::interval AS old,
 			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
-			FROM {table} e WHERE e.{seq} > $6::bigint ORDER BY e.{seq} LIMIT $7
+			FROM {table} e WHERE e.{seq} > $6::bigint AND {filter} ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
 			SELECT b.seq FROM batch b
 			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
@@ -108,7 +111,7 @@ func removeRows(table pgoutput.Table) string {
 		), removed AS (
 			DELETE FROM {table} e
 			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
-			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits}
+			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits} AND {filter}
 			  AND NOT EXISTS (
 				SELECT FROM registered r
 				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)

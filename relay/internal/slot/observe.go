@@ -14,26 +14,31 @@ import (
 type Publication struct {
 	Name  string
 	Table string // schema.name
+	// Filter is the row filter that it must have: an expression of SQL, or empty for none.
+	Filter string
 }
 
 // fingerprintSQL computes a fingerprint that changes whenever the publication, or the table's
 // membership in it, is changed. It consists of the identities and writing transactions of the
 // catalog rows. The definition alone would not show a change that was reverted, although rows in
 // between were not streamed. The fingerprint is empty if the publication does not stream every row
-// of the table under the table's name: a row filter would skip rows silently, and so would
-// partitions that are streamed under their own names. (A missing column ends the stream.) The
-// arguments are placeholders.
-func fingerprintSQL(publication, table string) string {
+// of the table under the table's name: partitions that are streamed under their own names would be
+// skipped silently, and so would the rows that a row filter excludes. Only the expected filter is
+// accepted, by its text, in a publication that applies it and that does not turn an UPDATE into an
+// insert because of it. (A missing column ends the stream.) The arguments are placeholders.
+func fingerprintSQL(publication, table, filter string) string {
 	return fmt.Sprintf(`
-		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin, t.oid), ','
-			ORDER BY p.oid), '')
+		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
+			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '')
 		 FROM pg_class t
-		 JOIN pg_publication p ON p.pubname = %s
+		 JOIN pg_publication p ON p.pubname = %[1]s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
 		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
-		 WHERE t.oid = to_regclass(%s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
-		   AND r.prqual IS NULL AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
-		publication, table)
+		 WHERE t.oid = to_regclass(%[2]s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
+		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
+		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
+		   AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
+		publication, table, filter)
 }
 
 // Observation is the state of the cluster at one moment, read in one statement.
@@ -51,7 +56,7 @@ type Observation struct {
 
 var observe = `
 	SELECT EXISTS (SELECT FROM relay_checkpoints c WHERE ` + FenceSQL + `),
-	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5") + `,
+	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5", "$6::text") + `,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.restart_lsn), 0)::bigint,
 	       coalesce(s.safe_wal_size, -1), ` + keepLimitSQL + `, coalesce(s.wal_status, '')
@@ -60,7 +65,7 @@ var observe = `
 // Observe reads in one statement whether f holds and the state of the cluster.
 func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
 	var o Observation
-	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
+	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table, p.Filter)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
 		&o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.KeepLimit, &o.WALStatus)
 	if err != nil {
 		return Observation{}, fmt.Errorf("observe slot %s: %w", f.Slot, err)
@@ -72,20 +77,23 @@ func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (O
 // of its table.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string, error) {
 	var fingerprint string
-	if err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2"), p.Name, p.Table).Scan(&fingerprint); err != nil {
+	err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2", "$3::text"), p.Name, p.Table, p.Filter).
+		Scan(&fingerprint)
+	if err != nil {
 		return "", fmt.Errorf("read publication %s: %w", p.Name, err)
 	}
 	return fingerprint, nil
 }
 
 // StreamsTheSame reports whether two different fingerprints belong to a publication that streams
-// every row of the same table: its catalog rows were rewritten with the same meaning. The
+// every row of the same table that passes the same row filter: its catalog rows were rewritten with
+// the same meaning. The
 // publication may have had another meaning in between.
 func StreamsTheSame(before, after string) bool {
 	return before != "" && after != "" && tableOf(before) == tableOf(after)
 }
 
-// tableOf returns the last part of a fingerprint, the table's OID.
+// tableOf returns the last part of a fingerprint: the table's OID, with the hash of a row filter.
 func tableOf(fingerprint string) string {
 	return fingerprint[strings.LastIndexByte(fingerprint, ':')+1:]
 }
