@@ -16,7 +16,7 @@ type recoverForm struct {
 	Checkpoint *checkpointForm `json:"checkpoint,omitempty"`
 	Gap        string          `json:"gap,omitempty"` // why the slot may not bring every event
 	Plan       *recoveryForm   `json:"plan,omitempty"`
-	Withdrawal string          `json:"withdrawal,omitempty"` // what --cancel withdraws
+	Withdrawal string          `json:"withdrawal,omitempty"` // the request that --cancel withdraws
 	Action     string          `json:"action"`               // none | marked | marked_already | withdrawn
 }
 

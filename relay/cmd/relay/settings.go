@@ -141,7 +141,8 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(atLeast("RELAY_LINGER", s.Linger, 0))
 	report(atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0))
 	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
-		report(errors.New("RELAY_PARK_AFTER parks events, and RELAY_ON_REJECTED=halt forbids that: set one of them"))
+		report(errors.New("RELAY_PARK_AFTER parks events that cannot wait in the outbox table, and " +
+			"RELAY_ON_REJECTED=halt forbids to park any: set one of them"))
 	}
 	report(atLeast("RELAY_MAX_DESTINATIONS", s.MaxPatterned, 1))
 	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))

@@ -3,11 +3,12 @@
 //
 // # The delivered prefix
 //
-// Events are delivered in any order, and Postgres is told one position. The [Tracker] keeps the
-// open events in the order of the log, with marks between them: the begin and the end of a
-// transaction, and the seq that a recovery has reached. It moves over the events that are
-// delivered, from the oldest on, and applies each mark that it passes. It stops at the first event
-// that is not delivered:
+// Events are delivered in any order, and Postgres is told one position. An event counts as
+// delivered once it is delivered, parked, or waiting in the outbox table under a stored deferral,
+// or once a route has dropped it. The [Tracker] keeps the open events in the order of the log, with
+// marks between them: the begin and the end of a transaction, and the seq that a recovery has
+// reached. It moves over the events that are delivered, from the oldest on, and applies each mark
+// that it passes. It stops at the first event that is not delivered:
 //
 //	log       B1  a  b  C1   B2  c  d  e  C2          B, C: Begin, Commit of a transaction
 //	delivered     x  x           x  -  x              x: delivered, -: open
@@ -45,9 +46,11 @@
 //	-----------------          ----
 //	epoch                      which relay may write: the one that raised it last
 //	Position                   where the stream continues
-//	Horizon, a pg_snapshot     each event whose transaction it shows is delivered or parked
+//	Horizon, a pg_snapshot     every event whose transaction it shows is delivered, parked, or
+//	                           waiting in the outbox table under a stored deferral
 //	Fingerprint                the publication at the horizon, to notice that it was changed
-//	Recovery {From, To}        the rows that are still published from the table
+//	Recovery {From, To,        the rows that are still published from the table, and the position
+//	Since, Until}              at which a recovery beside an intact slot ends
 //
 // Position counts in the log and is lost with the slot. Horizon counts in transactions, which the
 // table has too, so that the events that are missing can be found there.

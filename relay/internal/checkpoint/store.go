@@ -21,7 +21,7 @@ type Row struct {
 	Epoch            int64  // raised by every relay that acquires the slot
 	SystemIdentifier string
 	Position         Position
-	Horizon          string // pg_snapshot: every event whose xid is visible in it is delivered or parked
+	Horizon          string // pg_snapshot whose visible events are done: see the package documentation
 	Fingerprint      string // of the publication at the horizon
 	Recovery         *Recovery
 	UpdatedAt        time.Time
@@ -233,8 +233,9 @@ func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
 }
 
-// Horizon is a pg_snapshot in which every visible event is delivered or parked, and the fingerprint
-// of the publication at that time. An empty field keeps the value of the row.
+// Horizon is a pg_snapshot in which every visible event is delivered, parked, or waiting in the
+// outbox table under a stored deferral, and the fingerprint of the publication at that time. An
+// empty field keeps the value of the row.
 type Horizon struct{ Snapshot, Fingerprint string }
 
 // Save stores the position and the horizon. It returns [slot.ErrFenced] if this relay no longer

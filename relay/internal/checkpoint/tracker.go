@@ -136,7 +136,8 @@ func (t *Tracker) Recovered(seq int64) {
 	t.mark(mark{kind: markRecovered, count: seq})
 }
 
-// Delivered closes events that are durable at the broker or parked.
+// Delivered closes events that are delivered, parked, or waiting in the outbox table under a stored
+// deferral, and events that a route dropped.
 func (t *Tracker) Delivered(handles ...Handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -37,17 +37,24 @@
 //	request refused as a whole                its halves are sent, until one event is alone
 //	refused, for the first time               sent again: the refusal may be the service's fault
 //	refused, and proven                       parked by the policy, or the relay halts
+//	accepted with an altered body             sent again, and parked after three attempts
 //	never valid, or behind a parked event     parked without being sent
 //	of its group
+//	redriven, and its redrive was canceled    not sent; its dead letter stays
+//	dropped by a route                        done without being sent; it has no group
 //
-// A refusal is proven if the destination accepted another event since the first one, or if it
-// refused this event for long while nothing but a few refused events was sent to it. To park is to
-// store a dead letter. The event counts as delivered only once it is stored.
+// A refusal is proven if the destination refuses the event again, 3 s later or more (Backoff.Max if
+// that is less), and has accepted another event of a request that began with the first refusal or
+// after it. It is also proven if the destination refuses the event for five times as long, while
+// only a few refused events are sent to it and it accepts none. To park is to store a dead letter.
+// The event counts as delivered only once the dead letter is stored.
 //
 // # An unavailable destination
 //
 // After a request of which nothing was accepted, one request at a time probes the destination, with
 // a backoff between the attempts. The first accepted event ends that. After Options.ParkAfter
-// without one, waiting events are parked, so that they do not hold back the other destinations.
-// Time in which the credentials fail does not count: it says nothing about the destination.
+// without an accepted event, package deferral withdraws the waiting events, and their rows wait in
+// the outbox table. If the table cannot keep them, they are parked. Either way they do not hold
+// back the other destinations. Time in which the credentials fail does not count: it says nothing
+// about the destination.
 package delivery

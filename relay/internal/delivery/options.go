@@ -23,9 +23,10 @@ type Options struct {
 	GroupBatches bool
 	// OnRejected says how to handle an event that its destination refuses for good.
 	OnRejected Policy
-	// ParkAfter is how long a destination may be unavailable before its events are parked without
-	// being sent. Single requests still probe it. Zero: the events wait, and hold back the other
-	// destinations once the window is full.
+	// ParkAfter is how long a destination may be unavailable before its events no longer hold back
+	// the other destinations: their rows wait in the outbox table, or they are parked if the table
+	// cannot keep them. Single requests still probe the destination. Zero: the events wait in
+	// memory, and hold back the other destinations once the window is full.
 	ParkAfter time.Duration
 	// Backoff is the pause between attempts.
 	Backoff Backoff

@@ -120,7 +120,7 @@ func NewMetrics() *Metrics {
 	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring "+
 		"them.")
 	m.delivered = counters(metricEventsDelivered, "Events that are durable at their destination.", "destination")
-	m.parked = counters(metricEventsParked, "Events that their destination will never take, kept as dead letters.",
+	m.parked = counters(metricEventsParked, "Events that were parked as dead letters.",
 		"destination", "code")
 	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
 	m.replayed = counters(metricEventsReplayed, "Delivered events that a replay has resent; code is empty for those "+
@@ -134,7 +134,7 @@ func NewMetrics() *Metrics {
 		"parked, or default for those that the default destination gets.", "outcome")
 	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
 		"them, or they found no room.")
-	m.requests = counters(metricRequests, "Requests to destinations; code is empty for those that were answered.",
+	m.requests = counters(metricRequests, "Requests to destinations; code is empty if the request succeeded.",
 		"destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
 	m.paced = gauges(metricPaced, "Requests a second to which the relay holds itself; 0 while nothing limits them.",
@@ -147,7 +147,8 @@ func NewMetrics() *Metrics {
 	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
 		"while they waited for an unavailable destination. They are lost.", "destination")
 	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table.")
-	m.oldestDeferral = gauge(metricOldestDeferral, "How long events of such a destination have waited; 0 if none do.")
+	m.oldestDeferral = gauge(metricOldestDeferral, "Age of the oldest deferral: how long its events have waited; 0 "+
+		"without a deferral.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
@@ -168,7 +169,8 @@ func NewMetrics() *Metrics {
 	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were "+
 		"removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
-	m.flushLSN = gauge(metricFlushLSN, "Position up to which everything is delivered or parked.")
+	m.flushLSN = gauge(metricFlushLSN, "Position up to which every event is delivered, parked, or "+
+		"waiting in the outbox table under a stored deferral.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
 	return m
 }

@@ -15,8 +15,12 @@
 //	                                         frozen or cut off                  request
 //
 // Claiming raises the epoch while this relay's walsender holds the slot. [slot.Fence] is the epoch
-// and the process id of that walsender. Every statement of a leader has the fence as a condition,
-// so that a relay with an older epoch changes no row.
+// and the process id of that walsender. The statements of a leader have the fence as a condition,
+// so that a relay with an older epoch changes no row. There are four exceptions. The statement that
+// marks a recovery, and the one that stores its end beside an intact slot, have the epoch alone,
+// and the position of a slot that is free for a moment has [slot.UnclaimedSQL]: these are true
+// whichever relay holds the slot. The reason of a gap has no fence, because no decision depends on
+// it. Neither have the first entries of relay_members, because they replace none.
 //
 // A publish is no statement of the database, so it has no such condition. [slot.Lease] bounds it by
 // time instead. The relay renews the lease when it has seen the fence hold. The lease counts from

@@ -5,7 +5,7 @@ package preflight
 const (
 	CodeSettings       Code = "settings"         // every setting is valid, and no two settings contradict each other
 	CodeUnknownSetting Code = "unknown-setting"  // every environment variable that begins with RELAY_ is a setting
-	CodeRoutes         Code = "routes"           // the routes lead where they should: which events they drop
+	CodeRoutes         Code = "routes"           // no route drops events by mistake: each rule with none is named
 	CodeDatabase       Code = "database"         // the server in DATABASE_URL accepts a connection of the relay
 	CodeVersion        Code = "version"          // the server is Postgres 15 or newer
 	CodePrimary        Code = "primary"          // the server is not a standby
@@ -33,7 +33,7 @@ const (
 	CodeDeferral       Code = "deferral"         // events can wait in the table, where RELAY_PARK_AFTER asks for it
 	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set
 	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time, if a setting compares it
-	CodeSynchronous    Code = "synchronous"      // synchronous_standby_names does not match the relay
+	CodeSynchronous    Code = "synchronous"      // the setting synchronous_standby_names does not match the relay
 	CodeStart          Code = "start"            // RELAY_START decides about existing rows at the first start
 	CodeAWS            Code = "aws"              // AWS settings and credentials exist
 	CodeDestination    Code = "destination"      // the topic or queue exists and fits the settings

@@ -25,10 +25,11 @@ type Config struct {
 	Table       pgoutput.Table
 	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
+	// RowsStay says whether rows stay in the outbox table until they are delivered, so that those
+	// of an unavailable destination can wait there.
+	RowsStay deferral.RowsStay
 	// HaltOnSlotLoss stops the relay instead of publishing the events that the slot may have
-	// missed. RowsStay says whether rows stay in the outbox table until they are delivered, so that
-	// those of an unavailable destination can wait there.
-	RowsStay       deferral.RowsStay
+	// missed.
 	HaltOnSlotLoss bool
 	// Audit compares the rows of the outbox table with the rows that were streamed.
 	Audit bool

@@ -1,5 +1,5 @@
-// Package watch ends a session after a change of the database with which the relay must not
-// continue.
+// Package watch ends a session if an operator renames a column, enables row security, makes a
+// column of text one of bytes, or makes the relay a synchronous standby.
 package watch
 
 import (

@@ -27,9 +27,10 @@
 //	idle      a reused connection was closed by its peer     closed: the next request dials
 //	idle      90 seconds without a request                   closed
 //
-// An answer that belongs to another request would tell that an event is delivered which is not. The
-// rules above leave no byte of one request to the next. The sinks also give the entries of each
-// request ids of its own, and an answer with another id closes every idle connection.
+// If the relay took an answer to another request for its own, it would count an undelivered event
+// as delivered. The rules above leave no byte of one request to the next. The sinks also give the
+// entries of each request ids of its own, and an answer with another id closes every idle
+// connection.
 //
 // # Who failed a request
 //
