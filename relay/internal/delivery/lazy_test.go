@@ -49,3 +49,24 @@ func TestAFailedOpeningIsAnUnavailableDestination(t *testing.T) {
 		r.expectOpen(0)
 	}, lazily, together)
 }
+
+// TestNothingIsPublishedAfterALongOpening: the lease ends while the sink is opened.
+func TestNothingIsPublishedAfterALongOpening(t *testing.T) {
+	t.Parallel()
+	lazily := func(_ *fixture, destinations []delivery.Destination) {
+		inner := destinations[0].Sink
+		destinations[0].Sink = sink.NewLazy(fifo, func(context.Context) (sink.Sink, error) {
+			time.Sleep(10 * time.Second)
+			return inner, nil
+		})
+	}
+	run(t, one(fifo), func(r *fixture) {
+		r.sendIDs(0, "a1 b1")
+		r.elapse(5 * time.Second)
+		r.lease.set(errLease)
+		r.elapse(10 * time.Second)
+		r.expectEnd(errLease)
+		r.expectRequests(0)
+		r.expectOpen(2)
+	}, lazily)
+}

@@ -87,6 +87,9 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 	if err := s.delivery.mayRequest(); err != nil {
 		return nil, err
 	}
+	if err := s.open(ctx, len(events)); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	for _, e := range events {
 		e.attempts++
@@ -99,6 +102,25 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 		s.delivery.deps.Observer.Requested(s.Name, len(events), time.Since(start), err)
 	}
 	return results, err
+}
+
+// opener is a sink that has to be opened before its first request.
+type opener interface {
+	Open(ctx context.Context) error
+}
+
+// open opens the sink, if that is necessary, and asks again whether this relay may publish. An
+// opening that fails counts as a request that failed.
+func (s *sender) open(ctx context.Context, events int) error {
+	if s.opener == nil {
+		return nil
+	}
+	start := time.Now()
+	if err := s.opener.Open(ctx); err != nil {
+		s.delivery.deps.Observer.Requested(s.Name, events, time.Since(start), err)
+		return err
+	}
+	return s.delivery.mayRequest()
 }
 
 // settle handles the results of a request, message by message.

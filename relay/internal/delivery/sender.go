@@ -18,6 +18,7 @@ type sender struct {
 	policy   Policy
 	log      *slog.Logger
 	reader   limitsReader
+	opener   opener // nil for a sink that was opened before
 	// headersDropped makes the log name the first event that loses headers, and no further one.
 	headersDropped sync.Once
 
@@ -48,6 +49,7 @@ func newSender(d *Delivery, destination Destination, options Options) *sender {
 		log:         d.deps.Log.With("destination", destination.Name),
 		scheduler:   newScheduler(limits, options, blocked),
 	}
+	s.opener, _ = destination.Sink.(opener)
 	s.timer = time.AfterFunc(time.Hour, s.pump)
 	s.timer.Stop()
 	s.reportPace()

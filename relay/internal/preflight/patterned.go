@@ -44,6 +44,8 @@ func (d *destinations) lazy(destination sink.Destination) sink.Sink {
 	}
 	checks := d.Destinations
 	return sink.NewLazy(expected, func(ctx context.Context) (sink.Sink, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		s, err := checks.open(ctx, destination)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", destination, err)

@@ -22,6 +22,13 @@ func NewLazy(expected Limits, open func(context.Context) (Sink, error)) *Lazy {
 	return &Lazy{open: open, expected: expected}
 }
 
+// Open opens the sink, unless it is open. The caller publishes only after that, because an opening
+// takes long: it asks in between whether it may still publish.
+func (l *Lazy) Open(ctx context.Context) error {
+	_, err := l.get(ctx)
+	return err
+}
+
 // Publish implements [Sink].
 func (l *Lazy) Publish(ctx context.Context, batch []*Message) ([]Result, error) {
 	s, err := l.get(ctx)
