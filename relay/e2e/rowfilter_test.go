@@ -126,3 +126,48 @@ func TestAChangedRowFilterIsNoticed(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionKeepsFormerlyExcludedRows: no relay has delivered them, whatever the horizon shows.
+func TestRetentionKeepsFormerlyExcludedRows(t *testing.T) {
+	t.Parallel()
+	o := newOutage(t, newTestEnv(t, "orders"))
+	o.end()
+	o.filterRows()
+	p := o.startStreaming(append(o.env, filtered)...)
+	o.insertState(1, "draft")
+	o.insertState(2, "live")
+	o.awaitAll(1)
+	o.awaitDelivered()
+	p.stop()
+	o.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+	o.startStreaming(append(o.env, "RELAY_RETENTION=1h")...)
+	o.insertState(3, "draft")
+	o.awaitAll(2)
+	o.eventually("the row that was written since the change is removed", func() bool {
+		return o.query(`SELECT string_agg(payload ->> 'n', ' ' ORDER BY seq) FROM outbox_events`) == "1 2"
+	})
+}
+
+// TestADeferralKeepsItsRowFilter: by another one, the events that wait would not be found.
+func TestADeferralKeepsItsRowFilter(t *testing.T) {
+	t.Parallel()
+	o := newOutage(t, newTestEnv(t, "orders"))
+	o.filterRows()
+	env := append(o.env, filtered)
+	p := o.startStreaming(env...)
+	for n := range 10 {
+		o.insertState(n+1, "live")
+	}
+	o.awaitState("deferred")
+	p.kill()
+	o.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events WHERE (state = 'new')`)
+	p = o.start(env...)
+	if err := p.wait(); err == nil || !strings.Contains(p.log.String(), "since the publication had the row filter") {
+		t.Errorf("%v: the relay does not say that the filter is needed", err)
+	}
+	o.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events WHERE (state = 'live')`)
+	o.end()
+	o.startStreaming(env...)
+	o.awaitAll(10)
+	o.awaitState("")
+}

@@ -80,7 +80,7 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("deferral of %s: %w", stored.Destination, err)
 		}
-		if err := requireColumns(h, start.Routes); err != nil {
+		if err := requireSameRows(h, start.Routes); err != nil {
 			return nil, err
 		}
 		h.fromEarlier = true

@@ -77,22 +77,35 @@ func parseRoutes(texts []string, now string) (routes []*route.Router, err error)
 	return routes, nil
 }
 
-// requireColumns returns an error that only an operator can act on if earlier routes select the
-// rows of h by a column that the routes of now do not read.
-func requireColumns(h *held, routesOfNow string) error {
+// requireSameRows returns an error that only an operator can act on if earlier routes select the
+// rows of h by a column or under a row filter that this session does not read: it could not find
+// them.
+func requireSameRows(h *held, routesOfNow string) error {
 	now, err := route.ParseText(routesOfNow)
 	if err != nil {
 		return fmt.Errorf("read the routes %q: %w", routesOfNow, err)
 	}
 	for _, r := range h.routes {
-		if h.mode == joined || r.Column() == "" || slices.Contains(now.ColumnNames(), r.ColumnNames()[0]) {
-			continue
+		switch {
+		case h.mode == joined:
+		case r.Column() != "" && !slices.Contains(now.ColumnNames(), r.ColumnNames()[0]):
+			return operator.Needed("events of %s wait in the outbox table, by routes that read its column %s, and "+
+				"RELAY_ROUTES no longer reads that column: restore the pattern in RELAY_ROUTES until relay status "+
+				"shows no deferred destination", h.stored.Destination, r.Column())
+		case r.Filter() != now.Filter():
+			return operator.Needed("events of %s wait in the outbox table since the publication had %s, and it now "+
+				"has %s: restore it, with RELAY_ROW_FILTER=assert for a row filter, until relay status shows no "+
+				"deferred destination", h.stored.Destination, describeFilter(r.Filter()), describeFilter(now.Filter()))
 		}
-		return operator.Needed("events of %s wait in the outbox table, by routes that read its column %s, and "+
-			"RELAY_ROUTES no longer reads that column: restore the pattern in RELAY_ROUTES until relay status shows "+
-			"no deferred destination", h.stored.Destination, r.Column())
 	}
 	return nil
+}
+
+func describeFilter(filter string) string {
+	if filter == "" {
+		return "no row filter"
+	}
+	return "the row filter WHERE " + filter
 }
 
 // selects reports whether earlier routes lead e to the destination of h.

@@ -74,5 +74,18 @@ func GuardOf(slotName string) string { return slotName + guard }
 
 const guard = " deferred"
 
+// FilterOf names the row of relay_checkpoints with the row filter that a slot's publication had
+// last. Its horizon shows the rows that a former filter may have excluded. It is NULL without one.
+func FilterOf(slotName string) string { return slotName + rowFilter }
+
+const rowFilter = " row filter"
+
+// FormerSQL lists the snapshots of the slots of an outbox table in which a row may be one that a
+// former row filter excluded. slots is a relation with the column slot_name.
+func FormerSQL(slots string) string {
+	return `SELECT f.horizon FROM ` + slots + ` s
+		JOIN relay_checkpoints f ON f.slot_name = s.slot_name || '` + rowFilter + `' WHERE f.horizon IS NOT NULL`
+}
+
 // NotGuardSQL is a condition on a row c of relay_checkpoints: it belongs to a slot.
 const NotGuardSQL = `position(' ' IN c.slot_name) = 0`

@@ -151,6 +151,7 @@ func (r *relay) prepare(ctx context.Context) error {
 	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
 		return err
 	}
+	r.Router = r.Router.WithFilter(r.Table.Filter)
 	return outboxtable.RequireReadable(ctx, r.pool, r.Table)
 }
 

@@ -52,6 +52,9 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
 		return nil, err
 	}
+	if err := r.store.NoteFilter(ctx, h.Fence, r.Table.Filter); err != nil {
+		return nil, err
+	}
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
 	s.lease.Renew(h.CheckedAt, h.Stream.LastStatusAt())
 	s.tracker = checkpoint.NewTracker(r.Window, h.Row.Position)

@@ -74,9 +74,6 @@ func (s *session) deferrer() *deferral.Worker {
 func (s *session) openGate(ctx context.Context) (err error) {
 	s.deferrals = deferral.NewStore(s.pool, s.held.Fence, s.Table.String(), s.SenderTimeout)
 	routes, row := s.Router.Text(s.names()), s.held.Row
-	if err := s.deferrals.AddRoutes(ctx, routes); err != nil {
-		return err
-	}
 	start := deferral.Start{
 		Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4, ShareBytes: s.Window.Bytes / 4,
 	}
@@ -87,6 +84,9 @@ func (s *session) openGate(ctx context.Context) (err error) {
 		return err
 	}
 	if s.gate, err = deferral.NewGate(s.delivery, s.names(), start); err != nil {
+		return err
+	}
+	if err := s.deferrals.AddRoutes(ctx, routes); err != nil {
 		return err
 	}
 	return s.mayDefer(ctx)

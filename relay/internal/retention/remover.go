@@ -55,7 +55,7 @@ type Batch struct {
 // An unknown horizon and an unknown xid count as not delivered. So do the rows of an attached
 // partition until they are accounted for: the log does not contain them, whatever their xids say.
 // A row that waits for a destination of any slot stays. So does a row that the row filter of the
-// publication excludes: no relay has delivered it.
+// publication excludes, or that a former one may have excluded: no relay has delivered it.
 //
 // The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
 // event stays until an operator has decided about it, because a dead letter does not contain a
@@ -70,6 +70,11 @@ func removeRows(table pgoutput.Table) string {
 		deferral.WaitsSQL(table, "e.", "$4"),
 		"{filter}",
 		table.FilterSQL("e"),
+		"{streamed}",
+		"NOT EXISTS (SELECT FROM former f WHERE pg_visible_in_snapshot(e."+pgoutput.Quote(table.Columns.XID)+
+			", f.horizon) OR pg_visible_in_snapshot("+outboxtable.WriterSQL("e.xmin")+"::text::xid8, f.horizon))",
+		"{former}",
+		outboxtable.FormerSQL("registered"),
 		"{not_guard}",
 		outboxtable.NotGuardSQL,
 		"{later_writer}",
@@ -95,12 +100,14 @@ func removeRows(table pgoutput.Table) string {
 				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
 				END AS obstacle
 			FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {not_guard}
+		), former AS MATERIALIZED (
+			{former}
 		), batch AS MATERIALIZED (
 			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted,
 				{waits} AS waits,
 				e.{created_at} < now() - $5::interval AS old,
 			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
-			FROM {table} e WHERE e.{seq} > $6::bigint AND {filter} ORDER BY e.{seq} LIMIT $7
+			FROM {table} e WHERE e.{seq} > $6::bigint AND {filter} AND {streamed} ORDER BY e.{seq} LIMIT $7
 		), due AS MATERIALIZED (
 			SELECT b.seq FROM batch b
 			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
@@ -111,7 +118,7 @@ func removeRows(table pgoutput.Table) string {
 		), removed AS (
 			DELETE FROM {table} e
 			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
-			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits} AND {filter}
+			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits} AND {filter} AND {streamed}
 			  AND NOT EXISTS (
 				SELECT FROM registered r
 				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)

@@ -31,9 +31,13 @@ func TestAPatternLeadsToAllowedDestinations(t *testing.T) {
 	if diff := cmp.Diff(want, r.Destinations()); diff != "" || r.Named() != 2 || r.Column() != "topic" {
 		t.Errorf("%d named, column %s, destinations (-want +got):\n%s", r.Named(), r.Column(), diff)
 	}
-	again, err := route.ParseText(r.Text(r.Destinations()))
+	const filter = "(a = 'x\ny=1'::text)"
+	again, err := route.ParseText(r.WithFilter(filter).Text(r.Destinations()))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if again.Filter() != filter || r.Filter() != "" {
+		t.Errorf("the filter is %q", again.Filter())
 	}
 	tests := map[string]struct {
 		event outbox.Envelope

@@ -73,6 +73,7 @@ type Router struct {
 	column        string         // that patterns read, as the setting has it
 	allowed       map[string]int // destinations of patterns, by ARN
 	unknown       string
+	filter        string // row filter of the publication
 	tellUnknown   func(Unknown)
 	headers       Headers
 	tenant        Tenant

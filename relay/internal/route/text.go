@@ -1,8 +1,10 @@
 package route
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,12 +27,25 @@ func (r *Router) Text(destinations []string) string {
 			text.WriteString(arn + " ")
 		}
 	}
+	if r.filter != "" {
+		text.WriteString("\n" + textFilter + strconv.Quote(r.filter))
+	}
 	return text.String()
 }
 
-// Lines of the text with the settings of patterns. Everything that decides where an event goes is
-// in the text.
-const textUnknown, textAllowed = "unknown=", "allowed="
+// Lines of the text with the settings of patterns, and with the row filter of the publication.
+// Everything that decides where an event goes, and which rows are events, is in the text.
+const textUnknown, textAllowed, textFilter = "unknown=", "allowed=", "filter="
+
+// WithFilter returns the routes for a publication with this row filter.
+func (r *Router) WithFilter(filter string) *Router {
+	filtered := *r
+	filtered.filter = filter
+	return &filtered
+}
+
+// Filter returns the row filter of the publication; empty without one.
+func (r *Router) Filter() string { return r.filter }
 
 // target returns the destination, pattern or none to which a rule leads.
 func (r *Router) target(rule int, destinations []string) string {
@@ -61,15 +76,26 @@ func (r *Router) Drops() (rules []string) {
 // ParseText reads the result of [Router.Text]. The Router only routes.
 func ParseText(text string) (*Router, error) {
 	destination, rest, _ := strings.Cut(text, "\n")
-	s := Settings{Destination: destination}
+	s, filter := Settings{Destination: destination}, ""
 	for line := range strings.SplitSeq(rest, "\n") {
-		if unknown, ok := strings.CutPrefix(line, textUnknown); ok {
-			s.Unknown = unknown
-		} else if allowed, ok := strings.CutPrefix(line, textAllowed); ok {
-			s.Allowed = allowed
-		} else {
+		name, value, _ := strings.Cut(line, "=")
+		switch name + "=" {
+		case textUnknown:
+			s.Unknown = value
+		case textAllowed:
+			s.Allowed = value
+		case textFilter:
+			var err error
+			if filter, err = strconv.Unquote(value); err != nil {
+				return nil, fmt.Errorf("row filter %s: %w", value, err)
+			}
+		default:
 			s.Routes += line + "\n"
 		}
 	}
-	return Parse(s)
+	r, err := Parse(s)
+	if err != nil {
+		return nil, err
+	}
+	return r.WithFilter(filter), nil
 }
