@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/jackc/pgx/v5"
@@ -71,12 +72,20 @@ type change struct {
 	To   int32 `json:"to"`
 }
 
+// closeTimeout bounds how long the end of the connection may take. A network that forgot the
+// connection gives no answer.
+const closeTimeout = 5 * time.Second
+
 func migrate(ctx context.Context, s settings.Settings) (v versions, err error) {
 	conn, err := await(ctx, s)
 	if err != nil {
 		return versions{}, err
 	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, conn.Close(closing))
+	}()
 	for _, part := range []struct {
 		migrate func(context.Context, *pgx.Conn) (from, to int32, err error)
 		change  *change

@@ -48,7 +48,7 @@ func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error 
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
+	defer control.Close(pool)
 	return do(pool)
 }
 

@@ -19,7 +19,7 @@ func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer control.CloseConnection(conn)
 	from, to, err := migrations.Migrate(ctx, conn)
 	if err != nil {
 		return explain(err)

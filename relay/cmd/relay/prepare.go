@@ -61,7 +61,7 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 	if pool == nil {
 		return found
 	}
-	defer pool.Close()
+	defer control.Close(pool)
 	return preflight.Database{
 		Pool:        pool,
 		OpenStream:  relay.StreamOpener(config),
@@ -92,7 +92,7 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 	return preflight.Requirement{Subject: "the outbox table", Check: func(ctx context.Context) preflight.Findings {
 		pool, err := control.OpenPool(ctx, s.connect)
 		if err == nil {
-			defer pool.Close()
+			defer control.Close(pool)
 			err = relay.CheckStart(ctx, pool, config)
 		}
 		if err != nil {

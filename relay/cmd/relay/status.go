@@ -53,7 +53,7 @@ func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return unknownStatus(err)
 	}
-	defer pool.Close()
+	defer control.Close(pool)
 	if c.Watch {
 		return c.watch(ctx, pool, w)
 	}

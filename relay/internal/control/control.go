@@ -69,7 +69,7 @@ func pinPool(config *pgxpool.Config) {
 	postgres.PinStatements(config.ConnConfig)
 }
 
-// closeTimeout bounds how long [Close] waits.
+// closeTimeout bounds how long [Close] and [CloseConnection] wait.
 const closeTimeout = time.Second
 
 // Close closes a pool and waits at most closeTimeout. The rest closes in the background, because
@@ -84,6 +84,13 @@ func Close(pool *pgxpool.Pool) {
 	case <-closed:
 	case <-time.After(closeTimeout):
 	}
+}
+
+// CloseConnection closes a connection and waits at most closeTimeout.
+func CloseConnection(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = conn.Close(ctx)
 }
 
 // OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL does

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
@@ -37,8 +36,7 @@ func isTransient(err error) bool {
 		(answer.HTTPStatusCode() >= 500 || answer.HTTPStatusCode() == http.StatusTooManyRequests):
 		return true
 	case errors.As(err, &api):
-		_, throttled := retry.DefaultThrottleErrorCodes[api.ErrorCode()]
-		return throttled
+		return sink.IsThrottleCode(api.ErrorCode())
 	case errors.As(err, &credentials), errors.As(err, &synchronous), errors.As(err, &mixedUp):
 		return true
 	}

@@ -45,6 +45,7 @@ func TestOnlyTransientFailuresAreRetried(t *testing.T) {
 			open(t, fakeaws.Refuse(http.StatusInternalServerError, "InternalError", "oh")), true,
 		},
 		"broker throttles":         {open(t, fakeaws.Throttle()), true},
+		"key throttles":            {open(t, fakeaws.ThrottleKMS()), true},
 		"broker resets":            {open(t, fakeaws.Reset()), true},
 		"broker denies":            {open(t, fakeaws.DenyAccess()), false},
 		"broker has no such queue": {open(t, fakeaws.Missing()), false},

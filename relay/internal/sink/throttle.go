@@ -26,10 +26,15 @@ func IsThrottled(err error) bool {
 	switch {
 	case !ok:
 		return false
-	case failure.Origin == OriginRequest &&
-		(throttles[failure.Code] || strings.Contains(strings.ToLower(failure.Code), "throttl")):
+	case failure.Origin == OriginRequest && IsThrottleCode(failure.Code):
 		return true
 	}
 	return failure.Status == http.StatusTooManyRequests &&
 		(failure.Origin == OriginRequest || failure.Origin == OriginTransport)
+}
+
+// IsThrottleCode reports whether a code of AWS says that requests come too fast, to the service or
+// to its encryption key.
+func IsThrottleCode(code string) bool {
+	return throttles[code] || strings.Contains(strings.ToLower(code), "throttl")
 }
