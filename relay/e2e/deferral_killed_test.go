@@ -124,6 +124,11 @@ func TestALateCommitIsDelivered(t *testing.T) {
 // insertLate inserts an event in a transaction of its own, and returns its commit.
 func (o *outage) insertLate(n int) (commit func()) {
 	o.t.Helper()
+	return o.insertLateOf(fmt.Sprint("late ", n), n)
+}
+
+func (o *outage) insertLateOf(aggregate string, n int) (commit func()) {
+	o.t.Helper()
 	conn, err := pgx.Connect(o.t.Context(), o.url) // the pool has four
 	o.must(err)
 	o.t.Cleanup(func() { _ = conn.Close(context.Background()) })
@@ -131,7 +136,7 @@ func (o *outage) insertLate(n int) (commit func()) {
 	o.must(err)
 	_, err = tx.Exec(o.t.Context(), `
 		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
-		VALUES (gen_random_uuid(), 'other', $1, 't', json_build_object('n', $2::int))`, fmt.Sprint("late ", n), n)
+		VALUES (gen_random_uuid(), 'other', $1, 't', json_build_object('n', $2::int))`, aggregate, n)
 	o.must(err)
 	return func() { o.must(tx.Commit(o.t.Context())) }
 }

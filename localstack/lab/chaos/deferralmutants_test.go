@@ -5,6 +5,10 @@ const (
 	deferralDrain  = "relay/internal/deferral/drain.go"
 	deferralWorker = "relay/internal/deferral/worker.go"
 	deferralRules  = "relay/internal/deferral/predicate.go"
+
+	deferralTransfer = "relay/internal/deferral/transfer.go"
+	deferralGroups   = "relay/internal/deferral/groups.go"
+	deferralHeld     = "relay/internal/deferral/gate.go"
 )
 
 // deferralMutants break the rules by which events of an unavailable destination wait in the outbox
@@ -50,10 +54,8 @@ var deferralMutants = []testedMutant{
 		return err
 	}
 `, ``},
-			{deferralWorker, `return w.Senders.Withdraw(destination, covered)
-	})
-`, `return w.Senders.Withdraw(destination, covered)
-	})
+			{deferralWorker, `	w.Gate.begin(h, withdraw)
+`, `	w.Gate.begin(h, withdraw)
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
@@ -63,8 +65,9 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "counts a row as done before its dead letter is stored", edits: []edit{{
-			deferralDrain, `Settled: t.flight.add(seq, size)}`, `Settled: func() {}}
-	t.flight.add(seq, size)()`,
+			deferralTransfer, `t.flight.add(seq, size, event)`, `t.flight.add(seq, size, event)
+	event.Settled()
+	event.Settled = func() {}`,
 		}}},
 		pkg: "./relay/e2e", test: "TestARefusedRowIsParkedBeforeItIsDone",
 	},
@@ -74,5 +77,36 @@ var deferralMutants = []testedMutant{
 			`g.delivery.Send(k.destination, k.event)`,
 		}}},
 		pkg: "./relay/internal/deferral", test: "TestKeptRowsAreSentUnlessTheSnapshotShowsThem",
+	},
+	{
+		mutant: mutant{name: "defers an aggregate with a snapshot that the stream has not passed", edits: []edit{{
+			deferralGroups, `known := w.Gate.Past() //`, `known := now.Snapshot //`,
+		}}},
+		pkg: "./relay/e2e", test: "TestALateCommitOfABusyAggregateArrives",
+	},
+	{
+		mutant: mutant{name: "sends rows of a deferred aggregate in the pass of its destination", edits: []edit{{
+			deferralTransfer, `return t.Gate.owner(e, t.Names[t.Router.Route(e)]) == t.held`,
+			`return t.Names[t.Router.Route(e)] == t.held.stored.Destination`,
+		}}},
+		pkg: "./relay/e2e", test: "TestAnAggregateAndItsDestinationAreDeferred",
+	},
+	{
+		mutant: mutant{name: "joins the stream with an aggregate before its destination", edits: []edit{{
+			deferralGate, `|| h.isGroup() && all != nil && all.mode != joined`, `|| all == nil && false`,
+		}}},
+		pkg: "./relay/internal/deferral", test: "TestARowOfADeferredGroupIsTheGroups",
+	},
+	{
+		mutant: mutant{name: "keeps the rows of an aggregate by those of its destination alone", edits: []edit{{
+			deferralRules, `waits.aggregate_id = '') OR `, `waits.aggregate_id = '') OR false AND `,
+		}}},
+		pkg: "./relay/e2e", test: "TestRetentionKeepsTheRowsOfABusyAggregate",
+	},
+	{
+		mutant: mutant{name: "lets rows of a deferred aggregate through", edits: []edit{{
+			deferralHeld, `g.claim(e), g.held[key{name, group}], g`, `g.claim(e), g.held[key{name, group + " "}], g`,
+		}}},
+		pkg: "./relay/e2e", test: "TestABusyAggregateOutlivesAGap",
 	},
 }

@@ -41,6 +41,7 @@ var serviceFaults = []fault{
 	serviceFault("broker: entries repeated", true, fakeaws.RepeatEntries),
 	serviceFault("broker: entries renamed", true, fakeaws.RenameEntries),
 	{name: "broker: one destination unavailable for long", weight: 12, needs: parks, do: unavailableForLong},
+	{name: "busy aggregate", weight: 6, do: busyAggregate},
 }
 
 // partialFault is a service fault in which requests fail in part.
@@ -57,6 +58,21 @@ func unavailableForLong(ctx context.Context, a *act) error {
 	outage := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
 	defer outage.Clear()
 	pause(ctx, a.plan.ParkAfter+500*time.Millisecond+a.within(time.Second))
+	return nil
+}
+
+// busyAggregate writes events of one aggregate much faster than a slow broker takes them one after
+// the other, so that they use up the share of the aggregate.
+func busyAggregate(ctx context.Context, a *act) error {
+	slow := a.broker.Script(fakeaws.Match{}, fakeaws.Delay(15*time.Millisecond))
+	defer slow.Clear()
+	all := a.aggregates()
+	busy := all[a.random.IntN(len(all))]
+	w := &writer{run: a.run, random: a.random}
+	for range 3 {
+		w.transaction(ctx, 100, []aggregate{busy})
+	}
+	pause(ctx, time.Second+a.within(time.Second))
 	return nil
 }
 

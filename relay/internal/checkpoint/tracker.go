@@ -177,6 +177,20 @@ func (t *Tracker) Load() Load {
 	return load
 }
 
+// HeldUpBy returns how many delivered events stay in the window because of the open event h, which
+// was read before them, and how many bytes.
+func (t *Tracker) HeldUpBy(h Handle) (events, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for h = max(h, t.head); h < t.tail; h++ {
+		if e := t.at(h); e.delivered {
+			events++
+			bytes += e.bytes
+		}
+	}
+	return events, bytes
+}
+
 // HasRoom reports whether another event may be opened. After it has returned false, [Tracker.Room]
 // fires.
 func (t *Tracker) HasRoom() bool {

@@ -1,6 +1,7 @@
-// Package deferral lets events of an unavailable destination wait in the outbox table. The table
-// keeps every event until retention removes it, so an outage costs one row of outbox_deferrals, and
-// not one dead letter for each event.
+// Package deferral lets events wait in the outbox table: those of an unavailable destination, and
+// those of an aggregate that uses up its share of the window. The table keeps every event until
+// retention removes it, so either costs one row of outbox_deferrals, and not one dead letter or one
+// place in the window for each event.
 //
 // # The predicate
 //
@@ -27,11 +28,11 @@
 //
 // # Deferring
 //
-// The requests in flight have ended. known is a snapshot that the stream was read past: every row
-// that is visible in it was handed to delivery, or delivered before. from_seq is the lowest seq of
-// the events that delivery holds. So no undelivered row is done. The row is written first, by
-// a fenced statement. Only then the Tracker counts the events as handed over, and the position of
-// the slot moves.
+// No request has events of the destination or group. known is a snapshot that the stream was read
+// past: every row that is visible in it was handed to delivery, or delivered before. from_seq is
+// the lowest seq of the events that delivery holds. So no undelivered row is done. The row is
+// written first, by a fenced statement. Only then the Tracker counts the events as handed over, and
+// the position of the slot moves.
 //
 // # A pass
 //
@@ -51,6 +52,21 @@
 //	J4  one fenced write: known = To, from_seq infinite, state joined
 //	J5  kept and later rows: visible in known, skipped; else sent
 //	J6  the row goes once flush_lsn has passed an insert LSN that was read after To
+//
+// # Groups
+//
+// A group has one request in flight at most. If its events come faster, the window fills from its
+// first event on, and every other group waits. So the Worker looks at the group that needs the most
+// requests while the window is at least half full. The share of a group is a quarter of the window.
+// Its own waiting events count, and the delivered ones behind its first, because they stay in the
+// window until that one is delivered. The group is deferred beyond its share, unless many others
+// are as far behind: the relay then catches up with everything.
+//
+// A row has one deferral: that of its group before that of its destination. The passes of the
+// destination leave out the rows of a deferred group, so the group joins the stream after its
+// destination. At most [groupTurns] groups are drained at the same time, and take turns. Each pass
+// looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
+// read the whole table in one statement.
 //
 // # Rows that are let through
 //

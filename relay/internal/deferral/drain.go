@@ -3,14 +3,10 @@ package deferral
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
-	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
-	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 const (
@@ -28,6 +24,7 @@ const (
 	// passPause is the least pause between two passes, and retryPause that after an error. A pass
 	// that reads much of the table, because an old transaction is open, takes a third of the time.
 	passPause, retryPause = 100 * time.Millisecond, time.Second
+	groupPause            = 20 * time.Millisecond
 	share, longestPause   = 2, 5 * time.Second
 	// reachInterval is between two looks whether the stream was read past a snapshot.
 	reachInterval = 10 * time.Millisecond
@@ -36,12 +33,13 @@ const (
 	lastWait = 300 * time.Millisecond
 )
 
-// drain delivers the waiting rows, in passes, until the stream is joined or ctx ends.
+// drain delivers the waiting rows, in passes, until the stream is joined, the turn of a group is
+// over, or ctx ends.
 func (w *Worker) drain(ctx context.Context, h *held) error {
 	defer w.Gate.keepNone(h)
 	failed := false
 	for pause := time.Duration(0); task.Sleep(ctx, pause); {
-		began := time.Now()
+		began, waited := time.Now(), h.waited
 		done, err := w.step(ctx, h)
 		if isFinal(err) {
 			return err
@@ -49,10 +47,11 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 		if err != nil || failed {
 			w.note(ctx, err)
 		}
-		if failed = err != nil; done {
+		if failed = err != nil; done || w.turns.isOver(h) {
 			return nil
 		}
-		pause = max(passPause, min(share*time.Since(began), longestPause))
+		reading := time.Since(began) - (h.waited - waited)
+		pause = max(leastPause(h), min(share*reading, longestPause))
 		if failed {
 			pause = retryPause
 		}
@@ -60,11 +59,20 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 	return nil
 }
 
+// leastPause returns the least pause before the next pass. That of a group grows while its passes
+// find nothing: many groups may wait for the end of an old transaction.
+func leastPause(h *held) time.Duration {
+	if h.isGroup() {
+		return groupPause << min(h.idle, 6)
+	}
+	return passPause
+}
+
 // step makes a pass, and then tries to join the stream if the pass was small.
 func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
 	began := time.Now()
 	passed, err := w.pass(ctx, h)
-	if err != nil || passed.events > smallPass || time.Since(began) > shortPass {
+	if err != nil || !passed.ended || passed.events > smallPass || time.Since(began) > shortPass {
 		return false, err
 	}
 	return w.join(ctx, h)
@@ -78,19 +86,19 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	limit := time.AfterFunc(joinTimeout, func() { w.Gate.keepNone(h) })
 	defer limit.Stop()
 	passed, err := w.pass(ctx, h)
-	if err != nil {
+	if err != nil || !passed.ended {
 		return false, err
 	}
 	if !w.Gate.isShown(h, passed.known, w.firstXID) || !w.Gate.join(h) {
 		return false, nil
 	}
 	w.tellRemoved(h)
-	if err := w.Store.Join(ctx, h.stored.Destination, passed.to.Snapshot, passed.to.LSN); err != nil {
+	if err := w.Store.Join(ctx, h.stored.place(), passed.to.Snapshot, passed.to.LSN); err != nil {
 		return false, err
 	}
 	w.Gate.joined(h, passed.known)
-	w.Log.Info("events of the destination wait in the outbox table no more", "event", "deferral_ended",
-		"destination", h.stored.Destination, "known", passed.to.Snapshot)
+	w.Log.With(h.stored.place().attrs()...).Info("events wait in the outbox table no more",
+		"event", "deferral_ended", "known", passed.to.Snapshot)
 	return true, nil
 }
 
@@ -101,10 +109,10 @@ func (w *Worker) tellRemoved(h *held) {
 	if removed <= 0 {
 		return
 	}
+	w.removed.Store(true)
 	w.Observer.Removed(h.stored.Destination, removed)
-	w.Log.Error("rows were removed from the outbox table before their events were delivered: RELAY_ROWS_STAY=deny "+
-		"keeps such events as dead letters", "event", "rows_removed", "destination", h.stored.Destination,
-		"events", removed)
+	w.Log.With(h.stored.place().attrs()...).Error("rows were removed from the outbox table before their events "+
+		"were delivered: with RELAY_ROWS_STAY=deny no event waits there", "event", "rows_removed", "events", removed)
 }
 
 // passed is a pass that has ended.
@@ -112,7 +120,7 @@ type passed struct {
 	to     Observation
 	known  pgsnapshot.Snapshot // that of to
 	events int                 // sent
-	rest   int64               // of these, not stored yet as delivered
+	ended  bool                // false: the turn of the group was over before
 }
 
 // pass delivers the rows that are visible in a snapshot of this moment and not done.
@@ -130,17 +138,31 @@ func (w *Worker) pass(ctx context.Context, h *held) (p passed, err error) {
 	if err != nil {
 		return p, err
 	}
-	if first != endless {
-		if p.events, p.rest, err = w.send(ctx, h, p, first-1); err != nil {
-			return p, err
-		}
+	if first == endless {
+		h.idle++
+		p.ended = true
+		return p, w.store(ctx, h, p, endless, 0)
 	}
-	return p, w.store(ctx, h, p, endless, p.rest)
+	t, err := w.send(ctx, h, p, first-1)
+	p.events, p.ended = t.events, t.ended
+	if err != nil {
+		return p, err
+	}
+	if h.idle++; p.events > 0 {
+		h.idle = 0
+	}
+	if !p.ended {
+		w.Gate.forgetDelivered(h)
+		return p, t.save(ctx)
+	}
+	h.top = t.after
+	w.Gate.forgetDelivered(h)
+	return p, w.store(ctx, h, p, endless, t.flight.settled())
 }
 
 // awaitReached waits until the stream was read past a snapshot. It may wait for room in the window.
 func (w *Worker) awaitReached(ctx context.Context, to Observation) error {
-	for !w.Gate.HasReached(to.LSN) {
+	for !w.Gate.passed(to) {
 		if !task.Sleep(ctx, reachInterval) {
 			return ctx.Err()
 		}
@@ -148,10 +170,12 @@ func (w *Worker) awaitReached(ctx context.Context, to Observation) error {
 	return nil
 }
 
-// send delivers the rows of a pass behind the seq after.
-func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (events int, rest int64, err error) {
-	t := &transfer{
-		Worker: w, held: h, passed: p, mark: h.mark, after: after, flight: newFlight(after), markedAt: time.Now(),
+// send delivers the rows of a pass behind the seq after. It stops early once the turn of a group is
+// over.
+func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *transfer, err error) {
+	t = &transfer{
+		Worker: w, held: h, passed: p, mark: h.mark, top: h.top, after: after, flight: newFlight(after),
+		markedAt: time.Now(), destinations: map[int]bool{},
 	}
 	defer func() {
 		if ctx.Err() != nil {
@@ -162,12 +186,12 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (even
 		look, err := t.part(ctx)
 		switch {
 		case ctx.Err() != nil || isFinal(err):
-			return t.events, 0, errors.Join(err, ctx.Err())
+			return t, errors.Join(err, ctx.Err())
 		case err != nil: // the events in flight stay, and the pass continues behind them
 			failed = true
 			w.note(ctx, err)
 			if err := t.save(ctx); err != nil {
-				return t.events, 0, err
+				return t, err
 			}
 			task.Sleep(ctx, retryPause)
 			continue
@@ -175,9 +199,8 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (even
 			failed = false
 			w.note(ctx, nil)
 		}
-		if look.end {
-			err := t.await(ctx, t.flight.isEmpty)
-			return t.events, t.flight.settled(), err
+		if t.ended = look.end; t.ended || w.turns.isOver(h) && t.isBehindDone(t.after) {
+			return t, t.await(ctx, t.flight.isEmpty)
 		}
 	}
 }
@@ -186,99 +209,9 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (even
 // events of it were delivered.
 func (w *Worker) store(ctx context.Context, h *held, p passed, fromSeq, delivered int64) error {
 	waiting := w.Gate.dropped(h) - delivered
-	if err := w.Store.Pass(ctx, h.stored.Destination, p.to.Snapshot, fromSeq, waiting); err != nil {
+	if err := w.Store.Pass(ctx, h.stored.place(), p.to.Snapshot, fromSeq, waiting); err != nil {
 		return err
 	}
 	w.Gate.advance(h, mark{p.known, fromSeq})
 	return nil
-}
-
-// transfer is a pass that is under way.
-type transfer struct {
-	*Worker
-	held     *held
-	passed   passed
-	mark     mark  // as it was when the pass began
-	after    int64 // rows up to this seq were sent, or do not wait
-	events   int   // sent
-	flight   *flight
-	markedAt time.Time
-}
-
-// part sends the next rows.
-func (t *transfer) part(ctx context.Context) (look, error) {
-	found, err := t.Rows.next(ctx, t.mark, t.passed.to.Snapshot, t.after, t.wants)
-	if err != nil {
-		return look{}, err
-	}
-	take := func(seq int64, e *outbox.Envelope) error { return t.take(ctx, seq, e) }
-	if err := t.Rows.read(ctx, found.seqs, take); err != nil {
-		return look{}, err
-	}
-	t.after = max(t.after, found.last)
-	return found, nil
-}
-
-// wants reports whether a row belongs to the deferral: any of its routes leads it there. A row that
-// was delivered shortly before the deferral began is not sent again in this session.
-func (t *transfer) wants(e *outbox.Envelope, seq int64, isKnown bool) bool {
-	if isKnown && t.held.wasDelivered(t.mark, seq) {
-		return false
-	}
-	if owner := t.Gate.owner(e); owner != "" {
-		return owner == t.held.stored.Destination
-	}
-	destination := t.Router.Route(e)
-	return destination != route.Dropped && t.Names[destination] == t.held.stored.Destination
-}
-
-// take sends a row, when there is room for it.
-func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) error {
-	if err := t.await(ctx, func() bool { return t.flight.hasRoom(inFlight, t.MaxBytes) }); err != nil {
-		return err
-	}
-	size := len(e.Payload) + len(e.Headers) + eventOverhead
-	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID}, Settled: t.flight.add(seq, size)}
-	routed := t.Router.Message(e, &event.Message)
-	event.Unusable(routed.ProblemCode, routed.Problem)
-	event.HeadersDropped = routed.DroppedHeaders
-	t.Senders.Send(routed.Destination, event)
-	t.after = seq
-	if routed.Destination != route.Dropped { // the gate has dropped no such row in this session
-		t.events++
-		t.held.found++
-	}
-	return nil
-}
-
-// await waits until condition holds, and stores now and then how far the pass is.
-func (t *transfer) await(ctx context.Context, condition func() bool) error {
-	return t.flight.await(ctx, condition, func() error {
-		if time.Since(t.markedAt) < markInterval {
-			return nil
-		}
-		return t.save(ctx)
-	})
-}
-
-// save stores how far the pass is, unless rows between the pass and from_seq were done before: it
-// would undo them.
-func (t *transfer) save(ctx context.Context) error {
-	t.markedAt = time.Now()
-	last := t.flight.passed()
-	if last+1 < t.mark.fromSeq {
-		return nil
-	}
-	if err := t.store(ctx, t.held, t.passed, last+1, t.flight.settled()); err != nil {
-		return fmt.Errorf("after seq %d: %w", last, err)
-	}
-	return nil
-}
-
-// end waits for events in flight when the Worker has to end, and stores how far the pass is.
-func (t *transfer) end(ctx context.Context) error {
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
-	defer cancel()
-	_ = t.flight.await(waiting, t.flight.isEmpty, func() error { return nil })
-	return t.save(ctx)
 }

@@ -29,7 +29,7 @@ const findSQL = `
 			ORDER BY place),
 		d.destination, d.reason, d.routes
 	FROM {table} e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
-	WHERE e.{seq} = ANY ($3) AND {not_done} AND {filter}`
+	WHERE e.{seq} = ANY ($3) AND {not_done} AND {filter} AND (d.aggregate_id = '' OR {is_aggregate})`
 
 // Find returns which of the rows with these seqs wait for a destination of the slot.
 func Find(
@@ -47,6 +47,7 @@ func Find(
 		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
 		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
 		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),
+		"{is_aggregate}", isAggregateSQL(table, "e.", "d."),
 		"{not_done}", NotDoneSQL(table, "e.", "d."), "{filter}", table.FilterSQL("e")).Replace(findSQL)
 	rows, err := pool.Query(ctx, query, slotName, table.String(), seqs, routes.columns)
 	if err != nil {

@@ -2,7 +2,10 @@ package deferral
 
 import (
 	"context"
+	"slices"
 	"sync"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
 // flight has the events of a pass that are with delivery. They are settled in any order, and the
@@ -19,19 +22,20 @@ type flight struct {
 type row struct {
 	seq     int64
 	size    int
+	event   *delivery.Event
 	settled bool
 }
 
 func newFlight(after int64) *flight { return &flight{last: after, wake: make(chan struct{}, 1)} }
 
-// add takes a row that is about to be sent. settled is to be called once.
-func (f *flight) add(seq int64, size int) (settled func()) {
+// add takes the event of a row that is about to be sent. Its Settled is to be called once.
+func (f *flight) add(seq int64, size int, e *delivery.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r := &row{seq: seq, size: size}
+	r := &row{seq: seq, size: size, event: e}
 	f.size += size
 	f.rows = append(f.rows, r)
-	return func() { f.settle(r) }
+	e.Settled = func() { f.settle(r) }
 }
 
 func (f *flight) settle(r *row) {
@@ -48,6 +52,13 @@ func (f *flight) settle(r *row) {
 	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// has reports whether an event is one of the rows that are not settled.
+func (f *flight) has(e *delivery.Event) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.rows, func(r *row) bool { return r.event == e && !r.settled })
 }
 
 // isEmpty reports whether every row is settled.

@@ -2,7 +2,6 @@ package deferral
 
 import (
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,19 +32,17 @@ type Gate struct {
 	share, shareBytes int
 
 	mu       sync.Mutex
-	held     map[string]*held // by destination
-	claims   atomic.Bool      // whether others has any
-	others   []*held          // those of held with routes other than those of now
-	reached  pglogrepl.LSN    // the stream was read up to here, and delivery has the events
-	observed observation      // not reached yet
-	past     observation      // the last one that the stream was read past
+	held     map[key]*held
+	kept     keptLoad      // of all held
+	claims   atomic.Bool   // whether others has any
+	others   others        // those of held with routes other than those of now
+	reached  pglogrepl.LSN // the stream was read up to here, and delivery has the events
+	observed observation   // not reached yet
+	past     observation   // the last one that the stream was read past
 }
 
-type observation struct {
-	text     string
-	snapshot pgsnapshot.Snapshot
-	lsn      pglogrepl.LSN
-}
+// keptLoad counts kept events and their bytes.
+type keptLoad struct{ events, bytes int }
 
 // Start is the state with which a Gate begins.
 type Start struct {
@@ -62,7 +59,7 @@ type Start struct {
 
 // NewGate returns a Gate in front of delivery to destinations of these names.
 func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
-	g := &Gate{delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[string]*held{}}
+	g := &Gate{delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[key]*held{}}
 	var err error
 	if start.Horizon != "" {
 		g.past.text = start.Horizon
@@ -78,7 +75,7 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 	for _, stored := range start.Deferrals {
 		h, err := newHeld(stored, start.Routes)
 		if err != nil {
-			return nil, fmt.Errorf("deferral of %s: %w", stored.Destination, err)
+			return nil, fmt.Errorf("deferral of %s: %w", stored.place(), err)
 		}
 		if err := requireSameRows(h, start.Routes); err != nil {
 			return nil, err
@@ -90,46 +87,52 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 }
 
 func (g *Gate) hold(h *held) {
-	g.unhold(h.stored.Destination)
-	g.held[h.stored.Destination] = h
+	k := h.stored.place().key()
+	g.unhold(k)
+	g.held[k] = h
 	if len(h.routes) > 0 {
-		g.others = append(g.others, h)
+		g.others.add(h)
 		g.claims.Store(true)
 	}
 }
 
-func (g *Gate) unhold(name string) {
-	g.others = slices.DeleteFunc(g.others, func(h *held) bool { return h.stored.Destination == name })
-	delete(g.held, name)
+func (g *Gate) unhold(k key) {
+	if h := g.held[k]; h != nil && len(h.routes) > 0 {
+		g.others.remove(h)
+	}
+	delete(g.held, k)
 }
 
-// Claimed returns the name of a destination that the event was routed to by earlier routes, if that
-// destination is deferred, and otherwise the empty string. It is for [delivery.Event.Deferral].
+// Claimed returns the name of a destination that the event was routed to by earlier routes, if a
+// deferral has it there, and otherwise the empty string. It is for [delivery.Event.Deferral].
 func (g *Gate) Claimed(e *outbox.Envelope) string {
 	if !g.claims.Load() {
 		return ""
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, h := range g.others {
-		if h.selects(e) {
-			return h.stored.Destination
-		}
+	if h := g.others.find(e, func(*held) bool { return true }); h != nil {
+		return h.stored.Destination
 	}
 	return ""
 }
 
-// owner returns the destination whose deferral delivers a row that earlier routes lead there, or
-// the empty string.
-func (g *Gate) owner(e *outbox.Envelope) string {
+// owner returns the deferral that delivers a row, or nil: one by earlier routes, then that of its
+// aggregate, then that of its destination. now is the destination to which the routes of now lead.
+func (g *Gate) owner(e *outbox.Envelope, now string) *held {
+	isWaiting := func(h *held) bool { return h != nil && h.mode != joined }
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, h := range g.others {
-		if h.mode != joined && h.selects(e) {
-			return h.stored.Destination
-		}
+	if h := g.others.find(e, isWaiting); h != nil {
+		return h
 	}
-	return ""
+	if h := g.held[Place{now, e.AggregateType, e.AggregateID}.key()]; isWaiting(h) {
+		return h
+	}
+	if h := g.held[key{destination: now}]; isWaiting(h) {
+		return h
+	}
+	return nil
 }
 
 // Writer returns the low half of the xid of a row that a recovery read, or zero if the snapshot of
@@ -160,7 +163,7 @@ func (g *Gate) send(destination int, events []*delivery.Event) {
 		case pass:
 			through = append(through, e)
 		case keep:
-			h.keep(kept{destination, e})
+			g.keep(h, kept{destination, e})
 		default:
 			over = append(over, e)
 		}
@@ -172,100 +175,67 @@ func (g *Gate) send(destination int, events []*delivery.Event) {
 	}
 }
 
-// judge returns the one deferral that decides about an event, and its verdict. A deferral by
-// earlier routes that the stream has joined only skips the rows that it delivered.
+// judge returns the one deferral that decides about an event, and its verdict: that by earlier
+// routes, then that of its group, then that of its destination. One that the stream has joined only
+// skips the rows that it delivered. A later one cannot skip then: its passes have left the row to
+// the one before, which has not delivered it.
 func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
-	claim := g.held[e.Deferral]
-	isClaimed := e.Deferral != "" && claim != nil
-	if isClaimed {
-		if v := claim.judge(e); v != pass || claim.mode != joined {
-			return claim, v
+	group, name := e.Message.GroupID, g.names[destination]
+	left := false
+	for _, h := range [...]*held{g.claim(e), g.held[key{name, group}], g.held[key{destination: name}]} {
+		if h == nil {
+			continue
 		}
+		v := h.judge(e)
+		if v == skip && left {
+			v = pass
+		}
+		if v != pass || h.mode != joined {
+			return h, v
+		}
+		left = true
 	}
-	h := g.held[g.names[destination]]
-	v := h.judge(e)
-	if v == skip && isClaimed { // a pass has left the row to the claim, which has not delivered it
-		v = pass
-	}
-	return h, v
+	return nil, pass
 }
 
-// overflow gives up keeping where that exceeds its share, and returns the events.
-func (g *Gate) overflow() (all []*delivery.Event) {
-	events, size := 0, 0
-	for _, h := range g.held {
-		events, size = events+len(h.kept), size+h.keptBytes
-	}
-	if events <= g.share && size <= g.shareBytes {
+// claim returns the deferral that has an event by earlier routes, or nil.
+func (g *Gate) claim(e *delivery.Event) *held {
+	if e.Deferral == "" {
 		return nil
 	}
-	for _, h := range g.held {
-		if h.mode == keeping {
-			all = append(all, h.dropKept()...)
+	if h := g.held[key{e.Deferral, e.Message.GroupID}]; h != nil {
+		return h
+	}
+	return g.held[key{destination: e.Deferral}]
+}
+
+func (g *Gate) keep(h *held, k kept) {
+	h.keep(k)
+	g.kept.events++
+	g.kept.bytes += k.size()
+}
+
+// dropKept returns the kept events of a deferral, which wait in the table from now on.
+func (g *Gate) dropKept(h *held) []*delivery.Event {
+	g.kept.events -= len(h.kept)
+	g.kept.bytes -= h.keptBytes
+	return h.dropKept()
+}
+
+// overflow gives up keeping where that exceeds its share, where most is kept first, and returns the
+// events.
+func (g *Gate) overflow() (all []*delivery.Event) {
+	for g.kept.events > g.share || g.kept.bytes > g.shareBytes {
+		var most *held
+		for _, h := range g.held {
+			if h.mode == keeping && len(h.kept) > 0 && (most == nil || h.keptBytes > most.keptBytes) {
+				most = h
+			}
 		}
+		if most == nil {
+			return all
+		}
+		all = append(all, g.dropKept(most)...)
 	}
 	return all
-}
-
-// Reached says that the stream was read up to lsn, and that delivery has its events.
-func (g *Gate) Reached(lsn pglogrepl.LSN) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.reached = max(g.reached, lsn)
-	g.compare()
-}
-
-// Observed takes a snapshot and an insert LSN that was read after it.
-func (g *Gate) Observed(snapshot string, lsn pglogrepl.LSN) error {
-	parsed, err := pgsnapshot.Parse(snapshot)
-	if err != nil {
-		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.observed.text == "" { // or a busy stream would never reach one
-		g.observed = observation{snapshot, parsed, lsn}
-	}
-	g.compare()
-	return nil
-}
-
-// compare takes an observation that is reached. g.mu is held.
-func (g *Gate) compare() {
-	if g.observed.text == "" || g.reached < g.observed.lsn {
-		return
-	}
-	g.past, g.observed = g.observed, observation{}
-}
-
-// passed takes an observation if the stream was read past it, and reports whether it was.
-func (g *Gate) passed(o Observation) bool {
-	parsed, err := pgsnapshot.Parse(o.Snapshot)
-	if err != nil {
-		return false
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.reached < o.LSN {
-		return false
-	}
-	if o.LSN > g.past.lsn {
-		g.past = observation{o.Snapshot, parsed, o.LSN}
-	}
-	return true
-}
-
-// HasReached reports whether the stream was read up to lsn.
-func (g *Gate) HasReached(lsn pglogrepl.LSN) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.reached >= lsn
-}
-
-// Past returns the last observed snapshot that the stream was read past; empty if there is none
-// yet.
-func (g *Gate) Past() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.past.text
 }

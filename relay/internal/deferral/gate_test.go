@@ -49,7 +49,7 @@ func newTestGate(t *testing.T, share int) (*Gate, *held, *taker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g, g.held["A"], d
+	return g, g.held[key{destination: "A"}], d
 }
 
 func shown(t *testing.T, text string) pgsnapshot.Snapshot {
@@ -161,7 +161,7 @@ func TestARowHasOneDeferral(t *testing.T) {
 		d.expect(t, "[]", "[20/80]")
 		dropped := [2]string{}
 		for i, name := range []string{"A", "B"} {
-			if g.dropped(g.held[name]) == 1 {
+			if g.dropped(g.held[key{destination: name}]) == 1 {
 				dropped[i] = name
 			}
 		}

@@ -3,6 +3,7 @@ package deferral
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
@@ -26,8 +27,10 @@ type held struct {
 	stored      Deferral
 	routes      []*route.Router // earlier ones that select its rows too
 	fromEarlier bool            // earlier sessions may have dropped rows
-	// undelivered has the rows visible in known that delivery held when the deferral began. Nil
-	// where an earlier session began it.
+	// seen is a snapshot of the time at which this session began the deferral, or an older one.
+	// Rows that are visible in it were delivered before, except those in undelivered. That is nil
+	// if an earlier session began the deferral, and once a pass has ended.
+	seen        pgsnapshot.Snapshot
 	undelivered map[int64]struct{}
 
 	mode        mode
@@ -36,9 +39,27 @@ type held struct {
 	droppedXIDs xidSet
 	count       int64 // events dropped and not yet stored
 	all         int64 // events dropped in this session
-	found       int64 // rows of them that a pass has sent; the Worker's alone
 	keptBytes   int
+
+	// The rest belongs to the Worker's goroutine for the deferral.
+
+	found int64 // dropped rows that a pass has sent
+	// top is a seq above which no row is visible in the known of mark. endless if that is unknown.
+	top      int64
+	idle     int           // passes that found nothing, since one that did
+	waited   time.Duration // for events of passes to be delivered, in all
+	turnEnds time.Time     // the last turn of a group; the lock of turns guards it
 }
+
+// seenText returns seen, or an empty snapshot without one.
+func (h *held) seenText() string {
+	if text := h.seen.String(); text != "" {
+		return text
+	}
+	return "3:3:"
+}
+
+func (h *held) isGroup() bool { return h.stored.place().IsGroup() }
 
 // kept is an event that waits for a join.
 type kept struct {
@@ -55,7 +76,7 @@ func newHeld(stored Deferral, routesOfNow string) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{stored: stored, routes: routes, mark: mark{known, stored.FromSeq}}
+	h := &held{stored: stored, routes: routes, mark: mark{known, stored.FromSeq}, top: endless}
 	if stored.State == Joined {
 		h.mode = joined
 	}
@@ -108,9 +129,10 @@ func describeFilter(filter string) string {
 	return "the row filter WHERE " + filter
 }
 
-// selects reports whether earlier routes lead e to the destination of h.
+// selects reports whether earlier routes lead e to the place of h.
 func (h *held) selects(e *outbox.Envelope) bool {
-	return slices.ContainsFunc(h.routes, func(r *route.Router) bool { return leads(r, h.stored.Destination, e) })
+	return h.stored.place().has(e) &&
+		slices.ContainsFunc(h.routes, func(r *route.Router) bool { return leads(r, h.stored.Destination, e) })
 }
 
 // leads reports whether routes lead e to a destination.
@@ -151,22 +173,27 @@ func (h *held) judge(e *delivery.Event) verdict {
 	h.count++
 	h.all++
 	h.droppedXIDs.add(xid)
+	if h.undelivered != nil && h.seen.Visible(xid) {
+		h.addUndelivered(seq)
+	}
 	return drop
 }
 
-// wasDelivered reports whether a row that is visible in known, and has a seq from from_seq on, was
-// delivered before the deferral began in this session.
-func (h *held) wasDelivered(m mark, seq int64) bool {
-	if h.undelivered == nil || m.fromSeq != h.stored.FromSeq || m.known.String() != h.stored.Known {
-		return false
+// maxUndelivered bounds the memory of held.undelivered. Beyond it, rows that were delivered shortly
+// before may be sent again.
+const maxUndelivered = 1 << 16
+
+func (h *held) addUndelivered(seq int64) {
+	if h.undelivered[seq] = struct{}{}; len(h.undelivered) > maxUndelivered {
+		h.undelivered = nil
 	}
-	_, held := h.undelivered[seq]
-	return !held
 }
+
+func (k kept) size() int { return len(k.event.Message.Body) + eventOverhead }
 
 func (h *held) keep(k kept) {
 	h.kept = append(h.kept, k)
-	h.keptBytes += len(k.event.Message.Body) + eventOverhead
+	h.keptBytes += k.size()
 }
 
 // dropKept returns the kept events, which wait in the table from now on.

@@ -13,14 +13,27 @@ func (g *Gate) begin(h *held, withdraw func(covered func(*delivery.Event) bool) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.hold(h)
-	events := withdraw(func(e *delivery.Event) bool { return h.judge(e) == drop })
 	h.undelivered = map[int64]struct{}{}
-	for _, e := range events {
-		if xid, seq, _ := e.Row.Numbers(); h.mark.known.Visible(xid) {
-			h.undelivered[seq] = struct{}{}
-		}
+	g.delivery.HandOver(withdraw(func(e *delivery.Event) bool { return h.judge(e) == drop }))
+}
+
+// wasDelivered reports whether a row that is visible in h.seen was delivered before this session
+// began the deferral.
+func (g *Gate) wasDelivered(h *held, seq int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h.undelivered == nil {
+		return false
 	}
-	g.delivery.HandOver(events)
+	_, waits := h.undelivered[seq]
+	return !waits
+}
+
+// forgetDelivered ends that: a pass has ended, and its mark tells which rows are done.
+func (g *Gate) forgetDelivered(h *held) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h.undelivered = nil
 }
 
 // deferred returns the deferrals, by whether the stream has joined them.
@@ -37,12 +50,22 @@ func (g *Gate) deferred() (waiting, ending []*held) {
 	return waiting, ending
 }
 
-// holds reports whether events of a destination wait in the table.
-func (g *Gate) holds(name string) bool {
+// holds reports whether all events of a destination wait in the table.
+func (g *Gate) holds(name string) bool { return g.holdsGroup(name, "") }
+
+// holdsGroup reports whether events of a message group wait in the table.
+func (g *Gate) holdsGroup(name, group string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h := g.held[name]
+	h := g.held[key{name, group}]
 	return h != nil && h.mode != joined
+}
+
+// count returns how many deferrals there are.
+func (g *Gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.held)
 }
 
 // advance moves the mark of a deferral to the stored one. Every later pass shows the transactions
@@ -82,7 +105,7 @@ func (g *Gate) keepNone(h *held) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if h.mode == keeping { // while a join is written, it is not known whether their rows wait
-		g.delivery.HandOver(h.dropKept())
+		g.delivery.HandOver(g.dropKept(h))
 	}
 }
 
@@ -95,11 +118,13 @@ func (g *Gate) isShown(h *held, snapshot pgsnapshot.Snapshot, first uint64) bool
 }
 
 // join ends keeping for the time of a write, during which nothing may be dropped. It reports
-// whether everything since keepFrom was kept.
+// whether everything since keepFrom was kept. A group joins after its destination, whose passes
+// leave the rows of the group out.
 func (g *Gate) join(h *held) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h.mode != keeping {
+	all := g.held[key{destination: h.stored.Destination}]
+	if h.mode != keeping || h.isGroup() && all != nil && all.mode != joined {
 		return false
 	}
 	h.mode = joining
@@ -112,6 +137,8 @@ func (g *Gate) joined(h *held, known pgsnapshot.Snapshot) {
 	defer g.mu.Unlock()
 	h.mode, h.mark = joined, mark{known, endless}
 	events := h.kept
+	g.kept.events -= len(events)
+	g.kept.bytes -= h.keptBytes
 	h.kept, h.keptBytes = nil, 0
 	for _, k := range events {
 		g.send(k.destination, []*delivery.Event{k.event})
@@ -119,10 +146,11 @@ func (g *Gate) joined(h *held, known pgsnapshot.Snapshot) {
 }
 
 // forget removes a deferral whose rows the stream brings no more.
-func (g *Gate) forget(name string) {
+func (g *Gate) forget(p Place) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h := g.held[name]; h != nil && h.mode == joined {
-		g.unhold(name)
+	k := p.key()
+	if h := g.held[k]; h != nil && h.mode == joined {
+		g.unhold(k)
 	}
 }

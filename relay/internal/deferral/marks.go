@@ -14,29 +14,30 @@ import (
 // requested: a row that waited then is not part of it, although the horizon shows the row.
 func MarksSQL(slotName, tableName string) string {
 	return `(SELECT jsonb_agg(jsonb_build_object('Destination', d.destination, 'Known', d.known::text,
-		'FromSeq', d.from_seq, 'Routes', d.routes, 'State', d.state))
+		'FromSeq', d.from_seq, 'Routes', d.routes, 'State', d.state,
+		'AggregateType', d.aggregate_type, 'AggregateID', d.aggregate_id))
 		FROM outbox_deferrals d
 		WHERE d.slot_name = ` + slotName + ` AND d.outbox_table = ` + tableName + ` AND d.state = 'deferred')`
 }
 
 // Marks are deferrals at one moment.
-type Marks []*held
+type Marks struct{ deferrals others }
 
 // ParseMarks reads the result of [MarksSQL], which is nil without a deferral.
 func ParseMarks(text *string) (marks Marks, err error) {
 	if text == nil {
-		return nil, nil
+		return marks, nil
 	}
 	var stored []Deferral
 	if err := json.Unmarshal([]byte(*text), &stored); err != nil {
-		return nil, fmt.Errorf("read deferrals: %w", err)
+		return marks, fmt.Errorf("read deferrals: %w", err)
 	}
 	for _, d := range stored {
 		h, err := newHeld(d, "")
 		if err != nil {
-			return nil, fmt.Errorf("read the deferral of %s: %w", d.Destination, err)
+			return marks, fmt.Errorf("read the deferral of %s: %w", d.place(), err)
 		}
-		marks = append(marks, h)
+		marks.deferrals.add(h)
 	}
 	return marks, nil
 }
@@ -51,10 +52,5 @@ func (m Marks) Wait(e *outbox.Envelope) bool {
 	if err != nil {
 		return false
 	}
-	for _, h := range m {
-		if !h.mark.done(xid, seq) && h.selects(e) {
-			return true
-		}
-	}
-	return false
+	return m.deferrals.find(e, func(h *held) bool { return !h.mark.done(xid, seq) }) != nil
 }

@@ -29,10 +29,20 @@ func WaitsSQL(table pgoutput.Table, row, tableName string) string {
 	if table.Columns.XID == "" || table.Columns.Sequence == "" {
 		return "false"
 	}
-	return `EXISTS (SELECT FROM outbox_deferrals waits WHERE waits.outbox_table = ` + tableName +
+	// two, so that each is an index scan
+	waits := `EXISTS (SELECT FROM outbox_deferrals waits WHERE waits.outbox_table = ` + tableName +
 		` AND waits.state = 'deferred' AND (` + NotDoneSQL(table, row, "waits.") +
 		` OR waits.system_identifier <> ` + outboxtable.SystemSQL + `)
-		AND EXISTS (SELECT FROM relay_checkpoints used WHERE used.slot_name = waits.slot_name))`
+		AND EXISTS (SELECT FROM relay_checkpoints used WHERE used.slot_name = waits.slot_name) AND `
+	return `(` + waits + `waits.aggregate_id = '') OR ` + waits + isAggregateSQL(table, row, "waits.") + `))`
+}
+
+// isAggregateSQL is a condition on a row of the outbox table and a row of outbox_deferrals: the
+// second is that of the first one's aggregate.
+func isAggregateSQL(table pgoutput.Table, row, deferral string) string {
+	return deferral + "aggregate_id <> '' AND " +
+		deferral + "aggregate_id = " + outboxtable.TextSQL(row, table.Columns.AggregateID) + " AND " +
+		deferral + "aggregate_type = " + outboxtable.TextSQL(row, table.Columns.AggregateType)
 }
 
 // mark is the pair that tells which rows are done.

@@ -2,6 +2,7 @@ package deferral
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,9 +15,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// lookRows is how many rows of the table one statement looks at. That takes some milliseconds,
-// however few of them wait.
-const lookRows = 2000
+// lookRows is how many rows of the table one statement looks at, and lookGroupRows if it looks for
+// those of one aggregate. That takes some milliseconds, however few of them wait.
+const lookRows, lookGroupRows = 2000, 10_000
 
 // pageRows is how many rows are read at once.
 const pageRows = 200
@@ -28,8 +29,9 @@ type Rows struct {
 	// of the condition begin at $4.
 	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error)
 
-	firstRow, lookAtRows string // statements
-	bySeq                string // condition
+	firstRow, lookAtRows, lookAtGroup string // statements
+	aggregate, countRows              string // statements
+	bySeq                             string // condition
 }
 
 // NewRows returns Rows of a table. page reads rows as the recovery does.
@@ -43,11 +45,17 @@ func NewRows(
 		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
 		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID), "{route}", outboxtable.TextSQL("e.", c.Route),
 		"{event_type}", outboxtable.TextSQL("e.", c.EventType), "{filter}", table.FilterSQL("e"))
+	look := func(more string) string { return names.Replace(strings.Replace(lookAtRows, "{more}", more, 1)) }
 	return &Rows{
-		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: names.Replace(lookAtRows),
-		bySeq: pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
+		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: look(""),
+		lookAtGroup: look("AND {aggregate_id} = $7 AND {aggregate_type} = $8"), aggregate: names.Replace(aggregateOf),
+		countRows: names.Replace(countRows),
+		bySeq:     pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
 	}
 }
+
+// aggregateOf returns the aggregate of a row.
+const aggregateOf = `SELECT {aggregate_type}, {aggregate_id} FROM {table} e WHERE e.{seq} = $1`
 
 // firstRow returns the lowest seq of a row that may not be done. The index on xid finds the rows of
 // late commits, whose seq may lie below from_seq.
@@ -61,12 +69,12 @@ const lookAtRows = `
 	WITH d AS (SELECT $1::pg_snapshot AS known, $2::bigint AS from_seq), looked AS MATERIALIZED (
 		SELECT e.{seq} AS seq, {aggregate_type} AS aggregate_type, {aggregate_id} AS aggregate_id,
 			{event_type} AS event_type, {route} AS route,
-			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} AS due,
-			pg_visible_in_snapshot(e.{xid}, d.known) AS is_known
+			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} {more} AS due,
+			pg_visible_in_snapshot(e.{xid}, $6::pg_snapshot) AS is_seen
 		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint AND {filter} ORDER BY e.{seq} LIMIT $5
 	)
 	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN aggregate_id ELSE '' END,
-		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_known IS TRUE
+		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_seen IS TRUE
 	FROM looked WHERE due OR seq = (SELECT max(seq) FROM looked) ORDER BY seq`
 
 // first returns the lowest seq of a row that may not be done; endless if there is none.
@@ -89,27 +97,33 @@ type look struct {
 	end  bool    // no row follows
 }
 
-// next looks at the rows behind the seq after. wanted tells which rows belong to the deferral: by
-// the fields that routes read, the seq, and whether known shows the row.
-func (r *Rows) next(
-	ctx context.Context, m mark, to string, after int64, wanted func(e *outbox.Envelope, seq int64, isKnown bool) bool,
-) (l look, err error) {
+// wanted tells which rows belong to a deferral: by the fields that routes read, the seq, and
+// whether held.seen shows them.
+type wanted func(e *outbox.Envelope, seq int64, isSeen bool) bool
+
+// next looks at the rows of a deferral behind the seq after.
+func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64, wants wanted) (l look, err error) {
 	ctx, done, err := r.store.takeTurn(ctx)
 	if err != nil {
 		return l, err
 	}
 	defer done()
-	rows, err := r.store.pool.Query(ctx, r.lookAtRows, m.known.String(), m.fromSeq, to, after, lookRows)
+	sql, args := r.lookAtRows, []any{m.known.String(), m.fromSeq, to, after, lookRows, h.seenText()}
+	if p := h.stored.place(); p.IsGroup() {
+		args[4] = lookGroupRows
+		sql, args = r.lookAtGroup, append(args, p.AggregateID, p.AggregateType)
+	}
+	rows, err := r.store.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
 	}
 	l.end = true
 	var e outbox.Envelope
-	var due, isKnown bool
-	columns := []any{&l.last, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isKnown}
+	var due, isSeen bool
+	columns := []any{&l.last, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isSeen}
 	_, err = pgx.ForEachRow(rows, columns, func() error {
 		l.end = false
-		if due && wanted(&e, l.last, isKnown) {
+		if due && wants(&e, l.last, isSeen) {
 			l.seqs = append(l.seqs, l.last)
 		}
 		return nil
@@ -118,6 +132,41 @@ func (r *Rows) next(
 		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
 	}
 	return l, nil
+}
+
+// placeOf returns the place of a row at a destination. It reports false if the row is not visible.
+func (r *Rows) placeOf(ctx context.Context, destination string, seq int64) (p Place, found bool, err error) {
+	ctx, done, err := r.store.takeTurn(ctx)
+	if err != nil {
+		return p, false, err
+	}
+	defer done()
+	p.Destination = destination
+	err = r.store.pool.QueryRow(ctx, r.aggregate, seq).Scan(&p.AggregateType, &p.AggregateID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, fmt.Errorf("read the aggregate of the row with seq %d: %w", seq, err)
+	}
+	return p, true, nil
+}
+
+// countRows counts rows by their seqs.
+const countRows = `SELECT count(*) FROM {table} WHERE {seq} = ANY ($1::bigint[])`
+
+// areVisible reports whether the table has all rows with these seqs.
+func (r *Rows) areVisible(ctx context.Context, seqs []int64) (bool, error) {
+	ctx, done, err := r.store.takeTurn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
+	var found int
+	if err := r.store.pool.QueryRow(ctx, r.countRows, seqs).Scan(&found); err != nil {
+		return false, fmt.Errorf("look for the rows of %d events: %w", len(seqs), err)
+	}
+	return found >= len(seqs), nil
 }
 
 // read calls take for the rows with these seqs, in order. Rows that were removed meanwhile are

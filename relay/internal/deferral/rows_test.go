@@ -39,7 +39,7 @@ func TestAPassRoutesByTheTextsOfTheStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	var seen outbox.Envelope
-	found, err := NewRows(store, table, nil).next(t.Context(), mark{nothing, 1}, now.Snapshot, 0,
+	found, err := NewRows(store, table, nil).next(t.Context(), &held{}, mark{nothing, 1}, now.Snapshot, 0,
 		func(e *outbox.Envelope, _ int64, _ bool) bool {
 			seen = *e
 			return true

@@ -32,6 +32,8 @@ type Deferral struct {
 	Events      int64 // about how many wait
 	Reason      string
 	Since       time.Time
+	// The aggregate whose events wait. Both are empty if all events of the destination do.
+	AggregateType, AggregateID string
 }
 
 // Store reads and writes the deferrals of a slot, for the relay that holds it.
@@ -77,14 +79,14 @@ func (s *Store) takeTurnFor(
 // columns are those of a [Deferral]. In another cluster, no row is done.
 const columns = `d.destination,
 	CASE WHEN d.system_identifier = ` + outboxtable.SystemSQL + ` THEN d.known::text ELSE '3:3:' END,
-	d.from_seq, d.routes, d.state, d.events, d.reason, d.since`
+	d.from_seq, d.routes, d.state, d.events, d.reason, d.since, d.aggregate_type, d.aggregate_id`
 
-// List returns the deferrals of a slot and an outbox table, in the order of their destinations.
+// List returns the deferrals of a slot and an outbox table, in the order of their places.
 func List(ctx context.Context, pool *pgxpool.Pool, slotName, table string) ([]Deferral, error) {
 	rows, err := pool.Query(ctx, `SELECT `+columns+` FROM outbox_deferrals d
 		WHERE d.slot_name = $1 AND d.outbox_table = $2
 		  AND (d.state = 'deferred' OR d.system_identifier = `+outboxtable.SystemSQL+`)
-		ORDER BY d.destination`, slotName, table)
+		ORDER BY d.destination, d.aggregate_type, d.aggregate_id`, slotName, table)
 	if err != nil {
 		return nil, fmt.Errorf("read the deferrals of slot %s: %w", slotName, err)
 	}
@@ -108,57 +110,64 @@ func (s *Store) List(ctx context.Context) ([]Deferral, error) {
 // Begin stores a deferral, and the row that keeps older relays from removing rows. It replaces one
 // that the stream has joined.
 func (s *Store) Begin(ctx context.Context, d Deferral) error {
-	return s.write(ctx, "defer the events of "+d.Destination, `
+	return s.write(ctx, "defer the events of "+d.place().String(), d.place(), `
 		WITH holder AS (
 			SELECT c.system_identifier FROM relay_checkpoints c WHERE `+slot.FenceSQL+` FOR UPDATE
 		), guard AS (
 			INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon, recover_from,
 				recover_to)
-			SELECT $9, $4, 0, holder.system_identifier, '3:3:', '3:3:', '3:3:' FROM holder
+			SELECT $11, $4, 0, holder.system_identifier, '3:3:', '3:3:', '3:3:' FROM holder
 			ON CONFLICT (slot_name) DO UPDATE SET outbox_table = excluded.outbox_table,
 				updated_at = clock_timestamp()
 		)
 		INSERT INTO outbox_deferrals AS d
-			(slot_name, outbox_table, destination, system_identifier, known, from_seq, routes, state, reason, since)
-		SELECT $1, $4, $5, system_identifier, $6::pg_snapshot, $7, $8::text[], 'deferred', $10,
-			clock_timestamp() - $11::interval FROM holder
-		ON CONFLICT (slot_name, outbox_table, destination) DO UPDATE SET known = excluded.known,
+			(slot_name, outbox_table, destination, aggregate_type, aggregate_id, system_identifier, known, from_seq,
+			 routes, state, reason, since)
+		SELECT $1, $4, $5, $6, $7, system_identifier, $8::pg_snapshot, $9, $10::text[], 'deferred', $12,
+			clock_timestamp() - $13::interval FROM holder
+		ON CONFLICT (slot_name, outbox_table, destination, aggregate_type, aggregate_id) DO UPDATE SET
+			known = excluded.known,
 			system_identifier = excluded.system_identifier,
 			from_seq = excluded.from_seq, routes = excluded.routes, state = 'deferred', joined_lsn = NULL,
 			events = 0, reason = excluded.reason, since = excluded.since, updated_at = clock_timestamp()
 			WHERE d.state = 'joined' OR d.system_identifier <> excluded.system_identifier`,
-		d.Destination, d.Known, d.FromSeq, d.Routes, outboxtable.GuardOf(s.fence.Slot), d.Reason,
+		d.Known, d.FromSeq, d.Routes, outboxtable.GuardOf(s.fence.Slot), d.Reason,
 		fmt.Sprintf("%d milliseconds", time.Since(d.Since).Milliseconds()))
 }
 
 // Pass stores how far a pass is, and by how much the number of waiting events has changed.
-func (s *Store) Pass(ctx context.Context, destination, known string, fromSeq, events int64) error {
-	return s.write(ctx, "note what of "+destination+" is delivered", `
+func (s *Store) Pass(ctx context.Context, p Place, known string, fromSeq, events int64) error {
+	return s.write(ctx, "note what of "+p.String()+" is delivered", p, `
 		WITH `+holder+`
-		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = $7, system_identifier = c.system_identifier,
-			events = greatest(0, d.events + $8::bigint), updated_at = clock_timestamp()
+		UPDATE outbox_deferrals d SET known = $8::pg_snapshot, from_seq = $9, system_identifier = c.system_identifier,
+			events = greatest(0, d.events + $10::bigint), updated_at = clock_timestamp()
 		FROM holder c
-		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
-		destination, known, fromSeq, events)
+		WHERE `+atPlace+` AND d.state = 'deferred'`,
+		known, fromSeq, events)
 }
 
 // Join stores that everything visible in known is delivered and that the stream delivers the rest.
 // lsn is an insert LSN that was read after known.
-func (s *Store) Join(ctx context.Context, destination, known string, lsn pglogrepl.LSN) error {
-	return s.write(ctx, "end the deferral of "+destination, `
+func (s *Store) Join(ctx context.Context, p Place, known string, lsn pglogrepl.LSN) error {
+	return s.write(ctx, "end the deferral of "+p.String(), p, `
 		WITH `+holder+`, unguarded AS (
 			UPDATE relay_checkpoints g SET outbox_table = '', updated_at = clock_timestamp()
 			FROM holder c
-			WHERE g.slot_name = $8 AND g.outbox_table = $4 AND NOT EXISTS (
+			WHERE g.slot_name = $10 AND g.outbox_table = $4 AND NOT EXISTS (
 				SELECT FROM outbox_deferrals o WHERE o.slot_name = $1 AND o.outbox_table = $4
-					AND o.state = 'deferred' AND o.destination <> $5)
+					AND o.state = 'deferred' AND (o.destination, o.aggregate_type, o.aggregate_id) <> ($5, $6, $7))
 		)
-		UPDATE outbox_deferrals d SET known = $6::pg_snapshot, from_seq = `+endlessSQL+`, state = 'joined',
-			system_identifier = c.system_identifier, joined_lsn = $7, events = 0, updated_at = clock_timestamp()
+		UPDATE outbox_deferrals d SET known = $8::pg_snapshot, from_seq = `+endlessSQL+`, state = 'joined',
+			system_identifier = c.system_identifier, joined_lsn = $9, events = 0, updated_at = clock_timestamp()
 		FROM holder c
-		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5 AND d.state = 'deferred'`,
-		destination, known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
+		WHERE `+atPlace+` AND d.state = 'deferred'`,
+		known, lsn.String(), outboxtable.GuardOf(s.fence.Slot))
 }
+
+// atPlace is a condition on a row d of outbox_deferrals: it is that of the holder c and of a place,
+// which [Store.write] passes.
+const atPlace = `d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.destination = $5
+	AND d.aggregate_type = $6 AND d.aggregate_id = $7`
 
 // holder is the checkpoint row of the relay that holds the slot. It is locked, so that no relay
 // takes over between the look at the fence and the write: a write of before the takeover is either
@@ -189,8 +198,13 @@ func (s *Store) AddRoutes(ctx context.Context, routes string) error {
 }
 
 // Forget removes those deferrals that the stream has joined and whose rows it can bring no more. It
-// returns their destinations.
-func (s *Store) Forget(ctx context.Context, joined []string) (destinations []string, err error) {
+// returns their places.
+func (s *Store) Forget(ctx context.Context, joined []Place) (forgotten []Place, err error) {
+	var destinations, types, ids []string
+	for _, p := range joined {
+		destinations = append(destinations, p.Destination)
+		types, ids = append(types, p.AggregateType), append(ids, p.AggregateID)
+	}
 	ctx, done, err := s.takeTurn(ctx)
 	if err != nil {
 		return nil, err
@@ -200,15 +214,17 @@ func (s *Store) Forget(ctx context.Context, joined []string) (destinations []str
 		WITH `+holder+`
 		DELETE FROM outbox_deferrals d USING holder c
 		WHERE d.slot_name = c.slot_name AND d.outbox_table = $4 AND d.state = 'joined'
-		  AND d.destination = ANY ($5) AND d.joined_lsn <= c.flush_lsn
-		RETURNING d.destination`, s.fence.Args(s.table, joined)...)
+		  AND (d.destination, d.aggregate_type, d.aggregate_id) IN (
+			SELECT * FROM unnest($5::text[], $6::text[], $7::text[]))
+		  AND d.joined_lsn <= c.flush_lsn
+		RETURNING d.destination, d.aggregate_type, d.aggregate_id`, s.fence.Args(s.table, destinations, types, ids)...)
 	if err == nil {
-		destinations, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		forgotten, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Place])
 	}
 	if err != nil {
 		return nil, fmt.Errorf("remove the deferrals that have ended: %w", err)
 	}
-	return destinations, nil
+	return forgotten, nil
 }
 
 // Observation is a snapshot, and a position by which everything visible in it is in the log.
@@ -253,15 +269,16 @@ type WriteError struct{ Err error }
 func (e *WriteError) Error() string { return e.Err.Error() }
 func (e *WriteError) Unwrap() error { return e.Err }
 
-// write runs a fenced statement about the outbox table, which is $4, and one destination, which is
-// $5. An end of ctx does not cancel it.
-func (s *Store) write(ctx context.Context, what, sql string, args ...any) error {
+// write runs a fenced statement about the outbox table, which is $4, and a place, which is $5 to
+// $7. An end of ctx does not cancel it.
+func (s *Store) write(ctx context.Context, what string, p Place, sql string, args ...any) error {
 	ctx, done, err := s.takeTurnFor(context.WithoutCancel(ctx), s.timeout)
 	if err != nil {
 		return err
 	}
 	defer done()
-	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(append([]any{s.table}, args...)...)...)
+	args = append([]any{s.table, p.Destination, p.AggregateType, p.AggregateID}, args...)
+	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(args...)...)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = slot.ErrFenced
 	}

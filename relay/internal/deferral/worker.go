@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -22,11 +26,6 @@ const (
 	lookInterval = 250 * time.Millisecond
 	// refreshTimeout bounds the wait until the stream was read past a snapshot.
 	refreshTimeout = 500 * time.Millisecond
-	// forgetInterval is how often it looks for those that the position has passed. On an idle
-	// server the position may not move for long.
-	forgetInterval = 2 * time.Second
-	// tellInterval is how often the observer is told.
-	tellInterval = time.Second
 )
 
 // Senders is the part of [delivery.Delivery] that the Worker defers and sends with.
@@ -49,17 +48,19 @@ type Senders interface {
 	HasRest(destination int) bool
 	// ParkRest parks these events. No request is in flight.
 	ParkRest(destination int, since time.Time)
+	groupSenders
 }
 
 // Observer is told of deferrals, for metrics.
 type Observer interface {
 	Deferred(destination string, events int64)
 	Deferrals(destinations int, oldest time.Duration)
+	DeferredGroups(groups int, oldest time.Duration)
 	Removed(destination string, events int64)
 }
 
-// Worker defers the events of destinations that are unavailable for long, and delivers them from
-// the outbox table once the destinations work again.
+// Worker defers the events of destinations that are unavailable for long, and of message groups
+// that use up their share of the window. It delivers them from the outbox table.
 type Worker struct {
 	Store    *Store
 	Rows     *Rows
@@ -69,14 +70,20 @@ type Worker struct {
 	Names    []string // of the destinations, by index
 	MaxBytes int      // of the events of one destination that are with delivery
 	Begins   bool     // whether destinations may be deferred; those that are deferred are delivered in any case
+	Groups   bool     // whether message groups may be deferred
+	Window   Window
+	Bounds   checkpoint.Window
 	Observer Observer
 	// Retries takes the error that the Worker retries, or nil once it works again.
 	Retries func(error)
 	Log     *slog.Logger
 
 	prepared bool
-	firstXID uint64 // above every transaction that an earlier session has read
-	failed   bool   // the last look
+	firstXID uint64     // above every transaction that an earlier session has read
+	begins   sync.Mutex // held while a deferral begins
+	turns    turns
+	removed  atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
+	failed   bool        // the last look
 	forgotAt time.Time
 	toldAt   time.Time
 	told     map[string]bool
@@ -86,12 +93,13 @@ type Worker struct {
 // whose outcome may be unknown, and retries everything else.
 func (w *Worker) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	draining := map[*held]bool{}
 	w.told = map[string]bool{}
 	defer func() { // another relay may tell from now on
 		w.tellNone(nil)
 		w.Observer.Deferrals(0, 0)
+		w.Observer.DeferredGroups(0, 0)
 	}()
+	group.Go(func() error { return w.watchShares(ctx) })
 	for ; ctx.Err() == nil; task.Sleep(ctx, lookInterval) {
 		err := w.look(ctx)
 		if isFinal(err) {
@@ -102,12 +110,15 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.note(ctx, err)
 		}
 		w.failed = err != nil
+		if !w.prepared {
+			continue
+		}
 		waiting, _ := w.Gate.deferred()
-		for _, h := range waiting {
-			if w.prepared && !draining[h] {
-				draining[h] = true
-				group.Go(func() error { return w.drain(ctx, h) })
-			}
+		for _, h := range w.turns.next(waiting) {
+			group.Go(func() error {
+				defer w.turns.ended(h)
+				return w.drain(ctx, h)
+			})
 		}
 	}
 	return ignoreEnd(group.Wait())
@@ -165,12 +176,18 @@ func (w *Worker) look(ctx context.Context) (err error) {
 // relieve has no event of a destination hold up the position once the destination is overdue.
 // Events that a deferral covers wait in the table, and the others are parked.
 func (w *Worker) relieve(ctx context.Context, destination int) error {
+	w.begins.Lock()
+	defer w.begins.Unlock()
 	since, overdue := w.Senders.Overdue(destination)
 	if !overdue {
 		return nil
 	}
 	if _, covered := w.lowest(destination); covered > 0 && !w.Gate.holds(w.Names[destination]) {
-		return w.begin(ctx, destination, since)
+		reason := "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339)
+		return w.begin(ctx, destination, reason, since, func() bool {
+			_, overdue := w.Senders.Overdue(destination)
+			return overdue
+		})
 	}
 	if !w.Senders.HasRest(destination) {
 		return nil
@@ -195,10 +212,12 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// begin defers the events of a destination: the row first, then the gate, then the Tracker.
-func (w *Worker) begin(ctx context.Context, destination int, since time.Time) error {
-	name := w.Names[destination]
-	if err := w.refresh(ctx); err != nil {
+// begin defers the events of a destination, if the cause is still there once no request is in
+// flight.
+func (w *Worker) begin(
+	ctx context.Context, destination int, reason string, since time.Time, isCaused func() bool,
+) error {
+	if _, err := w.refresh(ctx); err != nil {
 		return err
 	}
 	release, err := w.Senders.Hold(ctx, destination)
@@ -208,43 +227,53 @@ func (w *Worker) begin(ctx context.Context, destination int, since time.Time) er
 	defer release()
 	known := w.Gate.Past() // before the events are looked at: later ones are not visible in it
 	lowest, events := w.lowest(destination)
-	if _, overdue := w.Senders.Overdue(destination); !overdue || events == 0 {
+	if !isCaused() || events == 0 {
 		return nil
 	}
+	return w.enter(ctx, Deferral{
+		Destination: w.Names[destination], Known: known, FromSeq: lowest, Reason: reason, Since: since,
+	}, known, func(covered func(*delivery.Event) bool) []*delivery.Event {
+		return w.Senders.Withdraw(destination, covered)
+	})
+}
+
+// enter begins a deferral: the row first, then the gate, then the Tracker. No request has events of
+// its place, and none had later ones than seen shows.
+func (w *Worker) enter(
+	ctx context.Context, stored Deferral, seen string,
+	withdraw func(covered func(*delivery.Event) bool) []*delivery.Event,
+) error {
 	routes := w.Router.Text(w.Names)
-	stored := Deferral{
-		Destination: name, Known: known, FromSeq: lowest, Routes: []string{routes}, State: Deferred,
-		Reason: "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339), Since: since,
-	}
+	stored.Routes, stored.State = []string{routes}, Deferred
 	h, err := newHeld(stored, routes)
+	if err == nil {
+		h.seen, err = pgsnapshot.Parse(seen)
+	}
 	if err != nil {
-		return fmt.Errorf("defer the events of %s: %w", name, err)
+		return fmt.Errorf("defer the events of %s: %w", stored.place(), err)
 	}
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
-	w.Gate.begin(h, func(covered func(*delivery.Event) bool) []*delivery.Event {
-		return w.Senders.Withdraw(destination, covered)
-	})
-	w.Log.Warn("events of the destination wait in the outbox table until it is available", "event", "deferred",
-		"destination", name, "reason", stored.Reason, "from_seq", lowest, "known", known)
+	w.Gate.begin(h, withdraw)
+	w.Log.With(stored.place().attrs()...).Warn("events wait in the outbox table", "event", "deferred",
+		"reason", stored.Reason, "from_seq", stored.FromSeq, "known", stored.Known)
 	return nil
 }
 
 // refresh has the gate know a snapshot of this moment, if the stream is soon read past it: fewer
 // rows that were delivered are then not visible in it. The stream is not read while the window is
 // full.
-func (w *Worker) refresh(ctx context.Context) error {
-	now, err := w.Store.Observe(ctx)
-	if err != nil {
-		return err
+func (w *Worker) refresh(ctx context.Context) (now Observation, err error) {
+	if now, err = w.Store.Observe(ctx); err != nil {
+		return now, err
 	}
-	for began := time.Now(); !w.Gate.passed(now) && time.Since(began) < refreshTimeout; {
+	for began := time.Now(); !w.Gate.passed(now) && time.Since(began) < refreshTimeout && !w.isFull(); {
 		if !task.Sleep(ctx, reachInterval) {
-			return ctx.Err()
+			return now, ctx.Err()
 		}
 	}
-	return nil
+	return now, nil
 }
 
 // lowest returns the lowest seq of the events that delivery holds, and how many events have one.
@@ -257,56 +286,4 @@ func (w *Worker) lowest(destination int) (lowest int64, events int) {
 		}
 	})
 	return lowest, events
-}
-
-// forget removes the deferrals that have ended. It is J6.
-func (w *Worker) forget(ctx context.Context) error {
-	_, ending := w.Gate.deferred()
-	if len(ending) == 0 || time.Since(w.forgotAt) < forgetInterval {
-		return nil
-	}
-	w.forgotAt = time.Now()
-	ended := make([]string, len(ending))
-	for i, h := range ending {
-		ended[i] = h.stored.Destination
-	}
-	names, err := w.Store.Forget(ctx, ended)
-	for _, name := range names {
-		w.Gate.forget(name)
-	}
-	return err
-}
-
-// tell tells the observer about the waiting events.
-func (w *Worker) tell(ctx context.Context) error {
-	waiting, _ := w.Gate.deferred()
-	if len(waiting) == 0 && len(w.told) == 0 || time.Since(w.toldAt) < tellInterval {
-		return nil
-	}
-	w.toldAt = time.Now()
-	stored, err := w.Store.List(ctx)
-	if err != nil {
-		return err
-	}
-	told, oldest := map[string]bool{}, time.Duration(0)
-	for _, d := range stored {
-		if d.State == Deferred {
-			told[d.Destination] = true
-			oldest = max(oldest, time.Since(d.Since))
-			w.Observer.Deferred(d.Destination, d.Events)
-		}
-	}
-	w.tellNone(told)
-	w.Observer.Deferrals(len(told), oldest)
-	w.told = told
-	return nil
-}
-
-// tellNone tells the observer of the destinations of which no event waits any more.
-func (w *Worker) tellNone(waiting map[string]bool) {
-	for name := range w.told {
-		if !waiting[name] {
-			w.Observer.Deferred(name, 0)
-		}
-	}
 }

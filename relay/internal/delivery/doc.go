@@ -25,6 +25,7 @@
 //	in flight  a request has events of it            the request ends: ready, waiting if an event
 //	                                                 failed, or gone if it is empty
 //	waiting    backoff after a failure               the backoff ends: ready
+//	held       its events may be deferred            it is released: ready, or gone if it is empty
 //
 // # The outcome of an event
 //

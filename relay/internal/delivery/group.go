@@ -8,10 +8,11 @@ type group struct {
 	state       groupState
 	first, last *Event
 	load        load
-	failed      bool      // an event of its last batch failed
-	failures    int       // consecutive batches with a failed event
-	retryAt     time.Time // while the group waits
-	next        *group    // while the group is ready
+	failed      bool          // an event of its last batch failed
+	failures    int           // consecutive batches with a failed event
+	retryAt     time.Time     // while the group waits
+	next        *group        // while the group is ready
+	held        chan struct{} // while the group is to be held; closed once its request has ended
 }
 
 type groupState uint8
@@ -20,6 +21,7 @@ const (
 	groupReady groupState = iota
 	groupInFlight
 	groupWaiting
+	groupHeld
 )
 
 func (g *group) append(e *Event) {
@@ -79,6 +81,23 @@ func (l *groupList) pushFirst(g *group) {
 	if l.last == nil {
 		l.last = g
 	}
+}
+
+// remove takes a group of the list out of it.
+func (l *groupList) remove(g *group) {
+	var before *group
+	for other := l.first; other != g; other = other.next {
+		before = other
+	}
+	if l.last == g {
+		l.last = before
+	}
+	if before == nil {
+		l.first = g.next
+	} else {
+		before.next = g.next
+	}
+	g.next = nil
 }
 
 func (l *groupList) pop() *group {

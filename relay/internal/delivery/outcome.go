@@ -39,7 +39,7 @@ func (s *scheduler) done(batch []*Event, now time.Time) {
 func (s *scheduler) putFirst(batch []*Event, now time.Time) {
 	for i := len(batch) - 1; i >= 0; i-- {
 		g := s.groups[batch[i].Message.GroupID]
-		if g == nil || g.state != groupInFlight || g.failed || g.first == nil {
+		if g == nil || g.state != groupInFlight || g.held != nil || g.failed || g.first == nil {
 			continue
 		}
 		s.ready.pushFirst(g)
@@ -103,9 +103,12 @@ func (s *scheduler) fail(unsigned bool, now time.Time) {
 	}
 }
 
-// settle makes a group whose request is done ready or waiting, or forgets it.
+// settle makes a group whose request is done ready, waiting or held, or forgets it.
 func (s *scheduler) settle(g *group, now time.Time) {
 	switch {
+	case g.held != nil:
+		close(g.held)
+		g.held, g.failed, g.state = nil, false, groupHeld
 	case g.first == nil:
 		s.forget(g)
 	case g.failed:

@@ -25,6 +25,7 @@ func TestSchedulerKeepsGroupsInOrder(t *testing.T) {
 			"take":   m.take,
 			"done":   m.done,
 			"wait":   m.wait,
+			"hold":   m.hold,
 		})
 		m.finish(t)
 	})
@@ -39,6 +40,7 @@ type schedulerModel struct {
 	inFlight [][]*Event
 	pushed   int
 	finished map[*Event]bool
+	held     map[string]<-chan struct{} // groups that are held
 
 	failedAt time.Time // zero unless the last request that was sent delivered nothing
 }
@@ -61,12 +63,78 @@ func newSchedulerModel(t *rapid.T) *schedulerModel {
 		now:      time.Unix(1_000_000, 0),
 		open:     map[string][]*Event{},
 		finished: map[*Event]bool{},
+		held:     map[string]<-chan struct{}{},
 	}
 }
 
+var modelGroups = []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "blocked"}
+
+// hold holds a group, or withdraws an event of a held one and releases it.
+func (m *schedulerModel) hold(t *rapid.T) {
+	group := rapid.SampledFrom(modelGroups).Draw(t, "group")
+	idle, isHeld := m.held[group]
+	if !isHeld {
+		m.held[group] = m.s.hold(group)
+		return
+	}
+	select {
+	case <-idle:
+		m.withdraw(group)
+	default:
+	}
+	m.release(group)
+}
+
+func (m *schedulerModel) release(group string) {
+	m.s.release(group, m.now)
+	delete(m.held, group)
+}
+
+// withdraw takes the last event of a group.
+func (m *schedulerModel) withdraw(group string) {
+	events := m.open[group]
+	if len(events) == 0 {
+		return
+	}
+	last := events[len(events)-1]
+	m.s.groups[group].remove(func(e *Event) bool { return e == last })
+	m.finished[last] = true
+	if m.open[group] = events[:len(events)-1]; len(m.open[group]) == 0 {
+		delete(m.open, group)
+	}
+}
+
+// checkHeld expects that a group is idle if no request has events of it.
+func (m *schedulerModel) checkHeld(t *rapid.T) {
+	for group, idle := range m.held {
+		isInFlight := slices.ContainsFunc(m.inFlight, func(batch []*Event) bool {
+			return slices.ContainsFunc(batch, func(e *Event) bool { return e.Message.GroupID == group })
+		})
+		select {
+		case <-idle:
+			if isInFlight {
+				t.Fatalf("group %s is idle, and a request has events of it", group)
+			}
+		default:
+			if !isInFlight {
+				t.Fatalf("group %s is not idle, and no request has events of it", group)
+			}
+		}
+	}
+}
+
+// free returns how many groups with events are not held.
+func (m *schedulerModel) free() (groups int) {
+	for group := range m.open {
+		if m.held[group] == nil {
+			groups++
+		}
+	}
+	return groups
+}
+
 func (m *schedulerModel) push(t *rapid.T) {
-	groups := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "blocked"}
-	group := rapid.SampledFrom(groups).Draw(t, "group")
+	group := rapid.SampledFrom(modelGroups).Draw(t, "group")
 	m.pushed++
 	e := &Event{
 		Message: sink.Message{EventID: strconv.Itoa(m.pushed), GroupID: group},
@@ -96,8 +164,8 @@ func (m *schedulerModel) checkPause(t *rapid.T, again time.Time) {
 	switch {
 	case !again.IsZero() && !again.After(m.now):
 		t.Fatalf("asked to come again at once")
-	case again.IsZero() && len(m.inFlight) == 0 && len(m.open) > 0:
-		t.Fatalf("%d groups have events, nothing is in flight, and no time to ask again is set", len(m.open))
+	case again.IsZero() && len(m.inFlight) == 0 && m.free() > 0:
+		t.Fatalf("%d groups have events, nothing is in flight, and no time to ask again is set", m.free())
 	}
 }
 
@@ -106,6 +174,9 @@ func (m *schedulerModel) checkBatch(t *rapid.T, batch []*Event) {
 	taken := map[string]int{}
 	for _, e := range batch {
 		group := e.Message.GroupID
+		if m.held[group] != nil {
+			t.Fatalf("group %s is held and gave event %s", group, e.Message.EventID)
+		}
 		if want := m.open[group][taken[group]]; e != want {
 			t.Fatalf("group %s gave event %s before %s", group, e.Message.EventID, want.Message.EventID)
 		}
@@ -217,13 +288,23 @@ func (m *schedulerModel) check(t *rapid.T) {
 	if m.s.inFlight != len(m.inFlight) {
 		t.Fatalf("%d requests in flight, the queue knows of %d", len(m.inFlight), m.s.inFlight)
 	}
-	if len(m.s.groups) != len(m.open) {
-		t.Fatalf("the queue keeps %d groups, %d have events", len(m.s.groups), len(m.open))
+	idle := 0 // held without events
+	for group := range m.held {
+		if m.open[group] == nil {
+			idle++
+		}
 	}
+	if len(m.s.groups) != len(m.open)+idle {
+		t.Fatalf("the queue keeps %d groups, %d have events and %d are held", len(m.s.groups), len(m.open), idle)
+	}
+	m.checkHeld(t)
 }
 
 // finish lets every request succeed and expects that all pushed events are delivered then.
 func (m *schedulerModel) finish(t *rapid.T) {
+	for group := range m.held {
+		m.release(group)
+	}
 	for round := 0; len(m.finished) < m.pushed; round++ {
 		if round > 10*m.pushed+10 {
 			t.Fatalf("%d of %d events delivered after %d rounds without a fault", len(m.finished), m.pushed, round)

@@ -27,6 +27,8 @@ const (
 	metricDeferred          = "relay_deferred_events"
 	metricDeferrals         = "relay_deferrals"
 	metricOldestDeferral    = "relay_deferral_oldest_seconds"
+	metricDeferredGroups    = "relay_deferred_aggregates"
+	metricOldestGroup       = "relay_deferred_aggregate_oldest_seconds"
 	metricDeferredRemoved   = "relay_deferred_events_removed_total"
 	metricEventsDropped     = "relay_events_dropped_total"
 	metricEventsUnrouted    = "relay_events_unrouted_total"
@@ -72,6 +74,7 @@ type Metrics struct {
 	paced, throttled, unavailable      *prometheus.GaugeVec
 	deferred                           *prometheus.GaugeVec
 	deferrals, oldestDeferral          prometheus.Gauge
+	deferredGroups, oldestGroup        prometheus.Gauge
 	deferredRemoved                    *prometheus.CounterVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
@@ -143,12 +146,15 @@ func NewMetrics() *Metrics {
 	m.unavailable = gauges(metricUnavailable, "1 while the destination has accepted nothing since a request or a "+
 		"message failed, else 0.", "destination")
 	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
-		"has been unavailable for RELAY_PARK_AFTER.", "destination")
+		"has been unavailable for RELAY_PARK_AFTER, or their aggregate is far behind.", "destination")
 	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
-		"while they waited for an unavailable destination. They are lost.", "destination")
+		"while they waited there. They are lost.", "destination")
 	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table.")
 	m.oldestDeferral = gauge(metricOldestDeferral, "Age of the oldest deferral: how long its events have waited; 0 "+
 		"without a deferral.")
+	m.deferredGroups = gauge(metricDeferredGroups, "Aggregates whose events wait in the outbox table, because they "+
+		"come faster than their destination accepts them.")
+	m.oldestGroup = gauge(metricOldestGroup, "How long the first of these aggregates has waited; 0 if none does.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
@@ -273,6 +279,12 @@ func (m *Metrics) Deferred(destination string, events int64) {
 func (m *Metrics) Deferrals(destinations int, oldest time.Duration) {
 	m.deferrals.Set(float64(destinations))
 	m.oldestDeferral.Set(oldest.Seconds())
+}
+
+// DeferredGroups sets of how many aggregates events wait in the outbox table, and for how long.
+func (m *Metrics) DeferredGroups(groups int, oldest time.Duration) {
+	m.deferredGroups.Set(float64(groups))
+	m.oldestGroup.Set(oldest.Seconds())
 }
 
 // Removed counts events whose rows were removed while they waited for a destination.

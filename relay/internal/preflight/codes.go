@@ -30,7 +30,7 @@ const (
 	CodePublication    Code = "publication"      // the publication streams every row with all required columns
 	CodeRelayTables    Code = "relay-tables"     // the relay may write its own tables
 	CodeSlot           Code = "slot"             // the slot exists and is usable, or can be created
-	CodeDeferral       Code = "deferral"         // events can wait in the table, where RELAY_PARK_AFTER asks for it
+	CodeDeferral       Code = "deferral"         // events can wait in the table: of destinations and of aggregates
 	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set
 	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time, if a setting compares it
 	CodeSynchronous    Code = "synchronous"      // the setting synchronous_standby_names does not match the relay

@@ -6,19 +6,21 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 )
 
-// deferral says whether events of an unavailable destination can wait in the table.
+// deferral says whether events can wait in the table: those of an unavailable destination, and
+// those of an aggregate that is far behind.
 func (d *database) deferral(ctx context.Context) Findings {
-	if !d.Defers {
-		return nil
-	}
 	missing, err := deferral.Missing(ctx, d.Pool, d.Table, d.RowsStay)
 	object := d.tableObject()
 	switch {
 	case err != nil:
 		return Findings{unknown(CodeDeferral, object, err)}
-	case missing != "":
+	case missing != "" && d.Defers:
 		return Findings{degraded(CodeDeferral, object, "events of a destination that is unavailable for "+
 			"RELAY_PARK_AFTER become dead letters, and do not wait in the table: %s", missing)}
+	case missing != "":
+		return Findings{passed(CodeDeferral, object, "no event waits in the table, so an aggregate that is far behind "+
+			"may hold back the others: %s", missing)}
 	}
-	return Findings{passed(CodeDeferral, object, "events of an unavailable destination can wait in the table")}
+	return Findings{passed(CodeDeferral, object, "events of an unavailable destination, and of an aggregate that is "+
+		"far behind, can wait in the table")}
 }

@@ -36,7 +36,7 @@ type session struct {
 	delivery     *delivery.Delivery
 	deferrals    *deferral.Store
 	gate         *deferral.Gate
-	defers       bool // destinations that are unavailable for long
+	waits        bool // whether events may wait in the outbox table
 	handler      *ingest.Handler
 	auditor      *audit.Auditor
 	checkpointer *checkpointer.Checkpointer

@@ -50,8 +50,8 @@ func (s *session) replayer() *replay.Replayer {
 	}
 }
 
-// deferrer returns the worker that defers the events of unavailable destinations, and delivers
-// them.
+// deferrer returns the worker that defers the events of unavailable destinations and of busy
+// aggregates, and delivers them.
 func (s *session) deferrer() *deferral.Worker {
 	reader := recovery.NewReader(s.pool, s.Slot, s.Table)
 	return &deferral.Worker{
@@ -62,7 +62,10 @@ func (s *session) deferrer() *deferral.Worker {
 		Router:   s.Router,
 		Names:    s.names(),
 		MaxBytes: s.Window.Bytes / 4,
-		Begins:   s.defers,
+		Begins:   s.waits && s.Delivery.ParkAfter > 0,
+		Groups:   s.waits,
+		Window:   s.tracker,
+		Bounds:   s.Window,
 		Observer: s.Metrics,
 		Retries:  s.retries("deferral"),
 		Log:      s.Log.With("slot", s.Slot),
@@ -92,15 +95,13 @@ func (s *session) openGate(ctx context.Context) (err error) {
 	return s.mayDefer(ctx)
 }
 
-// mayDefer finds out whether destinations may be deferred.
+// mayDefer finds out whether events may wait in the outbox table.
 func (s *session) mayDefer(ctx context.Context) error {
-	if s.Delivery.ParkAfter == 0 {
-		return nil
-	}
 	missing, err := deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
-	if s.defers = missing == "" && err == nil; missing != "" {
-		s.Log.Info("events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters, "+
-			"and do not wait in the table", "slot", s.Slot, "reason", missing)
+	if s.waits = missing == "" && err == nil; missing != "" {
+		s.Log.Info("no events wait in the outbox table: an aggregate that is far behind holds back the others, and "+
+			"events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters",
+			"slot", s.Slot, "reason", missing)
 	}
 	return err
 }

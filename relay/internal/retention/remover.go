@@ -54,7 +54,7 @@ type Batch struct {
 //
 // An unknown horizon and an unknown xid count as not delivered. So do the rows of an attached
 // partition until they are accounted for: the log does not contain them, whatever their xids say.
-// A row that waits for a destination of any slot stays. So does a row that the row filter of the
+// A row that waits in the table for any slot stays. So does a row that the row filter of the
 // publication excludes, or that a former one may have excluded: no relay has delivered it.
 //
 // The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
@@ -144,7 +144,7 @@ func removeRows(table pgoutput.Table) string {
 				WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
 					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
 			UNION ALL
-			SELECT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
+			SELECT DISTINCT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
 			FROM outbox_deferrals d
 			WHERE d.outbox_table = $4 AND d.state = 'deferred'
 			  AND EXISTS (SELECT FROM batch b WHERE b.overdue AND b.waits)

@@ -40,7 +40,7 @@ type Status struct {
 	LastGap     *Gap         `json:"last_gap,omitempty"`
 	Partitions  []string     `json:"partitions,omitempty"` // attached with rows that are not published yet
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
-	Deferrals   []Deferral   `json:"deferrals,omitempty"` // destinations whose events wait in the outbox table
+	Deferrals   []Deferral   `json:"deferrals,omitempty"` // events that wait in the outbox table
 	Replay      *Replay      `json:"replay,omitempty"`
 }
 
@@ -96,10 +96,12 @@ type DeadLetter struct {
 	OldestAt    time.Time `json:"oldest_at"`
 }
 
-// Deferral is a destination whose events wait in the outbox table until it is available.
+// Deferral counts the events for a destination that wait in the outbox table for one reason.
 type Deferral struct {
 	Destination string    `json:"destination"`
-	Events      int64     `json:"events"` // about how many wait
+	Aggregates  int       `json:"aggregates,omitempty"` // whose events wait; 0: all events of the destination do
+	Largest     string    `json:"largest,omitempty"`    // the aggregate with the most of them: type and id
+	Events      int64     `json:"events"`               // about how many wait
 	Since       time.Time `json:"since"`
 	Reason      string    `json:"reason"`
 }
@@ -196,12 +198,12 @@ func (s *Status) deadLetters(ctx context.Context, pool *pgxpool.Pool, name strin
 }
 
 func (s *Status) deferrals(ctx context.Context, pool *pgxpool.Pool, name string) error {
-	stored, err := deferral.List(ctx, pool, name, s.Table)
-	for _, d := range stored {
-		if d.State == deferral.Deferred {
-			s.Deferrals = append(s.Deferrals,
-				Deferral{Destination: d.Destination, Events: d.Events, Since: d.Since, Reason: d.Reason})
-		}
+	all, err := deferral.Summarize(ctx, pool, name, s.Table)
+	for _, d := range all {
+		s.Deferrals = append(s.Deferrals, Deferral{
+			Destination: d.Destination, Aggregates: d.Groups, Largest: d.Largest, Events: d.Events, Since: d.Since,
+			Reason: d.Reason,
+		})
 	}
 	return err
 }

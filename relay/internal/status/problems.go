@@ -214,6 +214,10 @@ func because(text string) string {
 func (s *Status) judgeDatabase() {
 	s.judgeDeadLetters()
 	for _, d := range s.Deferrals {
+		if d.Aggregates > 0 {
+			s.judgeAggregates(d)
+			continue
+		}
 		s.add(Warning, "events_deferred", "Events deferred",
 			"fix the cause that the destination names: the relay delivers the events by itself",
 			"about %d events wait in the outbox table for %s since %s: %s",
@@ -229,6 +233,21 @@ func (s *Status) judgeDatabase() {
 			"wait: the relay begins the recovery with its next session. If it does not, its error says why",
 			"the slot may not bring every event, and the relay is about to publish from the table")
 	}
+}
+
+// behindFor is how long an aggregate may wait in the outbox table before that is a problem. A burst
+// of events is delivered by then.
+const behindFor = 15 * time.Minute
+
+// judgeAggregates adds aggregates whose events have waited in the outbox table for long.
+func (s *Status) judgeAggregates(d Deferral) {
+	if s.At.Sub(d.Since) < behindFor {
+		return
+	}
+	s.add(Warning, "aggregates_behind", "Aggregates behind",
+		"wait: the relay delivers the events by itself. If they come faster for long, spread them over more aggregates",
+		"about %d events of %d aggregates wait in the outbox table for %s since %s, most of them of %s: %s",
+		d.Events, d.Aggregates, d.Destination, clock(d.Since), d.Largest, d.Reason)
 }
 
 // judgeDeadLetters adds the parked events: the refused ones, and apart from them those that only

@@ -125,8 +125,12 @@ func (s *Status) writeProgress(w io.Writer) {
 		fmt.Fprintln(w, "dead letters\tnone")
 	}
 	for _, d := range s.Deferrals {
-		fmt.Fprintf(w, "deferred\tabout %d events for %s wait in the table since %s\n",
-			d.Events, d.Destination, clock(d.Since))
+		whose := ""
+		if d.Aggregates > 0 {
+			whose = fmt.Sprintf(" of %d aggregates, most of them of %s,", d.Aggregates, d.Largest)
+		}
+		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table since %s\n",
+			d.Events, whose, d.Destination, clock(d.Since))
 	}
 	if r := s.Replay; r != nil {
 		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)

@@ -1,0 +1,175 @@
+package deferral
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+const (
+	// shareInterval is how often the Worker looks at the load of the window. A fast stream fills
+	// half of it in about a tenth of a second. crowdedInterval is the interval while the window is
+	// half full and no group is at fault, as in a backlog: the look then reads every group.
+	shareInterval, crowdedInterval = 25 * time.Millisecond, 100 * time.Millisecond
+	// windowShare is the part of the window that one message group may hold. Delivered events
+	// behind its first one count, because they stay in the window until that one is delivered.
+	windowShare = 4
+	// holdTimeout bounds the wait for the request that has events of a group.
+	holdTimeout = time.Second
+	// maxDeferrals bounds the deferrals of a slot, at about 1 KB each. Beyond that, whole
+	// destinations are deferred.
+	maxDeferrals = 1 << 14
+	// maxAggregate bounds type and id of an aggregate that is deferred, in bytes. An entry of a
+	// B-tree holds 2,704 in all.
+	maxAggregate = 1024
+)
+
+// groupSenders is the part of [delivery.Delivery] with which message groups are deferred.
+type groupSenders interface {
+	// Busy returns groups of a destination that are far behind the others.
+	Busy(destination int) []delivery.BusyGroup
+	// HoldGroup waits until no request has events of a group, and starts none with such events
+	// until release is called.
+	HoldGroup(ctx context.Context, destination int, group string) (release func(), err error)
+	// WaitingOf calls visit for each event of a group that no request has.
+	WaitingOf(destination int, group string, visit func(*delivery.Event))
+	// WithdrawGroup takes events away from a group, which is held.
+	WithdrawGroup(destination int, group string, wanted func(*delivery.Event) bool) []*delivery.Event
+}
+
+// Window is the part of [checkpoint.Tracker] that tells how full the window is.
+type Window interface {
+	Load() checkpoint.Load
+	// HeldUpBy returns how many delivered events stay in the window because of an open one.
+	HeldUpBy(h checkpoint.Handle) (events, bytes int)
+}
+
+// watchShares defers message groups that use up their share of the window, until ctx ends.
+func (w *Worker) watchShares(ctx context.Context) error {
+	if !w.Groups {
+		return nil
+	}
+	failed := false
+	for pause := shareInterval; task.Sleep(ctx, pause); {
+		if pause = shareInterval; !w.isCrowded() {
+			continue
+		}
+		begun, err := w.relieveWindow(ctx)
+		if isFinal(err) {
+			return err
+		}
+		if err != nil || failed {
+			w.note(ctx, err)
+		}
+		if failed = err != nil; failed {
+			pause = retryPause
+		} else if !begun {
+			pause = crowdedInterval
+		}
+	}
+	return nil
+}
+
+// isCrowded reports whether the window is at least half full.
+func (w *Worker) isCrowded() bool {
+	load := w.Window.Load()
+	return 2*load.Events >= w.Bounds.Events || 2*load.Bytes >= w.Bounds.Bytes
+}
+
+// relieveWindow defers the groups that hold too much of the window, and reports whether there was
+// one.
+func (w *Worker) relieveWindow(ctx context.Context) (begun bool, err error) {
+	if w.Gate.Past() == "" || w.removed.Load() {
+		return false, nil
+	}
+	for i, name := range w.Names {
+		for _, busy := range w.Senders.Busy(i) {
+			if !w.isOverShare(busy) || w.Gate.holds(name) || w.Gate.holdsGroup(name, busy.Group) {
+				continue
+			}
+			if err := w.beginGroup(ctx, i, busy); err != nil {
+				return begun, err
+			}
+			begun = true
+		}
+	}
+	return begun, nil
+}
+
+func (w *Worker) isOverShare(busy delivery.BusyGroup) bool {
+	events, bytes := w.Window.HeldUpBy(busy.First)
+	return windowShare*(events+busy.Events) >= w.Bounds.Events || windowShare*(bytes+busy.Bytes) >= w.Bounds.Bytes
+}
+
+// isFull reports whether the window has no room for further events.
+func (w *Worker) isFull() bool {
+	load := w.Window.Load()
+	return load.Events >= w.Bounds.Events || load.Bytes >= w.Bounds.Bytes
+}
+
+// beginGroup defers the events of a group, if the table has the rows of all events that wait. It
+// does not if rows are deleted as soon as they are written, or if their commits await a standby.
+func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.BusyGroup) error {
+	w.begins.Lock()
+	defer w.begins.Unlock()
+	if w.Gate.count() >= maxDeferrals {
+		return w.begin(ctx, destination, "too many aggregates are behind", time.Now(), func() bool { return true })
+	}
+	place, found, err := w.placeOf(ctx, destination, busy)
+	if !found || err != nil {
+		return err
+	}
+	holding, cancel := context.WithTimeout(ctx, holdTimeout)
+	defer cancel()
+	release, err := w.Senders.HoldGroup(holding, destination, busy.Group)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded): // the next look tries again
+		return nil
+	case err != nil:
+		return err
+	}
+	defer release()
+	now, err := w.refresh(ctx) // it shows every event of the group that was delivered
+	if err != nil {
+		return err
+	}
+	known := w.Gate.Past() // before the events are looked at: later ones are not visible in it
+	var seqs []int64
+	w.Senders.WaitingOf(destination, busy.Group, func(e *delivery.Event) {
+		if _, seq, ok := e.Row.Numbers(); ok {
+			seqs = append(seqs, seq)
+		}
+	})
+	visible, err := w.Rows.areVisible(ctx, seqs)
+	if !visible || err != nil || len(seqs) == 0 || w.Gate.holds(place.Destination) {
+		return err
+	}
+	return w.enter(ctx, Deferral{
+		Destination: place.Destination, AggregateType: place.AggregateType, AggregateID: place.AggregateID,
+		Known: known, FromSeq: slices.Min(seqs), Reason: reasonShare, Since: time.Now(),
+	}, now.Snapshot, func(covered func(*delivery.Event) bool) []*delivery.Event {
+		return w.Senders.WithdrawGroup(destination, busy.Group, covered)
+	})
+}
+
+// reasonShare says why the events of an aggregate wait.
+const reasonShare = "the events of the aggregate come faster than one request after the other delivers them"
+
+// placeOf returns the aggregate of a group, as its first row has it. It reports false if the
+// aggregate cannot be deferred.
+func (w *Worker) placeOf(ctx context.Context, destination int, busy delivery.BusyGroup) (p Place, ok bool, err error) {
+	_, seq, ok := busy.Row.Numbers()
+	if !ok {
+		return p, false, nil
+	}
+	p, found, err := w.Rows.placeOf(ctx, w.Names[destination], seq)
+	if err != nil || !found || len(p.AggregateType)+len(p.AggregateID) > maxAggregate {
+		return p, false, err
+	}
+	return p, p.IsGroup() && p.key().group == busy.Group, nil
+}
