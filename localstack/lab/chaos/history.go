@@ -103,7 +103,7 @@ func (r *run) readLogs() {
 				r.recorder.problem("%s: %s", p.name, line.Text)
 			case endsSession(line.Text) && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{
-					Kind: "session ended", From: line.At, To: line.At, Repeats: true,
+					Kind: "session ended", From: r.deposedAt(p, line.At), To: line.At, Repeats: true,
 					Noticed: true,
 				})
 			// the relay then publishes the table again
@@ -115,6 +115,18 @@ func (r *run) readLogs() {
 			}
 		}
 	}
+}
+
+// deposedAt returns the time at which another relay began to stream while the session of p, which
+// ended at this time, had not noticed that it lost the slot. It returns ended if none did.
+func (r *run) deposedAt(p *relay, ended time.Duration) time.Duration {
+	began := p.log.streamedBefore(ended)
+	for _, other := range r.relays.all {
+		if other != p {
+			ended = min(ended, other.log.streamedAfter(began))
+		}
+	}
+	return ended
 }
 
 // noteRejoined sets the times at which deposed relays acquired the slot again.

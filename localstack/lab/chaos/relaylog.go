@@ -77,6 +77,17 @@ func saysStreaming(text string) bool {
 	return strings.Contains(text, "event=streaming") || strings.Contains(text, "event=recovering")
 }
 
+// streamedBefore returns the last time until then at which the log says that the relay streams, or
+// zero.
+func (b *relayLog) streamedBefore(until time.Duration) (last time.Duration) {
+	for _, line := range b.copy() {
+		if line.At <= until && saysStreaming(line.Text) {
+			last = line.At
+		}
+	}
+	return last
+}
+
 // streamedAfter returns the next time at which the log says that the relay streams, or the maximum
 // duration.
 func (b *relayLog) streamedAfter(since time.Duration) time.Duration {
