@@ -30,6 +30,8 @@ type commands struct {
 	Recover     recoverCommand     `cmd:"" help:"Show the events that the slot may have missed, and have the relay publish them from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
+	Pause       pauseCommand       `cmd:"" help:"Have the running relay send nothing to a destination: its events wait in the outbox table until relay resume."`
+	Resume      resumeCommand      `cmd:"" help:"Have the running relay send to a paused destination again: first what waits, in order."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

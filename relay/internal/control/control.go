@@ -22,10 +22,10 @@ import (
 const applicationName = "outbox-relay"
 
 // controlConnections is the size of the pool. Recovery and later retention use one connection. The
-// audit, parking, redriving, replaying, partitions, deferrals and the watcher use one each. The
-// last one ensures that the checkpoint and the fence never wait for any of them. Each user has one
-// statement at a time.
-const controlConnections = 9
+// audit, parking, redriving, replaying, partitions, deferrals and the watcher use one each, and the
+// passes of deferrals three. The last one ensures that the checkpoint and the fence never wait for
+// any of them. Each user has one statement at a time.
+const controlConnections = 12
 
 // Connect returns the address and the credentials of the database. It is called again for every
 // connection, because a password may have changed.

@@ -1,7 +1,7 @@
-// Package deferral lets events wait in the outbox table: those of an unavailable destination, and
-// those of an aggregate that uses up its share of the window. The table keeps every event until
-// retention removes it, so either costs one row of outbox_deferrals, and not one dead letter or one
-// place in the window for each event.
+// Package deferral lets events wait in the outbox table: those of an unavailable or paused
+// destination, and those of an aggregate that uses up its share of the window. The table keeps
+// every event until retention removes it, so each costs one row of outbox_deferrals, and not one
+// dead letter or one place in the window for each event.
 //
 // # The predicate
 //
@@ -34,13 +34,24 @@
 // written first, by a fenced statement. Only then the Tracker counts the events as handed over, and
 // the position of the slot moves.
 //
+// While a recovery reads the table, known is the snapshot of the recovery. Its rows are read in
+// order of seq, so those of the destination below from_seq are delivered.
+//
+// # A pause
+//
+// An operator requests a pause by a row of outbox_pauses. The destination is then deferred although
+// it is available, and no pass is made until the row is deleted. Delivery starts no request to it:
+// from the first moment of a session on, and before its events can be deferred.
+//
 // # A pass
 //
-// A pass ends at To, a snapshot that the stream was read past. It begins at the lowest of from_seq
-// and of the seqs whose xid is not below the xmin of known: a late commit lies below from_seq. It
-// sends the rows that are visible in To and not done, in order of seq, and waits until each event
-// is delivered or parked. Then known = To and from_seq is infinite, in one statement. Order is that
-// of seq within a pass and that of snapshots across passes.
+// A pass ends at To, a snapshot that the stream was read past: the relay sends no commit of which
+// the log has yet to tell. To is the snapshot of this moment, or an older one while the window is
+// full of the events of another destination. A pass begins at the lowest of from_seq and of the
+// seqs whose xid is not below the xmin of known: a late commit lies below from_seq. It sends the
+// rows that are visible in To and not done, in order of seq, and waits until each event is
+// delivered or parked. Then known = To and from_seq is infinite, in one statement. Order is that of
+// seq within a pass and that of snapshots across passes.
 //
 // # Joining the stream again
 //

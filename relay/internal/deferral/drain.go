@@ -39,10 +39,20 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 	defer w.Gate.keepNone(h)
 	failed := false
 	for pause := time.Duration(0); task.Sleep(ctx, pause); {
+		if w.pauses.has(h.stored.Destination) {
+			pause = lookInterval
+			if err := w.storeWaiting(ctx, h); err != nil || h.isGroup() {
+				return err
+			}
+			continue
+		}
 		began, waited := time.Now(), h.waited
 		done, err := w.step(ctx, h)
-		if isFinal(err) {
+		switch {
+		case isFinal(err):
 			return err
+		case errors.Is(err, errPaused):
+			err = nil
 		}
 		if err != nil || failed {
 			w.note(ctx, err)
@@ -68,10 +78,23 @@ func leastPause(h *held) time.Duration {
 	return passPause
 }
 
+// storeWaiting stores how many events wait, while no pass does.
+func (w *Worker) storeWaiting(ctx context.Context, h *held) error {
+	waiting := w.Gate.dropped(h)
+	if waiting == 0 {
+		return nil
+	}
+	return w.Store.Pass(ctx, h.stored.place(), h.mark.known.String(), h.mark.fromSeq, waiting)
+}
+
 // step makes a pass, and then tries to join the stream if the pass was small.
 func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
+	to, isNow, err := w.end(ctx, refreshTimeout)
 	began := time.Now()
-	passed, err := w.pass(ctx, h)
+	if err != nil || to.Snapshot == "" || !isNow && !h.mark.isCoveredBy(to.Snapshot) {
+		return false, err
+	}
+	passed, err := w.pass(ctx, h, to)
 	if err != nil || !passed.ended || passed.events > smallPass || time.Since(began) > shortPass {
 		return false, err
 	}
@@ -85,7 +108,11 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	defer w.Gate.keepNone(h)
 	limit := time.AfterFunc(joinTimeout, func() { w.Gate.keepNone(h) })
 	defer limit.Stop()
-	passed, err := w.pass(ctx, h)
+	to, isNow, err := w.end(ctx, joinTimeout)
+	if err != nil || !isNow {
+		return false, err
+	}
+	passed, err := w.pass(ctx, h, to)
 	if err != nil || !passed.ended {
 		return false, err
 	}
@@ -102,11 +129,12 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	return true, nil
 }
 
-// tellRemoved logs that fewer rows were found than the gate has dropped in this session: the others
-// were removed before they were delivered.
+// tellRemoved logs how many of the rows that the gate has dropped in this session no pass has
+// found. The passes have looked at everything that was dropped, so these rows were removed before
+// they were delivered.
 func (w *Worker) tellRemoved(h *held) {
-	removed := w.Gate.droppedInAll(h) - h.found
-	if removed <= 0 {
+	removed := w.Gate.unseen(h)
+	if removed == 0 {
 		return
 	}
 	w.removed.Store(true)
@@ -123,16 +151,36 @@ type passed struct {
 	ended  bool                // false: the turn of the group was over before
 }
 
-// pass delivers the rows that are visible in a snapshot of this moment and not done.
-func (w *Worker) pass(ctx context.Context, h *held) (p passed, err error) {
-	if p.to, err = w.Store.Observe(ctx); err != nil {
+// end returns the snapshot up to which a pass goes, and whether it is that of this moment. The
+// stream was read past it. While the window is full of the events of another destination, the
+// stream is hardly read. After patience the pass goes up to the last snapshot that it was read
+// past. It is empty if there is none.
+func (w *Worker) end(ctx context.Context, patience time.Duration) (to Observation, isNow bool, err error) {
+	if to, err = w.Store.Observe(ctx); err != nil {
+		return to, false, err
+	}
+	for began := time.Now(); !w.Gate.passed(to); {
+		if time.Since(began) > patience {
+			return w.Gate.lastPassed(), false, nil
+		}
+		if !task.Sleep(ctx, reachInterval) {
+			return to, false, ctx.Err()
+		}
+	}
+	return to, true, nil
+}
+
+// pass delivers the rows that are visible in a snapshot and not done. The stream was read past the
+// snapshot.
+func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, err error) {
+	p.to = to
+	if p.known, err = pgsnapshot.Parse(to.Snapshot); err != nil {
 		return p, err
 	}
-	if p.known, err = pgsnapshot.Parse(p.to.Snapshot); err != nil {
-		return p, err
-	}
-	if err := w.awaitReached(ctx, p.to); err != nil {
-		return p, err
+	if h.mark.fromSeq == endless && h.mark.known.String() == to.Snapshot {
+		h.idle++
+		p.ended = true
+		return p, nil
 	}
 	first, err := w.Rows.first(ctx, h.mark)
 	if err != nil {
@@ -160,32 +208,26 @@ func (w *Worker) pass(ctx context.Context, h *held) (p passed, err error) {
 	return p, w.store(ctx, h, p, endless, t.flight.settled())
 }
 
-// awaitReached waits until the stream was read past a snapshot. It may wait for room in the window.
-func (w *Worker) awaitReached(ctx context.Context, to Observation) error {
-	for !w.Gate.passed(to) {
-		if !task.Sleep(ctx, reachInterval) {
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
 // send delivers the rows of a pass behind the seq after. It stops early once the turn of a group is
 // over.
 func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *transfer, err error) {
 	t = &transfer{
-		Worker: w, held: h, passed: p, mark: h.mark, top: h.top, after: after, flight: newFlight(after),
+		Worker: w, held: h, passed: p, mark: h.mark, top: h.top, after: after, flight: newFlight(after), saved: after,
 		markedAt: time.Now(), destinations: map[int]bool{},
 	}
 	defer func() {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = errors.Join(err, t.end(ctx))
+		case errors.Is(err, errPaused):
+			t.recall(ctx)
+			err = errors.Join(err, t.save(ctx))
 		}
 	}()
 	for failed := false; ; {
 		look, err := t.part(ctx)
 		switch {
-		case ctx.Err() != nil || isFinal(err):
+		case ctx.Err() != nil || isFinal(err) || errors.Is(err, errPaused):
 			return t, errors.Join(err, ctx.Err())
 		case err != nil: // the events in flight stay, and the pass continues behind them
 			failed = true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
@@ -88,13 +89,20 @@ func (f *flight) settled() int64 {
 	return settled
 }
 
-// await waits until condition holds, and calls tick each time that a row is settled.
+// await waits until condition holds. Meanwhile it calls tick each time that a row is settled, and
+// now and then.
 func (f *flight) await(ctx context.Context, condition func() bool, tick func() error) error {
+	if condition() {
+		return ctx.Err()
+	}
+	ticker := time.NewTicker(markInterval)
+	defer ticker.Stop()
 	for !condition() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-f.wake:
+		case <-ticker.C:
 		}
 		if err := tick(); err != nil {
 			return err

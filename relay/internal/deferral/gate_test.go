@@ -247,3 +247,19 @@ func TestRowsAreSelectedByTheRoutesOfThen(t *testing.T) {
 	}
 	d.expect(t, "[20/1]", "[20/0]")
 }
+
+// TestOnlyFoundRowsCountAsFound: a pass also sends rows that the gate has never dropped, such as
+// those that it keeps. They make up for no row that was removed.
+func TestOnlyFoundRowsCountAsFound(t *testing.T) {
+	t.Parallel()
+	g, h, _ := newTestGate(t, 100)
+	g.Send(0, streamed(20, 60), streamed(20, 61), streamed(21, 62))
+	g.keepFrom(h)
+	g.Send(0, streamed(22, 63), streamed(22, 64))
+	for _, seq := range []int64{61, 63, 64, 99} { // 60 and 62 were removed
+		g.found(h, seq)
+	}
+	if n := g.unseen(h); n != 2 {
+		t.Errorf("%d rows were removed, want 2", n)
+	}
+}

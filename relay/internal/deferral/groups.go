@@ -84,7 +84,7 @@ func (w *Worker) isCrowded() bool {
 // relieveWindow defers the groups that hold too much of the window, and reports whether there was
 // one.
 func (w *Worker) relieveWindow(ctx context.Context) (begun bool, err error) {
-	if w.Gate.Past() == "" || w.removed.Load() {
+	if w.Gate.Past() == "" || w.removed.Load() || !w.hasBegun() {
 		return false, nil
 	}
 	for i, name := range w.Names {
@@ -115,10 +115,12 @@ func (w *Worker) isFull() bool {
 // beginGroup defers the events of a group, if the table has the rows of all events that wait. It
 // does not if rows are deleted as soon as they are written, or if their commits await a standby.
 func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.BusyGroup) error {
-	w.begins.Lock()
-	defer w.begins.Unlock()
+	w.relieved[destination].begins.Lock()
+	defer w.relieved[destination].begins.Unlock()
 	if w.Gate.count() >= maxDeferrals {
-		return w.begin(ctx, destination, "too many aggregates are behind", time.Now(), func() bool { return true })
+		return w.begin(ctx, destination, cause{
+			text: "too many aggregates are behind", since: time.Now(), holds: func(events int) bool { return events > 0 },
+		})
 	}
 	place, found, err := w.placeOf(ctx, destination, busy)
 	if !found || err != nil {

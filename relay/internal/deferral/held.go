@@ -37,13 +37,12 @@ type held struct {
 	mark        mark
 	kept        []kept
 	droppedXIDs xidSet
-	count       int64 // events dropped and not yet stored
-	all         int64 // events dropped in this session
+	count       int64  // events dropped and not yet stored
+	unseen      seqSet // rows dropped in this session that no pass has found yet
 	keptBytes   int
 
 	// The rest belongs to the Worker's goroutine for the deferral.
 
-	found int64 // dropped rows that a pass has sent
 	// top is a seq above which no row is visible in the known of mark. endless if that is unknown.
 	top      int64
 	idle     int           // passes that found nothing, since one that did
@@ -171,7 +170,7 @@ func (h *held) judge(e *delivery.Event) verdict {
 		return keep
 	}
 	h.count++
-	h.all++
+	h.unseen.add(seq)
 	h.droppedXIDs.add(xid)
 	if h.undelivered != nil && h.seen.Visible(xid) {
 		h.addUndelivered(seq)

@@ -8,12 +8,15 @@ import (
 // The Worker changes the deferrals of a [Gate] by these methods.
 
 // begin holds back the events of a destination from now on. Its deferral is stored. withdraw takes
-// the events that delivery holds, if the deferral covers them.
-func (g *Gate) begin(h *held, withdraw func(covered func(*delivery.Event) bool) []*delivery.Event) {
+// the events that delivery holds, if the deferral covers them. While a recovery reads the table,
+// rows that are visible in known and that delivery does not hold may not be delivered yet.
+func (g *Gate) begin(h *held, hasBegun bool, withdraw func(covered func(*delivery.Event) bool) []*delivery.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.hold(h)
-	h.undelivered = map[int64]struct{}{}
+	if hasBegun {
+		h.undelivered = map[int64]struct{}{}
+	}
 	g.delivery.HandOver(withdraw(func(e *delivery.Event) bool { return h.judge(e) == drop }))
 }
 
@@ -86,11 +89,18 @@ func (g *Gate) dropped(h *held) int64 {
 	return n
 }
 
-// droppedInAll returns how many events were dropped in this session.
-func (g *Gate) droppedInAll(h *held) int64 {
+// found notes that a pass has found a row.
+func (g *Gate) found(h *held, seq int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return h.all
+	h.unseen.remove(seq)
+}
+
+// unseen returns how many of the rows that were dropped in this session no pass has found.
+func (g *Gate) unseen(h *held) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return h.unseen.size
 }
 
 // keepFrom has the gate keep events from now on. It is J1.

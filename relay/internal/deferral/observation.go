@@ -40,7 +40,10 @@ func (g *Gate) compare() {
 	if g.observed.text == "" || g.reached < g.observed.lsn {
 		return
 	}
-	g.past, g.observed = g.observed, observation{}
+	if g.observed.lsn >= g.past.lsn {
+		g.past = g.observed
+	}
+	g.observed = observation{}
 }
 
 // passed takes an observation if the stream was read past it, and reports whether it was.
@@ -58,6 +61,14 @@ func (g *Gate) passed(o Observation) bool {
 		g.past = observation{o.Snapshot, parsed, o.LSN}
 	}
 	return true
+}
+
+// lastPassed returns the last observation that the stream was read past. At first, that is one of
+// an earlier session: it has no position, and deferrals may know a younger one.
+func (g *Gate) lastPassed() Observation {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Observation{g.past.text, g.past.lsn}
 }
 
 // Past returns the last observed snapshot that the stream was read past; empty if there is none

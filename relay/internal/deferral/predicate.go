@@ -22,7 +22,7 @@ func NotDoneSQL(table pgoutput.Table, row, deferral string) string {
 }
 
 // WaitsSQL is a condition on a row of the outbox table: it is not done for a deferral of any slot
-// that is in use.
+// that is in use. A slot whose checkpoint an operator deleted is in use while its guard is there.
 // tableName is a placeholder for schema.name of the outbox table. A table without xid or seq has no
 // deferrals.
 func WaitsSQL(table pgoutput.Table, row, tableName string) string {
@@ -33,7 +33,8 @@ func WaitsSQL(table pgoutput.Table, row, tableName string) string {
 	waits := `EXISTS (SELECT FROM outbox_deferrals waits WHERE waits.outbox_table = ` + tableName +
 		` AND waits.state = 'deferred' AND (` + NotDoneSQL(table, row, "waits.") +
 		` OR waits.system_identifier <> ` + outboxtable.SystemSQL + `)
-		AND EXISTS (SELECT FROM relay_checkpoints used WHERE used.slot_name = waits.slot_name) AND `
+		AND EXISTS (SELECT FROM relay_checkpoints used
+			WHERE used.slot_name IN (waits.slot_name, ` + outboxtable.GuardSQL("waits.slot_name") + `)) AND `
 	return `(` + waits + `waits.aggregate_id = '') OR ` + waits + isAggregateSQL(table, row, "waits.") + `))`
 }
 
@@ -49,6 +50,13 @@ func isAggregateSQL(table pgoutput.Table, row, deferral string) string {
 type mark struct {
 	known   pgsnapshot.Snapshot
 	fromSeq int64
+}
+
+// isCoveredBy reports whether a snapshot shows everything that known shows, so that no row that is
+// done by m is not done by it.
+func (m mark) isCoveredBy(snapshot string) bool {
+	s, err := pgsnapshot.Parse(snapshot)
+	return err == nil && s.Covers(m.known)
 }
 
 // done is [NotDoneSQL] in Go, negated.

@@ -79,7 +79,7 @@ const lookAtRows = `
 
 // first returns the lowest seq of a row that may not be done; endless if there is none.
 func (r *Rows) first(ctx context.Context, m mark) (seq int64, err error) {
-	ctx, done, err := r.store.takeTurn(ctx)
+	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ type wanted func(e *outbox.Envelope, seq int64, isSeen bool) bool
 
 // next looks at the rows of a deferral behind the seq after.
 func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64, wants wanted) (l look, err error) {
-	ctx, done, err := r.store.takeTurn(ctx)
+	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return l, err
 	}
@@ -204,7 +204,7 @@ func (r *Rows) readChunk(ctx context.Context, seqs []int64, take func(seq int64,
 }
 
 func (r *Rows) pageOf(ctx context.Context, after int64, seqs []int64) ([]outbox.Envelope, int64, error) {
-	ctx, done, err := r.store.takeTurn(ctx)
+	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

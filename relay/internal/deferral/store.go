@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -44,11 +45,19 @@ type Store struct {
 	// timeout bounds a write, which the end of a session does not cancel.
 	timeout time.Duration
 	turn    chan struct{}
+	scans   chan struct{} // statements of passes
 }
+
+// scans is how many statements that read the outbox table run at the same time. One of them may
+// take long: see readTimeout. The pass of another destination does not wait for it.
+const scans = 3
 
 // NewStore returns a Store for the relay that fence belongs to.
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string, timeout time.Duration) *Store {
-	return &Store{pool: pool, fence: fence, table: table, timeout: timeout, turn: make(chan struct{}, 1)}
+	return &Store{
+		pool: pool, fence: fence, table: table, timeout: timeout,
+		turn: make(chan struct{}, 1), scans: make(chan struct{}, scans),
+	}
 }
 
 // readTimeout bounds a statement that reads. Most take milliseconds. One that looks for late
@@ -58,21 +67,27 @@ const readTimeout = time.Minute
 // takeTurn waits until no other statement of the Store runs, so that all of them need one
 // connection. The context that it returns bounds the statement.
 func (s *Store) takeTurn(ctx context.Context) (bounded context.Context, done func(), err error) {
-	return s.takeTurnFor(ctx, readTimeout)
+	return take(ctx, s.turn, readTimeout)
 }
 
-func (s *Store) takeTurnFor(
-	ctx context.Context, limit time.Duration,
+// takeScan is takeTurn for a statement that reads the outbox table. Up to three of them run beside
+// the other statements.
+func (s *Store) takeScan(ctx context.Context) (bounded context.Context, done func(), err error) {
+	return take(ctx, s.scans, readTimeout)
+}
+
+func take(
+	ctx context.Context, turns chan struct{}, limit time.Duration,
 ) (bounded context.Context, done func(), err error) {
 	select {
-	case s.turn <- struct{}{}:
+	case turns <- struct{}{}:
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
 	bounded, cancel := context.WithTimeout(ctx, limit)
 	return bounded, func() {
 		cancel()
-		<-s.turn
+		<-turns
 	}, nil
 }
 
@@ -105,6 +120,26 @@ func (s *Store) List(ctx context.Context) ([]Deferral, error) {
 	}
 	defer done()
 	return List(ctx, s.pool, s.fence.Slot, s.table)
+}
+
+// Pauses returns the paused destinations of this slot.
+func (s *Store) Pauses(ctx context.Context) ([]pause.Pause, error) {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return pause.List(ctx, s.pool, s.fence.Slot)
+}
+
+// TakePause records that the pause of a destination is in effect.
+func (s *Store) TakePause(ctx context.Context, destination string) error {
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return pause.Take(ctx, s.pool, s.fence.Slot, destination)
 }
 
 // Begin stores a deferral, and the row that keeps older relays from removing rows. It replaces one
@@ -272,7 +307,7 @@ func (e *WriteError) Unwrap() error { return e.Err }
 // write runs a fenced statement about the outbox table, which is $4, and a place, which is $5 to
 // $7. An end of ctx does not cancel it.
 func (s *Store) write(ctx context.Context, what string, p Place, sql string, args ...any) error {
-	ctx, done, err := s.takeTurnFor(context.WithoutCancel(ctx), s.timeout)
+	ctx, done, err := take(context.WithoutCancel(ctx), s.turn, s.timeout)
 	if err != nil {
 		return err
 	}

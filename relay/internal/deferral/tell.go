@@ -28,7 +28,9 @@ func (w *Worker) tell(ctx context.Context) error {
 			groups, oldestGroup = groups+s.Groups, max(oldestGroup, time.Since(s.Since))
 			continue
 		}
-		destinations, oldest = destinations+1, max(oldest, time.Since(s.Since))
+		if !w.pauses.has(s.Destination) {
+			destinations, oldest = destinations+1, max(oldest, time.Since(s.Since))
+		}
 	}
 	told := map[string]bool{}
 	for destination, n := range events {

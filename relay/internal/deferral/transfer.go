@@ -21,6 +21,7 @@ type transfer struct {
 	events   int   // sent
 	ended    bool  // no row follows
 	flight   *flight
+	saved    int64 // last seq up to which the pass is stored
 	markedAt time.Time
 
 	destinations map[int]bool // to which rows were sent
@@ -69,13 +70,13 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	routed := t.Router.Message(e, &event.Message)
 	event.Unusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
-	if routed.Destination != route.Dropped { // the gate has dropped no such row in this session
+	if routed.Destination != route.Dropped {
 		t.destinations[routed.Destination] = true
 		t.events++
-		t.held.found++
 	}
 	t.Senders.Send(routed.Destination, event)
 	t.after = seq
+	t.Gate.found(t.held, seq)
 	return nil
 }
 
@@ -83,6 +84,9 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 func (t *transfer) await(ctx context.Context, condition func() bool) error {
 	defer func(began time.Time) { t.held.waited += time.Since(began) }(time.Now())
 	return t.flight.await(ctx, condition, func() error {
+		if t.held.isGroup() && t.pauses.has(t.held.stored.Destination) {
+			return errPaused
+		}
 		if time.Since(t.markedAt) < markInterval {
 			return nil
 		}
@@ -97,10 +101,10 @@ func (t *transfer) save(ctx context.Context) error {
 	if t.flight.isEmpty() {
 		last = t.after
 	}
-	if !t.isBehindDone(last) {
-		return nil
+	if !t.isBehindDone(last) || last == t.saved {
+		return t.storeWaiting(ctx, t.held)
 	}
-	t.held.top = endless
+	t.held.top, t.saved = endless, last
 	if err := t.store(ctx, t.held, t.passed, last+1, t.flight.settled()); err != nil {
 		return fmt.Errorf("after seq %d: %w", last, err)
 	}

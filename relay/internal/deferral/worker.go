@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -48,14 +48,19 @@ type Senders interface {
 	HasRest(destination int) bool
 	// ParkRest parks these events. No request is in flight.
 	ParkRest(destination int, since time.Time)
+	// Pause starts no further request to a destination until it is called with false.
+	Pause(destination int, paused bool)
 	groupSenders
 }
 
 // Observer is told of deferrals, for metrics.
 type Observer interface {
 	Deferred(destination string, events int64)
+	// Deferrals does not count paused destinations.
 	Deferrals(destinations int, oldest time.Duration)
 	DeferredGroups(groups int, oldest time.Duration)
+	// PausedFor takes how long the first of the paused destinations has been paused.
+	PausedFor(oldest time.Duration)
 	Removed(destination string, events int64)
 }
 
@@ -69,21 +74,27 @@ type Worker struct {
 	Router   *route.Router
 	Names    []string // of the destinations, by index
 	MaxBytes int      // of the events of one destination that are with delivery
-	Begins   bool     // whether destinations may be deferred; those that are deferred are delivered in any case
-	Groups   bool     // whether message groups may be deferred
-	Window   Window
-	Bounds   checkpoint.Window
-	Observer Observer
+	// Begins says whether unavailable destinations may be deferred, and Groups whether message
+	// groups may. Those that are deferred are delivered in any case.
+	Begins, Groups bool
+	// CannotWait is why no event can wait in the table. Empty if they can.
+	CannotWait string
+	Paused     []pause.Pause   // when the session began
+	Begun      <-chan struct{} // closed once the stream is read
+	Window     Window
+	Bounds     checkpoint.Window
+	Observer   Observer
 	// Retries takes the error that the Worker retries, or nil once it works again.
 	Retries func(error)
 	Log     *slog.Logger
 
 	prepared bool
-	firstXID uint64     // above every transaction that an earlier session has read
-	begins   sync.Mutex // held while a deferral begins
+	firstXID uint64 // above every transaction that an earlier session has read
 	turns    turns
 	removed  atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
 	failed   bool        // the last look
+	pauses   pauses
+	relieved []relief // by destination
 	forgotAt time.Time
 	toldAt   time.Time
 	told     map[string]bool
@@ -93,15 +104,17 @@ type Worker struct {
 // whose outcome may be unknown, and retries everything else.
 func (w *Worker) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	w.told = map[string]bool{}
+	w.told, w.relieved = map[string]bool{}, make([]relief, len(w.Names))
+	w.pauses.set(w.Paused)
 	defer func() { // another relay may tell from now on
 		w.tellNone(nil)
 		w.Observer.Deferrals(0, 0)
 		w.Observer.DeferredGroups(0, 0)
+		w.Observer.PausedFor(0)
 	}()
 	group.Go(func() error { return w.watchShares(ctx) })
 	for ; ctx.Err() == nil; task.Sleep(ctx, lookInterval) {
-		err := w.look(ctx)
+		err := w.look(ctx, group)
 		if isFinal(err) {
 			group.Go(func() error { return err })
 			break
@@ -110,11 +123,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.note(ctx, err)
 		}
 		w.failed = err != nil
-		if !w.prepared {
+		if !w.prepared || !w.hasBegun() {
 			continue
 		}
 		waiting, _ := w.Gate.deferred()
-		for _, h := range w.turns.next(waiting) {
+		for _, h := range w.turns.next(w.drainable(waiting)) {
 			group.Go(func() error {
 				defer w.turns.ended(h)
 				return w.drain(ctx, h)
@@ -149,22 +162,32 @@ func (w *Worker) note(ctx context.Context, err error) {
 	}
 }
 
+// hasBegun reports whether the stream is read. Until then a recovery reads the table.
+func (w *Worker) hasBegun() bool {
+	select {
+	case <-w.Begun:
+		return true
+	default:
+		return false
+	}
+}
+
 // look begins deferrals, and forgets those that have ended.
-func (w *Worker) look(ctx context.Context) (err error) {
+func (w *Worker) look(ctx context.Context, group *errgroup.Group) (err error) {
 	if !w.prepared {
 		if err := w.prepare(ctx); err != nil {
 			return err
 		}
 	}
+	if err := w.readPauses(ctx); err != nil {
+		return err
+	}
 	begins := w.Begins && w.Gate.Past() != ""
 	for i, name := range w.Names {
 		defers := begins || w.Gate.holds(name)
 		w.Senders.Defer(i, defers)
-		if !defers {
-			continue
-		}
-		if err := w.relieve(ctx, i); err != nil {
-			return err
+		if defers || w.pauses.has(name) {
+			w.startRelief(ctx, group, i)
 		}
 	}
 	if err := w.forget(ctx); err != nil {
@@ -176,17 +199,22 @@ func (w *Worker) look(ctx context.Context) (err error) {
 // relieve has no event of a destination hold up the position once the destination is overdue.
 // Events that a deferral covers wait in the table, and the others are parked.
 func (w *Worker) relieve(ctx context.Context, destination int) error {
-	w.begins.Lock()
-	defer w.begins.Unlock()
+	w.relieved[destination].begins.Lock()
+	defer w.relieved[destination].begins.Unlock()
+	if p, paused := w.pauses.of(w.Names[destination]); paused {
+		return w.holdBack(ctx, destination, p)
+	}
 	since, overdue := w.Senders.Overdue(destination)
 	if !overdue {
 		return nil
 	}
 	if _, covered := w.lowest(destination); covered > 0 && !w.Gate.holds(w.Names[destination]) {
-		reason := "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339)
-		return w.begin(ctx, destination, reason, since, func() bool {
-			_, overdue := w.Senders.Overdue(destination)
-			return overdue
+		return w.begin(ctx, destination, cause{
+			text: "the destination has accepted nothing since " + since.UTC().Format(time.RFC3339), since: since,
+			holds: func(events int) bool {
+				_, overdue := w.Senders.Overdue(destination)
+				return overdue && events > 0
+			},
 		})
 	}
 	if !w.Senders.HasRest(destination) {
@@ -212,11 +240,17 @@ func (w *Worker) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// begin defers the events of a destination, if the cause is still there once no request is in
-// flight.
-func (w *Worker) begin(
-	ctx context.Context, destination int, reason string, since time.Time, isCaused func() bool,
-) error {
+// cause is why a destination is deferred.
+type cause struct {
+	text  string
+	since time.Time
+	// holds reports whether the cause still holds once no request is in flight. events is how many
+	// events of the destination can wait in the table.
+	holds func(events int) bool
+}
+
+// begin defers the events of a destination.
+func (w *Worker) begin(ctx context.Context, destination int, why cause) error {
 	if _, err := w.refresh(ctx); err != nil {
 		return err
 	}
@@ -227,11 +261,11 @@ func (w *Worker) begin(
 	defer release()
 	known := w.Gate.Past() // before the events are looked at: later ones are not visible in it
 	lowest, events := w.lowest(destination)
-	if !isCaused() || events == 0 {
+	if known == "" || !why.holds(events) {
 		return nil
 	}
 	return w.enter(ctx, Deferral{
-		Destination: w.Names[destination], Known: known, FromSeq: lowest, Reason: reason, Since: since,
+		Destination: w.Names[destination], Known: known, FromSeq: lowest, Reason: why.text, Since: why.since,
 	}, known, func(covered func(*delivery.Event) bool) []*delivery.Event {
 		return w.Senders.Withdraw(destination, covered)
 	})
@@ -255,7 +289,7 @@ func (w *Worker) enter(
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
-	w.Gate.begin(h, withdraw)
+	w.Gate.begin(h, w.hasBegun(), withdraw)
 	w.Log.With(stored.place().attrs()...).Warn("events wait in the outbox table", "event", "deferred",
 		"reason", stored.Reason, "from_seq", stored.FromSeq, "known", stored.Known)
 	return nil
@@ -265,7 +299,7 @@ func (w *Worker) enter(
 // rows that were delivered are then not visible in it. The stream is not read while the window is
 // full.
 func (w *Worker) refresh(ctx context.Context) (now Observation, err error) {
-	if now, err = w.Store.Observe(ctx); err != nil {
+	if now, err = w.Store.Observe(ctx); err != nil || !w.hasBegun() {
 		return now, err
 	}
 	for began := time.Now(); !w.Gate.passed(now) && time.Since(began) < refreshTimeout && !w.isFull(); {

@@ -104,6 +104,7 @@ func (silent) Dropped(int)                                 {}
 func (silent) HeadersDropped(int)                          {}
 func (silent) Requested(string, int, time.Duration, error) {}
 func (silent) Paced(string, float64, bool)                 {}
+func (silent) Paused(string, bool)                         {}
 func (silent) Delivered(string, []time.Duration)           {}
 func (silent) Retried(string, string)                      {}
 func (silent) Parked(string, string)                       {}

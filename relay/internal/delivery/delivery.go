@@ -128,6 +128,7 @@ type Destination struct {
 	Name    string
 	Sink    sink.Sink
 	Blocked map[string]string // message group to the id of the parked event that blocks it
+	Paused  bool              // no request is sent: see [Delivery.Pause]
 }
 
 // Lease says whether this relay may still publish. Delivery asks it before each request.
@@ -178,6 +179,8 @@ type Observer interface {
 	// Paced reports how many requests a second the relay sends, zero without a limit, and whether
 	// the destination sets that limit. Delivery reports each change.
 	Paced(destination string, perSecond float64, throttled bool)
+	// Paused reports whether a destination is paused. Delivery reports each change.
+	Paused(destination string, paused bool)
 	Retried(destination, code string)
 	Parked(destination, code string)
 	Redriven(destination string)

@@ -226,6 +226,8 @@ func (c *tally) Paced(_ string, rate float64, throttled bool) {
 	c.rate, c.throttled = rate, throttled
 }
 
+func (c *tally) Paused(string, bool) {}
+
 func (c *tally) Redriven(destination string) { c.add("redriven " + destination) }
 func (c *tally) Replayed(destination, code string) {
 	c.add(strings.TrimSpace("replayed " + destination + " " + code))

@@ -40,7 +40,9 @@ func (s *sender) watchLimits() {
 		case <-s.delivery.ended:
 			return
 		case <-ticker.C:
-			s.readLimits()
+			if !s.isPaused() {
+				s.readLimits()
+			}
 		}
 	}
 }

@@ -13,12 +13,12 @@ import (
 
 // sender serves one destination: it runs the requests that its scheduler decides on.
 type sender struct {
-	Destination
-	delivery *Delivery
-	policy   Policy
-	log      *slog.Logger
-	reader   limitsReader
-	opener   opener // nil for a sink that was opened before
+	Destination // mu guards its field Paused
+	delivery    *Delivery
+	policy      Policy
+	log         *slog.Logger
+	reader      limitsReader
+	opener      opener // nil for a sink that was opened before
 	// headersDropped makes the log name the first event that loses headers, and no further one.
 	headersDropped sync.Once
 
@@ -53,6 +53,7 @@ func newSender(d *Delivery, destination Destination, options Options) *sender {
 	s.timer = time.AfterFunc(time.Hour, s.pump)
 	s.timer.Stop()
 	s.reportPace()
+	d.deps.Observer.Paused(s.Name, s.Paused)
 	return s
 }
 
@@ -101,7 +102,7 @@ func (s *sender) start() {
 
 // take returns the next batch that may be sent now, or nil. s.mu is held.
 func (s *sender) take() []*Event {
-	if s.closed || s.held != nil {
+	if s.closed || s.held != nil || s.Paused {
 		return nil
 	}
 	s.scheduler.others = int(s.delivery.inFlight.Load()) - s.scheduler.inFlight

@@ -158,6 +158,8 @@ func observe(m *health.Metrics, h *health.Health) {
 	m.Delivered("orders", []time.Duration{0})
 	m.Retried("orders", "Throttled")
 	m.Paced("orders", 300, true)
+	m.Paused("orders", true)
+	m.PausedFor(time.Minute)
 	m.Parked("orders", "InvalidMessageContents")
 	m.GapFound()
 	m.SessionEnded("fenced")
@@ -184,6 +186,8 @@ var contract = []string{
 	`relay_request_duration_seconds_bucket{destination="orders",le="0.05"} 2`,
 	`relay_paced_requests_per_second{destination="orders"} 300`,
 	`relay_destination_throttled{destination="orders"} 1`,
+	`relay_destination_paused{destination="orders"} 1`,
+	`relay_pause_oldest_seconds 60`,
 	`relay_events_delivered_total{destination="orders"} 2`,
 	`relay_commit_to_delivered_seconds_count{destination="orders"} 1`,
 	`relay_commit_to_delivered_seconds_sum{destination="orders"} 1`,

@@ -40,6 +40,8 @@ const (
 	metricPaced             = "relay_paced_requests_per_second"
 	metricThrottled         = "relay_destination_throttled"
 	metricUnavailable       = "relay_destination_unavailable"
+	metricPaused            = "relay_destination_paused"
+	metricOldestPause       = "relay_pause_oldest_seconds"
 	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
 	metricWindowEvents      = "relay_window_events"
 	metricWindowBytes       = "relay_window_bytes"
@@ -72,6 +74,8 @@ type Metrics struct {
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
 	paced, throttled, unavailable      *prometheus.GaugeVec
+	paused                             *prometheus.GaugeVec
+	oldestPause                        prometheus.Gauge
 	deferred                           *prometheus.GaugeVec
 	deferrals, oldestDeferral          prometheus.Gauge
 	deferredGroups, oldestGroup        prometheus.Gauge
@@ -145,11 +149,16 @@ func NewMetrics() *Metrics {
 	m.throttled = gauges(metricThrottled, "1 while the destination limits the rate of requests, else 0.", "destination")
 	m.unavailable = gauges(metricUnavailable, "1 while the destination has accepted nothing since a request or a "+
 		"message failed, else 0.", "destination")
+	m.paused = gauges(metricPaused, "1 while an operator has the relay send nothing to the destination (relay pause), "+
+		"else 0.", "destination")
+	m.oldestPause = gauge(metricOldestPause, "How long the first of the paused destinations has been paused; 0 if "+
+		"none is.")
 	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
-		"has been unavailable for RELAY_PARK_AFTER, or their aggregate is far behind.", "destination")
+		"has been unavailable for RELAY_PARK_AFTER or is paused, or their aggregate is far behind.", "destination")
 	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
 		"while they waited there. They are lost.", "destination")
-	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table.")
+	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table because they are "+
+		"unavailable. One that is paused does not count.")
 	m.oldestDeferral = gauge(metricOldestDeferral, "Age of the oldest deferral: how long its events have waited; 0 "+
 		"without a deferral.")
 	m.deferredGroups = gauge(metricDeferredGroups, "Aggregates whose events wait in the outbox table, because they "+
@@ -237,6 +246,14 @@ func (m *Metrics) Paced(destination string, perSecond float64, throttled bool) {
 	m.paced.WithLabelValues(destination).Set(perSecond)
 	m.throttled.WithLabelValues(destination).Set(oneIf(throttled))
 }
+
+// Paused sets whether a destination is paused.
+func (m *Metrics) Paused(destination string, paused bool) {
+	m.paused.WithLabelValues(destination).Set(oneIf(paused))
+}
+
+// PausedFor sets how long the first of the paused destinations has been paused.
+func (m *Metrics) PausedFor(oldest time.Duration) { m.oldestPause.Set(oldest.Seconds()) }
 
 // Unavailable sets whether a destination is unavailable.
 func (m *Metrics) Unavailable(destination string, unavailable bool) {
@@ -366,6 +383,7 @@ func (m *Metrics) Expect(destination string) {
 	m.replayed.WithLabelValues(destination, "")
 	m.Paced(destination, 0, false)
 	m.Unavailable(destination, false)
+	m.Paused(destination, false)
 	m.Deferred(destination, 0)
 	m.Removed(destination, 0)
 }

@@ -72,6 +72,9 @@ func LaterWriterSQL(row, xid string) string {
 // contain no space. No relation is accounted for in that name, so an earlier relay removes nothing.
 func GuardOf(slotName string) string { return slotName + guard }
 
+// GuardSQL is the SQL of [GuardOf]. slotName is an expression.
+func GuardSQL(slotName string) string { return slotName + ` || '` + guard + `'` }
+
 const guard = " deferred"
 
 // FilterOf names the row of relay_checkpoints with the row filter that a slot's publication had

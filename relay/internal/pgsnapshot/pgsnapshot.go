@@ -59,6 +59,11 @@ func (s Snapshot) Visible(xid uint64) bool {
 // IsPast reports whether every transaction below xid has ended.
 func (s Snapshot) IsPast(xid uint64) bool { return s.Xmin() >= xid }
 
+// Covers reports whether s shows every transaction that another snapshot shows.
+func (s Snapshot) Covers(other Snapshot) bool {
+	return s.xmax >= other.xmax && !slices.ContainsFunc(s.xip, other.Visible)
+}
+
 // Next returns the lowest transaction id that was not assigned yet.
 func (s Snapshot) Next() uint64 { return s.xmax }
 

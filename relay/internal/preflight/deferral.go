@@ -22,5 +22,6 @@ func (d *database) deferral(ctx context.Context) Findings {
 			"may hold back the others: %s", missing)}
 	}
 	return Findings{passed(CodeDeferral, object, "events of an unavailable destination, and of an aggregate that is "+
-		"far behind, can wait in the table")}
+		"far behind, can wait in the table. A job of your own that deletes a row while it waits loses the event: "+
+		"RELAY_ROWS_STAY=deny has no event wait")}
 }

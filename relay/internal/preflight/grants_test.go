@@ -73,6 +73,7 @@ func TestEachMissingRightIsNamed(t *testing.T) {
 		"relay_members":       {"SELECT", "INSERT", "UPDATE", "DELETE"},
 		"relay_instances":     {"SELECT", "INSERT", "UPDATE", "DELETE"},
 		"outbox_deferrals":    {"SELECT", "INSERT", "UPDATE", "DELETE"},
+		"outbox_pauses":       {"SELECT", "UPDATE"},
 	}
 	exec(`CREATE ROLE ` + role + ` LOGIN REPLICATION PASSWORD 'x'; GRANT USAGE ON SCHEMA public TO ` + role)
 	exec(`GRANT SELECT ON ev TO ` + role)

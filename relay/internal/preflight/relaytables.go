@@ -16,6 +16,7 @@ var ownTables = []struct {
 	{"outbox_replays", []string{"SELECT", "INSERT", "UPDATE"}},
 	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
 	{"outbox_deferrals", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+	{"outbox_pauses", []string{"SELECT", "UPDATE"}},
 }
 
 // reportTable is the table in which the relay reports its state. The relay works without it.

@@ -18,7 +18,7 @@ var order = []string{
 	"relay", // sessions, one after the other, and their parts
 	"preflight", "status", "events", "page", "watch",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
-	"ingest", "retention", "deadletter", "health", "deferral",
+	"ingest", "retention", "deadletter", "health", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
 	"sink/sns", "sink/sqs", "sink/transport", "sink",
 	"outboxtable", "pgoutput", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",

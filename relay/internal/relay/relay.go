@@ -113,7 +113,7 @@ func (r *relay) session(ctx context.Context) error {
 	defer held.Stream.Close()
 	defer func() {
 		r.Health.Warn("")
-		for _, part := range []string{"audit", "partitions", "replay"} {
+		for _, part := range []string{"audit", "deferral", "partitions", "replay"} {
 			r.Health.Retries(part, nil)
 		}
 	}()

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -18,6 +19,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -36,7 +38,8 @@ type session struct {
 	delivery     *delivery.Delivery
 	deferrals    *deferral.Store
 	gate         *deferral.Gate
-	waits        bool // whether events may wait in the outbox table
+	paused       []pause.Pause // when the session began
+	cannotWait   string        // why events cannot wait in the table; empty if they can
 	handler      *ingest.Handler
 	auditor      *audit.Auditor
 	checkpointer *checkpointer.Checkpointer
@@ -58,9 +61,13 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	s := &session{relay: r, held: h, lease: slot.NewLease(r.SenderTimeout)}
 	s.lease.Renew(h.CheckedAt, h.Stream.LastStatusAt())
 	s.tracker = checkpoint.NewTracker(r.Window, h.Row.Position)
+	if s.paused, err = pause.List(ctx, r.pool, r.Slot); err != nil {
+		return nil, err
+	}
 	destinations := make([]delivery.Destination, len(r.Destinations))
 	for i, d := range r.Destinations {
 		d.Blocked = blocked[d.Name]
+		d.Paused = slices.ContainsFunc(s.paused, func(p pause.Pause) bool { return p.Destination == d.Name })
 		destinations[i] = d
 		r.Metrics.Expect(d.Name)
 	}
@@ -133,7 +140,7 @@ func (s *session) run(ctx context.Context) error {
 	recovering := task.Start(work, recoverer.Run)
 	redriving := task.Start(work, s.redriver().Run)
 	auditing := task.Start(work, s.auditor.Run)
-	deferring := task.Start(work, s.onceStreaming(s.deferrer().Run))
+	deferring := task.Start(work, s.deferrer().Run)
 	watching := task.Start(work, s.watcher().Run)
 	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
 	joining := task.Start(work, s.onceStreaming(s.joiner().Run))

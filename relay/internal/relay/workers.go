@@ -55,20 +55,23 @@ func (s *session) replayer() *replay.Replayer {
 func (s *session) deferrer() *deferral.Worker {
 	reader := recovery.NewReader(s.pool, s.Slot, s.Table)
 	return &deferral.Worker{
-		Store:    s.deferrals,
-		Rows:     deferral.NewRows(s.deferrals, s.Table, reader.Page),
-		Gate:     s.gate,
-		Senders:  s.delivery,
-		Router:   s.Router,
-		Names:    s.names(),
-		MaxBytes: s.Window.Bytes / 4,
-		Begins:   s.waits && s.Delivery.ParkAfter > 0,
-		Groups:   s.waits,
-		Window:   s.tracker,
-		Bounds:   s.Window,
-		Observer: s.Metrics,
-		Retries:  s.retries("deferral"),
-		Log:      s.Log.With("slot", s.Slot),
+		Store:      s.deferrals,
+		Rows:       deferral.NewRows(s.deferrals, s.Table, reader.Page),
+		Gate:       s.gate,
+		Senders:    s.delivery,
+		Router:     s.Router,
+		Names:      s.names(),
+		MaxBytes:   s.Window.Bytes / 4,
+		Begins:     s.Delivery.ParkAfter > 0 && s.cannotWait == "",
+		Groups:     s.cannotWait == "",
+		CannotWait: s.cannotWait,
+		Paused:     s.paused,
+		Begun:      s.handler.Begun(),
+		Window:     s.tracker,
+		Bounds:     s.Window,
+		Observer:   s.Metrics,
+		Retries:    s.retries("deferral"),
+		Log:        s.Log.With("slot", s.Slot),
 	}
 }
 
@@ -80,7 +83,10 @@ func (s *session) openGate(ctx context.Context) (err error) {
 	start := deferral.Start{
 		Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4, ShareBytes: s.Window.Bytes / 4,
 	}
-	if row.Recovery != nil {
+	switch {
+	case row.Recovery.IsMarked(): // the session reads the slot
+		start.Horizon = row.Recovery.From
+	case row.Recovery != nil:
 		start.Horizon, start.Recovered = row.Recovery.To, row.Recovery.To
 	}
 	if start.Deferrals, err = s.deferrals.List(ctx); err != nil {
@@ -96,12 +102,12 @@ func (s *session) openGate(ctx context.Context) (err error) {
 }
 
 // mayDefer finds out whether events may wait in the outbox table.
-func (s *session) mayDefer(ctx context.Context) error {
-	missing, err := deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
-	if s.waits = missing == "" && err == nil; missing != "" {
+func (s *session) mayDefer(ctx context.Context) (err error) {
+	s.cannotWait, err = deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
+	if err == nil && s.cannotWait != "" {
 		s.Log.Info("no events wait in the outbox table: an aggregate that is far behind holds back the others, and "+
 			"events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters",
-			"slot", s.Slot, "reason", missing)
+			"slot", s.Slot, "reason", s.cannotWait)
 	}
 	return err
 }

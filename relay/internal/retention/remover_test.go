@@ -282,3 +282,25 @@ func TestARowStaysUntilItsRealWriterIsDelivered(t *testing.T) {
 		t.Errorf("%d rows were removed, and %d are left", removed, r.left())
 	}
 }
+
+// TestRowsWaitWithoutTheirCheckpoint: an operator deleted the checkpoint of a slot whose events
+// wait in the table. Its guard is still there.
+func TestRowsWaitWithoutTheirCheckpoint(t *testing.T) {
+	t.Parallel()
+	r := newFixture(t)
+	r.write(10, 2*time.Hour)
+	r.exec(`INSERT INTO outbox_deferrals
+		(slot_name, outbox_table, destination, system_identifier, known, from_seq, routes, state, reason)
+		SELECT 'gone', 'public.outbox_events', 'd', system_identifier::text, pg_current_snapshot(), 6, '{}', 'deferred',
+			'r' FROM pg_control_system()`)
+	r.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier)
+		VALUES ('gone deferred', 'public.outbox_events', 0, 's')`)
+	r.deliver()
+	if batch := r.remove(0, 100); batch.Removed != 5 || r.left() != 5 {
+		t.Errorf("%+v, %d rows are left", batch, r.left())
+	}
+	r.exec(`DELETE FROM relay_checkpoints WHERE slot_name = 'gone deferred'`) // the slot is never used again
+	if r.remove(0, 100); r.left() != 0 {
+		t.Errorf("%d rows are left", r.left())
+	}
+}

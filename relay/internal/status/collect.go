@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -41,6 +43,7 @@ type Status struct {
 	Partitions  []string     `json:"partitions,omitempty"` // attached with rows that are not published yet
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
 	Deferrals   []Deferral   `json:"deferrals,omitempty"` // events that wait in the outbox table
+	Pauses      []Pause      `json:"pauses,omitempty"`    // destinations to which an operator has the relay send nothing
 	Replay      *Replay      `json:"replay,omitempty"`
 }
 
@@ -96,6 +99,15 @@ type DeadLetter struct {
 	OldestAt    time.Time `json:"oldest_at"`
 }
 
+// Pause is a destination to which an operator has the relay send nothing.
+type Pause struct {
+	Destination string    `json:"destination"`
+	Since       time.Time `json:"since"`
+	Reason      string    `json:"reason,omitempty"` // in the words of the operator
+	InEffect    bool      `json:"in_effect"`        // the last request has ended, and the events wait in the table
+	Events      int64     `json:"events"`           // about how many wait
+}
+
 // Deferral counts the events for a destination that wait in the outbox table for one reason.
 type Deferral struct {
 	Destination string    `json:"destination"`
@@ -119,7 +131,7 @@ type Replay struct {
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
 	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
-		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.deferrals, s.replay,
+		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
 			return nil, err
@@ -206,6 +218,31 @@ func (s *Status) deferrals(ctx context.Context, pool *pgxpool.Pool, name string)
 		})
 	}
 	return err
+}
+
+func (s *Status) pauses(ctx context.Context, pool *pgxpool.Pool, name string) error {
+	stored, err := pause.List(ctx, pool, name)
+	for _, p := range stored {
+		s.Pauses = append(s.Pauses, Pause{
+			Destination: p.Destination, Since: p.Since, Reason: p.Reason, InEffect: p.Taken != nil,
+			Events: s.waitingFor(p.Destination),
+		})
+	}
+	return err
+}
+
+// waitingFor returns about how many events wait in the outbox table for a destination.
+func (s *Status) waitingFor(destination string) (events int64) {
+	for _, d := range s.Deferrals {
+		if d.Destination == destination {
+			events += d.Events
+		}
+	}
+	return events
+}
+
+func (s *Status) isPaused(destination string) bool {
+	return slices.ContainsFunc(s.Pauses, func(p Pause) bool { return p.Destination == destination })
 }
 
 func (s *Status) replay(ctx context.Context, pool *pgxpool.Pool, name string) error {

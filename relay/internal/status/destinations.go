@@ -37,6 +37,7 @@ type destination struct {
 	last        failure
 	refused     failure   // the last request that was refused because of its messages
 	throttledAt time.Time // zero while the destination does not limit the rate
+	pausedAt    time.Time // zero while it is not paused
 	rate        float64
 	delivered   uint64
 }
@@ -207,6 +208,23 @@ func (d *Destinations) Paced(name string, perSecond float64, throttled bool) {
 	}
 }
 
+// Paused implements [delivery.Observer]. A paused destination gets no request, so its last failure
+// no longer tells how it is.
+func (d *Destinations) Paused(name string, paused bool) {
+	d.Observer.Paused(name, paused)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch known := d.of(name); {
+	case paused == !known.pausedAt.IsZero():
+		return
+	case paused:
+		known.pausedAt = time.Now()
+	default:
+		known.pausedAt = time.Time{}
+	}
+	d.of(name).forgetFailures()
+}
+
 // report returns all destinations in the order of their names, and the number of events that they
 // accepted.
 func (d *Destinations) report(now time.Time) (all []Destination, delivered uint64) {
@@ -224,6 +242,8 @@ func (k *destination) report(name string, now time.Time) Destination {
 		LastAcceptedAt: pointer(k.acceptedAt), Delivered: k.delivered, RateLimit: k.rate,
 	}
 	switch {
+	case !k.pausedAt.IsZero():
+		d.State, d.Since = DestinationPaused, pointer(k.pausedAt)
 	case k.failed > 0 && now.Sub(k.failedAt) >= troubleAfter:
 		d.State, d.Since, d.Failures = DestinationUnavailable, pointer(k.failedAt), k.failed
 		d.Code, d.Error = k.last.code, k.last.err

@@ -213,7 +213,11 @@ func because(text string) string {
 // judgeDatabase adds the problems that the relay's tables show.
 func (s *Status) judgeDatabase() {
 	s.judgeDeadLetters()
+	s.judgePauses()
 	for _, d := range s.Deferrals {
+		if s.isPaused(d.Destination) {
+			continue
+		}
 		if d.Aggregates > 0 {
 			s.judgeAggregates(d)
 			continue
@@ -232,6 +236,20 @@ func (s *Status) judgeDatabase() {
 		s.add(Warning, "recovery_marked", "Slot lost",
 			"wait: the relay begins the recovery with its next session. If it does not, its error says why",
 			"the slot may not bring every event, and the relay is about to publish from the table")
+	}
+}
+
+// judgePauses adds the paused destinations, so that none is forgotten.
+func (s *Status) judgePauses() {
+	for _, p := range s.Pauses {
+		text := fmt.Sprintf("%s is paused since %s%s", p.Destination, clock(p.Since), because(p.Reason))
+		if p.InEffect {
+			text += fmt.Sprintf("; about %d events wait in the outbox table", p.Events)
+		} else {
+			text += "; the relay has yet to take that up"
+		}
+		s.add(Warning, "destination_paused", "Destination paused",
+			"relay resume "+p.Destination+" delivers what waits, in order", "%s", text)
 	}
 }
 

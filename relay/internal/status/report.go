@@ -40,6 +40,7 @@ const (
 	DestinationThrottled   = "throttled"   // it accepts requests at a limited rate
 	DestinationUnavailable = "unavailable" // it has accepted no message since the first failure
 	DestinationRefusing    = "refusing"    // the same, and its last answer refused a message because of its content
+	DestinationPaused      = "paused"      // an operator has the relay send nothing to it
 )
 
 // Destination is the state of a topic or a queue.

@@ -179,6 +179,29 @@ func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 	})
 }
 
+// TestAPausedDestinationIsNoOutage: nothing is sent to it, so its last failure is old.
+func TestAPausedDestinationIsNoOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := NewDestinations(health.NewMetrics())
+		is := func(state string) {
+			t.Helper()
+			if all, _ := d.report(time.Now()); all[0].State != state {
+				t.Errorf("the destination is %s, want %s", all[0].State, state)
+			}
+		}
+		d.Requested(queue, 1, 0, errors.New("no answer"))
+		time.Sleep(time.Minute)
+		d.Paused(queue, true)
+		is(DestinationPaused)
+		d.Requested(queue, 1, 0, errors.New("no answer")) // one that was in flight
+		time.Sleep(time.Minute)
+		is(DestinationPaused)
+		d.Paused(queue, false)
+		is(DestinationOK)
+	})
+}
+
 // TestTheLastFailureIsReported: a destination that did not answer refuses by now, and accepts
 // nothing.
 func TestTheLastFailureIsReported(t *testing.T) {

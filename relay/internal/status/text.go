@@ -61,6 +61,8 @@ func (d Destination) detail(now time.Time) string {
 	switch {
 	case d.State == DestinationUnavailable || d.State == DestinationRefusing:
 		return fmt.Sprintf(" for %s: %s", span.Format(now.Sub(*d.Since)), d.Code)
+	case d.State == DestinationPaused:
+		return " for " + span.Format(now.Sub(*d.Since))
 	case d.State == DestinationThrottled:
 		return fmt.Sprintf(" for %s, %.0f requests a second", span.Format(now.Sub(*d.Since)), d.RateLimit)
 	case d.LastAcceptedAt != nil:
@@ -124,7 +126,14 @@ func (s *Status) writeProgress(w io.Writer) {
 	if len(s.DeadLetters) == 0 {
 		fmt.Fprintln(w, "dead letters\tnone")
 	}
+	for _, p := range s.Pauses {
+		fmt.Fprintf(w, "paused\t%s since %s%s; about %d events wait in the table\n",
+			p.Destination, clock(p.Since), because(p.Reason), p.Events)
+	}
 	for _, d := range s.Deferrals {
+		if s.isPaused(d.Destination) {
+			continue
+		}
 		whose := ""
 		if d.Aggregates > 0 {
 			whose = fmt.Sprintf(" of %d aggregates, most of them of %s,", d.Aggregates, d.Largest)

@@ -32,6 +32,7 @@ var grants = map[string][]string{
 		"SELECT, INSERT, UPDATE, DELETE ON relay_members",
 		"SELECT, INSERT, UPDATE, DELETE ON relay_instances",
 		"SELECT, INSERT, UPDATE, DELETE ON outbox_deferrals",
+		"SELECT, INSERT, UPDATE, DELETE ON outbox_pauses",
 	},
 }
 

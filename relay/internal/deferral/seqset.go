@@ -1,0 +1,53 @@
+package deferral
+
+const (
+	// blockBits is how many seqs a block of a seqSet covers. Seqs of one sequence lie close
+	// together.
+	blockBits  = 4096
+	blockWords = blockBits / 64
+	// maxBlocks bounds the memory of a seqSet to 16 MB. At least 32,768 and at most 134 million
+	// seqs have room.
+	maxBlocks = 1 << 15
+)
+
+// seqSet is a set of seqs. It forgets those for which it has no room.
+type seqSet struct {
+	blocks map[int64]*[blockWords]uint64
+	size   int64
+}
+
+// bitOf returns the block of a seq, the word of that block, and the bit of that word.
+func bitOf(seq int64) (block, word int64, bit uint64) {
+	return seq &^ (blockBits - 1), seq & (blockBits - 1) / 64, 1 << (seq & 63)
+}
+
+func (s *seqSet) add(seq int64) {
+	key, word, bit := bitOf(seq)
+	block := s.blocks[key]
+	if block == nil {
+		if len(s.blocks) == maxBlocks {
+			return
+		}
+		if s.blocks == nil {
+			s.blocks = map[int64]*[blockWords]uint64{}
+		}
+		block = new([blockWords]uint64)
+		s.blocks[key] = block
+	}
+	if block[word]&bit == 0 {
+		block[word] |= bit
+		s.size++
+	}
+}
+
+func (s *seqSet) remove(seq int64) {
+	key, word, bit := bitOf(seq)
+	block := s.blocks[key]
+	if block == nil || block[word]&bit == 0 {
+		return
+	}
+	block[word] &^= bit
+	if s.size--; *block == [blockWords]uint64{} {
+		delete(s.blocks, key)
+	}
+}
