@@ -147,8 +147,14 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 // If the slot is intact, the position stays, because the slot still brings every later commit.
 // A recovery that has stored its end has replaced the fingerprint and the position that showed the
 // gap. So the row then says that events are missing, until a new end is stored.
+//
+// A row of another cluster is one whose horizon an operator trusts. The deferrals of that cluster
+// are then trusted too.
 func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from string, isIntact bool) error {
 	tag, err := s.pool.Exec(ctx, `
+		WITH before AS (
+			SELECT system_identifier FROM relay_checkpoints WHERE slot_name = $1 AND epoch = $2
+		), begun AS (
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,
 			recover_from = coalesce(recover_from, nullif($4, '')::pg_snapshot, horizon, '3:3:'),
 			recover_to = NULL, recover_until = NULL, recovered_seq = NULL,
@@ -157,21 +163,28 @@ func (s *Store) BeginRecovery(ctx context.Context, epoch int64, system, from str
 			tx_commit_lsn = CASE WHEN $5 AND system_identifier = $3 THEN tx_commit_lsn END,
 			tx_delivered = CASE WHEN $5 AND system_identifier = $3 THEN tx_delivered END,
 			tx_last_event_id = CASE WHEN $5 AND system_identifier = $3 THEN tx_last_event_id END
-		WHERE slot_name = $1 AND epoch = $2`, s.name, epoch, system, from, isIntact, EventsMissing)
+		WHERE slot_name = $1 AND epoch = $2 RETURNING slot_name
+		), trusted AS (
+			UPDATE outbox_deferrals d SET system_identifier = $3, updated_at = clock_timestamp() FROM begun, before
+			WHERE d.slot_name = begun.slot_name AND d.system_identifier = before.system_identifier
+			  AND before.system_identifier <> $3
+		)
+		SELECT FROM begun`, s.name, epoch, system, from, isIntact, EventsMissing)
 	return s.one(tag.RowsAffected(), err, "begin recovery of slot %s")
 }
 
 // RestartRecovery starts a recovery for a row from another cluster. It clears the positions and
 // transaction ids, which mean nothing in this cluster. Rows that were created before since count as
-// delivered. Of a deferred destination, no row counts as delivered.
+// delivered. Of a destination that was deferred in the other cluster, no row counts as delivered:
+// package deferral then finds those that are.
 func (s *Store) RestartRecovery(ctx context.Context, epoch int64, system, since string) error {
 	tag, err := s.pool.Exec(ctx, `
 		WITH restarted AS (
 			UPDATE outbox_deferrals SET known = '3:3:', updated_at = clock_timestamp()
-			WHERE slot_name = $1 AND state = 'deferred'
+			WHERE slot_name = $1 AND state = 'deferred' AND system_identifier <> $3
 				AND EXISTS (SELECT FROM relay_checkpoints WHERE slot_name = $1 AND epoch = $2)
 		), ended AS (
-			DELETE FROM outbox_deferrals WHERE slot_name = $1 AND state = 'joined'
+			DELETE FROM outbox_deferrals WHERE slot_name = $1 AND state = 'joined' AND system_identifier <> $3
 				AND EXISTS (SELECT FROM relay_checkpoints WHERE slot_name = $1 AND epoch = $2)
 		)
 		UPDATE relay_checkpoints SET epoch = epoch + 1, updated_at = clock_timestamp(), system_identifier = $3,

@@ -52,26 +52,49 @@ func findImported(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table)
 // row with a higher id is native if that id belongs to the transaction that wrote the row. A native
 // row that was written below a savepoint fails this test and is changed too, which is harmless. The
 // publication does not publish an UPDATE.
+//
+// It returns the transactions that changed rows whose ids this cluster had not assigned: those were
+// certainly copied.
 func (r *importedRows) rewriteXIDs(
 	ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, done func(rows int64),
-) error {
+) (copied []uint64, err error) {
 	for after, rows := r.first-1, int64(0); after < r.last; {
 		upTo, err := pageEnd(ctx, pool, table, after)
 		if err != nil || upTo == after { // retention may have removed the rows
-			return err
+			return copied, err
 		}
-		tag, err := pool.Exec(ctx, sql(table, `
-			UPDATE {table} SET {xid} = pg_current_xact_id()
-			WHERE {seq} > $1 AND {seq} <= $2 AND ({xid} >= pg_snapshot_xmax(pg_current_snapshot())
-			   OR {xid} >= pg_snapshot_xmin(pg_current_snapshot()) AND {xid}::xid <> xmin)`), after, upTo)
+		changed, xid, err := rewrite(ctx, pool, table, after, upTo, `{xid} >= pg_snapshot_xmax(pg_current_snapshot())`)
 		if err != nil {
-			return fmt.Errorf("give rows of %s.%s transaction ids of this cluster: %w", table.Schema, table.Name, err)
+			return nil, err
 		}
-		rows += tag.RowsAffected()
+		if changed > 0 {
+			copied = append(copied, xid)
+		}
+		others, _, err := rewrite(ctx, pool, table, after, upTo,
+			`{xid} >= pg_snapshot_xmin(pg_current_snapshot()) AND {xid}::xid <> xmin`)
+		if err != nil {
+			return nil, err
+		}
+		rows += changed + others
 		done(rows)
 		after = upTo
 	}
-	return nil
+	return copied, nil
+}
+
+// rewrite gives the rows of a page for which a condition holds the id of its own transaction.
+func rewrite(
+	ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, after, upTo int64, condition string,
+) (rows int64, xid uint64, err error) {
+	err = pool.QueryRow(ctx, sql(table, `
+		WITH changed AS (
+			UPDATE {table} SET {xid} = pg_current_xact_id() WHERE {seq} > $1 AND {seq} <= $2 AND (`+condition+`)
+			RETURNING 1)
+		SELECT count(*), pg_current_xact_id()::text::bigint FROM changed`), after, upTo).Scan(&rows, &xid)
+	if err != nil {
+		return 0, 0, fmt.Errorf("give rows of %s.%s transaction ids of this cluster: %w", table.Schema, table.Name, err)
+	}
+	return rows, xid, nil
 }
 
 // unsettled returns the range of seq that may contain imported rows, or nil.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -238,9 +239,13 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 // would miss the rows that were changed after its creation.
 func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewritten func(rows int64)) error {
 	var imported *importedRows
+	var waiting deferral.Imported
 	if s.Imported || !r.Since.IsZero() {
 		var err error
 		if imported, err = findImported(ctx, o.Pool, o.Table); err != nil {
+			return err
+		}
+		if waiting, err = deferral.FindImported(ctx, o.Pool, o.Slot, o.Table); err != nil {
 			return err
 		}
 	}
@@ -252,7 +257,11 @@ func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewr
 	if err != nil || imported == nil {
 		return err
 	}
-	if err := imported.rewriteXIDs(ctx, o.Pool, o.Table, rewritten); err != nil {
+	copied, err := imported.rewriteXIDs(ctx, o.Pool, o.Table, rewritten)
+	if err != nil {
+		return err
+	}
+	if err := waiting.Restore(ctx, o.Pool, o.Slot, o.Table.String(), copied); err != nil {
 		return err
 	}
 	return o.markAgain(ctx, s, p.From)
