@@ -109,4 +109,37 @@ var deferralMutants = []testedMutant{
 		}}},
 		pkg: "./relay/e2e", test: "TestABusyAggregateOutlivesAGap",
 	},
+	{
+		mutant: mutant{name: "defers by the snapshot alone", edits: []edit{
+			{deferralRules, ` AND {seq} < {deferral}from_seq) IS NOT TRUE)`, `) IS NOT TRUE)`},
+			{deferralRules, `return m.known.Visible(xid) && seq < m.fromSeq`, `return m.known.Visible(xid)`},
+		}},
+		pkg: "./relay/e2e", test: "TestADeferralIsKilledAtEachStep",
+	},
+	{
+		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
+			deferralDrain, `!w.Gate.passed(to); {
+		if time.Since`, `to.LSN == 0; {
+		if time.Since`,
+		}}},
+		pkg: "./relay/e2e", test: "TestAFullWindowHoldsUpNoPass",
+	},
+	{
+		mutant: mutant{name: "replays what waits", edits: []edit{{
+			"relay/internal/replay/store.go", `return r.Deferrals.Wait(&e) })`, `return false })`,
+		}}},
+		pkg: "./relay/e2e", test: "TestAReplayExcludesWhatWaits",
+	},
+	{
+		mutant: mutant{name: "sends to a paused destination", edits: []edit{{
+			"relay/internal/delivery/sender.go", `s.held != nil || s.Paused {`, `s.held != nil {`,
+		}}},
+		pkg: "./relay/e2e", test: "TestAPausedDestinationGetsNothing",
+	},
+	{
+		mutant: mutant{name: "takes up a pause after it has sent", edits: []edit{{
+			"relay/internal/relay/session.go", `d.Paused = slices.ContainsFunc(`, `_ = slices.ContainsFunc(`,
+		}}},
+		pkg: "./relay/e2e", test: "TestAPauseIsKilledAtEachStep",
+	},
 }

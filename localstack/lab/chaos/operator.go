@@ -22,6 +22,7 @@ var operations = []fault{
 	{name: "operator: replay", weight: 8, do: replaySome},
 	{name: "operator: stop or resume replay", weight: 4, do: stopOrResume},
 	{name: manualRecovery, weight: 4, repeats: true, do: recoverManually},
+	{name: "operator: pause", weight: 6, repeats: true, do: pauseDestination},
 }
 
 // hasDeadLetters reports whether the plan parks events even without a crash point.
@@ -85,6 +86,17 @@ func (r *run) repairDestinations() {
 		}
 	})
 	r.refusal.Clear()
+}
+
+// pauseDestination pauses a destination for some seconds.
+func pauseDestination(ctx context.Context, a *act) error {
+	d := a.destinations[a.random.IntN(len(a.destinations))]
+	if _, err := a.command(ctx, "pause", d.arn, "--no-wait"); err != nil {
+		return err
+	}
+	pause(ctx, a.within(3*time.Second))
+	_, err := a.command(context.WithoutCancel(ctx), "resume", d.arn, "--no-wait")
+	return err
 }
 
 func redriveSome(ctx context.Context, a *act) error {

@@ -152,7 +152,8 @@ func (r *run) migrate(ctx context.Context) error {
 		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, outbox_deferrals,
 				relay_instances TO `+role,
 			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members,
-				outbox_deferrals, relay_instances TO `+role)
+				outbox_deferrals, relay_instances TO `+role,
+			`GRANT SELECT, UPDATE ON outbox_pauses TO `+role)
 	}
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
