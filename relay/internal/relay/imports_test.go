@@ -22,6 +22,7 @@ var order = []string{
 	"delivery", "pacer", "checkpoint", "route",
 	"sink/sns", "sink/sqs", "sink/transport", "sink",
 	"outboxtable", "pgoutput", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
 }
 
@@ -78,7 +79,7 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		"github.com/aws/aws-sdk-go-v2/service/sns/types":      {"relay/internal/sink/sns"},
 		"github.com/aws/aws-sdk-go-v2/service/sqs":            {"relay/internal/sink/sqs"},
 		"github.com/aws/aws-sdk-go-v2/service/sqs/schemas":    {"relay/internal/sink/sqs"},
-		"github.com/aws/aws-sdk-go-v2/service/sqs/types":      {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/types":      {"relay/internal/sink/sqs", "relay/inbox/awssdk"},
 		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":          {"relay/internal/sink/transport"},

@@ -1,0 +1,20 @@
+// Package awslambda decodes events from messages with which Lambda invokes a function. It does not
+// import the AWS SDK.
+package awslambda
+
+import (
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/outbox-relay/outbox-relay/relay/inbox"
+)
+
+// Decode is [inbox.Decode] for a record of an [events.SQSEvent].
+func Decode(m events.SQSMessage) (inbox.Event, error) {
+	message := inbox.Message{Body: m.Body, Attributes: make(map[string]string, len(m.MessageAttributes))}
+	for name, value := range m.MessageAttributes {
+		if value.StringValue != nil {
+			message.Attributes[name] = *value.StringValue
+		}
+	}
+	return inbox.Decode(message)
+}

@@ -1,0 +1,41 @@
+package inbox
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// notification is the JSON document in which SNS sends a message to a subscription without raw
+// message delivery. https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+type notification struct {
+	Type, TopicArn    string
+	Message           *string
+	MessageAttributes map[string]struct{ Type, Value string }
+}
+
+// withoutEnvelope returns the message as it was published. Only a message without an attribute
+// event_id of its own can be in an envelope: SNS moves all attributes into the envelope. So a
+// payload that looks like an envelope is not opened.
+func withoutEnvelope(m Message) (Message, error) {
+	if m.Attributes[outbox.AttributeEventID] != "" {
+		return m, nil
+	}
+	var n notification
+	if err := json.Unmarshal([]byte(m.Body), &n); err != nil || n.Type == "" || n.TopicArn == "" {
+		return m, nil // no envelope, so the missing attributes are the finding
+	}
+	if n.Type != "Notification" || n.Message == nil {
+		return Message{}, errors.New("the body is a document of SNS and no notification with a message: " +
+			"check that the relay sent it")
+	}
+	published := Message{Body: *n.Message, Attributes: map[string]string{}}
+	for name, attribute := range n.MessageAttributes {
+		if !strings.HasPrefix(attribute.Type, "Binary") {
+			published.Attributes[name] = attribute.Value
+		}
+	}
+	return published, nil
+}
