@@ -55,7 +55,7 @@ func TestAPauseDoesNotCountTowardsAnOutage(t *testing.T) {
 		r.delivery.Pause(0, false)
 		r.elapse(9 * time.Second)
 		r.expectParked("")
-		r.elapse(9 * time.Second)
+		r.elapse(time.Minute) // the group has a backoff of its own
 		r.expectParked("a1")
 		if !strings.Contains(r.log.String(), "event=resumed") {
 			t.Error("the log does not tell of the end of the pause")
