@@ -61,7 +61,9 @@ func (c *runCommand) Run(ctx context.Context) error {
 	config.Recorder = recent
 	config.Router.OnUnknown(newUnrouted(log, metrics).tell)
 	for _, d := range config.Destinations {
-		destinations.Expect(d.Name)
+		if !d.Patterned {
+			destinations.Expect(d.Name)
+		}
 	}
 	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations",
 		config.Router.Destinations(), "listen", c.Listen)

@@ -129,6 +129,8 @@ type Destination struct {
 	Sink    sink.Sink
 	Blocked map[string]string // message group to the id of the parked event that blocks it
 	Paused  bool              // no request is sent: see [Delivery.Pause]
+	// Patterned says that only a pattern leads here, so the destination may never get an event.
+	Patterned bool
 }
 
 // Lease says whether this relay may still publish. Delivery asks it before each request.

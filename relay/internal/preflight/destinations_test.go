@@ -158,3 +158,35 @@ func TestCheckNamesTheTenant(t *testing.T) {
 		}
 	}
 }
+
+// TestPatternedDestinationsAreCheckedByName: without a request to any, because their first event
+// opens them.
+func TestPatternedDestinationsAreCheckedByName(t *testing.T) {
+	t.Parallel()
+	broker := startBroker(t)
+	if _, err := broker.CreateQueue("orders.fifo", nil); err != nil {
+		t.Fatal(err)
+	}
+	endpoint := broker.URL()
+	opened, found := preflight.Destinations{
+		AWS: aws.Config{
+			Region: "us-east-1", BaseEndpoint: &endpoint,
+			Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+		},
+		Names:        []string{endpoint + "/000000000000/orders.fifo"},
+		Patterned:    []string{"arn:aws:sns:us-east-1:000000000000:none.fifo", topicARN, queueARN},
+		GroupBatches: true, Unordered: true,
+	}.Check(t.Context(), preflight.Progress{})
+	problems := found.Of(preflight.Error)
+	if len(problems) != 2 || !strings.Contains(problems[0].String(), topicARN+" is standard") ||
+		!strings.Contains(problems[1].String(), queueARN+" are the same") {
+		t.Errorf("found %s", problems)
+	}
+	if unordered := found.Of(preflight.Degraded); !strings.Contains(unordered[len(unordered)-1].String(), "none.fifo") {
+		t.Errorf("found %s", unordered)
+	}
+	if len(opened) != 4 || opened[0].Patterned || !opened[1].Patterned || !opened[1].Sink.Limits().FIFO ||
+		!opened[2].Sink.Limits().OneLine || opened[3].Sink.Limits().OneLine {
+		t.Errorf("opened %+v", opened)
+	}
+}

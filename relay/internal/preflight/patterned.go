@@ -30,7 +30,9 @@ func (d *destinations) patterned() Findings {
 			found = append(found, unordered(object, arn))
 		}
 		d.named[arn] = arn
-		d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: d.lazy(destination)})
+		d.opened = append(d.opened, delivery.Destination{
+			Name: arn, Sink: d.lazy(destination), Patterned: true,
+		})
 	}
 	return append(found, passed(CodeDestination, "RELAY_ALLOWED_DESTINATIONS", "%d destinations of "+
 		"RELAY_ALLOWED_DESTINATIONS are opened by their first event", len(d.Patterned)))

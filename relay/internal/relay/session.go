@@ -69,7 +69,9 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 		d.Blocked = blocked[d.Name]
 		d.Paused = slices.ContainsFunc(s.paused, func(p pause.Pause) bool { return p.Destination == d.Name })
 		destinations[i] = d
-		r.Metrics.Expect(d.Name)
+		if !d.Patterned { // each metric of a destination has a price in CloudWatch
+			r.Metrics.Expect(d.Name)
+		}
 	}
 	r.Metrics.Began(h.Row.Position, h.Row.UpdatedAt)
 	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
