@@ -16,7 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -86,7 +86,7 @@ func checkpointWrites(store *checkpoint.Store, overtaken, dispossessed slot.Fenc
 // otherWrites returns all other writes of a holder.
 func (w *testEnv) otherWrites() map[string]fencedWrite {
 	w.t.Helper()
-	table := pgoutput.Table{Schema: "public", Name: "outbox_events"}
+	table := outboxtable.Table{Schema: "public", Name: "outbox_events"}
 	requested, err := replay.NewOperator(w.pool, w.slot, table).Begin(w.t.Context(), replay.Plan{Horizon: "3:3:"}, 1)
 	w.must(err)
 	return map[string]fencedWrite{

@@ -15,4 +15,8 @@ type Envelope struct {
 	CreatedAt     string // as Postgres prints a timestamptz: 2026-11-23 20:38:55.123456+00
 	Tenant        string // the column that RELAY_TENANT names, if it names one
 	Route         string // the column that a pattern of RELAY_ROUTES names, if one does
+	// Base64 says that Payload is bytes, in base64.
+	Base64 bool
+	// Extra are the texts of further columns, in the order in which the relay's settings name them.
+	Extra []string
 }

@@ -23,8 +23,10 @@ const (
 	AttributeOccurredAt    = "occurred_at"    // RFC 3339, UTC, microseconds
 	AttributeSequence      = "sequence"       // the column seq: orders the events of one aggregate, with gaps
 	// the number of the replay that resends the event; on no other delivery
-	AttributeReplay      = "replay"
-	AttributeTraceparent = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
+	AttributeReplay = "replay"
+	// how the body was made of the payload, if it is not the payload itself: see [EncodingBase64]
+	AttributePayloadEncoding = "payload_encoding"
+	AttributeTraceparent     = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
 )
 
 // MaxAttributes is the highest number of attributes on a message. SQS refuses more. SNS accepts
@@ -35,6 +37,12 @@ const MaxAttributes = 10
 // MaxPayload is the longest payload in bytes, which is the size limit of an SQS message.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const MaxPayload = 1 << 20
+
+// The values of [AttributePayloadEncoding].
+const (
+	EncodingBase64 = "base64" // the payload is bytes, and the body has them in base64 (RFC 4648, with padding)
+	EncodingNull   = "null"   // the payload is NULL or empty, and the body is null: brokers accept no empty body
+)
 
 // HeaderTraceparent and HeaderXRay carry the trace of the request that caused an event.
 const (
@@ -63,7 +71,7 @@ type Event struct {
 var reservedHeaders = []string{
 	AttributeEventID, AttributeEventType, AttributeAggregateType, AttributeAggregateID, AttributeOccurredAt,
 	AttributeSequence,
-	AttributeReplay,
+	AttributeReplay, AttributePayloadEncoding,
 }
 
 // Validate returns every reason why a broker would refuse the event, joined, or nil.

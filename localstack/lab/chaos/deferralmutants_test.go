@@ -37,7 +37,7 @@ var deferralMutants = []testedMutant{
 	{
 		mutant: mutant{name: "keeps rows by their seq alone", edits: []edit{{
 			deferralRules, `+ NotDoneSQL(table, row, "waits.") +`,
-			`+ row + pgoutput.Quote(table.Columns.Sequence) + " >= waits.from_seq" +`,
+			`+ row + outboxtable.Quote(table.Columns.Sequence) + " >= waits.from_seq" +`,
 		}}},
 		pkg: "./relay/e2e", test: "TestRetentionKeepsWhatWaits",
 	},

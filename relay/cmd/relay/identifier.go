@@ -40,26 +40,34 @@ func parseIdentifiers(text string) ([]string, error) {
 	}
 }
 
-// listed matches one name of a list. A comma in double quotes separates nothing.
-var listed = regexp.MustCompile(`^(?:[^,"]|"(?:[^"]|"")*")*`)
+// split splits a list. A separator in double quotes separates nothing.
+func split(text string, separator byte) []string {
+	var parts []string
+	begin, quoted := 0, false
+	for i := range len(text) {
+		switch {
+		case text[i] == '"':
+			quoted = !quoted
+		case text[i] == separator && !quoted:
+			parts = append(parts, strings.TrimSpace(text[begin:i]))
+			begin = i + 1
+		}
+	}
+	return append(parts, strings.TrimSpace(text[begin:]))
+}
 
 // parseNames reads a setting that lists alternative names, separated by commas.
-func parseNames(setting, text string) ([]string, error) {
-	var names []string
-	for rest := text; ; rest = rest[1:] {
-		one := listed.FindString(rest)
-		name, err := parseName(setting, strings.TrimSpace(one))
+func parseNames(setting, text string) ([]string, error) { return parseList(setting, text, ',') }
+
+func parseList(setting, text string, separator byte) (names []string, err error) {
+	for _, one := range split(text, separator) {
+		name, err := parseName(setting, one)
 		if err != nil {
 			return nil, err
 		}
 		names = append(names, name)
-		if rest = rest[len(one):]; rest == "" {
-			return names, nil
-		}
-		if rest[0] != ',' {
-			return nil, fmt.Errorf("%s %q: a double quote is missing", setting, text)
-		}
 	}
+	return names, nil
 }
 
 // parseName reads the setting of one name.

@@ -133,7 +133,7 @@ func (s *relaySettings) checkDestinations(
 		},
 		GroupBatches: s.GroupBatches,
 		Tenant:       config.Router.Tenant().String(),
-		Unordered:    config.Table.Columns.AggregateID == "",
+		Unordered:    !config.Table.HasOrder(),
 	}.Check(ctx, progress)
 }
 

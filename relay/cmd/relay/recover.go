@@ -22,6 +22,7 @@ type recoverCommand struct {
 	source       `embed:"" group:"Outbox table"`
 	TrustHorizon bool   `xor:"from" help:"pg_upgrade created this cluster and kept the transaction ids: begin from the horizon of the former cluster."`
 	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created at or after this time, as in 1h (an hour ago) or 2026-01-31T00:00:00Z, and count older ones as delivered."`
+	AcceptLoss   bool   `xor:"from" help:"The table has no sequence or no transaction ids, so it does not show which events are missing: continue with what the slot brings."`
 	JSON         bool   `name:"json" help:"Print the plan and the result as JSON."`
 	Cancel       bool   `xor:"from" help:"Withdraw a marked recovery, or an unfinished first start, if that loses no event."`
 	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without --yes, only show the plan."`
@@ -105,7 +106,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 	form.situation(situation)
 	show := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	c.showSituation(show, situation)
-	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since.Time}
+	request := recovery.Request{TrustHorizon: c.TrustHorizon, Since: c.Since.Time, AcceptLoss: c.AcceptLoss}
 	plan, err := o.Plan(ctx, situation, request)
 	if err != nil {
 		return errors.Join(show.Flush(), err)
@@ -127,8 +128,8 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 		return err
 	}
 	if !c.Yes {
-		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the running relay, or the next one, publishes "+
-			"these rows from the table, and "+slotEffect(situation)+"; events that were published may arrive again")
+		_, err := fmt.Fprintln(w, "\nnothing is changed: with --yes the running relay, or the next one, "+
+			effect(situation, plan)+"; events that were published may arrive again")
 		return err
 	}
 	rewritten := func(rows int64) {
@@ -138,9 +139,20 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 		return err
 	}
 	form.Action = "marked"
-	_, err = fmt.Fprintln(w, "\nmarked: the running relay, or the next one, publishes these rows from the table, "+
-		"and "+slotEffect(situation)+"; relay status shows its progress")
+	_, err = fmt.Fprintln(w, "\nmarked: the running relay, or the next one, "+effect(situation, plan)+
+		"; relay status shows its progress")
 	return err
+}
+
+// effect describes a recovery.
+func effect(s recovery.Situation, p recovery.Plan) string {
+	switch {
+	case p.ReadsTable():
+		return "publishes these rows from the table, and " + slotEffect(s)
+	case s.Slot.IsIntact():
+		return "publishes nothing from the table, and continues with the existing slot"
+	}
+	return "publishes nothing from the table, and creates the slot again"
 }
 
 // slotEffect describes how a recovery uses the slot.
@@ -191,6 +203,11 @@ func checkpointText(row *checkpoint.Row) string {
 }
 
 func showPlan(w io.Writer, s recovery.Situation, p recovery.Plan) {
+	if !p.ReadsTable() {
+		fmt.Fprintf(w, "publishes\tnothing from the table, because it does not show which events were not delivered\n"+
+			"may be lost\t%s\n", recovery.MayBeLost(s.Row, s.Slot))
+		return
+	}
 	from := "rows that the checkpoint does not count as delivered"
 	if p.From == recovery.NothingDelivered {
 		from = "all rows"

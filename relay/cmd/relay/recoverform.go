@@ -33,6 +33,8 @@ type recoveryForm struct {
 	Rows         *int64     `json:"rows,omitempty"`  // absent if counting them took too long
 	OldestAt     *time.Time `json:"oldest_at,omitempty"`
 	ImportedRows bool       `json:"imported_rows"` // their transaction ids are of another cluster
+	// AcceptsLoss: no row is published, and events that the slot does not bring may be lost.
+	AcceptsLoss bool `json:"accepts_loss,omitempty"`
 }
 
 func (f *recoverForm) situation(s recovery.Situation) {
@@ -47,6 +49,10 @@ func (f *recoverForm) situation(s recovery.Situation) {
 }
 
 func (f *recoverForm) plan(s recovery.Situation, p recovery.Plan) {
+	if !p.ReadsTable() {
+		f.Plan = &recoveryForm{AcceptsLoss: true}
+		return
+	}
 	f.Plan = &recoveryForm{Everything: p.From == recovery.NothingDelivered, Since: p.Since, ImportedRows: s.Imported}
 	if p.Counted {
 		f.Plan.Rows = &p.Rows

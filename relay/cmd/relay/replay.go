@@ -98,6 +98,10 @@ func (c *replayCommand) check() error {
 	if c.Aggregate != "" && !strings.Contains(c.Aggregate, "/") {
 		problems = append(problems, fmt.Errorf("--aggregate %q: write TYPE/ID, as in order/4711", c.Aggregate))
 	}
+	if c.ColumnSequence == "" || c.ColumnXID == "" {
+		problems = append(problems, errors.New("relay replay needs the columns in RELAY_COLUMN_SEQUENCE and "+
+			"RELAY_COLUMN_XID, by which it finds delivered events in the table"))
+	}
 	if c.ColumnCreatedAt == "" && (!c.Since.IsZero() || !c.Until.IsZero()) {
 		problems = append(problems, errors.New("--since and --until need a column with the time of the event: name "+
 			"it in RELAY_COLUMN_CREATED_AT"))

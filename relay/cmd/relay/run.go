@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,6 +19,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
@@ -51,6 +53,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	metrics.Oldest(oldest)
 	destinations := status.NewDestinations(metrics)
 	local := status.NewLocal(version, h, metrics, oldest, destinations)
+	local.MissingGuarantees = c.missingGuarantees()
 	recent := &events.Recent{}
 	stop, listenErr := c.report(ctx, log, h, metrics, watch, local, recent)
 	config, err := c.await(ctx, log, h, listenErr)
@@ -68,6 +71,18 @@ func (c *runCommand) Run(ctx context.Context) error {
 	log.Info("relay started", "version", version, "slot", c.Slot, "table", c.Table, "destinations",
 		config.Router.Destinations(), "listen", c.Listen)
 	return errors.Join(relay.Run(ctx, config), stop())
+}
+
+// missingGuarantees returns the names of the guarantees that the columns in the settings do not
+// allow.
+func (c *runCommand) missingGuarantees() []string {
+	table, _ := c.table() // the start reports its problems
+	isFIFO := strings.HasSuffix(c.Destination, ".fifo") || strings.Contains(c.Routes, ".fifo")
+	var names []string
+	for _, g := range outboxtable.MissingGuarantees(table, isFIFO) {
+		names = append(names, g.Name)
+	}
+	return names
 }
 
 // report serves the probes and writes the metrics if the settings ask for them, until stop is

@@ -12,8 +12,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
-	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -47,14 +45,17 @@ type source struct {
 	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one, or accept it by your word that no program changes the columns it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
 
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
-	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity." group:"Columns of the outbox table, for a table of your own"`
-	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id()." group:"Columns of the outbox table, for a table of your own"`
-	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
-	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
-	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event." group:"Columns of the outbox table, for a table of your own"`
-	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with the payload to deliver: json or text (jsonb does not keep bytes as written)." group:"Columns of the outbox table, for a table of your own"`
-	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with a JSON object of headers; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnXID           string `name:"column-xid" env:"RELAY_COLUMN_XID" default:"xid" help:"Column with the writing transaction: xid8 NOT NULL DEFAULT pg_current_xact_id(); empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnAggregateType string `env:"RELAY_COLUMN_AGGREGATE_TYPE" default:"aggregate_type" help:"Column with the type of the aggregate, or its text for all events in single quotes ('order'); empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnAggregateID   string `name:"column-aggregate-id" env:"RELAY_COLUMN_AGGREGATE_ID" default:"aggregate_id" help:"Column with the id of the aggregate, or its text for all events in single quotes; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnEventType     string `env:"RELAY_COLUMN_EVENT_TYPE" default:"event_type" help:"Column with the type of the event, or its text for all events in single quotes ('order.created'); empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	ColumnPayload       string `env:"RELAY_COLUMN_PAYLOAD" default:"payload" help:"Column with the payload to deliver: json, text or xml, jsonb (which does not keep bytes as written), or bytea (RELAY_PAYLOAD_BYTES)." group:"Columns of the outbox table, for a table of your own"`
+	ColumnHeaders       string `env:"RELAY_COLUMN_HEADERS" default:"headers" help:"Column with the headers: a JSON object, hstore, or text[]; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
 	ColumnCreatedAt     string `env:"RELAY_COLUMN_CREATED_AT" default:"created_at" help:"Column with the time of the event; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
+	OrderKey            string `env:"RELAY_ORDER_KEY" placeholder:"COLUMNS" help:"Columns whose values together are the unit of order at FIFO destinations, in place of the aggregate, separated by commas." group:"Columns of the outbox table, for a table of your own"`
+	PayloadBytes        string `env:"RELAY_PAYLOAD_BYTES" default:"refuse" enum:"refuse,base64" help:"A payload column of bytea: refuse to start, or deliver the bytes in base64 with the attribute payload_encoding (base64)." group:"Columns of the outbox table, for a table of your own"`
+	AttributeColumns    string `env:"RELAY_ATTRIBUTE_COLUMNS" placeholder:"COLUMNS" help:"Columns that become message attributes, before the headers: COLUMN or NAME=COLUMN, separated by commas." group:"Columns of the outbox table, for a table of your own"`
 }
 
 // target are the settings of the destinations.
@@ -65,6 +66,7 @@ type target struct {
 	Unknown      string        `name:"unknown-destination" env:"RELAY_UNKNOWN_DESTINATION" default:"park" enum:"park,default" help:"What to do with an event whose pattern leads to none of RELAY_ALLOWED_DESTINATIONS: park it as a dead letter, or send it to the default destination."`
 	MaxPatterned int           `name:"max-destinations" env:"RELAY_MAX_DESTINATIONS" default:"100" help:"Destinations in RELAY_ALLOWED_DESTINATIONS, at most. Each that gets events needs memory and has its own metrics."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
+	Attributes   string        `name:"attribute-names" env:"RELAY_ATTRIBUTE_NAMES" placeholder:"NAMES" help:"Other names of the relay's own attributes, separated by commas, as in event_id=id,event_type=eventType. sequence=none drops an attribute."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (with later events of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
@@ -123,6 +125,8 @@ func (s *relaySettings) config() (relay.Config, error) {
 	router, err := route.Parse(route.Settings{
 		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
 		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
+		OrderKey: table.OrderKey, AttributeNames: s.Attributes, Columns: table.Attributes,
+		Untyped: table.Columns.EventType == "" && table.Constants.EventType == "",
 	})
 	report(err)
 	report(readTenant(&table, router))
@@ -181,6 +185,9 @@ func (s *relaySettings) checkRetention() error {
 	switch {
 	case s.Retention == 0:
 		return nil
+	case s.ColumnSequence == "" || s.ColumnXID == "":
+		return errors.New("RELAY_RETENTION needs the columns in RELAY_COLUMN_SEQUENCE and RELAY_COLUMN_XID, which " +
+			"show the rows that are delivered: name them, or unset it")
 	case s.ColumnCreatedAt == "":
 		return errors.New("RELAY_RETENTION needs a column with the time of the event: name it in " +
 			"RELAY_COLUMN_CREATED_AT")
@@ -209,56 +216,6 @@ func (s *relaySettings) inFlight(proxyOf func(*http.Request) (*url.URL, error)) 
 		return netInFlight
 	}
 	return ownInFlight
-}
-
-// table reads the names of the table and of its columns.
-func (s *source) table() (pgoutput.Table, []error) {
-	var problems []error
-	report := func(err error) {
-		if err != nil {
-			problems = append(problems, err)
-		}
-	}
-	schema, name, err := parseTableName("RELAY_TABLE", s.Table)
-	report(err)
-	alternatives := pgoutput.Alternatives{}
-	column := func(setting, text string) string {
-		switch {
-		case text == "" && preflight.IsOptional(setting):
-			return ""
-		case text == "":
-			report(fmt.Errorf("%s is empty, and the relay needs this column: name it, or add one to the table "+
-				"(see relay/docs/table.md)", setting))
-			return ""
-		}
-		names, err := parseNames(setting, text)
-		if report(err); err != nil {
-			return ""
-		}
-		if len(names) > 1 {
-			alternatives[setting] = names
-		}
-		return names[0]
-	}
-	columns := pgoutput.Columns{
-		ID:            column("RELAY_COLUMN_ID", s.ColumnID),
-		Sequence:      column("RELAY_COLUMN_SEQUENCE", s.ColumnSequence),
-		XID:           column("RELAY_COLUMN_XID", s.ColumnXID),
-		AggregateType: column("RELAY_COLUMN_AGGREGATE_TYPE", s.ColumnAggregateType),
-		AggregateID:   column("RELAY_COLUMN_AGGREGATE_ID", s.ColumnAggregateID),
-		EventType:     column("RELAY_COLUMN_EVENT_TYPE", s.ColumnEventType),
-		Payload:       column("RELAY_COLUMN_PAYLOAD", s.ColumnPayload),
-		Headers:       column("RELAY_COLUMN_HEADERS", s.ColumnHeaders),
-		CreatedAt:     column("RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt),
-	}
-	table := pgoutput.Table{Schema: schema, Name: name, Columns: columns}
-	if s.RowFilter == "assert" { // an invalid name is reported with the publication
-		table.FilteredBy, _ = parseName("RELAY_PUBLICATION", s.Publication)
-	}
-	if len(alternatives) > 0 {
-		table.Alternatives = alternatives
-	}
-	return table, problems
 }
 
 func atLeast[T int | time.Duration](setting string, value, least T) error {

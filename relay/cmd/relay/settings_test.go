@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 var update = flag.Bool("update", false, "write the table of settings")
@@ -152,7 +152,7 @@ func TestTheTenantMayBeAColumn(t *testing.T) {
 	} {
 		s := relaySettings{source: source{Table: "events"}, target: target{Tenant: text}}
 		config, _ := s.config() // the error is about the other settings, which are missing
-		names := config.Table.Alternatives[pgoutput.SettingTenant]
+		names := config.Table.Alternatives[outboxtable.SettingTenant]
 		if config.Table.Columns.Tenant != want[0] || len(want) > 1 && !slices.Equal(names, want) {
 			t.Errorf("RELAY_TENANT=%s is column %q of %q, want %q", text, config.Table.Columns.Tenant, names, want)
 		}
@@ -170,10 +170,9 @@ func TestEmptyColumnsAreOptionalOrNamed(t *testing.T) {
 	_, problems := s.table()
 	all := errors.Join(problems...).Error()
 	for setting, needed := range map[string]bool{
-		"RELAY_COLUMN_ID": true, "RELAY_COLUMN_SEQUENCE": true, "RELAY_COLUMN_XID": true,
-		"RELAY_COLUMN_EVENT_TYPE": true, "RELAY_COLUMN_PAYLOAD": true,
-		"RELAY_COLUMN_AGGREGATE_TYPE": false, "RELAY_COLUMN_AGGREGATE_ID": false, "RELAY_COLUMN_HEADERS": false,
-		"RELAY_COLUMN_CREATED_AT": false,
+		"RELAY_COLUMN_ID": true, "RELAY_COLUMN_SEQUENCE": false, "RELAY_COLUMN_XID": false,
+		"RELAY_COLUMN_EVENT_TYPE": false, "RELAY_COLUMN_PAYLOAD": true, "RELAY_COLUMN_AGGREGATE_TYPE": false,
+		"RELAY_COLUMN_AGGREGATE_ID": false, "RELAY_COLUMN_HEADERS": false, "RELAY_COLUMN_CREATED_AT": false,
 	} {
 		if named := strings.Contains(all, setting+" is empty, and the relay needs this column"); named != needed {
 			t.Errorf("%s: named %v, want %v: %s", setting, named, needed, all)

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -55,7 +55,7 @@ type Deps struct {
 	Pool     *pgxpool.Pool
 	Store    *checkpoint.Store
 	Fence    slot.Fence
-	Table    pgoutput.Table
+	Table    outboxtable.Table
 	Position func() pglogrepl.LSN // everything before it is delivered
 	Begun    <-chan struct{}      // closed once the stream is read
 	Timeout  time.Duration        // of a query that reads few rows
@@ -171,7 +171,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 		a.turnOff()
 		xid := a.Deps.Table.Columns.XID
 		a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
-			a.Deps.Table.Identifier()+" ("+pgoutput.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
+			a.Deps.Table.Identifier()+" ("+outboxtable.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
 			"event", "audit_off", "slot", a.Fence.Slot)
 		return nil
 	}

@@ -8,14 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // keyedTable is the outbox table with the columns that identify a row.
-var keyedTable = pgoutput.Table{
-	Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{ID: "id", Sequence: "seq", XID: "xid"},
+var keyedTable = outboxtable.Table{
+	Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{ID: "id", Sequence: "seq", XID: "xid"},
 }
 
 // read adds every row of the table for which condition holds, as if the stream had brought it.

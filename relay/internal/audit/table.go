@@ -10,18 +10,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
 // Table counts rows of the outbox table.
 type Table struct {
 	pool  *pgxpool.Pool
-	table pgoutput.Table
+	table outboxtable.Table
 }
 
 // NewTable returns a Table for the outbox table.
-func NewTable(pool *pgxpool.Pool, table pgoutput.Table) *Table {
+func NewTable(pool *pgxpool.Pool, table outboxtable.Table) *Table {
 	return &Table{pool: pool, table: table}
 }
 
@@ -144,9 +143,9 @@ func (t *Table) sql(statement string) string {
 	c := t.table.Columns
 	seq := "NULL::bigint"
 	if c.Sequence != "" {
-		seq = pgoutput.Quote(c.Sequence)
+		seq = outboxtable.Quote(c.Sequence)
 	}
-	return strings.NewReplacer("{table}", t.table.From(), "{xid}", pgoutput.Quote(c.XID), "{seq}", seq,
+	return strings.NewReplacer("{table}", t.table.From(), "{xid}", outboxtable.Quote(c.XID), "{seq}", seq,
 		"{later_writer}", outboxtable.LaterWriterSQL("", c.XID),
 		"{writer}", outboxtable.WriterSQL("xmin")+"::text::xid8",
 		"{id_text}", outboxtable.TextSQL("", c.ID),

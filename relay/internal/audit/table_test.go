@@ -12,13 +12,13 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var outboxTable = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{XID: "xid"}}
+var outboxTable = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{XID: "xid"}}
 
 const insert = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, xid)
 	SELECT gen_random_uuid(), 'order', '1', 'order.created', '{}', x::text::xid8 FROM `

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // selection selects the waiting rows: rows that are not visible in delivered, that were created at
@@ -50,7 +50,7 @@ const oldest = `
 	SELECT coalesce((array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
 
 // find finds the oldest waiting rows.
-func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selection) (waiting, error) {
+func find(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, s selection) (waiting, error) {
 	timed, err := hasTime(ctx, pool, table)
 	if err != nil {
 		return waiting{}, err
@@ -82,7 +82,7 @@ func find(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, s selec
 
 // hasTime reports whether the column for the event's time has a time type. The metric of the age
 // must not fail on a column of another type.
-func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (bool, error) {
+func hasTime(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (bool, error) {
 	var timed bool
 	err := pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2 AND NOT attisdropped
@@ -95,11 +95,11 @@ func hasTime(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (boo
 	return timed, nil
 }
 
-func fill(table pgoutput.Table, query string) string {
+func fill(table outboxtable.Table, query string) string {
 	return strings.NewReplacer(
 		"{table}", table.From(),
-		"{seq}", pgoutput.Quote(table.Columns.Sequence),
-		"{xid}", pgoutput.Quote(table.Columns.XID),
-		"{created_at}", pgoutput.Quote(table.Columns.CreatedAt),
+		"{seq}", outboxtable.Quote(table.Columns.Sequence),
+		"{xid}", outboxtable.Quote(table.Columns.XID),
+		"{created_at}", outboxtable.Quote(table.Columns.CreatedAt),
 	).Replace(query)
 }

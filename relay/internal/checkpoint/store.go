@@ -36,7 +36,7 @@ func (r *Row) IsInPlace() bool { return r.Recovery != nil && r.Recovery.Until > 
 type Recovery struct {
 	From  string // pg_snapshot
 	To    string // pg_snapshot; empty until it is known
-	Since string // timestamptz: rows created earlier count as delivered; empty: none do
+	Since string // timestamptz: rows created earlier count as delivered; empty: none do; or [SinceNever]
 	// Until is the log position of To: every transaction that is visible in To commits before
 	// Until, and the slot brings every other transaction. It is zero if To belongs to the position
 	// at which the slot was created.

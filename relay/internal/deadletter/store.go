@@ -38,6 +38,7 @@ type message struct {
 	BodyBytes       []byte      `json:"body_base64,omitempty"`
 	BodyLength      int         `json:"body_length,omitempty"` // in bytes, of a body that is shown shortened
 	Attributes      []attribute `json:"attributes"`
+	Own             int         `json:"own_attributes,omitempty"` // as in [sink.Message]
 	GroupID         string      `json:"message_group_id"`
 	TenantID        *string     `json:"tenant_id,omitempty"` // if it is not the group
 	DeduplicationID string      `json:"message_deduplication_id"`
@@ -239,7 +240,9 @@ func (m *message) Shorten(n int) {
 }
 
 func newMessage(m *sink.Message) message {
-	stored := message{Body: m.Body, Attributes: []attribute{}, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID}
+	stored := message{
+		Body: m.Body, Attributes: []attribute{}, Own: m.Own, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID,
+	}
 	if m.TenantID != m.GroupID {
 		stored.TenantID = &m.TenantID
 	}
@@ -259,6 +262,7 @@ func (m message) message(eventID string, n int) sink.Message {
 	message := sink.Message{
 		EventID:         eventID,
 		Body:            m.Body,
+		Own:             m.Own,
 		GroupID:         m.GroupID,
 		TenantID:        m.GroupID,
 		DeduplicationID: m.DeduplicationID,

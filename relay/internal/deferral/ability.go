@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // RowsStay says what is known of the rows of an outbox table.
@@ -38,7 +37,7 @@ const indexOn = `
 
 // Missing returns why events of an unavailable destination cannot wait in the table, or the empty
 // string if they can.
-func Missing(ctx context.Context, db outboxtable.Querier, table pgoutput.Table, stay RowsStay) (string, error) {
+func Missing(ctx context.Context, db outboxtable.Querier, table outboxtable.Table, stay RowsStay) (string, error) {
 	c := table.Columns
 	switch {
 	case c.XID == "":

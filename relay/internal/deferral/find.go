@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -33,20 +32,18 @@ const findSQL = `
 
 // Find returns which of the rows with these seqs wait for a destination of the slot.
 func Find(
-	ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table, seqs []int64,
+	ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table, seqs []int64,
 ) ([]Wait, error) {
-	c := table.Columns
-	if c.XID == "" || c.Sequence == "" || len(seqs) == 0 {
+	c, text := table.Columns, outboxtable.Texts(table, "e.")
+	if !table.IsRepairable() || len(seqs) == 0 {
 		return nil, nil
 	}
 	routes, err := storedRoutes(ctx, pool, slotName, table)
 	if err != nil || len(routes.routers) == 0 {
 		return nil, err
 	}
-	query := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
-		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
-		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
-		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),
+	query := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(c.Sequence),
+		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{is_aggregate}", isAggregateSQL(table, "e.", "d."),
 		"{not_done}", NotDoneSQL(table, "e.", "d."), "{filter}", table.FilterSQL("e")).Replace(findSQL)
 	rows, err := pool.Query(ctx, query, slotName, table.String(), seqs, routes.columns)
@@ -81,7 +78,7 @@ type routesByText struct {
 
 // storedRoutes reads the routes of the slot's deferrals.
 func storedRoutes(
-	ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table,
+	ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table,
 ) (s routesByText, err error) {
 	s = routesByText{routers: map[string]*route.Router{}, columns: []string{}, place: map[string]int{}}
 	rows, err := pool.Query(ctx, `

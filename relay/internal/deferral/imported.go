@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
@@ -30,10 +29,10 @@ const maxRunning = 100_000
 
 // FindImported reads the deferrals, before any transaction id is rewritten. A row whose transaction
 // id this cluster may have assigned counts as not done.
-func FindImported(ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table) (Imported, error) {
+func FindImported(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) (Imported, error) {
 	found := Imported{lowest: map[string]int64{}}
-	sql := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(table.Columns.Sequence),
-		"{xid}", pgoutput.Quote(table.Columns.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
+	sql := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(table.Columns.Sequence),
+		"{xid}", outboxtable.Quote(table.Columns.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
 		"{system}", outboxtable.SystemSQL).Replace(`
 		SELECT d.destination, now.snapshot::text, coalesce((
 			SELECT min(e.{seq}) FROM {table} e

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
@@ -15,9 +14,9 @@ const endless = math.MaxInt64
 // NotDoneSQL is a condition on a row of the outbox table and a row of outbox_deferrals: the first
 // is not done for the second. row and deferral are prefixes of their columns, such as "e.". An xid
 // that is NULL is not done.
-func NotDoneSQL(table pgoutput.Table, row, deferral string) string {
-	return strings.NewReplacer("{xid}", row+pgoutput.Quote(table.Columns.XID),
-		"{seq}", row+pgoutput.Quote(table.Columns.Sequence), "{deferral}", deferral).Replace(
+func NotDoneSQL(table outboxtable.Table, row, deferral string) string {
+	return strings.NewReplacer("{xid}", row+outboxtable.Quote(table.Columns.XID),
+		"{seq}", row+outboxtable.Quote(table.Columns.Sequence), "{deferral}", deferral).Replace(
 		`((pg_visible_in_snapshot({xid}, {deferral}known) AND {seq} < {deferral}from_seq) IS NOT TRUE)`)
 }
 
@@ -25,8 +24,8 @@ func NotDoneSQL(table pgoutput.Table, row, deferral string) string {
 // that is in use. A slot whose checkpoint an operator deleted is in use while its guard is there.
 // tableName is a placeholder for schema.name of the outbox table. A table without xid or seq has no
 // deferrals.
-func WaitsSQL(table pgoutput.Table, row, tableName string) string {
-	if table.Columns.XID == "" || table.Columns.Sequence == "" {
+func WaitsSQL(table outboxtable.Table, row, tableName string) string {
+	if !table.IsRepairable() {
 		return "false"
 	}
 	// two, so that each is an index scan
@@ -40,10 +39,10 @@ func WaitsSQL(table pgoutput.Table, row, tableName string) string {
 
 // isAggregateSQL is a condition on a row of the outbox table and a row of outbox_deferrals: the
 // second is that of the first one's aggregate.
-func isAggregateSQL(table pgoutput.Table, row, deferral string) string {
-	return deferral + "aggregate_id <> '' AND " +
-		deferral + "aggregate_id = " + outboxtable.TextSQL(row, table.Columns.AggregateID) + " AND " +
-		deferral + "aggregate_type = " + outboxtable.TextSQL(row, table.Columns.AggregateType)
+func isAggregateSQL(table outboxtable.Table, row, deferral string) string {
+	text := outboxtable.Texts(table, row)
+	return deferral + "aggregate_id <> '' AND " + deferral + "aggregate_id = " + text.AggregateID + " AND " +
+		deferral + "aggregate_type = " + text.AggregateType
 }
 
 // mark is the pair that tells which rows are done.

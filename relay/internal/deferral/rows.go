@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -36,21 +35,20 @@ type Rows struct {
 
 // NewRows returns Rows of a table. page reads rows as the recovery does.
 func NewRows(
-	store *Store, table pgoutput.Table,
+	store *Store, table outboxtable.Table,
 	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error),
 ) *Rows {
-	c := table.Columns
-	names := strings.NewReplacer("{table}", table.From(), "{seq}", pgoutput.Quote(c.Sequence),
-		"{xid}", pgoutput.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
-		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
-		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID), "{route}", outboxtable.TextSQL("e.", c.Route),
-		"{event_type}", outboxtable.TextSQL("e.", c.EventType), "{filter}", table.FilterSQL("e"))
+	c, text := table.Columns, outboxtable.Texts(table, "e.")
+	names := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(c.Sequence),
+		"{xid}", outboxtable.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
+		"{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID, "{route}", text.Route,
+		"{event_type}", text.EventType, "{filter}", table.FilterSQL("e"))
 	look := func(more string) string { return names.Replace(strings.Replace(lookAtRows, "{more}", more, 1)) }
 	return &Rows{
 		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: look(""),
 		lookAtGroup: look("AND {aggregate_id} = $7 AND {aggregate_type} = $8"), aggregate: names.Replace(aggregateOf),
 		countRows: names.Replace(countRows),
-		bySeq:     pgoutput.Quote(c.Sequence) + " = ANY ($4::bigint[])",
+		bySeq:     outboxtable.Quote(c.Sequence) + " = ANY ($4::bigint[])",
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -26,7 +26,7 @@ func TestAPassRoutesByTheTextsOfTheStream(t *testing.T) {
 		INSERT INTO padded VALUES (1, DEFAULT, 'a', 'created', 'order', '{}')`); err != nil {
 		t.Fatal(err)
 	}
-	table := pgoutput.Table{Schema: "public", Name: "padded", Columns: pgoutput.Columns{
+	table := outboxtable.Table{Schema: "public", Name: "padded", Columns: outboxtable.Columns{
 		ID: "id", EventType: "kind", AggregateType: "aggregate", Payload: "payload", Sequence: "seq", XID: "xid",
 	}}
 	store := NewStore(pool, slot.Fence{}, table.String(), time.Minute)

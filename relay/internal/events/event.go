@@ -28,6 +28,8 @@ type Event struct {
 	State         string `json:"state"`
 	Reason        string `json:"reason,omitempty"` // of the state
 
+	extra []string // as in [outbox.Envelope]
+
 	Acceptances []Acceptance `json:"accepted,omitempty"` // the last first
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // shownEvents is the number of last events in an answer.
@@ -31,7 +31,7 @@ const (
 // Finder finds the history of an event.
 type Finder struct {
 	Slot   string
-	Table  pgoutput.Table
+	Table  outboxtable.Table
 	Recent *Recent // nil outside of a relay
 }
 
@@ -172,7 +172,7 @@ func snapshot(row *checkpoint.Row) *string {
 func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event) error {
 	ids, groups := []string{}, []string{}
 	for _, e := range all {
-		ids, groups = append(ids, e.ID), append(groups, e.group())
+		ids, groups = append(ids, e.ID), append(groups, e.group(f.Table.OrderKey))
 	}
 	letters, err := f.deadLetters(ctx, pool, ids)
 	if err != nil {

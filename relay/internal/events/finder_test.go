@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
@@ -33,9 +33,9 @@ func id(n string) string { return "00000000-0000-0000-0000-00000000000" + n }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{T: t, pool: outboxtest.NewPool(t), Finder: Finder{Slot: "slot", Table: pgoutput.Table{
+	f := &fixture{T: t, pool: outboxtest.NewPool(t), Finder: Finder{Slot: "slot", Table: outboxtable.Table{
 		Schema: "public", Name: "outbox_events",
-		Columns: pgoutput.Columns{
+		Columns: outboxtable.Columns{
 			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id",
 			EventType: "event_type", CreatedAt: "created_at",
 		},

@@ -13,7 +13,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -32,7 +31,7 @@ type column struct {
 
 // readColumns reads the table's columns. Only a column that an index begins with is searched or
 // ordered by.
-func readColumns(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (columns, error) {
+func readColumns(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (columns, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT a.attname, format_type(a.atttypid, -1), format_type(a.atttypid, a.atttypmod), EXISTS (
 			SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
@@ -96,23 +95,23 @@ func isNoID(err error) bool {
 
 // query returns a SELECT of the table's rows, which [scan] converts to events. rest begins with a
 // further condition or with the order. $1 is the snapshot of delivered rows, or NULL.
-func query(table pgoutput.Table, rest string) string {
-	text := func(column string) string { return outboxtable.TextSQL("", column) }
-	c := table.Columns
+func query(table outboxtable.Table, rest string) string {
+	c, text := table.Columns, outboxtable.Texts(table, "")
 	seq, created, visible := "NULL::bigint", "''", "NULL::boolean"
 	if c.Sequence != "" {
-		seq = pgoutput.Quote(c.Sequence) + "::bigint"
+		seq = outboxtable.Quote(c.Sequence) + "::bigint"
 	}
 	if c.CreatedAt != "" {
-		created = "coalesce(to_json(" + pgoutput.Quote(c.CreatedAt) + ")#>>'{}', '')"
+		created = "coalesce(to_json(" + outboxtable.Quote(c.CreatedAt) + ")#>>'{}', '')"
 	}
 	if c.XID != "" {
-		visible = "pg_visible_in_snapshot(" + pgoutput.Quote(c.XID) + ", $1::pg_snapshot)"
+		visible = "pg_visible_in_snapshot(" + outboxtable.Quote(c.XID) + ", $1::pg_snapshot)"
 	}
-	return strings.NewReplacer(
-		"{seq}", pgoutput.Quote(c.Sequence), "{id}", pgoutput.Quote(c.ID)).Replace("SELECT " + strings.Join([]string{
-		text(c.ID), text(c.EventType), text(c.AggregateType), text(c.AggregateID), seq, created, visible,
-	}, ", ") + ", $1::pg_snapshot IS NULL FROM " + table.From() + " WHERE " + table.FilterSQL("") + " " + rest)
+	names := strings.NewReplacer("{seq}", outboxtable.Quote(c.Sequence), "{id}", outboxtable.Quote(c.ID))
+	return names.Replace("SELECT " + strings.Join([]string{
+		text.ID, text.EventType, text.AggregateType, text.AggregateID, seq, created, visible,
+		"$1::pg_snapshot IS NULL", outboxtable.ExtraSQL(table, ""),
+	}, ", ") + " FROM " + table.From() + " WHERE " + table.FilterSQL("") + " " + rest)
 }
 
 // scan reads a row of query. The state follows from the checkpoint alone.
@@ -121,7 +120,7 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	var visible *bool
 	var nothing bool
 	if err := row.Scan(&e.ID, &e.Type, &e.AggregateType, &e.AggregateID, &e.Sequence, &e.CreatedAt, &visible,
-		&nothing); err != nil {
+		&nothing, &e.extra); err != nil {
 		return e, err
 	}
 	if e.ID == "" && e.Sequence != nil {
@@ -144,18 +143,22 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	return e, nil
 }
 
-// group returns the message group of an event.
-func (e *Event) group() string {
-	return route.Group(&outbox.Envelope{ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID})
+// group returns the message group of an event. key is [outboxtable.Table.OrderKey].
+func (e *Event) group(key []int) string {
+	envelope := outbox.Envelope{ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Extra: e.extra}
+	if len(e.extra) == 0 { // no row of the table has it
+		key = nil
+	}
+	return route.Group(&envelope, key)
 }
 
 // backlog counts the waiting rows by the index on the transaction ids.
-func backlog(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, snapshot string) (*Backlog, error) {
+func backlog(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, snapshot string) (*Backlog, error) {
 	created := "NULL"
 	if table.Columns.CreatedAt != "" {
-		created = "to_json(" + pgoutput.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
+		created = "to_json(" + outboxtable.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
 	}
-	waiting := strings.NewReplacer("{xid}", pgoutput.Quote(table.Columns.XID), "{created}", created, "{table}",
+	waiting := strings.NewReplacer("{xid}", outboxtable.Quote(table.Columns.XID), "{created}", created, "{table}",
 		table.From(), "{filter}", table.FilterSQL("")).Replace(
 		`
 		SELECT count(*), coalesce(min(at), '') FROM (

@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -75,7 +76,7 @@ type Handler struct {
 
 // Deps are the dependencies of a [Handler].
 type Deps struct {
-	Table        pgoutput.Table
+	Table        outboxtable.Table
 	Destinations int                 // their number
 	Resumed      checkpoint.Position // delivered before this session
 	// InPlace means that an in-place recovery comes first. The stream may be read only after

@@ -9,6 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -132,6 +133,10 @@ func (a *Acquirer) checkRow(row *checkpoint.Row, system string) error {
 		return operator.Needed("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_SLOT to another slot for "+
 			"this table",
 			a.Slot, row.Table, a.Table.String())
+	case row.Recovery != nil && row.Recovery.ReadsTable() && !a.Table.IsRepairable():
+		return operator.Needed("slot %s has a recovery that publishes rows of the table, and %s: name the columns, "+
+			"or run relay recover --accept-loss, which shows which events may be lost",
+			a.Slot, outboxtable.WhyNotRepairable(a.Table))
 	}
 	return nil
 }

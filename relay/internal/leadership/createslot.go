@@ -9,7 +9,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -28,6 +28,9 @@ const (
 // determine which rows of the table to publish, and create the slot if it is gone.
 func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, fingerprint string) error {
 	gap := recovery.Gap(row, state, fingerprint)
+	if !a.Table.IsRepairable() {
+		return a.unrepairable(row, state, gap)
+	}
 	if a.HaltOnSlotLoss {
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
 			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
@@ -49,6 +52,14 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 		a.Log.Warn("relay status does not show this gap", "slot", a.Slot, "err", err)
 	}
 	return errRetry
+}
+
+// unrepairable is the end of a relay at a gap whose events the table does not show.
+func (a *Acquirer) unrepairable(row *checkpoint.Row, state slot.State, gap string) error {
+	return operator.Needed("slot %s cannot bring every event: %s. %s, so the relay cannot tell which events were "+
+		"not delivered. %s may be lost. Run relay recover --accept-loss: it shows the situation, and with --yes the "+
+		"relay continues with what the slot brings",
+		a.Slot, gap, outboxtable.WhyNotRepairable(a.Table), recovery.MayBeLost(row, state))
 }
 
 // effectOf describes how a recovery uses the slot, and which events are lost.
@@ -131,7 +142,7 @@ func (a *Acquirer) publicationFix(ctx context.Context) string {
 		SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
 			EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)`,
 		a.Publication, a.Table.Schema, a.Table.Name).Scan(&exists, &contains)
-	name := pgoutput.Quote(a.Publication)
+	name := outboxtable.Quote(a.Publication)
 	switch {
 	case err != nil || contains:
 		return "relay check shows the statement that fixes it"

@@ -9,6 +9,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -37,6 +38,9 @@ func (a *Acquirer) firstStart(ctx context.Context, system string) error {
 // firstRows selects the rows to publish before the first slot is streamed. They include rows that
 // are written from now on, because the creation of the slot may take long.
 func (a *Acquirer) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
+	if !a.Table.IsRepairable() {
+		return a.firstOfStream(ctx)
+	}
 	const command = "relay recover --since=TIME with the last time up to which you know that all events were delivered"
 	if err := a.refuseImportedRows(ctx, command); err != nil {
 		return checkpoint.Recovery{}, err
@@ -52,6 +56,18 @@ func (a *Acquirer) firstRows(ctx context.Context) (checkpoint.Recovery, error) {
 		return checkpoint.Recovery{From: recovery.NothingDelivered, Since: since}, nil
 	}
 	return checkpoint.Recovery{From: recovery.NothingDelivered}, a.requireEmptyTable(ctx)
+}
+
+// firstOfStream is the first start on a table whose rows cannot be read. Events that commit before
+// the slot is created are not delivered, so an operator has to agree.
+func (a *Acquirer) firstOfStream(ctx context.Context) (checkpoint.Recovery, error) {
+	if a.Start.Mode != StartNow {
+		return checkpoint.Recovery{}, operator.Needed("%s, so the first start of slot %s can publish no row that "+
+			"was written before: set RELAY_START=now, with which the relay delivers the events that are committed "+
+			"once it has created the slot", outboxtable.WhyNotRepairable(a.Table), a.Slot)
+	}
+	now, err := slot.CurrentSnapshot(ctx, a.Pool)
+	return checkpoint.Recovery{From: now, Since: checkpoint.SinceNever}, err
 }
 
 // refuseImportedRows refuses to skip rows silently. A row with a transaction id that this cluster

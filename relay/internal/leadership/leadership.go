@@ -8,7 +8,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -28,7 +28,7 @@ type Acquirer struct {
 	Commits     *Commits
 	Slot        string
 	Publication string
-	Table       pgoutput.Table
+	Table       outboxtable.Table
 	// Start selects the rows to publish that are older than the first slot.
 	Start Start
 	// HaltOnSlotLoss makes the relay return an error instead of publishing the events that the slot

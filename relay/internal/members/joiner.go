@@ -12,7 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -38,7 +38,7 @@ const (
 type Joiner struct {
 	Store *Store
 	// Reader returns a reader of the rows of a table.
-	Reader func(pgoutput.Table) *recovery.Reader
+	Reader func(outboxtable.Table) *recovery.Reader
 	// Position is the position in the log up to which everything is delivered.
 	Position func() pglogrepl.LSN
 	Router   *route.Router
@@ -76,7 +76,7 @@ type Observer interface {
 // parts of the session find out whether the database can be used. Rows without a seq or an xid can
 // neither be told apart nor be retained: Run only waits.
 func (j *Joiner) Run(ctx context.Context) error {
-	if columns := j.Store.table.Columns; columns.Sequence == "" || columns.XID == "" {
+	if !j.Store.table.IsRepairable() {
 		<-ctx.Done()
 		return nil
 	}

@@ -14,14 +14,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 // Look resolves the columns of t against the existing columns. It also sets t.Only, unless the
 // table is partitioned, and reads the row filter of the publication, where the operator accepts
 // one.
-func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.Table, error) {
+func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxtable.Table, error) {
 	var partitioned bool
 	var columns []string
 	err := pool.QueryRow(ctx, `
@@ -43,7 +42,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t pgoutput.Table) (pgoutput.T
 // cluster. That is the case at a first start, and after a relay of a version without members. The
 // first start or the horizon decides about the rows of these members. Register needs no fence,
 // because it changes no existing entry.
-func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pgoutput.Table) error {
+func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) error {
 	_, err := pool.Exec(ctx, named(table, `
 		WITH `+outboxtable.MembersSQL+`
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, known)
@@ -64,11 +63,11 @@ func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table pg
 type Store struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
-	table pgoutput.Table
+	table outboxtable.Table
 }
 
 // NewStore returns a Store for the relay that owns the fence.
-func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table) *Store {
 	return &Store{pool: pool, fence: fence, table: table}
 }
 
@@ -123,7 +122,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 // xid that this cluster has not assigned belongs to another cluster.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
-	return strings.NewReplacer("{writer}", writer, "{xid}", pgoutput.Quote(s.table.Columns.XID)).Replace(`
+	return strings.NewReplacer("{writer}", writer, "{xid}", outboxtable.Quote(s.table.Columns.XID)).Replace(`
 		tableoid = $6 AND pg_visible_in_snapshot({writer}, $4::pg_snapshot)
 		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
 		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j), j.Relation}
@@ -132,7 +131,7 @@ func (s *Store) Condition(j Joined) (condition string, args []any) {
 // Table returns the table from which the rows of j are read, among the rows of other members: see
 // [Store.Condition]. Reading a partition by its own name is much cheaper, but a role that may read
 // the outbox table may lack that privilege.
-func (s *Store) Table(j Joined) pgoutput.Table {
+func (s *Store) Table(j Joined) outboxtable.Table {
 	table := s.table
 	if j.IsReadable {
 		table.Schema, table.Name, table.Only = j.Schema, j.Name, true
@@ -258,8 +257,8 @@ func (s *Store) failed(what string, err error) error {
 func (s *Store) sql(statement string) string { return named(s.table, statement) }
 
 // named inserts the names of the table into a statement.
-func named(t pgoutput.Table, statement string) string {
-	return strings.NewReplacer("{table}", t.From(), "{seq}", pgoutput.Quote(t.Columns.Sequence), "{name}",
+func named(t outboxtable.Table, statement string) string {
+	return strings.NewReplacer("{table}", t.From(), "{seq}", outboxtable.Quote(t.Columns.Sequence), "{name}",
 		outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
 }
 

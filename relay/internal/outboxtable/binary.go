@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // BinaryColumn is a column that the relay reads and that holds bytes. Postgres' text form of them,
@@ -20,7 +17,7 @@ type BinaryColumn struct {
 	Type    string // as the table declares it: bytea, a domain over it, or a type that contains it
 	Within  bool   // bytea is a part of the value: of an array, a composite, a range
 	Setting string // that names the column
-	table   pgoutput.Table
+	table   Table
 }
 
 // Explanation describes the problem, and how the relay handles events that are already in the log.
@@ -35,7 +32,7 @@ func (b BinaryColumn) Explanation() string {
 // Statement makes the column text. Bytes of an identifier become hexadecimal digits, as they do in
 // a dead letter. A value of several parts becomes JSON.
 func (b BinaryColumn) Statement() string {
-	column := pgoutput.Quote(b.Column)
+	column := Quote(b.Column)
 	text := "encode(" + column + ", 'hex')"
 	switch {
 	case b.Within:
@@ -88,8 +85,8 @@ func IsMadeOfBytes(ctx context.Context, db Querier, oid uint32) (bool, error) {
 	return is, nil
 }
 
-// FindBinaryColumns returns the columns that the relay reads and that hold bytes.
-func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([]BinaryColumn, error) {
+// FindBinaryColumns returns the columns that the relay reads as text and that hold bytes.
+func FindBinaryColumns(ctx context.Context, db Querier, table Table) ([]BinaryColumn, error) {
 	rows, err := db.Query(ctx, binaryColumns, table.Identifier(), readColumns(table))
 	if err != nil {
 		return nil, fmt.Errorf("look for columns that hold bytes: %w", err)
@@ -103,7 +100,9 @@ func FindBinaryColumns(ctx context.Context, db Querier, table pgoutput.Table) ([
 	if err != nil {
 		return nil, fmt.Errorf("look for columns that hold bytes: %w", err)
 	}
-	return found, nil
+	return slices.DeleteFunc(found, func(b BinaryColumn) bool {
+		return table.PayloadBytes && b.Column == table.Columns.Payload && !b.Within
+	}), nil
 }
 
 // ErrBinary means that rows were read while a column held bytes: their text must not be sent.
@@ -112,16 +111,34 @@ var ErrBinary = errors.New("the rows have bytes in a column that is delivered as
 // HasBinarySQL returns an SQL expression that is true while a column that the relay reads holds
 // bytes. In the query that reads the rows it sees the current columns, because that query locks
 // them against changes.
-func HasBinarySQL(table pgoutput.Table) string {
+func HasBinarySQL(table Table) string {
+	condition := "true"
+	if table.PayloadBytes {
+		condition = "within OR name <> " + QuoteLiteral(table.Columns.Payload)
+	}
+	return binaryAmong(table, readColumns(table), condition)
+}
+
+// PayloadIsBytesSQL returns an SQL expression that is true while the payload is bytes which the
+// relay delivers.
+func PayloadIsBytesSQL(table Table) string {
+	if !table.PayloadBytes {
+		return "false"
+	}
+	return binaryAmong(table, []string{table.Columns.Payload}, "NOT within")
+}
+
+// binaryAmong is true while one of these columns holds bytes, and condition holds for it.
+func binaryAmong(table Table, names []string, condition string) string {
 	var columns []string
-	for _, column := range readColumns(table) {
+	for _, column := range names {
 		columns = append(columns, QuoteLiteral(column))
 	}
 	query := strings.NewReplacer("$1", QuoteLiteral(table.Identifier()), "$2",
 		"ARRAY["+strings.Join(columns, ", ")+"]").Replace(
 		binaryColumns,
 	)
-	return "EXISTS (" + query + ")"
+	return "EXISTS (SELECT FROM (" + query + ") AS binary_column (name, declared, within) WHERE " + condition + ")"
 }
 
 // QuoteLiteral returns text as an SQL literal.
@@ -129,20 +146,21 @@ func QuoteLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'
 
 // readColumns are the columns that are sent as text. Bytes instead of headers are no JSON object
 // and are dropped. The others are numbers and times, as the check before a start has verified.
-func readColumns(t pgoutput.Table) []string {
+func readColumns(t Table) []string {
 	c := t.Columns
-	return slices.DeleteFunc(
-		[]string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Tenant, c.Route},
-		func(name string) bool { return name == "" })
+	columns := []string{c.ID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Tenant, c.Route}
+	for _, extra := range t.Extra {
+		columns = append(columns, extra.Column)
+	}
+	return slices.DeleteFunc(columns, func(name string) bool { return name == "" })
 }
 
 // settingOf returns the setting with the column's name, the first of several.
-func settingOf(t pgoutput.Table, column string) string {
-	settings := t.Columns.Settings()
-	for _, setting := range slices.Sorted(maps.Keys(settings)) {
-		if settings[setting] == column {
-			return setting
-		}
+func settingOf(t Table, column string) string {
+	mapped := t.Mapped()
+	i := slices.IndexFunc(mapped, func(m Extra) bool { return m.Column == column })
+	if i < 0 {
+		return ""
 	}
-	return ""
+	return mapped[i].Setting
 }

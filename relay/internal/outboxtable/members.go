@@ -2,8 +2,6 @@ package outboxtable
 
 import (
 	"strings"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // MembersSQL lists the members of the outbox table {name}: the table itself, or its partitions at
@@ -31,16 +29,16 @@ const SystemSQL = `(SELECT system_identifier::text FROM pg_control_system())`
 // AccountedSQL is a condition on an oid: every slot of the outbox table has accounted for the rows
 // of this relation. relation is the SQL text of the relation's oid. table is a placeholder for
 // schema.name of the outbox table as the checkpoint rows have it.
-func AccountedSQL(t pgoutput.Table, relation, table string) string {
+func AccountedSQL(t Table, relation, table string) string {
 	return accounted(t, relation, "c.outbox_table = "+table)
 }
 
 // AccountedBySQL is [AccountedSQL] for one slot. slot is a placeholder for its name.
-func AccountedBySQL(t pgoutput.Table, relation, slot string) string {
+func AccountedBySQL(t Table, relation, slot string) string {
 	return accounted(t, relation, "c.slot_name = "+slot)
 }
 
-func accounted(t pgoutput.Table, relation, checkpoints string) string {
+func accounted(t Table, relation, checkpoints string) string {
 	return relation + ` = ANY (ARRAY(
 		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(t.Identifier())) + `
 		SELECT m.relation FROM member m WHERE NOT EXISTS (
@@ -63,7 +61,7 @@ func WriterSQL(xmin string) string {
 // below a savepoint or changed later. The row was certainly delivered only if every transaction up
 // to its writer had ended by the horizon. row is a prefix of the row's columns, which may be empty.
 func LaterWriterSQL(row, xid string) string {
-	return "CASE WHEN " + row + pgoutput.Quote(xid) + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " +
+	return "CASE WHEN " + row + Quote(xid) + "::xid = " + row + "xmin THEN '0'::xid8 ELSE " +
 		WriterSQL(row+"xmin") + "::text::xid8 END"
 }
 

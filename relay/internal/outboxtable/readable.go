@@ -6,12 +6,11 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // RequireReadable returns a [*operator.NeededError] if the relay would not read the true contents
 // of the tables.
-func RequireReadable(ctx context.Context, db Querier, table pgoutput.Table) error {
+func RequireReadable(ctx context.Context, db Querier, table Table) error {
 	hidden, err := FindRowSecurity(ctx, db, table)
 	if err != nil {
 		return err

@@ -1,5 +1,3 @@
-// Package outboxtable checks in the catalog that a relay reads the true contents of the outbox
-// table and of its own tables.
 package outboxtable
 
 import (
@@ -7,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // Querier is a pool or a connection.
@@ -54,7 +50,7 @@ func (r RowSecurity) Statement() string {
 // FindRowSecurity returns the tables whose rows a policy could hide from this role: the outbox
 // table, its partitions and the tables that inherit from it, which the relay also reads by
 // themselves, and its own tables. It ignores tables that do not exist.
-func FindRowSecurity(ctx context.Context, db Querier, table pgoutput.Table) ([]RowSecurity, error) {
+func FindRowSecurity(ctx context.Context, db Querier, table Table) ([]RowSecurity, error) {
 	rows, err := db.Query(ctx, `
 		WITH RECURSIVE outbox (oid) AS (
 			SELECT to_regclass($1)::oid UNION SELECT i.inhrelid FROM outbox o JOIN pg_inherits i ON i.inhparent = o.oid

@@ -1,6 +1,8 @@
 package outboxtable
 
-import "github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+import (
+	"strings"
+)
 
 // TextSQL is an expression for the text of a column as the stream brings it. The text is empty for
 // NULL, and if column is empty because the table does not have it. The stream uses the output
@@ -11,5 +13,27 @@ func TextSQL(row, column string) string {
 	if column == "" {
 		return "''"
 	}
-	return "format('%s', " + row + pgoutput.Quote(column) + ")"
+	return "format('%s', " + row + Quote(column) + ")"
+}
+
+// Texts are the expressions for the texts of all fields, constants included.
+func Texts(t Table, row string) Columns {
+	return t.Fields(func(column, constant string) string {
+		if column == "" && constant != "" {
+			return QuoteLiteral(constant) + "::text"
+		}
+		return TextSQL(row, column)
+	})
+}
+
+// ExtraSQL is an expression for the texts of the further columns, as an array.
+func ExtraSQL(t Table, row string) string {
+	if len(t.Extra) == 0 {
+		return "NULL::text[]"
+	}
+	texts := make([]string, len(t.Extra))
+	for i, extra := range t.Extra {
+		texts[i] = TextSQL(row, extra.Column)
+	}
+	return "ARRAY[" + strings.Join(texts, ", ") + "]::text[]"
 }

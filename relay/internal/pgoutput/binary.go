@@ -1,9 +1,13 @@
 package pgoutput
 
 import (
+	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // Every Postgres has the same OIDs for built-in types. The server describes only other types before
@@ -21,12 +25,12 @@ type bytesType struct {
 	within bool   // the value has further parts, so that its text is not that of the bytes
 }
 
-// fieldPayload is the index of the payload in [Columns.names]. The payload keeps its bytes. An
-// identifier becomes hexadecimal digits.
+// fieldPayload is the index of the payload in [outboxtable.Columns.Names]. The payload keeps its
+// bytes. An identifier becomes hexadecimal digits.
 const fieldPayload = 6
 
 // leavesAsText marks the fields whose values become text of a message, by their index in
-// [Columns.names]. Headers that are bytes are no JSON object and are dropped.
+// [outboxtable.Columns.Names]. Headers that are bytes are no JSON object and are dropped.
 var leavesAsText = [fields]bool{
 	0: true, 3: true, 4: true, 5: true, fieldPayload: true, fieldTenant: true, fieldRoute: true,
 }
@@ -34,7 +38,7 @@ var leavesAsText = [fields]bool{
 // binaryField is a field whose column holds bytes.
 type binaryField struct {
 	bytesType
-	field  int
+	field  int // above all fields: that of [outboxtable.Table.Extra] minus their number
 	column string
 }
 
@@ -56,7 +60,7 @@ func (d *Decoder) describeType(r *reader) error {
 // noteBinary records that a column fills a field, if its type holds bytes. The server does not
 // describe the parts of a type, so the decoder asks for them.
 func (d *Decoder) noteBinary(rel *relation, field, column int, oid uint32) error {
-	if !leavesAsText[field] {
+	if field < fields && !leavesAsText[field] {
 		return nil
 	}
 	held, known := d.bytesTypes[oid]
@@ -79,11 +83,18 @@ func (d *Decoder) noteBinary(rel *relation, field, column int, oid uint32) error
 // readBytes replaces the text that Postgres prints for bytes with the bytes, and names their
 // columns in m.Binary. The text of a value with further parts depends on settings of the server and
 // must not be delivered. It becomes hexadecimal digits.
-func (m *Message) readBytes(fields []binaryField) error {
+//
+// With encodes a payload of bytes becomes base64, and its column is not named.
+func (m *Message) readBytes(columnsOfBytes []binaryField, encodes bool) error {
 	values := fieldsOf(&m.Row)
 	var columns []string
-	for _, b := range fields {
-		value := values[b.field]
+	for _, b := range columnsOfBytes {
+		var value *string
+		if b.field < fields {
+			value = values[b.field]
+		} else {
+			value = &m.Row.Extra[b.field-fields]
+		}
 		if *value == "" { // NULL
 			continue
 		}
@@ -92,10 +103,15 @@ func (m *Message) readBytes(fields []binaryField) error {
 			*value = hex.EncodeToString([]byte(*value))
 			continue
 		}
+		if b.field == fieldPayload && encodes {
+			if err := EncodePayload(&m.Row); err != nil {
+				return fmt.Errorf("column %s: %w", b.column, err)
+			}
+			continue
+		}
 		digits, written := strings.CutPrefix(*value, `\x`)
 		if !written {
-			return fmt.Errorf("column %s: the text of its bytes does not begin with \\x, as bytea_output = hex "+
-				"makes it", b.column)
+			return fmt.Errorf("column %s: %w", b.column, errNoHex)
 		}
 		columns = append(columns, fmt.Sprintf("%s (%s)", b.column, b.kind))
 		if *value = digits; b.field != fieldPayload {
@@ -108,5 +124,24 @@ func (m *Message) readBytes(fields []binaryField) error {
 		*value = string(bytes)
 	}
 	m.Binary = strings.Join(columns, ", ")
+	return nil
+}
+
+var errNoHex = errors.New("the text of its bytes does not begin with \\x, as bytea_output = hex makes it")
+
+// EncodePayload replaces the text that Postgres prints for the bytes of a payload with base64.
+func EncodePayload(e *outbox.Envelope) error {
+	if e.Payload == "" {
+		return nil
+	}
+	digits, written := strings.CutPrefix(e.Payload, `\x`)
+	if !written {
+		return errNoHex
+	}
+	bytes, err := hex.DecodeString(digits)
+	if err != nil {
+		return err
+	}
+	e.Payload, e.Base64 = base64.StdEncoding.EncodeToString(bytes), len(bytes) > 0
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pglogrepl"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // The encoder below follows the protocol's page in the manual and shares no code with the decoder.
@@ -17,9 +17,9 @@ const outboxOID = 16385
 // commitTime is 2026-11-23 20:38:55.123456 UTC.
 var commitTime = time.Date(2026, 11, 23, 20, 38, 55, 123456000, time.UTC)
 
-var table = pgoutput.Table{
+var table = outboxtable.Table{
 	Schema: "public", Name: "outbox_events",
-	Columns: pgoutput.Columns{
+	Columns: outboxtable.Columns{
 		ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id",
 		EventType: "event_type", Payload: "payload", Headers: "headers", CreatedAt: "created_at",
 	},

@@ -6,47 +6,13 @@ package pgoutput
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pglogrepl"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
-
-// Table names the outbox table and its columns.
-type Table struct {
-	Schema, Name string
-	Columns      Columns
-	// Alternatives are all names of the columns that have more than one; nil for most tables.
-	// Columns has the names that the table uses.
-	Alternatives Alternatives
-	// Existing are the columns of the table, as far as they are known.
-	Existing []string
-	// Only excludes the rows of tables that inherit from this one, because the publication streams
-	// those under their own names. It must be false for a partitioned table.
-	Only bool
-	// FilteredBy is the publication whose row filter applies. Empty: a row filter is refused.
-	FilteredBy string
-	// Filter is that filter, as an expression of SQL. Empty: there is none.
-	Filter string
-}
-
-// Identifier returns the quoted name of the table.
-func (t Table) Identifier() string { return Quote(t.Schema) + "." + Quote(t.Name) }
-
-// Quote returns a name as an identifier of SQL. A name is one of the settings or the catalog, so it
-// has no zero byte.
-// https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
-func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// From returns the operand of a FROM clause that reads the rows of the table.
-func (t Table) From() string {
-	if t.Only {
-		return "ONLY " + t.Identifier()
-	}
-	return t.Identifier()
-}
 
 // Kind tells which part of a [Message] is valid.
 type Kind uint8
@@ -93,7 +59,8 @@ type Decoder struct {
 	// part.
 	ContainsBytes func(oid uint32) (bool, error)
 
-	table         Table
+	table         outboxtable.Table
+	constants     []constant
 	relations     map[uint32]relation  // by OID, as this connection last described them
 	bytesTypes    map[uint32]bytesType // by OID, as far as they are known
 	values        []span               // of the current tuple; reused
@@ -104,10 +71,16 @@ type Decoder struct {
 }
 
 // NewDecoder returns a Decoder of rows of t.
-func NewDecoder(t Table) *Decoder {
-	return &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]bytesType{
+func NewDecoder(t outboxtable.Table) *Decoder {
+	d := &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]bytesType{
 		byteaOID: {kind: "bytea"}, byteaArrayOID: {kind: "an array of bytea", within: true},
 	}}
+	for field, text := range t.Constants.Names() {
+		if text != "" {
+			d.constants = append(d.constants, constant{field, text})
+		}
+	}
+	return d
 }
 
 // Decode reads one message. walData is valid only during the call, because pgproto3 reuses the

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pglogrepl"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -62,9 +63,9 @@ func TestNullIsEmpty(t *testing.T) {
 
 func TestColumnsAreFoundByNameInTheLastDescription(t *testing.T) {
 	t.Parallel()
-	d := pgoutput.NewDecoder(pgoutput.Table{
+	d := pgoutput.NewDecoder(outboxtable.Table{
 		Schema: "public", Name: "outbox_events",
-		Columns: pgoutput.Columns{ID: "id", EventType: "event_type", Payload: "payload"},
+		Columns: outboxtable.Columns{ID: "id", EventType: "event_type", Payload: "payload"},
 	})
 	got := decodeAll(t, d, begin(10, 1),
 		relationMessage(1, "public", "outbox_events", "id", "event_type", "payload"),
@@ -79,9 +80,9 @@ func TestColumnsAreFoundByNameInTheLastDescription(t *testing.T) {
 
 func TestOneColumnMayFillSeveralFields(t *testing.T) {
 	t.Parallel()
-	d := pgoutput.NewDecoder(pgoutput.Table{
+	d := pgoutput.NewDecoder(outboxtable.Table{
 		Schema: "public", Name: "events",
-		Columns: pgoutput.Columns{ID: "number", Sequence: "number", Payload: "body"},
+		Columns: outboxtable.Columns{ID: "number", Sequence: "number", Payload: "body"},
 	})
 	got := decodeAll(t, d, begin(10, 1), relationMessage(1, "public", "events", "body", "number"),
 		insertMessage(1, text("{}"), text("17")))

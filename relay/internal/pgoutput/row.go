@@ -3,7 +3,14 @@ package pgoutput
 import (
 	"fmt"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+const (
+	fields      = outboxtable.Fields
+	fieldTenant = outboxtable.FieldTenant
+	fieldRoute  = outboxtable.FieldRoute
 )
 
 func fieldsOf(e *outbox.Envelope) [fields]*string {
@@ -18,8 +25,15 @@ type relation struct {
 	outbox   bool
 	columns  int         // in each of its tuples
 	columnOf [fields]int // the index of the column for each field, or -1
+	extra    []int       // the same for the columns in [outboxtable.Table.Extra]
 	binary   []binaryField
 	names    []string // of its columns
+}
+
+// constant is the text of a field without a column.
+type constant struct {
+	field int
+	text  string
 }
 
 // span is the position of a value in a message. NULL is the empty span.
@@ -64,10 +78,10 @@ func (d *Decoder) insert(r *reader, m *Message) error {
 	if err := d.readTuple(r, rel.columns); err != nil {
 		return err
 	}
-	d.fill(&m.Row, r.data, &rel.columnOf)
+	d.fill(&m.Row, r.data, &rel)
 	m.Kind = KindRow
 	if rel.binary != nil {
-		return m.readBytes(rel.binary)
+		return m.readBytes(rel.binary, d.table.PayloadBytes)
 	}
 	return nil
 }
@@ -112,19 +126,35 @@ func readValue(r *reader) (span, error) {
 
 // fill copies the needed values into one string and slices every field from it. It keeps no byte of
 // the other columns.
-func (d *Decoder) fill(e *outbox.Envelope, data []byte, columnOf *[fields]int) {
+func (d *Decoder) fill(e *outbox.Envelope, data []byte, rel *relation) {
 	size := 0
-	for _, column := range columnOf {
+	for _, column := range rel.columnOf {
 		if column >= 0 {
 			size += d.values[column].end - d.values[column].start
 		}
 	}
 	text := d.texts.room(size)
 	for field, target := range fieldsOf(e) {
-		if column := columnOf[field]; column >= 0 {
+		if column := rel.columnOf[field]; column >= 0 {
 			start := text.Len()
 			text.Write(data[d.values[column].start:d.values[column].end])
 			*target = text.String()[start:]
+		}
+	}
+	for _, c := range d.constants {
+		*fieldsOf(e)[c.field] = c.text
+	}
+	if len(rel.extra) > 0 {
+		d.fillExtra(e, data, rel.extra)
+	}
+}
+
+// fillExtra adds the texts of further columns.
+func (d *Decoder) fillExtra(e *outbox.Envelope, data []byte, columns []int) {
+	e.Extra = make([]string, len(columns))
+	for i, column := range columns {
+		if column >= 0 {
+			e.Extra[i] = string(data[d.values[column].start:d.values[column].end])
 		}
 	}
 }

@@ -19,10 +19,11 @@ const (
 	CodeSequence       Code = "sequence"         // the database numbers every row
 	CodeID             Code = "id"               // no two events share an id
 	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value
+	CodeGuarantees     Code = "guarantees"       // the table allows every guarantee of the relay
 	CodeLogged         Code = "logged"           // every row of the table is in the log
 	CodeXID            Code = "xid"              // the database fills in the writing transaction
 	CodeText           Code = "text"             // no column that is sent as text contains bytes
-	CodeHeaders        Code = "headers"          // the headers can be a JSON object
+	CodeHeaders        Code = "headers"          // the headers can be read
 	CodeGenerated      Code = "generated"        // the log contains every generated column that the relay reads
 	CodeIdentity       Code = "replica-identity" // no publication prevents UPDATE or DELETE of a row
 	CodeUpdates        Code = "updates"          // no program updates rows: the relay sends no later version of a row

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // The settings of the columns that a check handles individually.
@@ -23,8 +22,8 @@ const (
 
 // optional are the settings that may be empty if the table has no such column.
 var optional = []string{
-	"RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", settingHeaders, settingCreatedAt,
-	pgoutput.SettingTenant,
+	settingSequence, settingXID, "RELAY_COLUMN_AGGREGATE_TYPE", "RELAY_COLUMN_AGGREGATE_ID", "RELAY_COLUMN_EVENT_TYPE",
+	settingHeaders, settingCreatedAt, outboxtable.SettingTenant,
 }
 
 // IsOptional reports whether the setting of a column may be empty.
@@ -36,11 +35,9 @@ func (d *database) mappedColumns(context.Context) Findings {
 		return nil
 	}
 	var missing Findings
-	settings := d.Table.Columns.Settings()
-	for _, setting := range slices.Sorted(maps.Keys(settings)) {
-		name := settings[setting]
-		if _, exists := d.columns[name]; !exists && name != "" {
-			missing = append(missing, d.missingColumn(setting, name))
+	for _, mapped := range d.Table.Mapped() {
+		if _, exists := d.columns[mapped.Column]; !exists {
+			missing = append(missing, d.missingColumn(mapped.Setting, mapped.Column))
 		}
 	}
 	if len(missing) > 0 {
@@ -51,63 +48,27 @@ func (d *database) mappedColumns(context.Context) Findings {
 }
 
 func (d *database) missingColumn(setting, name string) Finding {
+	both := outboxtable.Assignment(setting, "NEW", outboxtable.Names([]string{name}))
+	if _, alone := d.Table.Columns.Settings()[setting]; !alone {
+		both = outboxtable.Either("NEW", name)
+	}
 	advice := fmt.Sprintf("change %s (after a renaming, name both columns, as in %s, because rows in the log may "+
-		"have the old name)", setting, pgoutput.Assignment(setting, "NEW", pgoutput.Names([]string{name})))
-	if IsOptional(setting) {
+		"have the old name)", setting, both)
+	switch {
+	case setting == settingSequence || setting == settingXID:
+		advice += ", or set it to nothing, without the guarantees that need it (relay/docs/table.md)"
+	case IsOptional(setting):
 		advice += ", or set it to nothing if the table has no such column"
 	}
 	f := failed(CodeColumns, d.tableObject(), "table %s has no column %q: %s (it has %s)",
 		d.tableName(), name, advice, strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
 	switch setting {
 	case settingSequence:
-		return f.with("%s", d.addSequence(pgoutput.Quote(name)))
+		return f.with("%s", d.addSequence(outboxtable.Quote(name)))
 	case settingXID:
-		return f.with("%s", d.addXID(pgoutput.Quote(name)))
+		return f.with("%s", d.addXID(outboxtable.Quote(name)))
 	}
 	return f
-}
-
-// partitionedIdentity is the first version that can add an identity column to a partitioned table.
-// https://www.postgresql.org/docs/17/release-17.html
-const partitionedIdentity = 17
-
-// addSequence returns the statements that number the rows.
-func (d *database) addSequence(column string) string {
-	if d.leaves == nil || d.version >= partitionedIdentity {
-		return fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY; %s",
-			d.Table.Identifier(), column, d.uniqueIndex(column))
-	}
-	sequence := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_seq"}.Identifier()
-	return fmt.Sprintf("CREATE SEQUENCE %s; "+
-		"ALTER TABLE %s ADD COLUMN %s bigint NOT NULL DEFAULT nextval('%[1]s'); %[4]s",
-		sequence, d.Table.Identifier(), column, d.uniqueIndex(column))
-}
-
-// uniqueIndex returns the statements that create a unique index on a column. A unique index of a
-// partitioned table would have to include the partition key, so each partition gets its own index.
-func (d *database) uniqueIndex(column string) string {
-	tables := d.leaves
-	if tables == nil {
-		tables = []string{d.Table.Identifier()}
-	}
-	var statements []string
-	for _, table := range tables {
-		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", table, column))
-	}
-	return strings.Join(statements, " ")
-}
-
-// addXID returns the statements that add the writing transaction without rewriting the table.
-// Existing rows get the first transaction id of every cluster, so they count as committed before
-// any snapshot.
-func (d *database) addXID(column string) string {
-	concurrently := "CONCURRENTLY "
-	if d.leaves != nil { // Postgres creates an index of a partitioned table only under a lock
-		concurrently = ""
-	}
-	return fmt.Sprintf("BEGIN; ALTER TABLE %[1]s ADD COLUMN %[2]s xid8 NOT NULL DEFAULT '3'; ALTER TABLE %[1]s "+
-		"ALTER COLUMN %[2]s SET DEFAULT pg_current_xact_id(); COMMIT; CREATE INDEX %[3]sON %[1]s (%[2]s);",
-		d.Table.Identifier(), column, concurrently)
 }
 
 // columnTypes checks the columns that need a certain type. Recovery pages by the sequence, and
@@ -122,9 +83,8 @@ func (d *database) columnTypes(ctx context.Context) Findings {
 		return Findings{unknown(CodeText, d.tableObject(), err)}
 	}
 	var found Findings
-	settings := d.Table.Columns.Settings()
-	for _, setting := range slices.Sorted(maps.Keys(settings)) {
-		name := settings[setting]
+	for _, mapped := range d.Table.Mapped() {
+		setting, name := mapped.Setting, mapped.Column
 		c, exists := d.columns[name]
 		if !exists { // mappedColumns has found it
 			continue
@@ -155,7 +115,7 @@ func (d *database) sequenceColumn(name string, c column) Finding {
 }
 
 func (d *database) xidColumn(name string, c column) Finding {
-	object, quoted := d.columnObject(name), pgoutput.Quote(name)
+	object, quoted := d.columnObject(name), outboxtable.Quote(name)
 	f := failed(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, and the database must fill it in every row: "+
 		"make it xid8 NOT NULL DEFAULT pg_current_xact_id()", name, c)
 	switch {
@@ -168,7 +128,10 @@ func (d *database) xidColumn(name string, c column) Finding {
 			"UPDATE %[1]s SET %[2]s = '3' WHERE %[2]s IS NULL; ALTER TABLE %[1]s ALTER COLUMN %[2]s SET NOT NULL;",
 			d.Table.Identifier(), quoted)
 	case !c.defaulted:
-		return f.with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.Table.Identifier(), quoted)
+		return degraded(CodeXID, object, "column %s (RELAY_COLUMN_XID) is %s, so each program fills it in: one that "+
+			"writes another value than pg_current_xact_id() hides its events from recovery for a while, or has them "+
+			"sent twice", name, c).
+			with("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT pg_current_xact_id();", d.Table.Identifier(), quoted)
 	}
 	return passed(CodeXID, object, "column %s names the writing transaction", name)
 }
@@ -177,25 +140,39 @@ func (d *database) xidColumn(name string, c column) Finding {
 func (d *database) textColumn(binary []outboxtable.BinaryColumn, setting, name string, c column) Finding {
 	object := d.columnObject(name)
 	i := slices.IndexFunc(binary, func(b outboxtable.BinaryColumn) bool { return b.Column == name })
-	if i < 0 {
-		return passed(CodeText, object, "column %s is %s", name, c.dataType)
+	switch {
+	case i >= 0:
+		binary[i].Setting = setting // one of several settings that name the column
+		advice := "Make it text or json, or name such a column"
+		if setting == settingPayload && !binary[i].Within {
+			advice += ", or set RELAY_PAYLOAD_BYTES=base64"
+		}
+		return failed(CodeText, object, "%s. %s", binary[i].Explanation(), advice).with("%s;", binary[i].Statement())
+	case setting == settingPayload && c.base == "bytea":
+		return passed(CodeText, object, "column %s is %s, and messages have it in base64", name, c.dataType)
+	case setting == settingPayload && c.base == "jsonb":
+		return passed(CodeText, object, "column %s is %s: spaces and the order of keys are not those that were "+
+			"inserted. A column of json keeps the bytes", name, c.dataType)
 	}
-	binary[i].Setting = setting // one of several settings that name the column
-	return failed(CodeText, object, "%s. Make it text or json, or name such a column", binary[i].Explanation()).
-		with("%s;", binary[i].Statement())
+	return passed(CodeText, object, "column %s is %s", name, c.dataType)
 }
 
-// headersColumn checks that the headers can be a JSON object.
+// headersColumn checks that headers can be read, in one of the forms that the router knows.
 func (d *database) headersColumn(name string, c column) Finding {
 	object := d.columnObject(name)
 	switch c.base {
-	case "json", "jsonb":
+	case "json", "jsonb", "_text", "_varchar", "_bpchar":
 		return passed(CodeHeaders, object, "column %s is %s", name, c.dataType)
 	case "text", "varchar", "bpchar":
-		return passed(CodeHeaders, object, "column %s is %s: each value has to be a JSON object", name, c.dataType)
+		return passed(CodeHeaders, object, "column %s is %s: each value has to be a JSON object, or an array of "+
+			"objects with key and value", name, c.dataType)
 	}
-	return degraded(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s and cannot be a JSON object, so "+
-		"every header is dropped: make it jsonb, or set RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
+	if c.dataType == "hstore" || strings.HasSuffix(c.dataType, ".hstore") {
+		return passed(CodeHeaders, object, "column %s is %s", name, c.dataType)
+	}
+	return failed(CodeHeaders, object, "column %s (RELAY_COLUMN_HEADERS) is %s, in which no headers can be read: make "+
+		"it jsonb, json, hstore, text with a JSON object, or text[] with names and values in turn, or set "+
+		"RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
 }
 
 // creationTime checks the column of creation times, if a setting compares it.
@@ -226,11 +203,10 @@ func (d *database) columnObject(name string) string {
 // mapped returns the columns that the relay reads.
 func (d *database) mapped() []string {
 	var columns []string
-	for _, name := range slices.Sorted(maps.Values(d.Table.Columns.Settings())) {
-		if name != "" {
-			columns = append(columns, name)
-		}
+	for _, mapped := range d.Table.Mapped() {
+		columns = append(columns, mapped.Column)
 	}
+	slices.Sort(columns)
 	return slices.Compact(columns)
 }
 

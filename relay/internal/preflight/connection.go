@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -92,7 +92,7 @@ func (d *database) unreplicated(err error) Finding {
 	case pgerrcode.InvalidAuthorizationSpecification:
 		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line that accepts role %s from "+
 			"this host, for database %s or all: the keyword replication matches physical standbys only",
-			postgres.Explain(err), d.role, pgoutput.Quote(d.Pool.Config().ConnConfig.Database)))
+			postgres.Explain(err), d.role, outboxtable.Quote(d.Pool.Config().ConnConfig.Database)))
 	}
 	return unknown(CodeReplication, object, postgres.Explain(err))
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
@@ -17,7 +17,7 @@ type Database struct {
 	OpenStream  func(context.Context) (*replication.Stream, error)
 	Slot        string
 	Publication string
-	Table       pgoutput.Table
+	Table       outboxtable.Table
 	Removes     bool // the relay removes delivered rows by age
 	Defers      bool // the events of a destination that is unavailable for long
 	RowsStay    deferral.RowsStay
@@ -53,6 +53,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.columnTypes},
 		{table, d.uniqueID},
 		{table, d.ordered},
+		{table, d.guarantees},
 		{table, d.logged},
 		{table, d.rowSecurity},
 		{"publication " + d.Publication, d.publication},

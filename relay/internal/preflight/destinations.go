@@ -147,8 +147,8 @@ func (d Destinations) describe(name string, s opened) Findings {
 
 func unordered(object, name string) Finding {
 	return degraded(CodeAggregate, object, "destination %s is FIFO, and no column has the id of the aggregate: each "+
-		"event is its own message group, and no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID, or use a "+
-		"standard destination", name)
+		"event is its own message group, and no order is kept. Name the column in RELAY_COLUMN_AGGREGATE_ID or "+
+		"RELAY_ORDER_KEY, or use a standard destination", name)
 }
 
 func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
@@ -50,7 +50,7 @@ func newTestEnvOn(t *testing.T, url string) *testEnv {
 	}
 	e := &testEnv{t: t, url: url, conn: conn, Database: preflight.Database{
 		Slot: "relay_check", Publication: "outbox_pub",
-		Table: pgoutput.Table{Schema: "public", Name: "ev", Columns: pgoutput.Columns{
+		Table: outboxtable.Table{Schema: "public", Name: "ev", Columns: outboxtable.Columns{
 			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id",
 			EventType: "event_type", Payload: "payload", Headers: "headers", CreatedAt: "created_at",
 		}},
@@ -146,11 +146,15 @@ func (e *testEnv) expectCured(f preflight.Finding) {
 // runScript runs statements one by one, like psql: some must not share a transaction with others.
 func (e *testEnv) runScript(script string) {
 	e.t.Helper()
-	if strings.Contains(script, "$$") {
-		e.exec(script)
-		return
+	var statements strings.Builder
+	for i, part := range strings.Split(script, "$$") {
+		if i%2 == 1 { // the body of a function or a block
+			statements.WriteString("$$" + part + "$$")
+			continue
+		}
+		statements.WriteString(strings.ReplaceAll(part, ";", "\x00"))
 	}
-	for statement := range strings.SplitSeq(script, ";") {
+	for statement := range strings.SplitSeq(statements.String(), "\x00") {
 		e.exec(statement)
 	}
 }

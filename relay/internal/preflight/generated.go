@@ -3,7 +3,7 @@ package preflight
 import (
 	"context"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // generatedVersion is the first version that can publish generated columns, if they are stored.
@@ -39,7 +39,7 @@ func (d *database) publishedColumn(ctx context.Context, name string) Finding {
 	case !published:
 		return failed(CodeGenerated, object, "column %s is generated, and publication %s does not stream such columns",
 			name, d.Publication).
-			with("ALTER PUBLICATION %s SET (publish_generated_columns = stored);", pgoutput.Quote(d.Publication))
+			with("ALTER PUBLICATION %s SET (publish_generated_columns = stored);", outboxtable.Quote(d.Publication))
 	}
 	return passed(CodeGenerated, object, "column %s is generated, and publication %s streams it", name, d.Publication)
 }
@@ -47,19 +47,19 @@ func (d *database) publishedColumn(ctx context.Context, name string) Finding {
 // unpublishedColumn is the finding of a generated column that no publication streams. Its statement
 // keeps the values, and a trigger computes later ones. A virtual column becomes a stored one.
 func (d *database) unpublishedColumn(name string, c column) Finding {
-	table, quoted := d.Table.Identifier(), pgoutput.Quote(name)
+	table, quoted := d.Table.Identifier(), outboxtable.Quote(name)
 	if c.generated == generatedVirtual {
 		return failed(CodeGenerated, d.columnObject(name), "column %s is generated and virtual, so it is never in "+
 			"the log: map another column, or store this one, which rewrites the table", name).
 			with("ALTER TABLE %[1]s DROP COLUMN %[2]s, ADD COLUMN %[2]s %[3]s GENERATED ALWAYS AS (%[4]s) STORED; "+
 				"ALTER PUBLICATION %[5]s SET (publish_generated_columns = stored);",
-				table, quoted, c.dataType, c.expression, pgoutput.Quote(d.Publication))
+				table, quoted, c.dataType, c.expression, outboxtable.Quote(d.Publication))
 	}
-	function := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_" + name}.Identifier()
+	function := outboxtable.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_" + name}.Identifier()
 	return failed(CodeGenerated, d.columnObject(name), "column %s is generated, and Postgres %d never streams such "+
 		"columns: map another column, or make it an ordinary one that a trigger fills in", name, d.version).
 		with("ALTER TABLE %[1]s ALTER COLUMN %[2]s DROP EXPRESSION; CREATE FUNCTION %[3]s() RETURNS trigger "+
 			"LANGUAGE plpgsql AS $$ BEGIN NEW.%[2]s := (SELECT %[4]s FROM (SELECT NEW.*) AS inserted); RETURN NEW; "+
 			"END $$; CREATE TRIGGER %[5]s BEFORE INSERT OR UPDATE ON %[1]s FOR EACH ROW EXECUTE FUNCTION %[3]s();",
-			table, quoted, function, c.expression, pgoutput.Quote(d.Table.Name+"_"+name))
+			table, quoted, function, c.expression, outboxtable.Quote(d.Table.Name+"_"+name))
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // uniqueIndexed reports whether every row of the outbox table has its own value in a column. The
@@ -39,7 +38,7 @@ func (d *database) uniqueID(ctx context.Context) Findings {
 	object := d.columnObject(name)
 	var unique, eachPartition, partitioned bool
 	err := d.Pool.QueryRow(ctx, uniqueIndexed, d.Table.Identifier(), name).Scan(&unique, &eachPartition, &partitioned)
-	column := pgoutput.Quote(name)
+	column := outboxtable.Quote(name)
 	switch {
 	case err != nil:
 		return Findings{unknown(CodeID, object, err)}
@@ -118,7 +117,7 @@ func (d *database) ordered(ctx context.Context) Findings {
 // judge judges the numbering of the rows.
 func (d *database) judge(n numbering, indexed bool) Finding {
 	name := d.Table.Columns.Sequence
-	object, column := d.columnObject(name), pgoutput.Quote(name)
+	object, column := d.columnObject(name), outboxtable.Quote(name)
 	switch {
 	case n.sequences == 0 && !indexed:
 		return failed(CodeOrder, object, "column %s may have the same value in many rows, and a read from one value "+

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // numberedTable is the outbox table or a partition, with the sequence of a column.
@@ -57,13 +56,13 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
 	}
 	var statements []string
-	sequence := pgoutput.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_numbers"}.Identifier()
+	sequence := outboxtable.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_numbers"}.Identifier()
 	if i := slices.IndexFunc(tables, func(t numberedTable) bool { return !t.identity && t.sequence != "" }); i >= 0 {
 		sequence = tables[i].sequence
 	} else {
 		statements = append(statements, "CREATE SEQUENCE "+sequence)
 	}
-	quoted := pgoutput.Quote(column)
+	quoted := outboxtable.Quote(column)
 	for _, t := range tables {
 		if t.identity {
 			statements = append(statements, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY", t.name, quoted))

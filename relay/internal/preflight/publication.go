@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // publication checks that the publication streams, under the table's own name, every row with the
@@ -29,7 +29,7 @@ func (d *database) publication(ctx context.Context) Findings {
 		LEFT JOIN pg_class c ON c.oid = $4`,
 		d.Publication, d.Table.Schema, d.Table.Name, d.oid, d.plain()).
 		Scan(&exists, &inserts, &viaRoot, &partitioned, &contains, &lacksColumns, &updates, &filter, &hasFilter)
-	name := pgoutput.Quote(d.Publication)
+	name := outboxtable.Quote(d.Publication)
 	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
 	switch {
 	case err != nil:
@@ -69,7 +69,7 @@ func (d *database) publication(ctx context.Context) Findings {
 // With updates, Postgres turns an UPDATE by which a row passes the filter into an insert.
 // https://www.postgresql.org/docs/current/logical-replication-row-filter.html
 func (d *database) rowFilter(filter string, updates bool) Finding {
-	object, name := "publication "+d.Publication, pgoutput.Quote(d.Publication)
+	object, name := "publication "+d.Publication, outboxtable.Quote(d.Publication)
 	fail := func(format string, args ...any) Finding { return failed(CodePublication, object, format, args...) }
 	switch {
 	case filter == "":

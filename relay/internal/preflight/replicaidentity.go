@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // replicaIdentity checks that rows can be updated and deleted if a publication streams such
@@ -99,7 +99,7 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 // identityFix returns the statement after which rows can be deleted. The relay needs only inserts,
 // so its own publication should stream nothing else.
 func (d *database) identityFix(lack identityLack) string {
-	own := pgoutput.Quote(d.Publication)
+	own := outboxtable.Quote(d.Publication)
 	if len(lack.publications) == 0 ||
 		len(lack.publications) == 1 && strings.Trim(lack.publications[0], `"`) == d.Publication {
 		return "ALTER PUBLICATION " + own + " SET (publish = 'insert');"

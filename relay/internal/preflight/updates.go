@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // updates checks that the rows of the table stay as they were inserted. A publication of inserts
@@ -45,7 +44,7 @@ func (d *database) fateOfUpdates(ctx context.Context) string {
 	if err == nil && publishes {
 		return "the relay skips them"
 	}
-	return "publication " + pgoutput.Quote(d.Publication) + " does not publish them (publish = 'insert')"
+	return "publication " + outboxtable.Quote(d.Publication) + " does not publish them (publish = 'insert')"
 }
 
 // resetCounts returns the statements that set the counts of these tables to zero.

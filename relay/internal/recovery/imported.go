@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // A row that was copied from another cluster carries a transaction id of that cluster. While this
@@ -20,8 +20,11 @@ const rewriteRows = 5000
 
 // HasImportedRows reports whether the table has rows with transaction ids that this cluster has not
 // assigned yet. A row that a statement sees belongs to a transaction that ended before its
-// snapshot.
-func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (bool, error) {
+// snapshot. A table without transaction ids has no such rows.
+func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (bool, error) {
+	if table.Columns.XID == "" {
+		return false, nil
+	}
 	var imported bool
 	query := sql(table, `SELECT EXISTS (SELECT FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()))`)
 	if err := pool.QueryRow(ctx, query).Scan(&imported); err != nil {
@@ -35,7 +38,7 @@ type importedRows struct{ first, last int64 }
 
 // findImported returns the range that may contain imported rows, or nil. It returns an error if the
 // role may not update them.
-func findImported(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (*importedRows, error) {
+func findImported(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (*importedRows, error) {
 	first, last, err := unsettled(ctx, pool, table)
 	if err != nil || first == nil {
 		return nil, err
@@ -56,7 +59,7 @@ func findImported(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table)
 // It returns the transactions that changed rows whose ids this cluster had not assigned: those were
 // certainly copied.
 func (r *importedRows) rewriteXIDs(
-	ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, done func(rows int64),
+	ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, done func(rows int64),
 ) (copied []uint64, err error) {
 	for after, rows := r.first-1, int64(0); after < r.last; {
 		upTo, err := pageEnd(ctx, pool, table, after)
@@ -84,7 +87,7 @@ func (r *importedRows) rewriteXIDs(
 
 // rewrite gives the rows of a page for which a condition holds the id of its own transaction.
 func rewrite(
-	ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, after, upTo int64, condition string,
+	ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, after, upTo int64, condition string,
 ) (rows int64, xid uint64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		WITH changed AS (
@@ -98,7 +101,7 @@ func rewrite(
 }
 
 // unsettled returns the range of seq that may contain imported rows, or nil.
-func unsettled(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (first, last *int64, err error) {
+func unsettled(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (first, last *int64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		WITH candidates AS MATERIALIZED (
 			SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin(pg_current_snapshot()))
@@ -110,7 +113,7 @@ func unsettled(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) (f
 }
 
 // pageEnd returns the seq of the last row of the next page, or after if there are no more rows.
-func pageEnd(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, after int64) (seq int64, err error) {
+func pageEnd(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, after int64) (seq int64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		SELECT coalesce(max(seq), $1)
 		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1 ORDER BY {seq} LIMIT $2) AS page`),
@@ -123,7 +126,7 @@ func pageEnd(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table, afte
 
 // requireUpdate returns an error if the role may not change transaction ids. The relay's own role
 // only needs to read the table.
-func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table) error {
+func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) error {
 	name := table.Identifier()
 	var role string
 	var may bool
@@ -136,16 +139,16 @@ func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table pgoutput.Table
 		return fmt.Errorf("rows of %[1]s need transaction ids of this cluster, and role %[2]s may not change them: "+
 			"run relay recover as the table's owner in DATABASE_URL, "+
 			"or GRANT UPDATE (%[3]s) ON %[1]s TO %[2]s and revoke it after the command",
-			name, pgoutput.Quote(role), pgoutput.Quote(table.Columns.XID))
+			name, outboxtable.Quote(role), outboxtable.Quote(table.Columns.XID))
 	}
 	return nil
 }
 
-func sql(table pgoutput.Table, statement string) string {
+func sql(table outboxtable.Table, statement string) string {
 	return strings.NewReplacer(
 		"{table}", table.From(),
-		"{seq}", pgoutput.Quote(table.Columns.Sequence),
-		"{xid}", pgoutput.Quote(table.Columns.XID),
-		"{created_at}", pgoutput.Quote(table.Columns.CreatedAt),
+		"{seq}", outboxtable.Quote(table.Columns.Sequence),
+		"{xid}", outboxtable.Quote(table.Columns.XID),
+		"{created_at}", outboxtable.Quote(table.Columns.CreatedAt),
 	).Replace(statement)
 }

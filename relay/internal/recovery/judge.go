@@ -3,6 +3,7 @@ package recovery
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -38,6 +39,15 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 		return "the publication was changed: rows written in the meantime may not have been streamed"
 	}
 	return ""
+}
+
+// MayBeLost names the events that may be lost at a gap of a table that does not show them. While
+// the slot is gone, no relay writes the row, so its time is that of the last delivery.
+func MayBeLost(row *checkpoint.Row, s slot.State) string {
+	if s.IsIntact() {
+		return "Events that the slot does not bring"
+	}
+	return "Events that were committed since about " + row.UpdatedAt.UTC().Format(time.RFC3339)
 }
 
 func whyAhead(s slot.State) string {

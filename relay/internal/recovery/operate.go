@@ -10,7 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -24,7 +24,7 @@ type Operator struct {
 	Pool        *pgxpool.Pool
 	Slot        string
 	Publication slot.Publication
-	Table       pgoutput.Table
+	Table       outboxtable.Table
 }
 
 // Request says where a recovery begins. The zero Request begins at the horizon of this cluster's
@@ -32,6 +32,8 @@ type Operator struct {
 type Request struct {
 	TrustHorizon bool      // the horizon is another cluster's, whose transaction ids this cluster has kept
 	Since        time.Time // rows created earlier count as delivered, whatever a horizon says
+	// AcceptLoss publishes no row of a table that does not show which events are missing.
+	AcceptLoss bool
 }
 
 // Situation is the state before a recovery.
@@ -99,7 +101,8 @@ func (s Situation) gap(fingerprint string) string {
 // IsMarked reports whether a recovery is already marked that no relay has begun, so that r adds
 // nothing to it.
 func (s Situation) IsMarked(r Request) bool {
-	return s.Row != nil && s.Row.Recovery.IsMarked() && r.Since.IsZero() && !s.Imported
+	return s.Row != nil && s.Row.Recovery.IsMarked() && r.Since.IsZero() && !s.Imported &&
+		s.Row.Recovery.ReadsTable() == !r.AcceptLoss
 }
 
 // AnotherCluster says how to proceed with a checkpoint row of a cluster other than the one with
@@ -123,6 +126,9 @@ func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error
 	if err := o.refuse(ctx, s, r); err != nil {
 		return Plan{}, err
 	}
+	if r.AcceptLoss {
+		return Plan{Recovery: checkpoint.Recovery{Since: checkpoint.SinceNever}}, nil
+	}
 	p := Plan{Recovery: checkpoint.Recovery{From: NothingDelivered}}
 	switch {
 	case !r.Since.IsZero():
@@ -133,71 +139,6 @@ func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error
 		p.From = s.Row.Horizon
 	}
 	return p, o.count(ctx, &p)
-}
-
-func (o Operator) refuse(ctx context.Context, s Situation, r Request) error {
-	switch {
-	case !r.Since.IsZero():
-		return s.refuseSince(r.Since)
-	case s.Row == nil:
-		return fmt.Errorf("slot %s has no checkpoint from which a recovery could begin: run relay run, which "+
-			"creates one. RELAY_START decides whether it publishes the existing rows. For rows that were copied "+
-			"from another cluster, run relay recover --since=TIME", o.Slot)
-	case r.TrustHorizon:
-		return o.refuseTrust(ctx, s)
-	case s.Row.SystemIdentifier != s.System:
-		return errors.New(AnotherCluster(s.Row, s.System))
-	}
-	return nil
-}
-
-// refuseSince refuses to discard a horizon, which says more precisely which rows are delivered.
-func (s Situation) refuseSince(since time.Time) error {
-	ofThisCluster := s.Row != nil && s.Row.SystemIdentifier == s.System
-	switch {
-	case since.After(time.Now()):
-		return fmt.Errorf("--since=%s is in the future: rows written until then would count as delivered",
-			since.Format(time.RFC3339))
-	case ofThisCluster && (s.Row.Recovery == nil || s.Row.Recovery.Since == ""):
-		return errors.New("the checkpoint belongs to this cluster, and its horizon says which rows are delivered: " +
-			"--since would exclude older rows that are not. Run relay recover without --since")
-	}
-	return nil
-}
-
-// refuseTrust refuses a horizon whose transaction ids cannot be those of this cluster.
-func (o Operator) refuseTrust(ctx context.Context, s Situation) error {
-	const instead = "Run relay recover --since=TIME instead, with the last time up to which you know that all events " +
-		"were delivered"
-	if s.Row.SystemIdentifier == s.System {
-		return errors.New("the checkpoint belongs to this cluster, so there is nothing to trust: " +
-			"run relay recover without --trust-horizon")
-	}
-	horizon := s.Row.Horizon
-	if s.Row.Recovery != nil {
-		horizon = s.Row.Recovery.From
-	}
-	if horizon == "" {
-		return errors.New("the checkpoint has no horizon. " + instead)
-	}
-	var reaches string
-	var later bool
-	err := o.Pool.QueryRow(ctx, `
-		SELECT pg_snapshot_xmax(h)::text, pg_snapshot_xmax(h) > $2::text::xid8
-		FROM (SELECT $1::text::pg_snapshot) AS horizon (h)`, horizon, s.nextXID).Scan(&reaches, &later)
-	switch {
-	case err != nil:
-		return fmt.Errorf("compare the horizon with this cluster's transaction ids: %w", err)
-	case later:
-		return fmt.Errorf("the horizon reaches up to transaction %s, and the next transaction of this cluster is %s: "+
-			"transaction ids were not kept, so pg_upgrade did not create this cluster. New rows would count as "+
-			"delivered. %s",
-			reaches, s.nextXID, instead)
-	case s.Imported:
-		return fmt.Errorf("the table has rows with higher transaction ids than the next one of this cluster, %s: "+
-			"transaction ids were not kept, so pg_upgrade did not create this cluster. %s", s.nextXID, instead)
-	}
-	return nil
 }
 
 // count counts the rows that may be published again. Counted stays false if that takes too long.
@@ -270,6 +211,8 @@ func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewr
 func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) error {
 	store := checkpoint.NewStore(o.Pool, o.Slot)
 	switch {
+	case r.AcceptLoss:
+		return store.AcceptLoss(ctx, s.Row.Epoch, s.System, s.Slot.IsIntact())
 	case s.Row == nil:
 		return store.Create(ctx, checkpoint.Row{
 			Table: o.Publication.Table, SystemIdentifier: s.System, Recovery: &p.Recovery,

@@ -32,11 +32,11 @@ const visibleInterval = 10 * time.Millisecond
 type Reader struct {
 	pool  *pgxpool.Pool
 	slot  string // its name
-	table pgoutput.Table
+	table outboxtable.Table
 }
 
 // NewReader returns a Reader of the outbox table for the relay of a slot.
-func NewReader(pool *pgxpool.Pool, slot string, table pgoutput.Table) *Reader {
+func NewReader(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Reader {
 	return &Reader{pool: pool, slot: slot, table: table}
 }
 
@@ -136,11 +136,14 @@ func (d *Reader) Page(
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", d.name(), after, err)
 	}
-	var binary bool
+	var binary, isBytes bool
 	page, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (outbox.Envelope, error) {
 		var e outbox.Envelope
-		err := row.Scan(&binary, &last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID, &e.EventType,
-			&e.Payload, &e.Headers, &e.CreatedAt, &e.Tenant, &e.Route)
+		err := row.Scan(&binary, &isBytes, &last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID,
+			&e.EventType, &e.Payload, &e.Headers, &e.CreatedAt, &e.Tenant, &e.Route, &e.Extra)
+		if err == nil && isBytes {
+			err = pgoutput.EncodePayload(&e)
+		}
 		return e, err
 	})
 	if err == nil && binary {
@@ -153,14 +156,14 @@ func (d *Reader) Page(
 }
 
 func (d *Reader) pageQuery(condition string) string {
-	c := d.table.Columns
+	c, text := d.table.Columns, outboxtable.Texts(d.table, "")
 	var columns, names []string
-	for i, column := range []string{
-		c.ID, c.Sequence, c.XID, c.AggregateType, c.AggregateID, c.EventType, c.Payload, c.Headers, c.CreatedAt,
-		c.Tenant, c.Route,
+	for i, expression := range []string{
+		text.ID, text.Sequence, text.XID, text.AggregateType, text.AggregateID, text.EventType, text.Payload,
+		text.Headers, text.CreatedAt, text.Tenant, text.Route, outboxtable.ExtraSQL(d.table, ""),
 	} {
 		name := fmt.Sprintf("c%d", i)
-		columns, names = append(columns, text(column)+" AS "+name), append(names, name)
+		columns, names = append(columns, expression+" AS "+name), append(names, name)
 	}
 	return fmt.Sprintf(`
 		WITH page AS (
@@ -168,14 +171,11 @@ func (d *Reader) pageQuery(condition string) string {
 			WHERE %[4]s AND %[3]s > $1 AND %[9]s
 			ORDER BY %[3]s LIMIT $2
 		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
-		SELECT %[8]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
-		strings.Join(columns, ", "), d.name(), pgoutput.Quote(c.Sequence), condition,
-		text(c.Payload), text(c.Headers), strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table),
-		d.table.FilterSQL(""))
+		SELECT %[8]s, %[10]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
+		strings.Join(columns, ", "), d.name(), outboxtable.Quote(c.Sequence), condition,
+		text.Payload, text.Headers, strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table),
+		d.table.FilterSQL(""), outboxtable.PayloadIsBytesSQL(d.table))
 }
-
-// text returns the SQL that reads a column in the form in which the stream brings it.
-func text(column string) string { return outboxtable.TextSQL("", column) }
 
 // Passed calls remember in order of seq for the rows of the recovery r whose seq is at most upTo.
 // These are the rows that Each has read up to upTo, except rows that were removed since. The
@@ -187,11 +187,11 @@ func (d *Reader) Passed(
 	if err != nil {
 		return err
 	}
-	c := d.table.Columns
+	c, text := d.table.Columns, outboxtable.Texts(d.table, "")
 	condition, args := d.condition(r, 3)
 	query := fmt.Sprintf(`
 		SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s AND %[7]s ORDER BY %[5]s`,
-		text(c.Sequence), text(c.XID), text(c.ID), d.name(), pgoutput.Quote(c.Sequence), condition,
+		text.Sequence, text.XID, text.ID, d.name(), outboxtable.Quote(c.Sequence), condition,
 		d.table.FilterSQL(""))
 	rows, err := d.pool.Query(ctx, query, append([]any{first, upTo}, args...)...)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var table = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{
+var table = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
 	ID: "id", Sequence: "seq", XID: "xid",
 	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
 	Payload: "payload", Headers: "headers", CreatedAt: "created_at",

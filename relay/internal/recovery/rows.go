@@ -6,7 +6,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // The column xid alone does not say whether a row was delivered. A producer, a restore or a copy
@@ -43,7 +42,7 @@ const (
 type placeholders struct{ from, to, slot int }
 
 // selection inserts names and placeholders into one of the conditions above.
-func selection(table pgoutput.Table, condition string, at placeholders) string {
+func selection(table outboxtable.Table, condition string, at placeholders) string {
 	return sql(table, strings.NewReplacer(
 		"{from}", fmt.Sprintf("$%d::pg_snapshot", at.from),
 		"{to}", fmt.Sprintf("$%d::pg_snapshot", at.to),
@@ -58,7 +57,8 @@ func (d *Reader) condition(r checkpoint.Recovery, parameter int) (condition stri
 	at := placeholders{from: parameter, to: parameter + 1, slot: parameter + 2}
 	condition, args = selection(d.table, undelivered+" AND "+written, at), []any{r.From, r.To, d.slot}
 	if r.Since != "" {
-		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", pgoutput.Quote(d.table.Columns.CreatedAt), parameter+3)
+		createdAt := outboxtable.Quote(d.table.Columns.CreatedAt)
+		condition += fmt.Sprintf(" AND %s >= $%d::timestamptz", createdAt, parameter+3)
 		args = append(args, r.Since)
 	}
 	return condition, args

@@ -12,7 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -29,7 +29,7 @@ type Worker struct {
 	Store          *checkpoint.Store
 	Fence          slot.Fence
 	Row            *checkpoint.Row // the row that the session found
-	Table          pgoutput.Table
+	Table          outboxtable.Table
 	Publication    string
 	Stream         *replication.Stream
 	Handler        *ingest.Handler
@@ -71,8 +71,10 @@ func (w *Worker) Run(ctx context.Context) error {
 // table's snapshot.
 func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	w.Health.Enter(health.Recovering)
-	if err := w.publishTable(ctx, row); err != nil {
-		return err
+	if row.Recovery.ReadsTable() {
+		if err := w.publishTable(ctx, row); err != nil {
+			return err
+		}
 	}
 	inPlace := row.IsInPlace()
 	if inPlace {
@@ -88,13 +90,22 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 	if err := w.Store.FinishRecovery(ctx, w.Fence); err != nil {
 		return err
 	}
-	w.Log.Info("published everything from the table", "event", "recovered", "slot", w.Fence.Slot,
-		"events", w.Tracker.Load().Delivered)
+	w.logFinished(row)
 	if inPlace {
 		w.KeepsBrought = true
 		return ErrNext
 	}
 	return nil
+}
+
+func (w *Worker) logFinished(row *checkpoint.Row) {
+	if !row.Recovery.ReadsTable() {
+		w.Log.Warn("published nothing from the table: events that the slot does not bring are not delivered",
+			"event", "loss_accepted", "slot", w.Fence.Slot, "flush_lsn", row.Position.FlushLSN.String())
+		return
+	}
+	w.Log.Info("published everything from the table", "event", "recovered", "slot", w.Fence.Slot,
+		"events", w.Tracker.Load().Delivered)
 }
 
 func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -22,7 +22,7 @@ type Config struct {
 	// Slot is the replication slot. Publication is streamed, and its rows of Table are events.
 	Slot        string
 	Publication string
-	Table       pgoutput.Table
+	Table       outboxtable.Table
 	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
 	// RowsStay says whether rows stay in the outbox table until they are delivered, so that those

@@ -21,7 +21,7 @@ var order = []string{
 	"ingest", "retention", "deadletter", "health", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
 	"sink/sns", "sink/sqs", "sink/transport", "sink",
-	"outboxtable", "pgoutput", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"pgoutput", "outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
 	"inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
 }

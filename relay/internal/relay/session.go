@@ -98,7 +98,7 @@ func (s *session) connect() {
 		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
-		On: s.Audit, Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
+		On: s.Audit && s.Table.IsRepairable(), Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
 		Position: s.position, Begun: s.handler.Begun(),
 		Timeout: s.SenderTimeout, Observer: s.Metrics, Retries: s.retries("audit"), Log: s.Log,
 	}, s.brought)

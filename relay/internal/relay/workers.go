@@ -7,7 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/retention"
@@ -92,6 +93,10 @@ func (s *session) openGate(ctx context.Context) (err error) {
 	if start.Deferrals, err = s.deferrals.List(ctx); err != nil {
 		return err
 	}
+	if len(start.Deferrals) > 0 && !s.Table.IsRepairable() {
+		return operator.Needed("events of slot %s wait in the table for a destination, and %s: name the columns until "+
+			"these events are delivered", s.Slot, outboxtable.WhyNotRepairable(s.Table))
+	}
 	if s.gate, err = deferral.NewGate(s.delivery, s.names(), start); err != nil {
 		return err
 	}
@@ -115,7 +120,7 @@ func (s *session) mayDefer(ctx context.Context) (err error) {
 func (s *session) joiner() *members.Joiner {
 	j := &members.Joiner{
 		Store:    members.NewStore(s.pool, s.held.Fence, s.Table),
-		Reader:   func(t pgoutput.Table) *recovery.Reader { return recovery.NewReader(s.pool, s.Slot, t) },
+		Reader:   func(t outboxtable.Table) *recovery.Reader { return recovery.NewReader(s.pool, s.Slot, t) },
 		Position: s.position,
 		Router:   s.Router,
 		Send:     s.delivery.Send,
@@ -131,15 +136,19 @@ func (s *session) joiner() *members.Joiner {
 }
 
 // onceStreaming returns a function that waits until the stream is read, and then runs. Until then a
-// recovery publishes from the table.
+// recovery publishes from the table. If nothing can be read from the table, it only waits.
 func (s *session) onceStreaming(run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.handler.Begun():
-			return run(ctx)
 		}
+		if !s.Table.IsRepairable() {
+			<-ctx.Done()
+			return nil
+		}
+		return run(ctx)
 	}
 }
 

@@ -10,18 +10,18 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // Operator requests replays of the events of one outbox table, and observes them.
 type Operator struct {
 	pool  *pgxpool.Pool
 	slot  string
-	table pgoutput.Table
+	table outboxtable.Table
 }
 
 // NewOperator returns an Operator of the relays that share a slot.
-func NewOperator(pool *pgxpool.Pool, slot string, table pgoutput.Table) *Operator {
+func NewOperator(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Operator {
 	return &Operator{pool: pool, slot: slot, table: table}
 }
 

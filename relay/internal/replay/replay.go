@@ -10,7 +10,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 )
 
 // State is the state of a replay.
@@ -89,23 +88,21 @@ const parked = `(EXISTS (
 		AND d.state IN ('parked', 'redriving')))`
 
 // statement fills these conditions, and the names of an outbox table and its columns, into sql.
-func statement(table pgoutput.Table, sql string) string {
-	c := table.Columns
+func statement(table outboxtable.Table, sql string) string {
+	c, text := table.Columns, outboxtable.Texts(table, "e.")
 	createdAt := "NULL::timestamptz"
 	if c.CreatedAt != "" {
-		createdAt = "e." + pgoutput.Quote(c.CreatedAt)
+		createdAt = "e." + outboxtable.Quote(c.CreatedAt)
 	}
-	names := strings.NewReplacer("{table}", table.From(), "{id}", pgoutput.Quote(c.ID),
-		"{seq}", pgoutput.Quote(c.Sequence), "{xid}", pgoutput.Quote(c.XID), "{created_at}", createdAt,
+	names := strings.NewReplacer("{table}", table.From(), "{id}", outboxtable.Quote(c.ID),
+		"{seq}", outboxtable.Quote(c.Sequence), "{xid}", outboxtable.Quote(c.XID), "{created_at}", createdAt,
 		"{filter}", table.FilterSQL("e"),
-		"{event_type}", outboxtable.TextSQL("e.", c.EventType),
-		"{aggregate_type}", outboxtable.TextSQL("e.", c.AggregateType),
-		"{aggregate_id}", outboxtable.TextSQL("e.", c.AggregateID),
+		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
 	return names.Replace(
 		strings.ReplaceAll(sql, "{event_id}",
-			"coalesce(nullif("+outboxtable.TextSQL("e.", c.ID)+", ''), 'seq:' || e.{seq})"),
+			"coalesce(nullif("+text.ID+", ''), 'seq:' || e.{seq})"),
 	)
 }
 
@@ -115,5 +112,5 @@ func written(column string) string {
 	if column == "" {
 		return "''"
 	}
-	return "coalesce(e." + pgoutput.Quote(column) + "::text, '')"
+	return "coalesce(e." + outboxtable.Quote(column) + "::text, '')"
 }

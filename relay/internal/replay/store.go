@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -34,7 +34,7 @@ type Store struct {
 }
 
 // NewStore returns a Store for the relay that fence belongs to.
-func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store {
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table) *Store {
 	return &Store{
 		pool: pool, fence: fence, table: table.String(),
 		reader: recovery.NewReader(pool, fence.Slot, table),
@@ -47,7 +47,7 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table) *Store
 			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),
 				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page)
 					ELSE (SELECT max(seq) FROM looked) END`),
-		bySeq: pgoutput.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
+		bySeq: outboxtable.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
 }
 

@@ -12,15 +12,15 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var outboxTable = pgoutput.Table{Schema: "public", Name: "outbox_events", Columns: pgoutput.Columns{
+var outboxTable = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
 	ID: "id", Sequence: "seq", XID: "xid", CreatedAt: "created_at",
 }}
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -25,7 +24,7 @@ type Remover struct {
 
 // NewRemover returns a Remover of rows that are older than age. The table needs a column with the
 // time of the event.
-func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table pgoutput.Table, age time.Duration) *Remover {
+func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table, age time.Duration) *Remover {
 	return &Remover{
 		pool:  pool,
 		fence: fence,
@@ -60,7 +59,7 @@ type Batch struct {
 // The slot's own row is among the table's, so the list of slots is never empty. The row of a parked
 // event stays until an operator has decided about it, because a dead letter does not contain a
 // payload that is too long.
-func removeRows(table pgoutput.Table) string {
+func removeRows(table outboxtable.Table) string {
 	return strings.NewReplacer(
 		"{table}",
 		table.From(),
@@ -71,7 +70,7 @@ func removeRows(table pgoutput.Table) string {
 		"{filter}",
 		table.FilterSQL("e"),
 		"{streamed}",
-		"NOT EXISTS (SELECT FROM former f WHERE pg_visible_in_snapshot(e."+pgoutput.Quote(table.Columns.XID)+
+		"NOT EXISTS (SELECT FROM former f WHERE pg_visible_in_snapshot(e."+outboxtable.Quote(table.Columns.XID)+
 			", f.horizon) OR pg_visible_in_snapshot("+outboxtable.WriterSQL("e.xmin")+"::text::xid8, f.horizon))",
 		"{former}",
 		outboxtable.FormerSQL("registered"),
@@ -80,14 +79,14 @@ func removeRows(table pgoutput.Table) string {
 		"{later_writer}",
 		outboxtable.LaterWriterSQL("e.", table.Columns.XID),
 		"{event_id}",
-		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+pgoutput.Quote(
+		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+outboxtable.Quote(
 			table.Columns.Sequence)+")",
 		"{seq}",
-		pgoutput.Quote(table.Columns.Sequence),
+		outboxtable.Quote(table.Columns.Sequence),
 		"{xid}",
-		pgoutput.Quote(table.Columns.XID),
+		outboxtable.Quote(table.Columns.XID),
 		"{created_at}",
-		pgoutput.Quote(table.Columns.CreatedAt),
+		outboxtable.Quote(table.Columns.CreatedAt),
 		"{fence}",
 		slot.FenceSQL,
 		"{overdue}",

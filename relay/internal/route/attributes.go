@@ -10,34 +10,52 @@ import (
 )
 
 // AppendAttributes appends the message attributes of e to dst. The order is the relay's own
-// attributes, then traceparent, then the other headers in the order of the setting, up to
-// [outbox.MaxAttributes]. It skips empty values.
+// attributes, then the columns that become attributes, then traceparent, then the other headers in
+// the order of the setting, up to [outbox.MaxAttributes]. It skips empty values.
 //
 // A header never blocks an event. AppendAttributes drops the headers that AWS would refuse, that
 // have the name of one of the relay's own attributes, or that find no room. dropped counts them.
-// Headers that are no JSON object count as one.
+// Headers that cannot be read count as one.
 func (r *Router) AppendAttributes(dst []sink.Attribute, e *outbox.Envelope) (attributes []sink.Attribute, dropped int) {
-	return r.appendAttributes(dst, e, string(appendOccurredAt(nil, e.CreatedAt)))
+	attributes, _, dropped = r.appendAttributes(dst, e, string(appendOccurredAt(nil, e.CreatedAt)))
+	return attributes, dropped
 }
 
 func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope,
 	occurredAt string,
-) (attributes []sink.Attribute, dropped int) {
-	start := len(dst)
-	dst = appendNotEmpty(dst, outbox.AttributeEventID, sink.String, EventID(e))
-	dst = appendNotEmpty(dst, outbox.AttributeEventType, sink.String, e.EventType)
-	dst = appendNotEmpty(dst, outbox.AttributeAggregateType, sink.String, e.AggregateType)
-	dst = appendNotEmpty(dst, outbox.AttributeAggregateID, sink.String, e.AggregateID)
-	dst = appendNotEmpty(dst, outbox.AttributeOccurredAt, sink.String, occurredAt)
-	dst = appendNotEmpty(dst, outbox.AttributeSequence, sequenceType(e.Sequence), e.Sequence)
-	if e.Headers == "" || e.Headers == "{}" {
-		return dst, 0
+) (attributes []sink.Attribute, own, dropped int) {
+	start, names := len(dst), &r.names
+	dst = appendNotEmpty(dst, names.eventID, sink.String, EventID(e))
+	dst = appendNotEmpty(dst, names.eventType, sink.String, e.EventType)
+	dst = appendNotEmpty(dst, names.aggregateType, sink.String, e.AggregateType)
+	dst = appendNotEmpty(dst, names.aggregateID, sink.String, e.AggregateID)
+	dst = appendNotEmpty(dst, names.occurredAt, sink.String, occurredAt)
+	dst = appendNotEmpty(dst, names.sequence, sequenceType(e.Sequence), e.Sequence)
+	dst = appendNotEmpty(dst, names.payloadEncoding, sink.String, encoding(e))
+	own = len(dst) - start
+	if len(r.columns) > 0 {
+		dst, dropped = r.appendColumns(dst, e)
 	}
-	return r.headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
+	if e.Headers == "" || e.Headers == "{}" {
+		return dst, own, dropped
+	}
+	dst, headers := r.headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
+	return dst, own, dropped + headers
+}
+
+// encoding returns how the body is made of the payload, or nothing if it is the payload.
+func encoding(e *outbox.Envelope) string {
+	switch {
+	case e.Payload == "":
+		return outbox.EncodingNull
+	case e.Base64:
+		return outbox.EncodingBase64
+	}
+	return ""
 }
 
 func appendNotEmpty(dst []sink.Attribute, name string, dataType sink.DataType, value string) []sink.Attribute {
-	if value == "" {
+	if value == "" || name == "" {
 		return dst
 	}
 	return append(dst, sink.Attribute{Name: name, DataType: dataType, Value: value})
@@ -54,7 +72,7 @@ func (h *Headers) appendTo(dst []sink.Attribute, text string, room int) (attribu
 	for _, candidate := range headers {
 		switch rank := h.rank(candidate.name); {
 		case candidate.value == "" || rank == rankOff:
-		case isOwn(candidate.name), !validName(candidate.name, rank), !outbox.ValidText(candidate.value):
+		case h.isOwn(candidate.name), !validName(candidate.name, rank), !outbox.ValidText(candidate.value):
 			dropped++
 		default:
 			candidate.rank = rank
@@ -78,22 +96,19 @@ func DropUnsendable(m *sink.Message, limits sink.Limits) (dropped int) {
 	if !limits.OneLine {
 		return 0
 	}
-	before := len(m.Attributes)
-	m.Attributes = slices.DeleteFunc(m.Attributes, func(a sink.Attribute) bool {
-		return !a.IsOneLine() && !isOwn(a.Name)
-	})
+	before, own := len(m.Attributes), ownAttributes(m)
+	kept := slices.DeleteFunc(m.Attributes[own:], func(a sink.Attribute) bool { return !a.IsOneLine() })
+	m.Attributes = m.Attributes[:own+len(kept)]
 	return before - len(m.Attributes)
 }
 
-// DropHeaders removes attributes that come from headers, the last first, until m has at most
+// DropHeaders removes attributes that are not the relay's own, the last first, until m has at most
 // maxBytes. It returns the number of removed attributes. A message that is too long without headers
 // stays too long.
 func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
-	for size := m.Size(); size > maxBytes && len(m.Attributes) > 0; dropped++ {
+	own := ownAttributes(m)
+	for size := m.Size(); size > maxBytes && len(m.Attributes) > own; dropped++ {
 		last := m.Attributes[len(m.Attributes)-1]
-		if isOwn(last.Name) {
-			break
-		}
 		size -= len(last.Name) + len(last.DataType.String()) + len(last.Value)
 		m.Attributes = m.Attributes[:len(m.Attributes)-1]
 	}
@@ -105,10 +120,18 @@ func validName(name string, rank int) bool {
 	return rank < rankOthers || outbox.ValidAttributeName(name)
 }
 
+// isOwn reports whether a header has the name of one of the relay's own attributes, or of a column.
+func (h *Headers) isOwn(name string) bool {
+	if h.own == nil {
+		return isOwn(name)
+	}
+	return slices.Contains(h.own, name)
+}
+
 func isOwn(name string) bool {
 	switch name {
 	case outbox.AttributeEventID, outbox.AttributeEventType, outbox.AttributeAggregateType, outbox.AttributeAggregateID,
-		outbox.AttributeOccurredAt, outbox.AttributeSequence, outbox.AttributeReplay:
+		outbox.AttributeOccurredAt, outbox.AttributeSequence, outbox.AttributeReplay, outbox.AttributePayloadEncoding:
 		return true
 	}
 	return false

@@ -16,6 +16,7 @@ import (
 type Headers struct {
 	first  []string
 	others bool
+	own    []string // names that no header may have; nil for the default ones
 }
 
 const (
@@ -30,15 +31,16 @@ const (
 // ParseHeaders reads the setting RELAY_HEADERS: names separated by commas, in order of priority. A
 // * at the end stands for all other headers, in the order of their names. Without a * the other
 // headers are dropped. An empty setting means *, and "none" drops all headers. The header
-// traceparent is always sent. The error names every problem.
-func ParseHeaders(setting string) (Headers, error) {
+// traceparent is always sent. own are the names that no header may have, or nil for the default
+// ones. The error names every problem.
+func ParseHeaders(setting string, own []string) (Headers, error) {
 	switch setting = strings.TrimSpace(setting); setting {
 	case "":
-		return Headers{others: true}, nil
+		return Headers{others: true, own: own}, nil
 	case noHeaders:
-		return Headers{}, nil
+		return Headers{own: own}, nil
 	}
-	var h Headers
+	h := Headers{own: own}
 	var problems []error
 	for name := range strings.SplitSeq(setting, ",") {
 		if err := h.add(strings.TrimSpace(name)); err != nil {
@@ -57,7 +59,7 @@ func (h *Headers) add(name string) error {
 		return nil
 	case name == outbox.AttributeTraceparent:
 		return errors.New("is always sent: take it off the list")
-	case isOwn(name):
+	case h.isOwn(name):
 		return errors.New("is one of the relay's own attributes: take it off the list")
 	case !outbox.ValidAttributeName(name):
 		return errors.New("cannot be the name of a message attribute: letters, digits, hyphens, underscores and " +
@@ -89,16 +91,16 @@ type header struct {
 	rank        int
 }
 
-// readHeaders appends the headers in text to dst, or reports that text is no JSON object. Of two
-// headers with the same name the last counts, as in jsonb. A value that is no string becomes its
-// JSON text. A null is skipped.
+// readHeaders appends the headers in text to dst, or reports that text has none of the forms that
+// are read. Of two headers with the same name the last counts, as in jsonb. A value that is no
+// string becomes its JSON text. A null is skipped.
 func readHeaders(dst []header, text string) (headers []header, ok bool) {
 	if headers, ok = readPlainHeaders(dst, text); ok {
 		return headers, true
 	}
 	var values map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(text), &values); err != nil {
-		return nil, false
+		return readOtherHeaders(text)
 	}
 	for name, value := range values {
 		dst = append(dst, header{name: name, value: headerValue(value)})

@@ -3,6 +3,7 @@ package route
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -17,36 +18,60 @@ const maxIdentifier = 128
 const maxRedriveSuffix = len("#r-9223372036854775808")
 
 const (
+	keyForm   = "key:"
 	eventForm = "event:"
 	hashForm  = "sha256:"
 )
 
 // Group returns the MessageGroupId of e. It is equal for all events of one aggregate and for no
 // others. It is a contract: two versions of the relay with different groups would reorder an
-// aggregate during a rolling upgrade. There are three forms:
+// aggregate during a rolling upgrade. There are four forms:
 //
 //	order/4711         aggregate type and id; %XX stands for the bytes that AWS refuses, for %
 //	                   and, in the type, for /
-//	event:0198a6…      the event id, where there is no aggregate id; / is written %2F
+//	key:acme,17        the columns of RELAY_ORDER_KEY, if it is set; / is written %2F, and
+//	                   the comma %2C
+//	event:0198a6…      the event id, where there is no aggregate id, or every column of the key is
+//	                   empty; / is written %2F
 //	sha256:9f86d0…     SHA-256 of either, in hexadecimal, where it has more than 128 characters
 //
-// Only the first form contains a slash, so two forms never collide.
-func Group(e *outbox.Envelope) string {
+// Only the first form contains a slash, so two forms never collide. key are the indexes of the
+// key's columns in e.Extra.
+func Group(e *outbox.Envelope, key []int) string {
 	var space [maxIdentifier]byte
-	return string(appendGroup(space[:0], e))
+	return string(appendGroup(space[:0], e, key))
 }
 
 // appendGroup appends the group of e to dst, which must be empty.
-func appendGroup(dst []byte, e *outbox.Envelope) []byte {
-	if e.AggregateID == "" {
+func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
+	switch {
+	case len(key) > 0 && hasKey(e, key):
+		dst = appendKey(dst, e, key)
+	case len(key) > 0, e.AggregateID == "":
 		dst = append(dst, eventForm...)
 		dst = appendEscaped(dst, EventID(e), "/")
-	} else {
+	default:
 		dst = appendEscaped(dst, e.AggregateType, "/")
 		dst = append(dst, '/')
 		dst = appendEscaped(dst, e.AggregateID, "")
 	}
 	return fit(dst, maxIdentifier)
+}
+
+// hasKey reports whether a column of the key has a text.
+func hasKey(e *outbox.Envelope, key []int) bool {
+	return slices.ContainsFunc(key, func(i int) bool { return e.Extra[i] != "" })
+}
+
+func appendKey(dst []byte, e *outbox.Envelope, key []int) []byte {
+	dst = append(dst, keyForm...)
+	for n, i := range key {
+		if n > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendEscaped(dst, e.Extra[i], "/,")
+	}
+	return dst
 }
 
 // DeduplicationID returns the MessageDeduplicationId of the first delivery of e. It is a contract

@@ -41,9 +41,26 @@ func TestGroupIsAContract(t *testing.T) {
 			ID: test.eventID, AggregateType: test.aggregateType, AggregateID: test.aggregateID,
 			Sequence: "17",
 		}
-		if got := route.Group(&e); got != test.want {
+		if got := route.Group(&e, nil); got != test.want {
 			t.Errorf("group of %q %q (event %q) is\n%s, want\n%s", test.aggregateType, test.aggregateID, test.eventID,
 				got, test.want)
+		}
+	}
+}
+
+// TestKeyGroupIsAContract must never be changed, for the same reason.
+func TestKeyGroupIsAContract(t *testing.T) {
+	t.Parallel()
+	for want, extra := range map[string][]string{
+		"key:eu,7":      {"7", "unread", "eu"},
+		"key:e%2Fu,%2C": {",", "", "e/u"},
+		"key:,7":        {"7", "", ""},
+		"event:" + uuid: {"", "unread", ""},
+		"sha256:6a4ce6532daa1707204851309c41cc5436b08fd0484ef2885b4df6f382a68df5": {strings.Repeat("x", 128), "", ""},
+	} {
+		e := outbox.Envelope{ID: uuid, AggregateType: "order", AggregateID: "4711", Extra: extra}
+		if got := route.Group(&e, []int{2, 0}); got != want {
+			t.Errorf("group of %q is %s, want %s", extra, got, want)
 		}
 	}
 }
@@ -99,7 +116,7 @@ func TestAggregatesShareNoGroup(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawOwner(t, "a"), drawOwner(t, "b")
-		groupA, groupB := route.Group(&a), route.Group(&b)
+		groupA, groupB := route.Group(&a, nil), route.Group(&b, nil)
 		requireIdentifier(t, groupA)
 		if same := ownerOf(a) == ownerOf(b); same != (groupA == groupB) {
 			t.Fatalf("%+v and %+v have the groups %s and %s", a, b, groupA, groupB)

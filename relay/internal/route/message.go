@@ -25,19 +25,20 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 		return Routed{Destination: Dropped}
 	}
 	var space [2 * maxIdentifier]byte
-	text := appendGroup(space[:0], e)
+	text := appendGroup(space[:0], e, r.orderKey)
 	groupEnd := len(text)
 	made := string(appendOccurredAt(text, e.CreatedAt)) // one allocation for both
-	attributes, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
+	attributes, own, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
 	*m = sink.Message{
 		EventID:         EventID(e),
 		Body:            body(e),
 		Attributes:      attributes,
+		Own:             own,
 		GroupID:         made[:groupEnd],
 		TenantID:        r.tenant.of(e, made[:groupEnd]),
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
 	}
-	routed := Routed{Destination: destination, Problem: Problem(e), DroppedHeaders: dropped}
+	routed := Routed{Destination: destination, Problem: r.problem(e), DroppedHeaders: dropped}
 	if !known {
 		r.routeUnknown(e, &routed)
 	}
@@ -47,14 +48,20 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 // body returns the payload for the message. A dead letter of a payload that exceeds every limit
 // does not store the payload: the outbox table has it, under the event's id.
 func body(e *outbox.Envelope) string {
-	if len(e.Payload) > outbox.MaxPayload {
+	switch {
+	case len(e.Payload) > outbox.MaxPayload:
 		return ""
+	case e.Payload == "":
+		return nullBody
 	}
 	return e.Payload
 }
 
-// Problem returns the reason why no destination can accept e, or an empty string.
-func Problem(e *outbox.Envelope) string {
+// nullBody is the body of an event without a payload.
+const nullBody = "null"
+
+// problem returns the reason why no destination can accept e, or an empty string.
+func (r *Router) problem(e *outbox.Envelope) string {
 	if len(e.Payload) > outbox.MaxPayload {
 		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload),
 			outbox.MaxPayload)
@@ -63,11 +70,8 @@ func Problem(e *outbox.Envelope) string {
 	if e.ID == "" {
 		missing = append(missing, "event id")
 	}
-	if e.EventType == "" {
+	if e.EventType == "" && !r.untyped {
 		missing = append(missing, "event type")
-	}
-	if e.Payload == "" {
-		missing = append(missing, "payload")
 	}
 	if missing == nil {
 		return ""

@@ -18,11 +18,8 @@ func (r *Router) Replay(e *outbox.Envelope, replay int64, m *sink.Message) Route
 	}
 	m.DeduplicationID = ReplayID(m.DeduplicationID, replay)
 	mark := sink.Attribute{Name: outbox.AttributeReplay, DataType: sink.Number, Value: strconv.FormatInt(replay, 10)}
-	own := 0
-	for own < len(m.Attributes) && isOwn(m.Attributes[own].Name) {
-		own++
-	}
-	m.Attributes = slices.Insert(m.Attributes, own, mark)
+	m.Attributes = slices.Insert(m.Attributes, m.Own, mark)
+	m.Own++
 	if len(m.Attributes) > outbox.MaxAttributes {
 		m.Attributes = m.Attributes[:outbox.MaxAttributes]
 		routed.DroppedHeaders++

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -55,10 +56,19 @@ type Settings struct {
 	Max int
 	// Headers selects the headers that become attributes; see [ParseHeaders].
 	Headers string
+	// AttributeNames renames or drops the relay's own attributes, as in event_id=id,sequence=none.
+	AttributeNames string
+	// Columns become attributes.
+	Columns []outboxtable.Attribute
 	// Tenant selects the MessageGroupId at standard destinations; see [ParseTenant].
 	Tenant string
 	// Schema and Table are the name of the outbox table.
 	Schema, Table string
+	// OrderKey are the indexes in [outbox.Envelope.Extra] of the columns that are the unit of order
+	// in place of the aggregate; see [Group].
+	OrderKey []int
+	// Untyped says that the table has no type of its events, so that none is required.
+	Untyped bool
 }
 
 // Router routes the events of one outbox table. It is immutable and safe for concurrent use.
@@ -76,8 +86,12 @@ type Router struct {
 	filter        string // row filter of the publication
 	tellUnknown   func(Unknown)
 	headers       Headers
+	names         ownNames
+	columns       []outboxtable.Attribute
 	tenant        Tenant
 	schema, table string
+	orderKey      []int
+	untyped       bool
 }
 
 // A rule leads to a destination, to [Dropped], or to a pattern by a number below that.
@@ -96,6 +110,9 @@ func Parse(s Settings) (*Router, error) {
 		unknown:      cmp.Or(s.Unknown, unknownParks),
 		schema:       s.Schema,
 		table:        s.Table,
+		orderKey:     s.OrderKey,
+		columns:      s.Columns,
+		untyped:      s.Untyped,
 	}
 	var problems []error
 	if r.destinations[0] == "" {
@@ -109,7 +126,14 @@ func Parse(s Settings) (*Router, error) {
 	}
 	problems = append(problems, r.parseRoutes(s.Routes)...)
 	problems = append(problems, r.allow(s)...)
-	headers, err := ParseHeaders(s.Headers)
+	var err error
+	if r.names, err = parseOwnNames(s.AttributeNames); err != nil {
+		problems = append(problems, err)
+	}
+	if err := checkColumns(s.Columns, r.names); err != nil {
+		problems = append(problems, err)
+	}
+	headers, err := ParseHeaders(s.Headers, r.reserved(s.Columns))
 	if err != nil {
 		problems = append(problems, err)
 	}
@@ -119,6 +143,18 @@ func Parse(s Settings) (*Router, error) {
 	}
 	r.headers, r.tenant = headers, tenant
 	return r, errors.Join(problems...)
+}
+
+// reserved returns the names that no header may have, or nil for the default ones.
+func (r *Router) reserved(columns []outboxtable.Attribute) []string {
+	if r.names == defaultNames && len(columns) == 0 {
+		return nil
+	}
+	names := r.names.list()
+	for _, column := range columns {
+		names = append(names, column.Name)
+	}
+	return names
 }
 
 func (r *Router) parseRoutes(routes string) []error {

@@ -185,6 +185,7 @@ func TestMessageIsWhatTheRulesSay(t *testing.T) {
 			},
 			{Name: "tenant", DataType: sink.String, Value: "acme"},
 		},
+		Own:             6,
 		GroupID:         "order/o-1",
 		TenantID:        "order/o-1",
 		DeduplicationID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11",
@@ -211,11 +212,11 @@ func TestInvalidEventHasAProblemAndAnID(t *testing.T) {
 			"seq:17",
 		},
 		"no type":         {outbox.Envelope{ID: "x", Payload: "{}"}, "event type: NULL or empty", "x"},
-		"no payload":      {outbox.Envelope{ID: "x", EventType: "a"}, "payload: NULL or empty", "x"},
-		"nothing but seq": {outbox.Envelope{Sequence: "17"}, "event id, event type, payload: NULL or empty", "seq:17"},
+		"no payload":      {outbox.Envelope{ID: "x", EventType: "a"}, "", "x"}, // it is delivered as null
+		"nothing but seq": {outbox.Envelope{Sequence: "17"}, "event id, event type: NULL or empty", "seq:17"},
 		"nothing": {
 			outbox.Envelope{},
-			"event id, event type, payload: NULL or empty",
+			"event id, event type: NULL or empty",
 			"sha256:5b52e7580e5534f96fd2e24119a65773e3d8fd608b405d3de50b5ad5a19fd140",
 		},
 	}

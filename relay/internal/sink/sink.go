@@ -48,7 +48,10 @@ type Message struct {
 	EventID    string
 	Body       string
 	Attributes []Attribute
-	GroupID    string // MessageGroupId of FIFO destinations; never empty
+	// Own is the number of attributes at the beginning that do not come from headers or further
+	// columns. They are never dropped.
+	Own     int
+	GroupID string // MessageGroupId of FIFO destinations; never empty
 	// MessageGroupId of standard destinations, for fair queues; none is sent if empty
 	TenantID        string
 	DeduplicationID string // MessageDeduplicationId; sent to FIFO destinations only

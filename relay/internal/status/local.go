@@ -10,6 +10,9 @@ import (
 
 // Local creates the report of this relay.
 type Local struct {
+	// MissingGuarantees are those that the columns of the outbox table do not allow.
+	MissingGuarantees []string
+
 	instance, host, version string
 	startedAt               time.Time
 	health                  *health.Health
@@ -39,6 +42,7 @@ func (l *Local) Report() Report {
 	r := Report{
 		Instance: l.instance, Host: l.host, Version: l.version, StartedAt: l.startedAt, At: time.Now().UTC(),
 		State: string(now.State), Since: now.Since.UTC(), Error: now.Error, Warnings: now.Warnings,
+		MissingGuarantees: l.MissingGuarantees,
 	}
 	r.Events.InFlight, r.Events.read = l.metrics.Flow()
 	r.Events.OldestWaitSeconds = l.oldest().Seconds()

@@ -18,6 +18,8 @@ type Report struct {
 	Since    time.Time `json:"since"`
 	Error    string    `json:"error,omitempty"`    // of the last session, until one works again
 	Warnings []string  `json:"warnings,omitempty"` // of a relay that works
+	// MissingGuarantees are those that the columns of the outbox table do not allow.
+	MissingGuarantees []string `json:"missing_guarantees,omitempty"`
 
 	Events       Events        `json:"events"`
 	Destinations []Destination `json:"destinations,omitempty"`

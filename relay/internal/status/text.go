@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -42,6 +43,10 @@ func (r Relay) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
 		r.State, span.Format(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, span.Format(r.ReportedAt.Sub(r.StartedAt)))
+	if len(r.MissingGuarantees) > 0 {
+		fmt.Fprintf(w, "missing\t%s: the columns of the table do not allow it (relay check)\n",
+			strings.Join(r.MissingGuarantees, ", "))
+	}
 	if r.State == "standby" {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,8 +30,8 @@ type Watcher struct {
 	Pool    *pgxpool.Pool
 	Commits *leadership.Commits
 	Slot    string
-	Table   pgoutput.Table // with the columns that the session reads
-	Timeout time.Duration  // of one check
+	Table   outboxtable.Table // with the columns that the session reads
+	Timeout time.Duration     // of one check
 	Log     *slog.Logger
 }
 
@@ -78,12 +79,20 @@ var ErrColumnRenamed = errors.New("a column of the outbox table was renamed")
 // requireColumns returns an error if a column that the session's statements name has been renamed.
 // The stream is not affected.
 func (w *Watcher) requireColumns(ctx context.Context) error {
-	if w.Table.Alternatives == nil {
+	if !w.Table.HasAlternatives() {
 		return nil
 	}
 	table, err := members.Look(ctx, w.Pool, w.Table)
-	if err == nil && table.Columns != w.Table.Columns {
+	if err == nil && !slices.Equal(names(table), names(w.Table)) {
 		err = ErrColumnRenamed
 	}
 	return err
+}
+
+// names returns the columns that the statements name.
+func names(t outboxtable.Table) (columns []string) {
+	for _, mapped := range t.Mapped() {
+		columns = append(columns, mapped.Column)
+	}
+	return columns
 }

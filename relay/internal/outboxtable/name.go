@@ -1,7 +1,8 @@
-package pgoutput
+package outboxtable
 
 import (
 	"regexp"
+	"strings"
 )
 
 // plain matches a name that needs no quotes in SQL.
@@ -15,4 +16,13 @@ func quoteIfNeeded(name string) string {
 		return name
 	}
 	return Quote(name)
+}
+
+// Names formats column names as a setting lists them.
+func Names(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = quoteIfNeeded(name)
+	}
+	return strings.Join(quoted, ",")
 }

@@ -1,4 +1,4 @@
-package pgoutput
+package outboxtable
 
 // FilterSQL is a condition on a row of the table: the row filter of the publication, so that the
 // table shows the rows that the log brings. It is true where the publication has no row filter. row

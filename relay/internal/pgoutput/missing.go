@@ -1,0 +1,96 @@
+package pgoutput
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+)
+
+// MissingColumnError says that the log has rows without columns that the relay has to read. No
+// retry brings them.
+type MissingColumnError struct {
+	Table   string
+	Missing []MissingColumn
+}
+
+// MissingColumn is a column that rows in the log do not have.
+type MissingColumn struct {
+	Setting string
+	Names   []string // names in the setting
+	Renamed []string // columns of the rows that may be the missing one under another name
+	// IsListed says that the setting lists further columns.
+	IsListed bool
+}
+
+func (e *MissingColumnError) Error() string {
+	var texts []string
+	for _, m := range e.Missing {
+		texts = append(texts, m.String())
+	}
+	return fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table,
+		strings.Join(texts, "; "))
+}
+
+// String names the missing column and the setting that reads these rows.
+func (m MissingColumn) String() string {
+	names := outboxtable.Names(m.Names)
+	missing := fmt.Sprintf("they have no column %q (%s)", names, m.Setting)
+	switch len(m.Renamed) {
+	case 0:
+		return missing + ", and no other that could be it. If the publication leaves it out, as it does with " +
+			"generated columns, have it published. If the relay needs none, set " + m.Setting +
+			" to nothing. If these rows were written before the column was added, run relay recover: it shows which " +
+			"of them the table still has, and with --yes they are published from there"
+	case 1:
+		if m.IsListed {
+			return fmt.Sprintf("%s, and they have %q. If the column was renamed, write %s for it in %s, which reads "+
+				"rows of either name",
+				missing, m.Renamed[0], outboxtable.Either(append(m.Names, m.Renamed[0])...), m.Setting)
+		}
+		return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s, which reads rows of "+
+			"either name",
+			missing, m.Renamed[0], outboxtable.Assignment(m.Setting, names, outboxtable.Names(m.Renamed)))
+	}
+	if m.IsListed {
+		return fmt.Sprintf("%s, and they have %q. If the column was renamed, write %s|NAME for it in %s, with its "+
+			"name in these rows", missing, m.Renamed, outboxtable.Either(m.Names...), m.Setting)
+	}
+	return fmt.Sprintf("%s, and they have %q. If the column was renamed, set %s with its name in these rows, which "+
+		"reads rows of either name", missing, m.Renamed, outboxtable.Assignment(m.Setting, names, "NAME"))
+}
+
+func (d *Decoder) missingColumns(rel *relation, missing []wanted, before []string) error {
+	e := &MissingColumnError{Table: d.table.String()}
+	for _, w := range missing {
+		e.Missing = append(e.Missing, MissingColumn{
+			Setting: w.setting, Names: w.names, IsListed: w.isListed,
+			Renamed: d.renamed(rel, w.names, before),
+		})
+	}
+	return e
+}
+
+// renamed returns the columns that are probably the missing one under a new name. A renamed column
+// keeps its position, so the rows before the change identify it. Otherwise renamed returns the
+// columns that fill no field, and prefers those that the table no longer has.
+func (d *Decoder) renamed(rel *relation, names, before []string) []string {
+	if place := outboxtable.FirstOf(names, before); place >= 0 && len(before) == len(rel.names) {
+		return rel.names[place : place+1]
+	}
+	var unused, gone []string
+	for column, name := range rel.names {
+		if slices.Contains(rel.columnOf[:], column) || slices.Contains(rel.extra, column) {
+			continue
+		}
+		unused = append(unused, name)
+		if d.table.Existing != nil && !slices.Contains(d.table.Existing, name) {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) > 0 {
+		return gone
+	}
+	return unused
+}
