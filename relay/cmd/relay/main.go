@@ -82,6 +82,7 @@ func newParser(ctx context.Context, stdout io.Writer, options ...kong.Option) (*
 		kong.Name("relay"),
 		kong.Description(description),
 		kong.Vars{"version": version},
+		kong.Resolvers(kong.ResolverFunc(resolvePreset)),
 		kong.Writers(stdout, os.Stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),

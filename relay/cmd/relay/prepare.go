@@ -31,7 +31,8 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 ) {
 	config, err := s.config()
 	found := preflight.Requirement{Subject: "the settings", Check: func(context.Context) preflight.Findings {
-		return append(preflight.FromErrors(preflight.CodeSettings, "settings", err), unknownSettings(os.Environ())...)
+		found := append(preflight.FromErrors(preflight.CodeSettings, "settings", err), presetFinding(s.Preset)...)
+		return append(found, unknownSettings(os.Environ())...)
 	}}.Run(ctx, progress)
 	if err == nil {
 		found = append(found, preflight.Routes(ctx, config.Router, progress)...)

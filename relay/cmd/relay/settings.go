@@ -38,6 +38,8 @@ type source struct {
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that contains the outbox table, written as in SQL."`
 	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\"."`
 
+	Preset string `env:"RELAY_PRESET" enum:",debezium,quarkus,masstransit,watermill" default:"" placeholder:"PROJECT" help:"The outbox table of a project: sets RELAY_TABLE, RELAY_COLUMN_… and others, as far as they are not set. debezium, quarkus, masstransit or watermill (see relay/docs/presets.md)."`
+
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
 
 	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind, can wait there: auto (those of the table that relay migrate made do), or your word (assert, deny)."`
