@@ -16,6 +16,7 @@ const (
 	CodeReplication    Code = "replication"      // a replication connection can be opened
 	CodeTable          Code = "table"            // the outbox table exists and may be read
 	CodeColumns        Code = "columns"          // every column in the settings exists
+	CodeProposal       Code = "proposal"         // the settings fit the table; if not, those that do
 	CodeSequence       Code = "sequence"         // the database numbers every row
 	CodeID             Code = "id"               // no two events share an id
 	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value

@@ -50,6 +50,7 @@ func (d *database) requirements() []Requirement {
 		{server, d.replicationConnection},
 		{table, d.outboxTable},
 		{table, d.mappedColumns},
+		{table, d.proposal},
 		{table, d.columnTypes},
 		{table, d.uniqueID},
 		{table, d.ordered},

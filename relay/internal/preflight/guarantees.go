@@ -48,13 +48,3 @@ func (d *database) freeName(name string) string {
 	}
 	return name
 }
-
-// lacking returns how many columns in the settings are missing.
-func (d *database) lacking() (missing int) {
-	for _, mapped := range d.Table.Mapped() {
-		if _, exists := d.columns[mapped.Column]; !exists {
-			missing++
-		}
-	}
-	return missing
-}
