@@ -7,7 +7,6 @@ const (
 	deferralRules  = "relay/internal/deferral/predicate.go"
 
 	deferralTransfer = "relay/internal/deferral/transfer.go"
-	deferralGroups   = "relay/internal/deferral/groups.go"
 	deferralHeld     = "relay/internal/deferral/gate.go"
 )
 
@@ -79,15 +78,9 @@ var deferralMutants = []testedMutant{
 		pkg: "./relay/internal/deferral", test: "TestKeptRowsAreSentUnlessTheSnapshotShowsThem",
 	},
 	{
-		mutant: mutant{name: "defers an aggregate with a snapshot that the stream has not passed", edits: []edit{{
-			deferralGroups, `known := w.Gate.Past() //`, `known := now.Snapshot //`,
-		}}},
-		pkg: "./relay/e2e", test: "TestALateCommitOfABusyAggregateArrives",
-	},
-	{
 		mutant: mutant{name: "sends rows of a deferred aggregate in the pass of its destination", edits: []edit{{
-			deferralTransfer, `return t.Gate.owner(e, t.Names[t.Router.Route(e)]) == t.held`,
-			`return t.Names[t.Router.Route(e)] == t.held.stored.Destination`,
+			deferralTransfer, `return t.Gate.owner(e, now) == t.held`,
+			`return now == t.held.stored.Destination`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAnAggregateAndItsDestinationAreDeferred",
 	},
