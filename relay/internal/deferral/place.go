@@ -37,7 +37,8 @@ func (p Place) key() key {
 	if !p.IsGroup() {
 		return key{destination: p.Destination}
 	}
-	return key{p.Destination, route.Group(&outbox.Envelope{AggregateType: p.AggregateType, AggregateID: p.AggregateID}, nil)}
+	e := outbox.Envelope{AggregateType: p.AggregateType, AggregateID: p.AggregateID}
+	return key{p.Destination, route.Group(&e, nil)}
 }
 
 // has reports whether e is an event of the aggregate. All events are, if p is none.
