@@ -119,6 +119,13 @@ func (h *Health) Retries(part string, err error) {
 	h.failing[part] = err.Error()
 }
 
+// RetriesEnd withdraws these reasons, because the session and all its parts have ended.
+func (h *Health) RetriesEnd() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.failing)
+}
+
 // warnings returns everything that endangers or holds up a relay that works. The caller holds h.mu.
 func (h *Health) warnings() (all []string) {
 	if h.warning != "" {

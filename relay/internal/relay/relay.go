@@ -111,17 +111,18 @@ func (r *relay) session(ctx context.Context) error {
 		return err
 	}
 	defer held.Stream.Close()
-	defer func() {
-		r.Health.Warn("")
-		for _, part := range []string{"audit", "deferral", "partitions", "replay"} {
-			r.Health.Retries(part, nil)
-		}
-	}()
+	defer r.endWarnings()
 	s, err := r.newSession(ctx, held)
 	if err != nil {
 		return err
 	}
 	return s.run(ctx)
+}
+
+// endWarnings withdraws the warnings of a session that has ended.
+func (r *relay) endWarnings() {
+	r.Health.Warn("")
+	r.Health.RetriesEnd()
 }
 
 func (r *relay) acquirer() *leadership.Acquirer {
