@@ -10,8 +10,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
@@ -178,10 +176,11 @@ func (d Destinations) credentials(ctx context.Context) Findings {
 }
 
 func (d Destinations) open(ctx context.Context, destination sink.Destination) (opened, error) {
-	if destination.Service == sink.SNS {
-		return sns.Open(ctx, d.AWS, destination, d.Options)
+	service, err := serviceOf(destination)
+	if err != nil {
+		return nil, err
 	}
-	return sqs.Open(ctx, d.AWS, destination, d.Options)
+	return service.open(ctx, d.AWS, destination, d.Options)
 }
 
 // throughput reports settings of a FIFO destination that limit it to 3,000 messages a second or

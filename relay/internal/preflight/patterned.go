@@ -6,8 +6,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
 )
 
 // patterned adds the destinations that only patterns lead to, without a request to any of them.
@@ -29,23 +27,26 @@ func (d *destinations) patterned() Findings {
 		case d.Unordered && destination.FIFO:
 			found = append(found, unordered(object, arn))
 		}
+		s, err := d.lazy(destination)
+		if err != nil {
+			found = append(found, FromError(CodeDestination, object, err))
+			continue
+		}
 		d.named[arn] = arn
-		d.opened = append(d.opened, delivery.Destination{
-			Name: arn, Sink: d.lazy(destination), Patterned: true,
-		})
+		d.opened = append(d.opened, delivery.Destination{Name: arn, Sink: s, Patterned: true})
 	}
 	return append(found, passed(CodeDestination, "RELAY_ALLOWED_DESTINATIONS", "%d destinations of "+
 		"RELAY_ALLOWED_DESTINATIONS are opened by their first event", len(d.Patterned)))
 }
 
 // lazy returns a sink that is opened and checked by its first request.
-func (d *destinations) lazy(destination sink.Destination) sink.Sink {
-	expected := sqs.ExpectedLimits(destination)
-	if destination.Service == sink.SNS {
-		expected = sns.ExpectedLimits(destination)
+func (d *destinations) lazy(destination sink.Destination) (sink.Sink, error) {
+	service, err := serviceOf(destination)
+	if err != nil {
+		return nil, err
 	}
 	checks := d.Destinations
-	return sink.NewLazy(expected, func(ctx context.Context) (sink.Sink, error) {
+	return sink.NewLazy(service.expected(destination), func(ctx context.Context) (sink.Sink, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		s, err := checks.open(ctx, destination)
@@ -56,5 +57,5 @@ func (d *destinations) lazy(destination sink.Destination) sink.Sink {
 			checks.Opened(checks.describe(destination.String(), s))
 		}
 		return s, nil
-	})
+	}), nil
 }

@@ -118,9 +118,15 @@ func parseQueueURL(s string) (d Destination, problem string) {
 }
 
 func (d Destination) checkName() (problem string) {
-	name, kind := queueName, "queue"
-	if d.Service == SNS {
+	var name *regexp.Regexp
+	var kind string
+	switch d.Service {
+	case SNS:
 		name, kind = topicName, "topic"
+	case SQS:
+		name, kind = queueName, "queue"
+	default:
+		return fmt.Sprintf("the names of %s have no rules yet", d.Service)
 	}
 	switch {
 	case !account.MatchString(d.Account):
