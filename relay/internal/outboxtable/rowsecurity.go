@@ -12,11 +12,6 @@ type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// OwnTables are the tables of the relay.
-var OwnTables = []string{
-	"relay_checkpoints", "outbox_dead_letters", "outbox_replays", "relay_members", "outbox_deferrals",
-}
-
 // RowSecurity is a table whose row security applies to the role of the relay. With row_security =
 // off Postgres answers every query on it with an error, whatever the policies say.
 // https://www.postgresql.org/docs/current/ddl-rowsecurity.html
@@ -61,7 +56,7 @@ func FindRowSecurity(ctx context.Context, db Querier, table Table) ([]RowSecurit
 			quote_ident(pg_get_userbyid(c.relowner)),
 		       pg_has_role(c.relowner, 'USAGE')
 		FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE row_security_active(c.oid) ORDER BY 1`, table.Identifier(), OwnTables)
+		WHERE row_security_active(c.oid) ORDER BY 1`, table.Identifier(), requiredTables())
 	if err != nil {
 		return nil, fmt.Errorf("look for row security: %w", err)
 	}

@@ -3,41 +3,26 @@ package preflight
 import (
 	"context"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
-
-// ownTables are the relay's own tables, with the privileges that it needs. RELAY_RETENTION also
-// removes dead letters: see [database.retention].
-var ownTables = []struct {
-	name   string
-	rights []string
-}{
-	{"relay_checkpoints", []string{"SELECT", "INSERT", "UPDATE"}},
-	{"outbox_dead_letters", []string{"SELECT", "INSERT", "UPDATE"}},
-	{"outbox_replays", []string{"SELECT", "INSERT", "UPDATE"}},
-	{"relay_members", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
-	{"outbox_deferrals", []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
-	{"outbox_pauses", []string{"SELECT", "UPDATE"}},
-}
-
-// reportTable is the table in which the relay reports its state. The relay works without it.
-const reportTable = "relay_instances"
 
 // relayTables checks that the relay may write its checkpoint, its dead letters, the progress of a
 // replay and the partitions that it has accounted for.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
-	for _, table := range ownTables {
-		found = append(found, d.relayTable(ctx, table.name, table.rights))
+	for _, table := range outboxtable.OwnTables {
+		finding := d.relayTable(ctx, table.Name, table.Privileges)
+		if table.Report && finding.Level == Error {
+			finding.Level = Degraded
+			finding.Explanation += ": relay status does not show this relay"
+		}
+		found = append(found, finding)
 	}
 	if found.Err() == nil {
 		found = append(found, d.schemaVersion(ctx))
 	}
-	report := d.relayTable(ctx, reportTable, []string{"SELECT", "INSERT", "UPDATE", "DELETE"})
-	if report.Level == Error {
-		report.Level = Degraded
-		report.Explanation += ": relay status does not show this relay"
-	}
-	return append(found, report)
+	return found
 }
 
 // schemaVersion checks that the tables belong to this version of the relay or to a newer one. A

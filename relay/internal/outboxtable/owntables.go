@@ -1,0 +1,29 @@
+package outboxtable
+
+// OwnTable is one of the relay's own tables.
+type OwnTable struct {
+	Name       string
+	Privileges []string // that the relay needs
+	Report     bool     // the relay reports its state there, and works without it
+}
+
+// OwnTables are the tables of the relay. RELAY_RETENTION also needs DELETE on the dead letters.
+var OwnTables = []OwnTable{
+	{Name: "relay_checkpoints", Privileges: []string{"SELECT", "INSERT", "UPDATE"}},
+	{Name: "outbox_dead_letters", Privileges: []string{"SELECT", "INSERT", "UPDATE"}},
+	{Name: "outbox_replays", Privileges: []string{"SELECT", "INSERT", "UPDATE"}},
+	{Name: "relay_members", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+	{Name: "outbox_deferrals", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}},
+	{Name: "outbox_pauses", Privileges: []string{"SELECT", "UPDATE"}},
+	{Name: "relay_instances", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}, Report: true},
+}
+
+// requiredTables returns the names of the tables without which the relay does not work.
+func requiredTables() (names []string) {
+	for _, table := range OwnTables {
+		if !table.Report {
+			names = append(names, table.Name)
+		}
+	}
+	return names
+}
