@@ -175,3 +175,23 @@ func placesOfValues(t *testing.T) map[string]bool {
 	}
 	return names
 }
+
+// TestEachCommandHasARow in the table of commands.
+func TestEachCommandHasARow(t *testing.T) {
+	t.Parallel()
+	parser, err := kong.New(&commands{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := documents(t)["relay/docs/commands.md"]
+	for _, command := range parser.Model.Leaves(true) {
+		row := regexp.MustCompile("(?m)^\\| `relay [^|]*\\b" + command.Name + "`[^|]*\\|.*\\|$").FindString(page)
+		if parent := command.Parent; row != "" && parent.Type == kong.CommandNode &&
+			!strings.Contains(row, "`relay "+parent.Name+" ") {
+			row = ""
+		}
+		if row == "" {
+			t.Errorf("relay/docs/commands.md has no row for relay %s", command.Path())
+		}
+	}
+}
