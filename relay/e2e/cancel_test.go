@@ -133,7 +133,7 @@ func TestCanceledStartPublishesNoOlderRows(t *testing.T) {
 }
 
 // TestItsRoleMayWithdrawAFirstStart: the relay's role may not delete a checkpoint. A withdrawn row
-// is no row to any relay, and the epoch of the slot goes on from it.
+// is no row to any relay, and the epoch of the slot continues from it.
 func TestItsRoleMayWithdrawAFirstStart(t *testing.T) {
 	t.Parallel()
 	onOldAndNew(t, func(t *testing.T, version int) {

@@ -98,8 +98,8 @@ func TestExcludedRowsAreNoGap(t *testing.T) {
 	}
 }
 
-// TestAChangedRowFilterIsNoticed: the relay reads the table by the filter of then, and goes on with
-// that of now. Removing the filter is a change too.
+// TestAChangedRowFilterIsNoticed: the relay reads the table by the filter of then, and continues
+// with that of now. Removing the filter is a change too.
 func TestAChangedRowFilterIsNoticed(t *testing.T) {
 	t.Parallel()
 	o := newOutage(t, newTestEnv(t, "orders"))

@@ -140,7 +140,7 @@ func TestTokenNeedsARegion(t *testing.T) {
 	}
 }
 
-// TestACredentialsRequestThatHangsEnds: nothing of a connect that was given up goes on.
+// TestACredentialsRequestThatHangsEnds: nothing of a connect that was given up continues.
 func TestACredentialsRequestThatHangsEnds(t *testing.T) {
 	asked, ended := make(chan struct{}, 100), make(chan struct{}, 100)
 	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -164,7 +164,7 @@ func TestACredentialsRequestThatHangsEnds(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(10 * time.Second):
-			t.Errorf("%s: the request for credentials goes on", name)
+			t.Errorf("%s: the request for credentials continues", name)
 			endpoint.CloseClientConnections()
 			<-ended
 		}

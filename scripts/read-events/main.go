@@ -27,7 +27,7 @@ type cli struct {
 	QueueURL string `help:"Queue to read with the AWS credentials and the endpoint of the environment. The local stack's if empty." env:"QUEUE_URL"`
 	Dir      string `help:"Folder of the local stack." env:"LOCAL_DIR" default:".local"`
 	Delete   bool   `help:"Delete the printed events, as a consumer does." env:"DELETE"`
-	Max      int    `help:"Stop after so many events; 0: go on until Ctrl-C." env:"MAX"`
+	Max      int    `help:"Stop after so many events; 0: continue until Ctrl-C." env:"MAX"`
 	Once     bool   `help:"Print the events that the queue holds and stop, without waiting for others." env:"ONCE"`
 	JSON     bool   `help:"JSON lines on a terminal too." env:"JSON"`
 }

@@ -120,7 +120,7 @@ func withMuchToRecover(ctx context.Context, a *act) error {
 	})(ctx, a)
 }
 
-// parks leaves out runs in which destinations may be unavailable without end.
+// parks excludes runs in which destinations may be unavailable without end.
 func parks(p *Plan) bool { return p.ParkAfter > 0 }
 
 // duringOutage makes a destination refuse every request meanwhile.

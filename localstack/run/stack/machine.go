@@ -92,7 +92,7 @@ func (s *Stack) goBuild(ctx context.Context, environment []string, args ...strin
 	return nil
 }
 
-// lambdaTag is the tag of the functions in the Makefile. It leaves out a protocol of older runtimes
+// lambdaTag is the tag of the functions in the Makefile. It excludes a protocol of older runtimes
 // and the packages that only that protocol needs.
 const lambdaTag = "lambda.norpc"
 

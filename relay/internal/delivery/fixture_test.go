@@ -133,7 +133,7 @@ func (r *fixture) expectEnd(want error) {
 	select {
 	case <-r.ended:
 	default:
-		r.t.Fatal("Run goes on")
+		r.t.Fatal("Run continues")
 	}
 	if !errors.Is(r.err, want) {
 		r.t.Errorf("Run ended with %v, want %v", r.err, want)

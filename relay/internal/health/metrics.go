@@ -139,7 +139,7 @@ func NewMetrics() *Metrics {
 		"and count as done.")
 	m.unrouted = counters(metricEventsUnrouted, "Events whose pattern leads to no allowed destination, by outcome: "+
 		"parked, or default for those that the default destination gets.", "outcome")
-	m.dropped = counter(metricHeadersDropped, "Headers that were left out of their message: no attribute can hold "+
+	m.dropped = counter(metricHeadersDropped, "Headers that were omitted from their message: no attribute can hold "+
 		"them, or they found no room.")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty if the request succeeded.",
 		"destination", "code")
@@ -219,7 +219,7 @@ func (m *Metrics) Dropped(events int) { m.eventsDropped.Add(float64(events)) }
 // default.
 func (m *Metrics) Unrouted(outcome string) { m.unrouted.WithLabelValues(outcome).Inc() }
 
-// HeadersDropped counts headers that were left out of their message.
+// HeadersDropped counts headers that were omitted from their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
 
 // Requested counts a request to a destination.
