@@ -74,7 +74,7 @@
 // are as far behind: the relay then catches up with everything.
 //
 // A row has one deferral: that of its group before that of its destination. The passes of the
-// destination leave out the rows of a deferred group, so the group joins the stream after its
+// destination exclude the rows of a deferred group, so the group joins the stream after its
 // destination. At most [groupTurns] groups are drained at the same time, and take turns. Each pass
 // looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
 // read the whole table in one statement.
