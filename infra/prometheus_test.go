@@ -83,6 +83,38 @@ func TestPrometheusAlertsAreTheAlarms(t *testing.T) {
 	}
 }
 
+// TestEachAlertHasCases in alerts_test.yaml: one in which it fires, and one in which it does not.
+func TestEachAlertHasCases(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("prometheus/alerts_test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Tests []struct {
+			Cases []struct {
+				Name   string `yaml:"alertname"`
+				Alerts []any  `yaml:"exp_alerts"`
+			} `yaml:"alert_rule_test"`
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, test := range file.Tests {
+		for _, c := range test.Cases {
+			fires[c.Name] = fires[c.Name] || len(c.Alerts) > 0
+			silent[c.Name] = silent[c.Name] || len(c.Alerts) == 0
+		}
+	}
+	for name := range alerts(t) {
+		if !fires[name] || !silent[name] {
+			t.Errorf("%s: a case in which it fires: %t, in which it does not: %t", name, fires[name], silent[name])
+		}
+	}
+}
+
 func TestPrometheusAlertsReadMetricsThatExist(t *testing.T) {
 	t.Parallel()
 	known := knownMetrics(t)
