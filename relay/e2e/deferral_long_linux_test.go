@@ -85,7 +85,8 @@ func (l *longOutage) rate(n int) float64 {
 }
 
 // TestALongOutageHarmsNoOther: one destination is unavailable while each of its aggregates gets an
-// event, and a tenth of them a second one. `make deferral` shows the figures of a million aggregates.
+// event, and a tenth of them a second one. `make deferral` shows the figures of a million
+// aggregates.
 func TestALongOutageHarmsNoOther(t *testing.T) {
 	t.Parallel()
 	aggregates := number(t, "DEFERRAL_AGGREGATES", 5000)

@@ -119,7 +119,8 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 	defer w.relieved[destination].begins.Unlock()
 	if w.Gate.count() >= maxDeferrals {
 		return w.begin(ctx, destination, cause{
-			text: "too many aggregates are behind", since: time.Now(), holds: func(events int) bool { return events > 0 },
+			text: "too many aggregates are behind", since: time.Now(),
+			holds: func(events int) bool { return events > 0 },
 		})
 	}
 	place, found, err := w.placeOf(ctx, destination, busy)

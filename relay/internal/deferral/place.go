@@ -5,7 +5,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// Place is what a deferral covers: one aggregate's events for a destination, or all events for it.
+// Place is the scope of a deferral: one aggregate's events for a destination, or all events for it.
 type Place struct {
 	Destination string // its ARN
 	// Both are empty for all events. An event without an aggregate id has a message group of its
