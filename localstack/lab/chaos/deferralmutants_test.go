@@ -53,8 +53,8 @@ var deferralMutants = []testedMutant{
 		return err
 	}
 `, ``},
-			{deferralWorker, `	w.Gate.begin(h, withdraw)
-`, `	w.Gate.begin(h, withdraw)
+			{deferralWorker, `	w.Gate.begin(h, w.hasBegun(), withdraw)
+`, `	w.Gate.begin(h, w.hasBegun(), withdraw)
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ var deferralMutants = []testedMutant{
 		mutant: mutant{name: "sends to a paused destination", edits: []edit{{
 			"relay/internal/delivery/sender.go", `s.held != nil || s.Paused {`, `s.held != nil {`,
 		}}},
-		pkg: "./relay/e2e", test: "TestAPausedDestinationGetsNothing",
+		pkg: "./relay/internal/delivery", test: "TestAPausedDestinationIsNeitherSentNorParked",
 	},
 	{
 		mutant: mutant{name: "takes up a pause after it has sent", edits: []edit{{
