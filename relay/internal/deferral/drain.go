@@ -36,6 +36,9 @@ const (
 // drain delivers the waiting rows, in passes, until the stream is joined, the turn of a group is
 // over, or ctx ends.
 func (w *Worker) drain(ctx context.Context, h *held) error {
+	if w.Gate.isJoined(h) { // since the list of those that wait was made
+		return nil
+	}
 	defer w.Gate.keepNone(h)
 	failed := false
 	for pause := time.Duration(0); task.Sleep(ctx, pause); {
@@ -51,7 +54,7 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 		switch {
 		case isFinal(err):
 			return err
-		case errors.Is(err, errPaused):
+		case errors.Is(err, errTurnOver):
 			err = nil
 		}
 		if err != nil || failed {
@@ -104,7 +107,9 @@ func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
 // join is J1 to J5. It reports false where the gate could not keep everything, or where the
 // snapshot does not show yet the rows that were dropped.
 func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
-	w.Gate.keepFrom(h)
+	if !w.Gate.keepFrom(h) {
+		return false, nil
+	}
 	defer w.Gate.keepNone(h)
 	limit := time.AfterFunc(joinTimeout, func() { w.Gate.keepNone(h) })
 	defer limit.Stop()
@@ -116,7 +121,12 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	if err != nil || !passed.ended {
 		return false, err
 	}
-	if !w.Gate.isShown(h, passed.known, w.firstXID) || !w.Gate.join(h) {
+	beginsNone, ok := w.blockBegins(h)
+	if !ok {
+		return false, nil
+	}
+	defer beginsNone()
+	if !w.Gate.isShown(h, passed.known, w.firstXID) || !w.Gate.join(h, passed.known) {
 		return false, nil
 	}
 	w.tellRemoved(h)
@@ -127,6 +137,30 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	w.Log.With(h.stored.place().attrs()...).Info("events wait in the outbox table no more",
 		"event", "deferral_ended", "known", passed.to.Snapshot)
 	return true, nil
+}
+
+// blockBegins prevents a deferral of the destinations that may get kept events, until unblock is
+// called. It would count such an event as done: neither the table nor delivery has it yet. It
+// reports false if a deferral is just beginning.
+func (w *Worker) blockBegins(h *held) (unblock func(), ok bool) {
+	var locked []*relief
+	unblock = func() {
+		for _, r := range locked {
+			r.begins.Unlock()
+		}
+	}
+	for i, name := range w.Names {
+		if name != h.stored.Destination && len(h.routes) == 0 {
+			continue
+		}
+		r := &w.relieved[i]
+		if !r.begins.TryLock() {
+			unblock()
+			return nil, false
+		}
+		locked = append(locked, r)
+	}
+	return unblock, true
 }
 
 // tellRemoved logs how many of the rows that the gate has dropped in this session no pass has
@@ -177,6 +211,8 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 	if p.known, err = pgsnapshot.Parse(to.Snapshot); err != nil {
 		return p, err
 	}
+	w.Gate.passes(h, &p.known)
+	defer w.Gate.passes(h, nil)
 	if h.mark.fromSeq == endless && h.mark.known.String() == to.Snapshot {
 		h.idle++
 		p.ended = true
@@ -219,15 +255,17 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 		switch {
 		case ctx.Err() != nil:
 			err = errors.Join(err, t.end(ctx))
-		case errors.Is(err, errPaused):
-			t.recall(ctx)
+		case errors.Is(err, errTurnOver):
+			recalling, cancel := context.WithTimeout(ctx, holdTimeout)
+			t.recall(recalling)
+			cancel()
 			err = errors.Join(err, t.save(ctx))
 		}
 	}()
 	for failed := false; ; {
 		look, err := t.part(ctx)
 		switch {
-		case ctx.Err() != nil || isFinal(err) || errors.Is(err, errPaused):
+		case ctx.Err() != nil || isFinal(err) || errors.Is(err, errTurnOver):
 			return t, errors.Join(err, ctx.Err())
 		case err != nil: // the events in flight stay, and the pass continues behind them
 			failed = true

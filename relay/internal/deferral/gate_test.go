@@ -123,21 +123,32 @@ func TestOnlyAPassTellsWhatASnapshotShows(t *testing.T) {
 	}
 }
 
-// The pass of B left the row to A, which had kept it for its join.
-func TestARowThatAPassLeftToAnotherIsSent(t *testing.T) {
+// The pass of B leaves the rows of A out, and its mark shows them. A row of A that came after the
+// last pass of A would be done for B alone, once A is forgotten.
+func TestAJoinShowsEveryRowThatAPassLeftOut(t *testing.T) {
 	t.Parallel()
-	d := &taker{}
-	g, err := NewGate(d, []string{"B"}, Start{Routes: "B", Deferrals: []Deferral{
-		{Destination: "A", Known: "10:10:", FromSeq: endless, Routes: []string{"A"}, State: Joined},
+	g, err := NewGate(&taker{}, []string{"B"}, Start{Routes: "B", Share: 10, ShareBytes: 1 << 20, Deferrals: []Deferral{
+		{Destination: "A", Known: "10:10:", FromSeq: endless, Routes: []string{"A"}, State: Deferred},
 		{Destination: "B", Known: "30:30:", FromSeq: endless, Routes: []string{"B"}, State: Deferred},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := streamed(20, 80)
-	e.Deferral = g.Claimed(&outbox.Envelope{})
-	g.Send(0, e)
-	d.expect(t, "[20/80]", "[]")
+	a, b := g.held[key{destination: "A"}], g.held[key{destination: "B"}]
+	if g.keepFrom(a); g.join(a, shown(t, "16:16:")) {
+		t.Error("A has joined before the mark of B")
+	}
+	underWay := shown(t, "40:40:")
+	if g.passes(b, &underWay); g.join(a, shown(t, "35:35:")) {
+		t.Error("A has joined before the pass of B")
+	}
+	if g.passes(b, nil); !g.join(a, shown(t, "35:35:")) {
+		t.Error("A cannot join")
+	}
+	g.joined(a, shown(t, "35:35:"))
+	if g.keepFrom(a) {
+		t.Error("a deferral that the stream has joined keeps events")
+	}
 }
 
 // Earlier routes lead the event to A, those of now to B.
@@ -177,7 +188,7 @@ func TestKeptRowsAreSentUnlessTheSnapshotShowsThem(t *testing.T) {
 	g.keepFrom(h)
 	g.Send(0, streamed(20, 80), streamed(21, 81))
 	d.expect(t, "[]", "[]")
-	if !g.join(h) {
+	if !g.join(h, shown(t, "90:90:")) {
 		t.Fatal("the gate did not keep everything")
 	}
 	g.Send(0, streamed(22, 82))
@@ -192,7 +203,7 @@ func TestMoreThanItsShareIsNotKept(t *testing.T) {
 	g.keepFrom(h)
 	g.Send(0, streamed(20, 80), streamed(21, 81), streamed(22, 82))
 	d.expect(t, "[]", "[20/80 21/81 22/82]")
-	if g.join(h) {
+	if g.join(h, shown(t, "90:90:")) {
 		t.Error("the stream is joined although rows were dropped")
 	}
 	if g.isShown(h, shown(t, "22:22:"), 14) {
@@ -205,7 +216,7 @@ func TestNothingIsDroppedWhileAJoinIsWritten(t *testing.T) {
 	t.Parallel()
 	g, h, d := newTestGate(t, 2)
 	g.keepFrom(h)
-	if !g.join(h) {
+	if !g.join(h, shown(t, "90:90:")) {
 		t.Fatal("the gate did not keep everything")
 	}
 	g.Send(0, streamed(20, 80), streamed(21, 81), streamed(22, 82))

@@ -61,23 +61,41 @@ func TestARowOfADeferredGroupIsTheGroups(t *testing.T) {
 		}
 	}
 	g.keepFrom(h)
-	if g.join(h) {
+	if g.join(h, shown(t, "90:90:")) {
 		t.Error("the group has joined the stream, and a pass of its destination leaves its rows out")
 	}
 }
 
-// TestARowThatADestinationLeftToAGroupIsSent: the pass of the destination is younger.
-func TestARowThatADestinationLeftToAGroupIsSent(t *testing.T) {
+// The destination has joined with a younger snapshot than that of the group's pass. A row that the
+// snapshot shows would be lost with a relay that dies once the group is forgotten.
+func TestAGroupJoinsNoEarlierThanItsDestination(t *testing.T) {
 	t.Parallel()
 	all := Deferral{Destination: "A", Known: "30:30:", FromSeq: endless, Routes: []string{"A"}, State: Joined}
 	g, h, d := newGroupGate(t, 10, all)
 	g.keepFrom(h)
-	g.Send(0, inGroup("1", 15, 70), inGroup("1", 20, 80), inGroup("2", 20, 81))
-	if !g.join(h) {
+	g.Send(0, inGroup("1", 15, 70), inGroup("1", 20, 80), inGroup("1", 35, 90), inGroup("2", 20, 81))
+	if g.join(h, shown(t, "16:16:")) {
+		t.Fatal("the group has joined")
+	}
+	if !g.join(h, shown(t, "31:31:")) {
 		t.Fatal("the gate did not keep everything")
 	}
-	g.joined(h, shown(t, "16:16:"))
-	d.expect(t, "[20/80]", "[20/81 15/70]")
+	g.joined(h, shown(t, "31:31:"))
+	d.expect(t, "[35/90]", "[20/81 15/70 20/80]")
+}
+
+// The deferral of the destination began after the group joined, so it has the group's rows too. A
+// row that it counts as delivered was delivered.
+func TestARowDeliveredBeforeADeferralIsSkipped(t *testing.T) {
+	t.Parallel()
+	g, _, d := newGroupGate(t, 10,
+		Deferral{Destination: "A", Known: "30:30:", FromSeq: 90, Routes: []string{"A"}, State: Deferred},
+		Deferral{
+			Destination: "A", Known: "25:25:", FromSeq: endless, Routes: []string{"A"}, State: Joined,
+			AggregateType: "t", AggregateID: "2",
+		})
+	g.Send(0, inGroup("2", 27, 70), inGroup("2", 31, 95))
+	d.expect(t, "[]", "[27/70 31/95]")
 }
 
 func TestTheGroupThatKeepsMostGivesUp(t *testing.T) {
@@ -91,10 +109,10 @@ func TestTheGroupThatKeepsMostGivesUp(t *testing.T) {
 	g.keepFrom(g.held[key{"A", "t/2"}])
 	g.Send(0, inGroup("1", 20, 80), inGroup("2", 20, 81), inGroup("1", 20, 82), inGroup("1", 20, 83))
 	d.expect(t, "[]", "[20/80 20/82 20/83]")
-	if g.join(first) {
+	if g.join(first, shown(t, "90:90:")) {
 		t.Error("the group that kept most has joined")
 	}
-	if !g.join(g.held[key{"A", "t/2"}]) {
+	if !g.join(g.held[key{"A", "t/2"}], shown(t, "90:90:")) {
 		t.Error("the other group gave up too")
 	}
 }
@@ -163,5 +181,54 @@ func TestGroupsTakeTurns(t *testing.T) {
 	turns.ended(h)
 	if next := turns.next(all); len(next) != 1 || slices.Contains(first, next[0]) {
 		t.Errorf("the next turn is not that of a group which waits: %v", next)
+	}
+}
+
+// overdue is a [Senders] that knows since when the first destination has accepted nothing.
+type overdue struct {
+	Senders
+	since time.Time
+}
+
+func (s *overdue) Overdue(destination int) (since time.Time, overdue bool) {
+	if destination > 0 {
+		return time.Time{}, false
+	}
+	return s.since, false
+}
+
+func TestAnUnavailableDestinationHasOneTurn(t *testing.T) {
+	t.Parallel()
+	senders := &overdue{since: time.Now().Add(-time.Hour)}
+	w := &Worker{Names: []string{"A", "B"}, Senders: senders}
+	of := func(destination, id string) *held {
+		return &held{stored: Deferral{Destination: destination, AggregateType: "t", AggregateID: id}}
+	}
+	var all []*held
+	for i := range 2 * groupTurns {
+		all = append(all, of("A", fmt.Sprint(i)))
+	}
+	b := of("B", "1")
+	all = append(all, b)
+	first := w.turns.next(w.drainable(all))
+	if len(first) != 2 || !slices.Contains(first, b) {
+		t.Fatalf("%d groups have a turn, want the one of B and one of A", len(first))
+	}
+	if further := w.drainable(all[:2*groupTurns]); len(further) != 0 {
+		t.Errorf("%d further groups of A may be drained", len(further))
+	}
+	if w.mustYield(first[0]) {
+		t.Error("the group that finds out whether A is available has to yield")
+	}
+	senders.since = time.Time{}
+	if able := w.drainable(all); len(able) != len(all) {
+		t.Errorf("%d of %d groups may be drained", len(able), len(all))
+	}
+	w.turns.next(w.drainable(all))
+	if senders.since = time.Now().Add(-time.Hour); !w.mustYield(first[0]) {
+		t.Error("a group of A keeps its turn beside others of A, although A is unavailable")
+	}
+	if w.mustYield(b) {
+		t.Error("the group of B has to yield")
 	}
 }

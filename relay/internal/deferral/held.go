@@ -35,6 +35,7 @@ type held struct {
 
 	mode        mode
 	mark        mark
+	passing     *pgsnapshot.Snapshot // To of the pass under way; nil without one
 	kept        []kept
 	droppedXIDs xidSet
 	count       int64  // events dropped and not yet stored

@@ -103,11 +103,30 @@ func (g *Gate) unseen(h *held) int64 {
 	return h.unseen.size
 }
 
-// keepFrom has the gate keep events from now on. It is J1.
-func (g *Gate) keepFrom(h *held) {
+// passes notes To of the pass under way, or nil at its end.
+func (g *Gate) passes(h *held, to *pgsnapshot.Snapshot) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	h.passing = to
+}
+
+// keepFrom has the gate keep events from now on. It is J1. It reports false if the stream has
+// joined already.
+func (g *Gate) keepFrom(h *held) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if h.mode != deferred {
+		return false
+	}
 	h.mode = keeping
+	return true
+}
+
+// isJoined reports whether the stream has joined a deferral.
+func (g *Gate) isJoined(h *held) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return h.mode == joined
 }
 
 // keepNone ends that without a join.
@@ -127,18 +146,39 @@ func (g *Gate) isShown(h *held, snapshot pgsnapshot.Snapshot, first uint64) bool
 	return h.droppedXIDs.areShown(snapshot) && (!h.fromEarlier || snapshot.IsPast(first))
 }
 
-// join ends keeping for the time of a write, during which nothing may be dropped. It reports
-// whether everything since keepFrom was kept. A group joins after its destination, whose passes
-// leave the rows of the group out.
-func (g *Gate) join(h *held) bool {
+// join ends keeping for the time of a write, during which nothing may be dropped. known is the
+// snapshot of the pass. It reports whether everything since keepFrom was kept, and every row that
+// the passes of other deferrals have left to h is done.
+func (g *Gate) join(h *held, known pgsnapshot.Snapshot) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	all := g.held[key{destination: h.stored.Destination}]
-	if h.mode != keeping || h.isGroup() && all != nil && all.mode != joined {
+	if h.mode != keeping || !g.hasAllThatWasLeft(h, known) {
 		return false
 	}
 	h.mode = joining
 	return true
+}
+
+// hasAllThatWasLeft reports whether known shows every row that a pass of another deferral has left
+// to h. Those of a destination leave the rows of its groups, and each leaves the rows that earlier
+// routes lead to h. Its mark counts them as done, and is alone once h is forgotten. g.mu is held.
+func (g *Gate) hasAllThatWasLeft(h *held, known pgsnapshot.Snapshot) bool {
+	if len(h.routes) > 0 {
+		for _, other := range g.held {
+			if other != h && !other.isShownBy(known) {
+				return false
+			}
+		}
+		return true
+	}
+	all := g.held[key{destination: h.stored.Destination}]
+	return !h.isGroup() || all == nil || all.mode == joined && all.isShownBy(known)
+}
+
+// isShownBy reports whether a snapshot shows everything that the passes of h have seen, with the
+// one under way.
+func (h *held) isShownBy(s pgsnapshot.Snapshot) bool {
+	return s.Covers(h.mark.known) && (h.passing == nil || s.Covers(*h.passing))
 }
 
 // joined lets the stream through again, except rows that are visible in known. It is J5.

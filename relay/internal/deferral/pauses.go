@@ -2,9 +2,7 @@ package deferral
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -50,15 +48,6 @@ func (p *pauses) oldest() (oldest time.Duration) {
 		oldest = max(oldest, time.Since(one.Since))
 	}
 	return oldest
-}
-
-// errPaused ends the pass of a message group whose destination is paused, so that a group of
-// another destination has its turn.
-var errPaused = errors.New("the destination is paused")
-
-// drainable returns the deferrals that may be drained. Groups of a paused destination may not.
-func (w *Worker) drainable(all []*held) []*held {
-	return slices.DeleteFunc(all, func(h *held) bool { return h.isGroup() && w.pauses.has(h.stored.Destination) })
 }
 
 // readPauses reads the pauses, and has delivery send nothing to these destinations. Package relay

@@ -84,8 +84,8 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 func (t *transfer) await(ctx context.Context, condition func() bool) error {
 	defer func(began time.Time) { t.held.waited += time.Since(began) }(time.Now())
 	return t.flight.await(ctx, condition, func() error {
-		if t.held.isGroup() && t.pauses.has(t.held.stored.Destination) {
-			return errPaused
+		if t.held.isGroup() && (t.mustYield(t.held) || t.turns.isOver(t.held) && t.isBehindDone(t.flight.passed())) {
+			return errTurnOver
 		}
 		if time.Since(t.markedAt) < markInterval {
 			return nil

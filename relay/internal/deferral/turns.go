@@ -1,6 +1,7 @@
 package deferral
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -21,8 +22,9 @@ const (
 type turns struct {
 	mu       sync.Mutex
 	draining map[*held]bool
-	groups   int  // of these
-	waiting  bool // whether a group waits for its turn
+	groups   int            // of these
+	of       map[string]int // of these groups, by destination
+	waiting  bool           // whether a group waits for its turn
 }
 
 // next returns the deferrals that are to be drained from now on. all are those that wait.
@@ -30,7 +32,7 @@ func (t *turns) next(all []*held) (next []*held) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.draining == nil {
-		t.draining = map[*held]bool{}
+		t.draining, t.of = map[*held]bool{}, map[string]int{}
 	}
 	var groups []*held
 	for _, h := range all {
@@ -49,7 +51,9 @@ func (t *turns) next(all []*held) (next []*held) {
 	next = append(next, groups[:free]...)
 	t.groups += free
 	for _, h := range next {
-		t.draining[h] = true
+		if t.draining[h] = true; h.isGroup() {
+			t.of[h.stored.Destination]++
+		}
 		h.turnEnds = time.Now().Add(groupTurn)
 	}
 	return next
@@ -61,7 +65,15 @@ func (t *turns) ended(h *held) {
 	defer t.mu.Unlock()
 	if delete(t.draining, h); h.isGroup() {
 		t.groups--
+		t.of[h.stored.Destination]--
 	}
+}
+
+// ofDestination returns how many groups of a destination have a turn.
+func (t *turns) ofDestination(name string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of[name]
 }
 
 // isOver reports whether another group waits for the turn of h.
@@ -69,4 +81,46 @@ func (t *turns) isOver(h *held) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return h.isGroup() && t.waiting && time.Now().After(h.turnEnds)
+}
+
+// errTurnOver ends the pass of a message group before its end, so that a group of another
+// destination has its turn.
+var errTurnOver = errors.New("the turn of the group is over")
+
+// drainable returns the deferrals that may be drained. Groups of a paused destination may not. Of
+// those of an unavailable destination one may: its events are the requests that find out when the
+// destination is available.
+func (w *Worker) drainable(all []*held) (able []*held) {
+	first := map[string]bool{} // unavailable destinations of which a group is among able
+	for _, h := range all {
+		name := h.stored.Destination
+		switch {
+		case !h.isGroup():
+		case w.pauses.has(name):
+			continue
+		case w.isUnavailable(name):
+			if first[name] || w.turns.ofDestination(name) > 0 {
+				continue
+			}
+			first[name] = true
+		}
+		able = append(able, h)
+	}
+	return able
+}
+
+// isUnavailable reports whether a destination has accepted nothing for the length of a turn.
+func (w *Worker) isUnavailable(name string) bool {
+	i := slices.Index(w.Names, name)
+	if i < 0 {
+		return false
+	}
+	since, overdue := w.Senders.Overdue(i)
+	return overdue || !since.IsZero() && time.Since(since) > groupTurn
+}
+
+// mustYield reports whether the pass of a group has to end now.
+func (w *Worker) mustYield(h *held) bool {
+	name := h.stored.Destination
+	return w.pauses.has(name) || w.isUnavailable(name) && w.turns.ofDestination(name) > 1
 }

@@ -22,12 +22,15 @@ func (d *Delivery) Defer(destination int, wait bool) {
 }
 
 // Overdue returns since when a destination has accepted nothing, and whether that is ParkAfter ago
-// or longer.
+// or longer. It returns the zero time for a destination that accepts events.
 func (d *Delivery) Overdue(destination int) (since time.Time, overdue bool) {
 	s := d.senders[destination]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.scheduler.failing, s.scheduler.failures > 0 && s.scheduler.isOverdue(time.Now())
+	if s.scheduler.failures == 0 {
+		return time.Time{}, false
+	}
+	return s.scheduler.failing, s.scheduler.isOverdue(time.Now())
 }
 
 // Hold waits until no request to a destination is in flight. Until release is called, no further

@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,13 +15,13 @@ import (
 func TestAFailedOpeningIsAnUnavailableDestination(t *testing.T) {
 	t.Parallel()
 	small := sink.Limits{FIFO: true, MaxMessageBytes: 1000, MaxBatchBytes: 25}
-	var attempts int
-	isThere := false
+	var attempts atomic.Int32
+	var isThere atomic.Bool
 	lazily := func(_ *fixture, destinations []delivery.Destination) {
 		inner := destinations[1].Sink
 		destinations[1].Sink = sink.NewLazy(fifo, func(context.Context) (sink.Sink, error) {
 			time.Sleep(time.Second)
-			if attempts++; !isThere {
+			if attempts.Add(1); !isThere.Load() {
 				return nil, sink.RequestError(400, "NonExistentQueue", "no queue", nil)
 			}
 			return inner, nil
@@ -32,11 +33,11 @@ func TestAFailedOpeningIsAnUnavailableDestination(t *testing.T) {
 		r.elapse(500 * time.Millisecond) // the opening takes longer
 		r.expectTaken(0, "d1")
 		r.elapse(30 * time.Second)
-		if r.expectTaken(1, ""); attempts < 2 || attempts > 30 {
-			t.Errorf("%d attempts to open the sink", attempts)
+		if r.expectTaken(1, ""); attempts.Load() < 2 || attempts.Load() > 30 {
+			t.Errorf("%d attempts to open the sink", attempts.Load())
 		}
 		r.expectOpen(5)
-		isThere = true
+		isThere.Store(true)
 		r.elapse(30 * time.Second)
 		r.expectTaken(1, "a1 a2 b1 c1")
 		r.sendIDs(1, "e1 f1 g1 h1")
