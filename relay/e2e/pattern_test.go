@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,7 +96,7 @@ func TestAPatternFeedsTwentyDestinations(t *testing.T) {
 		p.create(topic)
 	}
 	down := p.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Destination: "t17.fifo"}, fakeaws.Missing())
-	env := append(p.env, "RELAY_PARK_AFTER=1s", "RELAY_WINDOW_EVENTS=500", "RELAY_ON_REJECTED=park")
+	env := slices.Concat(p.env, []string{"RELAY_PARK_AFTER=1s", "RELAY_WINDOW_EVENTS=500", "RELAY_ON_REJECTED=park"})
 	relay := p.startStreaming(env...)
 	p.writeTopics(1, 3)
 	p.awaitTopics(10, topics[:17]...)
@@ -148,7 +149,7 @@ func TestThePatternReadsTheTableToo(t *testing.T) {
 			VALUES (gen_random_uuid(), 'order', '1', 't', json_build_object('n', $1::int), $2)`, n, topic)
 	}
 	listen := freeAddress(t)
-	env := append(p.env, "RELAY_UNKNOWN_DESTINATION=default", "RELAY_LISTEN="+listen)
+	env := slices.Concat(p.env, []string{"RELAY_UNKNOWN_DESTINATION=default", "RELAY_LISTEN=" + listen})
 	relay := p.startStreaming(env...)
 	write(1, "a")
 	write(2, nil)
@@ -200,7 +201,7 @@ func TestADeferralKeepsTheColumnOfItsPattern(t *testing.T) {
 	t.Parallel()
 	p := newPatterned(t, newTestEnv(t, "orders"), "a", "b")
 	p.create("a")
-	env := append(p.env, "RELAY_PARK_AFTER=500ms")
+	env := slices.Concat(p.env, []string{"RELAY_PARK_AFTER=500ms"})
 	relay := p.startStreaming(env...)
 	p.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, topic)
 		SELECT gen_random_uuid(), 'order', '1', 't', json_build_object('n', i), CASE i % 2 WHEN 0 THEN 'a' ELSE 'b' END

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,7 +54,7 @@ func TestExcludedRowsAreNoGap(t *testing.T) {
 	o.end()
 	o.filterRows()
 	o.insertState(1, "draft")
-	env := append(o.env, filtered, "RELAY_ON_SLOT_LOSS=halt")
+	env := slices.Concat(o.env, []string{filtered, "RELAY_ON_SLOT_LOSS=halt"})
 	p := o.startStreaming(env...) // needs no RELAY_START: no row of the table is an event
 	p.awaitLog("event=audit_begun")
 	o.insertState(2, "live")
@@ -153,7 +154,7 @@ func TestADeferralKeepsItsRowFilter(t *testing.T) {
 	t.Parallel()
 	o := newOutage(t, newTestEnv(t, "orders"))
 	o.filterRows()
-	env := append(o.env, filtered)
+	env := slices.Concat(o.env, []string{filtered})
 	p := o.startStreaming(env...)
 	for n := range 10 {
 		o.insertState(n+1, "live")

@@ -178,7 +178,7 @@ func (g *Gate) send(destination int, events []*delivery.Event) {
 // judge returns the one deferral that decides about an event, and its verdict: that by earlier
 // routes, then that of its group, then that of its destination. One that the stream has joined only
 // skips the rows that it delivered. The next one then decides by its own mark: [Gate.join] proved
-// that every row which its passes had left out by then is done for the one before.
+// that every row which its passes had excluded by then is done for the one before.
 func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
 	group, name := e.Message.GroupID, g.names[destination]
 	for _, h := range [...]*held{g.claim(e), g.held[key{name, group}], g.held[key{destination: name}]} {

@@ -22,10 +22,10 @@ func inGroup(aggregate string, xid, seq int) *delivery.Event {
 func newGroupGate(t *testing.T, share int, more ...Deferral) (*Gate, *held, *taker) {
 	t.Helper()
 	d := &taker{}
-	all := append(more, Deferral{
+	all := slices.Concat(more, []Deferral{{
 		Destination: "A", Known: "7:10:7", FromSeq: 50, Routes: []string{"A"}, State: Deferred,
 		AggregateType: "t", AggregateID: "1",
-	})
+	}})
 	g, err := NewGate(d, []string{"A", "B"}, Start{Share: share, ShareBytes: 1 << 20, Routes: "A", Deferrals: all})
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,8 @@ type looks struct {
 var allLooks = []looks{
 	{settingXID, []string{"xid", "transactionid", "txid"}, []string{"xid8"}},
 	{
-		settingSequence, []string{"seq", "sequence", "sequencenumber", "offset", "position", "number", "id"},
+		settingSequence,
+		[]string{"seq", "sequence", "sequencenumber", "offset", "position", "number", "id"},
 		[]string{"int8", "int4"},
 	},
 	{settingID, []string{"id", "eventid", "messageid", "uuid", "guid"}, nil},
@@ -35,7 +36,8 @@ var allLooks = []looks{
 		[]string{"json", "jsonb", "text", "varchar", "xml", "bytea"},
 	},
 	{
-		settingHeaders, []string{"headers", "metadata", "meta", "attributes", "properties"},
+		settingHeaders,
+		[]string{"headers", "metadata", "meta", "attributes", "properties"},
 		[]string{"json", "jsonb", "text", "varchar", "_text", "_varchar"},
 	},
 	{

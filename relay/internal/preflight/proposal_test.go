@@ -22,7 +22,8 @@ func TestCheckProposesTheSettingsOfATable(t *testing.T) {
 			"RELAY_TABLE=public.ev RELAY_COLUMN_XID= RELAY_COLUMN_SEQUENCE= RELAY_COLUMN_ID=no " +
 				"RELAY_COLUMN_PAYLOAD=body RELAY_COLUMN_HEADERS= RELAY_COLUMN_CREATED_AT= " +
 				"RELAY_COLUMN_AGGREGATE_TYPE= RELAY_COLUMN_AGGREGATE_ID= RELAY_COLUMN_EVENT_TYPE= relay check",
-			"not read: region.", outboxtable.Columns{ID: "no", Payload: "body"},
+			"not read: region.",
+			outboxtable.Columns{ID: "no", Payload: "body"},
 		},
 		"capitals": {
 			`CREATE TABLE ev ("Id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "Type" text, "Content" text,
@@ -30,7 +31,8 @@ func TestCheckProposesTheSettingsOfATable(t *testing.T) {
 			`RELAY_TABLE=public.ev RELAY_COLUMN_XID= RELAY_COLUMN_SEQUENCE='"Id"' RELAY_COLUMN_ID='"Id"' ` +
 				`RELAY_COLUMN_PAYLOAD='"Content"' RELAY_COLUMN_HEADERS= RELAY_COLUMN_CREATED_AT='"OccurredOnUtc"' ` +
 				`RELAY_COLUMN_AGGREGATE_TYPE= RELAY_COLUMN_AGGREGATE_ID= RELAY_COLUMN_EVENT_TYPE='"Type"' relay check`,
-			`not read: "Error", "ProcessedOnUtc".`, outboxtable.Columns{
+			`not read: "Error", "ProcessedOnUtc".`,
+			outboxtable.Columns{
 				ID: "Id", Sequence: "Id", Payload: "Content", CreatedAt: "OccurredOnUtc", EventType: "Type",
 			},
 		},
