@@ -106,8 +106,8 @@ func (r *run) readLogs() {
 					Kind: "session ended", From: r.deposedAt(p, line.At), To: line.At, Repeats: true,
 					Noticed: true,
 				})
-			// While the window is full, a deferral begins with an older snapshot. The rows that were
-			// delivered since then come again.
+			// While the window is full, a deferral begins with an older snapshot. The rows that
+			// were delivered since then come again.
 			case strings.Contains(line.Text, "event=deferred"):
 				r.recorder.noticed(checker.Fault{
 					Kind: "deferred", From: line.At, To: r.clock(), Repeats: true, Noticed: true,

@@ -21,6 +21,7 @@
 //	deferred  done: skipped, else counted as handed    the Worker sends the others, in passes
 //	          over, once the row is durable            in order of seq
 //	keeping   kept unsent; too many: deferred          the Worker sends the last pass
+//	joining   kept unsent, however many                the join is being written
 //	joined    visible in known: skipped, else go to    -
 //	          delivery
 //
@@ -60,7 +61,9 @@
 //	    session, and its xmin is not below the first xid of the session, so that it shows those of
 //	    earlier sessions: a commit that awaits a standby is in the log before a snapshot shows it
 //	J3  a pass up to To
-//	J4  one fenced write: known = To, from_seq infinite, state joined
+//	J4  one fenced write: known = To, from_seq infinite, state joined. To shows every row that the
+//	    passes of other deferrals have left to this one, and no deferral of its destination begins
+//	    meanwhile
 //	J5  kept and later rows: visible in known, skipped; else sent
 //	J6  the row goes once flush_lsn has passed an insert LSN that was read after To
 //
@@ -74,8 +77,9 @@
 // are as far behind: the relay then catches up with everything.
 //
 // A row has one deferral: that of its group before that of its destination. The passes of the
-// destination exclude the rows of a deferred group, so the group joins the stream after its
-// destination. At most [groupTurns] groups are drained at the same time, and take turns. Each pass
+// destination exclude the rows of a deferred group, and its mark counts them as done. So the group
+// joins the stream after its destination, and with a snapshot that is not older. At most
+// [groupTurns] groups are drained at the same time, and take turns. Each pass
 // looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
 // read the whole table in one statement.
 //

@@ -60,8 +60,11 @@ func (s *Status) danger(state slot.State) {
 	switch {
 	case danger == "":
 	case state.Lost():
-		s.add(Critical, "slot_lost", "Slot lost", "start a relay if none runs: it repairs the gap by itself",
-			"slot %s: %s", s.Slot.Name, danger)
+		next := "start a relay if none runs: it repairs the gap by itself"
+		if !s.repairs() {
+			next = "find out which events are lost, then continue without them: relay recover --accept-loss"
+		}
+		s.add(Critical, "slot_lost", "Slot lost", next, "slot %s: %s", s.Slot.Name, danger)
 	case state.WALStatus == "extended":
 		s.add(Warning, "slot_holds_log", "Slot holds log back", "see the other problems: delivery is delayed",
 			"slot %s: %s", s.Slot.Name, danger)
@@ -70,6 +73,12 @@ func (s *Status) danger(state slot.State) {
 			"problems",
 			"slot %s: %s", s.Slot.Name, danger)
 	}
+}
+
+// repairs reports whether the relay can publish events from the table that a lost slot does not
+// bring. It goes by the reports of the relays.
+func (s *Status) repairs() bool {
+	return !slices.ContainsFunc(s.Relays, func(r Relay) bool { return slices.Contains(r.MissingGuarantees, "repair") })
 }
 
 // judge adds the problems and sorts them, the most severe first.
