@@ -49,10 +49,10 @@
 // A pass ends at To, a snapshot that the stream was read past: the relay sends no commit of which
 // the log has yet to tell. To is the snapshot of this moment, or an older one while the window is
 // full of the events of another destination. A pass begins at the lowest of from_seq and of the
-// seqs whose xid is not below the xmin of known: a late commit lies below from_seq. It sends the
-// rows that are visible in To and not done, in order of seq, and waits until each event is
-// delivered or parked. Then known = To and from_seq is infinite, in one statement. Order is that of
-// seq within a pass and that of snapshots across passes.
+// seqs that known does not show: a late commit lies below from_seq. It sends the rows that are
+// visible in To and not done, in order of seq, and waits until each event is delivered or parked.
+// Then known = To and from_seq is infinite, in one statement. Order is that of seq within a pass
+// and that of snapshots across passes.
 //
 // # Joining the stream again
 //

@@ -55,10 +55,15 @@ func NewRows(
 // aggregateOf returns the aggregate of a row.
 const aggregateOf = `SELECT {aggregate_type}, {aggregate_id} FROM {table} e WHERE e.{seq} = $1`
 
-// firstRow returns the lowest seq of a row that may not be done. The index on xid finds the rows of
-// late commits, whose seq may lie below from_seq.
+// firstRow returns the lowest seq of a row that may not be done: from_seq, or that of a row which
+// known does not show. pg_visible_in_snapshot is false for an xid exactly if the snapshot lists it
+// as running or it is not below xmax. Both are conditions of the index on xid. Rows of other
+// transactions from xmin on are done, and one old transaction may be followed by millions of them.
 const firstRow = `
-	WITH late AS MATERIALIZED (SELECT {seq} AS seq FROM {table} WHERE {xid} >= pg_snapshot_xmin($1::pg_snapshot))
+	WITH late AS MATERIALIZED (
+		SELECT {seq} AS seq FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))
+		UNION ALL
+		SELECT {seq} FROM {table} WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot))
 	SELECT least($2::bigint, (SELECT min(seq) FROM late))`
 
 // lookAtRows returns, of the next rows, those that are visible in To and not done, and the seq of

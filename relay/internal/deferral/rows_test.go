@@ -1,9 +1,12 @@
 package deferral
 
 import (
+	"context"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -50,4 +53,55 @@ func TestAPassRoutesByTheTextsOfTheStream(t *testing.T) {
 	if seen.EventType != "created " || seen.AggregateType != "order " {
 		t.Errorf("routed by %q and %q", seen.EventType, seen.AggregateType)
 	}
+}
+
+// TestAPassBeginsAtTheFirstRowThatMayWait: while a transaction is open, what was delivered since it
+// began is not looked at again. Its own row lies before that.
+func TestAPassBeginsAtTheFirstRowThatMayWait(t *testing.T) {
+	t.Parallel()
+	pool := outboxtest.NewPool(t)
+	table := outboxtable.Table{Schema: "public", Name: "small", Columns: outboxtable.Columns{
+		ID: "id", EventType: "id", Payload: "id", Sequence: "seq", XID: "xid",
+	}}
+	write := func(db interface {
+		Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	}, seq int,
+	) {
+		if _, err := db.Exec(t.Context(), `INSERT INTO small VALUES ($1, DEFAULT, 'a')`, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := pool.Exec(t.Context(), `
+		CREATE TABLE small (seq bigint PRIMARY KEY, xid xid8 DEFAULT pg_current_xact_id(), id text);
+		CREATE INDEX ON small (xid)`); err != nil {
+		t.Fatal(err)
+	}
+	old, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = old.Rollback(context.WithoutCancel(t.Context())) }()
+	write(old, 2)
+	write(pool, 1)
+	write(pool, 3)
+	store := NewStore(pool, slot.Fence{}, table.String(), time.Minute)
+	to, err := store.Observe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, rows := shown(t, to.Snapshot), NewRows(store, table, nil)
+	expect := func(fromSeq, want int64) {
+		t.Helper()
+		if first, err := rows.first(t.Context(), mark{known, fromSeq}); err != nil || first != want {
+			t.Errorf("a pass from seq %d begins at seq %d, want %d: %v", fromSeq, first, want, err)
+		}
+	}
+	expect(endless, endless)
+	write(pool, 4)
+	expect(endless, 4)
+	expect(3, 3)
+	if err := old.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect(endless, 2)
 }

@@ -60,8 +60,8 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string, timeout time.D
 	}
 }
 
-// readTimeout bounds a statement that reads. Most take milliseconds. One that looks for late
-// commits while an old transaction is open may read an index of millions of rows.
+// readTimeout bounds a statement that reads. Most take milliseconds. One that looks for the rows
+// which were written since the last pass may read an index of millions of rows.
 const readTimeout = time.Minute
 
 // takeTurn waits until no other statement of the Store runs, so that all of them need one
