@@ -274,3 +274,19 @@ func TestOnlyFoundRowsCountAsFound(t *testing.T) {
 		t.Errorf("%d rows were removed, want 2", n)
 	}
 }
+
+// TestAFoundRowIsNotRemovedOnceKeepingEnds: the pass of a join finds rows that the gate keeps. It is
+// still under way when the gate gives up keeping, so the row waits in the table until it ends.
+func TestAFoundRowIsNotRemovedOnceKeepingEnds(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 100)
+	g.keepFrom(h)
+	g.Send(0, streamed(20, 60), streamed(21, 61)) // 61 was removed
+	g.found(h, 60)
+	g.keepNone(h)
+	d.expect(t, "[]", "[20/60 21/61]")
+	g.advance(h, mark{shown(t, "22:22:"), endless})
+	if n := g.unseen(h); n != 1 {
+		t.Errorf("%d rows were removed, want 1", n)
+	}
+}

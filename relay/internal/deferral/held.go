@@ -40,6 +40,7 @@ type held struct {
 	droppedXIDs xidSet
 	count       int64  // events dropped and not yet stored
 	unseen      seqSet // rows dropped in this session that no pass has found yet
+	found       seqSet // rows that a pass has found since keepFrom and that were not dropped
 	keptBytes   int
 
 	// The rest belongs to the Worker's goroutine for the deferral.
@@ -171,7 +172,9 @@ func (h *held) judge(e *delivery.Event) verdict {
 		return keep
 	}
 	h.count++
-	h.unseen.add(seq)
+	if !h.found.has(seq) {
+		h.unseen.add(seq)
+	}
 	h.droppedXIDs.add(xid)
 	if h.undelivered != nil && h.seen.Visible(xid) {
 		h.addUndelivered(seq)
@@ -204,7 +207,7 @@ func (h *held) dropKept() []*delivery.Event {
 		h.judge(k.event)
 		events = append(events, k.event)
 	}
-	h.kept, h.keptBytes = nil, 0
+	h.kept, h.keptBytes, h.found = nil, 0, seqSet{}
 	return events
 }
 

@@ -93,7 +93,9 @@ func (g *Gate) dropped(h *held) int64 {
 func (g *Gate) found(h *held, seq int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h.unseen.remove(seq)
+	if !h.unseen.remove(seq) && h.mode == keeping {
+		h.found.add(seq) // it may be dropped while the pass is under way
+	}
 }
 
 // unseen returns how many of the rows that were dropped in this session no pass has found.

@@ -40,14 +40,22 @@ func (s *seqSet) add(seq int64) {
 	}
 }
 
-func (s *seqSet) remove(seq int64) {
+// remove reports whether the set had seq.
+func (s *seqSet) remove(seq int64) bool {
 	key, word, bit := bitOf(seq)
 	block := s.blocks[key]
 	if block == nil || block[word]&bit == 0 {
-		return
+		return false
 	}
 	block[word] &^= bit
 	if s.size--; *block == [blockWords]uint64{} {
 		delete(s.blocks, key)
 	}
+	return true
+}
+
+func (s *seqSet) has(seq int64) bool {
+	key, word, bit := bitOf(seq)
+	block := s.blocks[key]
+	return block != nil && block[word]&bit != 0
 }
