@@ -14,40 +14,50 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 )
 
-// Imported has the deferrals of destinations whose rows were copied from another cluster. Their
-// snapshots mean nothing here, and the rows get transaction ids of this cluster. So each deferral
-// gets another pair of snapshot and seq: everything that is visible in the snapshot was copied or
-// committed before the copy was looked at, and the rows of it that are not done have that seq or a
-// higher one.
+// Imported has the deferrals whose rows were copied from another cluster. Their snapshots mean
+// nothing here, and the rows get transaction ids of this cluster. So each deferral gets another pair
+// of snapshot and seq: everything that is visible in the snapshot was copied or committed before the
+// copy was looked at, and the rows of it that are not done have that seq or a higher one.
 type Imported struct {
 	snapshot pgsnapshot.Snapshot
-	lowest   map[string]int64 // by destination
+	lowest   map[Place]int64
 }
 
 // maxRunning bounds the number of transactions that a snapshot shows as running.
 const maxRunning = 100_000
 
+// findImported reads the table once for all aggregates.
+const findImported = `
+	WITH d AS (
+		SELECT d.*, now.snapshot FROM outbox_deferrals d CROSS JOIN pg_current_snapshot() AS now (snapshot)
+		WHERE d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred' AND d.system_identifier <> {system})
+	SELECT d.destination, '', '', d.snapshot::text, coalesce((
+		SELECT min(e.{seq}) FROM {table} e
+		WHERE {not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot)), ` + endlessSQL + `)
+	FROM d WHERE d.aggregate_id = ''
+	UNION ALL
+	SELECT d.destination, d.aggregate_type, d.aggregate_id, d.snapshot::text,
+		coalesce(min(e.{seq}), ` + endlessSQL + `)
+	FROM d LEFT JOIN {table} e ON {is_aggregate} AND ({not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot))
+	WHERE d.aggregate_id <> '' GROUP BY 1, 2, 3, 4`
+
 // FindImported reads the deferrals, before any transaction id is rewritten. A row whose transaction
 // id this cluster may have assigned counts as not done.
 func FindImported(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) (Imported, error) {
-	found := Imported{lowest: map[string]int64{}}
+	found := Imported{lowest: map[Place]int64{}}
 	sql := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(table.Columns.Sequence),
 		"{xid}", outboxtable.Quote(table.Columns.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
-		"{system}", outboxtable.SystemSQL).Replace(`
-		SELECT d.destination, now.snapshot::text, coalesce((
-			SELECT min(e.{seq}) FROM {table} e
-			WHERE {not_done} OR e.{xid} < pg_snapshot_xmax(now.snapshot)), ` + endlessSQL + `)
-		FROM outbox_deferrals d CROSS JOIN pg_current_snapshot() AS now (snapshot)
-		WHERE d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred' AND d.aggregate_id = ''
-		  AND d.system_identifier <> {system}`)
+		"{is_aggregate}", isAggregateSQL(table, "e.", "d."), "{system}", outboxtable.SystemSQL).Replace(findImported)
 	rows, err := pool.Query(ctx, sql, slotName, table.String())
 	if err != nil {
 		return found, fmt.Errorf("look for events of another cluster that wait: %w", err)
 	}
-	var destination, snapshot string
+	var p Place
+	var snapshot string
 	var lowest int64
-	_, err = pgx.ForEachRow(rows, []any{&destination, &snapshot, &lowest}, func() (err error) {
-		found.lowest[destination] = lowest
+	columns := []any{&p.Destination, &p.AggregateType, &p.AggregateID, &snapshot, &lowest}
+	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
+		found.lowest[p] = lowest
 		found.snapshot, err = pgsnapshot.Parse(snapshot)
 		return err
 	})
@@ -65,15 +75,15 @@ func (i Imported) Restore(ctx context.Context, pool *pgxpool.Pool, slotName, tab
 	if !ok {
 		return nil
 	}
-	for destination, lowest := range i.lowest {
+	for p, lowest := range i.lowest {
 		_, err := pool.Exec(ctx, `
 			UPDATE outbox_deferrals SET known = $4::pg_snapshot, from_seq = $5, system_identifier = `+
 			outboxtable.SystemSQL+`, updated_at = clock_timestamp()
-			WHERE slot_name = $1 AND outbox_table = $2 AND destination = $3 AND aggregate_id = ''
-			  AND state = 'deferred' AND known::text = '3:3:' AND system_identifier <> `+outboxtable.SystemSQL,
-			slotName, table, destination, known, lowest)
+			WHERE slot_name = $1 AND outbox_table = $2 AND destination = $3
+			  AND aggregate_type = $6 AND aggregate_id = $7 AND state = 'deferred' AND known::text = '3:3:' AND system_identifier <> `+outboxtable.SystemSQL,
+			slotName, table, p.Destination, known, lowest, p.AggregateType, p.AggregateID)
 		if err != nil {
-			return fmt.Errorf("store which events of another cluster wait for %s: %w", destination, err)
+			return fmt.Errorf("store which events of another cluster wait for %s: %w", p, err)
 		}
 	}
 	return nil
