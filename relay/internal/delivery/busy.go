@@ -150,19 +150,21 @@ func (d *Delivery) WithdrawGroup(destination int, group string, wanted func(*Eve
 	return g.remove(wanted)
 }
 
-// hold has a group send nothing until it is released. The channel that hold returns is closed once
-// no request has events of the group.
+// hold has a group send nothing until each hold of it is released. The channel that hold returns is
+// closed once no request has events of the group.
 func (s *scheduler) hold(key string) <-chan struct{} {
 	g := s.groups[key]
 	if g == nil {
 		g = s.newGroup(key)
 		g.state = groupHeld
 	}
-	idle := make(chan struct{})
+	g.holders++
 	switch g.state {
 	case groupInFlight:
-		g.held = idle // until the request ends
-		return idle
+		if g.held == nil {
+			g.held = make(chan struct{})
+		}
+		return g.held // closed when the request ends
 	case groupReady:
 		s.ready.remove(g)
 		s.sendable.sub(s.sendableOf(g))
@@ -171,6 +173,7 @@ func (s *scheduler) hold(key string) <-chan struct{} {
 	case groupHeld:
 	}
 	g.state = groupHeld
+	idle := make(chan struct{})
 	close(idle)
 	return idle
 }
@@ -178,8 +181,11 @@ func (s *scheduler) hold(key string) <-chan struct{} {
 // release ends a hold.
 func (s *scheduler) release(key string, now time.Time) {
 	g := s.groups[key]
-	switch {
-	case g == nil:
+	if g == nil {
+		return
+	}
+	switch g.holders--; {
+	case g.holders > 0:
 	case g.state != groupHeld:
 		g.held = nil
 	case g.first == nil:

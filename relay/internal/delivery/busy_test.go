@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -104,6 +105,39 @@ func TestAHeldGroupGetsNoRequest(t *testing.T) {
 		r.elapse(time.Minute)
 		r.expectTaken(0, "a1 a3 b1 b2 c1")
 		r.expectOpen(0)
+	})
+}
+
+// TestAGroupIsHeldUntilItsLastRelease: a pass and the watcher of the window hold the same group,
+// while a request has one of its events.
+func TestAGroupIsHeldUntilItsLastRelease(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(after(time.Second, takeAll))
+		r.sendIDs(0, "a1 a2")
+		var releases []func()
+		holding := make(chan func(), 2)
+		for range 2 {
+			go func() {
+				ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+				defer cancel()
+				release, err := r.delivery.HoldGroup(ctx, 0, "a")
+				if err != nil {
+					r.t.Error(err)
+					release = func() {}
+				}
+				holding <- release
+			}()
+		}
+		for range 2 {
+			releases = append(releases, <-holding)
+		}
+		releases[0]()
+		r.elapse(time.Minute)
+		r.expectTaken(0, "a1")
+		releases[1]()
+		r.elapse(time.Minute)
+		r.expectTaken(0, "a1 a2")
 	})
 }
 

@@ -12,6 +12,7 @@ type group struct {
 	failures    int           // consecutive batches with a failed event
 	retryAt     time.Time     // while the group waits
 	next        *group        // while the group is ready
+	holders     int           // holds that are not released
 	held        chan struct{} // while the group is to be held; closed once its request has ended
 }
 
