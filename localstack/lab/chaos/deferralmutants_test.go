@@ -86,9 +86,15 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "joins the stream with an aggregate before its destination", edits: []edit{{
-			deferralGate, `|| h.isGroup() && all != nil && all.mode != joined`, `|| all == nil && false`,
+			deferralGate, `all.mode == joined && all.isShownBy(known)`, `all.isShownBy(known)`,
 		}}},
 		pkg: "./relay/internal/deferral", test: "TestARowOfADeferredGroupIsTheGroups",
+	},
+	{
+		mutant: mutant{name: "joins the stream with an older snapshot than the destination", edits: []edit{{
+			deferralGate, `all.mode == joined && all.isShownBy(known)`, `all.mode == joined`,
+		}}},
+		pkg: "./relay/internal/deferral", test: "TestAGroupJoinsNoEarlierThanItsDestination",
 	},
 	{
 		mutant: mutant{name: "keeps the rows of an aggregate by those of its destination alone", edits: []edit{{
