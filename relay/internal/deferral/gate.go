@@ -34,6 +34,8 @@ type Gate struct {
 	mu       sync.Mutex
 	held     map[key]*held
 	kept     keptLoad      // of all held
+	blocks   budget        // of the seqSets of all held
+	xids     budget        // of their xidSets
 	claims   atomic.Bool   // whether others has any
 	others   others        // those of held with routes other than those of now
 	reached  pglogrepl.LSN // the stream was read up to here, and delivery has the events
@@ -59,7 +61,10 @@ type Start struct {
 
 // NewGate returns a Gate in front of delivery to destinations of these names.
 func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
-	g := &Gate{delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[key]*held{}}
+	g := &Gate{
+		delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[key]*held{},
+		blocks: budget{limit: maxBlocks}, xids: budget{limit: maxXIDs},
+	}
 	var err error
 	if start.Horizon != "" {
 		g.past.text = start.Horizon
@@ -89,6 +94,7 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 func (g *Gate) hold(h *held) {
 	k := h.stored.place().key()
 	g.unhold(k)
+	h.bound(&g.blocks, &g.xids)
 	g.held[k] = h
 	if len(h.routes) > 0 {
 		g.others.add(h)
@@ -97,9 +103,14 @@ func (g *Gate) hold(h *held) {
 }
 
 func (g *Gate) unhold(k key) {
-	if h := g.held[k]; h != nil && len(h.routes) > 0 {
+	h := g.held[k]
+	if h == nil {
+		return
+	}
+	if len(h.routes) > 0 {
 		g.others.remove(h)
 	}
+	h.release()
 	delete(g.held, k)
 }
 

@@ -232,3 +232,42 @@ func TestAnUnavailableDestinationHasOneTurn(t *testing.T) {
 		t.Error("the group of B has to yield")
 	}
 }
+
+// TestTheMemoryOfAllDeferralsIsBounded: the rows of 200 aggregates wait, for as long as their
+// destination is paused, and lie far from each other.
+func TestTheMemoryOfAllDeferralsIsBounded(t *testing.T) {
+	t.Parallel()
+	g, _, _ := newTestGate(t, 10)
+	var all []*held
+	blocks, xids := 0, 0
+	for i := range 200 {
+		h, err := newHeld(Deferral{
+			Destination: "B", AggregateType: "t", AggregateID: fmt.Sprint(i), Known: "7:10:7", FromSeq: endless,
+		}, "A")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.hold(h)
+		all = append(all, h)
+		for n := range 2000 {
+			h.judge(streamed(100+2000*i+n, (2000*i+n)*blockBits))
+		}
+		blocks, xids = blocks+len(h.unseen.blocks), xids+len(h.droppedXIDs.xids)
+	}
+	if blocks > maxBlocks || xids > maxXIDs {
+		t.Errorf("%d blocks of seqs and %d xids are in memory", blocks, xids)
+	}
+	last := all[len(all)-1]
+	if s := fmt.Sprintf("%d:%[1]d:", 100+2000*200-1); g.isShown(last, shown(t, s), 0) {
+		t.Error("a snapshot that does not show the last transaction shows what was dropped")
+	}
+	if s := fmt.Sprintf("%d:%[1]d:", 100+2000*200); !g.isShown(last, shown(t, s), 0) {
+		t.Error("a snapshot that shows every transaction does not show what was dropped")
+	}
+	for _, h := range all {
+		g.unhold(h.stored.place().key())
+	}
+	if g.blocks.used != 0 || g.xids.used != 0 {
+		t.Errorf("%d blocks and %d xids are taken without a deferral", g.blocks.used, g.xids.used)
+	}
+}

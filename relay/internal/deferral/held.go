@@ -207,29 +207,47 @@ func (h *held) dropKept() []*delivery.Event {
 		h.judge(k.event)
 		events = append(events, k.event)
 	}
-	h.kept, h.keptBytes, h.found = nil, 0, seqSet{}
+	h.kept, h.keptBytes = nil, 0
+	h.found.clear()
 	return events
+}
+
+// bound has h share the memory of the sets of a Gate.
+func (h *held) bound(blocks, xids *budget) {
+	h.unseen.budget, h.found.budget, h.droppedXIDs.budget = blocks, blocks, xids
+}
+
+// release gives the memory of the sets back.
+func (h *held) release() {
+	h.unseen.clear()
+	h.found.clear()
+	h.droppedXIDs.clear()
 }
 
 // forget drops the transactions that a snapshot shows.
 func (h *held) forget(s pgsnapshot.Snapshot) { h.droppedXIDs.forget(s) }
 
-// maxXIDs bounds the memory of an xidSet.
-const maxXIDs = 1 << 16
+// maxXIDs bounds the memory of all xidSets of a Gate to about 10 MB, and maxXIDsOfOne that of one.
+const maxXIDs, maxXIDsOfOne = 1 << 18, 1 << 16
 
-// xidSet has transactions until a snapshot shows them. Beyond maxXIDs, it knows the highest alone.
+// xidSet has transactions until a snapshot shows them. Where it has no room, it knows the highest
+// alone.
 type xidSet struct {
+	budget   *budget // of xids
 	xids     map[uint64]struct{}
 	overflow uint64
 }
 
 func (s *xidSet) add(xid uint64) {
-	if s.xids == nil {
-		s.xids = map[uint64]struct{}{}
+	if _, known := s.xids[xid]; known {
+		return
 	}
-	if _, known := s.xids[xid]; !known && len(s.xids) == maxXIDs {
+	if len(s.xids) == maxXIDsOfOne || !s.budget.take() {
 		s.overflow = max(s.overflow, xid)
 		return
+	}
+	if s.xids == nil {
+		s.xids = map[uint64]struct{}{}
 	}
 	s.xids[xid] = struct{}{}
 }
@@ -238,11 +256,17 @@ func (s *xidSet) forget(shown pgsnapshot.Snapshot) {
 	for xid := range s.xids {
 		if shown.Visible(xid) {
 			delete(s.xids, xid)
+			s.budget.giveBack(1)
 		}
 	}
 	if shown.IsPast(s.overflow + 1) {
 		s.overflow = 0
 	}
+}
+
+func (s *xidSet) clear() {
+	s.budget.giveBack(len(s.xids))
+	s.xids, s.overflow = nil, 0
 }
 
 func (s *xidSet) areShown(by pgsnapshot.Snapshot) bool {

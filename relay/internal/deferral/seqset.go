@@ -5,13 +5,35 @@ const (
 	// together.
 	blockBits  = 4096
 	blockWords = blockBits / 64
-	// maxBlocks bounds the memory of a seqSet to 16 MB. At least 32,768 and at most 134 million
-	// seqs have room.
-	maxBlocks = 1 << 15
+	// maxBlocks bounds the memory of all seqSets of a Gate to 32 MB, and maxBlocksOfOne that of one.
+	// At least 32,768 and at most 134 million seqs have room in one.
+	maxBlocks, maxBlocksOfOne = 1 << 16, 1 << 15
 )
+
+// budget bounds the memory of the sets of a Gate, whose lock guards it. A nil budget has no end.
+type budget struct{ used, limit int }
+
+// take reports whether there was room for one more entry.
+func (b *budget) take() bool {
+	if b == nil {
+		return true
+	}
+	if b.used >= b.limit {
+		return false
+	}
+	b.used++
+	return true
+}
+
+func (b *budget) giveBack(n int) {
+	if b != nil {
+		b.used -= n
+	}
+}
 
 // seqSet is a set of seqs. It forgets those for which it has no room.
 type seqSet struct {
+	budget *budget // of blocks
 	blocks map[int64]*[blockWords]uint64
 	size   int64
 }
@@ -25,7 +47,7 @@ func (s *seqSet) add(seq int64) {
 	key, word, bit := bitOf(seq)
 	block := s.blocks[key]
 	if block == nil {
-		if len(s.blocks) == maxBlocks {
+		if len(s.blocks) == maxBlocksOfOne || !s.budget.take() {
 			return
 		}
 		if s.blocks == nil {
@@ -50,6 +72,7 @@ func (s *seqSet) remove(seq int64) bool {
 	block[word] &^= bit
 	if s.size--; *block == [blockWords]uint64{} {
 		delete(s.blocks, key)
+		s.budget.giveBack(1)
 	}
 	return true
 }
@@ -58,4 +81,9 @@ func (s *seqSet) has(seq int64) bool {
 	key, word, bit := bitOf(seq)
 	block := s.blocks[key]
 	return block != nil && block[word]&bit != 0
+}
+
+func (s *seqSet) clear() {
+	s.budget.giveBack(len(s.blocks))
+	s.blocks, s.size = nil, 0
 }

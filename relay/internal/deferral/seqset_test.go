@@ -34,10 +34,10 @@ func TestSeqSetHasWhatWasAdded(t *testing.T) {
 func TestSeqSetIsBounded(t *testing.T) {
 	t.Parallel()
 	var s seqSet
-	for i := range int64(2 * maxBlocks) {
+	for i := range int64(2 * maxBlocksOfOne) {
 		s.add(i * blockBits)
 	}
-	if len(s.blocks) != maxBlocks || s.size != maxBlocks {
+	if len(s.blocks) != maxBlocksOfOne || s.size != maxBlocksOfOne {
 		t.Errorf("%d blocks, %d seqs", len(s.blocks), s.size)
 	}
 }
