@@ -113,7 +113,7 @@ var deferralMutants = []testedMutant{
 			{deferralRules, ` AND {seq} < {deferral}from_seq) IS NOT TRUE)`, `) IS NOT TRUE)`},
 			{deferralRules, `return m.known.Visible(xid) && seq < m.fromSeq`, `return m.known.Visible(xid)`},
 		}},
-		pkg: "./relay/e2e", test: "TestADeferralIsKilledAtEachStep",
+		pkg: "./relay/internal/deferral", test: "TestRowsOfADeferredDestinationAreHandedOver",
 	},
 	{
 		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
