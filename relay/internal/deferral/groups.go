@@ -27,12 +27,15 @@ const (
 	// maxAggregate bounds type and id of an aggregate that is deferred, in bytes. An entry of a
 	// B-tree holds 2,704 in all.
 	maxAggregate = 1024
+	// refusedFor is how long a group that cannot be deferred is not looked at again, so that it hides
+	// no other. Rows that are not visible yet may be so soon.
+	refusedFor, invisibleFor = 2 * time.Second, 250 * time.Millisecond
 )
 
 // groupSenders is the part of [delivery.Delivery] with which message groups are deferred.
 type groupSenders interface {
-	// Busy returns groups of a destination that are far behind the others.
-	Busy(destination int) []delivery.BusyGroup
+	// Busy returns groups of a destination that are far behind the others and not refused.
+	Busy(destination int, isRefused func(group string) bool) []delivery.BusyGroup
 	// HoldGroup waits until no request has events of a group, and starts none with such events
 	// until release is called.
 	HoldGroup(ctx context.Context, destination int, group string) (release func(), err error)
@@ -88,7 +91,7 @@ func (w *Worker) relieveWindow(ctx context.Context) (begun bool, err error) {
 		return false, nil
 	}
 	for i, name := range w.Names {
-		for _, busy := range w.Senders.Busy(i) {
+		for _, busy := range w.Senders.Busy(i, w.refused.of(name)) {
 			if !w.isOverShare(busy) || w.Gate.holds(name) || w.Gate.holdsGroup(name, busy.Group) {
 				continue
 			}
@@ -124,8 +127,12 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 		})
 	}
 	place, found, err := w.placeOf(ctx, destination, busy)
-	if !found || err != nil {
+	if err != nil {
 		return err
+	}
+	if !found {
+		w.refused.add(key{w.Names[destination], busy.Group}, refusedFor)
+		return nil
 	}
 	holding, cancel := context.WithTimeout(ctx, holdTimeout)
 	defer cancel()
@@ -149,6 +156,9 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 		}
 	})
 	visible, err := w.Rows.areVisible(ctx, seqs)
+	if !visible && err == nil {
+		w.refused.add(key{place.Destination, busy.Group}, invisibleFor)
+	}
 	if !visible || err != nil || len(seqs) == 0 || w.Gate.holds(place.Destination) {
 		return err
 	}

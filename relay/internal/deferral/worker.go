@@ -92,6 +92,7 @@ type Worker struct {
 	firstXID uint64 // above every transaction that an earlier session has read
 	turns    turns
 	removed  atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
+	refused  refusals    // of watchShares
 	failed   bool        // the last look
 	pauses   pauses
 	relieved []relief // by destination

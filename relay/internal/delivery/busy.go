@@ -32,13 +32,13 @@ type BusyGroup struct {
 }
 
 // Busy returns the group of a destination that needs the most requests, and the one that has waited
-// longest of those that need several, if they are far behind the others. It returns none while the
-// destination is unavailable: all groups are behind then.
-func (d *Delivery) Busy(destination int) (busy []BusyGroup) {
+// longest of those that need several, if they are far behind the others. It leaves refused groups
+// out, and returns none while the destination is unavailable: all groups are behind then.
+func (d *Delivery) Busy(destination int, isRefused func(group string) bool) (busy []BusyGroup) {
 	s := d.senders[destination]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, g := range s.scheduler.busy() {
+	for _, g := range s.scheduler.busy(isRefused) {
 		busy = append(busy, BusyGroup{
 			Group: g.key, First: g.first.Handle, Row: g.first.Row, Events: g.load.events, Bytes: g.load.bytes,
 		})
@@ -46,7 +46,7 @@ func (d *Delivery) Busy(destination int) (busy []BusyGroup) {
 	return busy
 }
 
-func (s *scheduler) busy() (busy []*group) {
+func (s *scheduler) busy(isRefused func(group string) bool) (busy []*group) {
 	if s.failures > 0 {
 		return nil
 	}
@@ -54,7 +54,7 @@ func (s *scheduler) busy() (busy []*group) {
 	most := 0
 	for _, g := range s.groups {
 		n := s.requestsOf(g)
-		if n < busyRequests || !g.isTracked() {
+		if n < busyRequests || !g.isTracked() || isRefused(g.key) {
 			continue
 		}
 		if n > most {

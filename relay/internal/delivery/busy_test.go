@@ -16,6 +16,9 @@ func wide(r *fixture, _ []delivery.Destination) {
 	r.options.InFlight, r.options.EagerInFlight = 256, 256
 }
 
+// none refuses no group.
+func none(string) bool { return false }
+
 // eventOf returns an event of a group.
 func eventOf(group string, n int) *delivery.Event {
 	id := fmt.Sprintf("%s-%d", group, n)
@@ -29,11 +32,11 @@ func TestTheBusiestGroupIsFarBehindTheOthers(t *testing.T) {
 		for i := range 9 {
 			r.send(0, eventOf("busy", i), eventOf(fmt.Sprint("other", i), 0))
 		}
-		if busy := r.delivery.Busy(0); len(busy) != 1 || busy[0].Group != "busy" || busy[0].Events != 8 {
+		if busy := r.delivery.Busy(0, none); len(busy) != 1 || busy[0].Group != "busy" || busy[0].Events != 8 {
 			r.t.Errorf("busy groups: %+v", busy)
 		}
 		r.elapse(time.Second)
-		if busy := r.delivery.Busy(0); busy != nil {
+		if busy := r.delivery.Busy(0, none); busy != nil {
 			r.t.Errorf("%+v needs seven requests", busy)
 		}
 	}, wide)
@@ -50,8 +53,27 @@ func TestTheOldestOfTheBusyGroupsIsNamed(t *testing.T) {
 			}
 			r.send(0, eventOf("large", i))
 		}
-		busy := r.delivery.Busy(0)
+		busy := r.delivery.Busy(0, none)
 		if len(busy) != 2 || busy[0].Group != "old" || busy[1].Group != "large" {
+			r.t.Errorf("busy groups: %+v", busy)
+		}
+	}, wide)
+}
+
+// TestRefusedGroupsHideNoOther: two groups with more events, which also wait longer, cannot be
+// deferred.
+func TestRefusedGroupsHideNoOther(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(after(time.Second, takeAll))
+		for i := range 30 {
+			r.send(0, eventOf("first", i), eventOf("second", i))
+			if i < 20 {
+				r.send(0, eventOf("third", i))
+			}
+		}
+		refused := func(group string) bool { return group != "third" }
+		if busy := r.delivery.Busy(0, refused); len(busy) != 1 || busy[0].Group != "third" {
 			r.t.Errorf("busy groups: %+v", busy)
 		}
 	}, wide)
@@ -66,7 +88,7 @@ func TestNoGroupIsBusyIfAllAreBehind(t *testing.T) {
 				r.send(0, eventOf(fmt.Sprint("group", group), i))
 			}
 		}
-		if busy := r.delivery.Busy(0); busy != nil {
+		if busy := r.delivery.Busy(0, none); busy != nil {
 			r.t.Errorf("%+v is as far behind as 64 others", busy)
 		}
 	}, wide)
@@ -80,7 +102,7 @@ func TestNoGroupIsBusyWhileItsDestinationIsDown(t *testing.T) {
 			r.send(0, eventOf("busy", i))
 		}
 		r.elapse(time.Minute)
-		if busy := r.delivery.Busy(0); busy != nil {
+		if busy := r.delivery.Busy(0, none); busy != nil {
 			r.t.Errorf("%+v", busy)
 		}
 	})
@@ -217,7 +239,7 @@ func (l *busyLoad) write(tick int) {
 }
 
 func (l *busyLoad) relieve() {
-	all := l.delivery.Busy(0)
+	all := l.delivery.Busy(0, none)
 	if len(all) == 0 || 2*l.tracker.Load().Events < l.window {
 		return
 	}
