@@ -52,7 +52,7 @@ func TestRowWithAReusedSeqIsParkedToo(t *testing.T) {
 	w.startStreaming(w.sharedID()...)
 	for _, want := range []string{"parked", "parked,parked"} {
 		w.exec(`TRUNCATE events RESTART IDENTITY`)
-		w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', NULL)`)
+		w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', NULL, '{}')`)
 		w.eventually("the row is parked", func() bool { return w.deadLetters() == want })
 	}
 }
@@ -62,7 +62,7 @@ func TestEventIDTooLongForAnIndexIsParked(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders")
 	w.startStreaming(w.sharedID()...)
-	w.exec(`INSERT INTO events (id, kind, body) SELECT string_agg(md5(i::text), ''), 'k', NULL
+	w.exec(`INSERT INTO events (id, kind, body) SELECT string_agg(md5(i::text), ''), NULL, '{}'
 		FROM generate_series(1, 500) AS i`)
 	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
 	if length := w.query(`SELECT length(row_event_id)::text FROM outbox_dead_letters`); length != "16000" {
@@ -76,7 +76,7 @@ func TestParkedRowStaysWhenItsTwinIsRemoved(t *testing.T) {
 	w := newTestEnv(t, "orders")
 	w.startStreaming(append(w.sharedID(), "RELAY_RETENTION=1s")...)
 	w.exec(`INSERT INTO events (id, kind, body, created_at)
-		VALUES ('A', 'k', NULL, '2001-01-01'), ('A', 'k', NULL, '2001-01-01')`)
+		VALUES ('A', NULL, '{}', '2001-01-01'), ('A', NULL, '{}', '2001-01-01')`)
 	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
 	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil {
 		t.Fatalf("discard: %v: %s", err, out)

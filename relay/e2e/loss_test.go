@@ -67,7 +67,7 @@ func TestEventsOfTwoTablesWithTheSameIDAreBothParked(t *testing.T) {
 			"RELAY_COLUMN_PAYLOAD=body",
 			"RELAY_COLUMN_AGGREGATE_TYPE=", "RELAY_COLUMN_AGGREGATE_ID=", "RELAY_COLUMN_HEADERS=",
 			"RELAY_COLUMN_CREATED_AT=")
-		w.exec(`INSERT INTO ` + table + ` (id, kind, body) VALUES ('1', 'k', NULL), ('2', 'k', '` + table + `')`)
+		w.exec(`INSERT INTO ` + table + ` (id, kind, body) VALUES ('1', NULL, '{}'), ('2', 'k', '` + table + `')`)
 		w.awaitBody(table)
 	}
 	w.eventually("both tables' events are parked", func() bool {

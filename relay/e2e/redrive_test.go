@@ -37,12 +37,13 @@ func TestRedriveReportsItsOutcome(t *testing.T) {
 	w.awaitBody(`{"n":2}`)
 }
 
-// TestRedriveReportsRefusalsOfTheRelay: it refuses a message without a body before it sends it.
+// TestRedriveReportsRefusalsOfTheRelay: it refuses a body with a control character before
+// it sends it.
 func TestRedriveReportsRefusalsOfTheRelay(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders")
 	w.startStreaming(w.sharedID()...)
-	w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', NULL)`)
+	w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', E'\x01')`)
 	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
 	output, err := w.command(nil, "dead-letters", "redrive", "--all")
 	if exitCode(err) != 1 {

@@ -10,17 +10,25 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// documented returns the statements of the SQL blocks of a page, without those of transactions.
-func documented(t *testing.T, page string) (statements []string) {
+// statement matches a statement of SQL. A semicolon within $$ does not end it.
+var statement = regexp.MustCompile(`(?s)(?:\$\$.*?\$\$|[^;$]|\$)+;?`)
+
+// documented returns the statements of the SQL blocks of a page before a heading, without those of
+// transactions.
+func documented(t *testing.T, page, heading string) (statements []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
+	before, _, found := strings.Cut(string(text), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("page %s has no heading %q", page, heading)
+	}
+	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(before, -1) {
 		sql := regexp.MustCompile(`--[^\n]*`).ReplaceAllString(block[1], "")
-		for statement := range strings.SplitSeq(sql, ";") {
-			statement = strings.TrimSpace(statement)
+		for _, statement := range statement.FindAllString(sql, -1) {
+			statement = strings.TrimSpace(strings.TrimSuffix(statement, ";"))
 			if statement != "" && statement != "BEGIN" && statement != "COMMIT" {
 				statements = append(statements, statement)
 			}
@@ -46,8 +54,12 @@ func newRights(t *testing.T, version int) *rights {
 	w.exec(`CREATE TABLE events (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), aggregate_type text DEFAULT 'order',
 		aggregate_id text, kind text DEFAULT 'made', body text,
 		created_at timestamptz DEFAULT now() - interval '1 day')`)
-	for _, statement := range documented(t, "../docs/table.md") {
-		w.exec(statement)
+	operator, err := w.pool.Acquire(t.Context()) // one session, as its sequence is temporary
+	w.must(err)
+	defer operator.Release()
+	for _, statement := range documented(t, "../docs/table.md", "Columns as attributes") {
+		_, err := operator.Exec(t.Context(), statement)
+		w.must(err)
 	}
 	w.exec(`REVOKE ALL ON outbox_events FROM ` + migrations.Relay)
 	return &rights{testEnv: w, settings: []string{

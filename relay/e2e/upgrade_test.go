@@ -201,7 +201,7 @@ func TestAnOlderRelayWorksOnTheNewSchema(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming(w.sharedID()...)
-	w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', 'k', NULL), ('A', 'k', NULL)`)
+	w.exec(`INSERT INTO events (id, kind, body) VALUES ('A', NULL, '{}'), ('A', NULL, '{}')`)
 	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
 	older := olderStatements(t)
 	conn, err := w.pool.Acquire(t.Context())

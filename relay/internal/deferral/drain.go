@@ -21,6 +21,8 @@ const (
 	smallPass, shortPass = 1000, 500 * time.Millisecond
 	// joinTimeout bounds an attempt to join.
 	joinTimeout = 10 * time.Second
+	// longestFull bounds how long an attempt to join keeps events while the window is full.
+	longestFull = 50 * time.Millisecond
 	// passPause is the least pause between two passes, and retryPause that after an error. A pass
 	// that reads much of the table, because an old transaction is open, takes a third of the time.
 	passPause, retryPause = 100 * time.Millisecond, time.Second
@@ -92,7 +94,7 @@ func (w *Worker) storeWaiting(ctx context.Context, h *held) error {
 
 // step makes a pass, and then tries to join the stream if the pass was small.
 func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
-	to, isNow, err := w.end(ctx, refreshTimeout)
+	to, isNow, err := w.end(ctx, func(waited time.Duration) bool { return waited < refreshTimeout })
 	began := time.Now()
 	if err != nil || to.Snapshot == "" || !isNow && !h.mark.isCoveredBy(to.Snapshot) {
 		return false, err
@@ -113,7 +115,7 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	defer w.Gate.keepNone(h)
 	limit := time.AfterFunc(joinTimeout, func() { w.Gate.keepNone(h) })
 	defer limit.Stop()
-	to, isNow, err := w.end(ctx, joinTimeout)
+	to, isNow, err := w.end(ctx, w.joinPatience())
 	if err != nil || !isNow {
 		return false, err
 	}
@@ -137,6 +139,18 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	w.Log.With(h.stored.place().attrs()...).Info("events wait in the outbox table no more",
 		"event", "deferral_ended", "known", passed.to.Snapshot)
 	return true, nil
+}
+
+// joinPatience is the patience of an attempt to join. Kept events stay in the window. If that is
+// full, the stream is not read up to To as long as they are kept, and every other event waits too.
+func (w *Worker) joinPatience() func(waited time.Duration) bool {
+	var fullSince time.Duration
+	return func(waited time.Duration) bool {
+		if !w.isFull() {
+			fullSince = waited
+		}
+		return waited < joinTimeout && waited-fullSince < longestFull
+	}
 }
 
 // blockBegins prevents a deferral of the destinations that may get kept events, until unblock is
@@ -189,12 +203,14 @@ type passed struct {
 // stream was read past it. While the window is full of the events of another destination, the
 // stream is hardly read. After patience the pass goes up to the last snapshot that it was read
 // past. It is empty if there is none.
-func (w *Worker) end(ctx context.Context, patience time.Duration) (to Observation, isNow bool, err error) {
+func (w *Worker) end(
+	ctx context.Context, patience func(waited time.Duration) bool,
+) (to Observation, isNow bool, err error) {
 	if to, err = w.Store.Observe(ctx); err != nil {
 		return to, false, err
 	}
 	for began := time.Now(); !w.Gate.passed(to); {
-		if time.Since(began) > patience {
+		if !patience(time.Since(began)) {
 			return w.Gate.lastPassed(), false, nil
 		}
 		if !task.Sleep(ctx, reachInterval) {
