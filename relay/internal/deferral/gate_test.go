@@ -275,8 +275,8 @@ func TestOnlyFoundRowsCountAsFound(t *testing.T) {
 	}
 }
 
-// TestAFoundRowIsNotRemovedOnceKeepingEnds: the pass of a join finds rows that the gate keeps. It is
-// still under way when the gate gives up keeping, so the row waits in the table until it ends.
+// TestAFoundRowIsNotRemovedOnceKeepingEnds: the pass of a join finds rows that the gate keeps. It
+// is still under way when the gate gives up keeping, so the row waits in the table until it ends.
 func TestAFoundRowIsNotRemovedOnceKeepingEnds(t *testing.T) {
 	t.Parallel()
 	g, h, d := newTestGate(t, 100)

@@ -27,8 +27,8 @@ const (
 	// maxAggregate bounds type and id of an aggregate that is deferred, in bytes. An entry of a
 	// B-tree holds 2,704 in all.
 	maxAggregate = 1024
-	// refusedFor is how long a group that cannot be deferred is not looked at again, so that it hides
-	// no other. Rows that are not visible yet may be so soon.
+	// refusedFor is how long a group that cannot be deferred is not looked at again, so that it
+	// hides no other. Rows that are not visible yet may be so soon.
 	refusedFor, invisibleFor = 2 * time.Second, 250 * time.Millisecond
 )
 

@@ -15,9 +15,10 @@ import (
 )
 
 // Imported has the deferrals whose rows were copied from another cluster. Their snapshots mean
-// nothing here, and the rows get transaction ids of this cluster. So each deferral gets another pair
-// of snapshot and seq: everything that is visible in the snapshot was copied or committed before the
-// copy was looked at, and the rows of it that are not done have that seq or a higher one.
+// nothing here, and the rows get transaction ids of this cluster. So each deferral gets another
+// pair of snapshot and seq: everything that is visible in the snapshot was copied or committed
+// before the copy was looked at, and the rows of it that are not done have that seq or a higher
+// one.
 type Imported struct {
 	snapshot pgsnapshot.Snapshot
 	lowest   map[Place]int64
@@ -80,7 +81,8 @@ func (i Imported) Restore(ctx context.Context, pool *pgxpool.Pool, slotName, tab
 			UPDATE outbox_deferrals SET known = $4::pg_snapshot, from_seq = $5, system_identifier = `+
 			outboxtable.SystemSQL+`, updated_at = clock_timestamp()
 			WHERE slot_name = $1 AND outbox_table = $2 AND destination = $3
-			  AND aggregate_type = $6 AND aggregate_id = $7 AND state = 'deferred' AND known::text = '3:3:' AND system_identifier <> `+outboxtable.SystemSQL,
+			  AND aggregate_type = $6 AND aggregate_id = $7 AND state = 'deferred' AND known::text = '3:3:'
+			  AND system_identifier <> `+outboxtable.SystemSQL,
 			slotName, table, p.Destination, known, lowest, p.AggregateType, p.AggregateID)
 		if err != nil {
 			return fmt.Errorf("store which events of another cluster wait for %s: %w", p, err)

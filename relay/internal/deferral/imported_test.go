@@ -27,7 +27,8 @@ func TestAnAggregateKeepsWhatIsDoneInACopy(t *testing.T) {
 	exec(`INSERT INTO outbox_deferrals (slot_name, outbox_table, destination, aggregate_type, aggregate_id,
 			system_identifier, known, from_seq, routes, state, reason)
 		SELECT 's', 'public.outbox_events', destination, type, aggregate, '1', '1000100:1000100:', 21, ARRAY['A'],
-			'deferred', 'r' FROM (VALUES ('A', 'order', '0'), ('A', 'order', '1'), ('A', 'order', 'none'), ('B', '', ''))
+			'deferred', 'r'
+		FROM (VALUES ('A', 'order', '0'), ('A', 'order', '1'), ('A', 'order', 'none'), ('B', '', ''))
 			AS d (destination, type, aggregate)`)
 	table := outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
 		ID: "id", AggregateType: "aggregate_type", AggregateID: "aggregate_id", Sequence: "seq", XID: "xid",

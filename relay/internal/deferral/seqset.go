@@ -5,8 +5,8 @@ const (
 	// together.
 	blockBits  = 4096
 	blockWords = blockBits / 64
-	// maxBlocks bounds the memory of all seqSets of a Gate to 32 MB, and maxBlocksOfOne that of one.
-	// At least 32,768 and at most 134 million seqs have room in one.
+	// maxBlocks bounds the memory of all seqSets of a Gate to 32 MB, and maxBlocksOfOne that of
+	// one. At least 32,768 and at most 134 million seqs have room in one.
 	maxBlocks, maxBlocksOfOne = 1 << 16, 1 << 15
 )
 

@@ -112,8 +112,8 @@ func (c *check) unsent(r *Replay) {
 	}
 }
 
-// mayBeExcluded reports whether an event may have waited in the table at the request of a replay, or
-// may have been removed, parked or refused when the replay reached it.
+// mayBeExcluded reports whether an event may have waited in the table at the request of a replay,
+// or may have been removed, parked or refused when the replay reached it.
 func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
 	if e == nil || row == nil || row.Removed || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
