@@ -60,6 +60,7 @@ type Deps struct {
 	Begun       <-chan struct{}                                // closed once the stream is read
 	Timeout     time.Duration                                  // wal_sender_timeout of the stream
 	Observed    func(snapshot string, lsn pglogrepl.LSN) error // takes a snapshot with [slot.Observation.InsertLSN]
+	Awaited     func() bool                                    // whether a deferral ends once the position moves
 	Backlog     *backlog.Watch
 	Health      *health.Health
 	Metrics     *health.Metrics
@@ -174,7 +175,8 @@ func (c *Checkpointer) reportBacklog(seen slot.Observation, before time.Time) {
 }
 
 // isDue reports whether to write the row. That is so when events were delivered, when a reached
-// horizon covers more events or ends a suspicion, and after idleWAL while no events flow.
+// horizon covers more events or ends a suspicion. While no events flow, it is so after idleWAL, and
+// whenever a deferral waits for the position.
 func (c *Checkpointer) isDue(p checkpoint.Position) bool {
 	switch {
 	case c.Tracker.Load().Delivered > c.savedDelivered:
@@ -184,7 +186,11 @@ func (c *Checkpointer) isDue(p checkpoint.Position) bool {
 	case c.reached(p) && (c.pending.Delivered > c.horizonDelivered || !c.horizonSaved):
 		return true
 	}
-	return time.Since(c.savedAt) >= idleInterval && p.FlushLSN > c.saved.FlushLSN+idleWAL
+	least := pglogrepl.LSN(idleWAL)
+	if c.Awaited() {
+		least = 0
+	}
+	return time.Since(c.savedAt) >= idleInterval && p.FlushLSN > c.saved.FlushLSN+least
 }
 
 // Save writes the row, and only then lets the stream confirm its position.

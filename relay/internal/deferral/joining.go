@@ -53,6 +53,18 @@ func (g *Gate) deferred() (waiting, ending []*held) {
 	return waiting, ending
 }
 
+// IsEnding reports whether a deferral that the stream has joined waits for the position.
+func (g *Gate) IsEnding() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, h := range g.held {
+		if h.mode == joined {
+			return true
+		}
+	}
+	return false
+}
+
 // holds reports whether all events of a destination wait in the table.
 func (g *Gate) holds(name string) bool { return g.holdsGroup(name, "") }
 

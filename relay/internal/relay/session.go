@@ -107,7 +107,8 @@ func (s *session) connect() {
 		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row,
 		Publication: s.publication(), Stream: s.held.Stream, Lease: s.lease,
 		Tracker: s.tracker, Auditor: s.auditor, Begun: s.handler.Begun(), Timeout: s.SenderTimeout,
-		Observed: s.gate.Observed, Backlog: s.Backlog, Health: s.Health, Metrics: s.Metrics, Log: s.Log,
+		Observed: s.gate.Observed, Awaited: s.gate.IsEnding, Backlog: s.Backlog,
+		Health: s.Health, Metrics: s.Metrics, Log: s.Log,
 	})
 }
 
