@@ -118,8 +118,8 @@ var deferralMutants = []testedMutant{
 	{
 		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
 			deferralDrain, `!w.Gate.passed(to); {
-		if time.Since`, `to.LSN == 0; {
-		if time.Since`,
+		if !patience(time.Since`, `to.LSN == 0; {
+		if !patience(time.Since`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAFullWindowHoldsUpNoPass",
 	},
