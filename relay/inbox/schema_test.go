@@ -9,45 +9,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/tern/v2/migrate"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/inbox"
 	"github.com/outbox-relay/outbox-relay/relay/inbox/migrations"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
-
-// withoutComment lists the tables and columns of the schema that have no comment.
-const withoutComment = `
-	SELECT c.oid::regclass || coalesce('.' || a.attname, '')
-	FROM pg_class c
-	CROSS JOIN LATERAL (
-		SELECT 0 AS attnum, NULL AS attname
-		UNION ALL
-		SELECT attnum, attname FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-	) AS a
-	WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'
-	  AND coalesce(length(CASE a.attnum WHEN 0 THEN obj_description(c.oid, 'pg_class')
-	               ELSE col_description(c.oid, a.attnum) END), 0) < 10`
 
 func TestEveryTableAndColumnHasAComment(t *testing.T) {
 	t.Parallel()
 	pool, _ := newInbox(t)
-	var tables int
-	err := pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = `+
-		`current_schema()::regnamespace AND relkind = 'r'`).Scan(&tables)
-	if err != nil || tables != 3 {
-		t.Fatalf("%d tables, %v", tables, err)
-	}
-	rows, err := pool.Query(t.Context(), withoutComment)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(names) != 0 {
-		t.Errorf("no comment on %v, %v", names, err)
+	if tables := outboxtest.RequireComments(t, pool); tables != 3 {
+		t.Fatalf("%d tables", tables)
 	}
 }
 

@@ -5,38 +5,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 )
-
-// withoutComment lists the tables and columns of the schema that have no comment.
-const withoutComment = `
-	SELECT c.oid::regclass || coalesce('.' || a.attname, '')
-	FROM pg_class c
-	CROSS JOIN LATERAL (
-		SELECT 0 AS attnum, NULL AS attname
-		UNION ALL
-		SELECT a.attnum, a.attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-	) AS a
-	WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-	  AND coalesce(length(col_description(c.oid, a.attnum)), length(obj_description(c.oid)) * (a.attnum = 0)::int,
-	  	0) < 10`
 
 func TestEveryTableAndColumnHasAComment(t *testing.T) {
 	t.Parallel()
 	conn := migrated(t)
-	var tables int
-	err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_class WHERE relnamespace = `+
-		`current_schema()::regnamespace AND relkind = 'r'`).Scan(&tables)
-	if err != nil || tables < 6 {
-		t.Fatalf("%d tables, %v", tables, err)
-	}
-	rows, err := conn.Query(t.Context(), withoutComment)
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(names) != 0 {
-		t.Errorf("no comment on %v, %v", names, err)
+	if tables := outboxtest.RequireComments(t, conn); tables < 6 {
+		t.Fatalf("%d tables", tables)
 	}
 }
 

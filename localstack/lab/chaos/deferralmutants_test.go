@@ -117,9 +117,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
-			deferralDrain, `!w.Gate.passed(to); {
-		if !patience(time.Since`, `to.LSN == 0; {
-		if !patience(time.Since`,
+			deferralDrain, `isNow, err = w.awaitPassed(ctx, to, patience)`, `isNow, err = to.LSN != 0, nil`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAFullWindowHoldsUpNoPass",
 	},

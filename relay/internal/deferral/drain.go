@@ -209,15 +209,10 @@ func (w *Worker) end(
 	if to, err = w.Store.Observe(ctx); err != nil {
 		return to, false, err
 	}
-	for began := time.Now(); !w.Gate.passed(to); {
-		if !patience(time.Since(began)) {
-			return w.Gate.lastPassed(), false, nil
-		}
-		if !task.Sleep(ctx, reachInterval) {
-			return to, false, ctx.Err()
-		}
+	if isNow, err = w.awaitPassed(ctx, to, patience); err != nil || isNow {
+		return to, isNow, err
 	}
-	return to, true, nil
+	return w.Gate.lastPassed(), false, nil
 }
 
 // pass delivers the rows that are visible in a snapshot and not done. The stream was read past the
@@ -251,12 +246,11 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 	if h.idle++; p.events > 0 {
 		h.idle = 0
 	}
+	w.Gate.forgetDelivered(h)
 	if !p.ended {
-		w.Gate.forgetDelivered(h)
 		return p, t.save(ctx)
 	}
 	h.top = t.after
-	w.Gate.forgetDelivered(h)
 	return p, w.store(ctx, h, p, endless, t.flight.settled())
 }
 

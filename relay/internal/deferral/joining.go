@@ -55,14 +55,8 @@ func (g *Gate) deferred() (waiting, ending []*held) {
 
 // IsEnding reports whether a deferral that the stream has joined waits for the position.
 func (g *Gate) IsEnding() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, h := range g.held {
-		if h.mode == joined {
-			return true
-		}
-	}
-	return false
+	_, ending := g.deferred()
+	return len(ending) > 0
 }
 
 // holds reports whether all events of a destination wait in the table.

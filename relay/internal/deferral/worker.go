@@ -303,12 +303,24 @@ func (w *Worker) refresh(ctx context.Context) (now Observation, err error) {
 	if now, err = w.Store.Observe(ctx); err != nil || !w.hasBegun() {
 		return now, err
 	}
-	for began := time.Now(); !w.Gate.passed(now) && time.Since(began) < refreshTimeout && !w.isFull(); {
+	_, err = w.awaitPassed(ctx, now, func(waited time.Duration) bool { return waited < refreshTimeout && !w.isFull() })
+	return now, err
+}
+
+// awaitPassed waits until the stream was read past a snapshot. It reports false if patience ends
+// first.
+func (w *Worker) awaitPassed(
+	ctx context.Context, o Observation, patience func(waited time.Duration) bool,
+) (passed bool, err error) {
+	for began := time.Now(); !w.Gate.passed(o); {
+		if !patience(time.Since(began)) {
+			return false, nil
+		}
 		if !task.Sleep(ctx, reachInterval) {
-			return now, ctx.Err()
+			return false, ctx.Err()
 		}
 	}
-	return now, nil
+	return true, nil
 }
 
 // lowest returns the lowest seq of the events that delivery holds, and how many events have one.
