@@ -122,7 +122,7 @@ func TestABusyAggregateOutlivesAGap(t *testing.T) {
 	p.stop()
 }
 
-// TestAReplayExcludesWhatWaitsOfAnAggregate, and includes what others have delivered.
+// The replay includes the delivered events of the other aggregates.
 func TestAReplayExcludesWhatWaitsOfAnAggregate(t *testing.T) {
 	t.Parallel()
 	b := newBusy(t, newTestEnv(t, "orders.fifo"))

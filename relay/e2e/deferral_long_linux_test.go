@@ -10,8 +10,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
-// longOutage is an outage whose broker forgets what it has delivered. It keeps what the test
-// checks.
+// longOutage is an outage whose broker forgets delivered messages. It keeps the figures that the
+// test checks.
 type longOutage struct {
 	*outage
 	path string // of the relay as it ships

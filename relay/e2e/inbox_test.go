@@ -90,8 +90,8 @@ func newConsumer(w *testEnv, events map[string]outbox.Event) *orderConsumer {
 	}
 }
 
-// receive processes what the queue has. It deletes a message when it arrives for the second time,
-// and until then makes it visible again.
+// receive processes the messages of the queue. It deletes a message when it arrives for the second
+// time, and until then makes it visible again.
 func (c *orderConsumer) receive() bool {
 	received, err := c.client.ReceiveMessage(c.t.Context(), &sqs.ReceiveMessageInput{
 		QueueUrl: &c.queue.URL, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"}, VisibilityTimeout: 30,
@@ -132,7 +132,7 @@ func (c *orderConsumer) process(m types.Message) {
 	}))
 }
 
-// check compares an event with the written one, and with what Lambda would decode.
+// check compares an event with the written one, and with the event that Lambda would decode.
 func (c *orderConsumer) check(m types.Message, e inbox.Event) {
 	written := c.events[e.ID]
 	wanted := inbox.Event{

@@ -138,7 +138,7 @@ func (s *relaySettings) checkDestinations(
 	}.Check(ctx, progress)
 }
 
-// logFindings logs what the opening of a destination found.
+// logFindings logs the findings of a destination that was opened.
 func logFindings(log *slog.Logger, found preflight.Findings) {
 	for _, f := range found {
 		level := slog.LevelInfo

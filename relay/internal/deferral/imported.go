@@ -70,7 +70,7 @@ func FindImported(ctx context.Context, pool *pgxpool.Pool, slotName string, tabl
 
 // Restore stores these deferrals again. Until then no row is done for them. rewritten are the
 // transactions that gave the copied rows new ids, in order. A relay that has read a deferral before
-// continues with what it read.
+// continues with its old pair.
 func (i Imported) Restore(ctx context.Context, pool *pgxpool.Pool, slotName, table string, rewritten []uint64) error {
 	known, ok := i.known(rewritten)
 	if !ok {
