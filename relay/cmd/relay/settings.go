@@ -42,7 +42,7 @@ type source struct {
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
 
-	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind, can wait there: auto (those of the table that relay migrate made do), or your word (assert, deny)."`
+	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind, can wait there: auto (they do in the table that relay migrate created), assert (they do) or deny (they do not)."`
 
 	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one, or accept it by your word that no program changes the columns it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
 
