@@ -50,7 +50,8 @@ func (c *testCmd) Run(ctx context.Context, s *stack.Stack) error {
 	return nil
 }
 
-// longest is the package whose tests take longest. They start first, and the others run beside them.
+// longest is the package whose tests take longest. They start first, and the others run beside
+// them.
 const longest = "./relay/e2e"
 
 // goTest limits each package to 30 minutes unless TEST_TIMEOUT sets another limit. The slowest
