@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
@@ -16,6 +17,8 @@ type destination struct {
 	arn           string
 	aggregateType string
 	limit         int // maximum size of a message in bytes
+	// refused counts the events of its fragile aggregate that the broker refuses until a repair.
+	refused *atomic.Int32
 }
 
 // Maximum sizes of a message. That of a topic is the default of AWS.
@@ -29,7 +32,7 @@ const (
 func (r *run) createDestinations() error {
 	policy := r.plan.setting("RELAY_ON_REJECTED")
 	for i, kind := range r.plan.Destinations {
-		d := destination{aggregateType: fmt.Sprintf("kind-%d", i)}
+		d := destination{aggregateType: fmt.Sprintf("kind-%d", i), refused: new(atomic.Int32)}
 		d.FIFO = kind.fifo()
 		d.ParksAggregate = policy == "park-aggregate" || policy == "" && d.FIFO
 		d.GroupBatches, d.ParkAfter = r.plan.setting("RELAY_GROUP_BATCHES") == "true", r.plan.ParkAfter

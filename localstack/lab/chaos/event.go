@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -58,13 +59,27 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	switch random.IntN(3) {
 	case 0:
 		e.Payload = padded(e.Payload, a.destination.limit)
+		return e
 	case 1:
-		// valid in JSON and UTF-8, but not in a message
-		e.Payload = strings.Replace(e.Payload, "☃", "\uFFFE", 1)
-	default:
-		e.Type, e.Repairable = refusedType, true
+		if r.mayWriteRefused(a.destination) {
+			e.Type, e.Repairable = refusedType, true
+			return e
+		}
 	}
+	// valid in JSON and UTF-8, but not in a message
+	e.Payload = strings.Replace(e.Payload, "☃", "\uFFFE", 1)
 	return e
+}
+
+// refusalTakes bounds the time in which a relay proves the refusal of an event while it sends no
+// other event to the destination: five times RELAY_RETRY_MAX, and the last backoff.
+const refusalTakes = 3 * time.Second
+
+// mayWriteRefused bounds the refused events of an aggregate. A relay proves their refusals one
+// after the other if the aggregate has fallen far behind all others, and half of the time to settle
+// has to suffice for it.
+func (r *run) mayWriteRefused(d *destination) bool {
+	return d.refused.Add(1) <= max(1, int32(r.options.Settle/refusalTakes/2))
 }
 
 // padded adds n characters to a JSON object.

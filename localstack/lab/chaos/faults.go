@@ -20,7 +20,8 @@ type fault struct {
 	partial bool // requests may fail in part
 	skips   bool // the stream omits events until a relay notices
 	strands bool // undelivered events are only in the log, and a recovery publishes the table first
-	refuses bool // a relay may end because an operator has to decide
+	// refuses is the finding with which a relay may end, because an operator has to undo the fault.
+	refuses string
 	// identity marks a fault of the credentials. No destination is at fault, so no event may be
 	// parked.
 	identity bool

@@ -16,10 +16,10 @@ var tableFaults = []fault{
 	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
-	{name: "column renamed", weight: 2, repeats: true, refuses: true, do: tableFor(
+	{name: "column renamed", weight: 2, repeats: true, refuses: "RELAY_COLUMN_PAYLOAD", do: tableFor(
 		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`,
 		`ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
-	{name: "row-level security", weight: 2, repeats: true, refuses: true, do: tableFor(
+	{name: "row-level security", weight: 2, repeats: true, refuses: "row security of table", do: tableFor(
 		`ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY`, `ALTER TABLE outbox_events DISABLE ROW LEVEL SECURITY`)},
 	{name: "read-only", weight: 2, repeats: true, do: readOnly},
 }

@@ -56,7 +56,7 @@ func (f *processes) watch(p *relay) {
 	if !f.isAt(p) {
 		return
 	}
-	if !p.mayEnd() && !f.run.mayRefuse() {
+	if !f.mayHaveEnded(p) {
 		f.run.recorder.problem("%s ended by itself: %v: %s", p.name, p.process.Err(), lastLogLines(p))
 	}
 	time.Sleep(restartAfter)
@@ -79,10 +79,10 @@ func (p *relay) hasHalted() bool {
 	return is
 }
 
-// mayEnd reports whether the relay had a reason to end by itself.
-func (p *relay) mayEnd() bool {
+// mayHaveEnded reports whether p, which has ended, had a reason to end by itself.
+func (f *processes) mayHaveEnded(p *relay) bool {
 	_, starting := p.log.find("cannot start", 0)
-	return starting || p.hasHalted()
+	return starting || p.hasHalted() || f.run.hasRefused(p)
 }
 
 func lastLogLines(p *relay) string {
@@ -157,7 +157,7 @@ func (f *processes) stop(p *relay) (drained bool, err error) {
 	}
 	err = p.stop()
 	_, left := p.log.find("event=drain_timed_out", 0)
-	if p.mayEnd() {
+	if f.mayHaveEnded(p) {
 		err = nil
 	}
 	return !left, err

@@ -67,6 +67,23 @@ func (b *relayLog) find(text string, since time.Duration) (logLine, bool) {
 	return logLine{}, false
 }
 
+// lastError returns the error with which the process ended, or nothing. The program prints it after
+// all lines of the log, and an error may have several lines.
+func (b *relayLog) lastError() string {
+	lines := b.copy()
+	var text []string
+	for i := len(lines) - 1; i >= 0; i-- {
+		text = append([]string{lines[i].Text}, text...)
+		if strings.HasPrefix(lines[i].Text, "relay: ") {
+			return strings.Join(text, "\n")
+		}
+		if strings.HasPrefix(lines[i].Text, "time=") {
+			break
+		}
+	}
+	return ""
+}
+
 func (b *relayLog) copy() []logLine {
 	b.mu.Lock()
 	defer b.mu.Unlock()

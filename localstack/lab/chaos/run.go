@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,8 +40,7 @@ type run struct {
 	clock        func() time.Duration
 	began        time.Duration // start of the load
 	quiet        sync.RWMutex  // held for writing while no writer may begin a transaction
-	// time until which relays may end because of a fault that an operator has to undo
-	refusing atomic.Int64
+	refusals     refusals
 }
 
 // link is the connection of a relay's place to the database.
@@ -226,9 +224,6 @@ func (r *run) follow(ctx context.Context, steps []Step, from []fault) error {
 // noticedWithin is the time in which a relay may still notice a fault that is over.
 const noticedWithin = 3 * time.Second
 
-// mayRefuse reports whether a fault currently allows relays to end.
-func (r *run) mayRefuse() bool { return int64(r.clock()) < r.refusing.Load() }
-
 // inject applies f to the run and records it.
 func (r *run) inject(ctx context.Context, f fault, random *rand.Rand) error {
 	ended := r.recorder.began(checker.Fault{
@@ -236,9 +231,9 @@ func (r *run) inject(ctx context.Context, f fault, random *rand.Rand) error {
 		Skips: f.skips, Strands: f.strands, Identity: f.identity,
 	})
 	act := &act{run: r, random: random}
-	if f.refuses {
-		r.refusing.Store(math.MaxInt64)
-		defer func() { r.refusing.Store(int64(r.clock() + noticedWithin)) }()
+	if f.refuses != "" {
+		r.refusals.allow(f.refuses, math.MaxInt64)
+		defer func() { r.refusals.allow(f.refuses, r.clock()+noticedWithin) }()
 	}
 	err := f.do(ctx, act)
 	ended(act.note)
