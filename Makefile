@@ -22,7 +22,7 @@ $(lab):
 	@$(go-build) -o '$@' ./localstack/lab
 
 .PHONY: demo localstack-up localstack-down localstack-status localstack-logs localstack-env api read-events
-demo: $(localstack) ## Start the stack, post ORDERS=10 orders (to API_URL) and read their events from the queue
+demo: $(localstack) ## Start the stack, post ORDERS=10 orders (to API_URL), read their events from the queue and find their shipments
 	@'$(localstack)' demo
 localstack-up: $(localstack) ## Start Postgres, the broker and the relay (STACK=compose|host|embedded chooses how)
 	@'$(localstack)' up
@@ -34,17 +34,20 @@ localstack-logs: $(localstack) ## Show the relay's log (PART=postgres|broker, LI
 	@'$(localstack)' logs
 localstack-env: $(localstack) ## Print the environment for your own programs, as export lines
 	@'$(localstack)' env
-api: $(localstack) ## Serve the functions on API_PORT=3000, without SAM
+api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, without SAM
 	@'$(localstack)' api
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test chaos bench bench-quick takeover retention outage deferral rollback big-transaction lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle chaos bench bench-quick takeover retention outage deferral rollback big-transaction lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
 	@CRASH_ORDERS=10000 CRASH_EVENTS=20000 CRASH_AGGREGATES=200 CRASH_KILLS=20 \
 	  go test -count=1 -timeout 30m -v -run TestRepeatedKills ./relay/e2e
+full-circle: ## Post CIRCLE_ORDERS=10000 orders while relay, functions and Postgres are killed CIRCLE_KILLS=30 times, and count the shipments
+	@CIRCLE_ORDERS=$(or $(CIRCLE_ORDERS),10000) CIRCLE_KILLS=$(or $(CIRCLE_KILLS),30) \
+	  go test -count=1 -timeout 2h -v -run TestEveryOrderHasExactlyOneShipment ./relay/e2e
 chaos: $(lab) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
 	@'$(lab)' chaos
 bench: $(lab) ## Measure the relay against pg_recvlogical, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
@@ -125,11 +128,12 @@ sam-cli := 1.170.0
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The
 # architecture is that of the template's parameter: GOARCH=arm64 for arm64.
-.PHONY: build-CreateOrderFunction build-GetOrderFunction build-MigrateFunction
+.PHONY: build-CreateOrderFunction build-GetOrderFunction build-CreateShipmentFunction build-MigrateFunction
 build-CreateOrderFunction: FUNCTION = createorder
 build-GetOrderFunction: FUNCTION = getorder
+build-CreateShipmentFunction: FUNCTION = createshipment
 build-MigrateFunction: FUNCTION = migrate
-build-CreateOrderFunction build-GetOrderFunction build-MigrateFunction:
+build-CreateOrderFunction build-GetOrderFunction build-CreateShipmentFunction build-MigrateFunction:
 	@echo 'building the function $(FUNCTION)'
 	@$(function-build) || { echo "$(function-build)" >&2; exit 1; }
 function-build = CGO_ENABLED=0 GOOS=$(or $(GOOS),linux) GOARCH=$(or $(GOARCH),amd64) \

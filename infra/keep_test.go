@@ -28,7 +28,7 @@ var keepers = map[string]struct{ onDelete, onReplace string }{
 // dataless are the resource types without data: a deployment creates them again completely.
 var dataless = []string{
 	"AWS::CloudFormation::Stack", "AWS::CloudFormation::CustomResource", "AWS::Serverless::Function",
-	"AWS::Serverless::Api",
+	"AWS::Serverless::Api", "AWS::Lambda::EventSourceMapping",
 	"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SNS::TopicPolicy",
 	"AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::RouteTable", "AWS::EC2::SubnetRouteTableAssociation",
 	"AWS::EC2::VPCEndpoint",

@@ -163,21 +163,30 @@ func TestEveryNameAndDescriptionHasItsRule(t *testing.T) {
 // must fit with the longest suffix.
 func TestLongestPrefixGivesValidNames(t *testing.T) {
 	t.Parallel()
-	const longest = 80 - len("-dead-letters.fifo")
-	for file, parameter := range map[string]string{root: "EventsName", "messaging.yaml": "Name"} {
-		pattern, _ := field(read(t, file).parameters, parameter, "AllowedPattern").(string)
+	for _, c := range []struct {
+		file, parameter string
+		fits            int
+	}{
+		{root, "EventsName", 60},
+		{"messaging.yaml", "Name", 60},
+		{"consumer.yaml", "Name", 80 - len("-dlq.fifo")},
+	} {
+		pattern, _ := field(read(t, c.file).parameters, c.parameter, "AllowedPattern").(string)
 		allowed, err := regexp.Compile("^(?:" + pattern + ")$") // CloudFormation compares the whole value
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, fits := range map[string]bool{
-			"order-events": true, strings.Repeat("n", 60): true, strings.Repeat("n", longest+1): false,
+			"order-events": true, strings.Repeat("n", c.fits): true, strings.Repeat("n", c.fits+1): false,
 			"order.events": false, "": false,
 		} {
 			if allowed.MatchString(name) != fits {
-				t.Errorf("%s: the pattern of %s accepts %q: %v", file, parameter, name, !fits)
+				t.Errorf("%s: the pattern of %s accepts %q: %v", c.file, c.parameter, name, !fits)
 			}
 		}
+	}
+	if n := 60 + len("-shipments"); n > 80-len("-dlq.fifo") {
+		t.Errorf("the longest EventsName gives a name of %d characters, more than consumer.yaml accepts", n)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestNestedStacksGetTheirParameters(t *testing.T) {
 			}
 		}
 	}
-	if len(parts) != 5 {
+	if len(parts) != 6 {
 		t.Errorf("%d parts", len(parts))
 	}
 	checkOutputs(t, whole, parts)

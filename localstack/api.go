@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/run/demo"
 	"github.com/outbox-relay/outbox-relay/localstack/run/gateway"
+	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
@@ -33,14 +35,14 @@ func (c *apiCmd) Run(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("The API is on %s until Ctrl-C. Try:\n  curl -i %[1]s/orders -H 'Content-Type: application/json' -d "+
-		"'%s'\n", api.URL(), sampleOrder)
+	fmt.Printf("The API is on %s until Ctrl-C, and the function createshipment reads its queue. Try:\n"+
+		"  curl -i %[1]s/orders -H 'Content-Type: application/json' -d '%s'\n", api.URL(), sampleOrder)
 	<-ctx.Done()
 	return api.Close()
 }
 
-// startAPI builds the functions of template.yaml for this machine, and serves them with the
-// database of the stack.
+// startAPI builds the functions of template.yaml for this machine, and runs them with the database
+// and the queue of the stack.
 func startAPI(ctx context.Context, s *stack.Stack, state stack.State,
 	options gateway.Options,
 ) (*gateway.Gateway, error) {
@@ -50,6 +52,8 @@ func startAPI(ctx context.Context, s *stack.Stack, state stack.State,
 		"DATABASE_URL":  state.Ports.DatabaseURLOf(migrations.Producer),
 		"DATABASE_AUTH": "password",
 	}
+	options.Queues = map[string]string{"Shipments.Outputs.QueueArn": state.Outputs.Shipments.QueueArn}
+	options.Broker = messaging.Config(state.Ports.Endpoint())
 	err := s.During("building the functions (the first time usually 5 seconds)", func() error {
 		return gateway.Build(ctx, options.Template, options.BuildDir, os.Stdout)
 	})
@@ -72,17 +76,16 @@ func (c *demoCmd) Run(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
-	if c.APIURL == "" {
-		api, err := startAPI(ctx, s, state, gateway.Options{Addr: "127.0.0.1:0", Log: io.Discard})
-		if err != nil {
-			return err
-		}
-		defer api.Close()
-		c.APIURL = api.URL()
+	// With the API of sam local too, because that does not run the function createshipment.
+	functions, err := startAPI(ctx, s, state, gateway.Options{Addr: "127.0.0.1:0", Log: io.Discard})
+	if err != nil {
+		return err
 	}
+	defer functions.Close()
 	err = demo.Run(ctx, demo.Options{
-		API: c.APIURL, DatabaseURL: state.Ports.DatabaseURL(), Endpoint: state.Ports.Endpoint(),
-		QueueURL: state.Outputs.QueueUrl, Orders: c.Orders, Timeout: time.Minute, Out: os.Stdout,
+		API: cmp.Or(c.APIURL, functions.URL()), DatabaseURL: state.Ports.DatabaseURL(),
+		Endpoint: state.Ports.Endpoint(), QueueURL: state.Outputs.QueueUrl,
+		ShipmentsQueueURL: state.Outputs.Shipments.QueueUrl, Orders: c.Orders, Timeout: time.Minute, Out: os.Stdout,
 	})
 	if err != nil {
 		return err

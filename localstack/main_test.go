@@ -44,6 +44,11 @@ func TestDemoDeliversEveryOrderAndCleansUp(t *testing.T) {
 			if !strings.Contains(demo, "7 orders posted, 7 events received, each byte for byte as written") {
 				t.Errorf("demo printed:\n%s", demo)
 			}
+			for _, want := range []string{"7 shipments written", "a second time: still one shipment for each order"} {
+				if !strings.Contains(demo, want) {
+					t.Errorf("demo does not say %q:\n%s", want, demo)
+				}
+			}
 			if up := s.run("up"); !strings.Contains(up, "already up") {
 				t.Errorf("the second up printed:\n%s", up)
 			}

@@ -54,8 +54,10 @@ func handler(migrate func(context.Context) (versions, error)) func(context.Conte
 // data returns the attributes of the custom resource for !GetAtt.
 func (v versions) data() map[string]any {
 	return map[string]any{
-		"OutboxVersion": strconv.Itoa(int(v.Outbox.To)),
-		"OrdersVersion": strconv.Itoa(int(v.Orders.To)),
+		"OutboxVersion":    strconv.Itoa(int(v.Outbox.To)),
+		"OrdersVersion":    strconv.Itoa(int(v.Orders.To)),
+		"InboxVersion":     strconv.Itoa(int(v.Inbox.To)),
+		"ShipmentsVersion": strconv.Itoa(int(v.Shipments.To)),
 	}
 }
 

@@ -132,11 +132,12 @@ func TestDeploymentMigratesAndHearsTheVersions(t *testing.T) {
 	created := d.mustSucceed(t, cfn.RequestCreate)
 	var tables int
 	err := connect(t, d.url).QueryRow(t.Context(),
-		`SELECT count(*) FROM pg_tables WHERE tablename IN ('orders', 'outbox_events')`).Scan(&tables)
-	if err != nil || tables != 2 {
-		t.Errorf("%d tables of 2: %v", tables, err)
+		`SELECT count(*) FROM pg_tables WHERE tablename IN ('orders', 'outbox_events', 'inbox_events', 'shipments')`).
+		Scan(&tables)
+	if err != nil || tables != 4 {
+		t.Errorf("%d tables of 4: %v", tables, err)
 	}
-	for _, version := range []string{"OutboxVersion", "OrdersVersion"} {
+	for _, version := range []string{"OutboxVersion", "OrdersVersion", "InboxVersion", "ShipmentsVersion"} {
 		if text, _ := created.Data[version].(string); text == "" || text == "0" {
 			t.Errorf("%s is %q", version, created.Data[version])
 		}

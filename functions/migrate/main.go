@@ -1,7 +1,7 @@
-// Command migrate migrates the schema to the newest version, first the outbox part and then the
-// orders part, and grants the roles of the relay and of the functions their privileges. As a Lambda
-// function it does so for a CloudFormation custom resource and on every direct invocation. Anywhere
-// else it does so once.
+// Command migrate migrates the schema to the newest version, part by part: outbox, orders, inbox
+// and shipments. It grants the roles of the relay and of the functions their privileges. As a
+// Lambda function it does so for a CloudFormation custom resource and on every direct invocation.
+// Anywhere else it does so once.
 package main
 
 import (
@@ -19,6 +19,8 @@ import (
 
 	orders "github.com/outbox-relay/outbox-relay/functions/internal/order/migrations"
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
+	shipments "github.com/outbox-relay/outbox-relay/functions/internal/shipment/migrations"
+	inbox "github.com/outbox-relay/outbox-relay/relay/inbox/migrations"
 	outbox "github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
@@ -50,8 +52,9 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "outbox schema: version %d, was %d\n", v.Outbox.To, v.Outbox.From)
-	fmt.Fprintf(out, "orders schema: version %d, was %d\n", v.Orders.To, v.Orders.From)
+	for _, p := range v.parts() {
+		fmt.Fprintf(out, "%s schema: version %d, was %d\n", p.name, p.change.To, p.change.From)
+	}
 	for _, statement := range v.Left {
 		fmt.Fprintf(out, "this role lacks the privileges for a statement: run it as a privileged role, "+
 			"then migrate again: %s\n", statement)
@@ -61,8 +64,10 @@ func run(ctx context.Context, getenv func(string) string, out io.Writer) error {
 
 // versions are the versions of the schema before and after.
 type versions struct {
-	Outbox change `json:"outbox"`
-	Orders change `json:"orders"`
+	Outbox    change `json:"outbox"`
+	Orders    change `json:"orders"`
+	Inbox     change `json:"inbox"`
+	Shipments change `json:"shipments"`
 	// Left are statements about roles for which this role lacks the privileges.
 	Left []string `json:"left,omitempty"`
 }
@@ -70,6 +75,23 @@ type versions struct {
 type change struct {
 	From int32 `json:"from"`
 	To   int32 `json:"to"`
+}
+
+// part is one part of the schema.
+type part struct {
+	name    string
+	migrate func(context.Context, *pgx.Conn) (from, to int32, err error)
+	change  *change
+}
+
+// parts returns the parts in the order of their migration.
+func (v *versions) parts() []part {
+	return []part{
+		{"outbox", outbox.Migrate, &v.Outbox},
+		{"orders", orders.Migrate, &v.Orders},
+		{"inbox", inbox.Migrate, &v.Inbox},
+		{"shipments", shipments.Migrate, &v.Shipments},
+	}
 }
 
 // closeTimeout bounds how long the end of the connection may take. A network that forgot the
@@ -86,19 +108,16 @@ func migrate(ctx context.Context, s settings.Settings) (v versions, err error) {
 		defer cancel()
 		err = errors.Join(err, conn.Close(closing))
 	}()
-	for _, part := range []struct {
-		migrate func(context.Context, *pgx.Conn) (from, to int32, err error)
-		change  *change
-	}{
-		{outbox.Migrate, &v.Outbox},
-		{orders.Migrate, &v.Orders},
-	} {
-		if part.change.From, part.change.To, err = part.migrate(ctx, conn); err != nil {
+	for _, p := range v.parts() {
+		if p.change.From, p.change.To, err = p.migrate(ctx, conn); err != nil {
 			return v, err
 		}
 	}
 	if v.Left, err = outbox.GrantRoles(ctx, conn); err != nil {
 		return v, err
 	}
-	return v, orders.Grant(ctx, conn)
+	if err := orders.Grant(ctx, conn); err != nil {
+		return v, err
+	}
+	return v, shipments.Grant(ctx, conn)
 }

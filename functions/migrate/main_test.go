@@ -12,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	"github.com/outbox-relay/outbox-relay/functions/internal/shipment"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/inbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 // left is printed if the role may not create roles.
 var left = regexp.MustCompile(`this role lacks the privileges for a statement: .*\n`)
 
-func TestBothPartsAreMigratedAndTold(t *testing.T) {
+func TestEveryPartIsMigratedAndTold(t *testing.T) {
 	t.Parallel()
 	url := pgtest.NewDatabase(t)
 	var out bytes.Buffer
@@ -31,14 +33,16 @@ func TestBothPartsAreMigratedAndTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	printed := regexp.MustCompile(`^outbox schema: version (\d+), was 0
-orders schema: version (\d+), was 0
-outbox schema: version (\d+), was (\d+)
-orders schema: version (\d+), was (\d+)
-$`).FindStringSubmatch(left.ReplaceAllString(out.String(), ""))
-	if printed == nil || printed[3] != printed[1] || printed[4] != printed[1] || printed[5] != printed[2] ||
-		printed[6] != printed[2] {
-		t.Errorf("printed %s", &out)
+	printed := regexp.MustCompile(`(\w+) schema: version (\d+), was (\d+)\n`).
+		FindAllStringSubmatch(left.ReplaceAllString(out.String(), ""), -1)
+	if len(printed) != 8 {
+		t.Fatalf("printed %s", &out)
+	}
+	for i, name := range []string{"outbox", "orders", "inbox", "shipments"} {
+		first, second := printed[i], printed[i+4]
+		if first[1] != name || first[3] != "0" || second[1] != name || second[2] != first[2] || second[3] != first[2] {
+			t.Errorf("%s: printed %s", name, &out)
+		}
 	}
 }
 
@@ -78,7 +82,12 @@ func TestFunctionsNeedNoMoreThanTheRoleOfProducers(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if err := createShipment(t, pool); err != nil {
+		t.Fatal(err)
+	}
 	for _, statement := range []string{
+		`UPDATE shipments SET lines = 2`, `DELETE FROM shipments`, `SELECT FROM inbox_aggregates`,
+		`SELECT FROM inbox_schema_version`, `SELECT FROM shipments_schema_version`,
 		`UPDATE orders SET total = 0`, `DELETE FROM orders`, `TRUNCATE orders CASCADE`, `UPDATE order_lines SET ` +
 			`quantity = 1`, `DELETE FROM order_lines`,
 		`UPDATE order_idempotency_keys SET key = 'other'`, `DELETE FROM order_idempotency_keys`,
@@ -90,4 +99,16 @@ func TestFunctionsNeedNoMoreThanTheRoleOfProducers(t *testing.T) {
 			t.Errorf("%s is not refused as it ought to be: %v", statement, err)
 		}
 	}
+}
+
+// createShipment does all that the function createshipment does in the database.
+func createShipment(t *testing.T, pool *pgxpool.Pool) error {
+	t.Helper()
+	payload, err := os.ReadFile("../internal/shipment/testdata/order.json")
+	if err != nil {
+		return err
+	}
+	shipments := shipment.NewStore(pool)
+	event := inbox.Event{ID: "1", Type: order.EventCreated, Payload: payload}
+	return errors.Join(shipments.Create(t.Context(), event), shipments.Prune(t.Context()))
 }

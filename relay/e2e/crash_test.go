@@ -9,9 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -43,7 +40,7 @@ func loadFromEnvironment(t *testing.T) load {
 func TestRepeatedKillsLoseAndReorderNothing(t *testing.T) {
 	l := loadFromEnvironment(t)
 	w := newTestEnv(t, "crash.fifo")
-	api := startAPI(t, w)
+	api := startFunctions(t, w, gateway.Options{}).url
 	w.exec(`CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL DEFAULT 0)`)
 	w.exec(`INSERT INTO aggregates (id) SELECT i::text FROM generate_series(1, $1) AS i`, l.aggregates)
 
@@ -84,32 +81,6 @@ func TestRepeatedKillsLoseAndReorderNothing(t *testing.T) {
 		"%v, %d of them twice",
 		l.orders, l.events, l.aggregates, written.Round(time.Millisecond), l.kills,
 		time.Since(began).Round(time.Millisecond), duplicates)
-}
-
-// startAPI serves the order functions from their own binaries.
-func startAPI(t *testing.T, w *testEnv) (url string) {
-	t.Helper()
-	dir := t.TempDir()
-	template := filepath.Join("..", "..", "template.yaml")
-	var log buffer
-	w.must(gateway.Build(t.Context(), template, dir, &log))
-	migrate := exec.Command("go", "run", "../../functions/migrate")
-	migrate.Env = append(os.Environ(), "DATABASE_URL="+w.url)
-	if output, err := migrate.CombinedOutput(); err != nil {
-		t.Fatalf("migrate: %v\n%s", err, output)
-	}
-	g, err := gateway.Start(t.Context(), gateway.Options{
-		Addr: "127.0.0.1:0", Template: template, BuildDir: dir, Concurrency: 8, Log: &log,
-		Env: map[string]string{"DATABASE_URL": w.url, "DATABASE_AUTH": "password"},
-	})
-	w.must(err)
-	t.Cleanup(func() {
-		w.must(g.Close())
-		if t.Failed() {
-			t.Logf("log of the API:\n%s", tail(log.String(), 20))
-		}
-	})
-	return g.URL()
 }
 
 // postOrders posts orders concurrently.

@@ -1,5 +1,4 @@
-// Package function runs an endpoint of the API as a Lambda function, with its settings, log and
-// database.
+// Package function runs a handler as a Lambda function, with its settings, log and database.
 package function
 
 import (
@@ -8,19 +7,17 @@ import (
 	"log/slog"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/functions/internal/api"
 	"github.com/outbox-relay/outbox-relay/functions/internal/database"
-	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 	"github.com/outbox-relay/outbox-relay/functions/internal/settings"
 )
 
-// Endpoint returns a handler, for example [api.CreateOrder].
-type Endpoint func(*order.Store, *slog.Logger) api.Handler
-
-// Run serves the endpoint until Lambda ends the process. It returns an error if the settings are
-// invalid.
-func Run(ctx context.Context, getenv func(string) string, out io.Writer, endpoint Endpoint) error {
+// Run serves the handler that build returns until Lambda ends the process. It returns an error if
+// the settings are invalid.
+func Run[H any](ctx context.Context, getenv func(string) string, out io.Writer,
+	build func(*pgxpool.Pool, *slog.Logger) H,
+) error {
 	s, err := settings.Load(getenv)
 	if err != nil {
 		return err
@@ -31,6 +28,6 @@ func Run(ctx context.Context, getenv func(string) string, out io.Writer, endpoin
 	}
 	defer pool.Close()
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: s.LogLevel}))
-	lambda.StartWithOptions(endpoint(order.NewStore(pool), log), lambda.WithContext(ctx))
+	lambda.StartWithOptions(build(pool, log), lambda.WithContext(ctx))
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package demo posts orders to the API and reads their events from the queue. It shows the
-// product's main purpose from outside.
+// Package demo posts orders to the API, reads their events from the queue, and looks for their
+// shipments, which a consumer writes. It shows the product's main purpose from outside.
 package demo
 
 import (
@@ -19,9 +19,11 @@ type Options struct {
 	DatabaseURL string
 	Endpoint    string // of the broker
 	QueueURL    string
-	Orders      int
-	Timeout     time.Duration // for the last event after the last order
-	Out         io.Writer
+	// ShipmentsQueueURL is the queue of the function that writes the shipments.
+	ShipmentsQueueURL string
+	Orders            int
+	Timeout           time.Duration // for the last event after the last order
+	Out               io.Writer
 }
 
 // run is one run of the demo.
@@ -33,7 +35,8 @@ type run struct {
 	waiting map[string]struct{} // orders whose event has not arrived
 }
 
-// Run returns nil only if the event of every order arrived exactly as in the outbox.
+// Run returns nil only if the event of every order arrived exactly as in the outbox, and every
+// order has exactly one shipment, also after its event has arrived twice.
 func Run(ctx context.Context, options Options) error {
 	r := &run{Options: options, began: time.Now(), events: map[string]receipt{}, waiting: map[string]struct{}{}}
 	reader := newReader(options.Endpoint, options.QueueURL)
@@ -58,7 +61,10 @@ func Run(ctx context.Context, options Options) error {
 	if settleErr != nil {
 		return fmt.Errorf("delete the received events: %w", settleErr)
 	}
-	return r.conclude(context.WithoutCancel(ctx))
+	if err := r.conclude(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return r.ship(context.WithoutCancel(ctx), reader.client)
 }
 
 func (r *run) say(format string, args ...any) {

@@ -9,9 +9,9 @@ import (
 	"runtime"
 )
 
-// Build builds the bootstrap of every function with a route in the template, for this machine. It
-// runs the same Makefile targets as `sam build`. The Makefile is next to the template. Output goes
-// to log.
+// Build builds the bootstrap of every function with a route or an event source mapping in the
+// template, for this machine. It runs the same Makefile targets as `sam build`. The Makefile is
+// next to the template. Output goes to log.
 func Build(ctx context.Context, template, buildDir string, log io.Writer) error {
 	functions, err := readTemplate(template)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package gateway serves the functions of a SAM template over HTTP without a container engine. It
-// implements API Gateway (REST, payload version 1) and the Lambda Runtime API in front of an
-// unmodified bootstrap binary. `sam local start-api` would need Docker, and an image for each
-// function.
+// Package gateway serves the functions of a SAM template without a container engine. It implements
+// API Gateway (REST, payload version 1), event source mappings of SQS, and the Lambda Runtime API
+// in front of an unmodified bootstrap binary. `sam local start-api` would need Docker and an image
+// for each function, and it reads no queue.
 package gateway
 
 import (
@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,6 +35,10 @@ type Options struct {
 
 	// Env is added to the environment of every function and overrides the template.
 	Env map[string]string
+	// Queues are the ARNs of the queues of event source mappings, by the attribute in !GetAtt.
+	// A function without a route and without such a queue does not run.
+	Queues map[string]string
+	Broker aws.Config // of these queues
 	// Concurrency is the number of processes, and thus of concurrent requests, of each function.
 	// The default is 1.
 	Concurrency int
@@ -73,15 +78,23 @@ func Start(ctx context.Context, options Options) (*Gateway, error) {
 	gateway := &Gateway{listener: listener, cancel: cancel, running: running}
 
 	var pools []*pool
+	var pollers []*poller
 	for _, f := range functions {
+		queues := options.queuesOf(f)
+		if len(f.routes)+len(queues) == 0 {
+			continue
+		}
 		p := newPool(f, options, log.named(f.name))
 		pools = append(pools, p)
 		handler.routes.add(f.routes, p)
+		for _, m := range queues {
+			pollers = append(pollers, newPollers(m, f, p, options, log.named("poller"))...)
+		}
 		running.Go(func() error { return p.run(environments) })
 	}
 	running.Go(func() error {
-		defer stopEnvironments() // requests in flight need the environments
-		return serve(ctx, newServer(handler), listener)
+		defer stopEnvironments() // requests and batches in flight need the environments
+		return serveAndPoll(ctx, newServer(handler), listener, pollers)
 	})
 
 	if err := awaitReady(ctx, pools); err != nil {
@@ -99,6 +112,16 @@ func (o Options) withDefaults() Options {
 		o.Log = io.Discard
 	}
 	return o
+}
+
+// queuesOf returns the event source mappings of a function whose queue is known.
+func (o Options) queuesOf(f function) (known []mapping) {
+	for _, m := range f.mappings {
+		if o.Queues[m.source] != "" {
+			known = append(known, m)
+		}
+	}
+	return known
 }
 
 func (o Options) bootstrap(function string) string {

@@ -15,11 +15,12 @@ import (
 
 // function is one Lambda function of the template.
 type function struct {
-	name    string // logical id
-	routes  []route
-	timeout time.Duration
-	memory  int // MiB
-	env     map[string]string
+	name     string // logical id
+	routes   []route
+	mappings []mapping
+	timeout  time.Duration
+	memory   int // MiB
+	env      map[string]string
 }
 
 // route is one event of type Api.
@@ -57,7 +58,7 @@ type functionProperties struct {
 	} `yaml:"Events"`
 }
 
-// readTemplate returns the functions with a route in alphabetical order.
+// readTemplate returns the functions with a route or an event source mapping in alphabetical order.
 func readTemplate(path string) ([]function, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -75,6 +76,10 @@ func parseTemplate(text []byte) ([]function, error) {
 	if err := yaml.Unmarshal(text, &template); err != nil {
 		return nil, err
 	}
+	mappings, err := template.mappings()
+	if err != nil {
+		return nil, err
+	}
 	var functions []function
 	for _, name := range slices.Sorted(maps.Keys(template.Resources)) {
 		resource := template.Resources[name]
@@ -89,12 +94,13 @@ func parseTemplate(text []byte) ([]function, error) {
 		if err != nil {
 			return nil, fmt.Errorf("function %s: %w", name, err)
 		}
-		if len(f.routes) > 0 {
+		f.mappings = mappings[name]
+		if len(f.routes)+len(f.mappings) > 0 {
 			functions = append(functions, f)
 		}
 	}
 	if len(functions) == 0 {
-		return nil, errors.New("no AWS::Serverless::Function has an event of type Api")
+		return nil, errors.New("no AWS::Serverless::Function has an event of type Api or an event source mapping")
 	}
 	return functions, nil
 }

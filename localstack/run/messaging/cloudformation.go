@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,12 +16,17 @@ import (
 const pollInterval = 200 * time.Millisecond
 
 type deployment struct {
-	client   *queryClient
-	template string
+	client     *queryClient
+	name       string
+	template   string
+	parameters map[string]string
 }
 
-func newDeployment(endpoint, template string) *deployment {
-	return &deployment{client: &queryClient{endpoint, "cloudformation", "2010-05-15"}, template: template}
+func newDeployment(endpoint, name string, template []byte, parameters map[string]string) *deployment {
+	return &deployment{
+		client: &queryClient{endpoint, "cloudformation", "2010-05-15"}, name: name, template: string(template),
+		parameters: parameters,
+	}
 }
 
 // stack is an element of the answer to DescribeStacks.
@@ -32,11 +39,16 @@ type stack struct {
 	} `xml:"Outputs>member"`
 }
 
-// call calls an action on the stack, with the template if the action takes one.
+// call calls an action on the stack, with the template and its parameters if the action takes one.
 func (d *deployment) call(ctx context.Context, action string, answer any, withTemplate bool) error {
-	parameters := url.Values{"StackName": {StackName}}
+	parameters := url.Values{"StackName": {d.name}}
 	if withTemplate {
 		parameters.Set("TemplateBody", d.template)
+		for i, name := range slices.Sorted(maps.Keys(d.parameters)) {
+			member := fmt.Sprintf("Parameters.member.%d.", i+1)
+			parameters.Set(member+"ParameterKey", name)
+			parameters.Set(member+"ParameterValue", d.parameters[name])
+		}
 	}
 	return d.client.call(ctx, action, parameters, answer)
 }

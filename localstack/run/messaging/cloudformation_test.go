@@ -19,7 +19,7 @@ func startCloudFormation(t *testing.T, answers map[string][]string) (endpoint st
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		action := r.FormValue("Action")
 		signed := strings.Contains(r.Header.Get("Authorization"), "/cloudformation/aws4_request")
-		if len(answers[action]) == 0 || r.FormValue("StackName") != messaging.StackName ||
+		if len(answers[action]) == 0 || r.FormValue("StackName") != "messaging" ||
 			r.FormValue("Version") != "2010-05-15" || !signed {
 			t.Errorf("unexpected request: %v", r.Form)
 			return
@@ -61,7 +61,7 @@ func TestFailedDeploymentNamesItsReasons(t *testing.T) {
 			fmt.Sprintf(event, "CREATE_IN_PROGRESS", "") + fmt.Sprintf(event, "CREATE_FAILED", "the name is taken") +
 			"</StackEvents></DescribeStackEventsResult></DescribeStackEventsResponse>"},
 	})
-	_, err := messaging.Deploy(t.Context(), endpoint, template(t))
+	_, err := messaging.Deploy(t.Context(), endpoint, templates(t))
 	const reason = "in state ROLLBACK_COMPLETE: AWS::SQS::Queue Queue: the name is taken"
 	if err == nil || !strings.Contains(err.Error(), reason) {
 		t.Errorf("the error is %v", err)
@@ -78,7 +78,7 @@ func TestRefusedDeploymentNamesItsRefusal(t *testing.T) {
 				"</GetTemplateResult></GetTemplateResponse>"},
 		},
 	} {
-		_, err := messaging.Deploy(t.Context(), startCloudFormation(t, answers), template(t))
+		_, err := messaging.Deploy(t.Context(), startCloudFormation(t, answers), templates(t))
 		if err == nil || !strings.Contains(err.Error(), name+" stack") ||
 			!strings.Contains(err.Error(), "ValidationError: Template error") {
 			t.Errorf("%s: the error is %v", name, err)
@@ -97,8 +97,8 @@ func TestUnusableStackIsReplaced(t *testing.T) {
 		"DeleteStack": {done},
 		"CreateStack": {done},
 	})
-	_, err := messaging.Deploy(t.Context(), endpoint, template(t))
-	if err == nil || !strings.Contains(err.Error(), "the template has no output") { // as this stack has none
+	_, err := messaging.Deploy(t.Context(), endpoint, templates(t))
+	if err == nil || !strings.Contains(err.Error(), "the template messaging has no output") { // as this stack has none
 		t.Errorf("the error is %v", err)
 	}
 }

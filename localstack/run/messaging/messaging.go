@@ -1,12 +1,14 @@
-// Package messaging creates the topic and the queues of infra/messaging.yaml at a local broker. It
-// uses CloudFormation if the broker supports it, and otherwise creates the resources one by one
-// from the same file.
+// Package messaging creates the topic and the queues of infra/messaging.yaml and
+// infra/consumer.yaml at a local broker. It uses CloudFormation if the broker supports it, and
+// otherwise creates the resources one by one from the same files.
 package messaging
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,29 +22,38 @@ const (
 	SecretKey = "test"
 )
 
-// StackName is the name of the CloudFormation stack.
-const StackName = "messaging"
+// Templates are the contents of the two CloudFormation templates.
+type Templates struct {
+	Messaging []byte // infra/messaging.yaml
+	Consumer  []byte // infra/consumer.yaml, for the function createshipment
+}
 
-// Outputs are the outputs of the template, by the same names.
+// Outputs are the outputs of messaging.yaml, by the same names, and those of consumer.yaml.
 type Outputs struct {
-	TopicArn            string
+	TopicArn string
+	Queues
+	Shipments Queues
+}
+
+// Queues are the outputs that both templates have.
+type Queues struct {
 	QueueUrl            string
 	QueueArn            string
 	DeadLetterQueueUrl  string
 	UndeliveredQueueUrl string
 }
 
-func newOutputs(values map[string]string) (o Outputs, err error) {
+func newQueues(template string, values map[string]string) (q Queues, err error) {
 	var missing []error
 	for name, field := range map[string]*string{
-		"TopicArn": &o.TopicArn, "QueueUrl": &o.QueueUrl, "QueueArn": &o.QueueArn,
-		"DeadLetterQueueUrl": &o.DeadLetterQueueUrl, "UndeliveredQueueUrl": &o.UndeliveredQueueUrl,
+		"QueueUrl": &q.QueueUrl, "QueueArn": &q.QueueArn,
+		"DeadLetterQueueUrl": &q.DeadLetterQueueUrl, "UndeliveredQueueUrl": &q.UndeliveredQueueUrl,
 	} {
 		if *field = values[name]; *field == "" {
-			missing = append(missing, fmt.Errorf("the template has no output %s", name))
+			missing = append(missing, fmt.Errorf("the template %s has no output %s", template, name))
 		}
 	}
-	return o, errors.Join(missing...)
+	return q, errors.Join(missing...)
 }
 
 // Config returns the SDK's configuration for a local broker. It ignores the user's AWS settings, so
@@ -58,16 +69,49 @@ func Config(endpoint string) aws.Config {
 // timeout bounds a whole deployment. LocalStack needs two seconds.
 const timeout = 2 * time.Minute
 
-// Deploy creates or updates the CloudFormation stack from template, and creates the resources of
-// the stack that were deleted. CloudFormation does not look for them if the template is the same.
-func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
+// create creates the resources of a template with these parameters and returns its outputs. name is
+// the name of the template and of its stack.
+type create func(ctx context.Context, name string, template []byte, parameters map[string]string) (
+	map[string]string, error)
+
+// both creates the resources of both templates.
+func (t Templates) both(ctx context.Context, create create) (o Outputs, err error) {
+	values, err := create(ctx, "messaging", t.Messaging, nil)
+	if err != nil {
+		return Outputs{}, err
+	}
+	if o.TopicArn = values["TopicArn"]; o.TopicArn == "" {
+		return Outputs{}, errors.New("the template messaging has no output TopicArn")
+	}
+	if o.Queues, err = newQueues("messaging", values); err != nil {
+		return Outputs{}, err
+	}
+	values, err = create(ctx, "consumer", t.Consumer, map[string]string{
+		"TopicArn": o.TopicArn,
+		"Fifo":     strconv.FormatBool(strings.HasSuffix(o.TopicArn, ".fifo")),
+	})
+	if err != nil {
+		return Outputs{}, err
+	}
+	o.Shipments, err = newQueues("consumer", values)
+	return o, err
+}
+
+// Deploy creates or updates a CloudFormation stack of each template, and creates the resources of
+// the stacks that were deleted. CloudFormation does not look for them if the template is the same.
+func Deploy(ctx context.Context, endpoint string, templates Templates) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	values, err := newDeployment(endpoint, string(template)).run(ctx)
-	if err != nil {
-		return Outputs{}, fmt.Errorf("deploy stack %s at %s: %w", StackName, endpoint, err)
+	deploy := func(ctx context.Context, name string, template []byte, parameters map[string]string) (
+		map[string]string, error,
+	) {
+		values, err := newDeployment(endpoint, name, template, parameters).run(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("deploy stack %s at %s: %w", name, endpoint, err)
+		}
+		return values, nil
 	}
-	outputs, err := newOutputs(values)
+	outputs, err := templates.both(ctx, deploy)
 	if err != nil {
 		return Outputs{}, err
 	}
@@ -75,17 +119,26 @@ func Deploy(ctx context.Context, endpoint string, template []byte) (Outputs, err
 	if err != nil || len(missing) == 0 {
 		return outputs, err
 	}
-	return Create(ctx, endpoint, template)
+	return Create(ctx, endpoint, templates)
 }
 
-// Create creates the resources of template one by one that the broker does not have, without
+// Create creates the resources of the templates one by one that the broker does not have, without
 // CloudFormation.
-func Create(ctx context.Context, endpoint string, template []byte) (Outputs, error) {
+func Create(ctx context.Context, endpoint string, templates Templates) (Outputs, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	values, err := evaluate(ctx, template, newCreator(endpoint))
+	creator := newCreator(endpoint)
+	outputs, err := templates.both(ctx, func(ctx context.Context, name string, template []byte,
+		parameters map[string]string,
+	) (map[string]string, error) {
+		values, err := evaluate(ctx, template, parameters, creator)
+		if err != nil {
+			return nil, fmt.Errorf("create the resources of template %s at %s: %w", name, endpoint, err)
+		}
+		return values, nil
+	})
 	if err != nil {
-		return Outputs{}, fmt.Errorf("create topic and queues at %s: %w", endpoint, err)
+		return Outputs{}, err
 	}
-	return newOutputs(values)
+	return outputs, nil
 }

@@ -21,29 +21,31 @@ const want = "arn:aws:sqs:us-east-1:000000000000:order-events.fifo"
 func TestTopicDeliversRawToTheQueueOfTheTemplate(t *testing.T) {
 	t.Parallel()
 	broker := startFake(t)
-	outputs, err := messaging.Create(t.Context(), broker, template(t))
+	outputs, err := messaging.Create(t.Context(), broker, templates(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if outputs.QueueArn != want {
 		t.Errorf("queue is %s, want %s", outputs.QueueArn, want)
 	}
-	again, err := messaging.Create(t.Context(), broker, template(t))
+	again, err := messaging.Create(t.Context(), broker, templates(t))
 	if err != nil || again != outputs {
 		t.Errorf("created again: %+v (%v), want the same as before", again, err)
 	}
 	checkDelivery(t, broker, outputs)
+	checkShipments(t, broker, outputs)
 }
 
 func TestStandardKindHasNoFifoAnywhere(t *testing.T) {
 	t.Parallel()
-	standard := strings.Replace(string(template(t)), `Default: "true"`, `Default: "false"`, 1)
-	outputs, err := messaging.Create(t.Context(), startFake(t), []byte(standard))
+	standard := templates(t)
+	standard.Messaging = []byte(strings.Replace(string(standard.Messaging), `Default: "true"`, `Default: "false"`, 1))
+	outputs, err := messaging.Create(t.Context(), startFake(t), standard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if outputs.TopicArn != "arn:aws:sns:us-east-1:000000000000:order-events" ||
-		strings.Contains(outputs.DeadLetterQueueUrl, "fifo") {
+		strings.Contains(outputs.DeadLetterQueueUrl, "fifo") || strings.Contains(outputs.Shipments.QueueUrl, "fifo") {
 		t.Errorf("outputs are %+v", outputs)
 	}
 }
@@ -54,23 +56,27 @@ func TestWithoutCloudFormationTheQueueIsTheSame(t *testing.T) {
 	if endpoint == "" {
 		t.Skip("LOCALSTACK_ENDPOINT is not set")
 	}
-	deployed, err := messaging.Deploy(t.Context(), endpoint, template(t))
+	deployed, err := messaging.Deploy(t.Context(), endpoint, templates(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := messaging.Deploy(t.Context(), endpoint, template(t)); err != nil || again != deployed {
+	if again, err := messaging.Deploy(t.Context(), endpoint, templates(t)); err != nil || again != deployed {
 		t.Errorf("deployed again: %+v (%v), want the same as before", again, err)
 	}
 	checkDelivery(t, endpoint, deployed)
+	checkShipments(t, endpoint, deployed)
 
 	fake := startFake(t)
-	created, err := messaging.Create(t.Context(), fake, template(t))
+	created, err := messaging.Create(t.Context(), fake, templates(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(queueAttributes(t, endpoint, deployed.QueueUrl),
-		queueAttributes(t, fake, created.QueueUrl)); diff != "" {
-		t.Errorf("attributes by CloudFormation (-) and without it (+):\n%s", diff)
+	for deployed, created := range map[string]string{
+		deployed.QueueUrl: created.QueueUrl, deployed.Shipments.QueueUrl: created.Shipments.QueueUrl,
+	} {
+		if diff := cmp.Diff(queueAttributes(t, endpoint, deployed), queueAttributes(t, fake, created)); diff != "" {
+			t.Errorf("attributes by CloudFormation (-) and without it (+):\n%s", diff)
+		}
 	}
 }
 
@@ -82,7 +88,8 @@ func TestTemplateBeyondWhatIsUnderstoodIsRefused(t *testing.T) {
 		"circle":           "Resources: {A: {Type: 'AWS::SQS::Queue', Properties: {QueueName: !Ref A}}}",
 		"missing outputs":  "Resources: {}",
 	} {
-		if _, err := messaging.Create(t.Context(), startFake(t), []byte(text)); err == nil {
+		templates := messaging.Templates{Messaging: []byte(text)}
+		if _, err := messaging.Create(t.Context(), startFake(t), templates); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -116,6 +123,33 @@ func checkDelivery(t *testing.T, endpoint string, outputs messaging.Outputs) {
 	}
 }
 
+// checkShipments publishes an event of another type and one that a shipment needs. Only the second
+// one is in the queue of the shipments.
+func checkShipments(t *testing.T, endpoint string, outputs messaging.Outputs) {
+	t.Helper()
+	for _, eventType := range []string{"order.cancelled", "order.created"} {
+		_, err := sns.NewFromConfig(messaging.Config(endpoint)).Publish(t.Context(), &sns.PublishInput{
+			TopicArn: aws.String(outputs.TopicArn), Message: aws.String(eventType),
+			MessageGroupId: aws.String(eventType), MessageDeduplicationId: aws.String(t.Name() + eventType),
+			MessageAttributes: map[string]snstypes.MessageAttributeValue{
+				"event_type": {DataType: aws.String("String"), StringValue: aws.String(eventType)},
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	received, err := sqs.NewFromConfig(messaging.Config(endpoint)).ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
+		QueueUrl: aws.String(outputs.Shipments.QueueUrl), WaitTimeSeconds: 10, MaxNumberOfMessages: 10,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(received.Messages) != 1 || aws.ToString(received.Messages[0].Body) != "order.created" {
+		t.Fatalf("received %+v, want order.created alone", received.Messages)
+	}
+}
+
 // queueAttributes returns the attributes that the template sets.
 func queueAttributes(t *testing.T, endpoint, queueURL string) map[string]string {
 	t.Helper()
@@ -143,11 +177,14 @@ func startFake(t *testing.T) string {
 	return fake.URL()
 }
 
-func template(t *testing.T) []byte {
+func templates(t *testing.T) messaging.Templates {
 	t.Helper()
-	text, err := os.ReadFile("../../../infra/messaging.yaml")
-	if err != nil {
-		t.Fatal(err)
+	read := func(name string) []byte {
+		text, err := os.ReadFile("../../../infra/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
 	}
-	return text
+	return messaging.Templates{Messaging: read("messaging.yaml"), Consumer: read("consumer.yaml")}
 }

@@ -13,28 +13,32 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// Missing returns the topic, the queues and the subscription of outputs that do not exist at the
+// Missing returns the topic, the queues and the subscriptions of outputs that do not exist at the
 // broker. A broker in memory has none of them after its restart.
 func Missing(ctx context.Context, endpoint string, outputs Outputs) ([]string, error) {
 	c := newCreator(endpoint)
 	var missing []string
-	for _, url := range []string{outputs.QueueUrl, outputs.DeadLetterQueueUrl, outputs.UndeliveredQueueUrl} {
-		exists, err := c.queueExists(ctx, url)
-		if err != nil {
-			return nil, fmt.Errorf("look for queue %s: %w", url, err)
-		}
-		if !exists {
-			missing = append(missing, "queue "+url)
+	for _, queues := range []Queues{outputs.Queues, outputs.Shipments} {
+		for _, url := range []string{queues.QueueUrl, queues.DeadLetterQueueUrl, queues.UndeliveredQueueUrl} {
+			exists, err := c.queueExists(ctx, url)
+			if err != nil {
+				return nil, fmt.Errorf("look for queue %s: %w", url, err)
+			}
+			if !exists {
+				missing = append(missing, "queue "+url)
+			}
 		}
 	}
-	arn, err := c.subscriptionOf(ctx, outputs.TopicArn, outputs.QueueArn)
-	switch {
-	case isNotFound(err):
-		missing = append(missing, "topic "+outputs.TopicArn)
-	case err != nil:
-		return nil, err
-	case arn == "":
-		missing = append(missing, "subscription of "+outputs.QueueArn+" to "+outputs.TopicArn)
+	for _, queues := range []Queues{outputs.Queues, outputs.Shipments} {
+		arn, err := c.subscriptionOf(ctx, outputs.TopicArn, queues.QueueArn)
+		switch {
+		case isNotFound(err):
+			return append(missing, "topic "+outputs.TopicArn), nil
+		case err != nil:
+			return nil, err
+		case arn == "":
+			missing = append(missing, "subscription of "+queues.QueueArn+" to "+outputs.TopicArn)
+		}
 	}
 	return missing, nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // create is [messaging.Create] or [messaging.Deploy].
-type create func(ctx context.Context, endpoint string, template []byte) (messaging.Outputs, error)
+type create func(ctx context.Context, endpoint string, templates messaging.Templates) (messaging.Outputs, error)
 
 func TestDeletedTopicAndQueuesAreRestored(t *testing.T) {
 	t.Parallel()
@@ -33,7 +33,7 @@ func TestDeletedPartsOfAStackAreRestored(t *testing.T) {
 // checkRestored deletes one part after the other and creates the template again each time.
 func checkRestored(t *testing.T, endpoint string, create create) {
 	t.Helper()
-	outputs, err := create(t.Context(), endpoint, template(t))
+	outputs, err := create(t.Context(), endpoint, templates(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +53,18 @@ func checkRestored(t *testing.T, endpoint string, create create) {
 		{"queue " + outputs.QueueUrl, func() error { return deleteQueue(outputs.QueueUrl) }},
 		{"queue " + outputs.DeadLetterQueueUrl, func() error { return deleteQueue(outputs.DeadLetterQueueUrl) }},
 		{"queue " + outputs.UndeliveredQueueUrl, func() error { return deleteQueue(outputs.UndeliveredQueueUrl) }},
+		{"queue " + outputs.Shipments.QueueUrl, func() error { return deleteQueue(outputs.Shipments.QueueUrl) }},
+		{"queue " + outputs.Shipments.DeadLetterQueueUrl, func() error {
+			return deleteQueue(outputs.Shipments.DeadLetterQueueUrl)
+		}},
+		{"queue " + outputs.Shipments.UndeliveredQueueUrl, func() error {
+			return deleteQueue(outputs.Shipments.UndeliveredQueueUrl)
+		}},
+		{"subscription of " + outputs.Shipments.QueueArn + " to " + outputs.TopicArn, func() error {
+			return unsubscribe(t, topics, outputs.TopicArn, outputs.Shipments.QueueArn)
+		}},
 		{"subscription of " + outputs.QueueArn + " to " + outputs.TopicArn, func() error {
-			return unsubscribe(t, topics, outputs.TopicArn)
+			return unsubscribe(t, topics, outputs.TopicArn, outputs.QueueArn)
 		}},
 	} {
 		if err := c.remove(); err != nil {
@@ -64,7 +74,7 @@ func checkRestored(t *testing.T, endpoint string, create create) {
 		if err != nil || len(missing) != 1 || missing[0] != c.missing {
 			t.Errorf("missing %q (%v), want %q", missing, err, c.missing)
 		}
-		again, err := create(t.Context(), endpoint, template(t))
+		again, err := create(t.Context(), endpoint, templates(t))
 		if err != nil || again != outputs {
 			t.Errorf("without %s: created %+v (%v), want the same as before", c.missing, again, err)
 		}
@@ -75,14 +85,19 @@ func checkRestored(t *testing.T, endpoint string, create create) {
 	checkDelivery(t, endpoint, outputs)
 }
 
-func unsubscribe(t *testing.T, client *sns.Client, topicARN string) error {
+func unsubscribe(t *testing.T, client *sns.Client, topicARN, queueARN string) error {
 	t.Helper()
 	list, err := client.ListSubscriptionsByTopic(t.Context(),
 		&sns.ListSubscriptionsByTopicInput{TopicArn: aws.String(topicARN)})
 	if err != nil {
 		return err
 	}
-	_, err = client.Unsubscribe(t.Context(),
-		&sns.UnsubscribeInput{SubscriptionArn: list.Subscriptions[0].SubscriptionArn})
-	return err
+	for _, s := range list.Subscriptions {
+		if aws.ToString(s.Endpoint) != queueARN {
+			continue
+		}
+		_, err := client.Unsubscribe(t.Context(), &sns.UnsubscribeInput{SubscriptionArn: s.SubscriptionArn})
+		return err
+	}
+	return nil
 }

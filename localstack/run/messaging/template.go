@@ -11,9 +11,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// template is a CloudFormation template, limited to the features that infra/messaging.yaml uses:
-// parameters with defaults, conditions, and the functions of [evaluation.value]. Any other feature
-// is an error.
+// template is a CloudFormation template, limited to the features that messaging.yaml and
+// consumer.yaml use: parameters, conditions, and the functions of [evaluation.value]. Any other
+// feature is an error.
 type template struct {
 	Parameters map[string]struct {
 		Default string `yaml:"Default"`
@@ -38,6 +38,7 @@ type resource struct {
 // evaluation resolves references by creating the resources that they name.
 type evaluation struct {
 	template
+	given   map[string]string // parameters
 	creator *creator
 	made    map[string]resource
 	making  []string // to find cycles
@@ -47,8 +48,10 @@ type evaluation struct {
 type noValue struct{}
 
 // evaluate creates all resources and returns the outputs.
-func evaluate(ctx context.Context, text []byte, creator *creator) (map[string]string, error) {
-	e := &evaluation{creator: creator, made: map[string]resource{}}
+func evaluate(ctx context.Context, text []byte, parameters map[string]string, creator *creator) (
+	map[string]string, error,
+) {
+	e := &evaluation{given: parameters, creator: creator, made: map[string]resource{}}
 	if err := yaml.Unmarshal(text, &e.template); err != nil {
 		return nil, fmt.Errorf("parse template: %w", err)
 	}
@@ -127,6 +130,9 @@ func (e *evaluation) value(ctx context.Context, node *yaml.Node) (any, error) {
 func (e *evaluation) ref(ctx context.Context, name string) (any, error) {
 	if name == "AWS::NoValue" {
 		return noValue{}, nil
+	}
+	if value, ok := e.given[name]; ok {
+		return value, nil
 	}
 	if parameter, ok := e.Parameters[name]; ok {
 		return parameter.Default, nil

@@ -122,8 +122,8 @@ func (c *compose) startInfrastructure(ctx context.Context) (string, error) {
 	return fmt.Sprintf("postgres://postgres:postgres@%s/postgres?sslmode=disable", local(c.Ports.Postgres)), nil
 }
 
-func (c *compose) deploy(ctx context.Context, template []byte) (messaging.Outputs, error) {
-	return messaging.Deploy(ctx, c.Ports.Endpoint(), template)
+func (c *compose) deploy(ctx context.Context, templates messaging.Templates) (messaging.Outputs, error) {
+	return messaging.Deploy(ctx, c.Ports.Endpoint(), templates)
 }
 
 func (c *compose) startRelay(ctx context.Context, destination string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ const restoreTimeout = 90 * time.Second
 // found them.
 func (s *Stack) restore(ctx context.Context, state State, parts []part) ([]part, error) {
 	s.begin("creating what the broker lacks, usually in 5 seconds: %s", reasons(parts))
-	template, err := s.template()
+	templates, err := s.templates()
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (s *Stack) restore(ctx context.Context, state State, parts []part) ([]part,
 	if state.Way == Embedded {
 		create = messaging.Create
 	}
-	outputs, err := create(ctx, s.Ports.Endpoint(), template)
+	outputs, err := create(ctx, s.Ports.Endpoint(), templates)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +84,12 @@ func (s *Stack) settle(ctx context.Context, state State) ([]part, error) {
 	}
 }
 
-// template returns the template of the topic and the queues.
-func (s *Stack) template() ([]byte, error) {
-	text, err := os.ReadFile(s.Root + "/infra/messaging.yaml")
-	if err != nil {
-		return nil, fmt.Errorf("read the messaging template: %w", err)
+// templates returns the templates of the topic and the queues.
+func (s *Stack) templates() (t messaging.Templates, err error) {
+	for name, text := range map[string]*[]byte{"messaging.yaml": &t.Messaging, "consumer.yaml": &t.Consumer} {
+		if *text, err = os.ReadFile(filepath.Join(s.Root, "infra", name)); err != nil {
+			return messaging.Templates{}, fmt.Errorf("read the template of topic and queues: %w", err)
+		}
 	}
-	return text, nil
+	return t, nil
 }

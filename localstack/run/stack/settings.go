@@ -117,6 +117,7 @@ func (s State) Environment() [][2]string {
 		{"AWS_ACCESS_KEY_ID", messaging.AccessKey},
 		{"AWS_SECRET_ACCESS_KEY", messaging.SecretKey},
 		{"QUEUE_URL", s.Outputs.QueueUrl},
+		{"SHIPMENTS_QUEUE_URL", s.Outputs.Shipments.QueueUrl}, // of the function createshipment
 		{"TOPIC_ARN", s.Outputs.TopicArn},
 		{"RELAY_DESTINATION", s.Outputs.TopicArn}, // for the relay's own commands
 		{"RELAY_LISTEN", local(s.Ports.Relay)},    // of the relay that runs, for healthcheck and check

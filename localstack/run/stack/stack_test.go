@@ -166,7 +166,10 @@ func TestInterruptedBuildIsNotAWayThatDoesNotWork(t *testing.T) {
 func TestStateWithoutASupervisorIsNoStack(t *testing.T) {
 	t.Parallel()
 	s := New(Settings{Dir: t.TempDir(), Out: &bytes.Buffer{}})
-	state := State{Way: Embedded, Ready: true, Supervisor: os.Getpid(), Outputs: messaging.Outputs{QueueUrl: "q"}}
+	state := State{
+		Way: Embedded, Ready: true, Supervisor: os.Getpid(),
+		Outputs: messaging.Outputs{Queues: messaging.Queues{QueueUrl: "q"}},
+	}
 	if err := s.save(state); err != nil {
 		t.Fatal(err)
 	}

@@ -156,11 +156,11 @@ func (v *supervisor) startBroker() (err error) {
 	return os.WriteFile(v.log("broker"), []byte("the fake of SNS and SQS logs nothing\n"), 0o644)
 }
 
-func (v *supervisor) deploy(ctx context.Context, template []byte) (messaging.Outputs, error) {
+func (v *supervisor) deploy(ctx context.Context, templates messaging.Templates) (messaging.Outputs, error) {
 	if v.way == Host {
-		return messaging.Deploy(ctx, v.Ports.Endpoint(), template)
+		return messaging.Deploy(ctx, v.Ports.Endpoint(), templates)
 	}
-	return messaging.Create(ctx, v.Ports.Endpoint(), template)
+	return messaging.Create(ctx, v.Ports.Endpoint(), templates)
 }
 
 func (v *supervisor) startRelay(_ context.Context, destination string) error {

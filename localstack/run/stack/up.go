@@ -118,7 +118,7 @@ type platform interface {
 	// startInfrastructure starts Postgres and the broker, and returns the superuser's URL.
 	startInfrastructure(ctx context.Context) (superuserURL string, err error)
 	// deploy creates the topic and the queues.
-	deploy(ctx context.Context, template []byte) (messaging.Outputs, error)
+	deploy(ctx context.Context, templates messaging.Templates) (messaging.Outputs, error)
 	// startRelay starts the relay with this destination.
 	startRelay(ctx context.Context, destination string) error
 	// failed returns the reason why a started part will never be ready, or nil.
@@ -129,7 +129,7 @@ type platform interface {
 // relay.
 func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, error) {
 	var none messaging.Outputs
-	template, err := s.template()
+	templates, err := s.templates()
 	if err != nil {
 		return none, err
 	}
@@ -148,7 +148,7 @@ func (s *Stack) bringUp(ctx context.Context, p platform) (messaging.Outputs, err
 		return none, err
 	}
 	s.begin("creating the topic and its queues (LocalStack usually 5 seconds)")
-	outputs, err := p.deploy(ctx, template)
+	outputs, err := p.deploy(ctx, templates)
 	if err != nil {
 		return none, err
 	}

@@ -1,0 +1,19 @@
+// Command createshipment is the Lambda function that writes a shipment for each event
+// order.created of its queue.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/function"
+	"github.com/outbox-relay/outbox-relay/functions/internal/shipment"
+)
+
+func main() {
+	if err := function.Run(context.Background(), os.Getenv, os.Stdout, shipment.Handler); err != nil {
+		fmt.Fprintln(os.Stderr, "createshipment:", err)
+		os.Exit(1)
+	}
+}
