@@ -25,6 +25,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/relay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+	"github.com/outbox-relay/outbox-relay/relay/internal/telemetry"
 )
 
 // memoryLimit is the memory limit of the Go runtime. It covers the window at its default size, the
@@ -56,12 +57,17 @@ func (c *runCommand) Run(ctx context.Context) error {
 	local.MissingGuarantees = c.missingGuarantees()
 	recent := &events.Recent{}
 	stop, listenErr := c.report(ctx, log, h, metrics, watch, local, recent)
+	exporter := openTelemetry(ctx, os.Getenv, telemetry.Settings{
+		Version: version, Slot: c.Slot, Instance: local.Instance(), Gatherer: metrics.Registry(),
+		Dropped: metrics.SpansDropped, Log: log,
+	})
+	defer exporter.Close()
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
-	config.Recorder = recent
+	config.Recorder = exporter.Recorder(recent, config.Router.EventType)
 	config.Router.OnUnknown(newUnrouted(log, metrics).tell)
 	for _, d := range config.Destinations {
 		if !d.Patterned {

@@ -61,6 +61,9 @@ type Event struct {
 	next        *Event // the next event of its group
 }
 
+// Attempts returns how many requests held e, with the one in flight.
+func (e *Event) Attempts() int { return int(e.attempts) }
+
 // Unusable says why no destination can accept e, if there is a reason. Delivery parks e in its
 // turn, as a dead letter with this code. An empty code stands for [CodeUnusable].
 func (e *Event) Unusable(code, reason string) {

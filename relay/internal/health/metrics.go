@@ -35,6 +35,7 @@ const (
 	metricEventsRetried     = "relay_events_retried_total"
 	metricEventsRecovered   = "relay_events_recovered_total"
 	metricHeadersDropped    = "relay_headers_dropped_total"
+	metricSpansDropped      = "relay_spans_dropped_total"
 	metricRequests          = "relay_requests_total"
 	metricRequestDuration   = "relay_request_duration_seconds"
 	metricPaced             = "relay_paced_requests_per_second"
@@ -69,7 +70,7 @@ type Metrics struct {
 	audited, missing                   prometheus.Counter
 	delivered, requests                *prometheus.CounterVec
 	parked, redriven, replayed         *prometheus.CounterVec
-	unrouted                           *prometheus.CounterVec
+	unrouted, spansDropped             *prometheus.CounterVec
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
@@ -141,6 +142,8 @@ func NewMetrics() *Metrics {
 		"parked, or default for those that the default destination gets.", "outcome")
 	m.dropped = counter(metricHeadersDropped, "Headers that were omitted from their message: no attribute can hold "+
 		"them, or they found no room.")
+	m.spansDropped = counters(metricSpansDropped, "Spans that the OpenTelemetry collector did not get. There is none "+
+		"without OTEL_EXPORTER_OTLP_ENDPOINT.", "reason")
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty if the request succeeded.",
 		"destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
@@ -221,6 +224,11 @@ func (m *Metrics) Unrouted(outcome string) { m.unrouted.WithLabelValues(outcome)
 
 // HeadersDropped counts headers that were omitted from their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
+
+// SpansDropped counts spans that were lost.
+func (m *Metrics) SpansDropped(reason string, spans int) {
+	m.spansDropped.WithLabelValues(reason).Add(float64(spans))
+}
 
 // Requested counts a request to a destination.
 func (m *Metrics) Requested(destination string, _ int, took time.Duration, err error) {

@@ -36,6 +36,9 @@ func NewLocal(
 	}
 }
 
+// Instance returns the random name of this process.
+func (l *Local) Instance() string { return l.instance }
+
 // Report returns the current state of this relay.
 func (l *Local) Report() Report {
 	now := l.health.Now()
