@@ -20,7 +20,8 @@ type Message struct {
 }
 
 // Decode reads the event from a message of the relay. It accepts a message that the relay sent to
-// the queue, and one that came through an SNS topic, with or without raw message delivery.
+// the queue, one that came through an SNS topic, with or without raw message delivery, and one that
+// a rule of an EventBridge event bus sent.
 //
 // An error names each attribute that is missing or invalid. It never contains the payload. The same
 // message always has the same error, so a retry does not help: leave the message to the dead-letter

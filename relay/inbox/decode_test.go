@@ -50,6 +50,58 @@ func enveloped(t *testing.T, m inbox.Message) inbox.Message {
 	return inbox.Message{Body: string(body)}
 }
 
+// onBus returns the message in the document in which a rule of EventBridge sends it to a queue.
+func onBus(t *testing.T, m inbox.Message) inbox.Message {
+	t.Helper()
+	metadata := map[string]any{}
+	for name, value := range m.Attributes {
+		if metadata[name] = value; name == "sequence" {
+			metadata[name] = json.Number(value)
+		}
+	}
+	detail := map[string]any{"metadata": metadata, "data": json.RawMessage(m.Body)}
+	if !json.Valid([]byte(m.Body)) {
+		detail = map[string]any{"metadata": metadata, "text": m.Body}
+	}
+	var body strings.Builder
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(map[string]any{
+		"version": "0", "id": "11710aed", "detail-type": "order.created", "source": "shop", "account": "123456789012",
+		"time": "2026-11-23T20:38:55Z", "region": "eu-central-1", "resources": []string{}, "detail": detail,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return inbox.Message{Body: body.String()}
+}
+
+// TestEventOfABusDecodesToTheSameEvent: from the queue of a rule, and through a topic behind it.
+// The bus keeps the JSON of the payload and not its white space.
+func TestEventOfABusDecodesToTheSameEvent(t *testing.T) {
+	t.Parallel()
+	want, err := inbox.Decode(published())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Payload = []byte(`{"total":12.50,"note":"<ü>\u0041"}`)
+	bare := onBus(t, published())
+	for name, m := range map[string]inbox.Message{"queue": bare, "topic": enveloped(t, bare)} {
+		got, err := inbox.Decode(m)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+func TestTextOfABusIsThePayload(t *testing.T) {
+	t.Parallel()
+	m := published()
+	m.Body = "<order total=\"12\"/>\n"
+	if got, err := inbox.Decode(onBus(t, m)); err != nil || string(got.Payload) != m.Body {
+		t.Errorf("payload %q, %v", got.Payload, err)
+	}
+}
+
 func TestEveryShapeDecodesToTheSameEvent(t *testing.T) {
 	t.Parallel()
 	want := inbox.Event{
@@ -134,6 +186,14 @@ func TestBadMessageNamesEveryProblem(t *testing.T) {
 		"confirmation": {
 			inbox.Message{Body: `{"Type":"SubscriptionConfirmation","TopicArn":"arn:x","Message":"secret"}`},
 			[]string{"no notification"},
+		},
+		"event of another": {
+			inbox.Message{Body: `{"source":"aws.ec2","detail-type":"x","detail":{"metadata":{},"state":"secret"}}`},
+			[]string{"the metadata has no event_id"},
+		},
+		"event of nothing": {
+			inbox.Message{Body: `{"source":"aws.ec2","detail-type":"x","detail":{"state":"secret"}}`},
+			[]string{"no attribute event_id"},
 		},
 		"notification of nothing": {
 			inbox.Message{Body: `{"Type":"Notification","TopicArn":"arn:x"}`},

@@ -17,15 +17,27 @@ type notification struct {
 }
 
 // withoutEnvelope returns the message as it was published. Only a message without an attribute
-// event_id of its own can be in an envelope: SNS moves all attributes into the envelope. So a
-// payload that looks like an envelope is not opened.
+// event_id of its own can be in an envelope: SNS moves all attributes into the envelope, and
+// EventBridge knows none. So a payload that looks like an envelope is not opened.
 func withoutEnvelope(m Message) (Message, error) {
 	if m.Attributes[outbox.AttributeEventID] != "" {
 		return m, nil
 	}
+	m, err := fromTopic(m)
+	if err != nil || m.Attributes[outbox.AttributeEventID] != "" {
+		return m, err
+	}
+	if put, found, err := fromBus(m.Body); found {
+		return put, err
+	}
+	return m, nil // no envelope, so the missing attributes are the finding
+}
+
+// fromTopic returns the message in a notification of SNS, or m if it is none.
+func fromTopic(m Message) (Message, error) {
 	var n notification
 	if err := json.Unmarshal([]byte(m.Body), &n); err != nil || n.Type == "" || n.TopicArn == "" {
-		return m, nil // no envelope, so the missing attributes are the finding
+		return m, nil
 	}
 	if n.Type != "Notification" || n.Message == nil {
 		return Message{}, errors.New("the body is a document of SNS and no notification with a message: " +

@@ -25,14 +25,14 @@ var (
 )
 
 // ExpireToken answers that the credentials have expired.
-func ExpireToken() Fault { return refuse(func(bool) *apiError { return expiredToken }) }
+func ExpireToken() Fault { return refuse(func(service) *apiError { return expiredToken }) }
 
 // RefuseToken answers that these credentials are unknown, as AWS does for a moment after a key was
 // made.
-func RefuseToken() Fault { return refuse(func(bool) *apiError { return unknownToken }) }
+func RefuseToken() Fault { return refuse(func(service) *apiError { return unknownToken }) }
 
 // RefuseSignature answers that the signature is wrong, as after a secret key was exchanged.
-func RefuseSignature() Fault { return refuse(func(bool) *apiError { return wrongSignature }) }
+func RefuseSignature() Fault { return refuse(func(service) *apiError { return wrongSignature }) }
 
 // ExpireTokens answers so to requests whose session token isExpired.
 func ExpireTokens(isExpired func(token string) bool) Fault {
@@ -40,7 +40,7 @@ func ExpireTokens(isExpired func(token string) bool) Fault {
 		if !isExpired(x.header.Get("X-Amz-Security-Token")) {
 			return false
 		}
-		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, expiredToken))
+		x.server.write(x.w, x.service, x.server.failed(x.service, expiredToken))
 		return true
 	}}
 }
@@ -69,7 +69,7 @@ func SkewClock(d time.Duration) Fault {
 			e.message = "Signature not yet current: " + at.Format(signedAt) + " is still later than " +
 				now.Add(maxSkew).Format(signedAt)
 		}
-		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, &e))
+		x.server.write(x.w, x.service, x.server.failed(x.service, &e))
 		return true
 	}}
 }

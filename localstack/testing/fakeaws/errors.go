@@ -49,6 +49,11 @@ func invalidValue(format string, args ...any) *apiError {
 	return sqsError("InvalidParameterValueException", format, args...)
 }
 
+// eventsError returns an error of EventBridge.
+func eventsError(shape, format string, args ...any) *apiError {
+	return &apiError{status: http.StatusBadRequest, code: shape, shape: shape, message: fmt.Sprintf(format, args...)}
+}
+
 // snsError returns an error of SNS by its code.
 func snsError(code, format string, args ...any) *apiError {
 	status := http.StatusBadRequest

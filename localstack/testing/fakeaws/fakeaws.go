@@ -1,12 +1,12 @@
-// Package fakeaws is an in-memory SNS and SQS on one port: the broker of the embedded stack, of
-// tests and of benchmarks. It also serves secrets, for tests of code that reads its password from
-// Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON 1.0 to SQS clients, and
-// accepts any credentials. It follows AWS in details that emulators lack: per-entry failures,
-// deduplication and its scopes, group locking, and exact size limits. [Server.Script] injects
-// faults that no emulator produces.
+// Package fakeaws is an in-memory SNS, SQS and EventBridge on one port: the broker of the embedded
+// stack, of tests and of benchmarks. It also serves secrets, for tests of code that reads its
+// password from Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON to SQS
+// and EventBridge clients, and accepts any credentials. It follows AWS in details that emulators
+// lack: per-entry failures, deduplication and its scopes, group locking, and exact size limits.
+// [Server.Script] injects faults that no emulator produces.
 //
 // MessageRetentionPeriod is stored and not applied. Access policies and encryption keys are stored
-// and not enforced. A topic delivers only to queues.
+// and not enforced. A topic and an event bus deliver only to queues.
 package fakeaws
 
 import (
@@ -27,8 +27,8 @@ type Options struct {
 	Account string           // 000000000000 if empty
 	Retain  int              // limit of messages in each queue and journal, the oldest go first; 0: no limit
 	Now     func() time.Time // time.Now if nil
-	// Accepted is called for each message that the queue or topic arn accepts, in order and before
-	// the answer. It must not block. It may be nil.
+	// Accepted is called for each message that the queue, topic or bus arn accepts, in order and
+	// before the answer. It must not block. It may be nil.
 	Accepted func(arn string, r Receipt)
 }
 
@@ -42,6 +42,7 @@ type Server struct {
 	mu      sync.RWMutex
 	queues  map[string]*sqsQueue // by name
 	topics  map[string]*topic    // by name
+	buses   map[string]*bus      // by name
 	secrets map[string]string    // by ARN
 	closed  bool
 
@@ -61,7 +62,7 @@ func Start(options Options) (*Server, error) {
 	}
 	listener, err := net.Listen("tcp", options.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("start the fake of SNS and SQS: %w", err)
+		return nil, fmt.Errorf("start the fake of AWS: %w", err)
 	}
 	base, cancel := context.WithCancel(context.Background())
 	s := &Server{
@@ -70,9 +71,11 @@ func Start(options Options) (*Server, error) {
 		identify: newIdentifiers(),
 		queues:   map[string]*sqsQueue{},
 		topics:   map[string]*topic{},
+		buses:    map[string]*bus{},
 		secrets:  map[string]string{},
 		cancel:   cancel,
 	}
+	s.buses[defaultBus] = s.newBus(defaultBus)
 	s.http.BaseContext = func(net.Listener) context.Context { return base }
 	s.http.Handler = http.HandlerFunc(s.serveHTTP)
 	s.serving.Go(func() { _ = s.http.Serve(listener) }) // returns http.ErrServerClosed after Close
@@ -89,7 +92,7 @@ func (s *Server) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	if again {
-		return errors.New("the fake of SNS and SQS is closed already")
+		return errors.New("the fake of AWS is closed already")
 	}
 	s.cancel()
 	err := s.http.Close()

@@ -21,14 +21,14 @@ type Fault struct {
 // Refuse answers with an error and accepts nothing. A status of 500 or above is a fault of the
 // service.
 func Refuse(status int, code, message string) Fault {
-	return refuse(func(bool) *apiError {
+	return refuse(func(service) *apiError {
 		return &apiError{status: status, code: code, shape: code, message: message, receiver: status >= 500}
 	})
 }
 
-func refuse(reason func(isSQS bool) *apiError) Fault {
+func refuse(reason func(service) *apiError) Fault {
 	return Fault{before: func(_ context.Context, x exchange) bool {
-		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, reason(x.isSQS)))
+		x.server.write(x.w, x.service, x.server.failed(x.service, reason(x.service)))
 		return true
 	}}
 }
@@ -38,33 +38,40 @@ func Throttle() Fault { return Refuse(http.StatusBadRequest, "ThrottlingExceptio
 
 // ThrottleKMS answers that the request rate of the encryption key is too high.
 func ThrottleKMS() Fault {
-	return refuse(func(isSQS bool) *apiError {
-		if isSQS {
-			return sqsError("KmsThrottled", "The request was denied due to request throttling by AWS KMS.")
+	const message = "The request was denied due to request throttling by AWS KMS."
+	return refuse(func(of service) *apiError {
+		switch of {
+		case ofSQS:
+			return sqsError("KmsThrottled", message)
+		case ofEvents:
+			return eventsError("ThrottlingException", message)
 		}
-		return snsError("KMSThrottling", "The request was denied due to request throttling by AWS KMS.")
+		return snsError("KMSThrottling", message)
 	})
 }
 
 // DenyAccess answers that the caller lacks the permission for the action.
 func DenyAccess() Fault {
-	return refuse(func(isSQS bool) *apiError {
+	return refuse(func(of service) *apiError {
 		e := &apiError{
-			status: http.StatusForbidden, code: "AuthorizationError",
+			status: http.StatusForbidden, code: "AuthorizationError", shape: "AccessDeniedException",
 			message: "The caller is not authorized to perform the action",
 		}
-		if isSQS {
-			e.code, e.shape = "AccessDenied", "AccessDeniedException"
+		if of == ofSQS {
+			e.code = "AccessDenied"
 		}
 		return e
 	})
 }
 
-// Missing answers that the topic or queue does not exist.
+// Missing answers that the topic, queue or event bus does not exist.
 func Missing() Fault {
-	return refuse(func(isSQS bool) *apiError {
-		if isSQS {
+	return refuse(func(of service) *apiError {
+		switch of {
+		case ofSQS:
 			return sqsError("QueueDoesNotExist", "The specified queue does not exist.")
+		case ofEvents:
+			return eventsError("ResourceNotFoundException", "Event bus does not exist.")
 		}
 		return snsError("NotFound", "Topic does not exist")
 	})
@@ -125,7 +132,7 @@ func LoseAnswer() Fault {
 // BreakAnswer performs the request, and closes the connection after n bytes of the answer's body.
 func BreakAnswer(n int) Fault {
 	return Fault{after: func(_ context.Context, x exchange, a answer) bool {
-		x.server.head(x.w, x.isSQS, a)
+		x.server.head(x.w, x.service, a)
 		_, _ = x.w.Write(a.body[:min(n, len(a.body))])
 		_ = http.NewResponseController(x.w).Flush()
 		return x.reset()
@@ -137,7 +144,7 @@ func BreakAnswer(n int) Fault {
 func TruncateAnswer(n int) Fault {
 	return Fault{after: func(_ context.Context, x exchange, a answer) bool {
 		a.body = a.body[:min(n, len(a.body))]
-		x.server.write(x.w, x.isSQS, a)
+		x.server.write(x.w, x.service, a)
 		return true
 	}}
 }
@@ -174,6 +181,7 @@ func RepeatEntries() Fault {
 }
 
 // RenameEntries replaces the ids of the matching entries in the answer by ids that were not sent.
+// It does not apply to EventBridge, whose entries have none.
 func RenameEntries() Fault {
 	return Fault{edit: func(r result) []result {
 		r.id += "-unknown"

@@ -24,6 +24,15 @@ type call struct {
 	perform     func(*plan) ([]byte, error)
 }
 
+// service is the AWS service that a request is for.
+type service uint8
+
+const (
+	ofSNS service = iota
+	ofSQS
+	ofEvents
+)
+
 // answer is a response.
 type answer struct {
 	status     int
@@ -32,8 +41,9 @@ type answer struct {
 }
 
 const (
-	jsonType = "application/x-amz-json-1.0"
-	xmlType  = "text/xml"
+	jsonType   = "application/x-amz-json-1.0"
+	json11Type = "application/x-amz-json-1.1"
+	xmlType    = "text/xml"
 )
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -57,23 +67,40 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveSecret(w, body)
 		return
 	}
-	action, isSQS := strings.CutPrefix(target, "AmazonSQS.")
-	if !isSQS && (target != "" || r.Method != http.MethodPost) {
+	of, action, known := serviceOf(target)
+	if !known || target == "" && r.Method != http.MethodPost {
 		s.serveOther(w, r)
 		return
 	}
-	var c *call
-	if isSQS {
-		c, err = s.callSQS(r.Context(), action, body)
-	} else {
-		c, err = s.callSNS(form{body})
-	}
+	c, err := s.decode(r.Context(), of, action, body)
 	if err != nil {
-		s.write(w, isSQS, s.failed(isSQS, err))
+		s.write(w, of, s.failed(of, err))
 		return
 	}
 	c.batch.sentBy(accessKeyID(r.Header.Get("Authorization")))
-	s.run(r.Context(), exchange{s, w, isSQS, c, r.Header, len(body)}, c)
+	s.run(r.Context(), exchange{s, w, of, c, r.Header, len(body)}, c)
+}
+
+// serviceOf returns the service and action of a request with this X-Amz-Target, which requests to
+// SNS do not have.
+func serviceOf(target string) (of service, action string, known bool) {
+	if action, found := strings.CutPrefix(target, "AmazonSQS."); found {
+		return ofSQS, action, true
+	}
+	if action, found := strings.CutPrefix(target, "AWSEvents."); found {
+		return ofEvents, action, true
+	}
+	return ofSNS, "", target == ""
+}
+
+func (s *Server) decode(ctx context.Context, of service, action, body string) (*call, error) {
+	switch of {
+	case ofSQS:
+		return s.callSQS(ctx, action, body)
+	case ofEvents:
+		return s.callEvents(action, body)
+	}
+	return s.callSNS(form{body})
 }
 
 // run performs c with its scripted faults.
@@ -89,10 +116,10 @@ func (s *Server) run(ctx context.Context, x exchange, c *call) {
 	}
 	a := answer{status: http.StatusOK, body: body}
 	if err != nil {
-		a = s.failed(x.isSQS, err)
+		a = s.failed(x.service, err)
 	}
 	if !p.after(ctx, x, a) {
-		s.write(x.w, x.isSQS, a)
+		s.write(x.w, x.service, a)
 	}
 }
 
@@ -115,18 +142,20 @@ func readBody(w http.ResponseWriter, r *http.Request) (string, error) {
 	return buffer.String(), nil
 }
 
-// serveOther answers requests to neither SNS nor SQS, such as those of a browser or a probe.
+// serveOther answers requests to none of the services, such as those of a browser or a probe.
 func (s *Server) serveOther(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		http.Error(w, "fakeaws speaks AWS JSON 1.0 for SQS and the Query protocol for SNS", http.StatusBadRequest)
+		http.Error(w, "fakeaws speaks AWS JSON for SQS and EventBridge and the Query protocol for SNS",
+			http.StatusBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"services":{"sns":"running","sqs":"running"},"edition":"fakeaws"}`+"\n")
+	_, _ = io.WriteString(w, `{"services":{"events":"running","sns":"running","sqs":"running"},`+
+		`"edition":"fakeaws"}`+"\n")
 }
 
 // failed returns the answer for an error.
-func (s *Server) failed(isSQS bool, err error) answer {
+func (s *Server) failed(of service, err error) answer {
 	var e *apiError
 	if !errors.As(err, &e) {
 		e = &apiError{
@@ -138,7 +167,11 @@ func (s *Server) failed(isSQS bool, err error) answer {
 	if e.receiver {
 		fault = "Receiver"
 	}
-	if isSQS {
+	switch of {
+	case ofEvents:
+		body, _ := json.Marshal(map[string]string{"__type": e.shape, "message": e.message}) // cannot fail for strings
+		return answer{status: e.status, body: body}
+	case ofSQS:
 		// cannot fail for strings
 		body, _ := json.Marshal(map[string]string{"__type": "com.amazonaws.sqs#" + e.shape, "message": e.message})
 		return answer{status: e.status, queryError: e.code + ";" + fault, body: body}
@@ -151,18 +184,15 @@ func (s *Server) failed(isSQS bool, err error) answer {
 	return answer{status: e.status, body: b.Bytes()}
 }
 
-func (s *Server) write(w http.ResponseWriter, isSQS bool, a answer) {
-	s.head(w, isSQS, a)
+func (s *Server) write(w http.ResponseWriter, of service, a answer) {
+	s.head(w, of, a)
 	_, _ = w.Write(a.body) // fails only if the client has disconnected
 }
 
 // head writes the status and the headers of a.
-func (s *Server) head(w http.ResponseWriter, isSQS bool, a answer) {
+func (s *Server) head(w http.ResponseWriter, of service, a answer) {
 	header := w.Header()
-	header.Set("Content-Type", xmlType)
-	if isSQS {
-		header.Set("Content-Type", jsonType)
-	}
+	header.Set("Content-Type", [...]string{ofSNS: xmlType, ofSQS: jsonType, ofEvents: json11Type}[of])
 	if a.queryError != "" {
 		header.Set("x-amzn-query-error", a.queryError)
 	}

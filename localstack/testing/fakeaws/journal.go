@@ -75,8 +75,8 @@ func (j *journal) count() (total int, changed <-chan struct{}) {
 	return j.total, j.changed
 }
 
-// Received returns the messages that the queue or topic arn accepted, in order, whether they were
-// consumed or not. The messages are shared: do not change them.
+// Received returns the messages that the queue, topic or bus arn accepted, in order, whether they
+// were consumed or not. The messages are shared: do not change them.
 func (s *Server) Received(arn string) []Receipt {
 	if j := s.journal(arn); j != nil {
 		return j.copy()
@@ -84,8 +84,8 @@ func (s *Server) Received(arn string) []Receipt {
 	return nil
 }
 
-// ReceivedCount returns the number of messages that the queue or topic arn has accepted, including
-// duplicates.
+// ReceivedCount returns the number of messages that the queue, topic or bus arn has accepted,
+// including duplicates.
 func (s *Server) ReceivedCount(arn string) int {
 	j := s.journal(arn)
 	if j == nil {
@@ -95,8 +95,8 @@ func (s *Server) ReceivedCount(arn string) int {
 	return total
 }
 
-// AwaitReceived returns when the queue or topic arn has accepted n messages, including duplicates,
-// or when ctx is done.
+// AwaitReceived returns when the queue, topic or bus arn has accepted n messages, including
+// duplicates, or when ctx is done.
 func (s *Server) AwaitReceived(ctx context.Context, arn string, n int) error {
 	j := s.journal(arn)
 	if j == nil {
@@ -121,6 +121,9 @@ func (s *Server) journal(arn string) *journal {
 	}
 	if t := s.topicByARN(arn); t != nil {
 		return &t.journal
+	}
+	if b := s.busByARN(arn); b != nil {
+		return &b.journal
 	}
 	return nil
 }

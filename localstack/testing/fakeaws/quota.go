@@ -101,13 +101,13 @@ func Limit(q *Quota, older bool) Fault {
 			message: "Rate exceeded",
 		}
 		switch {
-		case !x.isSQS:
+		case x.service == ofSNS:
 			e.code = "Throttling"
-		case older:
+		case older && x.service == ofSQS:
 			e.status, e.code, e.shape = http.StatusForbidden, "RequestThrottled", "RequestThrottled"
 			e.message = "Request is throttled."
 		}
-		x.server.write(x.w, x.isSQS, x.server.failed(x.isSQS, e))
+		x.server.write(x.w, x.service, x.server.failed(x.service, e))
 		return true
 	}}
 }

@@ -12,7 +12,7 @@ import (
 // Match selects requests. The zero Match selects every request.
 type Match struct {
 	Action      string // for example "PublishBatch"; empty: any
-	Destination string // name of the queue or topic; empty: any
+	Destination string // name of the queue, topic or event bus; empty: any
 	// Entry selects messages. A request matches if it sends such a message, and faults of single
 	// entries apply only to these. nil selects every message.
 	Entry func(*Message) bool
@@ -190,12 +190,12 @@ type planned struct {
 
 // exchange is a request in progress.
 type exchange struct {
-	server *Server
-	w      http.ResponseWriter
-	isSQS  bool
-	call   *call
-	header http.Header
-	size   int // bytes of its body
+	server  *Server
+	w       http.ResponseWriter
+	service service
+	call    *call
+	header  http.Header
+	size    int // bytes of its body
 }
 
 // before reports whether a fault ended the request before it was performed.

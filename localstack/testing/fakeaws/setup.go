@@ -41,6 +41,31 @@ func (s *Server) Subscribe(topicARN, queueARN string, attributes map[string]stri
 	return created.text, err
 }
 
+// CreateBus creates an event bus, like the action CreateEventBus, and returns its ARN.
+func (s *Server) CreateBus(name string) (arn string, err error) {
+	b, err := s.createBus(&eventsRequest{Name: name})
+	if err != nil {
+		return "", err
+	}
+	return b.arn, nil
+}
+
+// SendTo adds a rule to the event bus busARN that sends the events of pattern to queueARN. An empty
+// pattern selects every event.
+func (s *Server) SendTo(busARN, queueARN, pattern string) error {
+	if pattern == "" {
+		pattern = everyEvent
+	}
+	rule := &eventsRequest{Name: nameOf(queueARN), EventBusName: busARN, EventPattern: pattern}
+	if _, err := s.putRule(rule); err != nil {
+		return err
+	}
+	_, err := s.putTargets(&eventsRequest{
+		Rule: rule.Name, EventBusName: busARN, Targets: []target{{ID: rule.Name, ARN: queueARN}},
+	})
+	return err
+}
+
 func withFIFO(name, attribute string, attributes map[string]string) map[string]string {
 	all := map[string]string{}
 	if strings.HasSuffix(name, ".fifo") {

@@ -99,23 +99,23 @@ func AnswerEarly(n int64, p Page, careful bool) Fault {
 // answer, without performing them: a proxy that takes all requests with one URL for the same.
 func CacheAnswers() Fault {
 	var mu sync.Mutex
-	cached := map[bool]*answer{} // by whether it is of SQS
+	cached := map[service]*answer{}
 	return Fault{
 		before: func(_ context.Context, x exchange) bool {
 			mu.Lock()
-			a := cached[x.isSQS]
+			a := cached[x.service]
 			mu.Unlock()
 			if a == nil {
 				return false
 			}
-			x.server.write(x.w, x.isSQS, *a)
+			x.server.write(x.w, x.service, *a)
 			return true
 		},
 		after: func(_ context.Context, x exchange, a answer) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if a.status == http.StatusOK {
-				cached[x.isSQS] = &a
+				cached[x.service] = &a
 			}
 			return false
 		},
@@ -134,22 +134,22 @@ type swap struct {
 // SwapAnswers performs requests and answers two of them, which are under way to the same service at
 // once, with each other's answer. A request that is alone gets its own.
 func SwapAnswers() Fault {
-	meeting := map[bool]chan swap{true: make(chan swap), false: make(chan swap)} // by whether it is of SQS
+	meeting := map[service]chan swap{ofSNS: make(chan swap), ofSQS: make(chan swap), ofEvents: make(chan swap)}
 	return Fault{after: func(ctx context.Context, x exchange, a answer) bool {
 		own := swap{a, make(chan answer, 1)}
 		timer := time.NewTimer(swapTime)
 		defer timer.Stop()
 		select {
-		case meeting[x.isSQS] <- own:
+		case meeting[x.service] <- own:
 			a = <-own.other // comes at once: its room is there
-		case met := <-meeting[x.isSQS]:
+		case met := <-meeting[x.service]:
 			met.other <- a
 			a = met.answer
 		case <-timer.C:
 		case <-ctx.Done():
 			return x.reset()
 		}
-		x.server.write(x.w, x.isSQS, a)
+		x.server.write(x.w, x.service, a)
 		return true
 	}}
 }

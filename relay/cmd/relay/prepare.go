@@ -106,7 +106,7 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 	}}.Run(ctx, progress)
 }
 
-// checkDestinations checks and opens the topics and queues.
+// checkDestinations checks and opens the topics, queues and buses.
 func (s *relaySettings) checkDestinations(
 	ctx context.Context, log *slog.Logger, config relay.Config, progress preflight.Progress,
 ) ([]delivery.Destination, preflight.Findings) {
@@ -130,7 +130,7 @@ func (s *relaySettings) checkDestinations(
 		Opened: func(found preflight.Findings) { logFindings(log, found) },
 		Options: sink.Options{
 			RequestTimeout: s.Timeout, InFlight: s.inFlight(http.ProxyFromEnvironment),
-			Client: sink.Client(s.AWSClient),
+			Client: sink.Client(s.AWSClient), Entry: sink.Entry{Source: s.BusSource, DetailType: s.BusType},
 		},
 		GroupBatches: s.GroupBatches,
 		Tenant:       config.Router.Tenant().String(),

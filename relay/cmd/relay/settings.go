@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
@@ -62,7 +63,7 @@ type source struct {
 
 // target are the settings of the destinations.
 type target struct {
-	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, or an SQS queue ARN or URL." group:"Needed"`
+	Destination  string        `env:"RELAY_DESTINATION" placeholder:"ARN|URL" help:"Default destination: an SNS topic ARN, an SQS queue ARN or URL, or an EventBridge event bus ARN." group:"Needed"`
 	Routes       string        `env:"RELAY_ROUTES" placeholder:"ROUTES" help:"Destinations for some events, separated by semicolons or line breaks: event:order.created=ARN, aggregate:customer=ARN, event:billing.*=ARN. none in place of an ARN drops these events. An exact event type takes precedence over an aggregate type, and that over the longest prefix. A destination may be a pattern with a column of the event in its name: event:*=arn:aws:sns:… (see relay/docs/destinations.md)."`
 	Allowed      string        `name:"allowed-destinations" env:"RELAY_ALLOWED_DESTINATIONS" placeholder:"ARNS" help:"Destinations that patterns in RELAY_ROUTES may lead to: ARNs, separated by spaces, line breaks or semicolons. Braces list names, as in arn:aws:sns:eu-central-1:123456789012:{orders,customers}.fifo. The first event opens each of them."`
 	Unknown      string        `name:"unknown-destination" env:"RELAY_UNKNOWN_DESTINATION" default:"park" enum:"park,default" help:"What to do with an event whose pattern leads to none of RELAY_ALLOWED_DESTINATIONS: park it as a dead letter, or send it to the default destination."`
@@ -70,6 +71,8 @@ type target struct {
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	Attributes   string        `name:"attribute-names" env:"RELAY_ATTRIBUTE_NAMES" placeholder:"NAMES" help:"Other names of the relay's own attributes, separated by commas, as in event_id=id,event_type=eventType. sequence=none drops an attribute."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
+	BusSource    string        `name:"eventbridge-source" env:"RELAY_EVENTBRIDGE_SOURCE" default:"outbox-relay" help:"Source of every event at EventBridge buses, by which rules select them. It must not begin with aws."`
+	BusType      string        `name:"eventbridge-detail-type" env:"RELAY_EVENTBRIDGE_DETAIL_TYPE" placeholder:"TEXT" help:"detail-type of every event at EventBridge buses. Default: the type of the event, or event if it has none."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
 	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (with later events of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
 	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 with the SDK's client or through a proxy, where each needs ten times the memory." group:"Tuning, for more load or less memory"`
@@ -141,6 +144,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
 	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
 	report(s.checkRetention())
+	report(s.checkBus())
 	report(atLeast("RELAY_METRICS_INTERVAL", s.MetricsInterval, minMetricsInterval))
 	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
 	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
@@ -181,6 +185,22 @@ func (s *relaySettings) config() (relay.Config, error) {
 		},
 		Router: router,
 	}, errors.Join(problems...)
+}
+
+// checkBus checks the settings of event buses by the rules of EventBridge, which would refuse every
+// event.
+// https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
+func (s *relaySettings) checkBus() error {
+	switch {
+	case s.BusSource == "" || utf8.RuneCountInString(s.BusSource) > 256:
+		return fmt.Errorf("RELAY_EVENTBRIDGE_SOURCE %q: write 1 to 256 characters", s.BusSource)
+	case strings.HasPrefix(s.BusSource, "aws."):
+		return fmt.Errorf("RELAY_EVENTBRIDGE_SOURCE %q: only AWS' own services have sources that begin with aws.",
+			s.BusSource)
+	case utf8.RuneCountInString(s.BusType) > 128:
+		return fmt.Errorf("RELAY_EVENTBRIDGE_DETAIL_TYPE %q: write at most 128 characters", s.BusType)
+	}
+	return nil
 }
 
 func (s *relaySettings) checkRetention() error {

@@ -199,3 +199,23 @@ func TestProbesListenOnLoopbackByDefault(t *testing.T) {
 		}
 	}
 }
+
+// TestABusRefusesNoEventForItsSettings: EventBridge would refuse every event for them.
+func TestABusRefusesNoEventForItsSettings(t *testing.T) {
+	t.Parallel()
+	for want, target := range map[string]target{
+		`RELAY_EVENTBRIDGE_SOURCE ""`:   {},
+		"begin with aws.":               {BusSource: "aws.events"},
+		"write 1 to 256 characters":     {BusSource: strings.Repeat("s", 257)},
+		"RELAY_EVENTBRIDGE_DETAIL_TYPE": {BusSource: "shop", BusType: strings.Repeat("t", 129)},
+	} {
+		s := relaySettings{source: source{Table: "events"}, target: target}
+		if _, err := s.config(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error that says %q", err, want)
+		}
+	}
+	s := relaySettings{source: source{Table: "events"}, target: target{BusSource: strings.Repeat("ü", 256)}}
+	if _, err := s.config(); err != nil && strings.Contains(err.Error(), "EVENTBRIDGE") {
+		t.Error(err)
+	}
+}

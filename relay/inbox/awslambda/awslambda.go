@@ -8,6 +8,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/inbox"
 )
 
+// DecodeEvent is [inbox.DecodeDetail] for the event with which EventBridge invokes a function.
+func DecodeEvent(e events.EventBridgeEvent) (inbox.Event, error) { return inbox.DecodeDetail(e.Detail) }
+
 // Decode is [inbox.Decode] for a record of an [events.SQSEvent].
 func Decode(m events.SQSMessage) (inbox.Event, error) {
 	message := inbox.Message{Body: m.Body, Attributes: make(map[string]string, len(m.MessageAttributes))}

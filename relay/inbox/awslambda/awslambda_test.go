@@ -41,6 +41,27 @@ func ExampleDecode() {
 	// Output: 0198a6f0 order.created 17 {"total":1999}
 }
 
+func ExampleDecodeEvent() {
+	const invocation = `{
+		"version": "0", "id": "11710aed", "detail-type": "order.created", "source": "shop",
+		"account": "123456789012", "time": "2026-11-23T20:38:55Z", "region": "eu-central-1", "resources": [],
+		"detail": {
+			"metadata": {"event_id": "0198a6f0", "event_type": "order.created", "sequence": 17},
+			"data": {"total": 1999}
+		}
+	}`
+	var e events.EventBridgeEvent
+	if err := json.Unmarshal([]byte(invocation), &e); err != nil {
+		log.Fatal(err)
+	}
+	event, err := awslambda.DecodeEvent(e)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s %s %d %s\n", event.ID, event.Type, *event.Sequence, event.Payload)
+	// Output: 0198a6f0 order.created 17 {"total": 1999}
+}
+
 func TestEmptyRecordIsAnError(t *testing.T) {
 	t.Parallel()
 	if _, err := awslambda.Decode(events.SQSMessage{}); err == nil || !strings.Contains(err.Error(), "event_id") {

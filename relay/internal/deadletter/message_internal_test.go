@@ -32,3 +32,29 @@ func TestADeadLetterKeepsItsTenant(t *testing.T) {
 		}
 	}
 }
+
+// TestADeadLetterKeepsItsType, which is the detail-type at an event bus, also if the attribute has
+// another name. That of an older relay has the attribute alone.
+func TestADeadLetterKeepsItsType(t *testing.T) {
+	t.Parallel()
+	for name, isStored := range map[string]bool{"event_type": false, "type": true} {
+		m := sink.Message{
+			EventID: "1", Type: "order.created", Body: "{}",
+			Attributes: []sink.Attribute{{Name: name, DataType: sink.String, Value: "order.created"}},
+		}
+		text, err := json.Marshal(newMessage(&m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored message
+		if err := json.Unmarshal(text, &stored); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored.Type != nil; got != isStored {
+			t.Errorf("stored as %s", text)
+		}
+		if diff := cmp.Diff(m, stored.message("1", 0)); diff != "" {
+			t.Errorf("parked (-), redriven (+):\n%s", diff)
+		}
+	}
+}

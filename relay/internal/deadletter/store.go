@@ -16,6 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // Store stores dead letters for the relay that holds the slot. It is the [delivery.Parker].
@@ -41,6 +42,7 @@ type message struct {
 	Own             int         `json:"own_attributes,omitempty"` // as in [sink.Message]
 	GroupID         string      `json:"message_group_id"`
 	TenantID        *string     `json:"tenant_id,omitempty"` // if it is not the group
+	Type            *string     `json:"type,omitempty"`      // if it is not the attribute event_type
 	DeduplicationID string      `json:"message_deduplication_id"`
 }
 
@@ -246,6 +248,9 @@ func newMessage(m *sink.Message) message {
 	if m.TenantID != m.GroupID {
 		stored.TenantID = &m.TenantID
 	}
+	if m.Type != typeOf(m) {
+		stored.Type = &m.Type
+	}
 	if !utf8.ValidString(m.Body) {
 		stored.Body, stored.BodyBytes = "", []byte(m.Body)
 	}
@@ -280,7 +285,21 @@ func (m message) message(eventID string, n int) sink.Message {
 		sent := sink.Attribute{Name: a.Name, DataType: sink.ParseDataType(a.Type), Value: a.Value}
 		message.Attributes = append(message.Attributes, sent)
 	}
+	message.Type = typeOf(&message)
+	if m.Type != nil {
+		message.Type = *m.Type
+	}
 	return message
+}
+
+// typeOf returns the type of an event by its attributes.
+func typeOf(m *sink.Message) string {
+	for i := range m.Attributes {
+		if a := &m.Attributes[i]; a.Name == outbox.AttributeEventType {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // Redriving returns the first dead letters of a destination to redrive, at most limit.

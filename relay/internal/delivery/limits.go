@@ -80,10 +80,10 @@ func (s *sender) examine(e *Event) {
 	if e.HeadersDropped > 0 {
 		s.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
 	}
-	if e.size = e.Message.Size(); e.rejection != nil {
+	limits := s.Sink.Limits()
+	if e.size = limits.Size(&e.Message); e.rejection != nil {
 		return
 	}
-	limits := s.Sink.Limits()
 	limits.MaxMessageBytes = math.MaxInt
 	if e.rejection = sink.Validate(&e.Message, limits); e.rejection == nil {
 		return
@@ -91,7 +91,7 @@ func (s *sender) examine(e *Event) {
 	if headers := route.DropUnsendable(&e.Message, limits); headers > 0 {
 		s.dropped(e, headers,
 			"a tab or a line break, with which the topic may deliver the message to no subscription")
-		e.size = e.Message.Size()
+		e.size = limits.Size(&e.Message)
 		e.rejection = sink.Validate(&e.Message, limits)
 	}
 }
@@ -122,7 +122,7 @@ func (s *sender) fit(e *Event) {
 	}
 	s.readLimits()
 	limits := s.Sink.Limits()
-	s.dropped(e, route.DropHeaders(&e.Message, limits.MaxMessageBytes), "no room in the message")
-	e.size = e.Message.Size()
+	s.dropped(e, route.DropHeaders(&e.Message, limits), "no room in the message")
+	e.size = limits.Size(&e.Message)
 	e.rejection = sink.Validate(&e.Message, limits)
 }

@@ -38,7 +38,7 @@ const (
 	CodeSynchronous    Code = "synchronous"      // the setting synchronous_standby_names does not match the relay
 	CodeStart          Code = "start"            // RELAY_START decides about existing rows at the first start
 	CodeAWS            Code = "aws"              // AWS settings and credentials exist
-	CodeDestination    Code = "destination"      // the topic or queue exists and fits the settings
+	CodeDestination    Code = "destination"      // the topic, queue or bus exists and fits the settings
 	CodeAggregate      Code = "aggregate"        // a FIFO destination gets an aggregate id for each event
 	CodeThroughput     Code = "throughput"       // the destination has its high-throughput configuration
 	CodeListen         Code = "listen"           // the address in RELAY_LISTEN is free

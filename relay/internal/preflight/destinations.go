@@ -21,7 +21,7 @@ func LoadAWS(
 	return transport.LoadConfig(ctx, timeout, options...)
 }
 
-// Destinations are the topics and queues in the settings.
+// Destinations are the topics, queues and buses in the settings.
 type Destinations struct {
 	AWS   aws.Config
 	Names []string // as in the settings, the default first
@@ -128,8 +128,12 @@ func noGroupBatches(object, name string) Finding {
 func (d Destinations) describe(name string, s opened) Findings {
 	object := "destination " + name
 	kind := fmt.Sprintf("standard, RELAY_TENANT %s", d.Tenant)
-	if s.Limits().FIFO {
+	switch limits := s.Limits(); {
+	case limits.FIFO:
 		kind = "FIFO"
+	case limits.Entry != nil:
+		kind = fmt.Sprintf("event bus, source %s. It keeps no order: the relay sends an event of an aggregate once "+
+			"the bus has accepted those before it, and targets may get them in another order", limits.Entry.Source)
 	}
 	found := Findings{passed(CodeDestination, object, "destination %s exists (%s)", name, kind)}
 	for _, attribute := range s.Description().Missing {

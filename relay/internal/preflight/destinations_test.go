@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
 const (
@@ -188,5 +189,43 @@ func TestPatternedDestinationsAreCheckedByName(t *testing.T) {
 	if len(opened) != 4 || opened[0].Patterned || !opened[1].Patterned || !opened[1].Sink.Limits().FIFO ||
 		!opened[2].Sink.Limits().OneLine || opened[3].Sink.Limits().OneLine {
 		t.Errorf("opened %+v", opened)
+	}
+}
+
+// TestCheckSaysThatABusKeepsNoOrder, and how to create one that is missing.
+func TestCheckSaysThatABusKeepsNoOrder(t *testing.T) {
+	t.Parallel()
+	broker := startBroker(t)
+	endpoint := broker.URL()
+	const busARN = "arn:aws:events:us-east-1:000000000000:event-bus/orders"
+	check := func() preflight.Findings {
+		_, found := preflight.Destinations{
+			AWS: aws.Config{
+				Region: "us-east-1", BaseEndpoint: &endpoint,
+				Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
+			},
+			Names:   []string{busARN},
+			Options: sink.Options{Entry: sink.Entry{Source: "shop"}},
+		}.Check(t.Context(), preflight.Progress{})
+		return found
+	}
+	problems := check().Of(preflight.Error)
+	if len(problems) != 1 || !strings.Contains(problems[0].String(), "event bus "+busARN+" does not exist") ||
+		!strings.Contains(problems[0].String(), "aws events create-event-bus --name orders --region us-east-1") {
+		t.Errorf("found %s", problems)
+	}
+	if _, err := broker.CreateBus("orders"); err != nil {
+		t.Fatal(err)
+	}
+	found := check()
+	if last := found[len(found)-1].String(); found.Err() != nil ||
+		!strings.Contains(last, "event bus, source shop. It keeps no order") {
+		t.Errorf("found %s", last)
+	}
+	denied := broker.Script(fakeaws.Match{}, fakeaws.DenyAccess())
+	defer denied.Clear()
+	if problems := check().Of(preflight.Error); len(problems) != 1 ||
+		!strings.Contains(problems[0].String(), "events:PutEvents and events:DescribeEventBus") {
+		t.Errorf("found %s", problems)
 	}
 }

@@ -46,7 +46,7 @@ func (d *destinations) lazy(destination sink.Destination) (sink.Sink, error) {
 		return nil, err
 	}
 	checks := d.Destinations
-	return sink.NewLazy(service.expected(destination), func(ctx context.Context) (sink.Sink, error) {
+	return sink.NewLazy(service.expected(destination, d.Options), func(ctx context.Context) (sink.Sink, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		s, err := checks.open(ctx, destination)

@@ -13,10 +13,12 @@ import (
 var permissions = map[sink.Service]string{
 	sink.SNS: "sns:Publish and sns:GetTopicAttributes",
 	sink.SQS: "sqs:SendMessage, sqs:GetQueueAttributes and sqs:GetQueueUrl",
+
+	sink.EventBridge: "events:PutEvents and events:DescribeEventBus",
 }
 
 // kinds are the services' words for a destination.
-var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue"}
+var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue", sink.EventBridge: "event bus"}
 
 // refusal is the finding of a destination that cannot be opened.
 func (d *destinations) refusal(destination sink.Destination, err error) Finding {
@@ -26,7 +28,7 @@ func (d *destinations) refusal(destination sink.Destination, err error) Finding 
 		return failed(CodeDestination, object, "%s %s "+format, append([]any{kind, name}, args...)...).because(err)
 	}
 	switch code := sink.Code(err); code {
-	case "NotFound", "QueueDoesNotExist", "NonExistentQueue":
+	case "NotFound", "QueueDoesNotExist", "NonExistentQueue", "ResourceNotFoundException":
 		return fail("does not exist %s: create it, or change RELAY_DESTINATION or RELAY_ROUTES", place).
 			with("%s", d.creation(destination))
 	case "AuthorizationError", "AccessDenied", "AccessDeniedException":
@@ -55,7 +57,10 @@ func (d *destinations) place(destination sink.Destination) string {
 func (d *destinations) creation(destination sink.Destination) string {
 	command := fmt.Sprintf("aws sns create-topic --name %s", destination.Name)
 	fifo := " --attributes FifoTopic=true"
-	if destination.Service == sink.SQS {
+	switch destination.Service {
+	case sink.EventBridge:
+		command = fmt.Sprintf("aws events create-event-bus --name %s", destination.Name)
+	case sink.SQS:
 		command = fmt.Sprintf("aws sqs create-queue --queue-name %s", destination.Name)
 		fifo = " --attributes FifoQueue=true,DeduplicationScope=messageGroup,FifoThroughputLimit=perMessageGroupId"
 	}

@@ -11,16 +11,16 @@ import (
 // settings or by a pattern.
 func TestAServiceWithoutASinkIsRefused(t *testing.T) {
 	t.Parallel()
-	bus := sink.Destination{
-		Service: "events", ARN: "arn:aws:events:eu-central-1:123456789012:event-bus/orders",
-		Region: "eu-central-1", Account: "123456789012", Name: "event-bus/orders",
+	stream := sink.Destination{
+		Service: "kinesis", ARN: "arn:aws:kinesis:eu-central-1:123456789012:stream/orders",
+		Region: "eu-central-1", Account: "123456789012", Name: "orders",
 	}
 	d := &destinations{}
-	const refusal = `the relay has no sink for "events"`
-	if _, err := d.open(t.Context(), bus); err == nil || !strings.Contains(err.Error(), refusal) {
+	const refusal = `the relay has no sink for "kinesis"`
+	if _, err := d.open(t.Context(), stream); err == nil || !strings.Contains(err.Error(), refusal) {
 		t.Errorf("opened: %v", err)
 	}
-	if _, err := d.lazy(bus); err == nil || !strings.Contains(err.Error(), refusal) {
+	if _, err := d.lazy(stream); err == nil || !strings.Contains(err.Error(), refusal) {
 		t.Errorf("opened by its first event: %v", err)
 	}
 }

@@ -20,7 +20,7 @@ var order = []string{
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"ingest", "retention", "deadletter", "health", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
-	"sink/sns", "sink/sqs", "sink/transport", "sink",
+	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
 	"pgoutput", "outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
 	"inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
@@ -75,17 +75,20 @@ func TestImportsPointDownwards(t *testing.T) {
 func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 	t.Parallel()
 	owners := map[string][]string{
-		"github.com/aws/aws-sdk-go-v2/service/sns":            {"relay/internal/sink/sns"},
-		"github.com/aws/aws-sdk-go-v2/service/sns/types":      {"relay/internal/sink/sns"},
-		"github.com/aws/aws-sdk-go-v2/service/sqs":            {"relay/internal/sink/sqs"},
-		"github.com/aws/aws-sdk-go-v2/service/sqs/schemas":    {"relay/internal/sink/sqs"},
-		"github.com/aws/aws-sdk-go-v2/service/sqs/types":      {"relay/internal/sink/sqs", "relay/inbox/awssdk"},
-		"github.com/aws/aws-sdk-go-v2/service/secretsmanager": {"relay/postgres"},
-		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":       {"relay/postgres"},
-		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":          {"relay/internal/sink/transport"},
-		"github.com/jackc/pgx/v5/pgproto3":                    {"relay/internal/replication"},
-		module + "localstack/testing/fakeaws":                 nil,
-		"github.com/fergusstrange/embedded-postgres":          nil,
+		"github.com/aws/aws-sdk-go-v2/service/sns":                 {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sns/types":           {"relay/internal/sink/sns"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs":                 {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/schemas":         {"relay/internal/sink/sqs"},
+		"github.com/aws/aws-sdk-go-v2/service/sqs/types":           {"relay/internal/sink/sqs", "relay/inbox/awssdk"},
+		"github.com/aws/aws-sdk-go-v2/service/eventbridge":         {"relay/internal/sink/eventbridge"},
+		"github.com/aws/aws-sdk-go-v2/service/eventbridge/schemas": {"relay/internal/sink/eventbridge"},
+		"github.com/aws/aws-sdk-go-v2/service/eventbridge/types":   {"relay/internal/sink/eventbridge"},
+		"github.com/aws/aws-sdk-go-v2/service/secretsmanager":      {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":            {"relay/postgres"},
+		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":               {"relay/internal/sink/transport"},
+		"github.com/jackc/pgx/v5/pgproto3":                         {"relay/internal/replication"},
+		module + "localstack/testing/fakeaws":                      nil,
+		"github.com/fergusstrange/embedded-postgres":               nil,
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
 	io := []string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}

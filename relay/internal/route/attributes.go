@@ -102,14 +102,12 @@ func DropUnsendable(m *sink.Message, limits sink.Limits) (dropped int) {
 	return before - len(m.Attributes)
 }
 
-// DropHeaders removes attributes that are not the relay's own, the last first, until m has at most
-// maxBytes. It returns the number of removed attributes. A message that is too long without headers
-// stays too long.
-func DropHeaders(m *sink.Message, maxBytes int) (dropped int) {
+// DropHeaders removes attributes that are not the relay's own, the last first, until m is as small
+// as limits require. It returns the number of removed attributes. A message that is too long
+// without headers stays too long.
+func DropHeaders(m *sink.Message, limits sink.Limits) (dropped int) {
 	own := ownAttributes(m)
-	for size := m.Size(); size > maxBytes && len(m.Attributes) > own; dropped++ {
-		last := m.Attributes[len(m.Attributes)-1]
-		size -= len(last.Name) + len(last.DataType.String()) + len(last.Value)
+	for ; limits.Size(m) > limits.MaxMessageBytes && len(m.Attributes) > own; dropped++ {
 		m.Attributes = m.Attributes[:len(m.Attributes)-1]
 	}
 	return dropped

@@ -200,7 +200,7 @@ func TestHeadersGiveWayToTheBody(t *testing.T) {
 		{whole, 0}, {whole - 1, 1}, {whole - 1007, 1}, {whole - 1008, 2}, {100, 3}, {0, 3},
 	} {
 		r.Message(&e, &m)
-		if got := route.DropHeaders(&m, test.maxBytes); got != test.dropped {
+		if got := route.DropHeaders(&m, sink.Limits{MaxMessageBytes: test.maxBytes}); got != test.dropped {
 			t.Errorf("%d headers dropped for %d of %d bytes, want %d", got, test.maxBytes, whole, test.dropped)
 		}
 		if len(m.Attributes) != 9-test.dropped || m.Attributes[5].Name != outbox.AttributeSequence {

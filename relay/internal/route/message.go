@@ -31,6 +31,7 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	attributes, own, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
 	*m = sink.Message{
 		EventID:         EventID(e),
+		Type:            e.EventType,
 		Body:            body(e),
 		Attributes:      attributes,
 		Own:             own,

@@ -37,7 +37,7 @@ func TestOwnAttributesAreRenamedOrDropped(t *testing.T) {
 	if got := attributesOf(&m); !slices.Equal(got, want) || routed.DroppedHeaders != 3 || m.Own != 4 {
 		t.Errorf("attributes %q, %d own, %d dropped, want %q", got, m.Own, routed.DroppedHeaders, want)
 	}
-	if dropped := route.DropHeaders(&m, 1); dropped != 3 || len(m.Attributes) != 4 {
+	if dropped := route.DropHeaders(&m, sink.Limits{MaxMessageBytes: 1}); dropped != 3 || len(m.Attributes) != 4 {
 		t.Errorf("%d dropped, left %q", dropped, attributesOf(&m))
 	}
 }

@@ -171,6 +171,7 @@ func TestMessageIsWhatTheRulesSay(t *testing.T) {
 	}
 	want := sink.Message{
 		EventID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11",
+		Type:    "order.created",
 		Body:    `{"total": 12.50}`,
 		Attributes: []sink.Attribute{
 			{Name: "event_id", DataType: sink.String, Value: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"},

@@ -18,13 +18,16 @@ import (
 //
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
 // https://docs.aws.amazon.com/sns/latest/api/API_PublishBatch.html
+// https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 var refusals = map[string]bool{
 	"BatchRequestTooLong":    true,
+	"InvalidArgument":        true, // EventBridge
 	"InvalidAttributeName":   true,
 	"InvalidAttributeValue":  true,
 	"InvalidMessageContents": true,
 	"InvalidParameter":       true, // SNS
 	"InvalidParameterValue":  true,
+	"MalformedDetail":        true, // EventBridge: the detail is no JSON that it reads
 	"MissingParameter":       true, // SQS: a FIFO entry without MessageGroupId
 	"ParameterValueInvalid":  true, // SNS: an attribute
 	"ValidationError":        true,

@@ -23,7 +23,7 @@ var permanent = []string{
 	"InvalidMessageContents", "InvalidParameterValue", "InvalidParameter", "ParameterValueInvalid", "MissingParameter",
 	"InvalidAttributeName", "InvalidAttributeValue", "BatchRequestTooLong", "ValidationError", "ValidationException",
 	"RequestEntityTooLarge", "EntityTooLarge", "MessageTooLong", "MessageTooLarge", "RequestTooLarge",
-	"PayloadTooLarge", "ContentTooLarge",
+	"PayloadTooLarge", "ContentTooLarge", "InvalidArgument", "MalformedDetail",
 }
 
 var transient = []string{
@@ -36,7 +36,8 @@ var transient = []string{
 	"ExpiredToken", "ExpiredTokenException", "RequestTimeTooSkewed", "RequestExpired", "OverLimit", "InternalError",
 	"InternalFailure", "ServiceUnavailable", "RequestTimeout", "UnsupportedOperation", "InvalidAddress",
 	"EmptyBatchRequest", "BatchEntryIdsNotDistinct", "TooManyEntriesInBatchRequest", "InvalidBatchEntryId",
-	"Unheard", "",
+	"NotAuthorizedForSourceException", "NotAuthorizedForDetailTypeException", "InvalidAccountIdException",
+	"RedactionFailure", "ResourceNotFoundException", "InternalException", "Unheard", "",
 }
 
 func TestOnlyCodesThatBlameTheMessagesArePermanent(t *testing.T) {

@@ -12,11 +12,12 @@ type Service string
 
 // The services of destinations, as ARNs name them.
 const (
-	SNS Service = "sns"
-	SQS Service = "sqs"
+	SNS         Service = "sns"
+	SQS         Service = "sqs"
+	EventBridge Service = "events"
 )
 
-// Destination names an SNS topic or an SQS queue. It is comparable.
+// Destination names an SNS topic, an SQS queue or an EventBridge event bus. It is comparable.
 type Destination struct {
 	Service Service
 	ARN     string // empty for a queue that was written as a URL
@@ -24,7 +25,9 @@ type Destination struct {
 	Region  string // empty if the URL does not contain it: the SDK's own setting is used
 	Account string
 	Name    string
-	FIFO    bool // the name ends in .fifo, which AWS requires of FIFO topics and queues and forbids to others
+	// FIFO says that the name ends in .fifo, which AWS requires of FIFO topics and queues and
+	// forbids to others. No bus is FIFO, whatever its name.
+	FIFO bool
 }
 
 // String returns the destination as the settings have it.
@@ -36,8 +39,9 @@ func (d Destination) String() string {
 }
 
 const accepted = `want an SNS topic ARN (arn:aws:sns:eu-central-1:123456789012:orders), an SQS queue ARN ` +
-	`(arn:aws:sqs:eu-central-1:123456789012:orders) or an SQS queue URL ` +
-	`(https://sqs.eu-central-1.amazonaws.com/123456789012/orders)`
+	`(arn:aws:sqs:eu-central-1:123456789012:orders), an SQS queue URL ` +
+	`(https://sqs.eu-central-1.amazonaws.com/123456789012/orders) or an EventBridge bus ARN ` +
+	`(arn:aws:events:eu-central-1:123456789012:event-bus/orders)`
 
 var (
 	partition = regexp.MustCompile(`^aws(-[a-z]+)*$`)
@@ -45,6 +49,8 @@ var (
 	account   = regexp.MustCompile(`^[0-9]{12}$`)
 	queueName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo)$`)
 	topicName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,256}|[A-Za-z0-9_-]{1,251}\.fifo)$`)
+	// A slash is in the names of partners' buses alone, to which only the partner puts events.
+	busName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,256}$`)
 
 	// https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
 	// The second form is the legacy one; queue.amazonaws.com stands for us-east-1.
@@ -56,7 +62,7 @@ var (
 	hostWithRegion = regexp.MustCompile(`(?:^|\.)sqs\.([a-z0-9-]+)\.`)
 )
 
-// ParseDestination reads an SNS topic ARN, an SQS queue ARN or an SQS queue URL.
+// ParseDestination reads an SNS topic ARN, an SQS queue ARN or URL, or an EventBridge bus ARN.
 func ParseDestination(s string) (Destination, error) {
 	var d Destination
 	var problem string
@@ -83,10 +89,18 @@ func parseARN(s string) (d Destination, problem string) {
 		return d, fmt.Sprintf("an ARN has six parts, this one %d", len(part))
 	}
 	d = Destination{Service: Service(part[2]), ARN: s, Region: part[3], Account: part[4], Name: part[5]}
-	d.FIFO = strings.HasSuffix(d.Name, ".fifo")
+	var isBus bool
+	switch d.Service {
+	case SNS, SQS:
+		d.FIFO = strings.HasSuffix(d.Name, ".fifo")
+	case EventBridge:
+		d.Name, isBus = strings.CutPrefix(d.Name, "event-bus/")
+	default:
+		return d, fmt.Sprintf("%q is none of sns, sqs and events", part[2])
+	}
 	switch {
-	case d.Service != SNS && d.Service != SQS:
-		return d, fmt.Sprintf("%q is neither sns nor sqs", part[2])
+	case d.Service == EventBridge && !isBus:
+		return d, fmt.Sprintf("%q does not begin with event-bus/: name a bus with rules", part[5])
 	case !partition.MatchString(part[1]):
 		return d, fmt.Sprintf("%q is not a partition", part[1])
 	case !region.MatchString(d.Region):
@@ -125,6 +139,8 @@ func (d Destination) checkName() (problem string) {
 		name, kind = topicName, "topic"
 	case SQS:
 		name, kind = queueName, "queue"
+	case EventBridge:
+		name, kind = busName, "bus"
 	default:
 		return fmt.Sprintf("the names of %s have no rules yet", d.Service)
 	}

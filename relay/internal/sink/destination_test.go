@@ -12,7 +12,7 @@ import (
 
 const accountID = "123456789012"
 
-func TestADestinationIsATopicARNAQueueARNOrAQueueURL(t *testing.T) {
+func TestADestinationIsAnARNOrAQueueURL(t *testing.T) {
 	t.Parallel()
 	queue := func(region string) sink.Destination {
 		return sink.Destination{Service: sink.SQS, Region: region, Account: accountID, Name: "orders"}
@@ -22,7 +22,12 @@ func TestADestinationIsATopicARNAQueueARNOrAQueueURL(t *testing.T) {
 		return d
 	}
 	topic := sink.Destination{Service: sink.SNS, Region: "eu-central-1", Account: accountID, Name: "orders"}
+	bus := func(name string) sink.Destination {
+		return sink.Destination{Service: sink.EventBridge, Region: "eu-central-1", Account: accountID, Name: name}
+	}
 	for text, want := range map[string]sink.Destination{
+		"arn:aws:events:eu-central-1:123456789012:event-bus/orders":                   bus("orders"),
+		"arn:aws:events:eu-central-1:123456789012:event-bus/orders.fifo":              bus("orders.fifo"),
 		"arn:aws:sns:eu-central-1:123456789012:orders":                                topic,
 		"arn:aws:sns:eu-central-1:123456789012:orders.fifo":                           fifo(topic),
 		"arn:aws-cn:sqs:cn-north-1:123456789012:orders":                               queue("cn-north-1"),
@@ -71,13 +76,18 @@ func TestADestinationThatIsNeitherSaysWhatIsAccepted(t *testing.T) {
 		"arn:aws:sns:eu-central-1:123456789012":                            "six parts",
 		"arn:aws:sns:eu-central-1:123456789012:orders:6b0e":                "subscription",
 		"arn:aws:sqs:eu-central-1:123456789012:orders:x":                   "six parts",
-		"arn:aws:lambda:eu-central-1:123456789012:orders":                  "neither sns nor sqs",
+		"arn:aws:lambda:eu-central-1:123456789012:orders":                  "none of sns, sqs and events",
 		"arn:oops:sns:eu-central-1:123456789012:orders":                    "partition",
 		"arn:aws:sns:europe:123456789012:orders":                           "region",
 		"arn:aws:sns:eu-central-1:1234:orders":                             "twelve digits",
 		"arn:aws:sns:eu-central-1:123456789012:or ders":                    "name of a topic",
 		"arn:aws:sqs:eu-central-1:123456789012:orders.fifo.fifo":           "name of a queue",
 		"arn:aws:sqs:eu-central-1:123456789012:" + strings.Repeat("n", 81): "name of a queue",
+		"arn:aws:events:eu-central-1:123456789012:orders":                  "event-bus/",
+		"arn:aws:events:eu-central-1:123456789012:rule/orders":             "event-bus/",
+		"arn:aws:events:eu-central-1:123456789012:event-busv2/orders/a1":   "event-bus/",
+		"arn:aws:events:eu-central-1:123456789012:event-bus/":              "name of a bus",
+		"arn:aws:events:eu-central-1:123456789012:event-bus/aws.partner/x": "name of a bus",
 		"https://sqs.eu-central-1.amazonaws.com/orders":                    "/account/queue",
 		"https://sqs.eu-central-1.amazonaws.com/123456789012/orders/":      "twelve digits",
 		"https://user:secret@localhost/123456789012/orders":                "no user",
@@ -117,16 +127,18 @@ func TestOnlyNonRegionalQueuesHaveTheirOwnEndpoint(t *testing.T) {
 func FuzzParseDestination(f *testing.F) {
 	f.Add("arn:aws:sns:eu-central-1:123456789012:orders.fifo")
 	f.Add("https://sqs.eu-central-1.amazonaws.com/123456789012/orders")
+	f.Add("arn:aws:events:eu-central-1:123456789012:event-bus/orders.fifo")
 	f.Add("http://127.0.0.1:4566/queue/ap-southeast-2/123456789012/orders")
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := sink.ParseDestination(text)
 		if err != nil {
 			return
 		}
-		if d.String() != text || d.Account == "" || d.Name == "" || d.FIFO != strings.HasSuffix(text, ".fifo") {
+		fifo := strings.HasSuffix(text, ".fifo") && d.Service != sink.EventBridge
+		if d.String() != text || d.Account == "" || d.Name == "" || d.FIFO != fifo {
 			t.Errorf("%q was read as %+v", text, d)
 		}
-		if d.Service == sink.SNS && (d.ARN == "" || d.Region == "") || (d.ARN == "") == (d.URL == "") {
+		if d.Service != sink.SQS && (d.ARN == "" || d.Region == "") || (d.ARN == "") == (d.URL == "") {
 			t.Errorf("%q was read as %+v", text, d)
 		}
 		if again, err := sink.ParseDestination(d.String()); err != nil || again != d {

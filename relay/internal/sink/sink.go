@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// MaxBatch is the maximum number of messages in a request, for SNS PublishBatch and SQS
-// SendMessageBatch alike.
+// MaxBatch is the maximum number of messages in a request, for SNS PublishBatch, SQS
+// SendMessageBatch and EventBridge PutEvents alike.
 const MaxBatch = 10
 
 // DataType is the data type of an [Attribute].
@@ -46,6 +46,7 @@ type Attribute struct {
 // Message is one event as the relay sends it.
 type Message struct {
 	EventID    string
+	Type       string // of the event, which is the detail-type at an event bus; may be empty
 	Body       string
 	Attributes []Attribute
 	// Own is the number of attributes at the beginning that do not come from headers or further
@@ -66,8 +67,8 @@ func (m *Message) MessageGroupID(fifo bool) string {
 	return m.TenantID
 }
 
-// Size returns the bytes of the message as AWS counts them: the body, and name, data type and value
-// of each attribute.
+// Size returns the bytes of the message as SNS and SQS count them: the body, and name, data type
+// and value of each attribute.
 func (m *Message) Size() int {
 	size := len(m.Body)
 	for _, a := range m.Attributes {
@@ -79,7 +80,7 @@ func (m *Message) Size() int {
 // Limits are the limits of a destination when they were last read. Its kind never changes.
 type Limits struct {
 	FIFO            bool
-	MaxMessageBytes int // of one message, counted as [Message.Size]
+	MaxMessageBytes int // of one message, counted as [Limits.Size]
 	MaxBatchBytes   int // of all messages of one request together
 	// OneLine says that no attribute may hold a tab or a line break. SNS accepts such a message.
 	// Its filters read attributes as JSON strings, which hold neither, so the message may reach no
@@ -87,6 +88,16 @@ type Limits struct {
 	//
 	// https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
 	OneLine bool
+	// Entry is how an event bus carries a message. It is nil for topics and queues.
+	Entry *Entry
+}
+
+// Size returns the bytes of m as the destination counts them.
+func (l *Limits) Size(m *Message) int {
+	if l.Entry != nil {
+		return l.Entry.Size(m)
+	}
+	return m.Size()
 }
 
 // Description has the attributes of a destination beyond its [Limits], when they were last read.
@@ -108,6 +119,7 @@ type Options struct {
 	// concurrent requests, and the number of idle connections kept; 0 means 10
 	InFlight int
 	Client   Client // the client that publishes; empty means Direct
+	Entry    Entry  // how event buses carry the messages
 }
 
 // Client names the code that writes the requests which publish and reads their answers. Requests,
@@ -128,7 +140,7 @@ type Result struct {
 	MessageID MessageID // of an accepted message
 }
 
-// Sink is one destination: an SNS topic or an SQS queue.
+// Sink is one destination: an SNS topic, an SQS queue or an EventBridge event bus.
 type Sink interface {
 	// Publish sends batch as one request. It returns a result for each message, in order, or an
 	// error if no message has an outcome of its own. That is a [*RejectedError] if the broker

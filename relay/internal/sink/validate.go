@@ -2,6 +2,7 @@ package sink
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 const (
 	codeInvalidContents  = "InvalidMessageContents"
 	codeInvalidParameter = "InvalidParameterValue"
+	codeInvalidArgument  = "InvalidArgument" // EventBridge
 )
 
 // maxNumberDigits is the precision of a Number attribute.
@@ -25,8 +27,8 @@ const maxAttributeName = 255
 var number = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`)
 
 // Validate returns why no destination with these limits accepts m, with the code of AWS, or nil.
-// The rules of SQS apply to topics too: a message that a topic accepts and its queues refuse would
-// be lost without a trace.
+// The rules of SQS apply to topics and buses too: a message that these accept and their queues
+// refuse would be lost without a trace.
 func Validate(m *Message, limits Limits) *RejectedError {
 	if m.Body == "" {
 		return refuse(codeInvalidParameter, "the message is empty")
@@ -51,7 +53,19 @@ func Validate(m *Message, limits Limits) *RejectedError {
 			return err
 		}
 	}
-	if size := m.Size(); size > limits.MaxMessageBytes {
+	if limits.Entry != nil {
+		if err := limits.Entry.validate(m); err != nil {
+			return err
+		}
+	}
+	return validateSize(m, limits)
+}
+
+func validateSize(m *Message, limits Limits) *RejectedError {
+	if limits.MaxMessageBytes == math.MaxInt { // the caller knows the size
+		return nil
+	}
+	if size := limits.Size(m); size > limits.MaxMessageBytes {
 		return refuse(codeInvalidParameter, "the message has %d bytes with its attributes, the destination accepts %d",
 			size, limits.MaxMessageBytes)
 	}

@@ -3,10 +3,13 @@ package sinktest_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -19,6 +22,8 @@ func BenchmarkPublish(b *testing.B) {
 	for service, destination := range map[sink.Service]string{
 		sink.SNS: "arn:aws:sns:eu-central-1:123456789012:orders",
 		sink.SQS: "https://sqs.eu-central-1.amazonaws.com/123456789012/orders",
+
+		sink.EventBridge: "arn:aws:events:eu-central-1:123456789012:event-bus/orders",
 	} {
 		for _, client := range clients {
 			b.Run(fmt.Sprintf("service=%s/client=%s", service, client), func(b *testing.B) {
@@ -27,7 +32,8 @@ func BenchmarkPublish(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				server := startMemoryServer(b, withEntries(success(service, batch).body, sink.NewRequestID().Entry(0)))
+				answer := withEntries(success(service, batch).body, sink.NewRequestID().Entry(0))
+				server := startMemoryServer(b, strings.ReplaceAll(answer, eventID, noEventID))
 				s, err := openWith(b.Context(), config(server), dest, sink.Options{Client: client})
 				if err != nil {
 					b.Fatal(err)
@@ -90,7 +96,7 @@ const (
 func serveFromMemory(connection net.Conn, published string) {
 	defer connection.Close()
 	taken, topic, queue := answerText(published), answerText(topicAttributes), answerText(queueAttributes)
-	entries := entriesOf(taken)
+	entries, events := entriesOf(taken), eventsOf(taken)
 	reader := bufio.NewReaderSize(connection, 64<<10)
 	for {
 		length, ofQueue, err := readHead(reader)
@@ -109,6 +115,7 @@ func serveFromMemory(connection net.Conn, published string) {
 			answer = topic
 		default:
 			entries.name(body)
+			events.number()
 		}
 		_, _ = reader.Discard(length) // was peeked
 		if _, err := connection.Write(answer); err != nil {
@@ -136,6 +143,35 @@ func (e entries) name(body []byte) {
 			}
 		}
 	}
+}
+
+// noEventID is as long as the id of an event.
+const noEventID = "00000000-0000-0000-0000-000000000000"
+
+// events are the positions of the ids of events in an answer.
+type events [][]byte
+
+func eventsOf(answer []byte) (e events) {
+	for at := 0; ; {
+		n := bytes.Index(answer[at:], []byte(noEventID))
+		if n < 0 {
+			return e
+		}
+		e = append(e, answer[at+n:at+n+len(noEventID)])
+		at += n + len(noEventID)
+	}
+}
+
+// answers counts the answers of all connections.
+var answers atomic.Uint64
+
+// number gives the events ids that no other answer has.
+func (e events) number() {
+	if len(e) == 0 {
+		return
+	}
+	var id [8]byte
+	hex.Encode(e[0][:8], binary.BigEndian.AppendUint64(id[:0], answers.Add(1))[4:])
 }
 
 func answerText(body string) []byte {

@@ -59,11 +59,12 @@ func (s suite) setMaximumMessageSize(t *testing.T, d *destination, size string) 
 	t.Helper()
 	const name = "MaximumMessageSize"
 	var err error
-	if strings.HasPrefix(d.arn, "arn:aws:sqs:") {
+	switch {
+	case strings.HasPrefix(d.arn, "arn:aws:sqs:"):
 		_, err = s.sqs.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
 			QueueUrl: &d.queueURL, Attributes: map[string]string{name: size},
 		})
-	} else {
+	default:
 		_, err = s.sns.SetTopicAttributes(t.Context(), &sns.SetTopicAttributesInput{
 			TopicArn: &d.arn, AttributeName: aws.String(name), AttributeValue: &size,
 		})
@@ -95,13 +96,16 @@ func (s suite) subscribe(t *testing.T, topicARN, queueARN string) {
 	}
 }
 
-// remove deletes the topic or queue that d sends to.
+// remove deletes the topic, queue or bus that d sends to.
 func (d *destination) remove(t *testing.T, k kind) {
 	t.Helper()
 	var err error
-	if k.service == sink.SNS {
+	switch k.service {
+	case sink.EventBridge:
+		d.deleteBus(t, d.name)
+	case sink.SNS:
 		_, err = d.sns.DeleteTopic(t.Context(), &sns.DeleteTopicInput{TopicArn: &d.arn})
-	} else {
+	default:
 		_, err = d.sqs.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &d.queueURL})
 	}
 	if err != nil {
@@ -115,6 +119,11 @@ func (d *destination) receive(t *testing.T, n int) []*sink.Message {
 	t.Helper()
 	var messages []*sink.Message
 	for _, m := range d.receiveAsSent(t, n) {
+		if d.kind.service == sink.EventBridge {
+			_, message := readEvent(t, m)
+			messages = append(messages, message)
+			continue
+		}
 		messages = append(messages, read(m))
 	}
 	return messages
@@ -158,7 +167,11 @@ func (d *destination) receiveSome(ctx context.Context, t *testing.T, wait int32)
 // arrivalOf returns m as [read] returns it: a standard destination gets the tenant and no
 // deduplication id.
 func arrivalOf(m *sink.Message, k kind) *sink.Message {
+	if k.service == sink.EventBridge {
+		return eventOf(m)
+	}
 	arrived := *m
+	arrived.Type = ""
 	arrived.GroupID, arrived.TenantID = m.MessageGroupID(k.fifo), ""
 	if !k.fifo {
 		arrived.DeduplicationID = ""
@@ -172,7 +185,7 @@ func read(m types.Message) *sink.Message {
 	message := &sink.Message{
 		Body: *m.Body, GroupID: m.Attributes["MessageGroupId"], DeduplicationID: m.Attributes["MessageDeduplicationId"],
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.MessageAttributes)) {
+	for _, name := range sortedKeys(m.MessageAttributes) {
 		a := m.MessageAttributes[name]
 		message.Attributes = append(message.Attributes, sink.Attribute{
 			Name: name, DataType: sink.ParseDataType(*a.DataType), Value: aws.ToString(a.StringValue),
@@ -183,6 +196,8 @@ func read(m types.Message) *sink.Message {
 	}
 	return message
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // eventually waits until met holds.
 func eventually(t *testing.T, what string, met func() bool) {

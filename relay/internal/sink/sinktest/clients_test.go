@@ -23,6 +23,7 @@ import (
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -61,6 +62,9 @@ func openTwins(t *testing.T, service sink.Service, fifo bool) *twins {
 	t.Cleanup(server.Close)
 	w.host = strings.TrimPrefix(server.URL, "http://")
 	name := "orders"
+	if service == sink.EventBridge {
+		name = "event-bus/" + name
+	}
 	if fifo {
 		name += ".fifo"
 	}
@@ -88,6 +92,8 @@ func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
 			name += ".fifo"
 		}
 		fmt.Fprintf(response, `{"QueueUrl":"https://sqs.eu-central-1.amazonaws.com/123456789012/%s"}`, name)
+	case target == "AWSEvents.DescribeEventBus":
+		io.WriteString(response, `{"Name":"orders"}`)
 	case target == "AmazonSQS.GetQueueAttributes":
 		fmt.Fprintf(response, `{"Attributes":{"MaximumMessageSize":"1048576","FifoQueue":"%t"}}`, fifo)
 	case strings.Contains(string(body), "Action=GetTopicAttributes"):
@@ -105,9 +111,13 @@ func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
 			response.Header().Set(name, value)
 		}
 		response.WriteHeader(w.answer.status)
-		_, _ = io.WriteString(response, withEntries(w.answer.body, string(body)))
+		answer := withEntries(w.answer.body, string(body))
+		_, _ = io.WriteString(response, strings.ReplaceAll(answer, eventID, uuid.NewString()))
 	}
 }
+
+// eventID stands in a reply for the id of an event, which no two answers have in common.
+const eventID = "(event id)"
 
 // entryIDs are the Ids of the entries of a request.
 var entryIDs = regexp.MustCompile(`[0-9a-f]{16}-[0-9]`)
@@ -186,6 +196,7 @@ var (
 func drawBatch(t *rapid.T) []*sink.Message {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *sink.Message {
 		m := &sink.Message{
+			Type:            rapid.StringMatching("[a-z.]{0,20}").Draw(t, "type"),
 			Body:            rapid.OneOf(text, rapid.StringMatching("[\x01-\x1f]{1,5}")).Draw(t, "body") + ".",
 			GroupID:         token.Draw(t, "group"),
 			TenantID:        rapid.OneOf(token, rapid.Just("")).Draw(t, "tenant"),
@@ -208,8 +219,11 @@ func drawBatch(t *rapid.T) []*sink.Message {
 
 func eachKind(t *testing.T, test func(*testing.T, sink.Service, bool)) {
 	t.Helper()
-	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+	for _, service := range services {
 		for _, fifo := range []bool{false, true} {
+			if fifo && service == sink.EventBridge {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s, FIFO %t", service, fifo), func(t *testing.T) {
 				t.Parallel()
 				test(t, service, fifo)
@@ -245,7 +259,7 @@ func decoded(t *rapid.T, service sink.Service, r recorded) any {
 		}
 	}
 	var body any
-	if service == sink.SQS {
+	if service != sink.SNS {
 		if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 			t.Fatalf("%v in %s", err, r.body)
 		}
@@ -333,6 +347,9 @@ func answerOf(service sink.Service, taken, failed []result) reply {
 				"<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></PublishBatchResponse>",
 		}
 	}
+	if service == sink.EventBridge {
+		return eventAnswer(taken, failed)
+	}
 	answer := map[string]any{"Successful": []any{}}
 	for name, list := range map[string][]result{"Successful": taken, "Failed": failed} {
 		var entries []any
@@ -350,6 +367,19 @@ func answerOf(service sink.Service, taken, failed []result) reply {
 		}
 	}
 	body, _ := json.Marshal(answer) // texts only
+	return reply{status: http.StatusOK, body: string(body)}
+}
+
+// eventAnswer returns an answer of EventBridge. Its results have no ids.
+func eventAnswer(taken, failed []result) reply {
+	entries := []map[string]string{}
+	for range taken {
+		entries = append(entries, map[string]string{"EventId": eventID})
+	}
+	for _, r := range failed {
+		entries = append(entries, map[string]string{"ErrorCode": r.Code, "ErrorMessage": r.Message})
+	}
+	body, _ := json.Marshal(map[string]any{"FailedEntryCount": len(failed), "Entries": entries}) // texts only
 	return reply{status: http.StatusOK, body: string(body)}
 }
 

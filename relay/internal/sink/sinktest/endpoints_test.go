@@ -35,18 +35,19 @@ func (r *redirector) Do(request *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	target := request.Header.Get("X-Amz-Target")
 	if strings.HasPrefix(string(body), "Action=PublishBatch") ||
-		strings.HasSuffix(request.Header.Get("X-Amz-Target"), "SendMessageBatch") {
+		strings.HasSuffix(target, ".SendMessageBatch") || strings.HasSuffix(target, ".PutEvents") {
 		_, scope, _ := strings.Cut(request.Header.Get("Authorization"),
 			"/20") // of the credentials: day, region, service
 		r.published = request.URL.String() + " host " + cmp.Or(request.Host,
 			request.URL.Host) + " signed for" + scope[strings.Index(scope, "/"):strings.Index(scope, "/aws4_request")]
 	}
-	target, err := url.Parse(r.server)
+	server, err := url.Parse(r.server)
 	if err != nil {
 		return nil, err
 	}
-	request.URL, request.Body = target, io.NopCloser(strings.NewReader(string(body)))
+	request.URL, request.Body = server, io.NopCloser(strings.NewReader(string(body)))
 	return http.DefaultClient.Do(request)
 }
 
@@ -69,6 +70,18 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 		"queue": {
 			"arn:aws:sqs:eu-central-1:123456789012:orders", nil, nil,
 			"https://sqs.eu-central-1.amazonaws.com/ host sqs.eu-central-1.amazonaws.com signed for/eu-central-1/sqs",
+		},
+		"bus": {
+			"arn:aws:events:eu-central-1:123456789012:event-bus/orders", nil, nil,
+			"https://events.eu-central-1.amazonaws.com/ host events.eu-central-1.amazonaws.com " +
+				"signed for/eu-central-1/events",
+		},
+		"bus, FIPS": {
+			"arn:aws:events:us-east-1:123456789012:event-bus/orders",
+			[]any{fips},
+			nil,
+			"https://events-fips.us-east-1.amazonaws.com/ host events-fips.us-east-1.amazonaws.com " +
+				"signed for/us-east-1/events",
 		},
 		"China": {
 			"arn:aws-cn:sns:cn-north-1:123456789012:orders", nil, nil,

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -16,7 +15,7 @@ import (
 // answer to the first.
 func TestAnswerOfAnEarlierRequestIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+	for _, service := range services {
 		for _, client := range clients {
 			t.Run(fmt.Sprint(service, " ", client), func(t *testing.T) {
 				t.Parallel()
@@ -33,7 +32,7 @@ func TestAnswerOfAnEarlierRequestIsAnError(t *testing.T) {
 	}
 }
 
-// openBehind opens a queue or topic of a fakeaws that is reached through between.
+// openBehind opens a destination of a fakeaws that is reached through between.
 func openBehind(
 	t *testing.T,
 	service sink.Service,
@@ -42,16 +41,7 @@ func openBehind(
 ) sink.Sink {
 	t.Helper()
 	broker := start(t)
-	arn, err := broker.CreateTopic("orders", nil)
-	if service == sink.SQS {
-		var queue fakeaws.Queue
-		queue, err = broker.CreateQueue("orders", nil)
-		arn = queue.ARN
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	dest, err := sink.ParseDestination(arn)
+	dest, err := sink.ParseDestination(create(t, broker, service, "orders"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +79,9 @@ func forwardTo(url string) http.Handler {
 func isPublish(r *http.Request) (body string, publishes bool) {
 	text, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(strings.NewReader(string(text)))
-	return string(
-			text,
-		), strings.HasSuffix(r.Header.Get("X-Amz-Target"), "SendMessageBatch") ||
-			strings.Contains(string(text), "Action=PublishBatch")
+	target := r.Header.Get("X-Amz-Target")
+	return string(text), strings.HasSuffix(target, ".SendMessageBatch") || strings.HasSuffix(target, ".PutEvents") ||
+		strings.Contains(string(text), "Action=PublishBatch")
 }
 
 // repeatAnswer answers each request that publishes with the answer to the first of them.

@@ -28,14 +28,15 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret"}, nil
 }
 
-// eachRenewal opens a queue and a topic with every client, and makes then renew their credentials.
+// eachRenewal opens a destination of each service with every client, and makes then renew their
+// credentials.
 func eachRenewal(t *testing.T, then func(context.Context) (aws.Credentials, error), test func(*testing.T, sink.Sink)) {
 	t.Helper()
-	for arn := range queueAndTopic {
+	for _, service := range services {
 		for _, client := range clients {
-			t.Run(fmt.Sprint(arn[8:11], " ", client), func(t *testing.T) {
+			t.Run(fmt.Sprint(service, " ", client), func(t *testing.T) {
 				t.Parallel()
-				s, source := openRenewing(t, arn, client)
+				s, source := openRenewing(t, service, client)
 				source.then.Store(&then)
 				test(t, s)
 			})
@@ -43,21 +44,17 @@ func eachRenewal(t *testing.T, then func(context.Context) (aws.Credentials, erro
 	}
 }
 
-var queueAndTopic = map[string]bool{
+var eachARN = map[string]bool{
 	"arn:aws:sqs:us-east-1:000000000000:orders": true,
 	"arn:aws:sns:us-east-1:000000000000:orders": true,
+
+	"arn:aws:events:us-east-1:000000000000:event-bus/orders": true,
 }
 
-func openRenewing(t *testing.T, arn string, client sink.Client) (sink.Sink, *renewal) {
+func openRenewing(t *testing.T, service sink.Service, client sink.Client) (sink.Sink, *renewal) {
 	t.Helper()
 	server := start(t)
-	if _, err := server.CreateQueue("orders", nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := server.CreateTopic("orders", nil); err != nil {
-		t.Fatal(err)
-	}
-	dest, err := sink.ParseDestination(arn)
+	dest, err := sink.ParseDestination(create(t, server, service, "orders"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +116,7 @@ func TestCredentialsThatNoHeaderHoldsAreRefused(t *testing.T) {
 // TestAnAppIDThatNoHeaderHoldsIsRefused before anything is sent.
 func TestAnAppIDThatNoHeaderHoldsIsRefused(t *testing.T) {
 	t.Parallel()
-	for arn := range queueAndTopic {
+	for arn := range eachARN {
 		cfg := config("http://127.0.0.1:1")
 		cfg.AppID = "shop\r\nX-Injected: 1"
 		dest, err := sink.ParseDestination(arn)
@@ -153,7 +150,7 @@ func TestTheTimeOfARequestIncludesItsCredentials(t *testing.T) {
 // TestAnAnswerThatIsNotTheServicesIsNamed: a proxy or a load balancer answers in its place.
 func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 	t.Parallel()
-	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+	for _, service := range services {
 		w := openTwins(t, service, false)
 		for status, body := range map[int]string{
 			502: "<html><head><title>502 Bad Gateway</title></head><body><hr></body></html>",
@@ -187,7 +184,7 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 // TestATooLargeRequestIsTriedInParts whatever code a broker or a proxy has for it.
 func TestATooLargeRequestIsTriedInParts(t *testing.T) {
 	t.Parallel()
-	for _, service := range []sink.Service{sink.SNS, sink.SQS} {
+	for _, service := range services {
 		w := openTwins(t, service, false)
 		for _, answer := range []reply{
 			refusal(service, 400, "BatchRequestTooLong"), refusal(service, 400,
@@ -212,6 +209,9 @@ func TestATooLargeRequestIsTriedInParts(t *testing.T) {
 }
 
 func refusal(service sink.Service, status int, code string) reply {
+	if service == sink.EventBridge {
+		return reply{status: status, body: `{"__type":"` + code + `","message":"Message too long"}`}
+	}
 	if service == sink.SNS {
 		return reply{
 			status: status,

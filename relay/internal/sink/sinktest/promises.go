@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,26 +13,37 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// promises are the suite, each for every kind of destination or for one service only.
-var promises = []struct {
+// promise is a test of the suite.
+type promise struct {
 	name string
-	only sink.Service
+	only []sink.Service // nil: every service
 	test func(suite, *testing.T, kind)
-}{
-	{"a durable message arrives byte for byte, with its attributes", "", arrivesAsSent},
-	{"a message may have no tenant", "", sendsNoTenant},
-	{"a result has the message's id at the broker", "", namesMessages},
-	{"ten messages of a group arrive in the order of their batch", "", arrivesInOrder},
-	{"a deduplication id counts on FIFO destinations only", "", deduplicates},
-	{"a refused message leaves the others of its batch durable", sink.SQS, refusesAlone},
-	{"a batch that is refused for one message is durable in no part", "", refusesTogether},
-	{"size limits are exact to the byte", "", limitsMessages},
-	{"the limit of a batch is exact to the byte", "", limitsBatches},
-	{"a changed limit is read again", "", readsLimitsAgain},
-	{"a destination that is missing is retried", "", waitsForDestination},
-	{"a destination that does not exist cannot be opened", "", opensOnlyWhatExists},
-	{"the broker refuses each message that Validate refuses", "", refusesWhatValidateRefuses},
-	{"the broker accepts each message that Validate accepts", "", takesWhatValidatePasses},
+}
+
+func (p *promise) concerns(service sink.Service) bool {
+	return p.only == nil || slices.Contains(p.only, service)
+}
+
+// queued are the services that send the message itself to a queue, and have settable limits.
+var queued = []sink.Service{sink.SNS, sink.SQS}
+
+// promises are the suite, each for every kind of destination or for some services only.
+var promises = []promise{
+	{"a durable message arrives byte for byte, with its attributes", queued, arrivesAsSent},
+	{"a durable event arrives as JSON of the same value", []sink.Service{sink.EventBridge}, arrivesAsSent},
+	{"a message may have no tenant", nil, sendsNoTenant},
+	{"a result has the message's id at the broker", nil, namesMessages},
+	{"ten messages of a group arrive in the order of their batch", nil, arrivesInOrder},
+	{"a deduplication id counts on FIFO destinations only", nil, deduplicates},
+	{"a refused message leaves the others of its batch durable", []sink.Service{sink.SQS}, refusesAlone},
+	{"a batch that is refused for one message is durable in no part", nil, refusesTogether},
+	{"size limits are exact to the byte", nil, limitsMessages},
+	{"the limit of a batch is exact to the byte", nil, limitsBatches},
+	{"a changed limit is read again", queued, readsLimitsAgain},
+	{"a destination that is missing is retried", nil, waitsForDestination},
+	{"a destination that does not exist cannot be opened", nil, opensOnlyWhatExists},
+	{"the broker refuses each message that Validate refuses", nil, refusesWhatValidateRefuses},
+	{"the broker accepts each message that Validate accepts", nil, takesWhatValidatePasses},
 }
 
 func arrivesAsSent(s suite, t *testing.T, k kind) {
@@ -74,13 +86,19 @@ func namesMessages(s suite, t *testing.T, k kind) {
 	}
 	named, names := map[string]string{}, map[string]bool{}
 	for i, r := range results {
-		named[batch[i].Body] = r.MessageID.String()
+		named[arrivalOf(batch[i], k).Body] = r.MessageID.String()
 		names[r.MessageID.String()] = true
 	}
 	if len(names) != len(batch) || names[""] {
 		t.Errorf("the messages are named %v", named)
 	}
 	for _, m := range d.receiveAsSent(t, len(batch)) {
+		if k.service == sink.EventBridge {
+			if e, sent := readEvent(t, m); named[sent.Body] != e.ID {
+				t.Errorf("the queue has event %s as %s, its result names %q", sent.Body, e.ID, named[sent.Body])
+			}
+			continue
+		}
 		if k.service == sink.SQS && named[*m.Body] != *m.MessageId {
 			t.Errorf("the queue has message %s as %s, its result names %q", *m.Body, *m.MessageId, named[*m.Body])
 		}
@@ -123,7 +141,7 @@ func deduplicates(s suite, t *testing.T, k kind) {
 // refusesAlone is for queues: SNS validates a request as a whole.
 func refusesAlone(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, map[string]string{"MaximumMessageSize": "2048"})
-	character, long := message("b", 2), sized(2049)
+	character, long := message("b", 2), d.sized(2049)
 	character.Body = "\x01"
 	batch := []*sink.Message{message("a", 1), character, message("c", 3), long, message("d", 5)}
 	outcomes := d.outcomes(t, batch...)
@@ -133,8 +151,8 @@ func refusesAlone(s suite, t *testing.T, k kind) {
 	d.receive(t, 3)
 }
 
-// refusesTogether has the faults that fail a request at either service: a bad attribute at SNS, too
-// many bytes at SQS.
+// refusesTogether has the faults that fail a request: a bad attribute at SNS, too many bytes at the
+// others.
 func refusesTogether(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, nil)
 	bad := message("b", 2)
@@ -142,32 +160,46 @@ func refusesTogether(s suite, t *testing.T, k kind) {
 	if k.service == sink.SNS {
 		bad.Attributes[0].Value = ""
 	} else {
-		bad, want = sized(d.Limits().MaxBatchBytes), "BatchRequestTooLong"
+		bad, want = d.sized(d.Limits().MaxBatchBytes), tooLong(k)
 	}
 	_, err := d.Publish(t.Context(), []*sink.Message{message("a", 1), bad, message("c", 3)})
 	checkRefusal(t, "the request", err, want)
 	d.receive(t, 0)
 }
 
+// tooLong is the code of a batch that is too long.
+func tooLong(k kind) string {
+	if k.service == sink.EventBridge {
+		return "ValidationException"
+	}
+	return "BatchRequestTooLong"
+}
+
 func limitsMessages(s suite, t *testing.T, k kind) {
 	attributes := map[string]string{"MaximumMessageSize": "5000"}
-	if k.service == sink.SNS && s.Gaps.TopicSizeIsFixed {
+	if k.service == sink.SNS && s.Gaps.TopicSizeIsFixed || k.service == sink.EventBridge {
 		attributes = nil
 	}
 	d := s.open(t, k, attributes)
-	fits, tooLong := sized(d.Limits().MaxMessageBytes), sized(d.Limits().MaxMessageBytes+1)
+	fits, long := d.sized(d.Limits().MaxMessageBytes), d.sized(d.Limits().MaxMessageBytes+1)
+	if s.Gaps.BusEventBytes > 0 && k.service == sink.EventBridge {
+		fits = d.sized(s.Gaps.BusEventBytes)
+	}
 	if attributes != nil && fits.Size() != 5000 {
 		t.Fatalf("the limit was read as %d, want 5000", fits.Size())
 	}
 	d.deliver(t, fits)
-	if err := d.outcomes(t, tooLong)[0]; !isRejected(err) {
+	if err := d.outcomes(t, long)[0]; !isRejected(err) {
 		t.Errorf("one byte more: %v, want a refusal", err)
 	}
 	if refused := sink.Validate(fits, d.Limits()); refused != nil {
 		t.Errorf("validate refuses what the broker took: %v", refused)
 	}
-	if sink.Validate(tooLong, d.Limits()) == nil {
+	if sink.Validate(long, d.Limits()) == nil {
 		t.Error("validate passes what the broker refused")
+	}
+	if k.service == sink.EventBridge {
+		return // the event around the largest detail is larger than any queue takes
 	}
 	if got := d.receive(t, 1)[0]; got.Body != fits.Body {
 		t.Errorf("received %d bytes, sent %d", len(got.Body), len(fits.Body))
@@ -189,26 +221,29 @@ func readsLimitsAgain(s suite, t *testing.T, k kind) {
 	if s.Gaps.TopicSizeIsFixed && k.service == sink.SNS {
 		return
 	}
-	d.deliver(t, sized(7000))
+	d.deliver(t, d.sized(7000))
 }
 
 func limitsBatches(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, nil)
 	limit := d.Limits().MaxBatchBytes
+	if s.Gaps.BusEventBytes > 0 && k.service == sink.EventBridge {
+		return
+	}
 	part := limit / sink.MaxBatch
 	var batch []*sink.Message
 	for range sink.MaxBatch - 1 {
-		batch = append(batch, sized(part))
+		batch = append(batch, d.sized(part))
 	}
 	last := limit - part*len(batch)
-	d.deliver(t, append(batch, sized(last))...)
+	d.deliver(t, append(batch, d.sized(last))...)
 	d.receive(t, sink.MaxBatch)
 
 	for _, m := range batch {
 		m.DeduplicationID += "-again"
 	}
-	_, err := d.Publish(t.Context(), append(batch, sized(last+1)))
-	checkRefusal(t, "one byte more", err, "BatchRequestTooLong")
+	_, err := d.Publish(t.Context(), append(batch, d.sized(last+1)))
+	checkRefusal(t, "one byte more", err, tooLong(k))
 	d.receive(t, 0)
 }
 
@@ -240,7 +275,8 @@ func opensOnlyWhatExists(s suite, t *testing.T, k kind) {
 func checkMissing(t *testing.T, err error) {
 	t.Helper()
 	code := sink.Code(err)
-	if code != "NotFound" && code != "QueueDoesNotExist" && code != "NonExistentQueue" || isRejected(err) {
+	missing := []string{"NotFound", "QueueDoesNotExist", "NonExistentQueue", "ResourceNotFoundException"}
+	if !slices.Contains(missing, code) || isRejected(err) {
 		t.Errorf(
 			"%v (code %q), want an error that says the destination does not exist and is worth another attempt",
 			err, code)

@@ -23,9 +23,9 @@ import (
 func TestIdleConnectionsOfAProxyFailNothing(t *testing.T) {
 	t.Parallel()
 	for _, proxied := range []bool{true, false} {
-		for arn := range queueAndTopic {
+		for arn := range eachARN {
 			for _, client := range clients {
-				t.Run(fmt.Sprint(arn[8:11], " ", client, " proxy ", proxied), func(t *testing.T) {
+				t.Run(fmt.Sprint(serviceOf(t, arn), " ", client, " proxy ", proxied), func(t *testing.T) {
 					t.Parallel()
 					publishFromMany(t, openAtHasty(t, arn, client, proxied))
 				})
@@ -61,11 +61,7 @@ func publishTwice(t *testing.T, s sink.Sink) error {
 // openAtHasty opens the destination behind a hasty peer: a forward proxy, or the broker itself.
 func openAtHasty(t *testing.T, arn string, client sink.Client, proxied bool) sink.Sink {
 	t.Helper()
-	service := sink.SNS
-	if arn[8:11] == string(sink.SQS) {
-		service = sink.SQS
-	}
-	broker := &twins{answer: success(service, batchOf(1))}
+	broker := &twins{answer: success(serviceOf(t, arn), batchOf(1))}
 	peer := hasty(t, http.HandlerFunc(broker.serve))
 	cfg := config("http://broker.internal")
 	if !proxied {
@@ -86,6 +82,15 @@ func openAtHasty(t *testing.T, arn string, client sink.Client, proxied bool) sin
 		t.Fatal(err)
 	}
 	return s
+}
+
+func serviceOf(t *testing.T, arn string) sink.Service {
+	t.Helper()
+	dest, err := sink.ParseDestination(arn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dest.Service
 }
 
 // hasty starts a peer that answers one or two requests on a connection, and closes it when the next

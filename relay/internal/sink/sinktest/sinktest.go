@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
@@ -43,17 +44,22 @@ type Gaps struct {
 	// TopicSizeIsFixed: the topic attribute MaximumMessageSize is stored, and the limit stays
 	// 262,144 bytes.
 	TopicSizeIsFixed bool
-	// QueueTakes and TopicTakes name invalid messages that a queue or topic accepts.
-	QueueTakes, TopicTakes []string
+	// QueueTakes, TopicTakes and BusTakes name invalid messages that a queue, topic or bus accepts.
+	QueueTakes, TopicTakes, BusTakes []string
+	// BusEventBytes is the size that the detail of each event has to stay below, if it is not the
+	// limit of AWS for all events of a request together.
+	BusEventBytes int
 }
 
-// kind is one of the four kinds of destinations.
+// kind is one of the five kinds of destinations.
 type kind struct {
 	service sink.Service
 	fifo    bool
 }
 
-var kinds = []kind{{sink.SQS, false}, {sink.SQS, true}, {sink.SNS, false}, {sink.SNS, true}}
+var kinds = []kind{
+	{sink.SQS, false}, {sink.SQS, true}, {sink.SNS, false}, {sink.SNS, true}, {sink.EventBridge, false},
+}
 
 func (k kind) String() string {
 	if k.fifo {
@@ -65,19 +71,22 @@ func (k kind) String() string {
 // suite runs the promises against one environment.
 type suite struct {
 	Environment
-	sns *sns.Client
-	sqs *sqs.Client
+	sns    *sns.Client
+	sqs    *sqs.Client
+	events *eventbridge.Client
 }
 
 // Run tests every promise against env.
 func Run(t *testing.T, env Environment) {
 	t.Helper()
-	s := suite{env, sns.NewFromConfig(env.Config), sqs.NewFromConfig(env.Config)}
+	s := suite{
+		env, sns.NewFromConfig(env.Config), sqs.NewFromConfig(env.Config), eventbridge.NewFromConfig(env.Config),
+	}
 	for _, k := range kinds {
 		t.Run(k.String(), func(t *testing.T) {
 			t.Parallel()
 			for _, p := range promises {
-				if p.only == "" || p.only == k.service {
+				if p.concerns(k.service) {
 					t.Run(p.name, func(t *testing.T) {
 						t.Parallel()
 						p.test(s, t, k)
@@ -91,7 +100,7 @@ func Run(t *testing.T, env Environment) {
 // Promises returns the names of the promises of a service's sinks, in the order of [Run].
 func Promises(service sink.Service) (names []string) {
 	for _, p := range promises {
-		if p.only == "" || p.only == service {
+		if p.concerns(service) {
 			names = append(names, p.name)
 		}
 	}
@@ -102,22 +111,28 @@ func Promises(service sink.Service) (names []string) {
 type destination struct {
 	sink.Sink
 	suite
-	arn      string // of the topic or queue
+	kind     kind
+	name     string // of the topic, queue or bus
+	arn      string
 	queueURL string
 }
 
 // open creates a destination of kind k with attributes of its own, for the duration of the test.
 func (s suite) open(t *testing.T, k kind, attributes map[string]string) *destination {
 	t.Helper()
-	d := &destination{suite: s}
 	name := "sinktest-" + uuid.NewString()
 	if k.fifo {
 		name += ".fifo"
 	}
-	if k.service == sink.SQS {
+	d := &destination{suite: s, kind: k, name: name}
+	var queueARN string
+	switch k.service {
+	case sink.SQS:
 		d.queueURL, d.arn = s.createQueue(t, name, attributes)
-	} else {
-		var queueARN string
+	case sink.EventBridge:
+		d.queueURL, queueARN = s.createQueue(t, name, nil)
+		d.arn = s.createBus(t, name, queueARN)
+	default:
 		d.queueURL, queueARN = s.createQueue(t, name, nil)
 		d.arn = s.createTopic(t, name, attributes)
 		s.subscribe(t, d.arn, queueARN)
@@ -179,14 +194,17 @@ func (d *destination) outcomes(t *testing.T, batch ...*sink.Message) []error {
 func message(group string, i int) *sink.Message {
 	id := uuid.NewString()
 	return &sink.Message{
-		EventID: id, GroupID: group, TenantID: "tenant", DeduplicationID: id, Body: fmt.Sprintf(`{"n": %d}`, i),
+		EventID: id, Type: "order.created", GroupID: group, TenantID: "tenant", DeduplicationID: id,
+		Body:       fmt.Sprintf(`{"n": %d}`, i),
 		Attributes: []sink.Attribute{{Name: "event_id", DataType: sink.String, Value: id}},
 	}
 }
 
-// sized returns a message of exactly size bytes, of which attributes are a part.
-func sized(size int) *sink.Message {
-	m := message("sized", 0)
-	m.Body = strings.Repeat("x", size-m.Size()+len(m.Body))
+// sized returns a message of exactly size bytes as the destination counts them. Its body is no
+// JSON.
+func (d *destination) sized(size int) *sink.Message {
+	m, limits := message("sized", 0), d.Limits()
+	m.Body = "x"
+	m.Body = strings.Repeat("x", size-limits.Size(m)+len(m.Body))
 	return m
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/eventbridge"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sinktest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sns"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/sqs"
@@ -42,12 +43,38 @@ func TestSinksKeepTheirPromisesAgainstLocalStack(t *testing.T) {
 
 var gapsOfLocalStack = sinktest.Gaps{
 	TopicSizeIsFixed: true,
+	BusEventBytes:    262_000,
+	BusTakes:         []string{"detail-type of 129 characters"},
 	QueueTakes:       []string{"eleven attributes", "no number"},
 	TopicTakes: []string{
 		"empty body", "no number", "name of AWS's own", "name that is too long", "group with a space",
 		"group beyond ASCII",
 		"group of 129 characters", "id with a space", "id of 129 characters",
 	},
+}
+
+// services are all services with a sink.
+var services = []sink.Service{sink.SNS, sink.SQS, sink.EventBridge}
+
+// create creates the destination of a service with this name, and returns its ARN. A bus is never
+// FIFO, and keeps the rest of the name.
+func create(t *testing.T, server *fakeaws.Server, service sink.Service, name string) (arn string) {
+	t.Helper()
+	var err error
+	switch service {
+	case sink.EventBridge:
+		arn, err = server.CreateBus(name)
+	case sink.SQS:
+		var queue fakeaws.Queue
+		queue, err = server.CreateQueue(name, nil)
+		arn = queue.ARN
+	default:
+		arn, err = server.CreateTopic(name, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arn
 }
 
 func start(t *testing.T) *fakeaws.Server {
@@ -83,6 +110,9 @@ func openWith(ctx context.Context, cfg aws.Config, dest sink.Destination, opts s
 		return sns.Open(ctx, cfg, dest, opts)
 	case sink.SQS:
 		return sqs.Open(ctx, cfg, dest, opts)
+	case sink.EventBridge:
+		opts.Entry.Source = "sinktest"
+		return eventbridge.Open(ctx, cfg, dest, opts)
 	}
 	return nil, fmt.Errorf("no sink for %s", dest)
 }

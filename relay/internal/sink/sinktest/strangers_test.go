@@ -23,7 +23,7 @@ import (
 // not AWS.
 func TestAnUnknownAuthorityNamesItsSetting(t *testing.T) {
 	t.Parallel()
-	for arn := range queueAndTopic {
+	for arn := range eachARN {
 		server := httptest.NewUnstartedServer(http.NotFoundHandler())
 		server.Config.ErrorLog = nil
 		server.StartTLS()
@@ -47,7 +47,7 @@ func TestAWrongHostNameNamesNoAuthority(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	port := server.Listener.Addr().(*net.TCPAddr).Port
-	for arn := range queueAndTopic {
+	for arn := range eachARN {
 		dest, err := sink.ParseDestination(arn)
 		if err != nil {
 			t.Fatal(err)

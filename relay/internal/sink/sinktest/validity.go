@@ -12,12 +12,13 @@ import (
 )
 
 // invalid has messages that are wrong for one reason each. A topic accepts some that the queues
-// behind it refuse; these are marked.
+// behind it refuse; these are marked. A bus accepts all but those that are marked as its own.
 var invalid = map[string]struct {
 	spoil      func(*sink.Message)
 	topicTakes bool
 	onlyFIFO   bool
 	onlyTopic  bool
+	onlyBus    bool
 }{
 	"empty body":        {spoil: func(m *sink.Message) { m.Body = "" }},
 	"control character": {spoil: func(m *sink.Message) { m.Body = "a\x1f" }, topicTakes: true},
@@ -46,6 +47,10 @@ var invalid = map[string]struct {
 		spoil:    func(m *sink.Message) { m.DeduplicationID = strings.Repeat("d", 129) },
 		onlyFIFO: true,
 	},
+	"detail-type of 129 characters": {
+		spoil:   func(m *sink.Message) { m.Type = strings.Repeat("ü", 129) },
+		onlyBus: true,
+	},
 	"eleven attributes": {topicTakes: true, spoil: func(m *sink.Message) {
 		for name := range strings.SplitSeq("a b c d e f g h i j", " ") {
 			m.Attributes = append(m.Attributes, sink.Attribute{Name: name, DataType: sink.String, Value: "x"})
@@ -59,11 +64,15 @@ func setGroup(m *sink.Message, group string) { m.GroupID, m.TenantID = group, gr
 func refusesWhatValidateRefuses(s suite, t *testing.T, k kind) {
 	d := s.open(t, k, nil)
 	gaps := s.Gaps.QueueTakes
-	if k.service == sink.SNS {
+	switch k.service {
+	case sink.SNS:
 		gaps = s.Gaps.TopicTakes
+	case sink.EventBridge:
+		gaps = s.Gaps.BusTakes
 	}
 	for name, bad := range invalid {
-		if bad.onlyFIFO && !k.fifo || bad.onlyTopic && k.service != sink.SNS {
+		if bad.onlyFIFO && !k.fifo || bad.onlyTopic && k.service != sink.SNS ||
+			bad.onlyBus && k.service != sink.EventBridge {
 			continue
 		}
 		m := message("group", 1)
@@ -71,7 +80,8 @@ func refusesWhatValidateRefuses(s suite, t *testing.T, k kind) {
 		if sink.Validate(m, d.Limits()) == nil {
 			t.Errorf("%s: validate passes it", name)
 		}
-		if k.service == sink.SNS && bad.topicTakes || slices.Contains(gaps, name) {
+		if k.service == sink.SNS && bad.topicTakes || k.service == sink.EventBridge && !bad.onlyBus ||
+			slices.Contains(gaps, name) {
 			continue
 		}
 		if err := d.outcomes(t, m)[0]; !isRejected(err) {

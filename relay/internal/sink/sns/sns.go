@@ -63,7 +63,9 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 }
 
 // ExpectedLimits returns the limits of a topic that is not opened yet.
-func ExpectedLimits(dest sink.Destination) sink.Limits { return stateOf(dest.ARN, nil).limits }
+func ExpectedLimits(dest sink.Destination, _ sink.Options) sink.Limits {
+	return stateOf(dest.ARN, nil).limits
+}
 
 // ReadLimits implements [sink.Sink].
 func (s *Sink) ReadLimits(ctx context.Context) error {

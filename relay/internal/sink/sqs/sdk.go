@@ -66,7 +66,7 @@ func attributes(list []sink.Attribute) map[string]types.MessageAttributeValue {
 }
 
 func systemAttributes(list []sink.Attribute) map[string]types.MessageSystemAttributeValue {
-	a := trace(list)
+	a := sink.Trace(list)
 	if a == nil {
 		return nil
 	}

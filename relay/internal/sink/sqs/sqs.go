@@ -95,7 +95,7 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 }
 
 // ExpectedLimits returns the limits of a queue that is not opened yet.
-func ExpectedLimits(dest sink.Destination) sink.Limits {
+func ExpectedLimits(dest sink.Destination, _ sink.Options) sink.Limits {
 	return sink.Limits{FIFO: dest.FIFO, MaxMessageBytes: defaultMaximumMessageSize, MaxBatchBytes: maxBatchBytes}
 }
 

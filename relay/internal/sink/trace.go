@@ -1,9 +1,8 @@
-package sqs
+package sink
 
 import (
 	"regexp"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -15,12 +14,12 @@ var traceHeader = regexp.MustCompile(
 	`^Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01?])?(;Lineage=[0-9A-Za-z:.]+)?$`,
 )
 
-// trace returns the attribute with the X-Ray trace, or nil. SQS carries it as the system attribute
+// Trace returns the attribute with the X-Ray trace, or nil. SQS carries it as the system attribute
 // AWSTraceHeader, so that the work of a Lambda consumer belongs to the trace. It counts neither as
 // one of the attributes nor in the size. A message through SNS has no place for it.
 //
 // https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
-func trace(attributes []sink.Attribute) *sink.Attribute {
+func Trace(attributes []Attribute) *Attribute {
 	for i := range attributes {
 		if a := &attributes[i]; a.Name == outbox.HeaderXRay && traceHeader.MatchString(a.Value) {
 			return a
