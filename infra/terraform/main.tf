@@ -31,6 +31,8 @@ resource "aws_cloudformation_stack" "relay" {
     Destination             = var.destination
     TopicArns               = join(",", var.topic_arns)
     QueueArns               = join(",", var.queue_arns)
+    BusArns                 = join(",", var.bus_arns)
+    BusSource               = var.bus_source
     KmsKeyArns              = join(",", var.kms_key_arns)
     Deployment              = var.name
     Slot                    = var.slot

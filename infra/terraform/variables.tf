@@ -95,12 +95,12 @@ variable "database_security_group_id" {
 }
 
 variable "destination" {
-  description = "ARN of the topic or queue."
+  description = "ARN of the topic, queue or event bus."
   type        = string
 
   validation {
-    condition     = can(regex("^arn:[^:]+:(sns|sqs):", var.destination))
-    error_message = "destination is the ARN of an SNS topic or an SQS queue."
+    condition     = can(regex("^arn:[^:]+:(sns|sqs|events):", var.destination))
+    error_message = "destination is the ARN of an SNS topic, an SQS queue or an EventBridge bus."
   }
 }
 
@@ -114,6 +114,23 @@ variable "queue_arns" {
   description = "Every queue that the relay sends to."
   type        = list(string)
   default     = []
+}
+
+variable "bus_arns" {
+  description = "Every EventBridge bus that the relay puts events on."
+  type        = list(string)
+  default     = []
+}
+
+variable "bus_source" {
+  description = "Source of the events on these buses, by which rules select them."
+  type        = string
+  default     = "outbox-relay"
+
+  validation {
+    condition     = length(var.bus_source) > 0 && !startswith(var.bus_source, "aws.")
+    error_message = "bus_source is not empty and does not begin with aws."
+  }
 }
 
 variable "kms_key_arns" {
