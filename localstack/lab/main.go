@@ -15,6 +15,7 @@ type cli struct {
 
 	Test   testCmd        `cmd:"" help:"Run all tests, with LocalStack if it is available."`
 	Chaos  chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check every event."`
+	Tour   tourCmd        `cmd:"" help:"Show how the relay behaves in faults, step by step."`
 	Bench  benchCmd       `cmd:"" help:"Measure the speed of the relay against that of pg_recvlogical."`
 	Broker benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
 }

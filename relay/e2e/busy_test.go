@@ -62,7 +62,7 @@ func TestABusyAggregateHoldsUpNoOther(t *testing.T) {
 	if busy, _ := b.arrivedOf(); busy > 400 {
 		t.Errorf("the others have arrived after %d of 700 events of the busy aggregate", busy)
 	}
-	if out, err := b.command(b.env, "status"); !strings.Contains(out, "of 1 aggregates, most of them of other busy") {
+	if out, err := b.command(b.env, "status"); !strings.Contains(out, "events of other busy for") {
 		t.Errorf("status: %v: %s", err, out)
 	}
 	b.awaitAll(1120)

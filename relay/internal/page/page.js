@@ -70,7 +70,7 @@ function state(text, level) { return h('span', {class: 'state ' + level}, text);
 
 const isHeard = (r) => r.state !== 'stopped' && r.silent_seconds < 30;
 const isBlind = (s) => s.problems.some((p) => p.code === 'database_unreachable');
-const works = (r) => isHeard(r) && (r.state === 'streaming' || r.state === 'recovering');
+const works = (r) => isHeard(r) && !r.superseded && (r.state === 'streaming' || r.state === 'recovering');
 
 function problems({list, stale}) {
   if (list.length === 0) return h('p', {}, state(stale ? 'Nothing was wrong then.' : 'Nothing is wrong.', 'ok'));
@@ -145,9 +145,10 @@ function destinations(list) {
 function relays(list) {
   if (list.length === 0) return h('p', {}, 'Unknown: no relay has reported for this slot, or the database does not answer.');
   return h('ul', {class: 'cards'}, list.map((r) => {
-    const heard = isHeard(r), level = !heard && r.state !== 'stopped' ? 'critical' : works(r) || r.state === 'standby' ? 'ok' : 'warning';
+    const heard = isHeard(r) && !r.superseded, level = !heard && r.state !== 'stopped' ? 'critical' : works(r) || r.state === 'standby' ? 'ok' : 'warning';
     return h('li', {class: level === 'ok' ? '' : level},
-      h('h3', {}, r.host, ' ', state(heard || r.state === 'stopped' ? r.state : 'not heard from; it was ' + r.state, level)),
+      h('h3', {}, r.host, ' ', state(heard || r.state === 'stopped' ? r.state :
+        'not heard from' + (r.superseded ? ' since another relay took the slot' : '') + '; it was ' + r.state, level)),
       h('p', {}, r.state + ' for ', age(r.since), ', version ' + r.version + ', started ', age(r.started_at), ' ago'),
       h('p', {class: 'muted'}, 'Last report ', age(r.reported_at), ' ago.'),
       r.error && h('p', {}, r.error), (r.warnings || []).map((w) => h('p', {}, w)));

@@ -51,10 +51,19 @@ type Relay struct {
 	Report
 	ReportedAt    time.Time `json:"reported_at"`    // by the clock of the database
 	SilentSeconds float64   `json:"silent_seconds"` // since then
+	// Superseded is true if another relay has reported later that it has the slot. This one was
+	// killed, or has yet to notice.
+	Superseded bool `json:"superseded,omitempty"`
 }
 
 // IsHeard reports whether the relay runs, as far as the database shows it.
 func (r Relay) IsHeard() bool { return r.State != stopped && r.silent() < heardWithin }
+
+// hasSlot reports whether the relay streams or recovers, as far as the database shows it.
+func (r Relay) hasSlot() bool { return r.IsHeard() && !r.Superseded && r.claimsSlot() }
+
+// claimsSlot reports whether the relay had the slot at its last report.
+func (r Relay) claimsSlot() bool { return r.State == "streaming" || r.State == "recovering" }
 
 // silent returns the time since the last report.
 func (r Relay) silent() time.Duration { return time.Duration(r.SilentSeconds * float64(time.Second)) }
@@ -168,7 +177,18 @@ func (s *Status) slot(ctx context.Context, pool *pgxpool.Pool, name string) erro
 
 func (s *Status) relays(ctx context.Context, pool *pgxpool.Pool, name string) (err error) {
 	s.Relays, err = load(ctx, pool, name)
+	s.supersede()
 	return err
+}
+
+// supersede marks each relay that claims the slot, as another one has claimed it since.
+func (s *Status) supersede() {
+	isTaken := false
+	for i := range s.Relays { // the latest report first
+		r := &s.Relays[i]
+		r.Superseded = isTaken && r.claimsSlot()
+		isTaken = isTaken || r.hasSlot()
+	}
 }
 
 func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string) error {

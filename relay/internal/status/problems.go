@@ -85,7 +85,7 @@ func (s *Status) repairs() bool {
 func (s *Status) judge() {
 	s.judgeRelays()
 	for _, relay := range s.Relays {
-		if relay.IsHeard() && (relay.State == "streaming" || relay.State == "recovering") {
+		if relay.hasSlot() {
 			s.judgeDelivery(relay)
 		}
 	}
@@ -273,8 +273,15 @@ func (s *Status) judgeAggregates(d Deferral) {
 	}
 	s.add(Warning, "aggregates_behind", "Aggregates behind",
 		"wait: the relay delivers the events by itself. If they come faster for long, spread them over more aggregates",
-		"about %d events of %d aggregates wait in the outbox table for %s since %s, most of them of %s: %s",
-		d.Events, d.Aggregates, d.Destination, clock(d.Since), d.Largest, d.Reason)
+		"about %d events%s wait in the outbox table for %s since %s: %s",
+		d.Events, d.ofAggregates(), d.Destination, clock(d.Since), d.Reason)
+}
+
+func (d Deferral) ofAggregates() string {
+	if d.Aggregates == 1 {
+		return " of " + d.Largest
+	}
+	return fmt.Sprintf(" of %d aggregates, most of them of %s,", d.Aggregates, d.Largest)
 }
 
 // judgeDeadLetters adds the parked events: the refused ones, and apart from them those that only

@@ -296,3 +296,27 @@ func TestTimesAreThoseOfTheDatabase(t *testing.T) {
 		t.Errorf("the level is %v, the screen is (%v)\n%s", s.Level, err, screen.String())
 	}
 }
+
+func TestOneRelayHasTheSlot(t *testing.T) {
+	t.Parallel()
+	s := testStatus()
+	since := s.At.Add(-10 * time.Minute)
+	s.Relays = append(s.Relays, Relay{Report: Report{
+		Host: "killed", State: "streaming", Destinations: []Destination{
+			{Name: queue, State: DestinationUnavailable, Since: &since},
+		},
+	}, ReportedAt: s.At, SilentSeconds: 7})
+	s.supersede()
+	s.judge()
+	if s.Level != OK {
+		t.Errorf("the destinations of a relay that was killed are problems: %v", s.Problems)
+	}
+	var text bytes.Buffer
+	if err := s.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	want := "not heard from since another relay took the slot, 7s ago, on killed"
+	if !strings.Contains(text.String(), want) {
+		t.Errorf("status shows\n%s\nand not %q", &text, want)
+	}
+}

@@ -40,6 +40,10 @@ func (r Relay) write(w io.Writer) {
 		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; it was %s\n",
 			span.Format(r.silent()), r.Host, r.Version, r.State)
 		return
+	case r.Superseded:
+		fmt.Fprintf(w, "relay\tnot heard from since another relay took the slot, %s ago, on %s, version %s; "+
+			"it was %s\n", span.Format(r.silent()), r.Host, r.Version, r.State)
+		return
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
 		r.State, span.Format(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, span.Format(r.ReportedAt.Sub(r.StartedAt)))
@@ -141,7 +145,7 @@ func (s *Status) writeProgress(w io.Writer) {
 		}
 		whose := ""
 		if d.Aggregates > 0 {
-			whose = fmt.Sprintf(" of %d aggregates, most of them of %s,", d.Aggregates, d.Largest)
+			whose = d.ofAggregates()
 		}
 		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table since %s\n",
 			d.Events, whose, d.Destination, clock(d.Since))
