@@ -21,7 +21,9 @@ type Message struct {
 
 // Decode reads the event from a message of the relay. It accepts a message that the relay sent to
 // the queue, one that came through an SNS topic, with or without raw message delivery, and one that
-// a rule of an EventBridge event bus sent.
+// a rule of an EventBridge event bus sent. It reads each format of the relay: plain, and a
+// CloudEvent in structured or binary mode. A CloudEvent has its subject as AggregateID, and its
+// source and every other attribute without a field in Headers.
 //
 // An error names each attribute that is missing or invalid. It never contains the payload. The same
 // message always has the same error, so a retry does not help: leave the message to the dead-letter
@@ -31,11 +33,22 @@ func Decode(m Message) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("decode message: %w", err)
 	}
-	event, err := fromAttributes(m)
+	event, err := read(m)
 	if err != nil {
 		return Event{}, fmt.Errorf("decode message: %w", err)
 	}
 	return event, nil
+}
+
+// read reads the event of a message in the format of the message.
+func read(m Message) (Event, error) {
+	switch {
+	case isBinary(m):
+		return fromBinary(m)
+	case isStructured(m):
+		return fromStructured(m)
+	}
+	return fromAttributes(m)
 }
 
 // fromAttributes reads an event whose fields are message attributes and whose payload is the body.

@@ -16,21 +16,26 @@ type notification struct {
 	MessageAttributes map[string]struct{ Type, Value string }
 }
 
-// withoutEnvelope returns the message as it was published. Only a message without an attribute
-// event_id of its own can be in an envelope: SNS moves all attributes into the envelope, and
-// EventBridge knows none. So a payload that looks like an envelope is not opened.
+// withoutEnvelope returns the message as it was published. Only a message without an attribute of
+// the relay can be in an envelope: SNS moves all attributes into the envelope, and EventBridge knows
+// none. So a payload that looks like an envelope is not opened.
 func withoutEnvelope(m Message) (Message, error) {
-	if m.Attributes[outbox.AttributeEventID] != "" {
+	if isPublished(m) {
 		return m, nil
 	}
 	m, err := fromTopic(m)
-	if err != nil || m.Attributes[outbox.AttributeEventID] != "" {
+	if err != nil || isPublished(m) {
 		return m, err
 	}
 	if put, found, err := fromBus(m.Body); found {
 		return put, err
 	}
 	return m, nil // no envelope, so the missing attributes are the finding
+}
+
+// isPublished reports whether m has an attribute that the relay gives a message, in any format.
+func isPublished(m Message) bool {
+	return m.Attributes[outbox.AttributeEventID] != "" || m.Attributes[outbox.AttributeContentType] != "" || isBinary(m)
 }
 
 // fromTopic returns the message in a notification of SNS, or m if it is none.

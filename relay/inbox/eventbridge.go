@@ -24,7 +24,7 @@ func DecodeDetail(detail []byte) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	event, err := fromAttributes(m)
+	event, err := read(m)
 	if err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}

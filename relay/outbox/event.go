@@ -29,6 +29,16 @@ const (
 	AttributeTraceparent     = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
 )
 
+// Names of the message attributes of a CloudEvent. They are those of HTTP headers.
+// https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+const (
+	CloudEventPrefix     = "ce-"          // of each attribute of the context, in binary mode
+	AttributeContentType = "content-type" // the media type of the body
+)
+
+// ContentTypeCloudEvent is the media type of a body that is a CloudEvent in structured mode.
+const ContentTypeCloudEvent = "application/cloudevents+json"
+
 // MaxAttributes is the highest number of attributes on a message. SQS refuses more. SNS accepts
 // more, but drops the message for a subscription with raw delivery and does not tell the publisher.
 // https://docs.aws.amazon.com/sns/latest/dg/SNSMessageAttributes.html

@@ -43,12 +43,14 @@ func parseIdentifiers(text string) ([]string, error) {
 // split splits a list. A separator in double quotes separates nothing.
 func split(text string, separator byte) []string {
 	var parts []string
-	begin, quoted := 0, false
+	begin, quote := 0, byte(0)
 	for i := range len(text) {
-		switch {
-		case text[i] == '"':
-			quoted = !quoted
-		case text[i] == separator && !quoted:
+		switch c := text[i]; {
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case quote == 0 && c == separator:
 			parts = append(parts, strings.TrimSpace(text[begin:i]))
 			begin = i + 1
 		}

@@ -70,6 +70,8 @@ type target struct {
 	MaxPatterned int           `name:"max-destinations" env:"RELAY_MAX_DESTINATIONS" default:"100" help:"Destinations in RELAY_ALLOWED_DESTINATIONS, at most. Each that gets events needs memory and has its own metrics."`
 	Headers      string        `env:"RELAY_HEADERS" default:"*" help:"Headers that become message attributes in addition to the relay's own, in this order until there are ten: names separated by commas, * for all others, none for none."`
 	Attributes   string        `name:"attribute-names" env:"RELAY_ATTRIBUTE_NAMES" placeholder:"NAMES" help:"Other names of the relay's own attributes, separated by commas, as in event_id=id,event_type=eventType. sequence=none drops an attribute."`
+	Format       string        `env:"RELAY_FORMAT" default:"plain" placeholder:"FORMAT" help:"Format of messages: plain, cloudevents (a CloudEvent in JSON as the body) or cloudevents-binary (the payload as the body, the rest in attributes). Further entries, separated by semicolons or line breaks, set that of some events as RELAY_ROUTES does: cloudevents; event:billing.*=plain."`
+	CloudEvents  string        `name:"cloudevents-attributes" env:"RELAY_CLOUDEVENTS_ATTRIBUTES" placeholder:"ATTRIBUTES" help:"Attributes of CloudEvents in place of their defaults, separated by commas: NAME=COLUMN, NAME='TEXT' or NAME=none, as in source='https://shop.example/orders',dataschema=schema_url (see relay/docs/events.md)."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	BusSource    string        `name:"eventbridge-source" env:"RELAY_EVENTBRIDGE_SOURCE" default:"outbox-relay" help:"Source of every event at EventBridge buses, by which rules select them. It must not begin with aws."`
 	BusType      string        `name:"eventbridge-detail-type" env:"RELAY_EVENTBRIDGE_DETAIL_TYPE" placeholder:"TEXT" help:"detail-type of every event at EventBridge buses. Default: the type of the event, or event if it has none."`
@@ -127,10 +129,13 @@ func (s *relaySettings) config() (relay.Config, error) {
 	}
 	start, err := parseStart(s.Start, s.ColumnCreatedAt)
 	report(err)
+	cloudEvents, more := readCloudEvents(&table, s.CloudEvents)
+	problems = append(problems, more...)
 	router, err := route.Parse(route.Settings{
 		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
 		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
 		OrderKey: table.OrderKey, AttributeNames: s.Attributes, Columns: table.Attributes,
+		Format: s.Format, CloudEvents: cloudEvents,
 		Untyped: table.Columns.EventType == "" && table.Constants.EventType == "",
 	})
 	report(err)

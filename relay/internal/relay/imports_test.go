@@ -20,6 +20,7 @@ var order = []string{
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"ingest", "retention", "deadletter", "health", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
+	"format",
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
 	"pgoutput", "outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
 	"inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers

@@ -24,23 +24,38 @@ func (r *Router) AppendAttributes(dst []sink.Attribute, e *outbox.Envelope) (att
 func (r *Router) appendAttributes(dst []sink.Attribute, e *outbox.Envelope,
 	occurredAt string,
 ) (attributes []sink.Attribute, own, dropped int) {
-	start, names := len(dst), &r.names
+	start := len(dst)
+	dst = r.appendOwn(dst, e, occurredAt)
+	dst = appendNotEmpty(dst, r.names.payloadEncoding, sink.String, encoding(e))
+	own = len(dst) - start
+	dst, dropped = r.appendFurther(dst, start, e, &r.headers)
+	return dst, own, dropped
+}
+
+// appendOwn appends the relay's own attributes, without that of the payload.
+func (r *Router) appendOwn(dst []sink.Attribute, e *outbox.Envelope, occurredAt string) []sink.Attribute {
+	names := &r.names
 	dst = appendNotEmpty(dst, names.eventID, sink.String, EventID(e))
 	dst = appendNotEmpty(dst, names.eventType, sink.String, e.EventType)
 	dst = appendNotEmpty(dst, names.aggregateType, sink.String, e.AggregateType)
 	dst = appendNotEmpty(dst, names.aggregateID, sink.String, e.AggregateID)
 	dst = appendNotEmpty(dst, names.occurredAt, sink.String, occurredAt)
-	dst = appendNotEmpty(dst, names.sequence, sequenceType(e.Sequence), e.Sequence)
-	dst = appendNotEmpty(dst, names.payloadEncoding, sink.String, encoding(e))
-	own = len(dst) - start
+	return appendNotEmpty(dst, names.sequence, sequenceType(e.Sequence), e.Sequence)
+}
+
+// appendFurther appends the attributes of columns and of headers to those of a message, which begin
+// at start.
+func (r *Router) appendFurther(dst []sink.Attribute, start int, e *outbox.Envelope,
+	headers *Headers,
+) (attributes []sink.Attribute, dropped int) {
 	if len(r.columns) > 0 {
-		dst, dropped = r.appendColumns(dst, e)
+		dst, dropped = r.appendColumns(dst, start, e)
 	}
 	if e.Headers == "" || e.Headers == "{}" {
-		return dst, own, dropped
+		return dst, dropped
 	}
-	dst, headers := r.headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
-	return dst, own, dropped + headers
+	dst, without := headers.appendTo(dst, e.Headers, outbox.MaxAttributes-(len(dst)-start))
+	return dst, dropped + without
 }
 
 // encoding returns how the body is made of the payload, or nothing if it is the payload.
@@ -120,6 +135,9 @@ func validName(name string, rank int) bool {
 
 // isOwn reports whether a header has the name of one of the relay's own attributes, or of a column.
 func (h *Headers) isOwn(name string) bool {
+	if h.cloudEvents && isOfCloudEvents(name) {
+		return true
+	}
 	if h.own == nil {
 		return isOwn(name)
 	}

@@ -17,6 +17,8 @@ type Headers struct {
 	first  []string
 	others bool
 	own    []string // names that no header may have; nil for the default ones
+	// cloudEvents says that no header may have a name that an attribute of a CloudEvent has.
+	cloudEvents bool
 }
 
 const (

@@ -45,11 +45,11 @@ func Group(e *outbox.Envelope, key []int) string {
 // appendGroup appends the group of e to dst, which must be empty.
 func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
 	switch {
-	case len(key) > 0 && hasKey(e, key):
-		dst = appendKey(dst, e, key)
-	case len(key) > 0, e.AggregateID == "":
+	case !hasOrder(e, key):
 		dst = append(dst, eventForm...)
 		dst = appendEscaped(dst, EventID(e), "/")
+	case len(key) > 0:
+		dst = appendKey(dst, e, key)
 	default:
 		dst = appendEscaped(dst, e.AggregateType, "/")
 		dst = append(dst, '/')
@@ -58,8 +58,12 @@ func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
 	return fit(dst, maxIdentifier)
 }
 
-// hasKey reports whether a column of the key has a text.
-func hasKey(e *outbox.Envelope, key []int) bool {
+// hasOrder reports whether e has an order among other events: it has an aggregate or, in place of
+// that, a column of the key has a text.
+func hasOrder(e *outbox.Envelope, key []int) bool {
+	if len(key) == 0 {
+		return e.AggregateID != ""
+	}
 	return slices.ContainsFunc(key, func(i int) bool { return e.Extra[i] != "" })
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/format"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -28,22 +29,33 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	text := appendGroup(space[:0], e, r.orderKey)
 	groupEnd := len(text)
 	made := string(appendOccurredAt(text, e.CreatedAt)) // one allocation for both
-	attributes, own, dropped := r.appendAttributes(m.Attributes[:0], e, made[groupEnd:])
 	*m = sink.Message{
 		EventID:         EventID(e),
 		Type:            e.EventType,
 		Body:            body(e),
-		Attributes:      attributes,
-		Own:             own,
+		Attributes:      m.Attributes[:0],
 		GroupID:         made[:groupEnd],
 		TenantID:        r.tenant.of(e, made[:groupEnd]),
 		DeduplicationID: DeduplicationID(e, r.schema, r.table),
 	}
-	routed := Routed{Destination: destination, Problem: r.problem(e), DroppedHeaders: dropped}
+	routed := Routed{Destination: destination, Problem: r.problem(e)}
+	r.fill(e, made[groupEnd:], m, &routed)
 	if !known {
 		r.routeUnknown(e, &routed)
 	}
 	return routed
+}
+
+// fill fills in what depends on the format of the message. The dead letter of an event that no
+// destination can accept has the plain one.
+func (r *Router) fill(e *outbox.Envelope, occurredAt string, m *sink.Message, routed *Routed) {
+	if f := r.formats.of(e); f != format.Plain && routed.Problem == "" {
+		routed.DroppedHeaders, routed.Problem = r.cloudEvent(f, e, occurredAt, m)
+		if routed.Problem == "" {
+			return
+		}
+	}
+	m.Attributes, m.Own, routed.DroppedHeaders = r.appendAttributes(m.Attributes, e, occurredAt)
 }
 
 // body returns the payload for the message. A dead letter of a payload that exceeds every limit

@@ -150,11 +150,14 @@ func checkColumns(columns []outboxtable.Attribute, own ownNames) error {
 	return errors.Join(problems...)
 }
 
-// appendColumns appends the attributes from columns. A value that no message can hold is dropped.
-func (r *Router) appendColumns(dst []sink.Attribute, e *outbox.Envelope) (attributes []sink.Attribute, dropped int) {
+// appendColumns appends the attributes from columns to those of a message, which begin at start. A
+// value that no message can hold, or for which there is no room, is dropped.
+func (r *Router) appendColumns(dst []sink.Attribute, start int,
+	e *outbox.Envelope,
+) (attributes []sink.Attribute, dropped int) {
 	for _, column := range r.columns {
 		value := e.Extra[column.Index]
-		if !outbox.ValidText(value) {
+		if !outbox.ValidText(value) || len(dst)-start == outbox.MaxAttributes && value != "" {
 			dropped++
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/format"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -60,6 +61,10 @@ type Settings struct {
 	AttributeNames string
 	// Columns become attributes.
 	Columns []outboxtable.Attribute
+	// Format is the format of messages; see [parseFormats].
+	Format string
+	// CloudEvents are attributes of CloudEvents that do not have their default.
+	CloudEvents []format.Attribute
 	// Tenant selects the MessageGroupId at standard destinations; see [ParseTenant].
 	Tenant string
 	// Schema and Table are the name of the outbox table.
@@ -73,12 +78,9 @@ type Settings struct {
 
 // Router routes the events of one outbox table. It is immutable and safe for concurrent use.
 type Router struct {
+	rules                  // to destinations
 	destinations  []string // each once: the default, those of routes, those of patterns alone
 	named         int      // how many of them are no pattern's alone
-	eventTypes    map[string]int
-	aggregates    map[string]int
-	prefixes      map[string]int
-	prefixLengths []int // of all prefixes, each once, longest first
 	patterns      []pattern
 	column        string         // that patterns read, as the setting has it
 	allowed       map[string]int // destinations of patterns, by ARN
@@ -92,6 +94,7 @@ type Router struct {
 	schema, table string
 	orderKey      []int
 	untyped       bool
+	formats       *formats // nil: every message has the plain format
 }
 
 // A rule leads to a destination, to [Dropped], or to a pattern by a number below that.
@@ -102,10 +105,8 @@ func isPatternRule(r int) bool { return r < Dropped }
 // Parse reads the settings. The error names every problem in them.
 func Parse(s Settings) (*Router, error) {
 	r := &Router{
+		rules:        newRules(),
 		destinations: []string{strings.TrimSpace(s.Destination)},
-		eventTypes:   map[string]int{},
-		aggregates:   map[string]int{},
-		prefixes:     map[string]int{},
 		allowed:      map[string]int{},
 		unknown:      cmp.Or(s.Unknown, unknownParks),
 		schema:       s.Schema,
@@ -127,6 +128,9 @@ func Parse(s Settings) (*Router, error) {
 	problems = append(problems, r.parseRoutes(s.Routes)...)
 	problems = append(problems, r.allow(s)...)
 	var err error
+	if r.formats, err = parseFormats(s); err != nil {
+		problems = append(problems, err)
+	}
 	if r.names, err = parseOwnNames(s.AttributeNames); err != nil {
 		problems = append(problems, err)
 	}
@@ -142,6 +146,9 @@ func Parse(s Settings) (*Router, error) {
 		problems = append(problems, err)
 	}
 	r.headers, r.tenant = headers, tenant
+	if err := r.formats.reserve(headers, r.names, s.Columns); err != nil {
+		problems = append(problems, err)
+	}
 	return r, errors.Join(problems...)
 }
 
@@ -159,45 +166,32 @@ func (r *Router) reserved(columns []outboxtable.Attribute) []string {
 
 func (r *Router) parseRoutes(routes string) []error {
 	var problems []error
-	for entry := range strings.FieldsFuncSeq(routes, func(c rune) bool { return c == ';' || c == '\n' || c == '\r' }) {
-		if entry = strings.TrimSpace(entry); entry == "" {
-			continue
-		}
+	for _, entry := range entries(routes) {
 		if err := r.parseRoute(entry); err != nil {
 			problems = append(problems, fmt.Errorf("%s: entry %q: %w", SettingRoutes, entry, err))
 		}
 	}
-	for prefix := range r.prefixes {
-		if !slices.Contains(r.prefixLengths, len(prefix)) {
-			r.prefixLengths = append(r.prefixLengths, len(prefix))
-		}
-	}
-	slices.SortFunc(r.prefixLengths, func(a, b int) int { return b - a })
+	r.sort()
 	return problems
 }
 
 func (r *Router) parseRoute(entry string) error {
 	rule, destination, _ := strings.Cut(entry, "=")
-	kind, name, _ := strings.Cut(rule, ":")
-	kind, name, destination = strings.TrimSpace(kind), strings.TrimSpace(name), strings.TrimSpace(destination)
-	prefix, isPrefix := strings.CutSuffix(name, "*")
+	destination = strings.TrimSpace(destination)
+	rules, name, err := r.place(rule)
 	switch {
-	case kind != "event" && kind != "aggregate" || name == "":
+	case errors.Is(err, errNoRule):
 		return errors.New("write event:TYPE=DESTINATION, event:PREFIX*=DESTINATION or aggregate:TYPE=DESTINATION")
 	case destination == "":
 		return errors.New("it has no destination: write one after =")
 	case strings.ContainsAny(placeholder.ReplaceAllString(destination, ""), " \t,"):
 		return errors.New("it has more than one destination: end each entry with a semicolon or a line break")
-	case strings.Contains(prefix, "*"), isPrefix && kind == "aggregate":
-		return errors.New("a * may stand only at the end of an event type")
-	case isPrefix && prefix == "" && !isPattern(destination):
+	case err != nil:
+		return err
+	case name == "" && !isPattern(destination):
 		return fmt.Errorf("it takes every event: set %s in its place", SettingDestination)
-	case isPrefix:
-		return r.add(r.prefixes, prefix, destination)
-	case kind == "aggregate":
-		return r.add(r.aggregates, name, destination)
 	}
-	return r.add(r.eventTypes, name, destination)
+	return r.add(rules, name, destination)
 }
 
 func (r *Router) add(rules map[string]int, name, destination string) error {
@@ -282,20 +276,4 @@ func (r *Router) route(e *outbox.Envelope) (destination int, known bool) {
 }
 
 // rule returns the destination or pattern of the most exact rule.
-func (r *Router) rule(e *outbox.Envelope) int {
-	if i, ok := r.eventTypes[e.EventType]; ok {
-		return i
-	}
-	if i, ok := r.aggregates[e.AggregateType]; ok {
-		return i
-	}
-	for _, length := range r.prefixLengths {
-		if length > len(e.EventType) {
-			continue
-		}
-		if i, ok := r.prefixes[e.EventType[:length]]; ok {
-			return i
-		}
-	}
-	return 0
-}
+func (r *Router) rule(e *outbox.Envelope) int { return r.match(e, 0) }
