@@ -39,7 +39,7 @@ api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, witho
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback big-transaction lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback upgrade big-transaction lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -69,11 +69,13 @@ deferral: ## Keep a destination unavailable for events of DEFERRAL_AGGREGATES=10
 	@DEFERRAL_AGGREGATES=$(or $(DEFERRAL_AGGREGATES),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestALongOutageHarmsNoOther ./relay/e2e
 rollback: ## Replace the relay under load by that of an earlier commit and back, while events wait (OLDER=a commit before deferrals)
-	@rm -rf '$(LOCAL_DIR)/older' && mkdir -p '$(LOCAL_DIR)/older' '$(LOCAL_DIR)/bin'
-	@git archive $(or $(OLDER),1d9e90a) | tar -x -C '$(LOCAL_DIR)/older'
-	@cd '$(LOCAL_DIR)/older' && CGO_ENABLED=0 go build -o '$(LOCAL_DIR)/bin/older-relay' ./relay/cmd/relay
-	@OLDER_RELAY='$(LOCAL_DIR)/bin/older-relay' \
-	  go test -count=1 -timeout 30m -v -run TestNoEventIsLostByARollback ./relay/e2e
+	@$(call with-older-relay,$(or $(OLDER),1d9e90a),TestNoEventIsLostByARollback)
+upgrade: ## Replace the relay and the schema of an earlier commit under load (OLDER=a commit with the first schema)
+	@$(call with-older-relay,$(or $(OLDER),92ce964),TestNoEventIsLostByAnUpgrade)
+with-older-relay = rm -rf '$(LOCAL_DIR)/older' && mkdir -p '$(LOCAL_DIR)/older' '$(LOCAL_DIR)/bin' && \
+  git archive $(1) | tar -x -C '$(LOCAL_DIR)/older' && \
+  (cd '$(LOCAL_DIR)/older' && CGO_ENABLED=0 go build -o '$(LOCAL_DIR)/bin/older-relay' ./relay/cmd/relay) && \
+  OLDER_RELAY='$(LOCAL_DIR)/bin/older-relay' go test -count=1 -timeout 30m -v -run $(2) ./relay/e2e
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and repeated events
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionResumesInBounded ./relay/e2e
