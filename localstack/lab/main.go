@@ -13,11 +13,12 @@ import (
 type cli struct {
 	Dir string `help:"Directory of all built, downloaded and stored files." env:"LOCAL_DIR" default:".local"`
 
-	Test   testCmd        `cmd:"" help:"Run all tests, with LocalStack if it is available."`
-	Chaos  chaosCmd       `cmd:"" help:"Run relays under random load and faults, and check every event."`
-	Tour   tourCmd        `cmd:"" help:"Show how the relay behaves in faults, step by step."`
-	Bench  benchCmd       `cmd:"" help:"Measure the speed of the relay against that of pg_recvlogical."`
-	Broker benchBrokerCmd `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
+	Test    testCmd         `cmd:"" help:"Run all tests, with LocalStack if it is available."`
+	Chaos   chaosCmd        `cmd:"" help:"Run relays under random load and faults, and check every event."`
+	History checkHistoryCmd `cmd:"" name:"check-history" help:"Check recorded histories, also of other relays: FILE… of JSON lines."`
+	Tour    tourCmd         `cmd:"" help:"Show how the relay behaves in faults, step by step."`
+	Bench   benchCmd        `cmd:"" help:"Measure the speed of the relay against that of pg_recvlogical."`
+	Broker  benchBrokerCmd  `cmd:"" name:"bench-broker" hidden:"" help:"Run the broker of bench."`
 }
 
 func main() { command.Main("lab", "Tests and measurements on one machine.", &cli{}) }

@@ -127,9 +127,13 @@ func one(ctx context.Context, o Options, seed uint64, clusters *clusters) (*Resu
 	if err != nil {
 		return nil, err
 	}
+	file, history, err := recorded(history)
+	if err != nil {
+		return nil, err
+	}
 	result := newResult(plan, history, r.relays.haveStreamed(), time.Since(began))
 	if o.Keep || len(result.Report.Violations) > 0 {
-		result.Dir, err = r.save(history, result)
+		result.Dir, err = r.save(file, result)
 	}
 	return result, err
 }

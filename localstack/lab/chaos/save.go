@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,20 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 )
 
-// save writes the history of a run into its own directory: the records as JSON lines, and the logs
-// of the relays as text.
-func (r *run) save(h *checker.History, result *Result) (string, error) {
+// recorded returns the file of a history, and the history that the checker reads from it. So the
+// verdict of a run is that of its file.
+func recorded(h *checker.History) (file []byte, read *checker.History, err error) {
+	var buffer bytes.Buffer
+	if err := h.Write(&buffer); err != nil {
+		return nil, nil, err
+	}
+	read, err = checker.Read(bytes.NewReader(buffer.Bytes()))
+	return buffer.Bytes(), read, err
+}
+
+// save writes a run into its own directory: the file of its history, plan and violations as JSON
+// lines, and the logs of the relays as text.
+func (r *run) save(history []byte, result *Result) (string, error) {
 	dir := filepath.Join(r.options.Dir, fmt.Sprint(r.plan.Seed))
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 		return dir, err
@@ -21,12 +33,7 @@ func (r *run) save(h *checker.History, result *Result) (string, error) {
 	return dir, errors.Join(
 		lines(dir, "plan", []*Plan{r.plan}),
 		lines(dir, "violations", result.Report.Violations),
-		lines(dir, "faults", h.Faults),
-		lines(dir, "events", h.Events),
-		lines(dir, "rows", h.Rows),
-		lines(dir, "receipts", h.Receipts),
-		lines(dir, "deadletters", h.DeadLetters),
-		lines(dir, "replays", h.Replays),
+		os.WriteFile(filepath.Join(dir, "history.jsonl"), history, 0o644),
 		r.saveLogs(dir),
 	)
 }

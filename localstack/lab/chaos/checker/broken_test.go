@@ -21,7 +21,7 @@ var brokenHistories = map[string]brokenHistory{
 		h.Events[0].Outcome = checker.RolledBack
 	}},
 	"parked and never written": {checker.Phantom, func(h *checker.History) {
-		h.DeadLetters = []checker.DeadLetter{{EventID: "unknown"}}
+		h.DeadLetters = []checker.DeadLetter{{EventID: "unknown", Changes: []checker.Change{{State: "parked"}}}}
 	}},
 	"another body":      {checker.Changed, func(h *checker.History) { h.Receipts[0].Body = `{"n": 1}` }},
 	"another sequence":  {checker.Changed, func(h *checker.History) { h.Receipts[0].Sequence = "7" }},
@@ -216,7 +216,7 @@ func TestEveryBrokenRuleIsReported(t *testing.T) {
 			t.Parallel()
 			h := intact()
 			c.change(h)
-			report := checker.Check(h)
+			report := check(t, h)
 			if report.Count(c.rule) == 0 {
 				t.Errorf("found %v, not %q", report.Violations, c.rule)
 			}

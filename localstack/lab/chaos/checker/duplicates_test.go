@@ -22,7 +22,7 @@ func TestLastFaultExplainsADuplicate(t *testing.T) {
 	again(h, 1, 35*second)
 	again(h, 1, 50*second)
 	replay(h, 2)
-	report := checker.Check(h)
+	report := check(t, h)
 	if diff := cmp.Diff(map[string]int{"kill": 1, "freeze": 1, "session ended": 1, "replayed": 1},
 		report.Duplicates); diff != "" {
 		t.Errorf("duplicates (-want +got):\n%s", diff)

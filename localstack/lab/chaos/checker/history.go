@@ -5,8 +5,9 @@ package checker
 
 import "time"
 
-// History has all records of one run. Times count from its start.
+// History has all records of one run. Times count from its start, in nanoseconds.
 type History struct {
+	Promises     []Rule // the rules to check; all if empty
 	Destinations []Destination
 	Events       []Event      // all written events, committed or not
 	Rows         []Row        // every committed row of the outbox table, in order of seq
@@ -20,15 +21,15 @@ type History struct {
 
 // Destination is a topic or queue.
 type Destination struct {
-	Name           string
-	FIFO           bool
-	ParksAggregate bool // a refused event blocks the later events of its aggregate
+	Name           string `json:"name"`
+	FIFO           bool   `json:"fifo,omitempty"`
+	ParksAggregate bool   `json:"parks_aggregate,omitempty"` // a refused event blocks the later events of its aggregate
 	// GroupBatches allows several events of an aggregate in one request. A request that fails in
 	// part may reorder them.
-	GroupBatches bool
+	GroupBatches bool `json:"group_batches,omitempty"`
 	// ParkAfter is how long the destination may accept nothing before its events are parked. Zero
 	// is for ever.
-	ParkAfter time.Duration
+	ParkAfter time.Duration `json:"park_after,omitempty"`
 }
 
 // Outcome is the writer's knowledge of its transaction.
@@ -45,55 +46,55 @@ const (
 
 // Event is an event as written.
 type Event struct {
-	ID            string
-	AggregateType string
-	AggregateID   string
-	Type          string
-	Payload       string
-	Outcome       Outcome
-	Destination   string // name of its destination
-	Poison        bool   // a poison message: the destination refuses it
-	Repairable    bool   // the destination refuses it only until an operator repairs the cause
+	ID            string  `json:"id"`
+	AggregateType string  `json:"aggregate_type,omitempty"`
+	AggregateID   string  `json:"aggregate_id,omitempty"`
+	Type          string  `json:"type,omitempty"`
+	Payload       string  `json:"payload,omitempty"`
+	Outcome       Outcome `json:"outcome"`
+	Destination   string  `json:"destination"`          // name of its destination
+	Poison        bool    `json:"poison,omitempty"`     // a poison message: the destination refuses it
+	Repairable    bool    `json:"repairable,omitempty"` // the destination refuses it only until an operator repairs the cause
 }
 
 // Row is a row of the outbox table.
 type Row struct {
-	ID      string
-	Seq     int64
-	Payload string
-	Removed bool // removed by the end of the run
+	ID      string `json:"id"`
+	Seq     int64  `json:"seq"`
+	Payload string `json:"payload,omitempty"`
+	Removed bool   `json:"removed,omitempty"` // removed by the end of the run
 }
 
 // Receipt is one acceptance by a destination.
 type Receipt struct {
-	Destination     string
-	At              time.Duration
-	Relay           string // process that sent the message
-	EventID         string
-	EventType       string
-	AggregateType   string
-	AggregateID     string
-	Sequence        string
-	DeduplicationID string
-	Replay          string // number of its replay; empty outside of replays
-	Body            string
+	Destination     string        `json:"destination"`
+	At              time.Duration `json:"at"`
+	Relay           string        `json:"relay,omitempty"` // process that sent the message
+	EventID         string        `json:"event_id"`
+	EventType       string        `json:"event_type,omitempty"`
+	AggregateType   string        `json:"aggregate_type,omitempty"`
+	AggregateID     string        `json:"aggregate_id,omitempty"`
+	Sequence        string        `json:"sequence,omitempty"`
+	DeduplicationID string        `json:"deduplication_id,omitempty"`
+	Replay          string        `json:"replay,omitempty"` // number of its replay; empty outside of replays
+	Body            string        `json:"body,omitempty"`
 }
 
 // DeadLetter is an event that was parked.
 type DeadLetter struct {
-	EventID     string
-	Destination string
-	Body        string
-	Blocks      bool     // blocks later events of its aggregate
-	Changes     []Change // changes of its state; the first is the parking
+	EventID     string   `json:"event_id"`
+	Destination string   `json:"destination"`
+	Body        string   `json:"body,omitempty"`
+	Blocks      bool     `json:"blocks,omitempty"` // blocks later events of its aggregate
+	Changes     []Change `json:"changes"`          // changes of its state; the first is the parking
 }
 
 // Change is a new state of a dead letter: parked, redriving, redriven or discarded.
 type Change struct {
-	At       time.Duration
-	State    string
-	Code     string // code of the refusal
-	Redrives int    // number of redrives so far
+	At       time.Duration `json:"at"`
+	State    string        `json:"state"`
+	Code     string        `json:"code,omitempty"`     // code of the refusal
+	Redrives int           `json:"redrives,omitempty"` // number of redrives so far
 }
 
 func (d *DeadLetter) parkedAt() time.Duration { return d.Changes[0].At }
@@ -103,46 +104,47 @@ func (d *DeadLetter) last() Change { return d.Changes[len(d.Changes)-1] }
 // Operator records the actions of the operator on dead letters.
 type Operator struct {
 	// RepairedAt is when the destinations began to accept repairable events. Zero is never.
-	RepairedAt time.Duration
+	RepairedAt time.Duration `json:"repaired_at,omitempty"`
 	// RedroveAll reports that the operator finally redrove every parked event, after the repair.
-	RedroveAll bool
+	RedroveAll bool `json:"redrove_all,omitempty"`
 	// Discarded is the number of discarded dead letters that the commands reported.
 	// DiscardedUnknown reports that the output of a command is missing.
-	Discarded        int
-	DiscardedUnknown bool
+	Discarded        int  `json:"discarded,omitempty"`
+	DiscardedUnknown bool `json:"discarded_unknown,omitempty"`
 }
 
 // Replay is a request of an operator to resend delivered events.
 type Replay struct {
-	ID       string
-	At       time.Duration // time of the request
-	Selected []string      // events to send, unless they are parked or removed
-	Sent     int           // as reported to the operator
-	State    string        // state at the end of the run
+	ID       string        `json:"id"`
+	At       time.Duration `json:"at,omitempty"`       // time of the request
+	Selected []string      `json:"selected,omitempty"` // events to send, unless they are parked or removed
+	Sent     int           `json:"sent,omitempty"`     // as reported to the operator
+	State    string        `json:"state,omitempty"`    // state at the end of the run
 }
 
 // Fault is one injected fault with its start and end.
 type Fault struct {
-	Kind     string
-	From, To time.Duration
+	Kind string        `json:"kind"`
+	From time.Duration `json:"from"`
+	To   time.Duration `json:"to"`
 	// Repeats allows accepted events to arrive again after the fault.
-	Repeats bool
+	Repeats bool `json:"repeats,omitempty"`
 	// Hides allows a destination to accept events without an acknowledgement.
-	Hides bool `json:",omitempty"`
+	Hides bool `json:"hides,omitempty"`
 	// Partial allows requests to fail in part.
-	Partial bool `json:",omitempty"`
+	Partial bool `json:"partial,omitempty"`
 	// Skips allows the stream to omit events until a relay notices.
-	Skips bool `json:",omitempty"`
+	Skips bool `json:"skips,omitempty"`
 	// Strands leaves undelivered events in the log alone. A recovery publishes the table first.
-	Strands bool `json:",omitempty"`
+	Strands bool `json:"strands,omitempty"`
 	// Identity marks a fault of the credentials, for which no destination is to blame.
-	Identity bool `json:",omitempty"`
+	Identity bool `json:"identity,omitempty"`
 	// Deposed names a relay that was frozen or cut off while another one acquired the slot. It must
 	// not publish between DeposedAt and Rejoined.
-	Deposed   string        `json:",omitempty"`
-	DeposedAt time.Duration `json:",omitempty"`
-	Rejoined  time.Duration `json:",omitempty"`
+	Deposed   string        `json:"deposed,omitempty"`
+	DeposedAt time.Duration `json:"deposed_at,omitempty"`
+	Rejoined  time.Duration `json:"rejoined,omitempty"`
 	// Noticed marks an event in the log of a relay that was not injected. It explains a repetition
 	// only if no injected fault does.
-	Noticed bool `json:",omitempty"`
+	Noticed bool `json:"noticed,omitempty"`
 }

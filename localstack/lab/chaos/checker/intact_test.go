@@ -153,7 +153,7 @@ func TestIntactHistoriesBreakNoRule(t *testing.T) {
 			t.Parallel()
 			h := intact()
 			change(h)
-			if got := checker.Check(h).Violations; len(got) > 0 {
+			if got := check(t, h).Violations; len(got) > 0 {
 				t.Errorf("%v", got)
 			}
 		})
