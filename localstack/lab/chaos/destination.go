@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,7 +11,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// destination is a topic or queue of a run, with the aggregate type whose events it receives.
+// destination is a topic, queue or event bus of a run, with the aggregate type whose events it
+// receives.
 type destination struct {
 	checker.Destination
 	setting       string // its name in the relay's settings
@@ -21,14 +23,16 @@ type destination struct {
 	refused *atomic.Int32
 }
 
-// Maximum sizes of a message. That of a topic is the default of AWS.
+// Maximum sizes of a message. That of a topic is the default of AWS, and that of a bus its only
+// one.
 const (
 	queueLimit = 128 << 10
 	topicLimit = 256 << 10
+	busLimit   = 1<<20 - 200 // a payload of this size exceeds it, and is none that no destination takes
 )
 
-// createDestinations creates the topics and queues of the plan. Each topic has a subscribed queue
-// with raw delivery.
+// createDestinations creates the topics, queues and buses of the plan. Each topic has a subscribed
+// queue with raw delivery, and each bus a rule for one.
 func (r *run) createDestinations() error {
 	policy := r.plan.setting("RELAY_ON_REJECTED")
 	for i, kind := range r.plan.Destinations {
@@ -40,13 +44,7 @@ func (r *run) createDestinations() error {
 		if d.FIFO {
 			name += ".fifo"
 		}
-		var err error
-		if strings.HasPrefix(string(kind), "sns") {
-			err = r.createTopic(&d, name)
-		} else {
-			err = r.createQueue(&d, name)
-		}
-		if err != nil {
+		if err := r.create(kind, &d, name); err != nil {
 			return err
 		}
 		d.Name = d.arn
@@ -57,7 +55,17 @@ func (r *run) createDestinations() error {
 	return nil
 }
 
-func isRefused(m *fakeaws.Message) bool { return attribute(m, "event_type") == refusedType }
+func (r *run) create(kind Kind, d *destination, name string) error {
+	switch kind {
+	case Bus:
+		return r.createBus(d, name)
+	case FIFOTopic, StandardTopic:
+		return r.createTopic(d, name)
+	}
+	return r.createQueue(d, name)
+}
+
+func isRefused(m *fakeaws.Message) bool { return attribute(sent(m), "event_type") == refusedType }
 
 func (r *run) createQueue(d *destination, name string) error {
 	queue, err := r.broker.CreateQueue(name, map[string]string{"MaximumMessageSize": strconv.Itoa(queueLimit)})
@@ -82,6 +90,19 @@ func (r *run) createTopic(d *destination, name string) error {
 	return err
 }
 
+func (r *run) createBus(d *destination, name string) error {
+	bus, err := r.broker.CreateBus(name)
+	if err != nil {
+		return err
+	}
+	queue, err := r.broker.CreateQueue("of-"+name, nil)
+	if err != nil {
+		return err
+	}
+	d.setting, d.arn, d.limit = bus, bus, busLimit
+	return r.broker.SendTo(bus, queue.ARN, `{"detail":{"metadata":{"event_id":[{"exists":true}]}}}`)
+}
+
 // routes returns the settings that route each aggregate type to its destination.
 func (r *run) routes() []string {
 	var routes []string
@@ -89,6 +110,27 @@ func (r *run) routes() []string {
 		routes = append(routes, "aggregate:"+d.aggregateType+"="+d.setting)
 	}
 	return []string{"RELAY_DESTINATION=" + r.destinations[0].setting, "RELAY_ROUTES=" + strings.Join(routes, ";")}
+}
+
+// sent returns a message as the relay was asked to send it. That of a bus is a detail.
+func sent(m *fakeaws.Message) *fakeaws.Message {
+	var detail struct {
+		Metadata map[string]json.RawMessage
+		Data     json.RawMessage
+	}
+	if m.Subject == "" || json.Unmarshal([]byte(m.Body), &detail) != nil {
+		return m
+	}
+	message := *m
+	message.Body, message.Attributes = string(detail.Data), nil
+	for name, value := range detail.Metadata {
+		text := string(value)
+		if err := json.Unmarshal(value, &text); err != nil { // a number
+			text = string(value)
+		}
+		message.Attributes = append(message.Attributes, fakeaws.Attribute{Name: name, StringValue: text})
+	}
+	return &message
 }
 
 func attribute(m *fakeaws.Message, name string) string {
@@ -101,4 +143,4 @@ func attribute(m *fakeaws.Message, name string) string {
 }
 
 // nameOf returns the last part of an ARN.
-func nameOf(arn string) string { return arn[strings.LastIndexByte(arn, ':')+1:] }
+func nameOf(arn string) string { return arn[strings.LastIndexAny(arn, ":/")+1:] }

@@ -10,6 +10,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
+// Faults of a proxy that gives a request the answer to another one.
+const (
+	faultCached  = "proxy: cached answer"
+	faultSwapped = "proxy: answers swapped"
+)
+
 // proxyFaults are failures of a proxy that answers in place of the broker.
 var proxyFaults = []fault{
 	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.page()) }),
@@ -24,8 +30,8 @@ var proxyFaults = []fault{
 		return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false)
 	}),
 	proxy("proxy: head of answer cut", true, func(a *act) fakeaws.Fault { return fakeaws.CutHead(a.random.IntN(100)) }),
-	proxy("proxy: cached answer", false, func(*act) fakeaws.Fault { return fakeaws.CacheAnswers() }),
-	proxy("proxy: answers swapped", true, func(*act) fakeaws.Fault { return fakeaws.SwapAnswers() }),
+	proxy(faultCached, false, func(*act) fakeaws.Fault { return fakeaws.CacheAnswers() }),
+	proxy(faultSwapped, true, func(*act) fakeaws.Fault { return fakeaws.SwapAnswers() }),
 }
 
 // limitBody adds a proxy that refuses large requests. It writes events of which one fits into a

@@ -41,14 +41,15 @@ func (r *run) receipts() []checker.Receipt {
 	began := time.Now().Add(-r.clock())
 	var all []checker.Receipt
 	for _, d := range r.destinations {
-		for _, m := range r.broker.Received(d.arn) {
+		for _, receipt := range r.broker.Received(d.arn) {
+			m := sent(receipt.Message)
 			all = append(all, checker.Receipt{
 				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
-				EventID: attribute(m.Message, "event_id"), EventType: attribute(m.Message, "event_type"),
-				AggregateType: attribute(m.Message, "aggregate_type"),
-				AggregateID:   attribute(m.Message, "aggregate_id"),
-				Sequence:      attribute(m.Message, "sequence"), DeduplicationID: m.DeduplicationID,
-				Replay: attribute(m.Message, "replay"), Body: m.Body,
+				EventID: attribute(m, "event_id"), EventType: attribute(m, "event_type"),
+				AggregateType: attribute(m, "aggregate_type"),
+				AggregateID:   attribute(m, "aggregate_id"),
+				Sequence:      attribute(m, "sequence"), DeduplicationID: m.DeduplicationID,
+				Replay: attribute(m, "replay"), Body: m.Body,
 			})
 		}
 	}
@@ -70,9 +71,9 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	}
 	arrived := map[string]bool{}
 	for _, d := range r.destinations {
-		for _, m := range r.broker.Received(d.arn) {
-			if attribute(m.Message, "replay") == "" {
-				arrived[attribute(m.Message, "event_id")] = true
+		for _, receipt := range r.broker.Received(d.arn) {
+			if m := sent(receipt.Message); attribute(m, "replay") == "" {
+				arrived[attribute(m, "event_id")] = true
 			}
 		}
 	}

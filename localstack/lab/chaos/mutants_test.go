@@ -59,6 +59,16 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Reordered},
 	},
 	{
+		name: "counts a failed entry of an event bus as accepted",
+		edits: []edit{{
+			"relay/internal/sink/eventbridge/answer.go",
+			`list[i].Err = failure(code, aws.ToString(e.ErrorMessage))`,
+			`_ = failure`,
+		}},
+		faults: []string{"broker: entries failed", "broker: entries throttled"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
 		name: "counts a refused event as delivered and does not park it",
 		edits: []edit{{
 			"relay/internal/deadletter/store.go",

@@ -37,6 +37,7 @@ const (
 	StandardQueue Kind = "sqs"
 	FIFOTopic     Kind = "sns.fifo"
 	StandardTopic Kind = "sns"
+	Bus           Kind = "events"
 )
 
 func (k Kind) fifo() bool { return k == FIFOQueue || k == FIFOTopic }
@@ -120,10 +121,22 @@ func NewPlan(seed uint64, o Options) *Plan {
 	}
 	p.Client = []string{"direct", "direct", "sdk"}[random.IntN(3)]
 	p.BrokerTLS, p.DatabaseTLS = random.IntN(2) == 0, random.IntN(2) == 0
+	if random.IntN(3) == 0 && p.suitsBus() {
+		p.Destinations = append(p.Destinations, Bus)
+	}
 	if p.Calm() {
 		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
 	}
 	return p
+}
+
+// suitsBus reports whether an event bus may be a destination. A bus has no groups, and its answers
+// name no entry: the relay cannot notice that a proxy exchanges two of them, nor that it repeats
+// one from before the relay started.
+func (p *Plan) suitsBus() bool {
+	return p.setting("RELAY_GROUP_BATCHES") == "" && !slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
+		return s.Fault == faultCached || s.Fault == faultSwapped
+	})
 }
 
 // hasStep reports whether any of these faults is a step of the run.
