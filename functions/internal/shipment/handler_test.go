@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,8 +40,16 @@ func broken(m events.SQSMessage) events.SQSMessage {
 // handle invokes the function with messages and returns the ids of the reported ones.
 func handle(t *testing.T, url string, messages ...events.SQSMessage) (failed []string, logged string) {
 	t.Helper()
+	return handleWithin(t, usual, url, messages...)
+}
+
+// handleWithin is handle with another timeout of the function.
+func handleWithin(t *testing.T, timeout time.Duration, url string, messages ...events.SQSMessage) (failed []string,
+	logged string,
+) {
+	t.Helper()
 	log, written := newLog()
-	ctx, cancel := context.WithTimeout(t.Context(), usual)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	response, err := shipment.Handler(open(t, url), log)(ctx, events.SQSEvent{Records: messages})
 	if err != nil {
@@ -124,7 +133,8 @@ func TestUnavailableDatabaseFailsTheBatchInTime(t *testing.T) {
 	}
 }
 
-// TestFunctionAnswersBeforeItsTimeout: the row that the first message waits for stays locked.
+// TestFunctionAnswersBeforeItsTimeout: the first message waits for a lock longer than the function
+// may, and sooner than a statement times out.
 func TestFunctionAnswersBeforeItsTimeout(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
@@ -132,7 +142,7 @@ func TestFunctionAnswersBeforeItsTimeout(t *testing.T) {
 	if _, err := lock.Exec(t.Context(), `LOCK TABLE shipments`); err != nil {
 		t.Fatal(err)
 	}
-	failed, _ := handle(t, url, message(t, "1", "a", fifo), message(t, "2", "b", fifo))
+	failed, _ := handleWithin(t, 3*time.Second, url, message(t, "1", "a", fifo), message(t, "2", "b", fifo))
 	if diff := cmp.Diff([]string{"1", "2"}, failed); diff != "" {
 		t.Errorf("reported (-want +got):\n%s", diff)
 	}
