@@ -67,7 +67,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 		return errors.Join(err, stop())
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
-	config.Recorder = exporter.Recorder(recent, config.Router.EventType)
+	config.Recorder = exporter.Recorder(recent)
 	config.Router.OnUnknown(newUnrouted(log, metrics).tell)
 	for _, d := range config.Destinations {
 		if !d.Patterned {

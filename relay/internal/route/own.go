@@ -98,17 +98,6 @@ func targetOf(n *ownNames, attribute string) *string {
 	return nil
 }
 
-// EventType returns the type of an event, by the attribute of its message. It is empty if
-// RELAY_ATTRIBUTE_NAMES drops that attribute.
-func (r *Router) EventType(m *sink.Message) string {
-	for i := range m.Attributes {
-		if m.Attributes[i].Name == r.names.eventType {
-			return m.Attributes[i].Value
-		}
-	}
-	return ""
-}
-
 // repeated returns an error if two attributes have one name.
 func (n *ownNames) repeated() error {
 	var seen []string

@@ -25,19 +25,17 @@ const (
 const operation = "send"
 
 // Recorder returns a [delivery.Recorder] that makes a span of each accepted event whose message
-// belongs to a sampled trace. eventType returns the type of an event by its message. Recorder
-// returns next if e exports no traces.
-func (e *Exporter) Recorder(next delivery.Recorder, eventType func(*sink.Message) string) delivery.Recorder {
+// belongs to a sampled trace. It returns next if e exports no traces.
+func (e *Exporter) Recorder(next delivery.Recorder) delivery.Recorder {
 	if e == nil || e.tracer == nil {
 		return next
 	}
-	return &recorder{Recorder: next, tracer: e.tracer, eventType: eventType}
+	return &recorder{Recorder: next, tracer: e.tracer}
 }
 
 type recorder struct {
 	delivery.Recorder
-	tracer    trace.Tracer
-	eventType func(*sink.Message) string
+	tracer trace.Tracer
 }
 
 // Accepted implements [delivery.Recorder].
@@ -72,7 +70,7 @@ func (r *recorder) record(parent context.Context, destination string, e *deliver
 			semconv.MessagingBatchMessageCount(batch),
 			semconv.MessagingMessageID(messageID),
 			attributeEventID.String(e.Message.EventID),
-			attributeEventType.String(r.eventType(&e.Message)),
+			attributeEventType.String(e.Message.Type),
 			attributeAttempts.Int(e.Attempts()),
 		))
 	span.End(trace.WithTimestamp(now))

@@ -27,16 +27,10 @@ var committed = time.Date(2026, 11, 23, 20, 38, 55, 0, time.UTC)
 // tracedEvent returns an event whose header traceparent has this value.
 func tracedEvent(id, traceparent string) *delivery.Event {
 	return &delivery.Event{CommittedAt: committed, Message: sink.Message{
-		EventID: id, Body: `{"secret":1}`,
-		Attributes: []sink.Attribute{
-			{Name: outbox.AttributeEventType, Value: "order.created"},
-			{Name: outbox.AttributeTraceparent, Value: traceparent},
-		},
+		EventID: id, Type: "order.created", Body: `{"secret":1}`,
+		Attributes: []sink.Attribute{{Name: outbox.AttributeTraceparent, Value: traceparent}},
 	}}
 }
-
-// eventType is route.Router.EventType with default settings.
-func eventType(m *sink.Message) string { return m.Attributes[0].Value }
 
 // recorded returns the spans of events that a destination accepted, except those with the id
 // refused.
@@ -52,7 +46,7 @@ func recorded(t *testing.T, destination string, all ...*delivery.Event) tracetes
 			results[i].Err = errors.New("refused")
 		}
 	}
-	e.Recorder(&events.Recent{}, eventType).Accepted(destination, time.Now(), all, results)
+	e.Recorder(&events.Recent{}).Accepted(destination, time.Now(), all, results)
 	return spans.GetSpans()
 }
 
@@ -122,7 +116,7 @@ func TestDestinationsAreNamedByTheirARN(t *testing.T) {
 // Not parallel, because it counts allocations.
 func TestWithoutAnExporterAnEventCostsNothing(t *testing.T) {
 	recent := &events.Recent{}
-	recorder := (*Exporter)(nil).Recorder(recent, eventType)
+	recorder := (*Exporter)(nil).Recorder(recent)
 	if recorder != delivery.Recorder(recent) {
 		t.Fatalf("the recorder is a %T", recorder)
 	}
@@ -136,7 +130,7 @@ func TestWithoutAnExporterAnEventCostsNothing(t *testing.T) {
 // Not parallel, because it counts allocations.
 func TestEventsWithoutATraceCostNoAllocation(t *testing.T) {
 	e := &Exporter{tracer: sdktrace.NewTracerProvider().Tracer(scope)}
-	recorder := e.Recorder(&events.Recent{}, eventType)
+	recorder := e.Recorder(&events.Recent{})
 	all, results := []*delivery.Event{tracedEvent("1", "")}, make([]sink.Result, 1)
 	if allocs := testing.AllocsPerRun(100, func() { recorder.Accepted(topic, committed, all, results) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
