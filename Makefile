@@ -116,6 +116,16 @@ build: ## Build the relay into LOCAL_DIR/bin
 	@echo 'the relay is $(LOCAL_DIR)/bin/relay'
 image: $(localstack) ## Build the relay's image IMAGE=outbox-relay:local for IMAGE_ARCH=amd64|arm64, to the same bytes each time
 	@SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' '$(localstack)' image --version '$(VERSION)'
+.PHONY: release-snapshot release
+release-snapshot: $(LOCAL_DIR)/bin/syft ## Build everything that a release consists of into .local/release, and publish nothing (SKIP=docker without an engine)
+	@go run ./scripts/release-notes Unreleased <CHANGELOG.md >'$(LOCAL_DIR)/release-notes.md'
+	@$(call with-syft,--snapshot --skip=sign,$(if $(SKIP),--skip=$(SKIP)))
+release: $(LOCAL_DIR)/bin/syft ## Build, sign and push the release of the tag vX.Y.Z, as a draft on GitHub (for the workflow of that tag)
+	@go run ./scripts/release-notes '$(shell git describe --tags --exact-match)' <CHANGELOG.md >'$(LOCAL_DIR)/release-notes.md'
+	@$(call with-syft)
+with-syft = PATH='$(LOCAL_DIR)/bin':"$$PATH" $(goreleaser) release --clean --release-notes='$(LOCAL_DIR)/release-notes.md' $(1) $(2)
+$(LOCAL_DIR)/bin/syft:
+	@GOBIN='$(LOCAL_DIR)/bin' go install $(syft)
 # The version that the relay prints, and the time of the files in its image: those of the commit.
 VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),dev)
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
@@ -125,10 +135,12 @@ actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 awscli := 1.45.11
 cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
+goreleaser := go run github.com/goreleaser/goreleaser/v2@v2.15.0
 golangci-lint := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Without service discovery, whose clients of every cloud would be compiled too.
 promtool := go run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0
 sam-cli := 1.170.0
+syft := github.com/anchore/syft/cmd/syft@v1.57.1
 
 # Lambda functions: `sam build` and `make api` call build-<logical id> with ARTIFACTS_DIR. The
 # architecture is that of the template's parameter: GOARCH=arm64 for arm64.

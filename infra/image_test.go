@@ -24,9 +24,10 @@ case "$(basename "$0") $*" in
 *create-service-linked-role*ecs.amazonaws.com*) touch "$ECR/role" ;;
 *get-login-password*) echo password ;;
 docker\ login*) grep -q password ;;
-docker\ build*\ -) cat >"$ECR/built" && test "$(tar -tf "$ECR/built" | tr '\n' ' ')" = 'Dockerfile relay ' ;;
+docker\ build*\ -)
+	cat >"$ECR/built" && test "$(tar -tf "$ECR/built" | tr '\n' ' ')" = 'Dockerfile linux/amd64/relay ' ;;
 docker\ create*) test -e "$ECR/built" ;;
-docker\ cp*:/relay\ -) tar -xOf "$ECR/built" relay >"$ECR/relay" && tar -cf - -C "$ECR" relay ;;
+docker\ cp*:/relay\ -) tar -xOf "$ECR/built" linux/amd64/relay >"$ECR/relay" && tar -cf - -C "$ECR" relay ;;
 docker\ tag\ outbox-relay:unchecked-*\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
 docker\ tag\ outbox-relay:to-push-*) test -e "$ECR/built" ;;
 docker\ rm*) ;;

@@ -77,7 +77,7 @@ func (s *Stack) packImage(ctx context.Context, image Image, program []byte) erro
 	if err != nil {
 		return fmt.Errorf("read the Dockerfile of the relay's image: %w", err)
 	}
-	files, err := imageContext(dockerfile, program, image.epoch())
+	files, err := imageContext(dockerfile, program, image)
 	if err != nil {
 		return err
 	}
@@ -87,8 +87,9 @@ func (s *Stack) packImage(ctx context.Context, image Image, program []byte) erro
 	}()
 	// The layer cache compares files by content alone. Without --no-cache, the layer of an earlier
 	// build could return with another modification time.
-	cmd := exec.Command("docker", "build", "--quiet", "--no-cache", "--platform", "linux/"+image.Arch, "--tag",
-		unchecked, "-")
+	cmd := exec.Command("docker", "build", "--quiet", "--no-cache", "--platform", image.platform(),
+		"--build-arg", "TARGETPLATFORM="+image.platform(), // the classic builder does not set it
+		"--tag", unchecked, "-")
 	cmd.Stdin = bytes.NewReader(files)
 	// Newer builders read the image's creation time from SOURCE_DATE_EPOCH. Without these options
 	// they would add an attestation with the time of this build.
@@ -109,17 +110,17 @@ func (s *Stack) packImage(ctx context.Context, image Image, program []byte) erro
 // imageContext returns the build context as an archive. BuildKit recognises the files of a folder
 // by size and modification time, which two builds of the relay share, and then reuses the older
 // content. It reads an archive whole.
-func imageContext(dockerfile, program []byte, created time.Time) ([]byte, error) {
+func imageContext(dockerfile, program []byte, image Image) ([]byte, error) {
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
 	for _, file := range []struct {
 		name    string
 		mode    int64
 		content []byte
-	}{{"Dockerfile", 0o644, dockerfile}, {"relay", 0o755, program}} {
+	}{{"Dockerfile", 0o644, dockerfile}, {image.platform() + "/relay", 0o755, program}} {
 		header := &tar.Header{
-			Typeflag: tar.TypeReg, Name: file.name, Mode: file.mode, Size: int64(len(file.content)), ModTime: created,
-			Format: tar.FormatUSTAR,
+			Typeflag: tar.TypeReg, Name: file.name, Mode: file.mode, Size: int64(len(file.content)),
+			ModTime: image.epoch(), Format: tar.FormatUSTAR,
 		}
 		if err := w.WriteHeader(header); err != nil {
 			return nil, fmt.Errorf("add %s to the context of the relay's image: %w", file.name, err)
@@ -143,7 +144,7 @@ func checkImage(ctx context.Context, built string, image Image, program []byte) 
 		_, _ = run(context.WithoutCancel(ctx), engineTimeout, "docker", "rm", "--force", container)
 	}()
 	if _, err := run(ctx, workTimeout, "docker", "create", "--name", container, "--pull", "never",
-		"--platform", "linux/"+image.Arch, built); err != nil {
+		"--platform", image.platform(), built); err != nil {
 		return fmt.Errorf("check the relay's image %s: %w", image.Tag, err)
 	}
 	held, err := programIn(ctx, container)
@@ -158,6 +159,8 @@ func checkImage(ctx context.Context, built string, image Image, program []byte) 
 	}
 	return nil
 }
+
+func (i Image) platform() string { return "linux/" + i.Arch }
 
 func (i Image) epoch() time.Time {
 	if i.Created.IsZero() {

@@ -75,7 +75,7 @@ func TestImageContextHasFixedOwnersModesAndTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive := tar.NewReader(bytes.NewReader(content))
-	for _, want := range []string{"Dockerfile -rw-r--r--", "relay -rwxr-xr-x"} {
+	for _, want := range []string{"Dockerfile -rw-r--r--", "linux/amd64/relay -rwxr-xr-x"} {
 		file, err := archive.Next()
 		if err != nil {
 			t.Fatal(err)
