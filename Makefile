@@ -39,7 +39,7 @@ api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, witho
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback upgrade big-transaction lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -79,6 +79,11 @@ with-older-relay = rm -rf '$(LOCAL_DIR)/older' && mkdir -p '$(LOCAL_DIR)/older' 
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and repeated events
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionResumesInBounded ./relay/e2e
+tables: ## Relay EVENTS=100000 events of 1, 2 and TABLES=200 tables: start-up, events a second, memory
+	@for tables in 1 2 $(or $(TABLES),200); do \
+	  TABLES=$$tables EVENTS=$(or $(EVENTS),100000) \
+	  go test -count=1 -timeout 24h -v -run TestManyTablesAreRelayed ./relay/e2e || exit; \
+	done
 lint: ## Check formatting, go.mod, English (scripts/proselint), workflows, and the linters of .golangci.yaml
 	@test -z "$$($(gofumpt) -l .)" || { $(gofumpt) -l . ; echo 'run make fmt'; exit 1; }
 	@go mod tidy -diff

@@ -19,4 +19,6 @@ type Envelope struct {
 	Base64 bool
 	// Extra are the texts of further columns, in the order in which the relay's settings name them.
 	Extra []string
+	// Source is the table of the row if the relay reads several tables; nil for a single one.
+	Source *Source
 }

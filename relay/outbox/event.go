@@ -26,7 +26,10 @@ const (
 	AttributeReplay = "replay"
 	// how the body was made of the payload, if it is not the payload itself: see [EncodingBase64]
 	AttributePayloadEncoding = "payload_encoding"
-	AttributeTraceparent     = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
+	// AttributeTable is on the messages of a relay with several outbox tables: schema.name of the
+	// event's table.
+	AttributeTable       = "outbox_table"
+	AttributeTraceparent = "traceparent" // from the header of that name; see https://www.w3.org/TR/trace-context/
 )
 
 // Names of the message attributes of a CloudEvent. They are those of HTTP headers.

@@ -35,7 +35,7 @@ func (c *pauseCommand) Run(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return explain(err)
 		}
-		missing, err := deferral.Missing(ctx, pool, table, deferral.RowsStay(c.RowsStay))
+		missing, err := deferral.MissingForAll(ctx, pool, table, deferral.RowsStay(c.RowsStay))
 		switch {
 		case err != nil:
 			return explain(err)

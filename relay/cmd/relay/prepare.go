@@ -44,6 +44,7 @@ func (s *relaySettings) prepare(ctx context.Context, log *slog.Logger, progress 
 	if config.Router == nil {
 		return config, found
 	}
+	config.CheckTables = s.checks(config).CheckTables
 	destinations, more := s.checkDestinations(ctx, log, config, progress)
 	config.Destinations = destinations
 	return config, append(found, more...)
@@ -63,8 +64,14 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 		return found
 	}
 	defer control.Close(pool)
+	checks := s.checks(config)
+	checks.Pool = pool
+	return checks.Check(ctx, progress)
+}
+
+// checks are the checks of the database.
+func (s *relaySettings) checks(config relay.Config) preflight.Database {
 	return preflight.Database{
-		Pool:        pool,
 		OpenStream:  relay.StreamOpener(config),
 		Slot:        config.Slot,
 		Publication: config.Publication,
@@ -74,8 +81,8 @@ func (s *relaySettings) checkDatabase(ctx context.Context, config relay.Config,
 		RowsStay:    config.RowsStay,
 		StartsSince: config.Start.Mode == leadership.StartSince,
 		IDUnique:    s.IDUnique == "assert",
-		FIFO:        slices.ContainsFunc(config.Router.Destinations(), isFIFO),
-	}.Check(ctx, progress)
+		FIFO:        config.Router != nil && slices.ContainsFunc(config.Router.Destinations(), isFIFO),
+	}
 }
 
 // isFIFO reports whether a destination uses the event id for deduplication. An invalid name is a

@@ -51,6 +51,9 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 			Pool: pool, Slot: c.Slot, Table: table,
 			Publication: slot.Publication{Name: publication, Table: table.String(), Filter: table.Filter},
 		}
+		if table.IsSeveral() {
+			o.Publication.Table = ""
+		}
 		form := recoverForm{Version: formatVersion, Slot: c.Slot, Action: "none"}
 		text := w
 		if c.JSON {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -56,12 +57,12 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	return c.with(ctx, func(pool *pgxpool.Pool) error {
-		table, err := members.Look(ctx, pool, table)
+		table, err := c.look(ctx, pool, table)
 		if err != nil {
 			return explain(err)
 		}
 		console := &replayConsole{
-			operator: replay.NewOperator(pool, c.Slot, table), pool: pool, slot: c.Slot, out: w,
+			operator: replay.NewOperator(pool, c.Slot, table), pool: pool, slot: c.Slot, table: table, out: w,
 			form: replayForm{Version: formatVersion, Slot: c.Slot},
 		}
 		if !c.JSON {
@@ -71,6 +72,25 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 		err = explain(c.do(ctx, console))
 		return errors.Join(err, printJSON(w, console.form))
 	})
+}
+
+// look returns the table whose events are sent. It is one of several if the slot has several.
+func (c *replayCommand) look(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (outboxtable.Table,
+	error,
+) {
+	table, err := members.Look(ctx, pool, table)
+	if err != nil || c.Resume != 0 || c.Stop != 0 {
+		return table, err
+	}
+	if table.IsSeveral() {
+		return table, chooseOne(table)
+	}
+	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
+	if err != nil || row == nil {
+		return table, err
+	}
+	publication, err := parseName("RELAY_PUBLICATION", c.Publication)
+	return members.OneOf(table, publication, row.Table, row.Tables), err
 }
 
 func (c *replayCommand) do(ctx context.Context, console *replayConsole) error {
@@ -129,7 +149,7 @@ func (c *replayCommand) selection() replay.Selection {
 
 // begin shows the selected events, and starts the replay if --yes is set.
 func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error {
-	horizon, err := c.horizon(ctx, console.pool)
+	horizon, err := c.horizon(ctx, console)
 	if err != nil {
 		return err
 	}
@@ -176,19 +196,18 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 }
 
 // horizon returns the pg_snapshot up to which events count as delivered.
-func (c *replayCommand) horizon(ctx context.Context, pool *pgxpool.Pool) (string, error) {
-	row, err := checkpoint.NewStore(pool, c.Slot).Load(ctx)
+func (c *replayCommand) horizon(ctx context.Context, console *replayConsole) (string, error) {
+	row, err := checkpoint.NewStore(console.pool, c.Slot).Load(ctx)
 	if err != nil {
 		return "", err
 	}
-	table, _ := c.table()
 	switch {
 	case row == nil:
 		return "", fmt.Errorf("no relay has used slot %s, so no event was delivered: name the relay's slot in "+
 			"RELAY_SLOT", c.Slot)
-	case row.Table != table.String():
+	case row.Table != console.table.Key():
 		return "", fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_TABLE to the relay's "+
-			"table, or RELAY_SLOT to its slot", c.Slot, row.Table, table)
+			"table, or RELAY_SLOT to its slot", c.Slot, row.Table, console.table)
 	case row.Horizon == "":
 		return "", fmt.Errorf("the relay of slot %s has not delivered anything yet: relay status shows its progress",
 			c.Slot)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -76,6 +77,7 @@ type replayConsole struct {
 	operator *replay.Operator
 	pool     *pgxpool.Pool
 	slot     string
+	table    outboxtable.Table
 	out      io.Writer
 	form     replayForm
 	pace     pace

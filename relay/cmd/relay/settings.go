@@ -37,7 +37,7 @@ type logging struct {
 type source struct {
 	Slot        string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot. Every relay with this name shares it: one streams, the others stand by."`
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that contains the outbox table, written as in SQL."`
-	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\"."`
+	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\". Several tables with the same columns are separated by commas, and * in the name of a schema stands for any text: tenant_*.outbox (see relay/docs/table.md)."`
 
 	Preset string `env:"RELAY_PRESET" enum:",debezium,quarkus,masstransit,watermill" default:"" placeholder:"PROJECT" help:"The outbox table of a project: sets RELAY_TABLE, RELAY_COLUMN_… and others, as far as they are not set. debezium, quarkus, masstransit or watermill (see relay/docs/presets.md)."`
 
@@ -134,6 +134,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	router, err := route.Parse(route.Settings{
 		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
 		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
+		Several:  table.IsSeveral(),
 		OrderKey: table.OrderKey, AttributeNames: s.Attributes, Columns: table.Attributes,
 		Format: s.Format, CloudEvents: cloudEvents,
 		Untyped: table.Columns.EventType == "" && table.Constants.EventType == "",

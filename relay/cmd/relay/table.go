@@ -16,9 +16,8 @@ const settingOrderKey = "RELAY_ORDER_KEY"
 // table reads the description of the table.
 func (s *source) table() (outboxtable.Table, []error) {
 	r := &tableReader{}
-	schema, name, err := parseTableName("RELAY_TABLE", s.Table)
-	r.report(err)
-	r.table.Schema, r.table.Name = schema, name
+	publication, _ := parseName("RELAY_PUBLICATION", s.Publication) // an invalid name is reported with it
+	r.tables(s.Table, publication)
 	columns, constants := &r.table.Columns, &r.table.Constants
 	r.column("RELAY_COLUMN_ID", s.ColumnID, &columns.ID, nil)
 	r.column("RELAY_COLUMN_SEQUENCE", s.ColumnSequence, &columns.Sequence, nil)
@@ -30,8 +29,9 @@ func (s *source) table() (outboxtable.Table, []error) {
 	r.column("RELAY_COLUMN_HEADERS", s.ColumnHeaders, &columns.Headers, nil)
 	r.column("RELAY_COLUMN_CREATED_AT", s.ColumnCreatedAt, &columns.CreatedAt, nil)
 	r.table.PayloadBytes = s.PayloadBytes == "base64"
-	if s.RowFilter == "assert" { // an invalid name is reported with the publication
-		r.table.FilteredBy, _ = parseName("RELAY_PUBLICATION", s.Publication)
+	if s.RowFilter == "assert" {
+		r.table.FilteredBy = publication
+		r.report(requireOne(r.table, "RELAY_ROW_FILTER=assert"))
 	}
 	r.orderKey(s.OrderKey)
 	r.attributes(s.AttributeColumns)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -33,15 +32,13 @@ const (
 // the next. A horizon is stored only if both agree. So a recovery begins before the missing rows.
 type Auditor struct {
 	Deps
-	// Brought has the seqs that this session has read from the log and from the table. After a
-	// in-place recovery it also has those of the session before.
+	// Brought has the common seqs that this session has read from the log and from the table. After
+	// an in-place recovery it also has those of the session before.
 	Brought *Sequences
 
-	ledger   *Ledger
+	ledgers  ledgers
 	recent   *Recent // rows read since the last horizon that agreed
-	firstSeq int64   // rows up to it are older than the ledger
-	table    *Table
-	counting Horizon // the end of the ledger's step
+	counting Horizon // the end of the step of all ledgers
 
 	mu       sync.Mutex
 	off      bool
@@ -77,15 +74,14 @@ func New(deps Deps, brought *Sequences) *Auditor {
 		brought = NewSequences()
 	}
 	return &Auditor{
-		Deps: deps, Brought: brought, ledger: NewLedger(), recent: NewRecent(),
-		table: NewTable(deps.Pool, deps.Table), off: !deps.On,
+		Deps: deps, Brought: brought, ledgers: newLedgers(deps.Pool, deps.Table), recent: NewRecent(), off: !deps.On,
 	}
 }
 
 // Streamed counts a row of the stream.
 func (a *Auditor) Streamed(e *outbox.Envelope) {
 	if xid, counts := a.remember(e); counts {
-		a.ledger.Streamed(xid)
+		a.ledgers.of(e.Source).Streamed(xid)
 	}
 }
 
@@ -95,7 +91,7 @@ func (a *Auditor) Read(e *outbox.Envelope) { a.remember(e) }
 // remember remembers a row, whether it came from the stream or from the table. It returns the row's
 // transaction if the Auditor counts rows.
 func (a *Auditor) remember(e *outbox.Envelope) (xid uint64, counts bool) {
-	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil {
+	if seq, err := e.CommonSeq(); err == nil {
 		a.Brought.Add(seq)
 	}
 	if !a.On {
@@ -105,7 +101,7 @@ func (a *Auditor) remember(e *outbox.Envelope) (xid uint64, counts bool) {
 	if err != nil {
 		return 0, false
 	}
-	a.recent.Add(xid, e.Sequence, e.ID)
+	a.recent.add(xid, e.Sequence, e.ID, e.Source)
 	return xid, true
 }
 
@@ -137,7 +133,7 @@ func (a *Auditor) Run(ctx context.Context) error {
 }
 
 func (a *Auditor) look(ctx context.Context) error {
-	if !a.ledger.Begun() {
+	if !a.ledgers.begun() {
 		return a.begin(ctx)
 	}
 	h, due := a.due()
@@ -149,7 +145,7 @@ func (a *Auditor) look(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.ledger.Expect(snapshot)
+		a.ledgers.each(func(l *tableLedger) { l.Expect(snapshot) })
 		a.counting = h
 	}
 	if a.Position() < h.LSN {
@@ -162,20 +158,22 @@ func (a *Auditor) look(ctx context.Context) error {
 func (a *Auditor) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
 	defer cancel()
-	a.ledger.Restart()
+	a.ledgers.restart()
 	a.counting = Horizon{}
-	switch indexed, err := a.table.Indexed(ctx); {
-	case err != nil:
-		return err
-	case !indexed:
-		a.turnOff()
-		xid := a.Deps.Table.Columns.XID
-		a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
-			a.Deps.Table.Identifier()+" ("+outboxtable.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
-			"event", "audit_off", "slot", a.Fence.Slot)
-		return nil
+	for _, l := range a.ledgers.all {
+		switch indexed, err := l.table.Indexed(ctx); {
+		case err != nil:
+			return err
+		case !indexed:
+			a.turnOff()
+			xid := l.table.table.Columns.XID
+			a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
+				l.table.table.Identifier()+" ("+outboxtable.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
+				"event", "audit_off", "slot", a.Fence.Slot)
+			return nil
+		}
 	}
-	baseline, err := a.table.Baseline(ctx)
+	baseline, err := a.ledgers.baseline(ctx)
 	if err != nil {
 		return err
 	}
@@ -183,8 +181,7 @@ func (a *Auditor) begin(ctx context.Context) error {
 		a.Log.Warn("audit: the table has rows with transaction ids of another cluster. The audit pauses until this "+
 			"cluster reaches these ids: relay check says how to proceed", "slot", a.Fence.Slot, "xid", baseline.XID)
 	}
-	a.ledger.Begin(baseline.XID)
-	a.firstSeq = baseline.Seq
+	a.ledgers.begin(baseline.XID)
 	a.Log.Debug("audit: begun", "event", "audit_begun", "slot", a.Fence.Slot, "xid", baseline.XID)
 	return nil
 }
@@ -193,36 +190,47 @@ func (a *Auditor) begin(ctx context.Context) error {
 func (a *Auditor) count(ctx context.Context, h Horizon) error {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	step, complete := a.ledger.Step()
-	if !complete {
+	if !a.ledgers.begun() { // there were too many transactions to count
 		return nil
 	}
 	if h.Suspicion.IsOpen() {
 		return a.compareRows(ctx, h)
 	}
-	rows, err := a.table.Count(ctx, step)
+	rows, err := a.ledgers.count(ctx)
 	if err != nil {
 		// Without a restart, the step would grow and the horizon would wait for ever.
 		if ctx.Err() != nil {
-			a.ledger.Restart()
+			a.ledgers.restart()
 		}
 		return err
 	}
-	a.Observer.Audited(rows)
-	if rows > step.Streamed {
-		missing, err := a.table.Missing(ctx, step, rows, max(a.firstSeq, a.Brought.Floor()), a.Brought.Has)
-		if err != nil {
+	for i, l := range a.ledgers.all {
+		if err := a.compareCounts(ctx, l, rows[i]); err != nil {
 			return err
 		}
-		if missing > 0 {
-			a.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
-				"slot", a.Fence.Slot, "missing", missing, "rows", rows, "streamed", step.Streamed,
-				"from", step.From.String(), "to", step.To.String())
-			return a.Missing(ctx, missing)
-		}
-		a.Log.Debug("audit: older rows have newer transaction ids", "slot", a.Fence.Slot, "rows", rows-step.Streamed)
 	}
 	return a.settle(h)
+}
+
+// compareCounts compares the rows of one table in a step with those that the stream brought.
+func (a *Auditor) compareCounts(ctx context.Context, l *tableLedger, rows int64) error {
+	step, _ := l.Step()
+	a.Observer.Audited(rows)
+	if rows <= step.Streamed {
+		return nil
+	}
+	missing, err := l.missing(ctx, step, rows, a.Brought)
+	if err != nil {
+		return err
+	}
+	if missing > 0 {
+		a.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
+			"slot", a.Fence.Slot, "table", l.table.table.String(), "missing", missing, "rows", rows,
+			"streamed", step.Streamed, "from", step.From.String(), "to", step.To.String())
+		return a.Missing(ctx, missing)
+	}
+	a.Log.Debug("audit: older rows have newer transaction ids", "slot", a.Fence.Slot, "rows", rows-step.Streamed)
+	return nil
 }
 
 // settle ends the step up to h, in which no row is missing.
@@ -231,7 +239,7 @@ func (a *Auditor) settle(h Horizon) error {
 	if err != nil {
 		return err
 	}
-	a.ledger.Settle()
+	a.ledgers.each(func(l *tableLedger) { l.Settle() })
 	a.recent.Forget(snapshot)
 	a.agree(h)
 	return nil
@@ -269,7 +277,7 @@ func (a *Auditor) compareRows(ctx context.Context, h Horizon) error {
 	if err != nil {
 		return err
 	}
-	doubt, err := a.table.Doubt(ctx, Step{From: from, To: to}, a.recent)
+	doubt, err := a.ledgers.doubt(ctx, Step{From: from, To: to}, a.recent)
 	if err != nil {
 		return err
 	}

@@ -29,15 +29,24 @@ const rowsOf = `
 // that was not streamed may have been deleted too. A table without any delivered row may delete
 // every row at once.
 func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error) {
+	return doubt(ctx, []*Table{t}, s, read)
+}
+
+func doubt(ctx context.Context, tables []*Table, s Step, read *Recent) (string, error) {
 	unseen, complete := read.of(s)
 	if !complete {
 		return fmt.Sprintf("more than %d rows were written since the last horizon", maxRecent), nil
 	}
 	streamed := len(unseen)
-	missing, err := t.match(ctx, s, read, unseen)
+	missing := int64(0)
+	for _, t := range tables {
+		more, err := t.match(ctx, s, read, unseen)
+		if err != nil {
+			return "", err
+		}
+		missing += more
+	}
 	switch {
-	case err != nil:
-		return "", err
 	case missing > 0:
 		return fmt.Sprintf("%d rows of the table were not streamed", missing), nil
 	case len(unseen) > 0:
@@ -45,7 +54,7 @@ func (t *Table) Doubt(ctx context.Context, s Step, read *Recent) (string, error)
 	case streamed > 0:
 		return "", nil
 	}
-	keeps, err := t.shows(ctx, s.From)
+	keeps, err := agreedFrom(ctx, tables, s.From)
 	if err == nil && !keeps {
 		return "the table has no row that was delivered before", nil
 	}
@@ -66,7 +75,7 @@ func (t *Table) match(ctx context.Context, s Step, read *Recent, unseen map[uint
 		if err != nil {
 			return err
 		}
-		hash := read.hash(number, seq, id)
+		hash := read.hash(number, seq, id, t.table.Source)
 		if !unseen[hash] {
 			missing++
 		}

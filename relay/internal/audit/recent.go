@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // maxRecent bounds the memory of [Recent], at eight bytes a row.
@@ -80,8 +81,11 @@ func NewRecent() *Recent {
 }
 
 // Add remembers a row by its transaction, seq and id.
-func (r *Recent) Add(xid uint64, seq, id string) {
-	row := recentRow(xid<<hashBits | r.hash(xid, seq, id))
+func (r *Recent) Add(xid uint64, seq, id string) { r.add(xid, seq, id, nil) }
+
+// add is Add for a row of one of several tables.
+func (r *Recent) add(xid uint64, seq, id string, source *outbox.Source) {
+	row := recentRow(xid<<hashBits | r.hash(xid, seq, id, source))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.count == maxRecent {
@@ -140,10 +144,13 @@ func (r *Recent) of(s Step) (hashes map[uint64]bool, complete bool) {
 }
 
 // hash returns hashBits bits that identify a row.
-func (r *Recent) hash(xid uint64, seq, id string) uint64 {
+func (r *Recent) hash(xid uint64, seq, id string, source *outbox.Source) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
 	maphash.WriteComparable(&h, xid)
+	if source != nil {
+		maphash.WriteComparable(&h, source.Number)
+	}
 	_, _ = h.WriteString(seq)
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(id)

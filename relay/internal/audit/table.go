@@ -103,7 +103,7 @@ func (t *Table) Missing(ctx context.Context, s Step, rowsOfStep, after int64,
 	}
 	rows, err := t.pool.Query(ctx, t.sql(numbers), text(s.From.Next()), text(s.To.Next()), s.To.String(),
 		lateTexts(s), after,
-		t.table.String())
+		t.table.Key())
 	if err != nil {
 		return 0, fmt.Errorf("compare the rows from snapshot %s to %s: %w", s.From, s.To, err)
 	}

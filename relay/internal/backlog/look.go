@@ -96,6 +96,9 @@ func (l *Looker) look(ctx context.Context, pool *pgxpool.Pool, reached mark, str
 	if err != nil {
 		return err
 	}
+	if row != nil {
+		table = members.Numbered(table, row.Tables)
+	}
 	if !table.IsRepairable() { // no query of the table finds the waiting rows
 		if standsBy && l.StandsBy() {
 			l.Watch.looked(reached, time.Time{}, began, true)

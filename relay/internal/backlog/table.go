@@ -50,14 +50,28 @@ const oldest = `
 	SELECT coalesce((array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
 
 // find finds the oldest waiting rows.
-func find(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, s selection) (waiting, error) {
+func find(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, s selection) (oldest waiting, err error) {
+	for _, one := range table.Each() {
+		found, err := findIn(ctx, pool, one, s)
+		if err != nil {
+			return waiting{}, err
+		}
+		if found.exists && (!oldest.exists || found.hasAge && found.age > oldest.age) {
+			oldest = found
+		}
+	}
+	return oldest, nil
+}
+
+// findIn is find for one table.
+func findIn(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, s selection) (waiting, error) {
 	timed, err := hasTime(ctx, pool, table)
 	if err != nil {
 		return waiting{}, err
 	}
 	query, args := byXID, []any{s.delivered}
 	if s.passed > 0 {
-		query, args = bySeq, append(args, s.passed)
+		query, args = bySeq, append(args, table.Source.Own(s.passed))
 	}
 	condition, age := table.FilterSQL(""), "NULL::double precision"
 	if s.since != "" {

@@ -17,8 +17,9 @@ import (
 // Postgres.
 type Row struct {
 	Slot             string
-	Table            string // schema.name of the outbox table
-	Epoch            int64  // raised by every relay that acquires the slot
+	Table            string   // schema.name of the outbox table, or the names of several
+	Tables           []string // of several, by their numbers; nil for one
+	Epoch            int64    // raised by every relay that acquires the slot
 	SystemIdentifier string
 	Position         Position
 	Horizon          string // pg_snapshot whose visible events are done: see the package documentation
@@ -61,7 +62,7 @@ const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
 		coalesce(c.tx_last_event_id, ''),
 	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
 	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''),
-	coalesce(c.recover_until, '0/0'), c.updated_at`
+	coalesce(c.recover_until, '0/0'), c.updated_at, c.tables`
 
 func scanRow(row pgx.Row) (*Row, error) {
 	var r Row
@@ -70,7 +71,7 @@ func scanRow(row pgx.Row) (*Row, error) {
 	err := row.Scan(&r.Slot, &r.Table, &r.Epoch, &r.SystemIdentifier,
 		&p.FlushLSN, &p.Transaction.CommitLSN, &p.Transaction.Delivered, &p.Transaction.LastEventID,
 		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since,
-		&recovery.Until, &r.UpdatedAt)
+		&recovery.Until, &r.UpdatedAt, &r.Tables)
 	if err != nil {
 		return nil, err
 	}

@@ -28,10 +28,13 @@ func rowKey(r delivery.Row, eventID string) string {
 	if place == "" {
 		place = fmt.Sprintf("%s+%d", r.CommitLSN, r.Number)
 	}
+	if r.Source != nil {
+		place = r.Source.Table + " " + place
+	}
 	return place + " " + r.XID + " " + eventID
 }
 
-// rowSeq returns the seq of a row, or nil if its table has none.
+// rowSeq returns the common seq of a row, or nil if it has none.
 func rowSeq(r delivery.Row) (*int64, error) {
 	if r.Sequence == "" {
 		return nil, nil
@@ -39,6 +42,9 @@ func rowSeq(r delivery.Row) (*int64, error) {
 	seq, err := strconv.ParseInt(r.Sequence, 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("its seq is no number: %w", err)
+	}
+	if seq, err = r.Source.Common(seq); err != nil {
+		return nil, nil
 	}
 	return &seq, nil
 }

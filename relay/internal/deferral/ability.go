@@ -40,6 +40,8 @@ const indexOn = `
 func Missing(ctx context.Context, db outboxtable.Querier, table outboxtable.Table, stay RowsStay) (string, error) {
 	c := table.Columns
 	switch {
+	case table.IsSeveral():
+		return missingOfAny(ctx, db, table, stay)
 	case c.XID == "":
 		return "the table has no column with the writing transaction (RELAY_COLUMN_XID)", nil
 	case c.Sequence == "":
@@ -73,6 +75,30 @@ func Missing(ctx context.Context, db outboxtable.Querier, table outboxtable.Tabl
 	case !found.InOrder:
 		return fmt.Sprintf("the sequence of %s has a cache above 1, or does not rise: later rows may have lower "+
 			"numbers", c.Sequence), nil
+	}
+	return "", nil
+}
+
+// MissingForAll returns why not all events of an unavailable destination can wait in the table, or
+// the empty string if they can. One pair of snapshot and seq cannot tell which rows of several
+// tables are done, so their aggregates alone can wait.
+func MissingForAll(
+	ctx context.Context, db outboxtable.Querier, table outboxtable.Table, stay RowsStay,
+) (string, error) {
+	if table.IsSeveral() || table.Source != nil {
+		return "RELAY_TABLE names several tables", nil
+	}
+	return Missing(ctx, db, table, stay)
+}
+
+// missingOfAny is [Missing] for several tables: why the first that lacks something does.
+func missingOfAny(
+	ctx context.Context, db outboxtable.Querier, table outboxtable.Table, stay RowsStay,
+) (string, error) {
+	for _, one := range table.Each() {
+		if missing, err := Missing(ctx, db, one, stay); missing != "" || err != nil {
+			return "table " + one.String() + ": " + missing, err
+		}
 	}
 	return "", nil
 }

@@ -229,7 +229,7 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 		p.ended = true
 		return p, nil
 	}
-	first, err := w.Rows.first(ctx, h.mark)
+	first, err := w.Rows.first(ctx, h, h.mark)
 	if err != nil {
 		return p, err
 	}

@@ -46,7 +46,7 @@ func Find(
 		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{is_aggregate}", isAggregateSQL(table, "e.", "d."),
 		"{not_done}", NotDoneSQL(table, "e.", "d."), "{filter}", table.FilterSQL("e")).Replace(findSQL)
-	rows, err := pool.Query(ctx, query, slotName, table.String(), seqs, routes.columns)
+	rows, err := pool.Query(ctx, query, slotName, table.Key(), seqs, routes.columns)
 	if err != nil {
 		return nil, fmt.Errorf("look for events that wait for a destination: %w", err)
 	}
@@ -83,7 +83,7 @@ func storedRoutes(
 	s = routesByText{routers: map[string]*route.Router{}, columns: []string{}, place: map[string]int{}}
 	rows, err := pool.Query(ctx, `
 		SELECT DISTINCT unnest(routes) FROM outbox_deferrals
-		WHERE slot_name = $1 AND outbox_table = $2 AND state = 'deferred'`, slotName, table.String())
+		WHERE slot_name = $1 AND outbox_table = $2 AND state = 'deferred'`, slotName, table.Key())
 	if err != nil {
 		return s, fmt.Errorf("read the routes of the deferrals of slot %s: %w", slotName, err)
 	}

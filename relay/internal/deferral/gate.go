@@ -137,7 +137,7 @@ func (g *Gate) owner(e *outbox.Envelope, now string) *held {
 	if h := g.others.find(e, isWaiting); h != nil {
 		return h
 	}
-	if h := g.held[Place{now, e.AggregateType, e.AggregateID}.key()]; isWaiting(h) {
+	if h := g.held[placeOf(now, e).key()]; isWaiting(h) {
 		return h
 	}
 	if h := g.held[key{destination: now}]; isWaiting(h) {

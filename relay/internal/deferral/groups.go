@@ -121,6 +121,10 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 	w.relieved[destination].begins.Lock()
 	defer w.relieved[destination].begins.Unlock()
 	if w.Gate.count() >= maxDeferrals {
+		if w.CannotWait != "" {
+			w.refused.add(key{w.Names[destination], busy.Group}, refusedFor)
+			return nil
+		}
 		return w.begin(ctx, destination, cause{
 			text: "too many aggregates are behind", since: time.Now(),
 			holds: func(events int) bool { return events > 0 },

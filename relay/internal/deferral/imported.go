@@ -33,12 +33,12 @@ const findImported = `
 		SELECT d.*, now.snapshot FROM outbox_deferrals d CROSS JOIN pg_current_snapshot() AS now (snapshot)
 		WHERE d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred' AND d.system_identifier <> {system})
 	SELECT d.destination, '', '', d.snapshot::text, coalesce((
-		SELECT min(e.{seq}) FROM {table} e
+		SELECT min({seq}) FROM {table} e
 		WHERE {not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot)), ` + endlessSQL + `)
 	FROM d WHERE d.aggregate_id = ''
 	UNION ALL
 	SELECT d.destination, d.aggregate_type, d.aggregate_id, d.snapshot::text,
-		coalesce(min(e.{seq}), ` + endlessSQL + `)
+		coalesce(min({seq}), ` + endlessSQL + `)
 	FROM d LEFT JOIN {table} e ON {is_aggregate} AND ({not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot))
 	WHERE d.aggregate_id <> '' GROUP BY 1, 2, 3, 4`
 
@@ -46,26 +46,40 @@ const findImported = `
 // id this cluster may have assigned counts as not done.
 func FindImported(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) (Imported, error) {
 	found := Imported{lowest: map[Place]int64{}}
-	sql := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(table.Columns.Sequence),
+	for _, one := range table.Each() {
+		if err := found.find(ctx, pool, slotName, one); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// find adds the rows of one table.
+func (i *Imported) find(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) error {
+	sql := strings.NewReplacer("{table}", table.From(), "{seq}", table.CommonSeqSQL("e."),
 		"{xid}", outboxtable.Quote(table.Columns.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
 		"{is_aggregate}", isAggregateSQL(table, "e.", "d."), "{system}", outboxtable.SystemSQL).Replace(findImported)
-	rows, err := pool.Query(ctx, sql, slotName, table.String())
+	rows, err := pool.Query(ctx, sql, slotName, table.Key())
 	if err != nil {
-		return found, fmt.Errorf("look for events of another cluster that wait: %w", err)
+		return fmt.Errorf("look for events of another cluster that wait: %w", err)
 	}
 	var p Place
 	var snapshot string
 	var lowest int64
 	columns := []any{&p.Destination, &p.AggregateType, &p.AggregateID, &snapshot, &lowest}
 	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
-		found.lowest[p] = lowest
-		found.snapshot, err = pgsnapshot.Parse(snapshot)
+		if before, known := i.lowest[p]; !known || lowest < before {
+			i.lowest[p] = lowest
+		}
+		if i.snapshot.String() == "" { // the first one: rows of later tables may be newer
+			i.snapshot, err = pgsnapshot.Parse(snapshot)
+		}
 		return err
 	})
 	if err != nil {
-		return found, fmt.Errorf("look for events of another cluster that wait: %w", err)
+		return fmt.Errorf("look for events of another cluster that wait: %w", err)
 	}
-	return found, nil
+	return nil
 }
 
 // Restore stores these deferrals again. Until then no row is done for them. rewritten are the

@@ -3,7 +3,6 @@ package deferral
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -48,7 +47,7 @@ func (m Marks) Wait(e *outbox.Envelope) bool {
 	if err != nil {
 		return false
 	}
-	seq, err := strconv.ParseInt(e.Sequence, 10, 64)
+	seq, err := e.CommonSeq()
 	if err != nil {
 		return false
 	}

@@ -40,7 +40,7 @@ func (o *others) remove(h *held) {
 // find returns the first deferral that selects e and is wanted: that of its aggregate before that
 // of all events.
 func (o *others) find(e *outbox.Envelope, wanted func(*held) bool) *held {
-	for _, list := range [][]*held{o.groups[Place{"", e.AggregateType, e.AggregateID}], o.all} {
+	for _, list := range [][]*held{o.groups[placeOf("", e)], o.all} {
 		for _, h := range list {
 			if h.selects(e) && wanted(h) {
 				return h

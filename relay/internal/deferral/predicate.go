@@ -16,7 +16,7 @@ const endless = math.MaxInt64
 // that is NULL is not done.
 func NotDoneSQL(table outboxtable.Table, row, deferral string) string {
 	return strings.NewReplacer("{xid}", row+outboxtable.Quote(table.Columns.XID),
-		"{seq}", row+outboxtable.Quote(table.Columns.Sequence), "{deferral}", deferral).Replace(
+		"{seq}", table.CommonSeqSQL(row), "{deferral}", deferral).Replace(
 		`((pg_visible_in_snapshot({xid}, {deferral}known) AND {seq} < {deferral}from_seq) IS NOT TRUE)`)
 }
 
@@ -42,7 +42,15 @@ func WaitsSQL(table outboxtable.Table, row, tableName string) string {
 func isAggregateSQL(table outboxtable.Table, row, deferral string) string {
 	text := outboxtable.Texts(table, row)
 	return deferral + "aggregate_id <> '' AND " + deferral + "aggregate_id = " + text.AggregateID + " AND " +
-		deferral + "aggregate_type = " + text.AggregateType
+		deferral + "aggregate_type = " + typeSQL(table, text.AggregateType)
+}
+
+// typeSQL is an expression for what typeOf returns. aggregateType is one for the type.
+func typeSQL(table outboxtable.Table, aggregateType string) string {
+	if table.Source == nil {
+		return aggregateType
+	}
+	return "(" + outboxtable.QuoteLiteral(table.Source.Table+ofTable) + " || " + aggregateType + ")"
 }
 
 // mark is the pair that tells which rows are done.

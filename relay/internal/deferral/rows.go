@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -21,35 +21,64 @@ const lookRows, lookGroupRows = 2000, 10_000
 // pageRows is how many rows are read at once.
 const pageRows = 200
 
-// Rows finds the rows of the outbox table that a deferral has yet to deliver.
+// Page reads the rows behind a seq for which a condition holds, in order of seq. The parameters of
+// the condition begin at $4.
+type Page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error)
+
+// Rows finds the rows of the outbox tables that a deferral has yet to deliver, by their common
+// seqs.
 type Rows struct {
-	store *Store
-	// page reads the rows behind a seq for which a condition holds, in order of seq. The parameters
-	// of the condition begin at $4.
-	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error)
+	store  *Store
+	tables []tableRows // in the order of the common seqs
+}
+
+// tableRows finds the rows of one table, by their seqs.
+type tableRows struct {
+	source *outbox.Source
+	page   Page
 
 	firstRow, lookAtRows, lookAtGroup string // statements
 	aggregate, countRows              string // statements
 	bySeq                             string // condition
 }
 
-// NewRows returns Rows of a table. page reads rows as the recovery does.
-func NewRows(
-	store *Store, table outboxtable.Table,
-	page func(ctx context.Context, after int64, condition string, args ...any) ([]outbox.Envelope, int64, error),
-) *Rows {
+// NewRows returns Rows of the tables that table describes. pageOf returns how rows of one are read.
+func NewRows(store *Store, table outboxtable.Table, pageOf func(outboxtable.Table) Page) *Rows {
+	r := &Rows{store: store}
+	for _, one := range table.Each() {
+		t := newTableRows(one)
+		if pageOf != nil {
+			t.page = pageOf(one)
+		}
+		r.tables = append(r.tables, t)
+	}
+	return r
+}
+
+func newTableRows(table outboxtable.Table) tableRows {
 	c, text := table.Columns, outboxtable.Texts(table, "e.")
 	names := strings.NewReplacer("{table}", table.From(), "{seq}", outboxtable.Quote(c.Sequence),
 		"{xid}", outboxtable.Quote(c.XID), "{not_done}", NotDoneSQL(table, "e.", "d."),
 		"{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID, "{route}", text.Route,
 		"{event_type}", text.EventType, "{filter}", table.FilterSQL("e"))
 	look := func(more string) string { return names.Replace(strings.Replace(lookAtRows, "{more}", more, 1)) }
-	return &Rows{
-		store: store, page: page, firstRow: names.Replace(firstRow), lookAtRows: look(""),
+	return tableRows{
+		source: table.Source, firstRow: names.Replace(firstRow), lookAtRows: look(""),
 		lookAtGroup: look("AND {aggregate_id} = $7 AND {aggregate_type} = $8"), aggregate: names.Replace(aggregateOf),
 		countRows: names.Replace(countRows),
 		bySeq:     outboxtable.Quote(c.Sequence) + " = ANY ($4::bigint[])",
 	}
+}
+
+// of returns the table with a common seq, and the seq in it. It reports false if there is none.
+func (r *Rows) of(common int64) (t *tableRows, own int64, found bool) {
+	for i := range r.tables {
+		own := r.tables[i].source.Own(common)
+		if own != math.MinInt64 && own != math.MaxInt64 || r.tables[i].source == nil {
+			return &r.tables[i], own, true
+		}
+	}
+	return nil, 0, false
 }
 
 // aggregateOf returns the aggregate of a row.
@@ -80,17 +109,28 @@ const lookAtRows = `
 		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_seen IS TRUE
 	FROM looked WHERE due OR seq = (SELECT max(seq) FROM looked) ORDER BY seq`
 
-// first returns the lowest seq of a row that may not be done; endless if there is none.
-func (r *Rows) first(ctx context.Context, m mark) (seq int64, err error) {
+// first returns the lowest common seq of a row that may not be done; endless if there is none.
+func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err error) {
 	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	if err := r.store.pool.QueryRow(ctx, r.firstRow, m.known.String(), m.fromSeq).Scan(&seq); err != nil {
-		return 0, fmt.Errorf("find the first row that waits: %w", err)
+	lowest = m.fromSeq
+	for _, t := range r.tables {
+		if !h.mayHave(t.source) {
+			continue
+		}
+		var seq int64
+		err := r.store.pool.QueryRow(ctx, t.firstRow, m.known.String(), int64(endless)).Scan(&seq)
+		if err != nil {
+			return 0, fmt.Errorf("find the first row that waits: %w", err)
+		}
+		if common, err := t.source.Common(seq); err == nil && seq != endless {
+			lowest = min(lowest, common)
+		}
 	}
-	return seq, nil
+	return lowest, nil
 }
 
 // look is a part of the table.
@@ -104,28 +144,50 @@ type look struct {
 // whether held.seen shows them.
 type wanted func(e *outbox.Envelope, seq int64, isSeen bool) bool
 
-// next looks at the rows of a deferral behind the seq after.
+// next looks at the rows of a deferral behind the common seq after, in the first table that has
+// further rows.
 func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64, wants wanted) (l look, err error) {
 	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return l, err
 	}
 	defer done()
-	sql, args := r.lookAtRows, []any{m.known.String(), m.fromSeq, to, after, lookRows, h.seenText()}
+	for _, t := range r.tables {
+		own := t.source.Own(after)
+		if !h.mayHave(t.source) || t.source != nil && own == math.MaxInt64 {
+			continue
+		}
+		if l, err = r.nextOf(ctx, t, h, m, to, own, wants); err != nil || !l.end {
+			return l, err
+		}
+	}
+	return look{end: true}, nil
+}
+
+// nextOf is next for one table. after is a seq in it.
+func (r *Rows) nextOf(
+	ctx context.Context, t tableRows, h *held, m mark, to string, after int64, wants wanted,
+) (l look, err error) {
+	sql, args := t.lookAtRows, []any{m.known.String(), m.fromSeq, to, after, lookRows, h.seenText()}
 	if p := h.stored.place(); p.IsGroup() {
+		_, aggregateType := splitType(p.AggregateType)
 		args[4] = lookGroupRows
-		sql, args = r.lookAtGroup, append(args, p.AggregateID, p.AggregateType)
+		sql, args = t.lookAtGroup, append(args, p.AggregateID, aggregateType)
 	}
 	rows, err := r.store.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
 	}
 	l.end = true
-	var e outbox.Envelope
+	e := outbox.Envelope{Source: t.source}
+	var seq int64
 	var due, isSeen bool
-	columns := []any{&l.last, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isSeen}
-	_, err = pgx.ForEachRow(rows, columns, func() error {
+	columns := []any{&seq, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isSeen}
+	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
 		l.end = false
+		if l.last, err = t.source.Common(seq); err != nil {
+			return err
+		}
 		if due && wants(&e, l.last, isSeen) {
 			l.seqs = append(l.seqs, l.last)
 		}
@@ -137,55 +199,90 @@ func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64
 	return l, nil
 }
 
-// placeOf returns the place of a row at a destination. It reports false if the row is not visible.
+// placeOf returns the place of a row, by its common seq, at a destination. It reports false if the
+// row is not visible.
 func (r *Rows) placeOf(ctx context.Context, destination string, seq int64) (p Place, found bool, err error) {
 	ctx, done, err := r.store.takeTurn(ctx)
 	if err != nil {
 		return p, false, err
 	}
 	defer done()
-	p.Destination = destination
-	err = r.store.pool.QueryRow(ctx, r.aggregate, seq).Scan(&p.AggregateType, &p.AggregateID)
+	t, own, found := r.of(seq)
+	if !found {
+		return p, false, nil
+	}
+	e := outbox.Envelope{Source: t.source}
+	err = r.store.pool.QueryRow(ctx, t.aggregate, own).Scan(&e.AggregateType, &e.AggregateID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, false, nil
 	}
 	if err != nil {
 		return p, false, fmt.Errorf("read the aggregate of the row with seq %d: %w", seq, err)
 	}
-	return p, true, nil
+	return placeOf(destination, &e), true, nil
 }
 
 // countRows counts rows by their seqs.
 const countRows = `SELECT count(*) FROM {table} WHERE {seq} = ANY ($1::bigint[])`
 
-// areVisible reports whether the table has all rows with these seqs.
+// areVisible reports whether the tables have all rows with these common seqs.
 func (r *Rows) areVisible(ctx context.Context, seqs []int64) (bool, error) {
 	ctx, done, err := r.store.takeTurn(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer done()
-	var found int
-	if err := r.store.pool.QueryRow(ctx, r.countRows, seqs).Scan(&found); err != nil {
-		return false, fmt.Errorf("look for the rows of %d events: %w", len(seqs), err)
+	found := 0
+	for _, part := range r.split(slices.Sorted(slices.Values(seqs))) {
+		var rows int
+		if err := r.store.pool.QueryRow(ctx, part.table.countRows, part.seqs).Scan(&rows); err != nil {
+			return false, fmt.Errorf("look for the rows of %d events: %w", len(seqs), err)
+		}
+		found += rows
 	}
 	return found >= len(seqs), nil
 }
 
-// read calls take for the rows with these seqs, in order. Rows that were removed meanwhile are
-// missing.
+// part is a list of seqs of one table.
+type part struct {
+	table *tableRows
+	seqs  []int64
+}
+
+// split divides sorted common seqs by their tables.
+func (r *Rows) split(seqs []int64) (parts []part) {
+	for _, common := range seqs {
+		t, own, found := r.of(common)
+		if !found { // the table is gone
+			continue
+		}
+		if last := len(parts) - 1; last < 0 || parts[last].table != t {
+			parts = append(parts, part{table: t})
+		}
+		last := &parts[len(parts)-1]
+		last.seqs = append(last.seqs, own)
+	}
+	return parts
+}
+
+// read calls take for the rows with these common seqs, in order. Rows that were removed meanwhile
+// are missing.
 func (r *Rows) read(ctx context.Context, seqs []int64, take func(seq int64, e *outbox.Envelope) error) error {
-	for chunk := range slices.Chunk(seqs, pageRows) {
-		if err := r.readChunk(ctx, chunk, take); err != nil {
-			return err
+	for _, p := range r.split(seqs) {
+		for chunk := range slices.Chunk(p.seqs, pageRows) {
+			if err := r.readChunk(ctx, p.table, chunk, take); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *Rows) readChunk(ctx context.Context, seqs []int64, take func(seq int64, e *outbox.Envelope) error) error {
+func (r *Rows) readChunk(
+	ctx context.Context, t *tableRows, seqs []int64, take func(seq int64, e *outbox.Envelope) error,
+) error {
 	for after, last := seqs[0]-1, seqs[len(seqs)-1]; after < last; {
-		page, reached, err := r.pageOf(ctx, after, seqs)
+		page, reached, err := r.pageOf(ctx, t, after, seqs)
 		switch {
 		case err != nil:
 			return err
@@ -193,9 +290,9 @@ func (r *Rows) readChunk(ctx context.Context, seqs []int64, take func(seq int64,
 			return nil
 		}
 		for i := range page {
-			seq, err := strconv.ParseInt(page[i].Sequence, 10, 64)
+			seq, err := page[i].CommonSeq()
 			if err != nil {
-				return fmt.Errorf("row that waits behind seq %d: its seq is no number: %w", after, err)
+				return fmt.Errorf("row that waits behind seq %d: %w", after, err)
 			}
 			if err := take(seq, &page[i]); err != nil {
 				return err
@@ -206,11 +303,13 @@ func (r *Rows) readChunk(ctx context.Context, seqs []int64, take func(seq int64,
 	return nil
 }
 
-func (r *Rows) pageOf(ctx context.Context, after int64, seqs []int64) ([]outbox.Envelope, int64, error) {
+func (r *Rows) pageOf(
+	ctx context.Context, t *tableRows, after int64, seqs []int64,
+) ([]outbox.Envelope, int64, error) {
 	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer done()
-	return r.page(ctx, after, r.bySeq, seqs)
+	return t.page(ctx, after, t.bySeq, seqs)
 }

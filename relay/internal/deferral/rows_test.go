@@ -92,7 +92,7 @@ func TestAPassBeginsAtTheFirstRowThatMayWait(t *testing.T) {
 	known, rows := shown(t, to.Snapshot), NewRows(store, table, nil)
 	expect := func(fromSeq, want int64) {
 		t.Helper()
-		if first, err := rows.first(t.Context(), mark{known, fromSeq}); err != nil || first != want {
+		if first, err := rows.first(t.Context(), &held{}, mark{known, fromSeq}); err != nil || first != want {
 			t.Errorf("a pass from seq %d begins at seq %d, want %d: %v", fromSeq, first, want, err)
 		}
 	}

@@ -65,7 +65,7 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 		return err
 	}
 	size = len(e.Payload) + len(e.Headers) + eventOverhead
-	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID}}
+	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}}
 	t.flight.add(seq, size, event)
 	routed := t.Router.Message(e, &event.Message)
 	event.Unusable(routed.ProblemCode, routed.Problem)

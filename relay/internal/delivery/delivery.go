@@ -17,6 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // stopGrace is how long Run waits for requests in flight when delivery ends. Events that they
@@ -92,10 +93,11 @@ type Row struct {
 	// commit position of its transaction; zero for a row that was read from the table
 	CommitLSN pglogrepl.LSN
 	Number    int64
-	Writer    uint32 // low half of the transaction that wrote it; zero if that is unknown
+	Writer    uint32         // low half of the transaction that wrote it; zero if that is unknown
+	Source    *outbox.Source // its table, if the relay reads several
 }
 
-// Numbers returns the xid and the seq of a row that names the transaction which wrote it. It
+// Numbers returns the xid and the common seq of a row that names the transaction which wrote it. It
 // returns false for every other row.
 func (r Row) Numbers() (xid uint64, seq int64, ok bool) {
 	if r.Writer == 0 {
@@ -105,7 +107,9 @@ func (r Row) Numbers() (xid uint64, seq int64, ok bool) {
 	if err != nil || uint32(xid) != r.Writer {
 		return 0, 0, false
 	}
-	seq, err = strconv.ParseInt(r.Sequence, 10, 64)
+	if seq, err = strconv.ParseInt(r.Sequence, 10, 64); err == nil {
+		seq, err = r.Source.Common(seq)
+	}
 	return xid, seq, err == nil
 }
 

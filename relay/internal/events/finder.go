@@ -54,6 +54,9 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 	if err != nil {
 		return nil, err
 	}
+	if f.Table.IsSeveral() {
+		return f.findAmong(ctx, pool, id)
+	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -102,6 +105,11 @@ func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.Table.IsSeveral() {
+		last.Unknown = append(last.Unknown, "the last events, and how many wait: RELAY_TABLE names several tables. "+
+			"An event is found by its id")
+		return last, nil
+	}
 	row, existing, err := f.base(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -135,11 +143,26 @@ func (f *Finder) Last(ctx context.Context, pool *pgxpool.Pool) (*Last, error) {
 
 // looked returns f with the row filter of the publication, where the operator accepts one.
 func (f *Finder) looked(ctx context.Context, pool *pgxpool.Pool) (*Finder, error) {
-	if f.Table.FilteredBy == "" {
+	if f.Table.FilteredBy == "" && !f.Table.IsSeveral() {
 		return f, nil
 	}
 	table, err := members.Look(ctx, pool, f.Table)
 	return &Finder{Slot: f.Slot, Table: table, Recent: f.Recent}, err
+}
+
+// findAmong returns the history of the event with this id in the first of the tables that has it.
+func (f *Finder) findAmong(ctx context.Context, pool *pgxpool.Pool, id string) (found *One, err error) {
+	for _, table := range f.Table.Each() {
+		one := &Finder{Slot: f.Slot, Table: table, Recent: f.Recent}
+		if found, err = one.Find(ctx, pool, id); err != nil || found.Sequence != nil {
+			return found, err
+		}
+	}
+	if found == nil {
+		found = &One{Version: formatVersion, At: time.Now().UTC(), Unknown: f.unknown()}
+		found.Event = Event{ID: id, State: Unknown, Reason: "the publication has no table of the relay"}
+	}
+	return found, nil
 }
 
 func (f *Finder) whyMissing() string {
@@ -172,7 +195,7 @@ func snapshot(row *checkpoint.Row) *string {
 func (f *Finder) complete(ctx context.Context, pool *pgxpool.Pool, all []*Event) error {
 	ids, groups := []string{}, []string{}
 	for _, e := range all {
-		ids, groups = append(ids, e.ID), append(groups, e.group(f.Table.OrderKey))
+		ids, groups = append(ids, e.ID), append(groups, e.group(f.Table))
 	}
 	letters, err := f.deadLetters(ctx, pool, ids)
 	if err != nil {
@@ -279,4 +302,4 @@ func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []strin
 }
 
 // tableName returns the table's name in the checkpoint and in the dead letters.
-func (f *Finder) tableName() string { return f.Table.String() }
+func (f *Finder) tableName() string { return f.Table.Key() }

@@ -143,9 +143,12 @@ func scan(row pgx.CollectableRow) (Event, error) {
 	return e, nil
 }
 
-// group returns the message group of an event. key is [outboxtable.Table.OrderKey].
-func (e *Event) group(key []int) string {
-	envelope := outbox.Envelope{ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Extra: e.extra}
+// group returns the message group of an event of a table.
+func (e *Event) group(table outboxtable.Table) string {
+	envelope := outbox.Envelope{
+		ID: e.ID, AggregateType: e.AggregateType, AggregateID: e.AggregateID, Extra: e.extra, Source: table.Source,
+	}
+	key := table.OrderKey
 	if len(e.extra) == 0 { // no row of the table has it
 		key = nil
 	}

@@ -50,10 +50,14 @@ type CloudEvents struct {
 	further   []Attribute // those without a default
 }
 
+// sourceOf returns the default source of the events of a table.
+func sourceOf(schema, table string) string { return "/" + url.PathEscape(schema+"."+table) }
+
 // New returns the CloudEvents of a table. The error names every problem of attributes.
 func New(schema, table string, attributes []Attribute) (*CloudEvents, error) {
-	name := schema + "." + table
-	c := &CloudEvents{source: "/" + url.PathEscape(name), eventType: name, changed: map[string]Attribute{}}
+	c := &CloudEvents{
+		source: sourceOf(schema, table), eventType: schema + "." + table, changed: map[string]Attribute{},
+	}
 	var problems []error
 	for _, a := range attributes {
 		if err := c.change(a); err != nil {

@@ -72,12 +72,18 @@ func (c *CloudEvents) standard(name string, e *Event) string {
 	case id:
 		return e.ID
 	case source:
+		if e.Source != nil {
+			return sourceOf(e.Source.Schema, e.Source.Name)
+		}
 		return c.source
 	case eventType:
-		if e.EventType == "" {
-			return c.eventType
+		switch {
+		case e.EventType != "":
+			return e.EventType
+		case e.Source != nil:
+			return e.Source.Schema + "." + e.Source.Name
 		}
-		return e.EventType
+		return c.eventType
 	case contentType:
 		return e.mediaType
 	case timestamp:

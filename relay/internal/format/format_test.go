@@ -241,3 +241,15 @@ func fromRequest(m format.Message) (event.Event, error) {
 	}
 	return *read, err
 }
+
+func TestSourceIsTheTableOfTheEvent(t *testing.T) {
+	t.Parallel()
+	events := newCloudEvents(t)
+	e := &outbox.Envelope{ID: "1", Payload: "{}", Source: &outbox.Source{Schema: "tenant_a", Name: "outbox"}}
+	body := events.Make(format.Structured, format.Event{Envelope: e}).Body
+	for _, want := range []string{`"source":"/tenant_a.outbox"`, `"type":"tenant_a.outbox"`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the event has no %s: %s", want, body)
+		}
+	}
+}

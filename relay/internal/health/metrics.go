@@ -3,6 +3,7 @@
 package health
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,8 @@ const (
 	metricPaused            = "relay_destination_paused"
 	metricOldestPause       = "relay_pause_oldest_seconds"
 	metricCommitToDelivered = "relay_commit_to_delivered_seconds"
+	metricTables            = "relay_tables"
+	metricTableReceived     = "relay_table_events_received_total"
 	metricWindowEvents      = "relay_window_events"
 	metricWindowBytes       = "relay_window_bytes"
 	metricOldest            = "relay_oldest_undelivered_seconds"
@@ -86,6 +89,9 @@ type Metrics struct {
 	oldest                             atomic.Pointer[func() time.Duration] // age of the oldest undelivered event
 	deliveryLag, retainedWAL, safeWAL  prometheus.Gauge
 	flushLSN, lastCheckpoint           prometheus.Gauge
+	tables                             prometheus.Gauge       // nil for one table
+	tableReceived                      *prometheus.CounterVec // nil for one table
+	tablesOnce                         sync.Once
 }
 
 // NewMetrics returns Metrics with every counter at zero.
@@ -333,6 +339,24 @@ func (m *Metrics) RowsRemoved(rows int64) { m.removed.WithLabelValues("outbox").
 func (m *Metrics) DeadLettersRemoved(deadLetters int64) {
 	m.removed.WithLabelValues("dead_letters").Add(float64(deadLetters))
 }
+
+// Tables sets the number of outbox tables, in a relay with several. A relay with one table has no
+// metrics of tables.
+func (m *Metrics) Tables(tables int) {
+	m.tablesOnce.Do(func() {
+		m.tables = prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: metricTables, Help: "Outbox tables of the relay, if RELAY_TABLE names several.",
+		})
+		m.tableReceived = prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: metricTableReceived, Help: "Events read from the log, by table, if RELAY_TABLE names several.",
+		}, []string{"table"})
+		m.registry.MustRegister(m.tables, m.tableReceived)
+	})
+	m.tables.Set(float64(tables))
+}
+
+// ReceivedFrom counts an event that was read from the log, by one of several tables.
+func (m *Metrics) ReceivedFrom(table string) { m.tableReceived.WithLabelValues(table).Inc() }
 
 // SessionEnded counts the end of a session.
 func (m *Metrics) SessionEnded(reason string) { m.sessions.WithLabelValues(reason).Inc() }

@@ -88,12 +88,14 @@ type Deps struct {
 	// ContainsBytes reports whether a type in the log contains bytea. The stream waits for the
 	// answer.
 	ContainsBytes func(oid uint32) (bool, error)
-	Router        *route.Router
-	Tracker       *checkpoint.Tracker
-	Delivery      *delivery.Delivery
-	Gate          Gate
-	Auditor       Auditor
-	Metrics       *health.Metrics
+	// Unknown is [pgoutput.Decoder.Unknown].
+	Unknown  func(schema, name string) error
+	Router   *route.Router
+	Tracker  *checkpoint.Tracker
+	Delivery *delivery.Delivery
+	Gate     Gate
+	Auditor  Auditor
+	Metrics  *health.Metrics
 }
 
 // Auditor counts each row that was read.
@@ -122,7 +124,7 @@ type Published interface{ Has(*outbox.Envelope) bool }
 // New returns a Handler whose stream may not be read yet.
 func New(deps Deps) *Handler {
 	decoder := pgoutput.NewDecoder(deps.Table)
-	decoder.ContainsBytes = deps.ContainsBytes
+	decoder.ContainsBytes, decoder.Unknown = deps.ContainsBytes, deps.Unknown
 	return &Handler{
 		Deps:    deps,
 		decoder: decoder,
@@ -239,6 +241,9 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
 	h.arrived[destination+1] = append(h.arrived[destination+1], event)
 	h.Metrics.Received(dropped)
+	if m.Row.Source != nil {
+		h.Metrics.ReceivedFrom(m.Row.Source.Table)
+	}
 	return nil
 }
 
@@ -292,7 +297,7 @@ func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *d
 	event.Unusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	event.Deferral = h.Gate.Claimed(e)
-	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID}
+	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}
 	event.Handle = h.Tracker.Open(event.Message.EventID, bytes+eventOverhead)
 	return routed.Destination, event, routed.DroppedHeaders
 }

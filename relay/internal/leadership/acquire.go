@@ -108,6 +108,9 @@ func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*HeldS
 	if err := a.checkRow(row, system); err != nil {
 		return nil, err
 	}
+	if err := a.CheckTables(soon, row); err != nil {
+		return nil, err
+	}
 	switch {
 	case row == nil && state.IsIntact():
 		return a.adoptSlot(soon, stream, state, system)
@@ -129,10 +132,6 @@ func (a *Acquirer) checkRow(row *checkpoint.Row, system string) error {
 		return nil
 	case row.SystemIdentifier != system:
 		return operator.Needed("%s", recovery.AnotherCluster(row, system))
-	case row.Table != a.Table.String():
-		return operator.Needed("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_SLOT to another slot for "+
-			"this table",
-			a.Slot, row.Table, a.Table.String())
 	case row.Recovery != nil && row.Recovery.ReadsTable() && !a.Table.IsRepairable():
 		return operator.Needed("slot %s has a recovery that publishes rows of the table, and %s: name the columns, "+
 			"or run relay recover --accept-loss, which shows which events may be lost",
@@ -167,7 +166,7 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 	if err != nil {
 		return nil, err
 	}
-	fingerprint, err := slot.Fingerprint(ctx, a.Pool, a.publication())
+	fingerprint, err := slot.Fingerprint(ctx, a.Pool, a.publicationOf(row))
 	if err != nil {
 		return nil, err
 	}

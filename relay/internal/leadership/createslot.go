@@ -137,6 +137,9 @@ func (a *Acquirer) beforeSnapshot(ctx context.Context) (fingerprint string, err 
 // publicationFix returns the statement that makes the publication stream every row. Where more than
 // one may be the right one, it names the command that finds it.
 func (a *Acquirer) publicationFix(ctx context.Context) string {
+	if a.Table.IsSeveral() {
+		return "relay check shows the statement that fixes it"
+	}
 	var exists, contains bool
 	err := a.Pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1),

@@ -22,7 +22,7 @@ func (a *Acquirer) firstStart(ctx context.Context, system string) error {
 		return err
 	}
 	err = a.Store.Create(ctx, checkpoint.Row{
-		Table:            a.Table.String(),
+		Table:            a.Table.Key(),
 		SystemIdentifier: system,
 		Recovery:         &first,
 	})
@@ -85,16 +85,25 @@ func (a *Acquirer) refuseImportedRows(ctx context.Context, command string) error
 
 // requireEmptyTable refuses to guess whether to publish rows that are older than the relay.
 func (a *Acquirer) requireEmptyTable(ctx context.Context) error {
+	for _, table := range a.Table.Each() {
+		if err := a.requireEmpty(ctx, table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Acquirer) requireEmpty(ctx context.Context, table outboxtable.Table) error {
 	var rows bool
-	if err := a.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+a.Table.From()+
-		` WHERE `+a.Table.FilterSQL("")+`)`).Scan(&rows); err != nil {
-		return fmt.Errorf("look for rows in %s: %w", a.Table.String(), err)
+	if err := a.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table.From()+
+		` WHERE `+table.FilterSQL("")+`)`).Scan(&rows); err != nil {
+		return fmt.Errorf("look for rows in %s: %w", table, err)
 	}
 	if rows {
 		return operator.Needed("table %s already has rows, and this is the first start of slot %s: set "+
 			"RELAY_START=table to publish them, RELAY_START=now to exclude them, or "+
 			"RELAY_START=since:2026-01-31T00:00:00Z to publish those that were created since "+
-			"then", a.Table.String(), a.Slot)
+			"then", table, a.Slot)
 	}
 	return nil
 }
@@ -109,7 +118,7 @@ func (a *Acquirer) CheckStart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkRow(row, system); err != nil || row != nil {
+	if err := errors.Join(a.checkRow(row, system), a.CheckTables(ctx, row)); err != nil || row != nil {
 		return err
 	}
 	_, err = a.firstRows(ctx)
@@ -138,7 +147,7 @@ func (a *Acquirer) adoptSlot(
 		return nil, err
 	}
 	row := checkpoint.Row{
-		Table:            a.Table.String(),
+		Table:            a.Table.Key(),
 		SystemIdentifier: system,
 		Position:         checkpoint.Position{FlushLSN: state.ConfirmedFlushLSN},
 		Horizon:          recovery.NothingDelivered,

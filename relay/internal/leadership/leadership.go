@@ -42,6 +42,9 @@ type Acquirer struct {
 }
 
 func (a *Acquirer) publication() slot.Publication {
+	if a.Table.IsSeveral() {
+		return slot.Publication{Name: a.Publication}
+	}
 	return slot.Publication{Name: a.Publication, Table: a.Table.String(), Filter: a.Table.Filter}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -43,7 +44,7 @@ type Joiner struct {
 	Position func() pglogrepl.LSN
 	Router   *route.Router
 	Send     func(destination int, events ...*delivery.Event) // delivery's
-	// Brought has the seqs that this session has read from the log or from the table.
+	// Brought has the common seqs that this session has read from the log or from the table.
 	Brought  Sequences
 	Observer Observer
 	// Halt ends the session, where the relay is to halt at rows that the log did not bring. nil
@@ -54,6 +55,8 @@ type Joiner struct {
 	Log     *slog.Logger
 
 	refreshedAt time.Time
+	// found has the next transaction id at the time at which a new table of several was found.
+	found map[addition]uint64
 }
 
 // Sequences is a set of seqs. It is safe for use by several goroutines.
@@ -116,6 +119,9 @@ func (j *Joiner) look(ctx context.Context) error {
 // account publishes the rows of a partition that the log did not bring. A partition that is created
 // as one is empty.
 func (j *Joiner) account(ctx context.Context, partition Joined) error {
+	if !j.isStreamed(partition) {
+		return nil
+	}
 	empty, err := j.Store.IsEmpty(ctx, partition)
 	if err != nil {
 		return err
@@ -137,6 +143,37 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	j.Log.Debug("partition is accounted for", "partition", partition.String())
 	return nil
 }
+
+// isStreamed reports whether every transaction that ran when a new table of several was found has
+// ended. Such a transaction may have written to the table before the publication had it, and the
+// log has no such rows. No transaction runs over the attachment of a partition.
+func (j *Joiner) isStreamed(table Joined) bool {
+	if !j.isNewTable(table) {
+		return true
+	}
+	snapshot, err := pgsnapshot.Parse(table.Snapshot)
+	if err != nil {
+		return false
+	}
+	added := addition{table.Relation, table.Attached}
+	first, found := j.found[added]
+	if !found {
+		if j.found == nil {
+			j.found = map[addition]uint64{}
+		}
+		first = snapshot.Next()
+		j.found[added] = first
+	}
+	return snapshot.IsPast(first)
+}
+
+// addition is a relation that came to the outbox tables in one way.
+type addition struct {
+	relation uint32
+	attached string
+}
+
+func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store.table.IsSeveral() }
 
 // awaitStream waits until the stream has brought everything that had committed when the partition
 // was found.
@@ -184,6 +221,8 @@ func (j *Joiner) publish(ctx context.Context, partition Joined) error {
 func (j *Joiner) tell(partition Joined, found int64) {
 	switch log := j.Log.With("partition", partition.String(), "events", found); {
 	case found == 0:
+	case j.isNewTable(partition):
+		log.Info("published the rows that the table had before the publication streamed it")
 	case partition.IsRoot:
 		log.Warn("the table has taken the place of another one, and its older rows count as delivered: relay replay " +
 			"sends those that were not")
@@ -194,8 +233,8 @@ func (j *Joiner) tell(partition Joined, found int64) {
 
 // row is a row of a partition.
 type row struct {
-	seq      int64
-	envelope *outbox.Envelope
+	seq, common int64
+	envelope    *outbox.Envelope
 }
 
 // notBrought returns the rows of page that this session has read neither from the log nor from the
@@ -212,8 +251,12 @@ func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox
 		return nil, err
 	}
 	for i, seq := range seqs {
-		if twin[seq] || !j.Brought.Has(seq) {
-			missing = append(missing, row{seq, &page[i]})
+		common, err := page[i].Source.Common(seq)
+		if err != nil {
+			return nil, fmt.Errorf("row of partition %s: %w", partition, err)
+		}
+		if twin[seq] || !j.Brought.Has(common) {
+			missing = append(missing, row{seq, common, &page[i]})
 		}
 	}
 	return missing, nil
@@ -222,23 +265,30 @@ func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox
 // send delivers rows and waits until all are delivered or parked. Where the relay is to halt at a
 // gap it sends none.
 func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst bool) error {
-	if len(rows) == 0 || partition.IsRoot {
+	if len(rows) == 0 || partition.IsRoot && !j.isNewTable(partition) {
 		return nil
 	}
-	if isFirst {
+	if isFirst && j.isNewTable(partition) {
+		j.Log.Warn("the table had rows before the publication streamed it: the relay publishes them from the table",
+			"event", "table_had_rows", "table", partition.String(), "first_seq", rows[0].seq)
+	} else if isFirst {
 		j.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
 			"partition", partition.String(), "first_seq", rows[0].seq,
 			"reason", "the partition was attached with rows in it")
 	}
-	if j.Halt != nil && !partition.IsRequested {
+	if j.Halt != nil && !partition.IsRequested && !j.isNewTable(partition) {
 		return j.Halt(ctx, int64(len(rows)))
 	}
-	j.Observer.EventsMissing(int64(len(rows)))
+	if !j.isNewTable(partition) {
+		j.Observer.EventsMissing(int64(len(rows)))
+	}
 	settled := make(chan struct{}, len(rows))
 	for _, r := range rows {
-		j.Brought.Add(r.seq)
+		j.Brought.Add(r.common)
 		event := &delivery.Event{
-			Row:     delivery.Row{Sequence: r.envelope.Sequence, XID: r.envelope.XID},
+			Row: delivery.Row{
+				Sequence: r.envelope.Sequence, XID: r.envelope.XID, Source: r.envelope.Source,
+			},
 			Settled: func() { settled <- struct{}{} },
 		}
 		routed := j.Router.Message(r.envelope, &event.Message)

@@ -20,7 +20,12 @@ import (
 // Look resolves the columns of t against the existing columns. It also sets t.Only, unless the
 // table is partitioned, and reads the row filter of the publication, where the operator accepts
 // one.
+//
+// For several tables, Look finds those that exist and that the publication has.
 func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxtable.Table, error) {
+	if t.IsSeveral() {
+		return lookSeveral(ctx, pool, t)
+	}
 	var partitioned bool
 	var columns []string
 	err := pool.QueryRow(ctx, `
@@ -44,17 +49,17 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxt
 // because it changes no existing entry.
 func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) error {
 	_, err := pool.Exec(ctx, named(table, `
-		WITH `+outboxtable.MembersSQL+`
+		WITH {members}
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, known)
 		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, true, c.horizon
 		FROM member m, relay_checkpoints c
-		WHERE c.slot_name = $1 AND NOT EXISTS (
+		WHERE c.slot_name = $1 AND c.tables IS NULL AND NOT EXISTS (
 			SELECT FROM relay_members k WHERE k.slot_name = c.slot_name AND k.system_identifier = c.system_identifier)
 		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
 			attached = excluded.attached,
 			accounted = true, passed_seq = NULL, known = excluded.known, updated_at = clock_timestamp()`), slotName)
 	if err != nil {
-		return fmt.Errorf("register the partitions of table %s.%s: %w", table.Schema, table.Name, err)
+		return fmt.Errorf("register the partitions of table %s: %w", table, err)
 	}
 	return nil
 }
@@ -76,27 +81,35 @@ type Joined struct {
 	Relation     uint32 // oid
 	Schema, Name string
 	Attached     string
-	IsRoot       bool   // the outbox table itself, which has replaced another relation
-	IsReadable   bool   // by its own name; every member is readable through the outbox table
-	IsRequested  bool   // an operator requested its rows, even if the relay would halt at them
-	PassedSeq    *int64 // rows up to it are accounted for; nil: none
-	Known        string // pg_snapshot at the end of its previous membership; empty if there was none
+	// IsRoot: it is the outbox table itself, which has replaced another relation, or which is new
+	// among several.
+	IsRoot      bool
+	IsReadable  bool   // by its own name; every member is readable through the outbox table
+	IsRequested bool   // an operator requested its rows, even if the relay would halt at them
+	PassedSeq   *int64 // rows up to it are accounted for; nil: none
+	Known       string // pg_snapshot at the end of its previous membership; empty if there was none
 	// Snapshot shows the rows of Joined in the table. Every transaction that is visible in it is in
 	// the log before InsertLSN.
 	Snapshot  string
 	InsertLSN pglogrepl.LSN
+	root      string // the outbox table, as schema.name
+	isNew     bool   // no member of that table is accounted for
 }
 
 // Joined returns the members that are not accounted for.
 func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
-		WITH `+outboxtable.MembersSQL+`
-		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = to_regclass({name}),
+		WITH {members}
+		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = m.root,
+		       rn.nspname, rc.relname, NOT EXISTS (
+				SELECT FROM relay_members o JOIN member om ON om.relation = o.relation AND om.attached = o.attached
+				WHERE o.slot_name = $1 AND o.accounted AND om.root = m.root),
 		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested
 		       	AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
 		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_class rc ON rc.oid = m.root JOIN pg_namespace rn ON rn.oid = rc.relnamespace
 		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND
 			k.system_identifier = `+outboxtable.SystemSQL+`
 		WHERE k.relation IS NULL OR NOT k.accounted OR k.attached <> m.attached
@@ -105,8 +118,11 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 		return nil, s.failed("look for partitions", err)
 	}
 	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
-		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &j.IsReadable, &j.IsRequested,
+		var root outboxtable.Table
+		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &root.Schema, &root.Name, &j.isNew,
+			&j.IsReadable, &j.IsRequested,
 			&j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
+		j.root = root.String()
 		return j, err
 	})
 	if err != nil {
@@ -122,7 +138,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 // xid that this cluster has not assigned belongs to another cluster.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
-	return strings.NewReplacer("{writer}", writer, "{xid}", outboxtable.Quote(s.table.Columns.XID)).Replace(`
+	return strings.NewReplacer("{writer}", writer, "{xid}", outboxtable.Quote(s.of(j).Columns.XID)).Replace(`
 		tableoid = $6 AND pg_visible_in_snapshot({writer}, $4::pg_snapshot)
 		AND (pg_visible_in_snapshot({xid}, $4::pg_snapshot) OR {xid} >= pg_snapshot_xmax($4::pg_snapshot))
 		AND NOT ({writer} < pg_snapshot_xmin($5::pg_snapshot))`), []any{j.Snapshot, known(j), j.Relation}
@@ -132,11 +148,19 @@ func (s *Store) Condition(j Joined) (condition string, args []any) {
 // [Store.Condition]. Reading a partition by its own name is much cheaper, but a role that may read
 // the outbox table may lack that privilege.
 func (s *Store) Table(j Joined) outboxtable.Table {
-	table := s.table
+	table := s.of(j)
 	if j.IsReadable {
 		table.Schema, table.Name, table.Only = j.Schema, j.Name, true
 	}
 	return table
+}
+
+// of returns the outbox table that j is a member of.
+func (s *Store) of(j Joined) outboxtable.Table {
+	if table, found := s.table.Named(j.root); found {
+		return table
+	}
+	return s.table
 }
 
 // known is the snapshot up to which rows of j are accounted for. At first it is empty.
@@ -161,7 +185,7 @@ func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
 // HasTwin reports for each seq whether another member has a row with the same seq. The seq then
 // does not identify the row that the log brought.
 func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]bool, error) {
-	rows, err := s.pool.Query(ctx, s.sql(`
+	rows, err := s.pool.Query(ctx, named(s.of(j), `
 		SELECT DISTINCT e.{seq} FROM {table} e WHERE e.{seq} = ANY ($1) AND e.tableoid <> $2`), seqs, j.Relation)
 	if err != nil {
 		return nil, s.failed("compare the seqs of partition "+j.String(), err)
@@ -212,7 +236,7 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 // relation was a member.
 func (s *Store) Refresh(ctx context.Context) error {
 	_, err := s.exec(ctx, "note which partitions are accounted for", `
-		WITH `+outboxtable.MembersSQL+`
+		WITH {members}
 		UPDATE relay_members k SET known = c.horizon, updated_at = clock_timestamp() FROM relay_checkpoints c, member m
 		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND
 			k.accounted`)
@@ -251,15 +275,15 @@ func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (
 }
 
 func (s *Store) failed(what string, err error) error {
-	return fmt.Errorf("%s of table %s.%s: %w", what, s.table.Schema, s.table.Name, err)
+	return fmt.Errorf("%s of table %s: %w", what, s.table, err)
 }
 
 func (s *Store) sql(statement string) string { return named(s.table, statement) }
 
 // named inserts the names of the table into a statement.
 func named(t outboxtable.Table, statement string) string {
-	return strings.NewReplacer("{table}", t.From(), "{seq}", outboxtable.Quote(t.Columns.Sequence), "{name}",
-		outboxtable.QuoteLiteral(t.Identifier())).Replace(statement)
+	return strings.NewReplacer("{table}", t.From(), "{seq}", outboxtable.Quote(t.Columns.Sequence),
+		"{members}", outboxtable.MembersSQL(t)).Replace(statement)
 }
 
 // Request tells the slot's relay to publish the rows of the partitions that [Open] returns, even if

@@ -48,7 +48,7 @@ func (b BinaryColumn) Statement() string {
 // has further parts.
 const partsOfTypes = `
 		UNION
-		SELECT m.name, m.declared, part.type, m.within OR t.typtype <> 'd'
+		SELECT m.relation, m.name, m.declared, part.type, m.within OR t.typtype <> 'd'
 		FROM made_of m JOIN pg_type t ON t.oid = m.type CROSS JOIN LATERAL (
 			SELECT t.typbasetype WHERE t.typtype = 'd'
 			UNION ALL SELECT t.typelem WHERE t.typelem <> 0 AND t.typtype <> 'd'
@@ -60,15 +60,17 @@ const partsOfTypes = `
 	)`
 
 const binaryColumns = `
-	WITH RECURSIVE made_of (name, declared, type, within) AS (
-		SELECT a.attname::text, format_type(a.atttypid, NULL), a.atttypid, false FROM pg_attribute a
-		WHERE a.attrelid = to_regclass($1) AND a.attname = ANY ($2) AND a.attnum > 0
+	WITH RECURSIVE made_of (relation, name, declared, type, within) AS (
+		SELECT named.identifier, a.attname::text, format_type(a.atttypid, NULL), a.atttypid, false
+		FROM unnest($1::text[]) AS named (identifier) JOIN pg_attribute a ON a.attrelid = to_regclass(named.identifier)
+		WHERE a.attname = ANY ($2) AND a.attnum > 0
 			AND NOT a.attisdropped` + partsOfTypes + `
-	SELECT name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype
-	GROUP BY name, declared ORDER BY name`
+	SELECT relation, name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype
+	GROUP BY relation, name, declared ORDER BY relation, name`
 
 const isMadeOfBytes = `
-	WITH RECURSIVE made_of (name, declared, type, within) AS (SELECT '', '', $1::oid, false` + partsOfTypes + `
+	WITH RECURSIVE made_of (relation, name, declared, type, within) AS (
+		SELECT '', '', '', $1::oid, false` + partsOfTypes + `
 	SELECT EXISTS (SELECT FROM made_of WHERE type = 'bytea'::regtype)`
 
 // IsMadeOfBytes reports whether values of a type contain bytes. One that is dropped meanwhile
@@ -87,21 +89,32 @@ func IsMadeOfBytes(ctx context.Context, db Querier, oid uint32) (bool, error) {
 
 // FindBinaryColumns returns the columns that the relay reads as text and that hold bytes.
 func FindBinaryColumns(ctx context.Context, db Querier, table Table) ([]BinaryColumn, error) {
-	rows, err := db.Query(ctx, binaryColumns, table.Identifier(), readColumns(table))
+	tables := map[string]Table{}
+	var columns []string
+	for _, one := range table.Each() {
+		tables[one.Identifier()] = one
+		columns = append(columns, readColumns(one)...)
+	}
+	slices.Sort(columns)
+	columns = slices.Compact(columns)
+	rows, err := db.Query(ctx, binaryColumns, table.identifiers(), columns)
 	if err != nil {
 		return nil, fmt.Errorf("look for columns that hold bytes: %w", err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (BinaryColumn, error) {
-		b := BinaryColumn{table: table}
-		err := row.Scan(&b.Column, &b.Type, &b.Within)
-		b.Setting = settingOf(table, b.Column)
+		var b BinaryColumn
+		var identifier string
+		err := row.Scan(&identifier, &b.Column, &b.Type, &b.Within)
+		b.table = tables[identifier]
+		b.Setting = settingOf(b.table, b.Column)
 		return b, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for columns that hold bytes: %w", err)
 	}
 	return slices.DeleteFunc(found, func(b BinaryColumn) bool {
-		return table.PayloadBytes && b.Column == table.Columns.Payload && !b.Within
+		isRead := slices.Contains(readColumns(b.table), b.Column)
+		return !isRead || table.PayloadBytes && b.Column == b.table.Columns.Payload && !b.Within
 	}), nil
 }
 
@@ -134,11 +147,12 @@ func binaryAmong(table Table, names []string, condition string) string {
 	for _, column := range names {
 		columns = append(columns, QuoteLiteral(column))
 	}
-	query := strings.NewReplacer("$1", QuoteLiteral(table.Identifier()), "$2",
+	query := strings.NewReplacer("$1", "ARRAY["+QuoteLiteral(table.Identifier())+"]", "$2",
 		"ARRAY["+strings.Join(columns, ", ")+"]").Replace(
 		binaryColumns,
 	)
-	return "EXISTS (SELECT FROM (" + query + ") AS binary_column (name, declared, within) WHERE " + condition + ")"
+	return "EXISTS (SELECT FROM (" + query + ") AS binary_column (relation, name, declared, within) WHERE " +
+		condition + ")"
 }
 
 // QuoteLiteral returns text as an SQL literal.

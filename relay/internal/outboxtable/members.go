@@ -4,23 +4,54 @@ import (
 	"strings"
 )
 
-// MembersSQL lists the members of the outbox table {name}: the table itself, or its partitions at
-// every level. Tables that merely inherit are excluded, because a publication streams those under
-// their own names. attached changes whenever a partition is attached, at whatever level above the
-// member, and when an unlogged one becomes logged.
-const MembersSQL = `
+// MembersSQL lists the members of the outbox tables: each table itself, or its partitions at every
+// level, and the table as its root. Tables that merely inherit are excluded, because a publication
+// streams those under their own names. attached changes whenever a partition is attached, at
+// whatever level above the member, and when an unlogged one becomes logged. For one of several
+// tables it also changes when the table is added to the publication.
+func MembersSQL(t Table) string {
+	return strings.NewReplacer("{roots}", rootsSQL(t), "{added}", addedSQL(t)).Replace(`
 	RECURSIVE tree AS (
-		SELECT c.oid AS relation, ''::text AS attached, c.relkind, c.relpersistence FROM pg_class c
-			WHERE c.oid = to_regclass({name})
+		SELECT c.oid AS root, c.oid AS relation, {added} AS attached, c.relkind, c.relpersistence FROM pg_class c
+			WHERE c.oid {roots}
 		UNION ALL
-		SELECT c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
+		SELECT t.root, c.oid, t.attached || '/' || i.xmin::text, c.relkind, c.relpersistence
 		FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation AND NOT i.inhdetachpending
 			JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE t.relkind = 'p'
 	), member AS (
-		SELECT relation, attached || CASE relpersistence WHEN 'p' THEN ''
+		SELECT root, relation, attached || CASE relpersistence WHEN 'p' THEN ''
 			ELSE '/' || relpersistence::text END AS attached FROM tree WHERE relkind <> 'p'
-	)`
+	)`)
+}
+
+// rootsSQL is a condition on an oid: it is one of the tables.
+func rootsSQL(t Table) string {
+	if t.Several == nil {
+		return "= to_regclass(" + QuoteLiteral(t.Identifier()) + ")"
+	}
+	roots := make([]string, len(t.Several.Tables))
+	for i, one := range t.Several.Tables {
+		roots[i] = "to_regclass(" + QuoteLiteral(one.Identifier()) + ")"
+	}
+	return "= ANY (ARRAY[" + strings.Join(roots, ", ") + "]::oid[])"
+}
+
+// addedSQL is an expression for the way in which the publication has the table c. It is another one
+// once the table was removed and added again: rows that were written in between are not in the log.
+func addedSQL(t Table) string {
+	publication := t.publication
+	if t.Several != nil {
+		publication = t.Several.Publication
+	}
+	if publication == "" {
+		return "''::text"
+	}
+	return `coalesce((SELECT 'p' || concat_ws(':', r.oid, r.xmin, n.oid, n.xmin) FROM pg_publication p
+		LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+		LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = c.relnamespace
+		WHERE p.pubname = ` + QuoteLiteral(publication) + `), '')`
+}
 
 // SystemSQL is the identifier of the cluster. Oids and transaction ids of another cluster have no
 // meaning here.
@@ -40,7 +71,7 @@ func AccountedBySQL(t Table, relation, slot string) string {
 
 func accounted(t Table, relation, checkpoints string) string {
 	return relation + ` = ANY (ARRAY(
-		WITH ` + strings.ReplaceAll(MembersSQL, "{name}", QuoteLiteral(t.Identifier())) + `
+		WITH ` + MembersSQL(t) + `
 		SELECT m.relation FROM member m WHERE NOT EXISTS (
 			SELECT FROM relay_checkpoints c WHERE ` + checkpoints + ` AND ` + NotGuardSQL + ` AND NOT EXISTS (
 				SELECT FROM relay_members k

@@ -8,8 +8,14 @@ import (
 // plain matches a name that needs no quotes in SQL.
 var plain = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
 
-// String returns the name of the table in SQL: schema.name, each part quoted if necessary.
-func (t Table) String() string { return quoteIfNeeded(t.Schema) + "." + quoteIfNeeded(t.Name) }
+// String returns the name of the table in SQL: schema.name, each part quoted if necessary. For
+// several tables, it is their names as RELAY_TABLE has them.
+func (t Table) String() string {
+	if t.Several != nil {
+		return t.Several.names()
+	}
+	return quoteIfNeeded(t.Schema) + "." + quoteIfNeeded(t.Name)
+}
 
 func quoteIfNeeded(name string) string {
 	if plain.MatchString(name) {
@@ -25,4 +31,25 @@ func Names(names []string) string {
 		quoted[i] = quoteIfNeeded(name)
 	}
 	return strings.Join(quoted, ",")
+}
+
+// ParseName reads a name as [Table.String] writes it.
+func ParseName(text string) (schema, name string) {
+	isQuoted := false
+	for i := range len(text) {
+		switch {
+		case text[i] == '"':
+			isQuoted = !isQuoted
+		case text[i] == '.' && !isQuoted:
+			return unquote(text[:i]), unquote(text[i+1:])
+		}
+	}
+	return "", unquote(text)
+}
+
+func unquote(name string) string {
+	if len(name) < 2 || name[0] != '"' {
+		return name
+	}
+	return strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
 }

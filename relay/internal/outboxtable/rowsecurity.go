@@ -48,7 +48,8 @@ func (r RowSecurity) Statement() string {
 func FindRowSecurity(ctx context.Context, db Querier, table Table) ([]RowSecurity, error) {
 	rows, err := db.Query(ctx, `
 		WITH RECURSIVE outbox (oid) AS (
-			SELECT to_regclass($1)::oid UNION SELECT i.inhrelid FROM outbox o JOIN pg_inherits i ON i.inhparent = o.oid
+			SELECT to_regclass(named.name)::oid FROM unnest($1::text[]) AS named (name)
+			UNION SELECT i.inhrelid FROM outbox o JOIN pg_inherits i ON i.inhparent = o.oid
 		), tables (oid) AS (
 			SELECT oid FROM outbox UNION SELECT to_regclass(own.name)::oid FROM unnest($2::text[]) AS own (name)
 		)
@@ -56,7 +57,7 @@ func FindRowSecurity(ctx context.Context, db Querier, table Table) ([]RowSecurit
 			quote_ident(pg_get_userbyid(c.relowner)),
 		       pg_has_role(c.relowner, 'USAGE')
 		FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE row_security_active(c.oid) ORDER BY 1`, table.Identifier(), requiredTables())
+		WHERE row_security_active(c.oid) ORDER BY 1`, table.identifiers(), requiredTables())
 	if err != nil {
 		return nil, fmt.Errorf("look for row security: %w", err)
 	}

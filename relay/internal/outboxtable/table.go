@@ -7,6 +7,8 @@ package outboxtable
 import (
 	"slices"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // Table describes an outbox table: its name, and which column fills each field of an event.
@@ -36,6 +38,13 @@ type Table struct {
 	FilteredBy string
 	// Filter is that filter, as an expression of SQL. Empty: there is none.
 	Filter string
+	// Several are the tables that share this description; nil for a single one.
+	Several *Several
+	// Source is what an event knows of its table, for one of several; nil for a single one.
+	Source *outbox.Source
+
+	key         string // of all tables, for one of several
+	publication string // of all tables, for one of several
 }
 
 // Identifier returns the quoted name of the table.

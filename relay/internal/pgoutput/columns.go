@@ -8,9 +8,9 @@ import (
 
 // mapColumns reads which columns the rows that follow have. before are those of the rows before
 // them.
-func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
+func (d *Decoder) mapColumns(r *reader, table *outboxtable.Table, before []string) (relation, error) {
 	r.uint8() // replica identity
-	rel := relation{outbox: true, columns: int(r.uint16())}
+	rel := relation{outbox: true, columns: int(r.uint16()), table: table}
 	types := make([]uint32, 0, rel.columns)
 	for range rel.columns {
 		r.uint8() // flags
@@ -29,7 +29,7 @@ func (d *Decoder) mapColumns(r *reader, before []string) (relation, error) {
 		return relation{}, err
 	}
 	if missing != nil {
-		return relation{}, d.missingColumns(&rel, missing, before)
+		return relation{}, missingColumns(&rel, missing, before)
 	}
 	return rel, nil
 }
@@ -48,19 +48,19 @@ func (d *Decoder) mapFields(rel *relation, types []uint32, before []string) (mis
 		if column = outboxtable.FirstOf(w.names, rel.names); column >= 0 {
 			return column, d.noteBinary(rel, field, column, types[column])
 		}
-		mayBeMissing := field >= fieldTenant && d.isOfBefore(w.names, rel.names, before)
+		mayBeMissing := field >= fieldTenant && isOfBefore(rel, w.names, before)
 		if len(w.names) > 0 && !mayBeMissing {
 			missing = append(missing, w)
 		}
 		return column, nil
 	}
 	for field := range fields {
-		rel.columnOf[field], err = find(field, wanted{outboxtable.SettingOf(field), d.table.NamesOf(field), false})
+		rel.columnOf[field], err = find(field, wanted{outboxtable.SettingOf(field), rel.table.NamesOf(field), false})
 		if err != nil {
 			return nil, err
 		}
 	}
-	for i, extra := range d.table.Extra {
+	for i, extra := range rel.table.Extra {
 		column, err := find(fields+i, wanted{extra.Setting, extra.Names(), true})
 		if err != nil {
 			return nil, err
@@ -74,8 +74,9 @@ func (d *Decoder) mapFields(rel *relation, types []uint32, before []string) (mis
 // it was added. A tenant, the column of a pattern or a further column may be missing, and is then
 // empty. The table had the column when the session began, and the rows before did not have it.
 // Where it was renamed since, the rows have a column that the table did not have.
-func (d *Decoder) isOfBefore(names, columns, before []string) bool {
-	isNew := func(column string) bool { return !slices.Contains(d.table.Existing, column) }
-	return outboxtable.FirstOf(names, d.table.Existing) >= 0 && outboxtable.FirstOf(names, before) < 0 &&
-		!slices.ContainsFunc(columns, isNew)
+func isOfBefore(rel *relation, names, before []string) bool {
+	existing := rel.table.Existing
+	isNew := func(column string) bool { return !slices.Contains(existing, column) }
+	return outboxtable.FirstOf(names, existing) >= 0 && outboxtable.FirstOf(names, before) < 0 &&
+		!slices.ContainsFunc(rel.names, isNew)
 }

@@ -61,12 +61,12 @@ func (m MissingColumn) String() string {
 		"reads rows of either name", missing, m.Renamed, outboxtable.Assignment(m.Setting, names, "NAME"))
 }
 
-func (d *Decoder) missingColumns(rel *relation, missing []wanted, before []string) error {
-	e := &MissingColumnError{Table: d.table.String()}
+func missingColumns(rel *relation, missing []wanted, before []string) error {
+	e := &MissingColumnError{Table: rel.table.String()}
 	for _, w := range missing {
 		e.Missing = append(e.Missing, MissingColumn{
 			Setting: w.setting, Names: w.names, IsListed: w.isListed,
-			Renamed: d.renamed(rel, w.names, before),
+			Renamed: renamed(rel, w.names, before),
 		})
 	}
 	return e
@@ -75,7 +75,7 @@ func (d *Decoder) missingColumns(rel *relation, missing []wanted, before []strin
 // renamed returns the columns that are probably the missing one under a new name. A renamed column
 // keeps its position, so the rows before the change identify it. Otherwise renamed returns the
 // columns that fill no field, and prefers those that the table no longer has.
-func (d *Decoder) renamed(rel *relation, names, before []string) []string {
+func renamed(rel *relation, names, before []string) []string {
 	if place := outboxtable.FirstOf(names, before); place >= 0 && len(before) == len(rel.names) {
 		return rel.names[place : place+1]
 	}
@@ -85,7 +85,7 @@ func (d *Decoder) renamed(rel *relation, names, before []string) []string {
 			continue
 		}
 		unused = append(unused, name)
-		if d.table.Existing != nil && !slices.Contains(d.table.Existing, name) {
+		if rel.table.Existing != nil && !slices.Contains(rel.table.Existing, name) {
 			gone = append(gone, name)
 		}
 	}

@@ -28,6 +28,7 @@ type relation struct {
 	extra    []int       // the same for the columns in [outboxtable.Table.Extra]
 	binary   []binaryField
 	names    []string // of its columns
+	table    *outboxtable.Table
 }
 
 // constant is the text of a field without a column.
@@ -48,16 +49,42 @@ func (d *Decoder) describe(r *reader) error {
 	if r.err != nil {
 		return r.err
 	}
-	if string(schema) != d.table.Schema || string(name) != d.table.Name {
+	table, err := d.find(string(schema), string(name))
+	if err != nil {
+		return err
+	}
+	if table == nil {
 		d.relations[oid] = relation{}
 		return nil
 	}
-	rel, err := d.mapColumns(r, d.relations[oid].names)
+	rel, err := d.mapColumns(r, table, d.relations[oid].names)
 	if err != nil {
 		return err
 	}
 	d.relations[oid] = rel
 	return nil
+}
+
+// find returns the outbox table with this name, or nil for every other table.
+func (d *Decoder) find(schema, name string) (*outboxtable.Table, error) {
+	if !d.table.Has(schema, name) {
+		return nil, nil
+	}
+	if !d.table.IsSeveral() {
+		return &d.table, nil
+	}
+	for i, one := range d.table.Several.Tables {
+		if one.Schema == schema && one.Name == name {
+			return &d.table.Several.Tables[i], nil
+		}
+	}
+	if d.Unknown != nil {
+		if err := d.Unknown(schema, name); err != nil {
+			return nil, err
+		}
+	}
+	gone := d.table.One(schema, name, outbox.NoNumber)
+	return &gone, nil
 }
 
 func (d *Decoder) insert(r *reader, m *Message) error {
@@ -79,6 +106,7 @@ func (d *Decoder) insert(r *reader, m *Message) error {
 		return err
 	}
 	d.fill(&m.Row, r.data, &rel)
+	m.Row.Source = rel.table.Source
 	m.Kind = KindRow
 	if rel.binary != nil {
 		return m.readBytes(rel.binary, d.table.PayloadBytes)

@@ -43,6 +43,17 @@ type database struct {
 // connection.
 func (d *database) requirements() []Requirement {
 	server, table := "the database", "table "+d.tableName()
+	if d.Table.IsSeveral() { // Check checks each table
+		return []Requirement{
+			{server, d.connection},
+			{server, d.server},
+			{server, d.replicationRole},
+			{server, d.replicationConnection},
+			{"the relay's tables", d.relayTables},
+			{"slot " + d.Slot, d.replicationSlot},
+			{server, d.asynchronous},
+		}
+	}
 	return []Requirement{
 		{server, d.connection},
 		{server, d.server},
@@ -78,8 +89,11 @@ func (d Database) Check(ctx context.Context, progress Progress) Findings {
 		found := r.Run(ctx, progress)
 		all = append(all, found...)
 		if err := found.Err(); err != nil && (i == 0 || OnlyTransient(err) && !checked.reachable(ctx)) {
-			break
+			return all
 		}
+	}
+	if d.Table.IsSeveral() {
+		all = append(all, checked.checkSeveral(ctx, progress)...)
 	}
 	return all
 }

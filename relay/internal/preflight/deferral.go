@@ -11,6 +11,9 @@ import (
 func (d *database) deferral(ctx context.Context) Findings {
 	missing, err := deferral.Missing(ctx, d.Pool, d.Table, d.RowsStay)
 	object := d.tableObject()
+	if missing == "" && err == nil && d.Defers {
+		missing, err = deferral.MissingForAll(ctx, d.Pool, d.Table, d.RowsStay)
+	}
 	switch {
 	case err != nil:
 		return Findings{unknown(CodeDeferral, object, err)}

@@ -17,9 +17,8 @@ func (d *database) updates(ctx context.Context) Findings {
 	}
 	var updates int64
 	var tables []string
-	name := outboxtable.QuoteLiteral(d.Table.Identifier())
 	err := d.Pool.QueryRow(ctx, `
-		WITH `+strings.ReplaceAll(outboxtable.MembersSQL, "{name}", name)+`
+		WITH `+outboxtable.MembersSQL(d.Table)+`
 		SELECT coalesce(sum(pg_stat_get_tuples_updated(m.relation)), 0)::bigint,
 		       coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace

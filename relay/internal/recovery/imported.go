@@ -25,6 +25,15 @@ func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table outboxtable.
 	if table.Columns.XID == "" {
 		return false, nil
 	}
+	for _, one := range table.Each() {
+		if imported, err := hasImportedRows(ctx, pool, one); imported || err != nil {
+			return imported, err
+		}
+	}
+	return false, nil
+}
+
+func hasImportedRows(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (bool, error) {
 	var imported bool
 	query := sql(table, `SELECT EXISTS (SELECT FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()))`)
 	if err := pool.QueryRow(ctx, query).Scan(&imported); err != nil {
@@ -33,8 +42,25 @@ func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table outboxtable.
 	return imported, nil
 }
 
-// importedRows is the range of seq that may contain imported rows.
-type importedRows struct{ first, last int64 }
+// importedRows is the range of seq of a table that may contain imported rows.
+type importedRows struct {
+	table       outboxtable.Table
+	first, last int64
+}
+
+// findAllImported returns the ranges of all tables that may contain imported rows.
+func findAllImported(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (all []importedRows, err error) {
+	for _, one := range table.Each() {
+		rows, err := findImported(ctx, pool, one)
+		if err != nil {
+			return nil, err
+		}
+		if rows != nil {
+			all = append(all, *rows)
+		}
+	}
+	return all, nil
+}
 
 // findImported returns the range that may contain imported rows, or nil. It returns an error if the
 // role may not update them.
@@ -43,7 +69,7 @@ func findImported(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Tab
 	if err != nil || first == nil {
 		return nil, err
 	}
-	return &importedRows{*first, *last}, requireUpdate(ctx, pool, table)
+	return &importedRows{table, *first, *last}, requireUpdate(ctx, pool, table)
 }
 
 // rewriteXIDs gives imported rows transaction ids of this cluster, and reports to done after each
@@ -59,8 +85,9 @@ func findImported(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Tab
 // It returns the transactions that changed rows whose ids this cluster had not assigned: those were
 // certainly copied.
 func (r *importedRows) rewriteXIDs(
-	ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, done func(rows int64),
+	ctx context.Context, pool *pgxpool.Pool, done func(rows int64),
 ) (copied []uint64, err error) {
+	table := r.table
 	for after, rows := r.first-1, int64(0); after < r.last; {
 		upTo, err := pageEnd(ctx, pool, table, after)
 		if err != nil || upTo == after { // retention may have removed the rows

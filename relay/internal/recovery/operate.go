@@ -119,9 +119,9 @@ func AnotherCluster(row *checkpoint.Row, system string) string {
 // Plan returns the rows that a recovery would publish. If the recovery must not be requested, the
 // error says why and how to proceed.
 func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error) {
-	if s.Row != nil && s.Row.Table != o.Publication.Table {
+	if s.Row != nil && s.Row.Table != o.Table.Key() {
 		return Plan{}, fmt.Errorf("slot %s relays table %s, and RELAY_TABLE is %s: change RELAY_TABLE or RELAY_SLOT",
-			o.Slot, s.Row.Table, o.Publication.Table)
+			o.Slot, s.Row.Table, o.Table)
 	}
 	if err := o.refuse(ctx, s, r); err != nil {
 		return Plan{}, err
@@ -143,28 +143,41 @@ func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error
 
 // count counts the rows that may be published again. Counted stays false if that takes too long.
 func (o Operator) count(ctx context.Context, p *Plan) error {
+	counting, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	for _, table := range o.Table.Each() {
+		err := o.countIn(counting, table, p)
+		if err != nil && counting.Err() != nil && ctx.Err() == nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("count the rows that may be published again: %w", err)
+		}
+	}
+	p.Counted = true
+	return nil
+}
+
+// countIn adds the rows of one table.
+func (o Operator) countIn(ctx context.Context, table outboxtable.Table, p *Plan) error {
 	oldest, condition, args := "NULL", "", []any{p.From, o.Slot}
-	if o.Table.Columns.CreatedAt != "" {
+	if table.Columns.CreatedAt != "" {
 		oldest = "{created_at}"
 	}
 	if p.Since != "" {
 		condition, args = " AND {created_at} >= $3::timestamptz", append(args, p.Since)
 	}
-	counting, cancel := context.WithTimeout(ctx, countTimeout)
-	defer cancel()
+	var rows int64
 	var created *time.Time
 	query := `SELECT count(*), min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + ` AND ` +
-		o.Table.FilterSQL("") + condition
-	err := o.Pool.QueryRow(counting, selection(o.Table, query, placeholders{from: 1, slot: 2}), args...).
-		Scan(&p.Rows, &created)
-	if err != nil && counting.Err() != nil && ctx.Err() == nil {
-		return nil
-	}
+		table.FilterSQL("") + condition
+	err := o.Pool.QueryRow(ctx, selection(table, query, placeholders{from: 1, slot: 2}), args...).
+		Scan(&rows, &created)
 	if err != nil {
-		return fmt.Errorf("count the rows that may be published again: %w", err)
+		return err
 	}
-	p.Counted = true
-	if created != nil {
+	p.Rows += rows
+	if created != nil && (p.Oldest.IsZero() || created.Before(p.Oldest)) {
 		p.Oldest = *created
 	}
 	return nil
@@ -179,11 +192,11 @@ func (o Operator) count(ctx context.Context, p *Plan) error {
 // would miss the rows. Without the second mark, a slot that a relay has created in the meantime
 // would miss the rows that were changed after its creation.
 func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewritten func(rows int64)) error {
-	var imported *importedRows
+	var imported []importedRows
 	var waiting deferral.Imported
 	if s.Imported || !r.Since.IsZero() {
 		var err error
-		if imported, err = findImported(ctx, o.Pool, o.Table); err != nil {
+		if imported, err = findAllImported(ctx, o.Pool, o.Table); err != nil {
 			return err
 		}
 		if waiting, err = deferral.FindImported(ctx, o.Pool, o.Slot, o.Table); err != nil {
@@ -195,14 +208,18 @@ func (o Operator) Mark(ctx context.Context, s Situation, r Request, p Plan, rewr
 		return fmt.Errorf("nothing is marked, because a relay acquired slot %s in the meantime: run the command "+
 			"again", o.Slot)
 	}
-	if err != nil || imported == nil {
+	if err != nil || len(imported) == 0 {
 		return err
 	}
-	copied, err := imported.rewriteXIDs(ctx, o.Pool, o.Table, rewritten)
-	if err != nil {
-		return err
+	var copied []uint64
+	for _, rows := range imported {
+		more, err := rows.rewriteXIDs(ctx, o.Pool, rewritten)
+		if err != nil {
+			return err
+		}
+		copied = append(copied, more...)
 	}
-	if err := waiting.Restore(ctx, o.Pool, o.Slot, o.Table.String(), copied); err != nil {
+	if err := waiting.Restore(ctx, o.Pool, o.Slot, o.Table.Key(), copied); err != nil {
 		return err
 	}
 	return o.markAgain(ctx, s, p.From)
@@ -215,7 +232,7 @@ func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) erro
 		return store.AcceptLoss(ctx, s.Row.Epoch, s.System, s.Slot.IsIntact())
 	case s.Row == nil:
 		return store.Create(ctx, checkpoint.Row{
-			Table: o.Publication.Table, SystemIdentifier: s.System, Recovery: &p.Recovery,
+			Table: o.Table.Key(), SystemIdentifier: s.System, Recovery: &p.Recovery,
 		})
 	case !r.Since.IsZero():
 		return store.RestartRecovery(ctx, s.Row.Epoch, s.System, p.Since)

@@ -3,7 +3,6 @@ package recovery
 import (
 	"hash/maphash"
 	"slices"
-	"strconv"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -14,9 +13,9 @@ const maxPublished = 1 << 20
 // Published remembers the rows that a recovery read from the table. The handler skips them when the
 // slot brings them too.
 //
-// A row is identified by seq, transaction id and event id. The seq alone is not enough: a table
-// that replaced the outbox table, or an attached partition, may contain the same seqs. At most
-// maxPublished rows are remembered, and later ones may arrive twice.
+// A row is identified by common seq, transaction id and event id. The seq alone is not enough: a
+// table that replaced the outbox table, or an attached partition, may contain the same seqs. At
+// most maxPublished rows are remembered, and later ones may arrive twice.
 type Published struct {
 	seed maphash.Seed
 	rows []publishedRow // in order of seq
@@ -31,14 +30,14 @@ func NewPublished() *Published { return &Published{seed: maphash.MakeSeed()} }
 
 // Add remembers a row. The caller adds rows in order of seq.
 func (p *Published) Add(e *outbox.Envelope) {
-	if seq, err := strconv.ParseInt(e.Sequence, 10, 64); err == nil && len(p.rows) < maxPublished {
+	if seq, err := e.CommonSeq(); err == nil && len(p.rows) < maxPublished {
 		p.rows = append(p.rows, publishedRow{seq, p.hash(e)})
 	}
 }
 
 // Has reports whether the row is remembered.
 func (p *Published) Has(e *outbox.Envelope) bool {
-	seq, err := strconv.ParseInt(e.Sequence, 10, 64)
+	seq, err := e.CommonSeq()
 	if err != nil {
 		return false
 	}

@@ -3,7 +3,7 @@ package recovery
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"math"
 	"strings"
 	"time"
 
@@ -40,28 +40,54 @@ func NewReader(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Reader
 	return &Reader{pool: pool, slot: slot, table: table}
 }
 
-// Each calls publish for every row of the recovery r whose seq is greater than after, in order of
-// seq. Each keeps no snapshot open: a row that is visible in r.To and not in r.From remains so.
+// Each calls publish for every row of the recovery r whose common seq is greater than after, in
+// order of the common seq: one table after the other. Each keeps no snapshot open: a row that is
+// visible in r.To and not in r.From remains so.
 func (d *Reader) Each(
 	ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error,
 ) error {
 	if err := d.awaitVisible(ctx, r.To); err != nil {
 		return err
 	}
+	for _, one := range d.tables() {
+		if err := one.each(ctx, r, after, publish); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tables returns a Reader of each table, in the order of their numbers.
+func (d *Reader) tables() []*Reader {
+	var all []*Reader
+	for _, table := range d.table.Each() {
+		all = append(all, &Reader{pool: d.pool, slot: d.slot, table: table})
+	}
+	return all
+}
+
+// each is Each for one table.
+func (d *Reader) each(
+	ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error,
+) error {
+	own := d.table.Source.Own(after)
+	if own == math.MaxInt64 { // an earlier session has read this table
+		return nil
+	}
 	first, err := d.first(ctx, r)
 	if err != nil {
 		return err
 	}
-	if after == 0 { // no row has been read yet, and seq may be negative
-		after = first - 1
+	if after == 0 || own == math.MinInt64 { // no row has been read yet, and seq may be negative
+		own = first - 1
 	}
-	for after = max(after, first-1); ; {
+	for after := max(own, first-1); ; {
 		page, last, err := d.page(ctx, r, after)
 		if err != nil {
 			return err
 		}
 		for i := range page {
-			seq, err := strconv.ParseInt(page[i].Sequence, 10, 64)
+			seq, err := page[i].CommonSeq()
 			if err != nil {
 				return fmt.Errorf("row of %s after seq %d: %w", d.name(), after, err)
 			}
@@ -141,6 +167,7 @@ func (d *Reader) Page(
 		var e outbox.Envelope
 		err := row.Scan(&binary, &isBytes, &last, &e.ID, &e.Sequence, &e.XID, &e.AggregateType, &e.AggregateID,
 			&e.EventType, &e.Payload, &e.Headers, &e.CreatedAt, &e.Tenant, &e.Route, &e.Extra)
+		e.Source = d.table.Source
 		if err == nil && isBytes {
 			err = pgoutput.EncodePayload(&e)
 		}
@@ -177,10 +204,22 @@ func (d *Reader) pageQuery(condition string) string {
 		d.table.FilterSQL(""), outboxtable.PayloadIsBytesSQL(d.table))
 }
 
-// Passed calls remember in order of seq for the rows of the recovery r whose seq is at most upTo.
-// These are the rows that Each has read up to upTo, except rows that were removed since. The
-// envelopes contain only the fields that identify a row.
+// Passed calls remember in order of the common seq for the rows of the recovery r whose common seq
+// is at most upTo. These are the rows that Each has read up to upTo, except rows that were removed
+// since. The envelopes contain only the fields that identify a row.
 func (d *Reader) Passed(
+	ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope),
+) error {
+	for _, one := range d.tables() {
+		if err := one.passed(ctx, r, one.table.Source.Own(upTo), remember); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passed is Passed for one table.
+func (d *Reader) passed(
 	ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope),
 ) error {
 	first, err := d.first(ctx, r)
@@ -197,7 +236,7 @@ func (d *Reader) Passed(
 	if err != nil {
 		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
 	}
-	var e outbox.Envelope
+	e := outbox.Envelope{Source: d.table.Source}
 	_, err = pgx.ForEachRow(rows, []any{&e.Sequence, &e.XID, &e.ID}, func() error {
 		remember(&e)
 		return nil

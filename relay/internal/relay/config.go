@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"context"
 	"log/slog"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -23,6 +26,9 @@ type Config struct {
 	Slot        string
 	Publication string
 	Table       outboxtable.Table
+	// CheckTables checks tables of several that came while the relay ran, as others are checked
+	// before the start.
+	CheckTables func(ctx context.Context, pool *pgxpool.Pool, came outboxtable.Table) error
 	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
 	// RowsStay says whether rows stay in the outbox table until they are delivered, so that those
@@ -64,5 +70,8 @@ func (c *Config) names() []string {
 }
 
 func (c *Config) publication() slot.Publication {
+	if c.Table.IsSeveral() {
+		return slot.Publication{Name: c.Publication}
+	}
 	return slot.Publication{Name: c.Publication, Table: c.Table.String(), Filter: c.Table.Filter}
 }

@@ -61,6 +61,10 @@ func Run(ctx context.Context, config Config) error {
 		case errors.Is(err, recovery.ErrNext):
 			failures = 0
 			continue
+		case errors.Is(err, watch.ErrTablesChanged):
+			r.Metrics.SessionEnded(reasonOf(err))
+			failures = 0
+			continue
 		// The session relayed or stood by. A session that fails at once, again and again, is
 		// retried ever more rarely.
 		case time.Since(began) > retryMax:
@@ -90,6 +94,7 @@ type relay struct {
 	// parkBytes parks rows with bytes. It is set when the log has such rows and the table no longer
 	// has such a column.
 	parkBytes bool
+	hasTables bool             // a session has found several tables
 	brought   *audit.Sequences // by the session before, if that ended with a recovery
 }
 
@@ -148,10 +153,14 @@ func (r *relay) commits() *leadership.Commits {
 func (r *relay) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
-	var err error
-	if r.Table, err = members.Look(ctx, r.pool, r.Table); err != nil {
+	table, err := members.Look(ctx, r.pool, r.Table)
+	if err != nil {
 		return err
 	}
+	if err := r.checkNew(ctx, table); err != nil {
+		return err
+	}
+	r.Table = table
 	r.Router = r.Router.WithFilter(r.Table.Filter)
 	return outboxtable.RequireReadable(ctx, r.pool, r.Table)
 }
@@ -174,6 +183,8 @@ func reasonOf(err error) string {
 		return "publication_changed"
 	case errors.Is(err, watch.ErrColumnRenamed):
 		return "column_renamed"
+	case errors.Is(err, watch.ErrTablesChanged):
+		return "tables_changed"
 	case errors.Is(err, ingest.ErrBytes):
 		return "binary_value"
 	case errors.As(err, &synchronous):

@@ -40,6 +40,7 @@ type session struct {
 	gate         *deferral.Gate
 	paused       []pause.Pause // when the session began
 	cannotWait   string        // why events cannot wait in the table; empty if they can
+	cannotPause  string        // why all events of a destination cannot; empty if they can
 	handler      *ingest.Handler
 	auditor      *audit.Auditor
 	checkpointer *checkpointer.Checkpointer
@@ -48,11 +49,14 @@ type session struct {
 func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
-	blocked, err := deadletter.Blocked(ctx, r.pool, r.Table.String())
-	if err != nil {
+	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
 		return nil, err
 	}
-	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
+	if err := r.numberTables(ctx, h); err != nil {
+		return nil, err
+	}
+	blocked, err := deadletter.Blocked(ctx, r.pool, r.Table.Key())
+	if err != nil {
 		return nil, err
 	}
 	if err := r.store.NoteFilter(ctx, h.Fence, r.Table.Filter); err != nil {
@@ -77,7 +81,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
 		Tracker:  s.tracker,
 		Lease:    s.lease,
-		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.String()),
+		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.Key()),
 		Observer: r.Observer,
 		Recorder: r.Recorder,
 		Log:      r.Log,
@@ -95,7 +99,8 @@ func (s *session) connect() {
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
-		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
+		Unknown: s.unknownTable,
+		Router:  s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
 		On: s.Audit && s.Table.IsRepairable(), Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,

@@ -34,7 +34,7 @@ func (s *session) watcher() *watch.Watcher {
 
 func (s *session) redriver() *deadletter.Redriver {
 	return &deadletter.Redriver{
-		Pool: s.pool, Slot: s.Slot, Table: s.Table.String(), Destinations: s.names(), Timeout: s.SenderTimeout,
+		Pool: s.pool, Slot: s.Slot, Table: s.Table.Key(), Destinations: s.names(), Timeout: s.SenderTimeout,
 		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
 	}
 }
@@ -54,18 +54,18 @@ func (s *session) replayer() *replay.Replayer {
 // deferrer returns the worker that defers the events of unavailable destinations and of busy
 // aggregates, and delivers them.
 func (s *session) deferrer() *deferral.Worker {
-	reader := recovery.NewReader(s.pool, s.Slot, s.Table)
+	pageOf := func(t outboxtable.Table) deferral.Page { return recovery.NewReader(s.pool, s.Slot, t).Page }
 	return &deferral.Worker{
 		Store:      s.deferrals,
-		Rows:       deferral.NewRows(s.deferrals, s.Table, reader.Page),
+		Rows:       deferral.NewRows(s.deferrals, s.Table, pageOf),
 		Gate:       s.gate,
 		Senders:    s.delivery,
 		Router:     s.Router,
 		Names:      s.names(),
 		MaxBytes:   s.Window.Bytes / 4,
-		Begins:     s.Delivery.ParkAfter > 0 && s.cannotWait == "",
+		Begins:     s.Delivery.ParkAfter > 0 && s.cannotPause == "",
 		Groups:     s.cannotWait == "",
-		CannotWait: s.cannotWait,
+		CannotWait: s.cannotPause,
 		Paused:     s.paused,
 		Begun:      s.handler.Begun(),
 		Window:     s.tracker,
@@ -79,7 +79,7 @@ func (s *session) deferrer() *deferral.Worker {
 // openGate returns the gate between the stream and delivery, with the stored deferrals. The routes
 // of now are added to those before a row is sent by them.
 func (s *session) openGate(ctx context.Context) (err error) {
-	s.deferrals = deferral.NewStore(s.pool, s.held.Fence, s.Table.String(), s.SenderTimeout)
+	s.deferrals = deferral.NewStore(s.pool, s.held.Fence, s.Table.Key(), s.SenderTimeout)
 	routes, row := s.Router.Text(s.names()), s.held.Row
 	start := deferral.Start{
 		Horizon: row.Horizon, Routes: routes, Share: s.Window.Events / 4, ShareBytes: s.Window.Bytes / 4,
@@ -108,7 +108,13 @@ func (s *session) openGate(ctx context.Context) (err error) {
 
 // mayDefer finds out whether events may wait in the outbox table.
 func (s *session) mayDefer(ctx context.Context) (err error) {
-	s.cannotWait, err = deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
+	s.cannotPause, err = deferral.MissingForAll(ctx, s.pool, s.Table, s.RowsStay)
+	if err != nil {
+		return err
+	}
+	if s.cannotWait = s.cannotPause; s.Table.IsSeveral() {
+		s.cannotWait, err = deferral.Missing(ctx, s.pool, s.Table, s.RowsStay)
+	}
 	if err == nil && s.cannotWait != "" {
 		s.Log.Info("no events wait in the outbox table: an aggregate that is far behind holds back the others, and "+
 			"events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters",
@@ -157,12 +163,15 @@ func (s *session) retain(ctx context.Context) error {
 	if s.Retention == 0 {
 		return nil
 	}
-	r := retention.Retention{
-		Remover:  retention.NewRemover(s.pool, s.held.Fence, s.Table, s.Retention),
-		Age:      s.Retention,
-		Observer: s.Metrics,
-		Log:      s.Log,
-		Behind:   func() bool { return s.tracker.Load().Events >= s.Window.Events },
+	var all []*retention.Retention
+	for _, table := range s.Table.Each() {
+		all = append(all, &retention.Retention{
+			Remover:  retention.NewRemover(s.pool, s.held.Fence, table, s.Retention),
+			Age:      s.Retention,
+			Observer: s.Metrics,
+			Log:      s.Log,
+			Behind:   func() bool { return s.tracker.Load().Events >= s.Window.Events },
+		})
 	}
-	return r.Run(ctx)
+	return retention.RunAll(ctx, all)
 }

@@ -88,7 +88,7 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 			{event_type}, {aggregate_type}, count(*), min(e.{seq}), max(e.{seq}),
 			coalesce(min({created_at})::text, ''), coalesce(max({created_at})::text, '')
 		FROM {table} e WHERE {selected} AND {filter} GROUP BY 1, 2, 3
-			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.name(), horizon)...)
+			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.table.Key(), horizon)...)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)
 	}
@@ -138,9 +138,10 @@ func (o *Operator) Begin(ctx context.Context, p Plan, rate int) (*Replay, error)
 		INSERT INTO outbox_replays AS r (seqs, since, until, aggregate_type, aggregate_id, slot_name,
 			outbox_table, horizon,
 			last_seq, passed_seq, events, rate, deferrals)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_snapshot, $9, $10, $11, $12, `+deferral.MarksSQL("$6", "$7")+`)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8::pg_snapshot, $9, $10, $11, $12, `+deferral.MarksSQL("$6", "$13")+`)
 		RETURNING `+columns,
-		append(p.Selection.args(), o.slot, o.name(), p.Horizon, p.LastSeq, p.FirstSeq-1, p.Events, rate)...))
+		append(p.Selection.args(), o.slot, o.name(), p.Horizon, p.LastSeq, p.FirstSeq-1, p.Events, rate,
+			o.table.Key())...))
 	return r, o.explain(ctx, "begin the replay", err)
 }
 

@@ -25,6 +25,7 @@ const (
 // Replay is a request to send delivered events again.
 type Replay struct {
 	ID          int64
+	Table       string // schema.name of the outbox table
 	Selection   Selection
 	Horizon     string // pg_snapshot: only events that are visible in it
 	LastSeq     int64  // no event after it
@@ -40,7 +41,8 @@ type Replay struct {
 }
 
 // columns are those of Replay, in its order.
-const columns = `r.id, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text, r.last_seq, r.rate,
+const columns = `r.id, r.outbox_table, r.seqs, r.since, r.until, r.aggregate_type, r.aggregate_id, r.horizon::text,
+	r.last_seq, r.rate,
 	r.events,
 	r.passed_seq, r.sent, r.refused, r.last_refusal, r.state, r.deferrals::text`
 
@@ -48,7 +50,7 @@ func scan(row pgx.Row) (*Replay, error) {
 	var r Replay
 	var deferrals *string
 	s := &r.Selection
-	err := row.Scan(&r.ID, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon,
+	err := row.Scan(&r.ID, &r.Table, &s.Seqs, &s.Since, &s.Until, &s.AggregateType, &s.AggregateID, &r.Horizon,
 		&r.LastSeq, &r.Rate, &r.Events, &r.PassedSeq, &r.Sent, &r.Refused, &r.LastRefusal, &r.State, &deferrals)
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
 // relay parked events under their id alone.
 const parked = `(EXISTS (
 	SELECT FROM outbox_dead_letters d
-	WHERE d.outbox_table = $6 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id}
+	WHERE d.outbox_table = $6 AND d.row_seq = {common_seq} AND d.row_event_id = {event_id}
 		AND d.state IN ('parked', 'redriving')
 ) OR EXISTS (
 	SELECT FROM outbox_dead_letters d
@@ -95,7 +97,9 @@ func statement(table outboxtable.Table, sql string) string {
 		createdAt = "e." + outboxtable.Quote(c.CreatedAt)
 	}
 	names := strings.NewReplacer("{table}", table.From(), "{id}", outboxtable.Quote(c.ID),
-		"{seq}", outboxtable.Quote(c.Sequence), "{xid}", outboxtable.Quote(c.XID), "{created_at}", createdAt,
+		"{common_seq}", table.CommonSeqSQL("e."), "{seq}", outboxtable.Quote(c.Sequence),
+		"{xid}", outboxtable.Quote(c.XID),
+		"{created_at}", createdAt,
 		"{filter}", table.FilterSQL("e"),
 		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))

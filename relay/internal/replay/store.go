@@ -27,7 +27,13 @@ const statementTimeout = 10 * time.Second
 type Store struct {
 	pool   *pgxpool.Pool
 	fence  slot.Fence
-	table  string // schema.name of the outbox table
+	table  outboxtable.Table
+	events *events // of the table of the last replay
+}
+
+// events finds the events of one table.
+type events struct {
+	table  outboxtable.Table
 	reader *recovery.Reader
 	look   string // statement
 	bySeq  string // condition
@@ -35,9 +41,22 @@ type Store struct {
 
 // NewStore returns a Store for the relay that fence belongs to.
 func NewStore(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table) *Store {
-	return &Store{
-		pool: pool, fence: fence, table: table.String(),
-		reader: recovery.NewReader(pool, fence.Slot, table),
+	return &Store{pool: pool, fence: fence, table: table}
+}
+
+// eventsOf returns the events of the table of a replay.
+func (s *Store) eventsOf(r *Replay) (*events, error) {
+	if s.events != nil && s.events.table.String() == r.Table {
+		return s.events, nil
+	}
+	table, found := s.table.Named(r.Table)
+	if !found {
+		return nil, fmt.Errorf("table %s of replay %d is not among those of the relay: restore it, or run relay "+
+			"replay --stop=%[2]d", r.Table, r.ID)
+	}
+	s.events = &events{
+		table:  table,
+		reader: recovery.NewReader(s.pool, s.fence.Slot, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
 				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
@@ -49,14 +68,16 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table) *St
 					ELSE (SELECT max(seq) FROM looked) END`),
 		bySeq: outboxtable.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
+	return s.events, nil
 }
 
-// Next returns the replay to send, or nil.
+// Next returns the replay to send, or nil. A relay with several tables sends those of any of them.
 func (s *Store) Next(ctx context.Context) (*Replay, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
 	r, err := scan(s.pool.QueryRow(ctx, `SELECT `+columns+` FROM outbox_replays r
-		WHERE r.slot_name = $1 AND r.outbox_table = $2 AND r.state = 'running'`, s.fence.Slot, s.table))
+		WHERE r.slot_name = $1 AND (r.outbox_table = $2 OR $3) AND r.state = 'running'`,
+		s.fence.Slot, s.table.String(), s.table.IsSeveral()))
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -78,10 +99,14 @@ type Page struct {
 func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
+	from, err := s.eventsOf(r)
+	if err != nil {
+		return Page{}, err
+	}
 	var seqs []int64
 	var last *int64
-	args := append(r.Selection.args(), s.table, r.Horizon, r.PassedSeq, r.LastSeq, lookRows, limit)
-	if err := s.pool.QueryRow(ctx, s.look, args...).Scan(&seqs, &last); err != nil {
+	args := append(r.Selection.args(), s.table.Key(), r.Horizon, r.PassedSeq, r.LastSeq, lookRows, limit)
+	if err := s.pool.QueryRow(ctx, from.look, args...).Scan(&seqs, &last); err != nil {
 		return Page{}, fmt.Errorf("look for events of replay %d behind seq %d: %w", r.ID, r.PassedSeq, err)
 	}
 	switch {
@@ -90,7 +115,7 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	case len(seqs) == 0:
 		return Page{Last: *last}, nil
 	}
-	events, lastRead, err := s.reader.Page(ctx, r.PassedSeq, s.bySeq, seqs)
+	events, lastRead, err := from.reader.Page(ctx, r.PassedSeq, from.bySeq, seqs)
 	if err != nil {
 		return Page{}, err
 	}

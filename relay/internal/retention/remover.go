@@ -17,6 +17,7 @@ import (
 type Remover struct {
 	pool  *pgxpool.Pool
 	fence slot.Fence
+	key   string // of the outbox table in the relay's own tables
 	table string // schema.name of the outbox table
 	age   string // as an interval
 	rows  string // statement
@@ -28,6 +29,7 @@ func NewRemover(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table, a
 	return &Remover{
 		pool:  pool,
 		fence: fence,
+		key:   table.Key(),
 		table: table.String(),
 		age:   fmt.Sprintf("%d microseconds", age.Microseconds()),
 		rows:  removeRows(table),
@@ -81,6 +83,8 @@ func removeRows(table outboxtable.Table) string {
 		"{event_id}",
 		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+outboxtable.Quote(
 			table.Columns.Sequence)+")",
+		"{common_seq}",
+		table.CommonSeqSQL("e."),
 		"{seq}",
 		outboxtable.Quote(table.Columns.Sequence),
 		"{xid}",
@@ -124,7 +128,7 @@ func removeRows(table outboxtable.Table) string {
 					AND {later_writer} < r.ended) IS NOT TRUE)
 			  AND NOT EXISTS (
 				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.row_seq = e.{seq} AND d.row_event_id = {event_id}
+				WHERE d.outbox_table = $4 AND d.row_seq = {common_seq} AND d.row_event_id = {event_id}
 					AND d.state IN ('parked', 'redriving'))
 			  AND NOT EXISTS ( -- parked by an older relay, under its id alone
 				SELECT FROM outbox_dead_letters d
@@ -157,7 +161,7 @@ func (r *Remover) Rows(ctx context.Context, after int64, limit int) (Batch, erro
 	err := r.pool.QueryRow(
 		ctx,
 		r.rows,
-		r.fence.Args(r.table, r.age, after, limit)...).Scan(
+		r.fence.Args(r.key, r.age, after, limit)...).Scan(
 		&b.Removed,
 		&b.Last,
 		&b.Full,
@@ -180,7 +184,7 @@ const removeDeadLetters = `
 // DeadLetters removes at most limit closed dead letters of the table. Parked ones stay, however
 // old.
 func (r *Remover) DeadLetters(ctx context.Context, limit int) (int64, error) {
-	tag, err := r.pool.Exec(ctx, removeDeadLetters, r.fence.Args(r.table, r.age, limit)...)
+	tag, err := r.pool.Exec(ctx, removeDeadLetters, r.fence.Args(r.key, r.age, limit)...)
 	if err != nil {
 		return 0, fmt.Errorf("remove closed dead letters of %s: %w", r.table, err)
 	}

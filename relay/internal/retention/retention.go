@@ -57,28 +57,48 @@ type Retention struct {
 	kept    string // as last logged about rows that have to stay
 }
 
-// Run removes until ctx ends. It retries a failed batch, because other parts of the session check
-// the database.
-func (r *Retention) Run(ctx context.Context) error {
-	for pause := time.Duration(0); task.Sleep(ctx, pause); {
-		if r.Behind() {
-			pause = idleMin
-			continue
+// Run removes until ctx ends.
+func (r *Retention) Run(ctx context.Context) error { return RunAll(ctx, []*Retention{r}) }
+
+// RunAll removes rows of several tables until ctx ends, one statement after the other.
+func RunAll(ctx context.Context, all []*Retention) error {
+	due := make([]time.Time, len(all))
+	for len(all) > 0 {
+		next := 0
+		for i := range due {
+			if due[i].Before(due[next]) {
+				next = i
+			}
 		}
-		began := time.Now()
-		full, err := r.step(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
-			r.Log.Warn("retention: trying again", "err", err)
-			pause = idleMax
-		case full:
-			pause = min(share*time.Since(began), longestPause)
-		default:
-			pause = r.idle
+		if !task.Sleep(ctx, time.Until(due[next])) {
+			return nil
+		}
+		pause, rest := all[next].turn(ctx)
+		due[next] = time.Now().Add(pause)
+		if !task.Sleep(ctx, rest) {
+			return nil
 		}
 	}
+	<-ctx.Done()
 	return nil
+}
+
+// turn removes one batch. It returns the pause until the next one, and how long no table may have a
+// turn. It retries a failed batch, because other parts of the session check the database.
+func (r *Retention) turn(ctx context.Context) (pause, rest time.Duration) {
+	if r.Behind() {
+		return idleMin, 0
+	}
+	began := time.Now()
+	full, err := r.step(ctx)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		r.Log.Warn("retention: trying again", "err", err)
+		return idleMax, 0
+	case full:
+		return 0, min(share*time.Since(began), longestPause)
+	}
+	return r.idle, 0
 }
 
 // step removes one batch, and reports whether there may be more to remove at once.

@@ -40,7 +40,11 @@ func (r *Router) appendOwn(dst []sink.Attribute, e *outbox.Envelope, occurredAt 
 	dst = appendNotEmpty(dst, names.aggregateType, sink.String, e.AggregateType)
 	dst = appendNotEmpty(dst, names.aggregateID, sink.String, e.AggregateID)
 	dst = appendNotEmpty(dst, names.occurredAt, sink.String, occurredAt)
-	return appendNotEmpty(dst, names.sequence, sequenceType(e.Sequence), e.Sequence)
+	dst = appendNotEmpty(dst, names.sequence, sequenceType(e.Sequence), e.Sequence)
+	if e.Source == nil {
+		return dst
+	}
+	return appendNotEmpty(dst, names.table, sink.String, e.Source.Table)
 }
 
 // appendFurther appends the attributes of columns and of headers to those of a message, which begin

@@ -37,6 +37,9 @@ const (
 //
 // Only the first form contains a slash, so two forms never collide. key are the indexes of the
 // key's columns in e.Extra.
+//
+// A relay with several tables writes the table before each form, as in
+// tenant_a.outbox/order/4711: the aggregates of two tables are two groups, whatever their ids.
 func Group(e *outbox.Envelope, key []int) string {
 	var space [maxIdentifier]byte
 	return string(appendGroup(space[:0], e, key))
@@ -44,6 +47,9 @@ func Group(e *outbox.Envelope, key []int) string {
 
 // appendGroup appends the group of e to dst, which must be empty.
 func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
+	if e.Source != nil {
+		dst = append(appendEscaped(dst, e.Source.Table, "/"), '/')
+	}
 	switch {
 	case !hasOrder(e, key):
 		dst = append(dst, eventForm...)
@@ -86,9 +92,15 @@ func appendKey(dst []byte, e *outbox.Envelope, key []int) []byte {
 //	                           that AWS refuses, for %, for # and, before their separator, for .
 //	                           and /; so the ids of two tables differ
 //	sha256:9f86d0…             SHA-256 of that, if there is no room for a redrive's suffix
+//
+// A relay with several tables writes the table before a UUID too, because the tables of two tenants
+// may have been filled from one copy.
 func DeduplicationID(e *outbox.Envelope, schema, table string) string {
 	id := EventID(e)
-	if isUUID(id) {
+	switch {
+	case e.Source != nil:
+		schema, table = e.Source.Schema, e.Source.Name
+	case isUUID(id):
 		return id
 	}
 	var space [maxIdentifier]byte

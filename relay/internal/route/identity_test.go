@@ -180,3 +180,27 @@ func requireIdentifier(t *rapid.T, id string) {
 		t.Fatalf("identifier with a character that AWS refuses: %q", id)
 	}
 }
+
+// TestTablesHaveTheirOwnGroups: the forms of a single table stay as they are.
+func TestTablesHaveTheirOwnGroups(t *testing.T) {
+	t.Parallel()
+	const id = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"
+	seen := map[string]string{}
+	for _, table := range []*outbox.Source{
+		nil, {Schema: "a", Name: "b", Table: "a.b"}, {Schema: "a/b", Name: "c", Table: `"a/b".c`},
+		{Schema: "a", Name: "b/c", Table: `a."b/c"`},
+	} {
+		e := &outbox.Envelope{ID: id, AggregateType: "order", AggregateID: "1", Source: table}
+		for _, text := range []string{route.Group(e, nil), route.DeduplicationID(e, "public", "outbox_events")} {
+			if other, twice := seen[text]; twice {
+				t.Errorf("%s is that of %s and of %v", text, other, table)
+			}
+			seen[text] = fmt.Sprint(table)
+		}
+	}
+	for _, want := range []string{"order/1", id, "a.b/order/1", "a.b/" + id} {
+		if _, found := seen[want]; !found {
+			t.Errorf("%s is missing from %v", want, seen)
+		}
+	}
+}

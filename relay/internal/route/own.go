@@ -23,7 +23,7 @@ const (
 // ownNames are the names of the relay's own attributes in messages. An empty name drops the
 // attribute.
 type ownNames struct {
-	eventID, eventType, aggregateType, aggregateID, occurredAt, sequence, payloadEncoding string
+	eventID, eventType, aggregateType, aggregateID, occurredAt, sequence, payloadEncoding, table string
 }
 
 var defaultNames = ownNames{
@@ -46,13 +46,19 @@ func (n *ownNames) of(attribute string) *string {
 func (n *ownNames) all() []*string {
 	return []*string{
 		&n.eventID, &n.eventType, &n.aggregateType, &n.aggregateID, &n.occurredAt, &n.sequence, &n.payloadEncoding,
+		&n.table,
 	}
 }
 
 // parseOwnNames reads RELAY_ATTRIBUTE_NAMES: entries such as event_id=id or sequence=none,
 // separated by commas. The error names every problem.
-func parseOwnNames(setting string) (ownNames, error) {
+//
+// Only a relay with several tables names the table of an event.
+func parseOwnNames(setting string, several bool) (ownNames, error) {
 	names, changed := defaultNames, map[string]string{}
+	if several {
+		names.table = outbox.AttributeTable
+	}
 	var problems []error
 	for entry := range strings.SplitSeq(setting, ",") {
 		if entry = strings.TrimSpace(entry); entry == "" {
@@ -90,6 +96,7 @@ func parseOwnNames(setting string) (ownNames, error) {
 // targetOf returns the field of an attribute, by its default name.
 func targetOf(n *ownNames, attribute string) *string {
 	defaults := defaultNames
+	defaults.table = outbox.AttributeTable
 	for i, name := range defaults.all() {
 		if *name == attribute {
 			return n.all()[i]

@@ -69,6 +69,8 @@ type Settings struct {
 	Tenant string
 	// Schema and Table are the name of the outbox table.
 	Schema, Table string
+	// Several says that there are several outbox tables. An event then has its own.
+	Several bool
 	// OrderKey are the indexes in [outbox.Envelope.Extra] of the columns that are the unit of order
 	// in place of the aggregate; see [Group].
 	OrderKey []int
@@ -131,7 +133,7 @@ func Parse(s Settings) (*Router, error) {
 	if r.formats, err = parseFormats(s); err != nil {
 		problems = append(problems, err)
 	}
-	if r.names, err = parseOwnNames(s.AttributeNames); err != nil {
+	if r.names, err = parseOwnNames(s.AttributeNames, s.Several); err != nil {
 		problems = append(problems, err)
 	}
 	if err := checkColumns(s.Columns, r.names); err != nil {

@@ -13,7 +13,7 @@ import (
 // Publication is a publication and the outbox table that it must contain.
 type Publication struct {
 	Name  string
-	Table string // schema.name
+	Table string // schema.name; empty for several tables
 	// Filter is the row filter that it must have: an expression of SQL, or empty for none.
 	Filter string
 }
@@ -26,15 +26,21 @@ type Publication struct {
 // skipped silently, and so would the rows that a row filter excludes. Only the expected filter is
 // accepted, by its text, in a publication that applies it and that does not turn an UPDATE into an
 // insert because of it. (A missing column ends the stream.) The arguments are placeholders.
+//
+// Without a table the fingerprint is that of the publication alone, for several tables. Package
+// members notices when one of them was added to it.
 func fingerprintSQL(publication, table, filter string) string {
 	return fmt.Sprintf(`
-		(SELECT coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
-			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '')
+		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
+				FROM pg_publication p WHERE p.pubname = %[1]s AND p.pubinsert), '')
+			ELSE coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
+			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '') END
 		 FROM pg_class t
 		 JOIN pg_publication p ON p.pubname = %[1]s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
 		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
-		 WHERE t.oid = to_regclass(%[2]s) AND p.pubinsert AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
+		 WHERE t.oid = to_regclass(nullif(%[2]s, '')) AND p.pubinsert
+		   AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
 		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
 		   AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
@@ -92,6 +98,12 @@ func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string
 func StreamsTheSame(before, after string) bool {
 	return before != "" && after != "" && tableOf(before) == tableOf(after)
 }
+
+// ofSeveral is the last part of a fingerprint for several tables.
+const ofSeveral = "several"
+
+// IsOfSeveral reports whether a fingerprint is that of a publication for several tables.
+func IsOfSeveral(fingerprint string) bool { return tableOf(fingerprint) == ofSeveral }
 
 // tableOf returns the last part of a fingerprint: the table's OID, with the hash of a row filter.
 func tableOf(fingerprint string) string {

@@ -35,8 +35,9 @@ type Status struct {
 	Problems []Problem `json:"problems"`
 
 	Slot        Slot         `json:"slot"`
-	Table       string       `json:"table,omitempty"` // schema.name of the outbox table
-	Relays      []Relay      `json:"relays"`          // the latest report first
+	Table       string       `json:"table,omitempty"`  // schema.name of the outbox table, or the names of several
+	Tables      []string     `json:"tables,omitempty"` // of several, those that exist
+	Relays      []Relay      `json:"relays"`           // the latest report first
 	Checkpoint  *Checkpoint  `json:"checkpoint,omitempty"`
 	Recovery    *Recovery    `json:"recovery,omitempty"`
 	LastGap     *Gap         `json:"last_gap,omitempty"`
@@ -198,6 +199,9 @@ func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string
 		return err
 	}
 	s.Table = row.Table
+	if s.Tables, err = members.Existing(ctx, pool, row.Tables); err != nil {
+		return err
+	}
 	s.Checkpoint = &Checkpoint{FlushLSN: row.Position.FlushLSN.String(), WrittenAt: row.UpdatedAt, Epoch: row.Epoch}
 	if row.Recovery != nil {
 		s.Recovery = &Recovery{Running: !row.Recovery.IsMarked(), PublishedSeq: row.Position.RecoveredSeq}

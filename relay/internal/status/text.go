@@ -17,6 +17,9 @@ func (s *Status) Write(w io.Writer) error {
 	if s.Table != "" {
 		fmt.Fprintf(w, ", table %s", s.Table)
 	}
+	if s.Tables != nil {
+		fmt.Fprintf(w, " (%d tables)", len(s.Tables))
+	}
 	fmt.Fprintf(w, "  %s\n", clock(s.At))
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "\n%s: %s\n  next: %s (runbook %q)\n", p.Level, p.Problem, p.Next, p.Runbook)

@@ -36,7 +36,8 @@ type Watcher struct {
 }
 
 // Run returns nil when ctx ends. It returns a [*operator.NeededError], a
-// [*pgoutput.MissingColumnError], a [*replication.SynchronousError] or [ErrColumnRenamed]. It
+// [*pgoutput.MissingColumnError], a [*replication.SynchronousError], [ErrColumnRenamed] or
+// [ErrTablesChanged]. It
 // retries after any other error, because other parts of the session find out whether the database
 // is available.
 func (w *Watcher) Run(ctx context.Context) error {
@@ -58,7 +59,7 @@ func isFinal(err error) bool {
 	var missing *pgoutput.MissingColumnError
 	var synchronous *replication.SynchronousError
 	return operator.IsNeeded(err) || errors.As(err, &missing) || errors.As(err, &synchronous) ||
-		errors.Is(err, ErrColumnRenamed)
+		errors.Is(err, ErrColumnRenamed) || errors.Is(err, ErrTablesChanged)
 }
 
 func (w *Watcher) check(ctx context.Context) error {
@@ -68,6 +69,9 @@ func (w *Watcher) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, w.Timeout)
 	defer cancel()
 	if err := w.requireColumns(ctx); err != nil {
+		return err
+	}
+	if err := w.requireTables(ctx); err != nil {
 		return err
 	}
 	return outboxtable.RequireReadable(ctx, w.Pool, w.Table)
@@ -82,9 +86,27 @@ func (w *Watcher) requireColumns(ctx context.Context) error {
 	if !w.Table.HasAlternatives() {
 		return nil
 	}
-	table, err := members.Look(ctx, w.Pool, w.Table)
-	if err == nil && !slices.Equal(names(table), names(w.Table)) {
-		err = ErrColumnRenamed
+	now, err := members.Look(ctx, w.Pool, w.Table)
+	if err != nil {
+		return err
+	}
+	for _, table := range now.Each() {
+		before, found := w.Table.Named(table.String())
+		if found && !slices.Equal(names(table), names(before)) {
+			return ErrColumnRenamed
+		}
+	}
+	return nil
+}
+
+// ErrTablesChanged means that one of several tables came, or that one is no longer there. The next
+// session has those of then.
+var ErrTablesChanged = errors.New("the outbox tables of the publication changed")
+
+func (w *Watcher) requireTables(ctx context.Context) error {
+	changed, err := members.IsChanged(ctx, w.Pool, w.Table)
+	if err == nil && changed {
+		err = ErrTablesChanged
 	}
 	return err
 }

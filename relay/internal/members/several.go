@@ -1,0 +1,224 @@
+package members
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// streamed lists the tables with some names of which the publication streams every row.
+const streamed = `
+	SELECT n.nspname, c.relname, c.relkind = 'p', ARRAY(
+		SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication p ON p.pubname = $1
+	LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+	LEFT JOIN pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = n.oid
+	WHERE c.relname = ANY ($2) AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+	  AND (p.puballtables OR r.oid IS NOT NULL OR s.oid IS NOT NULL) AND r.prqual IS NULL
+	  AND (p.pubviaroot OR c.relkind <> 'p')
+	ORDER BY 1, 2`
+
+// lookSeveral finds the tables that t describes, in the order of their names. They keep their
+// numbers; [Number] gives one to each of the others.
+func lookSeveral(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxtable.Table, error) {
+	names := []string{}
+	for _, p := range t.Several.Patterns {
+		names = append(names, p.Name)
+	}
+	rows, err := pool.Query(ctx, streamed, t.Several.Publication, names)
+	if err != nil {
+		return t, fmt.Errorf("look for the tables %s: %w", t, err)
+	}
+	var schema, name string
+	var partitioned bool
+	var columns []string
+	var found []outboxtable.Table
+	_, err = pgx.ForEachRow(rows, []any{&schema, &name, &partitioned, &columns}, func() error {
+		if t.Has(schema, name) {
+			one := t.One(schema, name, t.NumberOf(schema, name)).Resolve(slices.Clone(columns))
+			one.Only = !partitioned
+			found = append(found, one)
+		}
+		return nil
+	})
+	if err != nil {
+		return t, fmt.Errorf("look for the tables %s: %w", t, err)
+	}
+	return t.WithTables(found), nil
+}
+
+// IsChanged reports whether the tables that t describes are other ones than those that it has.
+func IsChanged(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (bool, error) {
+	if !t.IsSeveral() {
+		return false, nil
+	}
+	now, err := lookSeveral(ctx, pool, t)
+	return err == nil && !slices.Equal(sorted(now), sorted(t)), err
+}
+
+func sorted(t outboxtable.Table) []string {
+	names := namesOf(t)
+	slices.Sort(names)
+	return names
+}
+
+func namesOf(t outboxtable.Table) []string {
+	names := []string{}
+	for _, one := range t.Each() {
+		names = append(names, one.String())
+	}
+	return names
+}
+
+// Numbered returns t with the numbers that the tables have, by their names in the checkpoint row.
+// Tables without a number have [outbox.NoNumber].
+func Numbered(t outboxtable.Table, known []string) outboxtable.Table {
+	if !t.IsSeveral() {
+		return t
+	}
+	var tables []outboxtable.Table
+	for _, one := range t.Each() {
+		number := int64(slices.Index(known, one.String()))
+		source := *one.Source
+		source.Number = number
+		one.Source = &source
+		tables = append(tables, one)
+	}
+	slices.SortFunc(tables, func(a, b outboxtable.Table) int { return int(a.Source.Number - b.Source.Number) })
+	return t.WithTables(tables)
+}
+
+// Former is what the checkpoint row says of the tables of a slot.
+type Former struct {
+	Tables []string // by their numbers; nil if the slot had one table
+	Key    string   // the name of all, or of the only one
+	// Fingerprint is the one to store with other tables.
+	Fingerprint string
+}
+
+// Number stores a number for each of several tables that has none, for the relay that holds the
+// slot. It returns the tables in the order of their numbers.
+func Number(
+	ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, t outboxtable.Table, former Former,
+) (outboxtable.Table, error) {
+	all := append([]string{}, former.Tables...)
+	if _, isTable := t.Named(former.Key); isTable && len(all) == 0 {
+		all = append(all, former.Key) // its stored seqs are common seqs
+	}
+	for _, name := range namesOf(t) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	if len(all) > outbox.MaxSources {
+		return t, fmt.Errorf("slot %s has had %d tables, and may have %d in all", fence.Slot, len(all),
+			outbox.MaxSources)
+	}
+	if len(all) > len(former.Tables) || former.Key != t.Key() || former.Tables == nil {
+		if err := note(ctx, pool, fence, t, all, former); err != nil {
+			return t, err
+		}
+	}
+	return Numbered(t, all), nil
+}
+
+// note stores the tables of a slot. The rows of the relay's own tables follow the new name of all
+// tables. A table that was the only one is accounted for under the name of its place in the
+// publication.
+func note(
+	ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, t outboxtable.Table, all []string, former Former,
+) error {
+	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `UPDATE relay_checkpoints c SET tables = $4, outbox_table = $5,
+			publication_fingerprint = nullif($6, '') WHERE `+slot.FenceSQL,
+			fence.Args(all, t.Key(), former.Fingerprint)...)
+		if err == nil && tag.RowsAffected() == 0 {
+			err = slot.ErrFenced
+		}
+		if err != nil || former.Key == t.Key() {
+			return err
+		}
+		for _, own := range []string{"outbox_dead_letters", "outbox_deferrals", "relay_checkpoints"} {
+			_, err := tx.Exec(ctx, `UPDATE `+own+` SET outbox_table = $4
+				WHERE slot_name IN ($1, $2) AND outbox_table = $3`,
+				fence.Slot, outboxtable.GuardOf(fence.Slot), former.Key, t.Key())
+			if err != nil {
+				return err
+			}
+		}
+		if former.Tables != nil {
+			return nil
+		}
+		_, err = tx.Exec(ctx, named(t, `
+			WITH {members}
+			UPDATE relay_members k SET attached = m.attached FROM member m
+			WHERE k.slot_name = $1 AND k.relation = m.relation AND k.accounted
+			  AND k.attached <> m.attached AND k.attached NOT LIKE 'p%' AND m.attached LIKE 'p%' || k.attached
+			  AND m.root = to_regclass($2)`), fence.Slot, former.Key)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note the tables of slot %s: %w", fence.Slot, err)
+	}
+	return nil
+}
+
+// Changes returns the names of the tables that came and of those that went since before.
+func Changes(before, now outboxtable.Table) (came, went string) {
+	gone := func(from, in outboxtable.Table) string {
+		names := slices.DeleteFunc(namesOf(from), func(name string) bool { return slices.Contains(namesOf(in), name) })
+		return strings.Join(names, ", ")
+	}
+	return gone(now, before), gone(before, now)
+}
+
+// Since returns now with the tables alone that came since before.
+func Since(before, now outboxtable.Table) outboxtable.Table {
+	return now.WithTables(slices.DeleteFunc(slices.Clone(now.Each()), func(one outboxtable.Table) bool {
+		_, was := before.Named(one.String())
+		return was
+	}))
+}
+
+// OneOf returns the table of a command that names one. Where the slot has several, it is one of
+// them.
+func OneOf(t outboxtable.Table, publication, key string, tables []string) outboxtable.Table {
+	if number := slices.Index(tables, t.String()); number >= 0 && !t.IsSeveral() {
+		return t.Among(key, publication, int64(number))
+	}
+	return t
+}
+
+// Existing returns those of the tables of a slot that exist; nil if the slot has one table.
+func Existing(ctx context.Context, pool *pgxpool.Pool, tables []string) ([]string, error) {
+	if tables == nil {
+		return nil, nil
+	}
+	schemas, names := []string{}, []string{}
+	for _, table := range tables {
+		schema, name := outboxtable.ParseName(table)
+		schemas, names = append(schemas, schema), append(names, name)
+	}
+	// by name, because to_regclass fails if the role may not use the schema
+	rows, err := pool.Query(ctx, `
+		SELECT t.given FROM unnest($1::text[], $2::text[], $3::text[]) AS t (given, schema, name)
+		WHERE EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = t.schema AND c.relname = t.name AND c.relkind IN ('r', 'p'))
+		ORDER BY 1`, tables, schemas, names)
+	if err != nil {
+		return nil, fmt.Errorf("look for the tables of the slot: %w", err)
+	}
+	existing, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for the tables of the slot: %w", err)
+	}
+	return existing, nil
+}

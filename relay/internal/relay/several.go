@@ -1,0 +1,98 @@
+package relay
+
+import (
+	"context"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
+	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/watch"
+)
+
+// numberTables gives each of several tables its number, and stores them. The rows of a slot that
+// had one table so far get the name of all.
+func (r *relay) numberTables(ctx context.Context, h *leadership.HeldSlot) error {
+	if !r.Table.IsSeveral() {
+		return nil
+	}
+	fingerprint, err := r.fingerprintOfSeveral(ctx, h)
+	if err != nil {
+		return err
+	}
+	former := members.Former{Tables: h.Row.Tables, Key: h.Row.Table, Fingerprint: fingerprint}
+	if r.Table, err = members.Number(ctx, r.pool, h.Fence, r.Table, former); err != nil {
+		return err
+	}
+	h.Row.Fingerprint = fingerprint
+	r.Metrics.Tables(len(r.Table.Each()))
+	return nil
+}
+
+// fingerprintOfSeveral returns the fingerprint for the checkpoint row. That of one table is
+// replaced while the publication is the same.
+func (r *relay) fingerprintOfSeveral(ctx context.Context, h *leadership.HeldSlot) (string, error) {
+	row := h.Row
+	if row.Table == r.Table.Key() || row.Tables != nil || slot.IsOfSeveral(row.Fingerprint) {
+		return row.Fingerprint, nil
+	}
+	several, err := slot.Fingerprint(ctx, r.pool, r.publication())
+	if err != nil {
+		return "", err
+	}
+	one, err := slot.Fingerprint(ctx, r.pool, slot.Publication{Name: r.Publication, Table: row.Table})
+	switch {
+	case err != nil:
+		return "", err
+	case one == row.Fingerprint:
+		return several, nil
+	case row.Recovery != nil: // it stores another one at its end
+		return row.Fingerprint, nil
+	}
+	return "", audit.ErrPublicationChanged
+}
+
+// checkNew checks the tables that came since the last session, and tells which came and which went.
+func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
+	if !table.IsSeveral() {
+		return nil
+	}
+	before, had := r.Table, r.hasTables
+	r.hasTables = true
+	if !had { // package preflight has checked them
+		r.Log.Info("outbox tables", "event", "tables", "slot", r.Slot, "tables", len(table.Each()))
+		return nil
+	}
+	came, went := members.Changes(before, table)
+	if went != "" {
+		r.Log.Warn("outbox tables are no longer there, or no longer in the publication",
+			"event", "tables_left", "slot", r.Slot, "tables", went)
+	}
+	if came == "" {
+		return nil
+	}
+	r.Log.Info("new outbox tables in the publication", "event", "tables_joined", "slot", r.Slot, "tables", came)
+	if r.CheckTables == nil {
+		return nil
+	}
+	return r.CheckTables(ctx, r.pool, members.Since(before, table))
+}
+
+// unknownTable ends the session if a table of this name belongs to those of the relay by now. The
+// stream waits for the answer.
+func (s *session) unknownTable(schema, name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
+	defer cancel()
+	now, err := members.Look(ctx, s.pool, s.Table)
+	if err != nil {
+		return err
+	}
+	one := outboxtable.Table{Schema: schema, Name: name}
+	if _, exists := now.Named(one.String()); exists {
+		return watch.ErrTablesChanged
+	}
+	s.Log.Warn("the log has rows of a table that is no longer there, or no longer in the publication: the relay "+
+		"delivers them", "event", "table_gone", "slot", s.Slot, "table", one.String())
+	return nil
+}
