@@ -48,7 +48,7 @@ crash-test: ## Post 10,000 orders and write 20,000 events while the relay is kil
 full-circle: ## Post CIRCLE_ORDERS=10000 orders while relay, functions and Postgres are killed CIRCLE_KILLS=30 times, and count the shipments
 	@CIRCLE_ORDERS=$(or $(CIRCLE_ORDERS),10000) CIRCLE_KILLS=$(or $(CIRCLE_KILLS),30) \
 	  go test -count=1 -timeout 2h -v -run TestEveryOrderHasExactlyOneShipment ./relay/e2e
-tour: $(lab) ## Show how the relay behaves in faults, step by step, in less than a minute (its pages are on TOUR_PORT=9474 and the next one)
+tour: $(lab) ## Show how the relay behaves in faults, step by step, in less than a minute (its pages are on TOUR_PORT=9474 and the next one; PICTURES=1 takes those of the documents)
 	@'$(lab)' tour
 chaos: $(lab) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event
 	@'$(lab)' chaos

@@ -15,8 +15,9 @@ import (
 )
 
 type tourCmd struct {
-	Port  int    `help:"Port of the first relay's page. The second relay has the next port." env:"TOUR_PORT" default:"9474"`
-	Relay string `help:"Binary of the relay. The relay of this repository is built if empty." env:"RELAY_BINARY"`
+	Port     int    `help:"Port of the first relay's page. The second relay has the next port." env:"TOUR_PORT" default:"9474"`
+	Pictures bool   `help:"Take the pictures of the documents, which needs a browser." env:"PICTURES"`
+	Relay    string `help:"Binary of the relay. The relay of this repository is built if empty." env:"RELAY_BINARY"`
 }
 
 // Run waits for Enter before each step if a reader sits at the terminal.
@@ -25,6 +26,9 @@ func (c *tourCmd) Run(ctx context.Context, s *stack.Stack) error {
 	o := tour.Options{
 		Dir: dir, CacheDir: filepath.Join(s.Dir, "cache"), Relay: c.Relay,
 		Ports: [2]int{c.Port, c.Port + 1}, Out: os.Stdout,
+	}
+	if c.Pictures {
+		o.Pictures = filepath.Join(s.Root, "relay", "docs", "pictures")
 	}
 	if o.Relay == "" {
 		var err error

@@ -2,6 +2,7 @@ package tour
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -22,7 +23,7 @@ func (s *stage) loseDestination(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.show(ctx, "status"); err != nil {
+	if err := s.showStatus(ctx, "unavailable"); err != nil {
 		return "", err
 	}
 	waiting := s.load.undelivered(nil)
@@ -54,7 +55,7 @@ func (s *stage) dropSlot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.show(ctx, "status"); err != nil {
+	if err := s.showStatus(ctx, "slot-lost"); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("the relay found the gap (%s), made a new slot, published the missing events from the table "+
@@ -65,7 +66,7 @@ func (s *stage) dropSlot(ctx context.Context) (string, error) {
 func (s *stage) killRelay(ctx context.Context) (string, error) {
 	victim := s.streaming(ctx)
 	if victim < 0 {
-		return "", fmt.Errorf("no relay streams")
+		return "", errors.New("no relay streams")
 	}
 	other := 1 - victim
 	began := time.Now()
@@ -135,7 +136,7 @@ func (s *stage) floodAggregate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.show(ctx, "status"); err != nil {
+	if err := s.showStatus(ctx, "busy"); err != nil {
 		return "", err
 	}
 	err = s.await(ctx, "the events of the busy aggregate have arrived", func() bool {

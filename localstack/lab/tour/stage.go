@@ -26,6 +26,7 @@ type stage struct {
 	billing fakeaws.Queue
 	relays  [2]*relay
 	load    *load
+	camera  *camera
 }
 
 func open(ctx context.Context, o Options) (*stage, error) {
@@ -44,6 +45,12 @@ func (s *stage) openAll(ctx context.Context) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return err
 	}
+	if s.Pictures != "" {
+		var err error
+		if s.camera, err = newCamera(ctx, s.Pictures); err != nil {
+			return err
+		}
+	}
 	if err := s.openDatabase(ctx); err != nil {
 		return err
 	}
@@ -60,6 +67,9 @@ func (s *stage) openAll(ctx context.Context) error {
 		return s.streaming(ctx) >= 0 && s.states(ctx)["standby"] == 1
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.camera.open(fmt.Sprintf("http://127.0.0.1:%d", s.Ports[0])); err != nil {
 		return err
 	}
 	return s.load.start(ctx, s.databaseURL())
@@ -97,6 +107,7 @@ func (s *stage) openBroker() (err error) {
 }
 
 func (s *stage) close() {
+	s.camera.close()
 	if s.load != nil {
 		s.load.stop()
 	}
@@ -111,6 +122,14 @@ func (s *stage) close() {
 	if s.server != nil {
 		_ = s.server.Stop(pgtest.Fast)
 	}
+}
+
+// showStatus prints the output of relay status, and takes a picture of the same on the page.
+func (s *stage) showStatus(ctx context.Context, picture string) error {
+	if err := s.show(ctx, "status"); err != nil {
+		return err
+	}
+	return s.camera.take(picture)
 }
 
 // exec runs a statement in a session of its own.

@@ -19,8 +19,9 @@ type Options struct {
 	Ports    [2]int // of the pages of the two relays
 	// Next is called before each step, and returns once the reader wants to see it. An error ends
 	// the tour. Nil waits for no reader.
-	Next func(context.Context) error
-	Out  io.Writer
+	Next     func(context.Context) error
+	Pictures string // folder for pictures of the page, which need a browser; empty: none
+	Out      io.Writer
 }
 
 // step is one fault. play injects it, awaits the reaction, withdraws it and awaits the recovery. It

@@ -74,6 +74,13 @@ func troubled() *status.Status {
 		Name: queue, State: status.DestinationUnavailable, Since: &since,
 		Code: "timeout", Error: "<b>no answer</b> within 10s", Failures: 31,
 	}
+	s.Deferrals = []status.Deferral{
+		{Destination: queue, Events: 4100, Since: since, Reason: "the destination has accepted nothing"},
+		{
+			Destination: topic, Aggregates: 2, Largest: "order 4711", Events: 900, Since: since,
+			Reason: "its events used up their share of the window",
+		},
+	}
 	s.Slot.DeliveryLagBytes = 5 << 20
 	s.LastGap = &status.Gap{FoundAt: s.At.Add(-27 * time.Hour), Reason: "the slot is gone", RepairedAt: &repaired}
 	s.DeadLetters = []status.DeadLetter{

@@ -89,7 +89,9 @@ function path(s) {
 }
 
 function pathTable(s, relay, step) {
-  const table = s.table ? 'Table ' + s.table : 'Outbox table';
+  const table = s.table ? 'Table ' + s.table.slice(s.table.indexOf('.') + 1) : 'Outbox table';
+  const deferred = (s.deferrals || []).reduce((n, d) => n + d.events, 0);
+  if (deferred > 0) return step(table, 'about ' + count(deferred, 'event') + (deferred === 1 ? ' waits' : ' wait'), 'for a destination or an aggregate that is deferred.');
   const b = last && last.waiting, rows = b && (b.events === 0 ? 'No row waits.' :
     (b.more ? 'More than ' : 'At most ') + count(b.events, 'row') + ' may wait: the last checkpoint does not count them as delivered.');
   if (!relay) {
@@ -128,7 +130,13 @@ function pathDestinations(relay, step) {
     last ? h('span', {}, 'The last event was accepted ', age(last), ' ago.') : 'Nothing was sent yet.');
 }
 
-function destinations(list) {
+// waiting describes the events of a destination that wait in the outbox table.
+function waiting(d) {
+  const whose = d.aggregates > 1 ? ' of ' + d.aggregates + ' aggregates, most of them of ' + d.largest + ',' : d.largest ? ' of ' + d.largest : '';
+  return h('p', {}, 'About ' + count(d.events, 'event') + whose + ' wait in the table for ', age(d.since), ': ' + d.reason);
+}
+
+function destinations({list, deferrals}) {
   if (list.length === 0) return h('p', {}, 'No working relay reports its destinations.');
   return h('ul', {class: 'cards'}, list.map((d) => {
     const level = {ok: 'ok', throttled: 'warning', paused: 'warning'}[d.state] || 'critical';
@@ -138,7 +146,8 @@ function destinations(list) {
       d.error && h('p', {}, d.error),
       h('p', {}, count(d.delivered, 'event') + ' delivered by this relay',
         ...(d.last_accepted_at ? [', the last ', age(d.last_accepted_at), ' ago'] : []),
-        d.rate_limit ? ', at most ' + Math.round(d.rate_limit) + ' requests a second' : ''));
+        d.rate_limit ? ', at most ' + Math.round(d.rate_limit) + ' requests a second' : ''),
+      deferrals.filter((one) => one.destination === d.name).map(waiting));
   }));
 }
 

@@ -44,7 +44,7 @@ function draw(s) {
   const working = s.relays.find(works);
   show('problems', {list: s.problems, stale: false}, problems);
   show('path', {s, last}, (data) => path(data.s));
-  show('destinations', working && working.destinations || [], destinations);
+  show('destinations', {list: working && working.destinations || [], deferrals: s.deferrals || []}, destinations);
   show('relays', s.relays, relays);
   show('letters', isBlind(s) ? null : s.dead_letters || [], letters);
   show('slot', s, slot);
