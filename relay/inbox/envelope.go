@@ -17,7 +17,7 @@ type notification struct {
 }
 
 // withoutEnvelope returns the message as it was published. Only a message without an attribute of
-// the relay can be in an envelope: SNS moves all attributes into the envelope, and EventBridge knows
+// the relay can be in an envelope: SNS moves all attributes into the envelope, and EventBridge has
 // none. So a payload that looks like an envelope is not opened.
 func withoutEnvelope(m Message) (Message, error) {
 	if isPublished(m) {

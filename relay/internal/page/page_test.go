@@ -84,7 +84,8 @@ func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
 		}
 		b.awaitText("#path", "about 5000 events wait")
 		b.awaitText("#destinations", "About 4100 events wait in the table for")
-		b.awaitText("#destinations", "About 900 events of 2 aggregates, most of them of order 4711, wait in the table for")
+		b.awaitText("#destinations",
+			"About 900 events of 2 aggregates, most of them of order 4711, wait in the table for")
 		b.await(
 			"['read', 'delivered'].every((rate) => document.querySelector('#rates .line-' + rate).points.length >= 3)")
 		b.picture("troubled-" + scheme)
