@@ -3,15 +3,20 @@ package e2e_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // preset is a project, with its table as it creates it, and its way of writing an event.
 type preset struct {
 	name   string
 	ddl    string
-	insert string // %d is the number of the event, of which the payload has "n"
+	insert string // {n} is the number of the event, {aggregate} that of its aggregate
 	table  string
 	env    []string
 	// repairs says that a lost slot loses no event.
@@ -35,7 +40,8 @@ var presets = []preset{
 		name: "debezium", table: "outboxevent", queue: "orders.fifo", group: "order/1",
 		ddl: `CREATE TABLE outboxevent (id uuid NOT NULL PRIMARY KEY, aggregatetype varchar(255) NOT NULL,
 			aggregateid varchar(255) NOT NULL, type varchar(255) NOT NULL, payload jsonb)`,
-		insert: `INSERT INTO outboxevent VALUES (gen_random_uuid(), 'order', '%[1]d', 'OrderCreated', '{"n": %[1]d}');
+		insert: `INSERT INTO outboxevent VALUES (gen_random_uuid(), 'order', '{aggregate}', 'OrderCreated',
+				'{"n": {n}}');
 			DELETE FROM outboxevent`,
 		attributes: map[string]string{
 			"eventType": "OrderCreated", "aggregate_id": "1", "event_type": "", "event_id": "",
@@ -48,7 +54,7 @@ var presets = []preset{
 			timestamp timestamp(6) with time zone NOT NULL, payload varchar(8000),
 			tracingspancontext varchar(256), PRIMARY KEY (id))`,
 		insert: `INSERT INTO OutboxEvent (aggregateid, aggregatetype, payload, timestamp, tracingspancontext, type, id)
-			VALUES (%[1]d, 'order', '{"n": %[1]d}', now(), NULL, 'OrderCreated', gen_random_uuid());
+			VALUES ({aggregate}, 'order', '{"n": {n}}', now(), NULL, 'OrderCreated', gen_random_uuid());
 			DELETE FROM OutboxEvent`,
 		attributes: map[string]string{"eventType": "OrderCreated", "aggregate_id": "1"},
 	},
@@ -68,11 +74,12 @@ var presets = []preset{
 			CREATE UNIQUE INDEX ON "OutboxMessage" ("OutboxId", "SequenceNumber");
 			CREATE UNIQUE INDEX ON "OutboxMessage" ("InboxMessageId", "InboxConsumerId", "SequenceNumber")`,
 		insert: `INSERT INTO "OutboxState"
-				VALUES ('00000000-0000-0000-0000-00000000000%[1]d', gen_random_uuid(), now());
+				VALUES ('00000000-0000-0000-0000-00000000000{aggregate}', gen_random_uuid(), now())
+				ON CONFLICT DO NOTHING;
 			INSERT INTO "OutboxMessage" ("Body", "ContentType", "DestinationAddress", "Headers", "MessageId",
-			"MessageType", "OutboxId", "SentTime") VALUES ('{"n": %[1]d}', 'application/vnd.masstransit+json',
+			"MessageType", "OutboxId", "SentTime") VALUES ('{"n": {n}}', 'application/vnd.masstransit+json',
 			'queue:orders', '{"tenant":"acme"}', gen_random_uuid(), 'urn:message:Shop:OrderCreated',
-			'00000000-0000-0000-0000-00000000000%[1]d', now())`,
+			'00000000-0000-0000-0000-00000000000{aggregate}', now())`,
 		attributes: map[string]string{
 			"event_type": "urn:message:Shop:OrderCreated", "contentType": "application/vnd.masstransit+json",
 			"destinationAddress": "queue:orders", "tenant": "acme", "sequence": "1",
@@ -85,27 +92,35 @@ var presets = []preset{
 			"created_at" TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, "payload" JSON DEFAULT NULL,
 			"metadata" JSON DEFAULT NULL, "transaction_id" xid8 NOT NULL, PRIMARY KEY ("transaction_id", "offset"))`,
 		insert: `INSERT INTO watermill_orders (uuid, payload, metadata, transaction_id)
-			VALUES (gen_random_uuid()::text, '{"n": %[1]d}', '{"name": "OrderCreated"}', pg_current_xact_id())`,
+			VALUES (gen_random_uuid()::text, '{"n": {n}}', '{"name": "OrderCreated"}', pg_current_xact_id())`,
 		attributes: map[string]string{"name": "OrderCreated", "sequence": "1", "event_type": ""},
 	},
 }
 
-// write writes event n in one transaction, as the project does.
+// write writes event n in one transaction, as the project does. The commit does not wait for the
+// disk, because no test crashes the server.
 func (p preset) write(w *testEnv, n int) {
 	w.t.Helper()
 	conn, err := w.pool.Acquire(w.t.Context())
 	w.must(err)
 	defer conn.Release()
-	_, err = conn.Conn().PgConn().Exec(w.t.Context(), "BEGIN; "+fmt.Sprintf(p.insert, n)+"; COMMIT").ReadAll()
+	insert := strings.NewReplacer("{n}", strconv.Itoa(n), "{aggregate}", strconv.Itoa(n%presetAggregates)).
+		Replace(p.insert)
+	_, err = conn.Conn().PgConn().Exec(w.t.Context(),
+		"BEGIN; SET LOCAL synchronous_commit = off; "+insert+"; COMMIT").ReadAll()
 	w.must(err)
 }
 
+// presetAggregates is the number of aggregates whose events the tests of presets write.
+const presetAggregates = 10
+
 func payloadOf(n int) string { return fmt.Sprintf(`{"n": %d}`, n) }
 
-// TestPresetsRelayTheirTables: the events arrive, also after a kill, and the loss of the slot has
-// the outcome that relay/docs/presets.md says.
+// TestPresetsRelayTheirTables: 1,000 events arrive in the order of their aggregates, also after a
+// kill among them, and the loss of the slot has the outcome that relay/docs/presets.md says.
 func TestPresetsRelayTheirTables(t *testing.T) {
 	t.Parallel()
+	events := number(t, "PRESET_EVENTS", 1000)
 	for _, p := range presets {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
@@ -119,33 +134,68 @@ func TestPresetsRelayTheirTables(t *testing.T) {
 			}
 			relay := w.startStreaming(env...)
 			p.write(w, 1)
-			first := w.awaitReceived(1)[0]
-			if first.Body != payloadOf(1) || first.GroupID != p.group && p.group != "" {
-				t.Errorf("body %s, group %s", first.Body, first.GroupID)
-			}
-			for name, want := range p.attributes {
-				if got := attribute(first.Attributes, name); got != want {
-					t.Errorf("attribute %s is %q, want %q", name, got, want)
-				}
-			}
-			relay.kill()
-			p.write(w, 2)
-			relay = w.startStreaming(env...)
-			w.awaitBody(payloadOf(2))
+			p.checkFirst(t, w.awaitReceived(1)[0])
+			relay = p.killAmong(w, relay, env, events)
 			relay.stop()
-			p.loseSlot(w, env)
+			p.loseSlot(w, env, events)
 		})
 	}
 }
 
-// loseSlot writes an event that the slot does not bring.
-func (p preset) loseSlot(w *testEnv, env []string) {
+func (p preset) checkFirst(t *testing.T, first fakeaws.Receipt) {
+	t.Helper()
+	if first.Body != payloadOf(1) || first.GroupID != p.group && p.group != "" {
+		t.Errorf("body %s, group %s", first.Body, first.GroupID)
+	}
+	for name, want := range p.attributes {
+		if got := attribute(first.Attributes, name); got != want {
+			t.Errorf("attribute %s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// killAmong writes the events from 2 to n, kills the relay while they arrive, and waits until the
+// next relay has delivered all of them.
+func (p preset) killAmong(w *testEnv, relay *process, env []string, n int) *process {
 	w.t.Helper()
-	p.write(w, 3)
+	var writing errgroup.Group
+	writing.Go(func() error {
+		for i := 2; i <= n; i++ {
+			p.write(w, i)
+		}
+		return nil
+	})
+	w.awaitAll(n / 3)
+	relay.kill()
+	before := len(w.bodies())
+	relay = w.startStreaming(env...)
+	_ = writing.Wait() // an event that cannot be written ends the test
+	w.awaitAll(n)
+	if before >= n {
+		w.t.Errorf("the relay was killed after all %d events", before)
+	}
+	last := map[string]int{}
+	seen := map[string]bool{}
+	for _, m := range w.broker.Received(w.queue.ARN) {
+		var i int
+		_, err := fmt.Sscanf(m.Body, `{"n": %d}`, &i)
+		w.must(err)
+		if p.group != "" && !seen[m.Body] && i < last[m.GroupID] {
+			w.t.Errorf("event %d of group %s arrived after event %d", i, m.GroupID, last[m.GroupID])
+		}
+		seen[m.Body], last[m.GroupID] = true, max(last[m.GroupID], i)
+	}
+	return relay
+}
+
+// loseSlot writes event n+1, which the slot does not bring.
+func (p preset) loseSlot(w *testEnv, env []string, n int) {
+	w.t.Helper()
+	p.write(w, n+1)
 	w.dropSlot()
 	if p.repairs {
 		w.startStreaming(env...)
-		w.awaitBody(payloadOf(3))
+		w.awaitBody(payloadOf(n + 1))
 		return
 	}
 	if output, err := w.command(env, "run"); err == nil || !strings.Contains(output, "--accept-loss") {
@@ -155,9 +205,9 @@ func (p preset) loseSlot(w *testEnv, env []string) {
 		w.t.Fatalf("%v: %s", err, output)
 	}
 	w.startStreaming(env...)
-	p.write(w, 4)
-	w.awaitBody(payloadOf(4))
-	if w.bodies()[payloadOf(3)] != 0 {
+	p.write(w, n+2)
+	w.awaitBody(payloadOf(n + 2))
+	if w.bodies()[payloadOf(n+1)] != 0 {
 		w.t.Error("an event arrived that the table does not show")
 	}
 }
@@ -180,5 +230,5 @@ func TestMassTransitIsRepairableWithAColumn(t *testing.T) {
 	p.write(w, 2)
 	w.awaitBody(payloadOf(2))
 	relay.stop()
-	p.loseSlot(w, p.settings())
+	p.loseSlot(w, p.settings(), 2)
 }
