@@ -15,6 +15,7 @@ type chaosCmd struct {
 	PG      []int    `name:"pg" help:"Major versions of Postgres, used in turn." env:"PG" default:"15,18"`
 	Workers int      `help:"Concurrent runs. A run mostly waits." env:"WORKERS" default:"4"`
 	Faults  []string `help:"Only these faults, by their names in the table." env:"FAULTS"`
+	Shapes  []string `help:"Only these shapes of the outbox table, by their names in the table." env:"SHAPES"`
 	Keep    bool     `help:"Save the history of every run, not only of failed ones." env:"KEEP"`
 	Relay   string   `help:"Binary of the relay. The relay of this repository is built if empty." env:"RELAY_BINARY"`
 }
@@ -22,7 +23,8 @@ type chaosCmd struct {
 func (c *chaosCmd) Run(ctx context.Context, s *stack.Stack) error {
 	_, err := chaos.Run(ctx, chaos.Options{
 		Root: s.Root, Dir: filepath.Join(s.Dir, "chaos"), CacheDir: filepath.Join(s.Dir, "cache"), Relay: c.Relay,
-		Seed: c.Seed, Runs: c.Runs, Versions: c.PG, Workers: c.Workers, Faults: c.Faults, Keep: c.Keep, Out: os.Stdout,
+		Seed: c.Seed, Runs: c.Runs, Versions: c.PG, Workers: c.Workers, Faults: c.Faults,
+		Shapes: c.Shapes, Keep: c.Keep, Out: os.Stdout,
 	})
 	return err
 }

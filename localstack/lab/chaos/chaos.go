@@ -32,6 +32,7 @@ type Options struct {
 	Versions []int    // major versions of Postgres, used in turn
 	Workers  int      // concurrent runs, each with its own clusters
 	Faults   []string // allowed faults; empty allows all
+	Shapes   []string // shapes of the outbox table, used in turn; empty draws them
 	Short    bool     // halves the load
 	Keep     bool     // saves the history of every run, not only of failed ones
 	// Settle is the time in which every event has to arrive after the last fault. Zero is a minute.

@@ -59,6 +59,23 @@ func TestRandomFaultsBreakNoPromise(t *testing.T) {
 	}
 }
 
+// For tables of other projects the relay keeps the promises of relay/docs/presets.md and
+// relay/docs/table.md under faults too.
+func TestForeignTablesKeepTheirPromises(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Shapes, o.Seed = chaos.Shapes(), 1
+	o.Runs, o.Workers = len(o.Shapes), 3
+	o.Relay = build(t, o)
+	totals, err := chaos.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if totals.Runs != o.Runs || totals.Events == 0 {
+		t.Errorf("%d runs with %d events", totals.Runs, totals.Events)
+	}
+}
+
 // build builds the relay into a directory of the test, with additional flags for go build.
 func build(t *testing.T, o chaos.Options, flags ...string) string {
 	t.Helper()

@@ -39,18 +39,21 @@ var crashPoints = []fault{
 	},
 	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asIs, checkpoints, "SET flush_lsn = $4")},
 	{
-		name: "crash: park", weight: 2, repeats: true,
+		name: "crash: park", weight: 2, repeats: true, needs: refusesEvents,
 		do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters"),
 	},
 	{
-		name: "crash: redriven", weight: 2, repeats: true,
+		name: "crash: redriven", weight: 2, repeats: true, needs: refusesEvents,
 		do: atWrite(withRedrive, deadLetters, "SET state = 'redriven'"),
 	},
 	{
-		name: "crash: page of a replay sent", weight: 3, repeats: true,
+		name: "crash: page of a replay sent", weight: 3, repeats: true, needs: replaysRows,
 		do: atWrite(withReplay, replays, "SET passed_seq = $5"),
 	},
-	{name: "crash: replay done", weight: 2, repeats: true, do: atWrite(withReplay, replays, "SET state = 'done'")},
+	{
+		name: "crash: replay done", weight: 2, repeats: true, needs: replaysRows,
+		do: atWrite(withReplay, replays, "SET state = 'done'"),
+	},
 	{name: "crash: slot in creation", weight: 2, repeats: true, losesLog: true, do: whileSlotIsCreated},
 	{
 		name: "crash: saved, not confirmed", weight: 3, repeats: true,
@@ -70,15 +73,15 @@ var crashPoints = []fault{
 		do: atWrite(changedPublication, checkpoints, "SET horizon = recover_to"),
 	},
 	{
-		name: "crash: deferral stored", weight: 3, repeats: true, needs: parks,
+		name: "crash: deferral stored", weight: 3, repeats: true, needs: defers,
 		do: duringOutage(atWrite(asIs, deferrals, "INSERT INTO outbox_deferrals")),
 	},
 	{
-		name: "crash: pass stored", weight: 3, repeats: true, needs: parks,
+		name: "crash: pass stored", weight: 3, repeats: true, needs: defers,
 		do: afterOutage(atWrite(asIs, deferrals, "UPDATE outbox_deferrals d SET known")),
 	},
 	{
-		name: "crash: stream joined", weight: 3, repeats: true, needs: parks,
+		name: "crash: stream joined", weight: 3, repeats: true, needs: defers,
 		do: afterOutage(atWrite(asIs, deferrals, "unguarded AS")),
 	},
 	{
@@ -122,6 +125,16 @@ func withMuchToRecover(ctx context.Context, a *act) error {
 
 // parks excludes runs in which destinations may be unavailable without end.
 func parks(p *Plan) bool { return p.ParkAfter > 0 }
+
+// defers also excludes tables in which no event can wait.
+func defers(p *Plan) bool { return parks(p) && repairsRows(p) }
+
+// repairsRows excludes tables that the relay reads only by the log.
+func repairsRows(p *Plan) bool { return p.shape().repairs }
+
+// refusesEvents excludes tables whose messages do not show the type of an event, by which the
+// broker refuses it.
+func refusesEvents(p *Plan) bool { return p.shape().isTyped() }
 
 // duringOutage makes a destination refuse every request meanwhile.
 func duringOutage(do func(context.Context, *act) error) func(context.Context, *act) error {

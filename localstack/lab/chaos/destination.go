@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -50,7 +51,7 @@ func (r *run) createDestinations() error {
 		d.Name = d.arn
 		r.destinations = append(r.destinations, d)
 	}
-	r.refusal = r.broker.Script(fakeaws.Match{Entry: isRefused},
+	r.refusal = r.broker.Script(fakeaws.Match{Entry: r.isRefused},
 		fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
 	return nil
 }
@@ -65,7 +66,9 @@ func (r *run) create(kind Kind, d *destination, name string) error {
 	return r.createQueue(d, name)
 }
 
-func isRefused(m *fakeaws.Message) bool { return attribute(sent(m), "event_type") == refusedType }
+func (r *run) isRefused(m *fakeaws.Message) bool {
+	return r.attribute(sent(m), "event_type") == refusedType
+}
 
 func (r *run) createQueue(d *destination, name string) error {
 	queue, err := r.broker.CreateQueue(name, map[string]string{"MaximumMessageSize": strconv.Itoa(queueLimit)})
@@ -103,8 +106,11 @@ func (r *run) createBus(d *destination, name string) error {
 	return r.broker.SendTo(bus, queue.ARN, `{"detail":{"metadata":{"event_id":[{"exists":true}]}}}`)
 }
 
-// routes returns the settings that route each aggregate type to its destination.
+// routes returns the settings that route each event to its destination.
 func (r *run) routes() []string {
+	if r.shape.routes == byColumn {
+		return r.pattern()
+	}
 	var routes []string
 	for _, d := range r.destinations[1:] {
 		routes = append(routes, "aggregate:"+d.aggregateType+"="+d.setting)
@@ -133,7 +139,24 @@ func sent(m *fakeaws.Message) *fakeaws.Message {
 	return &message
 }
 
-func attribute(m *fakeaws.Message, name string) string {
+// pattern returns the settings that route each event by the name of its destination in a column.
+func (r *run) pattern() []string {
+	var allowed []string
+	for _, d := range r.destinations {
+		allowed = append(allowed, d.arn)
+	}
+	first := r.destinations[0].arn
+	name := strings.TrimSuffix(nameOf(first), ".fifo")
+	return []string{
+		"RELAY_DESTINATION=" + first, "RELAY_ROUTES=event:*=" + strings.Replace(first, name, "${topic}", 1),
+		"RELAY_ALLOWED_DESTINATIONS=" + strings.Join(allowed, ";"),
+	}
+}
+
+// attribute returns the value of one of the relay's attributes under the name that the shape has
+// for it, or under its own name if the shape excludes it.
+func (r *run) attribute(m *fakeaws.Message, name string) string {
+	name = cmp.Or(r.shape.attribute(name), name)
 	for _, a := range m.Attributes {
 		if a.Name == name {
 			return a.StringValue

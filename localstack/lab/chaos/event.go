@@ -47,10 +47,13 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	e := checker.Event{
 		ID: id, AggregateType: a.destination.aggregateType, AggregateID: a.id, Destination: a.destination.Name,
 		Type:    fmt.Sprintf("type.%d", random.IntN(5)),
-		Payload: fmt.Sprintf(`{"b" :  1, "id":"%s", "a":[1.0, 1e2],"b":"\u00fc ü ☃ 𝄞"}`, id),
+		Payload: fmt.Sprintf(r.shape.payload(), id),
+	}
+	if r.shape.unordered { // each event is its own group
+		e.AggregateID = id
 	}
 	if random.IntN(40) == 0 {
-		e.Payload = padded(e.Payload, 5_000+random.IntN(60_000))
+		e.Payload = r.shape.padded(e.Payload, 5_000+random.IntN(60_000))
 	}
 	if !a.fragile || random.IntN(8) > 0 {
 		return e
@@ -58,10 +61,10 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	e.Poison = true
 	switch random.IntN(3) {
 	case 0:
-		e.Payload = padded(e.Payload, a.destination.limit)
+		e.Payload = r.shape.padded(e.Payload, a.destination.limit)
 		return e
 	case 1:
-		if r.mayWriteRefused(a.destination) {
+		if r.shape.isTyped() && r.mayWriteRefused(a.destination) {
 			e.Type, e.Repairable = refusedType, true
 			return e
 		}
@@ -82,7 +85,20 @@ func (r *run) mayWriteRefused(d *destination) bool {
 	return d.refused.Add(1) <= max(1, int32(r.options.Settle/refusalTakes/2))
 }
 
-// padded adds n characters to a JSON object.
-func padded(payload string, n int) string {
-	return strings.TrimSuffix(payload, "}") + `,"padding":"` + strings.Repeat("x", n) + `"}`
+// payload returns the form of a payload with the id of its event. In a column of jsonb it is the
+// text that Postgres prints.
+func (s *shape) payload() string {
+	if s.jsonb {
+		return `{"a": [1.0, 100], "b": "ü ☃ 𝄞", "id": "%s"}`
+	}
+	return `{"b" :  1, "id":"%s", "a":[1.0, 1e2],"b":"\u00fc ü ☃ 𝄞"}`
+}
+
+// padded adds n characters to a payload.
+func (s *shape) padded(payload string, n int) string {
+	separator, colon := ",", ":"
+	if s.jsonb {
+		separator, colon = ", ", ": "
+	}
+	return strings.TrimSuffix(payload, "}") + separator + `"padding"` + colon + `"` + strings.Repeat("x", n) + `"}`
 }

@@ -156,8 +156,10 @@ func terminate(condition string) func(context.Context, *act) error {
 	}
 }
 
-// exec runs a statement as superuser. It retries after a lost connection.
+// exec runs a statement as superuser, with the names of the run's table. It retries after a lost
+// connection.
 func (r *run) exec(ctx context.Context, sql string, args ...any) error {
+	sql = r.shape.sql(sql)
 	_, err := r.admin.Exec(ctx, sql, args...)
 	for attempt := 0; err != nil && attempt < 3 && isConnectionError(err); attempt++ {
 		r.admin.Reset()

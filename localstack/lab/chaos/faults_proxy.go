@@ -46,7 +46,7 @@ func limitBody(ctx context.Context, a *act) error {
 	for range 20 {
 		o, err := a.writeOpenWith(ctx, func(e *checker.Event) {
 			if len(e.Payload) < 1_000 {
-				e.Payload = padded(e.Payload, largestEvent/2)
+				e.Payload = a.shape.padded(e.Payload, largestEvent/2)
 			}
 		})
 		if err != nil {

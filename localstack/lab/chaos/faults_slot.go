@@ -134,14 +134,14 @@ func (a *act) configure(ctx context.Context, statement string) error {
 // publicationFaults exclude events from the stream for a moment.
 var publicationFaults = []fault{
 	{name: "publication without table", weight: 3, repeats: true, skips: true, losesLog: true, do: publicationFor(
-		`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`,
-		`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)},
+		`ALTER PUBLICATION outbox_pub DROP TABLE {table}`,
+		`ALTER PUBLICATION outbox_pub ADD TABLE {table}`)},
 	{name: "publication without inserts", weight: 2, repeats: true, skips: true, losesLog: true, do: publicationFor(
 		`ALTER PUBLICATION outbox_pub SET (publish = 'delete')`,
 		`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)},
 	{name: "publication recreated", weight: 2, repeats: true, skips: true, losesLog: true, do: publicationFor(
 		`DROP PUBLICATION outbox_pub`,
-		`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
+		`CREATE PUBLICATION outbox_pub FOR TABLE {table}
 			WITH (publish = 'insert', publish_via_partition_root = true)`)},
 }
 

@@ -13,25 +13,28 @@ import (
 // tableFaults are changes by the owner of the table. None of them may lose an event.
 var tableFaults = []fault{
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
-	{name: "rows deleted at once", weight: 3, needsLog: true, needs: hasSlot, do: deleteAtOnce},
+	{name: "rows deleted at once", weight: 3, needsLog: true, needs: keepsRows, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
 	{name: "partition attached with rows", weight: 4, repeats: true, needs: isPartitioned, do: attachPartition},
 	{name: "column renamed", weight: 2, repeats: true, refuses: "RELAY_COLUMN_PAYLOAD", do: tableFor(
-		`ALTER TABLE outbox_events RENAME COLUMN payload TO body`,
-		`ALTER TABLE outbox_events RENAME COLUMN body TO payload`)},
+		`ALTER TABLE {table} RENAME COLUMN {payload} TO renamed`,
+		`ALTER TABLE {table} RENAME COLUMN renamed TO {payload}`)},
 	{name: "row-level security", weight: 2, repeats: true, refuses: "row security of table", do: tableFor(
-		`ALTER TABLE outbox_events ENABLE ROW LEVEL SECURITY`, `ALTER TABLE outbox_events DISABLE ROW LEVEL SECURITY`)},
+		`ALTER TABLE {table} ENABLE ROW LEVEL SECURITY`, `ALTER TABLE {table} DISABLE ROW LEVEL SECURITY`)},
 	{name: "read-only", weight: 2, repeats: true, do: readOnly},
 }
 
 // hasSlot excludes runs whose first events are older than the slot and thus in no log.
 func hasSlot(p *Plan) bool { return !p.ColdStart }
 
+// keepsRows also excludes runs whose writers delete every row.
+func keepsRows(p *Plan) bool { return hasSlot(p) && !p.shape().deletes }
+
 func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
 
 // isSwappable excludes runs whose first events are only in the table, because they are older than
 // the slot.
-func isSwappable(p *Plan) bool { return !p.Load.Partitioned && hasSlot(p) }
+func isSwappable(p *Plan) bool { return p.Shape == own && !p.Load.Partitioned && hasSlot(p) }
 
 // restatePublication writes the publication's catalog row without a change.
 func restatePublication(ctx context.Context, a *act) error {
@@ -45,7 +48,7 @@ func deleteAtOnce(ctx context.Context, a *act) error {
 		if err != nil || o == nil {
 			return err
 		}
-		if _, err := o.conn.Exec(ctx, `DELETE FROM outbox_events WHERE id = $1`, o.event.ID); err != nil {
+		if _, err := o.conn.Exec(ctx, a.shape.sql(`DELETE FROM {table} WHERE {id} = $1`), o.event.ID); err != nil {
 			return o.conn.Close(ctx) // the server is down
 		}
 		o.commit(ctx)
@@ -140,7 +143,7 @@ func readOnly(ctx context.Context, a *act) error {
 func (a *act) inTransaction(ctx context.Context, statements []string) error {
 	err := pgx.BeginFunc(ctx, a.admin, func(tx pgx.Tx) error {
 		for _, statement := range statements {
-			if _, err := tx.Exec(ctx, statement); err != nil {
+			if _, err := tx.Exec(ctx, a.shape.sql(statement)); err != nil {
 				return fmt.Errorf("%.60s: %w", statement, err)
 			}
 		}

@@ -108,8 +108,8 @@ func (a *act) delivered(eventID string) func(context.Context) bool {
 
 func (a *act) isInHorizon(ctx context.Context, eventID string) bool {
 	var is bool
-	err := a.admin.QueryRow(ctx, `
-		SELECT pg_visible_in_snapshot(e.xid, c.horizon) FROM relay_checkpoints c, outbox_events e
-		WHERE c.horizon IS NOT NULL AND e.id = $1`, eventID).Scan(&is)
+	err := a.admin.QueryRow(ctx, a.shape.sql(`
+		SELECT pg_visible_in_snapshot(e.{xid}, c.horizon) FROM relay_checkpoints c, {table} e
+		WHERE c.horizon IS NOT NULL AND e.{id}::text = $1`), eventID).Scan(&is)
 	return err == nil && is
 }

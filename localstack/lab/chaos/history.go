@@ -14,16 +14,16 @@ import (
 
 // history collects all records of the run.
 func (r *run) history(ctx context.Context) (*checker.History, error) {
-	h := &checker.History{Receipts: r.receipts()}
+	h := &checker.History{Receipts: r.receipts(), Absent: r.shape.absent()}
 	for _, d := range r.destinations {
 		h.Destinations = append(h.Destinations, d.Destination)
 	}
 	r.readLogs()
 	r.recorder.into(h)
 	r.noteRejoined(h)
-	rows, err := r.admin.Query(ctx, `
-		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM outbox_events e WHERE e.id = c.id) FROM committed c
-		ORDER BY seq`)
+	rows, err := r.admin.Query(ctx, r.shape.sql(`
+		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text)
+		FROM committed c ORDER BY seq`))
 	if err != nil {
 		return nil, fmt.Errorf("read committed events: %w", err)
 	}
@@ -45,11 +45,11 @@ func (r *run) receipts() []checker.Receipt {
 			m := sent(receipt.Message)
 			all = append(all, checker.Receipt{
 				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
-				EventID: attribute(m, "event_id"), EventType: attribute(m, "event_type"),
-				AggregateType: attribute(m, "aggregate_type"),
-				AggregateID:   attribute(m, "aggregate_id"),
-				Sequence:      attribute(m, "sequence"), DeduplicationID: m.DeduplicationID,
-				Replay: attribute(m, "replay"), Body: m.Body,
+				EventID: r.attribute(m, "event_id"), EventType: r.attribute(m, "event_type"),
+				AggregateType: r.attribute(m, "aggregate_type"),
+				AggregateID:   r.attribute(m, "aggregate_id"),
+				Sequence:      r.attribute(m, "sequence"), DeduplicationID: m.DeduplicationID,
+				Replay: r.attribute(m, "replay"), Body: m.Body,
 			})
 		}
 	}
@@ -72,8 +72,8 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	arrived := map[string]bool{}
 	for _, d := range r.destinations {
 		for _, receipt := range r.broker.Received(d.arn) {
-			if m := sent(receipt.Message); attribute(m, "replay") == "" {
-				arrived[attribute(m, "event_id")] = true
+			if m := sent(receipt.Message); r.attribute(m, "replay") == "" {
+				arrived[r.attribute(m, "event_id")] = true
 			}
 		}
 	}

@@ -13,17 +13,21 @@ import (
 
 // recordCommitted records each row of the outbox table in the same transaction, because relays may
 // remove rows from the table.
-const recordCommitted = `
+func (s *shape) recordCommitted() string {
+	return s.sql(`
+	CREATE SEQUENCE commit_order;
+	CREATE TABLE selected (replay bigint, event_id text);
 	CREATE TABLE committed (id uuid, seq bigint, payload text);
 	CREATE FUNCTION record_committed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO committed VALUES (new.id, new.seq, new.payload::text);
+		INSERT INTO committed VALUES (new.{id}::uuid, ` + s.order() + `, new.{payload}::text);
 		RETURN NULL;
 	END $$;
-	` + recordInserts
+	` + recordInserts)
+}
 
 // recordInserts is needed for each table that replaces the outbox table.
 const recordInserts = `CREATE TRIGGER record AFTER
-	INSERT ON outbox_events FOR EACH ROW EXECUTE FUNCTION record_committed()`
+	INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION record_committed()`
 
 // recordChanges records each change of a dead letter in the same transaction, because relays may
 // remove dead letters too.
@@ -43,13 +47,12 @@ const recordChanges = `
 
 // recordSelected records the events that a replay selects when it is requested.
 const recordSelected = `
-	CREATE TABLE selected (replay bigint, event_id text);
 	CREATE FUNCTION record_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO selected SELECT new.id, e.id::text FROM outbox_events e
-		WHERE pg_visible_in_snapshot(e.xid, new.horizon)
-			AND (new.seqs IS NULL OR e.seq = ANY (new.seqs)) AND (new.since IS NULL OR e.created_at >= new.since)
-			AND (new.until IS NULL OR e.created_at < new.until)
-			AND (new.aggregate_type IS NULL OR (e.aggregate_type, e.aggregate_id) = (new.aggregate_type,
+		INSERT INTO selected SELECT new.id, e.{id}::text FROM {table} e
+		WHERE pg_visible_in_snapshot(e.{xid}, new.horizon)
+			AND (new.seqs IS NULL OR e.{seq} = ANY (new.seqs)) AND (new.since IS NULL OR e.{created} >= new.since)
+			AND (new.until IS NULL OR e.{created} < new.until)
+			AND (new.aggregate_type IS NULL OR (e.{kind}, e.{aggregate}) = (new.aggregate_type,
 			new.aggregate_id));
 		RETURN NULL;
 	END $$;

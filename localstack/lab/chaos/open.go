@@ -31,7 +31,7 @@ func (a *act) writeOpenWith(ctx context.Context, edit func(*checker.Event)) (*op
 	edit(&o.event)
 	tx, err := conn.Begin(ctx)
 	if err == nil {
-		err = insertEvent(ctx, tx, o.event)
+		err = a.shape.write(ctx, tx, o.event)
 	}
 	if err != nil {
 		return nil, conn.Close(ctx)

@@ -19,10 +19,10 @@ var operations = []fault{
 	{name: "operator: redrive", weight: 4, needs: hasDeadLetters, do: redriveSome},
 	{name: "operator: repair, redrive", weight: 4, needs: hasDeadLetters, do: repairAndRedrive},
 	{name: "operator: discard", weight: 2, needs: hasDeadLetters, do: discardSome},
-	{name: "operator: replay", weight: 8, do: replaySome},
-	{name: "operator: stop or resume replay", weight: 4, do: stopOrResume},
-	{name: manualRecovery, weight: 4, repeats: true, do: recoverManually},
-	{name: "operator: pause", weight: 6, repeats: true, do: pauseDestination},
+	{name: "operator: replay", weight: 8, needs: replaysRows, do: replaySome},
+	{name: "operator: stop or resume replay", weight: 4, needs: replaysRows, do: stopOrResume},
+	{name: manualRecovery, weight: 4, repeats: true, needs: repairsRows, do: recoverManually},
+	{name: "operator: pause", weight: 6, repeats: true, needs: repairsRows, do: pauseDestination},
 }
 
 // hasDeadLetters reports whether the plan parks events even without a crash point.
@@ -37,10 +37,10 @@ func (r *run) command(ctx context.Context, args ...string) (output string, err e
 	ctx, cancel := context.WithTimeout(ctx, operatorTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, r.options.Relay, args...)
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "DATABASE_URL=" + r.cluster.url(r.database, writerRole),
 		"RELAY_SLOT=" + r.slot,
-	}
+	}, r.shape.ofOperator()...)
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("relay %s: %w: %s", strings.Join(args, " "), err, said)

@@ -27,6 +27,9 @@ func (r *run) replay(ctx context.Context, args ...string) (bool, error) {
 	return err == nil, err
 }
 
+// replaysRows excludes tables whose delivered events cannot be selected.
+func replaysRows(p *Plan) bool { return p.shape().replays() }
+
 // replaySome replays delivered events, faster or slower than writers write.
 func replaySome(ctx context.Context, a *act) error {
 	selection, err := a.selectDelivered(ctx)

@@ -11,8 +11,9 @@ import (
 // Plan is the part of a run that its seed determines.
 type Plan struct {
 	Seed          uint64
-	Version       int // major version of Postgres
-	Relays        int // two relays are a holder and a standby
+	Shape         string // of the outbox table
+	Version       int    // major version of Postgres
+	Relays        int    // two relays are a holder and a standby
 	Destinations  []Kind
 	SenderTimeout time.Duration
 	ParkAfter     time.Duration
@@ -69,53 +70,24 @@ func (p *Plan) Calm() bool { return len(p.Steps)+len(p.BrokerFaults) == 0 }
 func NewPlan(seed uint64, o Options) *Plan {
 	random := rand.New(rand.NewPCG(seed, 0x0b0e))
 	p := &Plan{
-		Seed:    seed,
-		Version: o.Versions[seed%uint64(len(o.Versions))],
-		Relays:  1 + random.IntN(maxRelays),
-		Load: Load{
-			Length:     3*time.Second + time.Duration(random.IntN(4000))*time.Millisecond,
-			Writers:    3 + random.IntN(8),
-			Aggregates: 3 + random.IntN(15),
-			Pause:      time.Duration(2+random.IntN(25)) * time.Millisecond,
-			Poison:     random.IntN(2) == 0,
-			DDL:        random.IntN(2) == 0,
-		},
+		Seed:          seed,
+		Version:       o.Versions[seed%uint64(len(o.Versions))],
+		Relays:        1 + random.IntN(maxRelays),
+		Load:          newLoad(random, o),
 		SenderTimeout: time.Second + time.Duration(random.IntN(1000))*time.Millisecond,
-	}
-	if o.Short {
-		p.Load.Length /= 2
 	}
 	kinds := []Kind{FIFOQueue, StandardQueue, FIFOTopic, StandardTopic}
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	p.Destinations = kinds[:1+random.IntN(len(kinds))]
-	p.Settings = settings(random)
-	// otherwise the relay refuses the setting
-	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) {
-		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
-	}
-	p.ColdStart = random.IntN(4) == 0
-	p.Load.Long = 150 * time.Millisecond
-	if random.IntN(4) == 0 {
-		p.Load.Long = 1500 * time.Millisecond
-	}
-	if p.Load.Partitioned = random.IntN(4) == 0; p.Load.Partitioned {
-		p.Settings = append(p.Settings, "RELAY_ID_UNIQUE=assert")
-	}
+	p.drawShape(o)
+	p.drawSettings(random)
 	p.Credentials = []Source{StaticKey, ContainerRole, WebIdentity}[random.IntN(3)]
 	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
 	if random.IntN(4) == 0 {
 		p.ParkAfter = 700 * time.Millisecond
 	}
-	if len(o.Faults) > 0 || seed%10 > 0 {
-		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
-		p.BrokerFaults = steps(random, p, allowed(brokerFaults, o.Faults, p), 900*time.Millisecond)
-	}
-	if random.IntN(4) == 0 {
-		p.BrokerFaults = nil
-	}
-	if p.hasStep("rows deleted at once", "table swapped") { // what is undelivered cannot wait in the table
-		p.Settings = append(p.Settings, "RELAY_ROWS_STAY=deny")
-	}
+	p.drawFaults(random, o)
+	p.fit()
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
@@ -134,9 +106,51 @@ func NewPlan(seed uint64, o Options) *Plan {
 // name no entry: the relay cannot notice that a proxy exchanges two of them, nor that it repeats
 // one from before the relay started.
 func (p *Plan) suitsBus() bool {
-	return p.setting("RELAY_GROUP_BATCHES") == "" && !slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
+	return p.Shape == own && p.setting("RELAY_GROUP_BATCHES") == "" && !slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
 		return s.Fault == faultCached || s.Fault == faultSwapped
 	})
+}
+
+func newLoad(random *rand.Rand, o Options) Load {
+	l := Load{
+		Length:     3*time.Second + time.Duration(random.IntN(4000))*time.Millisecond,
+		Writers:    3 + random.IntN(8),
+		Aggregates: 3 + random.IntN(15),
+		Pause:      time.Duration(2+random.IntN(25)) * time.Millisecond,
+		Poison:     random.IntN(2) == 0,
+		DDL:        random.IntN(2) == 0,
+	}
+	if o.Short {
+		l.Length /= 2
+	}
+	return l
+}
+
+// drawSettings draws the settings of the relays, and the parts of the load that they depend on.
+func (p *Plan) drawSettings(random *rand.Rand) {
+	p.Settings = settings(random)
+	// otherwise the relay refuses the setting
+	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) {
+		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
+	}
+	p.ColdStart = random.IntN(4) == 0 && p.shape().repairs
+	p.Load.Long = 150 * time.Millisecond
+	if random.IntN(4) == 0 {
+		p.Load.Long = 1500 * time.Millisecond
+	}
+	if p.Load.Partitioned = random.IntN(4) == 0 && p.Shape == own; p.Load.Partitioned {
+		p.Settings = append(p.Settings, "RELAY_ID_UNIQUE=assert")
+	}
+}
+
+func (p *Plan) drawFaults(random *rand.Rand, o Options) {
+	if len(o.Faults) > 0 || p.Seed%10 > 0 {
+		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
+		p.BrokerFaults = steps(random, p, allowed(brokerFaults, o.Faults, p), 900*time.Millisecond)
+	}
+	if random.IntN(4) == 0 {
+		p.BrokerFaults = nil
+	}
 }
 
 // hasStep reports whether any of these faults is a step of the run.
@@ -210,7 +224,7 @@ func duration(random *rand.Rand, below time.Duration) time.Duration {
 func allowed(all []fault, only []string, p *Plan) []fault {
 	var some []fault
 	for _, f := range all {
-		if (f.needs == nil || f.needs(p)) && (len(only) == 0 || slices.Contains(only, f.name)) {
+		if p.allows(&f) && (len(only) == 0 || slices.Contains(only, f.name)) {
 			some = append(some, f)
 		}
 	}
@@ -219,8 +233,9 @@ func allowed(all []fault, only []string, p *Plan) []fault {
 
 // String describes the run in one line.
 func (p *Plan) String() string {
-	return fmt.Sprintf("Postgres %d, relays %d, to %v, wal_sender_timeout %v, parking after %v, credentials by %s, "+
-		"client %s, TLS to the broker %t and to Postgres %t, %v, load %+v, cold start %t, then %s dead letters",
-		p.Version, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials,
+	return fmt.Sprintf("Postgres %d, table %q, relays %d, to %v, wal_sender_timeout %v, parking after %v, "+
+		"credentials by %s, client %s, TLS to the broker %t and to Postgres %t, %v, load %+v, cold start %t, "+
+		"then %s dead letters",
+		p.Version, p.Shape, p.Relays, p.Destinations, p.SenderTimeout, p.ParkAfter, p.Credentials,
 		p.Client, p.BrokerTLS, p.DatabaseTLS, p.Settings, p.Load, p.ColdStart, p.Aftermath)
 }

@@ -25,7 +25,7 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + r.links[place].url,
 		"RELAY_SLOT=" + r.slot,
-		"RELAY_START=table",
+		"RELAY_START=" + r.shape.start(),
 		"RELAY_WAL_SENDER_TIMEOUT=" + r.plan.SenderTimeout.String(),
 		"RELAY_PARK_AFTER=" + r.plan.ParkAfter.String(),
 		"RELAY_LOG_FORMAT=text",
@@ -35,7 +35,7 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 	}, r.routes()...)
 	cmd.Env = append(cmd.Env, r.endpoint()...)
 	cmd.Env = append(cmd.Env, r.credentials(name)...)
-	cmd.Env = append(cmd.Env, r.plan.Settings...)
+	cmd.Env = append(append(cmd.Env, r.shape.settings...), r.plan.Settings...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	var err error
 	p.process, err = procgroup.Start(cmd, procgroup.Orphan{Signal: "KILL"})

@@ -24,6 +24,7 @@ import (
 type run struct {
 	options      Options
 	plan         *Plan
+	shape        *shape
 	cluster      *cluster
 	database     string
 	slot         string
@@ -56,7 +57,7 @@ func newRun(ctx context.Context, o Options, plan *Plan, c *cluster) (*run, error
 	clock := func() time.Duration { return time.Since(began) }
 	name := fmt.Sprintf("run_%d", plan.Seed)
 	r := &run{
-		options: o, plan: plan, cluster: c, database: name, slot: name, clock: clock,
+		options: o, plan: plan, shape: plan.shape(), cluster: c, database: name, slot: name, clock: clock,
 		recorder: &recorder{clock: clock},
 	}
 	r.relays = &processes{run: r, places: make([]*relay, plan.Relays)}
@@ -134,17 +135,21 @@ func (r *run) migrate(ctx context.Context) error {
 	if _, _, err := migrations.Migrate(ctx, conn); err != nil {
 		return err
 	}
-	statements := []string{grantOutbox()}
+	statements := []string{r.shape.create}
 	if r.plan.Load.Partitioned {
-		statements = []string{partitioned, grantOutbox()}
+		statements = append(statements, partitioned)
 	}
 	statements = append(statements,
+		grantOutbox(),
+		`ALTER PUBLICATION outbox_pub SET TABLE {table}`,
 		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
 		`CREATE TABLE other (n integer, t text)`,
-		recordCommitted,
+		r.shape.recordCommitted(),
 		recordChanges,
-		recordSelected,
 	)
+	if r.shape.replays() {
+		statements = append(statements, recordSelected)
+	}
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)
 		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, outbox_deferrals,
@@ -154,7 +159,7 @@ func (r *run) migrate(ctx context.Context) error {
 			`GRANT SELECT, UPDATE ON outbox_pauses TO `+role)
 	}
 	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, statement); err != nil {
+		if _, err := conn.Exec(ctx, r.shape.sql(statement)); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}
@@ -167,7 +172,7 @@ func grantOutbox() string {
 	for i := range maxRelays {
 		roles = append(roles, fmt.Sprintf(relayRole, i))
 	}
-	return `GRANT SELECT, DELETE ON outbox_events TO ` + strings.Join(roles, ", ")
+	return `GRANT SELECT, DELETE ON {table} TO ` + strings.Join(roles, ", ")
 }
 
 // play runs the load and the faults, ends all faults, waits until every event has arrived, and

@@ -44,6 +44,9 @@ func (t *table) add(r *Result) {
 	lost, phantom := report.Count(checker.Lost), report.Count(checker.Phantom)
 	reordered := report.Count(checker.Reordered)
 	why := listed(r.Faults)
+	if p.Shape != own {
+		why = p.Shape + ": " + why
+	}
 	if len(report.Duplicates) > 0 {
 		why += "; twice because of " + listed(report.Duplicates)
 	}

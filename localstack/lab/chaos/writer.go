@@ -162,17 +162,17 @@ func (t *transaction) insert(ctx context.Context, tx pgx.Tx, n int, of []aggrega
 		switch t.random.IntN(10) {
 		case 0: // a subtransaction that is rolled back
 			t.undone = append(t.undone, e)
-			if err := insertInSavepoint(ctx, tx, e, errOnPurpose); !errors.Is(err, errOnPurpose) {
+			if err := t.insertInSavepoint(ctx, tx, e, errOnPurpose); !errors.Is(err, errOnPurpose) {
 				return err
 			}
 		case 1:
 			t.events = append(t.events, e)
-			if err := insertInSavepoint(ctx, tx, e, nil); err != nil {
+			if err := t.insertInSavepoint(ctx, tx, e, nil); err != nil {
 				return err
 			}
 		default:
 			t.events = append(t.events, e)
-			if err := insertEvent(ctx, tx, e); err != nil {
+			if err := t.writer.run.shape.write(ctx, tx, e); err != nil {
 				return err
 			}
 		}
@@ -180,22 +180,13 @@ func (t *transaction) insert(ctx context.Context, tx pgx.Tx, n int, of []aggrega
 	return nil
 }
 
-func insertInSavepoint(ctx context.Context, tx pgx.Tx, e checker.Event, end error) error {
+func (t *transaction) insertInSavepoint(ctx context.Context, tx pgx.Tx, e checker.Event, end error) error {
 	return pgx.BeginFunc(ctx, tx, func(savepoint pgx.Tx) error {
-		if err := insertEvent(ctx, savepoint, e); err != nil {
+		if err := t.writer.run.shape.write(ctx, savepoint, e); err != nil {
 			return err
 		}
 		return end
 	})
-}
-
-// insertEvent writes one row as a producer in any language would, without the Go package.
-func insertEvent(ctx context.Context, tx pgx.Tx, e checker.Event) error {
-	_, err := tx.Exec(ctx, `
-		INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
-		VALUES ($1, $2, $3, $4, $5::text::json,
-		'{"tenant": "acme", "empty": ""}')`, e.ID, e.AggregateType, e.AggregateID, e.Type, e.Payload)
-	return err
 }
 
 // other writes to a table that the relay does not publish, so only the position in the log
@@ -217,7 +208,7 @@ func (w *writer) alter(ctx context.Context) {
 		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '300ms'`); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `ALTER TABLE outbox_events `+statement)
+		_, err := tx.Exec(ctx, w.run.shape.sql(`ALTER TABLE {table} `+statement))
 		return err
 	})
 }

@@ -17,8 +17,9 @@ const formatVersion = 1
 
 // header is the first record of a file.
 type header struct {
-	Version  int    `json:"version"`
-	Promises []Rule `json:"promises,omitempty"` // the rules to check; all if empty
+	Version  int      `json:"version"`
+	Promises []Rule   `json:"promises,omitempty"` // the rules to check; all if empty
+	Absent   []string `json:"absent,omitempty"`   // fields that no message has
 }
 
 // record is one line of a file. Exactly one field is set.
@@ -49,7 +50,7 @@ func (h *History) Write(w io.Writer) error {
 }
 
 func (h *History) lines() []record {
-	all := []record{{History: &header{Version: formatVersion, Promises: h.Promises}}, {Operator: &h.Operator}}
+	all := []record{{History: &header{Version: formatVersion, Promises: h.Promises, Absent: h.Absent}}, {Operator: &h.Operator}}
 	all = appendRecords(all, h.Destinations, func(d *Destination) record { return record{Destination: d} })
 	all = appendRecords(all, h.Events, func(e *Event) record { return record{Event: e} })
 	all = appendRecords(all, h.Rows, func(r *Row) record { return record{Row: r} })
@@ -104,7 +105,7 @@ func (h *History) add(line []byte, number int) error {
 		return fmt.Errorf(`a file begins with {"history":{"version":%d}}, which no other line has`, formatVersion)
 	}
 	if r.History != nil {
-		h.Promises = r.History.Promises
+		h.Promises, h.Absent = r.History.Promises, r.History.Absent
 		return r.History.validate()
 	}
 	h.Destinations = appendNotNil(h.Destinations, r.Destination)
@@ -146,6 +147,11 @@ func (h *header) validate() error {
 	for _, promise := range h.Promises {
 		if !slices.Contains(Rules, promise) {
 			return fmt.Errorf("%q is no promise: the promises are %s", promise, listed(Rules))
+		}
+	}
+	for _, field := range h.Absent {
+		if !slices.Contains(optional, field) {
+			return fmt.Errorf("%q cannot be absent: the fields that can be are %s", field, strings.Join(optional, ", "))
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func TestAFileKeepsEveryRecord(t *testing.T) {
 	redrive(h, 1)
 	discard(h, 20*second)
 	replay(h, 0)
-	h.Promises = []checker.Rule{checker.Lost}
+	h.Promises, h.Absent = []checker.Rule{checker.Lost}, []string{checker.Sequence}
 	h.Problems = []string{"a relay did not stop"}
 	h.Rows[0].Payload, h.Receipts[0].Body = "<ü ☃ 𝄞 \u2028 \uFFFE>\n", `"`
 	h.Faults = []checker.Fault{{

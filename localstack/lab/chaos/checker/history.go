@@ -17,7 +17,19 @@ type History struct {
 	Replays      []Replay
 	Faults       []Fault  // in the order of their start
 	Problems     []string // other problems, such as a relay that did not stop cleanly
+	// Absent are the fields that no message has, because the outbox table has no column for them.
+	Absent []string
 }
+
+// Fields of a message that may be absent, by their names in a receipt.
+const (
+	EventType     = "event_type"
+	AggregateType = "aggregate_type"
+	AggregateID   = "aggregate_id"
+	Sequence      = "sequence"
+)
+
+var optional = []string{EventType, AggregateType, AggregateID, Sequence}
 
 // Destination is a topic or queue.
 type Destination struct {

@@ -1,0 +1,43 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
+	t.Parallel()
+	flags := map[string]fault{}
+	for _, f := range slices.Concat(faults, brokerFaults) {
+		flags[f.name] = f
+	}
+	o := Options{Versions: []int{0}}
+	drawn := map[string]int{}
+	const seeds = 1000
+	for seed := range uint64(seeds) {
+		p := NewPlan(seed, o)
+		drawn[p.Shape]++
+		if p.shape().routes == byDefault && len(p.Destinations) != 1 {
+			t.Errorf("seed %d: %s routes to %v", seed, p.Shape, p.Destinations)
+		}
+		if p.shape().repairs {
+			continue
+		}
+		for _, s := range p.Steps {
+			if f := flags[s.Fault]; f.losesLog || f.skips || f.strands {
+				t.Errorf("seed %d: %s, and nothing repairs %s", seed, f.name, p.Shape)
+			}
+		}
+		if p.ColdStart || p.setting("RELAY_RETENTION") != "0s" {
+			t.Errorf("seed %d: the relay refuses %v of %s", seed, p.Settings, p.Shape)
+		}
+	}
+	for _, s := range shapes {
+		if drawn[s.name] == 0 {
+			t.Errorf("no seed draws the table %q", s.name)
+		}
+	}
+	if foreign := seeds - drawn[own]; foreign < seeds/5 || foreign > seeds/3 {
+		t.Errorf("%d of %d runs have another table than the relay's own", foreign, seeds)
+	}
+}
