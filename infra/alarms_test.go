@@ -158,6 +158,11 @@ func dashboard(t *testing.T, alarms template) (found []metric) {
 	}
 	for _, widget := range content.Widgets {
 		for _, list := range widget.Properties.Metrics {
+			if m, is := searched(list); is {
+				m.place = widget.Properties.Title
+				found = append(found, m)
+				continue
+			}
 			words := texts(list)
 			m := metric{place: widget.Properties.Title, name: words[0] + " " + words[1]}
 			for pair := range slices.Chunk(words[2:], 2) {
@@ -173,6 +178,17 @@ func dashboard(t *testing.T, alarms template) (found []metric) {
 		}
 	}
 	return found
+}
+
+// searched returns the metric that an expression of a widget searches for in each destination.
+// https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+func searched(list []any) (metric, bool) {
+	expression, is := field(list[0], "expression").(string)
+	search := regexp.MustCompile(`^SEARCH\('\{(\w+),([\w,]+)\} MetricName="(\w+)" `).FindStringSubmatch(expression)
+	if !is || search == nil {
+		return metric{}, false
+	}
+	return metric{name: search[1] + " " + search[3], dimensions: strings.Split(search[2], ",")}, true
 }
 
 func TestAlarmsAndDashboardReadMetricsThatExist(t *testing.T) {

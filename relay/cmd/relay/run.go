@@ -68,7 +68,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
 	config.Recorder = exporter.Recorder(recent)
-	config.Router.OnUnknown(newUnrouted(log, metrics).tell)
+	config.Router.OnUnknown(newUnrouted(config.Router, log, metrics).tell)
 	for _, d := range config.Destinations {
 		if !d.Patterned {
 			destinations.Expect(d.Name)

@@ -21,14 +21,19 @@ type unrouted struct {
 	named map[string]bool
 }
 
-func newUnrouted(log *slog.Logger, metrics *health.Metrics) *unrouted {
+// newUnrouted has the counter start at zero if router has patterns, so that the first event is an
+// increase. Otherwise no event can be unrouted.
+func newUnrouted(router *route.Router, log *slog.Logger, metrics *health.Metrics) *unrouted {
+	if len(router.Patterns()) > 0 {
+		metrics.ExpectUnrouted()
+	}
 	return &unrouted{log: log, metrics: metrics, named: map[string]bool{}}
 }
 
 func (u *unrouted) tell(unknown route.Unknown) {
-	outcome, destination := "default", unknown.Destination
+	outcome, destination := health.UnroutedDefault, unknown.Destination
 	if unknown.Parked {
-		outcome = "parked"
+		outcome = health.UnroutedParked
 	}
 	u.metrics.Unrouted(outcome)
 	u.mu.Lock()

@@ -224,9 +224,20 @@ func (m *Metrics) Recovered(droppedHeaders int) {
 // Dropped counts events that a route leads nowhere.
 func (m *Metrics) Dropped(events int) { m.eventsDropped.Add(float64(events)) }
 
-// Unrouted counts an event whose pattern leads to no allowed destination. outcome is parked or
-// default.
+// Outcomes of an event whose pattern leads to no allowed destination.
+const (
+	UnroutedParked  = "parked"  // it becomes a dead letter
+	UnroutedDefault = "default" // the default destination gets it
+)
+
+// Unrouted counts an event whose pattern leads to no allowed destination.
 func (m *Metrics) Unrouted(outcome string) { m.unrouted.WithLabelValues(outcome).Inc() }
+
+// ExpectUnrouted creates the series of these events at zero, so that the first one is an increase.
+func (m *Metrics) ExpectUnrouted() {
+	m.unrouted.WithLabelValues(UnroutedParked)
+	m.unrouted.WithLabelValues(UnroutedDefault)
+}
 
 // HeadersDropped counts headers that were omitted from their message.
 func (m *Metrics) HeadersDropped(headers int) { m.dropped.Add(float64(headers)) }
