@@ -39,7 +39,7 @@ api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, witho
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback add-columns upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times

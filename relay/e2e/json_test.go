@@ -10,7 +10,7 @@ import (
 type answer struct {
 	Version  int
 	Level    string
-	Findings []struct{ Code, Level, Object, Explanation string }
+	Findings []struct{ Code, Level, Object, Explanation, Statement string }
 
 	Slot        string
 	Total       int
