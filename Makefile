@@ -76,6 +76,9 @@ with-older-relay = rm -rf '$(LOCAL_DIR)/older' && mkdir -p '$(LOCAL_DIR)/older' 
   git archive $(1) | tar -x -C '$(LOCAL_DIR)/older' && \
   (cd '$(LOCAL_DIR)/older' && CGO_ENABLED=0 go build -o '$(LOCAL_DIR)/bin/older-relay' ./relay/cmd/relay) && \
   OLDER_RELAY='$(LOCAL_DIR)/bin/older-relay' go test -count=1 -timeout 30m -v -run $(2) ./relay/e2e
+add-columns: ## Add seq and xid to a table of ADD_COLUMNS_ROWS=1000000 under inserts: time of each statement, and how long inserts wait
+	@ADD_COLUMNS_ROWS=$(or $(ADD_COLUMNS_ROWS),1000000) \
+	  go test -count=1 -timeout 1h -v -run TestColumnsAreAddedWithoutARewrite ./relay/e2e
 big-transaction: ## Kill the relay in a transaction of BIG_ROWS=1000000 events: memory, and repeated events
 	@BIG_ROWS=$(or $(BIG_ROWS),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestBigTransactionResumesInBounded ./relay/e2e
