@@ -47,7 +47,8 @@ type Gaps struct {
 	// QueueTakes, TopicTakes and BusTakes name invalid messages that a queue, topic or bus accepts.
 	QueueTakes, TopicTakes, BusTakes []string
 	// BusEventBytes is the size that the detail of each event has to stay below, if it is not the
-	// limit of AWS for all events of a request together.
+	// limit of AWS for all events of a request together. Such a bus judges one event after the
+	// other, and has accepted those before the refused one.
 	BusEventBytes int
 }
 
