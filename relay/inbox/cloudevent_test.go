@@ -2,6 +2,7 @@ package inbox_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log"
 	"strconv"
@@ -132,6 +133,34 @@ func TestABadCloudEventNamesItsProblem(t *testing.T) {
 	} {
 		if _, err := inbox.Decode(m); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+// TestEveryFormatPassesABus, to a queue and to a function.
+func TestEveryFormatPassesABus(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"plain", "cloudevents", "cloudevents-binary"} {
+		m := relayed(t, format, outbox.Envelope{
+			ID: "0198a6f0", EventType: "order.created", AggregateType: "order", AggregateID: "4711", Sequence: "17",
+			Payload: `{"total":19.99}`, CreatedAt: "2026-11-23 20:38:55.123456+00",
+		})
+		want, err := inbox.Decode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		onQueue := onBus(t, m)
+		got, err := inbox.Decode(onQueue)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-direct +through a bus):\n%s", format, err, diff)
+		}
+		var event struct{ Detail json.RawMessage }
+		if err := json.Unmarshal([]byte(onQueue.Body), &event); err != nil {
+			t.Fatal(err)
+		}
+		got, err = inbox.DecodeDetail(event.Detail)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v (-direct +at a function):\n%s", format, err, diff)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func fromDetail(text []byte) (m Message, found bool, err error) {
 		slices.Sort(invalid)
 		return m, true, fmt.Errorf("metadata %s: neither a text nor a number", strings.Join(invalid, ", "))
 	}
-	if m.Attributes[outbox.AttributeEventID] == "" {
+	if !isPublished(m) {
 		return m, true, fmt.Errorf("the metadata has no %s: check that the relay sent the event",
 			outbox.AttributeEventID)
 	}
