@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -370,4 +371,34 @@ func TestCheckNamesTheTableThatLacksSomething(t *testing.T) {
 	if output, err := w.command([]string{env}, "check"); err != nil {
 		t.Errorf("%v: %s", err, output)
 	}
+}
+
+// The same aggregate of another table is not held up, and both keep their order.
+func TestABusyAggregateOfOneTableWaits(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	env := []string{w.schemas(2), "RELAY_WINDOW_EVENTS=200", "RELAY_ROWS_STAY=assert"}
+	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(15*time.Millisecond))
+	burst := func(table string, first, last int) {
+		w.exec(`INSERT INTO `+table+` (id, aggregate_type, aggregate_id, event_type, payload)
+			SELECT gen_random_uuid(), 'order', '1', 't', json_build_object('n', i)
+			FROM generate_series($1::int, $2::int) AS i`, first, last)
+	}
+	state := func() string { return w.query(`SELECT string_agg(DISTINCT state, ',') FROM outbox_deferrals`) }
+	p := w.startStreaming(env...)
+	burst("tenant_1.outbox", 1, 300)
+	w.eventually("the aggregate is deferred", func() bool { return state() == "deferred" })
+	burst("tenant_0.outbox", 1, 20)
+	w.awaitOfTable("tenant_0.outbox", "1", 20)
+	if n := len(w.ofTable("tenant_1.outbox")); n >= 300 {
+		t.Error("the other table has waited for the busy aggregate")
+	}
+	if out, err := w.command(env, "status"); !strings.Contains(out, "tenant_1.outbox/order 1") {
+		t.Errorf("status: %v: %s", err, out)
+	}
+	p.kill()
+	w.startStreaming(env...)
+	burst("tenant_1.outbox", 301, 320)
+	w.awaitOfTable("tenant_1.outbox", "1", 320)
+	w.eventually("nothing waits", func() bool { return state() == "" })
 }

@@ -3,10 +3,12 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -18,12 +20,7 @@ import (
 func (d *database) checkSeveral(ctx context.Context, progress Progress) Findings {
 	tables, found := d.severalTables(ctx)
 	missing := len(found)
-	for _, table := range tables {
-		one := &database{Database: d.Database, role: d.role, version: d.version}
-		one.Table = table
-		found = append(found, one.problems(ctx)...)
-	}
-	found = merged(found)
+	found = merged(append(found, d.problemsOf(ctx, tables)...))
 	if missing == 0 && found.Err() == nil {
 		found = append(found, passed(CodeTable, "tables "+d.tableName(), "%d tables of %s can be relayed: the other "+
 			"findings name those that lack something", len(tables), d.tableName()))
@@ -34,6 +31,26 @@ func (d *database) checkSeveral(ctx context.Context, progress Progress) Findings
 		}
 	}
 	return found
+}
+
+// atOnce is how many tables are checked at the same time. Most of a check is the way to the server.
+const atOnce = 6
+
+// problemsOf returns the problems of tables, in their order.
+func (d *database) problemsOf(ctx context.Context, tables []outboxtable.Table) Findings {
+	all := make([]Findings, len(tables))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, table := range tables {
+		one := &database{Database: d.Database, role: d.role, version: d.version}
+		one.Table = table
+		group.Go(func() error {
+			all[i] = one.problems(ctx)
+			return nil
+		})
+	}
+	_ = group.Wait() // no check returns an error
+	return slices.Concat(all...)
 }
 
 // problems returns the findings of one of several tables that are not OK.
@@ -192,12 +209,8 @@ func (d Database) CheckTables(ctx context.Context, pool *pgxpool.Pool, came outb
 	if err != nil {
 		return fmt.Errorf("read the role of the relay: %w", err)
 	}
-	var found Findings
-	for _, table := range came.Each() {
-		one := &database{Database: d, role: facts.role, version: facts.version}
-		one.Pool, one.Table = pool, table
-		found = append(found, one.problems(ctx)...)
-	}
+	facts.Pool = pool
+	found := facts.problemsOf(ctx, came.Each())
 	if err := found.Err(); err != nil && !OnlyTransient(err) {
 		return operator.Needed("%v", err)
 	}
