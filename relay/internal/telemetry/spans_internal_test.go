@@ -59,7 +59,7 @@ func TestOnlyAcceptedEventsOfSampledTracesHaveSpans(t *testing.T) {
 	}
 	attributes := map[string]string{}
 	for _, a := range spans[0].Attributes {
-		attributes[string(a.Key)] = a.Value.Emit()
+		attributes[string(a.Key)] = a.Value.String()
 	}
 	if diff := cmp.Diff(map[string]string{
 		"messaging.system": "aws.sns", "messaging.destination.name": "orders.fifo", "messaging.operation.name": "send",
