@@ -119,13 +119,13 @@ var mutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\t\tAND " +
-					"b.later_writer < r.ended) IS NOT TRUE)\n\t\t), removed",
-				"WHERE r.obstacle IS NOT NULL)\n\t\t), removed",
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)\n\t\t\t\tAND " +
+					"b.later_writer < r.ended) IS NOT TRUE)",
+				"WHERE r.obstacle IS NOT NULL)",
 			},
 			{
 				"relay/internal/retention/remover.go",
-				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\t\tAND " +
+				"WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)\n\t\t\t\tAND " +
 					"{later_writer} < r.ended) IS NOT TRUE)",
 				`WHERE r.obstacle IS NOT NULL)`,
 			},

@@ -147,24 +147,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 	}
 	publication, err := parseName("RELAY_PUBLICATION", s.Publication)
 	report(err)
-	report(atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout))
-	report(atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0))
-	report(s.checkRetention())
-	report(s.checkBus())
-	report(atLeast("RELAY_METRICS_INTERVAL", s.MetricsInterval, minMetricsInterval))
-	report(atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond))
-	report(atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond))
-	report(atLeast("RELAY_LINGER", s.Linger, 0))
-	report(atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0))
-	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
-		report(errors.New("RELAY_PARK_AFTER parks events that cannot wait in the outbox table, and " +
-			"RELAY_ON_REJECTED=halt forbids to park any: set one of them"))
-	}
-	report(atLeast("RELAY_MAX_DESTINATIONS", s.MaxPatterned, 1))
-	report(atLeast("RELAY_IN_FLIGHT", s.InFlight, 0))
-	report(atLeast("RELAY_MAX_RATE", s.MaxRate, 0))
-	report(atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10))
-	report(atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes))
+	problems = append(problems, s.outOfRange()...)
 
 	return relay.Config{
 		Connect:        s.connect,
@@ -207,6 +190,40 @@ func (s *relaySettings) checkBus() error {
 		return fmt.Errorf("RELAY_EVENTBRIDGE_DETAIL_TYPE %q: write at most 128 characters", s.BusType)
 	}
 	return nil
+}
+
+// outOfRange returns a problem for each value that is too small, and for values that exclude each
+// other.
+func (s *relaySettings) outOfRange() (problems []error) {
+	for _, err := range []error{
+		atLeast("RELAY_WAL_SENDER_TIMEOUT", s.WALSenderTimeout, minWALSenderTimeout),
+		atLeast("RELAY_DRAIN_TIMEOUT", s.DrainTimeout, 0),
+		s.checkRetention(),
+		s.checkBus(),
+		atLeast("RELAY_METRICS_INTERVAL", s.MetricsInterval, minMetricsInterval),
+		atLeast("RELAY_REQUEST_TIMEOUT", s.Timeout, 100*time.Millisecond),
+		atLeast("RELAY_RETRY_MAX", s.RetryMax, 100*time.Millisecond),
+		atLeast("RELAY_LINGER", s.Linger, 0),
+		s.checkParking(),
+		atLeast("RELAY_MAX_DESTINATIONS", s.MaxPatterned, 1),
+		atLeast("RELAY_IN_FLIGHT", s.InFlight, 0),
+		atLeast("RELAY_MAX_RATE", s.MaxRate, 0),
+		atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10),
+		atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes),
+	} {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+func (s *relaySettings) checkParking() error {
+	if s.ParkAfter > 0 && s.OnRejected == string(delivery.Halt) {
+		return errors.New("RELAY_PARK_AFTER parks events that cannot wait in the outbox table, and " +
+			"RELAY_ON_REJECTED=halt forbids to park any: set one of them")
+	}
+	return atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0)
 }
 
 func (s *relaySettings) checkRetention() error {

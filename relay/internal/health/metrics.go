@@ -97,31 +97,6 @@ type Metrics struct {
 // NewMetrics returns Metrics with every counter at zero.
 func NewMetrics() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
-		m.registry.MustRegister(c)
-		return c
-	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		m.registry.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-		m.registry.MustRegister(g)
-		return g
-	}
-	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-		m.registry.MustRegister(g)
-		return g
-	}
-	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: delays}, labels)
-		m.registry.MustRegister(h)
-		return h
-	}
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."},
 		[]string{"state"})
 	m.walStatus = prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -129,7 +104,17 @@ func NewMetrics() *Metrics {
 	}, []string{"status"})
 	m.registry.MustRegister(m.state, m.walStatus, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	d := definer{m.registry}
+	m.defineEvents(d)
+	m.defineDestinations(d)
+	m.defineWaits(d)
+	m.defineProgress(d)
+	return m
+}
 
+// defineEvents defines the counts of events by their fate.
+func (m *Metrics) defineEvents(d definer) {
+	counter, counters, gauge := d.counter, d.counters, d.gauge
 	m.received = counter(metricEventsReceived, "Events read from the log.")
 	m.recovered = counter(metricEventsRecovered, "Events read from the outbox table because the log may not bring "+
 		"them.")
@@ -150,6 +135,11 @@ func NewMetrics() *Metrics {
 		"them, or they found no room.")
 	m.spansDropped = counters(metricSpansDropped, "Spans that the OpenTelemetry collector did not get. There is none "+
 		"without OTEL_EXPORTER_OTLP_ENDPOINT.", "reason")
+}
+
+// defineDestinations defines the requests to destinations, and the state of each.
+func (m *Metrics) defineDestinations(d definer) {
+	counters, gauge, gauges, histogram := d.counters, d.gauge, d.gauges, d.histogram
 	m.requests = counters(metricRequests, "Requests to destinations; code is empty if the request succeeded.",
 		"destination", "code")
 	m.requestDuration = histogram(metricRequestDuration, "Time from request to answer.", "destination")
@@ -162,6 +152,11 @@ func NewMetrics() *Metrics {
 		"else 0.", "destination")
 	m.oldestPause = gauge(metricOldestPause, "How long the first of the paused destinations has been paused; 0 if "+
 		"none is.")
+}
+
+// defineWaits defines how many events wait, and for how long.
+func (m *Metrics) defineWaits(d definer) {
+	counters, gauge, gauges, histogram := d.counters, d.gauge, d.gauges, d.histogram
 	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
 		"has been unavailable for RELAY_PARK_AFTER or is paused, or their aggregate is far behind.", "destination")
 	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
@@ -175,6 +170,11 @@ func NewMetrics() *Metrics {
 	m.oldestGroup = gauge(metricOldestGroup, "How long the first of these aggregates has waited; 0 if none does.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
+}
+
+// defineProgress defines the way of the relay through the log, and the state of its slot.
+func (m *Metrics) defineProgress(d definer) {
+	counter, counters, gauge := d.counter, d.counters, d.gauge
 	m.windowEvents = gauge(metricWindowEvents, "Events from the oldest that is not delivered to the newest that was "+
 		"read.")
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -196,7 +196,6 @@ func NewMetrics() *Metrics {
 	m.flushLSN = gauge(metricFlushLSN, "Position up to which every event is delivered, parked, or "+
 		"waiting in the outbox table under a stored deferral.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
-	return m
 }
 
 // Registry returns the registry of all metrics, for other formats.

@@ -62,97 +62,101 @@ type Batch struct {
 // event stays until an operator has decided about it, because a dead letter does not contain a
 // payload that is too long.
 func removeRows(table outboxtable.Table) string {
-	return strings.NewReplacer(
-		"{table}",
-		table.From(),
-		"{accounted}",
-		outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
-		"{waits}",
-		deferral.WaitsSQL(table, "e.", "$4"),
-		"{filter}",
-		table.FilterSQL("e"),
-		"{streamed}",
-		"NOT EXISTS (SELECT FROM former f WHERE pg_visible_in_snapshot(e."+outboxtable.Quote(table.Columns.XID)+
-			", f.horizon) OR pg_visible_in_snapshot("+outboxtable.WriterSQL("e.xmin")+"::text::xid8, f.horizon))",
-		"{former}",
-		outboxtable.FormerSQL("registered"),
-		"{not_guard}",
-		outboxtable.NotGuardSQL,
-		"{later_writer}",
-		outboxtable.LaterWriterSQL("e.", table.Columns.XID),
-		"{event_id}",
-		"coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+outboxtable.Quote(
-			table.Columns.Sequence)+")",
-		"{common_seq}",
-		table.CommonSeqSQL("e."),
-		"{seq}",
-		outboxtable.Quote(table.Columns.Sequence),
-		"{xid}",
-		outboxtable.Quote(table.Columns.XID),
-		"{created_at}",
-		outboxtable.Quote(table.Columns.CreatedAt),
-		"{fence}",
-		slot.FenceSQL,
-		"{overdue}",
-		overdue,
-	).Replace(`
-		WITH registered AS (
-			SELECT c.slot_name, c.horizon, pg_snapshot_xmin(c.horizon) AS ended, CASE
-				WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system())
-					THEN 'belongs to another cluster'
-				WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
-				END AS obstacle
-			FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {not_guard}
-		), former AS MATERIALIZED (
-			{former}
-		), batch AS MATERIALIZED (
-			SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted,
-				{waits} AS waits,
-				e.{created_at} < now() - $5::interval AS old,
-			       e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
-			FROM {table} e WHERE e.{seq} > $6::bigint AND {filter} AND {streamed} ORDER BY e.{seq} LIMIT $7
-		), due AS MATERIALIZED (
-			SELECT b.seq FROM batch b
-			WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
-			  AND b.old AND b.accounted AND NOT b.waits AND NOT EXISTS (
-				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)
-					AND b.later_writer < r.ended) IS NOT TRUE)
-		), removed AS (
-			DELETE FROM {table} e
-			WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
-			  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits} AND {filter} AND {streamed}
-			  AND NOT EXISTS (
-				SELECT FROM registered r
-				WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)
-					AND {later_writer} < r.ended) IS NOT TRUE)
-			  AND NOT EXISTS (
-				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.row_seq = {common_seq} AND d.row_event_id = {event_id}
-					AND d.state IN ('parked', 'redriving'))
-			  AND NOT EXISTS ( -- parked by an older relay, under its id alone
-				SELECT FROM outbox_dead_letters d
-				WHERE d.outbox_table = $4 AND d.event_id = {event_id} AND d.row_key IS NULL
-					AND d.state IN ('parked', 'redriving'))
-			RETURNING e.{seq}
-		)
+	return namesOf(table).Replace(`
+		WITH registered AS (` + registered + `), former AS MATERIALIZED ({former}),
+		batch AS MATERIALIZED (` + batch + `), due AS MATERIALIZED (` + due + `), removed AS (` + removed + `)
 		SELECT (SELECT count(*) FROM removed), coalesce(max(due.seq), $6::bigint),
 		       coalesce(max(due.seq) = (SELECT max(seq) FROM batch) AND (SELECT count(*)
-			FROM batch) = $7, false), ARRAY(
-			SELECT format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
-			              coalesce(r.obstacle, 'has not delivered them'))
-			FROM registered r
-			WHERE EXISTS (
-				SELECT FROM batch b
-				WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
-					OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
-			UNION ALL
-			SELECT DISTINCT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
-			FROM outbox_deferrals d
-			WHERE d.outbox_table = $4 AND d.state = 'deferred'
-			  AND EXISTS (SELECT FROM batch b WHERE b.overdue AND b.waits)
-			ORDER BY 1)
+			FROM batch) = $7, false), ARRAY(` + kept + `)
 		FROM due`)
+}
+
+// The parts of the statement.
+const (
+	// registered are the slots of the table, each with the reason for which it keeps every row.
+	registered = `
+		SELECT c.slot_name, c.horizon, pg_snapshot_xmin(c.horizon) AS ended, CASE
+			WHEN c.system_identifier <> (SELECT system_identifier::text FROM pg_control_system())
+				THEN 'belongs to another cluster'
+			WHEN c.recover_from IS NOT NULL THEN 'publishes from the table'
+			END AS obstacle
+		FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {not_guard}`
+
+	// batch are the rows that are read.
+	batch = `
+		SELECT e.{seq} AS seq, e.{xid} AS xid, {later_writer} AS later_writer, {accounted} AS accounted,
+			{waits} AS waits,
+			e.{created_at} < now() - $5::interval AS old,
+			e.{created_at} < now() - $5::interval - interval '{overdue}' AS overdue
+		FROM {table} e WHERE e.{seq} > $6::bigint AND {filter} AND {streamed} ORDER BY e.{seq} LIMIT $7`
+
+	// due are the rows of the batch that every slot has delivered.
+	due = `
+		SELECT b.seq FROM batch b
+		WHERE EXISTS (SELECT FROM relay_checkpoints c WHERE c.outbox_table = $4 AND {fence})
+		  AND b.old AND b.accounted AND NOT b.waits AND NOT EXISTS (
+			SELECT FROM registered r
+			WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(b.xid, r.horizon)
+				AND b.later_writer < r.ended) IS NOT TRUE)`
+
+	// removed checks each row itself: Postgres evaluates only the conditions on the table again if
+	// another transaction has changed the row meanwhile.
+	removed = `
+		DELETE FROM {table} e
+		WHERE e.{seq} > $6::bigint AND e.{seq} <= (SELECT max(seq) FROM due)
+		  AND e.{created_at} < now() - $5::interval AND {accounted} AND NOT {waits} AND {filter} AND {streamed}
+		  AND NOT EXISTS (
+			SELECT FROM registered r
+			WHERE r.obstacle IS NOT NULL OR (pg_visible_in_snapshot(e.{xid}, r.horizon)
+				AND {later_writer} < r.ended) IS NOT TRUE)
+		  AND NOT EXISTS (
+			SELECT FROM outbox_dead_letters d
+			WHERE d.outbox_table = $4 AND d.row_seq = {common_seq} AND d.row_event_id = {event_id}
+				AND d.state IN ('parked', 'redriving'))
+		  AND NOT EXISTS ( -- parked by an older relay, under its id alone
+			SELECT FROM outbox_dead_letters d
+			WHERE d.outbox_table = $4 AND d.event_id = {event_id} AND d.row_key IS NULL
+				AND d.state IN ('parked', 'redriving'))
+		RETURNING e.{seq}`
+
+	// kept names the slots that keep rows of the batch that are overdue, each with its reason.
+	kept = `
+		SELECT format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
+		              coalesce(r.obstacle, 'has not delivered them'))
+		FROM registered r
+		WHERE EXISTS (
+			SELECT FROM batch b
+			WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
+				OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
+		UNION ALL
+		SELECT DISTINCT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
+		FROM outbox_deferrals d
+		WHERE d.outbox_table = $4 AND d.state = 'deferred'
+		  AND EXISTS (SELECT FROM batch b WHERE b.overdue AND b.waits)
+		ORDER BY 1`
+)
+
+// namesOf replaces the names in braces by the expressions that the table needs.
+func namesOf(table outboxtable.Table) *strings.Replacer {
+	seq, xid := outboxtable.Quote(table.Columns.Sequence), outboxtable.Quote(table.Columns.XID)
+	return strings.NewReplacer(
+		"{table}", table.From(),
+		"{common_seq}", table.CommonSeqSQL("e."),
+		"{seq}", seq,
+		"{xid}", xid,
+		"{created_at}", outboxtable.Quote(table.Columns.CreatedAt),
+		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+seq+")",
+		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
+		"{waits}", deferral.WaitsSQL(table, "e.", "$4"),
+		"{filter}", table.FilterSQL("e"),
+		"{former}", outboxtable.FormerSQL("registered"),
+		"{streamed}", "NOT EXISTS (SELECT FROM former f WHERE pg_visible_in_snapshot(e."+xid+", f.horizon) "+
+			"OR pg_visible_in_snapshot("+outboxtable.WriterSQL("e.xmin")+"::text::xid8, f.horizon))",
+		"{later_writer}", outboxtable.LaterWriterSQL("e.", table.Columns.XID),
+		"{not_guard}", outboxtable.NotGuardSQL,
+		"{fence}", slot.FenceSQL,
+		"{overdue}", overdue,
+	)
 }
 
 // Rows reads limit rows of the outbox table whose seq is greater than after.
