@@ -106,9 +106,10 @@ func NewPlan(seed uint64, o Options) *Plan {
 // name no entry: the relay cannot notice that a proxy exchanges two of them, nor that it repeats
 // one from before the relay started.
 func (p *Plan) suitsBus() bool {
-	return p.Shape == own && p.setting("RELAY_GROUP_BATCHES") == "" && !slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
+	confused := slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
 		return s.Fault == faultCached || s.Fault == faultSwapped
 	})
+	return p.Shape == own && p.setting("RELAY_GROUP_BATCHES") == "" && !confused
 }
 
 func newLoad(random *rand.Rand, o Options) Load {

@@ -50,7 +50,8 @@ func (h *History) Write(w io.Writer) error {
 }
 
 func (h *History) lines() []record {
-	all := []record{{History: &header{Version: formatVersion, Promises: h.Promises, Absent: h.Absent}}, {Operator: &h.Operator}}
+	first := &header{Version: formatVersion, Promises: h.Promises, Absent: h.Absent}
+	all := []record{{History: first}, {Operator: &h.Operator}}
 	all = appendRecords(all, h.Destinations, func(d *Destination) record { return record{Destination: d} })
 	all = appendRecords(all, h.Events, func(e *Event) record { return record{Event: e} })
 	all = appendRecords(all, h.Rows, func(r *Row) record { return record{Row: r} })
