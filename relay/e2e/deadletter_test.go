@@ -22,11 +22,14 @@ func (w *testEnv) deadLetters() string {
 	return w.query(`SELECT string_agg(state, ',' ORDER BY position) FROM outbox_dead_letters`)
 }
 
+// parksFollowers has events behind a dead letter become dead letters too.
+const parksFollowers = "RELAY_ROWS_STAY=deny"
+
 // parkTwo starts a relay that parks two events of one aggregate, because the broker refuses the
-// first.
+// first, and no event waits in the table.
 func (w *testEnv) parkTwo() {
 	w.t.Helper()
-	w.startStreaming()
+	w.startStreaming(parksFollowers)
 	w.commit(event(w.t, "1", `{"n":1}`), event(w.t, "1", `{"n":2}`))
 	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
 }
@@ -53,7 +56,7 @@ func TestRedriveCanBeCanceled(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
 	refused := w.refuseBody(`{"n":1}`)
-	w.startStreaming("RELAY_RETRY_MAX=200ms")
+	w.startStreaming("RELAY_RETRY_MAX=200ms", parksFollowers)
 	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`))
 	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
 	refused.Clear()
@@ -119,7 +122,7 @@ func TestEventsParkedBehindADeadLetterFollow(t *testing.T) {
 			t.Parallel()
 			w := newTestEnv(t, "orders.fifo")
 			refused := w.refuseBody(`{"n":1}`)
-			w.startStreaming()
+			w.startStreaming(parksFollowers)
 			for n := 1; n <= 3; n++ {
 				w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
 			}

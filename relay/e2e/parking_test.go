@@ -8,7 +8,7 @@ import (
 func TestRefusedEventParksOnlyItsAggregate(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
-	p := w.startStreaming()
+	p := w.startStreaming(parksFollowers)
 	// with its attributes it exceeds 1 MiB
 	huge := event(t, "poisoned", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`)
 	w.commit(huge)
@@ -19,7 +19,7 @@ func TestRefusedEventParksOnlyItsAggregate(t *testing.T) {
 	}
 	w.eventually("both events are parked", func() bool { return parked() == "InvalidParameterValue,BlockedGroup" })
 	p.stop()
-	w.startStreaming()
+	w.startStreaming(parksFollowers)
 	w.commit(event(t, "poisoned", `{"behind":2}`), event(t, "fine", `{"fine":2}`))
 	w.awaitBody(`{"fine":2}`)
 	w.eventually("the group is blocked after a restart", func() bool {

@@ -89,7 +89,7 @@ func TestCausesComeBeforeTheirFollowers(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
 	w.refuseBody(`{"n":1}`)
-	w.startStreaming()
+	w.startStreaming(parksFollowers)
 	w.commit(event(t, "1", `{"n":1}`), event(t, "1", `{"n":2}`), event(t, "1", `{"n":3}`), event(t, "1", `{"n":4}`))
 	w.eventually("all are parked", func() bool { return w.deadLetters() == "parked,parked,parked,parked" })
 	output, err := w.command(nil, "dead-letters", "list", "--limit", "2")

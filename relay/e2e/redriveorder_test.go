@@ -13,7 +13,7 @@ func TestRedrivenAggregateArrivesInOrder(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
 	refused := w.refuseBody(`{"n":1}`)
-	w.startStreaming()
+	w.startStreaming(parksFollowers)
 	for n := 1; n <= 3; n++ {
 		w.commit(event(t, "1", fmt.Sprintf(`{"n":%d}`, n)))
 	}

@@ -91,8 +91,11 @@ var upgradeCases = map[string]upgradeCase{
 			w.deadLetter(4, "BlockedGroup", "parked")
 			w.writeHourly(5, 5) // an event of the same aggregate
 		},
-		want:  numbered(2),
-		check: func(w *testEnv) bool { return w.deadLetters() == "redriven,redriven,parked,parked,parked" },
+		want: numbered(2),
+		check: func(w *testEnv) bool {
+			return w.deadLetters() == "redriven,redriven,parked,parked" &&
+				w.query(`SELECT aggregate_id FROM outbox_deferrals WHERE state = 'deferred'`) == "1"
+		},
 	},
 	"recovery": {
 		leave: func(w *testEnv) {

@@ -8,6 +8,8 @@ const (
 
 	deferralTransfer = "relay/internal/deferral/transfer.go"
 	deferralHeld     = "relay/internal/deferral/gate.go"
+	deferralTurns    = "relay/internal/deferral/turns.go"
+	deferralBehind   = "relay/internal/deferral/behindgate.go"
 )
 
 // deferralMutants break the rules by which events of an unavailable destination wait in the outbox
@@ -53,8 +55,8 @@ var deferralMutants = []testedMutant{
 		return err
 	}
 `, ``},
-			{deferralWorker, `	w.Gate.begin(h, w.hasBegun(), withdraw)
-`, `	w.Gate.begin(h, w.hasBegun(), withdraw)
+			{deferralWorker, `	begin(h)
+`, `	begin(h)
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
@@ -71,6 +73,25 @@ var deferralMutants = []testedMutant{
 		pkg: "./relay/e2e", test: "TestARefusedRowIsParkedBeforeItIsDone",
 	},
 	{
+		mutant: mutant{name: "stores the cursor of a pass before the dead letter", edits: []edit{{
+			"relay/internal/delivery/park.go", `	if e.err = s.delivery.deps.Parker.Park(`,
+			`	if e.Settled != nil {
+		e.Settled()
+		e.Settled = func() {}
+	}
+	if e.err = s.delivery.deps.Parker.Park(`,
+		}}},
+		pkg: "./relay/e2e", test: "TestADeadLetterIsKilledAtEachStep",
+	},
+	{
+		mutant: mutant{name: "delivers an aggregate whose event is a dead letter", edits: []edit{
+			{deferralTurns, `case w.pauses.has(name), w.Gate.isBehind(h):`, `case w.pauses.has(name):`},
+			{deferralDrain, `h.stored.Destination) || w.Gate.isBehind(h)`, `h.stored.Destination)`},
+			{"relay/internal/delivery/redrive.go", `	if blocked {`, `	if blocked && e == nil {`},
+		}},
+		pkg: "./relay/e2e", test: "TestOneDeadLetterHoldsAThousandFollowers",
+	},
+	{
 		mutant: mutant{name: "sends again what the last pass has sent", edits: []edit{{
 			deferralGate, `g.send(k.destination, []*delivery.Event{k.event})`,
 			`g.delivery.Send(k.destination, k.event)`,
@@ -78,10 +99,10 @@ var deferralMutants = []testedMutant{
 		pkg: "./relay/internal/deferral", test: "TestKeptRowsAreSentUnlessTheSnapshotShowsThem",
 	},
 	{
-		mutant: mutant{name: "sends rows of a deferred aggregate in the pass of its destination", edits: []edit{{
-			deferralTransfer, `return t.Gate.owner(e, now) == t.held`,
-			`return now == t.held.stored.Destination`,
-		}}},
+		mutant: mutant{name: "sends rows of a deferred aggregate in the pass of its destination", edits: []edit{
+			{deferralTransfer, `return owner == t.held`, `return t.destinationOf(e) == t.held.stored.Destination`},
+			{deferralBehind, `if g.ownerOf(e, now) != h {`, `if g.ownerOf(e, now) == nil {`},
+		}},
 		pkg: "./relay/e2e", test: "TestAnAggregateAndItsDestinationAreDeferred",
 	},
 	{

@@ -22,7 +22,8 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.recorder.into(h)
 	r.noteRejoined(h)
 	rows, err := r.admin.Query(ctx, r.shape.sql(`
-		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text)
+		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text),
+			c.id::text IN (`+r.shape.waiting()+`)
 		FROM committed c ORDER BY seq`))
 	if err != nil {
 		return nil, fmt.Errorf("read committed events: %w", err)
@@ -35,6 +36,35 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	}
 	h.Replays, err = r.replays(ctx)
 	return h, err
+}
+
+// waiting selects the ids of the events that wait in the outbox table for their aggregate.
+func (s *shape) waiting() string {
+	if !s.repairs || s.unordered || s.columns.aggregate == "" {
+		return `SELECT ''`
+	}
+	return s.sql(`SELECT e.{id}::text FROM {table} e JOIN outbox_deferrals d ON ` + s.isOfAggregate("d", "e") + `
+		WHERE d.state = 'deferred' AND NOT (pg_visible_in_snapshot(e.{xid}, d.known) AND e.{seq} < d.from_seq)`)
+}
+
+// blocked selects those of them whose aggregate has a dead letter before them.
+func (s *shape) blocked() string {
+	if !s.repairs || s.unordered || s.columns.aggregate == "" {
+		return `SELECT ''`
+	}
+	return s.waiting() + s.sql(` AND EXISTS (
+		SELECT FROM {table} before JOIN outbox_dead_letters l ON l.row_seq = before.{seq}
+		WHERE l.destination = d.destination AND l.blocks_group AND l.state = 'parked' AND before.{seq} < e.{seq}
+		  AND `+s.isOfAggregate("d", "before")+`)`)
+}
+
+// isOfAggregate is a condition on a deferral and a row of the outbox table.
+func (s *shape) isOfAggregate(deferral, row string) string {
+	condition := deferral + ".aggregate_id = " + row + ".{aggregate}::text"
+	if s.columns.kind != "" {
+		condition += " AND " + deferral + ".aggregate_type = " + row + ".{kind}::text"
+	}
+	return s.sql(condition)
 }
 
 func (r *run) receipts() []checker.Receipt {
@@ -56,12 +86,14 @@ func (r *run) receipts() []checker.Receipt {
 	return all
 }
 
-// missing returns the number of committed events that were neither delivered, parked nor discarded.
+// missing returns the number of committed events that were neither delivered, parked nor discarded,
+// and that do not wait behind a dead letter.
 func (r *run) missing(ctx context.Context) (int, error) {
 	pause(ctx, 50*time.Millisecond)
 	rows, err := r.admin.Query(ctx,
 		`SELECT id::text FROM committed EXCEPT
-			SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')`)
+			SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')
+		EXCEPT (`+r.shape.blocked()+`)`)
 	if err != nil {
 		return 0, err
 	}

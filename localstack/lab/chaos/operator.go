@@ -186,15 +186,25 @@ func (r *run) treatDeadLetters(ctx context.Context) error {
 	if r.plan.Aftermath == RedriveAll {
 		return nil
 	}
-	positions, err := r.unsendable(ctx)
-	if err != nil || len(positions) == 0 {
-		return err
+	return r.discardRest(ctx)
+}
+
+// discardRest discards the dead letters of events that no destination accepts. An event that waited
+// behind one may be such an event too.
+func (r *run) discardRest(ctx context.Context) error {
+	for {
+		positions, err := r.unsendable(ctx)
+		if err != nil || len(positions) == 0 {
+			return err
+		}
+		if _, err := r.discard(ctx, positions...); err != nil {
+			return err
+		}
+		r.awaitRedriven(ctx)
+		if !r.awaitArrived(ctx) {
+			return nil
+		}
 	}
-	if _, err := r.discard(ctx, positions...); err != nil {
-		return err
-	}
-	r.awaitRedriven(ctx)
-	return nil
 }
 
 // awaitRedriven waits until no dead letter is being redriven.

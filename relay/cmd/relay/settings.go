@@ -43,7 +43,7 @@ type source struct {
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
 
-	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind, can wait there: auto (they do in the table that relay migrate created), assert (they do) or deny (they do not)."`
+	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind or has a dead letter, can wait there: auto (they do in the table that relay migrate created), assert (they do) or deny (they do not)."`
 
 	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one, or accept it by your word that no program changes the columns it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
 
@@ -76,7 +76,7 @@ type target struct {
 	BusSource    string        `name:"eventbridge-source" env:"RELAY_EVENTBRIDGE_SOURCE" default:"outbox-relay" help:"Source of every event at EventBridge buses, by which rules select them. It must not begin with aws."`
 	BusType      string        `name:"eventbridge-detail-type" env:"RELAY_EVENTBRIDGE_DETAIL_TYPE" placeholder:"TEXT" help:"detail-type of every event at EventBridge buses. Default: the type of the event, or event if it has none."`
 	GroupBatches bool          `env:"RELAY_GROUP_BATCHES" help:"Send several events of one message group in one request to a FIFO destination. Faster for few large aggregates, but a request that fails in part may reorder them." group:"Tuning, for more load or less memory"`
-	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (with later events of its aggregate), or halt. Default: park-aggregate on FIFO destinations, park on others."`
+	OnRejected   string        `env:"RELAY_ON_REJECTED" default:"" enum:",park,park-aggregate,halt" placeholder:"POLICY" help:"Policy for an event that its destination refuses: park it, park-aggregate (later events of its aggregate wait), or halt. Default: park-aggregate on FIFO destinations, park on others."`
 	InFlight     int           `env:"RELAY_IN_FLIGHT" default:"0" help:"Requests to one destination at the same time, at most. 0: 256, or 64 with the SDK's client or through a proxy, where each needs ten times the memory." group:"Tuning, for more load or less memory"`
 	MaxRate      int           `env:"RELAY_MAX_RATE" default:"0" help:"Requests to one destination in a second, at most. A request has up to ten events. 0: as many as the destination accepts." group:"Tuning, for more load or less memory"`
 	Linger       time.Duration `env:"RELAY_LINGER" default:"0s" help:"How long a request that is not full waits for more events: fewer requests, more delay." group:"Tuning, for more load or less memory"`

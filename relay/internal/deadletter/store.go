@@ -63,15 +63,7 @@ type attribute struct {
 const park = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	), known AS (
-		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $13, row_seq = $14, row_event_id = $4
-		FROM holder
-		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
-		  AND $15::boolean AND d.event::text = $12
-		  AND NOT EXISTS (
-			SELECT FROM outbox_dead_letters o
-			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $13)
-		RETURNING d.position
+	), known AS (` + adopt + `
 	), parked AS (
 		INSERT INTO outbox_dead_letters AS d
 			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
@@ -79,19 +71,41 @@ const park = `
 		SELECT CASE WHEN octet_length($4) > ` + longestIndexed + ` OR EXISTS (
 				SELECT FROM outbox_dead_letters o WHERE o.outbox_table = $5 AND o.event_id = $4 AND o.destination = $6
 			) THEN left($4, 128) || ' ' || gen_random_uuid() ELSE $4 END,
-			$5, $6, $7, $8::boolean, $9, $10, $11::integer, $12::json,
-			CASE WHEN $8::boolean AND $9 = '` + delivery.CodeBlocked + `' AND (
+			$5, $6, $11, $12::boolean, $13, $14, $15::integer, $10::json,
+			CASE WHEN $12::boolean AND $13 = '` + delivery.CodeBlocked + `' AND (
 				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
-				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $7 AND o.blocks_group
+				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $11 AND o.blocks_group
 					AND o.state IN ('parked', 'redriving')
 			) THEN 'redriving' ELSE 'parked' END,
-			$1, $13, $14::bigint, $4
+			$1, $7, $8::bigint, $4
 		FROM holder WHERE NOT EXISTS (SELECT FROM known)
 		ON CONFLICT (outbox_table, slot_name, destination, row_key) WHERE row_key IS NOT NULL DO UPDATE
 			SET event_id = d.event_id
 		RETURNING d.position
 	)
 	SELECT position FROM known UNION ALL SELECT position FROM parked`
+
+// adopt gives the dead letter that an older relay stored of an event the row of the event. Its
+// arguments are those of [Store.rowArgs].
+const adopt = `
+		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $7, row_seq = $8::bigint, row_event_id = $4
+		FROM holder
+		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
+		  AND $9::boolean AND d.event::text = $10
+		  AND NOT EXISTS (
+			SELECT FROM outbox_dead_letters o
+			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $7)
+		RETURNING d.position`
+
+// letterOf returns the dead letter of an event, in any state.
+const letterOf = `
+	WITH holder AS (
+		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
+	), known AS (` + adopt + `
+	)
+	SELECT position FROM known UNION ALL
+	SELECT d.position FROM holder, outbox_dead_letters d
+	WHERE d.outbox_table = $5 AND d.slot_name = $1 AND d.destination = $6 AND d.row_key = $7 AND d.row_key IS NOT NULL`
 
 // longestIndexed bounds the event id in an index, in bytes. An entry of a B-tree holds 2,704 in
 // all.
@@ -107,21 +121,49 @@ func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
-	seq, err := rowSeq(p.Row)
+	args, err := s.rowArgs(p, string(event), p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts)
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
-	insert := func() error {
-		return s.exec(ctx, "park event "+p.Message.EventID, park, p.Message.EventID, s.table, p.Destination,
-			p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts, string(event),
-			rowKey(p.Row, p.Message.EventID), seq, p.Message.Body != "")
-	}
+	insert := func() error { return s.exec(ctx, "park event "+p.Message.EventID, park, args...) }
 	err = insert()
 	// another relay parked an event of the same id concurrently; its row is visible now
 	if isUniqueViolation(err) {
 		err = insert()
 	}
 	return err
+}
+
+// rowArgs returns the arguments of [adopt], and more behind them.
+func (s *Store) rowArgs(p delivery.DeadLetter, event string, more ...any) ([]any, error) {
+	seq, err := rowSeq(p.Row)
+	if err != nil {
+		return nil, err
+	}
+	id := p.Message.EventID
+	return append([]any{id, s.table, p.Destination, p.Row.Key(id), seq, p.Message.Body != "", event}, more...), nil
+}
+
+// IsParked implements [delivery.Parker].
+func (s *Store) IsParked(ctx context.Context, p delivery.DeadLetter) (parked bool, err error) {
+	stored, err := json.Marshal(newMessage(p.Message))
+	if err != nil {
+		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
+	}
+	args, err := s.rowArgs(p, string(stored))
+	if err != nil {
+		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
+	}
+	done, err := s.takeTurn(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
+	}
+	defer done()
+	found, err := s.pool.Exec(ctx, letterOf, s.fence.Args(args...)...)
+	if err != nil {
+		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
+	}
+	return found.RowsAffected() > 0, nil
 }
 
 // parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks

@@ -1,5 +1,6 @@
 // Package deferral lets events wait in the outbox table: those of an unavailable or paused
-// destination, and those of an aggregate that uses up its share of the window. The table keeps
+// destination, those of an aggregate that uses up its share of the window, and those behind a dead
+// letter of their aggregate. The table keeps
 // every event until retention removes it, so each costs one row of outbox_deferrals, and not one
 // dead letter or one place in the window for each event.
 //
@@ -82,6 +83,21 @@
 // [groupTurns] groups are drained at the same time, and take turns. Each pass
 // looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
 // read the whole table in one statement.
+//
+// # Behind a dead letter
+//
+// A refused event becomes a dead letter, which blocks its group. The next event of the group waits
+// in delivery, and the group is deferred from it on. No pass is made while a dead letter blocks the
+// group. Two cases remain:
+//
+//	the pass of the group meets a refused event   it takes back the events behind it, and stores
+//	                                              its cursor
+//	the pass of the destination meets one, and    the group gets a deferral of its own: known is
+//	then events behind it                         To of the pass, and from_seq the seq of the
+//	                                              first event that waits
+//
+// A row that has a dead letter is not sent by a pass of its group. So it does not matter whether
+// the cursor is behind it.
 //
 // # Rows that are let through
 //

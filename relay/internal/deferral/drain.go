@@ -36,7 +36,7 @@ const (
 )
 
 // drain delivers the waiting rows, in passes, until the stream is joined, the turn of a group is
-// over, or ctx ends.
+// over or ends at a dead letter, or ctx ends.
 func (w *Worker) drain(ctx context.Context, h *held) error {
 	if w.Gate.isJoined(h) { // since the list of those that wait was made
 		return nil
@@ -44,7 +44,7 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 	defer w.Gate.keepNone(h)
 	failed := false
 	for pause := time.Duration(0); task.Sleep(ctx, pause); {
-		if w.pauses.has(h.stored.Destination) {
+		if w.pauses.has(h.stored.Destination) || w.Gate.isBehind(h) {
 			pause = lookInterval
 			if err := w.storeWaiting(ctx, h); err != nil || h.isGroup() {
 				return err
@@ -250,7 +250,7 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 	if !p.ended {
 		return p, t.save(ctx)
 	}
-	h.top = t.after
+	h.top = t.topAfter()
 	return p, w.store(ctx, h, p, endless, t.flight.settled())
 }
 
@@ -261,6 +261,8 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 		Worker: w, held: h, passed: p, mark: h.mark, top: h.top, after: after, flight: newFlight(after), saved: after,
 		markedAt: time.Now(), destinations: map[int]bool{},
 	}
+	w.Gate.flies(h, t.flight)
+	defer w.Gate.flies(h, nil)
 	defer func() {
 		switch {
 		case ctx.Err() != nil:

@@ -85,7 +85,7 @@ func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 		if err := requireSameRows(h, start.Routes); err != nil {
 			return nil, err
 		}
-		h.fromEarlier = true
+		h.fromEarlier, h.behind = true, h.isGroup()
 		g.hold(h)
 	}
 	return g, nil
@@ -131,9 +131,14 @@ func (g *Gate) Claimed(e *outbox.Envelope) string {
 // owner returns the deferral that delivers a row, or nil: one by earlier routes, then that of its
 // aggregate, then that of its destination. now is the destination to which the routes of now lead.
 func (g *Gate) owner(e *outbox.Envelope, now string) *held {
-	isWaiting := func(h *held) bool { return h != nil && h.mode != joined }
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.ownerOf(e, now)
+}
+
+// ownerOf is owner. g.mu is held.
+func (g *Gate) ownerOf(e *outbox.Envelope, now string) *held {
+	isWaiting := func(h *held) bool { return h != nil && h.mode != joined }
 	if h := g.others.find(e, isWaiting); h != nil {
 		return h
 	}

@@ -43,6 +43,12 @@ type groupSenders interface {
 	WaitingOf(destination int, group string, visit func(*delivery.Event))
 	// WithdrawGroup takes events away from a group, which is held.
 	WithdrawGroup(destination int, group string, wanted func(*delivery.Event) bool) []*delivery.Event
+	// DeferBehind says whether events behind a dead letter wait instead of being parked.
+	DeferBehind(destination int, wait bool)
+	// Behind returns the groups of a destination whose first event waits behind a dead letter.
+	Behind(destination int) []delivery.BehindGroup
+	// ParkBehind has the waiting events of such a group parked.
+	ParkBehind(destination int, group string)
 }
 
 // Window is the part of [checkpoint.Tracker] that tells how full the window is.
@@ -130,7 +136,7 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 			holds: func(events int) bool { return events > 0 },
 		})
 	}
-	place, found, err := w.placeOf(ctx, destination, busy)
+	place, found, err := w.placeOfBusy(ctx, destination, busy)
 	if err != nil {
 		return err
 	}
@@ -138,13 +144,8 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 		w.refused.add(key{w.Names[destination], busy.Group}, refusedFor)
 		return nil
 	}
-	holding, cancel := context.WithTimeout(ctx, holdTimeout)
-	defer cancel()
-	release, err := w.Senders.HoldGroup(holding, destination, busy.Group)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded): // the next look tries again
-		return nil
-	case err != nil:
+	release, err := w.holdGroup(ctx, destination, busy.Group)
+	if release == nil {
 		return err
 	}
 	defer release()
@@ -152,41 +153,73 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 	if err != nil {
 		return err
 	}
+	begun, err := w.deferHeld(ctx, destination, place, now, reasonShare)
+	if !begun && err == nil {
+		w.refused.add(key{place.Destination, busy.Group}, invisibleFor)
+	}
+	return err
+}
+
+// holdGroup holds a group, unless the request that has events of it takes too long: release is then
+// nil, and the next look tries again.
+func (w *Worker) holdGroup(ctx context.Context, destination int, group string) (release func(), err error) {
+	holding, cancel := context.WithTimeout(ctx, holdTimeout)
+	defer cancel()
+	release, err = w.Senders.HoldGroup(holding, destination, group)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, ctx.Err()
+	}
+	return release, err
+}
+
+// deferHeld defers the waiting events of a group, which is held. now shows every event of the group
+// that was delivered. deferHeld reports false if the table does not show all that wait, or if none
+// does.
+func (w *Worker) deferHeld(
+	ctx context.Context, destination int, place Place, now Observation, reason string,
+) (begun bool, err error) {
 	known := w.Gate.Past() // before the events are looked at: later ones are not visible in it
+	group := place.key().group
 	var seqs []int64
-	w.Senders.WaitingOf(destination, busy.Group, func(e *delivery.Event) {
+	w.Senders.WaitingOf(destination, group, func(e *delivery.Event) {
 		if _, seq, ok := e.Row.Numbers(); ok {
 			seqs = append(seqs, seq)
 		}
 	})
 	visible, err := w.Rows.areVisible(ctx, seqs)
-	if !visible && err == nil {
-		w.refused.add(key{place.Destination, busy.Group}, invisibleFor)
+	if !visible || err != nil || len(seqs) == 0 || known == "" || w.Gate.holds(place.Destination) {
+		return false, err
 	}
-	if !visible || err != nil || len(seqs) == 0 || w.Gate.holds(place.Destination) {
-		return err
-	}
-	return w.enter(ctx, Deferral{
+	return true, w.enter(ctx, Deferral{
 		Destination: place.Destination, AggregateType: place.AggregateType, AggregateID: place.AggregateID,
-		Known: known, FromSeq: slices.Min(seqs), Reason: reasonShare, Since: time.Now(),
-	}, now.Snapshot, func(covered func(*delivery.Event) bool) []*delivery.Event {
-		return w.Senders.WithdrawGroup(destination, busy.Group, covered)
-	})
+		Known: known, FromSeq: slices.Min(seqs), Reason: reason, Since: time.Now(),
+	}, now.Snapshot, w.beginner(func(covered func(*delivery.Event) bool) []*delivery.Event {
+		return w.Senders.WithdrawGroup(destination, group, covered)
+	}))
 }
 
 // reasonShare says why the events of an aggregate wait.
 const reasonShare = "the events of the aggregate come faster than one request after the other delivers them"
 
-// placeOf returns the aggregate of a group, as its first row has it. It reports false if the
-// aggregate cannot be deferred.
-func (w *Worker) placeOf(ctx context.Context, destination int, busy delivery.BusyGroup) (p Place, ok bool, err error) {
+// placeOfBusy is placeOf for a busy group.
+func (w *Worker) placeOfBusy(
+	ctx context.Context, destination int, busy delivery.BusyGroup,
+) (p Place, found bool, err error) {
 	_, seq, ok := busy.Row.Numbers()
 	if !ok {
 		return p, false, nil
 	}
-	p, found, err := w.Rows.placeOf(ctx, w.Names[destination], seq)
+	return w.placeOf(ctx, destination, busy.Group, seq)
+}
+
+// placeOf returns the aggregate of a group, as the row with this seq has it. It reports false if
+// the aggregate cannot be deferred.
+func (w *Worker) placeOf(
+	ctx context.Context, destination int, group string, seq int64,
+) (p Place, found bool, err error) {
+	p, found, err = w.Rows.placeOf(ctx, w.Names[destination], seq)
 	if err != nil || !found || len(p.AggregateType)+len(p.AggregateID) > maxAggregate {
 		return p, false, err
 	}
-	return p, p.IsGroup() && p.key().group == busy.Group, nil
+	return p, p.IsGroup() && p.key().group == group, nil
 }

@@ -200,7 +200,7 @@ func (s *overdue) Overdue(destination int) (since time.Time, overdue bool) {
 func TestAnUnavailableDestinationHasOneTurn(t *testing.T) {
 	t.Parallel()
 	senders := &overdue{since: time.Now().Add(-time.Hour)}
-	w := &Worker{Names: []string{"A", "B"}, Senders: senders}
+	w := &Worker{Names: []string{"A", "B"}, Senders: senders, Gate: &Gate{}}
 	of := func(destination, id string) *held {
 		return &held{stored: Deferral{Destination: destination, AggregateType: "t", AggregateID: id}}
 	}

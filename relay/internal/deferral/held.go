@@ -42,14 +42,19 @@ type held struct {
 	unseen      seqSet // rows dropped in this session that no pass has found yet
 	found       seqSet // rows that a pass has found since keepFrom and that were not dropped
 	keptBytes   int
+	behind      bool                 // a dead letter may block the group: no pass is made
+	flight      *flight              // events of the pass under way; nil without one
+	left        *pgsnapshot.Snapshot // shows the rows that a forgotten deferral has left to this one; nil without one
 
 	// The rest belongs to the Worker's goroutine for the deferral.
 
-	// top is a seq above which no row is visible in the known of mark. endless if that is unknown.
+	// top is a seq above which no row of the deferral is visible in the known of mark. endless if
+	// that is unknown.
 	top      int64
 	idle     int           // passes that found nothing, since one that did
 	waited   time.Duration // for events of passes to be delivered, in all
 	turnEnds time.Time     // the last turn of a group; the lock of turns guards it
+	told     string        // the reason as it was stored last; of the goroutine of watchBehind
 }
 
 // seenText returns seen, or an empty snapshot without one.
@@ -77,7 +82,10 @@ func newHeld(stored Deferral, routesOfNow string) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &held{stored: stored, routes: routes, mark: mark{known, stored.FromSeq}, top: endless}
+	h := &held{
+		stored: stored, routes: routes, mark: mark{known, stored.FromSeq}, top: endless,
+		behind: stored.Reason == ReasonBehind, told: stored.Reason,
+	}
 	if stored.State == Joined {
 		h.mode = joined
 	}

@@ -179,6 +179,9 @@ func (g *Gate) hasAllThatWasLeft(h *held, known pgsnapshot.Snapshot) bool {
 		}
 		return true
 	}
+	if h.left != nil && !known.Covers(*h.left) {
+		return false
+	}
 	all := g.held[key{destination: h.stored.Destination}]
 	return !h.isGroup() || all == nil || all.mode == joined && all.isShownBy(known)
 }
@@ -208,7 +211,14 @@ func (g *Gate) forget(p Place) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	k := p.key()
-	if h := g.held[k]; h != nil && h.mode == joined {
-		g.unhold(k)
+	h := g.held[k]
+	if h == nil || h.mode != joined {
+		return
+	}
+	g.unhold(k)
+	for _, other := range g.held {
+		if other.isGroup() && other.stored.Destination == p.Destination && !p.IsGroup() && other.mode != joined {
+			other.left = &h.mark.known // it is younger than the one before
+		}
 	}
 }

@@ -267,7 +267,7 @@ func (r *Rows) split(seqs []int64) (parts []part) {
 
 // read calls take for the rows with these common seqs, in order. Rows that were removed meanwhile
 // are missing.
-func (r *Rows) read(ctx context.Context, seqs []int64, take func(seq int64, e *outbox.Envelope) error) error {
+func (r *Rows) read(ctx context.Context, seqs []int64, take func(page []outbox.Envelope) error) error {
 	for _, p := range r.split(seqs) {
 		for chunk := range slices.Chunk(p.seqs, pageRows) {
 			if err := r.readChunk(ctx, p.table, chunk, take); err != nil {
@@ -279,7 +279,7 @@ func (r *Rows) read(ctx context.Context, seqs []int64, take func(seq int64, e *o
 }
 
 func (r *Rows) readChunk(
-	ctx context.Context, t *tableRows, seqs []int64, take func(seq int64, e *outbox.Envelope) error,
+	ctx context.Context, t *tableRows, seqs []int64, take func(page []outbox.Envelope) error,
 ) error {
 	for after, last := seqs[0]-1, seqs[len(seqs)-1]; after < last; {
 		page, reached, err := r.pageOf(ctx, t, after, seqs)
@@ -289,14 +289,8 @@ func (r *Rows) readChunk(
 		case len(page) == 0:
 			return nil
 		}
-		for i := range page {
-			seq, err := page[i].CommonSeq()
-			if err != nil {
-				return fmt.Errorf("row that waits behind seq %d: %w", after, err)
-			}
-			if err := take(seq, &page[i]); err != nil {
-				return err
-			}
+		if err := take(page); err != nil {
+			return err
 		}
 		after = reached
 	}

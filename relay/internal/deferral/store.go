@@ -235,11 +235,7 @@ func (s *Store) AddRoutes(ctx context.Context, routes string) error {
 // Forget removes those deferrals that the stream has joined and whose rows it can bring no more. It
 // returns their places.
 func (s *Store) Forget(ctx context.Context, joined []Place) (forgotten []Place, err error) {
-	var destinations, types, ids []string
-	for _, p := range joined {
-		destinations = append(destinations, p.Destination)
-		types, ids = append(types, p.AggregateType), append(ids, p.AggregateID)
-	}
+	destinations, types, ids := split(joined)
 	ctx, done, err := s.takeTurn(ctx)
 	if err != nil {
 		return nil, err

@@ -19,16 +19,17 @@ func (w *Worker) tell(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var destinations, groups int
+	var destinations, groups, behind int
 	var oldest, oldestGroup time.Duration
 	events := map[string]int64{}
 	for _, s := range all {
 		events[s.Destination] += s.Events
-		if s.Groups > 0 {
+		switch {
+		case s.Groups > 0 && s.Reason == ReasonBehind:
+			behind += s.Groups
+		case s.Groups > 0:
 			groups, oldestGroup = groups+s.Groups, max(oldestGroup, time.Since(s.Since))
-			continue
-		}
-		if !w.pauses.has(s.Destination) {
+		case !w.pauses.has(s.Destination):
 			destinations, oldest = destinations+1, max(oldest, time.Since(s.Since))
 		}
 	}
@@ -40,6 +41,7 @@ func (w *Worker) tell(ctx context.Context) error {
 	w.tellNone(told)
 	w.Observer.Deferrals(destinations, oldest)
 	w.Observer.DeferredGroups(groups, oldestGroup)
+	w.Observer.DeferredBehind(behind)
 	w.told = told
 	return nil
 }

@@ -18,6 +18,7 @@ type transfer struct {
 	mark     mark  // as it was when the pass began
 	top      int64 // as it was then
 	after    int64 // rows up to this seq were sent, or do not wait
+	highest  int64 // seq of the rows of the deferral that were due
 	events   int   // sent
 	ended    bool  // no row follows
 	flight   *flight
@@ -33,7 +34,7 @@ func (t *transfer) part(ctx context.Context) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
-	take := func(seq int64, e *outbox.Envelope) error { return t.take(ctx, seq, e) }
+	take := func(page []outbox.Envelope) error { return t.takePage(ctx, page) }
 	if err := t.Rows.read(ctx, found.seqs, take); err != nil {
 		return look{}, err
 	}
@@ -45,14 +46,46 @@ func (t *transfer) part(ctx context.Context) (look, error) {
 // other deferral has it. A row that was delivered shortly before the deferral began is not sent
 // again in this session.
 func (t *transfer) wants(e *outbox.Envelope, seq int64, isSeen bool) bool {
+	t.highest = max(t.highest, seq)
 	if isSeen && t.Gate.wasDelivered(t.held, seq) {
 		return false
 	}
-	now := ""
-	if i := t.Router.Route(e); i != route.Dropped {
-		now = t.Names[i]
+	owner := t.Gate.owner(e, t.destinationOf(e))
+	if owner != nil && owner != t.held {
+		t.Gate.found(t.held, seq) // it was not removed
 	}
-	return t.Gate.owner(e, now) == t.held
+	return owner == t.held
+}
+
+// destinationOf returns the destination to which the routes of now lead a row; empty if they drop
+// it.
+func (t *transfer) destinationOf(e *outbox.Envelope) string {
+	if i := t.Router.Route(e); i != route.Dropped {
+		return t.Names[i]
+	}
+	return ""
+}
+
+// takePage sends rows in order. Those of a group that have a dead letter are not sent: one was
+// stored after the deferral began, or the deferral counts its row as not done.
+func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
+	rest := page
+	if t.held.isGroup() {
+		var err error
+		if rest, err = t.Store.withoutLetters(ctx, t.held.stored.Destination, page); err != nil {
+			return err
+		}
+	}
+	for i := range rest {
+		seq, err := rest[i].CommonSeq()
+		if err != nil {
+			return fmt.Errorf("row that waits behind seq %d: %w", t.after, err)
+		}
+		if err := t.take(ctx, seq, &rest[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take sends a row, when there is room for it.
@@ -66,15 +99,17 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	}
 	size = len(e.Payload) + len(e.Headers) + eventOverhead
 	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}}
-	t.flight.add(seq, size, event)
 	routed := t.Router.Message(e, &event.Message)
 	event.Unusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
-	if routed.Destination != route.Dropped {
+	isOwn := t.Gate.sendOwn(t.held, e, t.destinationOf(e), func() {
+		t.flight.add(seq, size, event)
+		t.Senders.Send(routed.Destination, event)
+	})
+	if isOwn && routed.Destination != route.Dropped {
 		t.destinations[routed.Destination] = true
 		t.events++
 	}
-	t.Senders.Send(routed.Destination, event)
 	t.after = seq
 	t.Gate.found(t.held, seq)
 	return nil
@@ -113,6 +148,14 @@ func (t *transfer) save(ctx context.Context) error {
 
 // isBehindDone reports whether no row behind last was done before the pass.
 func (t *transfer) isBehindDone(last int64) bool { return last >= min(t.mark.fromSeq-1, t.top) }
+
+// topAfter returns the top of the deferral once the pass has ended.
+func (t *transfer) topAfter() int64 {
+	if !t.held.isGroup() {
+		return t.after
+	}
+	return max(min(t.mark.fromSeq-1, t.top), t.highest)
+}
 
 // end waits for events in flight when the Worker has to end, and stores how far the pass is.
 func (t *transfer) end(ctx context.Context) error {

@@ -69,6 +69,13 @@ func (t *turns) ended(h *held) {
 	}
 }
 
+// isDraining reports whether a deferral is drained.
+func (t *turns) isDraining(h *held) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.draining[h]
+}
+
 // ofDestination returns how many groups of a destination have a turn.
 func (t *turns) ofDestination(name string) int {
 	t.mu.Lock()
@@ -87,16 +94,16 @@ func (t *turns) isOver(h *held) bool {
 // destination has its turn.
 var errTurnOver = errors.New("the turn of the group is over")
 
-// drainable returns the deferrals that may be drained. Groups of a paused destination may not. Of
-// those of an unavailable destination one may: its events are the requests that find out when the
-// destination is available.
+// drainable returns the deferrals that may be drained. Groups of a paused destination and those
+// behind a dead letter may not. Of those of an unavailable destination one may: its events are the
+// requests that find out when the destination is available.
 func (w *Worker) drainable(all []*held) (able []*held) {
 	first := map[string]bool{} // unavailable destinations of which a group is among able
 	for _, h := range all {
 		name := h.stored.Destination
 		switch {
 		case !h.isGroup():
-		case w.pauses.has(name):
+		case w.pauses.has(name), w.Gate.isBehind(h):
 			continue
 		case w.isUnavailable(name):
 			if first[name] || w.turns.ofDestination(name) > 0 {
@@ -122,5 +129,5 @@ func (w *Worker) isUnavailable(name string) bool {
 // mustYield reports whether the pass of a group has to end now.
 func (w *Worker) mustYield(h *held) bool {
 	name := h.stored.Destination
-	return w.pauses.has(name) || w.isUnavailable(name) && w.turns.ofDestination(name) > 1
+	return w.pauses.has(name) || w.Gate.isBehind(h) || w.isUnavailable(name) && w.turns.ofDestination(name) > 1
 }

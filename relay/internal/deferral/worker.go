@@ -58,7 +58,9 @@ type Observer interface {
 	Deferred(destination string, events int64)
 	// Deferrals does not count paused destinations.
 	Deferrals(destinations int, oldest time.Duration)
+	// DeferredGroups does not count those behind a dead letter, which DeferredBehind counts.
 	DeferredGroups(groups int, oldest time.Duration)
+	DeferredBehind(groups int)
 	// PausedFor takes how long the first of the paused destinations has been paused.
 	PausedFor(oldest time.Duration)
 	Removed(destination string, events int64)
@@ -93,6 +95,7 @@ type Worker struct {
 	turns    turns
 	removed  atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
 	refused  refusals    // of watchShares
+	behind   behindState // of watchBehind
 	failed   bool        // the last look
 	pauses   pauses
 	relieved []relief // by destination
@@ -111,9 +114,12 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.tellNone(nil)
 		w.Observer.Deferrals(0, 0)
 		w.Observer.DeferredGroups(0, 0)
+		w.Observer.DeferredBehind(0)
 		w.Observer.PausedFor(0)
 	}()
+	w.behind.since = map[key]time.Time{}
 	group.Go(func() error { return w.watchShares(ctx) })
+	group.Go(func() error { return w.watchBehind(ctx) })
 	for ; ctx.Err() == nil; task.Sleep(ctx, lookInterval) {
 		err := w.look(ctx, group)
 		if isFinal(err) {
@@ -267,17 +273,20 @@ func (w *Worker) begin(ctx context.Context, destination int, why cause) error {
 	}
 	return w.enter(ctx, Deferral{
 		Destination: w.Names[destination], Known: known, FromSeq: lowest, Reason: why.text, Since: why.since,
-	}, known, func(covered func(*delivery.Event) bool) []*delivery.Event {
+	}, known, w.beginner(func(covered func(*delivery.Event) bool) []*delivery.Event {
 		return w.Senders.Withdraw(destination, covered)
-	})
+	}))
+}
+
+// beginner returns a function that begins a deferral in the gate. withdraw takes its events away
+// from delivery.
+func (w *Worker) beginner(withdraw func(covered func(*delivery.Event) bool) []*delivery.Event) func(h *held) {
+	return func(h *held) { w.Gate.begin(h, w.hasBegun(), withdraw) }
 }
 
 // enter begins a deferral: the row first, then the gate, then the Tracker. No request has events of
 // its place, and none had later ones than seen shows.
-func (w *Worker) enter(
-	ctx context.Context, stored Deferral, seen string,
-	withdraw func(covered func(*delivery.Event) bool) []*delivery.Event,
-) error {
+func (w *Worker) enter(ctx context.Context, stored Deferral, seen string, begin func(h *held)) error {
 	routes := w.Router.Text(w.Names)
 	stored.Routes, stored.State = []string{routes}, Deferred
 	h, err := newHeld(stored, routes)
@@ -290,7 +299,7 @@ func (w *Worker) enter(
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
-	w.Gate.begin(h, w.hasBegun(), withdraw)
+	begin(h)
 	w.Log.With(stored.place().attrs()...).Warn("events wait in the outbox table", "event", "deferred",
 		"reason", stored.Reason, "from_seq", stored.FromSeq, "known", stored.Known)
 	return nil

@@ -54,7 +54,7 @@ func (s *scheduler) busy(isRefused func(group string) bool) (busy []*group) {
 	most := 0
 	for _, g := range s.groups {
 		n := s.requestsOf(g)
-		if n < busyRequests || !g.isTracked() || isRefused(g.key) {
+		if n < busyRequests || !g.isTracked() || isRefused(g.key) || s.isBehind(g.key) {
 			continue
 		}
 		if n > most {

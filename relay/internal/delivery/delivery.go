@@ -7,17 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pglogrepl"
-
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // stopGrace is how long Run waits for requests in flight when delivery ends. Events that they
@@ -86,33 +82,6 @@ func (e *Event) isReplayed() bool { return e.Replayed != nil }
 // event, and no parked event holds it back.
 func (e *Event) isAskedFor() bool { return e.isRedriven() || e.isReplayed() }
 
-// Row identifies one row of the outbox table.
-type Row struct {
-	Sequence string // column seq; empty if the table has none
-	XID      string // column xid; empty if the table has none
-	// commit position of its transaction; zero for a row that was read from the table
-	CommitLSN pglogrepl.LSN
-	Number    int64
-	Writer    uint32         // low half of the transaction that wrote it; zero if that is unknown
-	Source    *outbox.Source // its table, if the relay reads several
-}
-
-// Numbers returns the xid and the common seq of a row that names the transaction which wrote it. It
-// returns false for every other row.
-func (r Row) Numbers() (xid uint64, seq int64, ok bool) {
-	if r.Writer == 0 {
-		return 0, 0, false
-	}
-	xid, err := strconv.ParseUint(r.XID, 10, 64)
-	if err != nil || uint32(xid) != r.Writer {
-		return 0, 0, false
-	}
-	if seq, err = strconv.ParseInt(r.Sequence, 10, 64); err == nil {
-		seq, err = r.Source.Common(seq)
-	}
-	return xid, seq, err == nil
-}
-
 // age returns the time since e was committed, or zero if that is unknown.
 func (e *Event) age(now time.Time) time.Duration {
 	if e.CommittedAt.IsZero() {
@@ -152,6 +121,9 @@ type Parker interface {
 	// valid during the call. To park an event again is no error. A dead letter that is refused
 	// again is parked again. If it blocks its group, so are those behind it.
 	Park(ctx context.Context, letter DeadLetter) error
+	// IsParked reports whether there is a dead letter of this event already, in any state: the
+	// event comes again.
+	IsParked(ctx context.Context, letter DeadLetter) (bool, error)
 	// IsRedriving reports whether a dead letter is still to be sent, by the redrive with which it
 	// came to delivery.
 	IsRedriving(ctx context.Context, letter *DeadLetter) (bool, error)

@@ -39,8 +39,9 @@
 //	refused, for the first time               sent again: the refusal may be the service's fault
 //	refused, and proven                       parked by the policy, or the relay halts
 //	accepted with an altered body             sent again, and parked after three attempts
-//	never valid, or behind a parked event     parked without being sent
-//	of its group
+//	never valid                               parked without being sent
+//	behind a parked event of its group        waits until package deferral withdraws it, or is
+//	                                          parked if the table cannot keep it
 //	redriven, and its redrive was canceled    not sent; its dead letter stays
 //	dropped by a route                        done without being sent; it has no group
 //

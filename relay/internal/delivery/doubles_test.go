@@ -148,13 +148,20 @@ type parker struct {
 	err      error
 	parked   []delivery.DeadLetter
 	redriven []int64
-	free     bool // no group is blocked
+	free     bool   // no group is blocked
+	again    string // event that has a dead letter
 }
 
 func (p *parker) IsRedriving(context.Context, *delivery.DeadLetter) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return true, p.err
+}
+
+func (p *parker) IsParked(_ context.Context, letter delivery.DeadLetter) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return letter.Message.EventID == p.again, p.err
 }
 
 func (p *parker) Redriven(_ context.Context, position int64) error {

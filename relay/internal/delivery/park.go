@@ -24,11 +24,13 @@ func unavailableSince(since time.Time) *sink.RejectedError {
 }
 
 // parkUnsent parks an event without sending it, unless an earlier one of its group was not
-// delivered.
+// delivered, or the event waits behind a dead letter of its group.
 func (s *sender) parkUnsent(e *Event, earlier []*Event) {
 	switch {
 	case e.isBehind(earlier):
 		e.err = errBehind
+	case e.blockedBy != "" && s.waitsBehind(e):
+		s.waitBehind(e)
 	case e.blockedBy != "":
 		reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
 		s.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})

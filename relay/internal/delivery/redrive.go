@@ -50,5 +50,5 @@ func (s *sender) free(e *Event) {
 	s.log.Info("message group is no longer blocked", "group", group)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.scheduler.blocked, group)
+	s.scheduler.unblock(group)
 }

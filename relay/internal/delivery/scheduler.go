@@ -21,26 +21,29 @@ type scheduler struct {
 	groups   map[string]*group // groups with events that wait or are in flight
 	spare    *group            // memory of groups that have no events any more
 	blocked  map[string]string // message group to the parked event that blocks it
+	behind   map[string]behind // blocked groups of which an event had its turn
 	ready    groupList
 	waiting  groupHeap // until their backoff ends
 	sendable load      // events of the ready groups that batches could hold now
 	since    time.Time // when sendable last rose from zero
 	bursts   burstDetector
 	pacer    pacer.Pacer
-	inFlight int       // requests, and batches that are being parked
-	others   int       // requests in flight to other destinations
-	parking  int       // those of inFlight that are parked because the destination is unavailable
-	defers   bool      // events of an unavailable destination wait, to be deferred
-	failures int       // rounds of requests without an accepted event since the last accepted one
-	failing  time.Time // since when, while failures is not zero
-	unsigned bool      // the last failure concerns the credentials, not the destination
-	retryAt  time.Time // when the next request may start after failures
+	inFlight int  // requests, and batches that are being parked
+	others   int  // requests in flight to other destinations
+	parking  int  // those of inFlight that are parked because the destination is unavailable
+	defers   bool // events of an unavailable destination wait, to be deferred
+	// defersBehind says that events behind a dead letter wait, to be deferred.
+	defersBehind bool
+	failures     int       // rounds of requests without an accepted event since the last accepted one
+	failing      time.Time // since when, while failures is not zero
+	unsigned     bool      // the last failure concerns the credentials, not the destination
+	retryAt      time.Time // when the next request may start after failures
 }
 
 func newScheduler(limits sink.Limits, options Options, blocked map[string]string) *scheduler {
 	return &scheduler{
 		limits: limits, options: options, groups: map[string]*group{}, blocked: blocked,
-		pacer: pacer.New(float64(options.MaxRate)),
+		behind: map[string]behind{}, pacer: pacer.New(float64(options.MaxRate)),
 	}
 }
 
@@ -179,6 +182,12 @@ func (s *scheduler) block(groupID, eventID string) {
 	if _, blocked := s.blocked[groupID]; !blocked {
 		s.blocked[groupID] = eventID
 	}
+}
+
+// unblock lets the events of a group flow.
+func (s *scheduler) unblock(groupID string) {
+	delete(s.blocked, groupID)
+	delete(s.behind, groupID)
 }
 
 // mayBlock reports whether sending e may block its group, so that the events behind it have to

@@ -30,6 +30,7 @@ const (
 	metricOldestDeferral    = "relay_deferral_oldest_seconds"
 	metricDeferredGroups    = "relay_deferred_aggregates"
 	metricOldestGroup       = "relay_deferred_aggregate_oldest_seconds"
+	metricBlockedGroups     = "relay_blocked_aggregates"
 	metricDeferredRemoved   = "relay_deferred_events_removed_total"
 	metricEventsDropped     = "relay_events_dropped_total"
 	metricEventsUnrouted    = "relay_events_unrouted_total"
@@ -83,6 +84,7 @@ type Metrics struct {
 	deferred                           *prometheus.GaugeVec
 	deferrals, oldestDeferral          prometheus.Gauge
 	deferredGroups, oldestGroup        prometheus.Gauge
+	blockedGroups                      prometheus.Gauge
 	deferredRemoved                    *prometheus.CounterVec
 	commitToDelivered                  *prometheus.HistogramVec
 	windowEvents, windowBytes          prometheus.Gauge
@@ -158,7 +160,8 @@ func (m *Metrics) defineDestinations(d definer) {
 func (m *Metrics) defineWaits(d definer) {
 	counters, gauge, gauges, histogram := d.counters, d.gauge, d.gauges, d.histogram
 	m.deferred = gauges(metricDeferred, "About how many events wait in the outbox table, because the destination "+
-		"has been unavailable for RELAY_PARK_AFTER or is paused, or their aggregate is far behind.", "destination")
+		"has been unavailable for RELAY_PARK_AFTER or is paused, or their aggregate is far behind or has a dead "+
+		"letter.", "destination")
 	m.deferredRemoved = counters(metricDeferredRemoved, "Events whose rows were removed from the outbox table "+
 		"while they waited there. They are lost.", "destination")
 	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table because they are "+
@@ -168,6 +171,8 @@ func (m *Metrics) defineWaits(d definer) {
 	m.deferredGroups = gauge(metricDeferredGroups, "Aggregates whose events wait in the outbox table, because they "+
 		"come faster than their destination accepts them.")
 	m.oldestGroup = gauge(metricOldestGroup, "How long the first of these aggregates has waited; 0 if none does.")
+	m.blockedGroups = gauge(metricBlockedGroups, "Aggregates whose events wait in the outbox table, because an "+
+		"earlier event of the aggregate is a dead letter.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
 		"Time from the commit of an event's transaction until it is delivered.", "destination")
 }
@@ -327,6 +332,9 @@ func (m *Metrics) DeferredGroups(groups int, oldest time.Duration) {
 	m.deferredGroups.Set(float64(groups))
 	m.oldestGroup.Set(oldest.Seconds())
 }
+
+// DeferredBehind sets of how many aggregates events wait in the outbox table behind a dead letter.
+func (m *Metrics) DeferredBehind(groups int) { m.blockedGroups.Set(float64(groups)) }
 
 // Removed counts events whose rows were removed while they waited for a destination.
 func (m *Metrics) Removed(destination string, events int64) {

@@ -7,7 +7,7 @@ import (
 )
 
 // deferral says whether events can wait in the table: those of an unavailable destination, and
-// those of an aggregate that is far behind.
+// those of an aggregate that is far behind or has a dead letter.
 func (d *database) deferral(ctx context.Context) Findings {
 	missing, err := deferral.Missing(ctx, d.Pool, d.Table, d.RowsStay)
 	object := d.tableObject()
@@ -19,12 +19,13 @@ func (d *database) deferral(ctx context.Context) Findings {
 		return Findings{unknown(CodeDeferral, object, err)}
 	case missing != "" && d.Defers:
 		return Findings{degraded(CodeDeferral, object, "events of a destination that is unavailable for "+
-			"RELAY_PARK_AFTER become dead letters, and do not wait in the table: %s", missing)}
+			"RELAY_PARK_AFTER, and events behind a dead letter, become dead letters and do not wait in the table: %s",
+			missing)}
 	case missing != "":
 		return Findings{passed(CodeDeferral, object, "no event waits in the table, so an aggregate that is far behind "+
-			"may hold back the others: %s", missing)}
+			"may hold back the others, and events behind a dead letter become dead letters: %s", missing)}
 	}
 	return Findings{passed(CodeDeferral, object, "events of an unavailable destination, and of an aggregate that is "+
-		"far behind, can wait in the table. A job of your own that deletes a row while it waits loses the event: "+
-		"RELAY_ROWS_STAY=deny has no event wait")}
+		"far behind or has a dead letter, can wait in the table. A job of your own that deletes a row while it waits "+
+		"loses the event: RELAY_ROWS_STAY=deny has no event wait")}
 }

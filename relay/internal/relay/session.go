@@ -89,6 +89,9 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	if err := s.openGate(ctx); err != nil {
 		return nil, err
 	}
+	for i := range destinations { // before an event can be parked behind a dead letter
+		s.delivery.DeferBehind(i, s.cannotWait == "")
+	}
 	s.connect()
 	return s, nil
 }

@@ -117,7 +117,8 @@ func (s *session) mayDefer(ctx context.Context) (err error) {
 	}
 	if err == nil && s.cannotWait != "" {
 		s.Log.Info("no events wait in the outbox table: an aggregate that is far behind holds back the others, and "+
-			"events of a destination that is unavailable for RELAY_PARK_AFTER become dead letters",
+			"events behind a dead letter, or of a destination that is unavailable for RELAY_PARK_AFTER, become dead "+
+			"letters",
 			"slot", s.Slot, "reason", s.cannotWait)
 	}
 	return err

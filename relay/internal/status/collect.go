@@ -128,6 +128,9 @@ type Deferral struct {
 	Reason      string    `json:"reason"`
 }
 
+// isBehind reports whether the events wait behind dead letters of their aggregates.
+func (d Deferral) isBehind() bool { return d.Reason == deferral.ReasonBehind }
+
 type Replay struct {
 	ID       int64  `json:"id"`
 	State    string `json:"state"`

@@ -266,9 +266,10 @@ func (s *Status) judgePauses() {
 // of events is delivered by then.
 const behindFor = 15 * time.Minute
 
-// judgeAggregates adds aggregates whose events have waited in the outbox table for long.
+// judgeAggregates adds aggregates whose events have waited in the outbox table for long. Those
+// behind a dead letter belong to that.
 func (s *Status) judgeAggregates(d Deferral) {
-	if s.At.Sub(d.Since) < behindFor {
+	if d.isBehind() || s.At.Sub(d.Since) < behindFor {
 		return
 	}
 	s.add(Warning, "aggregates_behind", "Aggregates behind",
@@ -305,9 +306,24 @@ func (s *Status) judgeDeadLetters() {
 	if refused > 0 && behind > 0 {
 		text += fmt.Sprintf("; %d wait behind them", behind)
 	}
+	if events, aggregates := s.waitBehind(); aggregates > 0 {
+		text += fmt.Sprintf("; about %d events of %d aggregates wait behind them in the outbox table",
+			events, aggregates)
+	}
 	s.add(Warning, "events_parked", "Events parked",
 		"relay dead-letters list shows each cause with its reason: redrive or discard them",
 		"%s", text)
+}
+
+// waitBehind returns about how many events wait in the outbox table behind dead letters, and of how
+// many aggregates.
+func (s *Status) waitBehind() (events int64, aggregates int) {
+	for _, d := range s.Deferrals {
+		if d.isBehind() {
+			events, aggregates = events+d.Events, aggregates+d.Aggregates
+		}
+	}
+	return events, aggregates
 }
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
@@ -106,6 +107,13 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 				{Destination: queue, Code: "BlockedGroup", Events: 5},
 			}
 		}, Warning, "events_parked", "7 events are parked: 2 TooLarge"},
+		"events wait behind a dead letter": {func(s *Status) {
+			s.DeadLetters = []DeadLetter{{Destination: queue, Code: "TooLarge", Refused: true, Events: 1}}
+			s.Deferrals = []Deferral{{
+				Destination: queue, Aggregates: 1, Largest: "order 1", Events: 999, Reason: deferral.ReasonBehind,
+				Since: s.At.Add(-time.Hour),
+			}}
+		}, Warning, "events_parked", "1 TooLarge; about 999 events of 1 aggregates wait behind them"},
 		"a partition has rows": {func(s *Status) {
 			s.Partitions = []string{"public.old"}
 		}, Warning, "partition_attached", "public.old"},

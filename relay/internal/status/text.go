@@ -146,12 +146,15 @@ func (s *Status) writeProgress(w io.Writer) {
 		if s.isPaused(d.Destination) {
 			continue
 		}
-		whose := ""
+		whose, behind := "", ""
 		if d.Aggregates > 0 {
 			whose = d.ofAggregates()
 		}
-		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table since %s\n",
-			d.Events, whose, d.Destination, clock(d.Since))
+		if d.isBehind() {
+			behind = " behind a dead letter each"
+		}
+		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table%s since %s\n",
+			d.Events, whose, d.Destination, behind, clock(d.Since))
 	}
 	if r := s.Replay; r != nil {
 		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)

@@ -1,6 +1,7 @@
 package checker_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,26 @@ type brokenHistory struct {
 }
 
 var brokenHistories = map[string]brokenHistory{
-	"lost":          {checker.Lost, func(h *checker.History) { h.Receipts = h.Receipts[1:] }},
+	"lost": {checker.Lost, func(h *checker.History) { h.Receipts = h.Receipts[1:] }},
+	"lost behind a dead letter": {checker.Lost, func(h *checker.History) {
+		poison(h, 1)
+		h.Receipts = slices.Delete(h.Receipts, 1, 2)
+	}},
+	"waits behind no dead letter": {checker.Lost, func(h *checker.History) {
+		h.Receipts = slices.Delete(h.Receipts, 2, 3)
+		h.Rows[2].Waits = true
+	}},
+	"waits behind a discarded one": {checker.Lost, func(h *checker.History) {
+		poison(h, 1)
+		discard(h, 2*second)
+		h.Receipts = slices.Delete(h.Receipts, 1, 2)
+		h.Rows[2].Waits = true
+	}},
+	"waits before the dead letter": {checker.Lost, func(h *checker.History) {
+		poison(h, 2)
+		h.Receipts = slices.Delete(h.Receipts, 1, 2)
+		h.Rows[1].Waits = true
+	}},
 	"never written": {checker.Phantom, func(h *checker.History) { h.Receipts[0].EventID = "unknown" }},
 	"rolled back": {checker.Phantom, func(h *checker.History) {
 		h.Rows = h.Rows[1:]

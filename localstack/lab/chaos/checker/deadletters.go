@@ -2,6 +2,7 @@ package checker
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -27,15 +28,31 @@ func (c *check) count(d *DeadLetter) {
 	}
 }
 
-// lost finds events that were neither accepted nor parked. A redriven dead letter is no substitute
-// for an acceptance.
+// lost finds events that were neither accepted nor parked, and do not wait behind a dead letter. A
+// redriven dead letter is no substitute for an acceptance.
 func (c *check) lost() {
 	for id, row := range c.rows {
-		if len(c.receipts[id]) > 0 || c.hasDeadLetter(id, parked, redriving, discarded) {
+		if len(c.receipts[id]) > 0 || c.hasDeadLetter(id, parked, redriving, discarded) || c.waits(row) {
 			continue
 		}
 		c.violated(Lost, id, "with seq %d was committed, and neither accepted nor parked", row.Seq)
 	}
+}
+
+// waits reports whether a row waits in the table behind a dead letter of its aggregate, which an
+// operator has yet to redrive or discard.
+func (c *check) waits(row *Row) bool {
+	e := c.events[row.ID]
+	return e != nil && row.Waits && slices.ContainsFunc(c.aggregates[e.aggregate()], func(before *Event) bool {
+		return c.rows[before.ID].Seq < row.Seq && c.isBlocking(before)
+	})
+}
+
+// isBlocking reports whether a dead letter of an event blocks its aggregate at the end of the run.
+func (c *check) isBlocking(e *Event) bool {
+	return slices.ContainsFunc(c.deadLetters[e.ID], func(d *DeadLetter) bool {
+		return d.Blocks && (d.last().State == parked || d.last().State == redriving)
+	})
 }
 
 func (c *check) hasDeadLetter(eventID string, states ...string) bool {

@@ -1,6 +1,7 @@
 package checker_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -125,6 +126,11 @@ var intactHistories = map[string]func(*checker.History){
 		park(h, 2)
 		h.DeadLetters = append(h.DeadLetters, deadLetter(h.Events[0]))
 		h.Operator.RedroveAll = true
+	},
+	"waits behind a dead letter": func(h *checker.History) {
+		poison(h, 1)
+		h.Receipts = slices.Delete(h.Receipts, 1, 2)
+		h.Rows[2].Waits = true
 	},
 	"removed when its replay reached it": func(h *checker.History) {
 		replay(h, 0, 1)

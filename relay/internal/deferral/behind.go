@@ -1,0 +1,260 @@
+package deferral
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+)
+
+const (
+	// behindInterval is how often the Worker looks for groups whose events wait behind a dead
+	// letter. askInterval is how often it asks whether a group still does; if the answer takes
+	// long, it asks less often.
+	behindInterval, askInterval = 100 * time.Millisecond, time.Second
+	// askShare bounds the time for asking to this fraction of the time.
+	askShare = 20
+	// visibleWithin bounds the wait until the table shows the events of such a group. Rows that are
+	// deleted as soon as they are written never appear.
+	visibleWithin = 2 * time.Second
+	// lastLook bounds the look at the end of a session.
+	lastLook = time.Second
+	// countsStored bounds the deferrals whose number of waiting events is stored after an answer.
+	countsStored = 20
+)
+
+const (
+	// ReasonBehind says why the events of an aggregate wait behind a dead letter. reasonFollow
+	// replaces it once the dead letter is redriven or discarded.
+	ReasonBehind = "an earlier event of the aggregate is a dead letter: redrive or discard it"
+	reasonFollow = "they waited behind a dead letter, and are being delivered"
+)
+
+// behindState is the memory of watchBehind.
+type behindState struct {
+	since map[key]time.Time // first look at a group that the table does not show
+	askAt time.Time
+}
+
+// watchBehind defers the groups whose events wait behind a dead letter, and lets them be drained
+// once no dead letter blocks them, until ctx ends.
+func (w *Worker) watchBehind(ctx context.Context) error {
+	failed := false
+	for pause := behindInterval; task.Sleep(ctx, pause); {
+		err := w.lookBehind(ctx)
+		if isFinal(err) {
+			return err
+		}
+		if err != nil || failed {
+			w.note(ctx, err)
+		}
+		pause = behindInterval
+		if failed = err != nil; failed {
+			pause = retryPause
+		}
+	}
+	// Delivery waits for its events when the relay stops.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	return ignoreEnd(w.lookBehind(last))
+}
+
+func (w *Worker) lookBehind(ctx context.Context) error {
+	able := w.Groups && !w.removed.Load()
+	for i := range w.Names {
+		w.Senders.DeferBehind(i, able)
+		all := w.Senders.Behind(i)
+		if len(all) == 0 {
+			continue
+		}
+		now, err := w.refresh(ctx) // no event of such a group is delivered meanwhile
+		if err != nil {
+			return err
+		}
+		if w.Gate.Past() == "" { // at first, no snapshot is known that the stream was read past
+			continue
+		}
+		for _, b := range all {
+			if err := w.deferBehind(ctx, i, b, now); err != nil {
+				return err
+			}
+		}
+	}
+	return w.askBehind(ctx)
+}
+
+// deferBehind defers a group whose first event waits behind a dead letter. The events are parked,
+// as if nothing could wait, where the table does not show them, or there are too many deferrals.
+func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.BehindGroup, now Observation) error {
+	begins := &w.relieved[destination].begins
+	if !begins.TryLock() { // the next look tries again
+		return nil
+	}
+	defer begins.Unlock()
+	k := key{w.Names[destination], b.Group}
+	if h := w.Gate.waiting(k); h != nil {
+		w.Gate.setBehind(h, true)
+		if !w.turns.isDraining(h) { // else its pass takes its events back
+			w.Senders.ParkBehind(destination, b.Group)
+		}
+		return nil
+	}
+	begun, err := w.beginBehind(ctx, destination, b, now)
+	if err != nil {
+		return err
+	}
+	if begun || !w.isLong(k) {
+		return nil
+	}
+	w.Log.Warn("events behind a dead letter become dead letters: they cannot wait in the outbox table",
+		"event", "parked_behind", "destination", k.destination, "group", k.group)
+	w.Senders.ParkBehind(destination, b.Group)
+	return nil
+}
+
+// beginBehind begins the deferral of such a group, and reports whether it did.
+func (w *Worker) beginBehind(
+	ctx context.Context, destination int, b delivery.BehindGroup, now Observation,
+) (begun bool, err error) {
+	seq, err := b.Row.Seq()
+	if err != nil || w.Gate.count() >= maxDeferrals {
+		return false, nil
+	}
+	place, found, err := w.placeOf(ctx, destination, b.Group, seq)
+	if !found || err != nil {
+		return false, err
+	}
+	release, err := w.holdGroup(ctx, destination, b.Group)
+	if release == nil {
+		return false, err
+	}
+	defer release()
+	if all := w.Gate.waiting(key{destination: place.Destination}); all != nil {
+		begun, err = w.deferWithin(ctx, destination, all, place)
+	} else {
+		begun, err = w.deferHeld(ctx, destination, place, now, ReasonBehind)
+	}
+	if begun {
+		delete(w.behind.since, key{place.Destination, b.Group})
+	}
+	return begun, err
+}
+
+// isLong reports whether a group could not be deferred for long.
+func (w *Worker) isLong(k key) bool {
+	since, known := w.behind.since[k]
+	switch {
+	case !known:
+		maps.DeleteFunc(w.behind.since, func(_ key, since time.Time) bool { return time.Since(since) > time.Minute })
+		w.behind.since[k] = time.Now()
+		return false
+	case time.Since(since) < visibleWithin:
+		return false
+	}
+	delete(w.behind.since, k)
+	return true
+}
+
+// deferWithin defers a group, which is held, apart from its destination: the pass of the
+// destination has sent events of it that wait behind a dead letter. The pass goes in order of seq,
+// so every row of the group below them that To shows is done.
+func (w *Worker) deferWithin(ctx context.Context, destination int, all *held, p Place) (begun bool, err error) {
+	passing, to := w.Gate.passOf(all)
+	if passing == nil || to == nil {
+		return false, nil
+	}
+	group := p.key().group
+	var waiting []*delivery.Event
+	w.Senders.WaitingOf(destination, group, func(e *delivery.Event) {
+		if passing.has(e) {
+			waiting = append(waiting, e)
+		}
+	})
+	if len(waiting) == 0 {
+		return false, nil
+	}
+	known := to.String()
+	return true, w.enter(ctx, Deferral{
+		Destination: p.Destination, AggregateType: p.AggregateType, AggregateID: p.AggregateID,
+		Known: known, FromSeq: lowestOf(waiting), Reason: ReasonBehind, Since: time.Now(),
+	}, known, func(h *held) {
+		w.Gate.beginWithin(h, all, func(wanted func(*delivery.Event) bool) []*delivery.Event {
+			return w.Senders.WithdrawGroup(destination, group, wanted)
+		})
+	})
+}
+
+// askBehind lets those groups be drained that no dead letter blocks any more.
+func (w *Worker) askBehind(ctx context.Context) error {
+	all := w.Gate.behind()
+	began := time.Now()
+	if len(all) == 0 || began.Before(w.behind.askAt) {
+		return nil
+	}
+	groups := make([]key, len(all))
+	for i, h := range all {
+		groups[i] = h.stored.place().key()
+	}
+	blocked, err := w.Store.areBlocked(ctx, groups)
+	if err != nil {
+		return err
+	}
+	w.behind.askAt = began.Add(max(askInterval, askShare*time.Since(began)))
+	var free, still []*held
+	for i, h := range all {
+		if blocked[groups[i]] {
+			still = append(still, h)
+		} else {
+			free = append(free, h)
+		}
+	}
+	if err := errors.Join(w.explain(ctx, still, ReasonBehind), w.explain(ctx, free, reasonFollow)); err != nil {
+		return err
+	}
+	for _, h := range free {
+		w.Gate.setBehind(h, false)
+	}
+	return w.storeBehind(ctx, still)
+}
+
+// explain stores why the events of these deferrals wait, where that has changed. A deferral that
+// never waited behind a dead letter keeps its reason.
+func (w *Worker) explain(ctx context.Context, all []*held, reason string) error {
+	var changed []*held
+	var places []Place
+	for _, h := range all {
+		if h.told != reason && (reason == ReasonBehind || h.told == ReasonBehind) {
+			changed, places = append(changed, h), append(places, h.stored.place())
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := w.Store.explain(ctx, places, reason); err != nil {
+		return err
+	}
+	for _, h := range changed {
+		h.told = reason
+		w.Log.With(h.stored.place().attrs()...).Info("events wait for another reason", "event", "deferral_explained",
+			"reason", reason)
+	}
+	return nil
+}
+
+// storeBehind stores how many events wait for some of these deferrals: no pass does.
+func (w *Worker) storeBehind(ctx context.Context, all []*held) error {
+	stored := 0
+	for _, h := range all {
+		if stored == countsStored || w.turns.isDraining(h) || !w.Gate.hasCount(h) {
+			continue
+		}
+		stored++
+		if err := w.storeWaiting(ctx, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
