@@ -184,7 +184,7 @@ func (s *relaySettings) checkBus() error {
 	case s.BusSource == "" || utf8.RuneCountInString(s.BusSource) > 256:
 		return fmt.Errorf("RELAY_EVENTBRIDGE_SOURCE %q: write 1 to 256 characters", s.BusSource)
 	case strings.HasPrefix(s.BusSource, "aws."):
-		return fmt.Errorf("RELAY_EVENTBRIDGE_SOURCE %q: a source that begins with aws. is one of AWS' own services",
+		return fmt.Errorf("RELAY_EVENTBRIDGE_SOURCE %q: sources that begin with aws. are those of AWS' own services",
 			s.BusSource)
 	case utf8.RuneCountInString(s.BusType) > 128:
 		return fmt.Errorf("RELAY_EVENTBRIDGE_DETAIL_TYPE %q: write at most 128 characters", s.BusType)
