@@ -20,6 +20,8 @@ var keepers = map[string]struct{ onDelete, onReplace string }{
 	// one fail.
 	"AWS::SQS::Queue":          {"RetainExceptOnCreate", "Retain"},
 	"AWS::SQS::QueuePolicy":    {"RetainExceptOnCreate", "Retain"},
+	"AWS::S3::Bucket":          {"RetainExceptOnCreate", "Retain"},
+	"AWS::S3::BucketPolicy":    {"RetainExceptOnCreate", "Retain"},
 	"AWS::SNS::Topic":          {"RetainExceptOnCreate", "Retain"},
 	"AWS::SNS::Subscription":   {"RetainExceptOnCreate", "Retain"},
 	"AWS::ApiGateway::Account": {"Retain", "Retain"},
@@ -89,7 +91,7 @@ func TestStackPolicyProtectsResourcesWithData(t *testing.T) {
 	}
 	for _, kind := range []string{
 		"AWS::CloudFormation::Stack", "AWS::RDS::DBInstance", "AWS::SQS::Queue",
-		"AWS::SNS::Topic",
+		"AWS::SNS::Topic", "AWS::S3::Bucket",
 	} {
 		if !slices.Contains(denied, kind) {
 			t.Errorf("an update may replace a %s", kind)

@@ -63,11 +63,17 @@ func tooWide(s statement, role bool) string {
 	}
 	for _, r := range s.resources {
 		logStreams := strings.Contains(r, ":log-group:${") && strings.HasSuffix(r, "}:*")
-		if r == "*" || role && strings.Contains(r, "*") && !logStreams {
+		objects := strings.HasSuffix(r, ":s3:::${LargeEventsBucket}/*") // keys are event ids
+		if r == "*" && !ofOwnAccount(s) || role && strings.Contains(r, "*") && !logStreams && !objects {
 			return r
 		}
 	}
 	return ""
+}
+
+// ofOwnAccount reports whether the statement matches only objects of this account.
+func ofOwnAccount(s statement) bool {
+	return field(s.fields, "Condition", "StringEquals", "s3:ResourceAccount", "Ref") == "AWS::AccountId"
 }
 
 // The table in README.md and the roles of the templates have the same actions.

@@ -34,6 +34,7 @@ resource "aws_cloudformation_stack" "relay" {
     BusArns                 = join(",", var.bus_arns)
     BusSource               = var.bus_source
     KmsKeyArns              = join(",", var.kms_key_arns)
+    LargeEventsBucket       = var.large_events_bucket
     Deployment              = var.name
     Slot                    = var.slot
   }

@@ -139,6 +139,12 @@ variable "kms_key_arns" {
   default     = []
 }
 
+variable "large_events_bucket" {
+  description = "S3 bucket for events that are too long for their topic or queue. Empty for none."
+  type        = string
+  default     = ""
+}
+
 variable "slot" {
   description = "Replication slot. Each deployment has its own."
   type        = string

@@ -43,6 +43,8 @@ func Decode(m Message) (Event, error) {
 // read reads the event of a message in the format of the message.
 func read(m Message) (Event, error) {
 	switch {
+	case isLarge(m):
+		return Event{}, errUnresolved
 	case isBinary(m):
 		return fromBinary(m)
 	case isStructured(m):

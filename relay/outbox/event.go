@@ -3,6 +3,7 @@
 package outbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,12 +43,21 @@ const (
 // ContentTypeCloudEvent is the media type of a body that is a CloudEvent in structured mode.
 const ContentTypeCloudEvent = "application/cloudevents+json"
 
+// A message with this attribute points to a body in S3, in the format of Amazon's Extended Client
+// Libraries. The value is the length of the body in bytes.
+const AttributeLargeEvent = "ExtendedPayloadSize"
+
+// LargeEventPointer is the first element of the JSON array that is the body of such a message. The
+// second is an object with the members s3BucketName and s3Key.
+const LargeEventPointer = "software.amazon.payloadoffloading.PayloadS3Pointer"
+
 // MaxAttributes is the highest number of attributes on a message. SQS refuses more. SNS accepts
 // more, but drops the message for a subscription with raw delivery and does not tell the publisher.
 // https://docs.aws.amazon.com/sns/latest/dg/SNSMessageAttributes.html
 const MaxAttributes = 10
 
-// MaxPayload is the longest payload in bytes, which is the size limit of an SQS message.
+// MaxPayload is the longest payload in bytes, which is the size limit of an SQS message. See
+// [Event.MaxBytes] for larger events.
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 const MaxPayload = 1 << 20
 
@@ -79,6 +89,10 @@ type Event struct {
 	// Headers become message attributes, as far as [MaxAttributes] leaves room beside the relay's
 	// own.
 	Headers map[string]string
+	// MaxBytes is the longest payload that [Event.Validate] accepts, in bytes. Zero means
+	// [MaxPayload]. A larger event needs a relay with RELAY_LARGE_EVENTS_BUCKET, which parks events
+	// beyond its RELAY_MAX_EVENT_BYTES.
+	MaxBytes int
 }
 
 var reservedHeaders = []string{
@@ -104,8 +118,8 @@ func (e Event) Validate() error {
 		}
 	}
 	switch {
-	case len(e.Payload) > MaxPayload:
-		report("payload of %d bytes is longer than %d", len(e.Payload), MaxPayload)
+	case len(e.Payload) > cmp.Or(e.MaxBytes, MaxPayload):
+		report("payload of %d bytes is longer than %d", len(e.Payload), cmp.Or(e.MaxBytes, MaxPayload))
 	case !json.Valid(e.Payload) || !ValidText(string(e.Payload)):
 		report("payload is not JSON")
 	}

@@ -142,7 +142,7 @@ func (s *Stack) showPip(output io.Reader, packages int) {
 func localStackEnvironment(port int) []string {
 	return []string{
 		"LOCALSTACK_HOST=localhost:" + strconv.Itoa(port),
-		"SERVICES=sns,sqs,events,cloudformation,cloudwatch,secretsmanager",
+		"SERVICES=sns,sqs,events,s3,cloudformation,cloudwatch,secretsmanager",
 		"CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES=0",
 		"PROVIDER_OVERRIDE_CLOUDFORMATION=engine-legacy",
 		"SQS_ENDPOINT_STRATEGY=path",

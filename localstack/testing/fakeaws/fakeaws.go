@@ -1,9 +1,9 @@
 // Package fakeaws is an in-memory SNS, SQS and EventBridge on one port: the broker of the embedded
 // stack, of tests and of benchmarks. It also serves secrets, for tests of code that reads its
-// password from Secrets Manager. It speaks the Query protocol to SNS clients and AWS JSON to SQS
-// and EventBridge clients, and accepts any credentials. It follows AWS in details that emulators
-// lack: per-entry failures, deduplication and its scopes, group locking, and exact size limits.
-// [Server.Script] injects faults that no emulator produces.
+// password from Secrets Manager, and objects of S3, for large events. It speaks the Query protocol
+// to SNS clients and AWS JSON to SQS and EventBridge clients, and accepts any credentials. It
+// follows AWS in details that emulators lack: per-entry failures, deduplication and its scopes,
+// group locking, and exact size limits. [Server.Script] injects faults that no emulator produces.
 //
 // MessageRetentionPeriod is stored and not applied. Access policies and encryption keys are stored
 // and not enforced. A topic and an event bus deliver only to queues.
@@ -44,6 +44,7 @@ type Server struct {
 	topics  map[string]*topic    // by name
 	buses   map[string]*bus      // by name
 	secrets map[string]string    // by ARN
+	buckets map[string]*s3Bucket // by name
 	closed  bool
 
 	http     http.Server
@@ -73,6 +74,7 @@ func Start(options Options) (*Server, error) {
 		topics:   map[string]*topic{},
 		buses:    map[string]*bus{},
 		secrets:  map[string]string{},
+		buckets:  map[string]*s3Bucket{},
 		cancel:   cancel,
 	}
 	s.buses[defaultBus] = s.newBus(defaultBus)

@@ -53,6 +53,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // returning would answer with status 200
 	}
 	defer s.handling.Done()
+	if isS3(r) {
+		s.serveS3(w, r)
+		return
+	}
 	if end := s.script.early(); end != nil {
 		end(w, r)
 		return

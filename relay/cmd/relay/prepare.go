@@ -131,7 +131,7 @@ func (s *relaySettings) checkDestinations(
 	// The check of the settings has already reported a destination without a name.
 	all, named := config.Router.Destinations(), config.Router.Named()
 	names := slices.DeleteFunc(slices.Clone(all[:named]), func(name string) bool { return name == "" })
-	return preflight.Destinations{
+	destinations, found := preflight.Destinations{
 		AWS:   settings,
 		Names: names, Patterned: all[named:],
 		Opened: func(found preflight.Findings) { logFindings(log, found) },
@@ -143,6 +143,11 @@ func (s *relaySettings) checkDestinations(
 		Tenant:       config.Router.Tenant().String(),
 		Unordered:    !config.Table.HasOrder(),
 	}.Check(ctx, progress)
+	if s.LargeBucket != "" && found.Err() == nil {
+		large := preflight.LargeEvents{AWS: settings, Bucket: s.LargeBucket}
+		found = append(found, large.Check(ctx, destinations, progress)...)
+	}
+	return destinations, found
 }
 
 // logFindings logs the findings of a destination that was opened.

@@ -17,6 +17,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // database are the settings of the Postgres connection.
@@ -72,6 +73,8 @@ type target struct {
 	Attributes   string        `name:"attribute-names" env:"RELAY_ATTRIBUTE_NAMES" placeholder:"NAMES" help:"Other names of the relay's own attributes, separated by commas, as in event_id=id,event_type=eventType. sequence=none drops an attribute."`
 	Format       string        `env:"RELAY_FORMAT" default:"plain" placeholder:"FORMAT" help:"Format of messages: plain, cloudevents (a CloudEvent in JSON as the body) or cloudevents-binary (the payload as the body, the rest in attributes). Further entries, separated by semicolons or line breaks, set that of some events as RELAY_ROUTES does: cloudevents; event:billing.*=plain."`
 	CloudEvents  string        `name:"cloudevents-attributes" env:"RELAY_CLOUDEVENTS_ATTRIBUTES" placeholder:"ATTRIBUTES" help:"Attributes of CloudEvents in place of their defaults, separated by commas: NAME=COLUMN, NAME='TEXT' or NAME=none, as in source='https://shop.example/orders',dataschema=schema_url (see relay/docs/events.md)."`
+	LargeBucket  string        `name:"large-events-bucket" env:"RELAY_LARGE_EVENTS_BUCKET" placeholder:"BUCKET" help:"S3 bucket for events that are too long for their topic or queue. The message then points to the object, in the format of Amazon's Extended Client Libraries. Without it the relay parks such events."`
+	MaxEvent     int           `name:"max-event-bytes" env:"RELAY_MAX_EVENT_BYTES" default:"10485760" help:"Longest payload in bytes, if RELAY_LARGE_EVENTS_BUCKET is set. The relay parks a longer one. Without the bucket it is 1048576."`
 	Tenant       string        `env:"RELAY_TENANT" default:"aggregate" help:"MessageGroupId at standard destinations, which fair queues use as the tenant: aggregate, header:NAME or column:NAME of the outbox table (an event without it gets none), or none. FIFO destinations always get the aggregate."`
 	BusSource    string        `name:"eventbridge-source" env:"RELAY_EVENTBRIDGE_SOURCE" default:"outbox-relay" help:"Source of every event at EventBridge buses, by which rules select them. It must not begin with aws."`
 	BusType      string        `name:"eventbridge-detail-type" env:"RELAY_EVENTBRIDGE_DETAIL_TYPE" placeholder:"TEXT" help:"detail-type of every event at EventBridge buses. Default: the type of the event, or event if it has none."`
@@ -115,7 +118,7 @@ const (
 	minWALSenderTimeout = time.Second
 	minRetention        = time.Second
 	minMetricsInterval  = time.Second
-	minWindowBytes      = 2 << 20 // two events of the largest size
+	minWindowBytes      = 2 << 20 // two messages of the largest size; a larger event is alone in the window
 )
 
 // config converts the settings to a [relay.Config], as far as that needs neither database nor
@@ -136,7 +139,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
 		Several:  table.IsSeveral(),
 		OrderKey: table.OrderKey, AttributeNames: s.Attributes, Columns: table.Attributes,
-		Format: s.Format, CloudEvents: cloudEvents,
+		Format: s.Format, CloudEvents: cloudEvents, MaxPayload: s.maxPayload(),
 		Untyped: table.Columns.EventType == "" && table.Constants.EventType == "",
 	})
 	report(err)
@@ -208,6 +211,7 @@ func (s *relaySettings) outOfRange() (problems []error) {
 		atLeast("RELAY_MAX_DESTINATIONS", s.MaxPatterned, 1),
 		atLeast("RELAY_IN_FLIGHT", s.InFlight, 0),
 		atLeast("RELAY_MAX_RATE", s.MaxRate, 0),
+		atLeast("RELAY_MAX_EVENT_BYTES", s.MaxEvent, outbox.MaxPayload),
 		atLeast("RELAY_WINDOW_EVENTS", s.WindowEvents, 10),
 		atLeast("RELAY_WINDOW_BYTES", s.WindowBytes, minWindowBytes),
 	} {
@@ -224,6 +228,14 @@ func (s *relaySettings) checkParking() error {
 			"RELAY_ON_REJECTED=halt forbids to park any: set one of them")
 	}
 	return atLeast("RELAY_PARK_AFTER", s.ParkAfter, 0)
+}
+
+// maxPayload returns the longest payload that the relay sends, or zero for that of a message.
+func (s *relaySettings) maxPayload() int {
+	if s.LargeBucket == "" {
+		return 0
+	}
+	return s.MaxEvent
 }
 
 func (s *relaySettings) checkRetention() error {

@@ -9,7 +9,10 @@ import (
 
 // Decode is [inbox.Decode] for a message of ReceiveMessage. Request its attributes: set
 // MessageAttributeNames to All.
-func Decode(m types.Message) (inbox.Event, error) {
+func Decode(m types.Message) (inbox.Event, error) { return inbox.Decode(Message(m)) }
+
+// Message returns a message of ReceiveMessage in the form of [inbox], for [inbox.Resolve].
+func Message(m types.Message) inbox.Message {
 	message := inbox.Message{Attributes: make(map[string]string, len(m.MessageAttributes))}
 	if m.Body != nil {
 		message.Body = *m.Body
@@ -19,5 +22,5 @@ func Decode(m types.Message) (inbox.Event, error) {
 			message.Attributes[name] = *value.StringValue
 		}
 	}
-	return inbox.Decode(message)
+	return message
 }

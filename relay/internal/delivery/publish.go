@@ -90,6 +90,10 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 	if err := s.open(ctx, len(events)); err != nil {
 		return nil, err
 	}
+	messages, err := s.prepare(ctx, messages)
+	if err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	for _, e := range events {
 		e.attempts++
@@ -121,6 +125,27 @@ func (s *sender) open(ctx context.Context, events int) error {
 		return err
 	}
 	return s.delivery.mayRequest()
+}
+
+// preparer is a sink that has work before a request, such as to store large bodies.
+type preparer interface {
+	// Prepare returns the messages to publish in place of batch, one for each.
+	Prepare(ctx context.Context, batch []*sink.Message) ([]*sink.Message, error)
+}
+
+// prepare prepares batch, if that is necessary, and asks again whether this relay may publish. A
+// failure counts as a request that failed.
+func (s *sender) prepare(ctx context.Context, batch []*sink.Message) ([]*sink.Message, error) {
+	if s.preparer == nil {
+		return batch, nil
+	}
+	start := time.Now()
+	prepared, err := s.preparer.Prepare(ctx, batch)
+	if err != nil {
+		s.delivery.deps.Observer.Requested(s.Name, len(batch), time.Since(start), err)
+		return nil, err
+	}
+	return prepared, s.delivery.mayRequest()
 }
 
 // settle handles the results of a request, message by message.

@@ -18,7 +18,8 @@ type sender struct {
 	policy      Policy
 	log         *slog.Logger
 	reader      limitsReader
-	opener      opener // nil for a sink that was opened before
+	opener      opener   // nil for a sink that was opened before
+	preparer    preparer // nil for a sink without work before a request
 	// headersDropped makes the log name the first event that loses headers, and no further one.
 	headersDropped sync.Once
 
@@ -50,6 +51,7 @@ func newSender(d *Delivery, destination Destination, options Options) *sender {
 		scheduler:   newScheduler(limits, options, blocked),
 	}
 	s.opener, _ = destination.Sink.(opener)
+	s.preparer, _ = destination.Sink.(preparer)
 	s.timer = time.AfterFunc(time.Hour, s.pump)
 	s.timer.Stop()
 	s.reportPace()

@@ -20,10 +20,10 @@ var order = []string{
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"ingest", "retention", "deadletter", "health", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
-	"format",
+	"format", "claimcheck",
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
 	"pgoutput", "outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
-	"inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
+	"inbox/awss3", "inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
 }
 
@@ -84,6 +84,7 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		"github.com/aws/aws-sdk-go-v2/service/eventbridge":         {"relay/internal/sink/eventbridge"},
 		"github.com/aws/aws-sdk-go-v2/service/eventbridge/schemas": {"relay/internal/sink/eventbridge"},
 		"github.com/aws/aws-sdk-go-v2/service/eventbridge/types":   {"relay/internal/sink/eventbridge"},
+		"github.com/aws/aws-sdk-go-v2/service/s3":                  {"relay/internal/claimcheck", "relay/inbox/awss3"},
 		"github.com/aws/aws-sdk-go-v2/service/secretsmanager":      {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":            {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":               {"relay/internal/sink/transport"},

@@ -32,7 +32,7 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 	*m = sink.Message{
 		EventID:         EventID(e),
 		Type:            e.EventType,
-		Body:            body(e),
+		Body:            r.body(e),
 		Attributes:      m.Attributes[:0],
 		GroupID:         made[:groupEnd],
 		TenantID:        r.tenant.of(e, made[:groupEnd]),
@@ -60,9 +60,9 @@ func (r *Router) fill(e *outbox.Envelope, occurredAt string, m *sink.Message, ro
 
 // body returns the payload for the message. A dead letter of a payload that exceeds every limit
 // does not store the payload: the outbox table has it, under the event's id.
-func body(e *outbox.Envelope) string {
+func (r *Router) body(e *outbox.Envelope) string {
 	switch {
-	case len(e.Payload) > outbox.MaxPayload:
+	case len(e.Payload) > r.maxPayload:
 		return ""
 	case e.Payload == "":
 		return nullBody
@@ -73,11 +73,22 @@ func body(e *outbox.Envelope) string {
 // nullBody is the body of an event without a payload.
 const nullBody = "null"
 
+// Names of settings in reasons.
+const (
+	settingBucket   = "RELAY_LARGE_EVENTS_BUCKET"
+	settingMaxEvent = "RELAY_MAX_EVENT_BYTES"
+)
+
 // problem returns the reason why no destination can accept e, or an empty string.
 func (r *Router) problem(e *outbox.Envelope) string {
-	if len(e.Payload) > outbox.MaxPayload {
-		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d", len(e.Payload),
-			outbox.MaxPayload)
+	switch {
+	case len(e.Payload) <= r.maxPayload:
+	case r.maxPayload == outbox.MaxPayload: // the default
+		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d: set %s", len(e.Payload),
+			r.maxPayload, settingBucket)
+	default:
+		return fmt.Sprintf("the payload has %d bytes, more than %s allows (%d)", len(e.Payload), settingMaxEvent,
+			r.maxPayload)
 	}
 	var missing []string
 	if e.ID == "" {

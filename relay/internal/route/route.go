@@ -76,6 +76,8 @@ type Settings struct {
 	OrderKey []int
 	// Untyped says that the table has no type of its events, so that none is required.
 	Untyped bool
+	// MaxPayload is the longest payload that is sent, in bytes; zero means [outbox.MaxPayload].
+	MaxPayload int
 }
 
 // Router routes the events of one outbox table. It is immutable and safe for concurrent use.
@@ -96,6 +98,7 @@ type Router struct {
 	schema, table string
 	orderKey      []int
 	untyped       bool
+	maxPayload    int
 	formats       *formats // nil: every message has the plain format
 }
 
@@ -116,6 +119,7 @@ func Parse(s Settings) (*Router, error) {
 		orderKey:     s.OrderKey,
 		columns:      s.Columns,
 		untyped:      s.Untyped,
+		maxPayload:   cmp.Or(s.MaxPayload, outbox.MaxPayload),
 	}
 	var problems []error
 	if r.destinations[0] == "" {

@@ -1,0 +1,131 @@
+// Package claimcheck stores the bodies of messages that are too long for their destination in S3,
+// and makes messages that point to them, in the format of Amazon's Extended Client Libraries.
+// https://github.com/awslabs/payload-offloading-java-common-lib-for-aws
+package claimcheck
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// uploadTimeout bounds the upload of one body. Ten MiB take that long at 1.4 megabits a second.
+const uploadTimeout = time.Minute
+
+// probeKey is the object that [Store.Probe] writes.
+const probeKey = "relay-check"
+
+// Store is a bucket for the bodies of large messages.
+type Store struct {
+	client *s3.Client
+	bucket string
+}
+
+// New returns the Store of a bucket. Region, credentials and endpoint are those of cfg.
+func New(cfg aws.Config, bucket string) *Store {
+	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.Retryer = aws.NopRetryer{} // delivery retries
+		o.Credentials = transport.Credentials(o.Credentials)
+		// The host of an endpoint that settings name has no name for each bucket.
+		o.UsePathStyle = o.BaseEndpoint != nil
+	})
+	return &Store{client: client, bucket: bucket}
+}
+
+// Bucket returns the name of the bucket.
+func (s *Store) Bucket() string { return s.bucket }
+
+// Probe proves that the relay may write to the bucket, by writing a small object. The relay needs
+// no other permission.
+func (s *Store) Probe(ctx context.Context) error {
+	return s.put(ctx, probeKey, "relay check wrote this object to prove that the relay may write large events here.\n")
+}
+
+// Offload stores the body of m, and returns the message that points to it. The object has the key
+// of the event, so a repetition writes the same one. An error says nothing about m: a retry may
+// succeed.
+func (s *Store) Offload(ctx context.Context, m *sink.Message) (*sink.Message, error) {
+	key := keyOf(m)
+	if err := s.put(ctx, key, m.Body); err != nil {
+		return nil, fmt.Errorf("store the body of event %s in bucket %s: %w", m.EventID, s.bucket, err)
+	}
+	pointing := *m
+	pointing.Body = pointer(s.bucket, key)
+	pointing.Attributes = slices.Clone(m.Attributes)
+	if m.Own == outbox.MaxAttributes {
+		dropOptional(&pointing)
+	}
+	size := sink.Attribute{Name: outbox.AttributeLargeEvent, DataType: sink.Number, Value: strconv.Itoa(len(m.Body))}
+	pointing.Attributes = slices.Insert(pointing.Attributes, pointing.Own, size)
+	pointing.Own++
+	pointing.Attributes = pointing.Attributes[:min(len(pointing.Attributes), outbox.MaxAttributes)]
+	return &pointing, nil
+}
+
+// dropOptional removes the last attribute of a CloudEvent, which alone has ten of the relay's own.
+// The mark of a replay stays.
+func dropOptional(m *sink.Message) {
+	at := m.Own - 1
+	if m.Attributes[at].Name == outbox.AttributeReplay {
+		at--
+	}
+	m.Attributes = slices.Delete(m.Attributes, at, at+1)
+	m.Own--
+}
+
+// keyOf returns the key of the object: the deduplication id of the first delivery, which is the
+// event id if that is a UUID, and otherwise names the outbox table too. A redrive or a replay
+// appends a suffix that begins with #.
+func keyOf(m *sink.Message) string {
+	key, _, _ := strings.Cut(m.DeduplicationID, "#")
+	return key
+}
+
+// pointer returns the body that points to an object.
+func pointer(bucket, key string) string {
+	place := struct {
+		Bucket string `json:"s3BucketName"`
+		Key    string `json:"s3Key"`
+	}{bucket, key}
+	body, _ := json.Marshal([]any{outbox.LargeEventPointer, place}) // cannot fail for texts
+	return string(body)
+}
+
+func (s *Store) put(ctx context.Context, key, body string) error {
+	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
+	defer cancel()
+	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body)})
+	return classify(err)
+}
+
+// classify returns err as a failure that refuses no message and is no throttling of the
+// destination. A refusal of the credentials keeps its meaning.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	if failure, ok := errors.AsType[*sink.Error](err); ok && failure.Origin == sink.OriginCredentials {
+		return err
+	}
+	failure := &sink.Error{Origin: sink.OriginRequest, Err: err}
+	var api interface{ ErrorCode() string }
+	if errors.As(err, &api) {
+		failure.Code = api.ErrorCode()
+	}
+	if !sink.IsIdentity(failure) {
+		failure.Origin = sink.OriginTransport
+	}
+	return failure
+}

@@ -1,0 +1,150 @@
+package claimcheck_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/internal/claimcheck"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+)
+
+const bucket = "large-events"
+
+func start(t *testing.T) *fakeaws.Server {
+	t.Helper()
+	server, err := fakeaws.Start(fakeaws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	return server
+}
+
+func config(endpoint string) aws.Config {
+	return aws.Config{
+		Region: "us-east-1", BaseEndpoint: &endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+}
+
+// message returns a message with a body of this many bytes and this many attributes, of which two
+// are the relay's own.
+func message(bytes, attributes int) *sink.Message {
+	m := &sink.Message{
+		EventID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", DeduplicationID: "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11#r1",
+		GroupID: "order/1", Own: min(2, attributes), Body: strings.Repeat("ü", bytes/2),
+	}
+	for i := range attributes {
+		m.Attributes = append(m.Attributes, sink.Attribute{Name: "a" + strconv.Itoa(i), Value: "x"})
+	}
+	return m
+}
+
+func TestTheMessagePointsToTheBody(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	store := claimcheck.New(config(server.URL()), bucket)
+	for range 2 {
+		m := message(2000, 9)
+		got, err := store.Offload(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = `["software.amazon.payloadoffloading.PayloadS3Pointer",` +
+			`{"s3BucketName":"large-events","s3Key":"0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"}]`
+		size := sink.Attribute{Name: "ExtendedPayloadSize", DataType: sink.Number, Value: "2000"}
+		if got.Body != want || len(got.Attributes) != 10 || got.Attributes[2] != size || got.Own != 3 ||
+			got.GroupID != m.GroupID || got.DeduplicationID != m.DeduplicationID {
+			t.Errorf("%+v", got)
+		}
+		if len(m.Body) != 2000 || len(m.Attributes) != 9 || m.Own != 2 {
+			t.Error("the message itself has changed")
+		}
+	}
+	if objects := server.Objects(bucket); len(objects) != 1 || objects["0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"] != 2 {
+		t.Errorf("objects and how often each was written: %v", objects)
+	}
+}
+
+// TestThePointerHasRoomAmongTenAttributes: it takes the place of the last one.
+func TestThePointerHasRoomAmongTenAttributes(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	store := claimcheck.New(config(server.URL()), bucket)
+	for _, own := range []int{2, 10} {
+		m := message(100, 10)
+		m.Own = own
+		got, err := store.Offload(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hasSize := slices.ContainsFunc(got.Attributes[:got.Own], func(a sink.Attribute) bool {
+			return a.Name == "ExtendedPayloadSize"
+		})
+		refused := sink.Validate(got, sink.Limits{FIFO: true, MaxMessageBytes: 1 << 10})
+		if refused != nil || !hasSize {
+			t.Errorf("%d own: %v, %+v", own, refused, got.Attributes)
+		}
+	}
+}
+
+// TestABucketNeverRefusesAMessage: nor does it throttle the destination.
+func TestABucketNeverRefusesAMessage(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{
+		"AccessDenied", "SlowDown", "EntityTooLarge", "InvalidParameterValue", "ExpiredToken",
+	} {
+		server := start(t)
+		server.CreateBucket(bucket)
+		server.RefuseBucket(bucket, code)
+		_, err := claimcheck.New(config(server.URL()), bucket).Offload(t.Context(), message(100, 1))
+		_, rejected := errors.AsType[*sink.RejectedError](sink.ClassifyRequest(err))
+		if err == nil || rejected || sink.IsThrottled(err) || sink.PassesInParts(err) || sink.Code(err) != code ||
+			sink.IsIdentity(err) != (code == "ExpiredToken") || !strings.Contains(err.Error(), "bucket "+bucket) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+}
+
+// fixed is a sink with a limit that takes nothing.
+type fixed struct {
+	sink.Sink
+	limits sink.Limits
+}
+
+func (f fixed) Limits() sink.Limits { return f.limits }
+
+func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 2000}}
+	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	small, large := message(100, 1), message(1000, 1)
+	large.DeduplicationID = "public.events/7"
+	batch := []*sink.Message{small, large}
+	prepared, err := wrapped.Prepare(t.Context(), batch)
+	if err != nil || prepared[0] != small || prepared[1] == large || batch[1] != large ||
+		!strings.Contains(prepared[1].Body, `"public.events/7"`) {
+		t.Errorf("%v, %v", prepared, err)
+	}
+	if same, err := wrapped.Prepare(t.Context(), batch[:1]); err != nil || &same[0] != &batch[0] {
+		t.Errorf("a batch without large messages is copied: %v", err)
+	}
+	if got := wrapped.Limits(); got.MaxBatchBytes != 2000 || sink.Validate(message(1<<21, 1), got) != nil {
+		t.Errorf("%+v", got)
+	}
+	if objects := fmt.Sprint(server.Objects(bucket)); objects != "map[public.events/7:1]" {
+		t.Errorf("objects %s", objects)
+	}
+}
