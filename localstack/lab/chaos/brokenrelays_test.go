@@ -21,7 +21,7 @@ func TestBrokenRelaysFailTheirTests(t *testing.T) {
 	if os.Getenv("CHAOS_MUTANTS") == "" {
 		t.Skip("CHAOS_MUTANTS is not set")
 	}
-	for _, m := range slices.Concat(testedMutants, deferralMutants) {
+	for _, m := range slices.Concat(testedMutants, deferralMutants, severalMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			root := options(t).Root
 			test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^"+m.test+"$", m.pkg)
@@ -110,7 +110,7 @@ func TestBrokenRelaysFollowTheRelay(t *testing.T) {
 			m.overlay(t, options(t).Root)
 		})
 	}
-	for _, m := range slices.Concat(testedMutants, deferralMutants) {
+	for _, m := range slices.Concat(testedMutants, deferralMutants, severalMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			m.overlay(t, options(t).Root)
