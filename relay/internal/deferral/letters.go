@@ -65,7 +65,8 @@ func (s *Store) withoutLetters(
 	defer done()
 	keys := make([]string, len(page))
 	for i := range page {
-		keys[i] = delivery.Row{Sequence: page[i].Sequence, XID: page[i].XID, Source: page[i].Source}.Key(route.EventID(&page[i]))
+		row := delivery.Row{Sequence: page[i].Sequence, XID: page[i].XID, Source: page[i].Source}
+		keys[i] = row.Key(route.EventID(&page[i]))
 	}
 	rows, err := s.pool.Query(ctx, lettersOf, s.table, s.fence.Slot, destination, keys)
 	if err != nil {
