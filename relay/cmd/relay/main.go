@@ -29,6 +29,7 @@ type commands struct {
 	Page        pageCommand        `cmd:"" help:"Serve the status page on this machine. It needs only the database."`
 	Recover     recoverCommand     `cmd:"" help:"Show the events that the slot may have missed, and have the relay publish them from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
+	Compare     compareCommand     `cmd:"" help:"Compare what the relay and another publisher delivered, by two files of event ids: exit code 1 if they do not agree."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
 	Pause       pauseCommand       `cmd:"" help:"Have the running relay send nothing to a destination: its events wait in the outbox table until relay resume."`
 	Resume      resumeCommand      `cmd:"" help:"Have the running relay send to a paused destination again: first what waits, in order."`

@@ -1,0 +1,125 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// traffic is a number of writers that commit one event after the other until they are stopped. Each
+// has aggregates of its own, so that the order of its events is that of its commits.
+type traffic struct {
+	stop func()
+
+	mu        sync.Mutex
+	committed []written
+}
+
+// written is an event of one writer.
+type written struct {
+	id, aggregate string
+	n             int       // counts the events of an aggregate
+	at            time.Time // before the commit
+}
+
+// payload is the payload of an event with this number.
+func (e written) payload() string { return fmt.Sprintf(`{"n": %d}`, e.n) }
+
+// startTraffic starts writers. The statement inserts an event: $1 is its id, $2 its aggregate and
+// $3 its payload.
+func (w *testEnv) startTraffic(statement string) *traffic {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	t, writers := &traffic{}, sync.WaitGroup{}
+	t.stop = sync.OnceFunc(func() {
+		cancel()
+		writers.Wait()
+	})
+	w.t.Cleanup(t.stop)
+	for writer := range 3 {
+		writers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				e := written{
+					id: uuid.NewString(), aggregate: fmt.Sprintf("%d-%d", writer, n%3), n: n / 3, at: time.Now(),
+				}
+				if _, err := w.pool.Exec(context.Background(), statement, e.id, e.aggregate, e.payload()); err != nil {
+					w.t.Errorf("write event %d of aggregate %s: %v", e.n, e.aggregate, err)
+					return
+				}
+				t.add(e)
+				time.Sleep(5 * time.Millisecond) // the rate of the traffic
+			}
+		})
+	}
+	return t
+}
+
+func (t *traffic) add(e written) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.committed = append(t.committed, e)
+}
+
+// all returns the events that are committed.
+func (t *traffic) all() []written {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([]written(nil), t.committed...)
+}
+
+// handover is the outcome of a change from one publisher to another under load.
+type handover struct {
+	before map[string]bool // ids that the former publisher delivered
+	after  map[string]bool // ids that the relay delivered
+}
+
+// check checks that each event was delivered, and that those which came twice were written after
+// since.
+func (h handover) check(t *testing.T, all []written, since time.Time) {
+	t.Helper()
+	lost, repeated := 0, 0
+	for _, e := range all {
+		switch {
+		case !h.before[e.id] && !h.after[e.id]:
+			lost++
+			t.Errorf("event %d of aggregate %s is lost", e.n, e.aggregate)
+		case h.before[e.id] && h.after[e.id]:
+			repeated++
+			if e.at.Before(since) {
+				t.Errorf("event %d of aggregate %s came twice, %v before the last second", e.n, e.aggregate,
+					since.Sub(e.at))
+			}
+		}
+	}
+	t.Logf("%d events, %d by the former publisher, %d by the relay, %d by both, %d lost", len(all), len(h.before),
+		len(h.after), repeated, lost)
+}
+
+// ids returns the event ids that the destination received, by an attribute.
+func (w *testEnv) ids(arn, name string) map[string]bool {
+	ids := map[string]bool{}
+	for _, m := range w.broker.Received(arn) {
+		ids[attribute(m.Attributes, name)] = true
+	}
+	return ids
+}
+
+// requireOrder checks that the events of each group arrived in the order of their commits.
+func (w *testEnv) requireOrder(arn string) {
+	w.t.Helper()
+	last := map[string]int{}
+	for _, m := range w.broker.Received(arn) {
+		var n int
+		if _, err := fmt.Sscanf(m.Body, `{"n": %d}`, &n); err != nil {
+			w.t.Fatalf("body %s: %v", m.Body, err)
+		}
+		if before, ok := last[m.GroupID]; ok && n <= before {
+			w.t.Errorf("group %s: event %d after %d", m.GroupID, n, before)
+		}
+		last[m.GroupID] = n
+	}
+}
