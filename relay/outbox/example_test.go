@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -144,6 +146,91 @@ func ExampleInsertSQL_gorm() {
 	}
 	printEvents(ctx, databaseURL)
 	// Output: order 4711 order.created {"total":1999}
+}
+
+// Without a table, the event is in the log alone. The order and its event are still committed
+// together, or not at all.
+func ExampleEmit() {
+	ctx := context.Background()
+	databaseURL, drop := shop(ctx)
+	defer drop()
+	committed, err := watchLog(ctx, databaseURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer committed.close()
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+
+	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO orders (id, total) VALUES ($1, $2)`, "4711", 1999); err != nil {
+			return err
+		}
+		return outbox.Emit(ctx, tx, "outbox", outbox.Event{
+			ID:            uuid.MustParse("0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"),
+			AggregateType: "order", AggregateID: "4711", Type: "order.created",
+			Payload: json.RawMessage(`{"total": 1999}`),
+		})
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	messages, err := committed.messages(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, message := range messages {
+		fmt.Println(strings.ReplaceAll(message, `,"`, ",\n\""))
+	}
+	// Output:
+	// outbox {"id":"0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11",
+	// "aggregate_type":"order",
+	// "aggregate_id":"4711",
+	// "event_type":"order.created",
+	// "headers":{},
+	// "payload":{"total": 1999}}
+}
+
+// A service on database/sql passes its *sql.Tx.
+func ExampleEmitSQL() {
+	ctx := context.Background()
+	databaseURL, drop := shop(ctx)
+	defer drop()
+	committed, err := watchLog(ctx, databaseURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer committed.close()
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+
+	event := outbox.Event{Type: "order.created", Payload: json.RawMessage(`{}`)}
+	for _, end := range []func(*sql.Tx) error{(*sql.Tx).Rollback, (*sql.Tx).Commit} {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := outbox.EmitSQL(ctx, tx, "outbox", event); err != nil {
+			log.Fatal(err)
+		}
+		if err := end(tx); err != nil {
+			log.Fatal(err)
+		}
+		messages, err := committed.messages(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("messages:", len(messages))
+	}
+	// Output:
+	// messages: 0
+	// messages: 1
 }
 
 // Insert validates each event. Validate tells a service earlier, for example before it begins the

@@ -38,7 +38,7 @@ func (s *service) sendMessageBatch() error {
 		rest = rest[end:]
 	}
 	s.answer = append(s.answer, `]}`...)
-	return s.accept(entries, `"sequence":{"DataType":"Number","StringValue":"`, "")
+	return s.accept(entries, `"sequence":{"DataType":"`, `"StringValue":"`)
 }
 
 // between returns the text after mark and before end.

@@ -20,10 +20,16 @@ import (
 type shape struct {
 	bytes int // bytes of a payload
 	rows  int // rows of a transaction
+	// emitted events are messages in the log, without a row.
+	emitted bool
 }
 
 func (s shape) String() string {
-	return fmt.Sprintf("%d B x %d a tx", s.bytes, s.rows)
+	text := fmt.Sprintf("%d B x %d a tx", s.bytes, s.rows)
+	if s.emitted {
+		return text + ", emitted"
+	}
+	return text
 }
 
 const (
@@ -42,6 +48,7 @@ type backlog struct {
 	database  string
 	events    int
 	end       string // end position of the last event
+	wal       int    // bytes of log that an event takes
 }
 
 // newDatabase creates a database with the outbox schema and the slot base. The backlog of that slot
@@ -63,6 +70,10 @@ func (r *run) newDatabase(ctx context.Context, name string) (*backlog, error) {
 // fill writes the events of a backlog.
 func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 	const writers = 4
+	var start, size string
+	if err := b.query(ctx, "SELECT pg_current_wal_insert_lsn()::text", &start); err != nil {
+		return err
+	}
 	transactions := events / s.rows
 	writing, all := errgroup.WithContext(ctx)
 	for w := range writers {
@@ -88,15 +99,35 @@ func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 		return fmt.Errorf("fill the backlog: %w", err)
 	}
 	b.events += transactions * s.rows
+	err := b.query(ctx, fmt.Sprintf("SELECT ((pg_current_wal_insert_lsn() - '%s') / %d)::int::text", start, b.events),
+		&size)
+	if err != nil {
+		return err
+	}
+	if b.wal, err = strconv.Atoi(size); err != nil {
+		return err
+	}
 	return b.query(ctx, "SELECT pg_switch_wal(); CHECKPOINT; SELECT pg_current_wal_insert_lsn()::text", &b.end)
 }
 
+const (
+	insertRows = `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
+		SELECT gen_random_uuid(), 'order', (random() * $1)::int::text, 'order.created', $2::json, $3::jsonb
+		FROM generate_series(1, $4)`
+	// The broker counts events by the attribute sequence, which is a header here.
+	emitMessages = `SELECT pg_logical_emit_message(true, 'outbox', json_build_object('id', gen_random_uuid(),
+		'aggregate_type', 'order', 'aggregate_id', (random() * $1)::int::text, 'event_type', 'order.created',
+		'payload', $2::json, 'headers', json_build_object('traceparent', $3::json->>'traceparent',
+			'sequence', nextval('outbox_events_seq_seq')::text))::text) FROM generate_series(1, $4)`
+)
+
 // write commits one transaction.
 func write(ctx context.Context, conn *pgx.Conn, s shape) error {
-	_, err := conn.Exec(ctx, `INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, headers)
-		SELECT gen_random_uuid(), 'order', (random() * $1)::int::text, 'order.created', $2::json, $3::jsonb
-		FROM generate_series(1, $4)`,
-		aggregates, payload(s.bytes), traceparent, s.rows)
+	statement := insertRows
+	if s.emitted {
+		statement = emitMessages
+	}
+	_, err := conn.Exec(ctx, statement, aggregates, payload(s.bytes), traceparent, s.rows)
 	return err
 }
 

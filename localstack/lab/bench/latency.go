@@ -103,7 +103,7 @@ const warm = 200
 
 func warmUp(ctx context.Context, conn *pgx.Conn, to *broker) error {
 	for range warm {
-		if err := write(ctx, conn, shape{300, 1}); err != nil {
+		if err := write(ctx, conn, oneRow); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func commitEvenly(ctx context.Context, conn *pgx.Conn, s steady) (written int, e
 		if wait := time.Until(due); wait > 0 {
 			time.Sleep(wait)
 		}
-		if err := write(ctx, conn, shape{300, 1}); err != nil {
+		if err := write(ctx, conn, oneRow); err != nil {
 			return written, err
 		}
 		written++

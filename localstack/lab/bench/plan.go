@@ -13,7 +13,7 @@ import (
 const tenMillion = "ten million"
 
 // oneRow is the shape of the targets: each event in its own transaction.
-var oneRow = shape{300, 1}
+var oneRow = shape{bytes: 300, rows: 1}
 
 // near is the latency of SQS and SNS in the relay's own region.
 const near = 15 * time.Millisecond
@@ -24,6 +24,9 @@ func (r *run) measure(ctx context.Context) error {
 		return err
 	}
 	if err := r.drainOtherShapes(ctx); err != nil {
+		return err
+	}
+	if err := r.drainMessages(ctx); err != nil {
 		return err
 	}
 	if err := r.drainBySettings(ctx); err != nil {
@@ -44,7 +47,11 @@ func (r *run) newBacklog(ctx context.Context, name string, s shape, events int) 
 	if err != nil {
 		return nil, err
 	}
-	return b, b.fill(ctx, s, events)
+	if err := b.fill(ctx, s, events); err != nil {
+		return nil, err
+	}
+	r.logf("an event takes %d bytes of log", b.wal)
+	return b, nil
 }
 
 func (r *run) drainOneRow(ctx context.Context) error {
@@ -168,10 +175,10 @@ func (r *run) drainOtherShapes(ctx context.Context) error {
 		shape  shape
 		events int
 	}{
-		{"hundred rows", shape{300, 100}, 3 * r.Events / 2},
-		{"large payload", shape{2048, 1}, r.Events / 2},
-		{"one million", shape{300, 1_000_000}, 1_000_000},
-		{tenMillion, shape{300, 100}, 10_000_000},
+		{"hundred rows", shape{bytes: 300, rows: 100}, 3 * r.Events / 2},
+		{"large payload", shape{bytes: 2048, rows: 1}, r.Events / 2},
+		{"one million", shape{bytes: 300, rows: 1_000_000}, 1_000_000},
+		{tenMillion, shape{bytes: 300, rows: 100}, 10_000_000},
 	} {
 		if r.Quick || !r.isWanted(c.name) || c.name == tenMillion && r.Only == "" {
 			continue
@@ -184,6 +191,37 @@ func (r *run) drainOtherShapes(ctx context.Context) error {
 			for _, contestant := range slices.Concat([]contestant{source()}, r.relays(queue, near),
 				[]contestant{source()}) {
 				if err := r.drain(ctx, b, c.shape, secured, contestant); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// drainMessages compares rows with emitted messages of the same content.
+func (r *run) drainMessages(ctx context.Context) error {
+	if r.Quick || !r.isWanted("messages") {
+		return nil
+	}
+	backlogs := map[string]*backlog{}
+	shapes := []shape{
+		oneRow, {bytes: 300, rows: 1, emitted: true}, {bytes: 300, rows: 100}, {bytes: 300, rows: 100, emitted: true},
+	}
+	for i, s := range shapes {
+		var err error
+		if backlogs[s.String()], err = r.newBacklog(ctx, fmt.Sprintf("messages_%d", i), s, r.Events); err != nil {
+			return err
+		}
+	}
+	for range r.Rounds {
+		for _, s := range shapes {
+			for _, c := range r.relays(queue, near) {
+				c.settings = []string{"RELAY_EMITTED=outbox"}
+				if s.emitted { // a header may have the name
+					c.settings = append(c.settings, "RELAY_ATTRIBUTE_NAMES=sequence=none")
+				}
+				if err := r.drain(ctx, backlogs[s.String()], s, secured, c); err != nil {
 					return err
 				}
 			}

@@ -76,6 +76,7 @@ func (s *relaySettings) checks(config relay.Config) preflight.Database {
 		Slot:        config.Slot,
 		Publication: config.Publication,
 		Table:       config.Table,
+		Emitted:     config.Emitted,
 		Removes:     config.Retention > 0,
 		Defers:      config.Delivery.ParkAfter > 0,
 		RowsStay:    config.RowsStay,

@@ -182,6 +182,10 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 		return
 	}
 	fmt.Fprintf(w, "gap\t%s\n", s.Gap)
+	if c.Emitted != "" && s.Row != nil && recovery.LosesLog(s.Row, s.Slot) {
+		fmt.Fprintf(w, "may be lost\t%s with the prefix %s, because no table has them\n",
+			recovery.MayBeLostOf("messages", s.Row, s.Slot), c.Emitted)
+	}
 }
 
 // showSlot shows the state of the slot and its holder.

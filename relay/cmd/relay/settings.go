@@ -40,6 +40,8 @@ type source struct {
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that contains the outbox table, written as in SQL."`
 	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\". Several tables with the same columns are separated by commas, and * in the name of a schema stands for any text: tenant_*.outbox (see relay/docs/table.md)."`
 
+	Emitted string `env:"RELAY_EMITTED" placeholder:"PREFIX" help:"Prefix of pg_logical_emit_message: messages with it are events too, without a row in a table (see relay/docs/messages.md). What has no row cannot be deferred, replayed or repaired. Empty: no messages are read."`
+
 	Preset string `env:"RELAY_PRESET" enum:",debezium,quarkus,masstransit,watermill" default:"" placeholder:"PROJECT" help:"The outbox table of a project: sets RELAY_TABLE, RELAY_COLUMN_… and others, as far as they are not set. debezium, quarkus, masstransit or watermill (see relay/docs/presets.md)."`
 
 	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
@@ -157,6 +159,7 @@ func (s *relaySettings) config() (relay.Config, error) {
 		Slot:           s.Slot,
 		Publication:    publication,
 		Table:          table,
+		Emitted:        s.Emitted,
 		Start:          start,
 		HaltOnSlotLoss: s.OnSlotLoss == "halt",
 		RowsStay:       deferral.RowsStay(s.RowsStay),

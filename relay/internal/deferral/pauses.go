@@ -81,9 +81,9 @@ func (w *Worker) holdBack(ctx context.Context, destination int, p pause.Pause) e
 		}
 	}
 	if w.Gate.holds(p.Destination) && w.Senders.HasRest(destination) {
-		return fmt.Errorf("the xid of a row for %s, which is paused, is not that of its transaction: the event cannot "+
-			"wait in the table, and holds up the other destinations once the window is full: run relay resume",
-			p.Destination)
+		return fmt.Errorf("an event for %s, which is paused, cannot wait in the table, because it is an emitted "+
+			"message without a row, or the xid of its row is not that of its transaction. It holds up the other "+
+			"destinations once the window is full: run relay resume", p.Destination)
 	}
 	return w.take(ctx, destination, p)
 }

@@ -12,6 +12,8 @@ const (
 	CodeUnusable = "UnusableEvent" // no destination can accept the row
 	CodeBinary   = "BinaryValue"   // bytes in a column that is delivered as text
 	CodeBlocked  = "BlockedGroup"  // an earlier event of its group is parked
+	// CodeMalformed: the content of an emitted message is no event.
+	CodeMalformed = "MalformedMessage"
 	// CodeUnavailable: the destination has accepted nothing for Options.ParkAfter.
 	CodeUnavailable = "DestinationUnavailable"
 )

@@ -89,7 +89,12 @@ type Deps struct {
 	// answer.
 	ContainsBytes func(oid uint32) (bool, error)
 	// Unknown is [pgoutput.Decoder.Unknown].
-	Unknown  func(schema, name string) error
+	Unknown func(schema, name string) error
+	// Emitted is the prefix of emitted messages that are events. Empty: none are.
+	Emitted string
+	// Loose is called for a message with that prefix that belongs to no transaction. That is no
+	// event.
+	Loose    func()
 	Router   *route.Router
 	Tracker  *checkpoint.Tracker
 	Delivery *delivery.Delivery
@@ -124,7 +129,7 @@ type Published interface{ Has(*outbox.Envelope) bool }
 // New returns a Handler whose stream may not be read yet.
 func New(deps Deps) *Handler {
 	decoder := pgoutput.NewDecoder(deps.Table)
-	decoder.ContainsBytes, decoder.Unknown = deps.ContainsBytes, deps.Unknown
+	decoder.ContainsBytes, decoder.Unknown, decoder.Emitted = deps.ContainsBytes, deps.Unknown, deps.Emitted
 	return &Handler{
 		Deps:    deps,
 		decoder: decoder,
@@ -193,6 +198,10 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 	case pgoutput.KindRow:
 		h.Auditor.Streamed(&message.Row)
 		return h.receive(message, len(data))
+	case pgoutput.KindEmitted: // the audit compares rows of the table, and there is none
+		return h.receive(message, len(data))
+	case pgoutput.KindLoose:
+		h.Loose()
 	case pgoutput.KindCommit:
 		h.inTransaction = false
 		h.at = max(h.at, message.Commit.TransactionEndLSN)
@@ -236,6 +245,9 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	destination, event, dropped := h.open(&m.Row, bytes)
 	if m.Binary != "" {
 		event.Unusable(delivery.CodeBinary, "bytes in a column that is delivered as text: "+m.Binary)
+	}
+	if m.Problem != "" {
+		event.Unusable(delivery.CodeMalformed, m.Problem)
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer

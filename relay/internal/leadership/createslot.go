@@ -31,6 +31,12 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 	if !a.Table.IsRepairable() {
 		return a.unrepairable(row, state, gap)
 	}
+	if a.Emitted != "" && recovery.LosesLog(row, state) {
+		return operator.Needed("slot %s cannot bring every event: %s. %s with the prefix %s (RELAY_EMITTED) may be "+
+			"lost, because no table has them. Run relay recover: it shows the situation, and with --yes the relay "+
+			"publishes from table %s the rows that may be missing, and continues without the messages",
+			a.Slot, gap, recovery.MayBeLostOf("Messages", row, state), a.Emitted, a.Table.String())
+	}
 	if a.HaltOnSlotLoss {
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
 			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
@@ -105,7 +111,7 @@ func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, st
 		return nil, err
 	}
 	before := time.Now()
-	fence, _, err := a.Store.Claim(ctx, stream.PID())
+	fence, row, err := a.Store.Claim(ctx, stream.PID())
 	if err != nil {
 		return nil, raced(err)
 	}
@@ -114,6 +120,10 @@ func (a *Acquirer) createFor(ctx context.Context, stream *replication.Stream, st
 	}
 	a.Log.Info("created the slot", "event", "slot_created", "slot", a.Slot,
 		"consistent_point", created.ConsistentPoint.String(), "snapshot", snapshot)
+	if isFirst := row.Position.FlushLSN == 0; a.Emitted != "" && !isFirst {
+		a.Log.Error("messages that were emitted before the slot was created, and that were not delivered, are lost",
+			"event", "messages_lost", "slot", a.Slot, "prefix", a.Emitted, "since", row.UpdatedAt)
+	}
 	return a.held(ctx, stream, fence, before)
 }
 

@@ -29,6 +29,9 @@ type Acquirer struct {
 	Slot        string
 	Publication string
 	Table       outboxtable.Table
+	// Emitted is the prefix of emitted messages that are events, which the log alone has. Empty:
+	// none are.
+	Emitted string
 	// Start selects the rows to publish that are older than the first slot.
 	Start Start
 	// HaltOnSlotLoss makes the relay return an error instead of publishing the events that the slot

@@ -14,6 +14,7 @@ type Opener struct {
 	Learned     *control.Learned // from the control connections
 	Slot        string
 	Publication string
+	Messages    bool // see [replication.Config.Messages]
 	// SenderTimeout is the wal_sender_timeout of the connection. It bounds the opening, too.
 	SenderTimeout time.Duration
 }
@@ -33,6 +34,7 @@ func (o Opener) Stream(ctx context.Context) (*replication.Stream, error) {
 		Connection:    &config.Config,
 		Slot:          o.Slot,
 		Publication:   o.Publication,
+		Messages:      o.Messages,
 		SenderTimeout: o.SenderTimeout,
 	})
 }

@@ -17,12 +17,16 @@ import (
 // Kind tells which part of a [Message] is valid.
 type Kind uint8
 
-// KindIgnored is a message without a row of the outbox table: Relation, Type, Origin, Truncate, the
-// messages of pg_logical_emit_message, updates, deletes, and the rows of other tables.
+// KindIgnored is a message without an event: Relation, Type, Origin, Truncate, updates, deletes,
+// the rows of other tables, and the messages of pg_logical_emit_message with another prefix.
+// KindLoose is a message with the prefix that belongs to no transaction, so that no commit delivers
+// it.
 const (
 	KindIgnored Kind = iota
 	KindBegin
 	KindRow
+	KindEmitted
+	KindLoose
 	KindCommit
 )
 
@@ -30,9 +34,11 @@ const (
 type Message struct {
 	Kind   Kind
 	Begin  Begin           // if KindBegin
-	Row    outbox.Envelope // if KindRow
+	Row    outbox.Envelope // if KindRow or KindEmitted
 	Binary string          // if KindRow: the columns whose bytes are not text, with their type; mostly empty
-	Commit Commit          // if KindCommit
+	// Problem says, if KindEmitted, why the message is no event. It is empty for most.
+	Problem string
+	Commit  Commit // if KindCommit
 }
 
 // Begin starts a transaction. The server sends it after the transaction has committed.
@@ -61,6 +67,9 @@ type Decoder struct {
 	// Unknown is called with the name of a table that is one of several by its name, and not one of
 	// those that existed. Its error ends the stream. Nil: there is no such table any more.
 	Unknown func(schema, name string) error
+	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
+	// are.
+	Emitted string
 
 	table         outboxtable.Table
 	constants     []constant
@@ -71,13 +80,18 @@ type Decoder struct {
 	message       Message // the last decoded message
 	inTransaction bool
 	finalLSN      pglogrepl.LSN // of the current transaction
+	committedAt   time.Time     // of the current transaction
+	noExtra       []string      // further columns of an emitted event, all empty
 }
 
 // NewDecoder returns a Decoder of rows of t.
 func NewDecoder(t outboxtable.Table) *Decoder {
-	d := &Decoder{table: t, relations: map[uint32]relation{}, bytesTypes: map[uint32]bytesType{
-		byteaOID: {kind: "bytea"}, byteaArrayOID: {kind: "an array of bytea", within: true},
-	}}
+	d := &Decoder{
+		table: t, noExtra: make([]string, len(t.Extra)), relations: map[uint32]relation{},
+		bytesTypes: map[uint32]bytesType{
+			byteaOID: {kind: "bytea"}, byteaArrayOID: {kind: "an array of bytea", within: true},
+		},
+	}
 	for field, text := range t.Constants.Names() {
 		if text != "" {
 			d.constants = append(d.constants, constant{field, text})
@@ -128,7 +142,9 @@ func (d *Decoder) decode(messageType byte, r *reader, m *Message) error {
 		return d.requireTransaction()
 	case 'Y':
 		return d.describeType(r)
-	case 'O', 'M':
+	case 'M':
+		return d.emitted(r, m)
+	case 'O':
 		return nil
 	case 'S', 'E', 'c', 'A', 'b', 'P', 'K', 'r', 'p':
 		return errors.New("it belongs to a newer protocol than the one asked for; start replication with " +
@@ -145,7 +161,7 @@ func (d *Decoder) begin(r *reader, m *Message) error {
 	if err := r.end(); err != nil {
 		return err
 	}
-	d.inTransaction, d.finalLSN = true, begin.FinalLSN
+	d.inTransaction, d.finalLSN, d.committedAt = true, begin.FinalLSN, begin.CommitTime
 	m.Kind, m.Begin = KindBegin, begin
 	return nil
 }

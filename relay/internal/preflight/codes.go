@@ -21,6 +21,7 @@ const (
 	CodeID             Code = "id"               // no two events share an id
 	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value
 	CodeGuarantees     Code = "guarantees"       // the table allows every guarantee of the relay
+	CodeEmitted        Code = "emitted"          // no event is without a row, where a table could keep one
 	CodeLogged         Code = "logged"           // every row of the table is in the log
 	CodeXID            Code = "xid"              // the database fills in the writing transaction
 	CodeText           Code = "text"             // no column that is sent as text contains bytes

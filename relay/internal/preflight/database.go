@@ -18,8 +18,9 @@ type Database struct {
 	Slot        string
 	Publication string
 	Table       outboxtable.Table
-	Removes     bool // the relay removes delivered rows by age
-	Defers      bool // the events of a destination that is unavailable for long
+	Emitted     string // prefix of emitted messages that are events; empty: none are
+	Removes     bool   // the relay removes delivered rows by age
+	Defers      bool   // the events of a destination that is unavailable for long
 	RowsStay    deferral.RowsStay
 	IDUnique    bool // the operator asserts that no two events share an id
 	FIFO        bool // a destination uses the event id for deduplication
@@ -66,6 +67,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.uniqueID},
 		{table, d.ordered},
 		{table, d.guarantees},
+		{table, d.emitted},
 		{table, d.logged},
 		{table, d.rowSecurity},
 		{"publication " + d.Publication, d.publication},

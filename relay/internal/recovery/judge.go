@@ -41,13 +41,22 @@ func Gap(row *checkpoint.Row, s slot.State, fingerprint string) string {
 	return ""
 }
 
-// MayBeLost names the events that may be lost at a gap of a table that does not show them. While
-// the slot is gone, no relay writes the row, so its time is that of the last delivery.
-func MayBeLost(row *checkpoint.Row, s slot.State) string {
+// LosesLog reports whether a part of the log is gone that the checkpoint row counts as undelivered.
+// A gap of the publication loses none: the slot still brings that part.
+func LosesLog(row *checkpoint.Row, s slot.State) bool {
+	return !s.IsIntact() || s.ConfirmedFlushLSN > row.Position.FlushLSN
+}
+
+// MayBeLost names the events that may be lost at a gap of a table that does not show them.
+func MayBeLost(row *checkpoint.Row, s slot.State) string { return MayBeLostOf("Events", row, s) }
+
+// MayBeLostOf is [MayBeLost] for things of another name. While the slot is gone, no relay writes
+// the row, so its time is that of the last delivery.
+func MayBeLostOf(things string, row *checkpoint.Row, s slot.State) string {
 	if s.IsIntact() {
-		return "Events that the slot does not bring"
+		return things + " that the slot does not bring"
 	}
-	return "Events that were committed since about " + row.UpdatedAt.UTC().Format(time.RFC3339)
+	return things + " that were committed since about " + row.UpdatedAt.UTC().Format(time.RFC3339)
 }
 
 func whyAhead(s slot.State) string {

@@ -31,6 +31,7 @@ type Worker struct {
 	Row            *checkpoint.Row // the row that the session found
 	Table          outboxtable.Table
 	Publication    string
+	Emitted        string // prefix of emitted messages that are events; empty: none are
 	Stream         *replication.Stream
 	Handler        *ingest.Handler
 	Tracker        *checkpoint.Tracker
@@ -181,14 +182,21 @@ func (w *Worker) Read(ctx context.Context) error {
 		return err
 	}
 	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist "+
-		"then: "+
-		"the relay publishes the events of that part from the table, and those whose rows were deleted are lost",
+		"then: the relay publishes the events of that part from the table, and "+w.lostWithLog()+" are lost",
 		"event", "log_undecodable", "slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
 	if err := w.restart(ctx, w.Handler.Until()); err != nil {
 		return err
 	}
 	w.Handler.Reach()
 	return w.Stream.Run(ctx, w.Handler)
+}
+
+// lostWithLog names the events that are only in the log.
+func (w *Worker) lostWithLog() string {
+	if w.Emitted == "" {
+		return "those whose rows were deleted"
+	}
+	return "those whose rows were deleted, and messages with the prefix " + w.Emitted + ","
 }
 
 // holdUnread holds the slot until the stream may be read, and then restarts the stream at the first

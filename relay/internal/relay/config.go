@@ -29,6 +29,9 @@ type Config struct {
 	// CheckTables checks tables of several that came while the relay ran, as others are checked
 	// before the start.
 	CheckTables func(ctx context.Context, pool *pgxpool.Pool, came outboxtable.Table) error
+	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
+	// are.
+	Emitted string
 	// Start decides whether rows that are older than the first slot are published.
 	Start leadership.Start
 	// RowsStay says whether rows stay in the outbox table until they are delivered, so that those

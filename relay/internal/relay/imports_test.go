@@ -22,7 +22,9 @@ var order = []string{
 	"delivery", "pacer", "checkpoint", "route",
 	"format", "claimcheck",
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
-	"pgoutput", "outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"pgoutput", "emitted",
+	"outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"compare",
 	"inbox/awss3", "inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
 }
@@ -92,7 +94,7 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		module + "localstack/testing/fakeaws":                      nil,
 		"github.com/fergusstrange/embedded-postgres":               nil,
 	}
-	pure := []string{"relay/internal/pgoutput", "relay/internal/route"}
+	pure := []string{"relay/internal/pgoutput", "relay/internal/emitted", "relay/internal/route"}
 	io := []string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}
 	for path, imported := range imports(t) {
 		if strings.HasPrefix(path, "localstack") || strings.HasPrefix(path, "scripts/") ||

@@ -136,9 +136,10 @@ func (r *relay) acquirer() *leadership.Acquirer {
 		Store: r.store,
 		Open: leadership.Opener{
 			Connect: r.Connect, Learned: r.learned, Slot: r.Slot, Publication: r.Publication,
-			SenderTimeout: r.SenderTimeout,
+			Messages: r.Emitted != "", SenderTimeout: r.SenderTimeout,
 		},
-		Commits: r.commits(), Slot: r.Slot, Publication: r.Publication, Table: r.Table, Start: r.Start,
+		Commits: r.commits(), Slot: r.Slot, Publication: r.Publication, Table: r.Table, Emitted: r.Emitted,
+		Start:          r.Start,
 		HaltOnSlotLoss: r.HaltOnSlotLoss, SenderTimeout: r.SenderTimeout,
 		Health: r.Health, Metrics: r.Metrics, Log: r.Log,
 	}

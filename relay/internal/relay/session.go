@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -102,6 +103,7 @@ func (s *session) connect() {
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
+		Emitted: s.Emitted, Loose: s.looseMessages(),
 		Unknown: s.unknownTable,
 		Router:  s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
 	})
@@ -126,6 +128,16 @@ func (s *session) containsBytes(oid uint32) (bool, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
 	defer cancel()
 	return outboxtable.IsMadeOfBytes(ctx, s.pool, oid)
+}
+
+// looseMessages returns a function that logs the first message of the session that belongs to no
+// transaction.
+func (s *session) looseMessages() func() {
+	return sync.OnceFunc(func() {
+		s.Log.Warn("a message with the prefix of RELAY_EMITTED belongs to no transaction: it is no event, and the "+
+			"relay ignores it and those like it. Call pg_logical_emit_message with true as its first argument",
+			"event", "message_ignored", "slot", s.Slot, "prefix", s.Emitted)
+	})
 }
 
 // position returns the position before which every event is delivered.

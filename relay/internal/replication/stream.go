@@ -47,6 +47,8 @@ type Config struct {
 	Slot       string
 	// Publication contains the outbox table.
 	Publication string
+	// Messages asks for the messages of pg_logical_emit_message, whatever the publication contains.
+	Messages bool
 	// SenderTimeout is the wal_sender_timeout of this connection. The server frees the slot after
 	// this time without a status update.
 	// https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-WAL-SENDER-TIMEOUT
@@ -140,11 +142,7 @@ func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 	now := time.Now()
 	s.statusAt.Store(&now)
 	err := pglogrepl.StartReplication(ctx, s.conn, s.config.Slot, from, pglogrepl.StartReplicationOptions{
-		Mode: pglogrepl.LogicalReplication,
-		PluginArgs: []string{
-			"proto_version '1'",
-			"publication_names " + quoteLiteral(quoteIdentifier(s.config.Publication)),
-		},
+		Mode: pglogrepl.LogicalReplication, PluginArgs: s.config.pluginArgs(),
 	})
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == pgerrcode.ObjectInUse {
@@ -154,6 +152,19 @@ func (s *Stream) Start(ctx context.Context, from pglogrepl.LSN) error {
 		return fmt.Errorf("start replication of slot %s: %w", s.config.Slot, err)
 	}
 	return nil
+}
+
+// pluginArgs returns the options of the output plugin.
+// https://www.postgresql.org/docs/current/protocol-logical-replication.html
+func (c Config) pluginArgs() []string {
+	args := []string{
+		"proto_version '1'",
+		"publication_names " + quoteLiteral(quoteIdentifier(c.Publication)),
+	}
+	if c.Messages {
+		args = append(args, "messages 'true'")
+	}
+	return args
 }
 
 // Run reads the stream until ctx ends. It then confirms a last time and ends the copy, so that the

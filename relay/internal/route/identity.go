@@ -32,7 +32,8 @@ const (
 //	key:acme,17        the columns of RELAY_ORDER_KEY, if it is set; / is written %2F, and
 //	                   the comma %2C
 //	event:0198a6…      the event id, where there is no aggregate id, or every column of the key is
-//	                   empty; / is written %2F
+//	                   empty; / is written %2F. An emitted event has no columns, so its unit of
+//	                   order is the aggregate even if there is a key
 //	sha256:9f86d0…     SHA-256 of either, in hexadecimal, where it has more than 128 characters
 //
 // Only the first form contains a slash, so two forms never collide. key are the indexes of the
@@ -54,7 +55,7 @@ func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
 	case !hasOrder(e, key):
 		dst = append(dst, eventForm...)
 		dst = appendEscaped(dst, EventID(e), "/")
-	case len(key) > 0:
+	case len(key) > 0 && !e.Emitted:
 		dst = appendKey(dst, e, key)
 	default:
 		dst = appendEscaped(dst, e.AggregateType, "/")
@@ -67,7 +68,7 @@ func appendGroup(dst []byte, e *outbox.Envelope, key []int) []byte {
 // hasOrder reports whether e has an order among other events: it has an aggregate or, in place of
 // that, a column of the key has a text.
 func hasOrder(e *outbox.Envelope, key []int) bool {
-	if len(key) == 0 {
+	if len(key) == 0 || e.Emitted {
 		return e.AggregateID != ""
 	}
 	return slices.ContainsFunc(key, func(i int) bool { return e.Extra[i] != "" })

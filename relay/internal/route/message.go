@@ -59,10 +59,11 @@ func (r *Router) fill(e *outbox.Envelope, occurredAt string, m *sink.Message, ro
 }
 
 // body returns the payload for the message. A dead letter of a payload that exceeds every limit
-// does not store the payload: the outbox table has it, under the event's id.
+// does not store the payload: the outbox table has it, under the event's id. Of an emitted event
+// only the dead letter has it.
 func (r *Router) body(e *outbox.Envelope) string {
 	switch {
-	case len(e.Payload) > r.maxPayload:
+	case len(e.Payload) > r.maxPayload && !e.Emitted:
 		return ""
 	case e.Payload == "":
 		return nullBody
@@ -81,6 +82,9 @@ const (
 
 // problem returns the reason why no destination can accept e, or an empty string.
 func (r *Router) problem(e *outbox.Envelope) string {
+	if e.Malformed {
+		return "the message is no event"
+	}
 	switch {
 	case len(e.Payload) <= r.maxPayload:
 	case r.maxPayload == outbox.MaxPayload: // the default
