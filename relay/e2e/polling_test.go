@@ -106,10 +106,15 @@ func TestAPollingPublisherIsReplaced(t *testing.T) {
 	w.must(err)
 	w.exec(`ALTER TABLE outbox_events ADD COLUMN sent_at timestamptz`)
 	polling := w.poll()
-	l := w.startTraffic(writeOutboxEvent)
 	relay := w.startStreaming("RELAY_START=now")
+	compared := w.startTraffic(writeOutboxEvent)
 	w.eventually("both publish", func() bool {
 		return len(polling.all()) > 200 && len(w.broker.Received(w.queue.ARN)) > 200
+	})
+	compared.stop() // at the ends of live lists, each may lack events that it delivers next
+	w.eventually("both have all", func() bool {
+		n := len(compared.all())
+		return len(polling.all()) == n && len(w.ids(w.queue.ARN, "event_id")) == n
 	})
 	output, err := w.command(nil, "compare", w.deliveries("polled", polling.all()),
 		w.deliveries("relayed", w.relayed(w.queue.ARN)))
@@ -117,6 +122,9 @@ func TestAPollingPublisherIsReplaced(t *testing.T) {
 		t.Fatalf("%v: %s", err, output)
 	}
 
+	l := w.startTraffic(writeOutboxEvent)
+	sent := len(polling.all())
+	w.eventually("both continue", func() bool { return len(polling.all()) > sent+50 })
 	relay.stop()
 	stopped := time.Now()
 	w.eventually("the polling publisher has sent everything up to then", func() bool {
