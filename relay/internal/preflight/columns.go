@@ -29,7 +29,9 @@ var optional = []string{
 // IsOptional reports whether the setting of a column may be empty.
 func IsOptional(setting string) bool { return slices.Contains(optional, setting) }
 
-// mappedColumns checks that every column in the settings exists.
+// mappedColumns checks that every column in the settings exists. If several do not, the settings
+// are those of another table, and the proposal names others. Two may be the sequence and the
+// transaction id, whose statements a table of events needs.
 func (d *database) mappedColumns(context.Context) Findings {
 	if d.columns == nil {
 		return nil
@@ -40,11 +42,26 @@ func (d *database) mappedColumns(context.Context) Findings {
 			missing = append(missing, d.missingColumn(mapped.Setting, mapped.Column))
 		}
 	}
-	if len(missing) > 0 {
+	switch {
+	case len(missing) > proposing:
+		return Findings{d.otherTable()}
+	case len(missing) > 0:
 		return missing
 	}
 	return Findings{passed(CodeColumns, d.tableObject(), "table %s has the columns %s",
 		d.tableName(), strings.Join(d.mapped(), ", "))}
+}
+
+func (d *database) otherTable() Finding {
+	var missing []string
+	for _, mapped := range d.Table.Mapped() {
+		if _, exists := d.columns[mapped.Column]; !exists {
+			missing = append(missing, fmt.Sprintf("%q (%s)", mapped.Column, mapped.Setting))
+		}
+	}
+	return failed(CodeColumns, d.tableObject(), "table %s has none of the columns %s. It has %s: relay check "+
+		"--table %s proposes the settings that fit", d.tableName(), strings.Join(missing, ", "),
+		strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "), shellQuote(d.Table.String()))
 }
 
 func (d *database) missingColumn(setting, name string) Finding {

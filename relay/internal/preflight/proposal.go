@@ -12,6 +12,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
+// proposing is the number of missing columns from which on other settings are proposed. A single
+// one was probably renamed.
+const proposing = 2
+
 // lacking returns how many columns in the settings are missing.
 func (d *database) lacking() (missing int) {
 	for _, mapped := range d.Table.Mapped() {
@@ -24,7 +28,7 @@ func (d *database) lacking() (missing int) {
 
 // proposal proposes the settings for a table whose columns the settings do not name.
 func (d *database) proposal(ctx context.Context) Findings {
-	if d.columns == nil || d.lacking() < 2 { // a single one was probably renamed
+	if d.columns == nil || d.lacking() < proposing {
 		return nil
 	}
 	unique, err := d.uniqueColumns(ctx)
