@@ -18,7 +18,7 @@ var (
 	codeSpan = regexp.MustCompile("`[^`]+`")
 	// commandLine matches a call of the relay at the beginning of a line or a code span, after the
 	// variables that it sets.
-	commandLine = regexp.MustCompile("(?m)^`?(?:[A-Z_]+=\\S* )*(?:\\.local/bin/)?relay ([a-z-]+[^`#]*)")
+	commandLine = regexp.MustCompile("(?m)^`?(?:[A-Z_]+=\\S* )*(?:\\.local/bin/)?relay ([a-z-]+(?:[^`#\n|>&;\\\\]|\\\\\n)*)")
 	variable    = regexp.MustCompile(`\b(?:RELAY|DATABASE)_[A-Z_]*[A-Z]\b`)
 )
 

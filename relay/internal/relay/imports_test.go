@@ -115,12 +115,13 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 
 func TestFunctionsImportOnlyPublicPackages(t *testing.T) {
 	t.Parallel()
+	public := []string{"outbox", "outbox/migrations", "inbox", "inbox/awslambda", "inbox/migrations", "postgres"}
 	for path, imported := range imports(t) {
 		if !strings.HasPrefix(path, "functions/") {
 			continue
 		}
 		for _, i := range imported {
-			if r, ok := packageOf(i); ok && !slices.Contains([]string{"outbox", "outbox/migrations", "postgres"}, r) {
+			if r, ok := packageOf(i); ok && !slices.Contains(public, r) {
 				t.Errorf("%s imports %s", path, i)
 			}
 		}
