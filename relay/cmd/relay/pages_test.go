@@ -18,8 +18,9 @@ var (
 	codeSpan = regexp.MustCompile("`[^`]+`")
 	// commandLine matches a call of the relay at the beginning of a line or a code span, after the
 	// variables that it sets.
-	commandLine = regexp.MustCompile("(?m)^`?(?:[A-Z_]+=\\S* )*(?:\\.local/bin/)?relay ([a-z-]+(?:[^`#\n|>&;\\\\]|\\\\\n)*)")
-	variable    = regexp.MustCompile(`\b(?:RELAY|DATABASE)_[A-Z_]*[A-Z]\b`)
+	commandLine = regexp.MustCompile("(?m)^`?(?:[A-Z_]+=\\S* )*(?:\\.local/bin/)?relay " +
+		"([a-z-]+(?:[^`#\n|>&;\\\\]|\\\\\n)*)")
+	variable = regexp.MustCompile(`\b(?:RELAY|DATABASE)_[A-Z_]*[A-Z]\b`)
 )
 
 // documents returns the text of every Markdown file of the repository, by its path.

@@ -75,8 +75,8 @@ type Row struct {
 	Seq     int64  `json:"seq"`
 	Payload string `json:"payload,omitempty"`
 	Removed bool   `json:"removed,omitempty"` // removed by the end of the run
-	// Waits says that the table has the row at the end of the run, and that a deferral of its aggregate
-	// has not delivered it.
+	// Waits says that the table has the row at the end of the run, and that a deferral of its
+	// aggregate has not delivered it.
 	Waits bool `json:"waits,omitempty"`
 }
 
