@@ -165,8 +165,11 @@ func TestAnEventBeyondTheLimitIsParked(t *testing.T) {
 	}{
 		"no bucket": {1<<20 + 1, nil, "the payload has 1048577 bytes, no message may have more than 1048576: " +
 			"set RELAY_LARGE_EVENTS_BUCKET"},
-		"bucket": {2<<20 + 1, []string{largeEvents, "RELAY_MAX_EVENT_BYTES=2097152"},
-			"the payload has 2097153 bytes, more than RELAY_MAX_EVENT_BYTES allows (2097152)"},
+		"bucket": {
+			2<<20 + 1,
+			[]string{largeEvents, "RELAY_MAX_EVENT_BYTES=2097152"},
+			"the payload has 2097153 bytes, more than RELAY_MAX_EVENT_BYTES allows (2097152)",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -187,7 +187,9 @@ func TestTablesHaveTheirOwnGroups(t *testing.T) {
 	const id = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"
 	seen := map[string]string{}
 	for _, table := range []*outbox.Source{
-		nil, {Schema: "a", Name: "b", Table: "a.b"}, {Schema: "a/b", Name: "c", Table: `"a/b".c`},
+		nil,
+		{Schema: "a", Name: "b", Table: "a.b"},
+		{Schema: "a/b", Name: "c", Table: `"a/b".c`},
 		{Schema: "a", Name: "b/c", Table: `a."b/c"`},
 	} {
 		e := &outbox.Envelope{ID: id, AggregateType: "order", AggregateID: "1", Source: table}
