@@ -204,6 +204,24 @@ func TestARefusedLargeEventKeepsItsBody(t *testing.T) {
 	}
 }
 
+// TestABucketSetLaterDeliversDeadLetters of events that were too long, although their rows are gone.
+func TestABucketSetLaterDeliversDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.broker.CreateBucket(bucket)
+	p := w.startStreaming()
+	large := largeEvent(t, "1", 1, 2<<20)
+	w.commit(large)
+	w.eventually("it is parked", func() bool { return w.deadLetters() == "parked" })
+	p.stop()
+	w.exec(`DELETE FROM outbox_events`)
+	w.startStreaming(largeEvents)
+	w.redriveAll()
+	if e := w.resolve(w.awaitReceived(1)[0]); string(e.Payload) != string(large.Payload) {
+		t.Errorf("redriven with %d bytes", len(e.Payload))
+	}
+}
+
 func TestTheBucketIsCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders")

@@ -344,6 +344,10 @@ func typeOf(m *sink.Message) string {
 	return ""
 }
 
+// redriveBytes bounds the dead letters that [Redriving] returns, all but the last one. A dead letter
+// may have an event of many MB.
+const redriveBytes = 16 << 20
+
 // Redriving returns the first dead letters of a destination to redrive, at most limit.
 func Redriving(
 	ctx context.Context,
@@ -352,10 +356,16 @@ func Redriving(
 	limit int,
 ) ([]delivery.DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id), event
+		WITH first AS (
+			SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id) AS event_id, event
 			FROM outbox_dead_letters
-		WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position
-			LIMIT $3`, table, destination, limit)
+			WHERE outbox_table = $1 AND destination = $2 AND state = 'redriving' ORDER BY position LIMIT $3
+		), sized AS (
+			SELECT *, sum(octet_length(event::text)) OVER (ORDER BY position) - octet_length(event::text) AS before
+			FROM first
+		)
+		SELECT position, blocks_group, updated_at, redrives, event_id, event FROM sized
+		WHERE before < $4 ORDER BY position`, table, destination, limit, redriveBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}

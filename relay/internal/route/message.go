@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/emitted"
 	"github.com/outbox-relay/outbox-relay/relay/internal/format"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -58,18 +59,21 @@ func (r *Router) fill(e *outbox.Envelope, occurredAt string, m *sink.Message, ro
 	m.Attributes, m.Own, routed.DroppedHeaders = r.appendAttributes(m.Attributes, e, occurredAt)
 }
 
-// body returns the payload for the message. A dead letter of a payload that exceeds every limit
-// does not store the payload: the outbox table has it, under the event's id. Of an emitted event
-// only the dead letter has it.
+// body returns the payload for the message. The dead letter of a payload that exceeds every limit
+// keeps it too: the outbox table may not, and a redrive can deliver it through a bucket that is set
+// later.
 func (r *Router) body(e *outbox.Envelope) string {
 	switch {
-	case len(e.Payload) > r.maxPayload && !e.Emitted:
+	case len(e.Payload) > r.maxKept():
 		return ""
 	case e.Payload == "":
 		return nullBody
 	}
 	return e.Payload
 }
+
+// maxKept is the longest payload that a dead letter keeps, in bytes.
+func (r *Router) maxKept() int { return max(r.maxPayload, emitted.MaxKept) }
 
 // nullBody is the body of an event without a payload.
 const nullBody = "null"
@@ -85,14 +89,8 @@ func (r *Router) problem(e *outbox.Envelope) string {
 	if e.Malformed {
 		return "the message is no event"
 	}
-	switch {
-	case len(e.Payload) <= r.maxPayload:
-	case r.maxPayload == outbox.MaxPayload: // the default
-		return fmt.Sprintf("the payload has %d bytes, no message may have more than %d: set %s", len(e.Payload),
-			r.maxPayload, settingBucket)
-	default:
-		return fmt.Sprintf("the payload has %d bytes, more than %s allows (%d)", len(e.Payload), settingMaxEvent,
-			r.maxPayload)
+	if len(e.Payload) > r.maxPayload {
+		return r.tooLong(e)
 	}
 	var missing []string
 	if e.ID == "" {
@@ -105,4 +103,18 @@ func (r *Router) problem(e *outbox.Envelope) string {
 		return ""
 	}
 	return strings.Join(missing, ", ") + ": NULL or empty"
+}
+
+// tooLong says by how much the payload of e exceeds its limit, and which setting raises that.
+func (r *Router) tooLong(e *outbox.Envelope) string {
+	reason := fmt.Sprintf("the payload has %d bytes, more than %s allows (%d)", len(e.Payload), settingMaxEvent,
+		r.maxPayload)
+	if r.maxPayload == outbox.MaxPayload { // the default
+		reason = fmt.Sprintf("the payload has %d bytes, no message may have more than %d: set %s", len(e.Payload),
+			r.maxPayload, settingBucket)
+	}
+	if len(e.Payload) > r.maxKept() {
+		reason += fmt.Sprintf("; the dead letter has none of them, because they are more than %d", r.maxKept())
+	}
+	return reason
 }

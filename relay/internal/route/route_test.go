@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/emitted"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -235,6 +236,24 @@ func TestInvalidEventHasAProblemAndAnID(t *testing.T) {
 				t.Errorf("group %q, deduplication id %q", m.GroupID, m.DeduplicationID)
 			}
 		})
+	}
+}
+
+// TestADeadLetterKeepsALongPayload that no message may have, because the table may not keep it.
+func TestADeadLetterKeepsALongPayload(t *testing.T) {
+	t.Parallel()
+	const limit = 32 << 20
+	for size, settings := range map[int]route.Settings{
+		outbox.MaxPayload + 1: {}, emitted.MaxKept: {}, emitted.MaxKept + 1: {}, limit + 1: {MaxPayload: limit},
+	} {
+		e := event()
+		e.Payload = strings.Repeat("x", size)
+		kept := size <= emitted.MaxKept
+		var m sink.Message
+		problem := newRouter(t, settings).Message(&e, &m).Problem
+		if problem == "" || (m.Body == e.Payload) != kept || strings.Contains(problem, "has none of them") == kept {
+			t.Errorf("payload of %d bytes: problem %q, %d bytes kept", size, problem, len(m.Body))
+		}
 	}
 }
 
