@@ -38,7 +38,7 @@ const (
 // drain delivers the waiting rows, in passes, until the stream is joined, the turn of a group is
 // over or ends at a dead letter, or ctx ends.
 func (w *Worker) drain(ctx context.Context, h *held) error {
-	if w.Gate.isJoined(h) { // since the list of those that wait was made
+	if w.Gate.isJoined(h) || w.isMissing(ctx, h) { // since the list of those that wait was made
 		return nil
 	}
 	defer w.Gate.keepNone(h)
@@ -123,6 +123,10 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	if err != nil || !passed.ended {
 		return false, err
 	}
+	dropped, err := w.Rows.isDropped(ctx, h)
+	if err != nil {
+		return false, err
+	}
 	beginsNone, ok := w.blockBegins(h)
 	if !ok {
 		return false, nil
@@ -131,7 +135,11 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	if !w.Gate.isShown(h, passed.known, w.firstXID) || !w.Gate.join(h, passed.known) {
 		return false, nil
 	}
-	w.tellRemoved(h)
+	if dropped {
+		w.tellDropped(h)
+	} else {
+		w.tellRemoved(h)
+	}
 	if err := w.Store.Join(ctx, h.stored.place(), passed.to.Snapshot, passed.to.LSN); err != nil {
 		return false, err
 	}

@@ -28,8 +28,10 @@ type Page func(ctx context.Context, after int64, condition string, args ...any) 
 // Rows finds the rows of the outbox tables that a deferral has yet to deliver, by their common
 // seqs.
 type Rows struct {
-	store  *Store
-	tables []tableRows // in the order of the common seqs
+	store   *Store
+	tables  []tableRows // in the order of the common seqs
+	rowsOf  func(outboxtable.Table) tableRows
+	outside *outside // nil for one table
 }
 
 // tableRows finds the rows of one table, by their seqs.
@@ -44,13 +46,15 @@ type tableRows struct {
 
 // NewRows returns Rows of the tables that table describes. pageOf returns how rows of one are read.
 func NewRows(store *Store, table outboxtable.Table, pageOf func(outboxtable.Table) Page) *Rows {
-	r := &Rows{store: store}
-	for _, one := range table.Each() {
+	r := &Rows{store: store, rowsOf: func(one outboxtable.Table) tableRows {
 		t := newTableRows(one)
 		if pageOf != nil {
 			t.page = pageOf(one)
 		}
-		r.tables = append(r.tables, t)
+		return t
+	}}
+	for _, one := range table.Each() {
+		r.tables = append(r.tables, r.rowsOf(one))
 	}
 	return r
 }
@@ -76,6 +80,11 @@ func (r *Rows) of(common int64) (t *tableRows, own int64, found bool) {
 		own := r.tables[i].source.Own(common)
 		if own != math.MinInt64 && own != math.MaxInt64 || r.tables[i].source == nil {
 			return &r.tables[i], own, true
+		}
+	}
+	for _, t := range r.outside.known() {
+		if own := t.source.Own(common); own != math.MinInt64 && own != math.MaxInt64 {
+			return t, own, true
 		}
 	}
 	return nil, 0, false
@@ -116,8 +125,12 @@ func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err er
 		return 0, err
 	}
 	defer done()
+	tables, err := r.tablesOf(ctx, h)
+	if err != nil || len(tables) == 0 {
+		return endless, err
+	}
 	lowest = m.fromSeq
-	for _, t := range r.tables {
+	for _, t := range tables {
 		if !h.mayHave(t.source) {
 			continue
 		}
@@ -152,7 +165,11 @@ func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64
 		return l, err
 	}
 	defer done()
-	for _, t := range r.tables {
+	tables, err := r.tablesOf(ctx, h)
+	if err != nil {
+		return l, err
+	}
+	for _, t := range tables {
 		own := t.source.Own(after)
 		if !h.mayHave(t.source) || t.source != nil && own == math.MaxInt64 {
 			continue

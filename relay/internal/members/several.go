@@ -105,11 +105,12 @@ type Former struct {
 }
 
 // Number stores a number for each of several tables that has none, for the relay that holds the
-// slot. It returns the tables in the order of their numbers.
+// slot. It returns the tables in the order of their numbers, and the names of all that the slot has
+// had.
 func Number(
 	ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, t outboxtable.Table, former Former,
-) (outboxtable.Table, error) {
-	all := append([]string{}, former.Tables...)
+) (numbered outboxtable.Table, all []string, err error) {
+	all = append([]string{}, former.Tables...)
 	if _, isTable := t.Named(former.Key); isTable && len(all) == 0 {
 		all = append(all, former.Key) // its stored seqs are common seqs
 	}
@@ -119,15 +120,15 @@ func Number(
 		}
 	}
 	if len(all) > outbox.MaxSources {
-		return t, fmt.Errorf("slot %s has had %d tables, and may have %d in all", fence.Slot, len(all),
+		return t, nil, fmt.Errorf("slot %s has had %d tables, and may have %d in all", fence.Slot, len(all),
 			outbox.MaxSources)
 	}
 	if len(all) > len(former.Tables) || former.Key != t.Key() || former.Tables == nil {
 		if err := note(ctx, pool, fence, t, all, former); err != nil {
-			return t, err
+			return t, nil, err
 		}
 	}
-	return Numbered(t, all), nil
+	return Numbered(t, all), all, noteRelations(ctx, pool, fence, all)
 }
 
 // note stores the tables of a slot. The rows of the relay's own tables follow the new name of all
@@ -197,16 +198,22 @@ func OneOf(t outboxtable.Table, publication, key string, tables []string) outbox
 	return t
 }
 
+// parseNames returns the schemas and the names of tables.
+func parseNames(tables []string) (schemas, names []string) {
+	schemas, names = []string{}, []string{}
+	for _, table := range tables {
+		schema, name := outboxtable.ParseName(table)
+		schemas, names = append(schemas, schema), append(names, name)
+	}
+	return schemas, names
+}
+
 // Existing returns those of the tables of a slot that exist; nil if the slot has one table.
 func Existing(ctx context.Context, pool *pgxpool.Pool, tables []string) ([]string, error) {
 	if tables == nil {
 		return nil, nil
 	}
-	schemas, names := []string{}, []string{}
-	for _, table := range tables {
-		schema, name := outboxtable.ParseName(table)
-		schemas, names = append(schemas, schema), append(names, name)
-	}
+	schemas, names := parseNames(tables)
 	// by name, because to_regclass fails if the role may not use the schema
 	rows, err := pool.Query(ctx, `
 		SELECT t.given FROM unnest($1::text[], $2::text[], $3::text[]) AS t (given, schema, name)

@@ -22,7 +22,7 @@ func (r *relay) numberTables(ctx context.Context, h *leadership.HeldSlot) error 
 		return err
 	}
 	former := members.Former{Tables: h.Row.Tables, Key: h.Row.Table, Fingerprint: fingerprint}
-	if r.Table, err = members.Number(ctx, r.pool, h.Fence, r.Table, former); err != nil {
+	if r.Table, h.Row.Tables, err = members.Number(ctx, r.pool, h.Fence, r.Table, former); err != nil {
 		return err
 	}
 	h.Row.Fingerprint = fingerprint

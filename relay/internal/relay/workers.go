@@ -58,7 +58,7 @@ func (s *session) deferrer() *deferral.Worker {
 	pageOf := func(t outboxtable.Table) deferral.Page { return recovery.NewReader(s.pool, s.Slot, t).Page }
 	return &deferral.Worker{
 		Store:      s.deferrals,
-		Rows:       deferral.NewRows(s.deferrals, s.Table, pageOf),
+		Rows:       s.withOutside(deferral.NewRows(s.deferrals, s.Table, pageOf)),
 		Gate:       s.gate,
 		Senders:    s.delivery,
 		Router:     s.Router,
@@ -75,6 +75,15 @@ func (s *session) deferrer() *deferral.Worker {
 		Retries:    s.retries("deferral"),
 		Log:        s.Log.With("slot", s.Slot),
 	}
+}
+
+// withOutside has rows find those of tables that the publication does not stream now.
+func (s *session) withOutside(rows *deferral.Rows) *deferral.Rows {
+	if !s.Table.IsSeveral() {
+		return rows
+	}
+	outside := &members.Outside{Pool: s.pool, Slot: s.Slot, Table: s.Table, Tables: s.held.Row.Tables}
+	return rows.Outside(outside.Find)
 }
 
 // openGate returns the gate between the stream and delivery, with the stored deferrals. The routes
