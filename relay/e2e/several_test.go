@@ -402,3 +402,24 @@ func TestABusyAggregateOfOneTableWaits(t *testing.T) {
 	w.awaitOfTable("tenant_1.outbox", "1", 320)
 	w.eventually("nothing waits", func() bool { return state() == "" })
 }
+
+// The standby has looked at the tables before one came.
+func TestAStandbyBeginsWithTheTablesOfNow(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	env := w.schemas(1)
+	active := w.startStreaming(env)
+	standby := w.start(env)
+	standby.awaitLog("event=standby")
+	w.addTable("tenant_new", "outbox")
+	active.awaitLog("event=tables_joined")
+	w.insertInto("tenant_new.outbox", "1", 1, 1)
+	w.awaitOfTable("tenant_new.outbox", "1", 1)
+	active.kill()
+	standby.awaitLog("event=streaming")
+	if !strings.Contains(standby.log.String(), "event=tables_joined") {
+		t.Error("the session begins with the tables of the time before")
+	}
+	w.insertInto("tenant_new.outbox", "1", 2, 2)
+	w.awaitOfTable("tenant_new.outbox", "1", 2)
+}

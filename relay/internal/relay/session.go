@@ -50,6 +50,9 @@ type session struct {
 func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
+	if err := r.confirmTables(ctx, h); err != nil {
+		return nil, err
+	}
 	if err := members.Register(ctx, r.pool, r.Slot, r.Table); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,23 @@ func (r *relay) numberTables(ctx context.Context, h *leadership.HeldSlot) error 
 	return nil
 }
 
+// confirmTables looks at the tables again, while this relay holds the slot. A standby may have
+// waited for days since it looked at them. The session must not begin with other tables: it would
+// end a recovery without the rows of the missing ones.
+func (r *relay) confirmTables(ctx context.Context, h *leadership.HeldSlot) error {
+	if !r.Table.IsSeveral() {
+		return nil
+	}
+	changed, err := members.IsChanged(ctx, r.pool, r.Table)
+	switch {
+	case err != nil:
+		return err
+	case changed:
+		return watch.ErrTablesChanged
+	}
+	return r.acquirer().CheckTables(ctx, h.Row)
+}
+
 // fingerprintOfSeveral returns the fingerprint for the checkpoint row. That of one table is
 // replaced while the publication is the same.
 func (r *relay) fingerprintOfSeveral(ctx context.Context, h *leadership.HeldSlot) (string, error) {
