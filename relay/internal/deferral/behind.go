@@ -178,7 +178,7 @@ func (w *Worker) deferWithin(ctx context.Context, destination int, all *held, p 
 	}
 	known := to.String()
 	return true, w.enter(ctx, Deferral{
-		Destination: p.Destination, AggregateType: p.AggregateType, AggregateID: p.AggregateID,
+		Destination: p.Destination, Table: p.Table, AggregateType: p.AggregateType, AggregateID: p.AggregateID,
 		Known: known, FromSeq: lowestOf(waiting), Reason: ReasonBehind, Since: time.Now(),
 	}, known, func(h *held) {
 		w.Gate.beginWithin(h, all, func(wanted func(*delivery.Event) bool) []*delivery.Event {

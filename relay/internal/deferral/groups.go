@@ -191,7 +191,8 @@ func (w *Worker) deferHeld(
 		return false, err
 	}
 	return true, w.enter(ctx, Deferral{
-		Destination: place.Destination, AggregateType: place.AggregateType, AggregateID: place.AggregateID,
+		Destination: place.Destination, Table: place.Table,
+		AggregateType: place.AggregateType, AggregateID: place.AggregateID,
 		Known: known, FromSeq: slices.Min(seqs), Reason: reason, Since: time.Now(),
 	}, now.Snapshot, w.beginner(func(covered func(*delivery.Event) bool) []*delivery.Event {
 		return w.Senders.WithdrawGroup(destination, group, covered)
@@ -218,7 +219,7 @@ func (w *Worker) placeOf(
 	ctx context.Context, destination int, group string, seq int64,
 ) (p Place, found bool, err error) {
 	p, found, err = w.Rows.placeOf(ctx, w.Names[destination], seq)
-	if err != nil || !found || len(p.AggregateType)+len(p.AggregateID) > maxAggregate {
+	if err != nil || !found || len(p.storedType())+len(p.AggregateID) > maxAggregate {
 		return p, false, err
 	}
 	return p, p.IsGroup() && p.key().group == group, nil

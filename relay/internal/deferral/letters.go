@@ -118,7 +118,7 @@ func (s *Store) explain(ctx context.Context, places []Place, reason string) erro
 func split(places []Place) (destinations, types, ids []string) {
 	for _, p := range places {
 		destinations = append(destinations, p.Destination)
-		types, ids = append(types, p.AggregateType), append(ids, p.AggregateID)
+		types, ids = append(types, p.storedType()), append(ids, p.AggregateID)
 	}
 	return destinations, types, ids
 }

@@ -13,7 +13,7 @@ import (
 // requested: a row that waited then is not part of it, although the horizon shows the row.
 func MarksSQL(slotName, tableName string) string {
 	return `(SELECT jsonb_agg(jsonb_build_object('Destination', d.destination, 'Known', d.known::text,
-		'FromSeq', d.from_seq, 'Routes', d.routes, 'State', d.state,
+		'FromSeq', d.from_seq, 'Routes', d.routes, 'State', d.state, 'OutboxTable', d.outbox_table,
 		'AggregateType', d.aggregate_type, 'AggregateID', d.aggregate_id))
 		FROM outbox_deferrals d
 		WHERE d.slot_name = ` + slotName + ` AND d.outbox_table = ` + tableName + ` AND d.state = 'deferred')`
@@ -27,12 +27,18 @@ func ParseMarks(text *string) (marks Marks, err error) {
 	if text == nil {
 		return marks, nil
 	}
-	var stored []Deferral
+	var stored []struct {
+		Deferral
+		OutboxTable string // empty in those of earlier versions, which had one table
+	}
 	if err := json.Unmarshal([]byte(*text), &stored); err != nil {
 		return marks, fmt.Errorf("read deferrals: %w", err)
 	}
 	for _, d := range stored {
-		h, err := newHeld(d, "")
+		if d.OutboxTable != "" {
+			d.Table, d.AggregateType = splitType(d.OutboxTable, d.AggregateType)
+		}
+		h, err := newHeld(d.Deferral, "")
 		if err != nil {
 			return marks, fmt.Errorf("read the deferral of %s: %w", d.place(), err)
 		}

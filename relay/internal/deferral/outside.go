@@ -89,7 +89,7 @@ func (r *Rows) outsideOf(h *held) (name string, isOutside bool) {
 	if r.outside == nil || !p.IsGroup() {
 		return "", false
 	}
-	name, _ = splitType(p.AggregateType)
+	name = p.Table
 	for _, t := range r.tables {
 		if t.source == nil || t.source.Table == name {
 			return "", false

@@ -45,7 +45,7 @@ func isAggregateSQL(table outboxtable.Table, row, deferral string) string {
 		deferral + "aggregate_type = " + typeSQL(table, text.AggregateType)
 }
 
-// typeSQL is an expression for what typeOf returns. aggregateType is one for the type.
+// typeSQL is an expression for what [Place.storedType] returns. aggregateType is one for the type.
 func typeSQL(table outboxtable.Table, aggregateType string) string {
 	if table.Source == nil {
 		return aggregateType

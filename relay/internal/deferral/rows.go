@@ -187,9 +187,8 @@ func (r *Rows) nextOf(
 ) (l look, err error) {
 	sql, args := t.lookAtRows, []any{m.known.String(), m.fromSeq, to, after, lookRows, h.seenText()}
 	if p := h.stored.place(); p.IsGroup() {
-		_, aggregateType := splitType(p.AggregateType)
 		args[4] = lookGroupRows
-		sql, args = t.lookAtGroup, append(args, p.AggregateID, aggregateType)
+		sql, args = t.lookAtGroup, append(args, p.AggregateID, p.AggregateType)
 	}
 	rows, err := r.store.pool.Query(ctx, sql, args...)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -104,4 +105,44 @@ func TestAPassBeginsAtTheFirstRowThatMayWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(endless, 2)
+}
+
+// The type of an aggregate may have any text. Only a relay with several tables stores a table in
+// front of it.
+func TestAPassFindsRowsOfAnyAggregateType(t *testing.T) {
+	t.Parallel()
+	pool := outboxtest.NewPool(t)
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE events (seq bigint PRIMARY KEY,
+		xid xid8 DEFAULT pg_current_xact_id(), id text, type text, aggregate text, payload text)`); err != nil {
+		t.Fatal(err)
+	}
+	table := outboxtable.Table{Schema: "public", Name: "events", Columns: outboxtable.Columns{
+		ID: "id", EventType: "id", AggregateType: "type", AggregateID: "aggregate", Payload: "payload",
+		Sequence: "seq", XID: "xid",
+	}}
+	store := NewStore(pool, slot.Fence{}, table.String(), time.Minute)
+	nothing, err := pgsnapshot.Parse("3:3:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, aggregateType := range []string{"a\x1fb", "public.events/b", `"a/b`, "12:a"} {
+		if _, err := pool.Exec(t.Context(), `INSERT INTO events VALUES ($1, DEFAULT, 'a', $2, '1', '{}')`,
+			i+1, aggregateType); err != nil {
+			t.Fatal(err)
+		}
+		now, err := store.Observe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &held{stored: Deferral{Destination: "A", AggregateType: aggregateType, AggregateID: "1"}}
+		found, err := NewRows(store, table, nil).next(t.Context(), h, mark{nothing, 1}, now.Snapshot, 0,
+			func(*outbox.Envelope, int64, bool) bool { return true })
+		if err != nil || len(found.seqs) != 1 || found.seqs[0] != int64(i+1) {
+			t.Errorf("of %q found %v: %v", aggregateType, found, err)
+		}
+		e := outbox.Envelope{AggregateType: aggregateType, AggregateID: "1"}
+		if group := h.stored.place().key().group; group != route.Group(&e, nil) {
+			t.Errorf("%q has the group %q", aggregateType, group)
+		}
+	}
 }

@@ -35,6 +35,7 @@ type Deferral struct {
 	Since       time.Time
 	// The aggregate whose events wait. Both are empty if all events of the destination do.
 	AggregateType, AggregateID string
+	Table                      string `db:"-"` // of the aggregate, if the relay reads several
 }
 
 // Store reads and writes the deferrals of a slot, for the relay that holds it.
@@ -108,6 +109,9 @@ func List(ctx context.Context, pool *pgxpool.Pool, slotName, table string) ([]De
 	all, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Deferral])
 	if err != nil {
 		return nil, fmt.Errorf("read the deferrals of slot %s: %w", slotName, err)
+	}
+	for i := range all {
+		all[i].Table, all[i].AggregateType = splitType(table, all[i].AggregateType)
 	}
 	return all, nil
 }
@@ -249,8 +253,14 @@ func (s *Store) Forget(ctx context.Context, joined []Place) (forgotten []Place, 
 			SELECT * FROM unnest($5::text[], $6::text[], $7::text[]))
 		  AND d.joined_lsn <= c.flush_lsn
 		RETURNING d.destination, d.aggregate_type, d.aggregate_id`, s.fence.Args(s.table, destinations, types, ids)...)
+	var p Place
+	var text string
 	if err == nil {
-		forgotten, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Place])
+		_, err = pgx.ForEachRow(rows, []any{&p.Destination, &text, &p.AggregateID}, func() error {
+			p.Table, p.AggregateType = splitType(s.table, text)
+			forgotten = append(forgotten, p)
+			return nil
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("remove the deferrals that have ended: %w", err)
@@ -308,7 +318,7 @@ func (s *Store) write(ctx context.Context, what string, p Place, sql string, arg
 		return err
 	}
 	defer done()
-	args = append([]any{s.table, p.Destination, p.AggregateType, p.AggregateID}, args...)
+	args = append([]any{s.table, p.Destination, p.storedType(), p.AggregateID}, args...)
 	tag, err := s.pool.Exec(ctx, sql, s.fence.Args(args...)...)
 	if err == nil && tag.RowsAffected() == 0 {
 		err = slot.ErrFenced

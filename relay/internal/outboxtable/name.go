@@ -47,6 +47,13 @@ func ParseName(text string) (schema, name string) {
 	return "", unquote(text)
 }
 
+// IsOne reports whether a key of the relay's own tables is the name of one table, and not that of
+// several: see [Table.Key].
+func IsOne(key string) bool {
+	schema, name := ParseName(key)
+	return key == Table{Schema: schema, Name: name}.String()
+}
+
 func unquote(name string) string {
 	if len(name) < 2 || name[0] != '"' {
 		return name
