@@ -20,7 +20,7 @@ import (
 )
 
 // maxImage bounds the size of the image, which holds one program.
-const maxImage = 30 << 20
+const maxImage = 38 << 20
 
 // built returns a stack that builds from root into a directory of the test.
 func built(t *testing.T, root string) *stack.Stack {

@@ -7,7 +7,7 @@ import (
 
 // maxLargeMemory bounds the memory of a relay with a bucket for large events, by their format. A
 // structured CloudEvent is a copy of the payload.
-var maxLargeMemory = map[string]int{"plain": 96 << 20, "cloudevents": 112 << 20}
+var maxLargeMemory = map[string]int{"plain": 96 << 20, "cloudevents": 128 << 20}
 
 // TestLargeEventsNeedBoundedMemory: eight events of ten MiB at once, from the table and from the
 // log.

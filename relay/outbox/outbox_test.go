@@ -145,7 +145,7 @@ func TestTableRefusesWhatTheRelayCouldNotDeliver(t *testing.T) {
 		"no id":                 `(NULL, 'a', '1', 't', '{}', '{}', DEFAULT)`,
 		"no type":               `(gen_random_uuid(), 'a', '1', '', '{}', '{}', DEFAULT)`,
 		"payload that is none":  `(gen_random_uuid(), 'a', '1', 't', '{', '{}', DEFAULT)`,
-		"payload too long":      `(gen_random_uuid(), 'a', '1', 't', to_json(repeat('x', 1048576)), '{}', DEFAULT)`,
+		"payload too long":      `(gen_random_uuid(), 'a', '1', 't', to_json(repeat('x', 10485760)), '{}', DEFAULT)`,
 		"headers that are none": `(gen_random_uuid(), 'a', '1', 't', '{}', '[]', DEFAULT)`,
 		"no transaction":        `(gen_random_uuid(), 'a', '1', 't', '{}', '{}', NULL)`,
 	} {
