@@ -204,7 +204,8 @@ func TestARefusedLargeEventKeepsItsBody(t *testing.T) {
 	}
 }
 
-// TestABucketSetLaterDeliversDeadLetters of events that were too long, although their rows are gone.
+// TestABucketSetLaterDeliversDeadLetters of events that were too long, although their rows are
+// gone.
 func TestABucketSetLaterDeliversDeadLetters(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")

@@ -344,8 +344,8 @@ func typeOf(m *sink.Message) string {
 	return ""
 }
 
-// redriveBytes bounds the dead letters that [Redriving] returns, all but the last one. A dead letter
-// may have an event of many MB.
+// redriveBytes bounds the dead letters that [Redriving] returns, without the last one. A dead
+// letter may have an event of many MB.
 const redriveBytes = 16 << 20
 
 // Redriving returns the first dead letters of a destination to redrive, at most limit.
