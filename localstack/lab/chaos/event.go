@@ -16,6 +16,7 @@ type aggregate struct {
 	destination *destination
 	id          string
 	fragile     bool // some of its events are poison messages
+	emits       bool // its events have no row
 }
 
 func (a aggregate) key() string { return a.destination.aggregateType + "/" + a.id }
@@ -31,7 +32,11 @@ func (r *run) aggregates() []aggregate {
 			if n%5 == 4 {
 				id = fmt.Sprintf("№ %d/ü", n) // needs encoding in a message group
 			}
-			all = append(all, aggregate{d, id, r.plan.Load.Poison && n == r.plan.Load.Aggregates-1})
+			isLast := n == r.plan.Load.Aggregates-1
+			all = append(all, aggregate{
+				destination: d, id: id, fragile: r.plan.Load.Poison && isLast,
+				emits: r.plan.Load.Emitted && n%4 == 1 && !isLast,
+			})
 		}
 	}
 	return all
@@ -46,6 +51,7 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	id := uuid.Must(uuid.NewV7()).String()
 	e := checker.Event{
 		ID: id, AggregateType: a.destination.aggregateType, AggregateID: a.id, Destination: a.destination.Name,
+		Emitted: a.emits,
 		Type:    fmt.Sprintf("type.%d", random.IntN(5)),
 		Payload: fmt.Sprintf(r.shape.payload(), id),
 	}

@@ -22,7 +22,8 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.recorder.into(h)
 	r.noteRejoined(h)
 	rows, err := r.admin.Query(ctx, r.shape.sql(`
-		SELECT id::text, seq, payload, NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text),
+		SELECT id::text, seq, payload,
+			NOT emitted AND NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text),
 			c.id::text IN (`+r.shape.waiting()+`)
 		FROM committed c ORDER BY seq`))
 	if err != nil {

@@ -12,12 +12,13 @@ import (
 )
 
 // recordCommitted records each row of the outbox table in the same transaction, because relays may
-// remove rows from the table.
+// remove rows from the table. Emitted events have an order of their own: no aggregate has both.
 func (s *shape) recordCommitted() string {
 	return s.sql(`
 	CREATE SEQUENCE commit_order;
 	CREATE TABLE selected (replay bigint, event_id text);
-	CREATE TABLE committed (id uuid, seq bigint, payload text);
+	CREATE SEQUENCE emitted_order;
+	CREATE TABLE committed (id uuid, seq bigint, payload text, emitted boolean NOT NULL DEFAULT false);
 	CREATE FUNCTION record_committed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO committed VALUES (new.{id}::uuid, ` + s.order() + `, new.{payload}::text);
 		RETURN NULL;

@@ -54,7 +54,8 @@ func (a *act) selectDelivered(ctx context.Context) ([]string, error) {
 		return []string{"--since", since, "--aggregate", aggregate.key()}, nil
 	}
 	rows, err := a.admin.Query(ctx,
-		`SELECT '--event-id=' || id FROM committed ORDER BY hashint8extended(seq, $1) LIMIT 20`, a.random.Int64())
+		`SELECT '--event-id=' || id FROM committed WHERE NOT emitted ORDER BY hashint8extended(seq, $1) LIMIT 20`,
+		a.random.Int64())
 	if err != nil {
 		return nil, fmt.Errorf("look for events: %w", err)
 	}

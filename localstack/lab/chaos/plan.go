@@ -54,6 +54,8 @@ type Load struct {
 	DDL        bool
 	// Partitioned makes the outbox table a partitioned one.
 	Partitioned bool
+	// Emitted makes a share of the aggregates emit their events, without a row.
+	Emitted bool
 }
 
 // Step is a fault with the earliest time of its injection.
@@ -88,6 +90,7 @@ func NewPlan(seed uint64, o Options) *Plan {
 	}
 	p.drawFaults(random, o)
 	p.fit()
+	p.drawEmitted()
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
@@ -157,6 +160,16 @@ func (p *Plan) drawFaults(random *rand.Rand, o Options) {
 // hasStep reports whether any of these faults is a step of the run.
 func (p *Plan) hasStep(names ...string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(names, s.Fault) })
+}
+
+// drawEmitted draws whether a share of the events has no row. What loses a part of the log loses
+// such an event, which no promise covers.
+func (p *Plan) drawEmitted() {
+	random := rand.New(rand.NewPCG(p.Seed, 0xe317)) // the rest of a plan does not depend on it
+	losesLog := slices.ContainsFunc(faults, func(f fault) bool { return f.losesLog && p.hasStep(f.name) })
+	if p.Load.Emitted = random.IntN(2) == 0 && p.Shape == own && hasSlot(p) && !losesLog; p.Load.Emitted {
+		p.Settings = append(p.Settings, "RELAY_EMITTED="+emittedPrefix)
+	}
 }
 
 func settings(random *rand.Rand) []string {

@@ -13,12 +13,17 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	}
 	o := Options{Versions: []int{0}}
 	drawn := map[string]int{}
+	emitted := 0
 	const seeds = 1000
 	for seed := range uint64(seeds) {
 		p := NewPlan(seed, o)
 		drawn[p.Shape]++
 		if p.shape().routes == byDefault && len(p.Destinations) != 1 {
 			t.Errorf("seed %d: %s routes to %v", seed, p.Shape, p.Destinations)
+		}
+		if p.Load.Emitted {
+			emitted++
+			p.mustKeepLog(t, flags)
 		}
 		if p.shape().repairs {
 			continue
@@ -39,5 +44,21 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	}
 	if foreign := seeds - drawn[own]; foreign < seeds/5 || foreign > seeds/3 {
 		t.Errorf("%d of %d runs have another table than the relay's own", foreign, seeds)
+	}
+	if emitted < seeds/10 {
+		t.Errorf("%d of %d runs have events without a row", emitted, seeds)
+	}
+}
+
+// mustKeepLog checks that no event of the log is older than the slot, or lost with it.
+func (p *Plan) mustKeepLog(t *testing.T, flags map[string]fault) {
+	t.Helper()
+	for _, s := range p.Steps {
+		if flags[s.Fault].losesLog {
+			t.Errorf("seed %d: %s, and events without a row", p.Seed, s.Fault)
+		}
+	}
+	if p.ColdStart || p.Shape != own {
+		t.Errorf("seed %d: cold start %t of table %q, and events without a row", p.Seed, p.ColdStart, p.Shape)
 	}
 }

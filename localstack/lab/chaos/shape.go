@@ -116,6 +116,10 @@ func (s *shape) order() string {
 
 // write writes one row as a producer in any language would, without the Go package.
 func (s *shape) write(ctx context.Context, tx pgx.Tx, e checker.Event) error {
+	if e.Emitted {
+		_, err := tx.Exec(ctx, emitEvent, arguments(e))
+		return err
+	}
 	if _, err := tx.Exec(ctx, s.insert, arguments(e)); err != nil {
 		return err
 	}
@@ -125,6 +129,16 @@ func (s *shape) write(ctx context.Context, tx pgx.Tx, e checker.Event) error {
 	_, err := tx.Exec(ctx, s.sql(`DELETE FROM {table} WHERE {id} = $1`), e.ID)
 	return err
 }
+
+// emittedPrefix is the prefix of emitted events.
+const emittedPrefix = "outbox"
+
+// emitEvent emits an event, and records it in the same transaction.
+const emitEvent = `
+	WITH recorded AS (INSERT INTO committed VALUES (@id, nextval('emitted_order'), @payload, true))
+	SELECT pg_logical_emit_message(true, '` + emittedPrefix + `', json_build_object('id', @id::uuid,
+		'aggregate_type', @kind::text, 'aggregate_id', @aggregate::text, 'event_type', @type::text,
+		'payload', @payload::text::json, 'headers', '{"tenant": "acme", "empty": ""}'::json)::text)`
 
 // arguments are the values of an event in the statement that inserts it.
 func arguments(e checker.Event) pgx.NamedArgs {

@@ -43,9 +43,10 @@ var brokenHistories = map[string]brokenHistory{
 	"parked and never written": {checker.Phantom, func(h *checker.History) {
 		h.DeadLetters = []checker.DeadLetter{{EventID: "unknown", Changes: []checker.Change{{State: "parked"}}}}
 	}},
-	"another body":     {checker.Changed, func(h *checker.History) { h.Receipts[0].Body = `{"n": 1}` }},
-	"another sequence": {checker.Changed, func(h *checker.History) { h.Receipts[0].Sequence = "7" }},
-	"another type":     {checker.Changed, func(h *checker.History) { h.Receipts[0].EventType = "other" }},
+	"another body":             {checker.Changed, func(h *checker.History) { h.Receipts[0].Body = `{"n": 1}` }},
+	"another sequence":         {checker.Changed, func(h *checker.History) { h.Receipts[0].Sequence = "7" }},
+	"emitted, with a sequence": {checker.Changed, func(h *checker.History) { h.Events[0].Emitted = true }},
+	"another type":             {checker.Changed, func(h *checker.History) { h.Receipts[0].EventType = "other" }},
 	"a type where the table has none": {checker.Changed, func(h *checker.History) {
 		h.Absent = []string{checker.EventType}
 	}},

@@ -186,7 +186,7 @@ func (c *check) receipt(r *Receipt) {
 		{EventType, e.Type, r.EventType},
 		{AggregateType, e.AggregateType, r.AggregateType},
 		{AggregateID, e.AggregateID, r.AggregateID},
-		{Sequence, strconv.FormatInt(row.Seq, 10), r.Sequence},
+		{Sequence, e.sequence(row), r.Sequence},
 	} {
 		if slices.Contains(c.Absent, field[0]) {
 			field[1] = ""
@@ -198,6 +198,14 @@ func (c *check) receipt(r *Receipt) {
 	if c.destinations[r.Destination].FIFO && !r.isDeduplicatedAs(e.ID) {
 		c.violated(Changed, e.ID, "was accepted with deduplication id %s and replay %q", r.DeduplicationID, r.Replay)
 	}
+}
+
+// sequence returns the attribute that the messages of e have.
+func (e *Event) sequence(row *Row) string {
+	if e.Emitted {
+		return ""
+	}
+	return strconv.FormatInt(row.Seq, 10)
 }
 
 // isDeduplicatedAs reports whether the deduplication id belongs to a delivery, a redrive or the

@@ -67,9 +67,10 @@ type Event struct {
 	Destination   string  `json:"destination"`          // name of its destination
 	Poison        bool    `json:"poison,omitempty"`     // a poison message: the destination refuses it
 	Repairable    bool    `json:"repairable,omitempty"` // the destination refuses it only until an operator repairs the cause
+	Emitted       bool    `json:"emitted,omitempty"`    // it is in the log alone, and its messages have no sequence
 }
 
-// Row is a row of the outbox table.
+// Row is a row of the outbox table, or stands for a committed event that has none.
 type Row struct {
 	ID      string `json:"id"`
 	Seq     int64  `json:"seq"`

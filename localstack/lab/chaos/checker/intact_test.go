@@ -21,6 +21,9 @@ var intactHistories = map[string]func(*checker.History){
 	"another order on a standard destination": func(h *checker.History) {
 		h.Receipts[3], h.Receipts[4] = h.Receipts[4], h.Receipts[3]
 	},
+	"emitted, without a sequence": func(h *checker.History) {
+		h.Events[0].Emitted, h.Receipts[0].Sequence = true, ""
+	},
 	"poison that is parked":                 func(h *checker.History) { poison(h, 5) },
 	"an aggregate that is parked behind it": func(h *checker.History) { poison(h, 1); park(h, 2) },
 	"received, and parked when it arrived again": func(h *checker.History) {
