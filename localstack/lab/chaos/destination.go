@@ -45,6 +45,7 @@ func (r *run) createDestinations() error {
 		if d.FIFO {
 			name += ".fifo"
 		}
+		d.RowsWait = d.FIFO && r.plan.rowsWait()
 		if err := r.create(kind, &d, name); err != nil {
 			return err
 		}

@@ -46,6 +46,12 @@ func (p *Plan) fit() {
 	}
 }
 
+// rowsWait reports whether events behind a dead letter can wait in the table. A table that is
+// swapped or partitioned, or loses its rows, may not show them.
+func (p *Plan) rowsWait() bool {
+	return p.Shape == own && !p.Load.Partitioned && p.setting("RELAY_ROWS_STAY") == ""
+}
+
 // allows reports whether a fault suits the plan. No promise covers the loss of the log, or of a
 // part of it, if the relay cannot read the table.
 func (p *Plan) allows(f *fault) bool {

@@ -46,7 +46,13 @@ var brokenHistories = map[string]brokenHistory{
 	"another body":             {checker.Changed, func(h *checker.History) { h.Receipts[0].Body = `{"n": 1}` }},
 	"another sequence":         {checker.Changed, func(h *checker.History) { h.Receipts[0].Sequence = "7" }},
 	"emitted, with a sequence": {checker.Changed, func(h *checker.History) { h.Events[0].Emitted = true }},
-	"another type":             {checker.Changed, func(h *checker.History) { h.Receipts[0].EventType = "other" }},
+	"parked where rows wait": {checker.Parked, func(h *checker.History) {
+		h.Destinations[0].RowsWait = true
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters[1].Changes[0].Code = "BlockedGroup"
+	}},
+	"another type": {checker.Changed, func(h *checker.History) { h.Receipts[0].EventType = "other" }},
 	"a type where the table has none": {checker.Changed, func(h *checker.History) {
 		h.Absent = []string{checker.EventType}
 	}},

@@ -18,6 +18,9 @@ const (
 // unavailable.
 const codeUnavailable = "DestinationUnavailable"
 
+// codeBlocked is the relay's code of events that were parked behind another dead letter.
+const codeBlocked = "BlockedGroup"
+
 func (c *check) count(d *DeadLetter) {
 	c.report.Parked++
 	switch d.last().State {
@@ -116,6 +119,8 @@ func (c *check) parked() {
 			}
 			for _, d := range c.deadLetters[e.ID] {
 				switch {
+				case c.shouldWait(e, d):
+					c.violated(Parked, e.ID, "was parked behind a dead letter, although its row waits in the table")
 				case e.Poison, c.wasUnavailable(d), c.wasAltered(d), d.Blocks && blocked > 0 &&
 					d.parkedAt() < blocked+lateParking:
 				// An accepted event that is streamed again, after a later event of its aggregate
@@ -130,6 +135,13 @@ func (c *check) parked() {
 			}
 		}
 	}
+}
+
+// shouldWait reports whether an event was parked behind a dead letter, and its row could have waited
+// in the table. An accepted event may be parked when it comes again: it is not the deferral's.
+func (c *check) shouldWait(e *Event, d *DeadLetter) bool {
+	return d.Changes[0].Code == codeBlocked && c.destinations[e.Destination].RowsWait && !e.Emitted &&
+		!c.accepted(e.ID, 0, d.parkedAt()+clocks)
 }
 
 // done returns the time from which a dead letter no longer blocks others, or nearly the maximum

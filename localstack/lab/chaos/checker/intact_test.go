@@ -24,6 +24,19 @@ var intactHistories = map[string]func(*checker.History){
 	"emitted, without a sequence": func(h *checker.History) {
 		h.Events[0].Emitted, h.Receipts[0].Sequence = true, ""
 	},
+	"accepted, and parked where rows wait when it comes again": func(h *checker.History) {
+		h.Destinations[0].RowsWait = true
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters = append(h.DeadLetters, deadLetter(h.Events[0]))
+		h.DeadLetters[2].Changes[0] = checker.Change{At: 3 * second, State: "parked", Code: "BlockedGroup"}
+	},
+	"emitted, and parked where rows wait": func(h *checker.History) {
+		h.Destinations[0].RowsWait, h.Events[2].Emitted = true, true
+		poison(h, 1)
+		park(h, 2)
+		h.DeadLetters[1].Changes[0].Code = "BlockedGroup"
+	},
 	"poison that is parked":                 func(h *checker.History) { poison(h, 5) },
 	"an aggregate that is parked behind it": func(h *checker.History) { poison(h, 1); park(h, 2) },
 	"received, and parked when it arrived again": func(h *checker.History) {
@@ -99,6 +112,14 @@ var intactHistories = map[string]func(*checker.History){
 		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
 		h.Rows[1].Removed = true
 		poison(h, 1)
+	},
+	"waits for its aggregate, and no part of a replay": func(h *checker.History) {
+		h.Rows[3].Waits = true
+		replay(h, 3, 4)
+		h.Receipts = slices.DeleteFunc(h.Receipts, func(r checker.Receipt) bool {
+			return r.Replay != "" && r.EventID == h.Events[3].ID
+		})
+		h.Replays[0].Sent = 1
 	},
 	"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
 	"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },

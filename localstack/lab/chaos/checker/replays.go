@@ -113,10 +113,11 @@ func (c *check) unsent(r *Replay) {
 }
 
 // mayBeExcluded reports whether an event may have waited in the table at the request of a replay,
-// or may have been removed, parked or refused when the replay reached it.
+// or may have been removed, parked or refused when the replay reached it. A deferral has accepted
+// events wait too, if it cannot know of their acceptance.
 func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
-	if e == nil || row == nil || row.Removed || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
+	if e == nil || row == nil || row.Removed || row.Waits || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
 		!c.wasDone(eventID, r) {
 		return true
 	}
