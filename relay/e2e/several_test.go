@@ -423,3 +423,43 @@ func TestAStandbyBeginsWithTheTablesOfNow(t *testing.T) {
 	w.insertInto("tenant_new.outbox", "1", 2, 2)
 	w.awaitOfTable("tenant_new.outbox", "1", 2)
 }
+
+// The new table has the name and the seqs of the one before. Its rows are not in the log.
+func TestASwappedTableLosesNoRow(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("running %v", running), func(t *testing.T) {
+			t.Parallel()
+			w := newTestEnv(t, "orders.fifo")
+			env := w.schemas(2)
+			p := w.startStreaming(env)
+			if !running {
+				p.stop()
+			}
+			w.insertInto("tenant_0.outbox", "before", 1, 5)
+			if running {
+				w.awaitOfTable("tenant_0.outbox", "before", 5)
+			}
+			w.must(pgx.BeginFunc(t.Context(), w.pool, func(tx pgx.Tx) error {
+				for _, sql := range []string{
+					`DROP TABLE tenant_0.outbox`,
+					`CREATE TABLE tenant_0.outbox (LIKE public.outbox_events INCLUDING ALL)`,
+					`INSERT INTO tenant_0.outbox (id, aggregate_type, aggregate_id, event_type, payload)
+						SELECT gen_random_uuid(), 'order', 'swapped', 't', json_build_object('n', i)
+						FROM generate_series(1, 3) AS i`,
+					`ALTER PUBLICATION outbox_pub ADD TABLE tenant_0.outbox`,
+				} {
+					if _, err := tx.Exec(t.Context(), sql); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+			if !running {
+				w.start(env)
+			}
+			w.awaitOfTable("tenant_0.outbox", "before", 5)
+			w.awaitOfTable("tenant_0.outbox", "swapped", 3)
+		})
+	}
+}

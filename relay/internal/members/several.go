@@ -16,7 +16,7 @@ import (
 
 // streamed lists the tables with some names of which the publication streams every row.
 const streamed = `
-	SELECT n.nspname, c.relname, c.relkind = 'p', ARRAY(
+	SELECT n.nspname, c.relname, c.oid, c.relkind = 'p', ARRAY(
 		SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication p ON p.pubname = $1
 	LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
@@ -38,13 +38,14 @@ func lookSeveral(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (
 		return t, fmt.Errorf("look for the tables %s: %w", t, err)
 	}
 	var schema, name string
+	var relation uint32
 	var partitioned bool
 	var columns []string
 	var found []outboxtable.Table
-	_, err = pgx.ForEachRow(rows, []any{&schema, &name, &partitioned, &columns}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&schema, &name, &relation, &partitioned, &columns}, func() error {
 		if t.Has(schema, name) {
 			one := t.One(schema, name, t.NumberOf(schema, name)).Resolve(slices.Clone(columns))
-			one.Only = !partitioned
+			one.Only, one.Relation = !partitioned, relation
 			found = append(found, one)
 		}
 		return nil
@@ -55,19 +56,22 @@ func lookSeveral(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (
 	return t.WithTables(found), nil
 }
 
-// IsChanged reports whether the tables that t describes are other ones than those that it has.
+// IsChanged reports whether the tables that t describes are other ones than those that it has. A
+// table that took the name of another one is another table.
 func IsChanged(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (bool, error) {
 	if !t.IsSeveral() {
 		return false, nil
 	}
 	now, err := lookSeveral(ctx, pool, t)
-	return err == nil && !slices.Equal(sorted(now), sorted(t)), err
+	return err == nil && (len(since(now, t)) > 0 || len(since(t, now)) > 0), err
 }
 
-func sorted(t outboxtable.Table) []string {
-	names := namesOf(t)
-	slices.Sort(names)
-	return names
+// since returns the tables of now that before does not have.
+func since(before, now outboxtable.Table) []outboxtable.Table {
+	return slices.DeleteFunc(slices.Clone(now.Each()), func(one outboxtable.Table) bool {
+		was, had := before.Named(one.String())
+		return had && was.Relation == one.Relation
+	})
 }
 
 func namesOf(t outboxtable.Table) []string {
@@ -174,19 +178,15 @@ func note(
 
 // Changes returns the names of the tables that came and of those that went since before.
 func Changes(before, now outboxtable.Table) (came, went string) {
-	gone := func(from, in outboxtable.Table) string {
-		names := slices.DeleteFunc(namesOf(from), func(name string) bool { return slices.Contains(namesOf(in), name) })
-		return strings.Join(names, ", ")
+	names := func(tables []outboxtable.Table) string {
+		return strings.Join(namesOf(now.WithTables(tables)), ", ")
 	}
-	return gone(now, before), gone(before, now)
+	return names(since(before, now)), names(since(now, before))
 }
 
 // Since returns now with the tables alone that came since before.
 func Since(before, now outboxtable.Table) outboxtable.Table {
-	return now.WithTables(slices.DeleteFunc(slices.Clone(now.Each()), func(one outboxtable.Table) bool {
-		_, was := before.Named(one.String())
-		return was
-	}))
+	return now.WithTables(since(before, now))
 }
 
 // OneOf returns the table of a command that names one. Where the slot has several, it is one of

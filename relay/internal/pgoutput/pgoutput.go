@@ -64,9 +64,10 @@ type Decoder struct {
 	// decoder calls it once for each type that is not built in. Nil means that no type has such a
 	// part.
 	ContainsBytes func(oid uint32) (bool, error)
-	// Unknown is called with the name of a table that is one of several by its name, and not one of
-	// those that existed. Its error ends the stream. Nil: there is no such table any more.
-	Unknown func(schema, name string) error
+	// Unknown is called with the oid and the name of a table that is one of several by its name,
+	// and not one of those that existed. Its error ends the stream. Nil: there is no such table any
+	// more.
+	Unknown func(oid uint32, schema, name string) error
 	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
 	// are.
 	Emitted string

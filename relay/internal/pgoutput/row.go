@@ -49,7 +49,7 @@ func (d *Decoder) describe(r *reader) error {
 	if r.err != nil {
 		return r.err
 	}
-	table, err := d.find(string(schema), string(name))
+	table, err := d.find(oid, string(schema), string(name))
 	if err != nil {
 		return err
 	}
@@ -65,8 +65,8 @@ func (d *Decoder) describe(r *reader) error {
 	return nil
 }
 
-// find returns the outbox table with this name, or nil for every other table.
-func (d *Decoder) find(schema, name string) (*outboxtable.Table, error) {
+// find returns the outbox table with this oid and name, or nil for every other table.
+func (d *Decoder) find(oid uint32, schema, name string) (*outboxtable.Table, error) {
 	if !d.table.Has(schema, name) {
 		return nil, nil
 	}
@@ -74,12 +74,12 @@ func (d *Decoder) find(schema, name string) (*outboxtable.Table, error) {
 		return &d.table, nil
 	}
 	for i, one := range d.table.Several.Tables {
-		if one.Schema == schema && one.Name == name {
+		if one.Schema == schema && one.Name == name && (one.Relation == oid || one.Relation == 0) {
 			return &d.table.Several.Tables[i], nil
 		}
 	}
 	if d.Unknown != nil {
-		if err := d.Unknown(schema, name); err != nil {
+		if err := d.Unknown(oid, schema, name); err != nil {
 			return nil, err
 		}
 	}

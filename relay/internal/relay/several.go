@@ -83,6 +83,7 @@ func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
 	}
 	came, went := members.Changes(before, table)
 	if went != "" {
+		r.brought = nil // it may have seqs of a table whose name another one took
 		r.Log.Warn("outbox tables are no longer there, or no longer in the publication",
 			"event", "tables_left", "slot", r.Slot, "tables", went)
 	}
@@ -96,9 +97,9 @@ func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
 	return r.CheckTables(ctx, r.pool, members.Since(before, table))
 }
 
-// unknownTable ends the session if a table of this name belongs to those of the relay by now. The
-// stream waits for the answer.
-func (s *session) unknownTable(schema, name string) error {
+// unknownTable ends the session if the table belongs to those of the relay by now. The log may have
+// rows of a former table of the same name, with another oid. The stream waits for the answer.
+func (s *session) unknownTable(oid uint32, schema, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
 	defer cancel()
 	now, err := members.Look(ctx, s.pool, s.Table)
@@ -106,7 +107,7 @@ func (s *session) unknownTable(schema, name string) error {
 		return err
 	}
 	one := outboxtable.Table{Schema: schema, Name: name}
-	if _, exists := now.Named(one.String()); exists {
+	if found, exists := now.Named(one.String()); exists && found.Relation == oid {
 		return watch.ErrTablesChanged
 	}
 	s.Log.Warn("the log has rows of a table that is no longer there, or no longer in the publication: the relay "+
