@@ -2,7 +2,11 @@ package leadership
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
@@ -12,7 +16,7 @@ import (
 )
 
 // CheckTables returns a [*operator.NeededError] if the tables in RELAY_TABLE cannot replace those
-// of the checkpoint row, or if another slot streams some of them among others.
+// of the checkpoint row, or if another slot has one of them and one of both has several.
 func (a *Acquirer) CheckTables(ctx context.Context, row *checkpoint.Row) error {
 	if err := a.checkOthers(ctx); err != nil || row == nil || row.Table == a.Table.Key() {
 		return err
@@ -80,27 +84,41 @@ func (a *Acquirer) checkGroups(ctx context.Context, table string) error {
 	return nil
 }
 
-// checkOthers refuses two slots that share some tables and not all. Retention asks the slots of the
-// same tables.
+// sharing finds another slot that has one of the tables, by its name or by its relations. Several
+// tables share their name in the relay's own tables with no other slot either.
+const sharing = `
+	SELECT c.slot_name, c.outbox_table, coalesce(
+		(SELECT min(name) FROM unnest(coalesce(c.tables, ARRAY[c.outbox_table])) AS name WHERE name = ANY ($4)),
+		(SELECT min(k.relation::regclass::text) FROM relay_members k JOIN member m ON m.relation = k.relation
+			WHERE k.slot_name = c.slot_name),
+		CASE WHEN c.outbox_table = $2 THEN $2 END) AS shared
+	FROM relay_checkpoints c
+	WHERE c.slot_name <> $1 AND (c.tables IS NOT NULL OR $3) AND {not_guard} AND c.system_identifier = {system}`
+
+// checkOthers refuses to share a table with another slot, where one of both has several tables.
+// Each slot numbers its tables and reads them through its own publication, so neither can tell
+// which rows the other one has yet to deliver. Slots of one table each may share it.
 func (a *Acquirer) checkOthers(ctx context.Context) error {
-	var other, tables string
-	err := a.Pool.QueryRow(ctx, `
-		WITH `+outboxtable.MembersSQL(a.Table)+`
-		SELECT coalesce(min(c.slot_name), ''), coalesce(min(c.outbox_table), '') FROM relay_checkpoints c
-		WHERE c.slot_name <> $1 AND c.outbox_table <> $2 AND (c.tables IS NOT NULL OR $3)
-		  AND `+outboxtable.NotGuardSQL+` AND c.system_identifier = `+outboxtable.SystemSQL+`
-		  AND EXISTS (
-			SELECT FROM relay_members k JOIN member m ON m.relation = k.relation WHERE k.slot_name = c.slot_name)`,
-		a.Slot, a.Table.Key(), a.Table.IsSeveral()).Scan(&other, &tables)
-	switch {
-	case err != nil:
-		return fmt.Errorf("look for other slots of the tables: %w", err)
-	case other != "":
-		return operator.Needed("slot %s streams %s, and shares a table with RELAY_TABLE (%s): slots that share a "+
-			"table have to name the same tables. If no relay uses that slot any more, delete its row in "+
-			"relay_checkpoints", other, tables, a.Table)
+	statement := strings.NewReplacer("{not_guard}", outboxtable.NotGuardSQL, "{system}", outboxtable.SystemSQL).
+		Replace(sharing)
+	names := []string{}
+	for _, one := range a.Table.Each() {
+		names = append(names, one.String())
 	}
-	return nil
+	var other, tables, shared string
+	err := a.Pool.QueryRow(ctx, `WITH `+outboxtable.MembersSQL(a.Table)+`, other AS (`+statement+`)
+		SELECT slot_name, outbox_table, shared FROM other WHERE shared IS NOT NULL ORDER BY 1 LIMIT 1`,
+		a.Slot, a.Table.Key(), a.Table.IsSeveral(), names).Scan(&other, &tables, &shared)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for other slots of the tables %s: %w", a.Table, err)
+	}
+	return operator.Needed("slot %s relays table %s too (its RELAY_TABLE is %s), and a slot with several tables "+
+		"shares none of them: give each slot tables of its own. If no relay uses slot %[1]s any more, run DELETE "+
+		"FROM relay_checkpoints WHERE slot_name = %[4]s, which gives up the events that it has not delivered",
+		other, shared, tables, outboxtable.QuoteLiteral(other))
 }
 
 // publicationOf returns the publication as the row has its fingerprint. A slot that had one table

@@ -90,12 +90,14 @@ func (s *Several) matches(schema, name string) bool {
 	return slices.ContainsFunc(s.Patterns, func(p Pattern) bool { return p.Matches(schema, name) })
 }
 
-// names returns the names of all tables, as RELAY_TABLE has them.
+// names returns the names of all tables, as RELAY_TABLE has them. Their order has no meaning, so
+// the result is sorted.
 func (s *Several) names() string {
 	var names []string
 	for _, p := range s.Patterns {
 		names = append(names, p.String())
 	}
+	slices.Sort(names)
 	return strings.Join(names, ",")
 }
 
