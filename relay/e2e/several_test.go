@@ -463,3 +463,22 @@ func TestASwappedTableLosesNoRow(t *testing.T) {
 		})
 	}
 }
+
+// The first start has created the slot, and ends before it has numbered its tables, of which there
+// are none.
+func TestATableAfterABrokenFirstStartArrives(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	const env = "RELAY_TABLE=tenant_*.outbox"
+	between, through := w.newNetwork()
+	stop := between.HoldBack("relay_checkpoints c SET table")
+	p := w.start(env, "DATABASE_URL="+through)
+	w.await(stop)
+	p.kill()
+	between.Close()
+	w.createTable("tenant_0", "outbox")
+	w.insertInto("tenant_0.outbox", "1", 1, 3)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_0.outbox`)
+	w.start(env)
+	w.awaitOfTable("tenant_0.outbox", "1", 3)
+}

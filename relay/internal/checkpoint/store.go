@@ -122,15 +122,15 @@ func (s *Store) Create(ctx context.Context, r Row) error {
 	tag, err := s.pool.Exec(ctx, `
 		INSERT INTO relay_checkpoints
 			(slot_name, outbox_table, epoch, system_identifier, flush_lsn, horizon, publication_fingerprint,
-			 recover_from, recover_to, recover_since)
+			 recover_from, recover_to, recover_since, tables)
 		VALUES ($1, $2, (
 				SELECT coalesce(max(epoch), 0) + 1 FROM relay_checkpoints
 				WHERE starts_with(slot_name, $1 || '`+withdrawn+`')
 			), $3, nullif($4::pg_lsn, '0/0'), nullif($5, '')::pg_snapshot, nullif($6, ''),
-			nullif($7, '')::pg_snapshot, nullif($8, '')::pg_snapshot, nullif($9, '')::timestamptz)
+			nullif($7, '')::pg_snapshot, nullif($8, '')::pg_snapshot, nullif($9, '')::timestamptz, $10)
 		ON CONFLICT (slot_name) DO NOTHING`,
 		s.name, r.Table, r.SystemIdentifier, r.Position.FlushLSN.String(), r.Horizon, r.Fingerprint,
-		recovery.From, recovery.To, recovery.Since)
+		recovery.From, recovery.To, recovery.Since, r.Tables)
 	if err != nil {
 		return fmt.Errorf("create checkpoint of slot %s: %w", s.name, err)
 	}

@@ -23,6 +23,7 @@ func (a *Acquirer) firstStart(ctx context.Context, system string) error {
 	}
 	err = a.Store.Create(ctx, checkpoint.Row{
 		Table:            a.Table.Key(),
+		Tables:           a.Table.Names(),
 		SystemIdentifier: system,
 		Recovery:         &first,
 	})
@@ -148,6 +149,7 @@ func (a *Acquirer) adoptSlot(
 	}
 	row := checkpoint.Row{
 		Table:            a.Table.Key(),
+		Tables:           a.Table.Names(),
 		SystemIdentifier: system,
 		Position:         checkpoint.Position{FlushLSN: state.ConfirmedFlushLSN},
 		Horizon:          recovery.NothingDelivered,

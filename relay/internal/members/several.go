@@ -118,7 +118,7 @@ func Number(
 	if _, isTable := t.Named(former.Key); isTable && len(all) == 0 {
 		all = append(all, former.Key) // its stored seqs are common seqs
 	}
-	for _, name := range namesOf(t) {
+	for _, name := range t.Names() {
 		if !slices.Contains(all, name) {
 			all = append(all, name)
 		}

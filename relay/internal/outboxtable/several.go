@@ -78,6 +78,18 @@ func (t Table) Each() []Table {
 	return t.Several.Tables
 }
 
+// Names returns the names of several tables as a checkpoint row has them; nil for a single one.
+func (t Table) Names() []string {
+	if t.Several == nil {
+		return nil
+	}
+	names := []string{}
+	for _, one := range t.Several.Tables {
+		names = append(names, one.String())
+	}
+	return names
+}
+
 // Has reports whether t describes a table of this name.
 func (t Table) Has(schema, name string) bool {
 	if t.Several == nil {

@@ -232,7 +232,7 @@ func (o Operator) mark(ctx context.Context, s Situation, r Request, p Plan) erro
 		return store.AcceptLoss(ctx, s.Row.Epoch, s.System, s.Slot.IsIntact())
 	case s.Row == nil:
 		return store.Create(ctx, checkpoint.Row{
-			Table: o.Table.Key(), SystemIdentifier: s.System, Recovery: &p.Recovery,
+			Table: o.Table.Key(), Tables: o.Table.Names(), SystemIdentifier: s.System, Recovery: &p.Recovery,
 		})
 	case !r.Since.IsZero():
 		return store.RestartRecovery(ctx, s.Row.Epoch, s.System, p.Since)
