@@ -42,8 +42,8 @@ type Destination struct {
 	// ParkAfter is how long the destination may accept nothing before its events are parked. Zero
 	// is for ever.
 	ParkAfter time.Duration `json:"park_after,omitempty"`
-	// RowsWait says that events behind a dead letter wait in the outbox table. None of them may become
-	// a dead letter for the one before it.
+	// RowsWait says that events behind a dead letter wait in the outbox table. None of them may
+	// become a dead letter for the one before it.
 	RowsWait bool `json:"rows_wait,omitempty"`
 }
 
