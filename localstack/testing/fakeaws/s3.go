@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httputil"
 	"strconv"
 	"strings"
 )
@@ -53,6 +54,16 @@ func (s *Server) Objects(name string) map[string]int {
 	return writes
 }
 
+// Object returns the content of an object, or nil if the bucket does not have it.
+func (s *Server) Object(bucket, key string) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.buckets[bucket]; b != nil && b.objects[key] != nil {
+		return b.objects[key].content
+	}
+	return nil
+}
+
 // isS3 reports whether a request is signed for S3.
 func isS3(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Authorization"), "/s3/aws4_request")
@@ -61,7 +72,7 @@ func isS3(r *http.Request) bool {
 // serveS3 answers a request with the bucket in its path: CreateBucket, PutObject, GetObject,
 // HeadObject and DeleteObject.
 func (s *Server) serveS3(w http.ResponseWriter, r *http.Request) {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxObject))
+	content, err := readObject(http.MaxBytesReader(w, r.Body, maxObject), r.Header)
 	if err != nil {
 		http.Error(w, "read the request: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return
@@ -88,6 +99,21 @@ func (s *Server) serveS3(w http.ResponseWriter, r *http.Request) {
 			_, _ = w.Write(o) // fails only if the client has disconnected
 		}
 	}
+}
+
+// readObject reads the body of a request. Over TLS the SDK does not sign the body: it sends chunks
+// within the body, and its checksum behind them.
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
+func readObject(body io.Reader, head http.Header) ([]byte, error) {
+	length := head.Get("X-Amz-Decoded-Content-Length")
+	if length == "" {
+		return io.ReadAll(body)
+	}
+	content, err := io.ReadAll(httputil.NewChunkedReader(body))
+	if err == nil && strconv.Itoa(len(content)) != length {
+		return nil, fmt.Errorf("%d bytes, and X-Amz-Decoded-Content-Length is %s", len(content), length)
+	}
+	return content, err
 }
 
 // access writes, reads or removes an object. It returns the content, or the code of a refusal.
