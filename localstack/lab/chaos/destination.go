@@ -35,6 +35,9 @@ const (
 // createDestinations creates the topics, queues and buses of the plan. Each topic has a subscribed
 // queue with raw delivery, and each bus a rule for one.
 func (r *run) createDestinations() error {
+	if r.plan.Load.Large {
+		r.broker.CreateBucket(bucket)
+	}
 	policy := r.plan.setting("RELAY_ON_REJECTED")
 	for i, kind := range r.plan.Destinations {
 		d := destination{aggregateType: fmt.Sprintf("kind-%d", i), refused: new(atomic.Int32)}

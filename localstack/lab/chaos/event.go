@@ -58,8 +58,13 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	if r.shape.unordered { // each event is its own group
 		e.AggregateID = id
 	}
-	if random.IntN(40) == 0 {
+	switch random.IntN(40) {
+	case 0:
 		e.Payload = r.shape.padded(e.Payload, 5_000+random.IntN(60_000))
+	case 1:
+		if r.plan.Load.Large && !a.emits {
+			e.Payload = r.shape.padded(e.Payload, a.destination.limit)
+		}
 	}
 	if !a.fragile || random.IntN(8) > 0 {
 		return e
@@ -67,8 +72,10 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	e.Poison = true
 	switch random.IntN(3) {
 	case 0:
-		e.Payload = r.shape.padded(e.Payload, a.destination.limit)
-		return e
+		if !r.plan.Load.Large {
+			e.Payload = r.shape.padded(e.Payload, a.destination.limit)
+			return e
+		}
 	case 1:
 		if r.shape.isTyped() && r.mayWriteRefused(a.destination) {
 			e.Type, e.Repairable = refusedType, true

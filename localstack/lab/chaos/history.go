@@ -80,7 +80,7 @@ func (r *run) receipts() []checker.Receipt {
 				AggregateType: r.attribute(m, "aggregate_type"),
 				AggregateID:   r.attribute(m, "aggregate_id"),
 				Sequence:      r.attribute(m, "sequence"), DeduplicationID: m.DeduplicationID,
-				Replay: r.attribute(m, "replay"), Body: m.Body,
+				Replay: r.attribute(m, "replay"), Body: r.content(m.Body),
 			})
 		}
 	}

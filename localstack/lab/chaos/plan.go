@@ -56,6 +56,8 @@ type Load struct {
 	Partitioned bool
 	// Emitted makes a share of the aggregates emit their events, without a row.
 	Emitted bool
+	// Large makes a share of the events too long for a message. Their bodies are in a bucket of S3.
+	Large bool
 }
 
 // Step is a fault with the earliest time of its injection.
@@ -99,6 +101,7 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if random.IntN(3) == 0 && p.suitsBus() {
 		p.Destinations = append(p.Destinations, Bus)
 	}
+	p.drawLarge()
 	if p.Calm() {
 		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
 	}
@@ -169,6 +172,16 @@ func (p *Plan) drawEmitted() {
 	losesLog := slices.ContainsFunc(faults, func(f fault) bool { return f.losesLog && p.hasStep(f.name) })
 	if p.Load.Emitted = random.IntN(2) == 0 && p.Shape == own && hasSlot(p) && !losesLog; p.Load.Emitted {
 		p.Settings = append(p.Settings, "RELAY_EMITTED="+emittedPrefix)
+	}
+}
+
+// drawLarge draws whether the relays have a bucket, and a share of the events needs it. An event
+// for a bus is never stored there.
+func (p *Plan) drawLarge() {
+	random := rand.New(rand.NewPCG(p.Seed, 0x1a46)) // the rest of a plan does not depend on it
+	hasBus := slices.Contains(p.Destinations, Bus)
+	if p.Load.Large = random.IntN(4) == 0 && p.Shape == own && !hasBus; p.Load.Large {
+		p.Settings = append(p.Settings, "RELAY_LARGE_EVENTS_BUCKET="+bucket)
 	}
 }
 

@@ -13,7 +13,7 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	}
 	o := Options{Versions: []int{0}}
 	drawn := map[string]int{}
-	emitted := 0
+	emitted, large := 0, 0
 	const seeds = 1000
 	for seed := range uint64(seeds) {
 		p := NewPlan(seed, o)
@@ -24,6 +24,9 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 		if p.Load.Emitted {
 			emitted++
 			p.mustKeepLog(t, flags)
+		}
+		if p.Load.Large {
+			large++
 		}
 		if p.shape().repairs {
 			continue
@@ -45,8 +48,8 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	if foreign := seeds - drawn[own]; foreign < seeds/5 || foreign > seeds/3 {
 		t.Errorf("%d of %d runs have another table than the relay's own", foreign, seeds)
 	}
-	if emitted < seeds/10 {
-		t.Errorf("%d of %d runs have events without a row", emitted, seeds)
+	if emitted < seeds/10 || large < seeds/10 {
+		t.Errorf("%d of %d runs have events without a row, and %d have large ones", emitted, seeds, large)
 	}
 }
 

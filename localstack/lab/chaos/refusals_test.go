@@ -46,7 +46,7 @@ func TestAFindingExplainsTheEndOfARelay(t *testing.T) {
 
 func TestRefusedEventsAreProvenInTime(t *testing.T) {
 	t.Parallel()
-	r := &run{options: Options{Settle: time.Minute}, shape: shapeOf(own)}
+	r := &run{options: Options{Settle: time.Minute}, plan: &Plan{}, shape: shapeOf(own)}
 	d := &destination{limit: 10, refused: new(atomic.Int32)}
 	random := rand.New(rand.NewPCG(1, 1))
 	refused := 0

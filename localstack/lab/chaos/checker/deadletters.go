@@ -138,7 +138,7 @@ func (c *check) parked() {
 }
 
 // shouldWait reports whether an event was parked behind a dead letter, and its row could have
-// waited in the table. An accepted event may be parked when it comes again: it is not the deferral's.
+// waited in the table. An accepted event may be parked when it comes again.
 func (c *check) shouldWait(e *Event, d *DeadLetter) bool {
 	return d.Changes[0].Code == codeBlocked && c.destinations[e.Destination].RowsWait && !e.Emitted &&
 		!c.accepted(e.ID, 0, d.parkedAt()+clocks)
