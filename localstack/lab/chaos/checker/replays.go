@@ -1,5 +1,7 @@
 package checker
 
+import "slices"
+
 // copies are the receipts of one replay, by event.
 type copies map[string][]*Receipt
 
@@ -118,7 +120,7 @@ func (c *check) unsent(r *Replay) {
 func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
 	if e == nil || row == nil || row.Removed || row.Waits || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
-		!c.wasDone(eventID, r) {
+		!c.wasDone(eventID, r) || c.wasDeferred(r) && !c.accepted(eventID, 0, r.At-inFlight) {
 		return true
 	}
 	for _, d := range c.deadLetters[eventID] {
@@ -127,4 +129,15 @@ func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 		}
 	}
 	return false
+}
+
+// deferred is the fault with which the log of a relay tells that events wait in the table.
+const deferred = "deferred"
+
+// wasDeferred reports whether events waited in the table when a replay was requested. One that was
+// accepted shortly before may then count as waiting still.
+func (c *check) wasDeferred(r *Replay) bool {
+	return slices.ContainsFunc(c.Faults, func(f Fault) bool {
+		return f.Kind == deferred && f.From <= r.At+clocks && r.At <= f.To
+	})
 }
