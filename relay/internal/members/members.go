@@ -46,8 +46,9 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxt
 // Register marks every member as accounted for, if the slot has a checkpoint and no members in this
 // cluster. That is the case at a first start, and after a relay of a version without members. The
 // first start or the horizon decides about the rows of these members. Of several tables these are
-// the ones that the first start stored, until a session has noted their relations. Register needs
-// no fence, because it changes no existing entry.
+// the ones that the first start stored, until a session has noted their relations, and the ones
+// that the slot had in another cluster. Every other one is new, and its rows are brought. Register
+// needs no fence, because it changes no existing entry.
 func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) error {
 	names, relations := table.Names(), []uint32{}
 	for _, one := range table.Each() {
@@ -58,9 +59,12 @@ func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table ou
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, known)
 		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, true, c.horizon
 		FROM member m, relay_checkpoints c
-		WHERE c.slot_name = $1 AND (c.tables IS NULL OR c.table_relations IS NULL AND m.root IN (
+		WHERE c.slot_name = $1 AND (c.tables IS NULL OR m.root IN (
 				SELECT t.relation FROM unnest($2::text[], $3::oid[]) AS t (name, relation)
-				WHERE t.name = ANY (c.tables)))
+				WHERE t.name = ANY (c.tables))
+			AND (c.table_relations IS NULL OR EXISTS (
+				SELECT FROM relay_members o
+				WHERE o.slot_name = c.slot_name AND o.system_identifier <> c.system_identifier)))
 		  AND NOT EXISTS (
 			SELECT FROM relay_members k WHERE k.slot_name = c.slot_name AND k.system_identifier = c.system_identifier)
 		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
