@@ -35,14 +35,23 @@ type cloudEvent struct {
 }
 
 // isBinary reports whether the attributes of m are the context of a CloudEvent.
-func isBinary(m Message) bool { return m.Attributes[outbox.CloudEventPrefix+ceVersion] != "" }
+func isBinary(m Message) bool {
+	return m.Attributes[outbox.CloudEventPrefix+ceVersion] != "" && isOf(m, m.Attributes[outbox.CloudEventPrefix+ceID])
+}
+
+// isOf reports whether a CloudEvent with this id is the event of m. With another event_id, it is the
+// payload of a plain message or in its headers, and a producer made it.
+func isOf(m Message, id string) bool {
+	eventID := m.Attributes[outbox.AttributeEventID]
+	return eventID == "" || eventID == id
+}
 
 // isStructured reports whether the body of m is a CloudEvent. Its attributes say so. Without any
 // attribute the body says it.
 func isStructured(m Message) bool {
 	if mediaType := m.Attributes[outbox.AttributeContentType]; mediaType != "" {
 		name, _, _ := mime.ParseMediaType(mediaType)
-		return name == outbox.ContentTypeCloudEvent
+		return name == outbox.ContentTypeCloudEvent && isOf(m, documentID(m.Body))
 	}
 	if m.Attributes[outbox.AttributeEventID] != "" {
 		return false
@@ -51,6 +60,17 @@ func isStructured(m Message) bool {
 		SpecVersion string `json:"specversion"`
 	}
 	return json.Unmarshal([]byte(m.Body), &document) == nil && document.SpecVersion != ""
+}
+
+// documentID returns the id of a CloudEvent in JSON, or "" if the body is none.
+func documentID(body string) string {
+	var document struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal([]byte(body), &document) != nil {
+		return ""
+	}
+	return document.ID
 }
 
 // fromBinary reads a CloudEvent whose context is in attributes.

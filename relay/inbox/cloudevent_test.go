@@ -164,3 +164,20 @@ func TestEveryFormatPassesABus(t *testing.T) {
 		}
 	}
 }
+
+// A producer may write a CloudEvent as the payload, and its media type as a header.
+func TestAPlainMessageKeepsTheRelaysID(t *testing.T) {
+	t.Parallel()
+	const body = `{"specversion":"1.0","id":"theirs","source":"/s","type":"theirs","data":1}`
+	for name, headers := range map[string]string{
+		"structured": `{"content-type":"application/cloudevents+json"}`,
+		"binary":     `{"ce-specversion":"1.0","ce-id":"theirs","ce-type":"theirs"}`,
+	} {
+		got, err := inbox.Decode(relayed(t, "plain", outbox.Envelope{
+			ID: "ours", EventType: "order.created", Payload: body, Headers: headers,
+		}))
+		if err != nil || got.ID != "ours" || got.Type != "order.created" || string(got.Payload) != body {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
