@@ -6,7 +6,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// The tables that the slot had in the former cluster are not new ones. A table that it never had is.
+// The tables that the slot had in the former cluster are not new. A table that it never had is.
 func TestHorizonOfSeveralTablesHoldsAfterPgUpgrade(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")

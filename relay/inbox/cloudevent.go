@@ -39,8 +39,8 @@ func isBinary(m Message) bool {
 	return m.Attributes[outbox.CloudEventPrefix+ceVersion] != "" && isOf(m, m.Attributes[outbox.CloudEventPrefix+ceID])
 }
 
-// isOf reports whether a CloudEvent with this id is the event of m. With another event_id, it is the
-// payload of a plain message or in its headers, and a producer made it.
+// isOf reports whether a CloudEvent with this id is the event of m. With another event_id it is
+// the payload of a plain message or in its headers, and a producer made it.
 func isOf(m Message, id string) bool {
 	eventID := m.Attributes[outbox.AttributeEventID]
 	return eventID == "" || eventID == id
