@@ -9,7 +9,7 @@ func TestTablesAreReadAsInSQL(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"outbox":                             "public.outbox",
-		`public.outbox, billing.outbox`:      "public.outbox,billing.outbox",
+		`public.outbox, billing.outbox`:      "billing.outbox,public.outbox", // sorted
 		`"Shop,1"."Out.box",a.b`:             `"Shop,1"."Out.box",a.b`,
 		"tenant_*.outbox":                    "tenant_*.outbox",
 		`*."Outbox"`:                         `*."Outbox"`,
