@@ -142,7 +142,7 @@ func TestSlotIsInspectedOnlyOnceItIsAcquired(t *testing.T) {
 	w.start("DATABASE_URL=" + through)
 	w.await(acquiring)
 	// the last moment at which the slot can still be advanced
-	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+	w.advanceSlot()
 	acquiring.Pass()
 	w.awaitBody(`{"skipped":true}`)
 }

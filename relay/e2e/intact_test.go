@@ -49,7 +49,7 @@ var gaps = []gap{
 		w.exec(`UPDATE relay_checkpoints SET publication_fingerprint = 'events missing' WHERE slot_name = $1`, w.slot)
 	}},
 	{name: "slot advanced", skips: true, do: func(w *testEnv) {
-		w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+		w.advanceSlot()
 	}},
 	{name: "by hand", do: func(w *testEnv) { w.recover("--yes") }},
 }
@@ -283,7 +283,7 @@ func checkASlotAdvancedByHandStays(t *testing.T, version int) {
 	w := newTestEnvOf(t, version, "orders.fifo")
 	w.startStreaming().stop()
 	w.commit(event(t, "1", `{"n":0}`))
-	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+	w.advanceSlot()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.exec(`DELETE FROM outbox_events WHERE payload->>'n' = '1'`)
 	p := w.startStreaming()

@@ -68,7 +68,7 @@ func TestALostSlotOfAPlainTableHalts(t *testing.T) {
 	for name, lose := range map[string]func(*testEnv){
 		"dropped": (*testEnv).dropSlot,
 		"advanced": func(w *testEnv) {
-			w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+			w.advanceSlot()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

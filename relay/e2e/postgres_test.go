@@ -17,12 +17,25 @@ func (w *testEnv) confirmed(lsn string) bool {
 // endOfLog returns the current end of the log.
 func (w *testEnv) endOfLog() string { return w.query(`SELECT pg_current_wal_insert_lsn()::text`) }
 
-// dropSlot drops the slot once it is free.
-func (w *testEnv) dropSlot() {
+// awaitFreeSlot waits until no walsender holds the slot. One lives a moment longer than its relay.
+func (w *testEnv) awaitFreeSlot() {
 	w.t.Helper()
 	w.eventually("the slot is free", func() bool {
 		return w.query(`SELECT active::text FROM pg_replication_slots WHERE slot_name = $1`, w.slot) == "false"
 	})
+}
+
+// advanceSlot advances the slot past everything that is committed, once it is free.
+func (w *testEnv) advanceSlot() {
+	w.t.Helper()
+	w.awaitFreeSlot()
+	w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+}
+
+// dropSlot drops the slot once it is free.
+func (w *testEnv) dropSlot() {
+	w.t.Helper()
+	w.awaitFreeSlot()
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 }
 

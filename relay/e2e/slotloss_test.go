@@ -31,7 +31,7 @@ func TestEventsSkippedByAReplacedSlotArrive(t *testing.T) {
 			w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
 		},
 		"advanced": func(w *testEnv) {
-			w.exec(`SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())`, w.slot)
+			w.advanceSlot()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
