@@ -230,6 +230,8 @@ func TestEventsBelowTheQuotaAreFast(t *testing.T) {
 	}
 }
 
+// TestTwoRelaysShareAQuota measures ten seconds after the second relay came: until then both search
+// and measure again, and more requests are refused.
 func TestTwoRelaysShareAQuota(t *testing.T) {
 	t.Parallel()
 	for _, perSecond := range []float64{100, 300} {
@@ -239,15 +241,15 @@ func TestTwoRelaysShareAQuota(t *testing.T) {
 				b := newBucket(perSecond, 30)
 				first, second := relayTo(t, fifo, b), relayTo(t, fifo, b)
 				var wait sync.WaitGroup
-				wait.Go(func() { first.offer(0, 35*time.Second) })
+				wait.Go(func() { first.offer(0, 40*time.Second) })
 				time.Sleep(10 * time.Second)
-				wait.Go(func() { second.offer(0, 25*time.Second) })
-				time.Sleep(5 * time.Second)
+				wait.Go(func() { second.offer(0, 30*time.Second) })
+				time.Sleep(10 * time.Second)
 				before, beforeSecond := first.ages.delivered(), second.ages.delivered()
 				wait.Wait()
 				first.stop()
 				second.stop()
-				first.expectUse(t, b, 15, 35)
+				first.expectUse(t, b, 20, 40)
 				one, other := float64(first.ages.delivered()-before), float64(second.ages.delivered()-beforeSecond)
 				if share := one / (one + other); share < 0.25 || share > 0.75 {
 					t.Errorf("the first relay has %.0f %% of the quota", 100*share)
