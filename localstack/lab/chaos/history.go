@@ -45,7 +45,14 @@ func (s *shape) waiting() string {
 		return `SELECT ''`
 	}
 	return s.sql(`SELECT e.{id}::text FROM {table} e JOIN outbox_deferrals d ON ` + s.isOfAggregate("d", "e") + `
-		WHERE d.state = 'deferred' AND NOT (pg_visible_in_snapshot(e.{xid}, d.known) AND e.{seq} < d.from_seq)`)
+		WHERE d.state = 'deferred' AND NOT (` + s.isDone("d", "e") + `)`)
+}
+
+// isDone is a condition on a deferral and a row of the outbox table: the first counts the second as
+// delivered.
+func (s *shape) isDone(deferral, row string) string {
+	return s.sql("pg_visible_in_snapshot(" + row + ".{xid}, " + deferral + ".known) AND " + row + ".{seq} < " +
+		deferral + ".from_seq")
 }
 
 // blocked selects those of them whose aggregate has a dead letter before them.

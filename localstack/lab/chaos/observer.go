@@ -16,7 +16,7 @@ import (
 func (s *shape) recordCommitted() string {
 	return s.sql(`
 	CREATE SEQUENCE commit_order;
-	CREATE TABLE selected (replay bigint, event_id text);
+	CREATE TABLE selected (replay bigint, event_id text, waiting text[]);
 	CREATE SEQUENCE emitted_order;
 	CREATE TABLE committed (id uuid, seq bigint, payload text, emitted boolean NOT NULL DEFAULT false);
 	CREATE FUNCTION record_committed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -46,10 +46,14 @@ const recordChanges = `
 	END $$;
 	CREATE TRIGGER record AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION record_change()`
 
-// recordSelected records the events that a replay selects when it is requested.
-const recordSelected = `
+// recordSelected records the events that a replay selects when it is requested, and the
+// destinations for which each of them waits at that moment.
+func (s *shape) recordSelected() string {
+	return s.sql(`
 	CREATE FUNCTION record_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO selected SELECT new.id, e.{id}::text FROM {table} e
+		INSERT INTO selected SELECT new.id, e.{id}::text, ARRAY(SELECT d.destination FROM outbox_deferrals d
+			WHERE d.state = 'deferred' AND (d.aggregate_id = '' OR ` + s.isOfAggregate("d", "e") + `)
+				AND NOT (` + s.isDone("d", "e") + `)) FROM {table} e
 		WHERE pg_visible_in_snapshot(e.{xid}, new.horizon)
 			AND (new.seqs IS NULL OR e.{seq} = ANY (new.seqs)) AND (new.since IS NULL OR e.{created} >= new.since)
 			AND (new.until IS NULL OR e.{created} < new.until)
@@ -57,7 +61,8 @@ const recordSelected = `
 			new.aggregate_id));
 		RETURN NULL;
 	END $$;
-	CREATE TRIGGER record AFTER INSERT ON outbox_replays FOR EACH ROW EXECUTE FUNCTION record_selected()`
+	CREATE TRIGGER record AFTER INSERT ON outbox_replays FOR EACH ROW EXECUTE FUNCTION record_selected()`)
+}
 
 // lastChanges selects the last state of each dead letter, also of removed ones.
 const lastChanges = `SELECT DISTINCT ON (position) event_id, state FROM changes ORDER BY position, n DESC`
@@ -116,7 +121,9 @@ func (r *run) deadLetters(ctx context.Context) ([]checker.DeadLetter, error) {
 // replays returns all requested replays with their progress.
 func (r *run) replays(ctx context.Context) ([]checker.Replay, error) {
 	rows, err := r.admin.Query(ctx, `
-		SELECT id::text, requested_at, ARRAY(SELECT event_id FROM selected WHERE replay = r.id), sent, state
+		SELECT id::text, requested_at, ARRAY(SELECT event_id FROM selected WHERE replay = r.id),
+			(SELECT coalesce(jsonb_object_agg(event_id, waiting), '{}') FROM selected
+				WHERE replay = r.id AND waiting <> '{}'), sent, state
 		FROM outbox_replays r ORDER BY r.id`)
 	if err != nil {
 		return nil, fmt.Errorf("read replays: %w", err)
@@ -125,10 +132,10 @@ func (r *run) replays(ctx context.Context) ([]checker.Replay, error) {
 	var replays []checker.Replay
 	var one checker.Replay
 	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&one.ID, &at, &one.Selected, &one.Sent, &one.State}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&one.ID, &at, &one.Selected, &one.Waiting, &one.Sent, &one.State}, func() error {
 		one.At = at.Sub(began)
 		replays = append(replays, one)
-		one.Selected = nil
+		one.Selected, one.Waiting = nil, nil
 		return nil
 	})
 	if err != nil {

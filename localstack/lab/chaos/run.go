@@ -148,7 +148,7 @@ func (r *run) migrate(ctx context.Context) error {
 		recordChanges,
 	)
 	if r.shape.replays() {
-		statements = append(statements, recordSelected)
+		statements = append(statements, r.shape.recordSelected())
 	}
 	for i := range maxRelays {
 		role := fmt.Sprintf(relayRole, i)

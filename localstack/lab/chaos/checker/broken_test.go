@@ -176,6 +176,11 @@ var brokenHistories = map[string]brokenHistory{
 		h.Receipts = h.Receipts[:7]
 		h.Replays[0].Sent = 1
 	}},
+	"not replayed, and waiting for another destination": {checker.Replayed, func(h *checker.History) {
+		replay(h, 5)
+		h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 0
+		h.Replays[0].Waiting = map[string][]string{h.Events[5].ID: {fifo}}
+	}},
 	"counted as replayed": {checker.Replayed, func(h *checker.History) {
 		replay(h, 0)
 		h.Replays[0].Sent = 2

@@ -137,8 +137,12 @@ type Replay struct {
 	ID       string        `json:"id"`
 	At       time.Duration `json:"at,omitempty"`       // time of the request
 	Selected []string      `json:"selected,omitempty"` // events to send, unless they are parked or removed
-	Sent     int           `json:"sent,omitempty"`     // as reported to the operator
-	State    string        `json:"state,omitempty"`    // state at the end of the run
+	// Waiting are the destinations whose deferral did not count an event as delivered at the request,
+	// by event. The deferral stores that later than the event is accepted, and a relay that dies
+	// before stores it when the event has come again.
+	Waiting map[string][]string `json:"waiting,omitempty"`
+	Sent    int                 `json:"sent,omitempty"`  // as reported to the operator
+	State   string              `json:"state,omitempty"` // state at the end of the run
 }
 
 // Fault is one injected fault with its start and end.

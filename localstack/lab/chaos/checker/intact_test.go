@@ -121,11 +121,10 @@ var intactHistories = map[string]func(*checker.History){
 		})
 		h.Replays[0].Sent = 1
 	},
-	"accepted by a deferral right before the request of a replay": func(h *checker.History) {
+	"accepted long before a replay, and waiting for a deferral at its request": func(h *checker.History) {
 		replay(h, 5)
-		h.Receipts = slices.DeleteFunc(h.Receipts, func(r checker.Receipt) bool { return r.Replay != "" })
-		h.Replays[0].Sent, h.Replays[0].At = 0, h.Receipts[5].At+second
-		h.Faults = []checker.Fault{{Kind: "deferred", From: second, To: 20 * second, Noticed: true}}
+		h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 0
+		h.Replays[0].Waiting = map[string][]string{h.Events[5].ID: {standard}}
 	},
 	"replayed": func(h *checker.History) { replay(h, 0, 1, 2, 5) },
 	"another order on a standard destination, replayed": func(h *checker.History) { replay(h, 4, 3) },

@@ -114,13 +114,13 @@ func (c *check) unsent(r *Replay) {
 	}
 }
 
-// mayBeExcluded reports whether an event may have waited in the table at the request of a replay,
-// or may have been removed, parked or refused when the replay reached it. A deferral has accepted
-// events wait too, if it cannot know of their acceptance.
+// mayBeExcluded reports whether an event waited in the table at the request of a replay, or may have
+// been removed, parked or refused when the replay reached it. A deferral has accepted events wait
+// too, if it cannot know of their acceptance.
 func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
 	if e == nil || row == nil || row.Removed || row.Waits || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
-		!c.wasDone(eventID, r) || c.wasDeferred(r) && !c.accepted(eventID, 0, r.At-inFlight) {
+		!c.wasDone(eventID, r) || slices.Contains(r.Waiting[eventID], e.Destination) {
 		return true
 	}
 	for _, d := range c.deadLetters[eventID] {
@@ -129,15 +129,4 @@ func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 		}
 	}
 	return false
-}
-
-// deferred is the fault with which the log of a relay tells that events wait in the table.
-const deferred = "deferred"
-
-// wasDeferred reports whether events waited in the table when a replay was requested. One that was
-// accepted shortly before may then count as waiting still.
-func (c *check) wasDeferred(r *Replay) bool {
-	return slices.ContainsFunc(c.Faults, func(f Fault) bool {
-		return f.Kind == deferred && f.From <= r.At+clocks && r.At <= f.To
-	})
 }
