@@ -39,7 +39,7 @@ api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, witho
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test full-circle tour chaos bench bench-quick takeover retention outage deferral rollback add-columns upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle trace tour chaos bench bench-quick takeover retention outage deferral rollback add-columns upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -48,6 +48,8 @@ crash-test: ## Post 10,000 orders and write 20,000 events while the relay is kil
 full-circle: ## Post CIRCLE_ORDERS=10000 orders while relay, functions and Postgres are killed CIRCLE_KILLS=30 times, and count the shipments
 	@CIRCLE_ORDERS=$(or $(CIRCLE_ORDERS),10000) CIRCLE_KILLS=$(or $(CIRCLE_KILLS),30) \
 	  go test -count=1 -timeout 2h -v -run TestEveryOrderHasExactlyOneShipment ./relay/e2e
+trace: ## Post an order, and print its trace from the request over the relay and the queue to its shipment
+	@go test -count=1 -timeout 10m -v -run TestAnOrderIsOneTraceToItsShipment ./relay/e2e
 tour: $(lab) ## Show how the relay behaves in faults, step by step, in less than a minute (its pages are on TOUR_PORT=9474 and the next one; PICTURES=1 takes those of the documents)
 	@'$(lab)' tour
 chaos: $(lab) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,18) and check every event

@@ -12,7 +12,8 @@ import (
 )
 
 func main() {
-	if err := function.Run(context.Background(), os.Getenv, os.Stdout, shipment.Handler); err != nil {
+	err := function.Run(context.Background(), "createshipment", os.Getenv, os.Stdout, shipment.Handler)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "createshipment:", err)
 		os.Exit(1)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	if err := function.Run(context.Background(), os.Getenv, os.Stdout, handler); err != nil {
+	if err := function.Run(context.Background(), "getorder", os.Getenv, os.Stdout, handler); err != nil {
 		fmt.Fprintln(os.Stderr, "getorder:", err)
 		os.Exit(1)
 	}

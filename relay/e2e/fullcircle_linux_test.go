@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/outbox-relay/outbox-relay/localstack/run/gateway"
 	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
@@ -80,27 +79,16 @@ func newFullCircle(t *testing.T) *fullCircle {
 	t.Helper()
 	server := newServer(t)
 	c := &fullCircle{testEnv: newTestEnvOn(t, server.URL("relay", "relay"), "unused.fifo"), server: server}
-	var templates messaging.Templates
-	for name, text := range map[string]*[]byte{"messaging": &templates.Messaging, "consumer": &templates.Consumer} {
-		var err error
-		*text, err = os.ReadFile("../../infra/" + name + ".yaml")
-		c.must(err)
-	}
-	var err error
-	c.outputs, err = messaging.Create(t.Context(), c.broker.URL(), templates)
-	c.must(err)
+	c.outputs = c.createMessaging()
 	// A killed function or database costs a visibility timeout and a receive, which are a minute
 	// and one of ten on AWS.
 	client := sqs.NewFromConfig(messaging.Config(c.broker.URL()))
-	_, err = client.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+	_, err := client.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
 		QueueUrl:   &c.outputs.Shipments.QueueUrl,
 		Attributes: map[string]string{"VisibilityTimeout": "2"},
 	})
 	c.must(err)
-	c.api = startFunctions(t, c.testEnv, gateway.Options{
-		Queues: map[string]string{"Shipments.Outputs.QueueArn": c.outputs.Shipments.QueueArn},
-		Broker: messaging.Config(c.broker.URL()),
-	})
+	c.api = startFunctions(t, c.testEnv, withShipments(c.testEnv, c.outputs))
 	c.relay = c.startRelay()
 	return c
 }

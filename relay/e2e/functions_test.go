@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,10 +43,32 @@ func messagesOf(w *testEnv, queue string) (n int) {
 	return n
 }
 
+// createMessaging creates the topic and the queues of infra's templates.
+func (w *testEnv) createMessaging() messaging.Outputs {
+	w.t.Helper()
+	var templates messaging.Templates
+	for name, text := range map[string]*[]byte{"messaging": &templates.Messaging, "consumer": &templates.Consumer} {
+		var err error
+		*text, err = os.ReadFile("../../infra/" + name + ".yaml")
+		w.must(err)
+	}
+	outputs, err := messaging.Create(w.t.Context(), w.broker.URL(), templates)
+	w.must(err)
+	return outputs
+}
+
+// withShipments returns options with which createshipment reads its queue.
+func withShipments(w *testEnv, outputs messaging.Outputs) gateway.Options {
+	return gateway.Options{
+		Queues: map[string]string{"Shipments.Outputs.QueueArn": outputs.Shipments.QueueArn},
+		Broker: messaging.Config(w.broker.URL()),
+	}
+}
+
 // functions are the running functions of this project.
 type functions struct{ url, dir string }
 
-// startFunctions runs the functions from their own binaries. options may add queues.
+// startFunctions runs the functions from their own binaries. options may add queues and variables.
 func startFunctions(t *testing.T, w *testEnv, options gateway.Options) functions {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,7 +78,9 @@ func startFunctions(t *testing.T, w *testEnv, options gateway.Options) functions
 	w.migrateFunctions()
 	options.Addr, options.Template, options.BuildDir = "127.0.0.1:0", template, dir
 	options.Concurrency, options.Log = 8, &log
-	options.Env = map[string]string{"DATABASE_URL": w.url, "DATABASE_AUTH": "password"}
+	env := map[string]string{"DATABASE_URL": w.url, "DATABASE_AUTH": "password"}
+	maps.Copy(env, options.Env)
+	options.Env = env
 	g, err := gateway.Start(t.Context(), options)
 	w.must(err)
 	t.Cleanup(func() {

@@ -26,11 +26,16 @@ import (
 type collector struct {
 	*httptest.Server
 	mu       sync.Mutex
-	spans    []*otlptrace.Span
-	service  string // of the last spans
+	spans    []tracedSpan
 	headers  http.Header
 	received strings.Builder // all bodies
 	metrics  map[string]float64
+}
+
+// tracedSpan is a span with the name of the service that made it.
+type tracedSpan struct {
+	*otlptrace.Span
+	service string
 }
 
 func newCollector(t *testing.T) *collector {
@@ -76,9 +81,11 @@ func (c *collector) keep(request proto.Message, body string, headers http.Header
 	switch request := request.(type) {
 	case *collecttrace.ExportTraceServiceRequest:
 		for _, resource := range request.ResourceSpans {
-			c.service = attributes(resource.Resource.Attributes)["service.name"]
+			service := attributes(resource.Resource.Attributes)["service.name"]
 			for _, scope := range resource.ScopeSpans {
-				c.spans = append(c.spans, scope.Spans...)
+				for _, span := range scope.Spans {
+					c.spans = append(c.spans, tracedSpan{span, service})
+				}
 			}
 		}
 	case *collectmetrics.ExportMetricsServiceRequest:
@@ -113,7 +120,7 @@ func attributes(all []*common.KeyValue) map[string]string {
 }
 
 // got returns the spans and the sum of a counter so far.
-func (c *collector) got(metric string) (spans []*otlptrace.Span, sum float64) {
+func (c *collector) got(metric string) (spans []tracedSpan, sum float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.spans, c.metrics[metric]
@@ -163,8 +170,8 @@ func TestEachEventOfASampledTraceHasASpan(t *testing.T) {
 		got["messaging.destination.name"] != "orders.fifo" || got["messaging.batch.message_count"] == "" {
 		t.Errorf("attributes %v", got)
 	}
-	if c.service != "orders-relay" || c.headers.Get("X-Api-Key") != "k" {
-		t.Errorf("service %q, headers %v", c.service, c.headers)
+	if span.service != "orders-relay" || c.headers.Get("X-Api-Key") != "k" {
+		t.Errorf("service %q, headers %v", span.service, c.headers)
 	}
 	if strings.Contains(c.received.String(), "4111-1111") {
 		t.Error("the collector got a payload")

@@ -13,7 +13,12 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // Request and Response are the messages between API Gateway and a function.
@@ -59,6 +64,7 @@ func newProblem(status int, detail string, errors ...fieldError) *problem {
 func endpoint(log *slog.Logger, serve func(context.Context, Request) (Response, *problem, error)) Handler {
 	return func(ctx context.Context, request Request) (Response, error) {
 		started := time.Now()
+		ctx, span := startSpan(ctx, request)
 		working, cancel := withinBudget(ctx)
 		defer cancel()
 		response, refusal, cause := serve(working, request)
@@ -70,8 +76,19 @@ func endpoint(log *slog.Logger, serve func(context.Context, Request) (Response, 
 			response, err = refusal.response(request)
 		}
 		logRequest(ctx, log, request, response.StatusCode, time.Since(started), cause)
+		span.SetAttributes(semconv.HTTPResponseStatusCode(response.StatusCode))
+		tracing.End(span, cause)
 		return response, err
 	}
+}
+
+// startSpan begins the span of the request, in the client's trace if the request names one.
+func startSpan(ctx context.Context, request Request) (context.Context, trace.Span) {
+	if given := headerValues(request, outbox.HeaderTraceparent); len(given) == 1 {
+		ctx = tracing.Continue(ctx, map[string]string{outbox.HeaderTraceparent: given[0]})
+	}
+	return tracing.Start(ctx, request.HTTPMethod+" "+request.Resource, trace.SpanKindServer,
+		semconv.HTTPRequestMethodKey.String(request.HTTPMethod), semconv.HTTPRoute(request.Resource))
 }
 
 // withinBudget ends the work early enough to answer before Lambda ends the function.

@@ -7,17 +7,23 @@ import (
 	"net/http"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 )
 
 // CreateOrder answers POST /orders.
 func CreateOrder(orders *order.Store, log *slog.Logger) Handler {
 	return endpoint(log, func(ctx context.Context, request Request) (response Response, refusal *problem, cause error) {
-		wanted, refusal := readCreateRequest(ctx, request)
+		wanted, refusal := readCreateRequest(request)
 		if refusal != nil {
 			return response, refusal, nil
 		}
+		ctx, span := tracing.Start(ctx, "create "+order.EventCreated, trace.SpanKindProducer)
+		wanted.Headers = traceHeaders(ctx, request)
 		o, created, err := orders.Create(ctx, wanted)
+		tracing.End(span, err)
 		if errors.Is(err, order.ErrKeyReused) {
 			return response, newProblem(http.StatusUnprocessableEntity,
 				"this Idempotency-Key came before with another order"), nil
@@ -45,7 +51,7 @@ func location(request Request, o order.Order) string {
 }
 
 // readCreateRequest returns the decoded request, or one problem that lists every error.
-func readCreateRequest(ctx context.Context, request Request) (order.CreateRequest, *problem) {
+func readCreateRequest(request Request) (order.CreateRequest, *problem) {
 	body, refusal := jsonBody(request)
 	if refusal != nil {
 		return order.CreateRequest{}, refusal
@@ -60,6 +66,6 @@ func readCreateRequest(ctx context.Context, request Request) (order.CreateReques
 			"the order cannot be taken as it is; see errors", wrong...)
 	}
 	return order.CreateRequest{
-		Draft: draft, Caller: callerOf(request), IdempotencyKey: key, Headers: traceHeaders(ctx, request),
+		Draft: draft, Caller: callerOf(request), IdempotencyKey: key,
 	}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -92,8 +93,8 @@ func idempotencyKey(request Request) (key string, wrong []fieldError) {
 }
 
 // traceHeaders returns the trace of the request for the headers of its event. It ignores a header
-// that is malformed or repeated. Lambda's trace names this invocation. The client's only names the
-// origin.
+// that is malformed or repeated. The span of ctx and Lambda's trace name this invocation. The
+// client's headers only name the origin.
 func traceHeaders(ctx context.Context, request Request) map[string]string {
 	headers := map[string]string{}
 	for name, valid := range map[string]func(string) bool{
@@ -107,6 +108,7 @@ func traceHeaders(ctx context.Context, request Request) map[string]string {
 	if trace, _ := ctx.Value(lambdaTrace).(string); xrayHeader.MatchString(trace) {
 		headers[outbox.HeaderXRay] = trace
 	}
+	tracing.Headers(ctx, headers)
 	return headers
 }
 

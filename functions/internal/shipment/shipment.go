@@ -12,8 +12,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
+	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 	"github.com/outbox-relay/outbox-relay/relay/inbox"
 )
 
@@ -52,7 +54,8 @@ func (s *Store) Create(ctx context.Context, event inbox.Event) error {
 	if err != nil {
 		return fmt.Errorf("make a shipment id: %w", err)
 	}
-	return pgx.BeginTxFunc(ctx, s.pool, readCommitted, func(tx pgx.Tx) error {
+	ctx, span := tracing.Start(ctx, "write shipment", trace.SpanKindInternal)
+	err = pgx.BeginTxFunc(ctx, s.pool, readCommitted, func(tx pgx.Tx) error {
 		isNew, err := inbox.Once(ctx, tx, Consumer, event)
 		if err != nil || !isNew {
 			return err
@@ -62,6 +65,8 @@ func (s *Store) Create(ctx context.Context, event inbox.Event) error {
 		}
 		return nil
 	})
+	tracing.End(span, err)
+	return err
 }
 
 // decode reads the order from the payload. An error does not contain the payload.

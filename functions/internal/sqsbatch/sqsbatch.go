@@ -20,6 +20,11 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 	"github.com/outbox-relay/outbox-relay/relay/inbox"
 	"github.com/outbox-relay/outbox-relay/relay/inbox/awslambda"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
@@ -77,13 +82,26 @@ func (b *batch) process(ctx context.Context, message events.SQSMessage) {
 	began := time.Now()
 	event, err := awslambda.Decode(message)
 	if err == nil {
-		err = b.act(ctx, event)
+		err = b.traced(ctx, message, event)
 	}
 	b.logMessage(ctx, message, event, time.Since(began), err)
 	if err != nil {
 		b.fail(message, group)
 		b.stopped = postgres.IsTransient(err)
 	}
+}
+
+// traced calls Act in a span that continues the trace of the event.
+func (b *batch) traced(ctx context.Context, message events.SQSMessage, event inbox.Event) error {
+	queue := message.EventSourceARN[strings.LastIndexByte(message.EventSourceARN, ':')+1:]
+	ctx, span := tracing.Start(tracing.Continue(ctx, event.Headers), "process "+queue, trace.SpanKindConsumer,
+		semconv.MessagingSystemAWSSQS, semconv.MessagingDestinationName(queue),
+		semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess,
+		semconv.MessagingMessageID(message.MessageId),
+		attribute.String("outbox.event.id", event.ID), attribute.String("outbox.event.type", event.Type))
+	err := b.act(ctx, event)
+	tracing.End(span, err)
+	return err
 }
 
 func (b *batch) fail(message events.SQSMessage, group string) {
