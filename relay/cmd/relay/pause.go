@@ -71,7 +71,7 @@ func (c *pauseCommand) pause(ctx context.Context, console *pauseConsole, table s
 	fmt.Fprintf(console.out, "%s is paused: the relay that holds slot %s stops sending to it, and its events wait in "+
 		"table %s until relay resume\n", console.operator.Destination, c.Slot, table)
 	if c.NoWait {
-		_, err := warnUnheld(ctx, console.pool, c.Slot, console.out)
+		_, err := console.warnUnheld(ctx)
 		return err
 	}
 	return console.awaitPause(ctx)
@@ -129,7 +129,7 @@ func (c *resumeCommand) resume(ctx context.Context, console *pauseConsole) error
 			console.operator.Destination, found.Events)
 	}
 	if c.NoWait {
-		_, err := warnUnheld(ctx, console.pool, c.Slot, console.out)
+		_, err := console.warnUnheld(ctx)
 		return err
 	}
 	return console.awaitDelivered(ctx, found)

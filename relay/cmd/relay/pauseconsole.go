@@ -29,50 +29,38 @@ type pauseForm struct {
 
 // pauseConsole shows the operator how far the relay is.
 type pauseConsole struct {
+	waiter
 	operator pause.Operator
-	pool     *pgxpool.Pool
-	slot     string
 	json     bool
-	w, out   io.Writer // out is for people
+	w        io.Writer // of the JSON form
 	form     pauseForm
 	pace     pace
 }
 
-// await looks until isDone, and shows the progress. left is the error if ctx ends first.
+// await waits until isDone, and shows the progress. left is the error if ctx ends first.
 func (c *pauseConsole) await(
 	ctx context.Context, isDone func(pause.Progress) bool, progress func(pause.Progress) string, left string,
 ) error {
-	ticker := time.NewTicker(lookInterval)
-	defer ticker.Stop()
-	for reportedAt := time.Now(); ; {
-		found, err := c.look(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return errors.New(left)
-		case err != nil:
-			return fmt.Errorf("%w. %s", err, left)
-		case isDone(found):
-			return nil
+	var found pause.Progress
+	err := c.waiter.await(ctx, func(ctx context.Context) (done bool, err error) {
+		if found, err = c.look(ctx); err != nil {
+			return false, err
 		}
-		if time.Since(reportedAt) >= progressInterval {
-			reportedAt = time.Now()
-			if held, err := warnUnheld(ctx, c.pool, c.slot, c.out); err != nil && ctx.Err() == nil {
-				return err
-			} else if held {
-				fmt.Fprintln(c.out, progress(found))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New(left)
-		case <-ticker.C:
-		}
+		return isDone(found), nil
+	}, func() string { return progress(found) })
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errors.New(left)
 	}
+	return fmt.Errorf("%w. %s", err, left)
 }
 
 func newPauseConsole(pool *pgxpool.Pool, slot string, json bool, w io.Writer) *pauseConsole {
 	c := &pauseConsole{
-		operator: pause.Operator{Pool: pool, Slot: slot}, pool: pool, slot: slot, json: json, w: w, out: w,
+		waiter: waiter{pool: pool, slot: slot, out: w}, operator: pause.Operator{Pool: pool, Slot: slot},
+		json: json, w: w,
 		form: pauseForm{Version: formatVersion, Slot: slot, Action: "not_paused"},
 	}
 	if json {

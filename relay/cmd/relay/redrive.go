@@ -38,43 +38,33 @@ func (c *redriveLetters) Run(ctx context.Context, w io.Writer) error {
 		}
 		fmt.Fprintf(w, "marked %d of the parked events: the relay that holds slot %s sends them again, in order\n",
 			outcome.Total, c.Slot)
+		relay := waiter{pool: pool, slot: c.Slot, out: w}
 		if c.NoWait {
-			_, err = warnUnheld(ctx, pool, c.Slot, w)
+			_, err = relay.warnUnheld(ctx)
 			return err
 		}
-		return c.wait(ctx, pool, outcome, w)
+		return c.wait(ctx, relay, outcome)
 	})
 }
 
 // wait shows the progress until each dead letter has an outcome. The redrive itself does not need
 // the command.
-func (c *redriveLetters) wait(ctx context.Context, pool *pgxpool.Pool, outcome *deadletter.Outcome, w io.Writer) error {
-	ticker := time.NewTicker(lookInterval)
-	defer ticker.Stop()
+func (c *redriveLetters) wait(ctx context.Context, relay waiter, outcome *deadletter.Outcome) error {
 	var sent pace
-	for reportedAt := time.Now(); outcome.Left() > 0; {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d events are still on their way, and the relay continues: relay dead-letters redrive "+
-				"--cancel keeps those parked that are not sent yet", outcome.Left())
-		case <-ticker.C:
-		}
-		if err := outcome.Look(ctx); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w. The redrive continues: relay dead-letters list shows the events that are still "+
-				"parked", explain(err))
-		}
+	err := relay.await(ctx, func(ctx context.Context) (done bool, err error) {
+		err = outcome.Look(ctx)
 		sent.add(time.Now(), outcome.Total-outcome.Left())
-		if time.Since(reportedAt) < progressInterval || outcome.Left() == 0 {
-			continue
-		}
-		reportedAt = time.Now()
-		if held, err := warnUnheld(ctx, pool, c.Slot, w); err != nil && ctx.Err() == nil {
-			return err
-		} else if held {
-			fmt.Fprintf(w, "%s, %s\n", delivered(outcome), sent.describe(outcome.Left()))
-		}
+		return outcome.Left() == 0, err
+	}, func() string { return delivered(outcome) + ", " + sent.describe(outcome.Left()) })
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return fmt.Errorf("%d events are still on their way, and the relay continues: relay dead-letters redrive "+
+			"--cancel keeps those parked that are not sent yet", outcome.Left())
+	case err != nil:
+		return fmt.Errorf("%w. The redrive continues: relay dead-letters list shows the events that are still "+
+			"parked", explain(err))
 	}
-	return report(outcome, w)
+	return report(outcome, relay.out)
 }
 
 func delivered(o *deadletter.Outcome) string {

@@ -62,7 +62,8 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 			return explain(err)
 		}
 		console := &replayConsole{
-			operator: replay.NewOperator(pool, c.Slot, table), pool: pool, slot: c.Slot, table: table, out: w,
+			waiter:   waiter{pool: pool, slot: c.Slot, out: w},
+			operator: replay.NewOperator(pool, c.Slot, table), table: table,
 			form: replayForm{Version: formatVersion, Slot: c.Slot},
 		}
 		if !c.JSON {
@@ -183,7 +184,7 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 	case !c.Yes:
 		fmt.Fprintf(console.out, "nothing is sent yet: with --yes the relay that holds slot %s sends them, %d a "+
 			"second\n", c.Slot, rate)
-		_, err := console.warn(ctx)
+		_, err := console.warnUnheld(ctx)
 		return err
 	}
 	asked, err := console.operator.Begin(ctx, plan, rate)
@@ -299,7 +300,7 @@ func (c *replayCommand) stop(ctx context.Context, console *replayConsole) error 
 func (c *replayCommand) wait(ctx context.Context, console *replayConsole, asked *replay.Replay) error {
 	console.form.set(asked)
 	if c.NoWait {
-		_, err := console.warn(ctx)
+		_, err := console.warnUnheld(ctx)
 		return err
 	}
 	return console.watch(ctx, asked)

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
-	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 // replayForm is the JSON form of a replay.
@@ -63,22 +59,14 @@ func (f *replayForm) set(r *replay.Replay) {
 	f.Replay = &stateForm{r.ID, string(r.State), r.Rate, r.Events, r.Sent, r.Refused, r.LastRefusal}
 }
 
-const (
-	// lookInterval is the pause between two reads of the progress. progressInterval is the time
-	// between two lines of it.
-	lookInterval     = 250 * time.Millisecond
-	progressInterval = 2 * time.Second
-	// stopTimeout bounds the time to stop a replay after Ctrl-C.
-	stopTimeout = 10 * time.Second
-)
+// stopTimeout bounds the time to stop a replay after Ctrl-C.
+const stopTimeout = 10 * time.Second
 
 // replayConsole shows the operator the progress of a replay.
 type replayConsole struct {
+	waiter
 	operator *replay.Operator
-	pool     *pgxpool.Pool
-	slot     string
 	table    outboxtable.Table
-	out      io.Writer
 	form     replayForm
 	pace     pace
 }
@@ -86,68 +74,43 @@ type replayConsole struct {
 // watch shows the progress of asked until the replay is done. When ctx ends, watch stops the
 // replay.
 func (c *replayConsole) watch(ctx context.Context, asked *replay.Replay) error {
-	ticker := time.NewTicker(lookInterval)
-	defer ticker.Stop()
-	for reportedAt := time.Now(); asked.State == replay.Running; {
-		select {
-		case <-ctx.Done():
-			return c.interrupted(ctx, asked.ID)
-		case <-ticker.C:
-		}
+	err := c.await(ctx, func(ctx context.Context) (done bool, err error) {
 		now, err := c.operator.Look(ctx, asked.ID)
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("%w. The replay continues: relay replay --resume %d watches it", err, asked.ID)
-		}
 		if err != nil {
-			continue
+			return false, err
 		}
 		asked = now
 		c.form.set(asked)
 		c.pace.add(time.Now(), asked.Sent+asked.Refused)
-		if time.Since(reportedAt) >= progressInterval && asked.State == replay.Running {
-			if err := c.report(ctx, asked); err != nil && ctx.Err() == nil {
-				return err
-			}
-			reportedAt = time.Now()
-		}
+		return asked.State != replay.Running, nil
+	}, func() string {
+		return progressOf(asked) + ", " + c.pace.describe(asked.Events-asked.Sent-asked.Refused)
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return c.interrupted(ctx, asked.ID)
+	case err != nil:
+		return fmt.Errorf("%w. The replay continues: relay replay --resume %d watches it", err, asked.ID)
 	}
+	return c.ended(asked)
+}
+
+// ended prints the outcome of a replay. It returns an error if the replay was stopped or an event
+// was refused.
+func (c *replayConsole) ended(asked *replay.Replay) error {
 	if asked.State == replay.Stopped {
 		return fmt.Errorf("replay %d was stopped: %s; relay replay --resume %[1]d continues it",
 			asked.ID, progressOf(asked))
 	}
-	if gone := asked.Events - asked.Sent - asked.Refused; gone > 0 {
+	if excluded := asked.Events - asked.Sent - asked.Refused; excluded > 0 {
 		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime, or "+
-			"RELAY_ROUTES drops them\n", gone)
+			"RELAY_ROUTES drops them\n", excluded)
 	}
 	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, progressOf(asked))
 	if asked.Refused > 0 {
 		return fmt.Errorf("%d events were refused", asked.Refused)
 	}
 	return nil
-}
-
-// report prints the progress of a replay, and the reason if no relay runs.
-func (c *replayConsole) report(ctx context.Context, now *replay.Replay) error {
-	if held, err := c.warn(ctx); err != nil || !held {
-		return err
-	}
-	_, err := fmt.Fprintf(c.out, "%s, %s\n", progressOf(now), c.pace.describe(now.Events-now.Sent-now.Refused))
-	return err
-}
-
-// warn prints a warning if no relay holds the slot.
-func (c *replayConsole) warn(ctx context.Context) (held bool, err error) {
-	return warnUnheld(ctx, c.pool, c.slot, c.out)
-}
-
-// warnUnheld prints a warning if no relay holds the slot.
-func warnUnheld(ctx context.Context, pool *pgxpool.Pool, name string, w io.Writer) (held bool, err error) {
-	state, err := slot.LookUp(ctx, pool, name)
-	if err != nil || state.Active {
-		return state.Active, err
-	}
-	_, err = fmt.Fprintf(w, "no relay runs: slot %s has no holder, and nothing is sent until a relay starts\n", name)
-	return false, err
 }
 
 // interrupted stops the watched replay.
