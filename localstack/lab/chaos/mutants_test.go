@@ -71,7 +71,7 @@ var mutants = []mutant{
 	{
 		name: "counts a refused event as delivered and does not park it",
 		edits: []edit{{
-			"relay/internal/deadletter/store.go",
+			"relay/internal/deadletter/park.go",
 			`	event, err := json.Marshal(newMessage(p.Message))`,
 			`	if ctx != nil {
 		return nil

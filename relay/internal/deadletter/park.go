@@ -1,0 +1,119 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// An event that comes again, because the relay stopped before it could confirm, is already parked
+// and stays as it is. Its row distinguishes it from every other event. An event that is parked
+// behind dead letters which are all being redriven follows them.
+//
+// A dead letter without a row is from an older relay. It is the one of this event if it contains
+// the very same message, so no event is dropped without a dead letter of its own. event_id is
+// unique, because an older relay that runs at the same time needs that. A suffix is added if the
+// dead letter of another row has it, or if no index could hold it.
+const park = `
+	WITH holder AS (
+		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
+	), known AS (` + adopt + `
+	), parked AS (
+		INSERT INTO outbox_dead_letters AS d
+			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
+			 slot_name, row_key, row_seq, row_event_id)
+		SELECT CASE WHEN octet_length($4) > ` + longestIndexed + ` OR EXISTS (
+				SELECT FROM outbox_dead_letters o WHERE o.outbox_table = $5 AND o.event_id = $4 AND o.destination = $6
+			) THEN left($4, 128) || ' ' || gen_random_uuid() ELSE $4 END,
+			$5, $6, $11, $12::boolean, $13, $14, $15::integer, $10::json,
+			CASE WHEN $12::boolean AND $13 = '` + delivery.CodeBlocked + `' AND (
+				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
+				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $11 AND o.blocks_group
+					AND o.state IN ('parked', 'redriving')
+			) THEN 'redriving' ELSE 'parked' END,
+			$1, $7, $8::bigint, $4
+		FROM holder WHERE NOT EXISTS (SELECT FROM known)
+		ON CONFLICT (outbox_table, slot_name, destination, row_key) WHERE row_key IS NOT NULL DO UPDATE
+			SET event_id = d.event_id
+		RETURNING d.position
+	)
+	SELECT position FROM known UNION ALL SELECT position FROM parked`
+
+// adopt gives the dead letter that an older relay stored of an event the row of the event. Its
+// arguments are those of [Store.rowArgs].
+const adopt = `
+		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $7, row_seq = $8::bigint, row_event_id = $4
+		FROM holder
+		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
+		  AND $9::boolean AND d.event::text = $10
+		  AND NOT EXISTS (
+			SELECT FROM outbox_dead_letters o
+			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $7)
+		RETURNING d.position`
+
+// letterOf returns the dead letter of an event, in any state.
+const letterOf = `
+	WITH holder AS (
+		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
+	), known AS (` + adopt + `
+	)
+	SELECT position FROM known UNION ALL
+	SELECT d.position FROM holder, outbox_dead_letters d
+	WHERE d.outbox_table = $5 AND d.slot_name = $1 AND d.destination = $6 AND d.row_key = $7 AND d.row_key IS NOT NULL`
+
+// longestIndexed bounds the event id in an index, in bytes. An entry of a B-tree holds 2,704 in
+// all.
+const longestIndexed = "1024"
+
+// Park implements [delivery.Parker]. It returns [slot.ErrFenced] if the relay no longer holds the
+// slot.
+func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
+	if p.Position != 0 {
+		return s.parkAgain(ctx, p)
+	}
+	event, err := json.Marshal(newMessage(p.Message))
+	if err != nil {
+		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
+	}
+	args, err := s.rowArgs(p, string(event), p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts)
+	if err != nil {
+		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
+	}
+	insert := func() error { return s.exec(ctx, "park event "+p.Message.EventID, park, args...) }
+	err = insert()
+	// another relay parked an event of the same id concurrently; its row is visible now
+	if isUniqueViolation(err) {
+		err = insert()
+	}
+	return err
+}
+
+// rowArgs returns the arguments of [adopt], and more behind them.
+func (s *Store) rowArgs(p delivery.DeadLetter, event string, more ...any) ([]any, error) {
+	seq, err := rowSeq(p.Row)
+	if err != nil {
+		return nil, err
+	}
+	id := p.Message.EventID
+	return append([]any{id, s.table, p.Destination, p.Row.Key(id), seq, p.Message.Body != "", event}, more...), nil
+}
+
+// parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks
+// those that would have followed.
+func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
+	const parkAgain = `
+		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
+			code = CASE WHEN d.position = $4 THEN $5 ELSE d.code END,
+			reason = CASE WHEN d.position = $4 THEN $6 ELSE d.reason END,
+			attempts = d.attempts + CASE WHEN d.position = $4 THEN $7::integer ELSE 0 END
+		FROM relay_checkpoints c
+		WHERE d.state = 'redriving' AND (d.position = $4 OR
+				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9
+					AND d.message_group = $10)
+			AND ` + slot.FenceSQL
+	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Position), parkAgain,
+		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
+}
