@@ -197,14 +197,7 @@ func TestUnavailableDestinationDelaysNoOther(t *testing.T) {
 		t.Fatalf("redrive: %v: %s", err, out)
 	}
 	w.must(w.broker.AwaitReceived(t.Context(), other.ARN, 200))
-	last := map[string]int{}
-	for _, r := range w.broker.Received(other.ARN) {
-		var n int
-		if _, err := fmt.Sscanf(r.Body, `{"n" : %d}`, &n); err != nil || n <= last[r.GroupID] {
-			t.Fatalf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
-		}
-		last[r.GroupID] = n
-	}
+	checkAscending(t, w.broker.Received(other.ARN))
 }
 
 func TestEarlierCodeSelectsDeadLetters(t *testing.T) {

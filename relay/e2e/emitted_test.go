@@ -194,14 +194,7 @@ func TestMessagesOfAnUnavailableDestinationPark(t *testing.T) {
 	unavailable.Clear()
 	w.redriveAll()
 	w.must(w.broker.AwaitReceived(t.Context(), other.ARN, 100))
-	last := map[string]int{}
-	for _, r := range w.broker.Received(other.ARN) {
-		var n int
-		if _, err := fmt.Sscanf(r.Body, `{"n" : %d}`, &n); err != nil || n <= last[r.GroupID] {
-			t.Fatalf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
-		}
-		last[r.GroupID] = n
-	}
+	checkAscending(t, w.broker.Received(other.ARN))
 }
 
 // TestALostSlotWithMessagesHalts: no table has them, so only a command continues without them.

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
@@ -72,5 +73,19 @@ func (w *testEnv) awaitOnce(want map[string]int) {
 		if body != "before" && body != "after" && times != want[body] {
 			w.t.Errorf("%s arrived %d times, want %d", body, times, want[body])
 		}
+	}
+}
+
+// checkAscending checks that the numbers of each message group ascend, as Postgres prints them in
+// the bodies.
+func checkAscending(t *testing.T, receipts []fakeaws.Receipt) {
+	t.Helper()
+	last := map[string]int{}
+	for _, r := range receipts {
+		var n int
+		if _, err := fmt.Sscanf(r.Body, `{"n" : %d}`, &n); err != nil || n <= last[r.GroupID] {
+			t.Fatalf("group %s: %s after %d, %v", r.GroupID, r.Body, last[r.GroupID], err)
+		}
+		last[r.GroupID] = n
 	}
 }
