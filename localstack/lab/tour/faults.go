@@ -95,7 +95,7 @@ func (s *stage) refuseEvent(ctx context.Context) (string, error) {
 		return m.GroupID != "" && strings.Contains(m.GroupID, poisoned) && strings.Contains(m.Body, `"number":1}`)
 	}}, fakeaws.FailEntries("InvalidMessageContents", "The message contains a character that is not allowed.", true))
 	defer refusal.Clear()
-	if err := s.writeAll(ctx, poisoned, 5); err != nil {
+	if err := s.writeAll(ctx, poisoned, make([]int, 5)...); err != nil {
 		return "", err
 	}
 	_, err := s.awaitStatus(ctx, "the refused event is a dead letter", func(now status) bool {
@@ -127,7 +127,7 @@ func (s *stage) floodAggregate(ctx context.Context) (string, error) {
 	slow := s.broker.Script(fakeaws.Match{}, fakeaws.Delay(15*time.Millisecond))
 	defer slow.Clear()
 	began := time.Now()
-	if err := s.writeAll(ctx, busy, events); err != nil {
+	if err := s.writeAll(ctx, busy, make([]int, events)...); err != nil {
 		return "", err
 	}
 	_, err := s.awaitStatus(ctx, "the events of the busy aggregate wait in the outbox table", func(now status) bool {
@@ -146,14 +146,42 @@ func (s *stage) floodAggregate(ctx context.Context) (string, error) {
 		events, rounded(time.Since(began)), rounded(s.load.longestWait(began, busy))), err
 }
 
-// writeAll commits the next events of an aggregate in one transaction, in a session of its own.
-func (s *stage) writeAll(ctx context.Context, aggregate string, count int) error {
+// large is the aggregate with an event that is longer than a message, and largeBucket has its body.
+const (
+	large       = "customer-large"
+	largeBucket = "large-events"
+)
+
+// sendLarge commits an event that no message can hold between two small ones of its aggregate.
+func (s *stage) sendLarge(ctx context.Context) (string, error) {
+	began := time.Now()
+	if err := s.writeAll(ctx, large, 0, 2<<20, 0); err != nil {
+		return "", err
+	}
+	err := s.await(ctx, "the large event and the one behind it have arrived", func() bool {
+		return s.load.undelivered(func(aggregate string) bool { return aggregate == large }) == 0
+	})
+	if err != nil {
+		return "", err
+	}
+	took, pointer := time.Since(began), s.load.lastPointer()
+	if pointer == "" {
+		return "", errors.New("no message points to the large event")
+	}
+	fmt.Fprintf(s.Out, "\n    the message of the large event, whose consumer reads the object:\n    %s\n\n", pointer)
+	return fmt.Sprintf("an event of 2 MiB arrived between two small ones of its aggregate within %s. No event of "+
+		"another aggregate waited longer than %s", rounded(took), rounded(s.load.longestWait(began, large))), nil
+}
+
+// writeAll commits the next events of an aggregate in one transaction, in a session of its own, each
+// with a text of this many bytes.
+func (s *stage) writeAll(ctx context.Context, aggregate string, bytes ...int) error {
 	conn, err := pgx.Connect(ctx, s.databaseURL())
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return s.load.write(ctx, conn, aggregate, "order.changed", count)
+	return s.load.write(ctx, conn, aggregate, "order.changed", bytes...)
 }
 
 func rounded(d time.Duration) time.Duration {

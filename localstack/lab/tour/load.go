@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/relay/inbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -24,6 +26,8 @@ type load struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
+	object func(bucket, key string) []byte // the body of a large event, or nil
+
 	mu      sync.Mutex
 	err     error
 	written map[string]int         // events of an aggregate that are committed
@@ -31,6 +35,7 @@ type load struct {
 	arrived map[string]int         // events of an aggregate that the queue accepted, each once
 	waits   map[numbered]time.Duration
 	repeats int
+	pointer string // the body of the last message that points to its event
 }
 
 // numbered is an event.
@@ -76,7 +81,7 @@ func (l *load) writeSteadily(ctx context.Context, conn *pgx.Conn) error {
 			eventType = billingType
 		}
 		// A commit that was begun is finished, so that it is known.
-		err := l.write(context.WithoutCancel(ctx), conn, fmt.Sprintf("customer-%d", n%aggregates), eventType, 1)
+		err := l.write(context.WithoutCancel(ctx), conn, fmt.Sprintf("customer-%d", n%aggregates), eventType, 0)
 		if err != nil {
 			return err
 		}
@@ -99,18 +104,20 @@ func (l *load) fail(err error) {
 	}
 }
 
-// write commits the next events of an aggregate in one transaction. An aggregate has one writer at
-// a time.
-func (l *load) write(ctx context.Context, conn *pgx.Conn, aggregate, eventType string, count int) error {
+// write commits the next events of an aggregate in one transaction, each with a text of this many
+// bytes. An aggregate has one writer at a time.
+func (l *load) write(ctx context.Context, conn *pgx.Conn, aggregate, eventType string, bytes ...int) error {
 	l.mu.Lock()
 	first := l.written[aggregate] + 1
 	l.mu.Unlock()
-	events := make([]outbox.Event, count)
+	events := make([]outbox.Event, len(bytes))
 	for i := range events {
 		var err error
-		if events[i], err = outbox.New("customer", aggregate, eventType, body{first + i}); err != nil {
+		text := strings.Repeat("x", bytes[i])
+		if events[i], err = outbox.New("customer", aggregate, eventType, body{first + i, text}); err != nil {
 			return err
 		}
+		events[i].MaxBytes = max(bytes[i]+len(`{"number":0000,"text":""}`), outbox.MaxPayload)
 	}
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return outbox.Insert(ctx, tx, events...) })
 	if err != nil {
@@ -121,20 +128,27 @@ func (l *load) write(ctx context.Context, conn *pgx.Conn, aggregate, eventType s
 	for i := range events {
 		l.commits[numbered{aggregate, first + i}] = time.Now()
 	}
-	l.written[aggregate] += count
+	l.written[aggregate] += len(events)
 	return nil
 }
 
 // accept counts a message that a queue accepted.
 func (l *load) accept(_ string, r fakeaws.Receipt) {
+	event, err := l.read(r)
 	var b body
-	if err := json.Unmarshal([]byte(r.Body), &b); err != nil {
-		l.fail(fmt.Errorf("an event arrived changed: %s", r.Body))
+	if err == nil {
+		err = json.Unmarshal(event.Payload, &b)
+	}
+	if err != nil {
+		l.fail(fmt.Errorf("an event arrived changed: %w: %.100s", err, r.Body))
 		return
 	}
-	aggregate := aggregateOf(r.Message)
+	aggregate := event.AggregateID
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if string(event.Payload) != r.Body {
+		l.pointer = r.Body
+	}
 	switch last := l.arrived[aggregate]; {
 	case b.Number <= last:
 		l.repeats++
@@ -149,18 +163,25 @@ func (l *load) accept(_ string, r fakeaws.Receipt) {
 	}
 }
 
-func aggregateOf(m *fakeaws.Message) string {
-	for _, a := range m.Attributes {
-		if a.Name == outbox.AttributeAggregateID {
-			return a.StringValue
-		}
+// read reads a message as a consumer does.
+func (l *load) read(r fakeaws.Receipt) (inbox.Event, error) {
+	m := inbox.Message{Body: r.Body, Attributes: map[string]string{}}
+	for _, a := range r.Attributes {
+		m.Attributes[a.Name] = a.StringValue
 	}
-	return ""
+	m, err := inbox.Resolve(context.Background(), m, func(_ context.Context, bucket, key string) ([]byte, error) {
+		return l.object(bucket, key), nil
+	})
+	if err != nil {
+		return inbox.Event{}, err
+	}
+	return inbox.Decode(m)
 }
 
 // body is the payload of an event.
 type body struct {
-	Number int `json:"number"`
+	Number int    `json:"number"`
+	Text   string `json:"text,omitempty"`
 }
 
 // undelivered is the number of committed events that no queue accepted, of all aggregates for which
@@ -187,6 +208,13 @@ func (l *load) longestWait(since time.Time, except string) (longest time.Duratio
 		}
 	}
 	return longest
+}
+
+// lastPointer returns the body of the last message that points to its event.
+func (l *load) lastPointer() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pointer
 }
 
 // verdict returns the number of events and of repeats, or the first broken promise.

@@ -37,6 +37,7 @@ func (s *stage) settings() []string {
 		"AWS_ACCESS_KEY_ID=tour",
 		"AWS_SECRET_ACCESS_KEY=tour",
 		"AWS_ENDPOINT_URL=" + s.broker.URL(),
+		"RELAY_LARGE_EVENTS_BUCKET=" + largeBucket,
 	}
 }
 

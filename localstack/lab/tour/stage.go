@@ -98,6 +98,8 @@ func (s *stage) openBroker() (err error) {
 	if err != nil {
 		return fmt.Errorf("start the broker: %w", err)
 	}
+	s.load.object = s.broker.Object
+	s.broker.CreateBucket(largeBucket)
 	s.orders, err = s.broker.CreateQueue("orders.fifo", nil)
 	if err != nil {
 		return err

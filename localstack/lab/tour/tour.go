@@ -59,6 +59,11 @@ var steps = []step{
 		"relay status: the events of that aggregate wait in the table, and no other aggregate does",
 		(*stage).floodAggregate,
 	},
+	{
+		"An event is longer than a message",
+		"the page: its event counts as delivered like any other, and the bucket large-events has its payload",
+		(*stage).sendLarge,
+	},
 }
 
 // Run plays every step. Its error says which promise did not hold.

@@ -33,8 +33,12 @@ func TestTheVerdictNamesABrokenPromise(t *testing.T) {
 	t.Parallel()
 	event := func(number string) fakeaws.Receipt {
 		return fakeaws.Receipt{Message: &fakeaws.Message{
-			Body:       `{"number":` + number + `}`,
-			Attributes: []fakeaws.Attribute{{Name: outbox.AttributeAggregateID, StringValue: "a"}},
+			Body: `{"number":` + number + `}`,
+			Attributes: []fakeaws.Attribute{
+				{Name: outbox.AttributeEventID, StringValue: number},
+				{Name: outbox.AttributeEventType, StringValue: "order.changed"},
+				{Name: outbox.AttributeAggregateID, StringValue: "a"},
+			},
 		}}
 	}
 	for name, c := range map[string]struct {
