@@ -127,7 +127,10 @@ func withMuchToRecover(ctx context.Context, a *act) error {
 func parks(p *Plan) bool { return p.ParkAfter > 0 }
 
 // defers also excludes tables in which no event can wait.
-func defers(p *Plan) bool { return parks(p) && repairsRows(p) }
+func defers(p *Plan) bool { return parks(p) && keepsWaiting(p) }
+
+// keepsWaiting excludes tables in which no event can wait.
+func keepsWaiting(p *Plan) bool { return repairsRows(p) && !p.shape().scans }
 
 // repairsRows excludes tables that the relay reads only by the log.
 func repairsRows(p *Plan) bool { return p.shape().repairs }

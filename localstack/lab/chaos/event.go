@@ -62,7 +62,7 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	case 0:
 		e.Payload = r.shape.padded(e.Payload, 5_000+random.IntN(60_000))
 	case 1:
-		if r.plan.Load.Large && !a.emits {
+		if r.stores(a.destination) && !a.emits {
 			e.Payload = r.shape.padded(e.Payload, a.destination.limit)
 		}
 	}
@@ -72,7 +72,7 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	e.Poison = true
 	switch random.IntN(3) {
 	case 0:
-		if !r.plan.Load.Large {
+		if !r.stores(a.destination) {
 			e.Payload = r.shape.padded(e.Payload, a.destination.limit)
 			return e
 		}

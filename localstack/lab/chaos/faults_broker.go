@@ -41,6 +41,8 @@ var serviceFaults = []fault{
 	serviceFault("broker: entries repeated", true, fakeaws.RepeatEntries),
 	serviceFault("broker: entries renamed", true, fakeaws.RenameEntries),
 	{name: "broker: one destination unavailable for long", weight: 12, needs: parks, do: unavailableForLong},
+	{name: "broker: bucket refused", weight: 12, needs: hasBucket, do: refuseBucket},
+	{name: "broker: event bus unavailable", weight: 12, needs: hasBus, do: refuseBus},
 	{name: "busy aggregate", weight: 6, do: busyAggregate},
 }
 
@@ -58,6 +60,14 @@ func unavailableForLong(ctx context.Context, a *act) error {
 	outage := a.broker.Script(fakeaws.Match{Destination: nameOf(d.arn)}, fakeaws.Missing())
 	defer outage.Clear()
 	pause(ctx, a.plan.ParkAfter+500*time.Millisecond+a.within(time.Second))
+	return nil
+}
+
+// refuseBus makes the service of the event buses fail, and no other one.
+func refuseBus(ctx context.Context, a *act) error {
+	outage := a.broker.Script(fakeaws.Match{Action: "PutEvents"}, fakeaws.Unavailable())
+	defer outage.Clear()
+	pause(ctx, a.plan.ParkAfter+300*time.Millisecond+a.within(2*time.Second))
 	return nil
 }
 

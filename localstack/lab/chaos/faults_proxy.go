@@ -10,12 +10,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
-// Faults of a proxy that gives a request the answer to another one.
-const (
-	faultCached  = "proxy: cached answer"
-	faultSwapped = "proxy: answers swapped"
-)
-
 // proxyFaults are failures of a proxy that answers in place of the broker.
 var proxyFaults = []fault{
 	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.page()) }),
@@ -30,8 +24,8 @@ var proxyFaults = []fault{
 		return fakeaws.AnswerEarly(a.random.Int64N(20_000), a.page(), false)
 	}),
 	proxy("proxy: head of answer cut", true, func(a *act) fakeaws.Fault { return fakeaws.CutHead(a.random.IntN(100)) }),
-	proxy(faultCached, false, func(*act) fakeaws.Fault { return fakeaws.CacheAnswers() }),
-	proxy(faultSwapped, true, func(*act) fakeaws.Fault { return fakeaws.SwapAnswers() }),
+	confusion("proxy: cached answer", false, fakeaws.CacheAnswers),
+	confusion("proxy: answers swapped", true, fakeaws.SwapAnswers),
 }
 
 // limitBody adds a proxy that refuses large requests. It writes events of which one fits into a
@@ -70,6 +64,15 @@ const largestEvent = 90_000
 // proxy returns a fault of a proxy, which distinguishes only destinations.
 func proxy(name string, repeats bool, newFault func(*act) fakeaws.Fault) fault {
 	return scriptedFault(name, repeats, (*act).matchDestinations, newFault)
+}
+
+// confusion returns a fault of a proxy that gives a request the answer to another one. The answers
+// of a bus name no entry: the relay cannot notice that a proxy exchanges two of them, nor that it
+// repeats one from before the relay started.
+func confusion(name string, repeats bool, newFault func() fakeaws.Fault) fault {
+	f := proxy(name, repeats, func(*act) fakeaws.Fault { return newFault() })
+	f.needs = func(p *Plan) bool { return !hasBus(p) }
+	return f
 }
 
 // page returns a page that a proxy, a load balancer or a captive portal shows in place of the

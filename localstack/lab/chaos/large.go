@@ -1,6 +1,10 @@
 package chaos
 
-import "encoding/json"
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
 
 // bucket is the bucket for the bodies of large events.
 const bucket = "large-events"
@@ -22,4 +26,23 @@ func (r *run) content(body string) string {
 		return string(object)
 	}
 	return body
+}
+
+// stores reports whether the relays store the bodies of large events for a destination. They store
+// none for a bus.
+func (r *run) stores(d *destination) bool { return r.plan.Load.Large && d.limit != busLimit }
+
+// hasBucket excludes runs without large events.
+func hasBucket(p *Plan) bool { return p.Load.Large }
+
+// bucketRefusals are codes of S3. None of them says anything about an event.
+var bucketRefusals = []string{"SlowDown", "InternalError", "AccessDenied", "NoSuchBucket"}
+
+// refuseBucket makes the bucket refuse every object, for so long that the destinations of large
+// events count as unavailable.
+func refuseBucket(ctx context.Context, a *act) error {
+	a.broker.RefuseBucket(bucket, bucketRefusals[a.random.IntN(len(bucketRefusals))])
+	defer a.broker.RefuseBucket(bucket, "")
+	pause(ctx, a.plan.ParkAfter+300*time.Millisecond+a.within(2*time.Second))
+	return nil
 }

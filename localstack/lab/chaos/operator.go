@@ -22,7 +22,7 @@ var operations = []fault{
 	{name: "operator: replay", weight: 8, needs: replaysRows, do: replaySome},
 	{name: "operator: stop or resume replay", weight: 4, needs: replaysRows, do: stopOrResume},
 	{name: manualRecovery, weight: 4, repeats: true, needs: repairsRows, do: recoverManually},
-	{name: "operator: pause", weight: 6, repeats: true, needs: repairsRows, do: pauseDestination},
+	{name: "operator: pause", weight: 6, repeats: true, needs: keepsWaiting, do: pauseDestination},
 }
 
 // hasDeadLetters reports whether the plan parks events even without a crash point.

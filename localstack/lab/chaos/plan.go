@@ -90,6 +90,10 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if random.IntN(4) == 0 {
 		p.ParkAfter = 700 * time.Millisecond
 	}
+	if random.IntN(3) == 0 && p.suitsBus() {
+		p.Destinations = append(p.Destinations, Bus)
+	}
+	p.drawLarge()
 	p.drawFaults(random, o)
 	p.fit()
 	p.drawEmitted()
@@ -98,25 +102,17 @@ func NewPlan(seed uint64, o Options) *Plan {
 	}
 	p.Client = []string{"direct", "direct", "sdk"}[random.IntN(3)]
 	p.BrokerTLS, p.DatabaseTLS = random.IntN(2) == 0, random.IntN(2) == 0
-	if random.IntN(3) == 0 && p.suitsBus() {
-		p.Destinations = append(p.Destinations, Bus)
-	}
-	p.drawLarge()
 	if p.Calm() {
 		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
 	}
 	return p
 }
 
-// suitsBus reports whether an event bus may be a destination. A bus has no groups, and its answers
-// name no entry: the relay cannot notice that a proxy exchanges two of them, nor that it repeats
-// one from before the relay started.
-func (p *Plan) suitsBus() bool {
-	confused := slices.ContainsFunc(p.BrokerFaults, func(s Step) bool {
-		return s.Fault == faultCached || s.Fault == faultSwapped
-	})
-	return p.Shape == own && p.setting("RELAY_GROUP_BATCHES") == "" && !confused
-}
+// suitsBus reports whether an event bus may be a destination. A bus has no groups.
+func (p *Plan) suitsBus() bool { return p.Shape == own && p.setting("RELAY_GROUP_BATCHES") == "" }
+
+// hasBus reports whether an event bus is a destination.
+func hasBus(p *Plan) bool { return slices.Contains(p.Destinations, Bus) }
 
 func newLoad(random *rand.Rand, o Options) Load {
 	l := Load{
@@ -175,12 +171,10 @@ func (p *Plan) drawEmitted() {
 	}
 }
 
-// drawLarge draws whether the relays have a bucket, and a share of the events needs it. An event
-// for a bus is never stored there.
+// drawLarge draws whether the relays have a bucket, and a share of the events needs it.
 func (p *Plan) drawLarge() {
 	random := rand.New(rand.NewPCG(p.Seed, 0x1a46)) // the rest of a plan does not depend on it
-	hasBus := slices.Contains(p.Destinations, Bus)
-	if p.Load.Large = random.IntN(4) == 0 && p.Shape == own && !hasBus; p.Load.Large {
+	if p.Load.Large = random.IntN(4) == 0 && p.Shape == own; p.Load.Large {
 		p.Settings = append(p.Settings, "RELAY_LARGE_EVENTS_BUCKET="+bucket)
 	}
 }

@@ -23,6 +23,8 @@ type shape struct {
 	// repairs says that the relay finds rows in the table that the log does not bring. Otherwise no
 	// fault may lose the log, and no event can wait in the table.
 	repairs bool
+	// scans says that no unique index finds the next rows, so no event can wait in the table.
+	scans bool
 	// unordered says that no column has a key, so every event is its own message group.
 	unordered bool
 	// routes says how the relay chooses the destination. The zero value has one destination.

@@ -87,7 +87,7 @@ var shapes = []shape{
 	massTransit("masstransit", false),
 	massTransit("masstransit with a transaction id", true),
 	{
-		name: "watermill", table: "watermill_orders", repairs: true, unordered: true,
+		name: "watermill", table: "watermill_orders", repairs: true, scans: true, unordered: true,
 		create: `CREATE TABLE watermill_orders ("offset" BIGSERIAL, "uuid" VARCHAR(36) NOT NULL,
 			"created_at" TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, "payload" JSON DEFAULT NULL,
 			"metadata" JSON DEFAULT NULL, "transaction_id" xid8 NOT NULL, PRIMARY KEY ("transaction_id", "offset"))`,
