@@ -42,7 +42,7 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	switch {
 	case found.Level() == preflight.Error:
-		return errors.New("run would not start")
+		return errors.New("relay run would not start: fix the findings with the level error")
 	case c.JSON:
 		return nil
 	}

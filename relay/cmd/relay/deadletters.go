@@ -28,11 +28,11 @@ type deadLetters struct {
 type selection struct {
 	database
 	Slot        string  `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot of the relay that parked them."`
-	Positions   []int64 `arg:"" optional:"" name:"position" help:"Positions, as list shows them."`
-	EventID     string  `name:"event-id" help:"Those of this event."`
-	Destination string  `help:"Those of this destination."`
-	Group       string  `help:"Those of this message group, which is one aggregate."`
-	Code        string  `help:"Those that were refused with this code."`
+	Positions   []int64 `arg:"" optional:"" name:"position" help:"Positions of dead letters, as list shows them."`
+	EventID     string  `name:"event-id" help:"Dead letters of this event."`
+	Destination string  `help:"Dead letters of this destination."`
+	Group       string  `help:"Dead letters of this message group, which is one aggregate."`
+	Code        string  `help:"Dead letters that were refused with this code."`
 }
 
 func (s selection) selection(states ...string) deadletter.Selection {

@@ -12,6 +12,9 @@ import (
 
 // explain adds a remedy to an error of the database.
 func explain(err error) error {
+	if _, cannotConnect := errors.AsType[*pgconn.ConnectError](err); cannotConnect {
+		return fmt.Errorf("database: cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
+	}
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) || postgres.IsRowSecurity(err) {
 		return postgres.Explain(err)

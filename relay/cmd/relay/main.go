@@ -19,20 +19,20 @@ import (
 var version = "dev"
 
 const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least ` +
-	`once, in order for each aggregate, and without losing one. Every flag can also be set by the variable beside it.`
+	`once, in order for each aggregate, and without losing one. A flag is also set by the environment variable that its help ends with.`
 
 // commands are the commands of the relay.
 type commands struct {
-	Run         runCommand         `cmd:"" help:"Relay until SIGTERM. Ends with exit code 1 at an error that only an operator can fix."`
-	Check       checkCommand       `cmd:"" help:"Report everything that would stop run, all at once."`
+	Run         runCommand         `cmd:"" help:"Stream and publish events until SIGTERM. Ends with exit code 1 at an error that only an operator can fix."`
+	Check       checkCommand       `cmd:"" help:"Report every problem that would stop relay run, and how to fix it."`
 	Status      statusCommand      `cmd:"" help:"Show on one screen the relays of a slot, each problem and its next step: exit code 0 ok, 1 warning, 2 critical, 3 unknown."`
 	Page        pageCommand        `cmd:"" help:"Serve the status page on this machine. It needs only the database."`
 	Recover     recoverCommand     `cmd:"" help:"Show the events that the slot may have missed, and have the relay publish them from the table: after pg_upgrade, a restore, or by hand."`
-	Replay      replayCommand      `cmd:"" help:"Tell the running relay to resend delivered events. Without --yes it only lists them."`
+	Replay      replayCommand      `cmd:"" help:"Make the running relay resend delivered events. Without --yes, only list them."`
 	Compare     compareCommand     `cmd:"" help:"Compare what the relay and another publisher delivered, by two files of event ids: exit code 1 if they do not agree."`
 	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
-	Pause       pauseCommand       `cmd:"" help:"Have the running relay send nothing to a destination: its events wait in the outbox table until relay resume."`
-	Resume      resumeCommand      `cmd:"" help:"Have the running relay send to a paused destination again: first what waits, in order."`
+	Pause       pauseCommand       `cmd:"" help:"Make the running relay stop sending to a destination. Its events wait in the outbox table until relay resume."`
+	Resume      resumeCommand      `cmd:"" help:"End a pause. The running relay first sends the events that wait, in order."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask the relay on this machine whether it is alive: exit code 0 if so. For containers without a shell."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`

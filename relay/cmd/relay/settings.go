@@ -30,7 +30,7 @@ type database struct {
 
 // logging are the settings of the log.
 type logging struct {
-	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least level of the log: debug, info, warn or error."`
+	LogLevel  string `env:"RELAY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Lowest level that is logged: debug, info, warn or error."`
 	LogFormat string `env:"RELAY_LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
 }
 
@@ -40,15 +40,15 @@ type source struct {
 	Publication string `env:"RELAY_PUBLICATION" default:"outbox_pub" help:"Publication that contains the outbox table, written as in SQL."`
 	Table       string `env:"RELAY_TABLE" default:"public.outbox_events" help:"Outbox table, as schema.name. Names are written as in SQL, here and for the columns: one with capitals needs double quotes, as in public.\"OutboxMessages\". Several tables with the same columns are separated by commas, and * in the name of a schema stands for any text: tenant_*.outbox (see relay/docs/table.md)."`
 
-	Emitted string `env:"RELAY_EMITTED" placeholder:"PREFIX" help:"Prefix of pg_logical_emit_message: messages with it are events too, without a row in a table (see relay/docs/messages.md). What has no row cannot be deferred, replayed or repaired. Empty: no messages are read."`
+	Emitted string `env:"RELAY_EMITTED" placeholder:"PREFIX" help:"Prefix of pg_logical_emit_message: messages with it are events too, without a row in a table (see relay/docs/messages.md). An event without a row cannot be deferred, replayed or repaired. Empty: no messages are read."`
 
 	Preset string `env:"RELAY_PRESET" enum:",debezium,quarkus,masstransit,watermill" default:"" placeholder:"PROJECT" help:"The outbox table of a project: sets RELAY_TABLE, RELAY_COLUMN_… and others, as far as they are not set. debezium, quarkus, masstransit or watermill (see relay/docs/presets.md)."`
 
-	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on it, or your assertion (assert)."`
+	IDUnique string `name:"id-unique" env:"RELAY_ID_UNIQUE" default:"index" enum:"index,assert" help:"Proof that no two events share an id: a unique index on the id (index), or your guarantee (assert)."`
 
 	RowsStay string `env:"RELAY_ROWS_STAY" default:"auto" enum:"auto,assert,deny" help:"Whether rows stay in the outbox table until the relay has delivered them, so that those of an unavailable destination, or of an aggregate that is far behind or has a dead letter, can wait there: auto (they do in the table that relay migrate created), assert (they do) or deny (they do not)."`
 
-	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one, or accept it by your word that no program changes the columns it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
+	RowFilter string `env:"RELAY_ROW_FILTER" default:"refuse" enum:"refuse,assert" help:"Row filter of the publication (WHERE): refuse one (refuse), or accept it because you guarantee that no program changes the columns that it reads after the INSERT (assert). Rows that it excludes are no events of this relay."`
 
 	ColumnID            string `name:"column-id" env:"RELAY_COLUMN_ID" default:"id" help:"Column with the event id." group:"Columns of the outbox table, for a table of your own"`
 	ColumnSequence      string `env:"RELAY_COLUMN_SEQUENCE" default:"seq" help:"Column that orders the events of one aggregate: bigint, an identity; empty if there is none." group:"Columns of the outbox table, for a table of your own"`
@@ -95,7 +95,7 @@ type target struct {
 type operation struct {
 	Start             string        `env:"RELAY_START" placeholder:"MODE" help:"First start on a table that already has rows: table publishes them, now excludes them, since:2026-01-31T00:00:00Z publishes those created since then."`
 	OnSlotLoss        string        `env:"RELAY_ON_SLOT_LOSS" default:"recover" enum:"recover,halt" help:"When the slot cannot bring every event: recover publishes from the table the events that may be missing, halt stops the relay with an error."`
-	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second. More rows in the table count as the loss of the slot."`
+	Audit             string        `env:"RELAY_AUDIT" default:"on" enum:"on,off" help:"Compare the rows of the outbox table with those that the log brought, each second. If the log brought fewer, the relay acts as RELAY_ON_SLOT_LOSS says."`
 	WALSenderTimeout  time.Duration `name:"wal-sender-timeout" env:"RELAY_WAL_SENDER_TIMEOUT" default:"10s" help:"Time within which another relay takes over from one that froze or was cut off. The wal_sender_timeout of the replication connection is nine tenths of it."`
 	DrainTimeout      time.Duration `env:"RELAY_DRAIN_TIMEOUT" default:"20s" help:"On SIGTERM, time to deliver the events that were read. Keep it below the stop timeout of the container."`
 	Retention         time.Duration `env:"RELAY_RETENTION" default:"0s" help:"Remove rows of the outbox table once they are delivered and this old by RELAY_COLUMN_CREATED_AT, and dead letters that were redriven or discarded this long ago. 0s keeps them."`

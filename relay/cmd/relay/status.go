@@ -28,7 +28,7 @@ type statusCommand struct {
 	database
 	Slot  string `env:"RELAY_SLOT" default:"outbox_relay" help:"Replication slot."`
 	JSON  bool   `name:"json" help:"Print the status as JSON, in the form that /status serves."`
-	Watch bool   `help:"Show it again every second until SIGINT."`
+	Watch bool   `help:"Repeat it every second until SIGINT (Ctrl-C)."`
 }
 
 // exitError ends the program with an exit code. Without an error the program prints nothing more.

@@ -123,8 +123,8 @@ func Parse(s Settings) (*Router, error) {
 	}
 	var problems []error
 	if r.destinations[0] == "" {
-		problems = append(problems, fmt.Errorf("%s is empty: set the topic or queue for events that no route takes",
-			SettingDestination))
+		problems = append(problems, fmt.Errorf("%s is empty: set it to the topic, queue or event bus of the events "+
+			"that match no route", SettingDestination))
 	}
 	if isPattern(r.destinations[0]) {
 		problems = append(problems, fmt.Errorf("%s is a pattern, and has to be one destination, for events whose "+
