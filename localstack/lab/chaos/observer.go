@@ -132,7 +132,8 @@ func (r *run) replays(ctx context.Context) ([]checker.Replay, error) {
 	var replays []checker.Replay
 	var one checker.Replay
 	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&one.ID, &at, &one.Selected, &one.Waiting, &one.Sent, &one.State}, func() error {
+	columns := []any{&one.ID, &at, &one.Selected, &one.Waiting, &one.Sent, &one.State}
+	_, err = pgx.ForEachRow(rows, columns, func() error {
 		one.At = at.Sub(began)
 		replays = append(replays, one)
 		one.Selected, one.Waiting = nil, nil

@@ -23,7 +23,8 @@ func TestAMissingColumnNamesBothRemedies(t *testing.T) {
 func TestAFailedConnectNamesTheSetting(t *testing.T) {
 	t.Parallel()
 	_, err := pgconn.Connect(t.Context(), "postgres://relay@127.0.0.1:1/orders")
-	if err = explain(err); err == nil || !strings.HasPrefix(err.Error(), "database: cannot connect, check DATABASE_URL") {
+	const want = "database: cannot connect, check DATABASE_URL"
+	if err = explain(err); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v", err)
 	}
 }

@@ -19,7 +19,8 @@ import (
 var version = "dev"
 
 const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least ` +
-	`once, in order for each aggregate, and without losing one. A flag is also set by the environment variable that its help ends with.`
+	`once, in order for each aggregate, and without losing one. A flag can also be set by ` +
+	`the environment variable that its help ends with.`
 
 // commands are the commands of the relay.
 type commands struct {

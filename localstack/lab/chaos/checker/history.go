@@ -137,9 +137,9 @@ type Replay struct {
 	ID       string        `json:"id"`
 	At       time.Duration `json:"at,omitempty"`       // time of the request
 	Selected []string      `json:"selected,omitempty"` // events to send, unless they are parked or removed
-	// Waiting are the destinations whose deferral did not count an event as delivered at the request,
-	// by event. The deferral stores that later than the event is accepted, and a relay that dies
-	// before stores it when the event has come again.
+	// Waiting are the destinations whose deferral did not count an event as delivered at the
+	// request, by event. The deferral stores the delivery after the event is accepted. If the relay
+	// dies in between, the event is sent again before its delivery is stored.
 	Waiting map[string][]string `json:"waiting,omitempty"`
 	Sent    int                 `json:"sent,omitempty"`  // as reported to the operator
 	State   string              `json:"state,omitempty"` // state at the end of the run

@@ -114,9 +114,9 @@ func (c *check) unsent(r *Replay) {
 	}
 }
 
-// mayBeExcluded reports whether an event waited in the table at the request of a replay, or may have
-// been removed, parked or refused when the replay reached it. A deferral has accepted events wait
-// too, if it cannot know of their acceptance.
+// mayBeExcluded reports whether an event waited in the table at the request of a replay, or may
+// have been removed, parked or refused when the replay reached it. An accepted event also waits if
+// its deferral cannot know that it was accepted.
 func (c *check) mayBeExcluded(eventID string, r *Replay) bool {
 	e, row := c.events[eventID], c.rows[eventID]
 	if e == nil || row == nil || row.Removed || row.Waits || e.Poison || c.destinations[e.Destination].ParkAfter > 0 ||
