@@ -173,8 +173,8 @@ func (s *stage) sendLarge(ctx context.Context) (string, error) {
 		"another aggregate waited longer than %s", rounded(took), rounded(s.load.longestWait(began, large))), nil
 }
 
-// writeAll commits the next events of an aggregate in one transaction, in a session of its own, each
-// with a text of this many bytes.
+// writeAll commits the next events of an aggregate in one transaction of a new connection. Each
+// event has a text of as many bytes as its argument says.
 func (s *stage) writeAll(ctx context.Context, aggregate string, bytes ...int) error {
 	conn, err := pgx.Connect(ctx, s.databaseURL())
 	if err != nil {
