@@ -1,5 +1,6 @@
-// Package claimcheck stores the bodies of messages that are too long for their destination in S3,
-// and makes messages that point to them, in the format of Amazon's Extended Client Libraries.
+// Package claimcheck implements the claim check pattern. Its input is a message whose body is too
+// long for its destination. It stores the body in S3, and returns a message that points to the
+// object, in the format of Amazon's Extended Client Libraries.
 // https://github.com/awslabs/payload-offloading-java-common-lib-for-aws
 package claimcheck
 
@@ -38,7 +39,7 @@ func New(cfg aws.Config, bucket string) *Store {
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.Retryer = aws.NopRetryer{} // delivery retries
 		o.Credentials = transport.Credentials(o.Credentials)
-		// The host of an endpoint that settings name has no name for each bucket.
+		// A configured endpoint has one host name, and none for each bucket.
 		o.UsePathStyle = o.BaseEndpoint != nil
 	})
 	return &Store{client: client, bucket: bucket}
@@ -53,9 +54,9 @@ func (s *Store) Probe(ctx context.Context) error {
 	return s.put(ctx, probeKey, "relay check wrote this object to prove that the relay may write large events here.\n")
 }
 
-// Offload stores the body of m, and returns the message that points to it. The object has the key
-// of the event, so a repetition writes the same one. An error says nothing about m: a retry may
-// succeed.
+// Offload stores the body of m, and returns the message that points to it. The key of the object is
+// that of the event, so a repetition writes the same object. Every error is transient: none refuses
+// m itself, and a retry may succeed.
 func (s *Store) Offload(ctx context.Context, m *sink.Message) (*sink.Message, error) {
 	key := keyOf(m)
 	if err := s.put(ctx, key, m.Body); err != nil {

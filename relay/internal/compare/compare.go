@@ -1,16 +1,19 @@
-// Package compare compares the deliveries of two publishers, by lists of event ids in the order of
-// delivery. It is for a service that runs the relay beside its former publisher before it switches.
+// Package compare compares the deliveries of two publishers. Its input are two lists of event ids
+// in the order of delivery, and its output is a [Result]: missing, repeated and reordered events.
+// It serves a team that runs the relay in parallel to its former publisher before it switches.
 package compare
 
-// Side describes the deliveries of one publisher, as the other one shows them.
+// Side describes the deliveries of one publisher, compared with those of the other one.
 type Side struct {
-	Events   int `json:"events"`   // different ones
+	Events   int `json:"events"`   // distinct events
 	Repeated int `json:"repeated"` // deliveries of an event after its first
-	// Before and After count the events that only this side has before the first event of both,
-	// and behind the last one: the other publisher began later, or is not as far.
+	// Before counts the events of this side alone that precede the first event of both sides: the
+	// other publisher began later. After counts those that follow the last event of both sides: the
+	// other publisher has not reached them yet.
 	Before int `json:"before"`
 	After  int `json:"after"`
-	// Only are the others that only this side has: the other publisher has passed them.
+	// Only has the ids of the remaining events of this side alone. The other publisher delivered
+	// later events, and not these.
 	Only []string `json:"only"`
 }
 
@@ -38,7 +41,7 @@ func (r Result) Agrees() bool {
 
 // Of compares two lists.
 func Of(first, second *List) Result {
-	r := Result{First: first.beside(second), Second: second.beside(first), Reordered: reordered(first, second)}
+	r := Result{First: first.sideOf(second), Second: second.sideOf(first), Reordered: reordered(first, second)}
 	for _, d := range first.deliveries {
 		if second.has(d.id) {
 			r.Both++
@@ -47,10 +50,10 @@ func Of(first, second *List) Result {
 	return r
 }
 
-// beside describes the events of l that another list does not have.
-func (l *List) beside(other *List) Side {
+// sideOf returns the side of l in a comparison with another list.
+func (l *List) sideOf(other *List) Side {
 	s := Side{Events: len(l.deliveries), Repeated: l.repeated, Only: []string{}}
-	var since []string // the last event of both
+	var since []string // after the last event of both sides
 	begun := false
 	for _, d := range l.deliveries {
 		switch {
@@ -69,7 +72,7 @@ func (l *List) beside(other *List) Side {
 // reordered returns the first pair of each group that the second list has in another order.
 func reordered(first, second *List) []Reordered {
 	all := []Reordered{}
-	last := map[string]delivery{} // of each group, that of both
+	last := map[string]delivery{} // the last delivery of each group that both lists have
 	found := map[string]bool{}
 	for _, d := range first.deliveries {
 		if d.group == "" || found[d.group] || !second.has(d.id) {

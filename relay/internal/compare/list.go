@@ -21,7 +21,8 @@ type List struct {
 type delivery struct{ id, group string }
 
 // Read reads a list: one delivery a line, in order. A line is an event id, and then, after a tab,
-// the group of events that keep their order, if there is one. Empty lines count for nothing.
+// the group of events that keep their order, if there is one. Empty lines are skipped. An
+// error names the line.
 func Read(r io.Reader) (*List, error) {
 	l := &List{at: map[string]int{}}
 	lines := bufio.NewScanner(r)

@@ -1,8 +1,9 @@
 // Package emitted reads the events that writers emit to the log with pg_logical_emit_message, and
 // that have no row in an outbox table.
 //
-// The content of such a message is a JSON object. Its members have the names of the columns of
-// outbox_events. relay/docs/messages.md describes them for writers.
+// Its input is the content of one message: a JSON object whose members have the names of the
+// columns of outbox_events. Its output is the event, or the problem of a message that is no event.
+// relay/docs/messages.md describes the content for writers.
 package emitted
 
 import (
@@ -26,9 +27,10 @@ type Position struct {
 	CommittedAt time.Time // of its transaction
 }
 
-// Read fills e with the event in content. A message that is no event has a problem: e then has the
-// whole content as its payload, an id, and as much of the aggregate as could be read. So the
-// message becomes a dead letter of its aggregate. The texts of e share one copy of content.
+// Read fills e with the event in content. It returns the problem of a message that is no event, and
+// an empty text for an event. With a problem, e has the whole content as its payload, an id, and as
+// much of the aggregate as could be read, so that the message becomes a dead letter of its
+// aggregate. Read copies content once, and all strings of e share that copy.
 func Read(content []byte, at Position, e *outbox.Envelope) (problem string) {
 	text := string(content)
 	e.Emitted = true
@@ -113,7 +115,8 @@ func (m *members) once(bit uint8, name string) {
 	m.seen |= bit
 }
 
-// text reads a string. A number counts as its text, because SQL writes an integer key as one.
+// text reads a string. It also accepts a number, because json_build_object of Postgres writes an
+// integer key as a number.
 func (m *members) text(bit uint8, target *string, name, value string) {
 	m.once(bit, name)
 	switch c := value[0]; {

@@ -30,7 +30,7 @@ const (
 type Attribute struct {
 	Name   string
 	Text   string // of every event; empty if it comes from a column
-	Column int    // index in [outbox.Envelope.Extra], or -1. Without text and column no event has the attribute
+	Column int    // index in [outbox.Envelope.Extra], or -1. Without text and column the attribute is dropped
 }
 
 func (a Attribute) isDropped() bool { return a.Text == "" && a.Column < 0 }
@@ -53,7 +53,7 @@ type CloudEvents struct {
 // sourceOf returns the default source of the events of a table.
 func sourceOf(schema, table string) string { return "/" + url.PathEscape(schema+"."+table) }
 
-// New returns the CloudEvents of a table. The error names every problem of attributes.
+// New returns the CloudEvents of a table. The error names every invalid attribute.
 func New(schema, table string, attributes []Attribute) (*CloudEvents, error) {
 	c := &CloudEvents{
 		source: sourceOf(schema, table), eventType: schema + "." + table, changed: map[string]Attribute{},
@@ -71,9 +71,9 @@ func (c *CloudEvents) change(a Attribute) error {
 	_, twice := c.changed[a.Name]
 	switch {
 	case twice:
-		return errors.New("it is listed twice: take one off the list")
+		return errors.New("it is listed twice: remove one of the two")
 	case a.Name == specVersion, a.Name == id:
-		return errors.New("the relay sets it: take it off the list")
+		return errors.New("the relay sets it: remove it from the list")
 	case !isName(a.Name):
 		return fmt.Errorf("it cannot be the name of an attribute: write 1 to %d lower-case letters and digits, and "+
 			"not data", maxName)

@@ -4,7 +4,7 @@ import "github.com/outbox-relay/outbox-relay/relay/outbox"
 
 // binary makes a message whose body is the data. The attributes have the names of HTTP headers, so
 // that the SDKs can read the message as they read a request: CloudEvents has no binding for SQS or
-// SNS. A message that would have too many attributes has none of the last ones.
+// SNS. If a message would have too many attributes, the last ones are dropped.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
 func binary(e *Event, context []pair) Message {
 	m := Message{Body: e.Payload}

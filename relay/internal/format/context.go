@@ -25,8 +25,8 @@ type Event struct {
 // pair is one attribute of the context.
 type pair struct{ name, value string }
 
-// first are the attributes with a default that come before those without one, and last those after
-// them: a message in binary mode that has too many drops the last ones.
+// first and last are the attributes that have a default. The order is first, then the attributes
+// without a default, then last. A message in binary mode drops those at the end if it has too many.
 var first, last = []string{specVersion, id, source, eventType, contentType, timestamp, subject, sequence},
 	[]string{aggregateType, partitionKey}
 
@@ -50,8 +50,8 @@ func (c *CloudEvents) context(e *Event) []pair {
 	return all
 }
 
-// value returns an attribute that has a default: that of the settings, or the default where they
-// have none or the column is empty.
+// value returns the value of an attribute that has a default. The settings take precedence, unless
+// their column is empty.
 func (c *CloudEvents) value(name string, e *Event) string {
 	a, changed := c.changed[name]
 	if changed && a.isDropped() {
@@ -117,9 +117,9 @@ func mediaType(e *outbox.Envelope) string {
 	return "text/plain; charset=utf-8"
 }
 
-// sortable returns a sequence as a text that sorts as the numbers do, with the 19 digits of the
-// largest bigint. A number below zero, which rows have that were numbered afterwards, counts from
-// the lowest one.
+// sortable pads a sequence with zeros to the 19 digits of the largest bigint, so that texts sort as
+// the numbers do. Rows that existed before the column have numbers below zero, which count from the
+// lowest bigint.
 // https://github.com/cloudevents/spec/blob/main/cloudevents/extensions/sequence.md
 func sortable(sequence string) string {
 	n, err := strconv.ParseInt(sequence, 10, 64)

@@ -1,4 +1,5 @@
-// Package format makes the body and the attributes of a message from an event, as a CloudEvent 1.0.
+// Package format converts events to CloudEvents 1.0. Its input are the event and the settings of
+// its attributes, and its output is the body and the attributes of the message.
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 package format
 
@@ -13,7 +14,8 @@ import (
 type Format uint8
 
 const (
-	// Plain is the payload as the body, and the relay's own attributes. The package only names it.
+	// Plain is the payload as the body, with the relay's own attributes. This package only names
+	// the format, and package route produces it.
 	Plain Format = iota
 	// Structured is a CloudEvent as a JSON document in the body.
 	Structured
@@ -24,10 +26,10 @@ const (
 // formats are the names of formats in settings.
 var formats = [...]string{Plain: "plain", Structured: "cloudevents", Binary: "cloudevents-binary"}
 
-// String returns the format as settings have it.
+// String returns the name of the format in settings.
 func (f Format) String() string { return formats[f] }
 
-// Parse reads a format.
+// Parse returns the format with a name. The error lists the names.
 func Parse(text string) (Format, error) {
 	if i := slices.Index(formats[:], text); i >= 0 {
 		return Format(i), nil //nolint:gosec // an index of formats
@@ -38,10 +40,10 @@ func Parse(text string) (Format, error) {
 // Message is the message of an event in a format.
 type Message struct {
 	Body string
-	// Attributes come before those of headers. Those of [Structured] are in addition to those of
-	// the plain format.
+	// Attributes precede the attributes of headers. For [Structured] they are added to those of
+	// the plain format, and for [Binary] they replace them.
 	Attributes []Named
-	// Problem says why the event cannot be a CloudEvent. Empty if it can.
+	// Problem is the reason why the event cannot be a CloudEvent; empty if it can.
 	Problem string
 }
 

@@ -11,7 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// queueSize is how many spans wait for the collector at most.
+// queueSize is the largest number of spans that wait for the collector.
 const queueSize = 2048
 
 // Reasons for the loss of a span.
@@ -20,7 +20,8 @@ const (
 	reasonExport    = "export_failed"
 )
 
-// queue is a batch processor that counts the spans which it loses. The SDK's counts none of them.
+// queue is a batch processor that counts the spans that it drops. The processor of the SDK does not
+// count them.
 type queue struct {
 	sdktrace.SpanProcessor
 	waiting atomic.Int64
@@ -73,7 +74,7 @@ func (x *metricExporter) Export(ctx context.Context, metrics *metricdata.Resourc
 	return nil
 }
 
-// loss counts the spans that the collector does not get. It logs the beginning and the end of an
+// loss counts the spans that do not reach the collector. It logs the beginning and the end of an
 // outage, and the first overflow of the queue.
 type loss struct {
 	count func(reason string, spans int)
@@ -87,13 +88,13 @@ func (l *loss) overflowed() {
 	l.count(reasonQueueFull, 1)
 	l.overflow.Do(func() {
 		l.log.Warn("spans come faster than the OpenTelemetry collector accepts them: relay_spans_dropped_total "+
-			"counts those that are lost, and further ones are not logged", "event", "spans_dropped",
+			"counts the dropped ones, and further drops are not logged", "event", "spans_dropped",
 			"waiting", queueSize)
 	})
 }
 
-// handle logs the first error that the SDK reports beside a failed export, such as spans that the
-// collector accepts in part.
+// handle logs the first error that the SDK reports other than a failed export, for example that the
+// collector accepted only some spans of a request.
 func (l *loss) handle(err error) {
 	l.other.Do(func() {
 		l.log.Warn("OpenTelemetry reports an error: further ones are not logged", "event", "telemetry_error",

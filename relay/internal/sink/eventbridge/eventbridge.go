@@ -1,9 +1,9 @@
 // Package eventbridge puts batches of messages as events on one EventBridge event bus.
 //
-// PutEvents differs from the calls of the other sinks in two ways. Its answer names no entry: the
-// results are those of the entries by their position, and [recent] notices an answer that was read
-// before. And it accepts events for a bus that does not exist, which are lost. So [existence] looks
-// for the bus while events are put on it.
+// PutEvents differs from the calls of the other sinks in two ways. Its answer names no entry: a
+// result belongs to the entry at the same position. [recent] detects an answer that was read
+// before. And PutEvents accepts events for a bus that does not exist, and loses them. So
+// [existence] checks regularly that the bus exists.
 package eventbridge
 
 import (
@@ -68,8 +68,8 @@ func ExpectedLimits(_ sink.Destination, opts sink.Options) sink.Limits {
 	return sink.Limits{MaxMessageBytes: maxBytes, MaxBatchBytes: maxBytes, Entry: &opts.Entry}
 }
 
-// ReadLimits implements [sink.Sink]. The limits of a bus are fixed. It reads whether the bus
-// exists.
+// ReadLimits implements [sink.Sink]. The limits of a bus are fixed, so ReadLimits only checks that
+// the bus exists.
 func (s *Sink) ReadLimits(ctx context.Context) error {
 	err := s.describe(ctx)
 	s.existence.learn(err)
@@ -98,7 +98,7 @@ func (s *Sink) Description() sink.Description { return *s.description.Load() }
 // before each request whether the relay may still send.
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	if s.existence.isDue() {
-		bounded, cancel := s.requests.Bound(ctx) // the look has a part of the request's time
+		bounded, cancel := s.requests.Bound(ctx) // for the check and the request together
 		defer cancel()
 		if err := s.existence.confirm(bounded, s.describe); err != nil {
 			return nil, err

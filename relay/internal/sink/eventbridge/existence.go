@@ -12,22 +12,22 @@ import (
 // codeMissing is the code of a bus that does not exist.
 const codeMissing = "ResourceNotFoundException"
 
-// lookInterval is how long a bus counts as existing. EventBridge deletes no bus that has a rule. So
-// before a bus is gone, its last rule is, and events that no rule matches reach nothing either.
+// lookInterval is how long a bus counts as existing after a check. EventBridge deletes no bus that
+// has a rule. So a deleted bus had no rule before, and its events reached no target in any case.
 const lookInterval = 10 * time.Second
 
 // lookTimeout leaves most of a request's time to the request itself.
 const lookTimeout = 2 * time.Second
 
-// existence is the sink's knowledge of its bus. EventBridge answers a PutEvents for a bus that does
-// not exist as it answers any other.
+// existence records whether the bus exists. The answer to PutEvents does not show it: EventBridge
+// accepts events for a bus that does not exist.
 type existence struct {
 	looking sync.Mutex
-	lookAt  atomic.Int64          // when to look next, in nanoseconds
-	missing atomic.Pointer[error] // nil if the bus existed when the sink looked last
+	lookAt  atomic.Int64          // time of the next check, in nanoseconds since 1970
+	missing atomic.Pointer[error] // nil if the bus existed at the last check
 }
 
-// learn stores the result of a look. Only a definite answer changes it.
+// learn stores the result of a check. Only a definite answer changes the record.
 func (e *existence) learn(err error) {
 	e.lookAt.Store(time.Now().Add(lookInterval).UnixNano())
 	switch {
@@ -38,13 +38,13 @@ func (e *existence) learn(err error) {
 	}
 }
 
-// isDue reports whether a request has to be confirmed.
+// isDue reports whether a request has to wait for a check.
 func (e *existence) isDue() bool {
 	return e.missing.Load() != nil || time.Now().UnixNano() >= e.lookAt.Load()
 }
 
-// confirm looks for the bus, unless another request does so at the moment. It returns an error if
-// the bus is missing.
+// confirm checks that the bus exists, unless another request is checking it at the moment. It
+// returns an error if the bus does not exist.
 func (e *existence) confirm(ctx context.Context, look func(context.Context) error) error {
 	if e.looking.TryLock() {
 		defer e.looking.Unlock()

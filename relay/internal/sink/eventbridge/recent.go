@@ -6,12 +6,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// remembered is how many answers the sink remembers: those of several seconds at the highest rate.
+// remembered is the number of answers that the sink remembers. At the highest rate they span
+// several seconds.
 const remembered = 1024
 
-// recent has an event id of each of the last answers. EventBridge gives each event an id of its
-// own, so an answer with an id of an earlier one is that answer again, as a proxy that caches
-// answers makes it. It says nothing about the request.
+// recent holds one event id of each of the last answers. EventBridge assigns a new id to each
+// event. So an answer that has the id of an earlier answer is a copy of it, for example from a
+// caching proxy, and does not tell the outcome of the request.
 type recent struct {
 	mu    sync.Mutex
 	known map[sink.MessageID]struct{}
