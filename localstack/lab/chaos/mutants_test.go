@@ -219,7 +219,7 @@ var mutants = []mutant{
 	{
 		name: "defers a destination and stores no deferral",
 		edits: []edit{{
-			deferralWorker,
+			deferralBegin,
 			`	if err := w.Store.Begin(ctx, stored); err != nil {`,
 			`	if err := ctx.Err(); err != nil {`,
 		}},
