@@ -42,6 +42,7 @@ type run struct {
 	began        time.Duration // start of the load
 	quiet        sync.RWMutex  // held for writing while no writer may begin a transaction
 	refusals     refusals
+	twins        twins
 }
 
 // link is the connection of a relay's place to the database.
@@ -141,12 +142,15 @@ func (r *run) migrate(ctx context.Context) error {
 	}
 	statements = append(statements,
 		grantOutbox(),
-		`ALTER PUBLICATION outbox_pub SET TABLE {table}`,
+		`ALTER PUBLICATION outbox_pub SET TABLE `+r.shape.published(),
 		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
 		`CREATE TABLE other (n integer, t text)`,
 		r.shape.recordCommitted(),
 		recordChanges,
 	)
+	for _, table := range r.shape.each() {
+		statements = append(statements, fmt.Sprintf(recordInserts, table))
+	}
 	if r.shape.replays() {
 		statements = append(statements, r.shape.recordSelected())
 	}
@@ -172,7 +176,7 @@ func grantOutbox() string {
 	for i := range maxRelays {
 		roles = append(roles, fmt.Sprintf(relayRole, i))
 	}
-	return `GRANT SELECT, DELETE ON {table} TO ` + strings.Join(roles, ", ")
+	return `GRANT SELECT, DELETE ON {tables} TO ` + strings.Join(roles, ", ")
 }
 
 // play runs the load and the faults, ends all faults, waits until every event has arrived, and
@@ -252,6 +256,11 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	if err := r.relays.startAll(); err != nil {
 		return err
+	}
+	if hasSeveral(r.plan) {
+		if err := r.inject(ctx, tableJoins, rand.New(rand.NewPCG(r.plan.Seed, 2))); err != nil {
+			return err
+		}
 	}
 	if r.awaitArrived(ctx) { // otherwise the later steps would wait in vain too
 		if err := r.finishReplays(ctx); err != nil {
