@@ -55,8 +55,8 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 		id = r.twins.next(a.table)
 	}
 	e := checker.Event{
-		ID: id, Table: a.table, AggregateType: a.destination.aggregateType, AggregateID: a.id, Destination: a.destination.Name,
-		Emitted: a.emits,
+		ID: id, Table: a.table, AggregateType: a.destination.aggregateType, AggregateID: a.id,
+		Destination: a.destination.Name, Emitted: a.emits,
 		Type:    fmt.Sprintf("type.%d", random.IntN(5)),
 		Payload: fmt.Sprintf(r.shape.payload(), id),
 	}

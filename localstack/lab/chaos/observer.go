@@ -38,8 +38,9 @@ const recordChanges = `
 	CREATE FUNCTION record_change() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
 		IF TG_OP = 'INSERT' OR new.state <> old.state THEN
 			INSERT INTO changes (position, event_id, destination, blocks, event, state, code, redrives) VALUES
-				(new.position, split_part(new.event->>'message_deduplication_id', '#', 1), new.destination, new.blocks_group, new.event, new.state, new.code,
-				new.redrives);
+				(new.position,
+				split_part(new.event->>'message_deduplication_id', '#', 1), new.destination, new.blocks_group,
+				new.event, new.state, new.code, new.redrives);
 		END IF;
 		RETURN NULL;
 	END $$;

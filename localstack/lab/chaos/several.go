@@ -87,8 +87,8 @@ var tableJoins = fault{
 	name: "table joins", weight: 6, repeats: true, skips: true, losesLog: true, needs: hasSeveral, do: joinTable,
 }
 
-// joinTable has a transaction write to the table before the publication has it, and commit while the
-// relay has yet to find it, while the relay waits for the transaction, or later.
+// joinTable has a transaction write to the table before the publication has it, and commit while
+// the relay has yet to find it, or while the relay waits for the transaction.
 func joinTable(ctx context.Context, a *act) error {
 	table := a.shape.tables[len(a.shape.tables)-1]
 	o, err := a.writeOpenWith(ctx, func(e *checker.Event) {
@@ -115,7 +115,8 @@ func joinTable(ctx context.Context, a *act) error {
 func (r *run) awaitAccounted(ctx context.Context) {
 	await(ctx, crashTimeout, func() bool {
 		var accounted int
-		err := r.admin.QueryRow(ctx, `SELECT count(DISTINCT relation) FROM relay_members WHERE accounted`).Scan(&accounted)
+		err := r.admin.QueryRow(ctx, `SELECT count(DISTINCT relation) FROM relay_members
+			WHERE accounted`).Scan(&accounted)
 		return err == nil && accounted >= len(r.shape.tables)
 	})
 }

@@ -27,7 +27,8 @@ type shape struct {
 	// repairs says that the relay finds rows in the table that the log does not bring. Otherwise no
 	// fault may lose the log, and no event can wait in the table.
 	repairs bool
-	// keepsNone says that the events of an unavailable or paused destination cannot wait in the table.
+	// keepsNone says that the events of an unavailable or paused destination cannot wait in the
+	// table.
 	keepsNone bool
 	// unordered says that no column has a key, so every event is its own message group.
 	unordered bool
@@ -63,8 +64,9 @@ func shapeOf(name string) *shape {
 func (s *shape) sql(statement string) string {
 	c := s.columns
 	return strings.NewReplacer("{table}", s.table, "{rows}", s.rows(), "{tables}", strings.Join(s.each(), ", "),
-		"{new_id}", s.newID(), "{common_seq}", cmp.Or(s.columns.common, c.seq), "{id}", c.id, "{seq}", c.seq, "{xid}", c.xid, "{payload}", c.payload,
-		"{created}", c.created, "{kind}", c.kind, "{aggregate}", c.aggregate).Replace(statement)
+		"{new_id}", s.newID(), "{common_seq}", cmp.Or(c.common, c.seq), "{id}", c.id, "{seq}", c.seq,
+		"{xid}", c.xid, "{payload}", c.payload, "{created}", c.created, "{kind}", c.kind,
+		"{aggregate}", c.aggregate).Replace(statement)
 }
 
 // attribute returns the name of one of the relay's attributes, or "" if messages do not have it.
@@ -151,7 +153,8 @@ const emitEvent = `
 // arguments are the values of an event in the statement that inserts it.
 func arguments(e checker.Event) pgx.NamedArgs {
 	return pgx.NamedArgs{
-		"id": strings.TrimPrefix(e.ID, e.Table+"/"), "kind": e.AggregateType, "aggregate": e.AggregateID, "type": e.Type, "payload": e.Payload,
+		"id": strings.TrimPrefix(e.ID, e.Table+"/"), "kind": e.AggregateType, "aggregate": e.AggregateID,
+		"type": e.Type, "payload": e.Payload,
 		"topic": strings.TrimSuffix(nameOf(e.Destination), ".fifo"),
 	}
 }

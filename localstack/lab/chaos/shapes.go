@@ -164,8 +164,9 @@ func severalTables() shape {
 			CREATE TABLE ` + table + ` (LIKE outbox_events INCLUDING ALL);
 			`
 		// a table has the number of its place in the checkpoint row
-		rows = append(rows, `SELECT '`+table+`/' || id AS id, seq, xid, '`+table+`/' || aggregate_type AS aggregate_type,
-			aggregate_id, ((SELECT array_position(tables, '`+table+`') FROM relay_checkpoints
+		rows = append(rows, `SELECT '`+table+`/' || id AS id, seq, xid, aggregate_id,
+			'`+table+`/' || aggregate_type AS aggregate_type,
+			((SELECT array_position(tables, '`+table+`') FROM relay_checkpoints
 				WHERE tables IS NOT NULL LIMIT 1) - 1) * (1::bigint << 47) + seq AS common_seq FROM `+table)
 	}
 	s.create += `CREATE VIEW outboxes AS ` + strings.Join(rows, " UNION ALL ")
