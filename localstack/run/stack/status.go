@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -158,25 +159,42 @@ func (s *Stack) queueStatus(ctx context.Context, outputs messaging.Outputs) (str
 		return "", &missingError{missing}
 	}
 	client := sqs.NewFromConfig(messaging.Config(s.Ports.Endpoint()))
-	counts := map[string]int{}
-	for name, url := range map[string]string{"queue": outputs.QueueUrl, "dead": outputs.DeadLetterQueueUrl} {
-		got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-			QueueUrl: aws.String(url),
-			AttributeNames: []types.QueueAttributeName{
-				types.QueueAttributeNameApproximateNumberOfMessages,
-				types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
-			},
-		})
+	var text []string
+	for _, q := range []struct {
+		name string
+		messaging.Queues
+	}{{"queue", outputs.Queues}, {"shipments queue", outputs.Shipments}} {
+		waiting, err := countMessages(ctx, client, q.QueueUrl)
 		if err != nil {
 			return "", err
 		}
-		for attribute, value := range got.Attributes {
-			var n int
-			if _, err := fmt.Sscan(value, &n); err != nil {
-				return "", fmt.Errorf("attribute %s: %w", attribute, err)
-			}
-			counts[name] += n
+		dead, err := countMessages(ctx, client, q.DeadLetterQueueUrl)
+		if err != nil {
+			return "", err
 		}
+		text = append(text, fmt.Sprintf("%d messages in the %s, %d dead letters", waiting, q.name, dead))
 	}
-	return fmt.Sprintf("%d messages in the queue, %d dead letters", counts["queue"], counts["dead"]), nil
+	return strings.Join(text, "; "), nil
+}
+
+// countMessages returns the number of messages in a queue, with those that a consumer has received.
+func countMessages(ctx context.Context, client *sqs.Client, url string) (count int, err error) {
+	got, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: aws.String(url),
+		AttributeNames: []types.QueueAttributeName{
+			types.QueueAttributeNameApproximateNumberOfMessages,
+			types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	for attribute, value := range got.Attributes {
+		n, err := strconv.Atoi(value)
+		if err != nil {
+			return 0, fmt.Errorf("attribute %s: %w", attribute, err)
+		}
+		count += n
+	}
+	return count, nil
 }

@@ -109,7 +109,7 @@ func (r *Router) problem(e *outbox.Envelope) string {
 func (r *Router) tooLong(e *outbox.Envelope) string {
 	reason := fmt.Sprintf("the payload has %d bytes, more than %s allows (%d)", len(e.Payload), settingMaxEvent,
 		r.maxPayload)
-	if r.maxPayload == outbox.MaxPayload { // the default
+	if !r.hasBucket {
 		reason = fmt.Sprintf("the payload has %d bytes, no message may have more than %d: set %s", len(e.Payload),
 			r.maxPayload, settingBucket)
 	}

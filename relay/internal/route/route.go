@@ -76,7 +76,8 @@ type Settings struct {
 	OrderKey []int
 	// Untyped says that the table has no type of its events, so that none is required.
 	Untyped bool
-	// MaxPayload is the longest payload that is sent, in bytes; zero means [outbox.MaxPayload].
+	// MaxPayload is the longest payload that is sent, in bytes, if there is a bucket for large
+	// events; zero means that there is none, and [outbox.MaxPayload].
 	MaxPayload int
 }
 
@@ -99,6 +100,7 @@ type Router struct {
 	orderKey      []int
 	untyped       bool
 	maxPayload    int
+	hasBucket     bool     // for large events
 	formats       *formats // nil: every message has the plain format
 }
 
@@ -120,6 +122,7 @@ func Parse(s Settings) (*Router, error) {
 		columns:      s.Columns,
 		untyped:      s.Untyped,
 		maxPayload:   cmp.Or(s.MaxPayload, outbox.MaxPayload),
+		hasBucket:    s.MaxPayload != 0,
 	}
 	var problems []error
 	if r.destinations[0] == "" {

@@ -257,6 +257,22 @@ func TestADeadLetterKeepsALongPayload(t *testing.T) {
 	}
 }
 
+// TestTheReasonNamesTheSettingThatRaisesTheLimit: a bucket may have the limit of a relay without
+// one.
+func TestTheReasonNamesTheSettingThatRaisesTheLimit(t *testing.T) {
+	t.Parallel()
+	for setting, maxPayload := range map[string]int{
+		"set RELAY_LARGE_EVENTS_BUCKET": 0, "more than RELAY_MAX_EVENT_BYTES allows": outbox.MaxPayload,
+	} {
+		e := event()
+		e.Payload = strings.Repeat("x", outbox.MaxPayload+1)
+		problem := newRouter(t, route.Settings{MaxPayload: maxPayload}).Message(&e, &sink.Message{}).Problem
+		if !strings.Contains(problem, setting) {
+			t.Errorf("limit %d: %s", maxPayload, problem)
+		}
+	}
+}
+
 // FuzzParse checks that Parse never panics, and that accepted settings route every event to a
 // destination.
 func FuzzParse(f *testing.F) {
