@@ -151,7 +151,8 @@ func TestAReplayExcludesWhatWaitsOfAnAggregate(t *testing.T) {
 // TestALateCommitOfABusyAggregateArrives: its seq lies below that of everything that waits.
 func TestALateCommitOfABusyAggregateArrives(t *testing.T) {
 	t.Parallel()
-	b := newBusy(t, newOwnServerEnv(t, "orders.fifo"))
+	server := newServerWith(t, nil) // of its own: a slot is created only once every open transaction has ended
+	b := newBusy(t, newTestEnvOn(t, server.URL("relay", "relay"), "orders.fifo"))
 	between, through := b.newNetwork()
 	b.startStreaming(append(b.env, "DATABASE_URL="+through)...)
 	var open []func()

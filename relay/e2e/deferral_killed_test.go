@@ -98,7 +98,8 @@ func (o *outage) awaitAny() {
 // TestALateCommitIsDelivered: its seq lies below that of everything that the deferral knows.
 func TestALateCommitIsDelivered(t *testing.T) {
 	t.Parallel()
-	o := newOutage(t, newOwnServerEnv(t, "orders"))
+	server := newServerWith(t, nil) // of its own: a slot is created only once every open transaction has ended
+	o := newOutage(t, newTestEnvOn(t, server.URL("relay", "relay"), "orders"))
 	between, through := o.newNetwork()
 	o.startStreaming(append(o.env, "DATABASE_URL="+through)...)
 	var open []func()

@@ -1,11 +1,10 @@
 package chaos_test
 
 const (
-	deferralGate  = "relay/internal/deferral/joining.go"
-	deferralDrain = "relay/internal/deferral/drain.go"
-	deferralBegin = "relay/internal/deferral/begin.go"
-	deferralPass  = "relay/internal/deferral/pass.go"
-	deferralRules = "relay/internal/deferral/predicate.go"
+	deferralGate   = "relay/internal/deferral/joining.go"
+	deferralDrain  = "relay/internal/deferral/drain.go"
+	deferralWorker = "relay/internal/deferral/worker.go"
+	deferralRules  = "relay/internal/deferral/predicate.go"
 
 	deferralTransfer = "relay/internal/deferral/transfer.go"
 	deferralHeld     = "relay/internal/deferral/gate.go"
@@ -25,7 +24,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "defers with a snapshot that the stream has not passed", edits: []edit{{
-			deferralBegin, `known := w.Gate.Past() //`, `now, _ := w.Store.Observe(ctx)
+			deferralWorker, `known := w.Gate.Past() //`, `now, _ := w.Store.Observe(ctx)
 	known := now.Snapshot //`,
 		}}},
 		pkg: "./relay/e2e", test: "TestALateCommitIsDelivered",
@@ -52,11 +51,11 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "counts events as handed over before the deferral is stored", edits: []edit{
-			{deferralBegin, `	if err := w.Store.Begin(ctx, stored); err != nil {
+			{deferralWorker, `	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
 `, ``},
-			{deferralBegin, `	begin(h)
+			{deferralWorker, `	begin(h)
 `, `	begin(h)
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
@@ -139,7 +138,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
-			deferralPass, `isNow, err = w.awaitPassed(ctx, to, patience)`, `isNow, err = to.LSN != 0, nil`,
+			deferralDrain, `isNow, err = w.awaitPassed(ctx, to, patience)`, `isNow, err = to.LSN != 0, nil`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAFullWindowHoldsUpNoPass",
 	},

@@ -42,8 +42,7 @@ func (a *act) writeOpenWith(ctx context.Context, edit func(*checker.Event)) (*op
 // eventOfNewAggregate returns an event of an aggregate that no writer uses.
 func (a *act) eventOfNewAggregate() checker.Event {
 	d := &a.destinations[a.random.IntN(len(a.destinations))]
-	table, id := a.shape.place(a.random.IntN(100), fmt.Sprintf("own-%d", a.random.Uint64()))
-	return a.newEvent(a.random, aggregate{destination: d, table: table, id: id})
+	return a.newEvent(a.random, aggregate{destination: d, id: fmt.Sprintf("own-%d", a.random.Uint64())})
 }
 
 func (o *open) commit(ctx context.Context) {

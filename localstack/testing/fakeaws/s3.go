@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // S3's entity tag
 	"encoding/hex"
 	"encoding/xml"
@@ -10,6 +11,7 @@ import (
 	"net/http/httputil"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // maxObject exceeds the largest object that tests write.
@@ -18,7 +20,9 @@ const maxObject = 64 << 20
 // s3Bucket is a bucket of S3. The server's lock guards it.
 type s3Bucket struct {
 	objects map[string]*s3Object
-	refusal string // the code with which each request fails; empty: none fails
+	refusal string        // the code with which each request fails; empty: none fails
+	held    chan struct{} // closed when requests are answered; nil if they are answered at once
+	waiting int           // requests that wait for held
 }
 
 // s3Object is an object of S3.
@@ -41,6 +45,27 @@ func (s *Server) RefuseBucket(name, code string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buckets[name].refusal = code
+}
+
+// HoldBucket reads every request to a bucket and does not answer it until release is called.
+func (s *Server) HoldBucket(name string) (release func()) {
+	held := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buckets[name].held = held
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.buckets[name].held = nil
+		close(held)
+	})
+}
+
+// Held returns how many requests to a bucket wait for the release.
+func (s *Server) Held(name string) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.buckets[name].waiting
 }
 
 // Objects returns how often each object of a bucket was written, by key.
@@ -82,6 +107,7 @@ func (s *Server) serveS3(w http.ResponseWriter, r *http.Request) {
 		s.CreateBucket(name)
 		return
 	}
+	s.awaitRelease(r.Context(), name)
 	o, refusal := s.access(r.Method, name, key, content)
 	switch {
 	case refusal != "":
@@ -114,6 +140,25 @@ func readObject(body io.Reader, head http.Header) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes, and X-Amz-Decoded-Content-Length is %s", len(content), length)
 	}
 	return content, err
+}
+
+// awaitRelease waits while the bucket is held, or until the client disconnects.
+func (s *Server) awaitRelease(ctx context.Context, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.buckets[name]
+	if b == nil || b.held == nil {
+		return
+	}
+	held := b.held
+	b.waiting++
+	s.mu.Unlock()
+	select {
+	case <-held:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	b.waiting--
 }
 
 // access writes, reads or removes an object. It returns the content, or the code of a refusal.

@@ -63,8 +63,7 @@ const (
 )
 
 const (
-	initTimeout  = 3 * time.Minute // initdb takes a second, and a minute beside fifty busy processes
-	startTimeout = time.Minute     // includes recovery after a crash
+	startTimeout = time.Minute // includes recovery after a crash
 	stopTimeout  = 30 * time.Second
 )
 

@@ -1,6 +1,4 @@
-// Package checkpointer writes the position of the Tracker to the checkpoint row, and renews the
-// lease with each write. It ends the session once the fence shows that another relay holds the
-// slot.
+// Package checkpointer writes the checkpoint row and watches the fence.
 package checkpointer
 
 import (

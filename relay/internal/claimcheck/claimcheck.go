@@ -6,9 +6,12 @@ package claimcheck
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,9 +57,10 @@ func (s *Store) Probe(ctx context.Context) error {
 	return s.put(ctx, probeKey, "relay check wrote this object to prove that the relay may write large events here.\n")
 }
 
-// Offload stores the body of m, and returns the message that points to it. The key of the object is
-// that of the event, so a repetition writes the same object. Every error is transient: none refuses
-// m itself, and a retry may succeed.
+// Offload stores the body of m, and returns the message that points to it. A repetition writes the
+// same object. Another body of the same event has another object, because messages that point to
+// the first may still wait for their consumers. Every error is transient: none refuses m itself,
+// and a retry may succeed.
 func (s *Store) Offload(ctx context.Context, m *sink.Message) (*sink.Message, error) {
 	key := keyOf(m)
 	if err := s.put(ctx, key, m.Body); err != nil {
@@ -86,13 +90,20 @@ func dropOptional(m *sink.Message) {
 	m.Own--
 }
 
-// keyOf returns the key of the object: the deduplication id of the first delivery, which is the
-// event id if that is a UUID, and otherwise names the outbox table too. A redrive or a replay
-// appends a suffix that begins with #.
+// keyOf returns the key of the object: the deduplication id of the first delivery, and a digest of
+// the body. The id is the event id if that is a UUID, and otherwise names the outbox table too. A
+// redrive or a replay appends a suffix that begins with #. The body depends on settings: the format
+// and the attributes of a CloudEvent.
 func keyOf(m *sink.Message) string {
-	key, _, _ := strings.Cut(m.DeduplicationID, "#")
-	return key
+	id, _, _ := strings.Cut(m.DeduplicationID, "#")
+	digest := sha256.New()
+	_, _ = io.Copy(digest, newReader(m.Body)) // cannot fail for a text and a hash
+	return id + "/" + hex.EncodeToString(digest.Sum(nil)[:digestBytes])
 }
+
+// digestBytes is the length of the digest in a key. It has to tell apart the few bodies of one
+// event.
+const digestBytes = 8
 
 // pointer returns the body that points to an object.
 func pointer(bucket, key string) string {
@@ -107,9 +118,13 @@ func pointer(bucket, key string) string {
 func (s *Store) put(ctx context.Context, key, body string) error {
 	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
 	defer cancel()
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: strings.NewReader(body)})
+	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: newReader(body)})
 	return classify(err)
 }
+
+// newReader returns a reader that is no [io.WriterTo]. That of [strings.Reader] copies the whole
+// text for a writer of bytes, and the signature, the checksum and the request have such writers.
+func newReader(text string) io.ReadSeeker { return struct{ io.ReadSeeker }{strings.NewReader(text)} }
 
 // classify returns err as a failure that refuses no message and is no throttling of the
 // destination. A refusal of the credentials keeps its meaning.

@@ -1,8 +1,13 @@
 package claimcheck_test
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +53,9 @@ func message(bytes, attributes int) *sink.Message {
 	return m
 }
 
+// keyOfUmlauts is the key of the message with a body of 2,000 bytes.
+const keyOfUmlauts = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11/dabd53845cfba11c"
+
 func TestTheMessagePointsToTheBody(t *testing.T) {
 	t.Parallel()
 	server := start(t)
@@ -60,7 +68,7 @@ func TestTheMessagePointsToTheBody(t *testing.T) {
 			t.Fatal(err)
 		}
 		const want = `["software.amazon.payloadoffloading.PayloadS3Pointer",` +
-			`{"s3BucketName":"large-events","s3Key":"0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"}]`
+			`{"s3BucketName":"large-events","s3Key":"` + keyOfUmlauts + `"}]`
 		size := sink.Attribute{Name: "ExtendedPayloadSize", DataType: sink.Number, Value: "2000"}
 		if got.Body != want || len(got.Attributes) != 10 || got.Attributes[2] != size || got.Own != 3 ||
 			got.GroupID != m.GroupID || got.DeduplicationID != m.DeduplicationID {
@@ -70,7 +78,40 @@ func TestTheMessagePointsToTheBody(t *testing.T) {
 			t.Error("the message itself has changed")
 		}
 	}
-	if objects := server.Objects(bucket); len(objects) != 1 || objects["0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"] != 2 {
+	if objects := server.Objects(bucket); len(objects) != 1 || objects[keyOfUmlauts] != 2 {
+		t.Errorf("objects and how often each was written: %v", objects)
+	}
+}
+
+// TestAnotherBodyHasAnotherObject: a setting such as the format changes the body of an event whose
+// message still waits for its consumer.
+func TestAnotherBodyHasAnotherObject(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	store := claimcheck.New(config(server.URL()), bucket)
+	var first string
+	for _, body := range []string{`{"n":1}`, `{"specversion":"1.0","data":{"n":1}}`, `{"n":1}`} {
+		m := message(100, 1)
+		m.Body = body
+		got, err := store.Offload(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pointer [2]any
+		if err := json.Unmarshal([]byte(got.Body), &pointer); err != nil {
+			t.Fatal(err)
+		}
+		key, _ := pointer[1].(map[string]any)["s3Key"].(string)
+		if stored := string(server.Object(bucket, key)); stored != body {
+			t.Errorf("%s has %q, want %q", key, stored, body)
+		}
+		first = cmp.Or(first, key)
+		if stored := string(server.Object(bucket, first)); stored != `{"n":1}` {
+			t.Errorf("the first message points to %q", stored)
+		}
+	}
+	if objects := server.Objects(bucket); len(objects) != 2 || objects[first] != 2 {
 		t.Errorf("objects and how often each was written: %v", objects)
 	}
 }
@@ -116,6 +157,39 @@ func TestABucketNeverRefusesAMessage(t *testing.T) {
 	}
 }
 
+// discarding is a client that reads each request and succeeds.
+type discarding struct{}
+
+func (discarding) Do(r *http.Request) (*http.Response, error) {
+	defer func() { _ = r.Body.Close() }()
+	// a client sends the body through a writer that takes only bytes
+	if _, err := io.Copy(struct{ io.Writer }{io.Discard}, r.Body); err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: r}, nil
+}
+
+// TestAnUploadCopiesNoBody: neither its hash, nor its checksum, nor the request needs a copy. The
+// test runs alone, because it counts what the process allocates.
+func TestAnUploadCopiesNoBody(t *testing.T) {
+	const size = 10 << 20
+	m := message(size, 1)
+	for _, endpoint := range []string{"http://s3.example.com", "https://s3.example.com"} {
+		cfg := config(endpoint)
+		cfg.HTTPClient = discarding{}
+		store := claimcheck.New(cfg, bucket)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := store.Offload(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > size/10 {
+			t.Errorf("%s: the upload of %d bytes allocates %d", endpoint, size, allocated)
+		}
+	}
+}
+
 // fixed is a sink with a limit that takes nothing.
 type fixed struct {
 	sink.Sink
@@ -135,7 +209,7 @@ func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
 	batch := []*sink.Message{small, large}
 	prepared, err := wrapped.Prepare(t.Context(), batch)
 	if err != nil || prepared[0] != small || prepared[1] == large || batch[1] != large ||
-		!strings.Contains(prepared[1].Body, `"public.events/7"`) {
+		!strings.Contains(prepared[1].Body, `"public.events/7/`) {
 		t.Errorf("%v, %v", prepared, err)
 	}
 	if same, err := wrapped.Prepare(t.Context(), batch[:1]); err != nil || &same[0] != &batch[0] {
@@ -144,7 +218,7 @@ func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
 	if got := wrapped.Limits(); got.MaxBatchBytes != 2000 || sink.Validate(message(1<<21, 1), got) != nil {
 		t.Errorf("%+v", got)
 	}
-	if objects := fmt.Sprint(server.Objects(bucket)); objects != "map[public.events/7:1]" {
+	if objects := fmt.Sprint(server.Objects(bucket)); !strings.HasPrefix(objects, "map[public.events/7/") {
 		t.Errorf("objects %s", objects)
 	}
 }

@@ -2,7 +2,9 @@ package claimcheck_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,7 +66,8 @@ func checkExtendedClient(t *testing.T, endpoint string) {
 	if received.Body != m.Body || len(received.Attributes) != 9 || received.Attributes["a8"] != "x" {
 		t.Errorf("%d bytes, attributes %v", len(received.Body), received.Attributes)
 	}
-	if _, err := storage.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &name, Key: &m.EventID}); err != nil {
+	key := fmt.Sprintf("%s/%.8x", m.EventID, sha256.Sum256([]byte(m.Body)))
+	if _, err := storage.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &name, Key: &key}); err != nil {
 		t.Errorf("the object is gone: %v", err)
 	}
 }

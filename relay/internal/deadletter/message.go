@@ -1,6 +1,7 @@
 package deadletter
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
@@ -99,4 +100,42 @@ func typeOf(m *sink.Message) string {
 		}
 	}
 	return ""
+}
+
+// pieceBytes is the longest text that is encoded at once.
+const pieceBytes = 64 << 10
+
+// encode returns m as [json.Marshal] writes it. It makes one copy of a long body, where Marshal
+// makes several, because its buffers double.
+func (m message) encode() (string, error) {
+	body := m.Body
+	if len(body) > pieceBytes {
+		m.Body = ""
+	}
+	whole, err := json.Marshal(m)
+	if err != nil || m.Body == body {
+		return string(whole), err
+	}
+	const before = `{"body":"`
+	size := len(whole)
+	encodeText(body, func(piece []byte) { size += len(piece) })
+	var text strings.Builder
+	text.Grow(size)
+	text.WriteString(before)
+	encodeText(body, func(piece []byte) { text.Write(piece) })
+	text.Write(whole[len(before):])
+	return text.String(), nil
+}
+
+// encodeText calls use with the pieces of a JSON string, without its quotes.
+func encodeText(text string, use func(piece []byte)) {
+	for len(text) > 0 {
+		end := min(pieceBytes, len(text))
+		for end < len(text) && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		piece, _ := json.Marshal(text[:end]) // cannot fail for a text
+		use(piece[1 : len(piece)-1])
+		text = text[end:]
+	}
 }

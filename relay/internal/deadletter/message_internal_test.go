@@ -58,3 +58,21 @@ func TestADeadLetterKeepsItsType(t *testing.T) {
 		}
 	}
 }
+
+// TestALongMessageIsEncodedAsAnyOther, because the text of a stored dead letter is compared.
+func TestALongMessageIsEncodedAsAnyOther(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"x", "ü", "\u2028\\\"<&>\b\n\u0001\U0001F600", "\xff"} {
+		for size := range 5 {
+			body := strings.Repeat("y", size) + strings.Repeat(part, 2*pieceBytes/len(part))
+			m := newMessage(&sink.Message{Body: body, GroupID: "order/1", DeduplicationID: "1"})
+			want, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := m.encode(); err != nil || got != string(want) {
+				t.Errorf("%q and %d bytes before it: %d bytes, want %d: %v", part, size, len(got), len(want), err)
+			}
+		}
+	}
+}

@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
@@ -20,7 +19,7 @@ import (
 const park = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	), known AS (` + adopt + `
+	), known AS (` + adopt + `$15 RETURNING d.position
 	), parked AS (
 		INSERT INTO outbox_dead_letters AS d
 			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
@@ -28,10 +27,10 @@ const park = `
 		SELECT CASE WHEN octet_length($4) > ` + longestIndexed + ` OR EXISTS (
 				SELECT FROM outbox_dead_letters o WHERE o.outbox_table = $5 AND o.event_id = $4 AND o.destination = $6
 			) THEN left($4, 128) || ' ' || gen_random_uuid() ELSE $4 END,
-			$5, $6, $11, $12::boolean, $13, $14, $15::integer, $10::json,
-			CASE WHEN $12::boolean AND $13 = '` + delivery.CodeBlocked + `' AND (
+			$5, $6, $10, $11::boolean, $12, $13, $14::integer, $15::json,
+			CASE WHEN $11::boolean AND $12 = '` + delivery.CodeBlocked + `' AND (
 				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
-				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $11 AND o.blocks_group
+				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $10 AND o.blocks_group
 					AND o.state IN ('parked', 'redriving')
 			) THEN 'redriving' ELSE 'parked' END,
 			$1, $7, $8::bigint, $4
@@ -43,22 +42,22 @@ const park = `
 	SELECT position FROM known UNION ALL SELECT position FROM parked`
 
 // adopt gives the dead letter that an older relay stored of an event the row of the event. Its
-// arguments are those of [Store.rowArgs].
+// arguments are those of [Store.rowArgs]. The event follows, as the last argument of the statement:
+// it may have many MB, and pgx would copy them to make room for another argument.
 const adopt = `
 		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $7, row_seq = $8::bigint, row_event_id = $4
 		FROM holder
 		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
-		  AND $9::boolean AND d.event::text = $10
-		  AND NOT EXISTS (
+		  AND $9::boolean AND NOT EXISTS (
 			SELECT FROM outbox_dead_letters o
 			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $7)
-		RETURNING d.position`
+		  AND d.event::text = `
 
 // letterOf returns the dead letter of an event, in any state.
 const letterOf = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	), known AS (` + adopt + `
+	), known AS (` + adopt + `$10 RETURNING d.position
 	)
 	SELECT position FROM known UNION ALL
 	SELECT d.position FROM holder, outbox_dead_letters d
@@ -74,11 +73,11 @@ func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 	if p.Position != 0 {
 		return s.parkAgain(ctx, p)
 	}
-	event, err := json.Marshal(newMessage(p.Message))
+	event, err := newMessage(p.Message).encode()
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
-	args, err := s.rowArgs(p, string(event), p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts)
+	args, err := s.rowArgs(p, p.Message.GroupID, p.BlocksGroup, p.Code, p.Reason, p.Attempts, event)
 	if err != nil {
 		return fmt.Errorf("park event %s: %w", p.Message.EventID, err)
 	}
@@ -91,14 +90,14 @@ func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 	return err
 }
 
-// rowArgs returns the arguments of [adopt], and more behind them.
-func (s *Store) rowArgs(p delivery.DeadLetter, event string, more ...any) ([]any, error) {
+// rowArgs returns the arguments of [adopt] without the event, and more behind them.
+func (s *Store) rowArgs(p delivery.DeadLetter, more ...any) ([]any, error) {
 	seq, err := rowSeq(p.Row)
 	if err != nil {
 		return nil, err
 	}
 	id := p.Message.EventID
-	return append([]any{id, s.table, p.Destination, p.Row.Key(id), seq, p.Message.Body != "", event}, more...), nil
+	return append([]any{id, s.table, p.Destination, p.Row.Key(id), seq, p.Message.Body != ""}, more...), nil
 }
 
 // parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks

@@ -1,11 +1,9 @@
-// Package deadletter stores the events that their destination refused for good. Its input are the
-// refused events of package delivery and the commands of an operator. Its output are the events to
-// redrive, and the lists and outcomes that the commands show.
+// Package deadletter stores the events that their destination refused for good, and returns them
+// for a redrive.
 package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,11 +27,11 @@ func NewStore(pool *pgxpool.Pool, fence slot.Fence, table string) *Store {
 
 // IsParked implements [delivery.Parker].
 func (s *Store) IsParked(ctx context.Context, p delivery.DeadLetter) (parked bool, err error) {
-	stored, err := json.Marshal(newMessage(p.Message))
+	stored, err := newMessage(p.Message).encode()
 	if err != nil {
 		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
 	}
-	args, err := s.rowArgs(p, string(stored))
+	args, err := s.rowArgs(p, stored)
 	if err != nil {
 		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
 	}

@@ -183,7 +183,8 @@ func (s *sender) sendable(batch []*Event) []*Event {
 	return slices.DeleteFunc(slices.Clone(batch), func(e *Event) bool { return e.err != nil || !e.isSendable() })
 }
 
-// tellTracker reports delivered and parked events to the Tracker.
+// tellTracker reports delivered and parked events to the Tracker. It drops their bodies first,
+// which may have many MB, because the stream reads on as soon as the window has room.
 func (s *sender) tellTracker(events []*Event) {
 	var space [sink.MaxBatch]checkpoint.Handle
 	delivered := space[:0]
@@ -191,8 +192,10 @@ func (s *sender) tellTracker(events []*Event) {
 		switch {
 		case e.err != nil || e.isAskedFor():
 		case e.Settled != nil:
+			e.Message.Body = ""
 			e.Settled()
 		default:
+			e.Message.Body = ""
 			delivered = append(delivered, e.Handle)
 		}
 	}

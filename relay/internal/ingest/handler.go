@@ -69,6 +69,8 @@ type Handler struct {
 	writer uint32        // low half of the transaction id
 	at     pglogrepl.LSN // everything that commits before it was read
 
+	large collector
+
 	// arrived has the events that arrived since Flush: those that are dropped, and then those of
 	// each destination.
 	arrived [][]*delivery.Event
@@ -150,10 +152,14 @@ func (h *Handler) Ready() bool {
 	}
 	select {
 	case <-h.begun:
-		return h.Tracker.HasRoom()
 	default:
 		return false
 	}
+	if !h.Tracker.HasRoom() {
+		return false
+	}
+	h.large.collect()
+	return true
 }
 
 // Wake implements [replication.Handler].
@@ -268,6 +274,7 @@ func (h *Handler) Flush() {
 		}
 	}
 	h.Gate.Reached(h.at)
+	h.decoder.Release()
 }
 
 // skip skips a delivered row. At the last one it proves that the count refers to the same rows.
@@ -293,6 +300,7 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	h.large.collect()
 	h.Auditor.Read(e)
 	destination, event, dropped := h.open(e, rowBytes(e))
 	event.Gather = maxGather
@@ -311,6 +319,7 @@ func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *d
 	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}
 	event.Handle = h.Tracker.Open(event.Message.EventID, bytes+eventOverhead)
+	h.large.opened(bytes)
 	return routed.Destination, event, routed.DroppedHeaders
 }
 

@@ -1,6 +1,8 @@
 package pgoutput_test
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pglogrepl"
@@ -23,6 +25,37 @@ func TestFiftyRowsCostOneAllocation(t *testing.T) {
 	})
 	if allocations > 1 {
 		t.Errorf("%v allocations", allocations)
+	}
+}
+
+// TestAnIDDoesNotKeepItsPayload: the id of a parked event stays in memory while it blocks its
+// group. The test is not parallel, because memory is counted for the whole process.
+func TestAnIDDoesNotKeepItsPayload(t *testing.T) {
+	const events, size = 8, 1 << 20
+	payload := strings.Repeat("x", size)
+	d := pgoutput.NewDecoder(table)
+	d.Emitted = "outbox"
+	decodeAll(t, d, begin(10, 1), outboxRelation())
+	for name, message := range map[string][]byte{
+		"row": outboxRowWith(payload), "emitted": emittedMessage(1, "outbox", `{"id":"1","payload":"`+payload+`"}`),
+	} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var ids []string
+		for range events {
+			m, err := d.Decode(message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, m.Row.ID)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 2*size {
+			t.Errorf("%s: %d ids keep %d bytes", name, len(ids), kept)
+		}
+		runtime.KeepAlive(ids)
 	}
 }
 

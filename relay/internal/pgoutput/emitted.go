@@ -29,5 +29,8 @@ func (d *Decoder) emitted(r *reader, m *Message) error {
 	position := emitted.Position{LSN: at, CommittedAt: d.committedAt}
 	m.Kind, m.Problem = KindEmitted, emitted.Read(r.data[start:start+length], position, &m.Row)
 	m.Row.Extra = d.noExtra
+	if length > longText {
+		detach(&m.Row)
+	}
 	return nil
 }

@@ -77,12 +77,22 @@ func insertMessage(oid uint32, values ...value) []byte {
 	return b
 }
 
+// emittedMessage is a message of pg_logical_emit_message.
+func emittedMessage(flags byte, prefix, content string) []byte {
+	b := append([]byte{'M', flags}, make([]byte, 8)...) // and its LSN
+	b = append(append(b, prefix...), 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
+	return append(b, content...)
+}
+
 func outboxRelation() []byte {
 	return relationMessage(outboxOID, table.Schema, table.Name, columns...)
 }
 
-func outboxRow() []byte {
+func outboxRow() []byte { return outboxRowWith(`{"total": 12.50}`) }
+
+func outboxRowWith(payload string) []byte {
 	return insertMessage(outboxOID,
 		text("0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11"), text("4711"), text("order"), text("o-1"), text("order.created"),
-		text(`{"total": 12.50}`), text(`{"tenant": "acme"}`), text("753"), text("2026-11-23 20:38:55.123456+00"))
+		text(payload), text(`{"tenant": "acme"}`), text("753"), text("2026-11-23 20:38:55.123456+00"))
 }

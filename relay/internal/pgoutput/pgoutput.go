@@ -121,6 +121,9 @@ func (d *Decoder) Decode(walData []byte) (*Message, error) {
 	return &d.message, nil
 }
 
+// Release forgets the last message, whose row may have many MB. It is invalid from then on.
+func (d *Decoder) Release() { d.message = Message{} }
+
 // where returns the position in the stream, which every error contains.
 func (d *Decoder) where() string {
 	if !d.inTransaction {

@@ -175,6 +175,9 @@ func (d *Decoder) fill(e *outbox.Envelope, data []byte, rel *relation) {
 	if len(rel.extra) > 0 {
 		d.fillExtra(e, data, rel.extra)
 	}
+	if size > longText {
+		detach(e)
+	}
 }
 
 // fillExtra adds the texts of further columns.

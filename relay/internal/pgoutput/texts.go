@@ -1,6 +1,10 @@
 package pgoutput
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
 
 // pieceSize is room for the texts of about fifty rows.
 const pieceSize = 32 << 10
@@ -10,9 +14,12 @@ const pieceSize = 32 << 10
 // the first and the last piece waste memory.
 type texts struct{ piece strings.Builder }
 
+// longText is the length from which a text has a piece of its own, in bytes.
+const longText = pieceSize / 8
+
 // room returns a builder with room for the texts of a row. A large row has a piece of its own.
 func (t *texts) room(bytes int) *strings.Builder {
-	if bytes > pieceSize/8 {
+	if bytes > longText {
 		var own strings.Builder
 		own.Grow(bytes)
 		return &own
@@ -22,4 +29,15 @@ func (t *texts) room(bytes int) *strings.Builder {
 		t.piece.Grow(pieceSize)
 	}
 	return &t.piece
+}
+
+// detach gives each short text of e memory of its own. A large row has one piece for all its texts,
+// and its id outlives its payload: a parked event blocks its group, and the Tracker knows the last
+// event.
+func detach(e *outbox.Envelope) {
+	for _, field := range fieldsOf(e) {
+		if len(*field) <= longText {
+			*field = strings.Clone(*field)
+		}
+	}
 }

@@ -94,6 +94,7 @@ func (d *Reader) each(
 			if err := publish(seq, &page[i]); err != nil {
 				return err
 			}
+			page[i] = outbox.Envelope{} // a row may have many MB, and publish waits for room
 		}
 		if len(page) == 0 {
 			return nil
