@@ -209,7 +209,7 @@ func walkUnrouted(r *runbook) {
 	r.testEnv = newTestEnv(r.t, "orders.fifo")
 	old, all := newPatterned(r.t, r.testEnv, "a"), []string{"a", "b"}
 	r.exec(`ALTER TABLE outbox_events ALTER COLUMN topic SET DEFAULT 'a'`)
-	r.env = append(old.env, "RELAY_UNKNOWN_DESTINATION=park")
+	r.env = append(slices.Clone(old.env), "RELAY_UNKNOWN_DESTINATION=park")
 	old.create("a")
 	r.relay = r.startScraped()
 	r.relay.awaitLog("event=streaming")
