@@ -30,9 +30,9 @@ import (
 
 // memoryLimit is the memory limit of the Go runtime. It covers the window at its default size, the
 // requests in flight and some reserve. The program has 11 MB of it at rest. About 27 MB of the
-// program's file are mapped beside it: those pages are clean, so the kernel drops some of them where
-// a container of 64 MB needs the room. A busy machine exceeds the limit by 8 MB in `make outage`.
-// Set GOMEMLIMIT for larger windows.
+// program's file are mapped beside it: those pages are clean, so the kernel drops some of them
+// where a container of 64 MB needs the room. A busy machine exceeds the limit by 8 MB in `make
+// outage`. Set GOMEMLIMIT for larger windows.
 // https://pkg.go.dev/runtime#hdr-Environment_Variables
 const memoryLimit = 40 << 20
 

@@ -170,7 +170,7 @@ func (discarding) Do(r *http.Request) (*http.Response, error) {
 }
 
 // TestAnUploadCopiesNoBody: neither its hash, nor its checksum, nor the request needs a copy. The
-// test runs alone, because it counts what the process allocates.
+// test runs alone, because it counts the allocations of the process.
 func TestAnUploadCopiesNoBody(t *testing.T) {
 	const size = 10 << 20
 	m := message(size, 1)
