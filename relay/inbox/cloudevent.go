@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -34,9 +35,10 @@ type cloudEvent struct {
 	others  map[string]string
 }
 
-// isBinary reports whether the attributes of m are the context of a CloudEvent.
+// isBinary reports whether the attributes of m are the context of a CloudEvent. A message with the
+// relay's own attributes is a plain one, and a producer wrote the context as headers.
 func isBinary(m Message) bool {
-	return m.Attributes[outbox.CloudEventPrefix+ceVersion] != "" && isOf(m, m.Attributes[outbox.CloudEventPrefix+ceID])
+	return m.Attributes[outbox.CloudEventPrefix+ceVersion] != "" && m.Attributes[outbox.AttributeEventID] == ""
 }
 
 // isOf reports whether a CloudEvent with this id is the event of m. With another event_id it is
@@ -102,8 +104,25 @@ func fromBinary(m Message) (Event, error) {
 }
 
 // fromStructured reads a CloudEvent that is the body. The attributes that repeat its context are no
-// headers.
+// headers. Those of order and aggregate take precedence over the context, because a producer may
+// have written the CloudEvent as the payload of the event.
 func fromStructured(m Message) (Event, error) {
+	own := reader{left: maps.Clone(m.Attributes)}
+	aggregateType, aggregateID := own.optional(outbox.AttributeAggregateType), own.optional(outbox.AttributeAggregateID)
+	position := own.number(outbox.AttributeSequence)
+	event, err := fromDocument(m)
+	if err := errors.Join(err, own.err()); err != nil {
+		return Event{}, err
+	}
+	if aggregateID != "" {
+		event.AggregateType, event.AggregateID = aggregateType, aggregateID
+	}
+	event.Sequence = cmp.Or(position, event.Sequence)
+	return event, nil
+}
+
+// fromDocument reads the CloudEvent in the body of m.
+func fromDocument(m Message) (Event, error) {
 	c := cloudEvent{context: map[string]string{}, others: maps.Clone(m.Attributes)}
 	for _, name := range []string{
 		outbox.AttributeEventID, outbox.AttributeEventType, outbox.AttributeAggregateType, outbox.AttributeAggregateID,

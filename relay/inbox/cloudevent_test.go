@@ -181,3 +181,23 @@ func TestAPlainMessageKeepsTheRelaysID(t *testing.T) {
 		}
 	}
 }
+
+// TestAPlainMessageKeepsItsPlaceInTheOrder: also if its producer wrote a CloudEvent of the same id
+// as the payload, whose subject is another thing than the aggregate.
+func TestAPlainMessageKeepsItsPlaceInTheOrder(t *testing.T) {
+	t.Parallel()
+	const body = `{"specversion":"1.0","id":"ours","source":"/s","type":"order.created","subject":"lines","data":1}`
+	for name, headers := range map[string]string{
+		"structured": `{"content-type":"application/cloudevents+json"}`,
+		"binary":     `{"ce-specversion":"1.0","ce-id":"ours","ce-type":"order.created","ce-subject":"lines"}`,
+	} {
+		got, err := inbox.Decode(relayed(t, "plain", outbox.Envelope{
+			ID: "ours", EventType: "order.created", AggregateType: "order", AggregateID: "4711", Sequence: "17",
+			Payload: body, Headers: headers,
+		}))
+		if err != nil || got.Sequence == nil || *got.Sequence != 17 || got.AggregateType != "order" ||
+			got.AggregateID != "4711" {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}

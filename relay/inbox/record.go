@@ -51,7 +51,8 @@ func newRecord(consumer string, event Event, options []Option) (record, error) {
 		return r, nil
 	case event.Sequence == nil:
 		return record{}, fmt.Errorf("record event %s for consumer %s: it has no sequence, which SkipStale compares: "+
-			"set RELAY_COLUMN_SEQUENCE of the relay, or omit SkipStale", event.ID, consumer)
+			"set RELAY_COLUMN_SEQUENCE of the relay, or omit SkipStale. An event without a row (RELAY_EMITTED) never "+
+			"has one", event.ID, consumer)
 	}
 	r.statement = insertNewest
 	r.arguments = append(r.arguments, event.AggregateType, event.AggregateID, strconv.FormatInt(*event.Sequence, 10))

@@ -27,8 +27,11 @@ type pair struct{ name, value string }
 
 // first and last are the attributes that have a default. The order is first, then the attributes
 // without a default, then last. A message in binary mode drops those at the end if it has too many.
-var first, last = []string{specVersion, id, source, eventType, contentType, timestamp, subject, sequence},
-	[]string{aggregateType, partitionKey}
+// The attributes by which a consumer recognises an event and its aggregate stand before the media
+// type, so that a message keeps them also with the three attributes of a large event in base64 that
+// is replayed.
+var first, last = []string{specVersion, id, source, eventType, subject, sequence, aggregateType, contentType},
+	[]string{timestamp, partitionKey}
 
 // context returns the attributes of the context. It skips empty ones.
 func (c *CloudEvents) context(e *Event) []pair {

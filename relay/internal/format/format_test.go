@@ -52,8 +52,8 @@ func TestEachAttributeHasItsDefault(t *testing.T) {
 	t.Parallel()
 	m := newCloudEvents(t).Make(format.Structured, usual())
 	const want = `{"specversion":"1.0","id":"0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11","source":"/public.outbox_events",` +
-		`"type":"order.created","datacontenttype":"application/json","time":"2026-11-23T20:38:55.123456Z",` +
-		`"subject":"4711","sequence":"0000000000000000017","aggregatetype":"order","partitionkey":"order/4711",` +
+		`"type":"order.created","subject":"4711","sequence":"0000000000000000017","aggregatetype":"order",` +
+		`"datacontenttype":"application/json","time":"2026-11-23T20:38:55.123456Z","partitionkey":"order/4711",` +
 		`"traceparent":"00-0af7-b7ad-01","tracestate":"a=1","data":{"total": 12.50,  "note":"\u0041"}}`
 	if m.Body != want || m.Problem != "" {
 		t.Errorf("got  %s\nwant %s\n%s", m.Body, want, m.Problem)
@@ -64,8 +64,8 @@ func TestEachAttributeHasItsDefault(t *testing.T) {
 	m = newCloudEvents(t).Make(format.Binary, usual())
 	wantAttributes := []string{
 		"ce-specversion=1.0", "ce-id=0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", "ce-source=/public.outbox_events",
-		"ce-type=order.created", "content-type=application/json", "ce-time=2026-11-23T20:38:55.123456Z",
-		"ce-subject=4711", "ce-sequence=0000000000000000017", "ce-aggregatetype=order",
+		"ce-type=order.created", "ce-subject=4711", "ce-sequence=0000000000000000017", "ce-aggregatetype=order",
+		"content-type=application/json", "ce-time=2026-11-23T20:38:55.123456Z",
 	}
 	if got := attributesOf(m); !slices.Equal(got, wantAttributes) || m.Body != usual().Payload {
 		t.Errorf("binary: %q, body %s", got, m.Body)
@@ -83,16 +83,17 @@ func TestAttributesComeFromTheSettings(t *testing.T) {
 	e := usual()
 	e.TraceState, e.TraceParent = "", ""
 	const want = `{"specversion":"1.0","id":"0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11","source":"https://shop.example/",` +
-		`"type":"order.created","datacontenttype":"application/json","time":"2026-11-23T20:38:55.123456Z",` +
-		`"subject":"4711","dataschema":"urn:order:1","shop":"eu","aggregatetype":"order",` +
+		`"type":"order.created","subject":"4711","aggregatetype":"order","datacontenttype":"application/json",` +
+		`"dataschema":"urn:order:1","shop":"eu","time":"2026-11-23T20:38:55.123456Z",` +
 		`"partitionkey":"urn:order:1","data":{"total": 12.50,  "note":"\u0041"}}`
 	if m := c.Make(format.Structured, e); m.Body != want {
 		t.Errorf("got  %s\nwant %s", m.Body, want)
 	}
 }
 
-// TestABinaryMessageDropsTheLastAttributes: those of the settings come before the aggregate's type.
-func TestABinaryMessageDropsTheLastAttributes(t *testing.T) {
+// TestABinaryMessageKeepsItsAggregate: the time and the last attributes of the settings are dropped
+// before it, whatever else the message has.
+func TestABinaryMessageKeepsItsAggregate(t *testing.T) {
 	t.Parallel()
 	e := usual()
 	e.Payload, e.Base64 = "AAEC", true
@@ -100,7 +101,7 @@ func TestABinaryMessageDropsTheLastAttributes(t *testing.T) {
 		format.Attribute{Name: "partitionkey", Column: 1})
 	got := attributesOf(c.Make(format.Binary, e))
 	if len(got) != outbox.MaxAttributes || got[0] != "payload_encoding=base64" ||
-		got[9] != "ce-dataschema=urn:order:1" {
+		got[7] != "ce-aggregatetype=order" || got[9] != "ce-dataschema=urn:order:1" {
 		t.Errorf("%d attributes: %q", len(got), got)
 	}
 }
