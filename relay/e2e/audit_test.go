@@ -161,9 +161,7 @@ func writesOfEveryKind(prepared string) []string {
 // The test ends with a real gap, which shows that the audit ran all the time.
 func TestAuditAcceptsEveryKindOfWrite(t *testing.T) {
 	t.Parallel()
-	// A server of its own, because a transaction that stays open would hold up the slots of other
-	// tests.
-	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.partition()
 	var relays []*process
 	run := func() *process {

@@ -164,7 +164,7 @@ func TestOldestCountsFromTheEventsCreation(t *testing.T) {
 
 func TestOldestRisesWhileTheSlotIsCreated(t *testing.T) {
 	t.Parallel()
-	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.startStreaming().stop()
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 	w.commit(event(t, "1", `{"n":1}`))

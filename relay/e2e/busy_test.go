@@ -151,8 +151,7 @@ func TestAReplayExcludesWhatWaitsOfAnAggregate(t *testing.T) {
 // TestALateCommitOfABusyAggregateArrives: its seq lies below that of everything that waits.
 func TestALateCommitOfABusyAggregateArrives(t *testing.T) {
 	t.Parallel()
-	server := newServerWith(t, nil) // of its own: a slot is created only once every open transaction has ended
-	b := newBusy(t, newTestEnvOn(t, server.URL("relay", "relay"), "orders.fifo"))
+	b := newBusy(t, newOwnServerEnv(t, "orders.fifo"))
 	between, through := b.newNetwork()
 	b.startStreaming(append(b.env, "DATABASE_URL="+through)...)
 	var open []func()

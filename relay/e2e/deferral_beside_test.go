@@ -23,7 +23,7 @@ func (o *outage) deferWith(n int, env ...string) *process {
 // TestRetentionKeepsWhatWaits, also that of a relay which knows no deferrals.
 func TestRetentionKeepsWhatWaits(t *testing.T) {
 	t.Parallel()
-	o := newOutage(t, newTestEnv(t, "orders"))
+	o := newOutage(t, newOwnServerEnv(t, "orders"))
 	o.startStreaming(append(o.env, "RELAY_RETENTION=1s")...)
 	commit := o.insertLate(61) // its seq is the lowest, and it commits after the deferral began
 	o.write(1, 60)

@@ -98,8 +98,7 @@ func (o *outage) awaitAny() {
 // TestALateCommitIsDelivered: its seq lies below that of everything that the deferral knows.
 func TestALateCommitIsDelivered(t *testing.T) {
 	t.Parallel()
-	server := newServerWith(t, nil) // of its own: a slot is created only once every open transaction has ended
-	o := newOutage(t, newTestEnvOn(t, server.URL("relay", "relay"), "orders"))
+	o := newOutage(t, newOwnServerEnv(t, "orders"))
 	between, through := o.newNetwork()
 	o.startStreaming(append(o.env, "DATABASE_URL="+through)...)
 	var open []func()

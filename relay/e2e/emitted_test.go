@@ -151,6 +151,35 @@ func TestAMalformedMessageBecomesADeadLetter(t *testing.T) {
 	}
 }
 
+// TestAnyMessageIsPassed: also one with a character that no text of Postgres can hold, wherever it
+// is.
+func TestAnyMessageIsPassed(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.startStreaming(readsEmitted, "RELAY_ROUTES=event:dropped=none")
+	for _, content := range []string{
+		`{"id":"a\u0000","event_type":"t","aggregate_type":"order","aggregate_id":"1","payload":1}`,
+		`{"id":"b","event_type":"t\u0000","payload":1}`,
+		`{"id":"c","event_type":"t","aggregate_id":"1\u0000","payload":1}`,
+		`{"id":"d","event_type":"t","aggregate_type":"o\u0000","aggregate_id":"1","payload":1}`,
+		`{"id":"e\u0000","event_type":"dropped","payload":1}`,
+		`{"id":"f\u0000","unknown\u0000":1}`,
+	} {
+		w.emitBytes(true, []byte(content))
+	}
+	w.emitBytes(true, []byte(`{"id":"g","event_type":"t","headers":{"a":"\u0000"},"payload":"\u0000"}`))
+	w.emit(event(t, "2", `{"n":2}`))
+	w.awaitBody(`{"n":2}`)
+	w.awaitBody(`"\u0000"`)
+	w.eventually("the others are parked, except the one that a route drops", func() bool {
+		return w.query(`SELECT string_agg(code, ',') FROM outbox_dead_letters`) ==
+			strings.TrimSuffix(strings.Repeat("MalformedMessage,", 5), ",")
+	})
+	if output, err := w.command(nil, "dead-letters", "list"); err != nil {
+		t.Errorf("%v: %s", err, output)
+	}
+}
+
 // TestARefusedMessageIsRedriven: the dead letter is the only copy of the event, also of one that is
 // too large for every broker.
 func TestARefusedMessageIsRedriven(t *testing.T) {
@@ -231,6 +260,70 @@ func TestALostSlotWithMessagesHalts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestARelayThatReadsNoMessagesIsRefused: the log is their only copy, so a relay with other
+// settings must not confirm them. An operator can give them up.
+func TestARelayThatReadsNoMessagesIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	p := w.startStreaming(readsEmitted)
+	p.stop()
+	w.emit(event(t, "1", `"first"`))
+	for _, setting := range []string{"RELAY_EMITTED=", "RELAY_EMITTED=outbox2"} {
+		for _, command := range []string{"run", "check"} {
+			output, err := w.command([]string{setting}, command)
+			if err == nil || !strings.Contains(output, "RELAY_EMITTED=outbox") ||
+				!strings.Contains(output, "relay recover --without-messages") {
+				t.Errorf("%s %s: %v: %s", setting, command, err, output)
+			}
+		}
+	}
+	p = w.startStreaming(readsEmitted)
+	w.awaitBody(`"first"`)
+	p.stop()
+	w.emit(event(t, "1", `"given up"`))
+	output, err := w.command(nil, "recover", "--without-messages")
+	if err != nil || !strings.Contains(output, "nothing is changed") {
+		t.Errorf("%v: %s", err, output)
+	}
+	if output, err := w.command(nil, "recover", "--without-messages", "--yes"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	w.startStreaming()
+	w.commit(event(t, "1", `"row"`))
+	w.awaitBody(`"row"`)
+	if got := w.bodies(); got[`"given up"`] != 0 {
+		t.Errorf("received %v", got)
+	}
+}
+
+// TestAMarkedRecoveryGivesUpNoMessage: the slot is lost after a recovery was marked for a gap that
+// loses no message.
+func TestAMarkedRecoveryGivesUpNoMessage(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	p := w.startStreaming(readsEmitted)
+	w.emit(event(t, "1", `"first"`))
+	w.awaitBody(`"first"`)
+	p.stop()
+	w.emit(event(t, "1", `"lost"`))
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+	if output, err := w.command([]string{readsEmitted}, "recover", "--yes"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	w.dropSlot()
+	output, err := w.command([]string{readsEmitted}, "run")
+	if err == nil || !strings.Contains(output, "Messages that were committed since") {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if output, err := w.command([]string{readsEmitted}, "recover", "--yes"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	w.startStreaming(readsEmitted)
+	w.emit(event(t, "1", `"after"`))
+	w.awaitBody(`"after"`)
 }
 
 // TestAChangedPublicationLosesNoMessage: the slot brings messages under any publication.

@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// waitInParallel lets six tests run at once even on fewer cores, unless -parallel sets another
+// waitInParallel lets eight tests run at once even on fewer cores, unless -parallel sets another
 // number. The tests of this package mostly wait for other processes.
 func waitInParallel() error {
 	flag.Parse()
@@ -62,7 +62,7 @@ func waitInParallel() error {
 	if asked {
 		return nil
 	}
-	return flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0))))
+	return flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0))))
 }
 
 // testEnv is the environment of a test: a database with the outbox schema, a broker, and relays
@@ -181,13 +181,20 @@ func (w *testEnv) eventually(awaited string, condition func() bool) {
 // within is eventually for a condition that may take longer than patience.
 func (w *testEnv) within(limit time.Duration, awaited string, condition func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(limit)
+	began := time.Now()
 	for !condition() {
-		if time.Now().After(deadline) {
+		if time.Since(began) > limit {
 			w.t.Fatalf("waited %v in vain until %s", limit, awaited)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pollInterval(began))
 	}
+}
+
+// pollInterval returns the time until a condition is checked again that has been awaited since
+// began. It is a tenth of that time, so that the end of a short wait is noticed early, and that a
+// long wait leaves the processor to the other tests.
+func pollInterval(began time.Time) time.Duration {
+	return min(max(time.Since(began)/10, 5*time.Millisecond), 50*time.Millisecond)
 }
 
 // event returns an event of an order.

@@ -47,7 +47,7 @@ func TestHorizonWaitsForAnUndeliveredEvent(t *testing.T) {
 
 func TestRecoveryPublishesNothingThatWasDelivered(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders")
+	w := newOwnServerEnv(t, "orders")
 	p := w.startStreaming()
 	// older than the events after it, and not covered by the horizon
 	open, err := w.pool.Begin(t.Context())

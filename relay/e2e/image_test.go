@@ -180,13 +180,13 @@ func TestImageHoldsTheBinaryOfItsBuild(t *testing.T) {
 func TestImageIsReproducibleFromAnyCheckout(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
-	other := otherCheckout(t)
+	checkouts := []*stack.Stack{built(t, "../.."), built(t, otherCheckout(t))}
 	for _, arch := range []string{"amd64", "arm64"} {
 		// the same program with another time
-		earlier := buildImage(t, built(t, "../.."), stack.Image{Arch: arch, Version: "v1.2.3"})
+		earlier := buildImage(t, checkouts[0], stack.Image{Arch: arch, Version: "v1.2.3"})
 		var layers []string
-		for _, root := range []string{"../..", other} {
-			image := buildImage(t, built(t, root),
+		for _, checkout := range checkouts {
+			image := buildImage(t, checkout,
 				stack.Image{Arch: arch, Version: "v1.2.3", Created: time.Unix(1790000000, 0)})
 			layers = append(layers, docker(t, "image", "inspect", "--format", "{{.Architecture}} {{.RootFS.Layers}}",
 				image))

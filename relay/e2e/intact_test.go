@@ -22,10 +22,11 @@ func (w *testEnv) awaitRecovered() {
 
 // gap is a change after which a relay doubts a slot that is intact.
 type gap struct {
-	name  string
-	do    func(*testEnv)
-	skips bool     // the slot no longer has events that were committed before
-	also  []string // bodies of further events that have to arrive
+	name        string
+	do          func(*testEnv)
+	skips       bool     // the slot no longer has events that were committed before
+	also        []string // bodies of further events that have to arrive
+	undecodable bool     // servers before Postgres 18 refuse to decode the log from then on
 }
 
 var gaps = []gap{
@@ -40,7 +41,7 @@ var gaps = []gap{
 		name: "table dropped and added during a transaction", do: (*testEnv).inFlight,
 		also: []string{`{"flight":1}`, `{"flight":2}`, `{"flight":3}`},
 	},
-	{name: "publication created again", do: func(w *testEnv) {
+	{name: "publication created again", undecodable: true, do: func(w *testEnv) {
 		w.exec(`DROP PUBLICATION outbox_pub`)
 		w.exec(`CREATE PUBLICATION outbox_pub FOR TABLE outbox_events
 			WITH (publish = 'insert', publish_via_partition_root = true)`)

@@ -59,7 +59,7 @@ func TestNothingIsConfirmedBeforeItIsDelivered(t *testing.T) {
 
 func TestConfirmedPositionNeverPassesTheCheckpointRow(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.startStreaming()
 	w.commit(event(t, "0", `{}`))
 	w.awaitReceived(1)
@@ -161,7 +161,7 @@ func TestRaisedEpochStopsTheHolder(t *testing.T) {
 
 func TestHorizonCoversOnlyDeliveredEvents(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.startStreaming()
 	open, err := w.pool.Begin(t.Context()) // keeps the xmin of every snapshot low
 	w.must(err)

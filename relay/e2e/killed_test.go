@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -17,14 +19,22 @@ var steps = map[string]string{
 	"position to be set": "SET flush_lsn = $4",
 }
 
-// Half of the rows are deleted before the relay starts again.
+// Half of the rows are deleted before the relay starts again. Every step of every gap is
+// interrupted on the newest Postgres. The oldest one differs in a log that it refuses to decode, so
+// there every step of such a gap is interrupted, and one step of each other gap.
 func TestRecoveryKilledAtAnyStepLosesNothing(t *testing.T) {
 	t.Parallel()
-	for _, gap := range gaps {
-		for step, statement := range steps {
+	names := slices.Sorted(maps.Keys(steps))
+	for i, gap := range gaps {
+		for j, step := range names {
 			t.Run(gap.name+"/"+step, func(t *testing.T) {
 				t.Parallel()
-				onOldAndNew(t, func(t *testing.T, version int) { checkKilledAt(t, version, gap, statement) })
+				check := func(t *testing.T, version int) { checkKilledAt(t, version, gap, steps[step]) }
+				if gap.undecodable || i%len(names) == j {
+					onOldAndNew(t, check)
+					return
+				}
+				check(t, newest)
 			})
 		}
 	}

@@ -27,7 +27,7 @@ func TestSlotReplacedBeforeItsAcquisitionLosesNothing(t *testing.T) {
 // pg_snapshot.
 func TestSlotIsCreatedDuringRollbacks(t *testing.T) {
 	t.Parallel()
-	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newOwnServerEnv(t, "orders")
 	begin := func() (tx pgx.Tx, xid string) {
 		tx, err := w.pool.Begin(t.Context())
 		w.must(err)
@@ -111,7 +111,7 @@ func TestFilteredRowsArriveOncePublicationIsRepaired(t *testing.T) {
 
 func TestEventsDuringFirstSlotCreationArrive(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.commit(event(t, "1", `{"old":true}`))
 	open, err := w.pool.Begin(t.Context()) // holds up the slot
 	w.must(err)

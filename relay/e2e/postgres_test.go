@@ -39,6 +39,14 @@ func (w *testEnv) dropSlot() {
 	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
 }
 
+// newOwnServerEnv is newTestEnv on a server of its own, for a test that keeps a transaction open. A
+// server creates a slot only once every transaction that has an id has ended. The relays of other
+// tests would wait for it.
+func newOwnServerEnv(t *testing.T, queue string) *testEnv {
+	t.Helper()
+	return newTestEnvOn(t, newServer(t).URL("relay", "relay"), queue)
+}
+
 // newServer starts a server that the test can stop and restart, with a database and a role named
 // relay.
 func newServer(t *testing.T) *pgtest.Server {

@@ -60,7 +60,7 @@ func TestRowsAreNotRemovedBeforeTheyAreDelivered(t *testing.T) {
 // Their seq is lower than that of rows that were removed long before.
 func TestRowsCommittedLateAreRemovedToo(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
+	w := newOwnServerEnv(t, "orders.fifo")
 	w.startStreaming("RELAY_RETENTION=1s")
 	tx, err := w.pool.Begin(t.Context())
 	w.must(err)

@@ -27,11 +27,14 @@ func newRolesEnv(t *testing.T, queue string, version int) (w *testEnv, server *p
 	return w, server
 }
 
+// oldest and newest are the major versions of Postgres on which tests run that depend on it.
+const oldest, newest = 15, 18
+
 // onOldAndNew runs a test on the oldest and the newest Postgres. Version 16 changed which role may
 // create and grant roles.
 func onOldAndNew(t *testing.T, test func(t *testing.T, version int)) {
 	t.Helper()
-	for _, version := range []int{15, 18} {
+	for _, version := range []int{oldest, newest} {
 		t.Run(fmt.Sprint("Postgres ", version), func(t *testing.T) {
 			t.Parallel()
 			test(t, version)

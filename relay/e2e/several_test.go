@@ -272,7 +272,7 @@ func TestAPoisonedTableBlocksNoOther(t *testing.T) {
 // A transaction that is open over ADD TABLE has written to the table before.
 func TestASchemaThatAppearsIsRelayed(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
+	w := newOwnServerEnv(t, "orders.fifo")
 	env := w.schemas(1)
 	p := w.startStreaming(env)
 	w.createTable("tenant_new", "outbox")

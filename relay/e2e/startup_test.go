@@ -132,7 +132,7 @@ func TestNetworkCutDuringSlotCreationIsRetried(t *testing.T) {
 
 func TestSlowSlotCreationIsAwaited(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders")
+	w := newOwnServerEnv(t, "orders")
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
 	defer open.Rollback(t.Context()) //nolint:errcheck // a rollback of a read

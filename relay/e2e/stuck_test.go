@@ -14,7 +14,7 @@ import (
 // changes, so that it cannot be compared with a time.
 func TestImpossibleFirstStartCanBeWithdrawn(t *testing.T) {
 	t.Parallel()
-	w := newTestEnvOn(t, newServer(t).URL("relay", "relay"), "orders")
+	w := newOwnServerEnv(t, "orders")
 	w.exec(`CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
 		xid xid8 NOT NULL DEFAULT pg_current_xact_id(), kind text, body text, at timestamptz DEFAULT now())`)
 	w.exec(`CREATE INDEX ON events (xid)`)

@@ -49,11 +49,11 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 	if os.Getenv("CHAOS_MUTANTS") == "" {
 		t.Skip("CHAOS_MUTANTS is not set")
 	}
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, tableMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			o := options(t)
 			o.Dir, o.Short, o.Faults, o.Workers = t.TempDir(), false, m.faults, 4
-			o.Runs, o.Seed, o.Settle = attempts, 1, 15*time.Second
+			o.Runs, o.Seed, o.Settle, o.Shapes = attempts, 1, 15*time.Second, m.shapes
 			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
 			totals, err := m.catch(t, o)
 			if err != nil {
@@ -104,7 +104,7 @@ func TestAMutantThatCannotStartIsNotCaught(t *testing.T) {
 // The text that each mutant replaces still occurs once in the relay.
 func TestBrokenRelaysFollowTheRelay(t *testing.T) {
 	t.Parallel()
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, tableMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			m.overlay(t, options(t).Root)

@@ -130,7 +130,7 @@ func parks(p *Plan) bool { return p.ParkAfter > 0 }
 func defers(p *Plan) bool { return parks(p) && keepsWaiting(p) }
 
 // keepsWaiting excludes tables in which no event can wait.
-func keepsWaiting(p *Plan) bool { return repairsRows(p) && !p.shape().scans }
+func keepsWaiting(p *Plan) bool { return repairsRows(p) && !p.shape().keepsNone }
 
 // repairsRows excludes tables that the relay reads only by the log.
 func repairsRows(p *Plan) bool { return p.shape().repairs }

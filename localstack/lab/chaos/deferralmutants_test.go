@@ -1,10 +1,11 @@
 package chaos_test
 
 const (
-	deferralGate   = "relay/internal/deferral/joining.go"
-	deferralDrain  = "relay/internal/deferral/drain.go"
-	deferralWorker = "relay/internal/deferral/worker.go"
-	deferralRules  = "relay/internal/deferral/predicate.go"
+	deferralGate  = "relay/internal/deferral/joining.go"
+	deferralDrain = "relay/internal/deferral/drain.go"
+	deferralBegin = "relay/internal/deferral/begin.go"
+	deferralPass  = "relay/internal/deferral/pass.go"
+	deferralRules = "relay/internal/deferral/predicate.go"
 
 	deferralTransfer = "relay/internal/deferral/transfer.go"
 	deferralHeld     = "relay/internal/deferral/gate.go"
@@ -24,7 +25,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "defers with a snapshot that the stream has not passed", edits: []edit{{
-			deferralWorker, `known := w.Gate.Past() //`, `now, _ := w.Store.Observe(ctx)
+			deferralBegin, `known := w.Gate.Past() //`, `now, _ := w.Store.Observe(ctx)
 	known := now.Snapshot //`,
 		}}},
 		pkg: "./relay/e2e", test: "TestALateCommitIsDelivered",
@@ -51,11 +52,11 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "counts events as handed over before the deferral is stored", edits: []edit{
-			{deferralWorker, `	if err := w.Store.Begin(ctx, stored); err != nil {
+			{deferralBegin, `	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
 	}
 `, ``},
-			{deferralWorker, `	begin(h)
+			{deferralBegin, `	begin(h)
 `, `	begin(h)
 	if err := w.Store.Begin(ctx, stored); err != nil {
 		return err
@@ -138,7 +139,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "sends rows that the stream has not read", edits: []edit{{
-			deferralDrain, `isNow, err = w.awaitPassed(ctx, to, patience)`, `isNow, err = to.LSN != 0, nil`,
+			deferralPass, `isNow, err = w.awaitPassed(ctx, to, patience)`, `isNow, err = to.LSN != 0, nil`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAFullWindowHoldsUpNoPass",
 	},

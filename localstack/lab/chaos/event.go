@@ -14,12 +14,13 @@ import (
 // aggregate is the subject of events. Its type selects their destination.
 type aggregate struct {
 	destination *destination
+	table       string // of its events, if the relays have several
 	id          string
 	fragile     bool // some of its events are poison messages
 	emits       bool // its events have no row
 }
 
-func (a aggregate) key() string { return a.destination.aggregateType + "/" + a.id }
+func (a aggregate) key() string { return a.table + a.destination.aggregateType + "/" + a.id }
 
 // aggregates returns the aggregates of all destinations. The last one of each destination is
 // fragile if the load has poison messages.
@@ -33,8 +34,9 @@ func (r *run) aggregates() []aggregate {
 				id = fmt.Sprintf("№ %d/ü", n) // needs encoding in a message group
 			}
 			isLast := n == r.plan.Load.Aggregates-1
+			table, id := r.shape.place(n, id)
 			all = append(all, aggregate{
-				destination: d, id: id, fragile: r.plan.Load.Poison && isLast,
+				destination: d, table: table, id: id, fragile: r.plan.Load.Poison && isLast,
 				emits: r.plan.Load.Emitted && n%4 == 1 && !isLast,
 			})
 		}
@@ -49,9 +51,12 @@ const refusedType = "refused"
 // newEvent returns an event with a payload that shows any changed byte.
 func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	id := uuid.Must(uuid.NewV7()).String()
+	if a.table != "" {
+		id = r.twins.next(a.table)
+	}
 	e := checker.Event{
-		ID: id, AggregateType: a.destination.aggregateType, AggregateID: a.id, Destination: a.destination.Name,
-		Emitted: a.emits,
+		ID: id, Table: a.table, AggregateType: a.destination.aggregateType, AggregateID: a.id,
+		Destination: a.destination.Name, Emitted: a.emits,
 		Type:    fmt.Sprintf("type.%d", random.IntN(5)),
 		Payload: fmt.Sprintf(r.shape.payload(), id),
 	}

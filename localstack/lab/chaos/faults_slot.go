@@ -141,7 +141,7 @@ var publicationFaults = []fault{
 		`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)},
 	{name: "publication recreated", weight: 2, repeats: true, skips: true, losesLog: true, do: publicationFor(
 		`DROP PUBLICATION outbox_pub`,
-		`CREATE PUBLICATION outbox_pub FOR TABLE {table}
+		`CREATE PUBLICATION outbox_pub FOR TABLE {tables}
 			WITH (publish = 'insert', publish_via_partition_root = true)`)},
 }
 

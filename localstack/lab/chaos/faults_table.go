@@ -12,6 +12,11 @@ import (
 
 // tableFaults are changes by the owner of the table. None of them may lose an event.
 var tableFaults = []fault{
+	tableJoins,
+	{
+		name: "crash: table joins", weight: 8, repeats: true, skips: true, losesLog: true, needs: hasSeveral,
+		do: whileTableJoins,
+	},
 	{name: "publication restated", weight: 2, repeats: true, do: restatePublication},
 	{name: "rows deleted at once", weight: 3, needsLog: true, needs: keepsRows, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},
@@ -27,8 +32,9 @@ var tableFaults = []fault{
 // hasSlot excludes runs whose first events are older than the slot and thus in no log.
 func hasSlot(p *Plan) bool { return !p.ColdStart }
 
-// keepsRows also excludes runs whose writers delete every row.
-func keepsRows(p *Plan) bool { return hasSlot(p) && !p.shape().deletes }
+// keepsRows also excludes runs whose writers delete every row, and those of several tables, because
+// the publication lacks one of them.
+func keepsRows(p *Plan) bool { return hasSlot(p) && !p.shape().deletes && p.shape().tables == nil }
 
 func isPartitioned(p *Plan) bool { return p.Load.Partitioned }
 
@@ -69,7 +75,7 @@ func swapTable(ctx context.Context, a *act) error {
 		`ALTER TABLE outbox_events OWNER TO ` + writerRole,
 		`SELECT setval(pg_get_serial_sequence('outbox_events', 'seq'), nextval(pg_get_serial_sequence('` + old +
 			`', 'seq')))`,
-		recordInserts,
+		fmt.Sprintf(recordInserts, "outbox_events"),
 		grantOutbox(),
 		`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`,
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // history collects all records of the run.
@@ -23,7 +24,7 @@ func (r *run) history(ctx context.Context) (*checker.History, error) {
 	r.noteRejoined(h)
 	rows, err := r.admin.Query(ctx, r.shape.sql(`
 		SELECT id::text, seq, payload,
-			NOT emitted AND NOT EXISTS (SELECT FROM {table} e WHERE e.{id}::text = c.id::text),
+			NOT emitted AND NOT EXISTS (SELECT FROM {rows} e WHERE e.{id}::text = c.id::text),
 			c.id::text IN (`+r.shape.waiting()+`)
 		FROM committed c ORDER BY seq`))
 	if err != nil {
@@ -44,14 +45,14 @@ func (s *shape) waiting() string {
 	if !s.repairs || s.unordered || s.columns.aggregate == "" {
 		return `SELECT ''`
 	}
-	return s.sql(`SELECT e.{id}::text FROM {table} e JOIN outbox_deferrals d ON ` + s.isOfAggregate("d", "e") + `
+	return s.sql(`SELECT e.{id}::text FROM {rows} e JOIN outbox_deferrals d ON ` + s.isOfAggregate("d", "e") + `
 		WHERE d.state = 'deferred' AND NOT (` + s.isDone("d", "e") + `)`)
 }
 
 // isDone is a condition on a deferral and a row of the outbox table: the first counts the second as
 // delivered.
 func (s *shape) isDone(deferral, row string) string {
-	return s.sql("pg_visible_in_snapshot(" + row + ".{xid}, " + deferral + ".known) AND " + row + ".{seq} < " +
+	return s.sql("pg_visible_in_snapshot(" + row + ".{xid}, " + deferral + ".known) AND " + row + ".{common_seq} < " +
 		deferral + ".from_seq")
 }
 
@@ -61,7 +62,7 @@ func (s *shape) blocked() string {
 		return `SELECT ''`
 	}
 	return s.waiting() + s.sql(` AND EXISTS (
-		SELECT FROM {table} before JOIN outbox_dead_letters l ON l.row_seq = before.{seq}
+		SELECT FROM {rows} before JOIN outbox_dead_letters l ON l.row_seq = before.{common_seq}
 		WHERE l.destination = d.destination AND l.blocks_group AND l.state = 'parked' AND before.{seq} < e.{seq}
 		  AND `+s.isOfAggregate("d", "before")+`)`)
 }
@@ -83,7 +84,7 @@ func (r *run) receipts() []checker.Receipt {
 			m := sent(receipt.Message)
 			all = append(all, checker.Receipt{
 				Destination: d.Name, At: m.SentAt.Sub(began), Relay: m.Sender,
-				EventID: r.attribute(m, "event_id"), EventType: r.attribute(m, "event_type"),
+				EventID: r.eventID(m), Table: r.attribute(m, tableAttribute), EventType: r.attribute(m, "event_type"),
 				AggregateType: r.attribute(m, "aggregate_type"),
 				AggregateID:   r.attribute(m, "aggregate_id"),
 				Sequence:      r.attribute(m, "sequence"), DeduplicationID: m.DeduplicationID,
@@ -93,6 +94,19 @@ func (r *run) receipts() []checker.Receipt {
 	}
 	return all
 }
+
+// eventID returns the id of the event of a message, behind the name of its table if a relay has
+// several.
+func (r *run) eventID(m *fakeaws.Message) string {
+	id := r.attribute(m, "event_id")
+	if table := r.attribute(m, tableAttribute); table != "" {
+		return table + "/" + id
+	}
+	return id
+}
+
+// tableAttribute names the table of a message of several.
+const tableAttribute = "outbox_table"
 
 // missing returns the number of committed events that were neither delivered, parked nor discarded,
 // and that do not wait behind a dead letter.
@@ -113,7 +127,7 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	for _, d := range r.destinations {
 		for _, receipt := range r.broker.Received(d.arn) {
 			if m := sent(receipt.Message); r.attribute(m, "replay") == "" {
-				arrived[r.attribute(m, "event_id")] = true
+				arrived[r.eventID(m)] = true
 			}
 		}
 	}

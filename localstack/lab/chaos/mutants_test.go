@@ -9,6 +9,7 @@ type mutant struct {
 	name   string
 	edits  []edit
 	faults []string // faults that reveal the defect; empty allows all
+	shapes []string // shapes of the table that reveal it; empty draws them
 	rules  []checker.Rule
 }
 
@@ -213,13 +214,13 @@ var mutants = []mutant{
 		}
 		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
 		}},
-		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang"},
+		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang", "crash: page of a replay sent"},
 		rules:  []checker.Rule{checker.Replayed},
 	},
 	{
 		name: "defers a destination and stores no deferral",
 		edits: []edit{{
-			deferralWorker,
+			deferralBegin,
 			`	if err := w.Store.Begin(ctx, stored); err != nil {`,
 			`	if err := ctx.Err(); err != nil {`,
 		}},
@@ -297,6 +298,7 @@ var mutants = []mutant{
 			`s.unsigned = unsigned && false`,
 		}},
 		faults: []string{"credentials: denied", "signature: wrong"},
+		shapes: []string{"several tables", "quarkus"}, // events that cannot wait in the table are parked
 		rules:  []checker.Rule{checker.Parked},
 	},
 	{

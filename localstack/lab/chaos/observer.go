@@ -18,17 +18,16 @@ func (s *shape) recordCommitted() string {
 	CREATE SEQUENCE commit_order;
 	CREATE TABLE selected (replay bigint, event_id text, waiting text[]);
 	CREATE SEQUENCE emitted_order;
-	CREATE TABLE committed (id uuid, seq bigint, payload text, emitted boolean NOT NULL DEFAULT false);
+	CREATE TABLE committed (id text, seq bigint, payload text, emitted boolean NOT NULL DEFAULT false);
 	CREATE FUNCTION record_committed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-		INSERT INTO committed VALUES (new.{id}::uuid, ` + s.order() + `, new.{payload}::text);
+		INSERT INTO committed VALUES ({new_id}, ` + s.order() + `, new.{payload}::text);
 		RETURN NULL;
-	END $$;
-	` + recordInserts)
+	END $$`)
 }
 
 // recordInserts is needed for each table that replaces the outbox table.
 const recordInserts = `CREATE TRIGGER record AFTER
-	INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION record_committed()`
+	INSERT ON %s FOR EACH ROW EXECUTE FUNCTION record_committed()`
 
 // recordChanges records each change of a dead letter in the same transaction, because relays may
 // remove dead letters too.
@@ -39,8 +38,9 @@ const recordChanges = `
 	CREATE FUNCTION record_change() RETURNS trigger SECURITY DEFINER LANGUAGE plpgsql AS $$ BEGIN
 		IF TG_OP = 'INSERT' OR new.state <> old.state THEN
 			INSERT INTO changes (position, event_id, destination, blocks, event, state, code, redrives) VALUES
-				(new.position, new.event_id, new.destination, new.blocks_group, new.event, new.state, new.code,
-				new.redrives);
+				(new.position,
+				split_part(new.event->>'message_deduplication_id', '#', 1), new.destination, new.blocks_group,
+				new.event, new.state, new.code, new.redrives);
 		END IF;
 		RETURN NULL;
 	END $$;

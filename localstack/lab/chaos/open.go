@@ -42,7 +42,8 @@ func (a *act) writeOpenWith(ctx context.Context, edit func(*checker.Event)) (*op
 // eventOfNewAggregate returns an event of an aggregate that no writer uses.
 func (a *act) eventOfNewAggregate() checker.Event {
 	d := &a.destinations[a.random.IntN(len(a.destinations))]
-	return a.newEvent(a.random, aggregate{destination: d, id: fmt.Sprintf("own-%d", a.random.Uint64())})
+	table, id := a.shape.place(a.random.IntN(100), fmt.Sprintf("own-%d", a.random.Uint64()))
+	return a.newEvent(a.random, aggregate{destination: d, table: table, id: id})
 }
 
 func (o *open) commit(ctx context.Context) {

@@ -14,6 +14,8 @@ func (p *Plan) drawShape(o Options) {
 		p.Shape = o.Shapes[p.Seed%uint64(len(o.Shapes))]
 	case random.IntN(4) == 0:
 		p.Shape = shapes[1+random.IntN(len(shapes)-1)].name
+	case random.IntN(16) == 0:
+		p.Shape = several
 	}
 	switch p.shape().routes {
 	case byDefault:

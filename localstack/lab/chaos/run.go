@@ -10,14 +10,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
-	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
 // run is one run with its database, broker, writers, relays and records.
@@ -42,6 +40,7 @@ type run struct {
 	began        time.Duration // start of the load
 	quiet        sync.RWMutex  // held for writing while no writer may begin a transaction
 	refusals     refusals
+	twins        twins
 }
 
 // link is the connection of a relay's place to the database.
@@ -124,57 +123,6 @@ func (r *run) connect() error {
 	return nil
 }
 
-// migrate creates the schema as its owner and grants the relays' roles only the privileges that
-// they need.
-func (r *run) migrate(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, r.cluster.url(r.database, writerRole))
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
-	if _, _, err := migrations.Migrate(ctx, conn); err != nil {
-		return err
-	}
-	statements := []string{r.shape.create}
-	if r.plan.Load.Partitioned {
-		statements = append(statements, partitioned)
-	}
-	statements = append(statements,
-		grantOutbox(),
-		`ALTER PUBLICATION outbox_pub SET TABLE {table}`,
-		`CREATE TABLE aggregates (key text PRIMARY KEY)`,
-		`CREATE TABLE other (n integer, t text)`,
-		r.shape.recordCommitted(),
-		recordChanges,
-	)
-	if r.shape.replays() {
-		statements = append(statements, r.shape.recordSelected())
-	}
-	for i := range maxRelays {
-		role := fmt.Sprintf(relayRole, i)
-		statements = append(statements, `GRANT DELETE ON outbox_dead_letters, relay_members, outbox_deferrals,
-				relay_instances TO `+role,
-			`GRANT SELECT, INSERT, UPDATE ON relay_checkpoints, outbox_dead_letters, outbox_replays, relay_members,
-				outbox_deferrals, relay_instances TO `+role,
-			`GRANT SELECT, UPDATE ON outbox_pauses TO `+role)
-	}
-	for _, statement := range statements {
-		if _, err := conn.Exec(ctx, r.shape.sql(statement)); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	return nil
-}
-
-// grantOutbox grants the relays' roles the privileges that they need on the outbox table.
-func grantOutbox() string {
-	var roles []string
-	for i := range maxRelays {
-		roles = append(roles, fmt.Sprintf(relayRole, i))
-	}
-	return `GRANT SELECT, DELETE ON {table} TO ` + strings.Join(roles, ", ")
-}
-
 // play runs the load and the faults, ends all faults, waits until every event has arrived, and
 // returns the history.
 func (r *run) play(ctx context.Context) (*checker.History, error) {
@@ -252,6 +200,11 @@ func (r *run) settle(ctx context.Context) error {
 	}
 	if err := r.relays.startAll(); err != nil {
 		return err
+	}
+	if hasSeveral(r.plan) {
+		if err := r.inject(ctx, tableJoins, rand.New(rand.NewPCG(r.plan.Seed, 2))); err != nil {
+			return err
+		}
 	}
 	if r.awaitArrived(ctx) { // otherwise the later steps would wait in vain too
 		if err := r.finishReplays(ctx); err != nil {

@@ -1,5 +1,67 @@
 package chaos_test
 
+import "github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
+
+// tableMutants break rules that a single outbox table of the relay's own shape does not show, and
+// that of the bucket for large events.
+var tableMutants = []mutant{
+	{
+		name: "does not wait for the transactions that were open when a table came",
+		edits: []edit{
+			{
+				"relay/internal/members/joiner.go", `	return snapshot.IsPast(first)
+`,
+				`	return first > 0
+`,
+			},
+			withoutAudit,
+		},
+		faults: []string{"table joins"},
+		shapes: []string{"several tables"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
+		name: "takes the aggregates of all tables for the same ones",
+		edits: []edit{{
+			"relay/internal/route/identity.go", `		dst = append(appendEscaped(dst, e.Source.Table, "/"), '/')
+	}
+	switch {
+	case !hasOrder`, `		dst = append(dst, '/')
+	}
+	switch {
+	case !hasOrder`,
+		}},
+		faults: []string{"crash: park"},
+		shapes: []string{"several tables"},
+		// a dead letter blocks the events of other aggregates
+		rules: []checker.Rule{checker.Parked, checker.Lost},
+	},
+	{
+		name: "ignores the last column of the order key",
+		edits: []edit{{
+			"relay/internal/route/identity.go", `	for n, i := range key {
+		if n > 0 {
+			dst = append(dst, ',')`, `	for n, i := range key[:1] {
+		if n > 0 {
+			dst = append(dst, ',')`,
+		}},
+		faults: []string{"crash: park"},
+		shapes: []string{"ordered by two columns"},
+		// a dead letter blocks the events of other aggregates
+		rules: []checker.Rule{checker.Parked, checker.Lost},
+	},
+	{
+		name: "sends a pointer to an object that the bucket refused",
+		edits: []edit{{
+			"relay/internal/claimcheck/claimcheck.go",
+			`	if err := s.put(ctx, key, m.Body); err != nil {`,
+			`	if err := s.put(ctx, key, m.Body); err != nil && ctx.Err() != nil {`,
+		}},
+		faults: []string{"broker: bucket refused"},
+		rules:  []checker.Rule{checker.Changed},
+	},
+}
+
 // severalMutants break the rules by which the tables of one slot are independent.
 var severalMutants = []testedMutant{
 	{

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -12,8 +13,11 @@ import (
 
 // shape is an outbox table as a project or a team has it, with what the relay promises for it.
 type shape struct {
-	name     string
-	table    string // as in SQL, like all names below
+	name  string
+	table string // as in SQL, like all names below
+	// tables are those of a relay with several, all with the same columns. The first is table. The
+	// publication has all but the last one at the start. They are empty for a relay with one.
+	tables   []string
 	create   string // in addition to the table that relay migrate creates; empty for that table
 	settings []string
 	insert   string // with the arguments of [arguments]
@@ -23,8 +27,9 @@ type shape struct {
 	// repairs says that the relay finds rows in the table that the log does not bring. Otherwise no
 	// fault may lose the log, and no event can wait in the table.
 	repairs bool
-	// scans says that no unique index finds the next rows, so no event can wait in the table.
-	scans bool
+	// keepsNone says that the events of an unavailable or paused destination cannot wait in the
+	// table.
+	keepsNone bool
 	// unordered says that no column has a key, so every event is its own message group.
 	unordered bool
 	// routes says how the relay chooses the destination. The zero value has one destination.
@@ -36,7 +41,8 @@ type shape struct {
 }
 
 // columns are the columns that statements of the machine name. Empty ones do not exist.
-type columns struct{ id, seq, xid, payload, created, kind, aggregate string }
+// common is that of the seq of a row among those of several tables, and is seq for a single one.
+type columns struct{ id, seq, xid, payload, created, kind, aggregate, common string }
 
 // routing is the way by which the relay chooses the destination of an event.
 type routing int
@@ -57,8 +63,10 @@ func shapeOf(name string) *shape {
 // sql replaces the names of the table and its columns in a statement.
 func (s *shape) sql(statement string) string {
 	c := s.columns
-	return strings.NewReplacer("{table}", s.table, "{id}", c.id, "{seq}", c.seq, "{xid}", c.xid, "{payload}", c.payload,
-		"{created}", c.created, "{kind}", c.kind, "{aggregate}", c.aggregate).Replace(statement)
+	return strings.NewReplacer("{table}", s.table, "{rows}", s.rows(), "{tables}", strings.Join(s.each(), ", "),
+		"{new_id}", s.newID(), "{common_seq}", cmp.Or(c.common, c.seq), "{id}", c.id, "{seq}", c.seq,
+		"{xid}", c.xid, "{payload}", c.payload, "{created}", c.created, "{kind}", c.kind,
+		"{aggregate}", c.aggregate).Replace(statement)
 }
 
 // attribute returns the name of one of the relay's attributes, or "" if messages do not have it.
@@ -85,7 +93,7 @@ func (s *shape) isTyped() bool { return s.attribute("event_type") != "" }
 
 // replays reports whether delivered events can be selected and sent again.
 func (s *shape) replays() bool {
-	return s.repairs && s.columns.aggregate != "" && s.columns.created != ""
+	return s.repairs && s.columns.aggregate != "" && s.columns.created != "" && s.tables == nil
 }
 
 // start returns RELAY_START.
@@ -122,7 +130,7 @@ func (s *shape) write(ctx context.Context, tx pgx.Tx, e checker.Event) error {
 		_, err := tx.Exec(ctx, emitEvent, arguments(e))
 		return err
 	}
-	if _, err := tx.Exec(ctx, s.insert, arguments(e)); err != nil {
+	if _, err := tx.Exec(ctx, strings.ReplaceAll(s.insert, "{into}", e.Table), arguments(e)); err != nil {
 		return err
 	}
 	if !s.deletes {
@@ -137,7 +145,7 @@ const emittedPrefix = "outbox"
 
 // emitEvent emits an event, and records it in the same transaction.
 const emitEvent = `
-	WITH recorded AS (INSERT INTO committed VALUES (@id, nextval('emitted_order'), @payload, true))
+	WITH recorded AS (INSERT INTO committed VALUES (@id::uuid, nextval('emitted_order'), @payload, true))
 	SELECT pg_logical_emit_message(true, '` + emittedPrefix + `', json_build_object('id', @id::uuid,
 		'aggregate_type', @kind::text, 'aggregate_id', @aggregate::text, 'event_type', @type::text,
 		'payload', @payload::text::json, 'headers', '{"tenant": "acme", "empty": ""}'::json)::text)`
@@ -145,7 +153,8 @@ const emitEvent = `
 // arguments are the values of an event in the statement that inserts it.
 func arguments(e checker.Event) pgx.NamedArgs {
 	return pgx.NamedArgs{
-		"id": e.ID, "kind": e.AggregateType, "aggregate": e.AggregateID, "type": e.Type, "payload": e.Payload,
+		"id": strings.TrimPrefix(e.ID, e.Table+"/"), "kind": e.AggregateType, "aggregate": e.AggregateID,
+		"type": e.Type, "payload": e.Payload,
 		"topic": strings.TrimSuffix(nameOf(e.Destination), ".fifo"),
 	}
 }

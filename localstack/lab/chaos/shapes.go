@@ -1,5 +1,7 @@
 package chaos
 
+import "strings"
+
 // own is the table that relay migrate creates.
 const own = ""
 
@@ -84,10 +86,11 @@ var shapes = []shape{
 		columns:    columns{id: "id", payload: "payload"},
 		attributes: map[string]string{"event_id": "id", "event_type": "eventType", "sequence": ""},
 	},
+	severalTables(),
 	massTransit("masstransit", false),
 	massTransit("masstransit with a transaction id", true),
 	{
-		name: "watermill", table: "watermill_orders", repairs: true, scans: true, unordered: true,
+		name: "watermill", table: "watermill_orders", repairs: true, keepsNone: true, unordered: true,
 		create: `CREATE TABLE watermill_orders ("offset" BIGSERIAL, "uuid" VARCHAR(36) NOT NULL,
 			"created_at" TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, "payload" JSON DEFAULT NULL,
 			"metadata" JSON DEFAULT NULL, "transaction_id" xid8 NOT NULL, PRIMARY KEY ("transaction_id", "offset"))`,
@@ -138,5 +141,34 @@ func massTransit(name string, repairs bool) shape {
 		s.settings = append(s.settings, "RELAY_COLUMN_XID=xid")
 		s.columns.xid = "xid"
 	}
+	return s
+}
+
+// several is the shape of a relay with several tables.
+const several = "several tables"
+
+// severalTables has the same table in several schemas, and a view of all their rows.
+func severalTables() shape {
+	s := shape{
+		name: several, repairs: true, keepsNone: true, routes: byAggregateType, columns: ownColumns,
+		tables:   []string{"tenant_0.outbox", "tenant_1.outbox", "tenant_2.outbox"},
+		settings: []string{"RELAY_TABLE=tenant_*.outbox"},
+		insert:   strings.Replace(insertOwn, "outbox_events", "{into}", 1),
+	}
+	s.table, s.columns.common = s.tables[0], "common_seq"
+	var rows []string
+	for _, table := range s.tables {
+		schema, _, _ := strings.Cut(table, ".")
+		s.create += `CREATE SCHEMA ` + schema + `;
+			GRANT USAGE ON SCHEMA ` + schema + ` TO PUBLIC;
+			CREATE TABLE ` + table + ` (LIKE outbox_events INCLUDING ALL);
+			`
+		// a table has the number of its place in the checkpoint row
+		rows = append(rows, `SELECT '`+table+`/' || id AS id, seq, xid, aggregate_id,
+			'`+table+`/' || aggregate_type AS aggregate_type,
+			((SELECT array_position(tables, '`+table+`') FROM relay_checkpoints
+				WHERE tables IS NOT NULL LIMIT 1) - 1) * (1::bigint << 47) + seq AS common_seq FROM `+table)
+	}
+	s.create += `CREATE VIEW outboxes AS ` + strings.Join(rows, " UNION ALL ")
 	return s
 }

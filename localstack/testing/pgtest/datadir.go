@@ -63,7 +63,7 @@ func (s *Server) wantedVersion() (int, error) {
 // initdb writes to a folder of another name first, so that an interrupted run is never mistaken for
 // a cluster.
 func (s *Server) initdb(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
 	unfinished := s.dataDir() + ".new"
 	if err := os.RemoveAll(unfinished); err != nil {

@@ -233,29 +233,34 @@ func createDatabase(admin, name string) error {
 func dropDatabase(admin, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := execute(ctx, admin, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false"); err != nil {
-		return fmt.Errorf("close database: %w", err)
-	}
+	const refuse = `ALTER DATABASE %[1]s ALLOW_CONNECTIONS false`
 	const dropSlots = `
 		SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '%[1]s' AND NOT active`
 	const terminate = `
 		SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '%[1]s'`
-	for _, statement := range []string{terminate, dropSlots, "DROP DATABASE %[1]s WITH (FORCE)"} {
-		if err := execute(ctx, admin, fmt.Sprintf(statement, name)); err != nil {
-			return fmt.Errorf("drop database: %w", err)
-		}
+	var statements []string
+	for _, statement := range []string{refuse, terminate, dropSlots, "DROP DATABASE %[1]s WITH (FORCE)"} {
+		statements = append(statements, fmt.Sprintf(statement, name))
+	}
+	if err := execute(ctx, admin, statements...); err != nil {
+		return fmt.Errorf("drop database: %w", err)
 	}
 	return nil
 }
 
-func execute(ctx context.Context, databaseURL, statement string) error {
+// execute executes statements in one session, because a session costs more than most of them.
+func execute(ctx context.Context, databaseURL string, statements ...string) error {
 	conn, err := pgx.Connect(ctx, databaseURL)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	_, err = conn.Exec(ctx, statement)
-	return err
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func withDatabase(databaseURL, name string) string {

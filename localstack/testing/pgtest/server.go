@@ -63,7 +63,8 @@ const (
 )
 
 const (
-	startTimeout = time.Minute // includes recovery after a crash
+	initTimeout  = 3 * time.Minute // initdb takes a second, and a minute beside fifty busy processes
+	startTimeout = time.Minute     // includes recovery after a crash
 	stopTimeout  = 30 * time.Second
 )
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type recoverCommand struct {
 	Since        moment `xor:"from" placeholder:"TIME" help:"The rows were copied from another cluster (a dump, blue/green): publish those created at or after this time, as in 1h (an hour ago) or 2026-01-31T00:00:00Z, and count older ones as delivered."`
 	AcceptLoss   bool   `xor:"from" help:"The table has no sequence or no transaction ids, so it does not show which events are missing: continue with what the slot brings."`
 	JSON         bool   `name:"json" help:"Print the plan and the result as JSON."`
+	Messages     bool   `name:"without-messages" xor:"from" help:"Continue without the emitted messages that are not delivered: the relay stopped reading them (RELAY_EMITTED), or reads those of another prefix."`
 	Cancel       bool   `xor:"from" help:"Withdraw a marked recovery, or an unfinished first start, if that loses no event."`
 	Yes          bool   `help:"Mark the recovery, or withdraw it with --cancel. Without --yes, only show the plan."`
 }
@@ -59,9 +61,12 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		if c.JSON {
 			text = io.Discard
 		}
-		if c.Cancel {
+		switch {
+		case c.Cancel:
 			err = c.cancel(ctx, o, &form, text)
-		} else {
+		case c.Messages:
+			err = c.giveUpMessages(ctx, pool, &form, text)
+		default:
 			err = c.recover(ctx, o, &form, text)
 		}
 		if c.JSON {
@@ -121,7 +126,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 	}
 	if c.Yes {
 		// ^Before the mark, because a relay can begin the recovery as soon as it is marked.
-		if err := members.Request(ctx, o.Pool, o.Slot); err != nil {
+		if err := c.agree(ctx, o, situation); err != nil {
 			return err
 		}
 	}
@@ -144,6 +149,43 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 	form.Action = "marked"
 	_, err = fmt.Fprintln(w, "\nmarked: the running relay, or the next one, "+effect(situation, plan)+
 		"; relay status shows its progress")
+	return err
+}
+
+// agree stores the operator's word about events that the recovery cannot bring.
+func (c *recoverCommand) agree(ctx context.Context, o recovery.Operator, s recovery.Situation) error {
+	if err := members.Request(ctx, o.Pool, o.Slot); err != nil {
+		return err
+	}
+	if s.Row == nil || !recovery.LosesLog(s.Row, s.Slot) {
+		return nil
+	}
+	return checkpoint.NewStore(o.Pool, o.Slot).GiveUpMessages(ctx)
+}
+
+// giveUpMessages lets a relay continue that does not read the messages which the slot brings.
+func (c *recoverCommand) giveUpMessages(
+	ctx context.Context, pool *pgxpool.Pool, form *recoverForm, w io.Writer,
+) error {
+	store := checkpoint.NewStore(pool, c.Slot)
+	row, err := store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if row == nil || row.Emitted == "" {
+		return fmt.Errorf("slot %s has no messages to give up: no relay has read emitted messages from it", c.Slot)
+	}
+	const effect = "the next relay continues without the messages with the prefix %s that are not delivered, and reads " +
+		"those that its RELAY_EMITTED names"
+	if !c.Yes {
+		_, err := fmt.Fprintf(w, "nothing is changed: with --yes "+effect+"\n", row.Emitted)
+		return err
+	}
+	if err := store.GiveUpMessages(ctx); err != nil {
+		return err
+	}
+	form.Action = "messages_given_up"
+	_, err = fmt.Fprintf(w, "done: "+effect+"\n", row.Emitted)
 	return err
 }
 
@@ -182,9 +224,12 @@ func (c *recoverCommand) showSituation(w io.Writer, s recovery.Situation) {
 		return
 	}
 	fmt.Fprintf(w, "gap\t%s\n", s.Gap)
-	if c.Emitted != "" && s.Row != nil && recovery.LosesLog(s.Row, s.Slot) {
+	if s.Row == nil || !recovery.LosesLog(s.Row, s.Slot) {
+		return
+	}
+	if prefix := cmp.Or(s.Row.Emitted, c.Emitted); prefix != "" {
 		fmt.Fprintf(w, "may be lost\t%s with the prefix %s, because no table has them\n",
-			recovery.MayBeLostOf("messages", s.Row, s.Slot), c.Emitted)
+			recovery.MayBeLostOf("messages", s.Row, s.Slot), prefix)
 	}
 }
 

@@ -17,7 +17,7 @@ type recoverForm struct {
 	Gap        string          `json:"gap,omitempty"` // why the slot may not bring every event
 	Plan       *recoveryForm   `json:"plan,omitempty"`
 	Withdrawal string          `json:"withdrawal,omitempty"` // the request that --cancel withdraws
-	Action     string          `json:"action"`               // none | marked | marked_already | withdrawn
+	Action     string          `json:"action"`               // none | marked | marked_already | withdrawn | messages_given_up
 }
 
 type checkpointForm struct {

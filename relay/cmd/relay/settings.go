@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -134,11 +135,13 @@ func (s *relaySettings) config() (relay.Config, error) {
 	}
 	start, err := parseStart(s.Start, s.ColumnCreatedAt)
 	report(err)
+	// An emitted event belongs to no table. Among several tables the slot tells its relay.
+	schema, name := cmp.Or(table.Schema, "emitted"), cmp.Or(table.Name, s.Slot)
 	cloudEvents, more := readCloudEvents(&table, s.CloudEvents)
 	problems = append(problems, more...)
 	router, err := route.Parse(route.Settings{
 		Destination: s.Destination, Routes: s.Routes, Headers: s.Headers, Tenant: s.Tenant,
-		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: table.Schema, Table: table.Name,
+		Allowed: s.Allowed, Unknown: s.Unknown, Max: s.MaxPatterned, Schema: schema, Table: name,
 		Several:  table.IsSeveral(),
 		OrderKey: table.OrderKey, AttributeNames: s.Attributes, Columns: table.Attributes,
 		Format: s.Format, CloudEvents: cloudEvents, MaxPayload: s.maxPayload(),

@@ -26,6 +26,7 @@ type Row struct {
 	Fingerprint      string // of the publication at the horizon
 	Recovery         *Recovery
 	UpdatedAt        time.Time
+	Emitted          string // prefix of the emitted messages that the slot brings; empty: none are read
 }
 
 // IsInPlace reports whether the recovery keeps an intact slot that still has to bring transactions
@@ -62,7 +63,7 @@ const rowColumns = `c.slot_name, c.outbox_table, c.epoch, c.system_identifier,
 		coalesce(c.tx_last_event_id, ''),
 	coalesce(c.recovered_seq, 0), coalesce(c.horizon::text, ''), coalesce(c.publication_fingerprint, ''),
 	coalesce(c.recover_from::text, ''), coalesce(c.recover_to::text, ''), coalesce(c.recover_since::text, ''),
-	coalesce(c.recover_until, '0/0'), c.updated_at, c.tables`
+	coalesce(c.recover_until, '0/0'), c.updated_at, c.tables, coalesce(c.emitted, '')`
 
 func scanRow(row pgx.Row) (*Row, error) {
 	var r Row
@@ -71,7 +72,7 @@ func scanRow(row pgx.Row) (*Row, error) {
 	err := row.Scan(&r.Slot, &r.Table, &r.Epoch, &r.SystemIdentifier,
 		&p.FlushLSN, &p.Transaction.CommitLSN, &p.Transaction.Delivered, &p.Transaction.LastEventID,
 		&p.RecoveredSeq, &r.Horizon, &r.Fingerprint, &recovery.From, &recovery.To, &recovery.Since,
-		&recovery.Until, &r.UpdatedAt, &r.Tables)
+		&recovery.Until, &r.UpdatedAt, &r.Tables, &r.Emitted)
 	if err != nil {
 		return nil, err
 	}

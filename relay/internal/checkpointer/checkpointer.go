@@ -1,4 +1,6 @@
-// Package checkpointer writes the checkpoint row and watches the fence.
+// Package checkpointer writes the position of the Tracker to the checkpoint row, and renews the
+// lease with each write. It ends the session once the fence shows that another relay holds the
+// slot.
 package checkpointer
 
 import (

@@ -1,5 +1,6 @@
-// Package deadletter stores the events that their destination refused for good, and returns them
-// for a redrive.
+// Package deadletter stores the events that their destination refused for good. Its input are the
+// refused events of package delivery and the commands of an operator. Its output are the events to
+// redrive, and the lists and outcomes that the commands show.
 package deadletter
 
 import (

@@ -1,8 +1,8 @@
 // Package deferral lets events wait in the outbox table: those of an unavailable or paused
 // destination, those of an aggregate that uses up its share of the window, and those behind a dead
-// letter of their aggregate. The table keeps
-// every event until retention removes it, so each costs one row of outbox_deferrals, and not one
-// dead letter or one place in the window for each event.
+// letter of their aggregate. The table keeps every event until retention removes it. So one row of
+// outbox_deferrals is enough for all of them, and none needs a dead letter or a place in the
+// window.
 //
 // # The predicate
 //

@@ -9,6 +9,7 @@ package emitted
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -121,7 +122,7 @@ func (m *members) text(bit uint8, target *string, name, value string) {
 	m.once(bit, name)
 	switch c := value[0]; {
 	case c == '"':
-		*target = unquote(value)
+		*target = m.storable(name, unquote(value))
 	case c == '-', '0' <= c && c <= '9':
 		*target = value
 	case value == null:
@@ -129,6 +130,20 @@ func (m *members) text(bit uint8, target *string, name, value string) {
 	default:
 		m.report("member %q is neither a string nor a number", name)
 	}
+}
+
+// storable returns text without the character that no text of Postgres can hold. An id with it stays
+// empty, because another event may have the id without it.
+// https://www.postgresql.org/docs/current/datatype-character.html
+func (m *members) storable(name, text string) string {
+	if !strings.Contains(text, "\x00") {
+		return text
+	}
+	m.report("member %q has the character U+0000", name)
+	if name == "id" {
+		return ""
+	}
+	return strings.ReplaceAll(text, "\x00", "\ufffd")
 }
 
 func (m *members) headers(value string) {

@@ -119,6 +119,9 @@ func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*HeldS
 	case row.Recovery.IsMarked() && state.IsIntact():
 		return a.recoverInPlace(ctx, stream, row, state)
 	case row.Recovery.IsMarked():
+		if err := a.checkMessagesKept(row, state); err != nil {
+			return nil, err
+		}
 		return a.createFor(ctx, stream, state)
 	case !state.IsIntact():
 		return nil, a.beginRecovery(soon, row, state, "")
@@ -137,7 +140,7 @@ func (a *Acquirer) checkRow(row *checkpoint.Row, system string) error {
 			"or run relay recover --accept-loss, which shows which events may be lost",
 			a.Slot, outboxtable.WhyNotRepairable(a.Table))
 	}
-	return nil
+	return a.checkEmitted(row)
 }
 
 // resume acquires an existing slot, and only then judges whether the slot brings every event. The
@@ -186,6 +189,14 @@ func (a *Acquirer) held(
 	}
 	if row == nil || row.Epoch != fence.Epoch {
 		return nil, errRetry
+	}
+	if err := a.checkEmitted(row); err != nil {
+		return nil, err
+	}
+	if row.Emitted != a.Emitted {
+		if err := a.Store.NoteEmitted(ctx, fence, a.Emitted); err != nil {
+			return nil, raced(err)
+		}
 	}
 	return &HeldSlot{Stream: stream, Fence: fence, Row: row, CheckedAt: before}, nil
 }

@@ -32,10 +32,7 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 		return a.unrepairable(row, state, gap)
 	}
 	if a.Emitted != "" && recovery.LosesLog(row, state) {
-		return operator.Needed("slot %s cannot bring every event: %s. %s with the prefix %s (RELAY_EMITTED) may be "+
-			"lost, because no table has them. Run relay recover: it shows the situation, and with --yes the relay "+
-			"publishes from table %s the rows that may be missing, and continues without the messages",
-			a.Slot, gap, recovery.MayBeLostOf("Messages", row, state), a.Emitted, a.Table.String())
+		return a.messagesLost(row, state, gap)
 	}
 	if a.HaltOnSlotLoss {
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+

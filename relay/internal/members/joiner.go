@@ -3,9 +3,7 @@ package members
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -18,7 +16,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
-	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -181,127 +178,6 @@ func (j *Joiner) awaitStream(ctx context.Context, partition Joined) error {
 	for j.Position() < partition.InsertLSN {
 		if task.Sleep(ctx, streamInterval); ctx.Err() != nil {
 			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// publish sends the rows of a partition that were not brought, in order of seq, and notes after
-// each page how far it is.
-func (j *Joiner) publish(ctx context.Context, partition Joined) error {
-	reader := j.Reader(j.Store.Table(partition))
-	condition, args := j.Store.Condition(partition)
-	after, found := partition.After(), int64(0)
-	for {
-		page, last, err := reader.Page(ctx, after, condition, args...)
-		if err != nil {
-			return err
-		}
-		if len(page) == 0 {
-			j.tell(partition, found)
-			return nil
-		}
-		missing, err := j.notBrought(ctx, partition, page)
-		if err != nil {
-			return err
-		}
-		if err := j.send(ctx, partition, missing, found == 0); err != nil {
-			return err
-		}
-		after, found = last, found+int64(len(missing))
-		if err := j.Store.Passed(ctx, partition, after); err != nil {
-			return err
-		}
-	}
-}
-
-// tell logs the outcome for the rows of a partition that the log did not bring. Those of a table
-// that took the place of the outbox table are mostly a copy of it. The recovery that follows such a
-// change publishes the rows outside of its horizon, and the operator decides about the others.
-func (j *Joiner) tell(partition Joined, found int64) {
-	switch log := j.Log.With("partition", partition.String(), "events", found); {
-	case found == 0:
-	case j.isNewTable(partition):
-		log.Info("published the rows that the table had before the publication streamed it")
-	case partition.IsRoot:
-		log.Warn("the table has taken the place of another one, and its older rows count as delivered: relay replay " +
-			"sends those that were not")
-	default:
-		log.Info("published the rows that the partition was attached with")
-	}
-}
-
-// row is a row of a partition.
-type row struct {
-	seq, common int64
-	envelope    *outbox.Envelope
-}
-
-// notBrought returns the rows of page that this session has read neither from the log nor from the
-// table.
-func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox.Envelope) (missing []row, err error) {
-	seqs := make([]int64, len(page))
-	for i := range page {
-		if seqs[i], err = strconv.ParseInt(page[i].Sequence, 10, 64); err != nil {
-			return nil, fmt.Errorf("row of partition %s: its seq is no number: %w", partition, err)
-		}
-	}
-	twin, err := j.Store.HasTwin(ctx, partition, seqs)
-	if err != nil {
-		return nil, err
-	}
-	for i, seq := range seqs {
-		common, err := page[i].Source.Common(seq)
-		if err != nil {
-			return nil, fmt.Errorf("row of partition %s: %w", partition, err)
-		}
-		if twin[seq] || !j.Brought.Has(common) {
-			missing = append(missing, row{seq, common, &page[i]})
-		}
-	}
-	return missing, nil
-}
-
-// send delivers rows and waits until all are delivered or parked. Where the relay is to halt at a
-// gap it sends none.
-func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst bool) error {
-	if len(rows) == 0 || partition.IsRoot && !j.isNewTable(partition) {
-		return nil
-	}
-	if isFirst && j.isNewTable(partition) {
-		j.Log.Warn("the table had rows before the publication streamed it: the relay publishes them from the table",
-			"event", "table_had_rows", "table", partition.String(), "first_seq", rows[0].seq)
-	} else if isFirst {
-		j.Log.Error("the outbox table has events that the stream did not bring", "event", "events_missing",
-			"partition", partition.String(), "first_seq", rows[0].seq,
-			"reason", "the partition was attached with rows in it")
-	}
-	if j.Halt != nil && !partition.IsRequested && !j.isNewTable(partition) {
-		return j.Halt(ctx, int64(len(rows)))
-	}
-	if !j.isNewTable(partition) {
-		j.Observer.EventsMissing(int64(len(rows)))
-	}
-	settled := make(chan struct{}, len(rows))
-	for _, r := range rows {
-		j.Brought.Add(r.common)
-		event := &delivery.Event{
-			Row: delivery.Row{
-				Sequence: r.envelope.Sequence, XID: r.envelope.XID, Source: r.envelope.Source,
-			},
-			Settled: func() { settled <- struct{}{} },
-		}
-		routed := j.Router.Message(r.envelope, &event.Message)
-		event.Unusable(routed.ProblemCode, routed.Problem)
-		event.HeadersDropped = routed.DroppedHeaders
-		j.Observer.Recovered(routed.DroppedHeaders)
-		j.Send(routed.Destination, event)
-	}
-	for range rows {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-settled:
 		}
 	}
 	return nil

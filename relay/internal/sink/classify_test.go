@@ -152,3 +152,18 @@ func TestCodeIsAShortLabel(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsOfAnAnswerCanBeStored: a dead letter keeps them in a text of Postgres.
+func TestWordsOfAnAnswerCanBeStored(t *testing.T) {
+	t.Parallel()
+	const words, stored = "no \x00 and no \xff", "no \ufffd and no \ufffd"
+	var rejected *sink.RejectedError
+	for _, err := range []error{
+		sink.ClassifyEntry("InvalidMessageContents", words),
+		sink.ClassifyRequest(sink.RequestError(400, "InvalidMessageContents", words, nil)),
+	} {
+		if !errors.As(err, &rejected) || rejected.Reason != stored {
+			t.Errorf("%+q", err)
+		}
+	}
+}

@@ -41,12 +41,21 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // RequestError returns err, with which an answer of this status fails a whole request.
 func RequestError(status int, code, reason string, err error) *Error {
-	return &Error{Origin: OriginRequest, Code: shortCode(code), Reason: reason, Status: status, Err: err}
+	return &Error{
+		Origin: OriginRequest, Code: storable(shortCode(code)), Reason: storable(reason), Status: status, Err: err,
+	}
 }
 
 // EntryError returns the failure of one entry that need not be the message's fault.
 func EntryError(code, reason string) *Error {
-	return &Error{Origin: OriginEntry, Code: shortCode(code), Reason: reason}
+	return &Error{Origin: OriginEntry, Code: storable(shortCode(code)), Reason: storable(reason)}
+}
+
+// storable returns the words of an answer as a text that Postgres can store: a dead letter keeps
+// them, and an answer may have any character.
+// https://www.postgresql.org/docs/current/datatype-character.html
+func storable(words string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(words, "\ufffd"), "\x00", "\ufffd")
 }
 
 // ErrConnectionClosed is in the error of a Publish whose connection had served requests before and
@@ -138,7 +147,7 @@ func PassesInParts(err error) bool {
 func ClassifyEntry(code, reason string) error {
 	failure := EntryError(code, reason)
 	if refusals[failure.Code] {
-		return &RejectedError{Code: failure.Code, Reason: reason}
+		return &RejectedError{Code: failure.Code, Reason: failure.Reason}
 	}
 	return failure
 }

@@ -181,6 +181,10 @@ var brokenHistories = map[string]brokenHistory{
 		h.Receipts, h.Replays[0].Sent = h.Receipts[:len(h.Receipts)-1], 0
 		h.Replays[0].Waiting = map[string][]string{h.Events[5].ID: {fifo}}
 	}},
+	"accepted under the name of another table": {checker.Changed, func(h *checker.History) {
+		moved(h, 0)
+		h.Receipts[0].Table = "tenant_1.outbox"
+	}},
 	"counted as replayed": {checker.Replayed, func(h *checker.History) {
 		replay(h, 0)
 		h.Replays[0].Sent = 2

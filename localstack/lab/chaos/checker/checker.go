@@ -183,6 +183,7 @@ func (c *check) receipt(r *Receipt) {
 		c.violated(Changed, e.ID, "was written as %.80q and accepted as %.80q", e.Payload, r.Body)
 	}
 	for _, field := range [][3]string{
+		{"outbox_table", e.Table, r.Table},
 		{EventType, e.Type, r.EventType},
 		{AggregateType, e.AggregateType, r.AggregateType},
 		{AggregateID, e.AggregateID, r.AggregateID},

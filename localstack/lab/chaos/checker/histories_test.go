@@ -126,6 +126,12 @@ func replay(h *checker.History, of ...int) {
 // replayed returns the last receipt of a replay.
 func replayed(h *checker.History) *checker.Receipt { return &h.Receipts[len(h.Receipts)-1] }
 
+// moved moves the event at index i to another table.
+func moved(h *checker.History, i int) {
+	const table = "tenant_0.outbox"
+	h.Events[i].Table, h.Receipts[i].Table = table, table
+}
+
 func poison(h *checker.History, i int) {
 	h.Events[i].Poison = true
 	park(h, i)

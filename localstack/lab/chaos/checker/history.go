@@ -61,7 +61,10 @@ const (
 
 // Event is an event as written.
 type Event struct {
-	ID            string  `json:"id"`
+	// ID is the event id, behind the name of its table and a slash if a relay has several.
+	ID string `json:"id"`
+	// Table is that of the event if a relay has several. Each has its own aggregates.
+	Table         string  `json:"outbox_table,omitempty"`
 	AggregateType string  `json:"aggregate_type,omitempty"`
 	AggregateID   string  `json:"aggregate_id,omitempty"`
 	Type          string  `json:"type,omitempty"`
@@ -90,6 +93,7 @@ type Receipt struct {
 	At              time.Duration `json:"at"`
 	Relay           string        `json:"relay,omitempty"` // process that sent the message
 	EventID         string        `json:"event_id"`
+	Table           string        `json:"outbox_table,omitempty"`
 	EventType       string        `json:"event_type,omitempty"`
 	AggregateType   string        `json:"aggregate_type,omitempty"`
 	AggregateID     string        `json:"aggregate_id,omitempty"`

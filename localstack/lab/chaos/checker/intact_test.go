@@ -161,6 +161,20 @@ var intactHistories = map[string]func(*checker.History){
 		h.Receipts = slices.Delete(h.Receipts, 1, 2)
 		h.Rows[2].Waits = true
 	},
+	"the same aggregate of two tables, in another order": func(h *checker.History) {
+		moved(h, 0)
+		first := h.Receipts[0]
+		h.Receipts = slices.Insert(slices.Delete(h.Receipts, 0, 1), 1, first)
+	},
+	"parked, and the same aggregate of another table is accepted": func(h *checker.History) {
+		moved(h, 0)
+		poison(h, 0)
+	},
+	"overtaken before a table joined, and parked later": func(h *checker.History) {
+		poison(h, 0)
+		h.DeadLetters[0].Changes[0].At = 5 * second
+		h.Faults = []checker.Fault{{Kind: "table joins", Skips: true, From: 0, To: 4 * second}}
+	},
 	"removed when its replay reached it": func(h *checker.History) {
 		replay(h, 0, 1)
 		h.Receipts, h.Replays[0].Sent, h.Rows[1].Removed = h.Receipts[:len(h.Receipts)-1], 1, true

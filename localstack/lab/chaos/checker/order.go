@@ -6,10 +6,10 @@ import (
 )
 
 // aggregate is a message group at its destination: its events have to arrive in order.
-type aggregate struct{ destination, kind, id string }
+type aggregate struct{ destination, table, kind, id string }
 
 func (e *Event) aggregate() aggregate {
-	return aggregate{e.Destination, e.AggregateType, e.AggregateID}
+	return aggregate{e.Destination, e.Table, e.AggregateType, e.AggregateID}
 }
 
 // order compares the first receipts of each aggregate at a FIFO destination with the order of seq.
@@ -76,12 +76,14 @@ const noticing = 2 * time.Second
 // a later one.
 func (c *check) wasSkipped(behind string, r *Receipt) bool {
 	overtook := c.receipts[behind][0].At
-	for _, f := range c.Faults {
-		if f.Skips && f.From < overtook && overtook < f.To+noticing && overtook < r.At {
-			return true
-		}
-	}
-	return c.wasStranded(r.EventID, overtook)
+	return c.isOmitting(overtook) && overtook < r.At || c.wasStranded(r.EventID, overtook)
+}
+
+// isOmitting reports whether the stream may have omitted events by then, which come later.
+func (c *check) isOmitting(at time.Duration) bool {
+	return slices.ContainsFunc(c.Faults, func(f Fault) bool {
+		return f.Skips && f.From < at && at < f.To+noticing
+	})
 }
 
 // wasStranded reports whether only the log had an event before a time, because another table had
@@ -104,7 +106,8 @@ func (c *check) overtaken() {
 		var until time.Duration // end of the blocking
 		for _, e := range events {
 			if receipts := c.receipts[e.ID]; len(receipts) > 0 {
-				if blocker != nil && receipts[0].At < until-clocks && !c.wasStranded(blocker.ID, receipts[0].At) {
+				if at := receipts[0].At; blocker != nil && at < until-clocks && !c.wasStranded(blocker.ID, at) &&
+					!c.isOmitting(at) {
 					c.violated(Reordered, e.ID, "overtook event %s of its aggregate, which was parked", blocker.ID)
 				}
 				continue

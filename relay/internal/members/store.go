@@ -1,0 +1,92 @@
+package members
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// Store stores the members that are accounted for, for the relay that holds the slot.
+type Store struct {
+	pool  *pgxpool.Pool
+	fence slot.Fence
+	table outboxtable.Table
+}
+
+// NewStore returns a Store for the relay that owns the fence.
+func NewStore(pool *pgxpool.Pool, fence slot.Fence, table outboxtable.Table) *Store {
+	return &Store{pool: pool, fence: fence, table: table}
+}
+
+// Passed records that every row of j up to seq is accounted for. It returns [slot.ErrFenced] if
+// this relay no longer holds the slot.
+func (s *Store) Passed(ctx context.Context, j Joined, seq int64) error {
+	return s.save(ctx, j, false, &seq, j.Known)
+}
+
+// Account records that every row of j that existed at its snapshot is accounted for, under the same
+// condition.
+func (s *Store) Account(ctx context.Context, j Joined) error {
+	return s.save(ctx, j, true, nil, j.Snapshot)
+}
+
+func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int64, known string) error {
+	changed, err := s.exec(ctx, "account for partition "+j.String(), `
+		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, passed_seq, known)
+		SELECT c.slot_name, $4::oid, c.system_identifier, $5, $6::boolean, $7::bigint, nullif($8, '')::pg_snapshot
+		FROM relay_checkpoints c WHERE {fence}
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
+			attached = excluded.attached,
+			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known,
+				updated_at = clock_timestamp(),
+			requested = relay_members.requested AND relay_members.attached = excluded.attached`,
+		j.Relation, j.Attached, accounted, passed, known)
+	if err == nil && changed == 0 {
+		err = s.failed("account for partition "+j.String(), slot.ErrFenced)
+	}
+	return err
+}
+
+// Refresh records the horizon up to which the rows of each member are accounted for, and removes
+// dropped relations. The horizon is older than this statement, and the statement sees that the
+// relation is still a member. So every row that is visible in the horizon was written while the
+// relation was a member.
+func (s *Store) Refresh(ctx context.Context) error {
+	_, err := s.exec(ctx, "note which partitions are accounted for", `
+		WITH {members}
+		UPDATE relay_members k SET known = c.horizon, updated_at = clock_timestamp() FROM relay_checkpoints c, member m
+		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = m.relation AND k.attached = m.attached AND
+			k.accounted`)
+	if err != nil {
+		return err
+	}
+	_, err = s.pool.Exec(ctx, `DELETE FROM relay_members k WHERE k.slot_name = $1 AND NOT EXISTS (SELECT FROM `+
+		`pg_class c WHERE c.oid = k.relation)`,
+		s.fence.Slot)
+	if err != nil {
+		return s.failed("forget partitions that are dropped", err)
+	}
+	return nil
+}
+
+// exec runs a statement after inserting the fence at {fence}, and returns the number of changed
+// rows.
+func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (changed int64, err error) {
+	tag, err := s.pool.Exec(ctx, strings.ReplaceAll(s.sql(statement), "{fence}", slot.FenceSQL),
+		s.fence.Args(args...)...)
+	if err != nil {
+		return 0, s.failed(what, err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+func (s *Store) failed(what string, err error) error {
+	return fmt.Errorf("%s of table %s: %w", what, s.table, err)
+}
+
+func (s *Store) sql(statement string) string { return named(s.table, statement) }
