@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 )
 
 // followedAtOnce is how many dead letters one look at an Outcome reads. The relay sends them in the
@@ -92,10 +90,8 @@ func (o *Outcome) read(ctx context.Context, looked []marked) (map[int64]Record, 
 // settle counts a dead letter that is not redriven any more. Retention removes a row only after the
 // event was delivered or discarded.
 func (o *Outcome) settle(before marked, now Record) {
-	waits := now.Code == delivery.CodeBlocked
 	switch {
-	// the relay itself refuses a message that no destination accepts, without an attempt
-	case now.State == "parked" && (int64(now.Attempts) > before.Attempts || now.Attempts == 0 && !waits):
+	case now.State == "parked" && before.isRefusedAgain(now):
 		o.Refused = append(o.Refused, Refusal{now.Position, now.EventID, now.Code, now.Reason})
 	case now.State == "parked":
 		o.Parked++

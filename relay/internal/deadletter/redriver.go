@@ -30,6 +30,8 @@ type Redriver struct {
 	Destinations []string                                         // their ARNs, by the index that Send takes
 	Timeout      time.Duration                                    // for one query
 	Send         func(destination int, events ...*delivery.Event) // delivery's
+	// RefuseMoved is that of the Store.
+	RefuseMoved func(ctx context.Context, destinations []string) error
 	// called with the number of open dead letters of the slot, once a second or less often
 	Counted func(deadLetters int64)
 
@@ -87,12 +89,16 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 	return found, nil
 }
 
-// count counts the dead letters of the slot, once in lookInterval. There may be millions, so a
-// count that takes long is followed by a pause that is countShare times as long.
+// count refuses redrives to destinations that no setting names, and counts the dead letters of the
+// slot, once in lookInterval. There may be millions, so a count that takes long is followed by a
+// pause that is countShare times as long.
 func (r *Redriver) count(ctx context.Context) error {
 	began := time.Now()
 	if began.Before(r.countAt) {
 		return nil
+	}
+	if err := r.RefuseMoved(ctx, r.Destinations); err != nil {
+		return err
 	}
 	open, err := Count(ctx, r.Pool, r.Slot)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
@@ -202,6 +203,7 @@ func (w *Worker) askBehind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.ignoreMoved(blocked)
 	w.behind.askAt = began.Add(max(askInterval, askShare*time.Since(began)))
 	var free, still []*held
 	for i, h := range all {
@@ -218,6 +220,12 @@ func (w *Worker) askBehind(ctx context.Context) error {
 		w.Gate.setBehind(h, false)
 	}
 	return w.storeBehind(ctx, still)
+}
+
+// ignoreMoved removes the groups of destinations that no setting names: nothing is sent there, and
+// a dead letter concerns its own destination alone.
+func (w *Worker) ignoreMoved(blocked map[key]bool) {
+	maps.DeleteFunc(blocked, func(k key, _ bool) bool { return !slices.Contains(w.Names, k.destination) })
 }
 
 // explain stores why the events of these deferrals wait, where that has changed. A deferral that

@@ -36,7 +36,8 @@ func (s *session) watcher() *watch.Watcher {
 func (s *session) redriver() *deadletter.Redriver {
 	return &deadletter.Redriver{
 		Pool: s.pool, Slot: s.Slot, Table: s.Table.Key(), Destinations: s.names(), Timeout: s.SenderTimeout,
-		Send: s.delivery.Send, Counted: s.Metrics.DeadLetters,
+		RefuseMoved: deadletter.NewStore(s.pool, s.held.Fence, s.Table.Key()).RefuseMoved,
+		Send:        s.delivery.Send, Counted: s.Metrics.DeadLetters,
 	}
 }
 
