@@ -1,8 +1,6 @@
 package deferral
 
 import (
-	"maps"
-
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -80,7 +78,7 @@ func (g *Gate) beginWithin(
 	g.hold(h)
 	h.fromEarlier = true
 	if all.undelivered != nil {
-		h.seen, h.undelivered = all.seen, maps.Clone(all.undelivered)
+		h.seen, h.undelivered = all.seen, all.undelivered.shared()
 	}
 	if all.flight == nil {
 		return

@@ -31,16 +31,17 @@ type Gate struct {
 	// how many events of all destinations may be kept, and of how many bytes
 	share, shareBytes int
 
-	mu       sync.Mutex
-	held     map[key]*held
-	kept     keptLoad      // of all held
-	blocks   budget        // of the seqSets of all held
-	xids     budget        // of their xidSets
-	claims   atomic.Bool   // whether others has any
-	others   others        // those of held with routes other than those of now
-	reached  pglogrepl.LSN // the stream was read up to here, and delivery has the events
-	observed observation   // not reached yet
-	past     observation   // the last one that the stream was read past
+	mu          sync.Mutex
+	held        map[key]*held
+	kept        keptLoad      // of all held
+	blocks      budget        // of the seqSets of all held
+	xids        budget        // of their xidSets
+	undelivered budget        // of their undelivered sets
+	claims      atomic.Bool   // whether others has any
+	others      others        // those of held with routes other than those of now
+	reached     pglogrepl.LSN // the stream was read up to here, and delivery has the events
+	observed    observation   // not reached yet
+	past        observation   // the last one that the stream was read past
 }
 
 // keptLoad counts kept events and their bytes.
@@ -63,7 +64,7 @@ type Start struct {
 func NewGate(d Delivery, names []string, start Start) (*Gate, error) {
 	g := &Gate{
 		delivery: d, names: names, share: start.Share, shareBytes: start.ShareBytes, held: map[key]*held{},
-		blocks: budget{limit: maxBlocks}, xids: budget{limit: maxXIDs},
+		blocks: budget{limit: maxBlocks}, xids: budget{limit: maxXIDs}, undelivered: budget{limit: maxUndelivered},
 	}
 	var err error
 	if start.Horizon != "" {

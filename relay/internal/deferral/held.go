@@ -31,7 +31,7 @@ type held struct {
 	// Rows that are visible in it were delivered before, except those in undelivered. That is nil
 	// if an earlier session began the deferral, and once a pass has ended.
 	seen        pgsnapshot.Snapshot
-	undelivered map[int64]struct{}
+	undelivered *undelivered
 
 	mode        mode
 	mark        mark
@@ -185,19 +185,9 @@ func (h *held) judge(e *delivery.Event) verdict {
 	}
 	h.droppedXIDs.add(xid)
 	if h.undelivered != nil && h.seen.Visible(xid) {
-		h.addUndelivered(seq)
+		h.undelivered.add(seq)
 	}
 	return drop
-}
-
-// maxUndelivered bounds the memory of held.undelivered. Beyond it, rows that were delivered shortly
-// before may be sent again.
-const maxUndelivered = 1 << 16
-
-func (h *held) addUndelivered(seq int64) {
-	if h.undelivered[seq] = struct{}{}; len(h.undelivered) > maxUndelivered {
-		h.undelivered = nil
-	}
 }
 
 func (k kept) size() int { return len(k.event.Message.Body) + eventOverhead }
@@ -230,6 +220,13 @@ func (h *held) release() {
 	h.unseen.clear()
 	h.found.clear()
 	h.droppedXIDs.clear()
+	h.forgetDelivered()
+}
+
+// forgetDelivered has h no longer tell which rows were delivered before this session began it.
+func (h *held) forgetDelivered() {
+	h.undelivered.unshare()
+	h.undelivered = nil
 }
 
 // forget drops the transactions that a snapshot shows.

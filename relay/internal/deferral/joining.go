@@ -15,7 +15,7 @@ func (g *Gate) begin(h *held, hasBegun bool, withdraw func(covered func(*deliver
 	defer g.mu.Unlock()
 	g.hold(h)
 	if hasBegun {
-		h.undelivered = map[int64]struct{}{}
+		h.undelivered = newUndelivered(&g.undelivered)
 	}
 	g.delivery.HandOver(withdraw(func(e *delivery.Event) bool { return h.judge(e) == drop }))
 }
@@ -25,18 +25,14 @@ func (g *Gate) begin(h *held, hasBegun bool, withdraw func(covered func(*deliver
 func (g *Gate) wasDelivered(h *held, seq int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h.undelivered == nil {
-		return false
-	}
-	_, waits := h.undelivered[seq]
-	return !waits
+	return h.undelivered.wasDelivered(seq)
 }
 
 // forgetDelivered ends that: a pass has ended, and its mark tells which rows are done.
 func (g *Gate) forgetDelivered(h *held) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	h.undelivered = nil
+	h.forgetDelivered()
 }
 
 // deferred returns the deferrals, by whether the stream has joined them.
