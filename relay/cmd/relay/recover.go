@@ -175,8 +175,8 @@ func (c *recoverCommand) giveUpMessages(
 	if row == nil || row.Emitted == "" {
 		return fmt.Errorf("slot %s has no messages to give up: no relay has read emitted messages from it", c.Slot)
 	}
-	const effect = "the next relay continues without the messages with the prefix %s that are not delivered, and reads " +
-		"those that its RELAY_EMITTED names"
+	const effect = "the next relay continues without the messages with the prefix %s that are not delivered, and " +
+		"reads those that its RELAY_EMITTED names"
 	if !c.Yes {
 		_, err := fmt.Fprintf(w, "nothing is changed: with --yes "+effect+"\n", row.Emitted)
 		return err

@@ -132,7 +132,7 @@ func (m *members) text(bit uint8, target *string, name, value string) {
 	}
 }
 
-// storable returns text without the character that no text of Postgres can hold. An id with it stays
+// storable returns text without U+0000, which no text of Postgres can hold. An id with it becomes
 // empty, because another event may have the id without it.
 // https://www.postgresql.org/docs/current/datatype-character.html
 func (m *members) storable(name, text string) string {

@@ -72,8 +72,12 @@ func TestAMalformedMessageKeepsItsBytes(t *testing.T) {
 		`{"id":"a","event_type":"t","headers":[]}`:              {`"headers" is no object`, "a", ""},
 		`{"id":"a","event_type":"t","aggregate_id":true}`:       {`"aggregate_id" is neither`, "a", ""},
 		`{"id":"a","event_type":"t","payload":1,"payload":{} }`: {`two members "payload"`, "a", ""},
-		`{"id":"a\u0000b","event_type":"t","aggregate_id":"1"}`: {`"id" has the character U+0000`, "lsn:0/16B3748", "1"},
-		`{"id":"a","event_type":"t","aggregate_id":"1\u0000"}`:  {`"aggregate_id" has the character U+0000`, "a", "1\ufffd"},
+		`{"id":"a\u0000b","event_type":"t","aggregate_id":"1"}`: {
+			`"id" has the character U+0000`, "lsn:0/16B3748", "1",
+		},
+		`{"id":"a","event_type":"t","aggregate_id":"1\u0000"}`: {
+			`"aggregate_id" has the character U+0000`, "a", "1\ufffd",
+		},
 	} {
 		var got outbox.Envelope
 		problem := emitted.Read([]byte(content), at, &got)
