@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -292,6 +293,27 @@ func TestASchemaThatAppearsIsRelayed(t *testing.T) {
 	w.awaitOfTable("tenant_new.outbox", "early", 3)
 	w.insertInto("tenant_0.outbox", "1", 1, 1)
 	w.awaitOfTable("tenant_0.outbox", "1", 1)
+}
+
+// The checks of all of them take longer than the limit of one step of a session.
+func TestManyTablesAtOnceAreRelayed(t *testing.T) {
+	t.Parallel()
+	const tables = 100
+	w := newTestEnv(t, "orders.fifo")
+	between, through := w.newNetwork()
+	p := w.startStreaming(w.schemas(1), "DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=3s")
+	var added []string
+	for i := range tables {
+		w.createTable(fmt.Sprintf("tenant_new_%d", i), "outbox")
+		added = append(added, fmt.Sprintf("tenant_new_%d.outbox", i))
+	}
+	w.insertInto(added[0], "early", 1, 2)
+	between.Slow(faultproxy.Pace{Delay: 5 * time.Millisecond})
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE ` + strings.Join(added, ", "))
+	p.awaitLog("event=tables_joined")
+	w.insertInto(added[tables-1], "later", 1, 2)
+	w.awaitOfTable(added[tables-1], "later", 2)
+	w.awaitOfTable(added[0], "early", 2)
 }
 
 // FOR TABLES IN SCHEMA has no entry for the table.

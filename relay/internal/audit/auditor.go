@@ -156,24 +156,20 @@ func (a *Auditor) look(ctx context.Context) error {
 
 // begin takes a new baseline: at the start, and after the ledger has exceeded its memory.
 func (a *Auditor) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
 	a.ledgers.restart()
 	a.counting = Horizon{}
-	for _, l := range a.ledgers.all {
-		switch indexed, err := l.table.Indexed(ctx); {
-		case err != nil:
-			return err
-		case !indexed:
-			a.turnOff()
-			xid := l.table.table.Columns.XID
-			a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
-				l.table.table.Identifier()+" ("+outboxtable.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
-				"event", "audit_off", "slot", a.Fence.Slot)
-			return nil
-		}
+	switch unindexed, err := a.ledgers.unindexed(ctx, a.Timeout); {
+	case err != nil:
+		return err
+	case unindexed != nil:
+		a.turnOff()
+		xid := unindexed.Columns.XID
+		a.Log.Warn("the audit is off: it needs an index on "+xid+", and so does recovery. Run CREATE INDEX ON "+
+			unindexed.Identifier()+" ("+outboxtable.Quote(xid)+"), or set RELAY_AUDIT=off to end this warning",
+			"event", "audit_off", "slot", a.Fence.Slot)
+		return nil
 	}
-	baseline, err := a.ledgers.baseline(ctx)
+	baseline, err := a.ledgers.baseline(ctx, a.Timeout)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -80,17 +82,61 @@ func (l *ledgers) begun() bool {
 
 func (l *ledgers) restart() { l.each(func(one *tableLedger) { one.Restart() }) }
 
-// baseline returns a baseline above those of all tables.
-func (l *ledgers) baseline(ctx context.Context) (all Baseline, err error) {
+// unindexed returns the first table without an index on xid, or nil.
+func (l *ledgers) unindexed(ctx context.Context, timeout time.Duration) (*outboxtable.Table, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	identifiers, xids := []string{}, []string{}
 	for _, one := range l.all {
-		b, err := one.table.Baseline(ctx)
-		if err != nil {
-			return all, err
+		identifiers = append(identifiers, one.table.table.Identifier())
+		xids = append(xids, one.table.table.Columns.XID)
+	}
+	rows, err := l.pool.Query(ctx, indexed, identifiers, xids)
+	if err != nil {
+		return nil, fmt.Errorf("look for an index on the transaction id: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		return nil, fmt.Errorf("look for an index on the transaction id: %w", err)
+	}
+	for i, one := range l.all {
+		if i >= len(found) || found[i] != i {
+			return &one.table.table, nil
 		}
-		one.firstSeq = b.Seq
-		all.XID, all.Imported = max(all.XID, b.XID), all.Imported || b.Imported
+	}
+	return nil, nil
+}
+
+// tablesAtOnce is how many tables one statement of a baseline reads.
+const tablesAtOnce = 100
+
+// baseline returns a baseline above those of all tables. timeout bounds each statement.
+func (l *ledgers) baseline(ctx context.Context, timeout time.Duration) (all Baseline, err error) {
+	for some := range slices.Chunk(l.all, tablesAtOnce) {
+		found, err := l.baselines(ctx, timeout, some)
+		if err != nil {
+			return all, fmt.Errorf("begin the audit: %w", err)
+		}
+		for i, b := range found {
+			some[i].firstSeq = b.Seq
+			all.XID, all.Imported = max(all.XID, b.XID), all.Imported || b.Imported
+		}
 	}
 	return all, nil
+}
+
+func (l *ledgers) baselines(ctx context.Context, timeout time.Duration, some []*tableLedger) ([]Baseline, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	statements := make([]string, len(some))
+	for i, one := range some {
+		statements[i] = fmt.Sprintf("SELECT %d, b.* FROM (%s) AS b", i, one.table.sql(baseline))
+	}
+	rows, err := l.pool.Query(ctx, strings.Join(statements, " UNION ALL ")+" ORDER BY 1")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, baselineOf)
 }
 
 func (l *ledgers) begin(baseline uint64) { l.each(func(one *tableLedger) { one.Begin(baseline) }) }

@@ -24,21 +24,15 @@ func NewTable(pool *pgxpool.Pool, table outboxtable.Table) *Table {
 	return &Table{pool: pool, table: table}
 }
 
-// Indexed reports whether an index on xid exists, so that a range of rows can be found without
-// reading the whole table.
-func (t *Table) Indexed(ctx context.Context) (bool, error) {
-	var indexed bool
-	err := t.pool.QueryRow(ctx, `
-		SELECT EXISTS (
-			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-			JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
-			WHERE i.indrelid = to_regclass($1) AND a.attname = $2 AND i.indisvalid AND i.indpred IS NULL)`,
-		t.table.Identifier(), t.table.Columns.XID).Scan(&indexed)
-	if err != nil {
-		return false, fmt.Errorf("look for an index on %s: %w", t.table.Columns.XID, err)
-	}
-	return indexed, nil
-}
+// indexed has the number of each of the tables that have an index on xid, so that a range of rows
+// can be found without reading the whole table.
+const indexed = `
+	SELECT t.n - 1 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS t (identifier, xid, n)
+	WHERE EXISTS (
+		SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+		JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam AND m.amname = 'btree'
+		WHERE i.indrelid = to_regclass(t.identifier) AND a.attname = t.xid AND i.indisvalid AND i.indpred IS NULL)
+	ORDER BY 1`
 
 // Baseline is the starting point of a [Ledger].
 type Baseline struct {
@@ -57,21 +51,21 @@ const baseline = `
 			DESC LIMIT 1)::text, '0'),
 		coalesce((SELECT max({seq}) FROM {table}), 0)`
 
-// Baseline returns an xid above that of every transaction that has started and of every existing
-// row.
-func (t *Table) Baseline(ctx context.Context) (Baseline, error) {
+// baselineOf reads the number of a table and the columns of [baseline]. XID is above that of every
+// transaction that has started and of every existing row.
+func baselineOf(row pgx.CollectableRow) (Baseline, error) {
 	var ownText, importedText string
 	var seq int64
-	if err := t.pool.QueryRow(ctx, t.sql(baseline)).Scan(&ownText, &importedText, &seq); err != nil {
-		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
+	if err := row.Scan(nil, &ownText, &importedText, &seq); err != nil {
+		return Baseline{}, err
 	}
 	own, err := pgsnapshot.ParseXID(ownText)
 	if err != nil {
-		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
+		return Baseline{}, err
 	}
 	imported, err := pgsnapshot.ParseXID(importedText)
 	if err != nil {
-		return Baseline{}, fmt.Errorf("begin the audit: %w", err)
+		return Baseline{}, err
 	}
 	return Baseline{XID: max(own, imported), Imported: imported > own, Seq: seq}, nil
 }

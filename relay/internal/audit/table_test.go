@@ -68,7 +68,7 @@ func TestBaselineIsAboveEveryStartedTransaction(t *testing.T) {
 	defer running.Rollback(t.Context()) //nolint:errcheck // dropped with the database
 	var xid int64
 	must(t, running.QueryRow(t.Context(), `SELECT pg_current_xact_id()::text::bigint`).Scan(&xid))
-	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
+	baseline, err := audit.BaselineOf(t.Context(), pool, outboxTable)
 	must(t, err)
 	if baseline.XID <= uint64(xid) || baseline.Imported {
 		t.Errorf("%+v, and transaction %d has begun", baseline, xid)
@@ -80,7 +80,7 @@ func TestImportedRowsAreExcluded(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
 	exec(t, pool, insert+`unnest('{7,4000000000000,5000000000000}'::text[]) AS x`)
-	baseline, err := audit.NewTable(pool, outboxTable).Baseline(t.Context())
+	baseline, err := audit.BaselineOf(t.Context(), pool, outboxTable)
 	must(t, err)
 	if want := (audit.Baseline{XID: 5000000000000, Imported: true}); baseline != want {
 		t.Errorf("%+v, want %+v", baseline, want)
@@ -90,7 +90,6 @@ func TestImportedRowsAreExcluded(t *testing.T) {
 func TestOnlyACompleteIndexOnXIDCounts(t *testing.T) {
 	t.Parallel()
 	pool := outboxtest.NewPool(t)
-	table := audit.NewTable(pool, outboxTable)
 	for _, c := range []struct {
 		change string
 		want   bool
@@ -103,7 +102,7 @@ func TestOnlyACompleteIndexOnXIDCounts(t *testing.T) {
 		{`CREATE INDEX ON outbox_events (xid, seq)`, true},
 	} {
 		exec(t, pool, c.change)
-		got, err := table.Indexed(t.Context())
+		got, err := audit.IsIndexed(t.Context(), pool, outboxTable)
 		must(t, err)
 		if got != c.want {
 			t.Errorf("after %s: %v", c.change, got)

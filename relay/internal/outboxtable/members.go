@@ -32,9 +32,11 @@ func rootsSQL(t Table) string {
 	}
 	roots := make([]string, len(t.Several.Tables))
 	for i, one := range t.Several.Tables {
-		roots[i] = "to_regclass(" + QuoteLiteral(one.Identifier()) + ")"
+		roots[i] = QuoteLiteral(one.Identifier())
 	}
-	return "= ANY (ARRAY[" + strings.Join(roots, ", ") + "]::oid[])"
+	// Postgres evaluates the subquery once, and a list of calls for every row of pg_class
+	return "= ANY (ARRAY(SELECT to_regclass(name) FROM unnest(ARRAY[" + strings.Join(roots, ", ") +
+		"]::text[]) AS named (name))::oid[])"
 }
 
 // addedSQL is an expression for the way in which the publication has the table c. It is another one

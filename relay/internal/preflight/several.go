@@ -33,24 +33,57 @@ func (d *database) checkSeveral(ctx context.Context, progress Progress) Findings
 	return found
 }
 
-// atOnce is how many tables are checked at the same time. Most of a check is the way to the server.
-const atOnce = 6
-
-// problemsOf returns the problems of tables, in their order.
+// problemsOf returns the problems of tables, in their order. It checks one table of each kind: the
+// findings of the others are the same. Where that table has an error, each one of its kind is
+// checked, so that an error names its table.
 func (d *database) problemsOf(ctx context.Context, tables []outboxtable.Table) Findings {
-	all := make([]Findings, len(tables))
-	var group errgroup.Group
-	group.SetLimit(atOnce)
+	first, err := d.firstOfKind(ctx, tables)
+	if err != nil {
+		return Findings{unknown(CodeTable, "tables "+d.tableName(), err)}
+	}
+	all, checked := make([]Findings, len(tables)), make([]*database, len(tables))
 	for i, table := range tables {
-		one := &database{Database: d.Database, role: d.role, version: d.version}
-		one.Table = table
+		checked[i] = &database{Database: d.Database, role: d.role, version: d.version}
+		checked[i].Table = table
+	}
+	atOnce(len(tables), func(i int) {
+		if first[i] == i {
+			all[i] = checked[i].problems(ctx)
+		}
+	})
+	atOnce(len(tables), func(i int) {
+		switch of := first[i]; {
+		case of == i:
+		case all[of].Err() != nil:
+			all[i] = checked[i].problems(ctx)
+		default:
+			all[i] = append(slices.Clone(all[of]), checked[i].rowsLike(ctx, checked[of])...)
+		}
+	})
+	return slices.Concat(all...)
+}
+
+// tablesAtOnce is how many tables are checked at the same time. Most of a check is the way to the
+// server.
+const tablesAtOnce = 6
+
+// atOnce calls do for each index below n.
+func atOnce(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(tablesAtOnce)
+	for i := range n {
 		group.Go(func() error {
-			all[i] = one.problems(ctx)
+			do(i)
 			return nil
 		})
 	}
-	_ = group.Wait() // no check returns an error
-	return slices.Concat(all...)
+	_ = group.Wait() // do returns no error
+}
+
+// rowsLike checks the rows of a table that is of the same kind as another one.
+func (d *database) rowsLike(ctx context.Context, other *database) Findings {
+	d.columns, d.Table = other.columns, d.Table.Resolve(other.Table.Existing)
+	return Requirement{d.tableObject(), d.seqRange}.Run(ctx, Progress{})
 }
 
 // problems returns the findings of one of several tables that are not OK.
@@ -203,7 +236,9 @@ func merged(all Findings) (merged Findings) {
 // it ran lacks something.
 func (d Database) CheckTables(ctx context.Context, pool *pgxpool.Pool, came outboxtable.Table) error {
 	facts := &database{Database: d}
-	err := pool.QueryRow(ctx, `
+	soon, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := pool.QueryRow(soon, `
 		SELECT quote_ident(current_user), current_setting('server_version_num')::integer / 10000`).
 		Scan(&facts.role, &facts.version)
 	if err != nil {

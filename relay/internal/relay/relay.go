@@ -152,18 +152,20 @@ func (r *relay) commits() *leadership.Commits {
 // prepare returns a [*operator.NeededError] if a session must not begin. It determines the columns
 // of the table.
 func (r *relay) prepare(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.SenderTimeout)
+	soon, cancel := context.WithTimeout(ctx, r.SenderTimeout)
 	defer cancel()
-	table, err := members.Look(ctx, r.pool, r.Table)
+	table, err := members.Look(soon, r.pool, r.Table)
 	if err != nil {
 		return err
 	}
-	if err := r.checkNew(ctx, table); err != nil {
+	if err := r.checkNew(ctx, table); err != nil { // each of its checks has a limit of its own
 		return err
 	}
 	r.Table = table
 	r.Router = r.Router.WithFilter(r.Table.Filter)
-	return outboxtable.RequireReadable(ctx, r.pool, r.Table)
+	soon, cancel = context.WithTimeout(ctx, r.SenderTimeout)
+	defer cancel()
+	return outboxtable.RequireReadable(soon, r.pool, r.Table)
 }
 
 func isFinal(err error) bool {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
@@ -94,7 +95,22 @@ func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
 	if r.CheckTables == nil {
 		return nil
 	}
-	return r.CheckTables(ctx, r.pool, members.Since(before, table))
+	return r.checkPieces(ctx, members.Since(before, table))
+}
+
+// checkedAtOnce is how many new tables are checked before the relay remembers that they passed.
+const checkedAtOnce = 100
+
+// checkPieces checks new tables. Those that passed belong to the tables of the relay, so a session
+// that ends in between does not check them again.
+func (r *relay) checkPieces(ctx context.Context, came outboxtable.Table) error {
+	for piece := range slices.Chunk(came.Each(), checkedAtOnce) {
+		if err := r.CheckTables(ctx, r.pool, came.WithTables(piece)); err != nil {
+			return err
+		}
+		r.Table = r.Table.WithTables(slices.Concat(r.Table.Each(), piece))
+	}
+	return nil
 }
 
 // unknownTable ends the session if the table belongs to those of the relay by now. The log may have
