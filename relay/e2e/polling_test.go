@@ -125,11 +125,17 @@ func TestAPollingPublisherIsReplaced(t *testing.T) {
 	l := w.startTraffic(writeOutboxEvent)
 	sent := len(polling.all())
 	w.eventually("both continue", func() bool { return len(polling.all()) > sent+50 })
+	w.awaitStatus(0, "")
+	waiting := w.query(`SELECT count(*)::text FROM outbox_deferrals WHERE state = 'deferred'`)
+	if letters := w.deadLetters(); waiting != "0" || letters != "" {
+		t.Fatalf("%s deferrals, dead letters %q", waiting, letters)
+	}
 	relay.stop()
 	stopped := time.Now()
+	w.exec(`CREATE TABLE before_switch AS SELECT id FROM outbox_events WHERE sent_at IS NULL`)
 	w.eventually("the polling publisher has sent everything up to then", func() bool {
-		return w.query(`SELECT count(*)::text FROM outbox_events WHERE sent_at IS NULL AND created_at <= $1`,
-			stopped) == "0"
+		return w.query(`SELECT count(*)::text FROM outbox_events JOIN before_switch USING (id)
+			WHERE sent_at IS NULL`) == "0"
 	})
 	polling.stop()
 	w.startStreaming("RELAY_DESTINATION=" + orders.URL)
