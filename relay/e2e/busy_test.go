@@ -81,6 +81,36 @@ func TestABusyAggregateHoldsUpNoOther(t *testing.T) {
 	relay.stop()
 }
 
+// TestABusyAggregateHoldsUpNoPass: it is in the middle of what waited for the destination, and has
+// more events than a pass has with delivery at the same time.
+func TestABusyAggregateHoldsUpNoPass(t *testing.T) {
+	t.Parallel()
+	b := newBusy(t, newTestEnv(t, "orders.fifo"))
+	b.env = append(b.env, "RELAY_PARK_AFTER=1s", "RELAY_RETRY_MAX=300ms")
+	p := b.startStreaming(b.env...)
+	down := b.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Missing())
+	b.write(1, 20)
+	b.awaitState("deferred")
+	b.burst(1001, 2500)
+	b.write(21, 420)
+	b.awaitCheckpoint()
+	down.Clear()
+	b.eventually("the others have arrived", func() bool { _, others := b.arrivedOf(); return others == 420 })
+	if busy, _ := b.arrivedOf(); busy > 400 {
+		t.Errorf("the others have arrived after %d of 1500 events of the busy aggregate", busy)
+	}
+	p.kill()
+	b.burst(2501, 2520)
+	b.write(421, 440)
+	p = b.startStreaming(b.env...)
+	b.awaitAll(1960)
+	b.awaitState("")
+	if letters := b.deadLetters(); letters != "" {
+		t.Errorf("dead letters: %s", letters)
+	}
+	p.stop()
+}
+
 // TestRetentionKeepsTheRowsOfABusyAggregate, and no others.
 func TestRetentionKeepsTheRowsOfABusyAggregate(t *testing.T) {
 	t.Parallel()

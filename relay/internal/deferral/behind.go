@@ -43,24 +43,33 @@ type behindState struct {
 // watchBehind defers the groups whose events wait behind a dead letter, and lets them be drained
 // once no dead letter blocks them, until ctx ends.
 func (w *Worker) watchBehind(ctx context.Context) error {
+	if err := w.repeat(ctx, behindInterval, w.lookBehind); err != nil {
+		return err
+	}
+	// Delivery waits for its events when the relay stops.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	return ignoreEnd(w.lookBehind(last))
+}
+
+// repeat calls look at an interval until ctx ends, and later if it has failed. It returns an error
+// that ends the session.
+func (w *Worker) repeat(ctx context.Context, interval time.Duration, look func(context.Context) error) error {
 	failed := false
-	for pause := behindInterval; task.Sleep(ctx, pause); {
-		err := w.lookBehind(ctx)
+	for pause := interval; task.Sleep(ctx, pause); {
+		err := look(ctx)
 		if isFinal(err) {
 			return err
 		}
 		if err != nil || failed {
 			w.note(ctx, err)
 		}
-		pause = behindInterval
+		pause = interval
 		if failed = err != nil; failed {
 			pause = retryPause
 		}
 	}
-	// Delivery waits for its events when the relay stops.
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
-	defer cancel()
-	return ignoreEnd(w.lookBehind(last))
+	return nil
 }
 
 func (w *Worker) lookBehind(ctx context.Context) error {
@@ -134,7 +143,7 @@ func (w *Worker) beginBehind(
 	}
 	defer release()
 	if all := w.Gate.waiting(key{destination: place.Destination}); all != nil {
-		begun, err = w.deferWithin(ctx, destination, all, place)
+		begun, err = w.deferWithin(ctx, destination, all, place, ReasonBehind)
 	} else {
 		begun, err = w.deferHeld(ctx, destination, place, now, ReasonBehind)
 	}
@@ -160,11 +169,14 @@ func (w *Worker) isLong(k key) bool {
 }
 
 // deferWithin defers a group, which is held, apart from its destination: the pass of the
-// destination has sent events of it that wait behind a dead letter. The pass goes in order of seq,
-// so every row of the group below them that To shows is done.
-func (w *Worker) deferWithin(ctx context.Context, destination int, all *held, p Place) (begun bool, err error) {
+// destination has sent events of it that wait. The pass goes in order of seq, so every row of the
+// group below them that To shows is done. A deferral by earlier routes also owns the rows of its
+// groups, so none leaves it.
+func (w *Worker) deferWithin(
+	ctx context.Context, destination int, all *held, p Place, reason string,
+) (begun bool, err error) {
 	passing, to := w.Gate.passOf(all)
-	if passing == nil || to == nil {
+	if passing == nil || to == nil || len(all.routes) > 0 {
 		return false, nil
 	}
 	group := p.key().group
@@ -174,13 +186,14 @@ func (w *Worker) deferWithin(ctx context.Context, destination int, all *held, p 
 			waiting = append(waiting, e)
 		}
 	})
-	if len(waiting) == 0 {
+	lowest := lowestOf(waiting)
+	if len(waiting) == 0 || reason == reasonShare && passing.mayRepeat(lowest) {
 		return false, nil
 	}
 	known := to.String()
 	return true, w.enter(ctx, Deferral{
 		Destination: p.Destination, Table: p.Table, AggregateType: p.AggregateType, AggregateID: p.AggregateID,
-		Known: known, FromSeq: lowestOf(waiting), Reason: ReasonBehind, Since: time.Now(),
+		Known: known, FromSeq: lowest, Reason: reason, Since: time.Now(),
 	}, known, func(h *held) {
 		w.Gate.beginWithin(h, all, func(wanted func(*delivery.Event) bool) []*delivery.Event {
 			return w.Senders.WithdrawGroup(destination, group, wanted)

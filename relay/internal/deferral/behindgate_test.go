@@ -19,7 +19,7 @@ func TestAGroupLeavesThePassOfItsDestination(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := g.held[key{destination: "A"}]
-	f := newFlight(0)
+	f := newFlight(0, 0)
 	g.flies(whole, f)
 	sent := map[int64]*delivery.Event{}
 	for i, aggregate := range []string{"1", "2", "1"} {

@@ -84,6 +84,9 @@
 // looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
 // read the whole table in one statement.
 //
+// A group that holds up the pass of its destination leaves it. Its deferral begins as the second
+// case behind a dead letter does, and is drained at once.
+//
 // # Behind a dead letter
 //
 // A refused event becomes a dead letter, which blocks its group. The next event of the group waits

@@ -17,6 +17,7 @@ type flight struct {
 	size int   // bytes of the events that are not settled
 	last int64 // seq of the last row before rows
 	sent int64 // settled since the last call of settled
+	done int64 // rows up to this seq may have been done before the pass; endless if that is unknown
 	wake chan struct{}
 }
 
@@ -27,7 +28,13 @@ type row struct {
 	settled bool
 }
 
-func newFlight(after int64) *flight { return &flight{last: after, wake: make(chan struct{}, 1)} }
+func newFlight(after, done int64) *flight {
+	return &flight{last: after, done: done, wake: make(chan struct{}, 1)}
+}
+
+// mayRepeat reports whether a deferral from a seq on repeats rows that were done before the pass.
+// That is so for a late commit, whose seq is lower.
+func (f *flight) mayRepeat(from int64) bool { return f.done != endless && from <= f.done }
 
 // add takes the event of a row that is about to be sent. Its Settled is to be called once.
 func (f *flight) add(seq int64, size int, e *delivery.Event) {
@@ -53,6 +60,21 @@ func (f *flight) settle(r *row) {
 	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// head returns the first event that is not settled, or nil, and how many settled ones wait for it.
+func (f *flight) head() (first *delivery.Event, settled int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.rows {
+		switch {
+		case r.settled:
+			settled++
+		case first == nil:
+			first = r.event
+		}
+	}
+	return first, settled
 }
 
 // has reports whether an event is one of the rows that are not settled.

@@ -36,6 +36,9 @@ const (
 type groupSenders interface {
 	// Busy returns groups of a destination that are far behind the others and not refused.
 	Busy(destination int, isRefused func(group string) bool) []delivery.BusyGroup
+	// FarBehind returns the waiting events of a group and their bytes, and whether the group is far
+	// behind the others.
+	FarBehind(destination int, group string) (events, bytes int, isFar bool)
 	// HoldGroup waits until no request has events of a group, and starts none with such events
 	// until release is called.
 	HoldGroup(ctx context.Context, destination int, group string) (release func(), err error)

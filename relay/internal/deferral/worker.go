@@ -118,6 +118,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.behind.since = map[key]time.Time{}
 	group.Go(func() error { return w.watchShares(ctx) })
 	group.Go(func() error { return w.watchBehind(ctx) })
+	group.Go(func() error { return w.repeat(ctx, passInterval, w.lookWithin) })
 	for ; ctx.Err() == nil; task.Sleep(ctx, lookInterval) {
 		err := w.look(ctx, group)
 		if isFinal(err) {

@@ -46,6 +46,22 @@ func (d *Delivery) Busy(destination int, isRefused func(group string) bool) (bus
 	return busy
 }
 
+// FarBehind returns the waiting events of a group and their bytes, and whether the group is far
+// behind the others. It is not while the destination is unavailable, behind a dead letter, or after
+// a request of its own that failed: its event may be about to become a dead letter.
+func (d *Delivery) FarBehind(destination int, group string) (events, bytes int, isFar bool) {
+	s := d.senders[destination]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.scheduler.groups[group]
+	if g == nil {
+		return 0, 0, false
+	}
+	isFar = s.scheduler.failures == 0 && g.failures == 0 && s.scheduler.requestsOf(g) >= busyRequests &&
+		!s.scheduler.isBehind(group) && s.scheduler.isFarBehind(g)
+	return g.load.events, g.load.bytes, isFar
+}
+
 func (s *scheduler) busy(isRefused func(group string) bool) (busy []*group) {
 	if s.failures > 0 {
 		return nil
