@@ -91,7 +91,7 @@ type Deps struct {
 	// answer.
 	ContainsBytes func(oid uint32) (bool, error)
 	// Unknown is [pgoutput.Decoder.Unknown].
-	Unknown func(oid uint32, schema, name string) error
+	Unknown func(oid uint32, schema, name string) (number int64, err error)
 	// Emitted is the prefix of emitted messages that are events. Empty: none are.
 	Emitted string
 	// Loose is called for a message with that prefix that belongs to no transaction. That is no

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
 // noteRelations stores the relation that each of the tables of a slot is. A table that is missing
@@ -69,6 +70,28 @@ func (o *Outside) Find(ctx context.Context, name string) (table *outboxtable.Tab
 	one := o.Table.One(schema, relation, int64(number)).Resolve(columns)
 	one.Only = !partitioned
 	return &one, true, nil
+}
+
+// Number returns the number of a table whose rows [Outside.Find] finds now or once the table has its
+// name again, or [outbox.NoNumber] if the relation is gone, or another one has the name.
+func (o *Outside) Number(ctx context.Context, relation uint32, schema, name string) (int64, error) {
+	number := int64(slices.Index(o.Tables, outboxtable.Table{Schema: schema, Name: name}.String()))
+	if number < 0 {
+		return outbox.NoNumber, nil
+	}
+	var exists bool
+	err := o.Pool.QueryRow(ctx, `
+		SELECT EXISTS (SELECT FROM pg_class r WHERE r.oid = $1) AND NOT EXISTS (
+			SELECT FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+			WHERE n.nspname = $2 AND r.relname = $3 AND r.relkind IN ('r', 'p') AND r.oid <> $1)`,
+		relation, schema, name).Scan(&exists)
+	switch {
+	case err != nil:
+		return outbox.NoNumber, fmt.Errorf("look for relation %d of table %s.%s: %w", relation, schema, name, err)
+	case !exists:
+		return outbox.NoNumber, nil
+	}
+	return number, nil
 }
 
 // isRenamed reports whether the relation of a table may exist.

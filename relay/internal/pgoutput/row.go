@@ -78,12 +78,14 @@ func (d *Decoder) find(oid uint32, schema, name string) (*outboxtable.Table, err
 			return &d.table.Several.Tables[i], nil
 		}
 	}
+	number := int64(outbox.NoNumber)
 	if d.Unknown != nil {
-		if err := d.Unknown(oid, schema, name); err != nil {
+		var err error
+		if number, err = d.Unknown(oid, schema, name); err != nil {
 			return nil, err
 		}
 	}
-	gone := d.table.One(schema, name, outbox.NoNumber)
+	gone := d.table.One(schema, name, number)
 	return &gone, nil
 }
 

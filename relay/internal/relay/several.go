@@ -113,20 +113,27 @@ func (r *relay) checkPieces(ctx context.Context, came outboxtable.Table) error {
 	return nil
 }
 
-// unknownTable ends the session if the table belongs to those of the relay by now. The log may have
-// rows of a former table of the same name, with another oid. The stream waits for the answer.
-func (s *session) unknownTable(oid uint32, schema, name string) error {
+// unknownTable ends the session if the table belongs to those of the relay by now. Otherwise it
+// returns the number of the table, so that its rows in the log wait behind those of a deferral. The
+// log may have rows of a former table of the same name, with another oid. The stream waits for the
+// answer.
+func (s *session) unknownTable(oid uint32, schema, name string) (number int64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
 	defer cancel()
 	now, err := members.Look(ctx, s.pool, s.Table)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	one := outboxtable.Table{Schema: schema, Name: name}
 	if found, exists := now.Named(one.String()); exists && found.Relation == oid {
-		return watch.ErrTablesChanged
+		return 0, watch.ErrTablesChanged
 	}
 	s.Log.Warn("the log has rows of a table that is no longer there, or no longer in the publication: the relay "+
 		"delivers them", "event", "table_gone", "slot", s.Slot, "table", one.String())
-	return nil
+	return s.outside().Number(ctx, oid, schema, name)
+}
+
+// outside finds the tables of the slot that are not streamed.
+func (s *session) outside() *members.Outside {
+	return &members.Outside{Pool: s.pool, Slot: s.Slot, Table: s.Table, Tables: s.held.Row.Tables}
 }

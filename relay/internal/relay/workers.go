@@ -83,7 +83,7 @@ func (s *session) withOutside(rows *deferral.Rows) *deferral.Rows {
 	if !s.Table.IsSeveral() {
 		return rows
 	}
-	outside := &members.Outside{Pool: s.pool, Slot: s.Slot, Table: s.Table, Tables: s.held.Row.Tables}
+	outside := s.outside()
 	return rows.Outside(outside.Find)
 }
 
