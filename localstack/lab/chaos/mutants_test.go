@@ -73,11 +73,11 @@ var mutants = []mutant{
 		name: "counts a refused event as delivered and does not park it",
 		edits: []edit{{
 			"relay/internal/deadletter/park.go",
-			`	event, err := json.Marshal(newMessage(p.Message))`,
+			`	event, err := newMessage(p.Message).encode()`,
 			`	if ctx != nil {
 		return nil
 	}
-	event, err := json.Marshal(newMessage(p.Message))`,
+	event, err := newMessage(p.Message).encode()`,
 		}},
 		faults: []string{"crash: park"},
 		rules:  []checker.Rule{checker.Lost},
