@@ -77,7 +77,7 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *transfer, err error) {
 	t = &transfer{
 		Worker: w, held: h, passed: p, mark: h.mark, top: h.top, after: after, saved: after,
-		flight: newFlight(after, min(h.mark.fromSeq-1, h.top)),
+		flight:   newFlight(after, min(h.mark.fromSeq-1, h.top)),
 		markedAt: time.Now(), destinations: map[int]bool{},
 	}
 	w.Gate.flies(h, t.flight)
