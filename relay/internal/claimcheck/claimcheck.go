@@ -72,11 +72,26 @@ func (s *Store) Offload(ctx context.Context, m *sink.Message) (*sink.Message, er
 	if m.Own == outbox.MaxAttributes {
 		dropOptional(&pointing)
 	}
-	size := sink.Attribute{Name: outbox.AttributeLargeEvent, DataType: sink.Number, Value: strconv.Itoa(len(m.Body))}
+	size := sizeOf(m)
 	pointing.Attributes = slices.Insert(pointing.Attributes, pointing.Own, size)
 	pointing.Own++
 	pointing.Attributes = pointing.Attributes[:min(len(pointing.Attributes), outbox.MaxAttributes)]
 	return &pointing, nil
+}
+
+// sizeOf returns the attribute with the length of the stored body.
+func sizeOf(m *sink.Message) sink.Attribute {
+	return sink.Attribute{
+		Name: outbox.AttributeLargeEvent, DataType: sink.Number, Value: strconv.Itoa(len(m.Body)),
+	}
+}
+
+// sizeOfPointer returns the bytes of body and attribute that replace the body of m. It needs no
+// digest, because each has the same length.
+func (s *Store) sizeOfPointer(m *sink.Message) int {
+	id, _, _ := strings.Cut(m.DeduplicationID, "#")
+	length := sizeOf(m)
+	return len(pointer(s.bucket, id+"/"+strings.Repeat("0", 2*digestBytes))) + length.Size()
 }
 
 // dropOptional removes the last attribute of a CloudEvent, which alone has ten of the relay's own.

@@ -207,18 +207,60 @@ func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
 	small, large := message(100, 1), message(1000, 1)
 	large.DeduplicationID = "public.events/7"
 	batch := []*sink.Message{small, large}
-	prepared, err := wrapped.Prepare(t.Context(), batch)
-	if err != nil || prepared[0] != small || prepared[1] == large || batch[1] != large ||
+	prepared, failed := wrapped.Prepare(t.Context(), batch)
+	if failed != nil || prepared[0] != small || prepared[1] == large || batch[1] != large ||
 		!strings.Contains(prepared[1].Body, `"public.events/7/`) {
-		t.Errorf("%v, %v", prepared, err)
+		t.Errorf("%v, %v", prepared, failed)
 	}
-	if same, err := wrapped.Prepare(t.Context(), batch[:1]); err != nil || &same[0] != &batch[0] {
-		t.Errorf("a batch without large messages is copied: %v", err)
+	if same, failed := wrapped.Prepare(t.Context(), batch[:1]); failed != nil || &same[0] != &batch[0] {
+		t.Errorf("a batch without large messages is copied: %v", failed)
 	}
 	if got := wrapped.Limits(); got.MaxBatchBytes != 2000 || sink.Validate(message(1<<21, 1), got) != nil {
 		t.Errorf("%+v", got)
 	}
 	if objects := fmt.Sprint(server.Objects(bucket)); !strings.HasPrefix(objects, "map[public.events/7/") {
 		t.Errorf("objects %s", objects)
+	}
+}
+
+// TestAFailedUploadFailsItsMessageAlone: and the uploads of a batch wait for the bucket together.
+func TestAFailedUploadFailsItsMessageAlone(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	server.RefuseBucket(bucket, "SlowDown")
+	release := server.HoldBucket(bucket)
+	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1 << 20}}
+	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	batch := []*sink.Message{message(2000, 1), message(100, 1), message(3000, 1)}
+	go func() {
+		for server.Held(bucket) < 2 && t.Context().Err() == nil {
+			runtime.Gosched()
+		}
+		release()
+	}()
+	prepared, failed := wrapped.Prepare(t.Context(), batch)
+	if len(failed) != 3 || failed[0] == nil || failed[1] != nil || failed[2] == nil || prepared[1] != batch[1] {
+		t.Errorf("%v, %v", prepared, failed)
+	}
+}
+
+// TestHeadersLeaveRoomForThePointer: the message in the room that is left fits the destination.
+func TestHeadersLeaveRoomForThePointer(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1 << 20}}
+	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	small, large := message(900, 1), message(2000, 2)
+	if room := wrapped.Room(small); room != 1000 {
+		t.Errorf("a body that fits with the own attributes has room for %d bytes, want 1000", room)
+	}
+	large.Attributes = append(large.Attributes, sink.Attribute{Name: "trace"})
+	header := &large.Attributes[2]
+	header.Value = strings.Repeat("x", wrapped.Room(large)-large.Size())
+	prepared, failed := wrapped.Prepare(t.Context(), []*sink.Message{large})
+	if failed != nil || prepared[0].Size() != 1000 {
+		t.Errorf("%v: %d bytes, want 1000", failed, prepared[0].Size())
 	}
 }

@@ -83,9 +83,9 @@ func publish(t *testing.T, endpoint, queueURL, bucket string, m *sink.Message) {
 		t.Fatal(err)
 	}
 	wrapped := claimcheck.Wrap(opened, claimcheck.New(config(endpoint), bucket))
-	prepared, err := wrapped.Prepare(t.Context(), []*sink.Message{m})
-	if err != nil {
-		t.Fatal(err)
+	prepared, failed := wrapped.Prepare(t.Context(), []*sink.Message{m})
+	if failed != nil {
+		t.Fatal(failed)
 	}
 	if results, err := wrapped.Publish(t.Context(), prepared); err != nil || results[0].Err != nil {
 		t.Fatal(results, err)

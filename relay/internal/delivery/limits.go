@@ -117,12 +117,23 @@ func (s *sender) sayDropped(e *Event, headers int, reason string) {
 // fit makes e as small as the destination requires, or rejects it. It reads the limits first if e
 // is too large.
 func (s *sender) fit(e *Event) {
-	if e.size <= s.Sink.Limits().MaxMessageBytes || !e.isSendable() {
+	if e.size <= s.roomFor(e) || !e.isSendable() {
 		return
 	}
 	s.readLimits()
 	limits := s.Sink.Limits()
+	accepted := limits.MaxMessageBytes
+	limits.MaxMessageBytes = s.roomFor(e)
 	s.dropped(e, route.DropHeaders(&e.Message, limits), "no room in the message")
 	e.size = limits.Size(&e.Message)
+	limits.MaxMessageBytes = accepted
 	e.rejection = sink.Validate(&e.Message, limits)
+}
+
+// roomFor returns the size that e may have with its headers.
+func (s *sender) roomFor(e *Event) int {
+	if s.preparer != nil {
+		return s.preparer.Room(&e.Message)
+	}
+	return s.Sink.Limits().MaxMessageBytes
 }

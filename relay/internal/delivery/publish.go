@@ -72,13 +72,7 @@ func (s *sender) request(events []*Event) ([]sink.Result, error) {
 	}
 	results, err := s.attempt(s.delivery.requests, events, messages)
 	if errors.Is(err, sink.ErrConnectionClosed) {
-		for _, e := range events {
-			e.attempts--
-		}
 		results, err = s.attempt(sink.OnNewConnection(s.delivery.requests), events, messages)
-	}
-	if err == nil && len(results) != len(events) {
-		err = fmt.Errorf("destination %s answered for %d of %d messages", s.Name, len(results), len(events))
 	}
 	return results, err
 }
@@ -90,10 +84,14 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 	if err := s.open(ctx, len(events)); err != nil {
 		return nil, err
 	}
-	messages, err := s.prepare(ctx, messages)
-	if err != nil {
-		return nil, err
+	if s.preparer == nil {
+		return s.submit(ctx, events, messages)
 	}
+	return s.submitPrepared(ctx, events, messages)
+}
+
+// submit publishes messages, which are those of events.
+func (s *sender) submit(ctx context.Context, events []*Event, messages []*sink.Message) ([]sink.Result, error) {
 	start := time.Now()
 	for _, e := range events {
 		e.attempts++
@@ -104,6 +102,13 @@ func (s *sender) attempt(ctx context.Context, events []*Event, messages []*sink.
 	s.noteEnd(unjudged)
 	if !errors.Is(err, sink.ErrConnectionClosed) || sink.NeedsNewConnection(ctx) {
 		s.delivery.deps.Observer.Requested(s.Name, len(events), time.Since(start), err)
+	} else {
+		for _, e := range events {
+			e.attempts--
+		}
+	}
+	if err == nil && len(results) != len(events) {
+		err = fmt.Errorf("destination %s answered for %d of %d messages", s.Name, len(results), len(events))
 	}
 	return results, err
 }
@@ -125,27 +130,6 @@ func (s *sender) open(ctx context.Context, events int) error {
 		return err
 	}
 	return s.delivery.mayRequest()
-}
-
-// preparer is a sink that has work before a request, such as to store large bodies.
-type preparer interface {
-	// Prepare returns the messages to publish in place of batch, one for each.
-	Prepare(ctx context.Context, batch []*sink.Message) ([]*sink.Message, error)
-}
-
-// prepare prepares batch, if that is necessary, and asks again whether this relay may publish. A
-// failure counts as a request that failed.
-func (s *sender) prepare(ctx context.Context, batch []*sink.Message) ([]*sink.Message, error) {
-	if s.preparer == nil {
-		return batch, nil
-	}
-	start := time.Now()
-	prepared, err := s.preparer.Prepare(ctx, batch)
-	if err != nil {
-		s.delivery.deps.Observer.Requested(s.Name, len(batch), time.Since(start), err)
-		return nil, err
-	}
-	return prepared, s.delivery.mayRequest()
 }
 
 // settle handles the results of a request, message by message.

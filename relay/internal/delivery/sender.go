@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
@@ -22,6 +23,7 @@ type sender struct {
 	preparer    preparer // nil for a sink without work before a request
 	// headersDropped makes the log name the first event that loses headers, and no further one.
 	headersDropped sync.Once
+	unprepared     atomic.Bool // the last preparation failed, as last logged
 
 	mu        sync.Mutex
 	scheduler *scheduler

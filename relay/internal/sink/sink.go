@@ -43,6 +43,9 @@ type Attribute struct {
 	DataType    DataType
 }
 
+// Size returns the bytes of a as SNS and SQS count them.
+func (a *Attribute) Size() int { return len(a.Name) + len(a.DataType.String()) + len(a.Value) }
+
 // Message is one event as the relay sends it.
 type Message struct {
 	EventID    string
@@ -71,8 +74,8 @@ func (m *Message) MessageGroupID(fifo bool) string {
 // and value of each attribute.
 func (m *Message) Size() int {
 	size := len(m.Body)
-	for _, a := range m.Attributes {
-		size += len(a.Name) + len(a.DataType.String()) + len(a.Value)
+	for i := range m.Attributes {
+		size += m.Attributes[i].Size()
 	}
 	return size
 }
