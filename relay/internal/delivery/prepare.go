@@ -10,8 +10,8 @@ import (
 
 // preparer is a sink that has work before a request, such as to store large bodies.
 type preparer interface {
-	// Prepare returns the messages to publish in place of batch, one for each. failed is nil, or has
-	// an error for each message that is not ready.
+	// Prepare returns the messages to publish in place of batch, one for each. failed is nil, or
+	// has an error for each message that is not ready.
 	Prepare(ctx context.Context, batch []*sink.Message) (prepared []*sink.Message, failed []error)
 	// Room returns the size that m may have before headers have to be removed.
 	Room(m *sink.Message) int
