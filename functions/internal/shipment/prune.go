@@ -15,13 +15,20 @@ const (
 	pruneInterval = time.Hour
 	// pruneTimeout bounds the time that one batch waits for Prune. The next call continues.
 	pruneTimeout = 2 * time.Second
+	// pruneMargin remains of the function's time for the answer. Without it a batch that was
+	// processed late would arrive again.
+	pruneMargin = time.Second
 )
 
-// Prune removes the ids of events that cannot arrive again, at most once an hour.
+// Prune removes the ids of events that cannot arrive again, at most once an hour, and not shortly
+// before the deadline of ctx.
 func (s *Store) Prune(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.pruned) < pruneInterval {
+		return nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pruneTimeout+pruneMargin {
 		return nil
 	}
 	s.pruned = time.Now()

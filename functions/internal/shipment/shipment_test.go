@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -132,5 +133,27 @@ func TestIDsThatCannotArriveAgainAreRemoved(t *testing.T) {
 	}
 	if got := count(t, url); got != (rows{1, 1, 2}) {
 		t.Errorf("rows %+v, want the shipment of the sample, its id and the younger one", got)
+	}
+}
+
+// TestALateBatchLeavesItsTimeToTheAnswer: the next batch removes old ids.
+func TestALateBatchLeavesItsTimeToTheAnswer(t *testing.T) {
+	t.Parallel()
+	url := newDatabase(t)
+	if _, err := ordertest.Connect(t, url).Exec(t.Context(), `
+		INSERT INTO inbox_events (consumer, event_id, recorded_at) VALUES ('shipping', 'old', now() - interval '61 days')`,
+	); err != nil {
+		t.Fatal(err)
+	}
+	store := shipment.NewStore(open(t, url))
+	late, cancel := context.WithTimeout(t.Context(), 2900*time.Millisecond)
+	defer cancel()
+	for i, ctx := range []context.Context{late, t.Context()} {
+		if err := store.Prune(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(t, url); got != (rows{0, 0, 1 - i}) {
+			t.Errorf("call %d: rows %+v", i, got)
+		}
 	}
 }
