@@ -8,7 +8,7 @@ import (
 // maxLargeMemory bounds the memory of a relay with the default settings while eight events of ten
 // MiB are written at once. maxCopiedMemory does so where the relay needs copies of a payload: for a
 // structured CloudEvent, and for a dead letter.
-const maxLargeMemory, maxCopiedMemory = 96 << 20, 128 << 20
+const maxLargeMemory, maxCopiedMemory = 112 << 20, 144 << 20
 
 // largeAtOnce is the number of these events, each of an aggregate of its own.
 const largeAtOnce = 8
