@@ -141,7 +141,8 @@ func TestALateBatchLeavesItsTimeToTheAnswer(t *testing.T) {
 	t.Parallel()
 	url := newDatabase(t)
 	if _, err := ordertest.Connect(t, url).Exec(t.Context(), `
-		INSERT INTO inbox_events (consumer, event_id, recorded_at) VALUES ('shipping', 'old', now() - interval '61 days')`,
+		INSERT INTO inbox_events (consumer, event_id, recorded_at)
+		VALUES ('shipping', 'old', now() - interval '61 days')`,
 	); err != nil {
 		t.Fatal(err)
 	}

@@ -72,8 +72,9 @@ func (o *Outside) Find(ctx context.Context, name string) (table *outboxtable.Tab
 	return &one, true, nil
 }
 
-// Number returns the number of a table whose rows [Outside.Find] finds now or once the table has its
-// name again, or [outbox.NoNumber] if the relation is gone, or another one has the name.
+// Number returns the number of a table whose rows [Outside.Find] finds, now or once the table has
+// its name again. It returns [outbox.NoNumber] if the relation is gone, or another one has the
+// name.
 func (o *Outside) Number(ctx context.Context, relation uint32, schema, name string) (int64, error) {
 	number := int64(slices.Index(o.Tables, outboxtable.Table{Schema: schema, Name: name}.String()))
 	if number < 0 {
