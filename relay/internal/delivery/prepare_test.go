@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// storing is a destination that takes large messages. Its bucket fails those of some events.
+// storing is a destination that takes large messages. Its bucket fails that of one event.
 type storing struct {
 	*memorySink
-	failed map[string]error
+	failed *atomic.Value // id of the event
 }
 
 func (s storing) Limits() sink.Limits {
@@ -28,8 +29,9 @@ func (s storing) Room(*sink.Message) int { return s.memorySink.Limits().MaxMessa
 func (s storing) Prepare(_ context.Context, batch []*sink.Message) ([]*sink.Message, []error) {
 	failed, anyFailed := make([]error, len(batch)), false
 	for i, m := range batch {
-		failed[i] = s.failed[m.EventID]
-		anyFailed = anyFailed || failed[i] != nil
+		if m.EventID == s.failed.Load() {
+			failed[i], anyFailed = errUnavailable, true
+		}
 	}
 	if !anyFailed {
 		return batch, nil
@@ -38,7 +40,7 @@ func (s storing) Prepare(_ context.Context, batch []*sink.Message) ([]*sink.Mess
 }
 
 // failing makes the destination a [storing] one.
-func failing(failed map[string]error) func(*fixture, []delivery.Destination) {
+func failing(failed *atomic.Value) func(*fixture, []delivery.Destination) {
 	return func(r *fixture, destinations []delivery.Destination) {
 		destinations[0].Sink = storing{r.sinks[0], failed}
 	}
@@ -49,7 +51,8 @@ func failing(failed map[string]error) func(*fixture, []delivery.Destination) {
 func TestAnUnstoredBodyHoldsItsGroupAlone(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []sink.Limits{fifo, standard} {
-		failed := map[string]error{"a1": errUnavailable}
+		var failed atomic.Value
+		failed.Store("a1")
 		run(t, one(limits), func(r *fixture) {
 			r.sendIDs(0, "a1 a2 b1 c1 c2")
 			r.elapse(time.Second)
@@ -58,11 +61,11 @@ func TestAnUnstoredBodyHoldsItsGroupAlone(t *testing.T) {
 			if n := strings.Count(r.log.String(), "event=large_events_wait"); n != 1 {
 				t.Errorf("%d lines say that large events wait, want 1: %s", n, r.log.String())
 			}
-			delete(failed, "a1")
+			failed.Store("")
 			r.elapse(time.Minute)
 			r.expectTaken(0, "a1 a2 b1 c1 c2")
 			r.expectOpen(0)
-		}, together, failing(failed), func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true })
+		}, together, failing(&failed), func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true })
 	}
 }
 
@@ -79,5 +82,5 @@ func TestNoHeaderLosesALargeMessage(t *testing.T) {
 		if n := r.tally.count["header dropped"]; n != 1 || len(r.sinks[0].sent[0].Attributes) != 1 {
 			t.Errorf("%d headers dropped, want 1: %+v", n, r.sinks[0].sent[0].Attributes)
 		}
-	}, failing(nil))
+	}, failing(&atomic.Value{}))
 }
