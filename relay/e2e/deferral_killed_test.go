@@ -42,11 +42,7 @@ func checkDeferralKilledAt(t *testing.T, statement string, answered bool) {
 	stop := between.HoldBack(statement)
 	p := o.startStreaming(append(o.env, "DATABASE_URL="+through)...)
 	if statement == deferralSteps["deferral to be stored"] {
-		o.write(1, 40) // the window has room for other events
-		o.await(stop)
-		o.commit(event(o.t, "1", `{"other":true}`))
-		o.awaitBody(`{"other":true}`)
-		o.awaitSaved()
+		o.checkPositionIsHeld(stop)
 	} else {
 		o.write(1, 120)
 		o.awaitState("deferred")
@@ -73,12 +69,21 @@ func checkDeferralKilledAt(t *testing.T, statement string, answered bool) {
 	o.awaitAll(280 - o.unwritten(statement))
 }
 
-// awaitSaved waits until the relay has written its checkpoint row again.
-func (o *outage) awaitSaved() {
+// checkPositionIsHeld checks that no position passes the events while their deferral is not stored.
+func (o *outage) checkPositionIsHeld(stop *faultproxy.Stop) {
 	o.t.Helper()
+	o.write(1, 40) // the window has room for other events
+	end := o.query(`SELECT pg_current_wal_insert_lsn()::text`)
+	o.await(stop)
 	const at = `SELECT updated_at::text FROM relay_checkpoints WHERE slot_name = $1`
 	before := o.query(at, o.slot)
+	o.commit(event(o.t, "1", `{"other":true}`))
+	o.awaitBody(`{"other":true}`)
 	o.eventually("the checkpoint is saved", func() bool { return o.query(at, o.slot) != before })
+	if o.query(`SELECT (flush_lsn >= $2::text::pg_lsn)::text FROM relay_checkpoints WHERE slot_name = $1`,
+		o.slot, end) != "false" {
+		o.t.Error("the position has passed the events before their deferral is stored")
+	}
 }
 
 // unwritten is how many events are not written, because the destination was not deferred yet.
