@@ -26,16 +26,34 @@ const refuseMoved = `
 				'redrive the event, or discard the event and send it to its present destination with relay replay. '
 				'Before, ' || d.code || ': ' || d.reason END
 		FROM holder
-		WHERE d.outbox_table = $5 AND d.state = 'redriving' AND d.destination <> ALL ($4::text[])
-		  AND (d.slot_name = $1 OR NOT EXISTS (
-			SELECT FROM relay_checkpoints c
-			WHERE c.slot_name <> $1 AND (c.slot_name = d.slot_name OR c.outbox_table = d.outbox_table)))
+		WHERE d.outbox_table = $5 AND ` + isMoved + `
 	)
 	SELECT FROM holder`
 
+// isMoved is the condition of refuseMoved for a dead letter of the table. The slot is $1.
+const isMoved = `d.state = 'redriving' AND d.destination <> ALL ($4::text[])
+		  AND (d.slot_name = $1 OR NOT EXISTS (
+			SELECT FROM relay_checkpoints c
+			WHERE c.slot_name <> $1 AND (c.slot_name = d.slot_name OR c.outbox_table = d.outbox_table)))`
+
 // RefuseMoved refuses the redrives to destinations other than these: the relay sends nothing to
 // them, and the command would wait for ever.
+//
+// An UPDATE waits for a lock on the table even if it changes nothing. So RefuseMoved only reads
+// where there is no such redrive, as nearly always.
 func (s *Store) RefuseMoved(ctx context.Context, destinations []string) error {
+	var exist bool
+	err := s.pool.QueryRow(ctx, `
+		SELECT EXISTS (
+			SELECT FROM relay_checkpoints c, outbox_dead_letters d
+			WHERE `+slot.FenceSQL+` AND d.outbox_table = $5 AND `+isMoved+`)`,
+		s.fence.Args(destinations, s.table)...).Scan(&exist)
+	if err != nil {
+		return fmt.Errorf("look for redrives to removed destinations: %w", err)
+	}
+	if !exist {
+		return nil
+	}
 	return s.exec(ctx, fmt.Sprintf("refuse redrives to others than %d destinations", len(destinations)), refuseMoved,
 		destinations, s.table, CodeRemoved)
 }
