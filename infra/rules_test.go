@@ -113,7 +113,10 @@ func (e ruleEvaluation) holds(condition any) bool {
 // values returns the elements of a list. A single text is a list with one element.
 func (e ruleEvaluation) values(value any) (elements []string) {
 	name, isRef := field(value, "Ref").(string)
-	if !isRef {
+	switch {
+	case field(value, "Fn::Join") != nil:
+		return []string{e.text(value)}
+	case !isRef:
 		return texts(value)
 	}
 	text, ok := e.given[name]

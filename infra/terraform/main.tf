@@ -29,12 +29,16 @@ resource "aws_cloudformation_stack" "relay" {
     DatabaseResourceId      = var.database_resource_id
     DatabaseSecurityGroupId = var.database_security_group_id
     Destination             = var.destination
+    Routes                  = var.routes
+    AllowedDestinations     = var.allowed_destinations
     TopicArns               = join(",", var.topic_arns)
     QueueArns               = join(",", var.queue_arns)
     BusArns                 = join(",", var.bus_arns)
     BusSource               = var.bus_source
     KmsKeyArns              = join(",", var.kms_key_arns)
     LargeEventsBucket       = var.large_events_bucket
+    Format                  = var.format
+    Emitted                 = var.emitted
     Deployment              = var.name
     Slot                    = var.slot
   }

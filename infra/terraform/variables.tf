@@ -104,6 +104,18 @@ variable "destination" {
   }
 }
 
+variable "routes" {
+  description = "Destinations of some events (RELAY_ROUTES). Empty for none."
+  type        = string
+  default     = ""
+}
+
+variable "allowed_destinations" {
+  description = "Destinations that patterns in routes may lead to (RELAY_ALLOWED_DESTINATIONS). Empty for none."
+  type        = string
+  default     = ""
+}
+
 variable "topic_arns" {
   description = "Every topic that the relay publishes to."
   type        = list(string)
@@ -134,7 +146,7 @@ variable "bus_source" {
 }
 
 variable "kms_key_arns" {
-  description = "Customer managed keys of these topics and queues."
+  description = "Customer managed keys of these topics and queues, and of large_events_bucket."
   type        = list(string)
   default     = []
 }
@@ -143,6 +155,23 @@ variable "large_events_bucket" {
   description = "S3 bucket for events that are too long for their topic or queue. Empty for none."
   type        = string
   default     = ""
+}
+
+variable "format" {
+  description = "Format of messages (RELAY_FORMAT): plain, cloudevents or cloudevents-binary, and entries for some events."
+  type        = string
+  default     = "plain"
+}
+
+variable "emitted" {
+  description = "Prefix of pg_logical_emit_message, whose messages are events (RELAY_EMITTED). Before you change or empty it, read relay/docs/messages.md. Empty for none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^\\S*$", var.emitted))
+    error_message = "emitted has no white space."
+  }
 }
 
 variable "slot" {
