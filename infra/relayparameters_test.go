@@ -207,3 +207,28 @@ func TestPatternsAcceptValuesOfTheRelay(t *testing.T) {
 		}
 	}
 }
+
+// The relay needs the key of the bucket, which no other template passes to it.
+func TestKeyOfLargeEventsHasItsPlace(t *testing.T) {
+	t.Parallel()
+	bucket := read(t, "large-events.yaml")
+	key := field(bucket.outputs, "KmsKeyArn")
+	if field(key, "Value", "Ref") != "KmsKeyArn" || field(key, "Condition") != "WithKey" {
+		t.Errorf("the output with the key of the bucket is %v", key)
+	}
+	for file, c := range map[string]struct{ keys, of string }{
+		root:         {"RelayKmsKeyArns", "RelayLargeEventsBucket"},
+		"relay.yaml": {"KmsKeyArns", "LargeEventsBucket"},
+	} {
+		for parameter, other := range map[string]string{c.keys: c.of, c.of: c.keys} {
+			text, _ := field(read(t, file).parameters, parameter, "Description").(string)
+			if !strings.Contains(text, " "+other) {
+				t.Errorf("%s: the description of %s does not name %s: %s", file, parameter, other, text)
+			}
+		}
+		text, _ := field(bucket.parameters, "KmsKeyArn", "Description").(string)
+		if !strings.Contains(text, c.keys+" of") {
+			t.Errorf("large-events.yaml: the description of KmsKeyArn does not name %s: %s", c.keys, text)
+		}
+	}
+}
