@@ -1,7 +1,5 @@
 package health
 
-import ()
-
 // Names of the metrics. They are a contract, because alarms and dashboards depend on them.
 const (
 	metricState             = "relay_state"
