@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"slices"
 	"testing"
 )
 
@@ -24,7 +25,7 @@ func TestALetterHoldsNothingAtAnotherDestination(t *testing.T) {
 			b.awaitWaiting(19)
 			p.stop()
 
-			env := append(b.env, "RELAY_DESTINATION="+moved.URL)
+			env := slices.Concat(b.env, []string{"RELAY_DESTINATION=" + moved.URL})
 			p = b.startStreaming(env...)
 			b.burst(1031, 1040)
 			b.other = moved

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 
@@ -26,7 +25,7 @@ func TestTablesThatPassedAreNotCheckedAgain(t *testing.T) {
 	interrupted := errors.New("connection reset by peer")
 	checks, checked := 0, map[string]int{}
 	r := &relay{hasTables: true, Config: Config{
-		Table: several, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Table: several, Log: slog.New(slog.DiscardHandler),
 		CheckTables: func(_ context.Context, _ *pgxpool.Pool, came outboxtable.Table) error {
 			if checks++; checks == 3 {
 				return interrupted
