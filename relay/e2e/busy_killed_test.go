@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
 
@@ -27,8 +28,11 @@ func checkBusyKilledAt(t *testing.T, statement string, answered bool) {
 	between, through := b.newNetwork()
 	stop := between.HoldBack(statement)
 	p := b.startStreaming(append(b.env, "DATABASE_URL="+through)...)
+	// On a slow machine the aggregate could catch up before the relay notices that it is behind.
+	slow := b.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(100*time.Millisecond))
 	b.burst(1001, 1100)
 	b.await(stop)
+	slow.Clear()
 	b.write(1, 20)
 	if answered {
 		between.Silence(faultproxy.Server)
