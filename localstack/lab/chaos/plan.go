@@ -161,8 +161,8 @@ func (p *Plan) hasStep(names ...string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(names, s.Fault) })
 }
 
-// drawEmitted draws whether a share of the events has no row. What loses a part of the log loses
-// such an event, which no promise covers.
+// drawEmitted draws whether a share of the events has no row. A fault that loses a part of the log
+// loses such an event, and no promise covers that loss.
 func (p *Plan) drawEmitted() {
 	random := rand.New(rand.NewPCG(p.Seed, 0xe317)) // the rest of a plan does not depend on it
 	losesLog := slices.ContainsFunc(faults, func(f fault) bool { return f.losesLog && p.hasStep(f.name) })
