@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
 const (
@@ -32,8 +33,6 @@ type waiter struct {
 func (w waiter) await(ctx context.Context, look func(context.Context) (done bool, err error),
 	line func() string,
 ) error {
-	ticker := time.NewTicker(lookInterval)
-	defer ticker.Stop()
 	for reportedAt := time.Now(); ; {
 		done, err := look(ctx)
 		switch {
@@ -50,10 +49,8 @@ func (w waiter) await(ctx context.Context, look func(context.Context) (done bool
 				return err
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if !task.Sleep(ctx, lookInterval) {
 			return ctx.Err()
-		case <-ticker.C:
 		}
 	}
 }

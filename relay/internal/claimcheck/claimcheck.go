@@ -89,9 +89,8 @@ func sizeOf(m *sink.Message) sink.Attribute {
 // sizeOfPointer returns the bytes of body and attribute that replace the body of m. It needs no
 // digest, because each has the same length.
 func (s *Store) sizeOfPointer(m *sink.Message) int {
-	id, _, _ := strings.Cut(m.DeduplicationID, "#")
 	length := sizeOf(m)
-	return len(pointer(s.bucket, id+"/"+strings.Repeat("0", 2*digestBytes))) + length.Size()
+	return len(pointer(s.bucket, keyWith(m, make([]byte, digestBytes)))) + length.Size()
 }
 
 // dropOptional removes the last attribute of a CloudEvent, which alone has ten of the relay's own.
@@ -110,10 +109,14 @@ func dropOptional(m *sink.Message) {
 // redrive or a replay appends a suffix that begins with #. The body depends on settings: the format
 // and the attributes of a CloudEvent.
 func keyOf(m *sink.Message) string {
-	id, _, _ := strings.Cut(m.DeduplicationID, "#")
 	digest := sha256.New()
 	_, _ = io.Copy(digest, newReader(m.Body)) // cannot fail for a text and a hash
-	return id + "/" + hex.EncodeToString(digest.Sum(nil)[:digestBytes])
+	return keyWith(m, digest.Sum(nil)[:digestBytes])
+}
+
+func keyWith(m *sink.Message, digest []byte) string {
+	id, _, _ := strings.Cut(m.DeduplicationID, "#")
+	return id + "/" + hex.EncodeToString(digest)
 }
 
 // digestBytes is the length of the digest in a key. It has to tell apart the few bodies of one

@@ -33,6 +33,14 @@ func start(t *testing.T) *fakeaws.Server {
 	return server
 }
 
+// startStore starts a broker with the bucket, and returns a Store in it.
+func startStore(t *testing.T) (*fakeaws.Server, *claimcheck.Store) {
+	t.Helper()
+	server := start(t)
+	server.CreateBucket(bucket)
+	return server, claimcheck.New(config(server.URL()), bucket)
+}
+
 func config(endpoint string) aws.Config {
 	return aws.Config{
 		Region: "us-east-1", BaseEndpoint: &endpoint,
@@ -58,9 +66,7 @@ const keyOfUmlauts = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11/dabd53845cfba11c"
 
 func TestTheMessagePointsToTheBody(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
-	store := claimcheck.New(config(server.URL()), bucket)
+	server, store := startStore(t)
 	for range 2 {
 		m := message(2000, 9)
 		got, err := store.Offload(t.Context(), m)
@@ -87,9 +93,7 @@ func TestTheMessagePointsToTheBody(t *testing.T) {
 // message still waits for its consumer.
 func TestAnotherBodyHasAnotherObject(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
-	store := claimcheck.New(config(server.URL()), bucket)
+	server, store := startStore(t)
 	var first string
 	for _, body := range []string{`{"n":1}`, `{"specversion":"1.0","data":{"n":1}}`, `{"n":1}`} {
 		m := message(100, 1)
@@ -119,9 +123,7 @@ func TestAnotherBodyHasAnotherObject(t *testing.T) {
 // TestThePointerHasRoomAmongTenAttributes: it takes the place of the last one.
 func TestThePointerHasRoomAmongTenAttributes(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
-	store := claimcheck.New(config(server.URL()), bucket)
+	_, store := startStore(t)
 	for _, own := range []int{2, 10} {
 		m := message(100, 10)
 		m.Own = own
@@ -145,10 +147,9 @@ func TestABucketNeverRefusesAMessage(t *testing.T) {
 	for _, code := range []string{
 		"AccessDenied", "SlowDown", "EntityTooLarge", "InvalidParameterValue", "ExpiredToken",
 	} {
-		server := start(t)
-		server.CreateBucket(bucket)
+		server, store := startStore(t)
 		server.RefuseBucket(bucket, code)
-		_, err := claimcheck.New(config(server.URL()), bucket).Offload(t.Context(), message(100, 1))
+		_, err := store.Offload(t.Context(), message(100, 1))
 		_, rejected := errors.AsType[*sink.RejectedError](sink.ClassifyRequest(err))
 		if err == nil || rejected || sink.IsThrottled(err) || sink.PassesInParts(err) || sink.Code(err) != code ||
 			sink.IsIdentity(err) != (code == "ExpiredToken") || !strings.Contains(err.Error(), "bucket "+bucket) {
@@ -200,10 +201,9 @@ func (f fixed) Limits() sink.Limits { return f.limits }
 
 func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
+	server, store := startStore(t)
 	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 2000}}
-	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	wrapped := claimcheck.Wrap(inner, store)
 	small, large := message(100, 1), message(1000, 1)
 	large.DeduplicationID = "public.events/7"
 	batch := []*sink.Message{small, large}
@@ -226,12 +226,11 @@ func TestOnlyMessagesBeyondTheLimitAreStored(t *testing.T) {
 // TestAFailedUploadFailsItsMessageAlone: and the uploads of a batch wait for the bucket together.
 func TestAFailedUploadFailsItsMessageAlone(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
+	server, store := startStore(t)
 	server.RefuseBucket(bucket, "SlowDown")
 	release := server.HoldBucket(bucket)
 	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1 << 20}}
-	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	wrapped := claimcheck.Wrap(inner, store)
 	batch := []*sink.Message{message(2000, 1), message(100, 1), message(3000, 1)}
 	go func() {
 		for server.Held(bucket) < 2 && t.Context().Err() == nil {
@@ -248,10 +247,9 @@ func TestAFailedUploadFailsItsMessageAlone(t *testing.T) {
 // TestHeadersLeaveRoomForThePointer: the message in the room that is left fits the destination.
 func TestHeadersLeaveRoomForThePointer(t *testing.T) {
 	t.Parallel()
-	server := start(t)
-	server.CreateBucket(bucket)
+	_, store := startStore(t)
 	inner := fixed{limits: sink.Limits{MaxMessageBytes: 1000, MaxBatchBytes: 1 << 20}}
-	wrapped := claimcheck.Wrap(inner, claimcheck.New(config(server.URL()), bucket))
+	wrapped := claimcheck.Wrap(inner, store)
 	small, large := message(900, 1), message(2000, 2)
 	if room := wrapped.Room(small); room != 1000 {
 		t.Errorf("a body that fits with the own attributes has room for %d bytes, want 1000", room)

@@ -44,11 +44,8 @@ func (s *Sink) Limits() sink.Limits {
 // attributes, so no header depends on the bucket. Otherwise the pointer replaces it.
 func (s *Sink) Room(m *sink.Message) int {
 	limit := s.Sink.Limits().MaxMessageBytes
-	inline := len(m.Body)
-	for _, a := range m.Attributes[:m.Own] {
-		inline += a.Size()
-	}
-	if inline <= limit {
+	inline := sink.Message{Body: m.Body, Attributes: m.Attributes[:m.Own]}
+	if inline.Size() <= limit {
 		return limit
 	}
 	return limit + len(m.Body) - s.store.sizeOfPointer(m)
