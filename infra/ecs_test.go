@@ -79,7 +79,7 @@ func (t template) plain(value any, spell func(string) string) any {
 }
 
 func (t template) resolved(function map[string]any) any {
-	if choice, ok := function["Fn::If"].([]any); ok && choice[0] == "WithIam" {
+	if choice, ok := function["Fn::If"].([]any); ok && (choice[0] == "WithIam" || choice[0] == "WithRelay") {
 		return choice[1]
 	}
 	if path, ok := function["Fn::FindInMap"].([]any); ok {

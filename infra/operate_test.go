@@ -68,6 +68,45 @@ func TestAPIAcceptsOnlySignedRequests(t *testing.T) {
 	}
 }
 
+// SAM adds a stage named Stage to an API without this property. Neither throttling nor log applies
+// to that stage.
+// https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-api.html
+func TestAPIHasOnlyItsOwnStage(t *testing.T) {
+	t.Parallel()
+	for _, template := range readAll(t) {
+		for _, name := range template.named("AWS::Serverless::Api") {
+			api := template.resources[name].properties
+			if version := api["OpenApiVersion"]; version != "2.0" {
+				t.Errorf("%s: %s has the OpenAPI version %v, so SAM adds a stage", template.file, name, version)
+			}
+		}
+	}
+}
+
+// A change of the desired count starts no deployment of ECS, so the circuit breaker and the alarm
+// do not watch the new tasks. A service that may have no task starts its first one with another
+// task definition, which is a deployment.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
+func TestFirstTaskAfterNoneIsADeployment(t *testing.T) {
+	t.Parallel()
+	services := 0
+	for _, template := range readAll(t) {
+		for _, name := range template.named("AWS::ECS::Service") {
+			service := template.resources[name].properties
+			services++
+			task := template.resources[texts(field(service, "TaskDefinition"))[0]].properties
+			for parameter := range template.deciding(service["DesiredCount"]) {
+				if !template.deciding(task)[parameter] && slices.Contains(template.choices(parameter), "0") {
+					t.Errorf("%s: a change of %s starts no deployment of %s", template.file, parameter, name)
+				}
+			}
+		}
+	}
+	if services == 0 {
+		t.Error("no service")
+	}
+}
+
 // gatewayStatuses are API Gateway's own statuses of its answers. An answer without a status in the
 // template keeps its own status. The status of a default answer applies to every answer that the
 // template does not name.

@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -40,7 +41,9 @@ var settingsOfTheRelay = map[string]string{
 	"RelayRoutes": "Routes", "RelayAllowedDestinations": "AllowedDestinations", "RelayBusSource": "BusSource",
 	"RelayLargeEventsBucket": "LargeEventsBucket", "RelayFormat": "Format", "RelayEmitted": "Emitted",
 	"RelayTenant": "Tenant", "RelayRetention": "Retention", "RelayInFlight": "InFlight", "RelayMaxRate": "MaxRate",
-	"RelayLinger": "Linger", "RelayParkAfter": "ParkAfter",
+	"RelayLinger": "Linger", "RelayParkAfter": "ParkAfter", "RelayCloudEventsAttributes": "CloudEventsAttributes",
+	"RelayOrderKey": "OrderKey", "RelayUnknownDestination": "UnknownDestination",
+	"RelayMaxEventBytes": "MaxEventBytes",
 }
 
 func TestRelayParametersHaveOneDefaultAndPattern(t *testing.T) {
@@ -51,9 +54,11 @@ func TestRelayParametersHaveOneDefaultAndPattern(t *testing.T) {
 		if got := field(passed, there, "Ref"); got != here {
 			t.Errorf("%s of relay.yaml is %v, and not %s", there, got, here)
 		}
-		for _, property := range []string{"Type", "Default", "AllowedPattern"} {
+		for _, property := range []string{
+			"Type", "Default", "AllowedPattern", "AllowedValues", "MinValue", "MaxValue",
+		} {
 			a, b := field(whole.parameters, here, property), field(part.parameters, there, property)
-			if a != b {
+			if fmt.Sprint(a) != fmt.Sprint(b) {
 				t.Errorf("%s of %s is %v, and %v in relay.yaml", property, here, a, b)
 			}
 		}

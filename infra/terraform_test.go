@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
@@ -17,7 +18,7 @@ import (
 func terraform(t *testing.T) map[string]*hclsyntax.Block {
 	t.Helper()
 	files, err := filepath.Glob("terraform/*.tf")
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("files %v: %v", files, err)
 	}
 	blocks := map[string]*hclsyntax.Block{}
@@ -77,6 +78,45 @@ func TestTerraformPassesExistingParameters(t *testing.T) {
 		variable := reference[1].(hcl.TraverseAttr).Name
 		if blocks["variable "+variable] == nil {
 			t.Errorf("there is no variable %s", variable)
+		}
+	}
+}
+
+// notInTerraform are the parameters of relay.yaml that the example leaves at their defaults, and
+// why.
+var notInTerraform = map[string]string{
+	"DatabaseSecretArn":       "the example logs in with IAM authentication",
+	"DatabaseSecretKmsKeyArn": "the example logs in with IAM authentication",
+}
+
+// A parameter without a variable could be set only by a copy of the example.
+func TestTerraformHasEachParameterOfTheRelay(t *testing.T) {
+	t.Parallel()
+	relay, blocks := read(t, "relay.yaml"), terraform(t)
+	stack := blocks["resource aws_cloudformation_stack relay"]
+	pairs, problems := hcl.ExprMap(stack.Body.Attributes["parameters"].Expr)
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	variables := map[string]string{}
+	for _, pair := range pairs {
+		variables[hcl.ExprAsKeyword(pair.Key)] = pair.Value.Variables()[0][1].(hcl.TraverseAttr).Name
+	}
+	for name, parameter := range relay.parameters {
+		if _, isException := notInTerraform[name]; (variables[name] == "") != isException {
+			t.Errorf("%s is the variable %q, exception %q", name, variables[name], notInTerraform[name])
+		}
+		variable := blocks["variable "+variables[name]]
+		if variable == nil || name == "DatabaseUser" || name == "Deployment" {
+			continue // the example has its own role and name
+		}
+		byDefault := variable.Body.Attributes["default"]
+		if byDefault == nil || field(parameter, "Default") == nil {
+			continue
+		}
+		text := string(byDefault.Expr.Range().SliceBytes([]byte(readFile(t, byDefault.Expr.Range().Filename))))
+		if got := strings.Trim(text, `[]"`); got != relay.defaultOf(name) {
+			t.Errorf("%s is %s by default, and %s in relay.yaml", name, got, relay.defaultOf(name))
 		}
 	}
 }

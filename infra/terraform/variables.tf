@@ -62,6 +62,17 @@ variable "size" {
   }
 }
 
+variable "architecture" {
+  description = "Processor architecture of the image: ARM64 or X86_64."
+  type        = string
+  default     = "ARM64"
+
+  validation {
+    condition     = contains(["ARM64", "X86_64"], var.architecture)
+    error_message = "architecture is ARM64 or X86_64."
+  }
+}
+
 variable "database_url" {
   description = "postgres://HOST:5432/DATABASE of the instance, without role and password."
   type        = string
@@ -94,6 +105,12 @@ variable "database_security_group_id" {
   default     = ""
 }
 
+variable "database_port" {
+  description = "Port of database_url."
+  type        = number
+  default     = 5432
+}
+
 variable "destination" {
   description = "ARN of the topic, queue or event bus."
   type        = string
@@ -114,6 +131,17 @@ variable "allowed_destinations" {
   description = "Destinations that patterns in routes may lead to (RELAY_ALLOWED_DESTINATIONS). Empty for none."
   type        = string
   default     = ""
+}
+
+variable "unknown_destination" {
+  description = "What happens to an event whose pattern leads to none of allowed_destinations (RELAY_UNKNOWN_DESTINATION): it becomes a dead letter (park), or destination gets it (default)."
+  type        = string
+  default     = "park"
+
+  validation {
+    condition     = contains(["park", "default"], var.unknown_destination)
+    error_message = "unknown_destination is park or default."
+  }
 }
 
 variable "topic_arns" {
@@ -157,25 +185,13 @@ variable "large_events_bucket" {
   default     = ""
 }
 
-variable "format" {
-  description = "Format of messages (RELAY_FORMAT): plain, cloudevents or cloudevents-binary, and entries for some events."
-  type        = string
-  default     = "plain"
-}
-
-variable "emitted" {
-  description = "Prefix of pg_logical_emit_message, whose messages are events (RELAY_EMITTED). Before you change or empty it, read relay/docs/messages.md. Empty for none."
-  type        = string
-  default     = ""
+variable "max_event_bytes" {
+  description = "Longest payload in bytes that goes to large_events_bucket (RELAY_MAX_EVENT_BYTES)."
+  type        = number
+  default     = 10485760
 
   validation {
-    condition     = can(regex("^\\S*$", var.emitted))
-    error_message = "emitted has no white space."
+    condition     = var.max_event_bytes >= 1048576
+    error_message = "max_event_bytes is at least 1048576."
   }
-}
-
-variable "slot" {
-  description = "Replication slot. Each deployment has its own."
-  type        = string
-  default     = "outbox_relay"
 }
