@@ -3,6 +3,7 @@ package infra_test
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -32,6 +33,30 @@ func TestConsumerQueueFitsItsFunction(t *testing.T) {
 	for _, name := range []string{"CreateShipmentFunction", "ShipmentsMapping", "Shipments"} {
 		if whole.resources[name].condition != "MakeEvents" {
 			t.Errorf("%s exists without a topic of this stack", name)
+		}
+	}
+}
+
+// TestConsumerReadsTheBucketOfTheRelay: the function has the setting and the permission whenever
+// the relay has the bucket.
+func TestConsumerReadsTheBucketOfTheRelay(t *testing.T) {
+	t.Parallel()
+	whole := read(t, root)
+	consumer := whole.resources["CreateShipmentFunction"].properties
+	if field(consumer, "Environment", "Variables", "LARGE_EVENTS_BUCKET", "Ref") != "RelayLargeEventsBucket" {
+		t.Errorf("the function has the variables %v", field(consumer, "Environment", "Variables"))
+	}
+	reads := map[string]bool{}
+	for _, s := range statementsOf(consumer["Policies"]) {
+		for _, action := range s.actions {
+			reads[action+" "+strings.Join(s.resources, " ")] = true
+		}
+	}
+	for _, may := range []string{
+		"s3:GetObject arn:${AWS::Partition}:s3:::${RelayLargeEventsBucket}/*", "kms:Decrypt RelayKmsKeyArns",
+	} {
+		if !reads[may] {
+			t.Errorf("the function may not %s, only %v", may, reads)
 		}
 	}
 }

@@ -55,6 +55,9 @@ func TestPermissionsNameActionsAndResources(t *testing.T) {
 	}
 }
 
+// largeObjects matches the objects of the bucket for large events, whose keys are event ids.
+var largeObjects = regexp.MustCompile(`:s3:::\$\{(?:Relay)?LargeEventsBucket\}/\*$`)
+
 // tooWide returns a resource of the statement that matches more than one object, or the empty
 // string.
 func tooWide(s statement, role bool) string {
@@ -63,7 +66,7 @@ func tooWide(s statement, role bool) string {
 	}
 	for _, r := range s.resources {
 		logStreams := strings.Contains(r, ":log-group:${") && strings.HasSuffix(r, "}:*")
-		objects := strings.HasSuffix(r, ":s3:::${LargeEventsBucket}/*") // keys are event ids
+		objects := largeObjects.MatchString(r)
 		if r == "*" && !ofOwnAccount(s) || role && strings.Contains(r, "*") && !logStreams && !objects {
 			return r
 		}

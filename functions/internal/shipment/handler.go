@@ -8,13 +8,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/functions/internal/sqsbatch"
+	"github.com/outbox-relay/outbox-relay/relay/inbox"
 )
 
-// Handler returns the handler of the function createshipment. After a batch without failures it
-// removes old ids of the inbox.
-func Handler(pool *pgxpool.Pool, log *slog.Logger) sqsbatch.Handler {
+// Handler returns the handler of the function createshipment. fetch reads the bodies of large
+// events. After a batch without failures the handler removes old ids of the inbox.
+func Handler(pool *pgxpool.Pool, fetch inbox.Fetch, log *slog.Logger) sqsbatch.Handler {
 	store := NewStore(pool)
-	process := sqsbatch.New(store.Create, log)
+	process := sqsbatch.New(store.Create, fetch, log)
 	return func(ctx context.Context, batch events.SQSEvent) (events.SQSEventResponse, error) {
 		response, err := process(ctx, batch)
 		if err != nil || len(response.BatchItemFailures) > 0 {

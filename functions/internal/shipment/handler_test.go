@@ -9,8 +9,6 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/outbox-relay/outbox-relay/functions/internal/shipment"
 )
 
 const fifo = "arn:aws:sqs:us-east-1:000000000000:shipments.fifo"
@@ -48,10 +46,10 @@ func handleWithin(t *testing.T, timeout time.Duration, url string, messages ...e
 	logged string,
 ) {
 	t.Helper()
-	log, written := newLog()
+	handler, written := newHandler(t, url, withoutBucket(t))
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	response, err := shipment.Handler(open(t, url), log)(ctx, events.SQSEvent{Records: messages})
+	response, err := handler(ctx, events.SQSEvent{Records: messages})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,8 +122,7 @@ func TestIDsThatCannotArriveAgainAreRemoved(t *testing.T) {
 	); err != nil {
 		t.Fatal(err)
 	}
-	log, _ := newLog()
-	handler := shipment.Handler(open(t, url), log)
+	handler, _ := newHandler(t, url, withoutBucket(t))
 	ctx, cancel := context.WithTimeout(t.Context(), usual)
 	defer cancel()
 	for range 2 {

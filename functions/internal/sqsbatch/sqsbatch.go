@@ -6,6 +6,7 @@
 // dead-letter queue. So the function reports
 //
 //   - a message that is no event, whose processing fails each time;
+//   - a large event whose body cannot be read from S3;
 //   - an event for which Act failed;
 //   - on a FIFO queue, all later messages of the same message group, which keeps their order;
 //   - all messages that remain if the database is unavailable, or if the time of the function ends.
@@ -42,12 +43,13 @@ type Handler func(context.Context, events.SQSEvent) (events.SQSEventResponse, er
 // that answers too late has its whole batch delivered again.
 const answerMargin = time.Second
 
-// New returns a handler that processes the messages of a batch in their order.
-func New(act Act, log *slog.Logger) Handler {
+// New returns a handler that processes the messages of a batch in their order. fetch reads the
+// bodies of large events.
+func New(act Act, fetch inbox.Fetch, log *slog.Logger) Handler {
 	return func(ctx context.Context, received events.SQSEvent) (events.SQSEventResponse, error) {
 		ctx, cancel := withinBudget(ctx)
 		defer cancel()
-		b := batch{act: act, log: log, failedGroups: map[string]bool{}}
+		b := batch{act: act, fetch: fetch, log: log, failedGroups: map[string]bool{}}
 		for _, message := range received.Records {
 			b.process(ctx, message)
 		}
@@ -66,6 +68,7 @@ func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
 // batch is the state of one invocation.
 type batch struct {
 	act          Act
+	fetch        inbox.Fetch
 	log          *slog.Logger
 	failedGroups map[string]bool // message groups of a FIFO queue
 	stopped      bool            // no message has a chance to succeed in this invocation
@@ -80,7 +83,7 @@ func (b *batch) process(ctx context.Context, message events.SQSMessage) {
 		return
 	}
 	began := time.Now()
-	event, err := awslambda.Decode(message)
+	event, err := b.decode(ctx, message)
 	if err == nil {
 		err = b.traced(ctx, message, event)
 	}
@@ -89,6 +92,16 @@ func (b *batch) process(ctx context.Context, message events.SQSMessage) {
 		b.fail(message, group)
 		b.stopped = postgres.IsTransient(err)
 	}
+}
+
+// decode returns the event of a message, with the body to which the message of a large event
+// points.
+func (b *batch) decode(ctx context.Context, message events.SQSMessage) (inbox.Event, error) {
+	resolved, err := inbox.Resolve(ctx, awslambda.Message(message), b.fetch)
+	if err != nil {
+		return inbox.Event{}, err
+	}
+	return inbox.Decode(resolved)
 }
 
 // traced calls Act in a span that continues the trace of the event.

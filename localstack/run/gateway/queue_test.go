@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +41,7 @@ type shipments struct {
 	client             *sqs.Client
 	queue, deadLetters fakeaws.Queue
 	log                *syncBuffer
+	env                map[string]string // of the function, besides the database
 }
 
 // newShipments creates the queue. start starts the function, so that a test can send the messages
@@ -78,9 +80,10 @@ func (s *shipments) start() {
 	s.must(err)
 	s.t.Cleanup(s.pool.Close)
 	s.exec(`ALTER TABLE shipments ADD CONSTRAINT broken CHECK (customer_id <> 'broken')`)
+	env := map[string]string{"DATABASE_URL": url, "DATABASE_AUTH": "password"}
+	maps.Copy(env, s.env)
 	g, err := gateway.Start(s.t.Context(), gateway.Options{
-		Addr: "127.0.0.1:0", Template: template, BuildDir: built.dir, Concurrency: 2, Log: s.log,
-		Env:    map[string]string{"DATABASE_URL": url, "DATABASE_AUTH": "password"},
+		Addr: "127.0.0.1:0", Template: template, BuildDir: built.dir, Concurrency: 2, Log: s.log, Env: env,
 		Queues: map[string]string{"Shipments.Outputs.QueueArn": s.queue.ARN}, Broker: messaging.Config(s.broker.URL()),
 	})
 	s.must(err)
@@ -112,17 +115,26 @@ func (s *shipments) send(group, orderID, customer, deduplicationID string, paddi
 		"id": orderID, "customer_id": customer, "lines": []map[string]any{{"sku": "book", "quantity": 1}},
 	})
 	s.must(err)
-	text := func(value string) types.MessageAttributeValue {
-		return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
-	}
-	_, err = s.client.SendMessage(s.t.Context(), &sqs.SendMessageInput{
-		QueueUrl: &s.queue.URL, MessageBody: aws.String(string(body) + strings.Repeat(" ", padding)),
+	s.sendMessage(&sqs.SendMessageInput{
+		MessageBody:    aws.String(string(body) + strings.Repeat(" ", padding)),
 		MessageGroupId: aws.String(group), MessageDeduplicationId: aws.String(deduplicationID),
 		MessageAttributes: map[string]types.MessageAttributeValue{
 			"event_id": text("event of " + orderID), "event_type": text("order.created"),
 		},
 	})
+}
+
+// sendMessage sends a message to the queue of the function.
+func (s *shipments) sendMessage(message *sqs.SendMessageInput) {
+	s.t.Helper()
+	message.QueueUrl = &s.queue.URL
+	_, err := s.client.SendMessage(s.t.Context(), message)
 	s.must(err)
+}
+
+// text returns the message attribute of a text.
+func text(value string) types.MessageAttributeValue {
+	return types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(value)}
 }
 
 // shipped returns the customers of all shipments in the order of their commits.
