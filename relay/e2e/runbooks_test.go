@@ -26,6 +26,7 @@ var walks = map[string]func(*runbook){
 	"Events deferred":     walkDeferred,
 	"Aggregates behind":   walkBehind,
 	"Destination paused":  walkPaused,
+	"Large events wait":   walkLargeEventsWait,
 }
 
 // needAWS has the runbooks of alarms on services of AWS, which no test has.

@@ -100,6 +100,8 @@ func (t *taker) Publish(_ context.Context, batch []*sink.Message) ([]sink.Result
 // silent observes nothing.
 type silent struct{}
 
+func (silent) Stored(string, int, int)                     {}
+func (silent) Unstored(string, int, error)                 {}
 func (silent) Dropped(int)                                 {}
 func (silent) HeadersDropped(int)                          {}
 func (silent) Requested(string, int, time.Duration, error) {}

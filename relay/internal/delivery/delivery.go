@@ -149,6 +149,7 @@ type DeadLetter struct {
 
 // Observer counts events and requests for metrics.
 type Observer interface {
+	LargeEventObserver
 	// Dropped counts events that a route leads nowhere.
 	Dropped(events int)
 	// HeadersDropped counts headers of an event that the message of its destination could not hold.

@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -234,6 +235,14 @@ func (c *tally) Paced(_ string, rate float64, throttled bool) {
 }
 
 func (c *tally) Paused(string, bool) {}
+
+func (c *tally) Stored(destination string, bodies, bytes int) {
+	c.add(fmt.Sprintf("stored %s %d of %d bytes", destination, bodies, bytes))
+}
+
+func (c *tally) Unstored(destination string, bodies int, err error) {
+	c.add(fmt.Sprintf("unstored %s %d %s", destination, bodies, sink.Code(err)))
+}
 
 func (c *tally) Redriven(destination string) { c.add("redriven " + destination) }
 func (c *tally) Replayed(destination, code string) {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -17,12 +18,22 @@ type preparer interface {
 	Room(m *sink.Message) int
 }
 
+// LargeEventObserver counts the bodies that a preparer stores.
+type LargeEventObserver interface {
+	// Stored counts stored bodies and their bytes.
+	Stored(destination string, bodies, bytes int)
+	// Unstored counts bodies that could not be stored. err says why the first could not.
+	Unstored(destination string, bodies int, err error)
+}
+
 // submitPrepared prepares messages, asks again whether this relay may publish, and publishes those
 // that are ready. The others have a transient error in their result.
 func (s *sender) submitPrepared(ctx context.Context, events []*Event, messages []*sink.Message) ([]sink.Result, error) {
 	start := time.Now()
 	prepared, failed := s.preparer.Prepare(ctx, messages)
-	s.reportPrepared(cmp.Or(failed...), &prepared[0] != &messages[0])
+	if failed != nil || &prepared[0] != &messages[0] {
+		s.reportPrepared(messages, prepared, failed)
+	}
 	if failed == nil {
 		if err := s.delivery.mayRequest(); err != nil {
 			return nil, err
@@ -77,14 +88,34 @@ func spread(events []*Event, sent time.Time, results []sink.Result, failed []err
 	return all
 }
 
-// reportPrepared logs the first failure, and that messages are prepared again. The destination may
-// accept other events meanwhile, so its own log lines do not say it.
-func (s *sender) reportPrepared(err error, stored bool) {
+// reportPrepared counts the bodies. It logs the first failure, and that bodies are stored again.
+// The destination may accept other events meanwhile, so its own log lines do not say it.
+func (s *sender) reportPrepared(messages, prepared []*sink.Message, failed []error) {
+	var stored, bytes, unstored int
+	for i, m := range messages {
+		switch {
+		case failed != nil && failed[i] != nil:
+			unstored++
+		case prepared[i] != m:
+			stored++
+			bytes += len(m.Body)
+		}
+	}
+	if stored > 0 {
+		s.delivery.deps.Observer.Stored(s.Name, stored, bytes)
+	}
+	err := cmp.Or(failed...)
+	if errors.Is(err, context.Canceled) { // the relay stops
+		return
+	}
+	if unstored > 0 {
+		s.delivery.deps.Observer.Unstored(s.Name, unstored, err)
+	}
 	switch {
 	case err != nil && !s.unprepared.Swap(true):
 		s.log.Warn("large events of the destination wait, and later ones of their aggregates: retrying",
 			"event", "large_events_wait", "code", sink.Code(err), "err", err)
-	case err == nil && stored && s.unprepared.Swap(false):
+	case err == nil && s.unprepared.Swap(false):
 		s.log.Info("large events of the destination are stored again", "event", "large_events_stored")
 	}
 }

@@ -61,6 +61,9 @@ func TestAnUnstoredBodyHoldsItsGroupAlone(t *testing.T) {
 			if n := strings.Count(r.log.String(), "event=large_events_wait"); n != 1 {
 				t.Errorf("%d lines say that large events wait, want 1: %s", n, r.log.String())
 			}
+			if n := r.tally.count["unstored A 1 "+sink.Code(errUnavailable)]; n < 1 {
+				t.Errorf("%d failures of the bucket are counted, want those of each attempt: %v", n, r.tally.count)
+			}
 			failed.Store("")
 			r.elapse(time.Minute)
 			r.expectTaken(0, "a1 a2 b1 c1 c2")

@@ -54,6 +54,7 @@ func (m *Metrics) Expect(destination string) {
 	m.delivered.WithLabelValues(destination)
 	m.redriven.WithLabelValues(destination)
 	m.replayed.WithLabelValues(destination, "")
+	m.Stored(destination, 0, 0)
 	m.Paced(destination, 0, false)
 	m.Unavailable(destination, false)
 	m.Paused(destination, false)

@@ -160,6 +160,9 @@ func observe(m *health.Metrics, h *health.Health) {
 	m.Paced("orders", 300, true)
 	m.Paused("orders", true)
 	m.PausedFor(time.Minute)
+	m.Stored("orders", 2, 5<<20)
+	m.Unstored("orders", 1, &sink.Error{Code: "AccessDenied"})
+	m.LargeEventsWait(time.Minute)
 	m.Parked("orders", "InvalidMessageContents")
 	m.GapFound()
 	m.SessionEnded("fenced")
@@ -188,6 +191,10 @@ var contract = []string{
 	`relay_destination_throttled{destination="orders"} 1`,
 	`relay_destination_paused{destination="orders"} 1`,
 	`relay_pause_oldest_seconds 60`,
+	`relay_large_events_total{destination="orders"} 2`,
+	`relay_large_event_bytes_total{destination="orders"} 5.24288e+06`,
+	`relay_large_events_failed_total{code="AccessDenied",destination="orders"} 1`,
+	`relay_large_events_wait_seconds 60`,
 	`relay_events_delivered_total{destination="orders"} 2`,
 	`relay_commit_to_delivered_seconds_count{destination="orders"} 1`,
 	`relay_commit_to_delivered_seconds_sum{destination="orders"} 1`,

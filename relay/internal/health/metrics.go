@@ -28,6 +28,9 @@ type Metrics struct {
 	paced, throttled, unavailable      *prometheus.GaugeVec
 	paused                             *prometheus.GaugeVec
 	oldestPause                        prometheus.Gauge
+	largeEvents, largeEventBytes       *prometheus.CounterVec
+	largeEventsFailed                  *prometheus.CounterVec
+	largeEventsWait                    prometheus.Gauge
 	deferred                           *prometheus.GaugeVec
 	deferrals, oldestDeferral          prometheus.Gauge
 	deferredGroups, oldestGroup        prometheus.Gauge
@@ -56,6 +59,7 @@ func NewMetrics() *Metrics {
 	d := definer{m.registry}
 	m.defineEvents(d)
 	m.defineDestinations(d)
+	m.defineLargeEvents(d)
 	m.defineWaits(d)
 	m.defineProgress(d)
 	return m

@@ -139,7 +139,7 @@ function waiting(d) {
 function destinations({list, deferrals}) {
   if (list.length === 0) return h('p', {}, 'No working relay reports its destinations.');
   return h('ul', {class: 'cards'}, list.map((d) => {
-    const level = {ok: 'ok', throttled: 'warning', paused: 'warning'}[d.state] || 'critical';
+    const level = {ok: 'ok', throttled: 'warning', paused: 'warning', large_events_wait: 'warning'}[d.state] || 'critical';
     return h('li', {class: d.state === 'ok' ? '' : level}, h('h3', {}, shortName(d.name), ' ', state(d.state, level)),
       h('p', {class: 'muted'}, d.name),
       d.since && h('p', {}, d.state + ' for ', age(d.since), d.code ? ': ' + d.code : '', d.failures ? ', ' + count(d.failures, 'failure') : ''),

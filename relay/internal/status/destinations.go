@@ -38,6 +38,7 @@ type destination struct {
 	refused     failure   // the last request that was refused because of its messages
 	throttledAt time.Time // zero while the destination does not limit the rate
 	pausedAt    time.Time // zero while it is not paused
+	unstored    unstored  // large events that the bucket does not accept
 	rate        float64
 	delivered   uint64
 }
@@ -175,6 +176,7 @@ func (d *Destinations) forgetFailures() {
 	defer d.mu.Unlock()
 	for _, known := range d.known {
 		known.forgetFailures()
+		known.unstored = unstored{}
 	}
 }
 
@@ -222,7 +224,9 @@ func (d *Destinations) Paused(name string, paused bool) {
 	default:
 		known.pausedAt = time.Time{}
 	}
-	d.of(name).forgetFailures()
+	known := d.of(name)
+	known.forgetFailures()
+	known.unstored = unstored{}
 }
 
 // report returns all destinations in the order of their names, and the number of events that they
@@ -241,6 +245,7 @@ func (k *destination) report(name string, now time.Time) Destination {
 		Name: name, State: DestinationOK,
 		LastAcceptedAt: pointer(k.acceptedAt), Delivered: k.delivered, RateLimit: k.rate,
 	}
+	d.LargeEvents = k.unstored.report(now)
 	switch {
 	case !k.pausedAt.IsZero():
 		d.State, d.Since = DestinationPaused, pointer(k.pausedAt)
@@ -250,6 +255,9 @@ func (k *destination) report(name string, now time.Time) Destination {
 		if k.last.isRefusal {
 			d.State = DestinationRefusing
 		}
+	case d.LargeEvents != nil:
+		d.State, d.Since, d.Failures = DestinationLargeEventsWait, pointer(k.unstored.since), k.unstored.failed
+		d.Code, d.Error = k.unstored.last.code, k.unstored.last.err
 	case !k.throttledAt.IsZero():
 		d.State, d.Since = DestinationThrottled, pointer(k.throttledAt)
 	}

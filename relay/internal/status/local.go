@@ -52,7 +52,9 @@ func (l *Local) Report() Report {
 	if r.State == string(health.Standby) || r.State == string(health.Starting) {
 		l.destinations.forgetFailures()
 	}
-	r.Destinations, r.Events.Delivered = l.destinations.report(time.Now())
+	seen := time.Now()
+	r.Destinations, r.Events.Delivered = l.destinations.report(seen)
+	l.metrics.LargeEventsWait(largeEventsWait(r.Destinations, seen))
 	r.Events.Dropped = l.destinations.droppedEvents()
 	for _, d := range r.Destinations {
 		l.metrics.Unavailable(d.Name, d.State == DestinationUnavailable)

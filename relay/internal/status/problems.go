@@ -177,6 +177,8 @@ func (s *Status) lastSeen() string {
 func (s *Status) judgeDelivery(r Relay) {
 	holdsUp := false
 	for _, d := range r.Destinations {
+		holdsUp = holdsUp || d.LargeEvents != nil
+		s.judgeLargeEvents(d)
 		switch d.State {
 		case DestinationUnavailable:
 			holdsUp = true

@@ -43,6 +43,8 @@ const (
 	DestinationUnavailable = "unavailable" // it has accepted no message since the first failure
 	DestinationRefusing    = "refusing"    // the same, and its last answer refused a message because of its content
 	DestinationPaused      = "paused"      // an operator has the relay send nothing to it
+	// DestinationLargeEventsWait: the bucket accepts no large event of it. It accepts other events.
+	DestinationLargeEventsWait = "large_events_wait"
 )
 
 // Destination is the state of a topic or a queue.
@@ -56,6 +58,8 @@ type Destination struct {
 	LastAcceptedAt *time.Time `json:"last_accepted_at,omitempty"`
 	Delivered      uint64     `json:"delivered"`            // by this process
 	RateLimit      float64    `json:"rate_limit,omitempty"` // requests a second; absent without a limit
+	// LargeEvents is absent while the bucket accepts the large events of the destination.
+	LargeEvents *LargeEvents `json:"large_events,omitempty"`
 }
 
 // setClock moves the times of a report to another clock, which shows now at the time of the report.
@@ -68,7 +72,11 @@ func (r *Report) setClock(now time.Time) {
 	ahead := now.Sub(r.At)
 	times := []*time.Time{&r.StartedAt, &r.Since}
 	for i := range r.Destinations {
-		times = append(times, r.Destinations[i].Since, r.Destinations[i].LastAcceptedAt)
+		d := &r.Destinations[i]
+		times = append(times, d.Since, d.LastAcceptedAt)
+		if d.LargeEvents != nil {
+			times = append(times, &d.LargeEvents.Since)
+		}
 	}
 	for _, t := range times {
 		if t != nil {

@@ -71,7 +71,7 @@ func (r Relay) write(w io.Writer) {
 
 func (d Destination) detail(now time.Time) string {
 	switch {
-	case d.State == DestinationUnavailable || d.State == DestinationRefusing:
+	case d.State == DestinationUnavailable || d.State == DestinationRefusing || d.State == DestinationLargeEventsWait:
 		return fmt.Sprintf(" for %s: %s", span.Format(now.Sub(*d.Since)), d.Code)
 	case d.State == DestinationPaused:
 		return " for " + span.Format(now.Sub(*d.Since))
