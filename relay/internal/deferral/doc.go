@@ -84,6 +84,10 @@
 // looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
 // read the whole table in one statement.
 //
+// A group joins once the events that the relay delivered during its last pass are at most an eighth
+// of the window. The gate keeps events of the group for about as long. It gives up beyond the share
+// of the group.
+//
 // A group that holds up the pass of its destination leaves it. Its deferral begins as the second
 // case behind a dead letter does, and is drained at once.
 //

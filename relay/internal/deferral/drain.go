@@ -15,9 +15,6 @@ const (
 	eventOverhead = 512
 	// markInterval is how often a long pass stores how far it is.
 	markInterval = time.Second
-	// smallPass is the size and the duration of a pass after which the stream is joined: rows that
-	// come meanwhile are kept in memory.
-	smallPass, shortPass = 1000, 500 * time.Millisecond
 	// joinTimeout bounds an attempt to join.
 	joinTimeout = 10 * time.Second
 	// longestFull bounds how long an attempt to join keeps events while the window is full.
@@ -64,8 +61,7 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 		if failed = err != nil; done || w.turns.isOver(h) {
 			return nil
 		}
-		reading := time.Since(began) - (h.waited - waited)
-		pause = max(leastPause(h), min(share*reading, longestPause))
+		pause = restAfter(h, time.Since(began), h.waited-waited)
 		if failed {
 			pause = retryPause
 		}
@@ -91,15 +87,17 @@ func (w *Worker) storeWaiting(ctx context.Context, h *held) error {
 	return w.Store.Pass(ctx, h.stored.place(), h.mark.known.String(), h.mark.fromSeq, waiting)
 }
 
-// step makes a pass, and then tries to join the stream if the pass was small.
+// step makes a pass, and then tries to join the stream if few rows wait.
 func (w *Worker) step(ctx context.Context, h *held) (joined bool, err error) {
+	delivered := w.Window.Load().Delivered
 	to, isNow, err := w.end(ctx, func(waited time.Duration) bool { return waited < refreshTimeout })
 	began := time.Now()
 	if err != nil || to.Snapshot == "" || !isNow && !h.mark.isCoveredBy(to.Snapshot) {
 		return false, err
 	}
 	passed, err := w.pass(ctx, h, to)
-	if err != nil || !passed.ended || passed.events > smallPass || time.Since(began) > shortPass {
+	if err != nil || !passed.ended ||
+		!w.isNear(h, passed, time.Since(began), w.Window.Load().Delivered-delivered) {
 		return false, err
 	}
 	return w.join(ctx, h)

@@ -133,24 +133,42 @@ func (r *Rows) isDropped(ctx context.Context, h *held) (bool, error) {
 	return len(tables) == 0 && err == nil, err
 }
 
+// missing is a table that may have another name.
+type missing struct {
+	table  string // empty: it has its name
+	isNews bool   // the last look found it
+}
+
+// missing returns the table of a deferral if its rows cannot be found.
+func (r *Rows) missing(ctx context.Context, h *held) (m missing, err error) {
+	name, isOutside := r.outsideOf(h)
+	if !isOutside {
+		return m, nil
+	}
+	t, err := r.outside.look(ctx, name)
+	if err != nil {
+		return m, err
+	}
+	isMissing := !t.isPresent && t.exists
+	if m.isNews = r.outside.tell(name, isMissing); isMissing {
+		m.table = name
+	}
+	return m, nil
+}
+
 // isMissing reports whether the rows of a deferral cannot be found, because its table may have
 // another name. It logs that once for each table.
 func (w *Worker) isMissing(ctx context.Context, h *held) bool {
-	name, isOutside := w.Rows.outsideOf(h)
-	if !isOutside {
-		return false
-	}
-	t, err := w.Rows.outside.look(ctx, name)
+	m, err := w.Rows.missing(ctx, h)
 	if err != nil {
 		w.note(ctx, err)
 		return true
 	}
-	isMissing := !t.isPresent && t.exists
-	if w.Rows.outside.tell(name, isMissing) {
+	if m.isNews {
 		w.Log.Warn("events wait in a table, and no table has its name now: rename it back, and the relay delivers "+
-			"them", "event", "deferral_table_missing", "table", name)
+			"them", "event", "deferral_table_missing", "table", m.table)
 	}
-	return isMissing
+	return m.table != ""
 }
 
 // tell reports whether a table is missing and was not when tell was called last.

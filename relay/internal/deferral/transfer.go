@@ -122,6 +122,9 @@ func (t *transfer) await(ctx context.Context, condition func() bool) error {
 		if t.held.isGroup() && (t.mustYield(t.held) || t.turns.isOver(t.held) && t.isBehindDone(t.flight.passed())) {
 			return errTurnOver
 		}
+		if t.keepsTooMuch(t.held) {
+			t.Gate.keepNone(t.held)
+		}
 		if time.Since(t.markedAt) < markInterval {
 			return nil
 		}

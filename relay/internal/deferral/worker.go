@@ -67,8 +67,8 @@ type Observer interface {
 // Worker defers the events of destinations that are unavailable for long, and of message groups
 // that use up their share of the window. It delivers them from the outbox table.
 type Worker struct {
-	Store    *Store
-	Rows     *Rows
+	Store    stored
+	Rows     rows
 	Gate     *Gate
 	Senders  Senders
 	Router   *route.Router
