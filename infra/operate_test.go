@@ -158,9 +158,8 @@ func TestNonDeliveringRelayIsRolledBack(t *testing.T) {
 		t.Fatalf("no alarm rolls a deployment back: %v", alarms)
 	}
 	for _, name := range texts(field(alarms, "AlarmNames")) {
-		alarm := relay.resources[name].properties
-		if alarm["MetricName"] != "relay_oldest_undelivered_seconds" || alarm["TreatMissingData"] != "notBreaching" {
-			t.Errorf("%s rolls a deployment back: %v", name, alarm)
+		if alarm := relay.resources[name].properties; alarm["TreatMissingData"] != "notBreaching" {
+			t.Errorf("%s rolls a deployment back before the relay says anything: %v", name, alarm)
 		}
 	}
 }
