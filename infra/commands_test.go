@@ -176,7 +176,8 @@ func samconfig(t *testing.T) map[string]map[string]string {
 // https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 func TestEveryStackRollsBackAndHasItsOwnName(t *testing.T) {
 	t.Parallel()
-	stacks := map[string]string{"orders-restored": "restored"} // the page explains how to add it
+	// The page explains how to add the first one, and deploys the second one without SAM.
+	stacks := map[string]string{"orders-restored": "restored", "orders-large-events": "large-events.yaml"}
 	environments := samconfig(t)
 	for environment, values := range environments {
 		if values["disable_rollback"] != "false" || values["capabilities"] != "CAPABILITY_IAM" ||

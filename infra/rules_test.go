@@ -220,10 +220,11 @@ func TestRegionsWithoutAuthoritiesAreRefused(t *testing.T) {
 		"il-central-1", "ca-west-1", "ap-east-2", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7", "mx-central-1",
 		"cn-north-1", "cn-northwest-1", "us-gov-east-1", "us-gov-west-1", "a region of tomorrow",
 	} {
-		if refused := whole.refusals(map[string]string{"AWS::Region": region}); len(refused) != 1 {
+		given := map[string]string{"AWS::Region": region, "VpcId": "vpc-1", "SubnetIds": "subnet-1"}
+		if refused := whole.refusals(given); len(refused) != 1 {
 			t.Errorf("%s is accepted: %q", region, refused)
 		}
-		given := map[string]string{"AWS::Region": region, "DatabaseAuthorities": "replaced"}
+		given["DatabaseAuthorities"] = "replaced"
 		if refused := whole.refusals(given); len(refused) > 0 {
 			t.Errorf("%s with authorities of its own is refused because of %q", region, refused)
 		}
