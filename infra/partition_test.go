@@ -2,6 +2,7 @@ package infra_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -108,5 +109,34 @@ func TestREADMENamesActionsForOtherAccounts(t *testing.T) {
 	}
 	if checked != 5 {
 		t.Errorf("%d statements", checked)
+	}
+}
+
+// A queue of another account is subscribed by that account, and its role is not enough. Everything
+// else that other accounts could do with the topic stays denied.
+// https://docs.aws.amazon.com/sns/latest/dg/sns-send-message-to-sqs-cross-account.html
+func TestOtherAccountsOnlySubscribeQueues(t *testing.T) {
+	t.Parallel()
+	messaging := read(t, "messaging.yaml")
+	var allowed []statement
+	for _, s := range statementsOf(messaging.resources["TopicPolicy"].properties) {
+		if s.effect == "Allow" {
+			allowed = append(allowed, s)
+		}
+	}
+	if len(allowed) != 1 || !slices.Equal(allowed[0].actions, []string{"sns:Subscribe"}) ||
+		field(allowed[0].fields, "Principal", "AWS", "Ref") != "ConsumerAccounts" ||
+		field(allowed[0].fields, "Condition", "StringEquals", "sns:Protocol") != "sqs" {
+		t.Fatalf("the topic allows %v", allowed)
+	}
+	passed := field(read(t, root).resources["Events"].properties, "Parameters", "ConsumerAccounts")
+	if !slices.Contains(texts(passed), "EventsConsumerAccounts") {
+		t.Errorf("the nested stack gets the accounts %v", passed)
+	}
+	for file, parameter := range map[string]string{
+		"messaging.yaml": "ConsumerAccounts", root: "EventsConsumerAccounts",
+	} {
+		bad := []string{"*", "arn:aws:iam::123456789012:root", "12"}
+		read(t, file).checkPattern(t, parameter, []string{"", "123456789012"}, bad)
 	}
 }
