@@ -24,17 +24,25 @@ func (o *outage) deferWith(n int, env ...string) *process {
 func TestRetentionKeepsWhatWaits(t *testing.T) {
 	t.Parallel()
 	o := newOutage(t, newOwnServerEnv(t, "orders"))
-	o.startStreaming(append(o.env, "RELAY_RETENTION=1s")...)
-	commit := o.insertLate(61) // its seq is the lowest, and it commits after the deferral began
+	first := o.startStreaming(o.env...)
+	o.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload, created_at)
+		VALUES (gen_random_uuid(), 'order', 'marker', 't', '{"marker":true}', now() + interval '1 day')`)
+	o.awaitBody(`{"marker":true}`)
+	o.awaitHorizon()
+	first.stop()
+	o.startStreaming(append(o.env, "RELAY_RETENTION=1s")...) // its deferral begins with it
+	commit := o.insertLate(61)                               // its seq is lower than theirs
 	o.write(1, 60)
 	o.awaitState("deferred")
 	commit()
 	o.commit(event(t, "1", `{"other":true}`))
 	o.awaitBody(`{"other":true}`)
-	o.exec(`UPDATE outbox_events SET created_at = '2001-01-01'`)
-	o.eventually("the horizon covers the rows", func() bool {
-		return o.query(`SELECT bool_and(pg_visible_in_snapshot(e.xid, c.horizon) AND c.flush_lsn > '0/0')::text
-			FROM outbox_events e, relay_checkpoints c WHERE c.slot_name = $1`, o.slot) == "true"
+	o.awaitHorizon()
+	// The statement that removes the marker could remove the others too.
+	o.exec(`UPDATE outbox_events SET created_at = '2001-01-01' WHERE aggregate_id = 'marker'`)
+	o.commit(event(t, "1", `{"after":true}`)) // a horizon shows the UPDATE then
+	o.eventually("the marker is removed", func() bool {
+		return o.query(`SELECT count(*)::text FROM outbox_events WHERE aggregate_id = 'marker'`) == "0"
 	})
 	var epoch, pid int64
 	o.must(o.pool.QueryRow(t.Context(), `SELECT epoch, active_pid
