@@ -100,3 +100,42 @@ func TestTwoSlotsOfOneTableDeliverApart(t *testing.T) {
 	w.eventually("the second slot delivers it", func() bool { return len(w.ids(archive.ARN, "event_id")) == 2 })
 	w.eventually("the row is removed too", func() bool { return rows() == "0" })
 }
+
+// TestTwoSlotsKeepTheirDeadLettersApart: both deliver to one standard destination, and each has an
+// event that is refused. The dead letter of one blocks no aggregate of the other, and only its own
+// relay redrives it.
+func TestTwoSlotsKeepTheirDeadLettersApart(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	env := []string{"RELAY_ON_REJECTED=park-aggregate"}
+	second := append(env, "RELAY_SLOT="+w.slot+"_second", "RELAY_START=now")
+	refuse := func(body string) *fakeaws.Rule {
+		return w.broker.Script(fakeaws.Match{
+			Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool { return m.Body == body },
+		}, fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
+	}
+	first := w.startStreaming(env...)
+	refused := refuse(numbered(1))
+	w.insertInto("outbox_events", "1", 1, 1)
+	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
+	first.stop()
+	refused.Clear()
+	w.startStreaming(second...)
+	w.insertInto("outbox_events", "1", 2, 2)
+	w.awaitBody(numbered(2))
+	refused = refuse(numbered(3))
+	w.insertInto("outbox_events", "2", 3, 3)
+	w.eventually("the other slot parks an event", func() bool { return w.deadLetters() == "parked,parked" })
+	refused.Clear()
+	for _, settings := range [][]string{env, second} {
+		if out, err := w.command(settings, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	w.awaitBody(numbered(3))
+	if states := w.deadLetters(); !strings.HasPrefix(states, "redriving,") {
+		t.Errorf("the dead letters are %s: the relay of one slot has redriven that of the other", states)
+	}
+	w.startStreaming(env...)
+	w.awaitBody(numbered(1))
+}

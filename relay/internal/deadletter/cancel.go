@@ -20,7 +20,8 @@ func CancelRedrive(ctx context.Context, pool *pgxpool.Pool, s Selection) (cancel
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp()
 		WHERE d.state = 'redriving' AND (d.position IN (SELECT position FROM chosen) OR d.blocks_group AND EXISTS (
 			SELECT FROM chosen c WHERE c.blocks_group
-			  AND (c.outbox_table, c.destination, c.message_group) = (d.outbox_table, d.destination, d.message_group)))
+			  AND (c.outbox_table, c.destination, c.message_group) = (d.outbox_table, d.destination, d.message_group))
+			AND `+isOwn("d")+`)
 		RETURNING d.position`, s.args()...)
 	if err != nil {
 		return 0, fmt.Errorf("cancel the redrive of dead letters: %w", err)

@@ -9,15 +9,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // OfSlot is a condition in SQL on a dead letter d: it was parked from the outbox table of the slot
-// in $1, by a relay of that slot or of one without a checkpoint. An older relay did not store its
-// slot, and a slot without a checkpoint has no table yet.
-const OfSlot = `(d.outbox_table =
+// in $1, and is the slot's own. A slot without a checkpoint has no table yet.
+var OfSlot = `(d.outbox_table =
 		coalesce((SELECT c.outbox_table FROM relay_checkpoints c WHERE c.slot_name = $1), d.outbox_table)
-	AND (d.slot_name IS NULL OR d.slot_name = $1
-		OR NOT EXISTS (SELECT FROM relay_checkpoints c WHERE c.slot_name = d.slot_name)))`
+	AND ` + isOwn("d") + `)`
+
+// isOwn is [outboxtable.OwnLetterSQL] for the slot in $1.
+func isOwn(letter string) string { return outboxtable.OwnLetterSQL(letter, "$1") }
 
 const blocked = `'` + delivery.CodeBlocked + `'`
 

@@ -59,7 +59,7 @@ func (s Selection) IsEmpty() bool {
 }
 
 // selected is a condition on a dead letter d. Its arguments are those of a Selection, $1 to $7.
-const selected = OfSlot + `
+var selected = OfSlot + `
 	AND (cardinality($2::bigint[]) = 0 OR d.position = ANY ($2))
 	AND ($3 = '' OR coalesce(d.row_event_id, d.event_id) = $3) AND ($4 = '' OR d.destination = $4)
 	AND ($5 = '' OR d.message_group = $5) AND (cardinality($6::text[]) = 0 OR d.code = ANY ($6))
@@ -89,13 +89,14 @@ func codes(code string) []string {
 	return []string{code}
 }
 
-// recordColumns are the columns of a Record, of a dead letter d.
-const recordColumns = `d.position, d.state, coalesce(d.row_event_id, d.event_id), d.destination, d.message_group,
+// recordColumns are the columns of a Record, of a dead letter d of the slot in $1.
+var recordColumns = `d.position, d.state, coalesce(d.row_event_id, d.event_id), d.destination, d.message_group,
 	d.blocks_group, d.code, d.reason, d.attempts, d.redrives, d.parked_at,
 	CASE WHEN d.code = ` + blocked + ` THEN (
 		SELECT min(o.position) FROM outbox_dead_letters o
 		WHERE (o.outbox_table, o.destination, o.message_group) = (d.outbox_table, d.destination, d.message_group)
 			AND o.blocks_group AND o.state IN ('parked', 'redriving') AND o.code <> ` + blocked + `
+			AND ` + isOwn("o") + `
 	) END`
 
 // List returns the selected dead letters: the refused ones first, and then those that wait behind
@@ -137,7 +138,7 @@ func MarkRedriving(ctx context.Context, pool *pgxpool.Pool, s Selection) (*Outco
 	if err != nil {
 		return nil, fmt.Errorf("redrive dead letters: %w", err)
 	}
-	return newOutcome(pool, open), nil
+	return newOutcome(pool, s.Slot, open), nil
 }
 
 // MarkDiscarded discards the selected parked dead letters and returns their number. The events

@@ -24,6 +24,7 @@ type Outcome struct {
 	Discarded int64     // meanwhile
 
 	pool *pgxpool.Pool
+	slot string
 	open []marked // without an outcome, in order
 }
 
@@ -39,9 +40,9 @@ type Refusal struct {
 	EventID, Code, Reason string
 }
 
-func newOutcome(pool *pgxpool.Pool, open []marked) *Outcome {
+func newOutcome(pool *pgxpool.Pool, slotName string, open []marked) *Outcome {
 	slices.SortFunc(open, func(a, b marked) int { return cmp.Compare(a.Position, b.Position) })
-	return &Outcome{Total: int64(len(open)), pool: pool, open: open}
+	return &Outcome{Total: int64(len(open)), pool: pool, slot: slotName, open: open}
 }
 
 // Left returns how many dead letters have no outcome yet.
@@ -72,7 +73,7 @@ func (o *Outcome) read(ctx context.Context, looked []marked) (map[int64]Record, 
 		positions[i] = letter.Position
 	}
 	rows, err := o.pool.Query(ctx, `
-		SELECT `+recordColumns+` FROM outbox_dead_letters d WHERE d.position = ANY ($1)`, positions)
+		SELECT `+recordColumns+` FROM outbox_dead_letters d WHERE d.position = ANY ($2)`, o.slot, positions)
 	if err != nil {
 		return nil, fmt.Errorf("look at the redrive: %w", err)
 	}

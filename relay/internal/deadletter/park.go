@@ -16,7 +16,7 @@ import (
 // the very same message, so no event is dropped without a dead letter of its own. event_id is
 // unique, because an older relay that runs at the same time needs that. A suffix is added if the
 // dead letter of another row has it, or if no index could hold it.
-const park = `
+var park = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
 	), known AS (` + adopt + `$15 RETURNING d.position
@@ -31,7 +31,7 @@ const park = `
 			CASE WHEN $11::boolean AND $12 = '` + delivery.CodeBlocked + `' AND (
 				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o
 				WHERE o.outbox_table = $5 AND o.destination = $6 AND o.message_group = $10 AND o.blocks_group
-					AND o.state IN ('parked', 'redriving')
+					AND o.state IN ('parked', 'redriving') AND ` + isOwn("o") + `
 			) THEN 'redriving' ELSE 'parked' END,
 			$1, $7, $8::bigint, $4
 		FROM holder WHERE NOT EXISTS (SELECT FROM known)
@@ -103,7 +103,7 @@ func (s *Store) rowArgs(p delivery.DeadLetter, more ...any) ([]any, error) {
 // parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks
 // those that would have followed.
 func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
-	const parkAgain = `
+	parkAgain := `
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
 			code = CASE WHEN d.position = $4 THEN $5 ELSE d.code END,
 			reason = CASE WHEN d.position = $4 THEN $6 ELSE d.reason END,
@@ -111,7 +111,7 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 		FROM relay_checkpoints c
 		WHERE d.state = 'redriving' AND (d.position = $4 OR
 				$8::boolean AND d.blocks_group AND d.outbox_table = $11 AND d.destination = $9
-					AND d.message_group = $10)
+					AND d.message_group = $10 AND ` + isOwn("d") + `)
 			AND ` + slot.FenceSQL
 	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Position), parkAgain,
 		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)

@@ -72,7 +72,7 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 	}
 	redriving := map[redrive]bool{}
 	for i, destination := range r.Destinations {
-		letters, err := Redriving(ctx, r.Pool, r.Table, destination, redriveWindow)
+		letters, err := Redriving(ctx, r.Pool, r.Slot, r.Table, destination, redriveWindow)
 		if err != nil {
 			return false, err
 		}

@@ -27,7 +27,7 @@ func TestLargeDeadLettersAreReadAFewAtATime(t *testing.T) {
 	}
 	redriving := func() (ids string) {
 		t.Helper()
-		letters, err := deadletter.Redriving(t.Context(), pool, "public.outbox_events", "orders", 100)
+		letters, err := deadletter.Redriving(t.Context(), pool, "relay", "public.outbox_events", "orders", 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -84,10 +84,10 @@ func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blo
 	}
 	defer done()
 	err = s.pool.QueryRow(ctx, `
-		SELECT EXISTS (SELECT FROM outbox_dead_letters
-		WHERE destination = $1 AND message_group = $2 AND blocks_group AND state IN ('parked', 'redriving')
-			AND outbox_table = $3)`,
-		destination, groupID, s.table).Scan(&blocked)
+		SELECT EXISTS (SELECT FROM outbox_dead_letters d
+		WHERE destination = $2 AND message_group = $3 AND blocks_group AND state IN ('parked', 'redriving')
+			AND outbox_table = $4 AND `+isOwn("d")+`)`,
+		s.fence.Slot, destination, groupID, s.table).Scan(&blocked)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
 	}

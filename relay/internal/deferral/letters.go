@@ -7,18 +7,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// blockedGroups returns which message groups a dead letter blocks, by their places in the arrays,
-// from 1 on.
-const blockedGroups = `
+// blockedGroups returns which message groups a dead letter of the slot blocks, by their places in
+// the arrays, from 1 on.
+var blockedGroups = `
 	SELECT g.place FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS g (destination, message_group, place)
 	WHERE EXISTS (
 		SELECT FROM outbox_dead_letters d
 		WHERE d.destination = g.destination AND d.message_group = g.message_group AND d.outbox_table = $1
-			AND d.blocks_group AND d.state IN ('parked', 'redriving'))`
+			AND d.blocks_group AND d.state IN ('parked', 'redriving') AND ` + outboxtable.OwnLetterSQL("d", "$4") + `)`
 
 // areBlocked returns which of these message groups a dead letter blocks.
 func (s *Store) areBlocked(ctx context.Context, groups []key) (map[key]bool, error) {
@@ -31,7 +32,7 @@ func (s *Store) areBlocked(ctx context.Context, groups []key) (map[key]bool, err
 	for i, k := range groups {
 		destinations[i], names[i] = k.destination, k.group
 	}
-	rows, err := s.pool.Query(ctx, blockedGroups, s.table, destinations, names)
+	rows, err := s.pool.Query(ctx, blockedGroups, s.table, destinations, names, s.fence.Slot)
 	if err != nil {
 		return nil, fmt.Errorf("look for the dead letters of %d message groups: %w", len(groups), err)
 	}

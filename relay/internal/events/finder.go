@@ -255,9 +255,10 @@ func (e *Event) judge(blocker int64) {
 func (f *Finder) deadLetters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at
-		FROM outbox_dead_letters
+		FROM outbox_dead_letters d
 		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2)
-		ORDER BY position DESC LIMIT 1000`, f.tableName(), ids)
+		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
+		ORDER BY position DESC LIMIT 1000`, f.tableName(), ids, f.Slot)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
 	}
@@ -281,10 +282,11 @@ func (f *Finder) deadLetters(ctx context.Context, pool *pgxpool.Pool, ids []stri
 // blocked returns the dead letters that block message groups.
 func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []string) (map[string]int64, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT message_group, min(position) FROM outbox_dead_letters
+		SELECT message_group, min(position) FROM outbox_dead_letters d
 		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2)
+		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
 		GROUP BY 1`,
-		f.tableName(), groups)
+		f.tableName(), groups, f.Slot)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
 	}

@@ -59,7 +59,7 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	if err := r.numberTables(ctx, h); err != nil {
 		return nil, err
 	}
-	blocked, err := deadletter.Blocked(ctx, r.pool, r.Table.Key())
+	blocked, err := deadletter.Blocked(ctx, r.pool, r.Slot, r.Table.Key())
 	if err != nil {
 		return nil, err
 	}
