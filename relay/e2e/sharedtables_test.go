@@ -70,3 +70,24 @@ func TestListOfTablesIsExtendedBesideAnotherSlot(t *testing.T) {
 	w.insertInto("tenant_2.outbox", "1", 1, 2)
 	w.awaitOfTable("tenant_2.outbox", "1", 2)
 }
+
+// An earlier relay knows slots of one table alone, and has a slot of its own for one of the tables.
+func TestAnEarlierRelayKeepsRowsOfSeveral(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.addTable("billing", "outbox")
+	w.startStreaming("RELAY_TABLE=public.outbox_events,billing.outbox")
+	w.slot += "_earlier"
+	w.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, w.slot)
+	pid := w.holdSlot().PID()
+	w.insertInto("outbox_events", "1", 1, 3)
+	w.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier, horizon)
+		SELECT $1, 'public.outbox_events', 1, system_identifier::text, pg_current_snapshot() FROM pg_control_system()`,
+		w.slot)
+	var removed int
+	w.must(w.pool.QueryRow(t.Context(), olderStatements(t)["remove rows"],
+		w.slot, 1, pid, "public.outbox_events", "0 seconds", int64(0), 1000).Scan(&removed, nil, nil, nil))
+	if removed != 0 {
+		t.Errorf("the earlier relay removes %d rows", removed)
+	}
+}

@@ -9,10 +9,8 @@ var tableMutants = []mutant{
 		name: "does not wait for the transactions that were open when a table came",
 		edits: []edit{
 			{
-				"relay/internal/members/joiner.go", `	return snapshot.IsPast(first)
-`,
-				`	return first > 0
-`,
+				"relay/internal/members/newtables.go", `snapshot.IsPast(table.newUntil)`,
+				`table.newUntil > 0`,
 			},
 			withoutAudit,
 		},

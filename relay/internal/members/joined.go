@@ -28,7 +28,11 @@ type Joined struct {
 	Snapshot  string
 	InsertLSN pglogrepl.LSN
 	root      string // the outbox table, as schema.name
-	isNew     bool   // no member of that table is accounted for
+	// isNew: no member of that table was accounted for when this one was found. Members that are
+	// found together stay new together, also if the relay ends between two of them.
+	isNew bool
+	// newUntil is the next transaction id when a new member was found; 0 until that is stored.
+	newUntil uint64
 }
 
 // Joined returns the members that are not accounted for.
@@ -36,9 +40,11 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
 		WITH {members}
 		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = m.root,
-		       rn.nspname, rc.relname, NOT EXISTS (
-				SELECT FROM relay_members o JOIN member om ON om.relation = o.relation AND om.attached = o.attached
-				WHERE o.slot_name = $1 AND o.accounted AND om.root = m.root),
+		       rn.nspname, rc.relname, CASE WHEN k.attached = m.attached THEN k.new_until IS NOT NULL
+				ELSE NOT EXISTS (
+					SELECT FROM relay_members o JOIN member om ON om.relation = o.relation AND om.attached = o.attached
+					WHERE o.slot_name = $1 AND o.accounted AND om.root = m.root) END,
+		       coalesce(CASE WHEN k.attached = m.attached THEN k.new_until END::text, '0')::bigint,
 		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested
 		       	AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
@@ -55,8 +61,8 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
 		var root outboxtable.Table
 		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &root.Schema, &root.Name, &j.isNew,
-			&j.IsReadable, &j.IsRequested,
-			&j.PassedSeq, &j.Known, &j.Snapshot, &j.InsertLSN)
+			&j.newUntil, &j.IsReadable, &j.IsRequested, &j.PassedSeq,
+			&j.Known, &j.Snapshot, &j.InsertLSN)
 		j.root = root.String()
 		return j, err
 	})

@@ -11,7 +11,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -52,8 +51,6 @@ type Joiner struct {
 	Log     *slog.Logger
 
 	refreshedAt time.Time
-	// found has the next transaction id at the time at which a new table of several was found.
-	found map[addition]uint64
 }
 
 // Sequences is a set of seqs. It is safe for use by several goroutines.
@@ -101,6 +98,9 @@ func (j *Joiner) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if joined, err = j.noteNew(ctx, joined); err != nil {
+		return err
+	}
 	for _, partition := range joined {
 		if err := j.account(ctx, partition); err != nil {
 			return err
@@ -140,37 +140,6 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	j.Log.Debug("partition is accounted for", "partition", partition.String())
 	return nil
 }
-
-// isStreamed reports whether every transaction that ran when a new table of several was found has
-// ended. Such a transaction may have written to the table before the publication had it, and the
-// log has no such rows. No transaction runs over the attachment of a partition.
-func (j *Joiner) isStreamed(table Joined) bool {
-	if !j.isNewTable(table) {
-		return true
-	}
-	snapshot, err := pgsnapshot.Parse(table.Snapshot)
-	if err != nil {
-		return false
-	}
-	added := addition{table.Relation, table.Attached}
-	first, found := j.found[added]
-	if !found {
-		if j.found == nil {
-			j.found = map[addition]uint64{}
-		}
-		first = snapshot.Next()
-		j.found[added] = first
-	}
-	return snapshot.IsPast(first)
-}
-
-// addition is a relation that came to the outbox tables in one way.
-type addition struct {
-	relation uint32
-	attached string
-}
-
-func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store.table.IsSeveral() }
 
 // awaitStream waits until the stream has brought everything that had committed when the partition
 // was found.

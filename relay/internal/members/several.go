@@ -100,7 +100,7 @@ func Numbered(t outboxtable.Table, known []string) outboxtable.Table {
 	return t.WithTables(tables)
 }
 
-// Former is what the checkpoint row says of the tables of a slot.
+// Former has the tables of a slot as its checkpoint row has them.
 type Former struct {
 	Tables []string // by their numbers; nil if the slot had one table
 	Key    string   // the name of all, or of the only one
@@ -131,6 +131,9 @@ func Number(
 		if err := note(ctx, pool, fence, t, all, former); err != nil {
 			return t, nil, err
 		}
+	}
+	if err := noteGuards(ctx, pool, fence, all); err != nil {
+		return t, nil, err
 	}
 	return Numbered(t, all), all, noteRelations(ctx, pool, fence, all)
 }

@@ -44,7 +44,9 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 			attached = excluded.attached,
 			accounted = excluded.accounted, passed_seq = excluded.passed_seq, known = excluded.known,
 				updated_at = clock_timestamp(),
-			requested = relay_members.requested AND relay_members.attached = excluded.attached`,
+			requested = relay_members.requested AND relay_members.attached = excluded.attached,
+			new_until = CASE WHEN relay_members.attached = excluded.attached AND NOT excluded.accounted
+				AND relay_members.system_identifier = excluded.system_identifier THEN relay_members.new_until END`,
 		j.Relation, j.Attached, accounted, passed, known)
 	if err == nil && changed == 0 {
 		err = s.failed("account for partition "+j.String(), slot.ErrFenced)

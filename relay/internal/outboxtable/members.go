@@ -108,6 +108,11 @@ func GuardSQL(slotName string) string { return slotName + ` || '` + guard + `'` 
 
 const guard = " deferred"
 
+// TableGuardSQL names the row of relay_checkpoints that keeps relays of earlier versions from
+// removing rows of one of several tables of a slot. Its outbox_table names this table alone.
+// slotName and number are expressions.
+func TableGuardSQL(slotName, number string) string { return slotName + ` || ' table ' || ` + number }
+
 // FilterOf names the row of relay_checkpoints with the row filter that a slot's publication had
 // last. Its horizon shows the rows that a former filter may have excluded. It is NULL without one.
 func FilterOf(slotName string) string { return slotName + rowFilter }

@@ -29,7 +29,7 @@ func (d *database) relayTables(ctx context.Context) Findings {
 // newer schema serves older relays too.
 func (d *database) schemaVersion(ctx context.Context) Finding {
 	// The column belongs to the newest migration that the relay requires.
-	const object, table, column = "table relay_checkpoints", "relay_checkpoints", "emitted"
+	const object, table, column = "table relay_members", "relay_members", "new_until"
 	var current bool
 	err := d.Pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = $2)`,

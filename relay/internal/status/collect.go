@@ -42,6 +42,7 @@ type Status struct {
 	Recovery    *Recovery    `json:"recovery,omitempty"`
 	LastGap     *Gap         `json:"last_gap,omitempty"`
 	Partitions  []string     `json:"partitions,omitempty"` // attached with rows that are not published yet
+	NewTables   []string     `json:"new_tables,omitempty"` // of several, whose rows wait for open transactions
 	DeadLetters []DeadLetter `json:"dead_letters,omitempty"`
 	Deferrals   []Deferral   `json:"deferrals,omitempty"` // events that wait in the outbox table
 	Pauses      []Pause      `json:"pauses,omitempty"`    // destinations to which an operator has the relay send nothing
@@ -217,7 +218,10 @@ func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string
 }
 
 func (s *Status) partitions(ctx context.Context, pool *pgxpool.Pool, name string) (err error) {
-	s.Partitions, err = members.Open(ctx, pool, name)
+	if s.Partitions, err = members.Open(ctx, pool, name); err != nil {
+		return err
+	}
+	s.NewTables, err = members.Waiting(ctx, pool, name)
 	return err
 }
 

@@ -243,6 +243,13 @@ func (s *Status) judgeDatabase() {
 			"wait: the relay publishes the rows that the log did not bring. If it halts, run relay recover",
 			"partition %s was attached with rows in it", partition)
 	}
+	if len(s.NewTables) > 0 {
+		s.add(Warning, "new_tables_wait", "Events undelivered",
+			"end the oldest transactions, which pg_stat_activity (backend_xid) and pg_prepared_xacts show: the "+
+				"relay then publishes the rows",
+			"the rows that new tables had before the publication streamed them wait for transactions of that time: %s",
+			strings.Join(s.NewTables, ", "))
+	}
 	if s.Recovery != nil && !s.Recovery.Running && s.worst() < Critical {
 		s.add(Warning, "recovery_marked", "Slot lost",
 			"wait: the relay begins the recovery with its next session. If it does not, its error says why",

@@ -117,6 +117,9 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		"a partition has rows": {func(s *Status) {
 			s.Partitions = []string{"public.old"}
 		}, Warning, "partition_attached", "public.old"},
+		"a new table waits": {func(s *Status) {
+			s.NewTables = []string{"tenant_1.outbox"}
+		}, Warning, "new_tables_wait", "tenant_1.outbox"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

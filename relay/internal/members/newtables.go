@@ -1,0 +1,92 @@
+package members
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+)
+
+// noteNew stores the members of new tables together, before the first of them is accounted for, and
+// returns them with what it stored.
+func (j *Joiner) noteNew(ctx context.Context, joined []Joined) ([]Joined, error) {
+	relations, attached, names := []uint32{}, []string{}, []string{}
+	for i := range joined {
+		member := &joined[i]
+		if !j.isNewTable(*member) || member.newUntil != 0 {
+			continue
+		}
+		snapshot, err := pgsnapshot.Parse(member.Snapshot)
+		if err != nil {
+			return nil, j.Store.failed("look for partitions", err)
+		}
+		member.newUntil = snapshot.Next()
+		relations, attached = append(relations, member.Relation), append(attached, member.Attached)
+		if !snapshot.IsPast(member.newUntil) {
+			names = append(names, member.String())
+		}
+	}
+	if len(relations) == 0 {
+		return joined, nil
+	}
+	if err := j.Store.noteNew(ctx, relations, attached, joined[0].Snapshot); err != nil {
+		return nil, err
+	}
+	if len(names) > 0 {
+		j.Log.Info("the rows that new tables had before the publication streamed them follow once the transactions of "+
+			"that time have ended", "event", "table_waits", "tables", names)
+	}
+	return joined, nil
+}
+
+// noteNew stores new members, of which each has the same snapshot.
+func (s *Store) noteNew(ctx context.Context, relations []uint32, attached []string, snapshot string) error {
+	noted, err := s.exec(ctx, "note the new tables", `
+		INSERT INTO relay_members AS k (slot_name, relation, system_identifier, attached, accounted, new_until)
+		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, false, pg_snapshot_xmax($6::pg_snapshot)
+		FROM relay_checkpoints c, unnest($4::oid[], $5::text[]) AS m (relation, attached) WHERE {fence}
+		ON CONFLICT (slot_name, relation) DO UPDATE SET system_identifier = excluded.system_identifier,
+			attached = excluded.attached, accounted = false, passed_seq = NULL, new_until = excluded.new_until,
+			known = CASE WHEN k.system_identifier = excluded.system_identifier THEN k.known END,
+			requested = false, updated_at = clock_timestamp()`, relations, attached, snapshot)
+	if err == nil && noted == 0 {
+		err = s.failed("note the new tables", slot.ErrFenced)
+	}
+	return err
+}
+
+// isStreamed reports whether every transaction that ran when a new table of several was found has
+// ended. Such a transaction may have written to the table before the publication had it, and the
+// log has no such rows. No transaction runs over the attachment of a partition.
+func (j *Joiner) isStreamed(table Joined) bool {
+	if !j.isNewTable(table) {
+		return true
+	}
+	snapshot, err := pgsnapshot.Parse(table.Snapshot)
+	return err == nil && snapshot.IsPast(table.newUntil)
+}
+
+func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store.table.IsSeveral() }
+
+// Waiting returns the new tables, as schema.name, whose rows wait for transactions of the time at
+// which a relay found them, and for more than ten seconds.
+func Waiting(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted
+		  AND new_until IS NOT NULL AND passed_seq IS NULL
+		  AND updated_at < clock_timestamp() - interval '10 seconds'
+		  AND system_identifier = `+outboxtable.SystemSQL+` ORDER BY relation`, slotName)
+	if err != nil {
+		return nil, fmt.Errorf("look for new tables of slot %s: %w", slotName, err)
+	}
+	waiting, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("look for new tables of slot %s: %w", slotName, err)
+	}
+	return waiting, nil
+}
