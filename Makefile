@@ -142,7 +142,7 @@ SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 # Pinned, so that a new release of a tool breaks no build.
 actionlint := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-awscli := 1.45.11
+awscli := 1.46.3
 cfn-lint := 1.58.0
 gofumpt := go run mvdan.cc/gofumpt@v0.12.0
 goreleaser := go run github.com/goreleaser/goreleaser/v2@v2.15.0

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,6 +141,29 @@ func TestECSFilesFitTheirCommands(t *testing.T) {
 			if !slices.Contains(known[derived.command], option) {
 				t.Errorf("%s: %s has no option %s", derived.file, derived.command, option)
 			}
+		}
+	}
+}
+
+// TestToolsHaveTheInputsOfECS gives each file to its command if make templates sets -tools. The AWS
+// CLI validates its input, with every nested name, before it connects. Nothing listens at the
+// endpoint.
+func TestToolsHaveTheInputsOfECS(t *testing.T) {
+	t.Parallel()
+	for _, derived := range ecsFiles {
+		input := regexp.MustCompile(`\$\{\w+\}`).ReplaceAllString(readFile(t, derived.file), "x")
+		if !json.Valid([]byte(input)) {
+			t.Errorf("%s is no JSON once its placeholders are replaced", derived.file)
+		}
+		if !*tools {
+			continue
+		}
+		words := append(strings.Fields(derived.command)[1:], "--cli-input-json", input, "--region", "eu-central-1",
+			"--endpoint-url", "http://127.0.0.1:9", "--no-sign-request")
+		cmd := exec.Command("aws", words...) //nolint:gosec // our own files
+		cmd.Env = append(os.Environ(), "AWS_MAX_ATTEMPTS=1")
+		if output, _ := cmd.CombinedOutput(); !bytes.Contains(output, []byte("Could not connect")) {
+			t.Errorf("%s: %s", derived.file, output)
 		}
 	}
 }

@@ -59,10 +59,15 @@ func TestToolsHaveTheRecordedReplacements(t *testing.T) {
 	recorded := map[string][]string{}
 	decodeJSON(t, replacements, &recorded)
 	if *tools || *update {
-		arguments := append([]string{"-c", schemas}, kinds...)
-		output, err := exec.Command("python3", arguments...).Output() //nolint:gosec // types of our own templates
+		linter, err := exec.LookPath("cfn-lint")
 		if err != nil {
-			t.Fatalf("cfn-lint: %v", err)
+			t.Fatal(err)
+		}
+		python := filepath.Join(filepath.Dir(linter), "python3") // the one that has its modules
+		//nolint:gosec // types of our own templates
+		output, err := exec.Command(python, append([]string{"-c", schemas}, kinds...)...).Output()
+		if err != nil {
+			t.Fatalf("%s with the modules of cfn-lint: %v", python, err)
 		}
 		now := map[string][]string{}
 		if err := json.Unmarshal(output, &now); err != nil {
