@@ -10,6 +10,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
+// longestStart bounds the start of a relay beside any number of events that wait. It takes about
+// half a second, and tests share their machine.
+const longestStart = 10 * time.Second
+
 // longOutage is an outage whose broker forgets delivered messages. It keeps the figures that the
 // test checks.
 type longOutage struct {
@@ -106,6 +110,9 @@ func TestALongOutageHarmsNoOther(t *testing.T) {
 	second := l.startBinary(l.path, l.env...)
 	second.awaitLog("event=streaming")
 	started := time.Since(began)
+	if started > longestStart {
+		t.Errorf("the relay started within %v, want %v at most", started, longestStart)
+	}
 	after := l.rate(beside)
 	l.end()
 	ended := time.Now()
