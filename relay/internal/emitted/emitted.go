@@ -9,13 +9,13 @@ package emitted
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pglogrepl"
 
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // MaxKept bounds the content of a dead letter, in bytes. The server stores a dead letter as one
@@ -134,16 +134,16 @@ func (m *members) text(bit uint8, target *string, name, value string) {
 
 // storable returns text without U+0000, which no text of Postgres can hold. An id with it becomes
 // empty, because another event may have the id without it.
-// https://www.postgresql.org/docs/current/datatype-character.html
 func (m *members) storable(name, text string) string {
-	if !strings.Contains(text, "\x00") {
+	stored := postgres.Storable(text)
+	if stored == text {
 		return text
 	}
 	m.report("member %q has the character U+0000", name)
 	if name == "id" {
 		return ""
 	}
-	return strings.ReplaceAll(text, "\x00", "\ufffd")
+	return stored
 }
 
 func (m *members) headers(value string) {

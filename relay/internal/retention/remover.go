@@ -177,16 +177,21 @@ func (r *Remover) Rows(ctx context.Context, after int64, limit int) (Batch, erro
 	return b, nil
 }
 
+// removeDeadLetters keeps the closed dead letters of a slot while events of it wait in the table: a
+// pass does not send a row that has a dead letter, whether or not the row counts as done.
 const removeDeadLetters = `
 	DELETE FROM outbox_dead_letters
 	WHERE position = ANY (ARRAY(
 		SELECT d.position FROM outbox_dead_letters d, relay_checkpoints c
 		WHERE ` + slot.FenceSQL + ` AND d.outbox_table = $4
 		  AND d.state IN ('redriven', 'discarded') AND d.updated_at < now() - $5::interval
+		  AND NOT EXISTS (
+			SELECT FROM outbox_deferrals f
+			WHERE f.outbox_table = d.outbox_table AND f.slot_name = d.slot_name AND f.state = 'deferred')
 		ORDER BY d.position LIMIT $6))`
 
 // DeadLetters removes at most limit closed dead letters of the table. Parked ones stay, however
-// old.
+// old, and so do those of a slot whose events wait in the table.
 func (r *Remover) DeadLetters(ctx context.Context, limit int) (int64, error) {
 	tag, err := r.pool.Exec(ctx, removeDeadLetters, r.fence.Args(r.key, r.age, limit)...)
 	if err != nil {

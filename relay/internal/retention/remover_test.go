@@ -209,6 +209,30 @@ func TestOnlyDeadLettersThatAreClosedAndOldAreRemoved(t *testing.T) {
 	}
 }
 
+// A pass would send the event of a discarded or redriven dead letter again.
+func TestClosedDeadLettersOutliveTheDeferral(t *testing.T) {
+	t.Parallel()
+	r := newFixture(t)
+	r.exec(`INSERT INTO outbox_dead_letters (event_id, outbox_table, destination, message_group, blocks_group, code,
+			reason, attempts, event, state, updated_at, slot_name)
+		SELECT c.slot_name || state, 'public.outbox_events', 'd', 'g', true, 'c', 'r', 1, '{}', state,
+			now() - interval '2 hours', c.slot_name
+		FROM relay_checkpoints c, unnest(ARRAY['redriven', 'discarded']) AS state`)
+	r.exec(`INSERT INTO outbox_deferrals (slot_name, outbox_table, destination, system_identifier, known, from_seq,
+			routes, state, reason, aggregate_type, aggregate_id)
+		SELECT slot_name, 'public.outbox_events', 'd', system_identifier, '3:3:', 1, '{}', 'deferred', 'r', 'order', '1'
+		FROM relay_checkpoints`)
+	for _, c := range []struct {
+		state string
+		want  int64
+	}{{"deferred", 0}, {"joined", 2}} {
+		r.exec(`UPDATE outbox_deferrals SET state = $1`, c.state)
+		if removed, err := r.remover.DeadLetters(t.Context(), 10); removed != c.want || err != nil {
+			t.Errorf("%s: removed %d, %v, want %d", c.state, removed, err, c.want)
+		}
+	}
+}
+
 // TestABatchReadsTheIndexAndNotTheTable: a batch of a large table costs as much as its rows, with
 // fresh statistics and without any, and with a custom and a generic plan.
 func TestABatchReadsTheIndexAndNotTheTable(t *testing.T) {

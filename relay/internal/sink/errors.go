@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
 // Origin says who failed a request. It is set where the failure arises and never guessed from the
@@ -39,23 +41,18 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// RequestError returns err, with which an answer of this status fails a whole request.
+// RequestError returns err, with which an answer of this status fails a whole request. A dead
+// letter keeps code and reason, and an answer may have any character.
 func RequestError(status int, code, reason string, err error) *Error {
 	return &Error{
-		Origin: OriginRequest, Code: storable(shortCode(code)), Reason: storable(reason), Status: status, Err: err,
+		Origin: OriginRequest, Code: postgres.Storable(shortCode(code)), Reason: postgres.Storable(reason),
+		Status: status, Err: err,
 	}
 }
 
 // EntryError returns the failure of one entry that need not be the message's fault.
 func EntryError(code, reason string) *Error {
-	return &Error{Origin: OriginEntry, Code: storable(shortCode(code)), Reason: storable(reason)}
-}
-
-// storable returns the words of an answer as a text that Postgres can store: a dead letter keeps
-// them, and an answer may have any character.
-// https://www.postgresql.org/docs/current/datatype-character.html
-func storable(words string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(words, "\ufffd"), "\x00", "\ufffd")
+	return &Error{Origin: OriginEntry, Code: postgres.Storable(shortCode(code)), Reason: postgres.Storable(reason)}
 }
 
 // ErrConnectionClosed is in the error of a Publish whose connection had served requests before and

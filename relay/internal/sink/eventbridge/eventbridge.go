@@ -9,6 +9,7 @@ package eventbridge
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,11 +19,16 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
-// maxBytes bounds an event, and all events of a PutEvents together, as [sink.Entry.Size] counts
-// them: less than 1 MB. No call reads the limit.
+// maxBytes and maxBytesChina bound an event, and all events of a PutEvents together, as
+// [sink.Entry.Size] counts them: less than 1 MB, and in the regions of China less than 256 KB. No
+// call reads the limit.
 //
 // https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
-const maxBytes = 1<<20 - 1
+// https://docs.amazonaws.cn/en_us/eventbridge/latest/userguide/eb-putevent-size.html
+const (
+	maxBytes      = 1<<20 - 1
+	maxBytesChina = 256<<10 - 1
+)
 
 // Sink is one event bus.
 type Sink struct {
@@ -63,9 +69,13 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	return s, nil
 }
 
-// ExpectedLimits returns the limits of a bus, which are the same for all of them.
-func ExpectedLimits(_ sink.Destination, opts sink.Options) sink.Limits {
-	return sink.Limits{MaxMessageBytes: maxBytes, MaxBatchBytes: maxBytes, Entry: &opts.Entry}
+// ExpectedLimits returns the limits of a bus, which are the same for all of one partition.
+func ExpectedLimits(dest sink.Destination, opts sink.Options) sink.Limits {
+	limit := maxBytes
+	if strings.HasPrefix(dest.ARN, "arn:aws-cn:") {
+		limit = maxBytesChina
+	}
+	return sink.Limits{MaxMessageBytes: limit, MaxBatchBytes: limit, Entry: &opts.Entry}
 }
 
 // ReadLimits implements [sink.Sink]. The limits of a bus are fixed, so ReadLimits only checks that
