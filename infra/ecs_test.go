@@ -158,8 +158,10 @@ func TestToolsHaveTheInputsOfECS(t *testing.T) {
 		if !*tools {
 			continue
 		}
-		words := append(strings.Fields(derived.command)[1:], "--cli-input-json", input, "--region", "eu-central-1",
-			"--endpoint-url", "http://127.0.0.1:9", "--no-sign-request")
+		words := slices.Concat(strings.Fields(derived.command)[1:], []string{
+			"--cli-input-json", input, "--region", "eu-central-1", "--endpoint-url", "http://127.0.0.1:9",
+			"--no-sign-request",
+		})
 		cmd := exec.Command("aws", words...) //nolint:gosec // our own files
 		cmd.Env = append(os.Environ(), "AWS_MAX_ATTEMPTS=1")
 		if output, _ := cmd.CombinedOutput(); !bytes.Contains(output, []byte("Could not connect")) {
