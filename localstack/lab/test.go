@@ -63,7 +63,15 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 	if len(c.Args) == 0 {
 		c.Args = []string{longest, "./..."}
 	}
+	clusters, remove, err := clusterDir()
+	if err != nil {
+		return err
+	}
+	defer remove()
 	env := os.Environ()
+	if clusters != "" {
+		env = append(env, "PGTEST_DIR="+clusters)
+	}
 	if c.LocalStack != "" {
 		env = append(env, "LOCALSTACK_ENDPOINT="+c.LocalStack)
 	}

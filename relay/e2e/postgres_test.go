@@ -61,7 +61,7 @@ func newServerWith(t *testing.T, settings map[string]string) *pgtest.Server {
 
 func newServerOf(t *testing.T, options pgtest.Options) *pgtest.Server {
 	t.Helper()
-	options.Dir = t.TempDir()
+	options.Dir = pgtest.Dir(t)
 	server := pgtest.NewServer(t, options)
 	admin, err := pgx.Connect(t.Context(), server.URL("postgres", "postgres"))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 // prepare finds the binaries and creates the folder and the data directory.
 func (s *Server) prepare(ctx context.Context) (err error) {
-	if s.dir, err = serverDir(s.options.Dir); err != nil {
+	if s.dir, err = serverDir(s.options.Dir, s.options.Parent); err != nil {
 		return err
 	}
 	asked, err := filepath.Abs(s.options.Dir)

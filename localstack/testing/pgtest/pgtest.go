@@ -3,11 +3,11 @@
 // without containers.
 //
 // Environment of the tests: PGTEST_URL (superuser URL of a running server to use instead),
-// PGTEST_VERSION (major version, 15 to 18), PGTEST_BINDIR (folder of postgres and initdb).
+// PGTEST_VERSION (major version, 15 to 18), PGTEST_BINDIR (folder of postgres and initdb),
+// PGTEST_DIR (parent of the data directories, for example in memory; a durable cluster ignores it).
 package pgtest
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,9 +15,7 @@ import (
 	"maps"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -188,35 +186,6 @@ func (c *cluster) createRole(ctx context.Context) {
 	if pgErr := new(pgconn.PgError); errors.As(c.err, &pgErr) && (pgErr.Code == "42710" || pgErr.Code == "23505") {
 		c.err = nil
 	}
-}
-
-func fromEnvironment(o Options) (Options, error) {
-	if o.Version == 0 && o.Release == "" {
-		o.BinDir = cmp.Or(o.BinDir, os.Getenv("PGTEST_BINDIR"))
-	}
-	o.CacheDir = cmp.Or(o.CacheDir, cacheDir())
-	if version := os.Getenv("PGTEST_VERSION"); o.Version == 0 && o.Release == "" && version != "" {
-		major, err := strconv.Atoi(version)
-		if err != nil {
-			return o, fmt.Errorf("PGTEST_VERSION=%q is not a major version such as 17", version)
-		}
-		if major >= o.AtLeast {
-			o.Version = major
-		}
-	}
-	return o, nil
-}
-
-// cacheDir is the ignored folder of the checkout, so that one download serves all packages.
-func cacheDir() string {
-	dir, err := os.Getwd()
-	for err == nil && dir != filepath.Dir(dir) {
-		if _, statErr := os.Stat(filepath.Join(dir, "go.mod")); statErr == nil {
-			return filepath.Join(dir, ".local", "cache")
-		}
-		dir = filepath.Dir(dir)
-	}
-	return filepath.Join(os.TempDir(), "outbox-relay-cache")
 }
 
 func createDatabase(admin, name string) error {

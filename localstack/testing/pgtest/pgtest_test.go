@@ -111,6 +111,26 @@ func TestCommittedRowsSurviveAKillOfTheWholeCluster(t *testing.T) {
 	}
 }
 
+func TestTemporaryClusterIsInItsParent(t *testing.T) {
+	t.Parallel()
+	parent, err := pgtest.Reachable(pgtest.Dir(t)) // as root, the server's user may not enter it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(parent) })
+	server := pgtest.NewServer(t, pgtest.Options{Parent: parent})
+	directory := queryText(t, connect(t, server.URL("postgres", pgtest.Superuser)), "SHOW data_directory")
+	if !strings.HasPrefix(directory, parent+"/") {
+		t.Errorf("the data is in %s, want a folder in %s", directory, parent)
+	}
+	if err := server.Stop(pgtest.Fast); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
+		t.Errorf("%v is left (%v)", left, err)
+	}
+}
+
 func TestDataDirectorySurvivesStopAndStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir() // inaccessible to the user that Postgres runs as when the tests run as root

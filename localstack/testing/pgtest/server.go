@@ -28,6 +28,7 @@ const Superuser = "postgres"
 // on this machine.
 type Options struct {
 	Dir      string            // holds data, log and socket, and survives Stop; empty: a temporary folder that does not
+	Parent   string            // of the temporary folder; empty: the usual one of this machine
 	Port     int               // on 127.0.0.1; 0: any free port
 	Version  int               // major version; 0: that of the data directory, else the newest on this machine
 	Release  string            // release to fetch, such as 17.4.0, for a fault that later ones lack; empty: any

@@ -22,7 +22,7 @@ func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Serv
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), setupTimeout)
 	defer cancel()
-	dir := t.TempDir()
+	dir := Dir(t)
 	if err := errors.Join(primary.halt(Fast), primary.copyTo(ctx, dir), primary.start(ctx)); err != nil {
 		t.Fatalf("pgtest: copy the primary: %v", err)
 	}
@@ -44,7 +44,7 @@ func NewStandby(t testing.TB, primary *Server, settings map[string]string) *Serv
 
 // copyTo copies the data directory of a stopped cluster to the folder of a standby.
 func (s *Server) copyTo(ctx context.Context, dir string) error {
-	dir, err := serverDir(dir)
+	dir, err := serverDir(dir, "")
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -39,9 +40,9 @@ func serverUser() (uid, gid uint32) {
 }
 
 // serverDir creates the folder of a cluster, owned by the server's user. An empty dir means a
-// temporary folder.
-func serverDir(dir string) (string, error) {
-	made, err := makeServerDir(dir)
+// temporary folder in parent.
+func serverDir(dir, parent string) (string, error) {
+	made, err := makeServerDir(dir, parent)
 	if err != nil {
 		return "", fmt.Errorf("make folder of the cluster: %w", err)
 	}
@@ -55,9 +56,9 @@ func serverDir(dir string) (string, error) {
 	return made, nil
 }
 
-func makeServerDir(dir string) (string, error) {
+func makeServerDir(dir, parent string) (string, error) {
 	if dir == "" {
-		parent, err := Reachable(os.TempDir())
+		parent, err := Reachable(cmp.Or(parent, os.TempDir()))
 		if err != nil {
 			return "", err
 		}
