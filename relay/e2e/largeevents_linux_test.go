@@ -3,12 +3,14 @@ package e2e_test
 import (
 	"strconv"
 	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // maxLargeMemory bounds the memory of a relay with the default settings while eight events of ten
-// MiB are written at once. maxCopiedMemory does so where the relay needs copies of a payload: for a
-// structured CloudEvent, and for a dead letter.
-const maxLargeMemory, maxCopiedMemory = 112 << 20, 144 << 20
+// MiB are written at once. maxDeferredMemory does so while it reads such events from the table
+// beside the log.
+const maxLargeMemory, maxDeferredMemory = 96 << 20, 128 << 20
 
 // largeAtOnce is the number of these events, each of an aggregate of its own.
 const largeAtOnce = 8
@@ -32,15 +34,15 @@ func (p *process) checkLargeMemory(after string, limit int) {
 }
 
 // TestLargeEventsNeedBoundedMemory: all eight wait for a bucket that does not answer, from the
-// table and from the log. Without a bucket all are parked with their payloads, and then redriven
-// through one.
+// table and from the log. They wait for an unavailable queue in the table, and are replayed.
+// Without a bucket all are parked with their payloads, and then redriven through one.
 func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 	t.Parallel()
 	path, err := shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for format, limit := range map[string]int{"plain": maxLargeMemory, "cloudevents": maxCopiedMemory} {
+	for _, format := range []string{"plain", "cloudevents"} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			start := func(t *testing.T) (w *testEnv, settings []string) {
@@ -53,7 +55,7 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.writeLarge("old") // before the first start: the relay reads them from the table
 				p := w.startBinary(path, append(settings, largeEvents)...)
 				w.awaitReceived(largeAtOnce)
-				p.checkLargeMemory("from the table", limit)
+				p.checkLargeMemory("from the table", maxLargeMemory)
 				p.awaitLog("event=streaming")
 				release := w.broker.HoldBucket(bucket)
 				defer release()
@@ -61,7 +63,26 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.eventually("an upload waits", func() bool { return w.broker.Held(bucket) > 0 })
 				release()
 				w.awaitReceived(2 * largeAtOnce)
-				p.checkLargeMemory("from the log", limit)
+				p.checkLargeMemory("from the log", maxLargeMemory)
+			})
+			t.Run("deferred", func(t *testing.T) {
+				w, settings := start(t)
+				settings = append(settings, largeEvents, "RELAY_PARK_AFTER=1s", "RELAY_RETRY_MAX=200ms")
+				p := w.startBinary(path, settings...)
+				p.awaitLog("event=streaming")
+				away := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
+				w.writeLarge("deferred")
+				w.eventually("the queue is deferred", func() bool {
+					return w.query(`SELECT count(*) FROM outbox_deferrals`) != "0"
+				})
+				p.checkLargeMemory("deferred", maxDeferredMemory)
+				away.Clear()
+				w.awaitReceived(largeAtOnce)
+				p.checkLargeMemory("from its deferral", maxDeferredMemory)
+				w.awaitDelivered()
+				w.replay("--since", "1h", "--yes")
+				w.awaitReceived(2 * largeAtOnce)
+				p.checkLargeMemory("replayed", maxDeferredMemory)
 			})
 			t.Run("no bucket", func(t *testing.T) {
 				w, settings := start(t)
@@ -71,13 +92,13 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.eventually("all are parked", func() bool {
 					return w.query(`SELECT count(*) FROM outbox_dead_letters`) == strconv.Itoa(largeAtOnce)
 				})
-				p.checkLargeMemory("parked", maxCopiedMemory)
+				p.checkLargeMemory("parked", maxLargeMemory)
 				p.stop()
 				p = w.startBinary(path, append(settings, largeEvents)...)
 				p.awaitLog("event=streaming")
 				w.redriveAll()
 				w.awaitReceived(largeAtOnce)
-				p.checkLargeMemory("redriven", maxCopiedMemory)
+				p.checkLargeMemory("redriven", maxLargeMemory)
 			})
 		})
 	}

@@ -54,9 +54,10 @@ func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxp
 		}
 		c.Config = fresh.Config
 		postgres.PinSession(&c.Config, applicationName)
+		watchLarge(c)
 		return learned.pin(ctx, &c.Config)
 	}
-	config.AfterConnect = learned.settle
+	config.AfterConnect, config.ConnConfig.Tracer = learned.settle, closeLarge{}
 	return pgxpool.NewWithConfig(ctx, config)
 }
 

@@ -287,9 +287,9 @@ func (h *Handler) skip(e *outbox.Envelope) error {
 	return nil
 }
 
-// Recovered accepts a row that was read from the table. It waits for room until ctx ends. After an
-// error the row is not accepted.
-func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
+// AwaitRoom waits until another row of the table may be read. It returns an error if ctx ends
+// first.
+func (h *Handler) AwaitRoom(ctx context.Context) error {
 	for !h.Tracker.HasRoom() {
 		select {
 		case <-ctx.Done():
@@ -297,10 +297,16 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 		case <-h.Tracker.Room():
 		}
 	}
-	if err := ctx.Err(); err != nil {
+	h.large.collect()
+	return ctx.Err()
+}
+
+// Recovered accepts a row that was read from the table. It waits for room until ctx ends. After an
+// error the row is not accepted.
+func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
+	if err := h.AwaitRoom(ctx); err != nil {
 		return err
 	}
-	h.large.collect()
 	h.Auditor.Read(e)
 	destination, event, dropped := h.open(e, rowBytes(e))
 	event.Gather = maxGather

@@ -33,6 +33,8 @@ type Reader struct {
 	pool  *pgxpool.Pool
 	slot  string // its name
 	table outboxtable.Table
+	// await is called before each page that [Reader.Each] reads. Nil: nothing has to be awaited.
+	await func(context.Context) error
 }
 
 // NewReader returns a Reader of the outbox table for the relay of a slot.
@@ -61,7 +63,7 @@ func (d *Reader) Each(
 func (d *Reader) tables() []*Reader {
 	var all []*Reader
 	for _, table := range d.table.Each() {
-		all = append(all, &Reader{pool: d.pool, slot: d.slot, table: table})
+		all = append(all, &Reader{pool: d.pool, slot: d.slot, table: table, await: d.await})
 	}
 	return all
 }
@@ -82,6 +84,11 @@ func (d *Reader) each(
 		own = first - 1
 	}
 	for after := max(own, first-1); ; {
+		if d.await != nil {
+			if err := d.await(ctx); err != nil {
+				return err
+			}
+		}
 		page, last, err := d.page(ctx, r, after)
 		if err != nil {
 			return err

@@ -115,6 +115,7 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 		"after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(w.Log)
 	reader := NewReader(w.Pool, w.Fence.Slot, w.Table)
+	reader.await = w.Handler.AwaitRoom // a page may be a row of many MB
 	published := NewPublished()
 	if passed := row.Position.RecoveredSeq; passed != 0 {
 		if err := reader.Passed(ctx, *row.Recovery, passed, published.Add); err != nil {

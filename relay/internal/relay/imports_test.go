@@ -90,9 +90,11 @@ func TestOnlyTheirOwnersUseNetworkPackages(t *testing.T) {
 		"github.com/aws/aws-sdk-go-v2/service/secretsmanager":      {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/feature/rds/auth":            {"relay/postgres"},
 		"github.com/aws/aws-sdk-go-v2/aws/signer/v4":               {"relay/internal/sink/transport"},
-		"github.com/jackc/pgx/v5/pgproto3":                         {"relay/internal/replication"},
-		module + "localstack/testing/fakeaws":                      nil,
-		"github.com/fergusstrange/embedded-postgres":               nil,
+		"github.com/jackc/pgx/v5/pgproto3": {
+			"relay/internal/replication", "relay/internal/control",
+		},
+		module + "localstack/testing/fakeaws":        nil,
+		"github.com/fergusstrange/embedded-postgres": nil,
 	}
 	pure := []string{"relay/internal/pgoutput", "relay/internal/emitted", "relay/internal/route"}
 	io := []string{"net", "net/http", "os", "context", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool"}

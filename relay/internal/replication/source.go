@@ -2,6 +2,7 @@ package replication
 
 import (
 	"io"
+	"os"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type source struct {
 
 	buffer []byte
 	unread []byte // part of buffer
+	closed bool   // a read brings nothing, and times out
 
 	now        time.Time // when the stream last waited for the server or for its handler
 	receivedAt time.Time // when the server last sent something
@@ -37,6 +39,9 @@ func (s *source) waited() {
 
 // Read implements [io.Reader].
 func (s *source) Read(p []byte) (int, error) {
+	if s.closed {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if len(s.unread) == 0 {
 		if err := s.fill(); err != nil {
 			return 0, err

@@ -256,6 +256,9 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
 	switch message := message.(type) {
 	case *pgproto3.CopyData:
+		if len(message.Data) >= largeMessage {
+			return s.largeCopyData(message, h)
+		}
 		return s.copyData(message.Data, h)
 	case *pgproto3.ErrorResponse: // pgconn returns it as a message here, not as an error
 		return fmt.Errorf("the server ended the stream of slot %s: %w",

@@ -1,0 +1,58 @@
+package replication
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"weak"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// TestALargeMessageLeavesNoBuffer, and the messages behind it arrive.
+func TestALargeMessageLeavesNoBuffer(t *testing.T) {
+	t.Parallel()
+	for _, length := range []int{largeMessage, largeMessage + 1, 10 << 20, 40 << 20} {
+		var sent []byte
+		for _, size := range []int{10, length, 20, 30} {
+			var err error
+			if sent, err = (&pgproto3.CopyData{Data: make([]byte, size)}).Encode(sent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := newSource(bytes.NewReader(sent), nil)
+		frontend := pgproto3.NewFrontend(s, io.Discard)
+		var sizes []int
+		for range 4 {
+			message, err := frontend.Receive()
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := message.(*pgproto3.CopyData).Data
+			if sizes = append(sizes, len(data)); len(data) < largeMessage {
+				continue
+			}
+			buffer := weak.Make(&data[0])
+			message.(*pgproto3.CopyData).Data, data = nil, nil
+			if err := s.releaseBuffer(frontend.Receive); err != nil {
+				t.Fatal(err)
+			}
+			if buffer.Value() != nil {
+				t.Errorf("the buffer of %d bytes is still there", length)
+			}
+		}
+		if sizes[0] != 10 || sizes[1] != length || sizes[2] != 20 || sizes[3] != 30 {
+			t.Errorf("received messages of %v bytes", sizes)
+		}
+	}
+}
+
+// TestAMessageBehindALargeOneIsNotLost: if a buffer had more than one message, the session ends.
+func TestAMessageBehindALargeOneIsNotLost(t *testing.T) {
+	t.Parallel()
+	s := newSource(bytes.NewReader(nil), nil)
+	buffered := func() (pgproto3.BackendMessage, error) { return &pgproto3.CopyData{}, nil }
+	if err := s.releaseBuffer(buffered); err == nil {
+		t.Error("a message was dropped")
+	}
+}
