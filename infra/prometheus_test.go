@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -131,4 +132,67 @@ func TestPrometheusAlertsReadMetricsThatExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The table of alarms for readers has each alert with its metric, threshold, time and runbook.
+func TestMetricsPageHasEachAlert(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../relay/docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(page), "<!-- alarms:")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rules := alerts(t)
+	for _, row := range regexp.MustCompile(`(?m)^\| \[(\w+)\]\(([^)]+)\) \| `+"`(\\w+)`"+` \| ([^|]+) \| ([^|]+) \|`).
+		FindAllStringSubmatch(table, -1) {
+		name, runbook, metric, fires, after := row[1], row[2], row[3], row[4], row[5]
+		rule, ok := rules[name]
+		if !ok {
+			t.Errorf("%s is no alert, or has two rows", name)
+			continue
+		}
+		delete(rules, name)
+		if used := regexp.MustCompile(`relay_[a-z_]+`).FindString(rule.Expr); metric != used {
+			t.Errorf("%s: the page names %s, the rule reads %s", name, metric, used)
+		}
+		for _, condition := range conditions(rule.Expr) {
+			if !strings.Contains(fires+" ", condition) {
+				t.Errorf("%s: %q does not say %q as %s does", name, fires, condition, rule.Expr)
+			}
+		}
+		if after != cmp.Or(rule.For, "at once") {
+			t.Errorf("%s fires %s on the page, and after %q by the rule", name, after, rule.For)
+		}
+		_, section, _ := strings.Cut(rule.Annotations.RunbookURL, "/infra/")
+		if runbook != "../../infra/"+section {
+			t.Errorf("%s leads to %s, the rule to %s", name, runbook, section)
+		}
+	}
+	for name := range rules {
+		t.Errorf("the page has no row of %s", name)
+	}
+}
+
+// conditions returns the words of the page for the comparison of a rule, and the values of labels
+// that it selects.
+func conditions(expr string) (words []string) {
+	comparison := regexp.MustCompile(`([<>]) (\d+)`).FindStringSubmatch(expr)
+	switch {
+	case strings.Contains(expr, "increase("):
+		words = append(words, "grows ")
+	case comparison[1] == "<":
+		words = append(words, "below "+comparison[2]+" ")
+	default:
+		words = append(words, "above "+comparison[2]+" ")
+	}
+	if strings.Contains(expr, "absent(") {
+		words = append(words, "absent")
+	}
+	for _, selected := range regexp.MustCompile(`=~?"([^"]+)"`).FindAllStringSubmatch(expr, -1) {
+		for value := range strings.SplitSeq(selected[1], "|") {
+			words = append(words, "`"+value+"`")
+		}
+	}
+	return words
 }

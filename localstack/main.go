@@ -15,7 +15,7 @@ type cli struct {
 	Stack        string `help:"How to run the stack: compose, host or embedded. The first that works if empty." env:"STACK"`
 	Dir          string `help:"Directory of all built, downloaded and stored files." env:"LOCAL_DIR" default:".local"`
 	PostgresPort int    `help:"Port of Postgres." env:"POSTGRES_PORT" default:"15432"`
-	BrokerPort   int    `help:"Port of SNS and SQS." env:"BROKER_PORT" default:"4566"`
+	BrokerPort   int    `help:"Port of the broker: SNS, SQS and EventBridge." env:"BROKER_PORT" default:"4566"`
 	RelayPort    int    `help:"Port of the relay's probes and metrics." env:"RELAY_PORT" default:"9464"`
 
 	Began int64 `help:"Start time of make, in seconds since 1970." env:"LOCALSTACK_BEGAN" hidden:""`

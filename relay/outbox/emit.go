@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -29,8 +30,9 @@ const emitEventsAsText = `
 // be deferred, replayed or repaired: see relay/docs/messages.md.
 //
 // Like [Insert], Emit checks every event first and writes none if one is not valid, and fills a
-// zero ID with a UUIDv7. Where the order of one aggregate's events matters, lock the aggregate
-// before Emit, and do not write some of its events with [Insert].
+// zero ID with a UUIDv7. [Event.MaxBytes] does not apply: no emitted payload may be longer than
+// [MaxPayload]. Where the order of one aggregate's events matters, lock the aggregate before Emit,
+// and do not write some of its events with [Insert].
 func Emit(ctx context.Context, tx pgx.Tx, prefix string, events ...Event) error {
 	contents, err := messages(prefix, events)
 	if err != nil || len(contents) == 0 {
@@ -63,7 +65,7 @@ func messages(prefix string, events []Event) ([]string, error) {
 	if prefix == "" {
 		return nil, errors.New("emit outbox events: the prefix is empty: pass that of RELAY_EMITTED")
 	}
-	rows, err := columns(events)
+	rows, err := columns(withoutMaxBytes(events))
 	if err != nil {
 		return nil, fmt.Errorf("emit outbox events: %w", err)
 	}
@@ -74,6 +76,16 @@ func messages(prefix string, events []Event) ([]string, error) {
 		}
 	}
 	return contents, nil
+}
+
+// withoutMaxBytes returns the events with the limit of an emitted payload: the relay parks every
+// emitted message above [MaxPayload], also with a bucket for large events.
+func withoutMaxBytes(events []Event) []Event {
+	limited := slices.Clone(events)
+	for i := range limited {
+		limited[i].MaxBytes = 0
+	}
+	return limited
 }
 
 // message returns the content of the message of one event. The payload is appended, because an

@@ -194,3 +194,23 @@ func TestEmitNeedsAPrefix(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// The relay parks an emitted event whose payload is longer than one message, also with a bucket.
+func TestEmitIgnoresMaxBytes(t *testing.T) {
+	t.Parallel()
+	long := outbox.Event{
+		Type: "t", Payload: json.RawMessage(`"` + strings.Repeat("a", outbox.MaxPayload) + `"`), MaxBytes: 10 << 20,
+	}
+	for name, emit := range emitters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := emit(t, pgtest.NewDatabase(t), long)
+			if err == nil || !strings.Contains(err.Error(), "longer than") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if long.MaxBytes != 10<<20 {
+		t.Error("the caller's event is changed")
+	}
+}

@@ -21,7 +21,7 @@ type Way string
 const (
 	Compose  Way = "compose"  // containers: postgres:17, LocalStack, the relay's own image
 	Host     Way = "host"     // processes: Postgres from server binaries, LocalStack from its Python package
-	Embedded Way = "embedded" // processes, and a fake of SNS and SQS in place of LocalStack
+	Embedded Way = "embedded" // processes, and a fake of SNS, SQS, EventBridge and S3 in place of LocalStack
 )
 
 // LocalStackVersion is the last version that runs without an account.

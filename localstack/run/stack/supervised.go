@@ -48,7 +48,7 @@ const progressReady = "\x00ready"
 // if ctx ends.
 func (p *supervised) up(ctx context.Context) error {
 	if p.way == Embedded {
-		p.report("note: SNS and SQS are a fake inside this program, good for trying things out; with Docker or " +
+		p.report("note: the broker and S3 are a fake inside this program, good for trying things out; with Docker or " +
 			"Python 3.13 it is LocalStack")
 	}
 	reader, writer, err := os.Pipe()

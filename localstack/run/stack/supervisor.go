@@ -153,7 +153,7 @@ func (v *supervisor) startBroker() (err error) {
 	if err != nil {
 		return fmt.Errorf("start the broker (BROKER_PORT=%d): %w", v.Ports.Broker, err)
 	}
-	return os.WriteFile(v.log("broker"), []byte("the fake of SNS and SQS logs nothing\n"), 0o644)
+	return os.WriteFile(v.log("broker"), []byte("the fake broker logs nothing\n"), 0o644)
 }
 
 func (v *supervisor) deploy(ctx context.Context, templates messaging.Templates) (messaging.Outputs, error) {

@@ -67,5 +67,5 @@ func (s *Stack) choose(ctx context.Context, ways []way) (way, error) {
 var descriptions = map[Way]string{
 	Compose:  "containers of postgres:17, LocalStack " + LocalStackVersion + " and the relay",
 	Host:     "processes of Postgres, LocalStack " + LocalStackVersion + " from its Python package, and the relay",
-	Embedded: "processes of Postgres and the relay, and a fake of SNS and SQS in place of LocalStack",
+	Embedded: "processes of Postgres and the relay, and a fake of SNS, SQS, EventBridge and S3 in place of LocalStack",
 }

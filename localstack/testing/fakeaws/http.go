@@ -19,7 +19,7 @@ const maxRequest = 8 << 20
 // call is a decoded request before it is performed. Faults apply in between.
 type call struct {
 	action      string
-	destination string // name of the queue or topic
+	destination string // name of the queue, topic or bus
 	batch       *batch // nil if the action sends nothing
 	perform     func(*plan) ([]byte, error)
 }

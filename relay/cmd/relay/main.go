@@ -1,4 +1,5 @@
-// Command relay streams the committed events of a Postgres outbox table to SNS and SQS.
+// Command relay streams the committed events of a Postgres outbox table to SNS, SQS and
+// EventBridge.
 package main
 
 import (
@@ -18,9 +19,9 @@ import (
 // version is set by the linker in a release build.
 var version = "dev"
 
-const description = `Streams the committed events of a Postgres outbox table to SNS topics and SQS queues: at least ` +
-	`once, in order for each aggregate, and without losing one. A flag can also be set by ` +
-	`the environment variable that its help ends with.`
+const description = `Streams the committed events of a Postgres outbox table to SNS topics, SQS queues and ` +
+	`EventBridge buses: at least once, in order for each aggregate at FIFO destinations, and without losing one. A ` +
+	`flag can also be set by the environment variable that its help ends with.`
 
 // commands are the commands of the relay.
 type commands struct {

@@ -15,7 +15,7 @@ import (
 
 // pauseCommand has the running relay send nothing to a destination.
 type pauseCommand struct {
-	Destination string `arg:"" help:"Topic or queue: its ARN, or its name."`
+	Destination string `arg:"" help:"Topic, queue or event bus: its ARN, or its name."`
 	Reason      string `placeholder:"TEXT" help:"Why it is paused: relay status shows that."`
 	NoWait      bool   `help:"Do not wait until the relay has stopped sending."`
 	JSON        bool   `name:"json" help:"Print the outcome as JSON, and the progress on stderr."`
@@ -79,7 +79,7 @@ func (c *pauseCommand) pause(ctx context.Context, console *pauseConsole, table s
 
 // resumeCommand has the running relay send to a destination again.
 type resumeCommand struct {
-	Destination string `arg:"" help:"Topic or queue: its ARN, or its name."`
+	Destination string `arg:"" help:"Topic, queue or event bus: its ARN, or its name."`
 	NoWait      bool   `help:"Do not wait until the events that wait are delivered."`
 	JSON        bool   `name:"json" help:"Print the outcome as JSON, and the progress on stderr."`
 

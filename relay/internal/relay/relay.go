@@ -1,4 +1,5 @@
-// Package relay streams the committed events of an outbox table to SNS and SQS without losing one.
+// Package relay streams the committed events of an outbox table to their destinations without
+// losing one.
 //
 // replication.Stream reads an event from the slot. ingest.Handler decodes it and registers it with
 // the Tracker. Delivery sends it through a sink, and the Tracker learns that it is durable. The

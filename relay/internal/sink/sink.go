@@ -131,7 +131,7 @@ type Client string
 
 // The clients.
 const (
-	Direct Client = "direct" // this repository's, for exactly two calls, in a fraction of the time
+	Direct Client = "direct" // this repository's, for the three calls that publish, in a fraction of the time
 	SDK    Client = "sdk"    // the AWS SDK's client, as for every other call
 )
 

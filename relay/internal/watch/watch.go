@@ -1,5 +1,5 @@
-// Package watch ends a session if an operator renames a column, enables row security, makes a
-// column of text one of bytes, or makes the relay a synchronous standby.
+// Package watch ends a session if an operator renames a column, enables row security, turns a text
+// column into bytes, adds or drops one of several tables, or makes the relay a synchronous standby.
 package watch
 
 import (
@@ -37,9 +37,8 @@ type Watcher struct {
 
 // Run returns nil when ctx ends. It returns a [*operator.NeededError], a
 // [*pgoutput.MissingColumnError], a [*replication.SynchronousError], [ErrColumnRenamed] or
-// [ErrTablesChanged]. It
-// retries after any other error, because other parts of the session find out whether the database
-// is available.
+// [ErrTablesChanged]. It retries after any other error, because other parts of the session find out
+// whether the database is available.
 func (w *Watcher) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := w.check(ctx)

@@ -1,4 +1,4 @@
-// Package transport carries the requests of both sinks: many in flight to one host over reused
+// Package transport carries the requests of all sinks: many in flight to one host over reused
 // connections, each signed, and bounded in time and in the size of its answer.
 //
 // # Two ways
