@@ -26,13 +26,14 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxt
 	var partitioned bool
 	var columns []string
 	err := pool.QueryRow(ctx, `
-		SELECT coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
+		SELECT coalesce(to_regclass($1)::oid, 0),
+		       coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
 		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
 		       	AND NOT attisdropped),
 		       coalesce((SELECT pg_get_expr(r.prqual, r.prrelid) FROM pg_publication_rel r
 		       	JOIN pg_publication p ON p.oid = r.prpubid
 		       	WHERE p.pubname = $2 AND r.prrelid = to_regclass($1)), '')`,
-		t.Identifier(), t.FilteredBy).Scan(&partitioned, &columns, &t.Filter)
+		t.Identifier(), t.FilteredBy).Scan(&t.Relation, &partitioned, &columns, &t.Filter)
 	if err != nil {
 		return t, fmt.Errorf("look at table %s: %w", t, err)
 	}

@@ -14,11 +14,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// noteRelations stores the relation that each of the tables of a slot is. A table that is missing
-// keeps the relation that it was.
-func noteRelations(ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, tables []string) error {
+// noteRelations stores the relation that each of the tables of a slot is, and returns them. A table
+// that is missing keeps the relation that it was.
+func noteRelations(
+	ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, tables []string,
+) (relations []uint32, err error) {
 	schemas, names := parseNames(tables)
-	_, err := pool.Exec(ctx, `
+	err = pool.QueryRow(ctx, `
 		WITH now AS (
 			SELECT c.slot_name, ARRAY(
 				SELECT coalesce(r.oid, c.table_relations[t.n], 0)
@@ -26,14 +28,19 @@ func noteRelations(ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, ta
 				LEFT JOIN (pg_class r JOIN pg_namespace s ON s.oid = r.relnamespace)
 					ON s.nspname = t.schema AND r.relname = t.name AND r.relkind IN ('r', 'p')
 				ORDER BY t.n)::oid[] AS relations
-			FROM relay_checkpoints c WHERE `+slot.FenceSQL+`)
-		UPDATE relay_checkpoints c SET table_relations = now.relations FROM now
-		WHERE c.slot_name = now.slot_name AND c.table_relations IS DISTINCT FROM now.relations`,
-		fence.Args(schemas, names)...)
-	if err != nil {
-		return fmt.Errorf("note the relations of the tables of slot %s: %w", fence.Slot, err)
+			FROM relay_checkpoints c WHERE `+slot.FenceSQL+`),
+		noted AS (
+			UPDATE relay_checkpoints c SET table_relations = now.relations FROM now
+			WHERE c.slot_name = now.slot_name AND c.table_relations IS DISTINCT FROM now.relations)
+		SELECT relations FROM now`,
+		fence.Args(schemas, names)...).Scan(&relations)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = slot.ErrFenced
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("note the relations of the tables of slot %s: %w", fence.Slot, err)
+	}
+	return relations, nil
 }
 
 // Outside finds tables of a slot with several that the publication does not stream now.

@@ -59,10 +59,7 @@ func lookSeveral(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (
 // IsChanged reports whether the tables that t describes are other ones than those that it has. A
 // table that took the name of another one is another table.
 func IsChanged(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (bool, error) {
-	if !t.IsSeveral() {
-		return false, nil
-	}
-	now, err := lookSeveral(ctx, pool, t)
+	now, err := Look(ctx, pool, t)
 	return err == nil && (len(since(now, t)) > 0 || len(since(t, now)) > 0), err
 }
 
@@ -135,7 +132,31 @@ func Number(
 	if err := noteGuards(ctx, pool, fence, all); err != nil {
 		return t, nil, err
 	}
-	return Numbered(t, all), all, noteRelations(ctx, pool, fence, all)
+	relations, err := noteRelations(ctx, pool, fence, all)
+	if err != nil {
+		return t, nil, err
+	}
+	return withFormer(Numbered(t, all), all, relations), all, nil
+}
+
+// withFormer returns t with the tables of the slot that are not among those of t. relations are the
+// oids that the names had last.
+func withFormer(t outboxtable.Table, names []string, relations []uint32) outboxtable.Table {
+	isStreamed := map[uint32]bool{0: true} // 0 is no relation
+	for _, one := range t.Each() {
+		isStreamed[one.Relation] = true
+	}
+	t = t.WithTables(t.Each())
+	t.Several.Former = nil
+	for number, relation := range relations {
+		if !isStreamed[relation] {
+			schema, name := outboxtable.ParseName(names[number])
+			one := t.One(schema, name, int64(number))
+			one.Relation = relation
+			t.Several.Former = append(t.Several.Former, one)
+		}
+	}
+	return t
 }
 
 // note stores the tables of a slot. The rows of the relay's own tables follow the new name of all

@@ -2,6 +2,8 @@ package outboxtable
 
 import (
 	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 // MembersSQL lists the members of the outbox tables: each table itself, or its partitions at every
@@ -49,7 +51,8 @@ func addedSQL(t Table) string {
 	if publication == "" {
 		return "''::text"
 	}
-	return `coalesce((SELECT 'p' || concat_ws(':', r.oid, r.xmin, n.oid, n.xmin) FROM pg_publication p
+	return `coalesce((SELECT 'p' || concat_ws(':', r.oid, r.xmin, n.oid, n.xmin,
+			` + slot.MovedSQL("c", "n") + `) FROM pg_publication p
 		LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 		LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = c.relnamespace
 		WHERE p.pubname = ` + QuoteLiteral(publication) + `), '')`

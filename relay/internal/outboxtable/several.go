@@ -64,6 +64,9 @@ type Several struct {
 	Publication string // a table belongs to them while the publication has it
 	// Tables are those that exist, in the order of their numbers. They have the same columns.
 	Tables []Table
+	// Former are tables of the slot that are not streamed now under any of the names, by the name
+	// that each of them had last. The log may have rows of their relations.
+	Former []Table
 }
 
 // IsSeveral reports whether t may be any number of tables. t then has no name, and its columns are

@@ -40,8 +40,8 @@ type Table struct {
 	Filter string
 	// Several are the tables that share this description; nil for a single one.
 	Several *Several
-	// Relation is the oid of one of several, which tells it from another table that took its name.
-	// It is 0 if it is unknown, and for a single table.
+	// Relation is the oid of the table, by which the log has it under any name, and which tells it
+	// from another table that took its name. It is 0 if it is unknown, and for several tables.
 	Relation uint32
 	// Source is what an event knows of its table, for one of several; nil for a single one.
 	Source *outbox.Source

@@ -64,9 +64,10 @@ type Decoder struct {
 	// decoder calls it once for each type that is not built in. Nil means that no type has such a
 	// part.
 	ContainsBytes func(oid uint32) (bool, error)
-	// Unknown is called with the oid and the name of a table that is one of several by its name,
-	// and not one of those that are streamed. It returns the number of the table, or
-	// [outbox.NoNumber] if its rows no longer exist. Its error ends the stream. Nil: no rows exist.
+	// Unknown is called with the oid and the name of a table that is one of several, by its name or
+	// as a former one, and not one of those that are streamed. It returns the number of the table,
+	// or [outbox.NoNumber] if its rows no longer exist. Its error ends the stream. Nil: no rows
+	// exist.
 	Unknown func(oid uint32, schema, name string) (number int64, err error)
 	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
 	// are.

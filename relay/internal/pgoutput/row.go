@@ -2,6 +2,7 @@ package pgoutput
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -65,19 +66,34 @@ func (d *Decoder) describe(r *reader) error {
 	return nil
 }
 
-// find returns the outbox table with this oid and name, or nil for every other table.
+// find returns the outbox table of these rows, or nil for those of every other table. The oid
+// decides before the name: the server names a table as it was called when the rows were written, so
+// the rows of a table that had another name for a while are its own. The name finds the rows of a
+// relation that the outbox table has replaced.
 func (d *Decoder) find(oid uint32, schema, name string) (*outboxtable.Table, error) {
-	if !d.table.Has(schema, name) {
+	if !d.table.IsSeveral() {
+		if d.table.Relation == oid || d.table.Has(schema, name) {
+			return &d.table, nil
+		}
 		return nil, nil
 	}
-	if !d.table.IsSeveral() {
-		return &d.table, nil
+	isOid := func(one outboxtable.Table) bool { return one.Relation == oid }
+	several := d.table.Several
+	if i := slices.IndexFunc(several.Tables, isOid); i >= 0 {
+		return &several.Tables[i], nil
 	}
-	for i, one := range d.table.Several.Tables {
-		if one.Schema == schema && one.Name == name && (one.Relation == oid || one.Relation == 0) {
-			return &d.table.Several.Tables[i], nil
-		}
+	if d.table.Has(schema, name) {
+		return d.findUnknown(oid, schema, name)
 	}
+	if i := slices.IndexFunc(several.Former, isOid); i >= 0 {
+		return d.findUnknown(oid, several.Former[i].Schema, several.Former[i].Name)
+	}
+	return nil, nil
+}
+
+// findUnknown returns a table that is one of several, and that is not among those that are
+// streamed.
+func (d *Decoder) findUnknown(oid uint32, schema, name string) (*outboxtable.Table, error) {
 	number := int64(outbox.NoNumber)
 	if d.Unknown != nil {
 		var err error

@@ -28,22 +28,25 @@ func (r *relay) numberTables(ctx context.Context, h *leadership.HeldSlot) error 
 	}
 	h.Row.Fingerprint = fingerprint
 	r.Metrics.Tables(len(r.Table.Each()))
-	return nil
+	if h.Row.Recovery == nil {
+		return nil
+	}
+	return members.NewStore(r.pool, h.Fence, r.Table).Doubt(ctx)
 }
 
 // confirmTables looks at the tables again, while this relay holds the slot. A standby may have
 // waited for days since it looked at them. The session must not begin with other tables: it would
-// end a recovery without the rows of the missing ones.
+// end a recovery without the rows of the missing ones, and it would not know the rows that a table
+// got under another name.
 func (r *relay) confirmTables(ctx context.Context, h *leadership.HeldSlot) error {
-	if !r.Table.IsSeveral() {
-		return nil
-	}
 	changed, err := members.IsChanged(ctx, r.pool, r.Table)
 	switch {
 	case err != nil:
 		return err
 	case changed:
 		return watch.ErrTablesChanged
+	case !r.Table.IsSeveral():
+		return nil
 	}
 	return r.acquirer().CheckTables(ctx, h.Row)
 }
@@ -124,12 +127,12 @@ func (s *session) unknownTable(oid uint32, schema, name string) (number int64, e
 	if err != nil {
 		return 0, err
 	}
-	one := outboxtable.Table{Schema: schema, Name: name}
-	if found, exists := now.Named(one.String()); exists && found.Relation == oid {
+	if slices.ContainsFunc(now.Each(), func(one outboxtable.Table) bool { return one.Relation == oid }) {
 		return 0, watch.ErrTablesChanged
 	}
-	s.Log.Warn("the log has rows of a table that is no longer there, or no longer in the publication: the relay "+
-		"delivers them", "event", "table_gone", "slot", s.Slot, "table", one.String())
+	s.Log.Warn("the log has rows of a table that no longer has this name, or that is no longer in the publication: "+
+		"the relay delivers them", "event", "table_gone", "slot", s.Slot,
+		"table", outboxtable.Table{Schema: schema, Name: name}.String())
 	return s.outside().Number(ctx, oid, schema, name)
 }
 

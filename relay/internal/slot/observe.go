@@ -21,11 +21,13 @@ type Publication struct {
 // fingerprintSQL computes a fingerprint that changes whenever the publication, or the table's
 // membership in it, is changed. It consists of the identities and writing transactions of the
 // catalog rows. The definition alone would not show a change that was reverted, although rows in
-// between were not streamed. The fingerprint is empty if the publication does not stream every row
-// of the table under the table's name: partitions that are streamed under their own names would be
-// skipped silently, and so would the rows that a row filter excludes. Only the expected filter is
-// accepted, by its text, in a publication that applies it and that does not turn an UPDATE into an
-// insert because of it. (A missing column ends the stream.) The arguments are placeholders.
+// between were not streamed. With the schema of the table, the publication streams the table while
+// it is in that schema, so the transaction that moved it there belongs to the fingerprint. The
+// fingerprint is empty if the publication does not stream every row of the table under the table's
+// name: partitions that are streamed under their own names would be skipped silently, and so would
+// the rows that a row filter excludes. Only the expected filter is accepted, by its text, in a
+// publication that applies it and that does not turn an UPDATE into an insert because of it. (A
+// missing column ends the stream.) The arguments are placeholders.
 //
 // Without a table the fingerprint is that of the publication alone, for several tables. Package
 // members notices when one of them was added to it.
@@ -34,6 +36,7 @@ func fingerprintSQL(publication, table, filter string) string {
 		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
 				FROM pg_publication p WHERE p.pubname = %[1]s AND p.pubinsert), '')
 			ELSE coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
+			`+MovedSQL("t", "n")+`,
 			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '') END
 		 FROM pg_class t
 		 JOIN pg_publication p ON p.pubname = %[1]s
@@ -45,6 +48,18 @@ func fingerprintSQL(publication, table, filter string) string {
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
 		   AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
 		publication, table, filter)
+}
+
+// MovedSQL is an expression for the transaction that moved the table into its schema, or NULL if it
+// was created there. It is for a table of which a publication has the schema: rows that were
+// written while the table was in another schema are not in the log. table and published are the
+// aliases of pg_class and of pg_publication_namespace. The system columns keep the transaction that
+// created the table.
+func MovedSQL(table, published string) string {
+	return strings.NewReplacer("{table}", table, "{published}", published).Replace(
+		`(SELECT d.xmin FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.objid AND a.attname = 'tableoid'
+			WHERE {published}.oid IS NOT NULL AND d.classid = 'pg_class'::regclass AND d.objid = {table}.oid
+			  AND d.objsubid = 0 AND d.refclassid = 'pg_namespace'::regclass AND d.xmin <> a.xmin)`)
 }
 
 // Observation is the state of the cluster at one moment, read in one statement.

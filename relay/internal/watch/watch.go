@@ -102,7 +102,12 @@ func (w *Watcher) requireColumns(ctx context.Context) error {
 // session has those of then.
 var ErrTablesChanged = errors.New("the outbox tables of the publication changed")
 
+// requireTables leaves a single table to the Checkpointer, which stores that the publication
+// changed.
 func (w *Watcher) requireTables(ctx context.Context) error {
+	if !w.Table.IsSeveral() {
+		return nil
+	}
 	changed, err := members.IsChanged(ctx, w.Pool, w.Table)
 	if err == nil && changed {
 		err = ErrTablesChanged
