@@ -364,3 +364,20 @@ func TestAMalformedMessageKeepsItsBytesInAnyFormat(t *testing.T) {
 		return w.query(`SELECT code || (event->>'body') FROM outbox_dead_letters`) == "MalformedMessage"+content
 	})
 }
+
+// TestALongMessageIsParkedWithoutItsBytes: any role may write one of 1 GB, with any prefix.
+func TestALongMessageIsParkedWithoutItsBytes(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.startStreaming(readsEmitted)
+	w.exec(`SELECT pg_logical_emit_message(true, 'other', repeat('x', 40000000))`)
+	w.exec(`SELECT pg_logical_emit_message(true, 'outbox', '{"id":"long","event_type":"t","aggregate_type":"order",
+		"aggregate_id":"1","payload":"' || repeat('x', 40000000) || '"}')`)
+	w.commit(event(t, "2", `{"after":true}`))
+	w.awaitBody(`{"after":true}`)
+	w.eventually("the message is parked", func() bool { return w.deadLetters() == "parked" })
+	letter := w.query(`SELECT concat_ws(' ', row_event_id, message_group, code, reason) FROM outbox_dead_letters`)
+	if !strings.HasPrefix(letter, "long order/1 MalformedMessage") || !strings.Contains(letter, "the message has 400") {
+		t.Errorf("dead letter: %s", letter)
+	}
+}

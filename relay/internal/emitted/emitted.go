@@ -7,7 +7,9 @@
 package emitted
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -50,6 +52,42 @@ func Read(content []byte, at Position, e *outbox.Envelope) (problem string) {
 		e.ID = "lsn:" + at.LSN.String()
 	}
 	return problem
+}
+
+// ReadStart fills e from the start of a content of length bytes, which no dead letter keeps. It
+// returns the problem. The id and the aggregate are those of the members that end before start
+// does, so that later events of the aggregate do not overtake the message.
+func ReadStart(start []byte, length int, at Position, e *outbox.Envelope) (problem string) {
+	e.Emitted, e.Malformed = true, true
+	e.CreatedAt = string(at.CommittedAt.UTC().AppendFormat(nil, timeFormat))
+	m := members{e: e}
+	decoder := json.NewDecoder(bytes.NewReader(start))
+	brace, err := decoder.Token()
+	for err == nil && brace == json.Delim('{') {
+		var name, value json.RawMessage
+		if name, err = memberName(decoder); err == nil {
+			if err = decoder.Decode(&value); err == nil {
+				m.read(string(name), string(value))
+			}
+		}
+	}
+	e.Payload, e.Headers = "", ""
+	if e.ID == "" {
+		e.ID = "lsn:" + at.LSN.String()
+	}
+	return fmt.Sprintf("the message has %d bytes, which are not kept, because they are more than %d", length, MaxKept)
+}
+
+// memberName returns the next name as JSON.
+func memberName(decoder *json.Decoder) (json.RawMessage, error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return nil, err
+	}
+	if name, isText := token.(string); isText {
+		return json.Marshal(name)
+	}
+	return nil, errors.New("the object ends")
 }
 
 // timeFormat is that of [outbox.Envelope.CreatedAt].

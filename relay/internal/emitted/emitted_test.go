@@ -101,6 +101,31 @@ func TestATooLargePayloadIsKeptUpToALimit(t *testing.T) {
 	}
 }
 
+// TestTheStartOfALongMessageNamesItsAggregate, as far as its members are complete.
+func TestTheStartOfALongMessageNamesItsAggregate(t *testing.T) {
+	t.Parallel()
+	for start, want := range map[string]outbox.Envelope{
+		`{"id":"a","aggregate_type":"order","aggregate_id":7,"event_type":"t","payload":"xxx`: {
+			ID: "a", AggregateType: "order", AggregateID: "7", EventType: "t",
+		},
+		`{"id":"a","payload":{"x":[1,2`: {ID: "a"},
+		`{"payload":"xxx`:               {ID: "lsn:" + at.LSN.String()},
+		`{"id":"a\u0000","aggregate_i`:  {ID: "lsn:" + at.LSN.String()},
+		"{\"id\":\"a\xff\",\"x":         {ID: "lsn:" + at.LSN.String()},
+		`[1,2`:                          {ID: "lsn:" + at.LSN.String()},
+		`{"id":"a"}`:                    {ID: "a"},
+		``:                              {ID: "lsn:" + at.LSN.String()},
+	} {
+		var got outbox.Envelope
+		problem := emitted.ReadStart([]byte(start), 400<<20, at, &got)
+		if !strings.Contains(problem, "419430400 bytes") || !got.Malformed || !got.Emitted || got.Payload != "" ||
+			got.ID != want.ID || got.AggregateType != want.AggregateType || got.AggregateID != want.AggregateID ||
+			got.EventType != want.EventType {
+			t.Errorf("%q: problem %q, event %+v", start, problem, got)
+		}
+	}
+}
+
 // TestEveryObjectReadsAsEncodingJSONReadsIt compares the members with those of another decoder.
 func TestEveryObjectReadsAsEncodingJSONReadsIt(t *testing.T) {
 	t.Parallel()

@@ -89,6 +89,9 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		// pgconn tries several addresses. The last connection is the one that succeeds.
 		s.source = newSource(r, ahead)
+		if config.Messages {
+			return pgproto3.NewFrontend(&trimmer{conn: s.source}, w)
+		}
 		return pgproto3.NewFrontend(s.source, w)
 	}
 	var err error
