@@ -10,7 +10,8 @@ import (
 const (
 	// sharedMemory is a file system in memory on Linux. Other systems do not have it.
 	sharedMemory = "/dev/shm"
-	// clusterBytes is the memory for the clusters of a run. They took 1.1 GB at their peak.
+	// clusterBytes is the memory for the clusters of a run. A dozen of them live at once, each with
+	// its log of up to 1 GB, which the tests hardly fill.
 	clusterBytes = 4 << 30
 	// testBytes is the available memory below which the clusters stay on the disk. The relays, the
 	// compilers and the servers of the tests need the rest.

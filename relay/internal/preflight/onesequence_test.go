@@ -46,7 +46,8 @@ func TestPartitionsAreGivenOneSequence(t *testing.T) {
 // identity.
 func TestIdentitiesAreReplacedByOneSequence(t *testing.T) {
 	t.Parallel()
-	e := newTestEnvOn(t, pgtest.NewServer(t, pgtest.Options{Version: 15, Dir: pgtest.Dir(t)}).URL("postgres", "postgres"))
+	server := pgtest.NewServer(t, pgtest.Options{Version: 15, Dir: pgtest.Dir(t)})
+	e := newTestEnvOn(t, server.URL("postgres", "postgres"))
 	e.IDUnique = true
 	e.exec(`DROP TABLE ev;
 		CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text,
