@@ -15,7 +15,7 @@ type flight struct {
 	mu   sync.Mutex
 	rows []*row
 	size int   // bytes of the events that are not settled
-	last int64 // seq of the last row before rows
+	last int64 // every row up to this seq is settled
 	sent int64 // settled since the last call of settled
 	done int64 // rows up to this seq may have been done before the pass; endless if that is unknown
 	wake chan struct{}
@@ -53,8 +53,11 @@ func (f *flight) settle(r *row) {
 	f.size -= r.size
 	f.sent++
 	for len(f.rows) > 0 && f.rows[0].settled {
-		f.last = f.rows[0].seq
+		f.last = f.rows[0].seq - 1 // a row that follows may have the same seq
 		f.rows = f.rows[1:]
+	}
+	if len(f.rows) > 0 {
+		f.last = f.rows[0].seq - 1
 	}
 	select {
 	case f.wake <- struct{}{}:

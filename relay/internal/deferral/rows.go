@@ -108,7 +108,8 @@ const lookAtRows = `
 			{event_type} AS event_type, {route} AS route,
 			pg_visible_in_snapshot(e.{xid}, $3::pg_snapshot) AND {not_done} {more} AS due,
 			pg_visible_in_snapshot(e.{xid}, $6::pg_snapshot) AS is_seen
-		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint AND {filter} ORDER BY e.{seq} LIMIT $5
+		FROM {table} e CROSS JOIN d WHERE e.{seq} > $4::bigint AND {filter} ORDER BY e.{seq}
+		FETCH FIRST $5 ROWS WITH TIES
 	)
 	SELECT seq, CASE WHEN due THEN aggregate_type ELSE '' END, CASE WHEN due THEN aggregate_id ELSE '' END,
 		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_seen IS TRUE
@@ -200,7 +201,7 @@ func (r *Rows) nextOf(
 		if l.last, err = t.source.Common(seq); err != nil {
 			return err
 		}
-		if due && wants(&e, l.last, isSeen) {
+		if due && wants(&e, l.last, isSeen) && (len(l.seqs) == 0 || l.seqs[len(l.seqs)-1] != l.last) {
 			l.seqs = append(l.seqs, l.last)
 		}
 		return nil

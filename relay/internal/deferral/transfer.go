@@ -85,11 +85,17 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 			return err
 		}
 	}
+	last, err := page[len(page)-1].CommonSeq()
+	if err != nil {
+		return fmt.Errorf("row that waits behind seq %d: %w", t.after, err)
+	}
+	t.after = max(t.after, last)
 	return nil
 }
 
-// take sends a row, when there is room for it.
+// take sends a row, when there is room for it. The row after it may have the same seq.
 func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) error {
+	t.after = max(t.after, seq-1)
 	rows, size := inFlight, t.MaxBytes
 	if t.held.isGroup() {
 		rows, size = groupInFlight, t.MaxBytes/groupTurns
@@ -110,7 +116,6 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 		t.destinations[routed.Destination] = true
 		t.events++
 	}
-	t.after = seq
 	t.Gate.found(t.held, seq)
 	return nil
 }

@@ -111,7 +111,20 @@ func (d *database) ordered(ctx context.Context) Findings {
 			return Findings{unknown(CodeOrder, object, err)}
 		}
 	}
-	return Findings{d.judge(n, unique || partitioned && eachPartition)}
+	found := d.judge(n, unique || partitioned && eachPartition)
+	if unique || !partitioned || found.Level == Error {
+		return Findings{found}
+	}
+	repeated, err := d.repeatedSeq(ctx, name)
+	switch {
+	case err != nil:
+		return Findings{found, unknown(CodeOrder, object, err)}
+	case repeated == nil:
+		return Findings{found}
+	case found.Level == OK:
+		return Findings{*repeated}
+	}
+	return Findings{found, *repeated}
 }
 
 // judge judges the numbering of the rows.
@@ -125,7 +138,7 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 			"would skip rows: use a sequence (GENERATED ALWAYS AS IDENTITY), and make the column unique", name).
 			with("%s", d.uniqueIndex(column))
 	case n.sequences == 0:
-		return passed(CodeOrder, object, "column %s is unique", name)
+		return passed(CodeOrder, object, "column %s is unique, of a partitioned table in each partition", name)
 	case n.sequences > 1:
 		return failed(CodeOrder, object, "partitions of %s take %s from %d sequences, so rows of different "+
 			"partitions may have "+

@@ -143,7 +143,8 @@ func unsettled(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table)
 func pageEnd(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, after int64) (seq int64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		SELECT coalesce(max(seq), $1)
-		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1 ORDER BY {seq} LIMIT $2) AS page`),
+		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1 ORDER BY {seq}
+			FETCH FIRST $2 ROWS WITH TIES) AS page`),
 		after, rewriteRows).Scan(&seq)
 	if err != nil {
 		return 0, fmt.Errorf("read rows after seq %d: %w", after, err)

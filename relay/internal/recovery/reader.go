@@ -18,7 +18,8 @@ import (
 )
 
 // pageRows and pageBytes bound one page. The last row may exceed pageBytes, because a row larger
-// than the bound has to be read as well.
+// than the bound has to be read as well. A page has all rows of its last seq, because the next page
+// begins behind that seq: rows of different partitions may have the same one.
 const (
 	pageRows  = 200
 	pageBytes = 4 << 20
@@ -204,8 +205,12 @@ func (d *Reader) pageQuery(condition string) string {
 		WITH page AS (
 			SELECT %[3]s AS number, octet_length(%[5]s) + octet_length(%[6]s) AS bytes, %[1]s FROM %[2]s
 			WHERE %[4]s AND %[3]s > $1 AND %[9]s
-			ORDER BY %[3]s LIMIT $2
-		), summed AS (SELECT *, sum(bytes) OVER (ORDER BY number) - bytes AS before FROM page)
+			ORDER BY %[3]s FETCH FIRST $2 ROWS WITH TIES
+		), summed AS (
+			SELECT *, coalesce(sum(bytes) OVER (
+				ORDER BY number GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+			FROM page
+		)
 		SELECT %[8]s, %[10]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
 		strings.Join(columns, ", "), d.name(), outboxtable.Quote(c.Sequence), condition,
 		text.Payload, text.Headers, strings.Join(names, ", "), outboxtable.HasBinarySQL(d.table),

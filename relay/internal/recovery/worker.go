@@ -123,15 +123,45 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 		}
 	}
 	w.Handler.SkipPublished(published)
-	return reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, func(seq int64, e *outbox.Envelope) error {
+	whole := wholeSeqs{recovered: w.Tracker.Recovered}
+	err := reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, func(seq int64, e *outbox.Envelope) error {
+		whole.next(seq)
 		if err := w.Handler.Recovered(ctx, e); err != nil {
 			return err
 		}
 		published.Add(e)
-		w.Tracker.Recovered(seq)
 		progress.passed(seq, w.Tracker.Load().Delivered)
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	whole.end()
+	return nil
+}
+
+// wholeSeqs tells the Tracker that a seq is recovered once every row of that seq was opened. Rows
+// of different partitions may have the same seq, and a recovery continues behind the one that the
+// checkpoint row names.
+type wholeSeqs struct {
+	recovered func(seq int64)
+	last      int64
+	any       bool
+}
+
+// next takes the seq of a row before it is opened.
+func (w *wholeSeqs) next(seq int64) {
+	if w.any && seq != w.last {
+		w.recovered(w.last)
+	}
+	w.last, w.any = seq, true
+}
+
+// end is called when no row follows.
+func (w *wholeSeqs) end() {
+	if w.any {
+		w.recovered(w.last)
+	}
 }
 
 // readBeforeTable delivers the log that the slot holds, so that the server need not keep it. The

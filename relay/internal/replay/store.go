@@ -1,10 +1,12 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -59,12 +61,13 @@ func (s *Store) eventsOf(r *Replay) (*events, error) {
 		reader: recovery.NewReader(s.pool, s.fence.Slot, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
-				SELECT e.{seq} AS seq, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
+				SELECT e.{seq} AS seq, {event_id} AS id, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
 					AND NOT {parked} AND {filter} AS selected
-				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq} LIMIT $10
-			), page AS (SELECT seq FROM looked WHERE selected ORDER BY seq LIMIT $11)
-			SELECT ARRAY(SELECT seq FROM page ORDER BY seq),
-				CASE WHEN (SELECT count(*) FROM page) = $11 THEN (SELECT max(seq) FROM page)
+				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq}
+				FETCH FIRST $10 ROWS WITH TIES
+			), page AS (SELECT seq, id FROM looked WHERE selected ORDER BY seq FETCH FIRST $11 ROWS WITH TIES)
+			SELECT ARRAY(SELECT seq FROM page ORDER BY seq, id), ARRAY(SELECT id FROM page ORDER BY seq, id),
+				CASE WHEN (SELECT count(*) FROM page) >= $11 THEN (SELECT max(seq) FROM page)
 					ELSE (SELECT max(seq) FROM looked) END`),
 		bySeq: outboxtable.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
@@ -104,9 +107,10 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 		return Page{}, err
 	}
 	var seqs []int64
+	var ids []string
 	var last *int64
 	args := append(r.Selection.args(), s.table.Key(), r.Horizon, r.PassedSeq, r.LastSeq, lookRows, limit)
-	if err := s.pool.QueryRow(ctx, from.look, args...).Scan(&seqs, &last); err != nil {
+	if err := s.pool.QueryRow(ctx, from.look, args...).Scan(&seqs, &ids, &last); err != nil {
 		return Page{}, fmt.Errorf("look for events of replay %d behind seq %d: %w", r.ID, r.PassedSeq, err)
 	}
 	switch {
@@ -115,14 +119,28 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	case len(seqs) == 0:
 		return Page{Last: *last}, nil
 	}
-	events, lastRead, err := from.reader.Page(ctx, r.PassedSeq, from.bySeq, seqs)
+	events, lastRead, err := from.reader.Page(ctx, r.PassedSeq, from.bySeq, slices.Compact(slices.Clone(seqs)))
 	if err != nil {
 		return Page{}, err
 	}
-	if len(events) > 0 && len(events) < len(seqs) { // large events: the next page has the others
-		return Page{Events: r.withoutWaiting(events), Last: lastRead}, nil
+	page := Page{Last: *last}
+	if len(events) > 0 && lastRead < seqs[len(seqs)-1] { // large events: the next page has the others
+		page.Last = lastRead
 	}
-	return Page{Events: r.withoutWaiting(events), Last: *last}, nil
+	page.Events = r.withoutWaiting(selectedOf(events, seqs, ids))
+	return page, nil
+}
+
+// selectedOf excludes events that only have the seq of a selected one. Rows of different partitions
+// may have the same seq.
+func selectedOf(events []outbox.Envelope, seqs []int64, ids []string) []outbox.Envelope {
+	selected := make(map[string]bool, len(seqs))
+	for i, seq := range seqs {
+		selected[strconv.FormatInt(seq, 10)+" "+ids[i]] = true
+	}
+	return slices.DeleteFunc(events, func(e outbox.Envelope) bool {
+		return !selected[e.Sequence+" "+cmp.Or(e.ID, "seq:"+e.Sequence)]
+	})
 }
 
 // withoutWaiting excludes events that were not delivered when r was requested, because they waited
