@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -278,19 +279,31 @@ func codeOf(l line) []string {
 	return codeSpan.FindAllString(l.text, -1)
 }
 
+// recipes returns the lines of CONTRIBUTING.md, and the recipes of the chaos machine.
+func recipes(t *testing.T) []line {
+	t.Helper()
+	local := readPage(t, "localstack/README.md").lines
+	from := slices.IndexFunc(local, func(l line) bool { return l.text == "## Extend the chaos machine" })
+	if from < 0 {
+		t.Fatal("localstack/README.md has no recipes of the chaos machine")
+	}
+	length := slices.IndexFunc(local[from+1:], func(l line) bool { return strings.HasPrefix(l.text, "## ") })
+	return append(readPage(t, "CONTRIBUTING.md").lines, local[from:from+1+length]...)
+}
+
 // TestContributingNamesWhatExists: a recipe leads a newcomer from file to file.
 func TestContributingNamesWhatExists(t *testing.T) {
 	t.Parallel()
-	contributing, tests, paths := readPage(t, "CONTRIBUTING.md"), testsOfRepository(t), 0
-	for _, l := range contributing.lines {
+	tests, paths := testsOfRepository(t), 0
+	for _, l := range recipes(t) {
 		for _, word := range strings.Fields(strings.ReplaceAll(strings.Join(codeOf(l), " "), "`", "")) {
 			switch {
 			case regexp.MustCompile(`^Test[A-Z]\w+$`).MatchString(word) && !hasPrefixIn(tests, word):
-				t.Errorf("CONTRIBUTING.md:%d: no test is named %s", l.number, word)
+				t.Errorf("%q: no test is named %s", l.text, word)
 			case isPath(word):
 				paths++
 				if _, err := os.Stat(filepath.Join(root, strings.TrimSuffix(word, "..."))); err != nil {
-					t.Errorf("CONTRIBUTING.md:%d: %s does not exist", l.number, word)
+					t.Errorf("%q: %s does not exist", l.text, word)
 				}
 			}
 		}
