@@ -95,7 +95,7 @@ func TestEndpointsAllowWhatRolesMayDo(t *testing.T) {
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 func TestREADMENamesActionsForOtherAccounts(t *testing.T) {
 	t.Parallel()
-	text := section(t, "README.md", "#### Other accounts")
+	text := section(t, "README.md", "### Other accounts")
 	checked := 0
 	for _, s := range statementsOf(read(t, "relay.yaml").resources["TaskRole"].properties["Policies"]) {
 		service, _, _ := strings.Cut(s.actions[0], ":")
