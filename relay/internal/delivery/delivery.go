@@ -55,6 +55,7 @@ type Event struct {
 	triedAt     time.Time           // when the last of them began
 	proof       *proof              // since its first refusal; nil before
 	size        int
+	group       *group // while it waits for its request or is in it
 	next        *Event // the next event of its group
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 func (g *group) append(e *Event) {
-	e.next = nil
+	e.group, e.next = g, nil
 	if g.last == nil {
 		g.first = e
 	} else {
@@ -37,7 +37,7 @@ func (g *group) append(e *Event) {
 }
 
 func (g *group) prepend(e *Event) {
-	e.next = g.first
+	e.group, e.next = g, g.first
 	g.first = e
 	if g.last == nil {
 		g.last = e

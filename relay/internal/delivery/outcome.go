@@ -20,7 +20,7 @@ func (s *scheduler) done(batch []*Event, now time.Time) {
 		if e.err == nil {
 			continue
 		}
-		g := s.groups[e.Message.GroupID]
+		g := e.group
 		g.prepend(e)
 		g.failed = g.failed || outcome != pacer.Refused || !sink.IsThrottled(e.err)
 	}
@@ -28,8 +28,8 @@ func (s *scheduler) done(batch []*Event, now time.Time) {
 		s.putFirst(batch, now)
 	}
 	for _, e := range batch {
-		if g := s.groups[e.Message.GroupID]; g != nil && g.state == groupInFlight {
-			s.settle(g, now)
+		if e.group.state == groupInFlight { // another event of the batch may have settled it
+			s.settle(e.group, now)
 		}
 	}
 }
@@ -38,8 +38,8 @@ func (s *scheduler) done(batch []*Event, now time.Time) {
 // the destination, so the groups have no backoff of their own.
 func (s *scheduler) putFirst(batch []*Event, now time.Time) {
 	for i := len(batch) - 1; i >= 0; i-- {
-		g := s.groups[batch[i].Message.GroupID]
-		if g == nil || g.state != groupInFlight || g.held != nil || g.failed || g.first == nil {
+		g := batch[i].group
+		if g.state != groupInFlight || g.held != nil || g.failed || g.first == nil {
 			continue
 		}
 		s.ready.pushFirst(g)
