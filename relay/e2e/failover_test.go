@@ -240,3 +240,15 @@ func TestFailoverBeforeADeadLetterLosesNothing(t *testing.T) {
 		return p.on(p.standby, `SELECT count(*)::text FROM outbox_dead_letters`) == "1"
 	})
 }
+
+// The URL names the standby first, and says nothing about the kind of server.
+func TestARelayFindsThePrimaryOfTwoHosts(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, nil)
+	config, err := pgx.ParseConfig(p.url)
+	p.must(err)
+	p.startStreaming(fmt.Sprintf("DATABASE_URL=postgres://relay:relay@127.0.0.1:%d,127.0.0.1:%d/%s?sslmode=disable",
+		p.standby.Port(), p.primary.Port(), config.Database))
+	p.commit(event(t, "1", `{"n":1}`))
+	p.awaitBody(`{"n":1}`)
+}

@@ -56,6 +56,10 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 	Pin(conn, relaySession)
 	Pin(conn, map[string]string{"application_name": applicationName})
 	pinProtocol(conn)
+	// Of one host, a command connects to a standby as well, so that its report can say so.
+	if hasSeveralHosts(conn) {
+		RequirePrimary(conn)
+	}
 }
 
 // pinProtocol requests the protocol version that every supported server has.

@@ -19,6 +19,8 @@ func IsTransient(err error) bool {
 	switch {
 	case IsPooler(err):
 		return false
+	case errors.Is(err, errStandby):
+		return true
 	case errors.As(err, &refused):
 		return isTransientCode(refused.Code)
 	case errors.As(err, &certificate):

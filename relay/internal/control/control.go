@@ -31,13 +31,21 @@ const controlConnections = 12
 // connection, because a password may have changed.
 type Connect = func(context.Context) (*pgx.ConnConfig, error)
 
-// OpenPool returns a pool of control connections, which connects at its first use.
+// OpenPool returns a pool of control connections for a command, which connects at its first use.
 func OpenPool(ctx context.Context, connect Connect) (*pgxpool.Pool, error) {
-	return OpenPoolWith(ctx, connect, &Learned{})
+	return openPool(ctx, connect, &Learned{}, func(*pgconn.Config) {})
 }
 
-// OpenPoolWith is [OpenPool] with the parameters that other connections have learned.
+// OpenPoolWith is [OpenPool] for a session, with the parameters that other connections have
+// learned. Each of its connections is to the primary: a standby would show the end of a table
+// before its last rows.
 func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxpool.Pool, error) {
+	return openPool(ctx, connect, learned, postgres.RequirePrimary)
+}
+
+func openPool(
+	ctx context.Context, connect Connect, learned *Learned, pin func(*pgconn.Config),
+) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
 		return nil, err
@@ -54,6 +62,7 @@ func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxp
 		}
 		c.Config = fresh.Config
 		postgres.PinSession(&c.Config, applicationName)
+		pin(&c.Config)
 		watchLarge(c)
 		return learned.pin(ctx, &c.Config)
 	}

@@ -77,6 +77,7 @@ type Stream struct {
 func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection := config.Connection.Copy()
 	postgres.PinSession(connection, ApplicationName(config.Slot))
+	postgres.RequirePrimary(connection)
 	postgres.Pin(connection, map[string]string{
 		"replication":        "database",
 		"wal_sender_timeout": fmt.Sprintf("%dms", config.SenderTimeout.Milliseconds()),
