@@ -56,11 +56,12 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 
 // Doubt marks each relation that is no member now as one whose rows are not accounted for. It is
 // for a session that recovers from the tables that it has, without the log: if a renamed table gets
-// its name back, its rows are read from it.
+// its name back, it counts as a new table, and its rows are read from it.
 func (s *Store) Doubt(ctx context.Context) error {
 	_, err := s.exec(ctx, "doubt relations that are renamed", `
 		WITH {members}
-		UPDATE relay_members k SET accounted = false, updated_at = clock_timestamp() FROM relay_checkpoints c
+		UPDATE relay_members k SET accounted = false, attached = '', known = coalesce(k.known, c.recover_from),
+			updated_at = clock_timestamp() FROM relay_checkpoints c
 		WHERE {fence} AND k.slot_name = c.slot_name AND k.accounted
 		  AND NOT EXISTS (SELECT FROM member m WHERE m.relation = k.relation)`)
 	return err
