@@ -1,14 +1,14 @@
-// Package checkpoint knows how far the relay has come: the Tracker says what may be confirmed, the
-// Store keeps it.
+// Package checkpoint computes and stores the position of the relay. The [Tracker] computes which
+// position may be confirmed. The [Store] writes it to the checkpoint row.
 //
 // # The delivered prefix
 //
 // Events are delivered in any order, and Postgres is told one position. An event counts as
-// delivered once it is delivered, parked, or waiting in the outbox table under a stored deferral,
-// or once a route has dropped it. The [Tracker] keeps the open events in the order of the log, with
-// marks between them: the begin and the end of a transaction, and the seq that a recovery has
-// reached. It moves over the events that are delivered, from the oldest on, and applies each mark
-// that it passes. It stops at the first event that is not delivered:
+// delivered once it is delivered, parked or deferred, or once a route has dropped it. The [Tracker]
+// keeps the open events in the order of the log, with marks between them: the begin and the end of
+// a transaction, and the seq that a recovery has reached. It moves over the events that are
+// delivered, from the oldest on, and applies each mark that it passes. It stops at the first event
+// that is not delivered:
 //
 //	log       B1  a  b  C1   B2  c  d  e  C2          B, C: Begin, Commit of a transaction
 //	delivered     x  x           x  -  x              x: delivered, -: open
@@ -46,8 +46,8 @@
 //	-----------------          ----
 //	epoch                      which relay may write: the one that raised it last
 //	Position                   where the stream continues
-//	Horizon, a pg_snapshot     every event whose transaction it shows is delivered, parked, or
-//	                           waiting in the outbox table under a stored deferral
+//	Horizon, a pg_snapshot     every event whose transaction it shows is delivered, parked or
+//	                           deferred
 //	Fingerprint                the publication at the horizon, to notice that it was changed
 //	Recovery {From, To,        the rows that are still published from the table, and the position
 //	Since, Until}              at which a recovery beside an intact slot ends

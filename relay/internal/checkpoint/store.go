@@ -248,9 +248,8 @@ func (s *Store) FinishRecovery(ctx context.Context, f slot.Fence) error {
 	return s.one(tag.RowsAffected(), err, "finish recovery of slot %s")
 }
 
-// Horizon is a pg_snapshot in which every visible event is delivered, parked, or waiting in the
-// outbox table under a stored deferral, and the fingerprint of the publication at that time. An
-// empty field keeps the value of the row.
+// Horizon is a pg_snapshot in which every visible event is delivered, parked or deferred, and the
+// fingerprint of the publication at that time. An empty field keeps the value of the row.
 type Horizon struct{ Snapshot, Fingerprint string }
 
 // Save stores the position and the horizon. It returns [slot.ErrFenced] if this relay no longer

@@ -136,8 +136,7 @@ func (t *Tracker) Recovered(seq int64) {
 	t.mark(mark{kind: markRecovered, count: seq})
 }
 
-// Delivered closes events that are delivered, parked, or waiting in the outbox table under a stored
-// deferral, and events that a route dropped.
+// Delivered closes events that are delivered, parked or deferred, and events that a route dropped.
 func (t *Tracker) Delivered(handles ...Handle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

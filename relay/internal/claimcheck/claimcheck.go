@@ -1,7 +1,6 @@
-// Package claimcheck implements the claim check pattern. Its input is a message whose body is too
-// long for its destination. It stores the body in S3, and returns a message that points to the
-// object, in the format of Amazon's Extended Client Libraries.
-// https://github.com/awslabs/payload-offloading-java-common-lib-for-aws
+// Package claimcheck sends large events by the claim check pattern: it stores the body of a message
+// in S3, and replaces the message by one that points to the object, in the format of Amazon's
+// Extended Client Libraries. https://github.com/awslabs/payload-offloading-java-common-lib-for-aws
 package claimcheck
 
 import (

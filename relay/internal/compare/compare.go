@@ -1,6 +1,6 @@
-// Package compare compares the deliveries of two publishers. Its input are two lists of event ids
-// in the order of delivery, and its output is a [Result]: missing, repeated and reordered events.
-// It serves a team that runs the relay in parallel to its former publisher before it switches.
+// Package compare finds the events that one of two publishers did not deliver, delivered twice, or
+// delivered in another order. It reads two lists of event ids in the order of delivery. It serves a
+// team that runs the relay in parallel to its former publisher before it switches.
 package compare
 
 // Side describes the deliveries of one publisher, compared with those of the other one.

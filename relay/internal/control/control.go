@@ -1,5 +1,5 @@
-// Package control opens the control connections, which carry every statement of a relay except the
-// stream.
+// Package control opens the control connections: the pool of ordinary connections over which the
+// relay runs every statement except the stream.
 package control
 
 import (

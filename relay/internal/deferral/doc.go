@@ -47,13 +47,13 @@
 //
 // # A pass
 //
-// A pass ends at To, a snapshot that the stream was read past: the relay sends no commit of which
-// the log has yet to tell. To is the snapshot of this moment, or an older one while the window is
-// full of the events of another destination. A pass begins at the lowest of from_seq and of the
-// seqs that known does not show: a late commit lies below from_seq. It sends the rows that are
-// visible in To and not done, in order of seq, and waits until each event is delivered or parked.
-// Then known = To and from_seq is infinite, in one statement. Order is that of seq within a pass
-// and that of snapshots across passes.
+// A pass ends at To, a snapshot that the stream was read past: the relay sends no event whose
+// commit the stream has not brought yet. To is the snapshot of this moment, or an older one while
+// the window is full of the events of another destination. A pass begins at the lowest of from_seq
+// and of the seqs that known does not show: a late commit lies below from_seq. It sends the rows
+// that are visible in To and not done, in order of seq, and waits until each event is delivered or
+// parked. Then known = To and from_seq is infinite, in one statement. Order is that of seq within a
+// pass and that of snapshots across passes.
 //
 // # Joining the stream again
 //
@@ -79,14 +79,13 @@
 //
 // A row has one deferral: that of its group before that of its destination. The passes of the
 // destination exclude the rows of a deferred group, and its mark counts them as done. So the group
-// joins the stream after its destination, and with a snapshot that is not older. At most
-// [groupTurns] groups are drained at the same time, and take turns. Each pass
-// looks for the rows of its aggregate in ranges of seq, so that an aggregate with few rows does not
-// read the whole table in one statement.
+// joins the stream after its destination, and with a snapshot that is not older. Up to [groupTurns]
+// groups are drained at a time, for a turn each. Each pass looks for the rows of its aggregate in
+// ranges of seq, so that an aggregate with few rows does not read the whole table in one statement.
 //
 // A group joins once the events that the relay delivered during its last pass are at most an eighth
-// of the window. The gate keeps events of the group for about as long. It gives up beyond the share
-// of the group.
+// of the window. The gate keeps the group's events for about the duration of that pass. It drops
+// them if they exceed the group's share of the window.
 //
 // A group that holds up the pass of its destination leaves it. Its deferral begins as the second
 // case behind a dead letter does, and is drained at once.

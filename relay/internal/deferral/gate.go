@@ -21,9 +21,9 @@ type Delivery interface {
 	HandOver(events []*delivery.Event)
 }
 
-// Gate is passed by every event that the stream or a recovery brings, on its way to delivery. It
-// holds back those of deferred destinations. Its lock is held while it sends, so that an event
-// which it has let through is with delivery before a deferral begins.
+// Gate is where every event of the stream or a recovery goes to delivery. It holds back those of
+// deferred destinations and aggregates. Its lock is held while it sends, so that an event which it
+// has let through is with delivery before a deferral begins.
 type Gate struct {
 	delivery  Delivery
 	names     []string // of the destinations, by index

@@ -91,7 +91,8 @@ func (m *Metrics) defineWaits(d definer) {
 		"without a deferral.")
 	m.deferredGroups = gauge(metricDeferredGroups, "Aggregates whose events wait in the outbox table, because they "+
 		"come faster than their destination accepts them.")
-	m.oldestGroup = gauge(metricOldestGroup, "How long the first of these aggregates has waited; 0 if none does.")
+	m.oldestGroup = gauge(metricOldestGroup, "How long the first of the aggregates in "+
+		"relay_deferred_aggregates has waited; 0 if none does.")
 	m.blockedGroups = gauge(metricBlockedGroups, "Aggregates whose events wait in the outbox table, because an "+
 		"earlier event of the aggregate is a dead letter.")
 	m.commitToDelivered = histogram(metricCommitToDelivered,
@@ -107,7 +108,7 @@ func (m *Metrics) defineProgress(d definer) {
 		Name: metricOldest, Help: "Age of the oldest undelivered event, read or not; 0 if there is none. It rises " +
 			"while the relay cannot tell.",
 	}, m.oldestSeconds))
-	m.windowBytes = gauge(metricWindowBytes, "Bytes of these events.")
+	m.windowBytes = gauge(metricWindowBytes, "Bytes of the events in relay_window_events.")
 	m.deliveryLag = gauge(metricDeliveryLag, "Bytes of log between confirmed_flush_lsn and the end.")
 	m.retainedWAL = gauge(metricRetainedWAL, "Bytes of log that the slot keeps on the database's disk.")
 	m.safeWAL = gauge(metricSafeWALSize, "Bytes of log that may be written before the slot is in danger; -1 without "+
@@ -119,8 +120,7 @@ func (m *Metrics) defineProgress(d definer) {
 	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were "+
 		"removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
-	m.flushLSN = gauge(metricFlushLSN, "Position up to which every event is delivered, parked, or "+
-		"waiting in the outbox table under a stored deferral.")
+	m.flushLSN = gauge(metricFlushLSN, "Position up to which every event is delivered, parked or deferred.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")
 }
 

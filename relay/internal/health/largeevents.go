@@ -6,7 +6,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// defineLargeEvents defines how the bucket for large events does.
+// defineLargeEvents defines the metrics of the bucket for large events.
 func (m *Metrics) defineLargeEvents(d definer) {
 	m.largeEvents = d.counters(metricLargeEvents, "Bodies of large events that were stored in "+
 		"RELAY_LARGE_EVENTS_BUCKET. A body that is sent again counts again.", "destination")

@@ -20,7 +20,7 @@
 // marks a recovery, and the one that stores its end beside an intact slot, have the epoch alone,
 // and the position of a slot that is free for a moment has [slot.UnclaimedSQL]: these are true
 // whichever relay holds the slot. The reason of a gap has no fence, because no decision depends on
-// it. Neither have the first entries of relay_members, because they replace none.
+// it. The first entries of relay_members have no fence either, because they replace no entry.
 //
 // A publish is no statement of the database, so it has no such condition. [slot.Lease] bounds it by
 // time instead. The relay renews the lease when it has seen the fence hold. The lease counts from

@@ -1,6 +1,6 @@
-// Package members tracks the relations that hold the rows of an outbox table, and for each relation
-// whether a slot has accounted for every row. An attached partition adds rows to the table that are
-// not in the log.
+// Package members tracks which relations hold the rows of an outbox table. If a relation is
+// attached or added with rows that are not in the log, the package publishes them once, and the
+// slot has then accounted for the relation.
 package members
 
 import (

@@ -1,7 +1,7 @@
 // Package outboxtable describes an outbox table: its name, which column or text fills each field of
 // an event, and which guarantees its columns allow. Statements, decoding, checks, presets and
-// documents follow from that description. The package also checks in the catalog that a relay reads
-// the true contents of the table and of its own tables.
+// documents follow from that description. It also has the catalog queries that prove that no policy
+// and no type hides the contents of a table from the relay.
 package outboxtable
 
 import (

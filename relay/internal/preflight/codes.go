@@ -16,12 +16,12 @@ const (
 	CodeReplication    Code = "replication"      // a replication connection can be opened
 	CodeTable          Code = "table"            // the outbox table exists and may be read
 	CodeColumns        Code = "columns"          // every column in the settings exists
-	CodeProposal       Code = "proposal"         // the settings fit the table; if not, those that do
+	CodeProposal       Code = "proposal"         // the settings name the table's columns; if not, it proposes settings
 	CodeSequence       Code = "sequence"         // the database numbers every row
 	CodeID             Code = "id"               // no two events share an id
 	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value
 	CodeGuarantees     Code = "guarantees"       // the table allows every guarantee of the relay
-	CodeEmitted        Code = "emitted"          // no event is without a row, where a table could keep one
+	CodeEmitted        Code = "emitted"          // every event has a row, as without RELAY_EMITTED
 	CodeLogged         Code = "logged"           // every row of the table is in the log
 	CodeXID            Code = "xid"              // the database fills in the writing transaction
 	CodeText           Code = "text"             // no column that is sent as text contains bytes
@@ -33,10 +33,10 @@ const (
 	CodePublication    Code = "publication"      // the publication streams every row with all required columns
 	CodeRelayTables    Code = "relay-tables"     // the relay may write its own tables
 	CodeSlot           Code = "slot"             // the slot exists and is usable, or can be created
-	CodeDeferral       Code = "deferral"         // events can wait in the table: of destinations and of aggregates
+	CodeDeferral       Code = "deferral"         // events of a destination or of a busy aggregate can wait in the table
 	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set
 	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time, if a setting compares it
-	CodeSynchronous    Code = "synchronous"      // the setting synchronous_standby_names does not match the relay
+	CodeSynchronous    Code = "synchronous"      // no commit waits for the relay by synchronous_standby_names
 	CodeStart          Code = "start"            // RELAY_START decides about existing rows at the first start
 	CodeAWS            Code = "aws"              // AWS settings and credentials exist
 	CodeDestination    Code = "destination"      // the topic, queue or bus exists and fits the settings

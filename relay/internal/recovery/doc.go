@@ -18,10 +18,10 @@
 // # The rows
 //
 // A log position says nothing about a row of the table. A snapshot does. The horizon of the
-// checkpoint row is a snapshot in which every visible event is delivered, parked, or waiting in the
-// outbox table under a stored deferral. A recovery leaves the last to package deferral. A new slot
-// comes with the snapshot of its first position. The rows between the two are published from the
-// table, and the slot brings all later ones:
+// checkpoint row is a snapshot in which every visible event is delivered, parked or deferred. A
+// recovery leaves the last to package deferral. A new slot comes with the snapshot of its first
+// position. The rows between the two are published from the table, and the slot brings all later
+// ones:
 //
 //	transactions ───────────────────────────────────────────────►
 //	     delivered     │     published from the table    │   streamed

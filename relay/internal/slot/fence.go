@@ -10,8 +10,8 @@ import (
 // epoch. The relay must stop publishing, discard its open events and continue as a standby.
 var ErrFenced = errors.New("no longer the holder of the replication slot")
 
-// ErrLeaseOver means that the relay has not seen the fence hold for so long that another relay may
-// hold the slot.
+// ErrLeaseOver means that the relay last confirmed the fence too long ago: another relay may hold
+// the slot by now.
 var ErrLeaseOver = errors.New("the lease is over: the relay could not confirm for too long that it still holds the " +
 	"replication slot")
 

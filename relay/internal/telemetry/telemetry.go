@@ -1,5 +1,5 @@
 // Package telemetry exports the spans of delivered events and the metrics to an OpenTelemetry
-// collector. A collector that is slow or unavailable costs spans, and never delays an event.
+// collector. If the collector is slow or unavailable, spans are dropped, and no event is delayed.
 package telemetry
 
 import (
