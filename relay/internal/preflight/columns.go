@@ -114,7 +114,7 @@ func (d *database) columnTypes(ctx context.Context) Findings {
 		case settingHeaders:
 			found = append(found, d.headersColumn(name, c))
 		case settingCreatedAt:
-			found = append(found, d.creationTime(name, c)...)
+			found = append(found, d.creationTime(ctx, name, c)...)
 		default:
 			found = append(found, d.textColumn(binary, setting, name, c))
 		}
@@ -193,7 +193,7 @@ func (d *database) headersColumn(name string, c column) Finding {
 }
 
 // creationTime checks the column of creation times, if a setting compares it.
-func (d *database) creationTime(name string, c column) Findings {
+func (d *database) creationTime(ctx context.Context, name string, c column) Findings {
 	var comparing []string
 	if d.Removes {
 		comparing = append(comparing, "RELAY_RETENTION")
@@ -209,8 +209,49 @@ func (d *database) creationTime(name string, c column) Findings {
 		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and "+
 			"%s needs a time: name a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
 	}
+	if c.base == "timestamp" {
+		return d.timeWithoutZone(ctx, name, settings)
+	}
 	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares",
 		name, c.dataType, settings)}
+}
+
+// timeWithoutZone judges a column of times that every session writes in its own time zone, and that
+// the relay reads as UTC. A first start that compares them can miss events for ever. Retention
+// removes delivered rows alone, only earlier or later.
+func (d *database) timeWithoutZone(ctx context.Context, name, settings string) Findings {
+	object := d.columnObject(name)
+	const advice = "Give it the zone in which your services write it: the statement has UTC"
+	statement := outboxtable.WithTimeZone(d.Table, "UTC")
+	starts, err := d.startsSince(ctx)
+	switch {
+	case err != nil:
+		return Findings{unknown(CodeCreatedAt, object, err)}
+	case starts:
+		return Findings{failed(CodeCreatedAt, object, "column %s (RELAY_COLUMN_CREATED_AT) has no time zone, so the "+
+			"relay cannot tell which events were created since the moment in RELAY_START. %s. Or set "+
+			"RELAY_START=table", name, advice).with("%s", statement)}
+	case d.Removes:
+		return Findings{degraded(CodeCreatedAt, object, "column %s (RELAY_COLUMN_CREATED_AT) has no time zone, and "+
+			"the relay reads it as UTC, so RELAY_RETENTION removes delivered rows some hours earlier or later where "+
+			"services write another zone. %s", name, advice).with("%s", statement)}
+	}
+	return Findings{passed(CodeCreatedAt, object, "column %s was compared by %s at the first start", name, settings)}
+}
+
+// startsSince reports whether the first start, which compares times, is yet to come.
+func (d *database) startsSince(ctx context.Context) (bool, error) {
+	if !d.StartsSince {
+		return false, nil
+	}
+	var exists, started bool
+	err := d.Pool.QueryRow(ctx, `SELECT to_regclass('relay_checkpoints') IS NOT NULL`).Scan(&exists)
+	if err != nil || !exists {
+		return true, err
+	}
+	err = d.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM relay_checkpoints WHERE slot_name = $1)`, d.Slot).
+		Scan(&started)
+	return !started, err
 }
 
 func (d *database) columnObject(name string) string {

@@ -89,6 +89,27 @@ func TestTimeIsNeededWhereASettingComparesIt(t *testing.T) {
 	e.expectSound()
 }
 
+// Services write the zone of their sessions, and the relay's session has UTC.
+func TestTimesWithoutAZoneAreNotCompared(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`ALTER TABLE ev ALTER created_at TYPE timestamp`)
+	e.expectSound()
+	e.Removes = true
+	e.expect(preflight.CodeCreatedAt, preflight.Degraded, "no time zone", "RELAY_RETENTION")
+	e.Removes, e.StartsSince = false, true
+	found := e.expect(preflight.CodeCreatedAt, preflight.Error, "no time zone", "RELAY_START=table")
+	e.exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier)
+		SELECT 'relay_check', 'public.ev', 1, system_identifier::text FROM pg_control_system()`)
+	for _, f := range e.check() {
+		if f.Code == preflight.CodeCreatedAt && f.Level != preflight.OK {
+			t.Errorf("a relay that has started: %s", f)
+		}
+	}
+	e.exec(`DELETE FROM relay_checkpoints`)
+	e.expectCured(found)
+}
+
 func TestMissingColumnIsAddedByItsStatement(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)

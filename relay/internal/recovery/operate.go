@@ -129,6 +129,11 @@ func (o Operator) Plan(ctx context.Context, s Situation, r Request) (Plan, error
 	if r.AcceptLoss {
 		return Plan{Recovery: checkpoint.Recovery{Since: checkpoint.SinceNever}}, nil
 	}
+	if !r.Since.IsZero() {
+		if err := outboxtable.RequireTimeZone(ctx, o.Pool, o.Table, "--since"); err != nil {
+			return Plan{}, err
+		}
+	}
 	p := Plan{Recovery: checkpoint.Recovery{From: NothingDelivered}}
 	switch {
 	case !r.Since.IsZero():

@@ -79,6 +79,11 @@ type Plan struct {
 
 // Plan computes which of the events that are visible in horizon a replay would send.
 func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan, error) {
+	if s.Since != nil || s.Until != nil {
+		if err := outboxtable.RequireTimeZone(ctx, o.pool, o.table, "--since and --until"); err != nil {
+			return Plan{}, err
+		}
+	}
 	p := Plan{Selection: s, Horizon: horizon}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
 		SELECT CASE

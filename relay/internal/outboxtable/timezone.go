@@ -1,0 +1,47 @@
+package outboxtable
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// lacksTimeZone reports whether a column, or the type below its domains, is timestamp without time
+// zone.
+const lacksTimeZone = `
+	WITH RECURSIVE type AS (
+		SELECT t.oid, t.typbasetype FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped
+		UNION ALL
+		SELECT t.oid, t.typbasetype FROM type d JOIN pg_type t ON t.oid = d.typbasetype
+	)
+	SELECT EXISTS (SELECT FROM type WHERE oid = 'timestamp'::regtype)`
+
+// RequireTimeZone returns an error if times of a table cannot be compared with the moment of a
+// flag, because they have no time zone. The relay's sessions would read them as UTC, and services
+// write them in the zone of their own sessions.
+func RequireTimeZone(ctx context.Context, pool *pgxpool.Pool, table Table, flag string) error {
+	for _, one := range table.Each() {
+		var lacks bool
+		err := pool.QueryRow(ctx, lacksTimeZone, one.Identifier(), one.Columns.CreatedAt).Scan(&lacks)
+		if err != nil {
+			return fmt.Errorf("look at column %s of %s: %w", one.Columns.CreatedAt, one.Name, err)
+		}
+		if lacks {
+			return fmt.Errorf("%s needs moments, and column %s (RELAY_COLUMN_CREATED_AT) of table %s.%s has no time "+
+				"zone, so events of some hours could be missed or repeated: give it the zone in which your services "+
+				"write it, as in %s", flag, one.Columns.CreatedAt, one.Schema, one.Name,
+				WithTimeZone(one, "UTC"))
+		}
+	}
+	return nil
+}
+
+// WithTimeZone returns the statement that gives the times of a table the time zone in which they
+// were written.
+func WithTimeZone(table Table, zone string) string {
+	column := Quote(table.Columns.CreatedAt)
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE timestamptz USING %[2]s AT TIME ZONE %[3]s;",
+		table.Identifier(), column, QuoteLiteral(zone))
+}
