@@ -25,9 +25,10 @@ type Publication struct {
 // it is in that schema, so the transaction that moved it there belongs to the fingerprint. The
 // fingerprint is empty if the publication does not stream every row of the table under the table's
 // name: partitions that are streamed under their own names would be skipped silently, and so would
-// the rows that a row filter excludes. Only the expected filter is accepted, by its text, in a
-// publication that applies it and that does not turn an UPDATE into an insert because of it. (A
-// missing column ends the stream.) The arguments are placeholders.
+// a table that became a partition of a published one, and the rows that a row filter excludes. Only
+// the expected filter is accepted, by its text, in a publication that applies it and that does not
+// turn an UPDATE into an insert because of it. (A missing column ends the stream.) The arguments
+// are placeholders.
 //
 // Without a table the fingerprint is that of the publication alone, for several tables. Package
 // members notices when one of them was added to it.
@@ -46,7 +47,13 @@ func fingerprintSQL(publication, table, filter string) string {
 		   AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
 		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
-		   AND (p.pubviaroot OR t.relkind <> 'p' AND NOT t.relispartition))`,
+		   AND CASE WHEN p.pubviaroot THEN NOT EXISTS (
+				SELECT FROM pg_partition_ancestors(t.oid) a JOIN pg_class c ON c.oid = a.relid
+				WHERE c.oid <> t.oid AND (p.puballtables
+					OR EXISTS (SELECT FROM pg_publication_rel o WHERE o.prpubid = p.oid AND o.prrelid = c.oid)
+					OR EXISTS (SELECT FROM pg_publication_namespace o
+						WHERE o.pnpubid = p.oid AND o.pnnspid = c.relnamespace)))
+				ELSE t.relkind <> 'p' AND NOT t.relispartition END)`,
 		publication, table, filter)
 }
 
