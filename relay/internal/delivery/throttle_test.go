@@ -195,9 +195,9 @@ func TestQuotaIsUsedAndRarelyExceeded(t *testing.T) {
 	}
 }
 
-// TestEventsBelowTheQuotaAreFast counts refused requests from the twelfth second on. At 350 events/s
-// a request has one event until the burst of 300 requests is used up after six seconds, and the
-// search for the rate follows.
+// TestEventsBelowTheQuotaAreFast counts refused requests from the twelfth second on. At 350 events
+// a second a request has one event until the burst of 300 requests is used up after six seconds.
+// The search for the rate follows.
 func TestEventsBelowTheQuotaAreFast(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []sink.Limits{fifo, standard} {
