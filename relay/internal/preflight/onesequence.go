@@ -42,7 +42,9 @@ const numberedTables = `
 
 // oneSequence returns the statements after which the table and its partitions take a column from
 // one sequence, which continues above every existing value. It is the first existing sequence that
-// does not belong to an identity, or else a new one.
+// does not belong to an identity, or else a new one. The statements are one transaction, under the
+// lock that ALTER TABLE needs: an INSERT waits for all of them, and a lock that grows could end in a
+// deadlock.
 func (d *database) oneSequence(ctx context.Context, column string) (string, error) {
 	rows, err := d.Pool.Query(ctx, numberedTables, d.Table.Identifier(), column)
 	if err != nil {
@@ -55,22 +57,38 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 	if err != nil {
 		return "", fmt.Errorf("look for the sequences of its partitions: %w", err)
 	}
-	var statements []string
+	statements := []string{"BEGIN", "LOCK TABLE " + d.Table.Identifier() + " IN ACCESS EXCLUSIVE MODE"}
 	sequence := outboxtable.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_numbers"}.Identifier()
 	if i := slices.IndexFunc(tables, func(t numberedTable) bool { return !t.identity && t.sequence != "" }); i >= 0 {
 		sequence = tables[i].sequence
 	} else {
 		statements = append(statements, "CREATE SEQUENCE "+sequence)
 	}
-	quoted := outboxtable.Quote(column)
+	quoted, literal := outboxtable.Quote(column), outboxtable.QuoteLiteral(sequence)
+	statements = append(statements, fmt.Sprintf("SELECT setval(%s, greatest(max(%s), %s)) FROM %s",
+		literal, quoted, lastValues(sequence, tables), d.Table.Identifier()))
 	for _, t := range tables {
 		if t.identity {
 			statements = append(statements, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP IDENTITY", t.name, quoted))
 		}
 	}
-	literal := outboxtable.QuoteLiteral(sequence)
 	statements = append(statements, // every partition inherits the table's default
 		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", d.Table.Identifier(), quoted, literal),
-		fmt.Sprintf("SELECT setval(%s, max(%s)) FROM %s", literal, quoted, d.Table.Identifier()))
+		"COMMIT")
 	return strings.Join(statements, "; ") + ";", nil
+}
+
+// lastValues returns the expressions of the last values of all sequences, which may be above those
+// in the rows: the last rows may be removed, and a service may use a value later.
+func lastValues(sequence string, tables []numberedTable) string {
+	names := []string{sequence}
+	for _, t := range tables {
+		if t.sequence != "" && !slices.Contains(names, t.sequence) {
+			names = append(names, t.sequence)
+		}
+	}
+	for i, name := range names {
+		names[i] = "(SELECT last_value FROM " + name + ")"
+	}
+	return strings.Join(names, ", ")
 }
