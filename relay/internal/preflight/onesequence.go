@@ -43,8 +43,8 @@ const numberedTables = `
 // oneSequence returns the statements after which the table and its partitions take a column from
 // one sequence, which continues above every existing value. It is the first existing sequence that
 // does not belong to an identity, or else a new one. The statements are one transaction, under the
-// lock that ALTER TABLE needs: an INSERT waits for all of them, and a lock that grows could end in a
-// deadlock.
+// lock that ALTER TABLE needs: an INSERT waits for all of them, and a lock that grows could end in
+// a deadlock.
 func (d *database) oneSequence(ctx context.Context, column string) (string, error) {
 	rows, err := d.Pool.Query(ctx, numberedTables, d.Table.Identifier(), column)
 	if err != nil {

@@ -102,7 +102,8 @@ func TestOneSequenceIsSafeUnderWriters(t *testing.T) {
 				var seq int64
 				err := conn.QueryRow(t.Context(), insert).Scan(&seq)
 				if err != nil || seq <= last {
-					return fmt.Errorf("%s: seq %d after %d: %v", insert, seq, last, err) //nolint:errorlint // may be nil
+					//nolint:errorlint // err may be nil
+					return fmt.Errorf("%s: seq %d after %d: %v", insert, seq, last, err)
 				}
 				if last = seq; n == 20 {
 					begun <- struct{}{}
