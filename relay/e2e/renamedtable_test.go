@@ -113,7 +113,7 @@ func TestALostSlotKeepsRowsOfARenamedTable(t *testing.T) {
 	p.kill()
 	w.insertInto("moved.outbox", "1", 6, 10)
 	w.dropSlot()
-	p = w.startStreaming(env)
+	w.startStreaming(env)
 	w.insertInto("tenant_0.outbox", "other", 100, 100)
 	w.awaitBody(numbered(100))
 	w.exec(`ALTER SCHEMA moved RENAME TO tenant_1`)

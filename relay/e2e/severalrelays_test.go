@@ -107,14 +107,14 @@ func TestTwoSlotsOfOneTableDeliverApart(t *testing.T) {
 func TestTwoSlotsKeepTheirDeadLettersApart(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders")
-	env := []string{"RELAY_ON_REJECTED=park-aggregate"}
-	second := append(env, "RELAY_SLOT="+w.slot+"_second", "RELAY_START=now")
+	const policy = "RELAY_ON_REJECTED=park-aggregate"
+	second := []string{policy, "RELAY_SLOT=" + w.slot + "_second", "RELAY_START=now"}
 	refuse := func(body string) *fakeaws.Rule {
 		return w.broker.Script(fakeaws.Match{
 			Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool { return m.Body == body },
 		}, fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
 	}
-	first := w.startStreaming(env...)
+	first := w.startStreaming(policy)
 	refused := refuse(numbered(1))
 	w.insertInto("outbox_events", "1", 1, 1)
 	w.eventually("the event is parked", func() bool { return w.deadLetters() == "parked" })
@@ -127,7 +127,7 @@ func TestTwoSlotsKeepTheirDeadLettersApart(t *testing.T) {
 	w.insertInto("outbox_events", "2", 3, 3)
 	w.eventually("the other slot parks an event", func() bool { return w.deadLetters() == "parked,parked" })
 	refused.Clear()
-	for _, settings := range [][]string{env, second} {
+	for _, settings := range [][]string{{policy}, second} {
 		if out, err := w.command(settings, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
@@ -136,6 +136,6 @@ func TestTwoSlotsKeepTheirDeadLettersApart(t *testing.T) {
 	if states := w.deadLetters(); !strings.HasPrefix(states, "redriving,") {
 		t.Errorf("the dead letters are %s: the relay of one slot has redriven that of the other", states)
 	}
-	w.startStreaming(env...)
+	w.startStreaming(policy)
 	w.awaitBody(numbered(1))
 }

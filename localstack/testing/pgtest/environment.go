@@ -17,7 +17,7 @@ func Dir(t testing.TB) string {
 	if parent == "" {
 		return t.TempDir()
 	}
-	dir, err := os.MkdirTemp(parent, "pgtest-")
+	dir, err := os.MkdirTemp(parent, "pgtest-") //nolint:usetesting // t.TempDir is in another parent
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // the server's user enters it
 	}
