@@ -10,7 +10,7 @@ func TestReplayReadsACustomTable(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")
 	w.exec(`CREATE TABLE facts (no bigint GENERATED ALWAYS AS IDENTITY, tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
-		key text UNIQUE, kind text, thing text, body text, at timestamp NOT NULL DEFAULT now())`)
+		key text UNIQUE, kind text, thing text, body text, at timestamptz NOT NULL DEFAULT now())`)
 	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE facts`)
 	env := []string{
 		"RELAY_TABLE=public.facts", "RELAY_COLUMN_ID=key", "RELAY_COLUMN_SEQUENCE=no", "RELAY_COLUMN_XID=tx",
