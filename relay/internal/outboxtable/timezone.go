@@ -29,8 +29,9 @@ func RequireTimeZone(ctx context.Context, pool *pgxpool.Pool, table Table, flag 
 			return fmt.Errorf("look at column %s of %s: %w", one.Columns.CreatedAt, one.Name, err)
 		}
 		if lacks {
-			return fmt.Errorf("column %s (RELAY_COLUMN_CREATED_AT) of table %s.%s has no time zone, so with %s events of "+
-				"some hours could be missed or repeated: give it the zone in which your services write it, as in %s",
+			return fmt.Errorf("column %s (RELAY_COLUMN_CREATED_AT) of table %s.%s has no time zone, so with %s "+
+				"events of some hours could be missed or repeated: give it the zone in which your services write it, "+
+				"as in %s",
 				one.Columns.CreatedAt, one.Schema, one.Name, flag, WithTimeZone(one, "UTC"))
 		}
 	}
