@@ -95,16 +95,21 @@ func Request(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
 // Open returns the partitions, as schema.name, that a relay has found and whose rows the slot has
 // not accounted for. [Waiting] returns the new tables of several that wait for transactions.
 func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
-	rows, err := pool.Query(ctx, `
-		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted
-		  AND (new_until IS NULL OR passed_seq IS NOT NULL)
-		  AND system_identifier = `+outboxtable.SystemSQL+` ORDER BY relation`, slotName)
-	if err != nil {
-		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
-	}
-	open, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	open, err := unaccounted(ctx, pool, slotName, `(new_until IS NULL OR passed_seq IS NOT NULL)`)
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
 	}
 	return open, nil
+}
+
+// unaccounted returns the relations, as schema.name, that the slot has not accounted for and that a
+// condition selects.
+func unaccounted(ctx context.Context, pool *pgxpool.Pool, slotName, condition string) ([]string, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted AND `+condition+`
+		  AND system_identifier = `+outboxtable.SystemSQL+` ORDER BY relation`, slotName)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }

@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// noteNew stores the members of new tables together, before the first of them is accounted for, and
-// returns them with what it stored.
+// noteNew stores the members of new tables together, before the first of them is accounted for. The
+// returned members have the stored transaction id.
 func (j *Joiner) noteNew(ctx context.Context, joined []Joined) ([]Joined, error) {
 	relations, attached, names := []uint32{}, []string{}, []string{}
 	for i := range joined {
@@ -76,15 +74,8 @@ func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store
 // Waiting returns the new tables, as schema.name, whose rows wait for transactions of the time at
 // which a relay found them, and for more than ten seconds.
 func Waiting(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
-	rows, err := pool.Query(ctx, `
-		SELECT relation::regclass::text FROM relay_members WHERE slot_name = $1 AND NOT accounted
-		  AND new_until IS NOT NULL AND passed_seq IS NULL
-		  AND updated_at < clock_timestamp() - interval '10 seconds'
-		  AND system_identifier = `+outboxtable.SystemSQL+` ORDER BY relation`, slotName)
-	if err != nil {
-		return nil, fmt.Errorf("look for new tables of slot %s: %w", slotName, err)
-	}
-	waiting, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	waiting, err := unaccounted(ctx, pool, slotName, `new_until IS NOT NULL AND passed_seq IS NULL
+		AND updated_at < clock_timestamp() - interval '10 seconds'`)
 	if err != nil {
 		return nil, fmt.Errorf("look for new tables of slot %s: %w", slotName, err)
 	}

@@ -32,16 +32,15 @@ func RequireTimeZone(ctx context.Context, pool *pgxpool.Pool, table Table, flag 
 			return fmt.Errorf("column %s (RELAY_COLUMN_CREATED_AT) of table %s.%s has no time zone, so with %s "+
 				"events of some hours could be missed or repeated: give it the zone in which your services write it, "+
 				"as in %s",
-				one.Columns.CreatedAt, one.Schema, one.Name, flag, WithTimeZone(one, "UTC"))
+				one.Columns.CreatedAt, one.Schema, one.Name, flag, WithTimeZone(one))
 		}
 	}
 	return nil
 }
 
-// WithTimeZone returns the statement that gives the times of a table the time zone in which they
-// were written.
-func WithTimeZone(table Table, zone string) string {
-	column := Quote(table.Columns.CreatedAt)
-	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE timestamptz USING %[2]s AT TIME ZONE %[3]s;",
-		table.Identifier(), column, QuoteLiteral(zone))
+// WithTimeZone returns the statement that gives the times of a table their time zone. UTC in it is
+// an example: only the services know the zone in which they were written.
+func WithTimeZone(table Table) string {
+	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE timestamptz USING %[2]s AT TIME ZONE 'UTC';",
+		table.Identifier(), Quote(table.Columns.CreatedAt))
 }

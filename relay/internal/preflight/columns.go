@@ -222,7 +222,7 @@ func (d *database) creationTime(ctx context.Context, name string, c column) Find
 func (d *database) timeWithoutZone(ctx context.Context, name, settings string) Findings {
 	object := d.columnObject(name)
 	const advice = "Give it the zone in which your services write it: the statement has UTC"
-	statement := outboxtable.WithTimeZone(d.Table, "UTC")
+	statement := outboxtable.WithTimeZone(d.Table)
 	starts, err := d.startsSince(ctx)
 	switch {
 	case err != nil:
