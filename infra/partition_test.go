@@ -91,7 +91,7 @@ func TestEndpointsAllowWhatRolesMayDo(t *testing.T) {
 	}
 }
 
-// The owner of an object in another account has to allow what the relay's role may do with it.
+// The owner of an object in another account has to allow the actions of the relay's role too.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 func TestREADMENamesActionsForOtherAccounts(t *testing.T) {
 	t.Parallel()

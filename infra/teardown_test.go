@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// removals are the commands that remove what a deleted stack leaves, in their order.
+// removals are the commands that remove the leftovers of a deleted stack, in their order.
 var removals = map[string][]string{
 	"AWS::RDS::DBInstance":   {"aws rds delete-db-snapshot", "aws rds delete-db-instance-automated-backup"},
 	"AWS::SQS::Queue":        {"aws sqs delete-queue"},

@@ -62,7 +62,7 @@ func (d *database) repeatedSeq(ctx context.Context, name string) (*Finding, erro
 	return &found, nil
 }
 
-// seqLook has what the partitions have in the sequence column.
+// seqLook describes the values of the sequence column in the partitions.
 type seqLook struct {
 	ranges   []seqRange // in ascending order of the highest value; nil if the role may not read partitions
 	always   bool       // the column is GENERATED ALWAYS
