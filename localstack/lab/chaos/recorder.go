@@ -35,7 +35,7 @@ func (c *recorder) wrote(outcome checker.Outcome, events []checker.Event) {
 func (c *recorder) began(f checker.Fault) (ended func(change func(*checker.Fault))) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f.From, f.To = c.clock(), time.Duration(1<<62)
+	f.From, f.To = c.clock(), checker.Unended
 	i := len(c.faults)
 	c.faults = append(c.faults, f)
 	return func(change func(*checker.Fault)) {

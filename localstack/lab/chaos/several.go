@@ -111,15 +111,22 @@ func joinTable(ctx context.Context, a *act) error {
 }
 
 // awaitAccounted waits until the rows that every table had before the publication streamed it are
-// delivered. They may arrive after later events until then.
-func (r *run) awaitAccounted(ctx context.Context) {
-	await(ctx, crashTimeout, func() bool {
+// delivered. They may arrive after later events until then, so the fault lasts as long. A recovery
+// comes before them, and may take longer than the fault waits.
+func (a *act) awaitAccounted(ctx context.Context) {
+	accounted := await(ctx, a.options.Settle, func() bool {
 		var accounted int
-		err := r.admin.QueryRow(ctx, `SELECT count(DISTINCT relation) FROM relay_members
+		err := a.admin.QueryRow(ctx, `SELECT count(DISTINCT relation) FROM relay_members
 			WHERE accounted`).Scan(&accounted)
-		return err == nil && accounted >= len(r.shape.tables)
+		return err == nil && accounted >= len(a.shape.tables)
 	})
+	if !accounted {
+		a.note = lasts
+	}
 }
+
+// lasts notes that a fault had not ended when the machine went on.
+func lasts(f *checker.Fault) { f.To = checker.Unended }
 
 // whileTableJoins kills all relays while a table comes, or comes back.
 func whileTableJoins(ctx context.Context, a *act) error {

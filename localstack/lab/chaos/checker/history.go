@@ -149,6 +149,9 @@ type Replay struct {
 	State   string              `json:"state,omitempty"` // state at the end of the run
 }
 
+// Unended is the end of a fault that lasts until the end of the run.
+const Unended = time.Duration(1 << 62)
+
 // Fault is one injected fault with its start and end.
 type Fault struct {
 	Kind string        `json:"kind"`
