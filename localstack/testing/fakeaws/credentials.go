@@ -45,6 +45,14 @@ func ExpireTokens(isExpired func(token string) bool) Fault {
 	}}
 }
 
+// ForKeys applies f, a fault that answers in place of the service, to the requests that are signed
+// with a selected access key.
+func ForKeys(isSelected func(accessKeyID string) bool, f Fault) Fault {
+	return Fault{before: func(ctx context.Context, x exchange) bool {
+		return isSelected(accessKeyID(x.header.Get("Authorization"))) && f.before(ctx, x)
+	}}
+}
+
 const (
 	signedAt = "20060102T150405Z"
 	// maxSkew is how far the time of a signature may be from the service's clock.

@@ -7,18 +7,23 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/relay/internal/claimcheck"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
 )
 
 const bucket = "large-events"
@@ -260,5 +265,35 @@ func TestHeadersLeaveRoomForThePointer(t *testing.T) {
 	prepared, failed := wrapped.Prepare(t.Context(), []*sink.Message{large})
 	if failed != nil || prepared[0].Size() != 1000 {
 		t.Errorf("%v: %d bytes, want 1000", failed, prepared[0].Size())
+	}
+}
+
+// TestARefusalOfTheBucketFindsRotatedKeys: the bucket may be the first to refuse the old key.
+func TestARefusalOfTheBucketFindsRotatedKeys(t *testing.T) {
+	t.Parallel()
+	server := start(t)
+	server.CreateBucket(bucket)
+	file := filepath.Join(t.TempDir(), "credentials")
+	write := func(accessKeyID string) {
+		text := "[default]\naws_access_key_id = " + accessKeyID + "\naws_secret_access_key = secret\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("OLD")
+	cfg, err := transport.LoadConfig(t.Context(), time.Minute, awsconfig.WithRegion("us-east-1"),
+		awsconfig.WithSharedCredentialsFiles([]string{file}), awsconfig.WithSharedConfigFiles(nil),
+		awsconfig.WithSharedConfigProfile("default"), awsconfig.WithBaseEndpoint(server.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := claimcheck.New(cfg, bucket)
+	write("NEW")
+	server.RefuseBucket(bucket, "InvalidAccessKeyId")
+	if err := store.Probe(t.Context()); !sink.IsIdentity(err) {
+		t.Fatalf("%v, want a refusal of the signer", err)
+	}
+	if got, err := cfg.Credentials.Retrieve(t.Context()); err != nil || got.AccessKeyID != "NEW" {
+		t.Errorf("the next request is signed with %q, %v", got.AccessKeyID, err)
 	}
 }

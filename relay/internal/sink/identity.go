@@ -6,13 +6,17 @@ import "errors"
 // is. A service with AWS JSON sends the names of the shapes, one with the Query protocol the codes.
 //
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
+// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 var identities = map[string]bool{
 	"ExpiredToken":                        true,
 	"ExpiredTokenException":               true,
 	"IncompleteSignature":                 true,
 	"IncompleteSignatureException":        true,
+	"InvalidAccessKeyId":                  true,
 	"InvalidClientTokenId":                true,
+	"InvalidSecurity":                     true,
 	"InvalidSignatureException":           true,
+	"InvalidToken":                        true,
 	"MissingAuthenticationToken":          true,
 	"MissingAuthenticationTokenException": true,
 	"RequestExpired":                      true,
@@ -30,4 +34,23 @@ func IsIdentity(err error) bool {
 		return false
 	}
 	return failure.Origin == OriginCredentials || failure.Origin == OriginRequest && identities[failure.Code]
+}
+
+// clocks are the identities that a correct clock accepts. Other credentials do not help.
+var clocks = map[string]bool{"RequestExpired": true, "RequestTimeTooSkewed": true}
+
+// denials are the codes by which a service denies a known signer the action. A session that was
+// revoked, and one of a role that was replaced, get them too.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html
+var denials = map[string]bool{
+	"AccessDenied":                true,
+	"AccessDeniedException":       true,
+	"AuthorizationError":          true,
+	"AuthorizationErrorException": true,
+}
+
+// MayRefuseSigner reports whether a request that a service refuses with code may succeed with other
+// credentials.
+func MayRefuseSigner(code string) bool {
+	return identities[code] && !clocks[code] || denials[code]
 }

@@ -28,3 +28,16 @@ func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
 		}
 	}
 }
+
+func TestAClockNeedsNoOtherCredentials(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]bool{
+		"ExpiredToken": true, "UnrecognizedClientException": true, "InvalidAccessKeyId": true, "AccessDenied": true,
+		"AuthorizationError": true, "RequestTimeTooSkewed": false, "RequestExpired": false, "Throttling": false,
+		"KMSAccessDenied": false, "": false,
+	} {
+		if got := MayRefuseSigner(code); got != want {
+			t.Errorf("%q: %t, want %t", code, got, want)
+		}
+	}
+}

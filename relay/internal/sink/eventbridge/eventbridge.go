@@ -120,7 +120,6 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 		err = s.recent.add(results)
 	}
 	if err != nil {
-		transport.RefreshExpired(s.client.Options().Credentials, err)
 		s.requests.DropMixedUp(err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("put %d events on %s: %w", len(batch), s.busARN, err))
 	}

@@ -156,7 +156,6 @@ func (s *Sink) Description() sink.Description { return s.state.Load().descriptio
 func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Result, error) {
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
-		transport.RefreshExpired(s.client.Options().Credentials, err)
 		s.requests.DropMixedUp(err)
 		return nil, sink.ClassifyRequest(fmt.Errorf("send %d messages to %s: %w", len(batch), s.queueURL, err))
 	}

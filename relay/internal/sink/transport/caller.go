@@ -129,12 +129,15 @@ func (c *Caller) explain(err error) error {
 	return unanswered(&c.endpoint.URL, err)
 }
 
-// Answered returns err, the result of reading answer, with its origin.
+// Answered returns err, the result of reading answer, with its origin. If it refuses the
+// credentials, the next request fetches them again.
 func (c *Caller) Answered(answer *Answer, err error) error {
 	if err == nil {
 		return nil
 	}
-	return answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, err)
+	err = answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, err)
+	invalidateRefused(c.endpoint.Credentials, err)
+	return err
 }
 
 // sendThroughClient sends request through net/http. The SDK's signer writes to URL and header, so
@@ -219,18 +222,5 @@ func (c *Caller) learnSkew(answer *Answer) {
 	if t, err := http.ParseTime(date); err == nil {
 		c.skew.Store(int64(time.Until(t)))
 		c.date.Store(&date)
-	}
-}
-
-// RefreshExpired makes the next request fetch new credentials if err says that those of the last
-// one have expired. The cache alone goes by the promised time and by this machine's clock.
-func RefreshExpired(credentials aws.CredentialsProvider, err error) {
-	cache, cached := credentials.(interface{ Invalidate() })
-	failure, ok := errors.AsType[*sink.Error](err)
-	if !cached || !ok || failure.Origin != sink.OriginRequest {
-		return
-	}
-	if failure.Code == "ExpiredToken" || failure.Code == "ExpiredTokenException" {
-		cache.Invalidate()
 	}
 }

@@ -243,17 +243,19 @@ func TestCredentialsAreFetchedOnceUntilTheyExpire(t *testing.T) {
 	expect("200 AKID1")
 	refuse.Store(true)
 	expect("403 AKID1")
-	transport.RefreshExpired(cache, sink.RequestError(400, "ThrottlingException", "", nil))
+	refused := func(status int, code string) {
+		_ = caller.Answered(&transport.Answer{Status: status}, sink.RequestError(status, code, "", nil))
+	}
+	refused(400, "ThrottlingException")
 	expect("200 AKID1")
 	refuse.Store(true)
 	expect("403 AKID1")
-	transport.RefreshExpired(cache, sink.RequestError(403, "ExpiredToken", "", nil))
+	refused(403, "ExpiredToken")
 	expect("200 AKID2")
 	refuse.Store(true)
 	expect("403 AKID2")
-	transport.RefreshExpired(cache, sink.RequestError(403, "ExpiredTokenException", "", nil))
+	refused(403, "ExpiredTokenException")
 	if _, err := post(t.Context(), caller, "x"); err == nil || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("%v, want what the provider says", err)
 	}
-	transport.RefreshExpired(nil, sink.RequestError(403, "ExpiredToken", "", nil)) // nothing is cached
 }
