@@ -11,9 +11,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/tablereader"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -35,7 +35,7 @@ const (
 type Joiner struct {
 	Store *Store
 	// Reader returns a reader of the rows of a table.
-	Reader func(outboxtable.Table) *recovery.Reader
+	Reader func(outboxtable.Table) *tablereader.Reader
 	// Position is the position in the log up to which everything is delivered.
 	Position func() pglogrepl.LSN
 	Router   *route.Router

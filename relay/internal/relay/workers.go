@@ -12,6 +12,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 	"github.com/outbox-relay/outbox-relay/relay/internal/retention"
+	"github.com/outbox-relay/outbox-relay/relay/internal/tablereader"
 	"github.com/outbox-relay/outbox-relay/relay/internal/watch"
 )
 
@@ -56,7 +57,7 @@ func (s *session) replayer() *replay.Replayer {
 // deferrer returns the worker that defers the events of unavailable destinations and of busy
 // aggregates, and delivers them.
 func (s *session) deferrer() *deferral.Worker {
-	pageOf := func(t outboxtable.Table) deferral.Page { return recovery.NewReader(s.pool, s.Slot, t).Page }
+	pageOf := func(t outboxtable.Table) deferral.Page { return tablereader.New(s.pool, t).Page }
 	return &deferral.Worker{
 		Store:      s.deferrals,
 		Rows:       s.withOutside(deferral.NewRows(s.deferrals, s.Table, pageOf)),
@@ -138,7 +139,7 @@ func (s *session) mayDefer(ctx context.Context) (err error) {
 func (s *session) joiner() *members.Joiner {
 	j := &members.Joiner{
 		Store:    members.NewStore(s.pool, s.held.Fence, s.Table),
-		Reader:   func(t outboxtable.Table) *recovery.Reader { return recovery.NewReader(s.pool, s.Slot, t) },
+		Reader:   func(t outboxtable.Table) *tablereader.Reader { return tablereader.New(s.pool, t) },
 		Position: s.position,
 		Router:   s.Router,
 		Send:     s.delivery.Send,

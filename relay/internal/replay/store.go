@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
-	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/tablereader"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -36,7 +36,7 @@ type Store struct {
 // events finds the events of one table.
 type events struct {
 	table  outboxtable.Table
-	reader *recovery.Reader
+	reader *tablereader.Reader
 	look   string // statement
 	bySeq  string // condition
 }
@@ -58,7 +58,7 @@ func (s *Store) eventsOf(r *Replay) (*events, error) {
 	}
 	s.events = &events{
 		table:  table,
-		reader: recovery.NewReader(s.pool, s.fence.Slot, table),
+		reader: tablereader.New(s.pool, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
 				SELECT e.{seq} AS seq, {event_id} AS id, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
