@@ -16,6 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/page"
+	"github.com/outbox-relay/outbox-relay/relay/internal/rebinding"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
@@ -43,7 +44,7 @@ func (c *pageCommand) Run(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("serve the page (--port): %w", err)
 	}
 	server := &http.Server{
-		Handler:           onlyLocal(shown.page(&c.source, nil, nil)),
+		Handler:           rebinding.Guard{Handler: shown.page(&c.source, nil, nil)},
 		ReadHeaderTimeout: headerTimeout,
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
@@ -91,18 +92,5 @@ func (s *shownPool) page(source *source, local *status.Local, recent *events.Rec
 		"GET /status":      &status.Handler{Slot: source.Slot, Local: local, Open: s.get},
 		"GET /events":      http.HandlerFunc(found.Last),
 		"GET /events/{id}": http.HandlerFunc(found.One),
-	})
-}
-
-// onlyLocal refuses requests to a name that is not this machine's. Otherwise a site that the
-// operator visits could resolve its own name to 127.0.0.1 and read the page.
-func onlyLocal(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil || host != "127.0.0.1" && host != "localhost" {
-			http.Error(w, "open the page as 127.0.0.1 or localhost", http.StatusMisdirectedRequest)
-			return
-		}
-		h.ServeHTTP(w, r)
 	})
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/rebinding"
 )
 
 // State is the current state of the relay.
@@ -216,6 +218,16 @@ func respond(w http.ResponseWriter, ok bool, r report) {
 	_ = json.NewEncoder(w).Encode(r)
 }
 
+// guarded returns the Handler for a listener. The listener of this machine alone refuses requests
+// with other names. An address that others reach has names that the relay does not know.
+func (h *Health) guarded(listener net.Addr, address string) http.Handler {
+	if tcp, ok := listener.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return h.Handler()
+	}
+	name, _, _ := net.SplitHostPort(address) // the listener is open, so the address has a port
+	return rebinding.Guard{Handler: h.Handler(), Name: name, Probes: []string{"/livez", "/readyz"}}
+}
+
 // Serve serves the probes on address until ctx ends. It returns after the listener is open, with a
 // function that waits for the end of the server.
 func (h *Health) Serve(ctx context.Context, address string) (wait func() error, err error) {
@@ -223,7 +235,7 @@ func (h *Health) Serve(ctx context.Context, address string) (wait func() error, 
 	if err != nil {
 		return nil, fmt.Errorf("listen for probes and metrics (RELAY_LISTEN): %w", err)
 	}
-	server := &http.Server{Handler: h.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: h.guarded(listener.Addr(), address), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })

@@ -23,7 +23,7 @@ var order = []string{
 	"format", "claimcheck",
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
 	"pgoutput", "emitted",
-	"outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span",
+	"outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span", "rebinding",
 	"compare",
 	"inbox/awss3", "inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",
