@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 func TestReplayReadsACustomTable(t *testing.T) {
@@ -83,5 +85,61 @@ func TestARedrivenEventIsNoReplay(t *testing.T) {
 	w.replay("--aggregate", "order/1", "--yes")
 	if got := w.replayedBodies(); got != numbered(1) {
 		t.Errorf("replayed %q", got)
+	}
+}
+
+// The checkpoint is behind an earlier event that its destination does not accept. The dead letter
+// alone says what became of the refused one.
+func TestDiscardedEventIsReplayedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	billing, err := w.broker.CreateQueue("billing.fifo", nil)
+	w.must(err)
+	refused := w.refuseBody(numbered(2))
+	throttled := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Destination: "orders.fifo"},
+		fakeaws.Throttle())
+	env := []string{"RELAY_RETRY_MAX=300ms", "RELAY_ROUTES=event:order.even=" + billing.ARN}
+	w.startStreaming(env...)
+	w.writeHourly(1, 4)
+	w.eventually("event 2 is parked", func() bool { return w.deadLetters() == "parked" })
+	refused.Clear()
+	id := w.query(`SELECT id::text FROM outbox_events WHERE seq = 2`)
+	output, err := w.command(env, "replay", "--event-id", id, "--yes")
+	if err == nil || !strings.Contains(output, "excluded: 1 that are parked") {
+		t.Errorf("the event is parked: %v: %s", err, output)
+	}
+	w.discard("1")
+	w.replay("--event-id", id, "--yes")
+	if got := w.broker.Received(billing.ARN); len(got) != 2 || got[1].Body != numbered(2) {
+		t.Errorf("billing received %+v", got)
+	}
+	throttled.Clear()
+	w.awaitBody(numbered(3))
+}
+
+func (w *testEnv) discard(args ...string) {
+	w.t.Helper()
+	if output, err := w.command(nil, append([]string{"dead-letters", "discard"}, args...)...); err != nil {
+		w.t.Fatalf("discard: %v: %s", err, output)
+	}
+}
+
+// A relay that is killed right after a delivery has not recorded it. Its successor does.
+func TestReplayWaitsUntilADeliveryIsRecorded(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.deliver(1)
+	locked, err := w.pool.Begin(t.Context())
+	w.must(err)
+	defer locked.Rollback(t.Context()) //nolint:errcheck // after Commit it has nothing to do
+	_, err = locked.Exec(t.Context(), `SELECT FROM relay_checkpoints WHERE slot_name = $1 FOR UPDATE`, w.slot)
+	w.must(err)
+	w.writeHourly(2, 2)
+	w.awaitBody(numbered(2))
+	p := w.launch(relayBinary, nil, "replay", "--since", "2026-01-01T02:00:00Z", "--yes")
+	p.awaitLog("waiting until the relay records that it delivered 1 of the events")
+	w.must(locked.Commit(t.Context()))
+	if err := p.wait(); err != nil || !strings.Contains(p.log.String(), "replay 1 is done: 1 of 1 events sent") {
+		t.Errorf("%v: %s", err, p.log)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -16,8 +17,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
 )
 
-// defaultRate is the default number of events a second.
-const defaultRate = 100
+const (
+	// defaultRate is the default number of events a second.
+	defaultRate = 100
+	// recordedTimeout bounds the wait for the next write of the checkpoint row. A relay that
+	// streams records a delivery within a few seconds.
+	recordedTimeout = 15 * time.Second
+)
 
 // replayCommand tells the running relay to resend delivered events.
 type replayCommand struct {
@@ -137,13 +143,13 @@ func (c *replayCommand) selection() replay.Selection {
 
 // begin shows the selected events, and starts the replay if --yes is set.
 func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error {
-	horizon, err := c.horizon(ctx, console)
-	if err != nil {
+	if _, err := c.horizon(ctx, console); err != nil { // before rows of a wrong table are looked up
 		return err
 	}
 	selection := c.selection()
 	if len(c.EventID) > 0 {
 		var missing []string
+		var err error
 		if selection.Seqs, missing, err = console.operator.FindIDs(ctx, c.EventID); err != nil {
 			return err
 		}
@@ -153,7 +159,7 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 				"written, or RELAY_RETENTION removed it\n", id, c.Table)
 		}
 	}
-	plan, err := console.operator.Plan(ctx, selection, horizon)
+	plan, err := c.plan(ctx, console, selection)
 	if err != nil {
 		return err
 	}
@@ -181,6 +187,27 @@ func (c *replayCommand) begin(ctx context.Context, console *replayConsole) error
 	fmt.Fprintf(console.out, "replay %d: the relay that holds slot %s sends them, %d a second\n", asked.ID, c.Slot,
 		rate)
 	return c.wait(ctx, console, asked)
+}
+
+// plan selects the events to send. A delivery counts once the checkpoint row has it. With --yes,
+// plan waits for that if it concerns events that the operator names, or all that are selected.
+func (c *replayCommand) plan(ctx context.Context, console *replayConsole, selection replay.Selection) (replay.Plan,
+	error,
+) {
+	var plan replay.Plan
+	deadline := time.Now().Add(recordedTimeout)
+	err := console.await(ctx, func(ctx context.Context) (done bool, err error) {
+		horizon, err := c.horizon(ctx, console)
+		if err != nil {
+			return false, err
+		}
+		plan, err = console.operator.Plan(ctx, selection, horizon)
+		waits := c.Yes && plan.Undelivered > 0 && (plan.Events == 0 || len(c.EventID) > 0)
+		return !waits || time.Now().After(deadline), err
+	}, func() string {
+		return fmt.Sprintf("waiting until the relay records that it delivered %d of the events", plan.Undelivered)
+	})
+	return plan, err
 }
 
 // horizon returns the pg_snapshot up to which events count as delivered.

@@ -44,8 +44,8 @@ func (c *replayCommand) show(w io.Writer, plan replay.Plan) error {
 		return err
 	}
 	if plan.Undelivered > 0 {
-		fmt.Fprintf(w, "excluded: %d that are not known to be delivered yet: the relay delivers them by itself\n",
-			plan.Undelivered)
+		fmt.Fprintf(w, "excluded: %d that are not known to be delivered yet: the relay delivers them by itself, "+
+			"and records a delivery a few seconds later\n", plan.Undelivered)
 	}
 	if plan.Parked > 0 {
 		fmt.Fprintf(w, "excluded: %d that are parked: relay dead-letters redrive sends those\n", plan.Parked)

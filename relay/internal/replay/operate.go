@@ -77,7 +77,8 @@ type Plan struct {
 	Parked            int64 // excluded: dead letters
 }
 
-// Plan computes which of the events that are visible in horizon a replay would send.
+// Plan computes which events a replay would send: those that are visible in horizon, and those
+// whose dead letter is closed.
 func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan, error) {
 	if s.Since != nil || s.Until != nil {
 		if err := outboxtable.RequireTimeZone(ctx, o.pool, o.table, "--since and --until"); err != nil {
@@ -86,14 +87,11 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 	}
 	p := Plan{Selection: s, Horizon: horizon}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
-		SELECT CASE
-				WHEN pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) IS NOT TRUE THEN 'undelivered'
-				WHEN {parked} THEN 'parked'
-				ELSE 'selected' END AS fate,
+		SELECT replace({fate}, 'closed', 'delivered') AS fate,
 			{event_type}, {aggregate_type}, count(*), min(e.{seq}), max(e.{seq}),
 			coalesce(min({created_at})::text, ''), coalesce(max({created_at})::text, '')
 		FROM {table} e WHERE {selected} AND {filter} GROUP BY 1, 2, 3
-			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.table.Key(), horizon)...)
+			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.table.Key(), horizon, o.slot)...)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)
 	}

@@ -89,6 +89,21 @@ const parked = `(EXISTS (
 	WHERE d.outbox_table = $6 AND d.event_id = {event_id} AND d.row_key IS NULL
 		AND d.state IN ('parked', 'redriving')))`
 
+// closed is true for a row e whose dead letter is discarded or redriven. A relay of the slot in $8
+// parked the event, so the event is accounted for, even while the horizon is behind an earlier
+// event that is not. event_id is compared for the sake of the index.
+const closed = `EXISTS (
+	SELECT FROM outbox_dead_letters d
+	WHERE d.outbox_table = $6 AND d.event_id = {event_id} AND d.slot_name = $8
+		AND d.row_seq = {common_seq} AND d.row_event_id = {event_id} AND d.state IN ('discarded', 'redriven'))`
+
+// fate is the fate of a row e: 'parked', 'delivered' if the horizon in $7 shows it, 'closed', or
+// 'undelivered'.
+const fate = `CASE WHEN {parked} THEN 'parked'
+	WHEN pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) THEN 'delivered'
+	WHEN {closed} THEN 'closed'
+	ELSE 'undelivered' END`
+
 // statement fills these conditions, and the names of an outbox table and its columns, into sql.
 func statement(table outboxtable.Table, sql string) string {
 	c, text := table.Columns, outboxtable.Texts(table, "e.")
@@ -103,7 +118,8 @@ func statement(table outboxtable.Table, sql string) string {
 		"{filter}", table.FilterSQL("e"),
 		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))
-	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked).Replace(sql)
+	sql = strings.ReplaceAll(sql, "{fate}", fate)
+	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked, "{closed}", closed).Replace(sql)
 	return names.Replace(
 		strings.ReplaceAll(sql, "{event_id}",
 			"coalesce(nullif("+text.ID+", ''), 'seq:' || e.{seq})"),

@@ -174,7 +174,8 @@ func TestAPageReadsTheIndexAndNotTheTable(t *testing.T) {
 		for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 			_, err = conn.Exec(t.Context(), `SET plan_cache_mode = `+mode)
 			r.must(err)
-			args := append(asked.Selection.args(), "public.outbox_events", asked.Horizon, 20_000, 50_000, lookRows, 10)
+			args := append(asked.Selection.args(), "public.outbox_events", asked.Horizon, "slot", 20_000, 50_000,
+				lookRows, 10)
 			rows, err := conn.Query(t.Context(), `EXPLAIN `+from.look, args...)
 			r.must(err)
 			lines, err := pgx.CollectRows(rows, pgx.RowTo[string])

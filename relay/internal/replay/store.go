@@ -61,13 +61,16 @@ func (s *Store) eventsOf(r *Replay) (*events, error) {
 		reader: tablereader.New(s.pool, table),
 		look: statement(table, `
 			WITH looked AS MATERIALIZED (
-				SELECT e.{seq} AS seq, {event_id} AS id, {selected} AND pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)
-					AND NOT {parked} AND {filter} AS selected
-				FROM {table} e WHERE e.{seq} > $8::bigint AND e.{seq} <= $9::bigint ORDER BY e.{seq}
-				FETCH FIRST $10 ROWS WITH TIES
-			), page AS (SELECT seq, id FROM looked WHERE selected ORDER BY seq FETCH FIRST $11 ROWS WITH TIES)
+				SELECT e.{seq} AS seq, {event_id} AS id, CASE WHEN {selected} AND {filter} THEN {fate} END AS fate
+				FROM {table} e WHERE e.{seq} > $9::bigint AND e.{seq} <= $10::bigint ORDER BY e.{seq}
+				FETCH FIRST $11 ROWS WITH TIES
+			), page AS (
+				SELECT seq, id, fate FROM looked WHERE fate IN ('delivered', 'closed')
+				ORDER BY seq FETCH FIRST $12 ROWS WITH TIES
+			)
 			SELECT ARRAY(SELECT seq FROM page ORDER BY seq, id), ARRAY(SELECT id FROM page ORDER BY seq, id),
-				CASE WHEN (SELECT count(*) FROM page) >= $11 THEN (SELECT max(seq) FROM page)
+				ARRAY(SELECT fate = 'closed' FROM page ORDER BY seq, id),
+				CASE WHEN (SELECT count(*) FROM page) >= $12 THEN (SELECT max(seq) FROM page)
 					ELSE (SELECT max(seq) FROM looked) END`),
 		bySeq: outboxtable.Quote(table.Columns.Sequence) + " = ANY ($4::bigint[])",
 	}
@@ -108,9 +111,10 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	}
 	var seqs []int64
 	var ids []string
+	var closed []bool
 	var last *int64
-	args := append(r.Selection.args(), s.table.Key(), r.Horizon, r.PassedSeq, r.LastSeq, lookRows, limit)
-	if err := s.pool.QueryRow(ctx, from.look, args...).Scan(&seqs, &ids, &last); err != nil {
+	args := append(r.Selection.args(), s.table.Key(), r.Horizon, s.fence.Slot, r.PassedSeq, r.LastSeq, lookRows, limit)
+	if err := s.pool.QueryRow(ctx, from.look, args...).Scan(&seqs, &ids, &closed, &last); err != nil {
 		return Page{}, fmt.Errorf("look for events of replay %d behind seq %d: %w", r.ID, r.PassedSeq, err)
 	}
 	switch {
@@ -127,26 +131,23 @@ func (s *Store) Page(ctx context.Context, r *Replay, limit int) (Page, error) {
 	if len(events) > 0 && lastRead < seqs[len(seqs)-1] { // large events: the next page has the others
 		page.Last = lastRead
 	}
-	page.Events = r.withoutWaiting(selectedOf(events, seqs, ids))
+	page.Events = r.selectedOf(events, seqs, ids, closed)
 	return page, nil
 }
 
-// selectedOf excludes events that only have the seq of a selected one. Rows of different partitions
-// may have the same seq.
-func selectedOf(events []outbox.Envelope, seqs []int64, ids []string) []outbox.Envelope {
-	selected := make(map[string]bool, len(seqs))
+// selectedOf excludes events that only have the seq of a selected one, because rows of different
+// partitions may have the same seq. It also excludes events that were not delivered when r was
+// requested, because they waited for their destination: the relay delivers them by itself. An event
+// whose dead letter is closed did not wait.
+func (r *Replay) selectedOf(events []outbox.Envelope, seqs []int64, ids []string, closed []bool) []outbox.Envelope {
+	closedBy := make(map[string]bool, len(seqs))
 	for i, seq := range seqs {
-		selected[strconv.FormatInt(seq, 10)+" "+ids[i]] = true
+		closedBy[strconv.FormatInt(seq, 10)+" "+ids[i]] = closed[i]
 	}
 	return slices.DeleteFunc(events, func(e outbox.Envelope) bool {
-		return !selected[e.Sequence+" "+cmp.Or(e.ID, "seq:"+e.Sequence)]
+		isClosed, selected := closedBy[e.Sequence+" "+cmp.Or(e.ID, "seq:"+e.Sequence)]
+		return !selected || !isClosed && r.Deferrals.Wait(&e)
 	})
-}
-
-// withoutWaiting excludes events that were not delivered when r was requested, because they waited
-// for their destination. The relay delivers them by itself.
-func (r *Replay) withoutWaiting(events []outbox.Envelope) []outbox.Envelope {
-	return slices.DeleteFunc(events, func(e outbox.Envelope) bool { return r.Deferrals.Wait(&e) })
 }
 
 // Outcome counts the results of the events of a page.
