@@ -50,9 +50,14 @@ func TestHelpOfRunBeginsWithWhatIsNeeded(t *testing.T) {
 // exitOf returns the output and exit code of flags that end the program.
 func exitOf(t *testing.T, args ...string) (string, int) {
 	t.Helper()
+	return exitWith(t, grammarOf(args), args...)
+}
+
+func exitWith(t *testing.T, grammar any, args ...string) (string, int) {
+	t.Helper()
 	var out bytes.Buffer
 	codes := []int{}
-	parser, err := newParser(t.Context(), &out, kong.Exit(func(code int) { codes = append(codes, code) }))
+	parser, err := newParser(t.Context(), &out, grammar, kong.Exit(func(code int) { codes = append(codes, code) }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ type commands struct {
 	Recover     recoverCommand     `cmd:"" help:"Show the events that the slot may have missed, and have the relay publish them from the table: after pg_upgrade, a restore, or by hand."`
 	Replay      replayCommand      `cmd:"" help:"Make the running relay resend delivered events. Without --yes, only list them."`
 	Compare     compareCommand     `cmd:"" help:"Compare what the relay and another publisher delivered, by two files of event ids: exit code 1 if they do not agree."`
-	DeadLetters deadLetters        `cmd:"" help:"List, show, redrive or discard events that their destination refused."`
+	DeadLetters deadLetters        `cmd:"" name:"dead-letters" help:"List, show, redrive or discard events that their destination refused."`
 	Pause       pauseCommand       `cmd:"" help:"Make the running relay stop sending to a destination. Its events wait in the outbox table until relay resume."`
 	Resume      resumeCommand      `cmd:"" help:"End a pause. The running relay first sends the events that wait, in order."`
 	Migrate     migrateCommand     `cmd:"" help:"Create or upgrade the outbox tables, their publication, and the roles outbox_relay and outbox_producer."`
@@ -66,7 +66,7 @@ func fail(stderr io.Writer, err error) int {
 
 // run runs the command of args. Without a command it prints the help.
 func run(ctx context.Context, args []string, stdout io.Writer) error {
-	parser, err := newParser(ctx, stdout)
+	parser, err := newParser(ctx, stdout, grammarOf(args))
 	if err != nil {
 		return err
 	}
@@ -80,8 +80,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return parsed.Run()
 }
 
-func newParser(ctx context.Context, stdout io.Writer, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(&commands{}, append(options,
+func newParser(ctx context.Context, stdout io.Writer, grammar any, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append(options,
 		kong.Name("relay"),
 		kong.Description(description),
 		kong.Vars{"version": version},

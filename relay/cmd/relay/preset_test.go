@@ -33,14 +33,15 @@ func TestPresetsHaveSettingsThatExist(t *testing.T) {
 // parseCheck returns the settings of relay check.
 func parseCheck(t *testing.T, args ...string) *relaySettings {
 	t.Helper()
-	parser, err := newParser(t.Context(), io.Discard)
+	var all commands
+	parser, err := newParser(t.Context(), io.Discard, &all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := parser.Parse(append([]string{"check"}, args...)); err != nil {
 		t.Fatal(err)
 	}
-	return &parser.Model.Target.Addr().Interface().(*commands).Check.relaySettings
+	return &all.Check.relaySettings
 }
 
 func TestSettingsTakePrecedenceOverAPreset(t *testing.T) {

@@ -47,10 +47,11 @@ var (
 	partition = regexp.MustCompile(`^aws(-[a-z]+)*$`)
 	region    = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 	account   = regexp.MustCompile(`^[0-9]{12}$`)
-	queueName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo)$`)
-	topicName = regexp.MustCompile(`^([A-Za-z0-9_-]{1,256}|[A-Za-z0-9_-]{1,251}\.fifo)$`)
+	// queueOrTopic and bus do not bound the length of a name: a bound of 256 makes a program of 256
+	// steps, which every start would compile.
+	queueOrTopic = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.fifo)?$`)
 	// A slash is in the names of partners' buses alone, to which only the partner puts events.
-	busName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,256}$`)
+	bus = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 	// https://docs.aws.amazon.com/general/latest/gr/sqs-service.html
 	// The second form is the legacy one; queue.amazonaws.com stands for us-east-1.
@@ -133,21 +134,22 @@ func parseQueueURL(s string) (d Destination, problem string) {
 
 func (d Destination) checkName() (problem string) {
 	var name *regexp.Regexp
+	var longest int
 	var kind string
 	switch d.Service {
 	case SNS:
-		name, kind = topicName, "topic"
+		name, longest, kind = queueOrTopic, 256, "topic"
 	case SQS:
-		name, kind = queueName, "queue"
+		name, longest, kind = queueOrTopic, 80, "queue"
 	case EventBridge:
-		name, kind = busName, "bus"
+		name, longest, kind = bus, 256, "bus"
 	default:
 		return fmt.Sprintf("the names of %s have no rules yet", d.Service)
 	}
 	switch {
 	case !account.MatchString(d.Account):
 		return fmt.Sprintf("%q is not an account of twelve digits", d.Account)
-	case !name.MatchString(d.Name):
+	case len(d.Name) > longest || !name.MatchString(d.Name):
 		return fmt.Sprintf("%q is not the name of a %s", d.Name, kind)
 	}
 	return ""
