@@ -24,7 +24,8 @@ func TestOnlyNamesOfThisMachineAreServed(t *testing.T) {
 		"localhost:9464": open, "LOCALHOST": open, "127.0.0.1:9464": open, "127.0.1.1": open, "[::1]:9464": open,
 		"[::1]": open, "bastion:9464": open, "": open, // the last one is HTTP/1.0
 		"evil.example:9464": "421", "evil.example": "421", "127.0.0.1.evil.example": "421",
-		"localhost.evil.example:9464": "421", "2130706433": "421", "[evil.example]": "421", "bastion.evil.example": "421",
+		"localhost.evil.example:9464": "421", "2130706433": "421", "[evil.example]": "421",
+		"bastion.evil.example": "421",
 	} {
 		if got := ask(guard, host, "/status"); !strings.HasPrefix(got, want) {
 			t.Errorf("%q: the page answers %q, want %q", host, got, want)

@@ -178,8 +178,18 @@ func regionOf(host string, path []string) string {
 // for a VPC endpoint or an emulator. Otherwise it is empty.
 func (d Destination) Endpoint() string {
 	u, err := url.Parse(d.URL)
-	if err != nil || d.URL == "" || regionalHost.MatchString(u.Hostname()) || legacyHost.MatchString(u.Hostname()) {
+	if err != nil || d.URL == "" || regionalHost.MatchString(u.Host) || legacyHost.MatchString(u.Host) {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host
+}
+
+// EndpointKind reports whether a queue URL has the host of AWS' FIPS endpoint, and whether the host
+// has IPv6 addresses too. The SDK derives such a host from the region only if it is told to.
+func (d Destination) EndpointKind() (fips, dualStack bool) {
+	u, err := url.Parse(d.URL)
+	if err != nil || !regionalHost.MatchString(u.Host) {
+		return false, false
+	}
+	return strings.HasPrefix(u.Host, "sqs-fips."), strings.Contains(u.Host, ".api.")
 }

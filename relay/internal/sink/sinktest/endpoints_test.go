@@ -121,6 +121,37 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 			aws.String("https://broker.example:443"),
 			"https://broker.example:443/ host broker.example signed for/eu-central-1/sqs",
 		},
+		"FIPS URL": {
+			"https://sqs-fips.us-east-1.amazonaws.com/123456789012/orders", nil, nil,
+			"https://sqs-fips.us-east-1.amazonaws.com/ host sqs-fips.us-east-1.amazonaws.com signed for/us-east-1/sqs",
+		},
+		"dual-stack URL": {
+			"https://sqs.eu-central-1.api.aws/123456789012/orders", nil, nil,
+			"https://sqs.eu-central-1.api.aws/ host sqs.eu-central-1.api.aws signed for/eu-central-1/sqs",
+		},
+		"FIPS and dual-stack URL": {
+			"https://sqs-fips.us-east-1.api.aws/123456789012/orders", nil, nil,
+			"https://sqs-fips.us-east-1.api.aws/ host sqs-fips.us-east-1.api.aws signed for/us-east-1/sqs",
+		},
+		"dual-stack URL in China": {
+			"https://sqs.cn-north-1.api.amazonwebservices.com.cn/123456789012/orders", nil, nil,
+			"https://sqs.cn-north-1.api.amazonwebservices.com.cn/ host sqs.cn-north-1.api.amazonwebservices.com.cn " +
+				"signed for/cn-north-1/sqs",
+		},
+		"FIPS URL, dual-stack": {
+			"https://sqs-fips.us-east-1.amazonaws.com/123456789012/orders", []any{dualStack}, nil,
+			"https://sqs-fips.us-east-1.api.aws/ host sqs-fips.us-east-1.api.aws signed for/us-east-1/sqs",
+		},
+		"FIPS URL, endpoint": {
+			"https://sqs-fips.us-east-1.amazonaws.com/123456789012/orders", nil,
+			aws.String("http://broker.example:4566"),
+			"http://broker.example:4566/ host broker.example:4566 signed for/us-east-1/sqs",
+		},
+		"URL with a port": {
+			"https://sqs.eu-central-1.amazonaws.com:8443/123456789012/orders", nil, nil,
+			"https://sqs.eu-central-1.amazonaws.com:8443/ host sqs.eu-central-1.amazonaws.com:8443 " +
+				"signed for/eu-central-1/sqs",
+		},
 		"VPC endpoint": {
 			"https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders",
 			nil, nil, "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/ host " +

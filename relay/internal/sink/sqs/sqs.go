@@ -85,6 +85,7 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 		if endpoint := dest.Endpoint(); endpoint != "" && o.BaseEndpoint == nil {
 			o.BaseEndpoint = &endpoint
 		}
+		setKind(o, dest)
 		o.HTTPClient = requests
 		o.Credentials = transport.Credentials(o.Credentials)
 		o.APIOptions = append(o.APIOptions, transport.WithOrigin("sqs"))
@@ -92,6 +93,21 @@ func newClient(cfg aws.Config, dest sink.Destination, requests *transport.Client
 		// accepted all of it. This package compares the checksum of each entry instead.
 		o.DisableMessageChecksumValidation = true
 	})
+}
+
+// setKind makes the SDK derive the host of the queue's URL. A configured endpoint replaces that
+// host, and the SDK refuses it together with one of the kinds.
+func setKind(o *sqs.Options, dest sink.Destination) {
+	if o.BaseEndpoint != nil {
+		return
+	}
+	fips, dualStack := dest.EndpointKind()
+	if fips {
+		o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+	}
+	if dualStack {
+		o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+	}
 }
 
 // ExpectedLimits returns the limits of a queue that is not opened yet.
