@@ -39,21 +39,21 @@ var awsMetrics = map[string][]string{
 	"AWS/ApiGateway Latency":  {"ApiName", "Stage"},
 }
 
-// healthFiles returns the source files of package health, without its tests.
-func healthFiles(t *testing.T) []string {
+// sourceFiles returns the source files of a package of the relay, without its tests.
+func sourceFiles(t *testing.T, name string) []string {
 	t.Helper()
-	files, err := filepath.Glob("../relay/internal/health/*.go")
+	files, err := filepath.Glob("../relay/internal/" + name + "/*.go")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("package health has the files %v: %v", files, err)
+		t.Fatalf("package %s has the files %v: %v", name, files, err)
 	}
 	return slices.DeleteFunc(files, func(file string) bool { return strings.HasSuffix(file, "_test.go") })
 }
 
-// healthSource returns the text of these files.
-func healthSource(t *testing.T) string {
+// sourceOfLabels returns the text of the packages that name the values of labels.
+func sourceOfLabels(t *testing.T) string {
 	t.Helper()
 	var source strings.Builder
-	for _, file := range healthFiles(t) {
+	for _, file := range slices.Concat(sourceFiles(t, "metrics"), sourceFiles(t, "health")) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -64,12 +64,12 @@ func healthSource(t *testing.T) string {
 }
 
 // knownMetrics adds the metrics of the relay to awsMetrics. Their names and labels come from the
-// source of package health, and their dimensions are the deployment, the slot and the labels.
+// source of package metrics, and their dimensions are the deployment, the slot and the labels.
 func knownMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	names, known := map[string]string{}, map[string][]string{}
 	var calls []*ast.CallExpr
-	for _, file := range healthFiles(t) {
+	for _, file := range sourceFiles(t, "metrics") {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -92,7 +92,7 @@ func knownMetrics(t *testing.T) map[string][]string {
 		}
 	}
 	if len(known) < 20 {
-		t.Fatalf("package health defines %v", known)
+		t.Fatalf("package metrics defines %v", known)
 	}
 	for name, dimensions := range awsMetrics {
 		known[name] = dimensions
@@ -223,7 +223,7 @@ func searched(list []any) (metric, bool) {
 func TestAlarmsAndDashboardReadMetricsThatExist(t *testing.T) {
 	t.Parallel()
 	alarms, known := read(t, "alarms.yaml"), knownMetrics(t)
-	source := healthSource(t)
+	source := sourceOfLabels(t)
 	shown := dashboard(t, alarms)
 	if len(shown) < 20 {
 		t.Errorf("the dashboard shows %d metrics", len(shown))

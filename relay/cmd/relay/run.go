@@ -19,6 +19,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
@@ -47,29 +48,29 @@ func (c *runCommand) Run(ctx context.Context) error {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	log := c.logger(os.Stderr)
-	metrics := health.NewMetrics()
-	h := health.New(metrics)
+	m := metrics.New()
+	h := health.New(m)
 	h.HideMetrics = c.Metrics == "emf" || c.Metrics == "none"
 	watch := backlog.New()
 	oldest := func() time.Duration { return watch.Age(time.Now()) }
-	metrics.Oldest(oldest)
-	destinations := status.NewDestinations(metrics)
-	local := status.NewLocal(version, h, metrics, oldest, destinations)
+	m.Oldest(oldest)
+	destinations := status.NewDestinations(m)
+	local := status.NewLocal(version, h, m, oldest, destinations)
 	local.MissingGuarantees = c.missingGuarantees()
 	recent := &events.Recent{}
-	stop, listenErr := c.report(ctx, log, h, metrics, watch, local, recent)
+	stop, listenErr := c.report(ctx, log, h, m, watch, local, recent)
 	exporter := openTelemetry(ctx, os.Getenv, telemetry.Settings{
-		Version: version, Slot: c.Slot, Instance: local.Instance(), Gatherer: metrics.Registry(),
-		Dropped: metrics.SpansDropped, Log: log,
+		Version: version, Slot: c.Slot, Instance: local.Instance(), Gatherer: m.Registry(),
+		Dropped: m.SpansDropped, Log: log,
 	})
 	defer exporter.Close()
 	config, err := c.await(ctx, log, h, listenErr)
 	if err != nil {
 		return errors.Join(err, stop())
 	}
-	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, metrics, h, watch, destinations
+	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, m, h, watch, destinations
 	config.Recorder = exporter.Recorder(recent)
-	config.Router.OnUnknown(newUnrouted(config.Router, log, metrics).tell)
+	config.Router.OnUnknown(newUnrouted(config.Router, log, m).tell)
 	for _, d := range config.Destinations {
 		if !d.Patterned {
 			destinations.Expect(d.Name)
@@ -95,13 +96,13 @@ func (c *runCommand) missingGuarantees() []string {
 // report serves the probes and writes the metrics if the settings ask for them, until stop is
 // called. It covers the start and the stop of the relay too, because the relay is alive then.
 func (c *runCommand) report(
-	ctx context.Context, log *slog.Logger, h *health.Health, metrics *health.Metrics, watch *backlog.Watch,
+	ctx context.Context, log *slog.Logger, h *health.Health, m *metrics.Metrics, watch *backlog.Watch,
 	local *status.Local, recent *events.Recent,
 ) (stop func() error, err error) {
 	reporting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group
 	open := func(ctx context.Context) (*pgxpool.Pool, error) { return control.OpenPool(ctx, c.connect) }
-	if looker := c.looker(log, h, metrics, watch); looker != nil {
+	if looker := c.looker(log, h, m, watch); looker != nil {
 		parts.Go(func() error {
 			looker.Run(reporting, open)
 			return nil
@@ -124,7 +125,7 @@ func (c *runCommand) report(
 	if (c.Metrics == "emf" || c.Metrics == "both") && c.MetricsInterval >= minMetricsInterval {
 		parts.Go(func() error {
 			source := emf.Source{Deployment: c.MetricsDeployment, Slot: c.Slot}
-			emf.NewWriter(metrics.Registry(), source, os.Stdout).Run(reporting, c.MetricsInterval, func(err error) {
+			emf.NewWriter(m.Registry(), source, os.Stdout).Run(reporting, c.MetricsInterval, func(err error) {
 				log.Warn("metrics are not written", "err", err)
 			})
 			return nil
@@ -139,7 +140,7 @@ func (c *runCommand) report(
 
 // looker returns the Looker that finds waiting events while the relay does not stream. It returns
 // nil if the settings are invalid.
-func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.Metrics,
+func (c *runCommand) looker(log *slog.Logger, h *health.Health, m *metrics.Metrics,
 	watch *backlog.Watch,
 ) *backlog.Looker {
 	table, problems := c.table()
@@ -149,7 +150,7 @@ func (c *runCommand) looker(log *slog.Logger, h *health.Health, metrics *health.
 	}
 	looker := &backlog.Looker{
 		Watch: watch, Slot: c.Slot, Table: table, From: recovery.NothingDelivered, Log: log,
-		StandsBy: func() bool { return h.State() == health.Standby }, Slots: metrics.SlotLooked,
+		StandsBy: func() bool { return h.State() == health.Standby }, Slots: m.SlotLooked,
 	}
 	switch start.Mode {
 	case leadership.StartNow:

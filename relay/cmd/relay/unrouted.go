@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 )
 
@@ -15,7 +15,7 @@ const unroutedNamed = 100
 // destinations once.
 type unrouted struct {
 	log     *slog.Logger
-	metrics *health.Metrics
+	metrics *metrics.Metrics
 
 	mu    sync.Mutex
 	named map[string]bool
@@ -23,17 +23,17 @@ type unrouted struct {
 
 // newUnrouted has the counter start at zero if router has patterns, so that the first event is an
 // increase. Otherwise no event can be unrouted.
-func newUnrouted(router *route.Router, log *slog.Logger, metrics *health.Metrics) *unrouted {
+func newUnrouted(router *route.Router, log *slog.Logger, m *metrics.Metrics) *unrouted {
 	if len(router.Patterns()) > 0 {
-		metrics.ExpectUnrouted()
+		m.ExpectUnrouted()
 	}
-	return &unrouted{log: log, metrics: metrics, named: map[string]bool{}}
+	return &unrouted{log: log, metrics: m, named: map[string]bool{}}
 }
 
 func (u *unrouted) tell(unknown route.Unknown) {
-	outcome, destination := health.UnroutedDefault, unknown.Destination
+	outcome, destination := metrics.UnroutedDefault, unknown.Destination
 	if unknown.Parked {
-		outcome = health.UnroutedParked
+		outcome = metrics.UnroutedParked
 	}
 	u.metrics.Unrouted(outcome)
 	u.mu.Lock()

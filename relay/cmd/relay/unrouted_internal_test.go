@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 )
 
@@ -25,9 +25,9 @@ func TestUnroutedEventsCountFromZero(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		metrics := health.NewMetrics()
-		newUnrouted(router, slog.New(slog.DiscardHandler), metrics)
-		families, err := metrics.Registry().Gather()
+		m := metrics.New()
+		newUnrouted(router, slog.New(slog.DiscardHandler), m)
+		families, err := m.Registry().Gather()
 		if err != nil {
 			t.Fatal(err)
 		}

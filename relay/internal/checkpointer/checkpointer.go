@@ -16,6 +16,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -65,7 +66,7 @@ type Deps struct {
 	Awaited     func() bool                                    // whether a deferral ends once the position moves
 	Backlog     *backlog.Watch
 	Health      *health.Health
-	Metrics     *health.Metrics
+	Metrics     *metrics.Metrics
 	Log         *slog.Logger
 }
 

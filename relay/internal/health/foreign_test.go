@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 )
 
 // answer returns the status and the body of a request to address that names host.
@@ -33,7 +34,7 @@ func answer(t *testing.T, address, host, path string) (status int, body string) 
 // know.
 func TestASiteCannotReadALocalRelay(t *testing.T) {
 	t.Parallel()
-	h := health.New(health.NewMetrics())
+	h := health.New(metrics.New())
 	h.Page = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secret") })
 	const site = "evil.example"
 	for listen, want := range map[string]int{

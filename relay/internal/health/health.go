@@ -1,3 +1,5 @@
+// Package health exposes the state of the relay: probes for an orchestrator, beside its metrics and
+// its page.
 package health
 
 import (
@@ -13,8 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/rebinding"
 )
 
@@ -42,7 +43,7 @@ type Health struct {
 	Page        http.Handler // of every other path; nil: nothing is served there
 	// Troubled returns the destinations that do not work as they should; nil: none are known.
 	Troubled func() []Destination
-	metrics  *Metrics
+	metrics  *metrics.Metrics
 
 	mu    sync.Mutex
 	state State
@@ -55,8 +56,8 @@ type Health struct {
 }
 
 // New returns a Health in state [Starting].
-func New(metrics *Metrics) *Health {
-	h := &Health{metrics: metrics}
+func New(m *metrics.Metrics) *Health {
+	h := &Health{metrics: m}
 	h.Enter(Starting)
 	return h
 }
@@ -74,7 +75,7 @@ func (h *Health) Enter(state State) {
 	}
 	h.state, h.alive = state, now
 	for _, s := range states {
-		h.metrics.state.WithLabelValues(string(s)).Set(oneIf(s == state))
+		h.metrics.State(string(s), s == state)
 	}
 }
 
@@ -202,7 +203,7 @@ func (h *Health) Handler() http.Handler {
 		respond(w, r.State == Streaming || r.State == Recovering || r.State == Standby, r)
 	})
 	if !h.HideMetrics {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", h.metrics.Handler())
 	}
 	if h.Page != nil {
 		mux.Handle("GET /", h.Page)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
@@ -104,7 +104,7 @@ type Deps struct {
 	Delivery *delivery.Delivery
 	Gate     Gate
 	Auditor  Auditor
-	Metrics  *health.Metrics
+	Metrics  *metrics.Metrics
 }
 
 // Auditor counts each row that was read.

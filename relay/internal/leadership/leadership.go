@@ -8,6 +8,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
@@ -40,7 +41,7 @@ type Acquirer struct {
 	// SenderTimeout is the wal_sender_timeout of the stream. It bounds each step, too.
 	SenderTimeout time.Duration
 	Health        *health.Health
-	Metrics       *health.Metrics
+	Metrics       *metrics.Metrics
 	Log           *slog.Logger
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
@@ -56,7 +57,7 @@ type Config struct {
 	Router       *route.Router
 	Destinations []delivery.Destination // in the order of Router.Destinations, without the blocked groups
 	Health       *health.Health
-	Metrics      *health.Metrics
+	Metrics      *metrics.Metrics
 	Observer     delivery.Observer // Metrics, or an observer that calls Metrics
 	Recorder     delivery.Recorder // of accepted events; nil: none
 	Backlog      *backlog.Watch

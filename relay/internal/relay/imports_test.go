@@ -18,7 +18,7 @@ var order = []string{
 	"relay", // sessions, one after the other, and their parts
 	"preflight", "status", "events", "page", "watch", "telemetry",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
-	"tablereader", "ingest", "retention", "deadletter", "health", "deferral", "pause",
+	"tablereader", "ingest", "retention", "deadletter", "health", "metrics", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",
 	"format", "claimcheck",
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",

@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 )
 
 // TestAnEndedSessionLeavesNoWarning: no part of a session retries once the session has ended.
 func TestAnEndedSessionLeavesNoWarning(t *testing.T) {
 	t.Parallel()
-	s := &session{relay: &relay{Config: Config{Health: health.New(health.NewMetrics())}}}
+	s := &session{relay: &relay{Config: Config{Health: health.New(metrics.New())}}}
 	s.Health.Enter(health.Streaming)
 	for _, part := range []string{"audit", "deferral", "partitions", "replay"} {
 		s.retries(part)(errors.New("the database refuses the statement"))

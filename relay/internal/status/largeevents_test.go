@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -16,7 +16,7 @@ import (
 func TestAcceptedEventsHideNoFailingBucket(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDestinations(health.NewMetrics())
+		d := NewDestinations(metrics.New())
 		is := func(state string, wait time.Duration) {
 			t.Helper()
 			all, _ := d.report(time.Now())

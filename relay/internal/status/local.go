@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 )
 
 // Local creates the report of this relay.
@@ -16,7 +17,7 @@ type Local struct {
 	instance, host, version string
 	startedAt               time.Time
 	health                  *health.Health
-	metrics                 *health.Metrics
+	metrics                 *metrics.Metrics
 	oldest                  func() time.Duration
 	destinations            *Destinations
 }
@@ -24,7 +25,7 @@ type Local struct {
 // NewLocal returns the Local of a process that has just started. oldest returns how long the oldest
 // undelivered event has waited.
 func NewLocal(
-	version string, h *health.Health, m *health.Metrics, oldest func() time.Duration, d *Destinations,
+	version string, h *health.Health, m *metrics.Metrics, oldest func() time.Duration, d *Destinations,
 ) *Local {
 	host, err := os.Hostname()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
@@ -152,7 +152,7 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 func TestDestinationIsUnavailableUntilItAccepts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDestinations(health.NewMetrics())
+		d := NewDestinations(metrics.New())
 		d.Expect(queue)
 		is := func(state string) {
 			t.Helper()
@@ -178,7 +178,7 @@ func TestDestinationIsUnavailableUntilItAccepts(t *testing.T) {
 func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDestinations(health.NewMetrics())
+		d := NewDestinations(metrics.New())
 		d.Requested(queue, 1, 0, sink.RequestError(400, "ThrottlingException", "slow down", nil))
 		d.Requested(queue, 1, 0, &sink.RejectedError{Code: "InvalidMessageContents"})
 		d.Paced(queue, 300, true)
@@ -194,7 +194,7 @@ func TestThrottlingAndRefusalsAreNoOutage(t *testing.T) {
 func TestAPausedDestinationIsNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		d := NewDestinations(health.NewMetrics())
+		d := NewDestinations(metrics.New())
 		is := func(state string) {
 			t.Helper()
 			if all, _ := d.report(time.Now()); all[0].State != state {
@@ -241,7 +241,7 @@ func TestTheLastFailureIsReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				d := NewDestinations(health.NewMetrics())
+				d := NewDestinations(metrics.New())
 				d.Requested(queue, 1, time.Second, context.DeadlineExceeded)
 				d.Retried(queue, "timeout")
 				time.Sleep(3 * time.Second)
@@ -272,7 +272,7 @@ func TestAParkedEventIsNoOutage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				d, want := NewDestinations(health.NewMetrics()), DestinationOK
+				d, want := NewDestinations(metrics.New()), DestinationOK
 				d.Retried(queue, "InvalidMessageContents")
 				time.Sleep(15 * time.Second)
 				if settle != nil {

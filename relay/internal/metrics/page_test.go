@@ -1,4 +1,4 @@
-package health_test
+package metrics_test
 
 import (
 	"flag"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 )
 
 var update = flag.Bool("update", false, "write the table of metrics")
@@ -31,10 +31,10 @@ var description = regexp.MustCompile(`fqName: "(relay_[a-z_]+)", help: "([^"]*)"
 func metricsTable(t *testing.T) string {
 	t.Helper()
 	descriptions := make(chan *prometheus.Desc)
-	metrics := health.NewMetrics()
-	metrics.Tables(2) // those of a relay with several tables too
+	m := metrics.New()
+	m.Tables(2) // those of a relay with several tables too
 	go func() {
-		metrics.Registry().(*prometheus.Registry).Describe(descriptions)
+		m.Registry().(*prometheus.Registry).Describe(descriptions)
 		close(descriptions)
 	}()
 	var rows []string
@@ -70,7 +70,7 @@ func TestPageListsEveryMetric(t *testing.T) {
 		return
 	}
 	if table != want {
-		t.Errorf("the page's table differs from the metrics; go test ./relay/internal/health -update writes it:\n%s",
+		t.Errorf("the page's table differs from the metrics; go test ./relay/internal/metrics -update writes it:\n%s",
 			want)
 	}
 }

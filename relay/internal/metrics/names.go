@@ -1,4 +1,4 @@
-package health
+package metrics
 
 // Names of the metrics. They are a contract, because alarms and dashboards depend on them.
 const (

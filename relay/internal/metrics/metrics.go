@@ -1,14 +1,15 @@
-// Package health exposes the state of the relay: probes for an orchestrator and metrics for
-// dashboards and alarms.
-package health
+// Package metrics counts and measures the work of the relay, for dashboards and alarms.
+package metrics
 
 import (
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Metrics are the relay's metrics. All methods are safe for concurrent use.
@@ -46,8 +47,8 @@ type Metrics struct {
 	tablesOnce                         sync.Once
 }
 
-// NewMetrics returns Metrics with every counter at zero.
-func NewMetrics() *Metrics {
+// New returns Metrics with every counter at zero.
+func New() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."},
 		[]string{"state"})
@@ -67,6 +68,14 @@ func NewMetrics() *Metrics {
 
 // Registry returns the registry of all metrics, for other formats.
 func (m *Metrics) Registry() prometheus.Gatherer { return m.registry }
+
+// Handler serves the metrics in the text format of Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// State sets whether the relay is in a state.
+func (m *Metrics) State(state string, is bool) { m.state.WithLabelValues(state).Set(oneIf(is)) }
 
 // Received counts an event that was read from the log, and its headers that were dropped.
 func (m *Metrics) Received(droppedHeaders int) {
