@@ -3,6 +3,7 @@ package route
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
@@ -169,10 +170,11 @@ var timestamps = []string{
 // appendOccurredAt appends a Postgres timestamp as RFC 3339 in UTC with microseconds. It appends
 // nothing for values outside of RFC 3339, such as infinity and years before 1 or after 9999.
 func appendOccurredAt(dst []byte, createdAt string) []byte {
-	if isUsual(createdAt) {
-		dst = append(dst, createdAt[:len("2006-01-02")]...)
+	if seconds, ok := cutUsual(createdAt); ok {
+		dst = append(dst, seconds[:len("2006-01-02")]...)
 		dst = append(dst, 'T')
-		dst = append(dst, createdAt[len("2006-01-02 "):len(usual)-len("+00")]...)
+		dst = append(dst, seconds[len("2006-01-02 "):]...)
+		dst = append(dst, usual[len(seconds):]...) // the zeros that Postgres omits
 		return append(dst, 'Z')
 	}
 	for _, layout := range timestamps {
@@ -184,28 +186,24 @@ func appendOccurredAt(dst []byte, createdAt string) []byte {
 	return dst
 }
 
-// usual is the format of nine in ten timestamps: in UTC, which the relay's connections set, and
-// with microseconds.
-const usual = "2006-01-02 15:04:05.000000+00"
+// usual is the form of nearly all timestamps, with any digits. They are in UTC, which the relay's
+// connections set. Postgres omits the zeros at the end, and the point if no other digit follows.
+const usual, usualZone = "0000-00-00 00:00:00.000000", "+00"
 
-// isUsual reports whether createdAt has the usual format, provided that Postgres printed it.
-// Parsing the timestamp and formatting it again would cost ten times as much.
-func isUsual(createdAt string) bool {
-	if len(createdAt) != len(usual) {
-		return false
+// cutUsual returns a timestamp of the usual form without its zone, provided that Postgres printed
+// it. Parsing the timestamp and formatting it again would cost ten times as much.
+func cutUsual(createdAt string) (seconds string, ok bool) {
+	seconds, ok = strings.CutSuffix(createdAt, usualZone)
+	if !ok || len(seconds) < len("0000-00-00 00:00:00") || len(seconds) > len(usual) {
+		return "", false
 	}
-	for i := range len(usual) {
-		digit := createdAt[i] >= '0' && createdAt[i] <= '9'
-		switch c := usual[i]; {
-		case c >= '0' && c <= '9' && i < len(usual)-len("00"):
-			if !digit {
-				return false
-			}
-		case createdAt[i] != c:
-			return false
+	for i := range len(seconds) {
+		isDigit := seconds[i] >= '0' && seconds[i] <= '9'
+		if isDigit != (usual[i] == '0') || !isDigit && seconds[i] != usual[i] {
+			return "", false
 		}
 	}
-	return true
+	return seconds, true
 }
 
 // sequenceType returns the attribute's data type for a value of the column seq: Number if SQS

@@ -185,19 +185,25 @@ func hash(text []byte) []byte {
 }
 
 // isUUID reports whether id is a UUID in the format that Postgres prints: lower case with hyphens.
+// It has no branch for a character, because whether the next one is a letter cannot be predicted.
 func isUUID(id string) bool {
-	if len(id) != 36 {
+	if len(id) != len(uuidForm) {
 		return false
 	}
-	for i := range len(id) {
-		switch c := id[i]; {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-			if c != '-' {
-				return false
-			}
-		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
-			return false
-		}
+	var differs byte
+	for i := range len(uuidForm) {
+		differs |= uuidClass[id[i]] ^ uuidClass[uuidForm[i]]
 	}
-	return true
+	return differs == 0
 }
+
+const uuidForm = "00000000-0000-0000-0000-000000000000"
+
+// uuidClass tells the hexadecimal digits, the hyphen and all other characters apart.
+var uuidClass = func() (class [256]byte) {
+	for _, digit := range []byte("0123456789abcdef") {
+		class[digit] = 1
+	}
+	class['-'] = 2
+	return class
+}()
