@@ -94,14 +94,17 @@ func (s *signer) appendHead(head []byte, id *identity, now time.Time, body []byt
 		id = s.identity(id.credentials, now)
 	}
 	if id != nil {
-		head = s.appendSignature(head, id, now.UTC(), body)
+		var space [len(amzTime)]byte
+		head = s.appendSignature(head, id, now.UTC().AppendFormat(space[:0], amzTime), body)
 	}
 	return append(head, "\r\n\r\n"...)
 }
 
-func (s *signer) appendSignature(head []byte, id *identity, now time.Time, body []byte) []byte {
+// appendSignature appends the headers of the signature. date is the time of the request as
+// [amzTime].
+func (s *signer) appendSignature(head []byte, id *identity, date, body []byte) []byte {
 	head = append(head, "\r\nX-Amz-Date: "...)
-	head = now.AppendFormat(head, amzTime)
+	head = append(head, date...)
 	if id.credentials.SessionToken != "" {
 		head = append(head, "\r\nX-Amz-Security-Token: "...)
 		head = append(head, id.credentials.SessionToken...)
@@ -116,10 +119,10 @@ func (s *signer) appendSignature(head []byte, id *identity, now time.Time, body 
 
 	work := id.works.Get().(*work)
 	defer id.works.Put(work)
-	work.text = s.appendCanonical(work.text[:0], id, now, body)
+	work.text = s.appendCanonical(work.text[:0], id, date, body)
 	canonical := sha256.Sum256(work.text)
 	work.text = append(work.text[:0], "AWS4-HMAC-SHA256\n"...)
-	work.text = now.AppendFormat(work.text, amzTime)
+	work.text = append(work.text, date...)
 	work.text = append(work.text, '\n')
 	work.text = append(work.text, id.scope...)
 	work.text = append(work.text, '\n')
@@ -128,7 +131,7 @@ func (s *signer) appendSignature(head []byte, id *identity, now time.Time, body 
 }
 
 // appendCanonical appends the request in the form that is signed.
-func (s *signer) appendCanonical(text []byte, id *identity, now time.Time, body []byte) []byte {
+func (s *signer) appendCanonical(text []byte, id *identity, date, body []byte) []byte {
 	text = append(text, "POST\n"...)
 	text = append(text, s.canonicalPath...)
 	text = append(text, "\n\n"...) // no query
@@ -142,7 +145,7 @@ func (s *signer) appendCanonical(text []byte, id *identity, now time.Time, body 
 		case headerLength:
 			text = strconv.AppendInt(text, int64(len(body)), 10)
 		case headerDate:
-			text = now.AppendFormat(text, amzTime)
+			text = append(text, date...)
 		case headerToken:
 			text = append(text, id.credentials.SessionToken...)
 		default:
@@ -176,7 +179,7 @@ func (s *signer) appendNames(text []byte, id *identity) []byte {
 // identity is the signer on one day.
 type identity struct {
 	credentials aws.Credentials
-	day         string
+	day         int64     // since 1970, in UTC
 	scope       string    // the scope of the key
 	works       sync.Pool // of *work
 	askedAt     time.Time // when the provider returned the credentials
@@ -190,16 +193,18 @@ func (s *signer) identity(credentials aws.Credentials, now time.Time) *identity 
 		mac.Write([]byte(part))
 		key = mac.Sum(nil)
 	}
-	id := &identity{credentials: credentials, day: day, scope: day + "/" + s.region + "/" + s.service + "/aws4_request"}
+	id := &identity{
+		credentials: credentials, day: dayOf(now), scope: day + "/" + s.region + "/" + s.service + "/aws4_request",
+	}
 	id.works.New = func() any { return &work{mac: hmac.New(sha256.New, key)} }
 	return id
 }
 
 // isOn reports whether id signs on the day of now.
-func (id *identity) isOn(now time.Time) bool {
-	var space [len(amzDay)]byte
-	return string(now.UTC().AppendFormat(space[:0], amzDay)) == id.day
-}
+func (id *identity) isOn(now time.Time) bool { return dayOf(now) == id.day }
+
+// dayOf returns the number of the day in UTC.
+func dayOf(t time.Time) int64 { return t.Unix() / int64(24*time.Hour/time.Second) }
 
 // signs reports whether the request has this header.
 func (id *identity) signs(header signedHeader) bool {
