@@ -3,23 +3,54 @@ package metrics
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
+// requestSeries are the series of one destination that each successful request changes. The lookup
+// of a series by its labels takes longer than the change.
+type requestSeries struct {
+	requests, delivered         prometheus.Counter
+	duration, commitToDelivered prometheus.Observer
+}
+
+func (m *Metrics) requestSeries(destination string) *requestSeries {
+	m.requestedMu.Lock()
+	defer m.requestedMu.Unlock()
+	s := m.requested[destination]
+	if s == nil {
+		s = &requestSeries{
+			requests:          m.requests.WithLabelValues(destination, ""),
+			delivered:         m.delivered.WithLabelValues(destination),
+			duration:          m.requestDuration.WithLabelValues(destination),
+			commitToDelivered: m.commitToDelivered.WithLabelValues(destination),
+		}
+		m.requested[destination] = s
+	}
+	return s
+}
+
 // Requested counts a request to a destination.
 func (m *Metrics) Requested(destination string, _ int, took time.Duration, err error) {
-	m.requests.WithLabelValues(destination, sink.Code(err)).Inc()
-	m.requestDuration.WithLabelValues(destination).Observe(took.Seconds())
+	if err != nil {
+		m.requests.WithLabelValues(destination, sink.Code(err)).Inc()
+		m.requestDuration.WithLabelValues(destination).Observe(took.Seconds())
+		return
+	}
+	s := m.requestSeries(destination)
+	s.requests.Inc()
+	s.duration.Observe(took.Seconds())
 }
 
 // Delivered counts the events of a request that are durable. An element of sinceCommit is zero if
 // the commit time is unknown.
 func (m *Metrics) Delivered(destination string, sinceCommit []time.Duration) {
-	m.delivered.WithLabelValues(destination).Add(float64(len(sinceCommit)))
-	delays := m.commitToDelivered.WithLabelValues(destination)
+	s := m.requestSeries(destination)
+	s.delivered.Add(float64(len(sinceCommit)))
 	for _, delay := range sinceCommit {
 		if delay > 0 {
-			delays.Observe(delay.Seconds())
+			s.commitToDelivered.Observe(delay.Seconds())
 		}
 	}
 }

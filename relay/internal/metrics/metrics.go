@@ -26,6 +26,8 @@ type Metrics struct {
 	retried, sessions, removed         *prometheus.CounterVec
 	deadLetters                        prometheus.Gauge
 	requestDuration                    *prometheus.HistogramVec
+	requestedMu                        sync.Mutex
+	requested                          map[string]*requestSeries // by destination
 	paced, throttled, unavailable      *prometheus.GaugeVec
 	paused                             *prometheus.GaugeVec
 	oldestPause                        prometheus.Gauge
@@ -49,7 +51,7 @@ type Metrics struct {
 
 // New returns Metrics with every counter at zero.
 func New() *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry()}
+	m := &Metrics{registry: prometheus.NewRegistry(), requested: map[string]*requestSeries{}}
 	m.state = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: metricState, Help: "1 for the state the relay is in."},
 		[]string{"state"})
 	m.walStatus = prometheus.NewGaugeVec(prometheus.GaugeOpts{
