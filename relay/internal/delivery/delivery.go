@@ -197,6 +197,7 @@ type Delivery struct {
 	requests context.Context // context of the requests in flight
 	cancel   context.CancelFunc
 	wait     sync.WaitGroup
+	work     chan work    // for runners that are idle
 	inFlight atomic.Int64 // requests of all senders
 	endOnce  sync.Once
 	ended    chan struct{} // closed when no further request may start
@@ -206,7 +207,7 @@ type Delivery struct {
 
 // New returns a Delivery to destinations. It sends nothing before [Delivery.Send].
 func New(destinations []Destination, options Options, deps Deps) *Delivery {
-	d := &Delivery{deps: deps, ended: make(chan struct{})}
+	d := &Delivery{deps: deps, work: make(chan work), ended: make(chan struct{})}
 	d.requests, d.cancel = context.WithCancel(context.Background())
 	for _, destination := range destinations {
 		d.senders = append(d.senders, newSender(d, destination, options))

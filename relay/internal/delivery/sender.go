@@ -99,8 +99,7 @@ func (s *sender) end() {
 // start begins every request that the scheduler has. s.mu is held.
 func (s *sender) start() {
 	for batch := s.take(); batch != nil; batch = s.take() {
-		s.delivery.wait.Add(1)
-		go s.run(batch)
+		s.delivery.begin(work{s, batch})
 	}
 }
 
@@ -121,10 +120,8 @@ func (s *sender) take() []*Event {
 	return batch
 }
 
-// run sends a batch, and then the next ones as long as there are any. Under load a goroutine lives
-// long and grows its stack once.
+// run sends a batch, and then the next ones as long as there are any.
 func (s *sender) run(batch []*Event) {
-	defer s.delivery.wait.Done()
 	for batch != nil {
 		s.deliver(batch)
 		delivered, next := s.done(batch)
