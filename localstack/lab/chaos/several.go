@@ -125,7 +125,7 @@ func (a *act) awaitAccounted(ctx context.Context) {
 	}
 }
 
-// lasts notes that a fault had not ended when the machine went on.
+// lasts notes that a fault had not ended when the machine continued.
 func lasts(f *checker.Fault) { f.To = checker.Unended }
 
 // whileTableJoins kills all relays while a table comes, or comes back.
