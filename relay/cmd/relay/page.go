@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
-	"github.com/outbox-relay/outbox-relay/relay/internal/events"
+	"github.com/outbox-relay/outbox-relay/relay/internal/history"
 	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/rebinding"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
@@ -85,9 +85,9 @@ func (s *shownPool) Close() {
 }
 
 // page returns the page with its data. local and recent are nil outside of a relay.
-func (s *shownPool) page(source *source, local *status.Local, recent *events.Recent) http.Handler {
+func (s *shownPool) page(source *source, local *status.Local, recent *history.Recent) http.Handler {
 	table, _ := source.table() // the start reports its problems
-	found := &events.Handler{Finder: events.Finder{Slot: source.Slot, Table: table, Recent: recent}, Open: s.get}
+	found := &history.Handler{Finder: history.Finder{Slot: source.Slot, Table: table, Recent: recent}, Open: s.get}
 	return page.Handler(map[string]http.Handler{
 		"GET /status":      &status.Handler{Slot: source.Slot, Local: local, Open: s.get},
 		"GET /events":      http.HandlerFunc(found.Last),

@@ -16,8 +16,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/backlog"
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/emf"
-	"github.com/outbox-relay/outbox-relay/relay/internal/events"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/history"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -57,7 +57,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	destinations := status.NewDestinations(m)
 	local := status.NewLocal(version, h, m, oldest, destinations)
 	local.MissingGuarantees = c.missingGuarantees()
-	recent := &events.Recent{}
+	recent := &history.Recent{}
 	stop, listenErr := c.report(ctx, log, h, m, watch, local, recent)
 	exporter := openTelemetry(ctx, os.Getenv, telemetry.Settings{
 		Version: version, Slot: c.Slot, Instance: local.Instance(), Gatherer: m.Registry(),
@@ -97,7 +97,7 @@ func (c *runCommand) missingGuarantees() []string {
 // called. It covers the start and the stop of the relay too, because the relay is alive then.
 func (c *runCommand) report(
 	ctx context.Context, log *slog.Logger, h *health.Health, m *metrics.Metrics, watch *backlog.Watch,
-	local *status.Local, recent *events.Recent,
+	local *status.Local, recent *history.Recent,
 ) (stop func() error, err error) {
 	reporting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts errgroup.Group

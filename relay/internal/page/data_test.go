@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/events"
+	"github.com/outbox-relay/outbox-relay/relay/internal/history"
 	"github.com/outbox-relay/outbox-relay/relay/internal/page"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
@@ -120,23 +120,23 @@ func newRelay(t *testing.T, s *status.Status) *relay {
 const accepted, waiting = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e12"
 
 // known returns an accepted event and a waiting one.
-func known() []events.Event {
+func known() []history.Event {
 	now, seq := time.Now().UTC(), int64(4711)
 	written := now.Add(-3 * time.Second).Format(time.RFC3339Nano)
-	return []events.Event{
+	return []history.Event{
 		{
 			ID:            waiting,
 			Type:          "order.paid",
 			AggregateType: "order",
 			AggregateID:   "17",
 			CreatedAt:     written,
-			State:         events.Waiting,
+			State:         history.Waiting,
 			Reason:        "it is committed",
 		},
 		{
 			ID: accepted, Type: "order.created", AggregateType: "order", AggregateID: "17",
-			Sequence: &seq, CreatedAt: written, State: events.Accepted,
-			Acceptances: []events.Acceptance{
+			Sequence: &seq, CreatedAt: written, State: history.Accepted,
+			Acceptances: []history.Acceptance{
 				{
 					Destination: topic,
 					MessageID:   "message-4711",
@@ -152,13 +152,13 @@ func known() []events.Event {
 
 func (r *relay) lastEvents(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(
-		events.Last{Version: 1, Events: known(), Waiting: &events.Backlog{Events: int(r.waiting.Load())}})
+		history.Last{Version: 1, Events: known(), Waiting: &history.Backlog{Events: int(r.waiting.Load())}})
 }
 
 func oneEvent(w http.ResponseWriter, r *http.Request) {
-	one := events.One{
+	one := history.One{
 		Version: 1,
-		Event:   events.Event{ID: r.PathValue("id"), State: events.Unknown, Reason: "the table has no such event"},
+		Event:   history.Event{ID: r.PathValue("id"), State: history.Unknown, Reason: "the table has no such event"},
 		Unknown: []string{"what others sent"},
 	}
 	for _, e := range known() {

@@ -16,7 +16,7 @@ const module = "github.com/outbox-relay/outbox-relay/"
 var order = []string{
 	"cmd/relay",
 	"relay", // sessions, one after the other, and their parts
-	"preflight", "status", "events", "page", "watch", "telemetry",
+	"preflight", "status", "history", "page", "watch", "telemetry",
 	"leadership", "checkpointer", "audit", "backlog", "members", "replay", "recovery",
 	"tablereader", "ingest", "retention", "deadletter", "health", "metrics", "deferral", "pause",
 	"delivery", "pacer", "checkpoint", "route",

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
-	"github.com/outbox-relay/outbox-relay/relay/internal/events"
+	"github.com/outbox-relay/outbox-relay/relay/internal/history"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -46,7 +46,7 @@ func recorded(t *testing.T, destination string, all ...*delivery.Event) tracetes
 			results[i].Err = errors.New("refused")
 		}
 	}
-	e.Recorder(&events.Recent{}).Accepted(destination, time.Now(), all, results)
+	e.Recorder(&history.Recent{}).Accepted(destination, time.Now(), all, results)
 	return spans.GetSpans()
 }
 
@@ -115,7 +115,7 @@ func TestDestinationsAreNamedByTheirARN(t *testing.T) {
 
 // Not parallel, because it counts allocations.
 func TestWithoutAnExporterAnEventCostsNothing(t *testing.T) {
-	recent := &events.Recent{}
+	recent := &history.Recent{}
 	recorder := (*Exporter)(nil).Recorder(recent)
 	if recorder != delivery.Recorder(recent) {
 		t.Fatalf("the recorder is a %T", recorder)
@@ -130,7 +130,7 @@ func TestWithoutAnExporterAnEventCostsNothing(t *testing.T) {
 // Not parallel, because it counts allocations.
 func TestEventsWithoutATraceCostNoAllocation(t *testing.T) {
 	e := &Exporter{tracer: sdktrace.NewTracerProvider().Tracer(scope)}
-	recorder := e.Recorder(&events.Recent{})
+	recorder := e.Recorder(&history.Recent{})
 	all, results := []*delivery.Event{tracedEvent("1", "")}, make([]sink.Result, 1)
 	if allocs := testing.AllocsPerRun(100, func() { recorder.Accepted(topic, committed, all, results) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)

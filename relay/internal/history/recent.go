@@ -1,6 +1,6 @@
-// Package events finds the history of an event in the outbox table, the checkpoint, the dead
+// Package history finds the history of an event in the outbox table, the checkpoint, the dead
 // letters and this relay's memory.
-package events
+package history
 
 import (
 	"sync"
