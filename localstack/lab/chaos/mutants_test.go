@@ -93,6 +93,17 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Lost},
 	},
 	{
+		name: "skips the log of an intact slot when a loss is accepted",
+		edits: []edit{{
+			"relay/internal/checkpoint/accept.go",
+			`flush_lsn = CASE WHEN $4 AND system_identifier = $3 THEN flush_lsn END`,
+			`flush_lsn = CASE WHEN $4 THEN pg_current_wal_insert_lsn() END`,
+		}},
+		shapes: []string{"debezium"},
+		faults: []string{"publication restated"},
+		rules:  []checker.Rule{checker.Lost},
+	},
+	{
 		name: "accepts any slot as complete",
 		edits: []edit{{
 			"relay/internal/recovery/judge.go",
