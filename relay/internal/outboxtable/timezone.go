@@ -9,14 +9,11 @@ import (
 
 // lacksTimeZone reports whether a column, or the type below its domains, is timestamp without time
 // zone.
-const lacksTimeZone = `
-	WITH RECURSIVE type AS (
-		SELECT t.oid, t.typbasetype FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+var lacksTimeZone = `
+	SELECT EXISTS (
+		SELECT FROM pg_attribute a
 		WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped
-		UNION ALL
-		SELECT t.oid, t.typbasetype FROM type d JOIN pg_type t ON t.oid = d.typbasetype
-	)
-	SELECT EXISTS (SELECT FROM type WHERE oid = 'timestamp'::regtype)`
+			AND ` + BaseTypeSQL("a.atttypid") + ` = 'timestamp'::regtype)`
 
 // RequireTimeZone returns an error if times of a table cannot be compared with the moment of a
 // flag, because they have no time zone. The relay's sessions would read them as UTC, and services

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
 // column is a column of the outbox table.
@@ -82,12 +84,8 @@ func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '',
 		       a.attgenerated::text,
 		       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(e.adbin, e.adrelid) ELSE '' END,
-		       (WITH RECURSIVE domain (type, below) AS (
-		            SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
-		            UNION ALL
-		            SELECT t.oid, t.typbasetype FROM pg_type t JOIN domain ON t.oid = domain.below)
-		        SELECT CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END
-		        FROM domain JOIN pg_type t ON t.oid = domain.type WHERE domain.below = 0)
+		       (SELECT CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END
+		        FROM pg_type t WHERE t.oid = `+outboxtable.BaseTypeSQL("a.atttypid")+`)
 		FROM pg_attribute a LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
 		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`, d.oid)
 	if err != nil {
