@@ -38,6 +38,36 @@ esac
 
 func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 	t.Parallel()
+	checkPush(t, os.Getenv("PATH"))
+}
+
+// TestAMacWithoutSha256sumPushesTheRelay: macOS has shasum, and got sha256sum with version 15.
+func TestAMacWithoutSha256sumPushesTheRelay(t *testing.T) {
+	t.Parallel()
+	const name = "sha256sum"
+	program, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%v: this machine is the case of the test above", err)
+	}
+	tools := t.TempDir()
+	shasum := fmt.Sprintf("#!/bin/sh\n[ \"$*\" = '-a 256' ] && exec %s\n", program)
+	//nolint:gosec // an executable
+	if err := os.WriteFile(filepath.Join(tools, "shasum"), []byte(shasum), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		programs, _ := os.ReadDir(dir) // a directory of PATH need not exist
+		for _, p := range programs {
+			if p.Name() != name {
+				_ = os.Symlink(filepath.Join(dir, p.Name()), filepath.Join(tools, p.Name())) // the first one counts
+			}
+		}
+	}
+	checkPush(t, tools)
+}
+
+func checkPush(t *testing.T, path string) {
+	t.Helper()
 	registry, tools := t.TempDir(), t.TempDir()
 	for _, tool := range []string{"aws", "docker"} {
 		//nolint:gosec // an executable
@@ -48,7 +78,7 @@ func TestRelayIsPushedOnceAndItsTagPrinted(t *testing.T) {
 	script := func(env ...string) ([]byte, error) {
 		cmd := exec.Command("../scripts/push-image")
 		cmd.Env = append(os.Environ(), "ARCH=amd64", "ECR="+registry, "LOCAL_DIR="+registry,
-			"PATH="+tools+":"+os.Getenv("PATH"))
+			"PATH="+tools+":"+path)
 		cmd.Env = append(cmd.Env, env...)
 		return cmd.CombinedOutput()
 	}
