@@ -45,8 +45,7 @@ func (d *database) publication(ctx context.Context) Findings {
 			d.Publication, d.tableName()).
 			with("ALTER PUBLICATION %s SET (publish_via_partition_root = true);", name)}
 	case !contains:
-		return Findings{fail("publication %s does not contain %s", d.Publication, d.tableName()).
-			with("ALTER PUBLICATION %s ADD TABLE %s;", name, d.Table.Identifier())}
+		return Findings{d.notPublished(ctx)}
 	case !inserts:
 		return Findings{fail("publication %s does not publish inserts", d.Publication).
 			with("ALTER PUBLICATION %s SET (publish = 'insert');", name)}
