@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
 
 // STACK_WAYS lists the ways to test, for example "compose host embedded". The first two need more
@@ -221,10 +222,9 @@ func folder(t *testing.T) string {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := procgroup.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
+
+	"github.com/outbox-relay/outbox-relay/functions/internal/budget"
 )
 
 const (
@@ -30,7 +32,7 @@ func handler(migrate func(context.Context) (versions, error)) func(context.Conte
 		if event.RequestType == cfn.RequestDelete {
 			return resourceID, nil, nil // deleting the stack leaves the tables to their owner
 		}
-		working, cancel := withinBudget(ctx)
+		working, cancel := budget.Within(ctx, answerMargin)
 		defer cancel()
 		v, err := migrate(working)
 		if err == nil && len(v.Left) > 0 {
@@ -59,15 +61,6 @@ func (v versions) data() map[string]any {
 		"InboxVersion":     strconv.Itoa(int(v.Inbox.To)),
 		"ShipmentsVersion": strconv.Itoa(int(v.Shipments.To)),
 	}
-}
-
-// withinBudget ends the work early enough to answer before Lambda ends the function.
-func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-answerMargin))
 }
 
 // reason returns the reason that the stack's events show for the failed resource.

@@ -16,6 +16,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/outbox-relay/outbox-relay/functions/internal/budget"
 	"github.com/outbox-relay/outbox-relay/functions/internal/order"
 	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -65,7 +66,7 @@ func endpoint(log *slog.Logger, serve func(context.Context, Request) (Response, 
 	return func(ctx context.Context, request Request) (Response, error) {
 		started := time.Now()
 		ctx, span := startSpan(ctx, request)
-		working, cancel := withinBudget(ctx)
+		working, cancel := budget.Within(ctx, answerMargin)
 		defer cancel()
 		response, refusal, cause := serve(working, request)
 		if cause != nil {
@@ -89,15 +90,6 @@ func startSpan(ctx context.Context, request Request) (context.Context, trace.Spa
 	}
 	return tracing.Start(ctx, request.HTTPMethod+" "+request.Resource, trace.SpanKindServer,
 		semconv.HTTPRequestMethodKey.String(request.HTTPMethod), semconv.HTTPRoute(request.Resource))
-}
-
-// withinBudget ends the work early enough to answer before Lambda ends the function.
-func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-answerMargin))
 }
 
 // failure returns the response to a failure. It hides the cause from the client.

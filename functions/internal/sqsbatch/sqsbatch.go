@@ -25,6 +25,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/outbox-relay/outbox-relay/functions/internal/budget"
 	"github.com/outbox-relay/outbox-relay/functions/internal/tracing"
 	"github.com/outbox-relay/outbox-relay/relay/inbox"
 	"github.com/outbox-relay/outbox-relay/relay/inbox/awslambda"
@@ -47,7 +48,7 @@ const answerMargin = time.Second
 // bodies of large events.
 func New(act Act, fetch inbox.Fetch, log *slog.Logger) Handler {
 	return func(ctx context.Context, received events.SQSEvent) (events.SQSEventResponse, error) {
-		ctx, cancel := withinBudget(ctx)
+		ctx, cancel := budget.Within(ctx, answerMargin)
 		defer cancel()
 		b := batch{act: act, fetch: fetch, log: log, failedGroups: map[string]bool{}}
 		for _, message := range received.Records {
@@ -55,14 +56,6 @@ func New(act Act, fetch inbox.Fetch, log *slog.Logger) Handler {
 		}
 		return events.SQSEventResponse{BatchItemFailures: b.failures}, nil
 	}
-}
-
-func withinBudget(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(ctx, deadline.Add(-answerMargin))
 }
 
 // batch is the state of one invocation.

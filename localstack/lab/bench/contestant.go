@@ -113,11 +113,11 @@ type relay struct {
 func (r *run) startRelay(binary string, b *backlog, l link, slot string, d destination, to *broker,
 	settings ...string,
 ) (*relay, error) {
-	port, err := freePort()
+	port, err := procgroup.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	p := &relay{listen: "127.0.0.1:" + port, log: filepath.Join(r.Dir, "relay.log")}
+	p := &relay{listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), log: filepath.Join(r.Dir, "relay.log")}
 	log, err := os.Create(p.log)
 	if err != nil {
 		return nil, err
@@ -133,16 +133,6 @@ func (r *run) startRelay(binary string, b *backlog, l link, slot string, d desti
 	cmd.Stdout, cmd.Stderr = log, log
 	p.process, err = procgroup.Start(cmd, procgroup.Orphan{})
 	return p, err
-}
-
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
 }
 
 // whileItRuns returns a context that ends with the relay, so that no measurement waits for a relay

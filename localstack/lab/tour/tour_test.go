@@ -2,13 +2,13 @@ package tour
 
 import (
 	"context"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -69,10 +69,9 @@ func TestTheVerdictNamesABrokenPromise(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := procgroup.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -37,7 +36,7 @@ func (s *Stack) StartTestBroker(ctx context.Context) (*TestBroker, error) {
 type startBroker func(ctx context.Context, port int, data string) (*procgroup.Process, error)
 
 func (s *Stack) startTestBroker(ctx context.Context, start startBroker) (*TestBroker, error) {
-	port, err := freePort()
+	port, err := procgroup.FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +98,4 @@ func (b *TestBroker) await(ctx context.Context, s *Stack) error {
 // Stop ends LocalStack and removes its data.
 func (b *TestBroker) Stop() error {
 	return errors.Join(b.process.Stop(syscall.SIGTERM, 30*time.Second), os.RemoveAll(b.data))
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

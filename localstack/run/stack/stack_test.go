@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/outbox-relay/outbox-relay/localstack/run/messaging"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
 
 // fakeWay fails as its fields say.
@@ -302,7 +303,7 @@ func listen(t *testing.T) (port int) {
 
 func freeTestPort(t *testing.T) int {
 	t.Helper()
-	port, err := freePort()
+	port, err := procgroup.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
 
 // oldest is the oldest version that the relay supports.
@@ -220,7 +222,7 @@ func lock(ctx context.Context, path string) (unlock func() error, err error) {
 // library's error has no meaning, and the caller checks for the binaries. The library takes no
 // context: if ctx ends first, the download continues until this process ends.
 func download(ctx context.Context, s search, version embeddedpostgres.PostgresVersion, cache, home string) error {
-	port, err := freePort()
+	port, err := procgroup.FreePort()
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,7 @@ func (s *Server) start(ctx context.Context) error {
 	first := s.port == 0
 	for ports := 0; ; {
 		if s.port == 0 {
-			port, err := freePort()
+			port, err := procgroup.FreePort()
 			if err != nil {
 				return err
 			}
@@ -303,13 +303,4 @@ func (s *Server) logTail() string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
 	return strings.Join(lines[max(0, len(lines)-5):], "\n")
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
