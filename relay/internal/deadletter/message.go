@@ -1,7 +1,6 @@
 package deadletter
 
 import (
-	"encoding/json"
 	"strings"
 	"unicode/utf8"
 
@@ -13,7 +12,7 @@ import (
 // message is the stored form of a message. The body is text, not JSON in JSON, so it stays as it
 // is. JSON cannot hold bytes that are not UTF-8; BodyBytes has them.
 type message struct {
-	Body            string      `json:"body"`
+	Body            text        `json:"body"`
 	BodyBytes       []byte      `json:"body_base64,omitempty"`
 	BodyLength      int         `json:"body_length,omitempty"` // in bytes, of a body that is shown shortened
 	Attributes      []attribute `json:"attributes"`
@@ -37,13 +36,14 @@ func (m *message) Shorten(n int) {
 		return
 	}
 	m.BodyLength = whole
-	m.Body = strings.ToValidUTF8(m.Body[:min(n, len(m.Body))], "")
+	m.Body = text(strings.ToValidUTF8(string(m.Body[:min(n, len(m.Body))]), ""))
 	m.BodyBytes = m.BodyBytes[:min(n, len(m.BodyBytes))]
 }
 
 func newMessage(m *sink.Message) message {
 	stored := message{
-		Body: m.Body, Attributes: []attribute{}, Own: m.Own, GroupID: m.GroupID, DeduplicationID: m.DeduplicationID,
+		Body: text(m.Body), Attributes: []attribute{}, Own: m.Own, GroupID: m.GroupID,
+		DeduplicationID: m.DeduplicationID,
 	}
 	if m.TenantID != m.GroupID {
 		stored.TenantID = &m.TenantID
@@ -66,7 +66,7 @@ func newMessage(m *sink.Message) message {
 func (m message) message(eventID string, n int) sink.Message {
 	message := sink.Message{
 		EventID:         eventID,
-		Body:            m.Body,
+		Body:            string(m.Body),
 		Own:             m.Own,
 		GroupID:         m.GroupID,
 		TenantID:        m.GroupID,
@@ -100,42 +100,4 @@ func typeOf(m *sink.Message) string {
 		}
 	}
 	return ""
-}
-
-// pieceBytes is the longest text that is encoded at once.
-const pieceBytes = 64 << 10
-
-// encode returns m as [json.Marshal] writes it. It makes one copy of a long body, where Marshal
-// makes several, because its buffers double.
-func (m message) encode() (string, error) {
-	body := m.Body
-	if len(body) > pieceBytes {
-		m.Body = ""
-	}
-	whole, err := json.Marshal(m)
-	if err != nil || m.Body == body {
-		return string(whole), err
-	}
-	const before = `{"body":"`
-	size := len(whole)
-	encodeText(body, func(piece []byte) { size += len(piece) })
-	var text strings.Builder
-	text.Grow(size)
-	text.WriteString(before)
-	encodeText(body, func(piece []byte) { text.Write(piece) })
-	text.Write(whole[len(before):])
-	return text.String(), nil
-}
-
-// encodeText calls use with the pieces of a JSON string, without its quotes.
-func encodeText(text string, use func(piece []byte)) {
-	for len(text) > 0 {
-		end := min(pieceBytes, len(text))
-		for end < len(text) && !utf8.RuneStart(text[end]) {
-			end--
-		}
-		piece, _ := json.Marshal(text[:end]) // cannot fail for a text
-		use(piece[1 : len(piece)-1])
-		text = text[end:]
-	}
 }

@@ -73,6 +73,31 @@ func TestALongMessageIsEncodedAsAnyOther(t *testing.T) {
 			if got, err := m.encode(); err != nil || got != string(want) {
 				t.Errorf("%q and %d bytes before it: %d bytes, want %d: %v", part, size, len(got), len(want), err)
 			}
+			var stored message
+			if err := json.Unmarshal(want, &stored); err != nil {
+				t.Fatal(err)
+			}
+			if got := stored.message("1", 0).Body; got != body {
+				t.Errorf("%q and %d bytes before it: decoded as %d bytes, want %d", part, size, len(got), len(body))
+			}
+		}
+	}
+}
+
+// TestALongTextIsDecodedAsAnyOther, whatever escapes its writer chose, and wherever a piece ends.
+func TestALongTextIsDecodedAsAnyOther(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{`x`, `ü`, `\\`, `\"`, `\/`, `\u00fc`, `\ud83d\ude00`, `\ud83d`, `\ude00x`, `\u0000`} {
+		for before := range 13 {
+			quoted := []byte(`"` + strings.Repeat("y", before) + strings.Repeat(part, 2*pieceBytes/len(part)) + `"`)
+			var want string
+			var got text
+			if err := json.Unmarshal(quoted, &want); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(quoted, &got); err != nil || string(got) != want {
+				t.Errorf("%s and %d bytes before it: %d bytes, want %d: %v", part, before, len(got), len(want), err)
+			}
 		}
 	}
 }

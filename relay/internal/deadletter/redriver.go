@@ -35,16 +35,8 @@ type Redriver struct {
 	// called with the number of open dead letters of the slot, once a second or less often
 	Counted func(deadLetters int64)
 
-	sent    map[redrive]bool // handed to delivery
-	countAt time.Time        // of the next count
-}
-
-// redrive names one request to redrive a dead letter. Between two queries the relay may have parked
-// the dead letter again. The operator may then have redriven it again, behind another one that was
-// discarded in between.
-type redrive struct {
-	position int64
-	since    time.Time
+	sent    map[redrive]int64 // handed to delivery, with the bytes of their events
+	countAt time.Time         // of the next count
 }
 
 // Run redrives until ctx ends, and then returns nil. It returns the error of a failed query.
@@ -70,22 +62,21 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 	if err := r.count(ctx); err != nil {
 		return false, err
 	}
-	redriving := map[redrive]bool{}
+	sent := map[redrive]int64{}
 	for i, destination := range r.Destinations {
-		letters, err := Redriving(ctx, r.Pool, r.Slot, r.Table, destination, redriveWindow)
+		requests, err := r.requests(ctx, destination)
 		if err != nil {
 			return false, err
 		}
-		for _, letter := range letters {
-			key := redrive{letter.Position, letter.RedrivenAt}
-			redriving[key] = true
-			if !r.sent[key] {
+		for _, request := range requests {
+			sent[request.redrive] = request.bytes
+			if request.letter != nil {
 				found = true
-				r.Send(i, &delivery.Event{Message: *letter.Message, DeadLetter: &letter})
+				r.Send(i, &delivery.Event{Message: *request.letter.Message, DeadLetter: request.letter})
 			}
 		}
 	}
-	r.sent = redriving
+	r.sent = sent
 	return found, nil
 }
 

@@ -3,6 +3,7 @@ package deadletter
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -11,47 +12,84 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
-// redriveBytes bounds the sum of the events that [Redriving] returns, in bytes. The last event may
-// exceed it, so that an event of many MB is returned alone.
-const redriveBytes = 16 << 20
+// redriveBytes bounds the sum of the events of a destination that are redriven at the same time, in
+// bytes. An event that exceeds the bound is redriven alone.
+const redriveBytes = 8 << 20
 
-// Redriving returns the first dead letters of a slot and a destination that an operator redrives,
-// by position and at most limit. table is the schema.name of the outbox table.
-func Redriving(
-	ctx context.Context,
-	pool *pgxpool.Pool,
-	slotName, table, destination string,
-	limit int,
-) ([]delivery.DeadLetter, error) {
-	rows, err := pool.Query(ctx, `
-		WITH first AS (
-			SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id) AS event_id, event
-			FROM outbox_dead_letters d
-			WHERE outbox_table = $2 AND destination = $3 AND state = 'redriving' AND `+isOwn("d")+`
-			ORDER BY position LIMIT $4
-		), sized AS (
-			SELECT *, sum(octet_length(event::text)) OVER (ORDER BY position) - octet_length(event::text) AS before
-			FROM first
-		)
-		SELECT position, blocks_group, updated_at, redrives, event_id, event FROM sized
-		WHERE before < $5 ORDER BY position`, slotName, table, destination, limit, redriveBytes)
+// redriving selects the first dead letters of a slot and a destination that an operator redrives.
+// Those that are with delivery come without their events, because the relay would hold a large
+// event twice.
+var redriving = `
+	WITH first AS (
+		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id) AS event_id, event
+		FROM outbox_dead_letters d
+		WHERE outbox_table = $2 AND destination = $3 AND state = 'redriving' AND ` + isOwn("d") + `
+		ORDER BY position LIMIT $4
+	), sized AS (
+		SELECT first.*, sent.bytes IS NOT NULL AS is_sent,
+			coalesce(sent.bytes, octet_length(event::text)) AS bytes
+		FROM first LEFT JOIN unnest($6::bigint[], $7::timestamptz[], $8::bigint[])
+			AS sent(position, updated_at, bytes) USING (position, updated_at)
+	), summed AS (
+		SELECT *, sum(bytes) OVER (ORDER BY NOT is_sent, position) AS total FROM sized
+	)
+	SELECT position, updated_at, is_sent, bytes, blocks_group, redrives, event_id,
+		CASE WHEN is_sent THEN '{}' ELSE event END
+	FROM summed WHERE is_sent OR total <= $5 OR total = bytes ORDER BY position`
+
+// redrive names one request to redrive a dead letter. Between two queries the relay may have parked
+// the dead letter again. The operator may then have redriven it again, behind another one that was
+// discarded in between.
+type redrive struct {
+	position int64
+	since    time.Time
+}
+
+// request is a dead letter that an operator redrives.
+type request struct {
+	redrive
+	bytes  int64                // of its event
+	letter *delivery.DeadLetter // nil: it is with delivery
+}
+
+// requests returns the dead letters of a destination to redrive, in the order of their positions,
+// and the bytes of all of them stay below redriveBytes.
+func (r *Redriver) requests(ctx context.Context, destination string) ([]request, error) {
+	var positions, sizes []int64
+	var since []time.Time
+	for sent, bytes := range r.sent {
+		positions, since, sizes = append(positions, sent.position), append(since, sent.since), append(sizes, bytes)
+	}
+	rows, err := r.Pool.Query(ctx, redriving, r.Slot, r.Table, destination, redriveWindow, redriveBytes,
+		positions, since, sizes)
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}
-	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (delivery.DeadLetter, error) {
-		letter := delivery.DeadLetter{Destination: destination}
-		var redrives int
-		var eventID string
-		var stored message
-		err := row.Scan(&letter.Position, &letter.BlocksGroup, &letter.RedrivenAt, &redrives, &eventID, &stored)
-		message := stored.message(eventID, redrives)
-		letter.Message = &message
-		return letter, err
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (request, error) {
+		return scanRequest(row, destination)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read dead letters to redrive: %w", err)
 	}
-	return letters, nil
+	return found, nil
+}
+
+func scanRequest(row pgx.CollectableRow, destination string) (request, error) {
+	var found request
+	var isSent bool
+	var redrives int
+	var eventID string
+	var stored message
+	letter := &delivery.DeadLetter{Destination: destination}
+	err := row.Scan(&found.position, &found.since, &isSent, &found.bytes, &letter.BlocksGroup, &redrives, &eventID,
+		&stored)
+	if err != nil || isSent {
+		return found, err
+	}
+	message := stored.message(eventID, redrives)
+	letter.Position, letter.RedrivenAt, letter.Message = found.position, found.since, &message
+	found.letter = letter
+	return found, nil
 }
 
 // Blocked returns the message groups of a slot that a parked event blocks, for each destination,
