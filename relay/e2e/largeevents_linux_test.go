@@ -8,9 +8,8 @@ import (
 )
 
 // maxLargeMemory bounds the memory of a relay with the default settings while eight events of ten
-// MiB are written at once. maxDeferredMemory does so while it reads such events from the table
-// beside the log.
-const maxLargeMemory, maxDeferredMemory = 96 << 20, 128 << 20
+// MiB are written at once, also while it reads such events from the table beside the log.
+const maxLargeMemory = 96 << 20
 
 // largeAtOnce is the number of these events, each of an aggregate of its own.
 const largeAtOnce = 8
@@ -23,13 +22,13 @@ func (w *testEnv) writeLarge(name string) {
 	}
 }
 
-// checkLargeMemory fails the test if the relay has ever used as much memory as limit.
-func (p *process) checkLargeMemory(after string, limit int) {
+// checkLargeMemory fails the test if the relay has ever used as much memory as maxLargeMemory.
+func (p *process) checkLargeMemory(after string) {
 	p.t.Helper()
 	_, peak := p.memory()
 	p.t.Logf("%s: %.1f MB at most", after, megabytes(peak))
-	if peak >= limit {
-		p.t.Errorf("%s: the relay used %.1f MB, want less than %d", after, megabytes(peak), limit>>20)
+	if peak >= maxLargeMemory {
+		p.t.Errorf("%s: the relay used %.1f MB, want less than %d", after, megabytes(peak), maxLargeMemory>>20)
 	}
 }
 
@@ -55,7 +54,7 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.writeLarge("old") // before the first start: the relay reads them from the table
 				p := w.startBinary(path, append(settings, largeEvents)...)
 				w.awaitReceived(largeAtOnce)
-				p.checkLargeMemory("from the table", maxLargeMemory)
+				p.checkLargeMemory("from the table")
 				p.awaitLog("event=streaming")
 				release := w.broker.HoldBucket(bucket)
 				defer release()
@@ -63,7 +62,7 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.eventually("an upload waits", func() bool { return w.broker.Held(bucket) > 0 })
 				release()
 				w.awaitReceived(2 * largeAtOnce)
-				p.checkLargeMemory("from the log", maxLargeMemory)
+				p.checkLargeMemory("from the log")
 			})
 			t.Run("deferred", func(t *testing.T) {
 				w, settings := start(t)
@@ -75,14 +74,14 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.eventually("the queue is deferred", func() bool {
 					return w.query(`SELECT count(*) FROM outbox_deferrals`) != "0"
 				})
-				p.checkLargeMemory("deferred", maxDeferredMemory)
+				p.checkLargeMemory("deferred")
 				away.Clear()
 				w.awaitReceived(largeAtOnce)
-				p.checkLargeMemory("from its deferral", maxDeferredMemory)
+				p.checkLargeMemory("from its deferral")
 				w.awaitDelivered()
 				w.replay("--since", "1h", "--yes")
 				w.awaitReceived(2 * largeAtOnce)
-				p.checkLargeMemory("replayed", maxDeferredMemory)
+				p.checkLargeMemory("replayed")
 			})
 			t.Run("no bucket", func(t *testing.T) {
 				w, settings := start(t)
@@ -92,13 +91,13 @@ func TestLargeEventsNeedBoundedMemory(t *testing.T) {
 				w.eventually("all are parked", func() bool {
 					return w.query(`SELECT count(*) FROM outbox_dead_letters`) == strconv.Itoa(largeAtOnce)
 				})
-				p.checkLargeMemory("parked", maxLargeMemory)
+				p.checkLargeMemory("parked")
 				p.stop()
 				p = w.startBinary(path, append(settings, largeEvents)...)
 				p.awaitLog("event=streaming")
 				w.redriveAll()
 				w.awaitReceived(largeAtOnce)
-				p.checkLargeMemory("redriven", maxLargeMemory)
+				p.checkLargeMemory("redriven")
 			})
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
@@ -33,18 +34,21 @@ type Connect = func(context.Context) (*pgx.ConnConfig, error)
 
 // OpenPool returns a pool of control connections for a command, which connects at its first use.
 func OpenPool(ctx context.Context, connect Connect) (*pgxpool.Pool, error) {
-	return openPool(ctx, connect, &Learned{}, func(*pgconn.Config) {})
+	return openPool(ctx, connect, &Learned{}, nil, func(*pgconn.Config) {})
 }
 
 // OpenPoolWith is [OpenPool] for a session, with the parameters that other connections have
-// learned. Each of its connections is to the primary: a standby would show the end of a table
-// before its last rows.
-func OpenPoolWith(ctx context.Context, connect Connect, learned *Learned) (*pgxpool.Pool, error) {
-	return openPool(ctx, connect, learned, postgres.RequirePrimary)
+// learned, and with the turns in which all connections of the session receive large messages. Each
+// of its connections is to the primary: a standby would show the end of a table before its last
+// rows.
+func OpenPoolWith(
+	ctx context.Context, connect Connect, learned *Learned, turns *largemessage.Turns,
+) (*pgxpool.Pool, error) {
+	return openPool(ctx, connect, learned, turns, postgres.RequirePrimary)
 }
 
 func openPool(
-	ctx context.Context, connect Connect, learned *Learned, pin func(*pgconn.Config),
+	ctx context.Context, connect Connect, learned *Learned, turns *largemessage.Turns, pin func(*pgconn.Config),
 ) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
@@ -63,7 +67,7 @@ func openPool(
 		c.Config = fresh.Config
 		postgres.PinSession(&c.Config, applicationName)
 		pin(&c.Config)
-		watchLarge(c)
+		watchLarge(c, turns)
 		return learned.pin(ctx, &c.Config)
 	}
 	config.AfterConnect, config.ConnConfig.Tracer = learned.settle, closeLarge{}

@@ -30,7 +30,7 @@ func TestSessionsAreOnThePrimary(t *testing.T) {
 			}
 			return pgx.ParseConfig(both + "&target_session_attrs=" + attribute)
 		}
-		pool, err := control.OpenPoolWith(t.Context(), connect, &control.Learned{})
+		pool, err := control.OpenPoolWith(t.Context(), connect, &control.Learned{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestOnlyACommandConnectsToAStandby(t *testing.T) {
 	connect := func(context.Context) (*pgx.ConnConfig, error) {
 		return pgx.ParseConfig(standby.URL("postgres", pgtest.Superuser))
 	}
-	session, err := control.OpenPoolWith(t.Context(), connect, &control.Learned{})
+	session, err := control.OpenPoolWith(t.Context(), connect, &control.Learned{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

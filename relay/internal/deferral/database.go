@@ -52,7 +52,7 @@ type rows interface {
 type passRows interface {
 	first(ctx context.Context, h *held, m mark) (lowest int64, err error)
 	next(ctx context.Context, h *held, m mark, to string, after int64, wants wanted) (look, error)
-	read(ctx context.Context, seqs []int64, take func(page []outbox.Envelope) error) error
+	read(ctx context.Context, seqs []int64, awaitRoom func() error, take func(page []outbox.Envelope) error) error
 }
 
 type deferredRows interface {

@@ -49,7 +49,7 @@ func (f *flight) add(seq int64, size int, e *delivery.Event) {
 func (f *flight) settle(r *row) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r.settled = true
+	r.settled, r.event = true, nil // an event may have many MB, and its row waits for those before it
 	f.size -= r.size
 	f.sent++
 	for len(f.rows) > 0 && f.rows[0].settled {

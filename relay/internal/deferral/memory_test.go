@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -124,9 +125,14 @@ func (m *memoryTable) next(
 	return l, nil
 }
 
-func (m *memoryTable) read(_ context.Context, seqs []int64, take func(page []outbox.Envelope) error) error {
+func (m *memoryTable) read(
+	_ context.Context, seqs []int64, awaitRoom func() error, take func(page []outbox.Envelope) error,
+) error {
 	for _, seq := range seqs {
-		if err := take(m.behind(seq-1, 1)); err != nil {
+		if err := awaitRoom(); err != nil {
+			return err
+		}
+		if err := take(slices.Clone(m.behind(seq-1, 1))); err != nil {
 			return err
 		}
 	}

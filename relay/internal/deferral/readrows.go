@@ -55,11 +55,14 @@ func (r *Rows) split(seqs []int64) (parts []part) {
 }
 
 // read calls take for the rows with these common seqs, in order. Rows that were removed meanwhile
-// are missing.
-func (r *Rows) read(ctx context.Context, seqs []int64, take func(page []outbox.Envelope) error) error {
+// are missing. It reads a page once awaitRoom has returned: a row may have many MB, and the rows
+// before it may still be in flight.
+func (r *Rows) read(
+	ctx context.Context, seqs []int64, awaitRoom func() error, take func(page []outbox.Envelope) error,
+) error {
 	for _, p := range r.split(seqs) {
 		for chunk := range slices.Chunk(p.seqs, pageRows) {
-			if err := r.readChunk(ctx, p.table, chunk, take); err != nil {
+			if err := r.readChunk(ctx, part{p.table, chunk}, awaitRoom, take); err != nil {
 				return err
 			}
 		}
@@ -68,10 +71,13 @@ func (r *Rows) read(ctx context.Context, seqs []int64, take func(page []outbox.E
 }
 
 func (r *Rows) readChunk(
-	ctx context.Context, t *tableRows, seqs []int64, take func(page []outbox.Envelope) error,
+	ctx context.Context, p part, awaitRoom func() error, take func(page []outbox.Envelope) error,
 ) error {
-	for after, last := seqs[0]-1, seqs[len(seqs)-1]; after < last; {
-		page, reached, err := r.pageOf(ctx, t, after, seqs)
+	for after, last := p.seqs[0]-1, p.seqs[len(p.seqs)-1]; after < last; {
+		if err := awaitRoom(); err != nil {
+			return err
+		}
+		page, reached, err := r.pageOf(ctx, p.table, after, p.seqs)
 		switch {
 		case err != nil:
 			return err

@@ -34,8 +34,9 @@ func (t *transfer) part(ctx context.Context) (look, error) {
 	if err != nil {
 		return look{}, err
 	}
+	awaitRoom := func() error { return t.awaitRoom(ctx) }
 	take := func(page []outbox.Envelope) error { return t.takePage(ctx, page) }
-	if err := t.Rows.read(ctx, found.seqs, take); err != nil {
+	if err := t.Rows.read(ctx, found.seqs, awaitRoom, take); err != nil {
 		return look{}, err
 	}
 	t.after = max(t.after, found.last)
@@ -76,6 +77,10 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 			return err
 		}
 	}
+	last, err := page[len(page)-1].CommonSeq()
+	if err != nil {
+		return fmt.Errorf("row that waits behind seq %d: %w", t.after, err)
+	}
 	for i := range rest {
 		seq, err := rest[i].CommonSeq()
 		if err != nil {
@@ -84,10 +89,7 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 		if err := t.take(ctx, seq, &rest[i]); err != nil {
 			return err
 		}
-	}
-	last, err := page[len(page)-1].CommonSeq()
-	if err != nil {
-		return fmt.Errorf("row that waits behind seq %d: %w", t.after, err)
+		rest[i] = outbox.Envelope{} // a row may have many MB, and the next one waits for room
 	}
 	t.after = max(t.after, last)
 	return nil
@@ -96,14 +98,10 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 // take sends a row, when there is room for it. The row after it may have the same seq.
 func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) error {
 	t.after = max(t.after, seq-1)
-	rows, size := inFlight, t.MaxBytes
-	if t.held.isGroup() {
-		rows, size = groupInFlight, t.MaxBytes/groupTurns
-	}
-	if err := t.await(ctx, func() bool { return t.flight.hasRoom(rows, size) }); err != nil {
+	if err := t.awaitRoom(ctx); err != nil {
 		return err
 	}
-	size = len(e.Payload) + len(e.Headers) + eventOverhead
+	size := len(e.Payload) + len(e.Headers) + eventOverhead
 	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}}
 	routed := t.Router.Message(e, &event.Message)
 	event.Unusable(routed.ProblemCode, routed.Problem)
@@ -118,6 +116,15 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	}
 	t.Gate.found(t.held, seq)
 	return nil
+}
+
+// awaitRoom waits until a further row may be in flight.
+func (t *transfer) awaitRoom(ctx context.Context) error {
+	rows, size := inFlight, t.MaxBytes
+	if t.held.isGroup() {
+		rows, size = groupInFlight, t.MaxBytes/groupTurns
+	}
+	return t.await(ctx, func() bool { return t.flight.hasRoom(rows, size) })
 }
 
 // await waits until condition holds, and stores now and then how far the pass is.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
@@ -17,6 +18,7 @@ type Opener struct {
 	Messages    bool // see [replication.Config.Messages]
 	// SenderTimeout is the wal_sender_timeout of the connection. It bounds the opening, too.
 	SenderTimeout time.Duration
+	Turns         *largemessage.Turns // see [replication.Config.Turns]
 }
 
 // Stream opens a connection without starting a stream.
@@ -36,5 +38,6 @@ func (o Opener) Stream(ctx context.Context) (*replication.Stream, error) {
 		Publication:   o.Publication,
 		Messages:      o.Messages,
 		SenderTimeout: o.SenderTimeout,
+		Turns:         o.Turns,
 	})
 }

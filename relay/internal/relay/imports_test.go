@@ -24,6 +24,7 @@ var order = []string{
 	"sink/sns", "sink/sqs", "sink/eventbridge", "sink/transport", "sink", "sink/awsjson",
 	"pgoutput", "emitted",
 	"outboxtable", "pgsnapshot", "control", "operator", "replication", "slot", "task", "emf", "span", "rebinding",
+	"largemessage",
 	"compare",
 	"inbox/awss3", "inbox/awssdk", "inbox/awslambda", "inbox", "inbox/migrations", // for consumers
 	"outbox", "outbox/migrations", "postgres",

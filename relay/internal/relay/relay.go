@@ -21,6 +21,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/ingest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
@@ -88,7 +89,8 @@ func Run(ctx context.Context, config Config) error {
 type relay struct {
 	Config
 	pool    *pgxpool.Pool
-	learned *control.Learned // by the connections of pool
+	learned *control.Learned    // by the connections of pool
+	turns   *largemessage.Turns // of all connections of the session
 	store   *checkpoint.Store
 	// progressed reports that the session delivered events.
 	progressed bool
@@ -102,8 +104,8 @@ type relay struct {
 // session acquires the slot, and relays from it until a part fails or ctx ends. While another relay
 // holds the slot, it waits as a standby.
 func (r *relay) session(ctx context.Context) error {
-	r.learned = &control.Learned{}
-	pool, err := control.OpenPoolWith(ctx, r.Connect, r.learned)
+	r.learned, r.turns = &control.Learned{}, largemessage.New()
+	pool, err := control.OpenPoolWith(ctx, r.Connect, r.learned, r.turns)
 	if err != nil {
 		return fmt.Errorf("open the control connections: %w", err)
 	}
@@ -137,7 +139,7 @@ func (r *relay) acquirer() *leadership.Acquirer {
 		Store: r.store,
 		Open: leadership.Opener{
 			Connect: r.Connect, Learned: r.learned, Slot: r.Slot, Publication: r.Publication,
-			Messages: r.Emitted != "", SenderTimeout: r.SenderTimeout,
+			Messages: r.Emitted != "", SenderTimeout: r.SenderTimeout, Turns: r.turns,
 		},
 		Commits: r.commits(), Slot: r.Slot, Publication: r.Publication, Table: r.Table, Emitted: r.Emitted,
 		Start:          r.Start,

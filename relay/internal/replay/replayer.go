@@ -109,6 +109,7 @@ func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope)
 	for i := range events {
 		event := &delivery.Event{}
 		routed := r.Router.Replay(&events[i], id, &event.Message)
+		events[i] = outbox.Envelope{} // a row may have many MB, and its message may be a copy
 		if routed.Destination == route.Dropped {
 			r.Dropped(1)
 			continue

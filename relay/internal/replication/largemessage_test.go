@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"time"
 	"weak"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 )
 
 // TestALargeMessageLeavesNoBuffer, and the messages behind it arrive.
 func TestALargeMessageLeavesNoBuffer(t *testing.T) {
 	t.Parallel()
-	for _, length := range []int{largeMessage, largeMessage + 1, 10 << 20, 40 << 20} {
+	for _, length := range []int{largemessage.Length, largemessage.Length + 1, 10 << 20, 40 << 20} {
 		var sent []byte
 		for _, size := range []int{10, length, 20, 30} {
 			var err error
@@ -29,7 +32,7 @@ func TestALargeMessageLeavesNoBuffer(t *testing.T) {
 				t.Fatal(err)
 			}
 			data := message.(*pgproto3.CopyData).Data
-			if sizes = append(sizes, len(data)); len(data) < largeMessage {
+			if sizes = append(sizes, len(data)); len(data) < largemessage.Length {
 				continue
 			}
 			buffer := weak.Make(&data[0])
@@ -44,6 +47,38 @@ func TestALargeMessageLeavesNoBuffer(t *testing.T) {
 		if sizes[0] != 10 || sizes[1] != length || sizes[2] != 20 || sizes[3] != 30 {
 			t.Errorf("received messages of %v bytes", sizes)
 		}
+	}
+}
+
+// TestTheStreamTakesATurnForALargeMessage, and keeps it until the buffer is free. The stream waits
+// for no turn that does not come, because a status update is due.
+func TestTheStreamTakesATurnForALargeMessage(t *testing.T) {
+	t.Parallel()
+	sent, err := (&pgproto3.CopyData{Data: make([]byte, 5<<20)}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSource(bytes.NewReader(append(sent, sent...)), nil)
+	frontend := pgproto3.NewFrontend(s, io.Discard)
+	s.turns, s.patience = largemessage.New(), time.Hour
+	receive := func() {
+		if _, err := frontend.Receive(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive()
+	if s.endTurn == nil {
+		t.Error("the stream received a large message without the turn")
+	}
+	if err := s.releaseBuffer(frontend.Receive); err != nil {
+		t.Fatal(err)
+	}
+	defer s.turns.Take(time.Hour)()
+	s.patience = 50 * time.Millisecond
+	began := time.Now()
+	receive()
+	if waited := time.Since(began); waited < s.patience {
+		t.Errorf("the stream waited %v for its turn, want %v", waited, s.patience)
 	}
 }
 

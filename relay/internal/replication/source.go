@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 )
 
 // sourceSize holds a hundred events of the usual size. The server sends each message separately.
@@ -19,6 +21,10 @@ type source struct {
 	buffer []byte
 	unread []byte // part of buffer
 	closed bool   // a read brings nothing, and times out
+
+	turns    *largemessage.Turns
+	patience time.Duration // for a turn
+	endTurn  func()        // nil: the stream has no turn
 
 	now        time.Time // when the stream last waited for the server or for its handler
 	receivedAt time.Time // when the server last sent something
@@ -41,6 +47,9 @@ func (s *source) waited() {
 func (s *source) Read(p []byte) (int, error) {
 	if s.closed {
 		return 0, os.ErrDeadlineExceeded
+	}
+	if len(p) >= largemessage.Length && s.endTurn == nil {
+		s.takeTurn()
 	}
 	if len(s.unread) == 0 {
 		if err := s.fill(); err != nil {

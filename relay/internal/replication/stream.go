@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/largemessage"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -53,6 +54,8 @@ type Config struct {
 	// this time without a status update.
 	// https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-WAL-SENDER-TIMEOUT
 	SenderTimeout time.Duration
+	// Turns are those in which all connections of the session receive large messages.
+	Turns *largemessage.Turns
 }
 
 // Stream is one replication connection. One goroutine owns it and alone reads and writes. Other
@@ -90,6 +93,7 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		// pgconn tries several addresses. The last connection is the one that succeeds.
 		s.source = newSource(r, ahead)
+		s.source.turns, s.source.patience = config.Turns, config.SenderTimeout/turnShare
 		if config.Messages {
 			return pgproto3.NewFrontend(&trimmer{conn: s.source}, w)
 		}
@@ -209,6 +213,7 @@ func (s *Stream) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_ = s.conn.Close(ctx)
+	s.source.leaveTurn()
 }
 
 // pause waits without reading until the handler may be ready or a status update may be due.
@@ -260,7 +265,7 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
 	switch message := message.(type) {
 	case *pgproto3.CopyData:
-		if len(message.Data) >= largeMessage {
+		if len(message.Data) >= largemessage.Length {
 			return s.largeCopyData(message, h)
 		}
 		return s.copyData(message.Data, h)
