@@ -2,7 +2,10 @@
 // every event: encoding/json costs several times as much.
 package awsjson
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // escapes has, for each byte that needs an escape in a JSON string, the character after the
 // backslash: a letter, or u for a number. Characters beyond ASCII are UTF-8 and stay as they are.
@@ -19,16 +22,31 @@ var escapes = func() (table [256]byte) {
 // AppendMember appends the text before a string, and the string, in pieces with capacity for the
 // worst case. That takes less time than appending bytes.
 func AppendMember[S string | []byte](text []byte, before string, s S) []byte {
-	const digits = "0123456789abcdef"
 	const piece, longest = 256, len(`\u0000`)
 	text = append(text, before...)
 	text = append(text, '"')
 	for len(s) > 0 {
 		n := min(piece, len(s))
 		text = slices.Grow(text, longest*n)
-		room := text[len(text) : len(text)+longest*n]
-		at := 0
-		for i := range n {
+		at := write(text[len(text):len(text)+longest*n], s[:n])
+		text, s = text[:len(text)+at], s[n:]
+	}
+	return append(text, '"')
+}
+
+// write writes s to room, eight bytes at a time if none of them needs an escape. It returns the
+// number of written bytes.
+func write[S string | []byte](room []byte, s S) (at int) {
+	const digits = "0123456789abcdef"
+	for i := 0; i < len(s); {
+		if len(s)-i >= 8 {
+			if word := wordOf(s[i:]); isPlain(word) {
+				binary.LittleEndian.PutUint64(room[at:], word)
+				i, at = i+8, at+8
+				continue
+			}
+		}
+		for end := min(i+8, len(s)); i < end; i++ {
 			switch c, escape := s[i], escapes[s[i]]; escape {
 			case 0:
 				room[at] = c
@@ -42,7 +60,22 @@ func AppendMember[S string | []byte](text []byte, before string, s S) []byte {
 				at += 2
 			}
 		}
-		text, s = text[:len(text)+at], s[n:]
 	}
-	return append(text, '"')
+	return at
+}
+
+// wordOf returns the first eight bytes of s.
+func wordOf[S string | []byte](s S) uint64 {
+	b := s[:8]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
+}
+
+// isPlain reports whether none of the eight bytes of a word needs an escape. The high bit of a
+// difference is set where the byte is too small, and a byte that had the bit before does not count.
+// No subtraction borrows from the next byte unless a byte needs an escape.
+func isPlain(word uint64) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := word^'"'*each, word^'\\'*each
+	return ((word-' '*each)&^word|(quote-each)&^quote|(backslash-each)&^backslash)&high == 0
 }
