@@ -25,6 +25,7 @@ type Handle uint64
 // the stream calls them. All other methods are safe for concurrent use.
 type Tracker struct {
 	window Window
+	began  time.Time // when the Tracker was created
 
 	mu            sync.Mutex
 	events        []event // a ring: the event of handle h is at h % len(events)
@@ -44,8 +45,8 @@ type Tracker struct {
 type event struct {
 	id        string
 	bytes     int
-	opened    time.Time
-	streamed  bool // false: recovery read the event from the table
+	opened    time.Duration // since began of the Tracker: time.Now would read two clocks
+	streamed  bool          // false: recovery read the event from the table
 	delivered bool
 }
 
@@ -70,6 +71,7 @@ const (
 func NewTracker(window Window, position Position) *Tracker {
 	return &Tracker{
 		window:   window,
+		began:    time.Now(),
 		events:   make([]event, window.Events),
 		position: position,
 		room:     make(chan struct{}, 1),
@@ -100,7 +102,7 @@ func (t *Tracker) Open(eventID string, bytes int) Handle {
 	h := t.tail
 	t.tail++
 	t.bytes += bytes
-	*t.at(h) = event{id: eventID, bytes: bytes, opened: time.Now(), streamed: t.inTransaction}
+	*t.at(h) = event{id: eventID, bytes: bytes, opened: time.Since(t.began), streamed: t.inTransaction}
 	return h
 }
 
@@ -171,7 +173,7 @@ func (t *Tracker) Load() Load {
 	defer t.mu.Unlock()
 	load := Load{Events: int(t.tail - t.head), Bytes: t.bytes, Delivered: t.delivered}
 	if load.Events > 0 {
-		load.Oldest = t.at(t.head).opened
+		load.Oldest = t.began.Add(t.at(t.head).opened)
 	}
 	return load
 }
