@@ -61,41 +61,50 @@ func (f *Finder) Find(ctx context.Context, pool *pgxpool.Pool, id string) (*One,
 	if err != nil {
 		return nil, err
 	}
-	column := existing[f.Table.Columns.ID]
-	streamed := id
-	if column.kind != "" {
-		if streamed, err = streamedID(ctx, pool, column, id); err != nil {
-			return nil, err
-		}
-	}
-	found.Event = Event{ID: streamed, State: Unknown}
-	if column.indexed {
-		rows, err := pool.Query(ctx, query(f.Table, "AND {id} = ($2::text)::"+column.kind+" LIMIT 1"),
-			snapshot(row), id)
-		if err == nil {
-			found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
-		}
-		switch {
-		case err == nil:
-			found.Found = true
-		case isNoID(err):
-			found.Event = Event{
-				ID: streamed, State: Unknown,
-				Reason: "the table has no such event: " + f.whyMissing(),
-			}
-		default:
-			return nil, fmt.Errorf("look for event %s in %s: %w", id, f.Table, err)
-		}
-	} else {
-		found.Reason = "the table was not searched"
-		found.Unknown = append(found.Unknown,
-			"the event's row: the table has no index on its column "+f.Table.Columns.ID)
+	if err := f.findRow(ctx, pool, id, existing[f.Table.Columns.ID], snapshot(row), found); err != nil {
+		return nil, err
 	}
 	if err := f.complete(ctx, pool, []*Event{&found.Event}); err != nil {
 		return nil, err
 	}
 	found.Found = found.Found || len(found.Acceptances) > 0 || len(found.DeadLetters) > 0
 	return found, nil
+}
+
+// findRow adds to found the event's row, if the column of the ids has an index.
+func (f *Finder) findRow(
+	ctx context.Context, pool *pgxpool.Pool, id string, ids column, delivered *string, found *One,
+) error {
+	streamed := id
+	if ids.kind != "" {
+		var err error
+		if streamed, err = streamedID(ctx, pool, ids, id); err != nil {
+			return err
+		}
+	}
+	found.Event = Event{ID: streamed, State: Unknown}
+	if !ids.indexed {
+		found.Reason = "the table was not searched"
+		found.Unknown = append(found.Unknown,
+			"the event's row: the table has no index on its column "+f.Table.Columns.ID)
+		return nil
+	}
+	rows, err := pool.Query(ctx, query(f.Table, "AND {id} = ($2::text)::"+ids.kind+" LIMIT 1"), delivered, id)
+	if err == nil {
+		found.Event, err = pgx.CollectExactlyOneRow(rows, scan)
+	}
+	switch {
+	case err == nil:
+		found.Found = true
+	case isNoID(err):
+		found.Event = Event{
+			ID: streamed, State: Unknown,
+			Reason: "the table has no such event: " + f.whyMissing(),
+		}
+	default:
+		return fmt.Errorf("look for event %s in %s: %w", id, f.Table, err)
+	}
+	return nil
 }
 
 // Last returns the last events of the table.
@@ -249,58 +258,6 @@ func (e *Event) judge(blocker int64) {
 	case e.State == Waiting && blocker != 0:
 		e.Reason = fmt.Sprintf("dead letter %d blocks its aggregate: redrive or discard that first", blocker)
 	}
-}
-
-// deadLetters returns the dead letters of events, the last first.
-func (f *Finder) deadLetters(ctx context.Context, pool *pgxpool.Pool, ids []string) (map[string][]DeadLetter, error) {
-	rows, err := pool.Query(ctx, `
-		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at
-		FROM outbox_dead_letters d
-		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2)
-		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
-		ORDER BY position DESC LIMIT 1000`, f.tableName(), ids, f.Slot)
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
-	}
-	found := map[string][]DeadLetter{}
-	var id string
-	var d DeadLetter
-	_, err = pgx.ForEachRow(
-		rows,
-		[]any{&id, &d.Position, &d.State, &d.Destination, &d.Code, &d.Reason, &d.Attempts, &d.ParkedAt},
-		func() error {
-			found[id] = append(found[id], d)
-			return nil
-		},
-	)
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
-	}
-	return found, nil
-}
-
-// blocked returns the dead letters that block message groups.
-func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []string) (map[string]int64, error) {
-	rows, err := pool.Query(ctx, `
-		SELECT message_group, min(position) FROM outbox_dead_letters d
-		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2)
-		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
-		GROUP BY 1`,
-		f.tableName(), groups, f.Slot)
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
-	}
-	found := map[string]int64{}
-	var group string
-	var position int64
-	_, err = pgx.ForEachRow(rows, []any{&group, &position}, func() error {
-		found[group] = position
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
-	}
-	return found, nil
 }
 
 // tableName returns the table's name in the checkpoint and in the dead letters.

@@ -1,0 +1,79 @@
+package status
+
+import (
+	"fmt"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
+)
+
+// judgeRelays adds a problem if no relay streams.
+func (s *Status) judgeRelays() {
+	works, running := false, 0
+	for _, r := range s.Relays {
+		if !r.IsHeard() {
+			continue
+		}
+		running++
+		works = works || r.State == "recovering" || r.State == "streaming" && s.Slot.Active
+		if r.Error != "" {
+			s.add(Critical, "relay_failing", "Relay not streaming", "fix the cause in the error: the relay retries "+
+				"by itself",
+				"the relay on %s does not stream: %s", r.Host, r.Error)
+		}
+		for _, warning := range r.Warnings {
+			s.add(Warning, "relay_warns", "Relay not streaming", "fix the cause in the warning",
+				"the relay on %s: %s", r.Host, warning)
+		}
+	}
+	s.judgeSilence(works)
+	switch {
+	case works || s.worst() == Critical:
+	case running > 0 && s.Slot.Active:
+		s.add(Critical, "relay_not_streaming", "Relay not streaming",
+			fmt.Sprintf("look for process %d in pg_stat_activity: its client_addr is the host that holds the slot",
+				s.Slot.ActivePID),
+			"%d relays run and none streams: process %d, of another program or an older relay, holds slot %s",
+			running, s.Slot.ActivePID, s.Slot.Name)
+	case running > 0:
+		s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds",
+			"%d relays run and none streams yet", running)
+	case s.Slot.Active:
+		s.add(Unknown, "relay_unknown", "Relay not streaming", "upgrade the relay, or look at its /readyz",
+			"process %d holds slot %s, and no relay reports its state: the process is an older relay or another "+
+				"program",
+			s.Slot.ActivePID, s.Slot.Name)
+	default:
+		s.add(Critical, "relay_missing", "Relay tasks missing",
+			"start a relay; the log of the last one says why it ended", "no relay runs: %s", s.lastSeen())
+	}
+}
+
+// judgeSilence adds the relays that ended without a last report, or cannot reach the database.
+func (s *Status) judgeSilence(works bool) {
+	for _, r := range s.Relays {
+		if r.IsHeard() || r.State == stopped || r.silent() > lostAfter {
+			continue
+		}
+		level, role := Critical, "the relay"
+		if works {
+			level, role = Warning, "a second relay"
+		}
+		s.add(level, "relay_silent", "Relay tasks missing",
+			"see its log and /readyz on its host: it ended, or it cannot reach the database (address, password, "+
+				"network)",
+			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, span.Format(r.silent()), r.State)
+	}
+}
+
+// lastSeen describes the last relay.
+func (s *Status) lastSeen() string {
+	if len(s.Relays) == 0 {
+		return "none has ever reported for slot " + s.Slot.Name
+	}
+	last := s.Relays[0]
+	text := fmt.Sprintf("the last one, on %s, was %s %s ago", last.Host, last.State, span.Format(last.silent()))
+	if last.Error != "" {
+		text += ": " + last.Error
+	}
+	return text
+}
