@@ -65,6 +65,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.proposal},
 		{table, d.columnTypes},
 		{table, d.uniqueID},
+		{table, d.numberedID},
 		{table, d.ordered},
 		{table, d.guarantees},
 		{table, d.emitted},

@@ -109,6 +109,7 @@ func (d *database) ofTable() []Requirement {
 		{table, d.mappedColumns},
 		{table, d.columnTypes},
 		{table, d.uniqueID},
+		{table, d.numberedID},
 		{table, d.ordered},
 		{table, d.seqRange},
 		{table, d.guarantees},
