@@ -22,8 +22,9 @@ func (a *Acquirer) CheckTables(ctx context.Context, row *checkpoint.Row) error {
 		return err
 	}
 	if !a.Table.IsSeveral() && row.Tables == nil {
-		return operator.Needed("slot %s relays table %s, and RELAY_TABLE is %s: set RELAY_SLOT to another slot for "+
-			"this table", a.Slot, row.Table, a.Table)
+		return operator.Needed("slot %s relays table %s, and RELAY_TABLE is %s. If that is the same table under a new "+
+			"name, follow \"Rename the table\" in relay/docs/table.md. Otherwise set RELAY_SLOT to another slot",
+			a.Slot, row.Table, a.Table)
 	}
 	former := row.Tables
 	if former == nil {

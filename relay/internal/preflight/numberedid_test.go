@@ -9,7 +9,8 @@ import (
 
 // numberedTables are tables whose ids come from a sequence that is named numbers.
 var numberedTables = map[string]string{
-	"identity": `ALTER TABLE ev DROP id, ADD id bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME numbers) PRIMARY KEY`,
+	"identity": `ALTER TABLE ev DROP id,
+		ADD id bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME numbers) PRIMARY KEY`,
 	"default": `CREATE SEQUENCE numbers; ALTER TABLE ev DROP id,
 		ADD id bigint PRIMARY KEY DEFAULT nextval('numbers')`,
 	"text": `CREATE SEQUENCE numbers; ALTER TABLE ev DROP id,
