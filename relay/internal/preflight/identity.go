@@ -200,8 +200,8 @@ func (d *database) logged(ctx context.Context) Findings {
 				name, d.tableName()))
 		case *why == "is unlogged":
 			found = append(found, failed(CodeLogged, "partition "+name, "partition %s is unlogged, so no row of it is "+
-				"streamed. A relay that ran when it became unlogged publishes the rows once it is logged. If none ran, "+
-				"send them with relay replay", name).
+				"streamed. A relay that ran when it became unlogged publishes the rows once it is logged. If none "+
+				"ran, send them with relay replay", name).
 				with("ALTER TABLE %s SET LOGGED;", name))
 		default:
 			found = append(found, failed(CodeLogged, "partition "+name,
