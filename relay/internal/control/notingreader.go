@@ -40,8 +40,8 @@ func (n *notingReader) Read(p []byte) (int, error) {
 	return read, err
 }
 
-// findLarge returns where the last byte of the head of a large message is, or -1. A piece is shorter
-// than a large message, so it has at most one such head.
+// findLarge returns where the last byte of the head of a large message is, or -1. A piece is
+// shorter than a large message, so it has at most one such head.
 func (n *notingReader) findLarge(piece []byte) (at int) {
 	at = -1
 	for i := 0; i < len(piece); {
