@@ -53,6 +53,7 @@ type run struct {
 	results []result
 	delays  []delays
 	uses    []use
+	mixed   []mixed
 	turn    int // the round
 	began   time.Time
 	started ticks

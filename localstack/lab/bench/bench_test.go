@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -14,10 +16,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	snstypes "github.com/aws/aws-sdk-go-v2/service/sns/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
@@ -25,8 +29,22 @@ import (
 // startBroker returns the URL of a broker in this process.
 func startBroker(t *testing.T, b *Broker) string {
 	t.Helper()
+	return "http://" + serve(t, b, func(l net.Listener) (net.Listener, error) { return l, nil })
+}
+
+// startSecureBroker is startBroker with TLS.
+func startSecureBroker(t *testing.T, b *Broker, c certificate) string {
+	t.Helper()
+	return "https://" + serve(t, b, func(l net.Listener) (net.Listener, error) { return Secure(l, c.authority, c.key) })
+}
+
+func serve(t *testing.T, b *Broker, wrap func(net.Listener) (net.Listener, error)) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if listener, err = wrap(listener); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
@@ -37,7 +55,7 @@ func startBroker(t *testing.T, b *Broker) string {
 			t.Error(err)
 		}
 	})
-	return "http://" + listener.Addr().String()
+	return listener.Addr().String()
 }
 
 // The SDK validates the answers and the checksum of each body.
@@ -82,6 +100,39 @@ func TestSDKAcceptsTheBrokerAsSQSAndSNS(t *testing.T) {
 	for n, at := range b.Arrivals() {
 		if n < 100 || n > 209 || at == 0 {
 			t.Errorf("event %d arrived at %d", n, at)
+		}
+	}
+}
+
+// TestTheBrokerKeepsTheChecksumOfAnObject, with and without TLS, over which the SDK sends chunks.
+// The SDK asks before it sends an object of two MiB.
+func TestTheBrokerKeepsTheChecksumOfAnObject(t *testing.T) {
+	t.Parallel()
+	pair, err := newCertificate(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("x", 2<<20)
+	for key, secure := range map[string]bool{"plain/1": false, "chunked/1": true} {
+		b := &Broker{}
+		url := startBroker(t, b)
+		if secure {
+			url = startSecureBroker(t, b, pair)
+		}
+		bucket := s3.New(s3.Options{
+			Region: "us-east-1", BaseEndpoint: &url, UsePathStyle: true, HTTPClient: client,
+			Credentials: credentials.NewStaticCredentialsProvider("bench", "bench", ""),
+		})
+		_, err := bucket.PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: aws.String("large"), Key: &key, Body: strings.NewReader(content),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256([]byte(content))
+		want := map[string]Object{key: {len(content), hex.EncodeToString(sum[:])}}
+		if diff := cmp.Diff(want, b.Objects()); diff != "" {
+			t.Errorf("want (-), got (+):\n%s", diff)
 		}
 	}
 }

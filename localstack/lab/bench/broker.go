@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// Broker is a minimal SNS and SQS in its own process, with only the requests of the relay. It takes
-// a fraction of the processor time of localstack/testing/fakeaws, because both share the machine
-// with the relay. It keeps no message, and records which events arrived and when.
+// Broker is a minimal SNS, SQS and S3 in its own process, with only the requests of the relay. It
+// takes a fraction of the processor time of localstack/testing/fakeaws, because both share the
+// machine with the relay. It keeps no message and no content of an object. It records which events
+// arrived and when, and the size and the checksum of each object.
 type Broker struct {
 	// Latency is the time between a request and its answer.
 	Latency time.Duration
@@ -29,6 +30,7 @@ type Broker struct {
 	counts Counts
 	// arrival of the first request with this sequence, in nanoseconds of the Unix epoch
 	arrivals []int64
+	objects  map[string]Object // by key
 }
 
 // Counts counts the requests and events of a Broker.
@@ -74,7 +76,7 @@ type service struct {
 func (s *service) converse(conn net.Conn) error {
 	reader := bufio.NewReaderSize(conn, 64<<10)
 	for {
-		r, err := s.read(reader)
+		r, err := s.read(reader, conn)
 		if err != nil {
 			return err
 		}
@@ -95,18 +97,20 @@ func (s *service) converse(conn net.Conn) error {
 
 // request has the parts of a request that select the answer.
 type request struct {
-	path   string
-	target string // X-Amz-Target header of the AWS JSON protocol
+	isPut   bool
+	path    string
+	target  string // X-Amz-Target header of the AWS JSON protocol
+	chunked bool   // the body is chunks, as the SDK sends an object over TLS
 }
 
-func (s *service) read(reader *bufio.Reader) (request, error) {
+func (s *service) read(reader *bufio.Reader, conn io.Writer) (request, error) {
 	line, err := reader.ReadSlice('\n')
 	if err != nil {
 		return request{}, err
 	}
 	var r request
 	if parts := bytes.Fields(line); len(parts) > 1 && len(parts[1]) > 1 {
-		r.path = string(parts[1])
+		r.path, r.isPut = string(parts[1]), string(parts[0]) == "PUT"
 	}
 	length := 0
 	for {
@@ -126,14 +130,27 @@ func (s *service) read(reader *bufio.Reader) (request, error) {
 			}
 		case len(name) == len("X-Amz-Target") && bytes.EqualFold(name, []byte("X-Amz-Target")):
 			r.target = string(bytes.TrimSpace(value))
+		case len(name) == len("Expect") && bytes.EqualFold(name, []byte("Expect")):
+			if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+				return request{}, err
+			}
+		case len(name) == len(decodedLength) && bytes.EqualFold(name, []byte(decodedLength)):
+			r.chunked = true
 		}
 	}
 }
+
+// decodedLength is the header of a body that consists of chunks.
+const decodedLength = "X-Amz-Decoded-Content-Length"
 
 func (s *service) respond(r request) error {
 	s.status, s.answer = "200 OK", s.answer[:0]
 	fifo := bytes.Contains(s.body, []byte(".fifo"))
 	switch {
+	case r.isPut:
+		return s.putObject(r)
+	case r.path == "/objects":
+		return s.answerJSON(s.broker.Objects())
 	case r.path == "/counts":
 		return s.answerJSON(s.broker.Counts())
 	case r.path == "/arrivals":

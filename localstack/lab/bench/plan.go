@@ -35,6 +35,9 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.steadyRates(ctx); err != nil {
 		return err
 	}
+	if err := r.largeAmongSmall(ctx); err != nil {
+		return err
+	}
 	return r.underQuotas(ctx)
 }
 

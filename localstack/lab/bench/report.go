@@ -26,7 +26,10 @@ func (r *run) report() error {
 	if len(r.uses) > 0 {
 		r.table(func(w io.Writer) { printUses(w, r.uses) })
 	}
-	goals := append(judge(drains, r.delays), judgeUses(r.uses)...)
+	if len(r.mixed) > 0 {
+		r.table(func(w io.Writer) { printMixed(w, r.mixed) })
+	}
+	goals := slices.Concat(judge(drains, r.delays), judgeUses(r.uses), judgeMixed(r.mixed))
 	r.table(func(w io.Writer) { printGoals(w, goals) })
 	chart := filepath.Join(r.Dir, "bench.svg")
 	if err := os.WriteFile(chart, []byte(drawChart(drains, r.machine())), 0o644); err != nil {
@@ -34,7 +37,7 @@ func (r *run) report() error {
 	}
 	text, err := json.MarshalIndent(map[string]any{
 		"machine": r.machine(), "drains": r.results, "delays": r.delays,
-		"quotas": r.uses,
+		"quotas": r.uses, "mixed": r.mixed,
 	}, "", "  ")
 	if err != nil {
 		return err
