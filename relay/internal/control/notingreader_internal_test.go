@@ -30,8 +30,8 @@ func TestALargeRowIsNotedBeforeItsBuffer(t *testing.T) {
 	}
 	for name, reader := range map[string]func(io.Reader) io.Reader{
 		"whole":        func(r io.Reader) io.Reader { return r },
-		"byte by byte": func(r io.Reader) io.Reader { return iotest.OneByteReader(r) },
-		"halves":       func(r io.Reader) io.Reader { return iotest.HalfReader(r) },
+		"byte by byte": iotest.OneByteReader,
+		"halves":       iotest.HalfReader,
 	} {
 		noted := &carried{}
 		r := &notingReader{r: reader(bytes.NewReader(sent)), noted: noted}
