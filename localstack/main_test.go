@@ -54,7 +54,7 @@ func TestDemoDeliversEveryOrderAndCleansUp(t *testing.T) {
 				t.Errorf("the second up printed:\n%s", up)
 			}
 			for _, want := range []string{
-				"7 events, 0 dead letters", "0 messages in the queue", " messages in the shipments queue", "streams",
+				"7 events, 0 dead letters", "0 messages in the queue", " in the shipments queue", "streams",
 			} {
 				if status := s.run("status"); !strings.Contains(status, want) {
 					t.Errorf("status does not say %q:\n%s", want, status)

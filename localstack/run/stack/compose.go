@@ -215,6 +215,7 @@ func (c *compose) down(ctx context.Context, state State) error {
 		return err
 	}
 	c.Ports = state.Ports
+	c.begin("stopping the containers (usually 15 seconds)")
 	return c.compose(ctx, "down", "--timeout", "30")
 }
 

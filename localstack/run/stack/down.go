@@ -16,6 +16,7 @@ func (s *Stack) Down(ctx context.Context, removeData bool) error {
 		return err
 	}
 	defer unlock()
+	defer s.watch("looking for what runs")()
 	state, err := s.load()
 	if err != nil {
 		return err
@@ -66,6 +67,7 @@ func (s *Stack) keepOrRemoveData(ctx context.Context, remove bool) error {
 		s.report("orders and events stay in the database for the next time; make localstack-down DATA=1 removes them")
 		return nil
 	}
+	s.begin("removing the data")
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove the data: %w", err)
 	}

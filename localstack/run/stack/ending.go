@@ -101,29 +101,50 @@ func createLog(path string) (*os.File, error) {
 	return os.Create(path)
 }
 
-// explained adds the end of the part's container to its error.
+// explained returns why a part of compose does not work: the end of its container, or its error if
+// the container runs.
 func (c *compose) explained(ctx context.Context, p part) error {
-	if explanation := c.explainContainer(ctx, p.name); explanation != "" {
-		return fmt.Errorf("%s: %w", explanation, p.err)
-	}
-	return p.err
-}
-
-// explainContainer returns the end of a part's container, or nothing if it runs.
-func (c *compose) explainContainer(ctx context.Context, part string) string {
-	id, err := c.container(ctx, part)
+	id, err := c.container(ctx, p.name)
 	if err != nil {
-		return err.Error()
+		return fmt.Errorf("%w: %w", err, p.err)
 	}
-	const format = "{{.State.Running}} {{.State.Status}} with code {{.State.ExitCode}} at {{.State.FinishedAt}}"
+	const format = "{{.State.Running}} {{.State.ExitCode}} {{.State.FinishedAt}}"
 	seen, err := run(ctx, engineTimeout, "docker", "inspect", "--format", format, id)
 	if err != nil {
-		return err.Error()
+		return fmt.Errorf("%w: %w", err, p.err)
 	}
-	running, ended, _ := strings.Cut(seen, " ")
-	if running == "true" {
-		return ""
+	fields := strings.Fields(seen)
+	if len(fields) != 3 || fields[0] == "true" {
+		return p.err
 	}
-	log, _ := run(ctx, engineTimeout, "docker", "logs", "--tail", "3", id) // may have no log
-	return "its container " + ended + ": " + log
+	log := ""
+	if fields[1] != "0" {
+		log, _ = run(ctx, engineTimeout, "docker", "logs", "--tail", "1", id) // may have no log
+	}
+	return errors.New(containerEnd(fields[1], fields[2], log))
+}
+
+// containerEnd is the end of a container in a sentence. A container that was stopped ends with code
+// 0, and its log has no reason.
+func containerEnd(code, at, log string) string {
+	if ended, err := time.Parse(time.RFC3339Nano, at); err == nil {
+		at = ended.Local().Format(time.DateTime)
+	}
+	if code == "0" {
+		return "its container was stopped at " + at
+	}
+	text := "its container ended with code " + code + " at " + at
+	if reason := readable(log); reason != "" {
+		text += ": " + reason
+	}
+	return text
+}
+
+// readable returns the message and the error of a JSON line of the relay's log, or the line itself.
+func readable(line string) string {
+	var entry struct{ Msg, Err string }
+	if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Msg == "" {
+		return line
+	}
+	return strings.TrimSuffix(entry.Msg+": "+entry.Err, ": ")
 }

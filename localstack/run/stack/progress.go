@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ func (s *Stack) begin(format string, args ...any) {
 func (s *Stack) print(step, line string) {
 	s.progress.mu.Lock()
 	defer s.progress.mu.Unlock()
-	s.progress.step, s.progress.since = step, time.Now()
+	s.progress.step, s.progress.since = cmp.Or(step, "working"), time.Now()
 	s.printLocked(line)
 }
 
@@ -51,15 +52,17 @@ func (s *Stack) printLocked(line string) {
 
 // During reports a slow step and repeats it until do returns.
 func (s *Stack) During(step string, do func() error) error {
-	defer s.watch()()
+	defer s.watch(step)()
 	s.begin("%s", step)
 	return do()
 }
 
-// watch repeats the current step when nothing was printed for a while, until stop is called.
-func (s *Stack) watch() (stop func()) {
+// watch repeats the current step when nothing was printed for a while, until stop is called. The
+// step first names the work before any other step is reported.
+func (s *Stack) watch(first string) (stop func()) {
 	s.progress.mu.Lock()
-	s.progress.lastLine = time.Now()
+	now := time.Now()
+	s.progress.step, s.progress.since, s.progress.lastLine = first, now, now
 	s.progress.mu.Unlock()
 	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -88,9 +91,5 @@ func (s *Stack) repeat() {
 	if time.Since(s.progress.lastLine) < s.silence*8/10 {
 		return
 	}
-	step := s.progress.step
-	if step == "" {
-		step = "working"
-	}
-	s.printLocked(fmt.Sprintf("for %.0fs now: %s", time.Since(s.progress.since).Seconds(), step))
+	s.printLocked(fmt.Sprintf("for %.0fs now: %s", time.Since(s.progress.since).Seconds(), s.progress.step))
 }

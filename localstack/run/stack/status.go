@@ -64,7 +64,7 @@ func remedy(state State, parts []part) string {
 	case lacksMessaging(parts):
 		return "run make localstack-up, which creates what is missing"
 	case state.Way == Compose:
-		return "run make localstack-up, which starts them again, or see make localstack-logs"
+		return "run make localstack-up, which starts what does not run, or see make localstack-logs"
 	}
 	return "see make localstack-logs, or run make localstack-down and then make localstack-up"
 }
@@ -138,7 +138,15 @@ func (s *Stack) postgresStatus(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("version %s: %d events, %d dead letters", version, events, deadLetters), nil
+	return "version " + version + ": " + counted(events, "event") + ", " + counted(deadLetters, "dead letter"), nil
+}
+
+// counted is a number with its noun, as in "1 event" and "2 events".
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 func (s *Stack) query(ctx context.Context, sql string, into ...any) error {
@@ -172,7 +180,7 @@ func (s *Stack) queueStatus(ctx context.Context, outputs messaging.Outputs) (str
 		if err != nil {
 			return "", err
 		}
-		text = append(text, fmt.Sprintf("%d messages in the %s, %d dead letters", waiting, q.name, dead))
+		text = append(text, counted(waiting, "message")+" in the "+q.name+", "+counted(dead, "dead letter"))
 	}
 	return strings.Join(text, "; "), nil
 }

@@ -123,7 +123,7 @@ const downTimeout = 90 * time.Second
 
 // down stops the supervisor. The lock, and not the process id, proves that one runs.
 func (p *supervised) down(ctx context.Context, state State) error {
-	p.report("stopping the relay, the broker and Postgres")
+	p.begin("stopping the relay, the broker and Postgres (usually 5 seconds)")
 	if err := syscall.Kill(state.Supervisor, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("stop the supervisor, process %d: %w", state.Supervisor, err)
 	}

@@ -19,7 +19,7 @@ func (s *Stack) Up(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	defer unlock()
-	defer s.watch()()
+	defer s.watch("looking for what runs already")()
 	state, err := s.load()
 	if err != nil {
 		return State{}, err
