@@ -42,10 +42,16 @@ func Apply(ctx context.Context, conn *pgx.Conn, files fs.FS, versionTable string
 	if from, err = migrator.GetCurrentVersion(ctx); err != nil {
 		return 0, 0, fmt.Errorf("read %s: %w", versionTable, err)
 	}
-	if from > int32(len(migrator.Migrations)) {
+	if from >= int32(len(migrator.Migrations)) {
 		return from, from, nil
 	}
-	if err := migrateWithPauses(ctx, conn, migrator); err != nil {
+	migrateAll := func() error {
+		if err := identifyRows(ctx, conn, versionTable); err != nil {
+			return err
+		}
+		return migrator.Migrate(ctx)
+	}
+	if err := retryLocked(ctx, conn, migrateAll); err != nil {
 		return from, from, fmt.Errorf("migrate %s from version %d: %w", versionTable, from, err)
 	}
 	return from, int32(len(migrator.Migrations)), nil
@@ -61,14 +67,27 @@ const (
 	lockPatience = 2 * time.Minute
 )
 
-// migrateWithPauses migrates, and tries again while another transaction holds a table.
-func migrateWithPauses(ctx context.Context, conn *pgx.Conn, migrator *migrate.Migrator) error {
+// identifyRows gives the version table, which has no primary key, a replica identity. Postgres
+// refuses to update a table without one that a publication of all tables has.
+func identifyRows(ctx context.Context, conn *pgx.Conn, versionTable string) error {
+	var identified bool
+	err := conn.QueryRow(ctx, `SELECT relreplident = 'f' FROM pg_class WHERE oid = to_regclass($1)`, versionTable).
+		Scan(&identified)
+	if err != nil || identified {
+		return err
+	}
+	_, err = conn.Exec(ctx, `ALTER TABLE `+versionTable+` REPLICA IDENTITY FULL`)
+	return err
+}
+
+// retryLocked calls migrateAll, and calls it again while another transaction holds a table.
+func retryLocked(ctx context.Context, conn *pgx.Conn, migrateAll func() error) error {
 	if _, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds())); err != nil {
 		return fmt.Errorf("set lock_timeout: %w", err)
 	}
 	defer conn.Exec(context.WithoutCancel(ctx), "RESET lock_timeout") //nolint:errcheck // the connection is lost then
 	for begin := time.Now(); ; {
-		err := migrator.Migrate(ctx)
+		err := migrateAll()
 		switch {
 		case !isLockTimeout(err):
 			return err
