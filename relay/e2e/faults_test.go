@@ -86,7 +86,7 @@ var faults = map[string]fault{
 			w.awaitStatus(0, "streaming for")
 			w.exec(`ALTER ROLE outbox_relay PASSWORD 'second'`)
 			w.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'outbox_relay'`)
-			w.awaitStatus(1, "none streams yet") // before the relay counts as silent
+			w.awaitStatus(1, "no process reads slot") // before the relay counts as silent
 			return w
 		},
 		code: 2,

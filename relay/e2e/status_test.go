@@ -84,6 +84,7 @@ func TestStatusKeepsTheLastGap(t *testing.T) {
 	w := newTestEnv(t, "orders.fifo")
 	w.startStreaming().stop()
 	w.dropSlot()
+	w.awaitStatus(2, "cannot bring every event: the slot is gone")
 	w.startStreaming()
 	w.awaitStatus(0, "the slot is gone; published from the table until")
 }

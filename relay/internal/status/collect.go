@@ -47,6 +47,9 @@ type Status struct {
 	Deferrals   []Deferral   `json:"deferrals,omitempty"` // events that wait in the outbox table
 	Pauses      []Pause      `json:"pauses,omitempty"`    // destinations to which an operator has the relay send nothing
 	Replay      *Replay      `json:"replay,omitempty"`
+
+	state slot.State // the slot, with its limits
+	gap   string     // why the slot cannot bring every event; empty if it can
 }
 
 type Relay struct {
@@ -145,7 +148,7 @@ type Replay struct {
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
 	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
-		s.clock, s.slot, s.relays, s.checkpoint, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
+		s.clock, s.checkpoint, s.relays, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
 			return nil, err
@@ -176,7 +179,7 @@ func (s *Status) slot(ctx context.Context, pool *pgxpool.Pool, name string) erro
 	if state.Exists && state.SafeWALSize >= 0 {
 		s.Slot.SafeBytes = &state.SafeWALSize
 	}
-	s.danger(state)
+	s.state = state
 	return nil
 }
 
@@ -196,10 +199,18 @@ func (s *Status) supersede() {
 	}
 }
 
+// checkpoint reads the checkpoint row, and then the slot. A relay creates the slot before the row
+// needs it, so a row that needs a slot that is gone shows a gap.
 func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	store := checkpoint.NewStore(pool, name)
 	row, err := store.Load(ctx)
-	if err != nil || row == nil {
+	if err != nil {
+		return err
+	}
+	if err := s.slot(ctx, pool, name); err != nil || row == nil {
+		return err
+	}
+	if err := s.findGap(ctx, store, row); err != nil {
 		return err
 	}
 	s.Table = row.Table

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
@@ -54,35 +53,9 @@ func (s *Status) add(level Level, code, runbook, next, format string, args ...an
 	})
 }
 
-// danger adds the dangers of the slot. state also has the limits of the slot.
-func (s *Status) danger(state slot.State) {
-	danger := state.Danger()
-	switch {
-	case danger == "":
-	case state.Lost():
-		next := "start a relay if none runs: it repairs the gap by itself"
-		if !s.repairs() {
-			next = "find out which events are lost, then continue without them: relay recover --accept-loss"
-		}
-		s.add(Critical, "slot_lost", "Slot lost", next, "slot %s: %s", s.Slot.Name, danger)
-	case state.WALStatus == "extended":
-		s.add(Warning, "slot_holds_log", "Slot holds log back", "see the other problems: delivery is delayed",
-			"slot %s: %s", s.Slot.Name, danger)
-	default:
-		s.add(Critical, "slot_in_danger", "Slot in danger", "raise max_slot_wal_keep_size now, then see the other "+
-			"problems",
-			"slot %s: %s", s.Slot.Name, danger)
-	}
-}
-
-// repairs reports whether the relay can publish events from the table that a lost slot does not
-// bring. It goes by the reports of the relays.
-func (s *Status) repairs() bool {
-	return !slices.ContainsFunc(s.Relays, func(r Relay) bool { return slices.Contains(r.MissingGuarantees, "repair") })
-}
-
 // judge adds the problems and sorts them, the most severe first.
 func (s *Status) judge() {
+	s.judgeSlot()
 	s.judgeRelays()
 	for _, relay := range s.Relays {
 		if relay.hasSlot() {
@@ -91,11 +64,11 @@ func (s *Status) judge() {
 	}
 	s.judgeDatabase()
 	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return cmp.Compare(b.Level, a.Level) })
-	s.Level = s.worst()
+	s.Level = worst(s.Problems)
 }
 
-func (s *Status) worst() (level Level) {
-	for _, problem := range s.Problems {
+func worst(problems []Problem) (level Level) {
+	for _, problem := range problems {
 		level = max(level, problem.Level)
 	}
 	return level
@@ -178,7 +151,7 @@ func (s *Status) judgeDatabase() {
 			"the rows that new tables had before the publication streamed them wait for transactions of that time: %s",
 			strings.Join(s.NewTables, ", "))
 	}
-	if s.Recovery != nil && !s.Recovery.Running && s.worst() < Critical {
+	if s.Recovery != nil && !s.Recovery.Running && worst(s.Problems) < Critical {
 		s.add(Warning, "recovery_marked", "Slot lost",
 			"wait: the relay begins the recovery with its next session. If it does not, its error says why",
 			"the slot may not bring every event, and the relay is about to publish from the table")

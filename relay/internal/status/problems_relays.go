@@ -2,13 +2,14 @@ package status
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // judgeRelays adds a problem if no relay streams.
 func (s *Status) judgeRelays() {
-	works, running := false, 0
+	works, running, others := false, 0, len(s.Problems)
 	for _, r := range s.Relays {
 		if !r.IsHeard() {
 			continue
@@ -27,13 +28,19 @@ func (s *Status) judgeRelays() {
 	}
 	s.judgeSilence(works)
 	switch {
-	case works || s.worst() == Critical:
+	case works || worst(s.Problems[others:]) == Critical:
 	case running > 0 && s.Slot.Active:
 		s.add(Critical, "relay_not_streaming", "Relay not streaming",
 			fmt.Sprintf("look for process %d in pg_stat_activity: its client_addr is the host that holds the slot",
 				s.Slot.ActivePID),
 			"%d relays run and none streams: process %d, of another program or an older relay, holds slot %s",
 			running, s.Slot.ActivePID, s.Slot.Name)
+	case running > 0 && s.gap != "": // the relays cannot stream from it
+	case slices.ContainsFunc(s.Relays, s.readsNoMore):
+		r := s.Relays[slices.IndexFunc(s.Relays, s.readsNoMore)]
+		s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds",
+			"the relay on %s streamed %s ago, and no process reads slot %s now",
+			r.Host, span.Format(r.silent()), s.Slot.Name)
 	case running > 0:
 		s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds",
 			"%d relays run and none streams yet", running)
@@ -46,6 +53,12 @@ func (s *Status) judgeRelays() {
 		s.add(Critical, "relay_missing", "Relay tasks missing",
 			"start a relay; the log of the last one says why it ended", "no relay runs: %s", s.lastSeen())
 	}
+}
+
+// readsNoMore reports whether the relay streamed at its last report, and no process reads the slot
+// now.
+func (s *Status) readsNoMore(r Relay) bool {
+	return r.hasSlot() && r.State == "streaming" && !s.Slot.Active
 }
 
 // judgeSilence adds the relays that ended without a last report, or cannot reach the database.

@@ -97,7 +97,7 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		// it was cut off from the database a few seconds ago, and cannot report that
 		"the relay streams no longer": {func(s *Status) {
 			s.Slot.Active = false
-		}, Warning, "relay_starting", "none streams yet"},
+		}, Warning, "relay_starting", "streamed 2s ago, and no process reads slot outbox_relay now"},
 		"the relay warns": {func(s *Status) {
 			s.Relays[0].Warnings = []string{"audit retries: no index"}
 		}, Warning, "relay_warns", "no index"},

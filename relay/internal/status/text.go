@@ -27,14 +27,14 @@ func (s *Status) Write(w io.Writer) error {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range s.Relays {
-		r.write(table)
+		r.write(table, s.readsNoMore(r))
 	}
 	s.writeSlot(table)
 	s.writeProgress(table)
 	return table.Flush()
 }
 
-func (r Relay) write(w io.Writer) {
+func (r Relay) write(w io.Writer, readsNoMore bool) {
 	switch {
 	case r.State == stopped:
 		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, span.Format(r.silent()))
@@ -46,6 +46,11 @@ func (r Relay) write(w io.Writer) {
 	case r.Superseded:
 		fmt.Fprintf(w, "relay\tnot heard from since another relay took the slot, %s ago, on %s, version %s; "+
 			"it was %s\n", span.Format(r.silent()), r.Host, r.Version, r.State)
+		return
+	}
+	if readsNoMore {
+		fmt.Fprintf(w, "relay\tstreamed at its last report, %s ago, on %s, version %s; no process reads the slot now\n",
+			span.Format(r.silent()), r.Host, r.Version)
 		return
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
