@@ -42,7 +42,8 @@ func rootsSQL(t Table) string {
 }
 
 // addedSQL is an expression for the way in which the publication has the table c. It is another one
-// once the table was removed and added again: rows that were written in between are not in the log.
+// once the table was removed and added again, or attached to a parent and detached: rows that were
+// written in between are not in the log, or under the name of the parent.
 func addedSQL(t Table) string {
 	publication := t.publication
 	if t.Several != nil {
@@ -52,7 +53,7 @@ func addedSQL(t Table) string {
 		return "''::text"
 	}
 	return `coalesce((SELECT 'p' || concat_ws(':', r.oid, r.xmin, n.oid, n.xmin,
-			` + slot.MovedSQL("c", "n") + `) FROM pg_publication p
+			` + slot.MovedSQL("c", "n") + `, ` + slot.DetachedSQL("c", "p") + `) FROM pg_publication p
 		LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 		LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = c.relnamespace
 		WHERE p.pubname = ` + QuoteLiteral(publication) + `), '')`

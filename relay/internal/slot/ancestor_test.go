@@ -53,6 +53,10 @@ func TestAPublishedParentTakesTheTablesName(t *testing.T) {
 			if after := fingerprint(); before == "" || (after != "") != c.streams {
 				t.Errorf("the fingerprint is %q, and was %q", after, before)
 			}
+			exec(`ALTER TABLE parents DETACH PARTITION events`)
+			if after := fingerprint(); after == "" || after == before && name != "under their own names" {
+				t.Errorf("the fingerprint of the detached table is %q, and was %q", after, before)
+			}
 		})
 	}
 }

@@ -27,8 +27,8 @@ type Publication struct {
 // name: partitions that are streamed under their own names would be skipped silently, and so would
 // a table that became a partition of a published one, and the rows that a row filter excludes. Only
 // the expected filter is accepted, by its text, in a publication that applies it and that does not
-// turn an UPDATE into an insert because of it. (A missing column ends the stream.) The arguments
-// are placeholders.
+// turn an UPDATE into an insert because of it. (A missing column ends the stream.) A table that was
+// detached again has another fingerprint than before. The arguments are placeholders.
 //
 // Without a table the fingerprint is that of the publication alone, for several tables. Package
 // members notices when one of them was added to it.
@@ -37,7 +37,7 @@ func fingerprintSQL(publication, table, filter string) string {
 		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
 				FROM pg_publication p WHERE p.pubname = %[1]s AND p.pubinsert), '')
 			ELSE coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
-			`+MovedSQL("t", "n")+`,
+			`+MovedSQL("t", "n")+`, `+DetachedSQL("t", "p")+`,
 			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '') END
 		 FROM pg_class t
 		 JOIN pg_publication p ON p.pubname = %[1]s
@@ -67,6 +67,21 @@ func MovedSQL(table, published string) string {
 		`(SELECT d.xmin FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.objid AND a.attname = 'tableoid'
 			WHERE {published}.oid IS NOT NULL AND d.classid = 'pg_class'::regclass AND d.objid = {table}.oid
 			  AND d.objsubid = 0 AND d.refclassid = 'pg_namespace'::regclass AND d.xmin <> a.xmin)`)
+}
+
+// DetachedSQL is an expression for the transaction that attached the table to a parent or detached
+// it, or NULL if the table is as it was created. While it was a partition, a publication of its
+// parent streamed its rows under the name of the parent. Both statements write the catalog rows of
+// all columns (attinhcount) in one transaction, and the system columns keep the transaction that
+// created the table. A statement that changes every column at once looks the same, which costs a
+// recovery. table and publication are the aliases of pg_class and of pg_publication.
+// https://www.postgresql.org/docs/current/sql-createpublication.html#SQL-CREATEPUBLICATION-PARAMS-WITH-PUBLISH-VIA-PARTITION-ROOT
+func DetachedSQL(table, publication string) string {
+	return strings.NewReplacer("{table}", table, "{publication}", publication).Replace(
+		`(SELECT '-' || min(a.xmin::text) FROM pg_attribute a JOIN pg_attribute created
+				ON created.attrelid = a.attrelid AND created.attname = 'tableoid'
+			WHERE {publication}.pubviaroot AND a.attrelid = {table}.oid AND a.attnum > 0 AND NOT a.attisdropped
+			HAVING min(a.xmin::text) = max(a.xmin::text) AND min(a.xmin::text) <> min(created.xmin::text))`)
 }
 
 // Observation is the state of the cluster at one moment, read in one statement.
