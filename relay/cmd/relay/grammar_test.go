@@ -22,7 +22,8 @@ func TestCommandAloneHasTheSameHelp(t *testing.T) {
 		}
 		help, code := exitWith(t, alone, args...)
 		if want, wantCode := exitWith(t, &commands{}, args...); help != want || code != wantCode {
-			t.Errorf("help of %s alone, exit code %d:\n%s\namong all, exit code %d:\n%s", args[0], code, help, wantCode, want)
+			t.Errorf("help of %s alone, exit code %d:\n%s\namong all, exit code %d:\n%s",
+				args[0], code, help, wantCode, want)
 		}
 	}
 	if found < 13 {
@@ -32,7 +33,9 @@ func TestCommandAloneHasTheSameHelp(t *testing.T) {
 
 func TestUnknownCommandIsParsedAmongAll(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{nil, {"--help"}, {"rum"}, {"--version", "run"}, {"print-version"}, {"printversion"}} {
+	for _, args := range [][]string{
+		nil, {"--help"}, {"rum"}, {"--version", "run"}, {"print-version"}, {"printversion"},
+	} {
 		if _, all := grammarOf(args).(*commands); !all {
 			t.Errorf("%q is parsed as one command", args)
 		}
