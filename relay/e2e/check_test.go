@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 // Each finding is on its own line, with its statement below.
@@ -61,8 +63,17 @@ func TestCheckFindsAnAddressInUse(t *testing.T) {
 	listen := "RELAY_LISTEN=" + freeAddress(t)
 	w.startStreaming(listen)
 	if output, err := w.command([]string{listen}, "check"); err != nil ||
-		!strings.Contains(output, "a relay serves its probes") {
+		!strings.Contains(output, "the relay of this slot serves its probes") ||
+		strings.Contains(output, "connects as") {
 		t.Errorf("beside the relay: %v: %s", err, output)
+	}
+	if output, err := w.command([]string{listen, "RELAY_SLOT=" + w.slot + "_other"}, "check"); err == nil ||
+		!strings.Contains(output, "in use by the relay of slot "+w.slot+":") {
+		t.Errorf("for another slot: %v: %s", err, output)
+	}
+	owner := []string{listen, "DATABASE_URL=" + pgtest.SuperuserURL(t, w.url)}
+	if output, _ := w.command(owner, "check"); !strings.Contains(output, "connects as "+pgtest.Role+", and this ") {
+		t.Errorf("as another role: %s", output)
 	}
 }
 

@@ -36,6 +36,10 @@ func TestAnIDAndAPayloadAreEnough(t *testing.T) {
 	w.exec(insertPlain, "first")
 	w.awaitBody("first")
 	p.awaitLog("finding=guarantees")
+	p.awaitLog("event=first_start")
+	if strings.Contains(p.log.String(), "loss_accepted") {
+		t.Error("an operator accepted no loss")
+	}
 	w.eventually("relay status names what is missing", func() bool {
 		output, _ := w.command(nil, "status")
 		return strings.Contains(output, "missing") && strings.Contains(output, "repair, first start, audit")

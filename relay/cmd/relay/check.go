@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
@@ -32,9 +33,7 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 		progress.Found = nil
 	}
 	_, found := c.prepare(ctx, c.logger(os.Stderr), progress)
-	if c.Listen != "" {
-		found = append(found, preflight.Listen(ctx, c.Listen, progress)...)
-	}
+	found = append(found, c.checkRelay(ctx, progress)...)
 	if c.JSON {
 		if err := printJSON(w, checkForm{formatVersion, found.Level(), found}); err != nil {
 			return err
@@ -48,6 +47,21 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	}
 	_, err := fmt.Fprintln(w, "relay run would start")
 	return err
+}
+
+// checkRelay checks what a relay that runs says about itself.
+func (c *checkCommand) checkRelay(ctx context.Context, progress preflight.Progress) (found preflight.Findings) {
+	pool, err := control.OpenPool(ctx, c.connect)
+	if err == nil {
+		defer control.Close(pool)
+		if pool.Ping(ctx) == nil { // the check of the database has reported an error
+			found = preflight.RelayRole(ctx, pool, c.Slot, progress)
+		}
+	}
+	if c.Listen != "" {
+		found = append(found, preflight.Listener{Address: c.Listen, Slot: c.Slot, Pool: pool}.Check(ctx, progress)...)
+	}
+	return found
 }
 
 // printFinding prints a finding on one line, and its statement on the next one, so that the

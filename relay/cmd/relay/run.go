@@ -56,6 +56,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	m.Oldest(oldest)
 	destinations := status.NewDestinations(m)
 	local := status.NewLocal(version, h, m, oldest, destinations)
+	h.Slot, h.Instance = c.Slot, local.Instance()
 	local.MissingGuarantees = c.missingGuarantees()
 	recent := &history.Recent{}
 	stop, listenErr := c.report(ctx, log, h, m, watch, local, recent)

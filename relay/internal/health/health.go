@@ -41,6 +41,8 @@ const staleAfter = 2 * time.Minute
 type Health struct {
 	HideMetrics bool         // /metrics is not served
 	Page        http.Handler // of every other path; nil: nothing is served there
+	// Slot and Instance name this relay in the bodies of the probes.
+	Slot, Instance string
 	// Troubled returns the destinations that do not work as they should; nil: none are known.
 	Troubled func() []Destination
 	metrics  *metrics.Metrics
@@ -166,6 +168,8 @@ type Destination struct {
 
 // report is the body of both probes.
 type report struct {
+	Slot      string    `json:"slot"`
+	Instance  string    `json:"instance"`
 	State     State     `json:"state"`
 	Since     time.Time `json:"since"`
 	LastAlive time.Time `json:"last_alive"`
@@ -179,6 +183,7 @@ func (h *Health) report() report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return report{
+		Slot: h.Slot, Instance: h.Instance,
 		State: h.state, Since: h.since, LastAlive: h.alive, Error: h.err,
 		Warning: strings.Join(h.warnings(), "; "),
 	}

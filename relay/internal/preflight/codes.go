@@ -11,7 +11,7 @@ const (
 	CodePrimary        Code = "primary"          // the server is not a standby
 	CodeWALLevel       Code = "wal-level"        // the log can be decoded
 	CodeEncoding       Code = "encoding"         // the database is in UTF-8
-	CodeRole           Code = "role"             // the role may replicate
+	CodeRole           Code = "role"             // the role may replicate, and is the role of the relay
 	CodePooler         Code = "pooler"           // no connection pooler is between the relay and the server
 	CodeReplication    Code = "replication"      // a replication connection can be opened
 	CodeTable          Code = "table"            // the outbox table exists and may be read
@@ -43,5 +43,5 @@ const (
 	CodeAggregate      Code = "aggregate"        // a FIFO destination gets an aggregate id for each event
 	CodeThroughput     Code = "throughput"       // the destination has its high-throughput configuration
 	CodeLargeEvents    Code = "large-events"     // the relay may write to the bucket in RELAY_LARGE_EVENTS_BUCKET
-	CodeListen         Code = "listen"           // the address in RELAY_LISTEN is free
+	CodeListen         Code = "listen"           // the address in RELAY_LISTEN is free, or of the relay of this slot
 )

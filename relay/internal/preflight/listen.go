@@ -8,22 +8,62 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Listen checks that the address of probes and metrics is free, by listening on it for a moment.
-func Listen(ctx context.Context, address string, progress Progress) Findings {
+// Listener is the address of probes and metrics, as the relay of a slot listens on it.
+type Listener struct {
+	Address string
+	Slot    string
+	Pool    *pgxpool.Pool // of the database of the slot; nil if there is none
+}
+
+// Check checks that the address is free, by listening on it for a moment. The relay of the same
+// slot may listen there: the check may run beside it in its container.
+func (l Listener) Check(ctx context.Context, progress Progress) Findings {
 	return Requirement{"RELAY_LISTEN", func(ctx context.Context) Findings {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
 		switch {
-		case errors.Is(err, syscall.EADDRINUSE) && isRelay(ctx, address):
-			return Findings{passed(CodeListen, "address "+address,
-				"a relay serves its probes on RELAY_LISTEN %s", address)}
+		case errors.Is(err, syscall.EADDRINUSE):
+			return Findings{l.used(ctx)}
 		case err != nil:
-			return Findings{ListenError(address, err)}
+			return Findings{ListenError(l.Address, err)}
 		}
 		_ = listener.Close()
-		return Findings{passed(CodeListen, "address "+address, "RELAY_LISTEN %s is free", address)}
+		return Findings{passed(CodeListen, "address "+l.Address, "RELAY_LISTEN %s is free", l.Address)}
 	}}.Run(ctx, progress)
+}
+
+// used is the finding of an address on which another process listens.
+func (l Listener) used(ctx context.Context) Finding {
+	object := "address " + l.Address
+	there, isRelay := l.ask(ctx)
+	switch {
+	case !isRelay:
+		return ListenError(l.Address, syscall.EADDRINUSE)
+	case there.Slot == l.Slot && l.reports(ctx, there.Instance):
+		return passed(CodeListen, object, "the relay of this slot serves its probes on RELAY_LISTEN %s", l.Address)
+	case there.Slot == l.Slot:
+		return failed(CodeListen, object, "RELAY_LISTEN %q is in use by a relay of slot %s that has not reported to "+
+			"this database: choose another address", l.Address, there.Slot)
+	case there.Slot == "":
+		return failed(CodeListen, object, "RELAY_LISTEN %q is in use by a relay that does not name its slot: choose "+
+			"another address", l.Address)
+	}
+	return failed(CodeListen, object, "RELAY_LISTEN %q is in use by the relay of slot %s: choose another address",
+		l.Address, there.Slot)
+}
+
+// reports reports whether this process reports as a relay of the slot to the database. Two
+// databases may each have a slot of the same name.
+func (l Listener) reports(ctx context.Context, instance string) (reports bool) {
+	if l.Pool == nil {
+		return false
+	}
+	err := l.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM relay_instances WHERE slot_name = $1 AND instance = $2)`,
+		l.Slot, instance).Scan(&reports)
+	return err == nil && reports
 }
 
 // ListenError is the finding of an address on which the relay cannot listen. It is never transient,
@@ -40,12 +80,18 @@ func ListenError(address string, err error) Finding {
 		"serve no probes and metrics", address, err)
 }
 
-// isRelay reports whether a relay serves its probes on this address. The check may run beside a
-// running relay in the same container.
-func isRelay(ctx context.Context, address string) bool {
-	host, port, err := net.SplitHostPort(address)
+// probed is what a relay says about itself in its probes.
+type probed struct {
+	Slot     string `json:"slot"`
+	Instance string `json:"instance"`
+	State    string `json:"state"`
+}
+
+// ask asks the process that listens on the address, and reports whether it is a relay.
+func (l Listener) ask(ctx context.Context) (there probed, isRelay bool) {
+	host, port, err := net.SplitHostPort(l.Address)
 	if err != nil {
-		return false
+		return there, false
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
@@ -55,15 +101,13 @@ func isRelay(ctx context.Context, address string) bool {
 	probe := "http://" + net.JoinHostPort(host, port) + "/livez"
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, probe, nil)
 	if err != nil {
-		return false
+		return there, false
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return false
+		return there, false
 	}
 	defer response.Body.Close()
-	var report struct {
-		State string `json:"state"`
-	}
-	return json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&report) == nil && report.State != ""
+	err = json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&there)
+	return there, err == nil && there.State != ""
 }

@@ -13,9 +13,7 @@ func (d *database) replicationRole(ctx context.Context) Findings {
 		return Findings{unknown(CodeRole, object, err)}
 	}
 	if !d.replicates {
-		return Findings{failed(CodeRole, object,
-			"role %s may not replicate (on RDS: GRANT rds_replication TO %[1]s)", d.role).
-			with("ALTER ROLE %s REPLICATION;", d.role)}
+		return Findings{mayNotReplicate(d.role)}
 	}
-	return Findings{passed(CodeRole, object, "role %s may replicate", d.role)}
+	return Findings{passed(CodeRole, object, "role %s may replicate, and every finding is for this role", d.role)}
 }

@@ -100,7 +100,13 @@ func (w *Worker) recoverRows(ctx context.Context, row *checkpoint.Row) error {
 }
 
 func (w *Worker) logFinished(row *checkpoint.Row) {
-	if !row.Recovery.ReadsTable() {
+	switch {
+	case !row.Recovery.ReadsTable() && row.Horizon == "": // no recovery of the slot has finished before
+		w.Log.Info("first start: events that were committed before the slot was created are not delivered "+
+			"(RELAY_START=now)", "event", "first_start", "slot", w.Fence.Slot, "flush_lsn",
+			row.Position.FlushLSN.String())
+		return
+	case !row.Recovery.ReadsTable():
 		w.Log.Warn("published nothing from the table: events that the slot does not bring are not delivered",
 			"event", "loss_accepted", "slot", w.Fence.Slot, "flush_lsn", row.Position.FlushLSN.String())
 		return

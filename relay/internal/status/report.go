@@ -11,6 +11,7 @@ type Report struct {
 	Instance  string    `json:"instance"` // random, one for each process
 	Host      string    `json:"host"`
 	Version   string    `json:"version"`
+	Role      string    `json:"role,omitempty"` // of its connections; the database writes it
 	StartedAt time.Time `json:"started_at"`
 	At        time.Time `json:"at"` // by the clock of the relay's host
 

@@ -20,7 +20,8 @@ func save(ctx context.Context, pool *pgxpool.Pool, slotName string, r Report) er
 		return fmt.Errorf("report the relay's state: %w", err)
 	}
 	_, err = pool.Exec(ctx, `
-		INSERT INTO relay_instances (slot_name, instance, started_at, report) VALUES ($1, $2, $3, $4)
+		INSERT INTO relay_instances (slot_name, instance, started_at, report)
+		VALUES ($1, $2, $3, ($4::jsonb || jsonb_build_object('role', current_user))::json)
 		ON CONFLICT (slot_name, instance) DO UPDATE SET report = excluded.report, reported_at = clock_timestamp()`,
 		slotName, r.Instance, r.StartedAt, string(text))
 	if err != nil {
