@@ -40,7 +40,7 @@ func TestATableDetachedFromItsParentLosesNothing(t *testing.T) {
 			w.exec(`CREATE TABLE parents (LIKE ` + c.table + ` INCLUDING DEFAULTS) PARTITION BY LIST (aggregate_id)`)
 			w.exec(`CREATE SEQUENCE numbers START 10`) // servers since Postgres 17 attach no table with an identity
 			w.exec(`ALTER TABLE ` + c.table + ` ALTER seq DROP IDENTITY, ALTER seq SET DEFAULT nextval('numbers')`)
-			p := w.startStreaming("RELAY_TABLE="+c.tables)
+			p := w.startStreaming("RELAY_TABLE=" + c.tables)
 			w.insertInto(c.table, "1", 1, 2)
 			w.awaitAll(2)
 			if !c.runs {
@@ -51,7 +51,7 @@ func TestATableDetachedFromItsParentLosesNothing(t *testing.T) {
 			w.exec(`ALTER TABLE parents DETACH PARTITION ` + c.table)
 			w.insertInto(c.table, "1", 5, 5)
 			if !c.runs {
-				w.startStreaming("RELAY_TABLE="+c.tables)
+				w.startStreaming("RELAY_TABLE=" + c.tables)
 			}
 			w.awaitAll(5)
 		})
