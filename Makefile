@@ -112,8 +112,8 @@ alerts: ## Check and test the rules of Prometheus with promtool, and the express
 	@$(promtool) check rules --lint=all --lint-fatal infra/prometheus/alerts.yaml
 	@$(promtool) test rules infra/prometheus/alerts_test.yaml
 	@go run ./scripts/dashboard-rules infra/prometheus/dashboard.json | $(promtool) check rules --lint=all --lint-fatal
-documents: ## Run the shell blocks of README.md, the tutorial and localstack/README.md in their order (needs psql and the AWS CLI; DOCUMENTS=… names others)
-	@scripts/shell-blocks $(or $(DOCUMENTS),README.md relay/docs/tutorial.md localstack/README.md)
+documents: ## Run the shell blocks of README.md, the tutorial, twice, and localstack/README.md in their order (needs psql and the AWS CLI; DOCUMENTS=… names others)
+	@scripts/shell-blocks $(or $(DOCUMENTS),README.md relay/docs/tutorial.md relay/docs/tutorial.md localstack/README.md)
 cross-build: ## Build all programs for Linux and macOS, amd64 and arm64
 	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
 	  CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} go build -trimpath -buildvcs=false \
