@@ -139,7 +139,9 @@ func TestBothClientsGoToTheSameEndpoint(t *testing.T) {
 				"signed for/cn-north-1/sqs",
 		},
 		"FIPS URL, dual-stack": {
-			"https://sqs-fips.us-east-1.amazonaws.com/123456789012/orders", []any{dualStack}, nil,
+			"https://sqs-fips.us-east-1.amazonaws.com/123456789012/orders",
+			[]any{dualStack},
+			nil,
 			"https://sqs-fips.us-east-1.api.aws/ host sqs-fips.us-east-1.api.aws signed for/us-east-1/sqs",
 		},
 		"FIPS URL, endpoint": {
