@@ -28,17 +28,8 @@ const (
 // determine which rows of the table to publish, and create the slot if it is gone.
 func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, fingerprint string) error {
 	gap := recovery.Gap(row, state, fingerprint)
-	if !a.Table.IsRepairable() {
-		return a.unrepairable(row, state, gap)
-	}
-	if a.Emitted != "" && recovery.LosesLog(row, state) {
-		return a.messagesLost(row, state, gap)
-	}
-	if a.HaltOnSlotLoss {
-		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
-			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
-			"be missing, and %s",
-			a.Slot, gap, a.Table.String(), effectOf(state))
+	if err := a.refuseGap(row, state, gap); err != nil {
+		return err
 	}
 	a.Metrics.GapFound()
 	a.Log.Error("the slot cannot bring every event: the relay publishes from the table those that may be missing, and "+
@@ -55,6 +46,25 @@ func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state
 		a.Log.Warn("relay status does not show this gap", "slot", a.Slot, "err", err)
 	}
 	return errRetry
+}
+
+// refuseGap returns the [*operator.NeededError] with which the relay ends at a gap, or nil if the
+// relay publishes from the table the events that may be missing.
+func (a *Acquirer) refuseGap(row *checkpoint.Row, state slot.State, gap string) error {
+	switch {
+	case gap == "":
+		return nil
+	case !a.Table.IsRepairable():
+		return a.unrepairable(row, state, gap)
+	case a.Emitted != "" && recovery.LosesLog(row, state):
+		return a.messagesLost(row, state, gap)
+	case a.HaltOnSlotLoss:
+		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
+			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
+			"be missing, and %s",
+			a.Slot, gap, a.Table.String(), effectOf(state))
+	}
+	return nil
 }
 
 // unrepairable is the end of a relay at a gap whose events the table does not show.

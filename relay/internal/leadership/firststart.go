@@ -109,23 +109,6 @@ func (a *Acquirer) requireEmpty(ctx context.Context, table outboxtable.Table) er
 	return nil
 }
 
-// CheckStart returns the [*operator.NeededError] with which the first start would end, or nil.
-func (a *Acquirer) CheckStart(ctx context.Context) error {
-	row, err := a.Store.Load(ctx)
-	if err != nil {
-		return err
-	}
-	system, err := slot.SystemIdentifier(ctx, a.Pool)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(a.checkRow(row, system), a.CheckTables(ctx, row)); err != nil || row != nil {
-		return err
-	}
-	_, err = a.firstRows(ctx)
-	return err
-}
-
 // adoptSlot acquires a slot that the operator created for the relay. The table does not show which
 // rows that slot will bring. So the existing rows are published first if RELAY_START selects them,
 // and some of them arrive twice.

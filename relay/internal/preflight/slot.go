@@ -17,7 +17,11 @@ func (d *database) replicationSlot(ctx context.Context) Findings {
 		if err := state.CheckUsable(d.Slot); err != nil {
 			return Findings{FromError(CodeSlot, object, err)}
 		}
-		return Findings{passed(CodeSlot, object, "slot %s exists, and the relay can use it", d.Slot)}
+		if state.Active {
+			return Findings{passed(CodeSlot, object, "slot %s exists, and process %d holds it: a relay stands by "+
+				"until the slot is free", d.Slot, state.ActivePID)}
+		}
+		return Findings{passed(CodeSlot, object, "slot %s exists, and no process holds it", d.Slot)}
 	}
 	var used, places int
 	err = d.Pool.QueryRow(ctx, `
