@@ -48,7 +48,7 @@ func TestDroppedEventsAreSentNowhere(t *testing.T) {
 	output, err := w.command([]string{dropRoute}, "replay", "--event-id", strings.Fields(seqs)[0], "--event-id",
 		strings.Fields(seqs)[1], "--yes")
 	if err != nil || !strings.Contains(output, "dropped by RELAY_ROUTES") ||
-		!strings.Contains(output, "1 events were excluded") {
+		!strings.Contains(output, "1 event was excluded") {
 		t.Errorf("replay: %v: %s", err, output)
 	}
 	if got := w.replayedBodies(); got != numbered(7) {

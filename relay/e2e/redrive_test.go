@@ -28,8 +28,8 @@ func TestRedriveReportsItsOutcome(t *testing.T) {
 		t.Errorf("a redrive that is refused again ends with %v", err)
 	}
 	w.checkSays(output, "marked 2 of the parked events", "the redrive is done: 0 of 2 events delivered",
-		"position 1, event ", "was refused again: InvalidMessageContents: ", "1 stay parked without being sent",
-		"1 events were refused again")
+		"position 1, event ", "was refused again: InvalidMessageContents: ", "still parked: 1. They wait behind a refused event",
+		"1 event was refused again")
 	refused.Clear()
 	output, err = w.command(nil, "dead-letters", "redrive", "1")
 	w.must(err)
@@ -134,7 +134,7 @@ func TestDeadLettersAreThoseOfTheSlot(t *testing.T) {
 	w.checkSays(output, "discarded 2")
 	output, err = w.command([]string{"RELAY_SLOT=other_slot"}, "dead-letters", "list")
 	w.must(err)
-	w.checkSays(output, "other-slot", "1 dead letters")
+	w.checkSays(output, "other-slot", "1 dead letter\n")
 }
 
 func TestLongBodyIsShownShortened(t *testing.T) {

@@ -141,7 +141,7 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 		return err
 	}
 	rewritten := func(rows int64) {
-		fmt.Fprintf(w, "gave %d rows transaction ids of this cluster\n", rows)
+		fmt.Fprintf(w, "gave %s of this cluster\n", counted(rows, "row a transaction id", "rows transaction ids"))
 	}
 	if err := o.Mark(ctx, situation, request, plan, rewritten); err != nil {
 		return err

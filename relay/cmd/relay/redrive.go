@@ -82,14 +82,15 @@ func report(o *deadletter.Outcome, w io.Writer) error {
 		fmt.Fprintf(w, "  position %d, event %s, was refused again: %s: %s\n", r.Position, r.EventID, r.Code, r.Reason)
 	}
 	if o.Parked > 0 {
-		fmt.Fprintf(w, "  %d stay parked without being sent: they wait behind a refused event, or the redrive was "+
+		fmt.Fprintf(w, "  not sent, and still parked: %d. They wait behind a refused event, or the redrive was "+
 			"canceled\n", o.Parked)
 	}
 	if o.Discarded > 0 {
-		fmt.Fprintf(w, "  %d were discarded in the meantime\n", o.Discarded)
+		fmt.Fprintf(w, "  discarded in the meantime: %d\n", o.Discarded)
 	}
 	if n := len(o.Refused); n > 0 {
-		return fmt.Errorf("%d events were refused again: fix the cause, then redrive or discard them", n)
+		return fmt.Errorf("%s refused again: fix the cause, then redrive or discard what was refused",
+			counted(n, "event was", "events were"))
 	}
 	return nil
 }

@@ -103,12 +103,12 @@ func (c *replayConsole) ended(asked *replay.Replay) error {
 			asked.ID, progressOf(asked))
 	}
 	if excluded := asked.Events - asked.Sent - asked.Refused; excluded > 0 {
-		fmt.Fprintf(c.out, "%d events were excluded: they were removed or parked in the meantime, or "+
-			"RELAY_ROUTES drops them\n", excluded)
+		fmt.Fprintf(c.out, "%s excluded: removed or parked in the meantime, or dropped by RELAY_ROUTES\n",
+			counted(excluded, "event was", "events were"))
 	}
 	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, progressOf(asked))
 	if asked.Refused > 0 {
-		return fmt.Errorf("%d events were refused", asked.Refused)
+		return fmt.Errorf("%s refused", counted(asked.Refused, "event was", "events were"))
 	}
 	return nil
 }
