@@ -140,6 +140,8 @@ func TestSlowSlotCreationIsAwaited(t *testing.T) {
 	w.must(err)
 	listen := freeAddress(t)
 	p := w.start("RELAY_WAL_SENDER_TIMEOUT=1s", "RELAY_LISTEN="+listen)
+	p.awaitLog("event=slot_creating")
+	w.awaitStatus(1, "older than the slot: the oldest is process ")
 	p.awaitLog("event=snapshot_blocked") // after ten times the timeout
 	if status, body := w.get("http://" + listen + "/readyz"); status != 503 ||
 		!strings.Contains(body, "end these: process ") {

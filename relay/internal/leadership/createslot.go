@@ -179,6 +179,8 @@ func (a *Acquirer) createSlot(ctx context.Context, stream *replication.Stream, o
 	mayWait func(context.Context) error,
 ) (replication.NewSlot, error) {
 	o.LockTimeout = slotLockTimeout
+	a.Log.Info("creating the slot: the server first waits for the transactions that run now", "event", "slot_creating",
+		"slot", a.Slot)
 	for {
 		created, err := a.createWatched(ctx, stream, o)
 		if !errors.Is(err, replication.ErrSlotBlocked) {

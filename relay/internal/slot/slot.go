@@ -49,6 +49,12 @@ func (s State) Lost() bool { return s.Exists && (s.WALStatus == "lost" || s.Inva
 // IsIntact reports whether the slot brings every commit after its confirmed_flush_lsn.
 func (s State) IsIntact() bool { return s.Exists && !s.Lost() }
 
+// IsBeingCreated reports whether a session is creating the slot: it waits for the transactions that
+// are older than the slot.
+func (s State) IsBeingCreated() bool {
+	return s.Exists && s.Active && s.ConfirmedFlushLSN == 0 && !s.Physical
+}
+
 // CheckUsable returns an error if the slot belongs to another database or another plugin. The relay
 // must not touch such a slot, even if a START_REPLICATION on it would succeed.
 func (s State) CheckUsable(name string) error {

@@ -48,8 +48,9 @@ type Status struct {
 	Pauses      []Pause      `json:"pauses,omitempty"`    // destinations to which an operator has the relay send nothing
 	Replay      *Replay      `json:"replay,omitempty"`
 
-	state slot.State // the slot, with its limits
-	gap   string     // why the slot cannot bring every event; empty if it can
+	state    slot.State // the slot, with its limits
+	blockers []string   // transactions for which a slot that is being created waits, the oldest first
+	gap      string     // why the slot cannot bring every event; empty if it can
 }
 
 type Relay struct {
@@ -180,7 +181,10 @@ func (s *Status) slot(ctx context.Context, pool *pgxpool.Pool, name string) erro
 		s.Slot.SafeBytes = &state.SafeWALSize
 	}
 	s.state = state
-	return nil
+	if state.IsBeingCreated() {
+		s.blockers, err = slot.Blockers(ctx, pool)
+	}
+	return err
 }
 
 func (s *Status) relays(ctx context.Context, pool *pgxpool.Pool, name string) (err error) {

@@ -29,6 +29,8 @@ func (s *Status) judgeRelays() {
 	s.judgeSilence(works)
 	switch {
 	case works || worst(s.Problems[others:]) == Critical:
+	case running > 0 && s.state.IsBeingCreated():
+		s.judgeCreation()
 	case running > 0 && s.Slot.Active:
 		s.add(Critical, "relay_not_streaming", "Relay not streaming",
 			fmt.Sprintf("look for process %d in pg_stat_activity: its client_addr is the host that holds the slot",
@@ -53,6 +55,17 @@ func (s *Status) judgeRelays() {
 		s.add(Critical, "relay_missing", "Relay tasks missing",
 			"start a relay; the log of the last one says why it ended", "no relay runs: %s", s.lastSeen())
 	}
+}
+
+// judgeCreation adds that the server creates the slot, with the oldest transaction for which it
+// waits.
+func (s *Status) judgeCreation() {
+	oldest := ""
+	if len(s.blockers) > 0 {
+		oldest = ": the oldest is " + s.blockers[0]
+	}
+	s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds, or end these transactions",
+		"the server creates slot %s, and waits for the transactions that are older than the slot%s", s.Slot.Name, oldest)
 }
 
 // readsNoMore reports whether the relay streamed at its last report, and no process reads the slot

@@ -13,6 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 const queue = "arn:aws:sqs:us-east-1:000000000000:orders"
@@ -91,6 +92,11 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		"all relays stand by": {func(s *Status) {
 			s.Relays[0].State = "standby"
 		}, Critical, "relay_not_streaming", "process 7"},
+		"the server creates the slot": {func(s *Status) {
+			s.Relays[0].State = "starting"
+			s.state = slot.State{Exists: true, Active: true, ActivePID: 7}
+			s.blockers = []string{"process 9 of database shop", "process 11 of database shop"}
+		}, Warning, "relay_starting", "the oldest is process 9 of database shop"},
 		"the relay starts": {func(s *Status) {
 			s.Relays[0].State, s.Slot.Active = "starting", false
 		}, Warning, "relay_starting", "none streams yet"},
