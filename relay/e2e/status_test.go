@@ -51,7 +51,7 @@ func TestStatusNamesTheFailingDestination(t *testing.T) {
 	output := w.awaitStatus(1, "QueueDoesNotExist")
 	for _, text := range []string{
 		"warning: " + w.queue.ARN + " has accepted nothing since", "next: ",
-		"Delivery delayed", "1 in flight",
+		"Delivery delayed", "1 read and not delivered",
 	} {
 		if !strings.Contains(output, text) {
 			t.Errorf("%q is missing in\n%s", text, output)

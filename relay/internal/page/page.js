@@ -115,8 +115,8 @@ function pathLog(s, step) {
 function pathRelay(relay, step) {
   if (!relay) return step('Relay', 'unknown', 'No relay works.');
   const e = relay.events;
-  return step('Relay on ' + relay.host, e.in_flight + ' in flight',
-    e.in_flight > 0 && 'The oldest waits for ' + duration(e.oldest_wait_seconds) + '.',
+  return step('Relay on ' + relay.host, e.in_flight + ' not delivered', 'of the events that it has read.',
+    e.in_flight > 0 && 'The oldest has waited for ' + duration(e.oldest_wait_seconds) + '.',
     Math.round(e.read_per_second) + '/s read, ' + Math.round(e.delivered_per_second) + '/s delivered',
     h('span', {}, 'Reported ', age(relay.reported_at), ' ago.'));
 }

@@ -75,7 +75,7 @@ func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
 	for _, scheme := range []string{"light", "dark"} {
 		b.open(r.URL, 1200, scheme)
 		for selector, text := range map[string]string{
-			"#level": "critical", "#problems": "Next: fix the cause in the answer", "#path": "812 in flight",
+			"#level": "critical", "#problems": "Next: fix the cause in the answer", "#path": "812 not delivered",
 			"#rates":        "120/s read, ─ 80/s",
 			"#destinations": "<b>no answer</b> within 10s", "#slot": "the slot is gone; published from the table until",
 			"#letters": `relay dead-letters list --code 'It'\''s bad' --destination ` + topic,

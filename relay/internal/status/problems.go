@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Level is the severity of a problem. The values are the exit codes of monitoring plug-ins.
@@ -83,13 +81,13 @@ func (s *Status) judgeDelivery(r Relay) {
 		switch d.State {
 		case DestinationUnavailable:
 			holdsUp = true
-			s.add(outage(r, d), "destination_unavailable", "Delivery delayed",
+			s.add(s.outage(d), "destination_unavailable", "Delivery delayed",
 				"fix the cause in the answer: the relay retries and continues by itself",
 				"%s has accepted nothing since %s: %s after %d failures%s",
 				d.Name, clock(*d.Since), d.Code, d.Failures, because(d.Error))
 		case DestinationRefusing:
 			holdsUp = true
-			s.add(outage(r, d), "destination_refuses", "Delivery delayed",
+			s.add(s.outage(d), "destination_refuses", "Delivery delayed",
 				"fix the cause in the answer: the relay sends each refused event again, and parks it once a second "+
 					"refusal proves that the event is at fault",
 				"%s refuses events, and has accepted none since %s: %s%s",
@@ -100,16 +98,15 @@ func (s *Status) judgeDelivery(r Relay) {
 				"%s limits the rate since %s: %.0f requests a second", d.Name, clock(*d.Since), d.RateLimit)
 		}
 	}
-	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
-	if oldest >= delayedAfter && !holdsUp {
+	if r.Events.oldestWait() >= delayedAfter && !holdsUp {
 		s.add(Warning, "events_delayed", "Delivery delayed", "find the cause in the log of the relay",
-			"the oldest event has waited for %s; %d are in flight", span.Format(oldest), r.Events.InFlight)
+			"events are delayed: %s", r.Events.waiting())
 	}
 }
 
 // outage returns the level of a destination that accepts nothing.
-func outage(r Relay, d Destination) Level {
-	if r.ReportedAt.Sub(*d.Since) >= outageAfter {
+func (s *Status) outage(d Destination) Level {
+	if s.At.Sub(*d.Since) >= outageAfter {
 		return Critical
 	}
 	return Warning

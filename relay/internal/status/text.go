@@ -27,14 +27,16 @@ func (s *Status) Write(w io.Writer) error {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range s.Relays {
-		r.write(table, s.readsNoMore(r))
+		s.writeRelay(table, r)
 	}
 	s.writeSlot(table)
 	s.writeProgress(table)
 	return table.Flush()
 }
 
-func (r Relay) write(w io.Writer, readsNoMore bool) {
+// writeRelay writes the last report of a relay. Its ages count to the time of the status, and its
+// figures are those of the report.
+func (s *Status) writeRelay(w io.Writer, r Relay) {
 	switch {
 	case r.State == stopped:
 		fmt.Fprintf(w, "relay\tstopped on %s %s ago\n", r.Host, span.Format(r.silent()))
@@ -48,13 +50,13 @@ func (r Relay) write(w io.Writer, readsNoMore bool) {
 			"it was %s\n", span.Format(r.silent()), r.Host, r.Version, r.State)
 		return
 	}
-	if readsNoMore {
+	if s.readsNoMore(r) {
 		fmt.Fprintf(w, "relay\tstreamed at its last report, %s ago, on %s, version %s; no process reads the slot now\n",
 			span.Format(r.silent()), r.Host, r.Version)
 		return
 	}
 	fmt.Fprintf(w, "relay\t%s for %s on %s, version %s, up for %s\n",
-		r.State, span.Format(r.ReportedAt.Sub(r.Since)), r.Host, r.Version, span.Format(r.ReportedAt.Sub(r.StartedAt)))
+		r.State, span.Format(s.At.Sub(r.Since)), r.Host, r.Version, span.Format(s.At.Sub(r.StartedAt)))
 	if len(r.MissingGuarantees) > 0 {
 		fmt.Fprintf(w, "missing\t%s: the columns of the table do not allow it (relay check)\n",
 			strings.Join(r.MissingGuarantees, ", "))
@@ -62,16 +64,34 @@ func (r Relay) write(w io.Writer, readsNoMore bool) {
 	if r.State == "standby" {
 		return
 	}
-	oldest := time.Duration(r.Events.OldestWaitSeconds * float64(time.Second))
-	fmt.Fprintf(w, "events\t%d in flight, the oldest waits for %s; %.0f/s read, %.0f/s delivered",
-		r.Events.InFlight, span.Format(oldest), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
+	fmt.Fprintf(w, "events\tas of %s ago: %s; %.0f/s read, %.0f/s delivered",
+		span.Format(s.At.Sub(r.ReportedAt)), r.Events.waiting(), r.Events.ReadPerSecond, r.Events.DeliveredPerSecond)
 	if r.Events.Dropped > 0 {
 		fmt.Fprintf(w, "; %d dropped by RELAY_ROUTES", r.Events.Dropped)
 	}
 	fmt.Fprintln(w)
 	for _, d := range r.Destinations {
-		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(r.ReportedAt))
+		fmt.Fprintf(w, "destination\t%s %s%s\n", d.Name, d.State, d.detail(s.At))
 	}
+}
+
+// oldestWait returns how long the oldest undelivered event had waited at the time of the report, as
+// far as the relay cannot exclude it.
+func (e Events) oldestWait() time.Duration {
+	return time.Duration(e.OldestWaitSeconds * float64(time.Second))
+}
+
+// waiting describes the undelivered events. A relay that has read none of them may still know that
+// one waits, or be unable to exclude it.
+func (e Events) waiting() string {
+	oldest := span.Format(e.oldestWait())
+	switch {
+	case e.InFlight > 0:
+		return fmt.Sprintf("%d read and not delivered, the oldest has waited for %s", e.InFlight, oldest)
+	case e.oldestWait() > 0:
+		return "an undelivered event may have waited for " + oldest
+	}
+	return "none waits"
 }
 
 func (d Destination) detail(now time.Time) string {
