@@ -65,7 +65,7 @@ func TestOneDeadLetterHoldsAThousandFollowers(t *testing.T) {
 			p = b.startStreaming(b.env...)
 			b.burst(3201, 3300)
 			b.eventually("the others have arrived", func() bool { _, others := b.arrivedOf(); return others == 80 })
-			b.awaitStatus(1, "1 events are parked: 1 InvalidMessageContents; about ", b.env...)
+			b.awaitStatus(1, "1 event is parked: 1 InvalidMessageContents; about ", b.env...)
 			b.checkNothingFollows()
 			refused.Clear()
 			b.decide(command)

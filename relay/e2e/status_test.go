@@ -174,7 +174,7 @@ func TestStatusFollowsTheLastFailure(t *testing.T) {
 	if !strings.Contains(output, "refuses events, and has accepted none since") || strings.Contains(output, "timeout") {
 		t.Errorf("relay status says\n%s", output)
 	}
-	w.awaitStatus(1, "1 events are parked: 1 InvalidMessageContents")
+	w.awaitStatus(1, "1 event is parked: 1 InvalidMessageContents")
 	w.eventually("the destination is in order once the event is parked", func() bool {
 		output, err := w.command(nil, "status")
 		return exitCode(err) == 1 && !strings.Contains(output, "refusing") && !strings.Contains(output, "unavailable")

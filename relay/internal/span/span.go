@@ -1,4 +1,5 @@
-// Package span reads and writes spans of time as operators write them: 45s, 15m, 3h12m, 2d4h.
+// Package span reads and writes spans of time as operators write them: 45s, 15m, 3h12m, 2d4h. It
+// also writes numbers of things.
 package span
 
 import (
@@ -52,4 +53,20 @@ func Parse(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no span of time: write it as in 90s, 15m, 1h30m or 7d", text)
 	}
 	return time.Duration(n)*day + d, nil
+}
+
+// Count returns n with its noun, as in "1 failure" and "2 failures".
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Verb returns the form of a verb that follows [Count].
+func Verb(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
 }

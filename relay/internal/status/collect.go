@@ -3,7 +3,6 @@ package status
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,6 +49,7 @@ type Status struct {
 
 	state    slot.State // the slot, with its limits
 	blockers []string   // transactions for which a slot that is being created waits, the oldest first
+	others   []string   // the slots with a checkpoint, if no relay has used this slot
 	gap      string     // why the slot cannot bring every event; empty if it can
 }
 
@@ -84,6 +84,8 @@ type Slot struct {
 	DeliveryLagBytes int64  `json:"delivery_lag_bytes"`   // log that is not confirmed
 	RetainedBytes    int64  `json:"retained_bytes"`       // log that the slot retains on the database's disk
 	SafeBytes        *int64 `json:"safe_bytes,omitempty"` // log that may be written before the slot is in danger; absent without a limit
+
+	unknown bool // only the name is known
 }
 
 type Checkpoint struct {
@@ -152,7 +154,7 @@ func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status,
 		s.clock, s.checkpoint, s.relays, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
-			return nil, err
+			return nil, unanswered(ctx, pool, err)
 		}
 	}
 	s.judge()
@@ -211,8 +213,11 @@ func (s *Status) checkpoint(ctx context.Context, pool *pgxpool.Pool, name string
 	if err != nil {
 		return err
 	}
-	if err := s.slot(ctx, pool, name); err != nil || row == nil {
+	if err := s.slot(ctx, pool, name); err != nil {
 		return err
+	}
+	if row == nil {
+		return s.otherSlots(ctx, pool)
 	}
 	if err := s.findGap(ctx, store, row); err != nil {
 		return err
@@ -275,20 +280,6 @@ func (s *Status) pauses(ctx context.Context, pool *pgxpool.Pool, name string) er
 		})
 	}
 	return err
-}
-
-// waitingFor returns about how many events wait in the outbox table for a destination.
-func (s *Status) waitingFor(destination string) (events int64) {
-	for _, d := range s.Deferrals {
-		if d.Destination == destination {
-			events += d.Events
-		}
-	}
-	return events
-}
-
-func (s *Status) isPaused(destination string) bool {
-	return slices.ContainsFunc(s.Pauses, func(p Pause) bool { return p.Destination == destination })
 }
 
 func (s *Status) replay(ctx context.Context, pool *pgxpool.Pool, name string) error {

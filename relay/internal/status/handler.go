@@ -84,7 +84,7 @@ func (h *Handler) alone(err error) *Status {
 		relays = append(relays, Relay{Report: h.Local.Report(), ReportedAt: now})
 	}
 	return &Status{
-		Version: formatVersion, At: now, Level: Critical, Slot: Slot{Name: h.Slot}, Relays: relays,
+		Version: formatVersion, At: now, Level: Critical, Slot: Slot{Name: h.Slot, unknown: true}, Relays: relays,
 		Problems: []Problem{{
 			Level: Critical, Code: "database_unreachable", Problem: "the database does not answer: " + err.Error(),
 			Next: "check address, password and network; the relay retries by itself", Runbook: "Relay not streaming",

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Level is the severity of a problem. The values are the exit codes of monitoring plug-ins.
@@ -83,13 +85,13 @@ func (s *Status) judgeDelivery(r Relay) {
 			holdsUp = true
 			s.add(s.outage(d), "destination_unavailable", "Delivery delayed",
 				"fix the cause in the answer: the relay retries and continues by itself",
-				"%s has accepted nothing since %s: %s after %d failures%s",
-				d.Name, clock(*d.Since), d.Code, d.Failures, because(d.Error))
+				"%s has accepted nothing since %s: %s after %s%s",
+				d.Name, clock(*d.Since), d.Code, span.Count(d.Failures, "failure"), because(d.Error))
 		case DestinationRefusing:
 			holdsUp = true
 			s.add(s.outage(d), "destination_refuses", "Delivery delayed",
-				"fix the cause in the answer: the relay sends each refused event again, and parks it once a second "+
-					"refusal proves that the event is at fault",
+				"fix the cause in the answer: the relay sends each refused event again, and parks it after a second "+
+					"refusal, or after 15 seconds of refusals if the destination accepts no event",
 				"%s refuses events, and has accepted none since %s: %s%s",
 				d.Name, clock(*d.Since), d.Code, because(d.Error))
 		case DestinationThrottled:
@@ -137,12 +139,12 @@ func (s *Status) judgeDatabase() {
 			d.Events, d.Destination, clock(d.Since), d.Reason)
 	}
 	for _, partition := range s.Partitions {
-		s.add(Warning, "partition_attached", "Events undelivered",
+		s.add(Warning, "partition_attached", "Delivery delayed",
 			"wait: the relay publishes the rows that the log did not bring. If it halts, run relay recover",
 			"partition %s was attached with rows in it", partition)
 	}
 	if len(s.NewTables) > 0 {
-		s.add(Warning, "new_tables_wait", "Events undelivered",
+		s.add(Warning, "new_tables_wait", "Delivery delayed",
 			"end the oldest transactions, which pg_stat_activity (backend_xid) and pg_prepared_xacts show: the "+
 				"relay then publishes the rows",
 			"the rows that new tables had before the publication streamed them wait for transactions of that time: %s",

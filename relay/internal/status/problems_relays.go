@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
@@ -35,8 +36,8 @@ func (s *Status) judgeRelays() {
 		s.add(Critical, "relay_not_streaming", "Relay not streaming",
 			fmt.Sprintf("look for process %d in pg_stat_activity: its client_addr is the host that holds the slot",
 				s.Slot.ActivePID),
-			"%d relays run and none streams: process %d, of another program or an older relay, holds slot %s",
-			running, s.Slot.ActivePID, s.Slot.Name)
+			"%s and none streams: process %d, of another program or an older relay, holds slot %s",
+			relaysRun(running), s.Slot.ActivePID, s.Slot.Name)
 	case running > 0 && s.gap != "": // the relays cannot stream from it
 	case slices.ContainsFunc(s.Relays, s.readsNoMore):
 		r := s.Relays[slices.IndexFunc(s.Relays, s.readsNoMore)]
@@ -45,15 +46,14 @@ func (s *Status) judgeRelays() {
 			r.Host, span.Format(r.silent()), s.Slot.Name)
 	case running > 0:
 		s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds",
-			"%d relays run and none streams yet", running)
+			"%s and none streams yet", relaysRun(running))
 	case s.Slot.Active:
 		s.add(Unknown, "relay_unknown", "Relay not streaming", "upgrade the relay, or look at its /readyz",
 			"process %d holds slot %s, and no relay reports its state: the process is an older relay or another "+
 				"program",
 			s.Slot.ActivePID, s.Slot.Name)
 	default:
-		s.add(Critical, "relay_missing", "Relay tasks missing",
-			"start a relay; the log of the last one says why it ended", "no relay runs: %s", s.lastSeen())
+		s.add(Critical, "relay_missing", "Relay tasks missing", s.startRelay(), "no relay runs: %s", s.lastSeen())
 	}
 }
 
@@ -66,6 +66,21 @@ func (s *Status) judgeCreation() {
 	}
 	s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds, or end these transactions",
 		"the server creates slot %s, and waits for the transactions that are older than the slot%s", s.Slot.Name, oldest)
+}
+
+func relaysRun(n int) string { return span.Count(n, "relay") + span.Verb(n, " runs", " run") }
+
+// startRelay returns the next step while no relay runs. A slot that no relay has used may be a
+// wrong RELAY_SLOT.
+func (s *Status) startRelay() string {
+	switch {
+	case len(s.Relays) > 0:
+		return "start a relay; the log of the last one says why it ended"
+	case len(s.others) > 0:
+		return "start a relay of this slot, or set RELAY_SLOT: the slots with a checkpoint are " +
+			strings.Join(s.others, ", ")
+	}
+	return "start a relay"
 }
 
 // readsNoMore reports whether the relay streamed at its last report, and no process reads the slot

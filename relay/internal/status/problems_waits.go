@@ -3,8 +3,11 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // judgePauses adds the paused destinations, so that none is forgotten.
@@ -60,14 +63,15 @@ func (s *Status) judgeDeadLetters() {
 	if refused+behind == 0 {
 		return
 	}
-	text := fmt.Sprintf("%d events are parked: %s", refused+behind,
+	all := int(refused + behind)
+	text := fmt.Sprintf("%s %s parked: %s", span.Count(all, "event"), span.Verb(all, "is", "are"),
 		cmp.Or(strings.Join(causes, ", "), "all behind one that is being redriven"))
 	if refused > 0 && behind > 0 {
-		text += fmt.Sprintf("; %d wait behind them", behind)
+		text += fmt.Sprintf("; %d %s behind them", behind, span.Verb(int(behind), "waits", "wait"))
 	}
 	if events, aggregates := s.waitBehind(); aggregates > 0 {
-		text += fmt.Sprintf("; about %d events of %d aggregates wait behind them in the outbox table",
-			events, aggregates)
+		text += fmt.Sprintf("; about %s of %s wait behind them in the outbox table",
+			span.Count(int(events), "event"), span.Count(aggregates, "aggregate"))
 	}
 	s.add(Warning, "events_parked", "Events parked",
 		"relay dead-letters list shows each cause with its reason: redrive or discard them",
@@ -86,3 +90,17 @@ func (s *Status) waitBehind() (events int64, aggregates int) {
 }
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// waitingFor returns about how many events wait in the outbox table for a destination.
+func (s *Status) waitingFor(destination string) (events int64) {
+	for _, d := range s.Deferrals {
+		if d.Destination == destination {
+			events += d.Events
+		}
+	}
+	return events
+}
+
+func (s *Status) isPaused(destination string) bool {
+	return slices.ContainsFunc(s.Pauses, func(p Pause) bool { return p.Destination == destination })
+}

@@ -119,7 +119,16 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 				Destination: queue, Aggregates: 1, Largest: "order 1", Events: 999, Reason: deferral.ReasonBehind,
 				Since: s.At.Add(-time.Hour),
 			}}
-		}, Warning, "events_parked", "1 TooLarge; about 999 events of 1 aggregates wait behind them"},
+		}, Warning, "events_parked", "1 event is parked: 1 TooLarge; about 999 events of 1 aggregate wait behind them"},
+		"one failure": {func(s *Status) {
+			since := s.At.Add(-10 * time.Second)
+			s.Relays[0].Destinations[0] = Destination{
+				Name: queue, State: DestinationUnavailable, Since: &since, Code: "timeout", Failures: 1,
+			}
+		}, Warning, "destination_unavailable", "timeout after 1 failure"},
+		"a relay starts": {func(s *Status) {
+			s.Relays[0].State, s.Slot.Active = "starting", false
+		}, Warning, "relay_starting", "1 relay runs and none streams yet"},
 		"a partition has rows": {func(s *Status) {
 			s.Partitions = []string{"public.old"}
 		}, Warning, "partition_attached", "public.old"},
@@ -144,6 +153,14 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 			}
 			if !bytes.Contains(runbooks, []byte("\n## "+s.Problems[0].Runbook+"\n")) {
 				t.Errorf("infra/RUNBOOKS.md has no section %q", s.Problems[0].Runbook)
+			}
+			if strings.Contains(c.words, "public.old") || strings.Contains(c.words, "tenant_1") {
+				_, section, _ := bytes.Cut(runbooks, []byte("\n## "+s.Problems[0].Runbook+"\n"))
+				section, _, _ = bytes.Cut(section, []byte("\n## "))
+				if !bytes.Contains(section, []byte("partition")) ||
+					!bytes.Contains(section, []byte("pg_prepared_xacts")) {
+					t.Errorf("the section %q does not tell what to do", s.Problems[0].Runbook)
+				}
 			}
 			var screen strings.Builder
 			err := s.Write(&screen)
@@ -332,7 +349,7 @@ func TestOneRelayHasTheSlot(t *testing.T) {
 	if err := s.Write(&text); err != nil {
 		t.Fatal(err)
 	}
-	want := "not heard from since another relay took the slot, 7s ago, on killed"
+	want := "not heard from for 7s, on killed, version ; another relay has the slot since"
 	if !strings.Contains(text.String(), want) {
 		t.Errorf("status shows\n%s\nand not %q", &text, want)
 	}

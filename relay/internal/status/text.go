@@ -46,7 +46,7 @@ func (s *Status) writeRelay(w io.Writer, r Relay) {
 			span.Format(r.silent()), r.Host, r.Version, r.State)
 		return
 	case r.Superseded:
-		fmt.Fprintf(w, "relay\tnot heard from since another relay took the slot, %s ago, on %s, version %s; "+
+		fmt.Fprintf(w, "relay\tnot heard from for %s, on %s, version %s; another relay has the slot since; "+
 			"it was %s\n", span.Format(r.silent()), r.Host, r.Version, r.State)
 		return
 	}

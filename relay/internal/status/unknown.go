@@ -1,0 +1,47 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// MarshalJSON implements [encoding/json.Marshaler]. An unknown slot has only its name, so that no
+// reader takes it for one that is gone.
+func (s Slot) MarshalJSON() ([]byte, error) {
+	type known Slot
+	if s.unknown {
+		return json.Marshal(map[string]string{"name": s.Name})
+	}
+	return json.Marshal(known(s))
+}
+
+// unanswered names the database and the next step if err is the end of the time for the answers.
+func unanswered(ctx context.Context, pool *pgxpool.Pool, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	c := pool.Config().ConnConfig
+	return fmt.Errorf("no answer in time from the database at %s: check that it answers other clients, and look for "+
+		"locks and load in pg_stat_activity (runbook %q): %w",
+		net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), "Database busy", err)
+}
+
+// otherSlots reads the slots with a checkpoint. The names of withdrawn rows are no names of slots.
+func (s *Status) otherSlots(ctx context.Context, pool *pgxpool.Pool) error {
+	rows, err := pool.Query(ctx, `
+		SELECT slot_name FROM relay_checkpoints WHERE slot_name ~ '^[a-z0-9_]+$' ORDER BY updated_at DESC LIMIT 5`)
+	if err != nil {
+		return fmt.Errorf("list the slots: %w", err)
+	}
+	if s.others, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+		return fmt.Errorf("list the slots: %w", err)
+	}
+	return nil
+}
