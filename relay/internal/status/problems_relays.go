@@ -65,7 +65,8 @@ func (s *Status) judgeCreation() {
 		oldest = ": the oldest is " + s.blockers[0]
 	}
 	s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds, or end these transactions",
-		"the server creates slot %s, and waits for the transactions that are older than the slot%s", s.Slot.Name, oldest)
+		"the server creates slot %s, and waits for the transactions that are older than the slot%s",
+		s.Slot.Name, oldest)
 }
 
 func relaysRun(n int) string { return span.Count(n, "relay") + span.Verb(n, " runs", " run") }
