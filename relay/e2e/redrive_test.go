@@ -28,7 +28,8 @@ func TestRedriveReportsItsOutcome(t *testing.T) {
 		t.Errorf("a redrive that is refused again ends with %v", err)
 	}
 	w.checkSays(output, "marked 2 of the parked events", "the redrive is done: 0 of 2 events delivered",
-		"position 1, event ", "was refused again: InvalidMessageContents: ", "still parked: 1. They wait behind a refused event",
+		"position 1, event ", "was refused again: InvalidMessageContents: ",
+		"still parked: 1. They wait behind a refused event",
 		"1 event was refused again")
 	refused.Clear()
 	output, err = w.command(nil, "dead-letters", "redrive", "1")
