@@ -64,11 +64,11 @@ func (c *checkCommand) checkRelay(ctx context.Context, progress preflight.Progre
 	return found
 }
 
-// printFinding prints a finding on one line, and its statement on the next one, so that the
-// operator can copy it.
+// printFinding prints a finding on one line, and each of its statements on a line of its own, so
+// that the operator can copy them.
 func printFinding(w io.Writer, f preflight.Finding) {
 	fmt.Fprintf(w, "%-9s %-16s %s\n", f.Level, f.Code, f.Explanation)
-	if f.Statement != "" {
-		fmt.Fprintf(w, "%27s%s\n", "", f.Statement)
+	for _, line := range f.Lines() {
+		fmt.Fprintf(w, "%27s%s\n", "", line)
 	}
 }

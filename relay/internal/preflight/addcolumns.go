@@ -9,7 +9,9 @@ import (
 
 // addSequence returns the statements that number the rows. No statement rewrites the table, and
 // none holds a lock that inserts wait for longer than a change of the catalog takes. New rows get
-// numbers from 1 on. Existing rows get the numbers up to -1, a few hundred pages at a time.
+// numbers from 1 on. Existing rows get the numbers up to -1, a few hundred pages at a time. The
+// MINVALUE of the sequence then says how many rows that were: [database.updates] does not count
+// them against the services.
 func (d *database) addSequence(column string) string {
 	table := d.Table.Identifier()
 	sequence := outboxtable.Table{Schema: d.Table.Schema, Name: d.Table.Name + "_seq"}.Identifier()
@@ -21,13 +23,18 @@ func (d *database) addSequence(column string) string {
 		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT nextval(%s)", table, column,
 			outboxtable.QuoteLiteral(sequence)),
 		fmt.Sprintf("ALTER SEQUENCE %s OWNED BY %s.%s", sequence, table, column),
-		"CREATE TEMPORARY SEQUENCE IF NOT EXISTS old_rows MINVALUE -9223372036854775807",
-		fmt.Sprintf("SELECT setval('old_rows', -count(*) - 1) FROM %s", table),
+		"DROP SEQUENCE IF EXISTS pg_temp.old_rows",
+		fmt.Sprintf("DO $$ BEGIN EXECUTE format('CREATE TEMPORARY SEQUENCE old_rows MINVALUE -9223372036854775807 "+
+			"START %%s', (SELECT -count(*) FROM %s)); END $$", table),
 	}
 	for _, leaf := range d.tablesWithRows() {
 		statements = append(statements, numberRows(leaf, column))
 	}
 	statements = append(statements,
+		"DO $$ BEGIN EXECUTE format('ALTER SEQUENCE %s MINVALUE %s', "+outboxtable.QuoteLiteral(sequence)+
+			", (SELECT seqstart - last_value - is_called::int FROM old_rows, pg_sequence "+
+			"WHERE seqrelid = 'old_rows'::regclass)); END $$",
+		"SELECT pg_stat_force_next_flush()", // for a check that follows at once
 		fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s IS NOT NULL) NOT VALID", table, notNull, column),
 		fmt.Sprintf("ALTER TABLE %s VALIDATE CONSTRAINT %s", table, notNull),
 		fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", table, column),

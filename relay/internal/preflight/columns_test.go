@@ -113,12 +113,24 @@ func TestTimesWithoutAZoneAreNotCompared(t *testing.T) {
 func TestMissingColumnIsAddedByItsStatement(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)
+	e.exec(`INSERT INTO ev (payload) VALUES ('a'), ('b'), ('c'); DELETE FROM ev WHERE payload = 'a'`)
 	e.exec(`ALTER TABLE ev DROP COLUMN seq`)
 	f := e.expect(preflight.CodeColumns, preflight.Error, "RELAY_COLUMN_SEQUENCE", `"seq"`)
 	if !strings.Contains(f.Explanation, "without the guarantees that need it") {
 		t.Errorf("the finding does not say the price: %s", f)
 	}
-	e.expectCured(f)
+	for _, line := range f.Lines() { // each is pasted alone
+		e.exec(line)
+	}
+	e.expectSound() // the statements number the rows, and no program updates them
+	e.exec(`UPDATE ev SET payload = 'd' WHERE payload = 'c'`)
+	e.exec(`SELECT pg_stat_force_next_flush()`)
+	e.expect(preflight.CodeUpdates, preflight.Degraded, "1 updates of rows")
+	e.exec(`ALTER SEQUENCE ev_seq MINVALUE -3`) // as if it had been numbered too
+	e.expectSound()
+	e.exec(`ALTER SEQUENCE ev_seq MINVALUE -4`) // the server lost its counts after the numbering
+	e.expect(preflight.CodeUpdates, preflight.Degraded, "3 updates of rows")
+	e.exec(`ALTER SEQUENCE ev_seq MINVALUE -3`)
 	e.exec(`ALTER TABLE ev DROP COLUMN xid`)
 	f = e.expect(preflight.CodeColumns, preflight.Error, "RELAY_COLUMN_XID")
 	e.expectCured(f)

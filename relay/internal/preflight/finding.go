@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Code names a kind of finding. Scripts may compare it, because a code never changes its meaning.
@@ -47,6 +48,33 @@ func (f Finding) String() string {
 		return f.Explanation
 	}
 	return f.Explanation + ": " + f.Statement
+}
+
+// Lines returns the statements of the finding, which are run one by one: a statement with
+// CONCURRENTLY must not share a transaction with another one. Semicolons inside quotes and $$ end
+// no statement.
+func (f Finding) Lines() []string {
+	var lines []string
+	var quote byte // open; '$' is that of $$
+	from := 0
+	for i := 0; i < len(f.Statement); i++ {
+		switch c := f.Statement[i]; {
+		case strings.HasPrefix(f.Statement[i:], "$$") && (quote == 0 || quote == '$'):
+			quote ^= '$'
+			i++
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		case quote == c && c != '$':
+			quote = 0
+		case quote == 0 && strings.HasPrefix(f.Statement[i:], "; "):
+			lines = append(lines, f.Statement[from:i+1])
+			from = i + 2
+		}
+	}
+	if from < len(f.Statement) {
+		lines = append(lines, f.Statement[from:])
+	}
+	return lines
 }
 
 type findingError struct{ Finding }

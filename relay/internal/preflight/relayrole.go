@@ -16,8 +16,8 @@ const (
 				JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1
 			), ''), current_user::text, coalesce(has_table_privilege(to_regclass('relay_instances'), 'SELECT'), false)`
 	reportedRoleSQL = `
-		SELECT coalesce((SELECT report->>'role' FROM relay_instances WHERE slot_name = $1 AND report->>'role' IS NOT NULL
-			ORDER BY reported_at DESC LIMIT 1), '')`
+		SELECT coalesce((SELECT report->>'role' FROM relay_instances
+			WHERE slot_name = $1 AND report->>'role' IS NOT NULL ORDER BY reported_at DESC LIMIT 1), '')`
 )
 
 // mayReplicateSQL reports whether a role may replicate.

@@ -23,6 +23,9 @@ func (d *database) updates(ctx context.Context) Findings {
 		       coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE pg_stat_get_tuples_updated(m.relation) > 0`).Scan(&updates, &tables)
+	if err == nil && updates > 0 {
+		updates, err = d.byServices(ctx, updates)
+	}
 	switch {
 	case err != nil:
 		return Findings{unknown(CodeUpdates, d.tableObject(), err)}
@@ -33,6 +36,20 @@ func (d *database) updates(ctx context.Context) Findings {
 		"INSERT … ON CONFLICT DO UPDATE included: %s. The relay sends a row as it was inserted, once, and no later "+
 		"version of it. Insert a new row for each event. Once no program updates rows, a superuser can reset the "+
 		"count", updates, d.tableName(), d.fateOfUpdates(ctx)).with("%s", resetCounts(tables))}
+}
+
+// byServices returns the updates without those of the statements that numbered the existing rows.
+// A server that crashed has lost its counts: fewer updates than numbered rows are all of services.
+func (d *database) byServices(ctx context.Context, updates int64) (int64, error) {
+	var numbered int64
+	err := d.Pool.QueryRow(ctx, `
+		WITH source AS (`+outboxtable.SequencesSQL+`)
+		SELECT coalesce(max(-greatest(seqmin, -9223372036854775807)), 0) FROM source WHERE seqmin < 0`,
+		d.Table.Identifier(), d.Table.Columns.Sequence).Scan(&numbered)
+	if err != nil || numbered > updates {
+		return updates, err
+	}
+	return updates - numbered, nil
 }
 
 // fateOfUpdates says where an update is lost.
