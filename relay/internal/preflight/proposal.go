@@ -46,6 +46,13 @@ func (d *database) proposal(ctx context.Context) Findings {
 		proposed.Table.Columns.Set(g.setting, g.column)
 	}
 	found = append(found, d.unread(all)...)
+	other, err := d.slotTable(ctx)
+	switch {
+	case err != nil:
+		return append(found, unknown(CodeProposal, d.tableObject(), err))
+	case other != "":
+		settings = append(settings, "RELAY_SLOT="+d.ownSlot(), "RELAY_PUBLICATION="+d.ownPublication())
+	}
 	summary := passed(CodeProposal, d.tableObject(), "these settings fit the columns of table %s", d.tableName()).
 		with("%s relay check", strings.Join(settings, " "))
 	found = append(found, summary)

@@ -67,3 +67,32 @@ func TestCheckProposesTheSettingsOfATable(t *testing.T) {
 		})
 	}
 }
+
+// TestASecondTableGetsASlotOfItsOwn: the default slot and publication are those of the first table.
+func TestASecondTableGetsASlotOfItsOwn(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`CREATE TABLE "OutboxEvent" (no uuid PRIMARY KEY, body jsonb);
+		INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier)
+		VALUES ('relay_check', 'public.ev', 1, 'x')`)
+	e.Table.Name = "OutboxEvent"
+	statements := map[preflight.Code]string{}
+	for _, f := range e.check() {
+		if f.Statement != "" {
+			statements[f.Code] += f.Statement
+		}
+	}
+	const settings = " RELAY_SLOT=outbox_outboxevent RELAY_PUBLICATION=outboxevent_pub relay check"
+	if !strings.HasSuffix(statements[preflight.CodeProposal], settings) {
+		t.Errorf("proposed %s", statements[preflight.CodeProposal])
+	}
+	if statements[preflight.CodeSlot] != "RELAY_SLOT=outbox_outboxevent" {
+		t.Errorf("the slot: %s", statements[preflight.CodeSlot])
+	}
+	e.exec(statements[preflight.CodePublication])
+	e.Slot, e.Publication = "outbox_outboxevent", "outboxevent_pub"
+	e.Table.Columns = outboxtable.Columns{ID: "no", Payload: "body"}
+	if err := e.check().Err(); err != nil {
+		t.Errorf("with the settings and the publication: %v", err)
+	}
+}

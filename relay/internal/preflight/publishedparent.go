@@ -29,6 +29,9 @@ func (d *database) notPublished(ctx context.Context) Finding {
 	err := d.Pool.QueryRow(ctx, publishedParent, d.Publication, d.oid).Scan(&parent.Schema, &parent.Name, &isNamed)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
+		if other, err := d.slotTable(ctx); err != nil || other != "" {
+			return d.publicationOfOther(other, err)
+		}
 		return failed(CodePublication, object, "publication %s does not contain %s", d.Publication, d.tableName()).
 			with("ALTER PUBLICATION %s ADD TABLE %s;", name, d.Table.Identifier())
 	case err != nil:
@@ -43,4 +46,17 @@ func (d *database) notPublished(ctx context.Context) Finding {
 	own := outboxtable.Quote(d.Publication + "_" + d.Table.Name)
 	return found.with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = "+
 		"true);", own, d.Table.Identifier())
+}
+
+// publicationOfOther is the finding of a publication whose relay has another table.
+func (d *database) publicationOfOther(other string, err error) Finding {
+	object := "publication " + d.Publication
+	if err != nil {
+		return unknown(CodePublication, object, err)
+	}
+	return failed(CodePublication, object, "publication %s does not contain %s, and the relay of slot %s, which has "+
+		"table %s, would stream its rows too: create a publication of its own, and set RELAY_PUBLICATION=%s and "+
+		"RELAY_SLOT=%s", d.Publication, d.tableName(), d.Slot, other, d.ownPublication(), d.ownSlot()).
+		with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);",
+			outboxtable.Quote(d.ownPublication()), d.Table.Identifier())
 }

@@ -13,6 +13,14 @@ func (d *database) replicationSlot(ctx context.Context) Findings {
 	if err != nil {
 		return Findings{unknown(CodeSlot, object, err)}
 	}
+	other, err := d.slotTable(ctx)
+	switch {
+	case err != nil:
+		return Findings{unknown(CodeSlot, object, err)}
+	case other != "" && d.columns != nil && d.lacking() >= proposing: // the start judges other tables
+		return Findings{failed(CodeSlot, object, "slot %s relays table %s: choose a slot for table %s alone with "+
+			"RELAY_SLOT", d.Slot, other, d.tableName()).with("RELAY_SLOT=%s", d.ownSlot())}
+	}
 	if state.Exists {
 		if err := state.CheckUsable(d.Slot); err != nil {
 			return Findings{FromError(CodeSlot, object, err)}
