@@ -185,10 +185,21 @@ func (c *runCommand) await(ctx context.Context, log *slog.Logger, h *health.Heal
 			}
 			return config, nil
 		case !preflight.OnlyTransient(err):
-			return config, fmt.Errorf("cannot start:\n%w", err)
+			return config, fmt.Errorf("cannot start:\n%s%w", explanations(found, preflight.CodeUnknownSetting), err)
 		}
 		h.Failed(err)
 		log.Warn("the start waits for a peer: trying again", "event", "start_retried", "attempt", attempt, "err", err)
 		task.Sleep(ctx, min(startRetryMax, startRetryMin<<min(attempt-1, 10)))
 	}
+}
+
+// explanations returns those of the findings with this code, one a line. A misspelt setting is the
+// cause of errors that name only the setting that it should have been.
+func explanations(found preflight.Findings, code preflight.Code) (lines string) {
+	for _, finding := range found {
+		if finding.Code == code {
+			lines += finding.Explanation + "\n"
+		}
+	}
+	return lines
 }

@@ -55,16 +55,45 @@ func settingNames(t reflect.Type) []string {
 	return names
 }
 
-// nearestName returns the name with the smallest edit distance, or nothing if every name differs in
-// a third of its letters.
+// nearestName returns the name that a variable probably stands for, or nothing. That is the one with
+// the smallest edit distance, if most letters of the words that differ are the same. Otherwise it
+// is the one setting that has a word of the variable, as RELAY_ORDER_KEY for RELAY_COLUMN_ORDER.
 func nearestName(name string, names []string) string {
-	nearest, least := "", len(strings.TrimPrefix(name, settingPrefix))/3+1
+	nearest, least := "", len(name)
 	for _, candidate := range names {
-		if d := distance(name, candidate); d < least {
+		if d := distance(name, candidate); d < least && d <= differing(name, candidate)/3 {
 			nearest, least = candidate, d
 		}
 	}
-	return nearest
+	if nearest != "" {
+		return nearest
+	}
+	for _, word := range words(name) {
+		having := slices.DeleteFunc(slices.Clone(names), func(candidate string) bool {
+			return !slices.Contains(words(candidate), word)
+		})
+		slices.Sort(having)
+		if having = slices.Compact(having); len(having) == 1 {
+			return having[0]
+		}
+	}
+	return ""
+}
+
+// words returns the words of a setting's name.
+func words(name string) []string { return strings.Split(strings.TrimPrefix(name, settingPrefix), "_") }
+
+// differing returns how many letters the longer name has in words that the other one does not have.
+func differing(a, b string) int {
+	alone := func(of, other []string) (letters int) {
+		for _, word := range of {
+			if !slices.Contains(other, word) {
+				letters += len(word)
+			}
+		}
+		return letters
+	}
+	return max(alone(words(a), words(b)), alone(words(b), words(a)))
 }
 
 // distance returns the Levenshtein distance between two names.

@@ -11,7 +11,9 @@ func TestMisspeltSettingsAreNamedWithTheNearest(t *testing.T) {
 	for variable, nearest := range map[string]string{
 		"RELAY_DESTINATON": "RELAY_DESTINATION?", "RELAY_RETENTON": "RELAY_RETENTION?",
 		"RELAY_COLUMN_SEQENCE": "RELAY_COLUMN_SEQUENCE?",
-		"RELAY_SLOTS":          "RELAY_SLOT?", "RELAY_COLOR_OF_THE_SKY": "no effect", "RELAY_": "no effect",
+		"RELAY_COLUMN_ORDER":   "RELAY_ORDER_KEY?", "RELAY_COLUMN_AGREGATE_ID": "RELAY_COLUMN_AGGREGATE_ID?",
+		"RELAY_PARKING_AFTER": "RELAY_PARK_AFTER?", "RELAY_COLUMN_COLOR": "no effect",
+		"RELAY_SLOTS": "RELAY_SLOT?", "RELAY_COLOR_OF_THE_SKY": "no effect", "RELAY_": "no effect",
 	} {
 		found := unknownSettings([]string{
 			"PATH=/bin", "RELAY_SLOT=x", variable + "=1", "RELAY_DESTINATION=y",

@@ -111,7 +111,8 @@ func ask(ctx context.Context, db outboxtable.Querier, table outboxtable.Table) (
 func (a answer) missing(c outboxtable.Columns, stay RowsStay) string {
 	switch {
 	case !a.IsOwn && stay == Auto:
-		return "nothing says that rows of this table stay until they are delivered: RELAY_ROWS_STAY=assert does"
+		return "the relay does not know whether a job removes rows before their delivery. If none does, set " +
+			"RELAY_ROWS_STAY=assert"
 	case !a.HasSeqIndex:
 		return "no unique index on " + c.Sequence + " finds the next rows"
 	case !a.HasXIDIndex:

@@ -98,8 +98,11 @@ func (w *Worker) enter(ctx context.Context, stored Deferral, seen string, begin 
 		return err
 	}
 	begin(h)
-	w.Log.With(stored.place().attrs()...).Warn("events wait in the outbox table", "event", "deferred",
-		"reason", stored.Reason, "from_seq", stored.FromSeq, "known", stored.Known)
+	log := w.Log.With(stored.place().attrs()...)
+	if stored.FromSeq != endless { // known alone says which rows are done
+		log = log.With("from_seq", stored.FromSeq)
+	}
+	log.Warn("events wait in the outbox table", "event", "deferred", "reason", stored.Reason, "known", stored.Known)
 	return nil
 }
 

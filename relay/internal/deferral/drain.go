@@ -141,7 +141,7 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 		return false, err
 	}
 	w.Gate.joined(h, passed.known)
-	w.Log.With(h.stored.place().attrs()...).Info("events wait in the outbox table no more",
+	w.Log.With(h.stored.place().attrs()...).Info("every event that waited in the outbox table is delivered",
 		"event", "deferral_ended", "known", passed.to.Snapshot)
 	return true, nil
 }

@@ -70,7 +70,7 @@ func (s *sender) park(e *Event, rejection *sink.RejectedError) {
 		return
 	}
 	s.delivery.deps.Observer.Parked(s.Name, rejection.Code)
-	s.log.Warn("event parked", "event_id", e.Message.EventID, "group", e.Message.GroupID,
+	s.log.Warn("event parked", "event", "event_parked", "event_id", e.Message.EventID, "group", e.Message.GroupID,
 		"code", rejection.Code, "reason", rejection.Reason)
 	if letter.BlocksGroup {
 		s.mu.Lock()

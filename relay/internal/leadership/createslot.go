@@ -145,17 +145,18 @@ func (a *Acquirer) beforeSnapshot(ctx context.Context) (fingerprint string, err 
 		return "", err
 	}
 	if fingerprint == "" {
-		return "", fmt.Errorf("publication %s does not stream every row of %s: %s", a.Publication, a.Table.String(),
-			a.publicationFix(ctx))
+		problem, fix := a.publicationFix(ctx)
+		return "", fmt.Errorf("publication %s %s: %s", a.Publication, problem, fix)
 	}
 	return fingerprint, nil
 }
 
-// publicationFix returns the statement that makes the publication stream every row. Where more than
-// one may be the right one, it names the command that finds it.
-func (a *Acquirer) publicationFix(ctx context.Context) string {
+// publicationFix returns what is wrong with the publication, and the statement that makes it stream
+// every row. Where more than one may be the right one, it names the command that finds it.
+func (a *Acquirer) publicationFix(ctx context.Context) (problem, fix string) {
+	problem, fix = "does not stream every row of "+a.Table.String(), "relay check shows the statement that fixes it"
 	if a.Table.IsSeveral() {
-		return "relay check shows the statement that fixes it"
+		return problem, fix
 	}
 	var exists, contains bool
 	err := a.Pool.QueryRow(ctx, `
@@ -165,11 +166,11 @@ func (a *Acquirer) publicationFix(ctx context.Context) string {
 	name := outboxtable.Quote(a.Publication)
 	switch {
 	case err != nil || contains:
-		return "relay check shows the statement that fixes it"
+		return problem, fix
 	case exists:
-		return fmt.Sprintf("run ALTER PUBLICATION %s ADD TABLE %s", name, a.Table.Identifier())
+		return problem, fmt.Sprintf("run ALTER PUBLICATION %s ADD TABLE %s", name, a.Table.Identifier())
 	}
-	return fmt.Sprintf("run CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', "+
+	return "does not exist", fmt.Sprintf("run CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', "+
 		"publish_via_partition_root = true)", name, a.Table.Identifier())
 }
 

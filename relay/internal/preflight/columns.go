@@ -59,9 +59,9 @@ func (d *database) otherTable() Finding {
 			missing = append(missing, fmt.Sprintf("%q (%s)", mapped.Column, mapped.Setting))
 		}
 	}
-	return failed(CodeColumns, d.tableObject(), "table %s has none of the columns %s. It has %s: relay check "+
-		"--table %s proposes the settings that fit", d.tableName(), strings.Join(missing, ", "),
-		strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "), shellQuote(d.Table.String()))
+	return failed(CodeColumns, d.tableObject(), "table %s has none of the columns %s. It has %s: the "+
+		"findings proposal of relay check name the settings that fit", d.tableName(), strings.Join(missing, ", "),
+		strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
 }
 
 func (d *database) missingColumn(setting, name string) Finding {

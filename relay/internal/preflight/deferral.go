@@ -21,8 +21,12 @@ func (d *database) deferral(ctx context.Context) Findings {
 		return Findings{degraded(CodeDeferral, object, "events of a destination that is unavailable for "+
 			"RELAY_PARK_AFTER, and events behind a dead letter, become dead letters and do not wait in the table: %s",
 			missing)}
+	case missing != "" && !d.Table.IsRepairable(): // guarantees has found it
+		return nil
+	case missing != "" && d.RowsStay == deferral.Deny:
+		return Findings{passed(CodeDeferral, object, "no event waits in the table: %s", missing)}
 	case missing != "":
-		return Findings{passed(CodeDeferral, object, "no event waits in the table, so an aggregate that is far behind "+
+		return Findings{degraded(CodeDeferral, object, "no event waits in the table, so an aggregate that is far behind "+
 			"may hold back the others, and events behind a dead letter become dead letters: %s", missing)}
 	}
 	return Findings{passed(CodeDeferral, object, "events of an unavailable destination, and of an aggregate that is "+

@@ -160,6 +160,7 @@ func (d Destinations) parse() (parsed []sink.Destination, problems Findings) {
 			err = fmt.Errorf("destination %s: no region: set AWS_REGION", name)
 		}
 		if err != nil {
+			err = fmt.Errorf("RELAY_DESTINATION or RELAY_ROUTES: %w", err)
 			problems = append(problems, FromError(CodeDestination, "destination "+name, err))
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
@@ -49,7 +50,7 @@ func newTestEnvOn(t *testing.T, url string) *testEnv {
 		t.Fatal(err)
 	}
 	e := &testEnv{t: t, url: url, conn: conn, Database: preflight.Database{
-		Slot: "relay_check", Publication: "outbox_pub",
+		Slot: "relay_check", Publication: "outbox_pub", RowsStay: deferral.Deny,
 		Table: outboxtable.Table{Schema: "public", Name: "ev", Columns: outboxtable.Columns{
 			ID: "id", Sequence: "seq", XID: "xid", AggregateType: "aggregate_type", AggregateID: "aggregate_id",
 			EventType: "event_type", Payload: "payload", Headers: "headers", CreatedAt: "created_at",

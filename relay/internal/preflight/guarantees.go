@@ -19,8 +19,8 @@ func (d *database) guarantees(context.Context) Findings {
 func (d *database) missingGuarantees() Findings {
 	var found Findings
 	for _, g := range outboxtable.MissingGuarantees(d.Table, false) {
-		found = append(found, degraded(CodeGuarantees, d.tableObject(), "no %s: %s, so the relay does not promise "+
-			"that %s: %s", g.Name, outboxtable.WhyNotRepairable(d.Table), g.Promise, g.Without))
+		found = append(found, degraded(CodeGuarantees, d.tableObject(), "no %s: %s. The relay does not keep this "+
+			"guarantee: %s. Without it, %s", g.Name, outboxtable.WhyNotRepairable(d.Table), g.Promise, g.Without))
 	}
 	if found == nil {
 		return Findings{passed(CodeGuarantees, d.tableObject(), "table %s allows every guarantee", d.tableName())}

@@ -19,16 +19,16 @@ func TestCheckNamesEachMissingGuarantee(t *testing.T) {
 	}{
 		"sequence": {
 			`ALTER TABLE ev DROP COLUMN seq`, func(c *outboxtable.Columns) { c.Sequence = "" },
-			"no column that numbers its rows (RELAY_COLUMN_SEQUENCE), so",
+			"no column that numbers its rows (RELAY_COLUMN_SEQUENCE). The",
 		},
 		"xid": {
 			`ALTER TABLE ev DROP COLUMN xid`, func(c *outboxtable.Columns) { c.XID = "" },
-			"no column with the writing transaction (RELAY_COLUMN_XID), so",
+			"no column with the writing transaction (RELAY_COLUMN_XID). The",
 		},
 		"both": {
 			`ALTER TABLE ev DROP COLUMN seq, DROP COLUMN xid`,
 			func(c *outboxtable.Columns) { c.Sequence, c.XID = "", "" },
-			"(RELAY_COLUMN_SEQUENCE) and no column with the writing transaction (RELAY_COLUMN_XID), so",
+			"(RELAY_COLUMN_SEQUENCE) and no column with the writing transaction (RELAY_COLUMN_XID). The",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 // not another one: no table has its old name.
 func (d *database) slotTable(ctx context.Context) (table string, err error) {
 	var readable bool
-	err = d.Pool.QueryRow(ctx, `SELECT coalesce(has_table_privilege(to_regclass('relay_checkpoints'), 'SELECT'), false)`).
-		Scan(&readable)
+	err = d.Pool.QueryRow(ctx, `
+		SELECT coalesce(has_table_privilege(to_regclass('relay_checkpoints'), 'SELECT'), false)`).Scan(&readable)
 	if err != nil || !readable || d.Table.IsSeveral() {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,6 +25,10 @@ type Operator struct {
 func NewOperator(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Operator {
 	return &Operator{pool: pool, slot: slot, table: table}
 }
+
+// dataException is the class of the errors about a text that is no value of a type.
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+const dataException = "22"
 
 // FindIDs returns the seqs of the events with these ids, and the ids without a row in the table.
 func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, missing []string, err error) {
@@ -53,7 +58,12 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 		}
 		return nil
 	})
-	if err != nil {
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && strings.HasPrefix(refused.Code, dataException):
+		return nil, nil, fmt.Errorf("--event-id names no id of table %s: its column %s (RELAY_COLUMN_ID) is %s, and "+
+			"Postgres says: %s", o.table, o.table.Columns.ID, idType, refused.Message)
+	case err != nil:
 		return nil, nil, fmt.Errorf("look up events by id: %w", err)
 	}
 	return seqs, missing, nil
