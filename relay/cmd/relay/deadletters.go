@@ -160,8 +160,8 @@ func (c *showLetter) Run(ctx context.Context, w io.Writer) error {
 			return explain(err)
 		}
 		if len(letters) == 0 && !c.All {
-			return errors.New("no dead letter of slot " + c.Slot + " is selected: relay dead-letters list shows them, " +
-				"and RELAY_SLOT names the slot")
+			return errors.New("no dead letter of slot " + c.Slot + " is selected: relay dead-letters list shows " +
+				"them, and RELAY_SLOT names the slot")
 		}
 		for _, l := range letters {
 			if !c.Body {

@@ -55,9 +55,9 @@ func settingNames(t reflect.Type) []string {
 	return names
 }
 
-// nearestName returns the name that a variable probably stands for, or nothing. That is the one with
-// the smallest edit distance, if most letters of the words that differ are the same. Otherwise it
-// is the one setting that has a word of the variable, as RELAY_ORDER_KEY for RELAY_COLUMN_ORDER.
+// nearestName returns the name that a variable probably stands for, or nothing. That is the one
+// with the smallest edit distance, if most letters of the words that differ are the same. Otherwise
+// it is the one setting that has a word of the variable, as RELAY_ORDER_KEY for RELAY_COLUMN_ORDER.
 func nearestName(name string, names []string) string {
 	nearest, least := "", len(name)
 	for _, candidate := range names {

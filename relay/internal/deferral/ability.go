@@ -83,7 +83,7 @@ func unmapped(c outboxtable.Columns, stay RowsStay) string {
 	return ""
 }
 
-// answer is what [ability] says of a table.
+// answer is the answer of [ability] for a table.
 type answer struct {
 	IsOwn                             bool
 	Sequences                         int

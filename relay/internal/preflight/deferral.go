@@ -26,8 +26,8 @@ func (d *database) deferral(ctx context.Context) Findings {
 	case missing != "" && d.RowsStay == deferral.Deny:
 		return Findings{passed(CodeDeferral, object, "no event waits in the table: %s", missing)}
 	case missing != "":
-		return Findings{degraded(CodeDeferral, object, "no event waits in the table, so an aggregate that is far behind "+
-			"may hold back the others, and events behind a dead letter become dead letters: %s", missing)}
+		return Findings{degraded(CodeDeferral, object, "no event waits in the table, so an aggregate that is far "+
+			"behind may hold back the others, and events behind a dead letter become dead letters: %s", missing)}
 	}
 	return Findings{passed(CodeDeferral, object, "events of an unavailable destination, and of an aggregate that is "+
 		"far behind or has a dead letter, can wait in the table. A job of your own that deletes a row while it waits "+

@@ -61,7 +61,7 @@ var allLooks = []looks{
 	},
 }
 
-// plainName removes what differs between naming conventions.
+// plainName removes the differences between naming conventions.
 func plainName(name string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(name))
 }

@@ -80,7 +80,7 @@ func ListenError(address string, err error) Finding {
 		"serve no probes and metrics", address, err)
 }
 
-// probed is what a relay says about itself in its probes.
+// probed is the part of a probe by which a relay names itself.
 type probed struct {
 	Slot     string `json:"slot"`
 	Instance string `json:"instance"`
