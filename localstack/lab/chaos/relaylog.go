@@ -43,7 +43,9 @@ func (b *relayLog) add(text string) {
 	switch {
 	case saysStreaming(text):
 		b.streaming = true
-	case strings.Contains(text, "event=session_ended"), strings.Contains(text, "event=standby"):
+	// After a recovery beside a slot that was kept, another relay may get the slot.
+	case strings.Contains(text, "event=session_ended"), strings.Contains(text, "event=standby"),
+		strings.Contains(text, "event=recovered"):
 		b.streaming = false
 	}
 }

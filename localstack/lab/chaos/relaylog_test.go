@@ -18,3 +18,18 @@ func TestASessionEndsWhenItsSuccessorStreams(t *testing.T) {
 		}
 	}
 }
+
+func TestARecoveryThatEndedIsNoHolder(t *testing.T) {
+	t.Parallel()
+	log := &relayLog{clock: func() time.Duration { return 0 }}
+	for _, step := range []struct {
+		line      string
+		streaming bool
+	}{
+		{"event=recovering", true}, {"event=recovered", false}, {"event=streaming", true},
+	} {
+		if log.add(step.line); log.isStreaming() != step.streaming {
+			t.Errorf("after %s the relay streams: %v", step.line, !step.streaming)
+		}
+	}
+}
