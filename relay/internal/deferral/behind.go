@@ -107,10 +107,10 @@ func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.Be
 	k := key{w.Names[destination], b.Group}
 	if h := w.Gate.waiting(k); h != nil {
 		w.Gate.setBehind(h, true)
-		if !w.turns.isDraining(h) { // else its pass takes its events back
-			w.Senders.ParkBehind(destination, b.Group)
+		if w.turns.isDraining(h) { // its pass takes its events back
+			return nil
 		}
-		return nil
+		return w.takeBack(ctx, destination, b.Group, h)
 	}
 	begun, err := w.beginBehind(ctx, destination, b, now)
 	if err != nil {
@@ -122,6 +122,25 @@ func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.Be
 	w.Log.Warn("events behind a dead letter become dead letters: they cannot wait in the outbox table",
 		"event", "parked_behind", "destination", k.destination, "group", k.group)
 	w.Senders.ParkBehind(destination, b.Group)
+	return nil
+}
+
+// takeBack takes the events back that a pass of a group has left with delivery, because a request
+// had one of them for long. They wait in the table. Without such events, those that wait behind the
+// dead letter are parked.
+func (w *Worker) takeBack(ctx context.Context, destination int, group string, h *held) error {
+	strays := w.Gate.straysOf(h)
+	if strays == nil {
+		w.Senders.ParkBehind(destination, group)
+		return nil
+	}
+	release, err := w.holdGroup(ctx, destination, group)
+	if release == nil { // the next look tries again
+		return err
+	}
+	defer release()
+	w.Senders.WithdrawGroup(destination, group, strays.has)
+	w.Gate.leaves(h, nil)
 	return nil
 }
 

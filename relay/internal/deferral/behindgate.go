@@ -57,6 +57,20 @@ func (g *Gate) flies(h *held, f *flight) {
 	h.flight = f
 }
 
+// leaves notes the events of an ended pass that could not be taken back, or nil once they were.
+func (g *Gate) leaves(h *held, strays *flight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h.strays = strays
+}
+
+// straysOf returns these events; nil without any.
+func (g *Gate) straysOf(h *held) *flight {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return h.strays
+}
+
 // passOf returns the events of the pass under way and its To; nil without one.
 func (g *Gate) passOf(h *held) (*flight, *pgsnapshot.Snapshot) {
 	g.mu.Lock()

@@ -44,6 +44,7 @@ type held struct {
 	keptBytes   int
 	behind      bool                 // a dead letter may block the group: no pass is made
 	flight      *flight              // events of the pass under way; nil without one
+	strays      *flight              // events of an ended pass that delivery still has; nil without any
 	left        *pgsnapshot.Snapshot // shows the rows that a forgotten deferral has left to this one; nil without one
 
 	// The rest belongs to the Worker's goroutine for the deferral.

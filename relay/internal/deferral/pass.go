@@ -87,9 +87,7 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 		case ctx.Err() != nil:
 			err = errors.Join(err, t.end(ctx))
 		case errors.Is(err, errTurnOver):
-			recalling, cancel := context.WithTimeout(ctx, holdTimeout)
-			t.recall(recalling)
-			cancel()
+			w.leaveStrays(ctx, t)
 			err = errors.Join(err, t.save(ctx))
 		}
 	}()
