@@ -145,7 +145,7 @@ var deferralMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "replays what waits", edits: []edit{{
-			"relay/internal/replay/store.go", `return r.Deferrals.Wait(&e) })`, `return false })`,
+			"relay/internal/replay/store.go", `!isClosed && r.Deferrals.Wait(&e)`, `!isClosed && false`,
 		}}},
 		pkg: "./relay/e2e", test: "TestAReplayExcludesWhatWaits",
 	},

@@ -208,9 +208,9 @@ var mutants = []mutant{
 	{
 		name: "replays without regard to the horizon",
 		edits: []edit{{
-			"relay/internal/replay/store.go",
-			"pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot)\n\t\t\t\t\tAND NOT {parked} AND {filter} AS selected",
-			"$7::text <> ''\n\t\t\t\t\tAND NOT {parked} AND {filter} AS selected",
+			"relay/internal/replay/replay.go",
+			"WHEN pg_visible_in_snapshot(e.{xid}, $7::pg_snapshot) THEN 'delivered'",
+			"WHEN $7::text <> '' THEN 'delivered'",
 		}},
 		faults: []string{"operator: replay"},
 		rules:  []checker.Rule{checker.Replayed},

@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// relayStatus is the answer of the relay's /readyz and /status. Its other fields are not needed.
+// relayStatus is the answer of the relay's /status, and the state of this relay from its /readyz.
+// Their other fields are not needed.
 type relayStatus struct {
-	State string // of this relay
+	State string `json:"-"`
 
 	Level    string
 	Problems []struct{ Level, Problem, Next string }
@@ -32,11 +33,14 @@ func (s *Stack) relayStatus(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var status relayStatus
-	for _, page := range []string{"/readyz", "/status"} {
-		if err := s.askRelay(ctx, page, &status); err != nil {
-			return "", err
-		}
+	var ready struct{ State string }
+	if err := s.askRelay(ctx, "/readyz", &ready); err != nil {
+		return "", err
 	}
+	if err := s.askRelay(ctx, "/status", &status); err != nil {
+		return "", err
+	}
+	status.State = ready.State
 	if problems := status.problems("critical"); len(problems) > 0 {
 		return "", errors.New(strings.Join(problems, "; "))
 	}
@@ -45,8 +49,8 @@ func (s *Stack) relayStatus(ctx context.Context) (string, error) {
 	return strings.Join(append([]string{text}, status.problems("warning")...), "; "), nil
 }
 
-// askRelay decodes the answer of one page into the status.
-func (s *Stack) askRelay(ctx context.Context, page string, into *relayStatus) error {
+// askRelay decodes the answer of one page.
+func (s *Stack) askRelay(ctx context.Context, page string, into any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+local(s.Ports.Relay)+page, nil)
 	if err != nil {
 		return fmt.Errorf("ask the relay for %s: %w", page, err)

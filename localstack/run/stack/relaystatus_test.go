@@ -27,7 +27,7 @@ func TestStatusTellsStreamingFromStandby(t *testing.T) {
 		},
 	} {
 		mux := http.NewServeMux()
-		ready := fmt.Sprintf(`{"state":%q}`, c.readyz)
+		ready := fmt.Sprintf(`{"state":%q,"slot":"outbox_relay"}`, c.readyz)
 		for page, body := range map[string]string{"/readyz": ready, "/status": c.status} {
 			mux.HandleFunc(page, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
 		}

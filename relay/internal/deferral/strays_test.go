@@ -53,8 +53,8 @@ func TestEventsOfAnEndedPassAreNotParked(t *testing.T) {
 	w.leaveStrays(t.Context(), ended)
 	look := func() {
 		t.Helper()
-		err := w.deferBehind(t.Context(), 0, delivery.BehindGroup{Group: "t/1", Row: senders.events[0].Row}, Observation{})
-		if err != nil {
+		behind := delivery.BehindGroup{Group: "t/1", Row: senders.events[0].Row}
+		if err := w.deferBehind(t.Context(), 0, behind, Observation{}); err != nil {
 			t.Fatal(err)
 		}
 	}
