@@ -25,8 +25,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
 
-// patience bounds every wait for an event that has to happen.
-const patience = 60 * time.Second
+// patience bounds every wait for an event that has to happen. A relay waits for the transactions of
+// other tests: a slot is created, and a horizon covers an event, once those have ended.
+const patience = 2 * time.Minute
 
 // relayBinary is the path of the relay, which is built with the race detector.
 var relayBinary string

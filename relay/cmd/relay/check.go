@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
@@ -33,7 +35,7 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 		progress.Found = nil
 	}
 	_, found := c.prepare(ctx, c.logger(os.Stderr), progress)
-	found = append(found, c.checkRelay(ctx, progress)...)
+	found = append(found, c.checkRelay(ctx, progress, found)...)
 	if c.JSON {
 		if err := printJSON(w, checkForm{formatVersion, found.Level(), found}); err != nil {
 			return err
@@ -49,12 +51,16 @@ func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// checkRelay checks what a relay that runs says about itself.
-func (c *checkCommand) checkRelay(ctx context.Context, progress preflight.Progress) (found preflight.Findings) {
-	pool, err := control.OpenPool(ctx, c.connect)
-	if err == nil {
-		defer control.Close(pool)
-		if pool.Ping(ctx) == nil { // the check of the database has reported an error
+// checkRelay compares the settings with a relay that runs. It does not ask a database that has not
+// answered before.
+func (c *checkCommand) checkRelay(
+	ctx context.Context, progress preflight.Progress, before preflight.Findings,
+) (found preflight.Findings) {
+	var pool *pgxpool.Pool
+	if !before.Has(preflight.CodeDatabase, preflight.Error) {
+		var err error
+		if pool, err = control.OpenPool(ctx, c.connect); err == nil {
+			defer control.Close(pool)
 			found = preflight.RelayRole(ctx, pool, c.Slot, progress)
 		}
 	}

@@ -100,6 +100,11 @@ func (f Findings) Of(level Level) Findings {
 	return slices.DeleteFunc(slices.Clone(f), func(finding Finding) bool { return finding.Level != level })
 }
 
+// Has reports whether there is a finding with this code and level.
+func (f Findings) Has(code Code, level Level) bool {
+	return slices.ContainsFunc(f, func(finding Finding) bool { return finding.Code == code && finding.Level == level })
+}
+
 // Level returns the worst level of the findings.
 func (f Findings) Level() Level {
 	for _, level := range []Level{Error, Degraded} {

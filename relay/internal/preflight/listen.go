@@ -16,7 +16,7 @@ import (
 type Listener struct {
 	Address string
 	Slot    string
-	Pool    *pgxpool.Pool // of the database of the slot; nil if there is none
+	Pool    *pgxpool.Pool // of the database of the slot; nil if that does not answer
 }
 
 // Check checks that the address is free, by listening on it for a moment. The relay of the same
@@ -56,10 +56,11 @@ func (l Listener) used(ctx context.Context) Finding {
 }
 
 // reports reports whether this process reports as a relay of the slot to the database. Two
-// databases may each have a slot of the same name.
+// databases may each have a slot of the same name. A database that does not answer is a finding of
+// its own, and no reason to doubt the relay.
 func (l Listener) reports(ctx context.Context, instance string) (reports bool) {
 	if l.Pool == nil {
-		return false
+		return true
 	}
 	err := l.Pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM relay_instances WHERE slot_name = $1 AND instance = $2)`,
 		l.Slot, instance).Scan(&reports)
