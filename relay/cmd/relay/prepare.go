@@ -109,7 +109,8 @@ func (s *relaySettings) checkStart(ctx context.Context, config relay.Config,
 		}
 		return preflight.Findings{{
 			Code: preflight.CodeStart, Level: preflight.OK, Object: object,
-			Explanation: "no existing row depends on RELAY_START",
+			Explanation: "it is known which existing rows are published: the checkpoint or RELAY_START says so, or " +
+				"there are none",
 		}}
 	}}.Run(ctx, progress)
 }
