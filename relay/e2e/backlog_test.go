@@ -166,7 +166,7 @@ func TestOldestRisesWhileTheSlotIsCreated(t *testing.T) {
 	t.Parallel()
 	w := newOwnServerEnv(t, "orders")
 	w.startStreaming().stop()
-	w.exec(`SELECT pg_drop_replication_slot($1)`, w.slot)
+	w.dropSlot()
 	w.commit(event(t, "1", `{"n":1}`))
 	w.age()
 	running, err := w.pool.BeginTx(t.Context(), pgx.TxOptions{})

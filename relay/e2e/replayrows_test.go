@@ -127,7 +127,7 @@ func (w *testEnv) discard(args ...string) {
 // A relay that is killed right after a delivery has not recorded it. Its successor does.
 func TestReplayWaitsUntilADeliveryIsRecorded(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
+	w := newOwnServerEnv(t, "orders.fifo")
 	w.deliver(1)
 	locked, err := w.pool.Begin(t.Context())
 	w.must(err)
