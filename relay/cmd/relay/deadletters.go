@@ -110,17 +110,9 @@ func (f lettersForm) write(w io.Writer) error {
 	if shown := int64(len(f.DeadLetters)); shown < f.Total {
 		fmt.Fprintf(table, "%d of %d dead letters: --limit 0 lists all\n", shown, f.Total)
 	} else {
-		fmt.Fprintln(table, counted(f.Total, "dead letter", "dead letters"))
+		fmt.Fprintln(table, span.Count(f.Total, "dead letter"))
 	}
 	return table.Flush()
-}
-
-// counted is a number with its noun, as in "1 event" and "2 events".
-func counted[N int | int64](n N, one, many string) string {
-	if n == 1 {
-		many = one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
 
 // why returns the reason why an event is parked.

@@ -15,6 +15,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // recoverCommand requests the recovery that a relay begins by itself after it has lost its slot.
@@ -141,7 +142,8 @@ func (c *recoverCommand) recover(ctx context.Context, o recovery.Operator, form 
 		return err
 	}
 	rewritten := func(rows int64) {
-		fmt.Fprintf(w, "gave %s of this cluster\n", counted(rows, "row a transaction id", "rows transaction ids"))
+		fmt.Fprintf(w, "gave %s %s of this cluster\n", span.Count(rows, "row"),
+			span.Verb(rows, "a transaction id", "transaction ids"))
 	}
 	if err := o.Mark(ctx, situation, request, plan, rewritten); err != nil {
 		return err

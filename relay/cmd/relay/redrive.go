@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deadletter"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // refusalsShown is how many refusals of a redrive are named.
@@ -89,8 +90,8 @@ func report(o *deadletter.Outcome, w io.Writer) error {
 		fmt.Fprintf(w, "  discarded in the meantime: %d\n", o.Discarded)
 	}
 	if n := len(o.Refused); n > 0 {
-		return fmt.Errorf("%s refused again: fix the cause, then redrive or discard what was refused",
-			counted(n, "event was", "events were"))
+		return fmt.Errorf("%s %s refused again: fix the cause, then redrive or discard what was refused",
+			span.Count(n, "event"), span.Verb(n, "was", "were"))
 	}
 	return nil
 }

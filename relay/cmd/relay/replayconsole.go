@@ -7,6 +7,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replay"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // replayForm is the JSON form of a replay.
@@ -103,12 +104,12 @@ func (c *replayConsole) ended(asked *replay.Replay) error {
 			asked.ID, progressOf(asked))
 	}
 	if excluded := asked.Events - asked.Sent - asked.Refused; excluded > 0 {
-		fmt.Fprintf(c.out, "%s excluded: removed or parked in the meantime, or dropped by RELAY_ROUTES\n",
-			counted(excluded, "event was", "events were"))
+		fmt.Fprintf(c.out, "%s %s excluded: removed or parked in the meantime, or dropped by RELAY_ROUTES\n",
+			span.Count(excluded, "event"), span.Verb(excluded, "was", "were"))
 	}
 	fmt.Fprintf(c.out, "replay %d is done: %s\n", asked.ID, progressOf(asked))
 	if asked.Refused > 0 {
-		return fmt.Errorf("%s refused", counted(asked.Refused, "event was", "events were"))
+		return fmt.Errorf("%s %s refused", span.Count(asked.Refused, "event"), span.Verb(asked.Refused, "was", "were"))
 	}
 	return nil
 }

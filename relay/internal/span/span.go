@@ -56,7 +56,7 @@ func Parse(text string) (time.Duration, error) {
 }
 
 // Count returns n with its noun, as in "1 failure" and "2 failures".
-func Count(n int, noun string) string {
+func Count[N int | int64](n N, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
@@ -64,7 +64,7 @@ func Count(n int, noun string) string {
 }
 
 // Verb returns the form of a verb that follows [Count].
-func Verb(n int, one, several string) string {
+func Verb[N int | int64](n N, one, several string) string {
 	if n == 1 {
 		return one
 	}

@@ -63,15 +63,15 @@ func (s *Status) judgeDeadLetters() {
 	if refused+behind == 0 {
 		return
 	}
-	all := int(refused + behind)
+	all := refused + behind
 	text := fmt.Sprintf("%s %s parked: %s", span.Count(all, "event"), span.Verb(all, "is", "are"),
 		cmp.Or(strings.Join(causes, ", "), "all behind one that is being redriven"))
 	if refused > 0 && behind > 0 {
-		text += fmt.Sprintf("; %d %s behind them", behind, span.Verb(int(behind), "waits", "wait"))
+		text += fmt.Sprintf("; %d %s behind them", behind, span.Verb(behind, "waits", "wait"))
 	}
 	if events, aggregates := s.waitBehind(); aggregates > 0 {
 		text += fmt.Sprintf("; about %s of %s wait behind them in the outbox table",
-			span.Count(int(events), "event"), span.Count(aggregates, "aggregate"))
+			span.Count(events, "event"), span.Count(aggregates, "aggregate"))
 	}
 	s.add(Warning, "events_parked", "Events parked",
 		"relay dead-letters list shows each cause with its reason: redrive or discard them",
