@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,10 +25,6 @@ type Operator struct {
 func NewOperator(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Operator {
 	return &Operator{pool: pool, slot: slot, table: table}
 }
-
-// dataException is the class of the errors about a text that is no value of a type.
-// https://www.postgresql.org/docs/current/errcodes-appendix.html
-const dataException = "22"
 
 // FindIDs returns the seqs of the events with these ids, and the ids without a row in the table.
 func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, missing []string, err error) {
@@ -60,7 +56,7 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 	})
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &refused) && strings.HasPrefix(refused.Code, dataException):
+	case errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code):
 		return nil, nil, fmt.Errorf("--event-id names no id of table %s: its column %s (RELAY_COLUMN_ID) is %s, and "+
 			"Postgres says: %s", o.table, o.table.Columns.ID, idType, refused.Message)
 	case err != nil:
