@@ -87,7 +87,9 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 		case ctx.Err() != nil:
 			err = errors.Join(err, t.end(ctx))
 		case errors.Is(err, errTurnOver):
-			w.leaveStrays(ctx, t)
+			recalling, cancel := context.WithTimeout(ctx, holdTimeout)
+			t.recall(recalling)
+			cancel()
 			err = errors.Join(err, t.save(ctx))
 		}
 	}()

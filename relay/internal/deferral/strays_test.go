@@ -50,7 +50,9 @@ func TestEventsOfAnEndedPassAreNotParked(t *testing.T) {
 		ended.flight.add(int64(50+seq), 1, e)
 		senders.events = append(senders.events, e)
 	}
-	w.leaveStrays(t.Context(), ended)
+	recalling, cancel := context.WithTimeout(t.Context(), holdTimeout)
+	ended.recall(recalling)
+	cancel()
 	look := func() {
 		t.Helper()
 		behind := delivery.BehindGroup{Group: "t/1", Row: senders.events[0].Row}

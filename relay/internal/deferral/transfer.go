@@ -184,30 +184,18 @@ func (t *transfer) end(ctx context.Context) error {
 	return t.save(ctx)
 }
 
-// leaveStrays takes back the events of a group whose pass ends early. If a request has one of them
-// for long, they stay with delivery, and [Worker.takeBack] finds them later.
-func (w *Worker) leaveStrays(ctx context.Context, t *transfer) {
-	recalling, cancel := context.WithTimeout(ctx, holdTimeout)
-	defer cancel()
-	if !t.recall(recalling) {
-		w.Gate.leaves(t.held, t.flight)
-	}
-}
-
 // recall takes back the events of a group that no request has: they are sent one request after the
-// other, which may take long, and would come again in the next session. It reports whether delivery
-// has none of them any more.
-func (t *transfer) recall(ctx context.Context) (complete bool) {
-	complete = true
+// other, which may take long, and would come again in the next session. If a request has one of them
+// for longer than ctx lasts, they stay with delivery, and [Worker.takeBack] finds them later.
+func (t *transfer) recall(ctx context.Context) {
 	group := t.held.stored.place().key().group
 	for destination := range t.destinations {
 		release, err := t.Senders.HoldGroup(ctx, destination, group)
 		if err != nil {
-			complete = false
+			t.Gate.leaves(t.held, t.flight)
 			continue
 		}
 		t.Senders.WithdrawGroup(destination, group, t.flight.has)
 		release()
 	}
-	return complete
 }
