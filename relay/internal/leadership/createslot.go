@@ -151,7 +151,7 @@ func (a *Acquirer) beforeSnapshot(ctx context.Context) (fingerprint string, err 
 	return fingerprint, nil
 }
 
-// publicationFix returns what is wrong with the publication, and the statement that makes it stream
+// publicationFix returns the problem of the publication, and the statement that makes it stream
 // every row. Where more than one may be the right one, it names the command that finds it.
 func (a *Acquirer) publicationFix(ctx context.Context) (problem, fix string) {
 	problem, fix = "does not stream every row of "+a.Table.String(), "relay check shows the statement that fixes it"
@@ -163,15 +163,14 @@ func (a *Acquirer) publicationFix(ctx context.Context) (problem, fix string) {
 		SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
 			EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)`,
 		a.Publication, a.Table.Schema, a.Table.Name).Scan(&exists, &contains)
-	name := outboxtable.Quote(a.Publication)
 	switch {
 	case err != nil || contains:
 		return problem, fix
 	case exists:
-		return problem, fmt.Sprintf("run ALTER PUBLICATION %s ADD TABLE %s", name, a.Table.Identifier())
+		return problem, fmt.Sprintf("run ALTER PUBLICATION %s ADD TABLE %s", outboxtable.Quote(a.Publication),
+			a.Table.Identifier())
 	}
-	return "does not exist", fmt.Sprintf("run CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', "+
-		"publish_via_partition_root = true)", name, a.Table.Identifier())
+	return "does not exist", "run " + outboxtable.CreatePublicationSQL(a.Publication, a.Table)
 }
 
 // createSlot creates a slot. While running transactions delay the creation, it reports them, and

@@ -37,8 +37,7 @@ func (d *database) publication(ctx context.Context) Findings {
 	case !exists:
 		return Findings{fail("publication %s does not exist: create it, or name yours in "+
 			"RELAY_PUBLICATION", d.Publication).
-			with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);",
-				name, d.Table.Identifier())}
+			with("%s;", outboxtable.CreatePublicationSQL(d.Publication, d.Table))}
 	// This case precedes the next one: the view lists the partitions instead of the table.
 	case partitioned && !viaRoot:
 		return Findings{fail("publication %s streams the partitions of %s under their own names",

@@ -43,9 +43,7 @@ func (d *database) notPublished(ctx context.Context) Finding {
 	if isNamed {
 		return found.with("ALTER PUBLICATION %s DROP TABLE %s;", name, parent.Identifier())
 	}
-	own := outboxtable.Quote(d.Publication + "_" + d.Table.Name)
-	return found.with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = "+
-		"true);", own, d.Table.Identifier())
+	return found.with("%s;", outboxtable.CreatePublicationSQL(d.Publication+"_"+d.Table.Name, d.Table))
 }
 
 // publicationOfOther is the finding of a publication whose relay has another table.
@@ -57,6 +55,5 @@ func (d *database) publicationOfOther(other string, err error) Finding {
 	return failed(CodePublication, object, "publication %s does not contain %s, and the relay of slot %s, which has "+
 		"table %s, would stream its rows too: create a publication of its own, and set RELAY_PUBLICATION=%s and "+
 		"RELAY_SLOT=%s", d.Publication, d.tableName(), d.Slot, other, d.ownPublication(), d.ownSlot()).
-		with("CREATE PUBLICATION %s FOR TABLE %s WITH (publish = 'insert', publish_via_partition_root = true);",
-			outboxtable.Quote(d.ownPublication()), d.Table.Identifier())
+		with("%s;", outboxtable.CreatePublicationSQL(d.ownPublication(), d.Table))
 }
