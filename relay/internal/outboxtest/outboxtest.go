@@ -7,8 +7,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
+
+// Table is the outbox table of the schema, with all of its columns.
+var Table = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
+	ID: "id", Sequence: "seq", XID: "xid",
+	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
+	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
+}}
 
 // NewPool returns a connection pool for a new database with the outbox schema. The pool is closed
 // when the test ends.

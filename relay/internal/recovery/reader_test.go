@@ -10,7 +10,6 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
-	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -18,11 +17,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var table = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
-	ID: "id", Sequence: "seq", XID: "xid",
-	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
-	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
-}}
+var table = outboxtest.Table
 
 // everything is a recovery of all existing rows.
 func everything(t *testing.T, pool *pgxpool.Pool) checkpoint.Recovery {

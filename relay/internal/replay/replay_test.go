@@ -11,18 +11,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var outboxTable = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
-	ID: "id", Sequence: "seq", XID: "xid",
-	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
-	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
-}}
+var outboxTable = outboxtest.Table
 
 // fixture is an outbox table with rows of this many bytes, a tenth of them of each of ten
 // aggregates.

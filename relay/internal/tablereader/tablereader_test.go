@@ -6,18 +6,13 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/tablereader"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 
-var table = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: outboxtable.Columns{
-	ID: "id", Sequence: "seq", XID: "xid",
-	AggregateType: "aggregate_type", AggregateID: "aggregate_id", EventType: "event_type",
-	Payload: "payload", Headers: "headers", CreatedAt: "created_at",
-}}
+var table = outboxtest.Table
 
 // TestRowsReadAsTheStreamBringsThem: a cast to text differs from a type's output function. The cast
 // removes the padding of char(n), writes a boolean as a word, and adds a netmask to an address.
