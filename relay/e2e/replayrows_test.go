@@ -89,7 +89,7 @@ func TestARedrivenEventIsNoReplay(t *testing.T) {
 }
 
 // The checkpoint is behind an earlier event that its destination does not accept. The dead letter
-// alone says what became of the refused one.
+// alone shows the outcome of the refused one.
 func TestDiscardedEventIsReplayedAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")

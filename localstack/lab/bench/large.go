@@ -164,7 +164,7 @@ type written struct {
 	Object
 }
 
-// comparison compares rows with what arrived of them.
+// comparison compares rows with the messages and objects that arrived.
 type comparison struct {
 	arrivals map[int]int64
 	objects  map[string]Object // by event id

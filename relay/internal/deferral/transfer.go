@@ -185,8 +185,8 @@ func (t *transfer) end(ctx context.Context) error {
 }
 
 // recall takes back the events of a group that no request has: they are sent one request after the
-// other, which may take long, and would come again in the next session. If a request has one of them
-// for longer than ctx lasts, they stay with delivery, and [Worker.takeBack] finds them later.
+// other, which may take long, and would come again in the next session. If a request has one of
+// them for longer than ctx lasts, they stay with delivery, and [Worker.takeBack] finds them later.
 func (t *transfer) recall(ctx context.Context) {
 	group := t.held.stored.place().key().group
 	for destination := range t.destinations {

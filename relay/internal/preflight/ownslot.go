@@ -25,7 +25,7 @@ func (d *database) slotTable(ctx context.Context) (table string, err error) {
 	return table, err
 }
 
-// notInNames matches what a slot cannot have in its name.
+// notInNames matches characters that the name of a slot cannot have.
 var notInNames = regexp.MustCompile(`[^a-z0-9_]+`)
 
 // maxPlainName leaves room for the prefix and the suffix of the names below in the 63 bytes that

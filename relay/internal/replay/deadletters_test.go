@@ -10,8 +10,8 @@ import (
 // nothing is a horizon that shows no event.
 const nothing = "3:3:"
 
-// The dead letter of an event says what became of it before the horizon does. That of another slot
-// says nothing.
+// The dead letter of an event shows its outcome before the horizon does. That of another slot shows
+// nothing.
 func TestAClosedDeadLetterNeedsNoHorizon(t *testing.T) {
 	t.Parallel()
 	r := newFixture(t, 6, 10)
