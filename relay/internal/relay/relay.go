@@ -54,7 +54,8 @@ func Run(ctx context.Context, config Config) error {
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
 		r.progressed = false
-		err := loop.ended(r.session(ctx), r.progressed)
+		err := r.session(ctx)
+		err = loop.ended(err, r.progressed) // Go does not say whether an argument is read before a call beside it
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
