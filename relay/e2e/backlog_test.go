@@ -142,7 +142,8 @@ func TestOldestRisesWhileTheBrokerIsUnavailable(t *testing.T) {
 		unavailable := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
 		last := w.commitMany(40) // more events than the window holds
 		committed := time.Now()
-		w.eventually("the metric says that an event has waited for 20 seconds", func() bool { return w.oldest(listen) > 20 })
+		w.eventually("the metric says that an event has waited for 20 seconds",
+			func() bool { return w.oldest(listen) > 20 })
 		if waited := time.Since(committed); waited > 30*time.Second {
 			t.Errorf("the metric says 20 seconds after %s", waited)
 		}

@@ -242,8 +242,8 @@ var mutants = []mutant{
 		name: "recycles an event that was not delivered",
 		edits: []edit{{
 			"relay/internal/delivery/sender.go",
-			`return e.err != nil || e.isAskedFor() || e.Settled != nil`,
-			`return e.isAskedFor() || e.Settled != nil`,
+			`return e.err != nil || e.isManual() || e.Settled != nil`,
+			`return e.isManual() || e.Settled != nil`,
 		}},
 		faults: []string{"broker: entries failed", "broker: entries throttled", "broker: unavailable"},
 		// the relay usually crashes
@@ -292,7 +292,7 @@ var mutants = []mutant{
 			"relay/internal/delivery/publish.go",
 			`	default:
 		s.noteFailed(len(events))`,
-			`	case sink.IsIdentity(err):
+			`	case sink.ConcernsCredentials(err):
 		for _, e := range events {
 			s.park(e, &sink.RejectedError{Code: sink.Code(err), Reason: err.Error()})
 		}
@@ -305,8 +305,8 @@ var mutants = []mutant{
 	{
 		name: "treats a destination as unavailable when credentials fail",
 		edits: []edit{{
-			"relay/internal/delivery/outcome.go", `s.unsigned = unsigned`,
-			`s.unsigned = unsigned && false`,
+			"relay/internal/delivery/outcome.go", `s.credentialsFailed = credentialsFailed`,
+			`s.credentialsFailed = credentialsFailed && false`,
 		}},
 		faults: []string{"credentials: denied", "signature: wrong"},
 		shapes: []string{"several tables", "quarkus"}, // events that cannot wait in the table are parked

@@ -157,7 +157,7 @@ func classify(err error) error {
 	if errors.As(err, &api) {
 		failure.Code = api.ErrorCode()
 	}
-	if !sink.IsIdentity(failure) {
+	if !sink.ConcernsCredentials(failure) {
 		failure.Origin = sink.OriginTransport
 	}
 	return failure

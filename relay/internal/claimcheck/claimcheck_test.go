@@ -157,7 +157,8 @@ func TestABucketNeverRefusesAMessage(t *testing.T) {
 		_, err := store.Offload(t.Context(), message(100, 1))
 		_, rejected := errors.AsType[*sink.RejectedError](sink.ClassifyRequest(err))
 		if err == nil || rejected || sink.IsThrottled(err) || sink.PassesInParts(err) || sink.Code(err) != code ||
-			sink.IsIdentity(err) != (code == "ExpiredToken") || !strings.Contains(err.Error(), "bucket "+bucket) {
+			sink.ConcernsCredentials(err) != (code == "ExpiredToken") ||
+			!strings.Contains(err.Error(), "bucket "+bucket) {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
@@ -290,7 +291,7 @@ func TestARefusalOfTheBucketFindsRotatedKeys(t *testing.T) {
 	store := claimcheck.New(cfg, bucket)
 	write("NEW")
 	server.RefuseBucket(bucket, "InvalidAccessKeyId")
-	if err := store.Probe(t.Context()); !sink.IsIdentity(err) {
+	if err := store.Probe(t.Context()); !sink.ConcernsCredentials(err) {
 		t.Fatalf("%v, want a refusal of the signer", err)
 	}
 	if got, err := cfg.Credentials.Retrieve(t.Context()); err != nil || got.AccessKeyID != "NEW" {

@@ -31,7 +31,7 @@ func (w *Worker) relieve(ctx context.Context, destination int) error {
 			},
 		})
 	}
-	if !w.Senders.HasRest(destination) {
+	if !w.Senders.HasUncovered(destination) {
 		return nil
 	}
 	release, err := w.Senders.Hold(ctx, destination)
@@ -40,7 +40,7 @@ func (w *Worker) relieve(ctx context.Context, destination int) error {
 	}
 	defer release()
 	if _, overdue := w.Senders.Overdue(destination); overdue {
-		w.Senders.ParkRest(destination, since)
+		w.Senders.ParkUncovered(destination, since)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (w *Worker) begin(ctx context.Context, destination int, why cause) error {
 	}))
 }
 
-// beginner returns a function that begins a deferral in the gate. withdraw takes its events away
+// beginner returns a function that begins a deferral in the gate. withdraw removes its events
 // from delivery.
 func (w *Worker) beginner(withdraw func(covered func(*delivery.Event) bool) []*delivery.Event) func(h *held) {
 	return func(h *held) { w.Gate.begin(h, w.hasBegun(), withdraw) }

@@ -80,7 +80,7 @@ func (g *Gate) passOf(h *held) (*flight, *pgsnapshot.Snapshot) {
 
 // beginWithin begins the deferral of a group whose destination is deferred. Everything visible in
 // To of the pass is done for it, up to the first event of the group that the pass has sent and that
-// waits. withdraw takes such events away. They are settled for the pass, and wait for the group.
+// waits. withdraw removes such events. They are settled for the pass, and wait for the group.
 //
 // The gate may have dropped rows of the group for the destination. The group joins the stream after
 // the destination, and with a snapshot that shows them.

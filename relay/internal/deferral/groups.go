@@ -44,7 +44,7 @@ type groupSenders interface {
 	HoldGroup(ctx context.Context, destination int, group string) (release func(), err error)
 	// WaitingOf calls visit for each event of a group that no request has.
 	WaitingOf(destination int, group string, visit func(*delivery.Event))
-	// WithdrawGroup takes events away from a group, which is held.
+	// WithdrawGroup removes events from a group, which is held.
 	WithdrawGroup(destination int, group string, wanted func(*delivery.Event) bool) []*delivery.Event
 	// DeferBehind says whether events behind a dead letter wait instead of being parked.
 	DeferBehind(destination int, wait bool)

@@ -80,7 +80,7 @@ func (w *Worker) holdBack(ctx context.Context, destination int, p pause.Pause) e
 			return err
 		}
 	}
-	if w.Gate.holds(p.Destination) && w.Senders.HasRest(destination) {
+	if w.Gate.holds(p.Destination) && w.Senders.HasUncovered(destination) {
 		return fmt.Errorf("an event for %s, which is paused, cannot wait in the table, because it is an emitted "+
 			"message without a row, or the xid of its row is not that of its transaction. It holds up the other "+
 			"destinations once the window is full: run relay resume", p.Destination)

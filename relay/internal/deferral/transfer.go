@@ -104,7 +104,7 @@ func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) erro
 	size := len(e.Payload) + len(e.Headers) + eventOverhead
 	event := &delivery.Event{Row: delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}}
 	routed := t.Router.Message(e, &event.Message)
-	event.Unusable(routed.ProblemCode, routed.Problem)
+	event.MarkUnusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	isOwn := t.Gate.sendOwn(t.held, e, t.destinationOf(e), func() {
 		t.flight.add(seq, size, event)

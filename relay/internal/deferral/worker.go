@@ -40,12 +40,12 @@ type Senders interface {
 	Hold(ctx context.Context, destination int) (release func(), err error)
 	// Waiting calls visit for each event of a destination that no request has.
 	Waiting(destination int, visit func(*delivery.Event))
-	// Withdraw takes events away from a destination. No request is in flight.
+	// Withdraw removes events from a destination. No request is in flight.
 	Withdraw(destination int, wanted func(*delivery.Event) bool) []*delivery.Event
-	// HasRest reports whether a destination has events that its deferral does not cover.
-	HasRest(destination int) bool
-	// ParkRest parks these events. No request is in flight.
-	ParkRest(destination int, since time.Time)
+	// HasUncovered reports whether a destination has events that its deferral does not cover.
+	HasUncovered(destination int) bool
+	// ParkUncovered parks these events. No request is in flight.
+	ParkUncovered(destination int, since time.Time)
 	// Pause starts no further request to a destination until it is called with false.
 	Pause(destination int, paused bool)
 	groupSenders

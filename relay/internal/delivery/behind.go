@@ -3,8 +3,8 @@ package delivery
 import "time"
 
 // The events behind a dead letter of their group become dead letters too, unless they can wait in
-// the outbox table. Package deferral decides about that and takes the events away. The first of
-// them stays in its group until then, and asks in its turn whether the group is still blocked.
+// the outbox table. Package deferral decides that and withdraws the events. The first of them
+// stays in its group until then, and asks in its turn whether the group is still blocked.
 
 // BehindGroup is a group whose events wait behind a dead letter.
 type BehindGroup struct {
@@ -12,7 +12,7 @@ type BehindGroup struct {
 	Row   Row // of the first waiting event
 }
 
-// DeferBehind says whether events behind a dead letter wait, to be deferred, in place of being
+// DeferBehind says whether events behind a dead letter wait to be deferred, instead of being
 // parked.
 func (d *Delivery) DeferBehind(destination int, wait bool) {
 	s := d.senders[destination]
@@ -88,7 +88,7 @@ func (s *scheduler) listBehind() (waiting []BehindGroup) {
 			delete(s.behind, key)
 		default:
 			for e := g.first; e != nil; e = e.next {
-				if !e.isAskedFor() {
+				if !e.isManual() {
 					waiting = append(waiting, BehindGroup{Group: key, Row: e.Row})
 					break
 				}

@@ -12,7 +12,7 @@ import (
 
 // A group has one request in flight at most. If its events come faster than that, they fill the
 // window, which then holds back every other group. Package deferral decides about such a group and
-// takes its events away.
+// withdraws its events.
 
 const (
 	// busyRequests is how many requests the events of a busy group need at least. Fewer are sent
@@ -32,8 +32,8 @@ type BusyGroup struct {
 }
 
 // Busy returns the group of a destination that needs the most requests, and the one that has waited
-// longest of those that need several, if they are far behind the others. It leaves refused groups
-// out, and returns none while the destination is unavailable: all groups are behind then.
+// longest of those that need several, if they are far behind the others. It excludes refused
+// groups, and returns none while the destination is unavailable: all groups are behind then.
 func (d *Delivery) Busy(destination int, isRefused func(group string) bool) (busy []BusyGroup) {
 	s := d.senders[destination]
 	s.mu.Lock()
@@ -101,7 +101,7 @@ func (s *scheduler) isFarBehind(g *group) bool {
 
 // isTracked reports whether the group waits with an event that the Tracker knows.
 func (g *group) isTracked() bool {
-	return g.first != nil && g.first.Settled == nil && !g.first.isAskedFor()
+	return g.first != nil && g.first.Settled == nil && !g.first.isManual()
 }
 
 // requestsOf returns how many requests the waiting events of a group need, one after the other.
@@ -154,7 +154,7 @@ func (d *Delivery) WaitingOf(destination int, group string, visit func(*Event)) 
 	}
 }
 
-// WithdrawGroup takes the events that are wanted away from a group. The group is held.
+// WithdrawGroup removes the wanted events from a group and returns them. The group is held.
 func (d *Delivery) WithdrawGroup(destination int, group string, wanted func(*Event) bool) []*Event {
 	s := d.senders[destination]
 	s.mu.Lock()

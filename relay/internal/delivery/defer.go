@@ -9,10 +9,10 @@ import (
 )
 
 // A destination that is unavailable for long may be deferred: its events wait in the outbox table.
-// Package deferral decides about that and takes the events away. Events that an operator redrove or
+// Package deferral decides that and withdraws the events. Events that an operator redrove or
 // replayed, and those that the Tracker does not know, stay here and probe the destination.
 
-// Defer says whether events of a destination wait, in place of being parked, while it is
+// Defer says whether events of a destination wait, instead of being parked, while it is
 // unavailable.
 func (d *Delivery) Defer(destination int, wait bool) {
 	s := d.senders[destination]
@@ -77,7 +77,7 @@ func (d *Delivery) Waiting(destination int, visit func(*Event)) {
 	}
 }
 
-// Withdraw takes the events that are wanted away from a destination. The destination is held.
+// Withdraw removes the wanted events from a destination and returns them. The destination is held.
 func (d *Delivery) Withdraw(destination int, wanted func(*Event) bool) []*Event {
 	s := d.senders[destination]
 	s.mu.Lock()
@@ -99,7 +99,7 @@ func (d *Delivery) HandOver(events []*Event) {
 	d.spare.put(events)
 }
 
-// withdraw takes events away. Groups keep the order of the others.
+// withdraw removes the wanted events. Groups keep the order of the others.
 func (s *scheduler) withdraw(wanted func(*Event) bool, now time.Time) (all []*Event) {
 	groups := s.emptied()
 	for _, g := range groups {
@@ -143,20 +143,20 @@ func (g *group) remove(wanted func(*Event) bool) (removed []*Event) {
 	return removed
 }
 
-// HasRest reports whether a destination has events that no deferral covers: the log has no row of
-// theirs that a pass would find. The destination is deferred, or none of its events is covered.
-func (d *Delivery) HasRest(destination int) (rest bool) {
-	d.Waiting(destination, func(e *Event) { rest = rest || e.isRest() })
+// HasUncovered reports whether a destination has events that no deferral covers: the log has no row
+// of theirs that a pass would find. The destination is deferred, or none of its events is covered.
+func (d *Delivery) HasUncovered(destination int) (rest bool) {
+	d.Waiting(destination, func(e *Event) { rest = rest || e.isUncovered() })
 	return rest
 }
 
-// isRest reports whether e holds up the position while its destination is unavailable.
-func (e *Event) isRest() bool { return e.Settled == nil && !e.isAskedFor() }
+// isUncovered reports whether e holds up the position while its destination is unavailable.
+func (e *Event) isUncovered() bool { return e.Settled == nil && !e.isManual() }
 
-// ParkRest parks these events. The destination is held.
-func (d *Delivery) ParkRest(destination int, since time.Time) {
+// ParkUncovered parks these events. The destination is held.
+func (d *Delivery) ParkUncovered(destination int, since time.Time) {
 	s := d.senders[destination]
-	for _, e := range d.Withdraw(destination, (*Event).isRest) {
+	for _, e := range d.Withdraw(destination, (*Event).isUncovered) {
 		rejection := e.rejection
 		if rejection == nil {
 			rejection = unavailableSince(since)

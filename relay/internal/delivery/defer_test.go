@@ -44,10 +44,10 @@ func TestWithdrawnEventsAreHandedOver(t *testing.T) {
 		}
 		r.delivery.HandOver(r.delivery.Withdraw(0, func(e *delivery.Event) bool { return e.Message.EventID != "b2" }))
 		r.expectOpen(2) // b2, and c1 behind it
-		if !r.delivery.HasRest(0) {
+		if !r.delivery.HasUncovered(0) {
 			t.Error("b2 does not count")
 		}
-		r.delivery.ParkRest(0, time.Now())
+		r.delivery.ParkUncovered(0, time.Now())
 		r.expectParked("b2")
 		r.expectOpen(0)
 		release()

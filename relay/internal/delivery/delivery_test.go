@@ -259,7 +259,7 @@ func TestAStopAwaitsRequestsInFlightAndStartsNone(t *testing.T) {
 		r.cancel()
 		r.sendIDs(0, "b1")
 		unusable := event("c1")
-		unusable.Unusable(delivery.CodeUnusable, "id is NULL")
+		unusable.MarkUnusable(delivery.CodeUnusable, "id is NULL")
 		r.send(0, unusable)
 		r.elapse(600 * time.Millisecond) // well within the grace
 		r.expectEnd(context.Canceled)

@@ -78,7 +78,7 @@ func (s *sender) readLimits() {
 // the limit may change until then.
 func (s *sender) examine(e *Event) {
 	if e.HeadersDropped > 0 {
-		s.sayDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
+		s.logDropped(e, e.HeadersDropped, "no attribute can hold them, or the message has ten attributes already")
 	}
 	limits := s.Sink.Limits()
 	if e.size = limits.Size(&e.Message); e.rejection != nil {
@@ -89,24 +89,24 @@ func (s *sender) examine(e *Event) {
 		return
 	}
 	if headers := route.DropUnsendable(&e.Message, limits); headers > 0 {
-		s.dropped(e, headers,
+		s.countDropped(e, headers,
 			"a tab or a line break, with which the topic may deliver the message to no subscription")
 		e.size = limits.Size(&e.Message)
 		e.rejection = sink.Validate(&e.Message, limits)
 	}
 }
 
-// dropped counts headers that e lost.
-func (s *sender) dropped(e *Event, headers int, reason string) {
+// countDropped counts headers that e lost.
+func (s *sender) countDropped(e *Event, headers int, reason string) {
 	if headers == 0 {
 		return
 	}
 	s.delivery.deps.Observer.HeadersDropped(headers)
-	s.sayDropped(e, headers, reason)
+	s.logDropped(e, headers, reason)
 }
 
-// sayDropped logs the first event of the destination that lost headers.
-func (s *sender) sayDropped(e *Event, headers int, reason string) {
+// logDropped logs the first event of the destination that lost headers.
+func (s *sender) logDropped(e *Event, headers int, reason string) {
 	s.headersDropped.Do(func() {
 		s.log.Warn(
 			"headers excluded from a message: relay_headers_dropped_total counts further ones, which are not logged",
@@ -124,7 +124,7 @@ func (s *sender) fit(e *Event) {
 	limits := s.Sink.Limits()
 	accepted := limits.MaxMessageBytes
 	limits.MaxMessageBytes = s.roomFor(e)
-	s.dropped(e, route.DropHeaders(&e.Message, limits), "no room in the message")
+	s.countDropped(e, route.DropHeaders(&e.Message, limits), "no room in the message")
 	e.size = limits.Size(&e.Message)
 	limits.MaxMessageBytes = accepted
 	e.rejection = sink.Validate(&e.Message, limits)

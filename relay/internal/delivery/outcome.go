@@ -22,9 +22,9 @@ func (s *scheduler) done(batch []*Event, now time.Time) {
 		}
 		g := e.group
 		g.prepend(e)
-		g.failed = g.failed || outcome != pacer.Refused || !sink.IsThrottled(e.err)
+		g.failed = g.failed || outcome != pacer.Throttled || !sink.IsThrottled(e.err)
 	}
-	if outcome == pacer.Refused {
+	if outcome == pacer.Throttled {
 		s.putFirst(batch, now)
 	}
 	for _, e := range batch {
@@ -59,17 +59,17 @@ func (s *scheduler) judge(batch []*Event, now time.Time) pacer.Outcome {
 	switch {
 	case outcome == pacer.Accepted:
 		s.failures = 0
-	case outcome == pacer.Refused && s.pacer.Works(now): // the destination accepts other requests
+	case outcome == pacer.Throttled && s.pacer.Works(now): // the destination accepts other requests
 	case sent:
-		s.fail(isUnsigned(batch), now)
+		s.fail(concernsCredentials(batch), now)
 	}
 	return outcome
 }
 
-// isUnsigned reports whether a request failed because of its credentials, which says nothing about
-// the destination.
-func isUnsigned(batch []*Event) bool {
-	return slices.ContainsFunc(batch, func(e *Event) bool { return sink.IsIdentity(e.err) })
+// concernsCredentials reports whether a request failed because of its credentials, which says
+// nothing about the destination.
+func concernsCredentials(batch []*Event) bool {
+	return slices.ContainsFunc(batch, func(e *Event) bool { return sink.ConcernsCredentials(e.err) })
 }
 
 // outcomeOf reports whether any event of batch was sent, and the outcome of the request.
@@ -83,7 +83,7 @@ func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 		default:
 			sent = true
 			if sink.IsThrottled(e.err) {
-				outcome = pacer.Refused
+				outcome = pacer.Throttled
 			}
 		}
 	}
@@ -92,11 +92,11 @@ func outcomeOf(batch []*Event) (sent bool, outcome pacer.Outcome) {
 
 // fail counts a request of which the destination accepted nothing. Requests that were in flight
 // together fail together and count once. ParkAfter starts again after a failure of credentials.
-func (s *scheduler) fail(unsigned bool, now time.Time) {
-	if s.failures == 0 || s.unsigned {
+func (s *scheduler) fail(credentialsFailed bool, now time.Time) {
+	if s.failures == 0 || s.credentialsFailed {
 		s.failing = now
 	}
-	s.unsigned = unsigned
+	s.credentialsFailed = credentialsFailed
 	if s.failures == 0 || !s.retryAt.After(now) {
 		s.failures++
 		s.retryAt = now.Add(s.options.Backoff.after(s.failures))

@@ -125,7 +125,7 @@ func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 	t.Parallel()
 	tooLarge, unusable := event("a2"), event("b2")
 	tooLarge.Message.Body = strings.Repeat(" ", 1000) + "{}"
-	unusable.Unusable(delivery.CodeUnusable, "id is NULL")
+	unusable.MarkUnusable(delivery.CodeUnusable, "id is NULL")
 	run(t, one(fifo), func(r *fixture) {
 		r.sinks[0].answers(after(time.Second, takeAll))
 		r.sendIDs(0, "a1")
@@ -150,7 +150,7 @@ func TestAnInvalidEventIsParkedInItsTurn(t *testing.T) {
 func TestNothingOvertakesAnInvalidEventOfItsAggregate(t *testing.T) {
 	t.Parallel()
 	unusable := event("a1")
-	unusable.Unusable(delivery.CodeUnusable, "id is NULL")
+	unusable.MarkUnusable(delivery.CodeUnusable, "id is NULL")
 	grouped := func(r *fixture, _ []delivery.Destination) { r.options.GroupBatches = true }
 	run(t, one(fifo), func(r *fixture) {
 		r.send(0, event("b1"), unusable)
@@ -229,7 +229,7 @@ func TestNothingIsParkedBehindALaterEventOfItsGroup(t *testing.T) {
 	}{
 		{"refused before it is sent", func() *delivery.Event {
 			e := event("a2")
-			e.Unusable(delivery.CodeUnusable, "no payload")
+			e.MarkUnusable(delivery.CodeUnusable, "no payload")
 			return e
 		}, failAll(errUnavailable)},
 		{"refused by the destination", func() *delivery.Event { return event("a2") }, failFirstRefuseOthers},

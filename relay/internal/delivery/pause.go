@@ -3,7 +3,7 @@ package delivery
 import "time"
 
 // A paused destination gets no request. Its events stay in the scheduler until package deferral
-// takes them away. Those that an operator redrove or replayed, and those of a pass, stay until the
+// withdraws them. Those that an operator redrove or replayed, and those of a pass, stay until the
 // pause ends.
 
 // Pause starts no further request to a destination, until it is called with false. Requests in

@@ -34,7 +34,7 @@ type proof struct {
 
 // evidence is the recent behaviour of a destination.
 type evidence struct {
-	tookEventAt   time.Time // the last answer that accepted an event; zero before the first
+	acceptedAt    time.Time // the last answer that accepted an event; zero before the first
 	acceptedSince time.Time // the latest start of a request of which it accepted an event
 	refused       int       // events since it accepted one, each counted once
 	refusedAt     time.Time // the start of the request that refused the last of them for the first time
@@ -92,23 +92,23 @@ func (s *sender) doubt(e *Event) {
 func (s *sender) weigh(e *Event) (proven, working bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	shown := &s.evidence
-	working = time.Since(shown.tookEventAt) < provenFor
+	evidence := &s.evidence
+	working = time.Since(evidence.acceptedAt) < provenFor
 	if !e.proof.counted {
 		e.proof.counted = true
-		shown.refused++
-		if e.proof.since.After(shown.refusedAt) {
-			shown.refusedAt = e.proof.since
+		evidence.refused++
+		if e.proof.since.After(evidence.refusedAt) {
+			evidence.refusedAt = e.proof.since
 		}
 	}
 	after, since := min(proofAfter, s.scheduler.options.Backoff.Max), e.triedAt.Sub(e.proof.since)
 	switch {
-	case !shown.acceptedSince.Before(e.proof.since):
+	case !evidence.acceptedSince.Before(e.proof.since):
 		return since >= after, working
-	case shown.failed != e.proof.failed:
+	case evidence.failed != e.proof.failed:
 		// the destination or the network is at fault: the time starts again
-		e.proof.since, e.proof.failed = e.triedAt, shown.failed
+		e.proof.since, e.proof.failed = e.triedAt, evidence.failed
 		return false, working
 	}
-	return since >= proofAlone*after && shown.refused <= maxAlone && shown.inFlight == 0, working
+	return since >= proofAlone*after && evidence.refused <= maxAlone && evidence.inFlight == 0, working
 }

@@ -144,8 +144,8 @@ func (s *sender) settle(events []*Event, results []sink.Result) {
 		switch err := results[i].Err; {
 		case err != nil:
 			s.failed(e, err, events[:i])
-		case e.isAskedFor():
-			s.deliveredAgain(e)
+		case e.isManual():
+			s.deliveredManual(e)
 		default:
 			e.err = nil
 			sinceCommit = append(sinceCommit, e.age(now))
@@ -176,8 +176,8 @@ func (s *sender) failed(e *Event, err error, earlier []*Event) {
 	}
 }
 
-// deliveredAgain records an event that an operator redrove or replayed.
-func (s *sender) deliveredAgain(e *Event) {
+// deliveredManual records an event that an operator redrove or replayed.
+func (s *sender) deliveredManual(e *Event) {
 	if e.isRedriven() {
 		s.redriven(e)
 		return
@@ -193,7 +193,7 @@ func (s *sender) noteAccepted(sent time.Time, results []sink.Result) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.evidence.tookEventAt = time.Now()
+	s.evidence.acceptedAt = time.Now()
 	if sent.After(s.evidence.acceptedSince) {
 		s.evidence.acceptedSince = sent
 	}

@@ -30,9 +30,9 @@ func (s *sender) withdraw(e *Event) {
 	e.withdrawn = !redriving
 }
 
-// free lets e and the later events of its group flow, if the group was blocked and no dead letter
-// blocks it any more.
-func (s *sender) free(e *Event) {
+// unblockGroup lets e and the later events of its group flow, if the group was blocked and no dead
+// letter blocks it any more.
+func (s *sender) unblockGroup(e *Event) {
 	if e.err = nil; e.blockedBy == "" {
 		return
 	}

@@ -33,11 +33,11 @@ type scheduler struct {
 	parking  int  // those of inFlight that are parked because the destination is unavailable
 	defers   bool // events of an unavailable destination wait, to be deferred
 	// defersBehind says that events behind a dead letter wait, to be deferred.
-	defersBehind bool
-	failures     int       // rounds of requests without an accepted event since the last accepted one
-	failing      time.Time // since when, while failures is not zero
-	unsigned     bool      // the last failure concerns the credentials, not the destination
-	retryAt      time.Time // when the next request may start after failures
+	defersBehind      bool
+	failures          int       // rounds of requests without an accepted event since the last accepted one
+	failing           time.Time // since when, while failures is not zero
+	credentialsFailed bool      // the last failure concerns the credentials, not the destination
+	retryAt           time.Time // when the next request may start after failures
 }
 
 func newScheduler(limits sink.Limits, options Options, blocked map[string]string) *scheduler {
@@ -134,7 +134,7 @@ func (s *scheduler) fill(now time.Time) []*Event {
 		for more := true; more; {
 			e := g.pop()
 			e.unavailable = false
-			if !e.isAskedFor() {
+			if !e.isManual() {
 				e.blockedBy = s.blocked[g.key]
 			}
 			room -= e.size
@@ -149,13 +149,13 @@ func (s *scheduler) fill(now time.Time) []*Event {
 // isOverdue reports whether the destination has been unavailable for so long that its events are
 // parked.
 func (s *scheduler) isOverdue(now time.Time) bool {
-	return s.options.ParkAfter > 0 && !s.unsigned && now.Sub(s.failing) >= s.options.ParkAfter
+	return s.options.ParkAfter > 0 && !s.credentialsFailed && now.Sub(s.failing) >= s.options.ParkAfter
 }
 
 // sooner returns when to ask again: at retryAt, or when the destination becomes overdue before it.
 func (s *scheduler) sooner(retryAt, now time.Time) time.Time {
 	overdue := s.failing.Add(s.options.ParkAfter)
-	if s.options.ParkAfter > 0 && !s.defers && !s.unsigned && overdue.After(now) && overdue.Before(retryAt) {
+	if s.options.ParkAfter > 0 && !s.defers && !s.credentialsFailed && overdue.After(now) && overdue.Before(retryAt) {
 		return overdue
 	}
 	return retryAt
@@ -169,7 +169,7 @@ func (s *scheduler) fillParked(now time.Time) []*Event {
 	batch := s.fill(now)
 	for _, e := range batch {
 		e.unavailable = true
-		if e.rejection == nil && !e.isAskedFor() {
+		if e.rejection == nil && !e.isManual() {
 			e.rejection = unavailableSince(s.failing)
 		}
 	}

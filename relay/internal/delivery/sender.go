@@ -144,7 +144,7 @@ func (s *sender) done(batch []*Event) (delivered, next []*Event) {
 	}
 	s.report(before, s.scheduler.failures, batch)
 	delivered = slices.DeleteFunc(batch, func(e *Event) bool {
-		return e.err != nil || e.isAskedFor() || e.Settled != nil
+		return e.err != nil || e.isManual() || e.Settled != nil
 	})
 	if next = s.take(); next != nil {
 		s.start()
@@ -171,7 +171,7 @@ func (s *sender) deliver(batch []*Event) {
 func (s *sender) sendable(batch []*Event) []*Event {
 	all := true
 	for _, e := range batch {
-		s.free(e)
+		s.unblockGroup(e)
 		s.withdraw(e)
 		s.fit(e)
 		all = all && e.err == nil && e.isSendable()
@@ -189,7 +189,7 @@ func (s *sender) tellTracker(events []*Event) {
 	delivered := space[:0]
 	for _, e := range events {
 		switch {
-		case e.err != nil || e.isAskedFor():
+		case e.err != nil || e.isManual():
 		case e.Settled != nil:
 			e.Message.Body = ""
 			e.Settled()

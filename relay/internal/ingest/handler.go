@@ -252,10 +252,10 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	}
 	destination, event, dropped := h.open(&m.Row, bytes)
 	if m.Binary != "" {
-		event.Unusable(delivery.CodeBinary, "bytes in a column that is delivered as text: "+m.Binary)
+		event.MarkUnusable(delivery.CodeBinary, "bytes in a column that is delivered as text: "+m.Binary)
 	}
 	if m.Problem != "" {
-		event.Unusable(delivery.CodeMalformed, m.Problem)
+		event.MarkUnusable(delivery.CodeMalformed, m.Problem)
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
@@ -322,7 +322,7 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)
-	event.Unusable(routed.ProblemCode, routed.Problem)
+	event.MarkUnusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}

@@ -136,7 +136,7 @@ func (j *Joiner) deliver(r row, settled func()) {
 		Settled: settled,
 	}
 	routed := j.Router.Message(r.envelope, &event.Message)
-	event.Unusable(routed.ProblemCode, routed.Problem)
+	event.MarkUnusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	j.Observer.Recovered(routed.DroppedHeaders)
 	j.Send(routed.Destination, event)

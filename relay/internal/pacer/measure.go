@@ -72,7 +72,7 @@ func (m *measurement) add(outcome Outcome) {
 	switch outcome {
 	case Accepted:
 		m.taken++
-	case Refused:
+	case Throttled:
 		m.refused++
 	}
 }
@@ -117,7 +117,7 @@ func (p *Pacer) judge(outcome Outcome, now time.Time) {
 	switch {
 	case p.searching && m.isStep(elapsed, p.falling):
 		p.step(measured, now)
-	case !p.searching && outcome == Refused && m.isComplete(elapsed, p.scale()):
+	case !p.searching && outcome == Throttled && m.isComplete(elapsed, p.scale()):
 		p.adapt(measured, now)
 	}
 }

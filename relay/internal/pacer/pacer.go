@@ -18,9 +18,9 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Other    Outcome = iota // a failure that says nothing about the rate, or no request at all
-	Accepted                // the destination accepted at least one event
-	Refused                 // the destination throttled the request and accepted nothing
+	Other     Outcome = iota // a failure that says nothing about the rate, or no request at all
+	Accepted                 // the destination accepted at least one event
+	Throttled                // the destination throttled the request and accepted nothing
 )
 
 const (
@@ -55,13 +55,13 @@ type Pacer struct {
 	rate  float64 // the destination's, in requests a second; zero while it refuses nothing
 	known float64 // the last measured rate
 
-	next      time.Time // when the next request may start
-	sentAt    time.Time // when the last one started
-	delayed   bool      // since when a request waits for its turn
-	inFlight  int       // requests
-	tookAt    time.Time
-	refusedAt time.Time
-	quiet     float64 // seconds in which requests waited for their turn and none was refused
+	next       time.Time // when the next request may start
+	sentAt     time.Time // when the last one started
+	delayed    bool      // since when a request waits for its turn
+	inFlight   int       // requests
+	acceptedAt time.Time
+	refusedAt  time.Time
+	quiet      float64 // seconds in which requests waited for their turn and none was refused
 
 	recent    recent
 	searching bool // for the first rate
@@ -88,7 +88,7 @@ func (p *Pacer) Searching() bool { return p.searching }
 
 // Works reports whether the destination accepted a request recently. A refusal then means
 // throttling, and not an outage.
-func (p *Pacer) Works(now time.Time) bool { return now.Sub(p.tookAt) < worksFor }
+func (p *Pacer) Works(now time.Time) bool { return now.Sub(p.acceptedAt) < worksFor }
 
 // Next returns when the waiting request may start. It may start at once if that is not after now.
 func (p *Pacer) Next(now time.Time) time.Time {
@@ -154,8 +154,8 @@ func (p *Pacer) Done(outcome Outcome, now time.Time) {
 	p.inFlight--
 	switch outcome {
 	case Accepted:
-		p.tookAt = now
-	case Refused:
+		p.acceptedAt = now
+	case Throttled:
 		p.refused(now)
 	}
 	switch {

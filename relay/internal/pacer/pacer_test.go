@@ -59,7 +59,7 @@ func (w *testEnv) pass(d time.Duration) {
 
 func (w *testEnv) send() {
 	w.p.Sent(w.now)
-	a := answer{w.now.Add(w.latency), Refused}
+	a := answer{w.now.Add(w.latency), Throttled}
 	if w.tokens >= 1 {
 		w.tokens--
 		w.taken++

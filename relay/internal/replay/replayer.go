@@ -115,7 +115,7 @@ func (r *Replayer) send(ctx context.Context, id int64, events []outbox.Envelope)
 			continue
 		}
 		sent++
-		event.Unusable(routed.ProblemCode, routed.Problem)
+		event.MarkUnusable(routed.ProblemCode, routed.Problem)
 		eventID := event.Message.EventID
 		event.Replayed = func(refused *sink.RejectedError) {
 			if refused == nil {

@@ -2,12 +2,13 @@ package sink
 
 import "errors"
 
-// identities are the codes by which a service refuses the signer of a request, whatever the request
-// is. A service with AWS JSON sends the names of the shapes, one with the Query protocol the codes.
+// signerCodes are the codes by which a service refuses the signer of a request, whatever the
+// request is. A service with AWS JSON sends the names of the shapes, one with the Query protocol
+// the codes.
 //
 // https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
 // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-var identities = map[string]bool{
+var signerCodes = map[string]bool{
 	"ExpiredToken":                        true,
 	"ExpiredTokenException":               true,
 	"IncompleteSignature":                 true,
@@ -25,24 +26,24 @@ var identities = map[string]bool{
 	"UnrecognizedClientException":         true,
 }
 
-// IsIdentity reports whether err concerns the signer of requests: the relay has no credentials, or
-// the service does not accept them. That says nothing about one destination, because all of them
-// share the credentials.
-func IsIdentity(err error) bool {
+// ConcernsCredentials reports whether err concerns the signer of requests: the relay has no
+// credentials, or the service does not accept them. That says nothing about one destination,
+// because all of them share the credentials.
+func ConcernsCredentials(err error) bool {
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return false
 	}
-	return failure.Origin == OriginCredentials || failure.Origin == OriginRequest && identities[failure.Code]
+	return failure.Origin == OriginCredentials || failure.Origin == OriginRequest && signerCodes[failure.Code]
 }
 
-// clocks are the identities that a correct clock accepts. Other credentials do not help.
-var clocks = map[string]bool{"RequestExpired": true, "RequestTimeTooSkewed": true}
+// clockCodes are those of signerCodes that a correct clock ends. Other credentials do not help.
+var clockCodes = map[string]bool{"RequestExpired": true, "RequestTimeTooSkewed": true}
 
-// denials are the codes by which a service denies a known signer the action. A session that was
+// denialCodes are the codes by which a service denies a known signer the action. A session that was
 // revoked, and one of a role that was replaced, get them too.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html
-var denials = map[string]bool{
+var denialCodes = map[string]bool{
 	"AccessDenied":                true,
 	"AccessDeniedException":       true,
 	"AuthorizationError":          true,
@@ -52,5 +53,5 @@ var denials = map[string]bool{
 // MayRefuseSigner reports whether a request that a service refuses with code may succeed with other
 // credentials.
 func MayRefuseSigner(code string) bool {
-	return identities[code] && !clocks[code] || denials[code]
+	return signerCodes[code] && !clockCodes[code] || denialCodes[code]
 }

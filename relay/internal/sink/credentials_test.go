@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
+func TestACredentialsFailureIsKnownByOriginOrCode(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		&Error{Origin: OriginCredentials, Err: errors.New("STS is unavailable")},
@@ -14,7 +14,7 @@ func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
 			"com.amazon.coral.service#ExpiredTokenException", "", nil),
 		RequestError(403, "InvalidClientTokenId", "", nil), RequestError(403, "SignatureDoesNotMatch", "", nil),
 	} {
-		if !IsIdentity(fmt.Errorf("send: %w", err)) {
+		if !ConcernsCredentials(fmt.Errorf("send: %w", err)) {
 			t.Errorf("%v is not about who signs", err)
 		}
 	}
@@ -23,7 +23,7 @@ func TestIdentityIsKnownByOriginOrCode(t *testing.T) {
 			"ServiceUnavailable", "", nil),
 		EntryError("ExpiredToken", ""), &Error{Origin: OriginTransport, Status: 407},
 	} {
-		if IsIdentity(err) {
+		if ConcernsCredentials(err) {
 			t.Errorf("%v is taken for a failure of who signs", err)
 		}
 	}
