@@ -136,6 +136,11 @@ func (h *Health) warnings() (all []string) {
 	if h.warning != "" {
 		all = append(all, h.warning)
 	}
+	return append(all, h.retrying()...)
+}
+
+// retrying returns why parts of the session retry. The caller holds h.mu.
+func (h *Health) retrying() (all []string) {
 	for _, part := range slices.Sorted(maps.Keys(h.failing)) {
 		all = append(all, part+" retries: "+h.failing[part])
 	}
@@ -148,13 +153,14 @@ type Snapshot struct {
 	Since    time.Time
 	Error    string   // of the last session, until the next one works
 	Warnings []string // of a relay that works
+	Retrying []string // those of Warnings that [Health.Retries] has recorded
 }
 
 // Now returns the Health as it is.
 func (h *Health) Now() Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Snapshot{h.state, h.since, h.err, h.warnings()}
+	return Snapshot{h.state, h.since, h.err, h.warnings(), h.retrying()}
 }
 
 // Destination is a topic or a queue in trouble, in the words of relay status.

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // LargeEvents says why the large events of a destination wait for their bucket.
@@ -60,15 +59,4 @@ func largeEventsWait(destinations []Destination, now time.Time) (longest time.Du
 		}
 	}
 	return longest
-}
-
-// judgeLargeEvents adds a destination whose large events wait for the bucket, whether or not it
-// accepts others.
-func (s *Status) judgeLargeEvents(d Destination) {
-	if l := d.LargeEvents; l != nil {
-		s.add(Warning, "large_events_wait", "Large events wait",
-			"fix the cause in the answer of the bucket: the relay retries and continues by itself",
-			"large events of %s, and later events of their aggregates, wait for the bucket since %s: %s after "+
-				"%s%s", d.Name, clock(l.Since), l.Code, span.Count(l.Failures, "failure"), because(l.Error))
-	}
 }

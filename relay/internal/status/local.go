@@ -40,12 +40,13 @@ func NewLocal(
 // Instance returns the random name of this process.
 func (l *Local) Instance() string { return l.instance }
 
-// Report returns the current state of this relay.
+// Report returns the current state of this relay. Its warnings exclude the danger of the slot,
+// which the status reads with the slot.
 func (l *Local) Report() Report {
 	now := l.health.Now()
 	r := Report{
 		Instance: l.instance, Host: l.host, Version: l.version, StartedAt: l.startedAt, At: time.Now().UTC(),
-		State: string(now.State), Since: now.Since.UTC(), Error: now.Error, Warnings: now.Warnings,
+		State: string(now.State), Since: now.Since.UTC(), Error: now.Error, Warnings: now.Retrying,
 		MissingGuarantees: l.MissingGuarantees,
 	}
 	r.Events.InFlight, r.Events.read = l.metrics.Flow()

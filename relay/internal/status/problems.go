@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Level is the severity of a problem. The values are the exit codes of monitoring plug-ins.
@@ -53,9 +51,10 @@ func (s *Status) add(level Level, code, runbook, next, format string, args ...an
 	})
 }
 
-// judge adds the problems and sorts them, the most severe first.
+// judge adds the problems and sorts them, the most severe first. A cause comes before its
+// consequences. A consequence that needs no step of its own is no problem of its own.
 func (s *Status) judge() {
-	s.judgeSlot()
+	s.judgeGap()
 	s.judgeRelays()
 	for _, relay := range s.Relays {
 		if relay.hasSlot() {
@@ -63,6 +62,7 @@ func (s *Status) judge() {
 		}
 	}
 	s.judgeDatabase()
+	s.judgeDanger()
 	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return cmp.Compare(b.Level, a.Level) })
 	s.Level = worst(s.Problems)
 }
@@ -72,46 +72,6 @@ func worst(problems []Problem) (level Level) {
 		level = max(level, problem.Level)
 	}
 	return level
-}
-
-// judgeDelivery adds the problems of a streaming relay's deliveries.
-func (s *Status) judgeDelivery(r Relay) {
-	holdsUp := false
-	for _, d := range r.Destinations {
-		holdsUp = holdsUp || d.LargeEvents != nil
-		s.judgeLargeEvents(d)
-		switch d.State {
-		case DestinationUnavailable:
-			holdsUp = true
-			s.add(s.outage(d), "destination_unavailable", "Delivery delayed",
-				"fix the cause in the answer: the relay retries and continues by itself",
-				"%s has accepted nothing since %s: %s after %s%s",
-				d.Name, clock(*d.Since), d.Code, span.Count(d.Failures, "failure"), because(d.Error))
-		case DestinationRefusing:
-			holdsUp = true
-			s.add(s.outage(d), "destination_refuses", "Delivery delayed",
-				"fix the cause in the answer: the relay sends each refused event again, and parks it after a second "+
-					"refusal, or after 15 seconds of refusals if the destination accepts no event",
-				"%s refuses events, and has accepted none since %s: %s%s",
-				d.Name, clock(*d.Since), d.Code, because(d.Error))
-		case DestinationThrottled:
-			s.add(Warning, "destination_throttled", "Delivery delayed",
-				"raise the quota of the destination if events fall behind",
-				"%s limits the rate since %s: %.0f requests a second", d.Name, clock(*d.Since), d.RateLimit)
-		}
-	}
-	if r.Events.oldestWait() >= delayedAfter && !holdsUp {
-		s.add(Warning, "events_delayed", "Delivery delayed", "find the cause in the log of the relay",
-			"events are delayed: %s", r.Events.waiting())
-	}
-}
-
-// outage returns the level of a destination that accepts nothing.
-func (s *Status) outage(d Destination) Level {
-	if s.At.Sub(*d.Since) >= outageAfter {
-		return Critical
-	}
-	return Warning
 }
 
 func because(text string) string {
@@ -126,17 +86,19 @@ func (s *Status) judgeDatabase() {
 	s.judgeDeadLetters()
 	s.judgePauses()
 	for _, d := range s.Deferrals {
-		if s.isPaused(d.Destination) {
+		switch {
+		case s.isPaused(d.Destination):
 			continue
-		}
-		if d.Aggregates > 0 {
+		case d.Aggregates > 0:
 			s.judgeAggregates(d)
+			continue
+		case s.failsByReport(d.Destination): // that problem has the figure
 			continue
 		}
 		s.add(Warning, "events_deferred", "Events deferred",
 			"fix the cause that the destination names: the relay delivers the events by itself",
-			"about %d events wait in the outbox table for %s since %s: %s",
-			d.Events, d.Destination, clock(d.Since), d.Reason)
+			"about %s in the outbox table for %s since %s: %s",
+			eventsWait(d.Events), d.Destination, clock(d.Since), d.Reason)
 	}
 	for _, partition := range s.Partitions {
 		s.add(Warning, "partition_attached", "Delivery delayed",

@@ -17,16 +17,8 @@ func (s *Status) judgeRelays() {
 		}
 		running++
 		works = works || r.State == "recovering" || r.State == "streaming" && s.Slot.Active
-		if r.Error != "" {
-			s.add(Critical, "relay_failing", "Relay not streaming", "fix the cause in the error: the relay retries "+
-				"by itself",
-				"the relay on %s does not stream: %s", r.Host, r.Error)
-		}
-		for _, warning := range r.Warnings {
-			s.add(Warning, "relay_warns", "Relay not streaming", "fix the cause in the warning",
-				"the relay on %s: %s", r.Host, warning)
-		}
 	}
+	s.judgeErrors()
 	s.judgeSilence(works)
 	switch {
 	case works || worst(s.Problems[others:]) == Critical:
@@ -67,6 +59,43 @@ func (s *Status) judgeCreation() {
 	s.add(Warning, "relay_starting", "Relay not streaming", "look again in ten seconds, or end these transactions",
 		"the server creates slot %s, and waits for the transactions that are older than the slot%s",
 		s.Slot.Name, oldest)
+}
+
+// judgeErrors adds the errors and warnings of the relays. Relays with the same error are one
+// problem.
+func (s *Status) judgeErrors() {
+	var errs, warnings []complaint
+	for _, r := range s.Relays {
+		if !r.IsHeard() {
+			continue
+		}
+		errs = append(errs, complaint{r.Host, r.Error})
+		for _, warning := range r.Warnings {
+			warnings = append(warnings, complaint{r.Host, warning})
+		}
+	}
+	for _, alike := range byCause(errs, complaint.cause) {
+		s.add(Critical, "relay_failing", "Relay not streaming", "fix the cause in the error: the relay retries "+
+			"by itself",
+			"%s %s not stream: %s", theRelays(alike), span.Verb(len(alike), "does", "do"), alike[0].text)
+	}
+	for _, alike := range byCause(warnings, complaint.cause) {
+		s.add(Warning, "relay_warns", "Relay not streaming", "fix the cause in the warning",
+			"%s: %s", theRelays(alike), alike[0].text)
+	}
+}
+
+// complaint is an error or a warning of the relay on a host.
+type complaint struct{ host, text string }
+
+func (c complaint) cause() string { return c.text }
+
+func theRelays(of []complaint) string {
+	hosts := make([]string, len(of))
+	for i, c := range of {
+		hosts[i] = c.host
+	}
+	return "the " + span.Verb(len(of), "relay", "relays") + " on " + list(hosts, ", ")
 }
 
 func relaysRun(n int) string { return span.Count(n, "relay") + span.Verb(n, " runs", " run") }

@@ -31,17 +31,24 @@ func losesLog(row *checkpoint.Row, state slot.State) bool {
 	return row != nil && !row.Recovery.IsMarked() && recovery.LosesLog(row, state)
 }
 
-// judgeSlot adds the loss of the slot, or the dangers that it is in.
-func (s *Status) judgeSlot() {
+// judgeGap adds the loss of the slot.
+func (s *Status) judgeGap() {
+	if s.gap == "" {
+		return
+	}
+	next := "start a relay, or restart one that hangs: it repairs the gap by itself, or its log names the " +
+		"command that continues"
+	if !s.repairs() {
+		next = "find out which events are lost, then continue without them: relay recover --accept-loss"
+	}
+	s.add(Critical, "slot_lost", "Slot lost", next, "slot %s cannot bring every event: %s", s.Slot.Name, s.gap)
+}
+
+// judgeDanger adds the danger that a delay brings to the slot.
+func (s *Status) judgeDanger() {
 	danger := s.state.Danger()
 	switch {
 	case s.gap != "":
-		next := "start a relay, or restart one that hangs: it repairs the gap by itself, or its log names the " +
-			"command that continues"
-		if !s.repairs() {
-			next = "find out which events are lost, then continue without them: relay recover --accept-loss"
-		}
-		s.add(Critical, "slot_lost", "Slot lost", next, "slot %s cannot bring every event: %s", s.Slot.Name, s.gap)
 	case danger == "" || s.state.Lost(): // a lost slot that no checkpoint needs is created again
 	case s.state.WALStatus == "extended":
 		s.add(Warning, "slot_holds_log", "Slot holds log back", "see the other problems: delivery is delayed",

@@ -17,7 +17,7 @@ func TestALostSlotSaysWhetherTheRelayRepairsIt(t *testing.T) {
 			s.Relays[0].MissingGuarantees = []string{"audit", missing}
 		}
 		s.gap = "the server has invalidated the slot"
-		s.judgeSlot()
+		s.judgeGap()
 		if len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Next, want) {
 			t.Errorf("without %q: %+v, want %q", missing, s.Problems, want)
 		}
