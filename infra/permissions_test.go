@@ -74,9 +74,11 @@ func tooWide(s statement, role bool) string {
 	return ""
 }
 
-// ofOwnAccount reports whether the statement matches only objects of this account.
+// ofOwnAccount reports whether the statement matches only objects or callers of this account.
 func ofOwnAccount(s statement) bool {
-	return field(s.fields, "Condition", "StringEquals", "s3:ResourceAccount", "Ref") == "AWS::AccountId"
+	return slices.ContainsFunc([]string{"s3:ResourceAccount", "aws:PrincipalAccount"}, func(key string) bool {
+		return field(s.fields, "Condition", "StringEquals", key, "Ref") == "AWS::AccountId"
+	})
 }
 
 // The table in README.md and the roles of the templates have the same actions.

@@ -167,6 +167,7 @@ func TestQueuesAndBusesNeedTheirEndpoints(t *testing.T) {
 		"a bus, its endpoint":    {[]map[string]string{{"RelayBusArns": "b", "BusEndpoint": "true"}}, false},
 		"a bus, own network":     {[]map[string]string{{"RelayBusArns": "b"}, own}, false},
 		"endpoint, own network":  {[]map[string]string{{"BusEndpoint": "true"}, own}, true},
+		"traces, own network":    {[]map[string]string{{"TraceEndpoint": "true"}, own}, true},
 		"allowed without routes": {[]map[string]string{{"RelayAllowedDestinations": "t"}}, true},
 		"allowed with routes":    {[]map[string]string{{"RelayAllowedDestinations": "t", "RelayRoutes": "r"}}, false},
 	} {
@@ -178,8 +179,10 @@ func TestQueuesAndBusesNeedTheirEndpoints(t *testing.T) {
 			t.Errorf("%s: refused because of %q", name, refused)
 		}
 	}
-	if got := field(whole.resources["Network"].properties, "Parameters", "Buses", "Ref"); got != "BusEndpoint" {
-		t.Errorf("the network's Buses is %v", got)
+	for parameter, endpoint := range map[string]string{"Buses": "BusEndpoint", "Traces": "TraceEndpoint"} {
+		if got := field(whole.resources["Network"].properties, "Parameters", parameter, "Ref"); got != endpoint {
+			t.Errorf("the network's %s is %v", parameter, got)
+		}
 	}
 }
 

@@ -136,6 +136,10 @@ func (d Destinations) describe(name string, s opened) Findings {
 			"the bus has accepted those before it, and targets may get them in another order", limits.Entry.Source)
 	}
 	found := Findings{passed(CodeDestination, object, "destination %s exists (%s)", name, kind)}
+	if s.Description().Hidden {
+		found = Findings{passed(CodeDestination, object, "destination %s belongs to an account that denies "+
+			"events:DescribeEventBus: the first events show whether it exists and accepts them (%s)", name, kind)}
+	}
 	for _, attribute := range s.Description().Missing {
 		found = append(found, passed(CodeDestination, object, "destination %s reports no usable %s: AWS' default of "+
 			"%d bytes applies",

@@ -113,6 +113,7 @@ type Description struct {
 	KMSKey                    string // empty without a customer managed key
 	// attributes that this broker omits and AWS always has: AWS' default is used
 	Missing []string
+	Hidden  bool // the owner of the bus lets this role put events and not read the bus
 }
 
 // Options configure the client of a sink.

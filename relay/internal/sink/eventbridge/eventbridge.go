@@ -36,6 +36,7 @@ type Sink struct {
 	requests    *transport.Client
 	publisher   publisher
 	busARN      string
+	account     string // the owner of the bus
 	limits      sink.Limits
 	description atomic.Pointer[sink.Description]
 	existence   existence
@@ -58,7 +59,8 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err := transport.CheckAppID(client.Options().AppID); err != nil {
 		return nil, fmt.Errorf("open event bus %s: %w", dest, err)
 	}
-	s := &Sink{client: client, requests: requests, busARN: dest.ARN, limits: ExpectedLimits(dest, opts)}
+	s := &Sink{client: client, requests: requests, busARN: dest.ARN, account: dest.Account,
+		limits: ExpectedLimits(dest, opts)}
 	err := s.ReadLimits(ctx)
 	if err != nil {
 		return nil, err
@@ -79,7 +81,7 @@ func ExpectedLimits(dest sink.Destination, opts sink.Options) sink.Limits {
 }
 
 // ReadLimits implements [sink.Sink]. The limits of a bus are fixed, so ReadLimits only checks that
-// the bus exists.
+// the bus exists. A bus of another account whose owner denies the check counts as existing.
 func (s *Sink) ReadLimits(ctx context.Context) error {
 	err := s.describe(ctx)
 	s.existence.learn(err)
@@ -88,6 +90,10 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 
 func (s *Sink) describe(ctx context.Context) error {
 	bus, err := s.client.DescribeEventBus(ctx, &eventbridge.DescribeEventBusInput{Name: &s.busARN})
+	if isForeignDenial(err, s.account) {
+		s.description.Store(&sink.Description{ARN: s.busARN, Hidden: true})
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("describe event bus %s: %w", s.busARN, err)
 	}

@@ -1,6 +1,7 @@
 package eventbridge
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -78,6 +79,42 @@ func TestOnlyADefiniteAnswerStopsEvents(t *testing.T) {
 		}
 		rule.Clear()
 	}
+}
+
+// TestABusOfAnotherAccountNeedsNoDescription: the policy of its owner may allow PutEvents alone.
+func TestABusOfAnotherAccountNeedsNoDescription(t *testing.T) {
+	t.Parallel()
+	for message, opens := range map[string]bool{
+		denial("arn:aws:sts::111122223333:assumed-role/relay/task"): true,
+		denial("arn:aws-us-gov:iam::111122223333:user/relay"):       true,
+		denial("arn:aws:sts::000000000000:assumed-role/relay/task"): false, // the account of the bus
+		denial("anonymous"):                      false,
+		"The caller is not authorized to do it.": false,
+	} {
+		s, server := openBus(t)
+		described := server.Script(fakeaws.Match{Action: "DescribeEventBus"},
+			fakeaws.Refuse(http.StatusBadRequest, "AccessDeniedException", message))
+		err := s.ReadLimits(t.Context())
+		if opens && (err != nil || !s.Description().Hidden) || !opens && sink.Code(err) != "AccessDeniedException" {
+			t.Errorf("%s: %v, hidden %v", message, err, s.Description().Hidden)
+		}
+		if described.Hits() == 0 {
+			t.Errorf("%s: no look", message)
+		}
+		// A bus that is gone has no policy, so EventBridge denies the events too.
+		server.Script(fakeaws.Match{Action: "PutEvents"},
+			fakeaws.Refuse(http.StatusBadRequest, "AccessDeniedException", message))
+		if _, err := s.Publish(t.Context(), usualBatch()); err == nil {
+			t.Errorf("%s: events that were denied count as delivered", message)
+		}
+	}
+}
+
+// denial is the message with which IAM denies a check of the bus.
+func denial(caller string) string {
+	return "User: " + caller + " is not authorized to perform: events:DescribeEventBus on resource: " +
+		"arn:aws:events:us-east-1:000000000000:event-bus/orders because no resource-based policy allows " +
+		"the events:DescribeEventBus action"
 }
 
 // TestAThrottledEntrySlowsTheDestination: its quota is that of the account.
