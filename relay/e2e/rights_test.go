@@ -40,8 +40,8 @@ func documented(t *testing.T, page, heading string) (statements []string) {
 	return statements
 }
 
-// rights is a world whose relays and commands connect as outbox_relay, with a table of the user's
-// own that was made by the documents.
+// rights is a test environment whose relays and commands connect as outbox_relay, with a table of
+// the user's own that was made by the documents.
 type rights struct {
 	*testEnv
 	settings []string

@@ -22,14 +22,14 @@ const (
 // conversation is a proxied connection, seen from both ends.
 type conversation struct{ client, server net.Conn }
 
-// world is a network with a server.
-type world struct {
+// fixture is a network with a server.
+type fixture struct {
 	t        *testing.T
 	net      *faultproxy.Network
 	listener net.Listener
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -37,10 +37,10 @@ func newWorld(t *testing.T) *world {
 	n, err := faultproxy.New(listener.Addr().String())
 	must(t, err)
 	t.Cleanup(n.Close)
-	return &world{t, n, listener}
+	return &fixture{t, n, listener}
 }
 
-func (w *world) connect() conversation {
+func (w *fixture) connect() conversation {
 	w.t.Helper()
 	client, err := net.Dial("tcp", w.net.Addr())
 	must(w.t, err)
@@ -52,7 +52,7 @@ func (w *world) connect() conversation {
 }
 
 // talk opens a connection that has carried data both ways.
-func (w *world) talk() conversation {
+func (w *fixture) talk() conversation {
 	w.t.Helper()
 	c := w.connect()
 	say(w.t, c.client, "hello")
@@ -104,7 +104,7 @@ func isReset(t *testing.T, at net.Conn) {
 
 func TestWhatIsSaidArrivesAndSoDoesTheEnd(t *testing.T) {
 	t.Parallel()
-	c := newWorld(t).connect()
+	c := newFixture(t).connect()
 	say(t, c.client, "hello")
 	hears(t, c.server, "hello")
 	say(t, c.server, "goodbye")
@@ -117,7 +117,7 @@ func TestWhatIsSaidArrivesAndSoDoesTheEnd(t *testing.T) {
 
 func TestResetTellsBothSides(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.talk()
 	w.net.Reset()
 	isReset(t, c.client)
@@ -129,7 +129,7 @@ func TestResetTellsBothSides(t *testing.T) {
 
 func TestSilenceTellsNobodyAndLosesNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c, ended := w.talk(), w.talk()
 	w.net.Silence()
 	say(t, c.client, "question")
@@ -149,7 +149,7 @@ func TestSilenceTellsNobodyAndLosesNothing(t *testing.T) {
 
 func TestOneSideCanBeSilencedAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.connect()
 	w.net.Silence(faultproxy.Server)
 	say(t, c.client, "question")
@@ -160,7 +160,7 @@ func TestOneSideCanBeSilencedAlone(t *testing.T) {
 
 func TestForgottenConnectionsStaySilentAndNewOnesPass(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.talk()
 	w.net.Forget()
 	w.net.Mend()
@@ -173,7 +173,7 @@ func TestForgottenConnectionsStaySilentAndNewOnesPass(t *testing.T) {
 
 func TestServerOfAHalfOpenConnectionIsNotTold(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.talk()
 	w.net.HalfOpen()
 	isReset(t, c.client)
@@ -184,7 +184,7 @@ func TestServerOfAHalfOpenConnectionIsNotTold(t *testing.T) {
 
 func TestASlowNetworkIsSlowUntilItIsMended(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.connect()
 	w.net.Slow(faultproxy.Pace{BytesPerSecond: 100})
 	began := time.Now()
@@ -202,7 +202,7 @@ func TestASlowNetworkIsSlowUntilItIsMended(t *testing.T) {
 
 func TestHeldBackUntilItMayPass(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.connect()
 	stop := w.net.HoldBack("word")
 	say(t, c.server, "others pass")
@@ -218,7 +218,7 @@ func TestHeldBackUntilItMayPass(t *testing.T) {
 
 func TestCloseEndsWhateverWaits(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	c := w.connect()
 	w.net.Silence()
 	say(t, c.client, "question")

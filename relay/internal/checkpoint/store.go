@@ -204,7 +204,6 @@ func (s *Store) RestartRecovery(ctx context.Context, epoch int64, system, since 
 // necessary because a relay does not hold a slot that it has just created, so another relay can
 // replace the slot in between.
 func (s *Store) SetRecoveryEnd(ctx context.Context, f slot.Fence, to, fingerprint string,
-
 	flushLSN pglogrepl.LSN,
 ) error {
 	tag, err := s.pool.Exec(ctx, `

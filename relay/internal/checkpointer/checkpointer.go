@@ -1,6 +1,5 @@
-// Package checkpointer writes the position of the Tracker to the checkpoint row, and renews the
-// lease with each write. It ends the session once the fence shows that another relay holds the
-// slot.
+// Package checkpointer writes the position of the Tracker to the checkpoint row. It checks the
+// fence and renews the lease each second. It ends the session once another relay holds the slot.
 package checkpointer
 
 import (

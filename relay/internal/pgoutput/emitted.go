@@ -27,7 +27,7 @@ func (d *Decoder) emitted(r *reader, m *Message) error {
 		return err
 	}
 	if flags&transactional == 0 {
-		m.Kind = KindLoose
+		m.Kind = KindNonTransactional
 		return nil
 	}
 	if err := d.requireTransaction(); err != nil {

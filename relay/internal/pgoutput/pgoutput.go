@@ -19,14 +19,14 @@ type Kind uint8
 
 // KindIgnored is a message without an event: Relation, Type, Origin, Truncate, updates, deletes,
 // the rows of other tables, and the messages of pg_logical_emit_message with another prefix.
-// KindLoose is a message with the prefix that belongs to no transaction, so that no commit delivers
-// it.
+// KindNonTransactional is a message with the prefix that belongs to no transaction: no commit
+// delivers it.
 const (
 	KindIgnored Kind = iota
 	KindBegin
 	KindRow
 	KindEmitted
-	KindLoose
+	KindNonTransactional
 	KindCommit
 )
 

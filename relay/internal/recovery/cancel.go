@@ -50,8 +50,7 @@ func (o Operator) Cancelable(s Situation) (Withdrawal, error) {
 		return Mark, nil
 	}
 	return "", fmt.Errorf("the recovery of slot %s cannot be withdrawn, because events that only the table has would "+
-		"be "+
-		"lost: %s. If the recovery does not proceed, relay check says why, and relay recover --yes begins it again",
+		"be lost: %s. If the recovery does not proceed, relay check says why, and relay recover --yes begins it again",
 		o.Slot, cmp.Or(s.Gap, "a relay has begun with it"))
 }
 

@@ -184,7 +184,7 @@ func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, slot.ErrFenced):
 		return "fenced"
-	case errors.Is(err, slot.ErrLeaseOver):
+	case errors.Is(err, slot.ErrLeaseExpired):
 		return "lease_over"
 	case errors.Is(err, audit.ErrPublicationChanged):
 		return "publication_changed"
@@ -219,15 +219,15 @@ func CheckStart(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 	return r.acquirer().CheckStart(ctx)
 }
 
-// triedTimeout is the least wal_sender_timeout of a connection that only tests whether it can be
+// testTimeout is the least wal_sender_timeout of a connection that only tests whether it can be
 // opened.
-const triedTimeout = 10 * time.Second
+const testTimeout = 10 * time.Second
 
 // StreamOpener returns a function that opens a replication connection with this configuration, to
 // test whether that is possible.
 func StreamOpener(config Config) func(context.Context) (*replication.Stream, error) {
 	return leadership.Opener{
 		Connect: config.Connect, Learned: &control.Learned{}, Slot: config.Slot, Publication: config.Publication,
-		SenderTimeout: max(config.SenderTimeout, triedTimeout),
+		SenderTimeout: max(config.SenderTimeout, testTimeout),
 	}.Stream
 }

@@ -102,20 +102,20 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 
 // connect creates the handler of the stream, the auditor and the checkpointer.
 func (s *session) connect() {
-	handled := &audited{}
+	auditor := &lateAuditor{}
 	s.handler = ingest.New(ingest.Deps{
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
-		Emitted: s.Emitted, Loose: s.looseMessages(),
+		Emitted: s.Emitted, NonTransactional: s.warnOfNonTransactional(),
 		Unknown: s.unknownTable,
-		Router:  s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: handled, Metrics: s.Metrics,
+		Router:  s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: auditor, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
 		On: s.Audit && s.Table.IsRepairable(), Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
 		Position: s.position, Begun: s.handler.Begun(),
 		Timeout: s.SenderTimeout, Observer: s.Metrics, Retries: s.retries("audit"), Log: s.Log,
 	}, s.brought)
-	handled.Auditor, s.brought = s.auditor, nil
+	auditor.Auditor, s.brought = s.auditor, nil
 	s.checkpointer = checkpointer.New(checkpointer.Deps{
 		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row,
 		Publication: s.publication(), Stream: s.held.Stream, Lease: s.lease,
@@ -133,9 +133,9 @@ func (s *session) containsBytes(oid uint32) (bool, error) {
 	return outboxtable.IsMadeOfBytes(ctx, s.pool, oid)
 }
 
-// looseMessages returns a function that logs the first message of the session that belongs to no
-// transaction.
-func (s *session) looseMessages() func() {
+// warnOfNonTransactional returns a function that logs the first message of the session that belongs
+// to no transaction.
+func (s *session) warnOfNonTransactional() func() {
 	return sync.OnceFunc(func() {
 		s.Log.Warn("a message with the prefix of RELAY_EMITTED belongs to no transaction: it is no event, and the "+
 			"relay ignores it and those like it. Call pg_logical_emit_message with true as its first argument",
@@ -162,7 +162,7 @@ func (s *session) run(ctx context.Context) error {
 	recoverer := s.recoverer()
 	stream := task.Start(work, recoverer.Read)
 	delivering := task.Start(work, s.delivery.Run)
-	keeping := task.Start(work, s.checkpointer.Run)
+	checkpointing := task.Start(work, s.checkpointer.Run)
 	recovering := task.Start(work, recoverer.Run)
 	redriving := task.Start(work, s.redriver().Run)
 	auditing := task.Start(work, s.auditor.Run)
@@ -172,7 +172,7 @@ func (s *session) run(ctx context.Context) error {
 	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
 	retaining := task.Start(work, s.onceStreaming(s.retain))
 
-	err := task.FirstOf(ctx, stream, delivering, keeping, recovering, redriving, auditing, joining, deferring, watching)
+	err := task.FirstOf(ctx, stream, delivering, checkpointing, recovering, redriving, auditing, joining, deferring, watching)
 	var synchronous *replication.SynchronousError
 	isSynchronous := errors.As(err, &synchronous)
 	if isSynchronous { // first, because commits of other clients wait for it
@@ -190,11 +190,11 @@ func (s *session) run(ctx context.Context) error {
 	}
 	if err == nil {
 		s.Health.Enter(health.Stopping)
-		err = s.drain(stream, delivering, keeping)
+		err = s.drain(stream, delivering, checkpointing)
 	}
 	delivering.End()
 	// Otherwise the database does not answer, or the relay no longer holds the slot.
-	if keeping.End() == nil && !isSynchronous {
+	if checkpointing.End() == nil && !isSynchronous {
 		err = s.saveLast(work, err)
 	}
 	stream.End()

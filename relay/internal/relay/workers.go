@@ -16,8 +16,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/watch"
 )
 
-// audited passes the rows of the stream to the Auditor, which is created after the Handler.
-type audited struct{ *audit.Auditor }
+// lateAuditor is the Auditor of the Handler. It gets its Auditor after the Handler is created.
+type lateAuditor struct{ *audit.Auditor }
 
 func (s *session) recoverer() *recovery.Worker {
 	return &recovery.Worker{

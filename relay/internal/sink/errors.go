@@ -82,7 +82,7 @@ func (e *MixedUpError) Error() string {
 }
 
 // CheckAnswer returns a [*MixedUpError] if an answer names another topic or queue than the
-// destination. A broker that is not AWS may leave the ARN out, or name another account or region.
+// destination. A broker that is not AWS may omit the ARN, or name another account or region.
 func CheckAnswer(destination, answered string) error {
 	if answered == "" || lastPart(destination) == lastPart(answered) {
 		return nil

@@ -10,9 +10,9 @@ import (
 // epoch. The relay must stop publishing, discard its open events and continue as a standby.
 var ErrFenced = errors.New("no longer the holder of the replication slot")
 
-// ErrLeaseOver means that the relay last confirmed the fence too long ago: another relay may hold
-// the slot by now.
-var ErrLeaseOver = errors.New("the lease is over: the relay could not confirm for too long that it still holds the " +
+// ErrLeaseExpired means that the relay last confirmed the fence too long ago: another relay may
+// hold the slot by now.
+var ErrLeaseExpired = errors.New("the lease has expired: the relay could not confirm for too long that it still holds the " +
 	"replication slot")
 
 // Fence proves that a statement comes from the one relay that holds the slot. The relay's walsender
@@ -71,7 +71,7 @@ func (l *Lease) Renew(checkedAt, statusAt time.Time) {
 	}
 }
 
-// MayPublish returns [ErrLeaseOver] if the lease was renewed too long ago by either clock. The
+// MayPublish returns [ErrLeaseExpired] if the lease was renewed too long ago by either clock. The
 // monotonic clock does not advance while a machine sleeps, and the wall clock can be set.
 func (l *Lease) MayPublish() error {
 	l.mu.Lock()
@@ -79,7 +79,7 @@ func (l *Lease) MayPublish() error {
 	now := time.Now()
 	elapsed := max(now.Sub(l.start), now.Round(0).Sub(l.start.Round(0)))
 	if l.start.IsZero() || elapsed > l.length {
-		return ErrLeaseOver
+		return ErrLeaseExpired
 	}
 	return nil
 }

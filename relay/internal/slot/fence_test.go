@@ -22,11 +22,11 @@ const (
 func TestNothingIsPublishedBeforeTheFenceHolds(t *testing.T) {
 	t.Parallel()
 	l := slot.NewLease(senderTimeout)
-	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
+	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseExpired) {
 		t.Errorf("before the first look: %v", err)
 	}
 	l.Renew(time.Time{}, time.Time{})
-	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
+	if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseExpired) {
 		t.Errorf("after a look at no time: %v", err)
 	}
 }
@@ -41,7 +41,7 @@ func TestLeaseLastsThreeQuartersOfTheSenderTimeout(t *testing.T) {
 			t.Errorf("at its end: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
-		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
+		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseExpired) {
 			t.Errorf("beyond its end: %v", err)
 		}
 		l.Renew(time.Now(), time.Now())
@@ -76,7 +76,7 @@ func TestLeaseCountsFromTheLastStatusUpdate(t *testing.T) {
 			t.Errorf("at its end: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
-		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseOver) {
+		if err := l.MayPublish(); !errors.Is(err, slot.ErrLeaseExpired) {
 			t.Errorf("beyond its end: %v", err)
 		}
 	})
@@ -99,7 +99,7 @@ func TestALeaseEndsByEitherClock(t *testing.T) {
 			t.Parallel()
 			l := slot.NewLease(senderTimeout)
 			l.Renew(clocks(t, c.wall, c.monotonic), time.Now())
-			if err := l.MayPublish(); errors.Is(err, slot.ErrLeaseOver) != c.over {
+			if err := l.MayPublish(); errors.Is(err, slot.ErrLeaseExpired) != c.over {
 				t.Errorf("%v", err)
 			}
 		})

@@ -130,8 +130,7 @@ func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string
 
 // StreamsTheSame reports whether two different fingerprints belong to a publication that streams
 // every row of the same table that passes the same row filter: its catalog rows were rewritten with
-// the same meaning. The
-// publication may have had another meaning in between.
+// the same meaning. The publication may have had another meaning in between.
 func StreamsTheSame(before, after string) bool {
 	return before != "" && after != "" && tableOf(before) == tableOf(after)
 }

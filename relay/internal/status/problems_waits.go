@@ -17,7 +17,7 @@ func (s *Status) judgePauses() {
 		if p.InEffect {
 			text += fmt.Sprintf("; about %d events wait in the outbox table", p.Events)
 		} else {
-			text += "; the relay has yet to take that up"
+			text += "; the relay has not applied that yet"
 		}
 		s.add(Warning, "destination_paused", "Destination paused",
 			"relay resume "+p.Destination+" delivers what waits, in order", "%s", text)

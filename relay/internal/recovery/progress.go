@@ -1,0 +1,49 @@
+package recovery
+
+import (
+	"log/slog"
+	"time"
+)
+
+// wholeSeqs tells the Tracker that a seq is recovered once every row of that seq was opened. Rows
+// of different partitions may have the same seq, and a recovery continues behind the one that the
+// checkpoint row names.
+type wholeSeqs struct {
+	recovered func(seq int64)
+	last      int64
+	any       bool
+}
+
+// next takes the seq of a row before it is opened.
+func (w *wholeSeqs) next(seq int64) {
+	if w.any && seq != w.last {
+		w.recovered(w.last)
+	}
+	w.last, w.any = seq, true
+}
+
+// end is called when no row follows.
+func (w *wholeSeqs) end() {
+	if w.any {
+		w.recovered(w.last)
+	}
+}
+
+// progressInterval is the time between two log lines about a long recovery.
+const progressInterval = 5 * time.Second
+
+// progress logs how far a recovery has come.
+type progress struct {
+	log  *slog.Logger
+	last time.Time
+}
+
+func newProgress(log *slog.Logger) *progress { return &progress{log: log, last: time.Now()} }
+
+func (p *progress) passed(seq int64, delivered uint64) {
+	if time.Since(p.last) < progressInterval {
+		return
+	}
+	p.last = time.Now()
+	p.log.Info("publishing from the table", "seq", seq, "delivered", delivered)
+}
