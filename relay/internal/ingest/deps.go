@@ -7,6 +7,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
 	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/route"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
@@ -27,6 +28,9 @@ type Deps struct {
 	ContainsBytes func(oid uint32) (bool, error)
 	// Unknown is [pgoutput.Decoder.Unknown].
 	Unknown func(oid uint32, schema, name string) (number int64, err error)
+	// Incomplete is called during an in-place recovery for rows of the log that lack columns. The
+	// recovery has published them from the table. Otherwise such rows end the stream.
+	Incomplete func(*pgoutput.MissingColumnError)
 	// Emitted is the prefix of emitted messages that are events. Empty: none are.
 	Emitted string
 	// NonTransactional is called for a message with that prefix that belongs to no transaction.

@@ -80,6 +80,9 @@ type Handler struct {
 func New(deps Deps) *Handler {
 	decoder := pgoutput.NewDecoder(deps.Table)
 	decoder.ContainsBytes, decoder.Unknown, decoder.Emitted = deps.ContainsBytes, deps.Unknown, deps.Emitted
+	if deps.InPlace {
+		decoder.Incomplete = deps.Incomplete
+	}
 	return &Handler{
 		Deps:    deps,
 		decoder: decoder,

@@ -28,10 +28,15 @@ func (d *Decoder) mapColumns(r *reader, table *outboxtable.Table, before []strin
 	if err != nil {
 		return relation{}, err
 	}
-	if missing != nil {
-		return relation{}, missingColumns(&rel, missing, before)
+	if missing == nil {
+		return rel, nil
 	}
-	return rel, nil
+	lack := missingColumns(&rel, missing, before)
+	if d.Incomplete == nil || hasGone(&rel) {
+		return relation{}, lack
+	}
+	d.Incomplete(lack)
+	return relation{names: rel.names}, nil
 }
 
 // wanted is a column to read, under one of several names.

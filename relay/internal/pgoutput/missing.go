@@ -33,6 +33,14 @@ func (e *MissingColumnError) Error() string {
 		strings.Join(texts, "; "))
 }
 
+// Columns returns the first name of each column that the rows lack.
+func (e *MissingColumnError) Columns() (names []string) {
+	for _, m := range e.Missing {
+		names = append(names, m.Names[0])
+	}
+	return names
+}
+
 // String names the missing column and the setting that reads these rows.
 func (m MissingColumn) String() string {
 	names := outboxtable.Names(m.Names)
@@ -61,7 +69,7 @@ func (m MissingColumn) String() string {
 		"reads rows of either name", missing, m.Renamed, outboxtable.Assignment(m.Setting, names, "NAME"))
 }
 
-func missingColumns(rel *relation, missing []wanted, before []string) error {
+func missingColumns(rel *relation, missing []wanted, before []string) *MissingColumnError {
 	e := &MissingColumnError{Table: rel.table.String()}
 	for _, w := range missing {
 		e.Missing = append(e.Missing, MissingColumn{
@@ -72,25 +80,29 @@ func missingColumns(rel *relation, missing []wanted, before []string) error {
 	return e
 }
 
+// hasGone reports whether rows have a column that the table no longer has, as after a rename. It
+// reports true if the columns of the table are not known.
+func hasGone(rel *relation) bool {
+	existing := rel.table.Existing
+	return existing == nil || slices.ContainsFunc(rel.names, func(name string) bool {
+		return !slices.Contains(existing, name)
+	})
+}
+
 // renamed returns the columns that are probably the missing one under a new name. A renamed column
 // keeps its position, so the rows before the change identify it. Otherwise renamed returns the
-// columns that fill no field, and prefers those that the table no longer has.
+// columns that fill no field. If the columns of the table are known, it returns only those that the
+// table no longer has.
 func renamed(rel *relation, names, before []string) []string {
 	if place := outboxtable.FirstOf(names, before); place >= 0 && len(before) == len(rel.names) {
 		return rel.names[place : place+1]
 	}
-	var unused, gone []string
+	var unused []string
 	for column, name := range rel.names {
-		if slices.Contains(rel.columnOf[:], column) || slices.Contains(rel.extra, column) {
-			continue
+		isRead := slices.Contains(rel.columnOf[:], column) || slices.Contains(rel.extra, column)
+		if !isRead && !slices.Contains(rel.table.Existing, name) {
+			unused = append(unused, name)
 		}
-		unused = append(unused, name)
-		if rel.table.Existing != nil && !slices.Contains(rel.table.Existing, name) {
-			gone = append(gone, name)
-		}
-	}
-	if len(gone) > 0 {
-		return gone
 	}
 	return unused
 }

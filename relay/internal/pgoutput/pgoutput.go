@@ -69,6 +69,9 @@ type Decoder struct {
 	// or [outbox.NoNumber] if its rows no longer exist. Its error ends the stream. Nil: no rows
 	// exist.
 	Unknown func(oid uint32, schema, name string) (number int64, err error)
+	// Incomplete is called for rows that lack a column which the relay reads, although no column of
+	// theirs was renamed. The decoder then ignores these rows. Nil: they end the stream.
+	Incomplete func(*MissingColumnError)
 	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
 	// are.
 	Emitted string

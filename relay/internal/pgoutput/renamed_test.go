@@ -1,6 +1,7 @@
 package pgoutput_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -61,5 +62,25 @@ func TestATenantThatLeftKeepsItsFormerName(t *testing.T) {
 	m := decodeAll(t, d, begin(10, 1), relationMessage(7, "moved", "outbox", columns...), row)[2]
 	if m.Kind != pgoutput.KindRow || m.Row.Source.Table != "tenant_1.outbox" || m.Row.Source.Number != 1 {
 		t.Errorf("the row is of kind %d, and of table %v", m.Kind, m.Row.Source)
+	}
+}
+
+// TestOnlyRowsWithoutARenameAreIncomplete: the column was added after the rows were written, or
+// the publication left it out.
+func TestOnlyRowsWithoutARenameAreIncomplete(t *testing.T) {
+	t.Parallel()
+	known := table
+	known.Existing = append([]string{"note"}, columns...)
+	var lack *pgoutput.MissingColumnError
+	d := pgoutput.NewDecoder(known)
+	d.Incomplete = func(e *pgoutput.MissingColumnError) { lack = e }
+	got := decodeAll(t, d, begin(10, 1), relationMessage(outboxOID, table.Schema, table.Name, "note", columns[0]),
+		insertMessage(outboxOID, text("a"), text("b")))
+	if got[2].Kind != pgoutput.KindIgnored || lack == nil || len(lack.Missing[0].Renamed) > 0 {
+		t.Errorf("the row is of kind %d, and lacks %v", got[2].Kind, lack)
+	}
+	_, err := d.Decode(relationMessage(outboxOID, table.Schema, table.Name, "former", columns[0]))
+	if !errors.As(err, &lack) {
+		t.Errorf("a renamed column: %v", err)
 	}
 }

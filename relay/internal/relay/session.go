@@ -21,6 +21,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -107,8 +108,8 @@ func (s *session) connect() {
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
 		Emitted: s.Emitted, NonTransactional: s.warnOfNonTransactional(),
-		Unknown: s.unknownTable,
-		Router:  s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: auditor, Metrics: s.Metrics,
+		Unknown: s.unknownTable, Incomplete: s.incompleteRows,
+		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: auditor, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
 		On: s.Audit && s.Table.IsRepairable(), Pool: s.pool, Store: s.store, Fence: s.held.Fence, Table: s.Table,
@@ -141,6 +142,12 @@ func (s *session) warnOfNonTransactional() func() {
 			"relay ignores it and those like it. Call pg_logical_emit_message with true as its first argument",
 			"event", "message_ignored", "slot", s.Slot, "prefix", s.Emitted)
 	})
+}
+
+// incompleteRows logs that the log has rows whose events only the table can bring.
+func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
+	s.Log.Error("rows of the log lack columns: the relay publishes their events from the table. Those whose rows were "+
+		"deleted are lost", "event", "log_incomplete", "slot", s.Slot, "table", lack.Table, "columns", lack.Columns())
 }
 
 // position returns the position before which every event is delivered.
