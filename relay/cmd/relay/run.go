@@ -71,7 +71,7 @@ func (c *runCommand) Run(ctx context.Context) error {
 	}
 	config.Log, config.Metrics, config.Health, config.Backlog, config.Observer = log, m, h, watch, destinations
 	config.Recorder = exporter.Recorder(recent)
-	config.Router.OnUnknown(newUnrouted(config.Router, log, m).tell)
+	config.Router.OnUnknown(newUnrouted(config.Router, log, m).count)
 	for _, d := range config.Destinations {
 		if !d.Patterned {
 			destinations.Expect(d.Name)

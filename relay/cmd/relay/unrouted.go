@@ -30,7 +30,7 @@ func newUnrouted(router *route.Router, log *slog.Logger, m *metrics.Metrics) *un
 	return &unrouted{log: log, metrics: m, named: map[string]bool{}}
 }
 
-func (u *unrouted) tell(unknown route.Unknown) {
+func (u *unrouted) count(unknown route.Unknown) {
 	outcome, destination := metrics.UnroutedDefault, unknown.Destination
 	if unknown.Parked {
 		outcome = metrics.UnroutedParked

@@ -3,7 +3,7 @@
 //
 // # The delivered prefix
 //
-// Events are delivered in any order, and Postgres is told one position. An event counts as
+// Events are delivered in any order, and Postgres gets one position. An event counts as
 // delivered once it is delivered, parked or deferred, or once a route has dropped it. The [Tracker]
 // keeps the open events in the order of the log, with marks between them: the begin and the end of
 // a transaction, and the seq that a recovery has reached. It moves over the events that are

@@ -18,8 +18,8 @@ var OfSlot = `(d.outbox_table =
 		coalesce((SELECT c.outbox_table FROM relay_checkpoints c WHERE c.slot_name = $1), d.outbox_table)
 	AND ` + isOwn("d") + `)`
 
-// isOwn is [outboxtable.OwnLetterSQL] for the slot in $1.
-func isOwn(letter string) string { return outboxtable.OwnLetterSQL(letter, "$1") }
+// isOwn is [outboxtable.OwnDeadLetterSQL] for the slot in $1.
+func isOwn(letter string) string { return outboxtable.OwnDeadLetterSQL(letter, "$1") }
 
 const blocked = `'` + delivery.CodeBlocked + `'`
 

@@ -19,7 +19,7 @@ import (
 var park = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	), known AS (` + adopt + `$15 RETURNING d.position
+	), known AS (` + assignRow + `$15 RETURNING d.position
 	), parked AS (
 		INSERT INTO outbox_dead_letters AS d
 			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
@@ -41,10 +41,10 @@ var park = `
 	)
 	SELECT position FROM known UNION ALL SELECT position FROM parked`
 
-// adopt gives the dead letter that an older relay stored of an event the row of the event. Its
+// assignRow gives the dead letter that an older relay stored of an event the row of the event. Its
 // arguments are those of [Store.rowArgs]. The event follows, as the last argument of the statement:
 // it may have many MB, and pgx would copy them to make room for another argument.
-const adopt = `
+const assignRow = `
 		UPDATE outbox_dead_letters d SET slot_name = $1, row_key = $7, row_seq = $8::bigint, row_event_id = $4
 		FROM holder
 		WHERE d.outbox_table = $5 AND d.event_id = $4 AND d.destination = $6 AND d.row_key IS NULL
@@ -53,11 +53,11 @@ const adopt = `
 			WHERE o.outbox_table = $5 AND o.slot_name = $1 AND o.destination = $6 AND o.row_key = $7)
 		  AND d.event::text = `
 
-// letterOf returns the dead letter of an event, in any state.
-const letterOf = `
+// deadLetterOf returns the dead letter of an event, in any state.
+const deadLetterOf = `
 	WITH holder AS (
 		SELECT FROM relay_checkpoints c WHERE ` + slot.FenceSQL + `
-	), known AS (` + adopt + `$10 RETURNING d.position
+	), known AS (` + assignRow + `$10 RETURNING d.position
 	)
 	SELECT position FROM known UNION ALL
 	SELECT d.position FROM holder, outbox_dead_letters d
@@ -90,7 +90,7 @@ func (s *Store) Park(ctx context.Context, p delivery.DeadLetter) error {
 	return err
 }
 
-// rowArgs returns the arguments of [adopt] without the event, and more behind them.
+// rowArgs returns the arguments of [assignRow] without the event, and more behind them.
 func (s *Store) rowArgs(p delivery.DeadLetter, more ...any) ([]any, error) {
 	seq, err := rowSeq(p.Row)
 	if err != nil {

@@ -41,7 +41,7 @@ func (s *Store) IsParked(ctx context.Context, p delivery.DeadLetter) (parked boo
 		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
 	}
 	defer done()
-	found, err := s.pool.Exec(ctx, letterOf, s.fence.Args(args...)...)
+	found, err := s.pool.Exec(ctx, deadLetterOf, s.fence.Args(args...)...)
 	if err != nil {
 		return false, fmt.Errorf("look for the dead letter of event %s: %w", p.Message.EventID, err)
 	}

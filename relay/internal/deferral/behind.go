@@ -266,7 +266,7 @@ func (w *Worker) explain(ctx context.Context, all []*held, reason string) error 
 	var changed []*held
 	var places []Place
 	for _, h := range all {
-		if h.told != reason && (reason == ReasonBehind || h.told == ReasonBehind) {
+		if h.storedReason != reason && (reason == ReasonBehind || h.storedReason == ReasonBehind) {
 			changed, places = append(changed, h), append(places, h.stored.place())
 		}
 	}
@@ -277,7 +277,7 @@ func (w *Worker) explain(ctx context.Context, all []*held, reason string) error 
 		return err
 	}
 	for _, h := range changed {
-		h.told = reason
+		h.storedReason = reason
 		w.Log.With(h.stored.place().attrs()...).Info("events wait for another reason", "event", "deferral_explained",
 			"reason", reason)
 	}

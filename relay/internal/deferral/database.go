@@ -34,7 +34,7 @@ type passStore interface {
 
 type deadLetterStore interface {
 	areBlocked(ctx context.Context, groups []key) (map[key]bool, error)
-	withoutLetters(ctx context.Context, destination string, page []outbox.Envelope) ([]outbox.Envelope, error)
+	withoutDeadLetters(ctx context.Context, destination string, page []outbox.Envelope) ([]outbox.Envelope, error)
 	explain(ctx context.Context, places []Place, reason string) error
 }
 

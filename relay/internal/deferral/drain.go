@@ -133,7 +133,7 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 		return false, nil
 	}
 	if dropped {
-		w.tellDropped(h)
+		w.logDropped(h)
 	} else {
 		w.tellRemoved(h)
 	}

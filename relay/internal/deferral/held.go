@@ -51,11 +51,11 @@ type held struct {
 
 	// top is a seq above which no row of the deferral is visible in the known of mark. endless if
 	// that is unknown.
-	top      int64
-	idle     int           // passes that found nothing, since one that did
-	waited   time.Duration // for events of passes to be delivered, in all
-	turnEnds time.Time     // the last turn of a group; the lock of turns guards it
-	told     string        // the reason as it was stored last; of the goroutine of watchBehind
+	top          int64
+	idle         int           // passes that found nothing, since one that did
+	waited       time.Duration // for events of passes to be delivered, in all
+	turnEnds     time.Time     // the last turn of a group; the lock of turns guards it
+	storedReason string        // the reason as it was stored last; of the goroutine of watchBehind
 }
 
 // seenText returns seen, or an empty snapshot without one.
@@ -85,7 +85,7 @@ func newHeld(stored Deferral, routesOfNow string) (*held, error) {
 	}
 	h := &held{
 		stored: stored, routes: routes, mark: mark{known, stored.FromSeq}, top: endless,
-		behind: stored.Reason == ReasonBehind, told: stored.Reason,
+		behind: stored.Reason == ReasonBehind, storedReason: stored.Reason,
 	}
 	if stored.State == Joined {
 		h.mode = joined
@@ -224,7 +224,7 @@ func (h *held) release() {
 	h.forgetDelivered()
 }
 
-// forgetDelivered has h no longer tell which rows were delivered before this session began it.
+// forgetDelivered has h no longer know which rows were delivered before this session began it.
 func (h *held) forgetDelivered() {
 	h.undelivered.unshare()
 	h.undelivered = nil
@@ -248,7 +248,7 @@ func (s *xidSet) add(xid uint64) {
 	if _, known := s.xids[xid]; known {
 		return
 	}
-	if len(s.xids) == maxXIDsOfOne || !s.budget.take() {
+	if len(s.xids) == maxXIDsOfOne || !s.budget.reserve() {
 		s.overflow = max(s.overflow, xid)
 		return
 	}
@@ -262,7 +262,7 @@ func (s *xidSet) forget(shown pgsnapshot.Snapshot) {
 	for xid := range s.xids {
 		if shown.Visible(xid) {
 			delete(s.xids, xid)
-			s.budget.giveBack(1)
+			s.budget.release(1)
 		}
 	}
 	if shown.IsPast(s.overflow + 1) {
@@ -271,7 +271,7 @@ func (s *xidSet) forget(shown pgsnapshot.Snapshot) {
 }
 
 func (s *xidSet) clear() {
-	s.budget.giveBack(len(s.xids))
+	s.budget.release(len(s.xids))
 	s.xids, s.overflow = nil, 0
 }
 

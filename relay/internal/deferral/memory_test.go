@@ -92,7 +92,7 @@ func (m *memoryTable) hasJoined() bool {
 	return m.joined
 }
 
-func (m *memoryTable) withoutLetters(
+func (m *memoryTable) withoutDeadLetters(
 	_ context.Context, _ string, page []outbox.Envelope,
 ) ([]outbox.Envelope, error) {
 	time.Sleep(statementTime)

@@ -22,9 +22,9 @@ type outside struct {
 	find   Finder
 	rowsOf func(outboxtable.Table) tableRows
 
-	mu     sync.Mutex
-	tables map[string]*outsideTable
-	told   map[string]bool
+	mu      sync.Mutex
+	tables  map[string]*outsideTable
+	missing map[string]bool
 }
 
 // outsideTable is a table as it was found last.
@@ -150,7 +150,7 @@ func (r *Rows) missing(ctx context.Context, h *held) (m missing, err error) {
 		return m, err
 	}
 	isMissing := !t.isPresent && t.exists
-	if m.isNews = r.outside.tell(name, isMissing); isMissing {
+	if m.isNews = r.outside.becameMissing(name, isMissing); isMissing {
 		m.table = name
 	}
 	return m, nil
@@ -171,20 +171,20 @@ func (w *Worker) isMissing(ctx context.Context, h *held) bool {
 	return m.table != ""
 }
 
-// tell reports whether a table is missing and was not when tell was called last.
-func (o *outside) tell(name string, isMissing bool) bool {
+// becameMissing reports whether a table is missing and was not at the last call.
+func (o *outside) becameMissing(name string, isMissing bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	wasTold := o.told[name]
-	if o.told == nil {
-		o.told = map[string]bool{}
+	wasMissing := o.missing[name]
+	if o.missing == nil {
+		o.missing = map[string]bool{}
 	}
-	o.told[name] = isMissing
-	return isMissing && !wasTold
+	o.missing[name] = isMissing
+	return isMissing && !wasMissing
 }
 
-// tellDropped logs that the table of a deferral was dropped while its events waited there.
-func (w *Worker) tellDropped(h *held) {
+// logDropped logs that the table of a deferral was dropped while its events waited there.
+func (w *Worker) logDropped(h *held) {
 	events := max(w.Gate.unseen(h), h.stored.Events)
 	w.Observer.Removed(h.stored.Destination, events)
 	w.Log.With(h.stored.place().attrs()...).Error("the outbox table was dropped before its events were delivered",

@@ -13,8 +13,8 @@ const (
 // budget bounds the memory of the sets of a Gate, whose lock guards it. A nil budget has no end.
 type budget struct{ used, limit int }
 
-// take reports whether there was room for one more entry.
-func (b *budget) take() bool {
+// reserve makes room for one entry, and reports whether there was any.
+func (b *budget) reserve() bool {
 	if b == nil {
 		return true
 	}
@@ -25,7 +25,7 @@ func (b *budget) take() bool {
 	return true
 }
 
-func (b *budget) giveBack(n int) {
+func (b *budget) release(n int) {
 	if b != nil {
 		b.used -= n
 	}
@@ -47,7 +47,7 @@ func (s *seqSet) add(seq int64) {
 	key, word, bit := bitOf(seq)
 	block := s.blocks[key]
 	if block == nil {
-		if len(s.blocks) == maxBlocksOfOne || !s.budget.take() {
+		if len(s.blocks) == maxBlocksOfOne || !s.budget.reserve() {
 			return
 		}
 		if s.blocks == nil {
@@ -72,7 +72,7 @@ func (s *seqSet) remove(seq int64) bool {
 	block[word] &^= bit
 	if s.size--; *block == [blockWords]uint64{} {
 		delete(s.blocks, key)
-		s.budget.giveBack(1)
+		s.budget.release(1)
 	}
 	return true
 }
@@ -84,6 +84,6 @@ func (s *seqSet) has(seq int64) bool {
 }
 
 func (s *seqSet) clear() {
-	s.budget.giveBack(len(s.blocks))
+	s.budget.release(len(s.blocks))
 	s.blocks, s.size = nil, 0
 }

@@ -73,7 +73,7 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 	rest := page
 	if t.held.isGroup() {
 		var err error
-		if rest, err = t.Store.withoutLetters(ctx, t.held.stored.Destination, page); err != nil {
+		if rest, err = t.Store.withoutDeadLetters(ctx, t.held.stored.Destination, page); err != nil {
 			return err
 		}
 	}

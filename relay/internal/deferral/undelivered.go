@@ -46,7 +46,7 @@ func (u *undelivered) add(seq int64) {
 	if _, known := u.seqs[seq]; known {
 		return
 	}
-	if len(u.seqs) == maxUndeliveredOfOne || !u.budget.take() {
+	if len(u.seqs) == maxUndeliveredOfOne || !u.budget.reserve() {
 		u.full = true
 		u.clear()
 		return
@@ -55,7 +55,7 @@ func (u *undelivered) add(seq int64) {
 }
 
 func (u *undelivered) clear() {
-	u.budget.giveBack(len(u.seqs))
+	u.budget.release(len(u.seqs))
 	u.seqs = nil
 }
 

@@ -51,7 +51,7 @@ type Senders interface {
 	groupSenders
 }
 
-// Observer is told of deferrals, for metrics.
+// Observer counts deferrals, for metrics.
 type Observer interface {
 	Deferred(destination string, events int64)
 	// Deferrals does not count paused destinations.
@@ -88,28 +88,28 @@ type Worker struct {
 	Retries func(error)
 	Log     *slog.Logger
 
-	prepared bool
-	firstXID uint64 // above every transaction that an earlier session has read
-	turns    turns
-	removed  atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
-	refused  refusals    // of watchShares
-	behind   behindState // of watchBehind
-	failed   bool        // the last look
-	pauses   pauses
-	relieved []relief // by destination
-	forgotAt time.Time
-	toldAt   time.Time
-	told     map[string]bool
+	prepared   bool
+	firstXID   uint64 // above every transaction that an earlier session has read
+	turns      turns
+	removed    atomic.Bool // whether rows were removed before they were delivered: no further group is deferred
+	refused    refusals    // of watchShares
+	behind     behindState // of watchBehind
+	failed     bool        // the last look
+	pauses     pauses
+	relieved   []relief // by destination
+	forgotAt   time.Time
+	reportedAt time.Time
+	reported   map[string]bool
 }
 
 // Run defers and delivers until ctx ends, and then returns nil. It returns the error of a write,
 // whose outcome may be unknown, and retries everything else.
 func (w *Worker) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	w.told, w.relieved = map[string]bool{}, make([]relief, len(w.Names))
+	w.reported, w.relieved = map[string]bool{}, make([]relief, len(w.Names))
 	w.pauses.set(w.Paused)
-	defer func() { // another relay may tell from now on
-		w.tellNone(nil)
+	defer func() { // another relay may report from now on
+		w.reportNone(nil)
 		w.Observer.Deferrals(0, 0)
 		w.Observer.DeferredGroups(0, 0)
 		w.Observer.DeferredBehind(0)
@@ -199,7 +199,7 @@ func (w *Worker) look(ctx context.Context, group *errgroup.Group) (err error) {
 	if err := w.forget(ctx); err != nil {
 		return err
 	}
-	return w.tell(ctx)
+	return w.report(ctx)
 }
 
 // prepare assigns the first xid of the session, if there are deferrals of earlier ones.

@@ -16,7 +16,7 @@ func (f *Finder) deadLetters(ctx context.Context, pool *pgxpool.Pool, ids []stri
 		SELECT coalesce(row_event_id, event_id), position, state, destination, code, reason, attempts, parked_at
 		FROM outbox_dead_letters d
 		WHERE outbox_table = $1 AND coalesce(row_event_id, event_id) = ANY ($2)
-		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
+		  AND `+outboxtable.OwnDeadLetterSQL("d", "$3")+`
 		ORDER BY position DESC LIMIT 1000`, f.tableName(), ids, f.Slot)
 	if err != nil {
 		return nil, fmt.Errorf("read the dead letters of %s: %w", f.Table, err)
@@ -43,7 +43,7 @@ func (f *Finder) blocked(ctx context.Context, pool *pgxpool.Pool, groups []strin
 	rows, err := pool.Query(ctx, `
 		SELECT message_group, min(position) FROM outbox_dead_letters d
 		WHERE state IN ('parked', 'redriving') AND blocks_group AND outbox_table = $1 AND message_group = ANY ($2)
-		  AND `+outboxtable.OwnLetterSQL("d", "$3")+`
+		  AND `+outboxtable.OwnDeadLetterSQL("d", "$3")+`
 		GROUP BY 1`,
 		f.tableName(), groups, f.Slot)
 	if err != nil {

@@ -18,13 +18,13 @@ var OwnTables = []OwnTable{
 	{Name: "relay_instances", Privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}, Report: true},
 }
 
-// OwnLetterSQL is a condition on a dead letter: a relay of this slot parked it, or one of a slot
-// without a checkpoint, or an older relay, which did not store its slot. Another slot of the table
-// has dead letters and message groups of its own. letter is the name of the dead letter in the
-// statement, and slot an expression.
-func OwnLetterSQL(letter, slot string) string {
-	return `(` + letter + `.slot_name IS NULL OR ` + letter + `.slot_name = ` + slot + `
-		OR NOT EXISTS (SELECT FROM relay_checkpoints own WHERE own.slot_name = ` + letter + `.slot_name))`
+// OwnDeadLetterSQL is a condition on a dead letter: a relay of this slot parked it, or one of a
+// slot without a checkpoint, or an older relay, which did not store its slot. Another slot of the
+// table has dead letters and message groups of its own. letter is the name of the dead letter in
+// the statement, and slot an expression.
+func OwnDeadLetterSQL(deadLetter, slot string) string {
+	return `(` + deadLetter + `.slot_name IS NULL OR ` + deadLetter + `.slot_name = ` + slot + `
+		OR NOT EXISTS (SELECT FROM relay_checkpoints own WHERE own.slot_name = ` + deadLetter + `.slot_name))`
 }
 
 // requiredTables returns the names of the tables without which the relay does not work.

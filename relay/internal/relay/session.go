@@ -179,7 +179,8 @@ func (s *session) run(ctx context.Context) error {
 	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
 	retaining := task.Start(work, s.onceStreaming(s.retain))
 
-	err := task.FirstOf(ctx, stream, delivering, checkpointing, recovering, redriving, auditing, joining, deferring, watching)
+	err := task.FirstOf(ctx,
+		stream, delivering, checkpointing, recovering, redriving, auditing, joining, deferring, watching)
 	var synchronous *replication.SynchronousError
 	isSynchronous := errors.As(err, &synchronous)
 	if isSynchronous { // first, because commits of other clients wait for it

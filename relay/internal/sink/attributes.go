@@ -7,7 +7,7 @@ import "strconv"
 
 // SizeOf returns the value of an attribute that holds a number of bytes, and whether it holds one.
 // Otherwise it returns byDefault.
-func SizeOf(text string, byDefault int) (size int, told bool) {
+func SizeOf(text string, byDefault int) (size int, known bool) {
 	size, err := strconv.Atoi(text)
 	if err != nil || size <= 0 {
 		return byDefault, false

@@ -185,7 +185,7 @@ func (d Destination) Endpoint() string {
 }
 
 // EndpointKind reports whether a queue URL has the host of AWS' FIPS endpoint, and whether the host
-// has IPv6 addresses too. The SDK derives such a host from the region only if it is told to.
+// has IPv6 addresses too. The SDK derives such a host from the region only if it is configured so.
 func (d Destination) EndpointKind() (fips, dualStack bool) {
 	u, err := url.Parse(d.URL)
 	if err != nil || !regionalHost.MatchString(u.Host) {

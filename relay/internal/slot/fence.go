@@ -12,8 +12,8 @@ var ErrFenced = errors.New("no longer the holder of the replication slot")
 
 // ErrLeaseExpired means that the relay last confirmed the fence too long ago: another relay may
 // hold the slot by now.
-var ErrLeaseExpired = errors.New("the lease has expired: the relay could not confirm for too long that it still holds the " +
-	"replication slot")
+var ErrLeaseExpired = errors.New("the lease has expired: the relay could not confirm for too long that it still " +
+	"holds the replication slot")
 
 // Fence proves that a statement comes from the one relay that holds the slot. The relay's walsender
 // is the active process of the slot, and no other relay has raised the epoch since.

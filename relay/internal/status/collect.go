@@ -151,7 +151,7 @@ type Replay struct {
 func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status, error) {
 	s := &Status{Version: formatVersion, Problems: []Problem{}, Relays: []Relay{}}
 	for _, part := range []func(context.Context, *pgxpool.Pool, string) error{
-		s.clock, s.checkpoint, s.relays, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
+		s.readClock, s.checkpoint, s.relays, s.partitions, s.deadLetters, s.deferrals, s.pauses, s.replay,
 	} {
 		if err := part(ctx, pool, slotName); err != nil {
 			return nil, unanswered(ctx, pool, err)
@@ -161,8 +161,8 @@ func Collect(ctx context.Context, pool *pgxpool.Pool, slotName string) (*Status,
 	return s, nil
 }
 
-// clock reads the time of the database, to which all times of the status refer.
-func (s *Status) clock(ctx context.Context, pool *pgxpool.Pool, _ string) error {
+// readClock reads the time of the database, to which all times of the status refer.
+func (s *Status) readClock(ctx context.Context, pool *pgxpool.Pool, _ string) error {
 	if err := pool.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&s.At); err != nil {
 		return fmt.Errorf("read the time of the database: %w", err)
 	}

@@ -135,7 +135,7 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 }
 
 func (s *Sink) stateOf(attributes map[string]string) state {
-	size, told := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
+	size, known := sink.SizeOf(attributes["MaximumMessageSize"], defaultMaximumMessageSize)
 	read := state{
 		sink.Limits{
 			FIFO: sink.FlagOf(attributes["FifoQueue"],
@@ -149,7 +149,7 @@ func (s *Sink) stateOf(attributes map[string]string) state {
 			KMSKey:                    attributes["KmsMasterKeyId"],
 		},
 	}
-	if !told {
+	if !known {
 		read.description.Missing = []string{"MaximumMessageSize"}
 	}
 	return read

@@ -19,7 +19,8 @@ var blockedGroups = `
 	WHERE EXISTS (
 		SELECT FROM outbox_dead_letters d
 		WHERE d.destination = g.destination AND d.message_group = g.message_group AND d.outbox_table = $1
-			AND d.blocks_group AND d.state IN ('parked', 'redriving') AND ` + outboxtable.OwnLetterSQL("d", "$4") + `)`
+			AND d.blocks_group AND d.state IN ('parked', 'redriving')
+			AND ` + outboxtable.OwnDeadLetterSQL("d", "$4") + `)`
 
 // areBlocked returns which of these message groups a dead letter blocks.
 func (s *Store) areBlocked(ctx context.Context, groups []key) (map[key]bool, error) {
@@ -48,15 +49,15 @@ func (s *Store) areBlocked(ctx context.Context, groups []key) (map[key]bool, err
 	return blocked, nil
 }
 
-// lettersOf returns the keys of those rows that have a dead letter in any state. Such a row is not
-// sent, although a deferral may count it as not done: its dead letter is stored first.
-const lettersOf = `
+// deadLettersOf returns the keys of those rows that have a dead letter in any state. Such a row is
+// not sent, although a deferral may count it as not done: its dead letter is stored first.
+const deadLettersOf = `
 	SELECT d.row_key FROM outbox_dead_letters d
 	WHERE d.outbox_table = $1 AND d.slot_name = $2 AND d.destination = $3 AND d.row_key = ANY ($4)
 		AND d.row_key IS NOT NULL`
 
-// withoutLetters returns those rows of a page that have no dead letter for a destination.
-func (s *Store) withoutLetters(
+// withoutDeadLetters returns those rows of a page that have no dead letter for a destination.
+func (s *Store) withoutDeadLetters(
 	ctx context.Context, destination string, page []outbox.Envelope,
 ) ([]outbox.Envelope, error) {
 	ctx, done, err := s.takeTurn(ctx)
@@ -69,7 +70,7 @@ func (s *Store) withoutLetters(
 		row := delivery.Row{Sequence: page[i].Sequence, XID: page[i].XID, Source: page[i].Source}
 		keys[i] = row.Key(route.EventID(&page[i]))
 	}
-	rows, err := s.pool.Query(ctx, lettersOf, s.table, s.fence.Slot, destination, keys)
+	rows, err := s.pool.Query(ctx, deadLettersOf, s.table, s.fence.Slot, destination, keys)
 	if err != nil {
 		return nil, fmt.Errorf("look for the dead letters of %d rows: %w", len(page), err)
 	}

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// tellInterval is how often the observer is told.
-const tellInterval = time.Second
+// reportInterval is how often the waiting events are reported to the observer.
+const reportInterval = time.Second
 
-// tell tells the observer about the waiting events.
-func (w *Worker) tell(ctx context.Context) error {
+// report reports the waiting events to the observer.
+func (w *Worker) report(ctx context.Context) error {
 	waiting, _ := w.Gate.deferred()
-	if len(waiting) == 0 && len(w.told) == 0 || time.Since(w.toldAt) < tellInterval {
+	if len(waiting) == 0 && len(w.reported) == 0 || time.Since(w.reportedAt) < reportInterval {
 		return nil
 	}
-	w.toldAt = time.Now()
+	w.reportedAt = time.Now()
 	all, err := w.Store.Summarize(ctx)
 	if err != nil {
 		return err
@@ -33,22 +33,22 @@ func (w *Worker) tell(ctx context.Context) error {
 			destinations, oldest = destinations+1, max(oldest, time.Since(s.Since))
 		}
 	}
-	told := map[string]bool{}
+	reported := map[string]bool{}
 	for destination, n := range events {
-		told[destination] = true
+		reported[destination] = true
 		w.Observer.Deferred(destination, n)
 	}
-	w.tellNone(told)
+	w.reportNone(reported)
 	w.Observer.Deferrals(destinations, oldest)
 	w.Observer.DeferredGroups(groups, oldestGroup)
 	w.Observer.DeferredBehind(behind)
-	w.told = told
+	w.reported = reported
 	return nil
 }
 
-// tellNone tells the observer of the destinations of which no event waits any more.
-func (w *Worker) tellNone(waiting map[string]bool) {
-	for name := range w.told {
+// reportNone reports the destinations of which no event waits any more.
+func (w *Worker) reportNone(waiting map[string]bool) {
+	for name := range w.reported {
 		if !waiting[name] {
 			w.Observer.Deferred(name, 0)
 		}
