@@ -62,7 +62,7 @@ func (w *Worker) repeat(ctx context.Context, interval time.Duration, look func(c
 			return err
 		}
 		if err != nil || failed {
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 		}
 		pause = interval
 		if failed = err != nil; failed {
@@ -110,7 +110,7 @@ func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.Be
 		if w.turns.isDraining(h) { // its pass takes its events back
 			return nil
 		}
-		return w.takeBack(ctx, destination, b.Group, h)
+		return w.recallStrays(ctx, destination, b.Group, h)
 	}
 	begun, err := w.beginBehind(ctx, destination, b, now)
 	if err != nil {
@@ -125,10 +125,10 @@ func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.Be
 	return nil
 }
 
-// takeBack takes the events back that a pass of a group has left with delivery, because a request
-// had one of them for long. They wait in the table. Without such events, those that wait behind the
-// dead letter are parked.
-func (w *Worker) takeBack(ctx context.Context, destination int, group string, h *held) error {
+// recallStrays withdraws the events that a pass of a group has left with delivery, because a
+// request had one of them for long. They wait in the table. Without such events, those that wait
+// behind the dead letter are parked.
+func (w *Worker) recallStrays(ctx context.Context, destination int, group string, h *held) error {
 	strays := w.Gate.straysOf(h)
 	if strays == nil {
 		w.Senders.ParkBehind(destination, group)
@@ -140,7 +140,7 @@ func (w *Worker) takeBack(ctx context.Context, destination int, group string, h 
 	}
 	defer release()
 	w.Senders.WithdrawGroup(destination, group, strays.has)
-	w.Gate.leaves(h, nil)
+	w.Gate.setStrays(h, nil)
 	return nil
 }
 

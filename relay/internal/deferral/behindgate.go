@@ -50,15 +50,15 @@ func (g *Gate) hasCount(h *held) bool {
 	return h.count > 0
 }
 
-// flies notes the events of the pass under way, or nil at its end.
-func (g *Gate) flies(h *held, f *flight) {
+// setFlight stores the events of the pass under way, or nil at its end.
+func (g *Gate) setFlight(h *held, f *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h.flight = f
 }
 
-// leaves notes the events of an ended pass that could not be taken back, or nil once they were.
-func (g *Gate) leaves(h *held, strays *flight) {
+// setStrays stores the events of an ended pass that could not be taken back, or nil once they were.
+func (g *Gate) setStrays(h *held, strays *flight) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h.strays = strays

@@ -20,7 +20,7 @@ func TestAGroupLeavesThePassOfItsDestination(t *testing.T) {
 	}
 	whole := g.held[key{destination: "A"}]
 	f := newFlight(0, 0)
-	g.flies(whole, f)
+	g.setFlight(whole, f)
 	sent := map[int64]*delivery.Event{}
 	for i, aggregate := range []string{"1", "2", "1"} {
 		seq := int64(61 + i)

@@ -40,7 +40,7 @@ type deadLetterStore interface {
 
 type pauseStore interface {
 	Pauses(ctx context.Context) ([]pause.Pause, error)
-	TakePause(ctx context.Context, destination string) error
+	ConfirmPause(ctx context.Context, destination string) error
 }
 
 type rows interface {

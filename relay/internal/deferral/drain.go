@@ -56,7 +56,7 @@ func (w *Worker) drain(ctx context.Context, h *held) error {
 			err = nil
 		}
 		if err != nil || failed {
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 		}
 		if failed = err != nil; done || w.turns.isOver(h) {
 			return nil
@@ -135,7 +135,7 @@ func (w *Worker) join(ctx context.Context, h *held) (bool, error) {
 	if dropped {
 		w.logDropped(h)
 	} else {
-		w.tellRemoved(h)
+		w.logRemoved(h)
 	}
 	if err := w.Store.Join(ctx, h.stored.place(), passed.to.Snapshot, passed.to.LSN); err != nil {
 		return false, err
@@ -182,10 +182,10 @@ func (w *Worker) blockBegins(h *held) (unblock func(), ok bool) {
 	return unblock, true
 }
 
-// tellRemoved logs how many of the rows that the gate has dropped in this session no pass has
+// logRemoved logs how many of the rows that the gate has dropped in this session no pass has
 // found. The passes have looked at everything that was dropped, so these rows were removed before
 // they were delivered.
-func (w *Worker) tellRemoved(h *held) {
+func (w *Worker) logRemoved(h *held) {
 	removed := w.Gate.unseen(h)
 	if removed == 0 {
 		return

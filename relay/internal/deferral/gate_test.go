@@ -139,10 +139,10 @@ func TestAJoinShowsEveryRowThatAPassLeftOut(t *testing.T) {
 		t.Error("A has joined before the mark of B")
 	}
 	underWay := shown(t, "40:40:")
-	if g.passes(b, &underWay); g.join(a, shown(t, "35:35:")) {
+	if g.setPassing(b, &underWay); g.join(a, shown(t, "35:35:")) {
 		t.Error("A has joined before the pass of B")
 	}
-	if g.passes(b, nil); !g.join(a, shown(t, "35:35:")) {
+	if g.setPassing(b, nil); !g.join(a, shown(t, "35:35:")) {
 		t.Error("A cannot join")
 	}
 	g.joined(a, shown(t, "35:35:"))

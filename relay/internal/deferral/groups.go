@@ -76,7 +76,7 @@ func (w *Worker) watchShares(ctx context.Context) error {
 			return err
 		}
 		if err != nil || failed {
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 		}
 		if failed = err != nil; failed {
 			pause = retryPause

@@ -107,8 +107,8 @@ func (g *Gate) unseen(h *held) int64 {
 	return h.unseen.size
 }
 
-// passes notes To of the pass under way, or nil at its end.
-func (g *Gate) passes(h *held, to *pgsnapshot.Snapshot) {
+// setPassing stores To of the pass under way, or nil at its end.
+func (g *Gate) setPassing(h *held, to *pgsnapshot.Snapshot) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	h.passing = to

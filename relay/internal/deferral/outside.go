@@ -161,7 +161,7 @@ func (r *Rows) missing(ctx context.Context, h *held) (m missing, err error) {
 func (w *Worker) isMissing(ctx context.Context, h *held) bool {
 	m, err := w.Rows.missing(ctx, h)
 	if err != nil {
-		w.note(ctx, err)
+		w.logRetry(ctx, err)
 		return true
 	}
 	if m.isNews {

@@ -40,8 +40,8 @@ func (w *Worker) pass(ctx context.Context, h *held, to Observation) (p passed, e
 	if p.known, err = pgsnapshot.Parse(to.Snapshot); err != nil {
 		return p, err
 	}
-	w.Gate.passes(h, &p.known)
-	defer w.Gate.passes(h, nil)
+	w.Gate.setPassing(h, &p.known)
+	defer w.Gate.setPassing(h, nil)
 	if h.mark.fromSeq == endless && h.mark.known.String() == to.Snapshot {
 		h.idle++
 		p.ended = true
@@ -80,8 +80,8 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 		flight:   newFlight(after, min(h.mark.fromSeq-1, h.top)),
 		markedAt: time.Now(), destinations: map[int]bool{},
 	}
-	w.Gate.flies(h, t.flight)
-	defer w.Gate.flies(h, nil)
+	w.Gate.setFlight(h, t.flight)
+	defer w.Gate.setFlight(h, nil)
 	defer func() {
 		switch {
 		case ctx.Err() != nil:
@@ -100,7 +100,7 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 			return t, errors.Join(err, ctx.Err())
 		case err != nil: // the events in flight stay, and the pass continues behind them
 			failed = true
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 			if err := t.save(ctx); err != nil {
 				return t, err
 			}
@@ -108,7 +108,7 @@ func (w *Worker) send(ctx context.Context, h *held, p passed, after int64) (t *t
 			continue
 		case failed:
 			failed = false
-			w.note(ctx, nil)
+			w.logRetry(ctx, nil)
 		}
 		if t.ended = look.end; t.ended || w.turns.isOver(h) && t.isBehindDone(t.after) {
 			return t, t.await(ctx, t.flight.isEmpty)

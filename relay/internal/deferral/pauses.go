@@ -85,7 +85,7 @@ func (w *Worker) holdBack(ctx context.Context, destination int, p pause.Pause) e
 			"message without a row, or the xid of its row is not that of its transaction. It holds up the other "+
 			"destinations once the window is full: run relay resume", p.Destination)
 	}
-	return w.take(ctx, destination, p)
+	return w.confirmPause(ctx, destination, p)
 }
 
 // pausedBy is the reason of a pause.
@@ -101,8 +101,8 @@ func (w *Worker) pausedBy(p pause.Pause) cause {
 	}
 }
 
-// take records that a pause is in effect, once no request is in flight.
-func (w *Worker) take(ctx context.Context, destination int, p pause.Pause) error {
+// confirmPause records that a pause is in effect, once no request is in flight.
+func (w *Worker) confirmPause(ctx context.Context, destination int, p pause.Pause) error {
 	if p.Taken != nil || !w.Gate.holds(p.Destination) {
 		return nil
 	}
@@ -111,5 +111,5 @@ func (w *Worker) take(ctx context.Context, destination int, p pause.Pause) error
 		return err
 	}
 	release()
-	return w.Store.TakePause(ctx, p.Destination)
+	return w.Store.ConfirmPause(ctx, p.Destination)
 }

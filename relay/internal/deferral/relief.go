@@ -38,7 +38,7 @@ func (w *Worker) startRelief(ctx context.Context, group *errgroup.Group, destina
 			return err
 		}
 		if err != nil || r.failures > 0 {
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 		}
 		r.ended(err)
 		return nil

@@ -136,8 +136,8 @@ func (s *Store) Pauses(ctx context.Context) ([]pause.Pause, error) {
 	return pause.List(ctx, s.pool, s.fence.Slot)
 }
 
-// TakePause records that the pause of a destination is in effect.
-func (s *Store) TakePause(ctx context.Context, destination string) error {
+// ConfirmPause records that the pause of a destination is in effect.
+func (s *Store) ConfirmPause(ctx context.Context, destination string) error {
 	ctx, done, err := s.takeTurn(ctx)
 	if err != nil {
 		return err

@@ -35,8 +35,8 @@ func (t *transfer) part(ctx context.Context) (look, error) {
 		return look{}, err
 	}
 	awaitRoom := func() error { return t.awaitRoom(ctx) }
-	take := func(page []outbox.Envelope) error { return t.takePage(ctx, page) }
-	if err := t.Rows.read(ctx, found.seqs, awaitRoom, take); err != nil {
+	send := func(page []outbox.Envelope) error { return t.sendPage(ctx, page) }
+	if err := t.Rows.read(ctx, found.seqs, awaitRoom, send); err != nil {
 		return look{}, err
 	}
 	t.after = max(t.after, found.last)
@@ -67,9 +67,9 @@ func (t *transfer) destinationOf(e *outbox.Envelope) string {
 	return ""
 }
 
-// takePage sends rows in order. Those of a group that have a dead letter are not sent: one was
+// sendPage sends rows in order. Those of a group that have a dead letter are not sent: one was
 // stored after the deferral began, or the deferral counts its row as not done.
-func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
+func (t *transfer) sendPage(ctx context.Context, page []outbox.Envelope) error {
 	rest := page
 	if t.held.isGroup() {
 		var err error
@@ -86,7 +86,7 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 		if err != nil {
 			return fmt.Errorf("row that waits behind seq %d: %w", t.after, err)
 		}
-		if err := t.take(ctx, seq, &rest[i]); err != nil {
+		if err := t.sendRow(ctx, seq, &rest[i]); err != nil {
 			return err
 		}
 		rest[i] = outbox.Envelope{} // a row may have many MB, and the next one waits for room
@@ -95,8 +95,8 @@ func (t *transfer) takePage(ctx context.Context, page []outbox.Envelope) error {
 	return nil
 }
 
-// take sends a row, when there is room for it. The row after it may have the same seq.
-func (t *transfer) take(ctx context.Context, seq int64, e *outbox.Envelope) error {
+// sendRow sends a row, when there is room for it. The row after it may have the same seq.
+func (t *transfer) sendRow(ctx context.Context, seq int64, e *outbox.Envelope) error {
 	t.after = max(t.after, seq-1)
 	if err := t.awaitRoom(ctx); err != nil {
 		return err
@@ -186,13 +186,14 @@ func (t *transfer) end(ctx context.Context) error {
 
 // recall takes back the events of a group that no request has: they are sent one request after the
 // other, which may take long, and would come again in the next session. If a request has one of
-// them for longer than ctx lasts, they stay with delivery, and [Worker.takeBack] finds them later.
+// them for longer than ctx lasts, they stay with delivery, and [Worker.recallStrays] finds them
+// later.
 func (t *transfer) recall(ctx context.Context) {
 	group := t.held.stored.place().key().group
 	for destination := range t.destinations {
 		release, err := t.Senders.HoldGroup(ctx, destination, group)
 		if err != nil {
-			t.Gate.leaves(t.held, t.flight)
+			t.Gate.setStrays(t.held, t.flight)
 			continue
 		}
 		t.Senders.WithdrawGroup(destination, group, t.flight.has)

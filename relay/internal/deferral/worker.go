@@ -126,7 +126,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			break
 		}
 		if err != nil || w.failed {
-			w.note(ctx, err)
+			w.logRetry(ctx, err)
 		}
 		w.failed = err != nil
 		if !w.prepared || !w.hasBegun() {
@@ -156,8 +156,8 @@ func ignoreEnd(err error) error {
 	return nil
 }
 
-// note logs an error that is retried.
-func (w *Worker) note(ctx context.Context, err error) {
+// logRetry logs an error that is retried.
+func (w *Worker) logRetry(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
 	}

@@ -165,6 +165,6 @@ func (d *Delivery) ParkUncovered(destination int, since time.Time) {
 		if s.park(e, rejection); e.err != nil {
 			return // delivery ends
 		}
-		s.tellTracker([]*Event{e})
+		s.reportDone([]*Event{e})
 	}
 }

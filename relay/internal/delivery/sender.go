@@ -158,11 +158,11 @@ func (s *sender) done(batch []*Event) (delivered, next []*Event) {
 func (s *sender) deliver(batch []*Event) {
 	sendable := s.sendable(batch)
 	s.publish(sendable)
-	s.tellTracker(sendable)
+	s.reportDone(sendable)
 	for i, e := range batch {
 		if e.err == nil && !e.isSendable() && !e.withdrawn {
 			s.parkUnsent(e, batch[:i])
-			s.tellTracker(batch[i : i+1])
+			s.reportDone(batch[i : i+1])
 		}
 	}
 }
@@ -182,9 +182,9 @@ func (s *sender) sendable(batch []*Event) []*Event {
 	return slices.DeleteFunc(slices.Clone(batch), func(e *Event) bool { return e.err != nil || !e.isSendable() })
 }
 
-// tellTracker reports delivered and parked events to the Tracker. It drops their bodies first,
+// reportDone reports delivered and parked events to the Tracker. It drops their bodies first,
 // which may have many MB, because the stream reads on as soon as the window has room.
-func (s *sender) tellTracker(events []*Event) {
+func (s *sender) reportDone(events []*Event) {
 	var space [sink.MaxBatch]checkpoint.Handle
 	delivered := space[:0]
 	for _, e := range events {

@@ -21,7 +21,7 @@ func (j *Joiner) publish(ctx context.Context, partition Joined) error {
 			return err
 		}
 		if len(page) == 0 {
-			j.tell(partition, found)
+			j.logOutcome(partition, found)
 			return nil
 		}
 		missing, err := j.notBrought(ctx, partition, page)
@@ -38,10 +38,11 @@ func (j *Joiner) publish(ctx context.Context, partition Joined) error {
 	}
 }
 
-// tell logs the outcome for the rows of a partition that the log did not bring. Those of a table
-// that took the place of the outbox table are mostly a copy of it. The recovery that follows such a
-// change publishes the rows outside of its horizon, and the operator decides about the others.
-func (j *Joiner) tell(partition Joined, found int64) {
+// logOutcome logs the outcome for the rows of a partition that the log did not bring. Those of a
+// table that took the place of the outbox table are mostly a copy of it. The recovery that follows
+// such a change publishes the rows outside of its horizon, and the operator decides about the
+// others.
+func (j *Joiner) logOutcome(partition Joined, found int64) {
 	switch log := j.Log.With("partition", partition.String(), "events", found); {
 	case found == 0:
 	case j.isNewTable(partition):

@@ -117,7 +117,7 @@ func (r *Retention) step(ctx context.Context) (full bool, err error) {
 	r.Observer.RowsRemoved(batch.Removed)
 	r.after = batch.Last
 	r.removed += batch.Removed
-	r.tell(batch)
+	r.logBatch(batch)
 	r.idle = min(2*r.idle, idleMax)
 	if batch.Removed > 0 {
 		r.idle = idleMin
@@ -143,9 +143,9 @@ func (r *Retention) beginPass(ctx context.Context) error {
 	}
 }
 
-// tell logs the number of removed rows, once all that may be removed are, and the slots that keep
-// rows.
-func (r *Retention) tell(b Batch) {
+// logBatch logs the number of removed rows, once all that may be removed are, and the slots that
+// keep rows.
+func (r *Retention) logBatch(b Batch) {
 	if !b.Full && r.removed > 0 {
 		r.Log.Debug("retention: removed delivered rows", "rows", r.removed, "up_to_seq", b.Last)
 		r.removed = 0

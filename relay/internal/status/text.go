@@ -135,6 +135,16 @@ func (s *Status) writeProgress(w io.Writer) {
 		}
 		fmt.Fprintf(w, "checkpoint\t%s, written %s ago\n", at, span.Format(s.At.Sub(s.Checkpoint.WrittenAt)))
 	}
+	s.writeRecovery(w)
+	s.writeDeadLetters(w)
+	s.writeWaiting(w)
+	if r := s.Replay; r != nil {
+		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)
+	}
+}
+
+// writeRecovery writes the recovery, and the last gap.
+func (s *Status) writeRecovery(w io.Writer) {
 	switch {
 	case s.Recovery == nil:
 	case s.Recovery.Running:
@@ -152,6 +162,9 @@ func (s *Status) writeProgress(w io.Writer) {
 		}
 		fmt.Fprintf(w, "last gap\t%s: %s; %s\n", clock(g.FoundAt), g.Reason, outcome)
 	}
+}
+
+func (s *Status) writeDeadLetters(w io.Writer) {
 	for _, d := range s.DeadLetters {
 		if d.Refused {
 			fmt.Fprintf(w, "dead letters\t%d %s at %s, the oldest parked %s ago\n",
@@ -163,6 +176,10 @@ func (s *Status) writeProgress(w io.Writer) {
 	if len(s.DeadLetters) == 0 {
 		fmt.Fprintln(w, "dead letters\tnone")
 	}
+}
+
+// writeWaiting writes the events that wait in the outbox table: the pauses, and other deferrals.
+func (s *Status) writeWaiting(w io.Writer) {
 	for _, p := range s.Pauses {
 		fmt.Fprintf(w, "paused\t%s since %s%s; about %d events wait in the table\n",
 			p.Destination, clock(p.Since), because(p.Reason), p.Events)
@@ -180,9 +197,6 @@ func (s *Status) writeProgress(w io.Writer) {
 		}
 		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table%s since %s\n",
 			d.Events, whose, d.Destination, behind, clock(d.Since))
-	}
-	if r := s.Replay; r != nil {
-		fmt.Fprintf(w, "replay\t%d is %s: %d of %d sent, %d refused\n", r.ID, r.State, r.Sent, r.Selected, r.Refused)
 	}
 }
 

@@ -164,7 +164,7 @@ func prepare(ctx context.Context, conn *pgx.Conn, role string) (refused []string
 	for i, s := range needed {
 		done := false
 		if i == 0 || !slices.Contains(refused, needed[0].statement) {
-			if done, err = s.take(ctx, conn, role); err != nil {
+			if done, err = s.apply(ctx, conn, role); err != nil {
 				return nil, err
 			}
 		}
@@ -175,9 +175,9 @@ func prepare(ctx context.Context, conn *pgx.Conn, role string) (refused []string
 	return refused, nil
 }
 
-// take reports whether the effect of the step is present in the end. It is not if this role lacks
-// the privilege.
-func (s step) take(ctx context.Context, conn *pgx.Conn, role string) (done bool, err error) {
+// apply executes the step, and reports whether its effect is present in the end. It is not if this
+// role lacks the privilege.
+func (s step) apply(ctx context.Context, conn *pgx.Conn, role string) (done bool, err error) {
 	if done, err := holds(ctx, conn, s.done, role); err != nil || done {
 		return done, err
 	}
