@@ -30,7 +30,8 @@ func (s *session) recoverer() *recovery.Worker {
 
 func (s *session) watcher() *watch.Watcher {
 	return &watch.Watcher{
-		Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, Timeout: s.SenderTimeout, Log: s.Log,
+		Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, PID: s.held.Fence.PID,
+		Timeout: s.SenderTimeout, Retries: s.retries("walsender"), Log: s.Log,
 	}
 }
 

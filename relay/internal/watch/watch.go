@@ -1,5 +1,6 @@
 // Package watch ends a session if an operator renames a column, enables row security, turns a text
 // column into bytes, adds or drops one of several tables, or makes the relay a synchronous standby.
+// It warns while the walsender waits for standbys.
 package watch
 
 import (
@@ -31,8 +32,12 @@ type Watcher struct {
 	Commits *leadership.Commits
 	Slot    string
 	Table   outboxtable.Table // with the columns that the session reads
+	PID     uint32            // of the walsender
 	Timeout time.Duration     // of one check
+	Retries func(error)       // why the walsender waits; nil if it does not
 	Log     *slog.Logger
+
+	standbys standbys
 }
 
 // Run returns nil when ctx ends. It returns a [*operator.NeededError], a
@@ -71,6 +76,9 @@ func (w *Watcher) check(ctx context.Context) error {
 		return err
 	}
 	if err := w.requireTables(ctx); err != nil {
+		return err
+	}
+	if err := w.reportStandbys(ctx); err != nil {
 		return err
 	}
 	return outboxtable.RequireReadable(ctx, w.Pool, w.Table)
