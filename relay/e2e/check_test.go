@@ -87,11 +87,41 @@ func TestCheckNamesTheUnresponsivePeer(t *testing.T) {
 	began := time.Now()
 	output, err := w.command([]string{"DATABASE_URL=postgres://outbox@" + mute.Addr().String() + "/x?sslmode=disable"},
 		"check")
-	if err == nil || !strings.Contains(output, "waiting for the database\n") ||
+	notice := "waiting for the database at " + mute.Addr().String() + ", giving up after 10s\n"
+	if err == nil || !strings.Contains(output, notice) ||
 		!strings.Contains(output, "did not answer within 10s") {
 		t.Errorf("%v: %s", err, output)
 	}
 	if elapsed := time.Since(began); elapsed > 30*time.Second {
 		t.Errorf("the check took %v", elapsed)
+	}
+}
+
+// The database accepts connections and never answers, as one that is stopped or overloaded.
+func TestCommandsNameTheDatabaseTheyWaitFor(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	t.Cleanup(func() { _ = mute.Close() })
+	env := []string{"DATABASE_URL=postgres://outbox@" + mute.Addr().String() + "/x?sslmode=disable"}
+	for _, command := range []string{
+		"status", "migrate", "recover", "dead-letters list", "replay --since 1h", "pause " + w.queue.ARN,
+	} {
+		t.Run(strings.Fields(command)[0], func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			output, err := w.command(env, strings.Fields(command)...)
+			notice := "waiting for the database at " + mute.Addr().String() + ", giving up after 10s\n"
+			if err == nil || strings.Count(output, notice) != 1 {
+				t.Errorf("relay %s: %v: %s", command, err, output)
+			}
+			if command == "status" && (exitCode(err) != 3 || !strings.Contains(output, "Database busy")) {
+				t.Errorf("relay status: %v: %s", err, output)
+			}
+			if elapsed := time.Since(began); elapsed > 20*time.Second {
+				t.Errorf("relay %s took %v", command, elapsed)
+			}
+		})
 	}
 }

@@ -29,7 +29,7 @@ type checkForm struct {
 func (c *checkCommand) Run(ctx context.Context, w io.Writer) error {
 	progress := preflight.Progress{
 		Found:   func(f preflight.Finding) { printFinding(w, f) },
-		Waiting: func(subject string) { fmt.Fprintf(os.Stderr, "waiting for %s\n", subject) },
+		Waiting: showWait,
 	}
 	if c.JSON {
 		progress.Found = nil

@@ -44,7 +44,7 @@ func (s selection) selection(states ...string) deadletter.Selection {
 
 // with calls do with a connection pool.
 func (d database) with(ctx context.Context, do func(*pgxpool.Pool) error) error {
-	pool, err := control.OpenPool(ctx, d.connect)
+	pool, err := control.OpenWatchedPool(ctx, d.connect, showWait)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ type migrateCommand struct{ database }
 
 // Run migrates the outbox part of the schema and grants the roles their privileges.
 func (c *migrateCommand) Run(ctx context.Context, w io.Writer) error {
-	conn, err := control.OpenConnection(ctx, c.connect)
+	conn, err := control.OpenConnection(ctx, c.connect, showWait)
 	if err != nil {
 		return fmt.Errorf("cannot connect, check DATABASE_URL: %w", postgres.Explain(err))
 	}

@@ -49,7 +49,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // Run shows the status of the slot's relays. The exit code is that of a monitoring plug-in: 0 ok, 1
 // warning, 2 critical, and 3 if the database does not answer.
 func (c *statusCommand) Run(ctx context.Context, w io.Writer) error {
-	pool, err := control.OpenPool(ctx, c.connect)
+	pool, err := control.OpenWatchedPool(ctx, c.connect, showWait)
 	if err != nil {
 		return unknownStatus(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -74,4 +75,14 @@ func (w waiter) warnUnheld(ctx context.Context) (isHeld bool, err error) {
 	_, err = fmt.Fprintf(w.out, "no relay runs: slot %s has no holder, and nothing is sent until a relay starts\n",
 		w.slot)
 	return false, err
+}
+
+// showWait tells the operator which peer a command waits for, and how long. The standard error does
+// not mix with the output that other programs read.
+func showWait(peer string, limit time.Duration) {
+	if limit == 0 {
+		fmt.Fprintf(os.Stderr, "waiting for %s until it answers, or until SIGINT (Ctrl-C)\n", peer)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "waiting for %s, giving up after %s\n", peer, limit.Round(time.Second))
 }

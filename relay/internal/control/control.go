@@ -32,9 +32,10 @@ const controlConnections = 12
 // connection, because a password may have changed.
 type Connect = func(context.Context) (*pgx.ConnConfig, error)
 
-// OpenPool returns a pool of control connections for a command, which connects at its first use.
+// OpenPool returns a pool of control connections outside of a session, which connects at its first
+// use.
 func OpenPool(ctx context.Context, connect Connect) (*pgxpool.Pool, error) {
-	return openPool(ctx, connect, &Learned{}, nil, func(*pgconn.Config) {})
+	return openPool(ctx, connect, &Learned{}, poolOptions{pin: func(*pgconn.Config) {}, tracer: closeLarge{}})
 }
 
 // OpenPoolWith is [OpenPool] for a session, with the parameters that other connections have
@@ -44,11 +45,18 @@ func OpenPool(ctx context.Context, connect Connect) (*pgxpool.Pool, error) {
 func OpenPoolWith(
 	ctx context.Context, connect Connect, learned *Learned, turns *largemessage.Turns,
 ) (*pgxpool.Pool, error) {
-	return openPool(ctx, connect, learned, turns, postgres.RequirePrimary)
+	return openPool(ctx, connect, learned, poolOptions{turns, postgres.RequirePrimary, closeLarge{}})
+}
+
+// poolOptions are the differences between the pools.
+type poolOptions struct {
+	turns  *largemessage.Turns
+	pin    func(*pgconn.Config) // changes the settings of each connection
+	tracer pgx.QueryTracer      // of the pool and of its connections
 }
 
 func openPool(
-	ctx context.Context, connect Connect, learned *Learned, turns *largemessage.Turns, pin func(*pgconn.Config),
+	ctx context.Context, connect Connect, learned *Learned, options poolOptions,
 ) (*pgxpool.Pool, error) {
 	first, err := connect(ctx)
 	if err != nil {
@@ -66,11 +74,11 @@ func openPool(
 		}
 		c.Config = fresh.Config
 		postgres.PinSession(&c.Config, applicationName)
-		pin(&c.Config)
-		watchLarge(c, turns)
+		options.pin(&c.Config)
+		watchLarge(c, options.turns)
 		return learned.pin(ctx, &c.Config)
 	}
-	config.AfterConnect, config.ConnConfig.Tracer = learned.settle, closeLarge{}
+	config.AfterConnect, config.ConnConfig.Tracer = learned.settle, options.tracer
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
@@ -107,11 +115,11 @@ func CloseConnection(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// OpenConnection opens one connection with the same session as those of [OpenPool]. RESET ALL does
-// not change that session.
-func OpenConnection(ctx context.Context, connect Connect) (*pgx.Conn, error) {
-	learned := &Learned{}
-	conn, err := learned.dial(ctx, connect)
+// OpenConnection opens one connection with the same session as those of [OpenWatchedPool]. RESET
+// ALL does not change that session.
+func OpenConnection(ctx context.Context, connect Connect, waiting Waiting) (*pgx.Conn, error) {
+	learned, watch := &Learned{}, &waits{notify: waiting}
+	conn, err := learned.dial(ctx, connect, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +131,7 @@ func OpenConnection(ctx context.Context, connect Connect) (*pgx.Conn, error) {
 		return conn, nil
 	}
 	_ = conn.Close(ctx)
-	return learned.dial(ctx, connect) // with the search path in its startup message
+	return learned.dial(ctx, connect, watch) // with the search path in its startup message
 }
 
 // Learned holds session parameters that earlier connections have determined. Connections that are
@@ -133,13 +141,18 @@ type Learned struct {
 	path      atomic.Pointer[string]            // nil until the relay's tables are found
 }
 
-func (l *Learned) dial(ctx context.Context, connect Connect) (*pgx.Conn, error) {
+func (l *Learned) dial(ctx context.Context, connect Connect, watch *waits) (*pgx.Conn, error) {
 	config, err := connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	postgres.PinSession(&config.Config, applicationName)
 	postgres.PinStatements(config)
+	boundConnect(&config.Config)
+	watch.connectsWith(&config.Config)
+	config.Tracer = watch
+	ctx = watch.begin(ctx, connectLimit(&config.Config))
+	defer watch.end(ctx)
 	if err := l.pin(ctx, &config.Config); err != nil {
 		return nil, err
 	}

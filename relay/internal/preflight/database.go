@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
@@ -43,7 +44,7 @@ type database struct {
 // requirements returns the requirements in the order of their checks. The first one is the
 // connection.
 func (d *database) requirements() []Requirement {
-	server, table := "the database", "table "+d.tableName()
+	server, table := databaseOf(d.Pool), "table "+d.tableName()
 	if d.Table.IsSeveral() { // Check checks each table
 		return []Requirement{
 			{server, d.connection},
@@ -100,6 +101,8 @@ func (d Database) Check(ctx context.Context, progress Progress) Findings {
 	}
 	return all
 }
+
+func databaseOf(pool *pgxpool.Pool) string { return control.Database(&pool.Config().ConnConfig.Config) }
 
 func (d *database) reachable(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)

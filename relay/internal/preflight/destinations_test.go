@@ -108,7 +108,7 @@ func TestSlowBrokerIsReported(t *testing.T) {
 	broker.Script(fakeaws.Match{}, fakeaws.Hang())
 	waiting := make(chan string, 10)
 	began := time.Now()
-	progress := preflight.Progress{Waiting: func(subject string) { waiting <- subject }}
+	progress := preflight.Progress{Waiting: func(subject string, _ time.Duration) { waiting <- subject }}
 	found := checkDestinations(t, t.Context(), broker, progress)
 	if elapsed := time.Since(began); elapsed > 25*time.Second {
 		t.Errorf("two destinations took %v", elapsed)

@@ -6,6 +6,8 @@ package preflight
 import (
 	"context"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 )
 
 const (
@@ -13,13 +15,13 @@ const (
 	// finding.
 	limit = 10 * time.Second
 	// patience is the time after which the check reports which peer it waits for.
-	patience = 2 * time.Second
+	patience = control.NoticeAfter
 )
 
 // Progress receives the progress of the checks. Either function may be nil.
 type Progress struct {
-	Found   func(Finding)        // called as soon as a finding is known
-	Waiting func(subject string) // called once the check of a requirement takes long
+	Found   func(Finding)   // called as soon as a finding is known
+	Waiting control.Waiting // called once the check of a requirement takes long
 }
 
 // Requirement is one requirement of a relay.
@@ -33,7 +35,7 @@ func (r Requirement) Run(ctx context.Context, progress Progress) Findings {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if progress.Waiting != nil {
-		slow := time.AfterFunc(patience, func() { progress.Waiting(r.Subject) })
+		slow := time.AfterFunc(patience, func() { progress.Waiting(r.Subject, limit) })
 		defer slow.Stop()
 	}
 	found := r.Check(ctx)

@@ -30,7 +30,7 @@ const mayReplicateSQL = `
 // findings are those of its own role. It reports nothing where both are the same, or where no relay
 // of the slot is known.
 func RelayRole(ctx context.Context, pool *pgxpool.Pool, slot string, progress Progress) Findings {
-	return Requirement{"the database", func(ctx context.Context) Findings {
+	return Requirement{databaseOf(pool), func(ctx context.Context) Findings {
 		found, err := relayRole(ctx, pool, slot)
 		if err != nil {
 			return Findings{unknown(CodeRole, "slot "+slot, err)}

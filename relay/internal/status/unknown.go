@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 )
 
 // MarshalJSON implements [encoding/json.Marshaler]. An unknown slot has only its name, so that no
@@ -22,15 +23,15 @@ func (s Slot) MarshalJSON() ([]byte, error) {
 	return json.Marshal(known(s))
 }
 
-// unanswered names the database and the next step if err is the end of the time for the answers.
+// unanswered names the database and the next step if err is the end of the time for the answers or
+// for a connect.
 func unanswered(ctx context.Context, pool *pgxpool.Pool, err error) error {
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) && !pgconn.Timeout(err) {
 		return err
 	}
-	c := pool.Config().ConnConfig
-	return fmt.Errorf("no answer in time from the database at %s: check that it answers other clients, and look for "+
+	return fmt.Errorf("no answer in time from %s: check that it answers other clients, and look for "+
 		"locks and load in pg_stat_activity (runbook %q): %w",
-		net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), "Database busy", err)
+		control.Database(&pool.Config().ConnConfig.Config), "Database busy", err)
 }
 
 // otherSlots reads the slots with a checkpoint. The names of withdrawn rows are no names of slots.
