@@ -12,7 +12,7 @@ func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 		change, restore string
 		isGap           bool // the relay recovers by itself
 	}{
-		"left out of the publication": {
+		"excluded from the publication": {
 			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, note)`,
 			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`, true,
 		},

@@ -81,14 +81,14 @@ func (c *pauseConsole) report(err error) error {
 func (c *pauseConsole) look(ctx context.Context) (pause.Progress, error) {
 	found, err := c.operator.Look(ctx)
 	if err == nil {
-		c.form.InEffect, c.form.Events = found.Taken, found.Events
+		c.form.InEffect, c.form.Events = found.InEffect, found.Events
 	}
 	return found, err
 }
 
 // awaitPause waits until the relay has stopped sending.
 func (c *pauseConsole) awaitPause(ctx context.Context) error {
-	err := c.await(ctx, func(p pause.Progress) bool { return p.Taken || p.Since == nil },
+	err := c.await(ctx, func(p pause.Progress) bool { return p.InEffect || p.Since == nil },
 		func(pause.Progress) string {
 			return "waiting until the last request has ended and the events wait in the table"
 		}, "The pause is stored, and the relay takes it up: relay status shows that")

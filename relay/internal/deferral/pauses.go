@@ -103,7 +103,7 @@ func (w *Worker) pausedBy(p pause.Pause) cause {
 
 // confirmPause records that a pause is in effect, once no request is in flight.
 func (w *Worker) confirmPause(ctx context.Context, destination int, p pause.Pause) error {
-	if p.Taken != nil || !w.Gate.holds(p.Destination) {
+	if p.InEffectSince != nil || !w.Gate.holds(p.Destination) {
 		return nil
 	}
 	release, err := w.Senders.Hold(ctx, destination)

@@ -143,7 +143,7 @@ func (s *Store) ConfirmPause(ctx context.Context, destination string) error {
 		return err
 	}
 	defer done()
-	return pause.Take(ctx, s.pool, s.fence.Slot, destination)
+	return pause.Confirm(ctx, s.pool, s.fence.Slot, destination)
 }
 
 // Observation is a snapshot, and a position by which everything visible in it is in the log.

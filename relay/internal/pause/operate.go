@@ -38,10 +38,10 @@ func (o Operator) End(ctx context.Context) (ended bool, err error) {
 
 // Progress says how far the relay is with a pause, or with the events that wait after one.
 type Progress struct {
-	Since  *time.Time // of the pause; nil if there is none
-	Taken  bool       // the pause is in effect
-	Waits  bool       // events of the destination wait in the outbox table
-	Events int64      // about how many
+	Since    *time.Time // of the pause; nil if there is none
+	InEffect bool       // the pause is in effect
+	Waits    bool       // events of the destination wait in the outbox table
+	Events   int64      // about how many
 }
 
 // Look reads the progress.
@@ -51,7 +51,7 @@ func (o Operator) Look(ctx context.Context) (p Progress, err error) {
 		FROM (SELECT count(*) > 0, coalesce(sum(events), 0)::bigint FROM outbox_deferrals
 			WHERE slot_name = $1 AND destination = $2 AND aggregate_id = '' AND state = 'deferred') AS d (waits, events)
 		LEFT JOIN outbox_pauses p ON p.slot_name = $1 AND p.destination = $2`, o.Slot, o.Destination).
-		Scan(&p.Since, &p.Taken, &p.Waits, &p.Events)
+		Scan(&p.Since, &p.InEffect, &p.Waits, &p.Events)
 	if err != nil {
 		return p, fmt.Errorf("look at the events that wait for %s: %w", o.Destination, err)
 	}

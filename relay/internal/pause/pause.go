@@ -17,9 +17,9 @@ type Pause struct {
 	Destination string // its ARN
 	Reason      string // in the words of the operator; may be empty
 	Since       time.Time
-	// Taken is the time at which the last request to the destination had ended and its events
-	// waited in the outbox table. It is nil before that.
-	Taken *time.Time
+	// InEffectSince is the time at which the last request to the destination had ended and its
+	// events waited in the outbox table. It is nil before that.
+	InEffectSince *time.Time
 }
 
 // List returns the pauses of a slot, in the order of their destinations.
@@ -37,8 +37,8 @@ func List(ctx context.Context, pool *pgxpool.Pool, slot string) ([]Pause, error)
 	return all, nil
 }
 
-// Take records that a pause is in effect. A pause that has ended meanwhile is no error.
-func Take(ctx context.Context, pool *pgxpool.Pool, slot, destination string) error {
+// Confirm records that a pause is in effect. A pause that has ended meanwhile is no error.
+func Confirm(ctx context.Context, pool *pgxpool.Pool, slot, destination string) error {
 	_, err := pool.Exec(ctx, `
 		UPDATE outbox_pauses SET taken_at = clock_timestamp()
 		WHERE slot_name = $1 AND destination = $2 AND taken_at IS NULL`, slot, destination)

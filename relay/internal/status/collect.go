@@ -197,11 +197,11 @@ func (s *Status) relays(ctx context.Context, pool *pgxpool.Pool, name string) (e
 
 // supersede marks each relay that claims the slot, as another one has claimed it since.
 func (s *Status) supersede() {
-	isTaken := false
+	isClaimed := false
 	for i := range s.Relays { // the latest report first
 		r := &s.Relays[i]
-		r.Superseded = isTaken && r.claimsSlot()
-		isTaken = isTaken || r.hasSlot()
+		r.Superseded = isClaimed && r.claimsSlot()
+		isClaimed = isClaimed || r.hasSlot()
 	}
 }
 
@@ -275,7 +275,7 @@ func (s *Status) pauses(ctx context.Context, pool *pgxpool.Pool, name string) er
 	stored, err := pause.List(ctx, pool, name)
 	for _, p := range stored {
 		s.Pauses = append(s.Pauses, Pause{
-			Destination: p.Destination, Since: p.Since, Reason: p.Reason, InEffect: p.Taken != nil,
+			Destination: p.Destination, Since: p.Since, Reason: p.Reason, InEffect: p.InEffectSince != nil,
 			Events: s.waitingFor(p.Destination),
 		})
 	}

@@ -59,8 +59,10 @@ func Open(ctx context.Context, cfg aws.Config, dest sink.Destination, opts sink.
 	if err := transport.CheckAppID(client.Options().AppID); err != nil {
 		return nil, fmt.Errorf("open event bus %s: %w", dest, err)
 	}
-	s := &Sink{client: client, requests: requests, busARN: dest.ARN, account: dest.Account,
-		limits: ExpectedLimits(dest, opts)}
+	s := &Sink{
+		client: client, requests: requests, busARN: dest.ARN, account: dest.Account,
+		limits: ExpectedLimits(dest, opts),
+	}
 	err := s.ReadLimits(ctx)
 	if err != nil {
 		return nil, err

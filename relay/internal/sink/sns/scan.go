@@ -19,9 +19,9 @@ type scanner struct {
 	depth int  // elements around the one that is read
 }
 
-// scan reads the answer to a PublishBatch that accepted every message, and calls taken with the Id
-// and the MessageId of each.
-func scan(answer []byte, taken func(id, message []byte)) error {
+// scan reads the answer to a PublishBatch that accepted every message, and calls accepted with the
+// Id and the MessageId of each.
+func scan(answer []byte, accepted func(id, message []byte)) error {
 	s := scanner{rest: bytes.TrimSpace(answer)}
 	if bytes.HasPrefix(s.rest, []byte("<?xml ")) {
 		_, s.rest, _ = bytes.Cut(s.rest, []byte("?>"))
@@ -38,12 +38,12 @@ func scan(answer []byte, taken func(id, message []byte)) error {
 			if string(list) != "Successful" {
 				return s.children(func([]byte) error { return errNotPlain }) // <Failed/>
 			}
-			return s.children(func([]byte) error { return s.member(taken) })
+			return s.children(func([]byte) error { return s.member(accepted) })
 		})
 	})
 }
 
-func (s *scanner) member(taken func(id, message []byte)) error {
+func (s *scanner) member(accepted func(id, message []byte)) error {
 	var id, message []byte
 	err := s.children(func(name []byte) (err error) {
 		switch string(name) {
@@ -56,7 +56,7 @@ func (s *scanner) member(taken func(id, message []byte)) error {
 		}
 		return err
 	})
-	taken(id, message)
+	accepted(id, message)
 	return err
 }
 

@@ -5,9 +5,9 @@ import "github.com/outbox-relay/outbox-relay/relay/internal/sink/awsjson"
 // success is an entry that SQS accepted.
 type success struct{ id, messageID, bodyMD5 []byte }
 
-// scan reads the answer to a SendMessageBatch that accepted every message, and calls taken for
+// scan reads the answer to a SendMessageBatch that accepted every message, and calls accepted for
 // each.
-func scan(answer []byte, taken func(success)) error {
+func scan(answer []byte, accepted func(success)) error {
 	s := awsjson.NewScanner(answer)
 	err := s.Object(func(list []byte) error {
 		if string(list) != "Successful" {
@@ -27,7 +27,7 @@ func scan(answer []byte, taken func(success)) error {
 				}
 				return err
 			})
-			taken(e)
+			accepted(e)
 			return err
 		})
 	})
