@@ -30,6 +30,7 @@ type State struct {
 	CurrentDatabase   string // the database of the connection
 	Plugin            string
 	Physical          bool // not a logical slot
+	TwoPhase          bool // brings a transaction when it is prepared, and not when it commits
 	Active            bool
 	ActivePID         int64
 	WALStatus         string // reserved | extended | unreserved | lost
@@ -55,8 +56,8 @@ func (s State) IsBeingCreated() bool {
 	return s.Exists && s.Active && s.ConfirmedFlushLSN == 0 && !s.Physical
 }
 
-// CheckUsable returns an error if the slot belongs to another database or another plugin. The relay
-// must not touch such a slot, even if a START_REPLICATION on it would succeed.
+// CheckUsable returns an error if the slot belongs to another database or another plugin, or has
+// two_phase. The relay must not touch such a slot, even if a START_REPLICATION on it would succeed.
 func (s State) CheckUsable(name string) error {
 	switch {
 	case !s.Exists:
@@ -73,6 +74,11 @@ func (s State) CheckUsable(name string) error {
 	case s.Plugin != plugin:
 		return fmt.Errorf("slot %s was created for output plugin %q, not for %s: choose another name with RELAY_SLOT",
 			name, s.Plugin, plugin)
+	case s.TwoPhase && s.IsIntact():
+		return fmt.Errorf("slot %s was created with two_phase: it brings a prepared transaction before that commits, "+
+			"which the relay does not read: choose another name with RELAY_SLOT, or drop the slot with "+
+			"SELECT pg_drop_replication_slot('%[1]s'). The relay then creates it again, and publishes from the "+
+			"table what it has not delivered", name)
 	}
 	return nil
 }
@@ -80,7 +86,7 @@ func (s State) CheckUsable(name string) error {
 // lookUp reads the view through jsonb, in which a column that the server's version lacks is NULL.
 const lookUp = `
 	SELECT coalesce(s->>'database', ''), current_database(), coalesce(s->>'plugin', ''), s->>'slot_type' = 'physical',
-	       (s->>'active')::boolean,
+	       (s->>'active')::boolean, coalesce((s->>'two_phase')::boolean, false),
 	       coalesce((s->>'active_pid')::bigint, 0), coalesce(s->>'wal_status', ''),
 	       coalesce(s->>'invalidation_reason', CASE WHEN (s->>'conflicting')::boolean THEN 'conflicting' END, ''),
 	       coalesce((s->>'synced')::boolean, false), coalesce(s->>'confirmed_flush_lsn', '0/0')::pg_lsn,
@@ -93,7 +99,7 @@ const lookUp = `
 func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error) {
 	s := State{Exists: true}
 	err := pool.QueryRow(ctx, lookUp, name).Scan(&s.Database, &s.CurrentDatabase, &s.Plugin, &s.Physical, &s.Active,
-		&s.ActivePID, &s.WALStatus, &s.InvalidReason, &s.Synced, &s.ConfirmedFlushLSN,
+		&s.TwoPhase, &s.ActivePID, &s.WALStatus, &s.InvalidReason, &s.Synced, &s.ConfirmedFlushLSN,
 		&s.DeliveryLag, &s.RetainedWAL, &s.SafeWALSize, &s.KeepLimit)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return State{}, nil

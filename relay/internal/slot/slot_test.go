@@ -46,6 +46,27 @@ func TestPhysicalSlotIsRefused(t *testing.T) {
 	}
 }
 
+// TestSlotWithTwoPhaseIsRefused: a prepared transaction would end every stream of it.
+func TestSlotWithTwoPhaseIsRefused(t *testing.T) {
+	t.Parallel()
+	pool := newPool(t, pgtest.NewDatabase(t))
+	name := "two_phase_" + strings.TrimPrefix(pool.Config().ConnConfig.Database, "test_")
+	if _, err := pool.Exec(t.Context(), `
+		SELECT pg_create_logical_replication_slot($1, 'pgoutput', twophase => true)`, name); err != nil {
+		t.Fatal(err)
+	}
+	state, err := slot.LookUp(t.Context(), pool, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := state.CheckUsable(name); err == nil || !strings.Contains(err.Error(), "two_phase") {
+		t.Errorf("a slot with two_phase: %v", err)
+	}
+	if err := slot.Drop(t.Context(), pool, name); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestBlockersAreNamedToEveryRole: a role without pg_read_all_stats sees neither state nor age of
 // other transactions.
 func TestBlockersAreNamedToEveryRole(t *testing.T) {
