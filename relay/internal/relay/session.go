@@ -73,17 +73,8 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	if s.paused, err = pause.List(ctx, r.pool, r.Slot); err != nil {
 		return nil, err
 	}
-	destinations := make([]delivery.Destination, len(r.Destinations))
-	for i, d := range r.Destinations {
-		d.Blocked = blocked[d.Name]
-		d.Paused = slices.ContainsFunc(s.paused, func(p pause.Pause) bool { return p.Destination == d.Name })
-		destinations[i] = d
-		if !d.Patterned { // each metric of a destination has a price in CloudWatch
-			r.Metrics.Expect(d.Name)
-		}
-	}
 	r.Metrics.Began(h.Row.Position, h.Row.UpdatedAt)
-	s.delivery = delivery.New(destinations, r.Delivery, delivery.Deps{
+	s.delivery = delivery.New(s.destinations(blocked), r.Delivery, delivery.Deps{
 		Tracker:  s.tracker,
 		Lease:    s.lease,
 		Parker:   deadletter.NewStore(r.pool, h.Fence, r.Table.Key()),
@@ -94,11 +85,26 @@ func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*sessio
 	if err := s.openGate(ctx); err != nil {
 		return nil, err
 	}
-	for i := range destinations { // before an event can be parked behind a dead letter
+	for i := range r.Destinations { // before an event can be parked behind a dead letter
 		s.delivery.DeferBehind(i, s.cannotWait == "")
 	}
 	s.connect()
 	return s, nil
+}
+
+// destinations returns the destinations with the state of this session: their blocked groups, and
+// whether they are paused.
+func (s *session) destinations(blocked map[string]map[string]string) []delivery.Destination {
+	destinations := make([]delivery.Destination, len(s.Destinations))
+	for i, d := range s.Destinations {
+		d.Blocked = blocked[d.Name]
+		d.Paused = slices.ContainsFunc(s.paused, func(p pause.Pause) bool { return p.Destination == d.Name })
+		destinations[i] = d
+		if !d.Patterned { // each metric of a destination has a price in CloudWatch
+			s.Metrics.Expect(d.Name)
+		}
+	}
+	return destinations
 }
 
 // connect creates the handler of the stream, the auditor and the checkpointer.
