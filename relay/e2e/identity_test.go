@@ -21,7 +21,7 @@ var identityCases = map[string]identityCase{
 		table: `CREATE TABLE events (id text PRIMARY KEY, seq bigint GENERATED ALWAYS AS IDENTITY UNIQUE` +
 			identityColumns +
 			`)`,
-		want: []string{"column id tells the events apart", "column seq orders the events"},
+		want: []string{"column id tells the events apart", "column seq numbers the rows in the order"},
 	},
 	"deferred": {
 		table: `CREATE TABLE events (id text UNIQUE DEFERRABLE INITIALLY DEFERRED, seq bigserial UNIQUE` +
@@ -47,7 +47,7 @@ var identityCases = map[string]identityCase{
 		table: `CREATE TABLE events (id text, seq bigserial, at timestamptz NOT NULL DEFAULT now()` + identityColumns +
 			`, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
 			CREATE TABLE today PARTITION OF events DEFAULT; CREATE UNIQUE INDEX ON today (seq)`,
-		want: []string{"partition key too", "RELAY_ID_UNIQUE=assert", "column seq orders the events"},
+		want: []string{"partition key too", "RELAY_ID_UNIQUE=assert", "column seq numbers the rows in the order"},
 	},
 	"a version per aggregate": {
 		table: `CREATE TABLE events (id text PRIMARY KEY, seq int NOT NULL DEFAULT 0` + identityColumns + `)`,

@@ -2,13 +2,15 @@ package preflight
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
-// guarantees reports each guarantee that the table does not allow. The order of an aggregate is a
-// finding of the destinations. The first finding has the statements that add the missing columns.
+// guarantees reports the guarantees that the table does not allow. The order of an aggregate is a
+// finding of the destinations. All others need the same columns, so they are one finding, with the
+// statements that add these columns.
 func (d *database) guarantees(context.Context) Findings {
 	if d.columns == nil || d.lacking() > 0 { // mappedColumns has found it
 		return nil
@@ -17,16 +19,17 @@ func (d *database) guarantees(context.Context) Findings {
 }
 
 func (d *database) missingGuarantees() Findings {
-	var found Findings
-	for _, g := range outboxtable.MissingGuarantees(d.Table, false) {
-		found = append(found, degraded(CodeGuarantees, d.tableObject(), "no %s: %s. The relay does not keep this "+
-			"guarantee: %s. Without it, %s", g.Name, outboxtable.WhyNotRepairable(d.Table), g.Promise, g.Without))
-	}
-	if found == nil {
+	missing := outboxtable.MissingGuarantees(d.Table, false)
+	if len(missing) == 0 {
 		return Findings{passed(CodeGuarantees, d.tableObject(), "table %s allows every guarantee", d.tableName())}
 	}
-	found[0] = found[0].with("%s", d.addMissing())
-	return found
+	names, promises := make([]string, len(missing)), make([]string, len(missing))
+	for i, g := range missing {
+		names[i], promises[i] = g.Name, fmt.Sprintf("%s (without it, %s)", g.Promise, g.Without)
+	}
+	return Findings{degraded(CodeGuarantees, d.tableObject(), "no %s: %s. The relay does not keep these guarantees: %s",
+		strings.Join(names, ", "), outboxtable.WhyNotRepairable(d.Table), strings.Join(promises, "; ")).
+		with("%s", d.addMissing())}
 }
 
 // addMissing returns the statements that add the columns without which the table cannot be read.

@@ -1,7 +1,6 @@
 package preflight_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -9,7 +8,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
-// TestCheckNamesEachMissingGuarantee: the statements of the first finding cure all of them.
+// TestCheckNamesEachMissingGuarantee: all have one cause, and the statements of one finding cure
+// them.
 func TestCheckNamesEachMissingGuarantee(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -42,19 +42,31 @@ func TestCheckNamesEachMissingGuarantee(t *testing.T) {
 				t.Fatal(err)
 			}
 			found := all.Of(preflight.Degraded)
-			var about []string
-			for _, f := range found {
-				about = append(about, strings.SplitN(strings.TrimPrefix(f.Explanation, "no "), ":", 2)[0])
-				if f.Code != preflight.CodeGuarantees || !strings.Contains(f.Explanation, c.word) {
-					t.Errorf("%s: %s", f.Code, f)
-				}
+			const names = "no repair, first start, audit, deferral, retention, replay: table "
+			if len(found) != 1 || found[0].Code != preflight.CodeGuarantees ||
+				!strings.HasPrefix(found[0].Explanation, names) || !strings.Contains(found[0].Explanation, c.word) {
+				t.Fatalf("found %s", found)
 			}
-			want := []string{"repair", "first start", "audit", "deferral", "retention", "replay"}
-			if !slices.Equal(about, want) {
-				t.Fatalf("missing %q, want %q", about, want)
+			for _, g := range outboxtable.MissingGuarantees(e.Table, false) {
+				if !strings.Contains(found[0].Explanation, g.Promise+" (without it, "+g.Without+")") {
+					t.Errorf("guarantee %s is missing in %s", g.Name, found[0])
+				}
 			}
 			e.Table.Columns = whole
 			e.expectCured(found[0])
 		})
+	}
+}
+
+// TestTheOrderOfRowsIsNoOrderOfAggregates: without an aggregate, a FIFO destination keeps no order,
+// which is the finding aggregate.
+func TestTheOrderOfRowsIsNoOrderOfAggregates(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.Table.Columns.AggregateID = ""
+	for _, f := range e.check() {
+		if f.Code == preflight.CodeOrder && (f.Level != preflight.OK || strings.Contains(f.Explanation, "aggregate")) {
+			t.Errorf("%s: %s", f.Level, f)
+		}
 	}
 }

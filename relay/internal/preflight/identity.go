@@ -156,7 +156,8 @@ func (d *database) judge(n numbering, indexed bool) Finding {
 		return degraded(CodeOrder, object, "column %s has no unique index, so a service may write a value twice, "+
 			"and recovery, replay and retention read the whole table", name).with("%s", d.uniqueIndex(column))
 	}
-	return passed(CodeOrder, object, "column %s orders the events of an aggregate", name)
+	return passed(CodeOrder, object, "column %s numbers the rows in the order in which one writer writes them: "+
+		"reads of the table keep it", name)
 }
 
 func uncached(table, column string, n numbering) string {

@@ -52,7 +52,7 @@ func TestCheckProposesTheSettingsOfATable(t *testing.T) {
 			if statement != c.settings {
 				t.Errorf("proposed\n%s, want\n%s", statement, c.settings)
 			}
-			for _, words := range []string{c.unread, "no repair: table public.ev has no"} {
+			for _, words := range []string{c.unread, "retention, replay: table public.ev has no"} {
 				if !strings.Contains(text, words) {
 					t.Errorf("the findings do not say %q:\n%s", words, text)
 				}
