@@ -52,6 +52,20 @@ func (h session) set(before string) (statements []string) {
 	return statements
 }
 
+// atLogin returns statements for an event trigger that sets each hostile parameter in the relay's
+// sessions.
+func (h session) atLogin() []string {
+	var body strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(h.parameters)) {
+		fmt.Fprintf(&body, "PERFORM set_config('%s', '%s', false); ", name, h.parameters[name])
+	}
+	return []string{
+		`CREATE FUNCTION hostile() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+			IF session_user = 'outbox_relay' THEN ` + body.String() + `END IF; END $$`,
+		`CREATE EVENT TRIGGER hostile ON login EXECUTE FUNCTION hostile()`,
+	}
+}
+
 // options returns the hostile parameters in the syntax of PGOPTIONS.
 func (h session) options() string {
 	var all strings.Builder
@@ -93,6 +107,11 @@ func sessions() []session {
 			"default_transaction_read_only": {"on"}, "Row_Security": {"on"}, "synchronous_commit": {"off"},
 		}
 		all = append(all, role, database, server, environment, connection)
+		if version >= 17 {
+			trigger := h
+			trigger.name, trigger.statements = "login trigger", h.atLogin()
+			all = append(all, trigger)
+		}
 		for _, mode := range map[int][]string{15: {"simple_protocol"}, 18: {"exec", "cache_statement"}}[version] {
 			driver := h
 			driver.name, driver.query = "driver "+mode, url.Values{

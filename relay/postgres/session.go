@@ -56,9 +56,25 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 	Pin(conn, relaySession)
 	Pin(conn, map[string]string{"application_name": applicationName})
 	pinProtocol(conn)
+	resetAfterLogin(conn)
 	// Of one host, a command connects to a standby as well, so that its report can say so.
 	if hasSeveralHosts(conn) {
 		RequirePrimary(conn)
+	}
+}
+
+// loginTriggerVersion is the first version with event triggers on login.
+const loginTriggerVersion = 17
+
+// resetAfterLogin takes back what an event trigger on login has set: it runs after the startup
+// message, to whose values RESET ALL returns.
+// https://www.postgresql.org/docs/current/event-trigger-definition.html
+func resetAfterLogin(conn *pgconn.Config) {
+	conn.AfterConnect = func(ctx context.Context, server *pgconn.PgConn) error {
+		if majorVersion(server) < loginTriggerVersion {
+			return nil
+		}
+		return server.Exec(ctx, "RESET ALL").Close()
 	}
 }
 
