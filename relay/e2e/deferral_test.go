@@ -109,9 +109,10 @@ func TestAnOutageWaitsInTheTable(t *testing.T) {
 	o.awaitBody(`{"other":true}`)
 	o.awaitState("deferred")
 	o.write(201, 300)
-	if out, err := o.command(o.env, "status"); !strings.Contains(out, " events wait in the outbox table: ") ||
-		strings.Count(out, "next: ") != 1 {
-		t.Errorf("status: %v: %s", err, out)
+	// The next report of the relay has the outage. Until then the deferral is a problem by itself.
+	out := o.awaitStatus(1, " events wait in the outbox table: ", o.env...)
+	if strings.Count(out, "next: ") != 1 {
+		o.t.Errorf("the outage and its deferral are several problems:\n%s", out)
 	}
 	o.end()
 	o.awaitAll(300)
