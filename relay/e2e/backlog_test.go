@@ -144,7 +144,7 @@ func TestOldestRisesWhileTheBrokerIsUnavailable(t *testing.T) {
 		committed := time.Now()
 		w.eventually("the metric says that an event has waited for 20 seconds",
 			func() bool { return w.oldest(listen) > 20 })
-		if waited := time.Since(committed); waited > 30*time.Second {
+		if waited := time.Since(committed); waited > time.Minute {
 			t.Errorf("the metric says 20 seconds after %s", waited)
 		}
 		unavailable.Clear()

@@ -104,6 +104,25 @@ func TestTablesKeepTheirOwnOrder(t *testing.T) {
 	}
 }
 
+// A table that leaves is no error of the relay, and may be a mistake.
+func TestStatusNamesTablesThatLeft(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.addTable("billing", "outbox")
+	env := "RELAY_TABLE=public.outbox_events,billing.outbox"
+	w.startStreaming(env)
+	w.insertInto("billing.outbox", "1", 1, 1)
+	w.awaitOfTable("billing.outbox", "1", 1)
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE billing.outbox`)
+	w.awaitStatus(1, "publication outbox_pub has no table billing.outbox: add the table", env)
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`)
+	w.awaitStatus(1, "publication outbox_pub has no table public.outbox_events, billing.outbox: add the table", env)
+	w.insertInto("billing.outbox", "1", 2, 2)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events, billing.outbox`)
+	w.awaitOfTable("billing.outbox", "1", 2)
+	w.awaitStatus(0, "ok  slot", env)
+}
+
 // Two events share id, seq and transaction. Neither is taken for the other one.
 func TestEqualRowsOfTwoTablesBothArrive(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,9 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
 	"github.com/outbox-relay/outbox-relay/relay/internal/leadership"
@@ -79,6 +81,7 @@ func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
 	if !table.IsSeveral() {
 		return nil
 	}
+	r.Health.Retries("the search for the tables of RELAY_TABLE", r.unmatched(table))
 	before, had := r.Table, r.hasTables
 	r.hasTables = true
 	if !had { // package preflight has checked them
@@ -99,6 +102,23 @@ func (r *relay) checkNew(ctx context.Context, table outboxtable.Table) error {
 		return nil
 	}
 	return r.checkPieces(ctx, members.Since(before, table))
+}
+
+// unmatched returns an error that lists the names and patterns of RELAY_TABLE for which the
+// publication has no table, or nil. A mistake may be the reason, and relay status shows it.
+func (r *relay) unmatched(table outboxtable.Table) error {
+	var lacking []string
+	for _, p := range table.Several.Patterns {
+		isMatch := func(one outboxtable.Table) bool { return p.Matches(one.Schema, one.Name) }
+		if !slices.ContainsFunc(table.Each(), isMatch) {
+			lacking = append(lacking, p.String())
+		}
+	}
+	if lacking == nil {
+		return nil
+	}
+	return fmt.Errorf("publication %s has no table %s: add the table to it, or remove the name from RELAY_TABLE",
+		r.Publication, strings.Join(lacking, ", "))
 }
 
 // checkedAtOnce is how many new tables are checked before the relay remembers that they passed.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/health"
+	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
@@ -25,7 +27,7 @@ func TestTablesThatPassedAreNotCheckedAgain(t *testing.T) {
 	interrupted := errors.New("connection reset by peer")
 	checks, checked := 0, map[string]int{}
 	r := &relay{hasTables: true, Config: Config{
-		Table: several, Log: slog.New(slog.DiscardHandler),
+		Table: several, Log: slog.New(slog.DiscardHandler), Health: health.New(metrics.New()),
 		CheckTables: func(_ context.Context, _ *pgxpool.Pool, came outboxtable.Table) error {
 			if checks++; checks == 3 {
 				return interrupted
