@@ -53,11 +53,15 @@ func (h session) set(before string) (statements []string) {
 }
 
 // atLogin returns statements for an event trigger that sets each hostile parameter in the relay's
-// sessions.
+// sessions. A time limit lets the login itself end in time.
 func (h session) atLogin() []string {
 	var body strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(h.parameters)) {
-		fmt.Fprintf(&body, "PERFORM set_config('%s', '%s', false); ", name, h.parameters[name])
+		value := h.parameters[name]
+		if strings.HasSuffix(name, "_timeout") {
+			value = "1s"
+		}
+		fmt.Fprintf(&body, "PERFORM set_config('%s', '%s', false); ", name, value)
 	}
 	return []string{
 		`CREATE FUNCTION hostile() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
