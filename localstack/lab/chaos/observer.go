@@ -47,14 +47,18 @@ const recordChanges = `
 	CREATE TRIGGER record AFTER INSERT OR UPDATE ON outbox_dead_letters FOR EACH ROW EXECUTE FUNCTION record_change()`
 
 // recordSelected records the events that a replay selects when it is requested, and the
-// destinations for which each of them waits at that moment.
+// destinations for which each of them waits at that moment. The replay selects the events that are
+// visible in its horizon, and those whose dead letter is closed.
 func (s *shape) recordSelected() string {
 	return s.sql(`
 	CREATE FUNCTION record_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO selected SELECT new.id, e.{id}::text, ARRAY(SELECT d.destination FROM outbox_deferrals d
 			WHERE d.state = 'deferred' AND (d.aggregate_id = '' OR ` + s.isOfAggregate("d", "e") + `)
 				AND NOT (` + s.isDone("d", "e") + `)) FROM {table} e
-		WHERE pg_visible_in_snapshot(e.{xid}, new.horizon)
+		WHERE (pg_visible_in_snapshot(e.{xid}, new.horizon)
+				OR e.{seq} > new.passed_seq AND e.{seq} <= new.last_seq AND EXISTS (
+					SELECT FROM outbox_dead_letters d WHERE d.slot_name = new.slot_name
+						AND d.row_event_id = e.{id}::text AND d.state IN ('discarded', 'redriven')))
 			AND (new.seqs IS NULL OR e.{seq} = ANY (new.seqs)) AND (new.since IS NULL OR e.{created} >= new.since)
 			AND (new.until IS NULL OR e.{created} < new.until)
 			AND (new.aggregate_type IS NULL OR (e.{kind}, e.{aggregate}) = (new.aggregate_type,
