@@ -66,8 +66,8 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 // loginTriggerVersion is the first version with event triggers on login.
 const loginTriggerVersion = 17
 
-// resetAfterLogin takes back what an event trigger on login has set: it runs after the startup
-// message, to whose values RESET ALL returns.
+// resetAfterLogin resets the parameters that an event trigger on login has set. Such a trigger runs
+// after the startup message, and RESET ALL returns to the values of that message.
 // https://www.postgresql.org/docs/current/event-trigger-definition.html
 func resetAfterLogin(conn *pgconn.Config) {
 	conn.AfterConnect = func(ctx context.Context, server *pgconn.PgConn) error {

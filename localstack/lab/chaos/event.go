@@ -54,11 +54,12 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	if a.table != "" {
 		id = r.twins.next(a.table)
 	}
+	plain := fmt.Sprintf(r.shape.payload(), id)
 	e := checker.Event{
 		ID: id, Table: a.table, AggregateType: a.destination.aggregateType, AggregateID: a.id,
 		Destination: a.destination.Name, Emitted: a.emits,
 		Type:    fmt.Sprintf("type.%d", random.IntN(5)),
-		Payload: fmt.Sprintf(r.shape.payload(), id),
+		Payload: plain,
 	}
 	if r.shape.unordered { // each event is its own group
 		e.AggregateID = id
@@ -79,7 +80,7 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 	case 0:
 		if !r.stores(a.destination) {
 			// jsonb keeps one padding of two
-			e.Payload = r.shape.padded(fmt.Sprintf(r.shape.payload(), id), a.destination.limit)
+			e.Payload = r.shape.padded(plain, a.destination.limit)
 			return e
 		}
 	case 1:

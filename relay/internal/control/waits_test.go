@@ -13,7 +13,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 )
 
-// notices keeps what an operator is told.
+// notices records the notices for an operator.
 type notices struct {
 	mu     sync.Mutex
 	peers  []string

@@ -20,8 +20,8 @@ var OwnTables = []OwnTable{
 
 // OwnDeadLetterSQL is a condition on a dead letter: a relay of this slot parked it, or one of a
 // slot without a checkpoint, or an older relay, which did not store its slot. Another slot of the
-// table has dead letters and message groups of its own. letter is the name of the dead letter in
-// the statement, and slot an expression.
+// table has dead letters and message groups of its own. deadLetter is the name of the dead letter
+// in the statement, and slot an expression.
 func OwnDeadLetterSQL(deadLetter, slot string) string {
 	return `(` + deadLetter + `.slot_name IS NULL OR ` + deadLetter + `.slot_name = ` + slot + `
 		OR NOT EXISTS (SELECT FROM relay_checkpoints own WHERE own.slot_name = ` + deadLetter + `.slot_name))`

@@ -135,11 +135,12 @@ func (d Destinations) describe(name string, s opened) Findings {
 		kind = fmt.Sprintf("event bus, source %s. It keeps no order: the relay sends an event of an aggregate once "+
 			"the bus has accepted those before it, and targets may get them in another order", limits.Entry.Source)
 	}
-	found := Findings{passed(CodeDestination, object, "destination %s exists (%s)", name, kind)}
+	state := "exists"
 	if s.Description().Hidden {
-		found = Findings{passed(CodeDestination, object, "destination %s belongs to an account that denies "+
-			"events:DescribeEventBus: the first events show whether it exists and accepts them (%s)", name, kind)}
+		state = "belongs to an account that denies events:DescribeEventBus: the first events show whether it exists " +
+			"and accepts them"
 	}
+	found := Findings{passed(CodeDestination, object, "destination %s %s (%s)", name, state, kind)}
 	for _, attribute := range s.Description().Missing {
 		found = append(found, passed(CodeDestination, object, "destination %s reports no usable %s: AWS' default of "+
 			"%d bytes applies",

@@ -78,10 +78,10 @@ func (w *Watcher) check(ctx context.Context) error {
 	if err := w.requireTables(ctx); err != nil {
 		return err
 	}
-	if err := w.reportStandbys(ctx); err != nil {
+	if err := outboxtable.RequireReadable(ctx, w.Pool, w.Table); err != nil {
 		return err
 	}
-	return outboxtable.RequireReadable(ctx, w.Pool, w.Table)
+	return w.reportStandbys(ctx)
 }
 
 // ErrColumnRenamed means that the table now has a column under another of its configured names.
