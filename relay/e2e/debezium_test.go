@@ -168,16 +168,7 @@ func TestTheRelayContinuesADebeziumSlot(t *testing.T) {
 			w.eventually("further events are written", func() bool { return len(l.all()) > seen+100 })
 			l.stop()
 			all := l.all()
-			w.eventually("the last events arrive", func() bool {
-				after := w.ids(w.queue.ARN, "id")
-				for _, e := range all[len(all)-3:] {
-					if !after[e.id] {
-						return false
-					}
-				}
-				return true
-			})
-			h := handover{before: c.published, after: w.ids(w.queue.ARN, "id")}
+			h := w.awaitHandover(all, c.published, w.queue.ARN, "id")
 			h.check(t, all, stopped.Add(-time.Second-slack))
 			w.requireOrder(w.queue.ARN)
 		})

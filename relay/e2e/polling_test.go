@@ -143,11 +143,11 @@ func TestAPollingPublisherIsReplaced(t *testing.T) {
 	w.eventually("further events are written", func() bool { return len(l.all()) > seen+50 })
 	l.stop()
 	all := l.all()
-	w.eventually("the last event arrives", func() bool { return w.ids(orders.ARN, "event_id")[all[len(all)-1].id] })
-	h := handover{before: map[string]bool{}, after: w.ids(orders.ARN, "event_id")}
+	polled := map[string]bool{}
 	for _, e := range polling.all() {
-		h.before[e.id] = true
+		polled[e.id] = true
 	}
+	h := w.awaitHandover(all, polled, orders.ARN, "event_id")
 	h.check(t, all, stopped.Add(-slack))
 	w.requireOrder(orders.ARN)
 }

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +76,22 @@ func (t *traffic) all() []written {
 type handover struct {
 	before map[string]bool // ids that the former publisher delivered
 	after  map[string]bool // ids that the relay delivered
+}
+
+// awaitHandover waits until the former publisher, or the relay to the queue arn, has delivered each
+// event of all. An attribute of a message, name, has the id of its event. The event that was written
+// last need not arrive last, because only the events of one aggregate are in order. After patience,
+// check names those that are missing.
+func (w *testEnv) awaitHandover(all []written, before map[string]bool, arn, name string) handover {
+	w.t.Helper()
+	h := handover{before: before}
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(pollInterval(began)) {
+		h.after = w.ids(arn, name)
+		if !slices.ContainsFunc(all, func(e written) bool { return !h.before[e.id] && !h.after[e.id] }) {
+			break
+		}
+	}
+	return h
 }
 
 // check checks that each event was delivered, and that those which came twice were written after
