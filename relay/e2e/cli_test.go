@@ -1,16 +1,17 @@
 package e2e_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -247,12 +248,11 @@ func TestReturningDestinationReceivesEveryEvent(t *testing.T) {
 // freeAddress returns an address on loopback that no process listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	port, err := procgroup.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 func TestCheckNamesColumnsUnfitForRecovery(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 	"github.com/outbox-relay/outbox-relay/relay/internal/health"
 	"github.com/outbox-relay/outbox-relay/relay/internal/metrics"
 )
@@ -157,10 +159,9 @@ func TestServeAnswersUntilItsContextEnds(t *testing.T) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := procgroup.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
