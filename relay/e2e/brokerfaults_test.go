@@ -48,6 +48,7 @@ var brokerFaults = []brokerFault{
 	{name: "entry doubled in the answer", fault: fakeaws.RepeatEntries(), oneOnly: true},
 	{name: "entry unknown in the answer", fault: fakeaws.RenameEntries(), oneOnly: true},
 	{name: "wrong checksum", fault: fakeaws.WrongMD5(), oneOnly: true, sqsOnly: true, times: 2},
+	{name: "no checksum", fault: fakeaws.OmitMD5(), oneOnly: true, sqsOnly: true},
 }
 
 // One relay goes through all faults in turn, once with a FIFO queue and once with a FIFO topic.

@@ -170,6 +170,15 @@ func WrongMD5() Fault {
 	}}
 }
 
+// OmitMD5 accepts the matching entries and answers without their checksum, as some brokers that are
+// not AWS do.
+func OmitMD5() Fault {
+	return Fault{edit: func(r result) []result {
+		r.bodyMD5 = ""
+		return []result{r}
+	}}
+}
+
 // OmitEntries omits the matching entries from the answer, whether they are accepted or not.
 func OmitEntries() Fault {
 	return Fault{edit: func(result) []result { return nil }}

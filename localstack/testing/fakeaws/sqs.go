@@ -152,7 +152,9 @@ func separate(b []byte) []byte {
 
 func appendAccepted(b []byte, r *result) []byte {
 	b = append(append(b, `"MessageId":"`...), r.messageID...)
-	b = append(append(b, `","MD5OfMessageBody":"`...), r.bodyMD5...)
+	if r.bodyMD5 != "" {
+		b = append(append(b, `","MD5OfMessageBody":"`...), r.bodyMD5...)
+	}
 	if r.attributesMD5 != "" {
 		b = append(append(b, `","MD5OfMessageAttributes":"`...), r.attributesMD5...)
 	}

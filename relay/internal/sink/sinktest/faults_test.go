@@ -239,6 +239,41 @@ func TestAWrongChecksumConcernsItsEntryOnly(t *testing.T) {
 	})
 }
 
+// TestAMissingChecksumIsNoOtherBody: some brokers that are not AWS send no checksum. Each attempt
+// would leave a copy, and the last one a dead letter.
+func TestAMissingChecksumIsNoOtherBody(t *testing.T) {
+	t.Parallel()
+	eachClient(t, sink.SQS, func(t *testing.T, d broken) {
+		d.server.Script(entry("id-1"), fakeaws.OmitMD5())
+		d.server.Script(entry("id-2"), fakeaws.WrongMD5())
+		results, err := d.Publish(t.Context(), batchOf(3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if results[1].Err != nil || results[1].MessageID.String() == "" {
+			t.Errorf("the message without a checksum: %q, %v, want it durable", results[1].MessageID, results[1].Err)
+		}
+		if code := sink.Code(results[2].Err); code != sink.CodeChecksum {
+			t.Errorf("the message with another checksum: code %q, want %q", code, sink.CodeChecksum)
+		}
+	})
+}
+
+// TestAnEmptyChecksumIsAMissingOne: neither a null nor an empty text is a checksum.
+func TestAnEmptyChecksumIsAMissingOne(t *testing.T) {
+	t.Parallel()
+	w := openTwins(t, sink.SQS, false)
+	for _, member := range []string{``, `,"MD5OfMessageBody":""`, `,"MD5OfMessageBody":null`} {
+		body := `{"Successful":[{"Id":"` + placeholder(0) + `","MessageId":"m"` + member + `}]}`
+		_, outcomes := w.publish(t, batchOf(1), reply{status: http.StatusOK, body: body})
+		for client, outcome := range outcomes {
+			if len(outcome) != 2 || outcome[0] != "" || outcome[1] != "" {
+				t.Errorf("%s, %q: %v, want the message durable", client, member, outcome)
+			}
+		}
+	}
+}
+
 func TestTruncatedAnswerMarksNothingFalselyDurable(t *testing.T) {
 	t.Parallel()
 	eachService(t, func(t *testing.T, d broken) {
