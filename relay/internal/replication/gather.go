@@ -23,7 +23,10 @@ const gatherBytes = 18 << 10
 type gatherer struct {
 	conn     net.Conn
 	socket   syscall.RawConn // nil if the connection is not TCP, or the system cannot gather
-	lowWater int             // current SO_RCVLOWAT of the socket
+	lowWater int             // current SO_RCVLOWAT of the socket, as it was set
+	// piece is the least that a gathered read brings: gatherBytes, or less if the system bounds
+	// receive buffers. The server sends no more than the buffer takes.
+	piece int
 }
 
 func newGatherer(conn net.Conn) *gatherer {
@@ -56,7 +59,7 @@ func (g *gatherer) gather(now time.Time, wait time.Duration) (waited bool) {
 	if err := g.conn.SetReadDeadline(now.Add(wait)); err != nil {
 		return false // the following read returns the error
 	}
-	err := g.socket.Read(func(fd uintptr) bool { return arrived(fd) >= gatherBytes })
+	err := g.socket.Read(func(fd uintptr) bool { return arrived(fd) >= g.piece })
 	// Less than a large piece has arrived. The following read takes it and must not wait for more.
 	if err != nil {
 		g.setLowWater(1)
@@ -68,9 +71,6 @@ func (g *gatherer) setLowWater(bytes int) {
 	if g.lowWater == bytes {
 		return
 	}
-	g.lowWater = bytes
-	// Without the low-water mark the wait is woken more often, and is as long.
-	_ = g.socket.Control(func(fd uintptr) {
-		_ = setReceiveLowWater(fd, bytes)
-	})
+	g.lowWater, g.piece = bytes, bytes
+	_ = g.socket.Control(func(fd uintptr) { g.piece = setReceiveLowWater(fd, bytes) })
 }

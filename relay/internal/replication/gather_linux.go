@@ -2,10 +2,17 @@ package replication
 
 import "golang.org/x/sys/unix"
 
-// setReceiveLowWater keeps a reader of the socket asleep until this many bytes have arrived.
+// setReceiveLowWater keeps a reader of the socket asleep until this many bytes have arrived. It
+// returns the number that the kernel waits for: Linux makes the receive buffer large enough for
+// bytes, or else lowers the number to half of the largest buffer that the socket may have.
 // https://man7.org/linux/man-pages/man7/socket.7.html
-func setReceiveLowWater(fd uintptr, bytes int) error {
-	return unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes)
+func setReceiveLowWater(fd uintptr, bytes int) int {
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes)
+	effective, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT)
+	if err != nil || effective <= 1 { // without the option a read is woken more often, and waits for as many bytes
+		return bytes
+	}
+	return effective
 }
 
 // arrived returns the number of bytes that a read would return without waiting. TIOCINQ is another

@@ -11,19 +11,27 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // connected returns both ends of a connection over loopback.
 func connected(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	return connectedBy(t, net.Dialer{})
+}
+
+func connectedBy(t *testing.T, dialer net.Dialer) (client, server net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if client, err = net.Dial("tcp", listener.Addr().String()); err != nil {
+	if client, err = dialer.DialContext(t.Context(), "tcp", listener.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	if server, err = listener.Accept(); err != nil {
@@ -66,6 +74,36 @@ func TestBacklogIsReadInLargePieces(t *testing.T) {
 			t.Fatalf("a read brought %d bytes, want at least %d", n, gatherBytes)
 		}
 		left -= n
+	}
+}
+
+// TestGatheringEndsWithTheReceiveBuffer: a system may bound receive buffers below a large piece.
+// The server then waits for the client to read.
+func TestGatheringEndsWithTheReceiveBuffer(t *testing.T) {
+	t.Parallel()
+	small := net.Dialer{Control: func(_, _ string, socket syscall.RawConn) error {
+		var set error
+		err := socket.Control(func(fd uintptr) {
+			set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10)
+		})
+		return errors.Join(err, set)
+	}}
+	client, server := connectedBy(t, small)
+	g := newGatherer(client)
+	go func() {
+		for {
+			if _, err := server.Write(make([]byte, 64)); err != nil {
+				return
+			}
+		}
+	}()
+	const wait = 10 * time.Second
+	for range 20 {
+		begin := time.Now()
+		n := read(t, g, wait)
+		if waited := time.Since(begin); waited >= wait {
+			t.Fatalf("a read of %d bytes gathered for %s", n, waited)
+		}
 	}
 }
 
