@@ -46,6 +46,7 @@ type reply struct {
 	status int
 	header map[string]string
 	body   string
+	coded  func(body string) string // as a proxy encodes it; nil: not at all
 }
 
 // recorded is a request that publishes, as the server sees it.
@@ -111,8 +112,11 @@ func (w *twins) serve(response http.ResponseWriter, r *http.Request) {
 			response.Header().Set(name, value)
 		}
 		response.WriteHeader(w.answer.status)
-		answer := withEntries(w.answer.body, string(body))
-		_, _ = io.WriteString(response, strings.ReplaceAll(answer, eventID, uuid.NewString()))
+		answer := strings.ReplaceAll(withEntries(w.answer.body, string(body)), eventID, uuid.NewString())
+		if w.answer.coded != nil {
+			answer = w.answer.coded(answer)
+		}
+		_, _ = io.WriteString(response, answer)
 	}
 }
 
@@ -151,9 +155,7 @@ func (w *twins) publish(
 ) (requests map[sink.Client]recorded, outcomes map[sink.Client][]string) {
 	requests, outcomes = map[sink.Client]recorded{}, map[sink.Client][]string{}
 	for client, s := range w.sinks {
-		w.mu.Lock()
-		w.answer, w.requests = answer, nil
-		w.mu.Unlock()
+		w.answerWith(answer)
 		results, err := s.Publish(t.Context(), batch)
 		outcomes[client] = []string{describe(err)}
 		for _, r := range results {
@@ -166,6 +168,13 @@ func (w *twins) publish(
 		requests[client] = sent[0]
 	}
 	return requests, outcomes
+}
+
+// answerWith makes answer that of the next requests, and forgets those before.
+func (w *twins) answerWith(answer reply) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer, w.requests = answer, nil
 }
 
 func (w *twins) sent() []recorded {
@@ -328,10 +337,15 @@ type result struct{ ID, Code, Message, MD5 string }
 // success returns the answer of a service that accepts batch.
 func success(service sink.Service, batch []*sink.Message) reply {
 	var taken []result
-	for i, m := range batch {
-		taken = append(taken, result{ID: placeholder(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))})
+	for i := range batch {
+		taken = append(taken, accepted(batch, i))
 	}
 	return answerOf(service, taken, nil)
+}
+
+// accepted returns the result of the message at position i of batch.
+func accepted(batch []*sink.Message, i int) result {
+	return result{ID: placeholder(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(batch[i].Body)))}
 }
 
 func answerOf(service sink.Service, taken, failed []result) reply {
@@ -443,8 +457,8 @@ func drawAnswer(t *rapid.T, service sink.Service, batch []*sink.Message) reply {
 		return drawError(t, service)
 	}
 	var taken, failed []result
-	for i, m := range batch {
-		r := result{ID: placeholder(i), MD5: fmt.Sprintf("%x", md5.Sum([]byte(m.Body)))}
+	for i := range batch {
+		r := accepted(batch, i)
 		switch rapid.IntRange(0, 12).Draw(t, "fate") {
 		case 0:
 			r.Code, r.Message = codes.Draw(t, "code"), text.Draw(t, "message")+"."

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -257,6 +258,35 @@ func (a *Answer) readUpTo(r io.Reader) error {
 		return errTooLong
 	}
 	return unexpected(err)
+}
+
+// decompress decodes the body of a proxy that compresses answers, as net/http does. It leaves a
+// body of any other coding: see [strangerError].
+func (a *Answer) decompress() error {
+	if coding, _ := a.value(contentEncoding); !equalFold(coding, "gzip") || len(a.Body) == 0 {
+		return nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(bytes.Clone(a.Body)))
+	if err != nil {
+		return err
+	}
+	a.remove(contentEncoding)
+	a.Body = a.Body[:0]
+	return a.readUpTo(r)
+}
+
+const contentEncoding = "Content-Encoding"
+
+// remove removes the headers of this name.
+func (a *Answer) remove(name string) {
+	kept := a.head[:0]
+	for line := range bytes.Lines(a.head) {
+		if header, _, _ := bytes.Cut(line, []byte(":")); !equalFold(header, name) {
+			kept = append(kept, line...)
+		}
+	}
+	a.head = kept
+	a.header.Del(name)
 }
 
 var errTooLong = fmt.Errorf("it is longer than %d bytes", maxAnswer)

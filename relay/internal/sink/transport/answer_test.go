@@ -2,6 +2,8 @@ package transport_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -93,6 +95,16 @@ func converse(conn net.Conn, words string, hangUp bool) {
 	}
 }
 
+// compressed returns an answer with this body, compressed, without so many bytes of its end.
+func compressed(body string, lost int) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(body)) // a buffer accepts all bytes
+	_ = w.Close()
+	b.Truncate(b.Len() - lost)
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", b.Len(), b.String())
+}
+
 func TestEveryKindOfAnswerIsRead(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -159,6 +171,20 @@ func TestEveryKindOfAnswerIsRead(t *testing.T) {
 		"too long, in one chunk": {words: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1E8480\r\n" +
 			strings.Repeat("x", 2_000_000) + "\r\n0\r\n\r\n"},
 		"too long, up to the end": {words: "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", 2_000_000), hangUp: true},
+		"compressed":              {words: compressed("hello", 0), want: "200 hello"},
+		"compressed, in any case": {
+			words: strings.Replace(compressed("hello", 0), "Content-Encoding: gzip", "content-encoding:GZIP ", 1),
+			want:  "200 hello",
+		},
+		"compressed, and empty": {
+			words: "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+			want:  "200 ",
+		},
+		"called compressed": {
+			words: "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+		},
+		"compressed, broken off": {words: compressed("hello", 5)},
+		"compressed, too long":   {words: compressed(strings.Repeat("x", 2_000_000), 0)},
 		"of many bytes, not of too": {words: "HTTP/1.1 200 OK\r\nContent-Length: 500000\r\n\r\n" +
 			strings.Repeat("x", 500_000), want: "200 " + strings.Repeat("x", 500_000)},
 	} {

@@ -87,6 +87,10 @@ func (c *Caller) Post(ctx context.Context, request *Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := answer.decompress(); err != nil {
+		answer.Release()
+		return nil, c.explain(fmt.Errorf("read the answer: %w", err))
+	}
 	c.learnSkew(answer)
 	if answer.Status >= http.StatusBadRequest { // the credentials may be the reason
 		c.identity.Store(nil)
@@ -135,7 +139,7 @@ func (c *Caller) Answered(answer *Answer, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, err)
+	err = answered(c.endpoint.Service, c.endpoint.URL.Host, answer.Status, answer.Header(), err)
 	invalidateRefused(c.endpoint.Credentials, err)
 	return err
 }

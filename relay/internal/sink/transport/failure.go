@@ -22,11 +22,16 @@ import (
 type strangerError struct {
 	status        int
 	host, service string
-	err           error // of reading the answer as the service's
+	coding        string // of its body, which is not decoded; usually empty
+	err           error  // of reading the answer as the service's
 }
 
 func (e *strangerError) Error() string {
-	return fmt.Sprintf("HTTP %d from %s, not %s", e.status, e.host, strings.ToUpper(e.service))
+	text := fmt.Sprintf("HTTP %d from %s, not %s", e.status, e.host, strings.ToUpper(e.service))
+	if e.coding != "" {
+		text += ": a proxy in between sends it encoded as " + e.coding + ": turn its compression of answers off"
+	}
+	return text
 }
 
 func (e *strangerError) Unwrap() error { return e.err }
@@ -36,7 +41,7 @@ const unknownCode = "UnknownError"
 
 // answered returns err, the result of reading an answer of host, with its origin. That is the
 // service if the answer has an error code of it. Otherwise a proxy or a load balancer answered.
-func answered(service, host string, status int, err error) error {
+func answered(service, host string, status int, header http.Header, err error) error {
 	if _, known := errors.AsType[*sink.Error](err); known {
 		return err
 	}
@@ -44,7 +49,7 @@ func answered(service, host string, status int, err error) error {
 	if errors.As(err, &said) && said.ErrorCode() != "" && said.ErrorCode() != unknownCode {
 		return sink.RequestError(status, said.ErrorCode(), said.ErrorMessage(), err)
 	}
-	stranger := &strangerError{status, host, service, err}
+	stranger := &strangerError{status, host, service, header.Get(contentEncoding), err}
 	failure := sink.RequestError(status, fmt.Sprint("HTTP ", status), stranger.Error(), stranger)
 	// 413 concerns this very request, whoever answers it
 	if status != http.StatusRequestEntityTooLarge {
@@ -108,7 +113,7 @@ func (o origin) HandleDeserialize(
 		// the SDK replaces an error of Do by one of its own
 		err = &sink.Error{Origin: sink.OriginTransport, Err: err}
 	default:
-		err = answered(o.service, request.URL.Host, response.StatusCode, err)
+		err = answered(o.service, request.URL.Host, response.StatusCode, response.Header, err)
 	}
 	return out, metadata, err
 }
