@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -55,7 +57,7 @@ func (c *camera) close() {
 }
 
 const (
-	pictureWidth, pictureHeight = 1000, 1100
+	pictureWidth, pictureHeight = 1000, 900
 	// drawn is the time after which the page shows newer data.
 	drawn = 4 * time.Second
 	// maxPicture is the size up to which a picture belongs into the repository.
@@ -73,13 +75,13 @@ func (c *camera) open(url string) error {
 	return nil
 }
 
-// take stores a picture of the upper part of the page.
-func (c *camera) take(name string) error {
+// take stores a picture of the page, from its top to the end of a section.
+func (c *camera) take(name, section string) error {
 	if c == nil {
 		return nil
 	}
 	time.Sleep(drawn)
-	picture, err := chromedp.Run(c.tab, chromedp.CaptureScreenshot())
+	picture, err := chromedp.Run(c.tab, upTo(section))
 	if err != nil {
 		return fmt.Errorf("take the picture %s: %w", name, err)
 	}
@@ -88,4 +90,24 @@ func (c *camera) take(name string) error {
 			maxPicture)
 	}
 	return os.WriteFile(filepath.Join(c.folder, name+".png"), picture, 0o644)
+}
+
+// upTo takes a picture of the page down to the end of the element with this id, and a margin.
+func upTo(id string) chromedp.Action[[]byte] {
+	return func(ctx context.Context, target *chromedp.Target) ([]byte, error) {
+		bottom, err := chromedp.Evaluate[float64](fmt.Sprintf(
+			"document.getElementById(%q).getBoundingClientRect().bottom + window.scrollY + 16", id))(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		whole := true
+		picture, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{
+			CaptureBeyondViewport: &whole,
+			Clip:                  &page.Viewport{Width: pictureWidth, Height: bottom, Scale: 1},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return picture.Data, nil
+	}
 }

@@ -23,7 +23,7 @@ func (s *stage) loseDestination(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.showStatus(ctx, "unavailable"); err != nil {
+	if err := s.showStatus(ctx, "unavailable", "destinations"); err != nil {
 		return "", err
 	}
 	waiting := s.load.undelivered(nil)
@@ -55,7 +55,7 @@ func (s *stage) dropSlot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.showStatus(ctx, "slot-lost"); err != nil {
+	if err := s.showStatus(ctx, "slot-lost", "slot"); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("the relay found the gap (%s), made a new slot, published the missing events from the table "+
@@ -136,7 +136,7 @@ func (s *stage) floodAggregate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := s.showStatus(ctx, "busy"); err != nil {
+	if err := s.showStatus(ctx, "busy", "destinations"); err != nil {
 		return "", err
 	}
 	err = s.await(ctx, "the events of the busy aggregate have arrived", func() bool {

@@ -126,12 +126,13 @@ func (s *stage) close() {
 	}
 }
 
-// showStatus prints the output of relay status, and takes a picture of the same on the page.
-func (s *stage) showStatus(ctx context.Context, picture string) error {
+// showStatus prints the output of relay status, and takes a picture of the same on the page, down
+// to a section.
+func (s *stage) showStatus(ctx context.Context, picture, section string) error {
 	if err := s.show(ctx, "status"); err != nil {
 		return err
 	}
-	return s.camera.take(picture)
+	return s.camera.take(picture, section)
 }
 
 // exec runs a statement in a session of its own.

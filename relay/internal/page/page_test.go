@@ -3,6 +3,7 @@ package page_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,33 @@ func TestPageShowsProblemsWithTheirNextStep(t *testing.T) {
 		b.picture("troubled-" + scheme)
 	}
 	b.checkConsole()
+}
+
+// TestTheLastEventsHideNothing: twenty events are longer than a screen.
+func TestTheLastEventsHideNothing(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, troubled()), newBrowser(t)
+	b.open(r.URL, 1200, "light")
+	b.awaitText("#level", "critical")
+	sections := run(b, chromedp.Evaluate[[]string](
+		"[...document.querySelectorAll('main [id]')].map((e) => e.getAttribute('id'))"))
+	for _, earlier := range []string{"letters", "slot"} {
+		if slices.Index(sections, earlier) > slices.Index(sections, "events") {
+			t.Errorf("%s is below the events: %v", earlier, sections)
+		}
+	}
+}
+
+// TestRatesAreVisibleAtOnce: two samples, which are two seconds apart, are wider than a dot.
+func TestRatesAreVisibleAtOnce(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, idle()), newBrowser(t)
+	b.open(r.URL, 1200, "light")
+	b.awaitText("#rates", "the left is 1 min 0 s ago")
+	b.await(`(() => {
+		const points = document.querySelector('#rates .line-read').points;
+		return points.length > 1 && points[points.length - 1].x - points[points.length - 2].x >= 15;
+	})()`)
 }
 
 func TestPageFitsATelephone(t *testing.T) {

@@ -12,12 +12,15 @@ function svg(tag, attributes, ...children) {
   return e;
 }
 
+// drawnSeconds is the time that the drawing shows: since the first sample, and at least a minute.
+const drawnSeconds = (at) => Math.max(60, (at - samples[0].at) / 1000);
+
 // lines draws a rate with one line for each period in which a relay worked.
 function lines(name, top, at) {
-  const stretches = [[]];
+  const stretches = [[]], width = 600 / drawnSeconds(at);
   for (const s of samples) {
     if (s[name] === null) { stretches.push([]); continue; }
-    stretches.at(-1).push((600 - (at - s.at) / 1000).toFixed(1) + ',' + (98 - 94 * s[name] / top).toFixed(1));
+    stretches.at(-1).push((600 - (at - s.at) / 1000 * width).toFixed(1) + ',' + (98 - 94 * s[name] / top).toFixed(1));
   }
   return stretches.filter((p) => p.length > 0).map((p) => svg('polyline', {class: 'line-' + name, points: p.join(' ')}));
 }
@@ -27,12 +30,12 @@ function rates() {
   if (last.read === null) return [h('p', {}, 'Unknown: no relay works.'), drawing(top, at)];
   const text = Math.round(last.read) + '/s read, ' + Math.round(last.delivered) + '/s delivered';
   return [h('p', {}, h('span', {class: 'key-read'}, '\u2504 ' + Math.round(last.read) + '/s read'), ', ',
-    h('span', {class: 'key-delivered'}, '\u2500 ' + Math.round(last.delivered) + '/s delivered'), '; the top is ' + Math.round(top) + '/s'),
+    h('span', {class: 'key-delivered'}, '\u2500 ' + Math.round(last.delivered) + '/s delivered'), '; the top is ' + Math.round(top) + '/s, the left is ' + duration(drawnSeconds(at)) + ' ago'),
     drawing(top, at, text)];
 }
 
 function drawing(top, at, text) {
-  return svg('svg', {viewBox: '0 0 600 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'Rates of the last ten minutes: ' + (text || 'unknown')},
+  return svg('svg', {viewBox: '0 0 600 100', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'Rates since this page was opened: ' + (text || 'unknown')},
     ...lines('read', top, at), ...lines('delivered', top, at));
 }
 
