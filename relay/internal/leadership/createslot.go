@@ -158,8 +158,12 @@ func (a *Acquirer) publicationFix(ctx context.Context) (problem, fix string) {
 	if a.Table.IsSeveral() {
 		return problem, fix
 	}
+	unlogged, err := outboxtable.FindUnlogged(ctx, a.Pool, a.Publication, a.Table)
+	if err == nil && len(unlogged) > 0 && !unlogged[0].IsPartition && unlogged[0].IsInPublication {
+		return "does not stream rows of an unlogged table", unlogged[0].String()
+	}
 	var exists, contains bool
-	err := a.Pool.QueryRow(ctx, `
+	err = a.Pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1),
 			EXISTS (SELECT FROM pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = $3)`,
 		a.Publication, a.Table.Schema, a.Table.Name).Scan(&exists, &contains)

@@ -105,3 +105,14 @@ func (s *Store) failed(what string, err error) error {
 }
 
 func (s *Store) sql(statement string) string { return named(s.table, statement) }
+
+// NoteUnlogged stores that these outbox tables were UNLOGGED. They are other members once they are
+// LOGGED again, because the log lacks the rows of that time. The members of a table show that by
+// themselves only while the publication has the table.
+func (s *Store) NoteUnlogged(ctx context.Context, relations []uint32) error {
+	_, err := s.exec(ctx, "note the unlogged tables", `
+		UPDATE relay_members k SET attached = k.attached || '/u', updated_at = clock_timestamp()
+		FROM relay_checkpoints c
+		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = ANY ($4) AND k.attached NOT LIKE '%/u'`, relations)
+	return err
+}

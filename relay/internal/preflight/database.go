@@ -39,6 +39,7 @@ type database struct {
 	oid        uint32            // of the outbox table
 	leaves     []string          // its partitions with rows, quoted; nil if it is not partitioned
 	columns    map[string]column // of the outbox table; nil if it cannot be read
+	isExcluded bool              // the publication excludes the table only because it is unlogged
 }
 
 // requirements returns the requirements in the order of their checks. The first one is the

@@ -172,23 +172,29 @@ func (d *database) logged(ctx context.Context) Findings {
 	if d.columns == nil {
 		return nil
 	}
+	unlogged, err := outboxtable.FindUnlogged(ctx, d.Pool, d.Publication, d.Table)
+	if err != nil {
+		return Findings{unknown(CodeLogged, d.tableObject(), err)}
+	}
+	var found Findings
+	for _, u := range unlogged {
+		found = append(found, d.unloggedTable(u))
+	}
 	rows, err := d.Pool.Query(ctx, `
 		WITH RECURSIVE tree AS (
-			SELECT c.oid, c.relkind, c.relpersistence, c.relkind = 'p' AS partitioned FROM pg_class c
+			SELECT c.oid, c.relkind, c.relkind = 'p' AS partitioned FROM pg_class c
 			WHERE c.oid = to_regclass($1)
 			UNION ALL
-			SELECT c.oid, c.relkind, c.relpersistence, t.partitioned FROM tree t
+			SELECT c.oid, c.relkind, t.partitioned FROM tree t
 			JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid
 		)
 		SELECT oid::regclass::text, CASE
 			WHEN partitioned AND relkind = 'f' THEN 'is a foreign table'
-			WHEN partitioned AND relkind <> 'p' AND relpersistence = 'u' THEN 'is unlogged'
 			WHEN NOT partitioned AND oid <> to_regclass($1) THEN 'inherits' END
 		FROM tree`, d.Table.Identifier())
 	if err != nil {
 		return Findings{unknown(CodeLogged, d.tableObject(), err)}
 	}
-	var found Findings
 	var name string
 	var why *string
 	_, err = pgx.ForEachRow(rows, []any{&name, &why}, func() error {
@@ -199,11 +205,6 @@ func (d *database) logged(ctx context.Context) Findings {
 				"streams its rows under its own name, so they are not events: write events to %[2]s, or make that a "+
 				"partitioned table",
 				name, d.tableName()))
-		case *why == "is unlogged":
-			found = append(found, failed(CodeLogged, "partition "+name, "partition %s is unlogged, so no row of it is "+
-				"streamed. A relay that ran when it became unlogged publishes the rows once it is logged. If none "+
-				"ran, send them with relay replay", name).
-				with("ALTER TABLE %s SET LOGGED;", name))
 		default:
 			found = append(found, failed(CodeLogged, "partition "+name,
 				"partition %s %s, so no row of it is streamed", name, *why).
@@ -216,6 +217,21 @@ func (d *database) logged(ctx context.Context) Findings {
 	}
 	if found == nil {
 		found = Findings{passed(CodeLogged, d.tableObject(), "every row of %s is in the log", d.tableName())}
+	}
+	return found
+}
+
+// unloggedTable is the finding of an unlogged table or partition.
+func (d *database) unloggedTable(u outboxtable.Unlogged) Finding {
+	object := d.tableObject()
+	if u.IsPartition {
+		object = "partition " + u.Table
+	} else {
+		d.isExcluded = u.IsInPublication
+	}
+	found := failed(CodeLogged, object, "%s", u.Explanation())
+	if statement := u.Statement(); statement != "" {
+		found = found.with("%s;", statement)
 	}
 	return found
 }

@@ -117,7 +117,8 @@ func (r *relay) unmatched(table outboxtable.Table) error {
 	if lacking == nil {
 		return nil
 	}
-	return fmt.Errorf("publication %s has no table %s: add the table to it, or remove the name from RELAY_TABLE",
+	return fmt.Errorf("publication %s has no table %s: add the table to it, which refuses an UNLOGGED one, or remove "+
+		"the name from RELAY_TABLE",
 		r.Publication, strings.Join(lacking, ", "))
 }
 

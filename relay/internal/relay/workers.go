@@ -30,8 +30,10 @@ func (s *session) recoverer() *recovery.Worker {
 
 func (s *session) watcher() *watch.Watcher {
 	return &watch.Watcher{
-		Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, PID: s.held.Fence.PID,
-		Timeout: s.SenderTimeout, Retries: s.retries("walsender"), Log: s.Log,
+		Pool: s.pool, Commits: s.commits(), Slot: s.Slot, Table: s.Table, Publication: s.Publication,
+		PID: s.held.Fence.PID, Timeout: s.SenderTimeout, Retries: s.retries("walsender"),
+		Unlogged:     s.retries("the search for rows outside of the log"),
+		NoteUnlogged: members.NewStore(s.pool, s.held.Fence, s.Table).NoteUnlogged, Log: s.Log,
 	}
 }
 

@@ -25,10 +25,11 @@ type Publication struct {
 // it is in that schema, so the transaction that moved it there belongs to the fingerprint. The
 // fingerprint is empty if the publication does not stream every row of the table under the table's
 // name: partitions that are streamed under their own names would be skipped silently, and so would
-// a table that became a partition of a published one, and the rows that a row filter excludes. Only
-// the expected filter is accepted, by its text, in a publication that applies it and that does not
-// turn an UPDATE into an insert because of it. (A missing column ends the stream.) A table that was
-// detached again has another fingerprint than before. The arguments are placeholders.
+// a table that became a partition of a published one, an unlogged table, and the rows that a row
+// filter excludes. Only the expected filter is accepted, by its text, in a publication that applies
+// it and that does not turn an UPDATE into an insert because of it. (A missing column ends the
+// stream.) A table that was detached again has another fingerprint than before. The arguments are
+// placeholders.
 //
 // Without a table the fingerprint is that of the publication alone, for several tables. Package
 // members notices when one of them was added to it.
@@ -43,7 +44,7 @@ func fingerprintSQL(publication, table, filter string) string {
 		 JOIN pg_publication p ON p.pubname = %[1]s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
 		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
-		 WHERE t.oid = to_regclass(nullif(%[2]s, '')) AND p.pubinsert
+		 WHERE t.oid = to_regclass(nullif(%[2]s, '')) AND p.pubinsert AND t.relpersistence = 'p'
 		   AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
 		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)

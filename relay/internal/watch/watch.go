@@ -1,6 +1,6 @@
 // Package watch ends a session if an operator renames a column, enables row security, turns a text
 // column into bytes, adds or drops one of several tables, or makes the relay a synchronous standby.
-// It warns while the walsender waits for standbys.
+// It warns while the walsender waits for standbys, and while a table is unlogged.
 package watch
 
 import (
@@ -32,12 +32,18 @@ type Watcher struct {
 	Commits *leadership.Commits
 	Slot    string
 	Table   outboxtable.Table // with the columns that the session reads
-	PID     uint32            // of the walsender
-	Timeout time.Duration     // of one check
-	Retries func(error)       // why the walsender waits; nil if it does not
-	Log     *slog.Logger
+	// Publication is the one of the slot.
+	Publication string
+	PID         uint32        // of the walsender
+	Timeout     time.Duration // of one check
+	Retries     func(error)   // why the walsender waits; nil if it does not
+	Unlogged    func(error)   // which tables are unlogged; nil if none is
+	// NoteUnlogged stores that outbox tables were unlogged. The rows of that time are found later.
+	NoteUnlogged func(ctx context.Context, relations []uint32) error
+	Log          *slog.Logger
 
 	standbys standbys
+	unlogged string // the last warning about unlogged tables
 }
 
 // Run returns nil when ctx ends. It returns a [*operator.NeededError], a
@@ -79,6 +85,9 @@ func (w *Watcher) check(ctx context.Context) error {
 		return err
 	}
 	if err := outboxtable.RequireReadable(ctx, w.Pool, w.Table); err != nil {
+		return err
+	}
+	if err := w.reportUnlogged(ctx); err != nil {
 		return err
 	}
 	return w.reportStandbys(ctx)
