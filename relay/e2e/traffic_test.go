@@ -79,7 +79,7 @@ type handover struct {
 }
 
 // awaitHandover waits until the former publisher, or the relay to the queue arn, has delivered each
-// event of all. An attribute of a message, name, has the id of its event. The event that was written
+// event of all. The attribute name of a message has the id of its event. The event that was written
 // last need not arrive last, because only the events of one aggregate are in order. After patience,
 // check names those that are missing.
 func (w *testEnv) awaitHandover(all []written, before map[string]bool, arn, name string) handover {

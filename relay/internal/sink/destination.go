@@ -17,6 +17,14 @@ const (
 	EventBridge Service = "events"
 )
 
+// Name returns the name that AWS writes, for messages.
+func (s Service) Name() string {
+	if s == EventBridge {
+		return "EventBridge"
+	}
+	return strings.ToUpper(string(s))
+}
+
 // Destination names an SNS topic, an SQS queue or an EventBridge event bus. It is comparable.
 type Destination struct {
 	Service Service

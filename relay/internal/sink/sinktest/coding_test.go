@@ -33,7 +33,7 @@ func TestACompressedAnswerIsRead(t *testing.T) {
 		refused := result{ID: placeholder(2), Code: "InvalidMessageContents", Message: "no"}
 		taken := []result{accepted(batch, 0), accepted(batch, 1)}
 		tooLarge := result{
-			Code: "HTTP 413", Message: "HTTP 413 from " + w.host + ", not " + strings.ToUpper(string(service)),
+			Code: "HTTP 413", Message: "HTTP 413 from " + w.host + ", not " + service.Name(),
 		}
 		for name, c := range map[string]struct {
 			answer reply

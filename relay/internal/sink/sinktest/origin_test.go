@@ -160,8 +160,7 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 			_, outcomes := w.publish(t, batchOf(2), reply{status: status, body: body})
 			want := fmt.Sprint("HTTP ", status)
 			if status == http.StatusRequestEntityTooLarge { // its parts are tried
-				want = "rejected for good: HTTP 413: HTTP 413 from " + w.host + ", not " + strings.ToUpper(
-					string(service))
+				want = "rejected for good: HTTP 413: HTTP 413 from " + w.host + ", not " + service.Name()
 			}
 			for client, outcome := range outcomes {
 				if outcome[0] != want {
@@ -172,9 +171,7 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 		for client, s := range w.sinks {
 			w.answer = reply{status: 502, body: "<html>"}
 			_, err := s.Publish(t.Context(), batchOf(1))
-			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host,
-				strings.ToUpper(string(service))); !strings.HasSuffix(
-				err.Error(), want) {
+			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host, service.Name()); !strings.HasSuffix(err.Error(), want) {
 				t.Errorf("%s: %v", client, err)
 			}
 		}

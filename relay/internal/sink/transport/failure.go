@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
@@ -27,7 +26,7 @@ type strangerError struct {
 }
 
 func (e *strangerError) Error() string {
-	text := fmt.Sprintf("HTTP %d from %s, not %s", e.status, e.host, strings.ToUpper(e.service))
+	text := fmt.Sprintf("HTTP %d from %s, not %s", e.status, e.host, sink.Service(e.service).Name())
 	if e.coding != "" {
 		text += ": a proxy in between sends it encoded as " + e.coding + ": turn its compression of answers off"
 	}
