@@ -35,7 +35,7 @@ const (
 	CodeSlot           Code = "slot"             // the slot exists and is usable, or can be created
 	CodeDeferral       Code = "deferral"         // events of a destination or of a busy aggregate can wait in the table
 	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set
-	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time, if a setting compares it
+	CodeCreatedAt      Code = "created-at"       // the column of creation times is a time
 	CodeSynchronous    Code = "synchronous"      // no commit waits for the relay by synchronous_standby_names
 	CodeStart          Code = "start"            // RELAY_START decides about existing rows at the first start
 	CodeAWS            Code = "aws"              // AWS settings and credentials exist

@@ -192,7 +192,8 @@ func (d *database) headersColumn(name string, c column) Finding {
 		"RELAY_COLUMN_HEADERS to nothing", name, c.dataType)
 }
 
-// creationTime checks the column of creation times, if a setting compares it.
+// creationTime checks the column of creation times: messages have its value as occurred_at, and
+// some settings compare it.
 func (d *database) creationTime(ctx context.Context, name string, c column) Findings {
 	var comparing []string
 	if d.Removes {
@@ -201,15 +202,18 @@ func (d *database) creationTime(ctx context.Context, name string, c column) Find
 	if d.StartsSince {
 		comparing = append(comparing, "RELAY_START=since:…")
 	}
-	if len(comparing) == 0 {
+	isTime, settings := c.base == "timestamptz" || c.base == "timestamp", strings.Join(comparing, " and ")
+	switch {
+	case settings == "" && isTime:
 		return nil
-	}
-	settings := strings.Join(comparing, " and ")
-	if c.base != "timestamptz" && c.base != "timestamp" {
+	case settings == "":
+		return Findings{degraded(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, "+
+			"which is no time, so messages have no occurred_at: name a timestamptz column, or set "+
+			"RELAY_COLUMN_CREATED_AT to nothing", name, c.dataType)}
+	case !isTime:
 		return Findings{failed(CodeCreatedAt, d.columnObject(name), "column %s (RELAY_COLUMN_CREATED_AT) is %s, and "+
 			"%s needs a time: name a timestamptz column, or unset %[3]s", name, c.dataType, settings)}
-	}
-	if c.base == "timestamp" {
+	case c.base == "timestamp":
 		return d.timeWithoutZone(ctx, name, settings)
 	}
 	return Findings{passed(CodeCreatedAt, d.columnObject(name), "column %s is %s, which %s compares",

@@ -80,7 +80,7 @@ func TestTimeIsNeededWhereASettingComparesIt(t *testing.T) {
 	t.Parallel()
 	e := newTestEnv(t)
 	e.exec(`ALTER TABLE ev DROP COLUMN created_at; ALTER TABLE ev ADD COLUMN created_at bigint`)
-	e.expectSound()
+	e.expect(preflight.CodeCreatedAt, preflight.Degraded, "no occurred_at", "bigint")
 	e.StartsSince = true
 	e.expect(preflight.CodeCreatedAt, preflight.Error, "RELAY_START", "bigint")
 	e.StartsSince, e.Removes = false, true
