@@ -53,13 +53,26 @@ func (d *database) proposal(ctx context.Context) Findings {
 	case other != "":
 		settings = append(settings, "RELAY_SLOT="+d.ownSlot(), "RELAY_PUBLICATION="+d.ownPublication())
 	}
-	summary := passed(CodeProposal, d.tableObject(), "these settings fit the columns of table %s", d.tableName()).
-		with("%s relay check", strings.Join(settings, " "))
-	found = append(found, summary)
+	summary := passed(CodeProposal, d.tableObject(), "these settings fit the columns of table %s", d.tableName())
+	if needed := needed(all); needed != nil {
+		summary.Explanation = fmt.Sprintf("these settings fit the columns of table %s, once you complete %s: name a "+
+			"column, or add one to the table", d.tableName(), strings.Join(needed, " and "))
+	}
+	found = append(found, summary.with("%s relay check", strings.Join(settings, " ")))
 	if missing := proposed.missingGuarantees(); missing.Level() != OK {
 		found = append(found, missing...)
 	}
 	return found
+}
+
+// needed returns the settings without a column that the relay needs.
+func needed(all []guessed) (settings []string) {
+	for _, g := range all {
+		if g.column == "" && !IsOptional(g.setting) {
+			settings = append(settings, g.setting)
+		}
+	}
+	return settings
 }
 
 // propose returns the finding of a field, and its setting.

@@ -68,6 +68,19 @@ func TestCheckProposesTheSettingsOfATable(t *testing.T) {
 	}
 }
 
+func TestAProposalWithoutAnIDSaysSo(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`DROP TABLE ev; CREATE TABLE ev (tenant text, no int, body json, PRIMARY KEY (tenant, no));
+		ALTER PUBLICATION outbox_pub ADD TABLE ev`)
+	for _, f := range e.check() {
+		if f.Code == preflight.CodeProposal && f.Statement != "" &&
+			!strings.Contains(f.Explanation, "once you complete RELAY_COLUMN_ID:") {
+			t.Errorf("proposed with %q", f.Explanation)
+		}
+	}
+}
+
 // TestASecondTableGetsASlotOfItsOwn: the default slot and publication are those of the first table.
 func TestASecondTableGetsASlotOfItsOwn(t *testing.T) {
 	t.Parallel()
