@@ -9,6 +9,9 @@ import (
 // deferral says whether events can wait in the table: those of an unavailable destination, and
 // those of an aggregate that is far behind or has a dead letter.
 func (d *database) deferral(ctx context.Context) Findings {
+	if d.columns == nil { // outboxTable has found it
+		return nil
+	}
 	missing, err := deferral.Missing(ctx, d.Pool, d.Table, d.RowsStay)
 	object := d.tableObject()
 	if missing == "" && err == nil && d.Defers {

@@ -41,6 +41,9 @@ func TestGrantsNameTheRole(t *testing.T) {
 		if f.Code == preflight.CodeTable && f.Statement != granted {
 			t.Errorf("the table is granted by %s", f.Statement)
 		}
+		if f.Code == preflight.CodeDeferral {
+			t.Errorf("a table that cannot be read: %s", f)
+		}
 	}
 	for range 3 { // a table that may not be read hides its columns
 		problems := e.checkAs(address.String()).Of(preflight.Error)
