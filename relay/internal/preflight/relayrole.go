@@ -4,16 +4,20 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
 // These statements find the role of the relay of a slot. The walsender that streams from the slot
-// proves it. Without one, the last report of a relay names it. A role that may not read the reports
-// gets no answer from them.
+// proves it, if its application_name ($2) is that of a relay: Debezium's connector may hold the slot
+// that a relay takes over. Without one, the last report of a relay names it. A role that may not
+// read the reports gets no answer from them.
 const (
 	walsenderRoleSQL = `
 		SELECT coalesce((
 				SELECT a.usename::text FROM pg_replication_slots s
-				JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1
+				JOIN pg_stat_activity a ON a.pid = s.active_pid
+				WHERE s.slot_name = $1 AND a.application_name = $2
 			), ''), current_user::text, coalesce(has_table_privilege(to_regclass('relay_instances'), 'SELECT'), false)`
 	reportedRoleSQL = `
 		SELECT coalesce((SELECT report->>'role' FROM relay_instances
@@ -42,7 +46,7 @@ func RelayRole(ctx context.Context, pool *pgxpool.Pool, slot string, progress Pr
 func relayRole(ctx context.Context, pool *pgxpool.Pool, slot string) (Findings, error) {
 	var role, own string
 	var hasReports, replicates bool
-	if err := pool.QueryRow(ctx, walsenderRoleSQL, slot).Scan(&role, &own, &hasReports); err != nil {
+	if err := pool.QueryRow(ctx, walsenderRoleSQL, slot, replication.ApplicationName(slot)).Scan(&role, &own, &hasReports); err != nil {
 		return nil, err
 	}
 	if role == "" && hasReports {

@@ -4,10 +4,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 )
 
 // TestCheckNamesTheRoleOfTheRelay: a check as the owner says nothing about the privileges of the
@@ -55,4 +57,42 @@ func TestCheckNamesTheRoleOfTheRelay(t *testing.T) {
 		!strings.Contains(problems[0].Explanation, "does not exist") {
 		t.Errorf("a role that is gone: %v", problems)
 	}
+}
+
+// TestAnotherClientOfTheSlotIsNoRelay: Debezium's connector holds the slot that a relay takes over.
+func TestAnotherClientOfTheSlotIsNoRelay(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.Slot = "of_" + strings.ReplaceAll(e.conn.Config().Database, "-", "_") // each server has one namespace of slots
+	pool, err := pgxpool.New(t.Context(), e.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for application, findings := range map[string]int{"Debezium Streaming": 0, replication.ApplicationName(e.Slot): 1} {
+		hold := holdSlot(t, e, application)
+		if found := preflight.RelayRole(t.Context(), pool, e.Slot, preflight.Progress{}); len(found) != findings {
+			t.Errorf("%s holds the slot: %v", application, found)
+		}
+		_ = hold.Close(t.Context())
+	}
+}
+
+// holdSlot creates the slot in a session of a superuser, which holds it until the session ends.
+func holdSlot(t *testing.T, e *testEnv, application string) *pgconn.PgConn {
+	t.Helper()
+	config, err := pgconn.ParseConfig(pgtest.SuperuserURL(t, e.url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["replication"], config.RuntimeParams["application_name"] = "database", application
+	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := "CREATE_REPLICATION_SLOT " + e.Slot + " TEMPORARY LOGICAL pgoutput"
+	if _, err := conn.Exec(t.Context(), create).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
