@@ -59,9 +59,14 @@ func (d *database) otherTable() Finding {
 			missing = append(missing, fmt.Sprintf("%q (%s)", mapped.Column, mapped.Setting))
 		}
 	}
-	return failed(CodeColumns, d.tableObject(), "table %s has none of the columns %s. It has %s: the "+
-		"findings proposal of relay check name the settings that fit", d.tableName(), strings.Join(missing, ", "),
+	lacks := fmt.Sprintf("table %s has none of the columns %s. It has %s", d.tableName(), strings.Join(missing, ", "),
 		strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
+	if d.isOneOfSeveral {
+		return failed(CodeColumns, d.tableObject(), "%s: all tables of RELAY_TABLE have the same settings, so add these "+
+			"columns, or remove the table from publication %s", lacks, d.Publication)
+	}
+	return failed(CodeColumns, d.tableObject(), "%s: the findings proposal of relay check name the settings that fit",
+		lacks)
 }
 
 func (d *database) missingColumn(setting, name string) Finding {

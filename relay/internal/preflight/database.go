@@ -40,6 +40,8 @@ type database struct {
 	leaves     []string          // its partitions with rows, quoted; nil if it is not partitioned
 	columns    map[string]column // of the outbox table; nil if it cannot be read
 	isExcluded bool              // the publication excludes the table only because it is unlogged
+	// isOneOfSeveral says that other tables have the same settings.
+	isOneOfSeveral bool
 }
 
 // requirements returns the requirements in the order of their checks. The first one is the

@@ -57,6 +57,25 @@ func TestEveryDifferenceMakesAnotherKind(t *testing.T) {
 	}
 }
 
+// No other settings fit one of several tables.
+func TestOneOfSeveralTablesGetsNoProposal(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	e.exec(`CREATE TABLE bare (id uuid PRIMARY KEY, payload json); ALTER PUBLICATION outbox_pub ADD TABLE bare`)
+	found := e.problemsOfSeveral("ev", "bare").Of(preflight.Error)
+	if len(found) != 1 || found[0].Code != preflight.CodeColumns ||
+		!strings.Contains(found[0].Explanation, "remove the table from publication outbox_pub") ||
+		strings.Contains(found[0].Explanation, "proposal") {
+		t.Errorf("found %v", found)
+	}
+	e.exec(`ALTER TABLE ev DROP created_at; ALTER TABLE ev ADD created_at text;
+		CREATE TABLE ev1 (LIKE ev INCLUDING ALL); ALTER PUBLICATION outbox_pub SET TABLE ev, ev1`)
+	if found := e.problemsOfSeveral("ev", "ev1"); len(found) == 0 ||
+		!strings.HasSuffix(found[0].Explanation, "(and 1 other table)") {
+		t.Errorf("found %v", found)
+	}
+}
+
 // problemsOfSeveral checks some of several tables, and returns the findings that are not OK. It
 // omits the one that any of several tables has.
 func (e *testEnv) problemsOfSeveral(names ...string) preflight.Findings {

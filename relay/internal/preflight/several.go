@@ -22,8 +22,8 @@ func (d *database) checkSeveral(ctx context.Context, progress Progress) Findings
 	missing := len(found)
 	found = merged(append(found, d.problemsOf(ctx, tables)...))
 	if missing == 0 && found.Err() == nil {
-		found = append(found, passed(CodeTable, "tables "+d.tableName(), "%d tables of %s can be relayed: the other "+
-			"findings name those that lack something", len(tables), d.tableName()))
+		found = append(found, passed(CodeTable, "tables "+d.tableName(), "%s of %s can be relayed: the other "+
+			"findings name those that lack something", counted(len(tables), "table"), d.tableName()))
 	}
 	if progress.Found != nil {
 		for _, finding := range found {
@@ -43,7 +43,7 @@ func (d *database) problemsOf(ctx context.Context, tables []outboxtable.Table) F
 	}
 	all, checked := make([]Findings, len(tables)), make([]*database, len(tables))
 	for i, table := range tables {
-		checked[i] = &database{Database: d.Database, role: d.role, version: d.version}
+		checked[i] = &database{Database: d.Database, role: d.role, version: d.version, isOneOfSeveral: true}
 		checked[i].Table = table
 	}
 	atOnce(len(tables), func(i int) {
@@ -228,9 +228,16 @@ func merged(all Findings) (merged Findings) {
 		merged = append(merged, finding)
 	}
 	for at, n := range others {
-		merged[at].Explanation += fmt.Sprintf(" (and %d other tables)", n)
+		merged[at].Explanation += fmt.Sprintf(" (and %s)", counted(n, "other table"))
 	}
 	return merged
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // CheckTables returns the error with which the relay ends if one of several tables that came while
