@@ -171,7 +171,8 @@ func TestAnAnswerThatIsNotTheServicesIsNamed(t *testing.T) {
 		for client, s := range w.sinks {
 			w.answer = reply{status: 502, body: "<html>"}
 			_, err := s.Publish(t.Context(), batchOf(1))
-			if want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host, service.Name()); !strings.HasSuffix(err.Error(), want) {
+			want := fmt.Sprintf("HTTP 502 from %s, not %s", w.host, service.Name())
+			if !strings.HasSuffix(err.Error(), want) {
 				t.Errorf("%s: %v", client, err)
 			}
 		}
