@@ -21,6 +21,14 @@ func newBusy(t *testing.T, w *testEnv) busy {
 	return busy{&outage{testEnv: w, other: w.queue, env: []string{"RELAY_WINDOW_EVENTS=200"}}}
 }
 
+// slow delays the busy aggregate further, until end is called. The aggregate cannot catch up
+// meanwhile, even if the machine stalls.
+func (b busy) slow() (end func()) {
+	return b.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
+		return m.GroupID == "other/busy"
+	}}, fakeaws.Delay(200*time.Millisecond)).Clear
+}
+
 // burst writes events from number first to last of the busy aggregate, in transactions of 50.
 func (b busy) burst(first, last int) {
 	b.t.Helper()
@@ -55,6 +63,7 @@ func TestABusyAggregateHoldsUpNoOther(t *testing.T) {
 	relay := b.startStreaming(b.env...)
 	b.write(1, 20)
 	b.awaitCheckpoint()
+	catchUp := b.slow()
 	b.burst(1001, 1700)
 	b.awaitState("deferred")
 	b.write(21, 420)
@@ -65,6 +74,7 @@ func TestABusyAggregateHoldsUpNoOther(t *testing.T) {
 	if out, err := b.command(b.env, "status"); !strings.Contains(out, "events of other busy for") {
 		t.Errorf("status: %v: %s", err, out)
 	}
+	catchUp()
 	b.awaitAll(1120)
 	b.awaitState("")
 	b.burst(1701, 1720)
@@ -91,6 +101,7 @@ func TestABusyAggregateHoldsUpNoPass(t *testing.T) {
 	down := b.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Missing())
 	b.write(1, 20)
 	b.awaitState("deferred")
+	catchUp := b.slow()
 	b.burst(1001, 2500)
 	b.write(21, 420)
 	b.awaitCheckpoint()
@@ -99,6 +110,7 @@ func TestABusyAggregateHoldsUpNoPass(t *testing.T) {
 	if busy, _ := b.arrivedOf(); busy > 400 {
 		t.Errorf("the others have arrived after %d of 1500 events of the busy aggregate", busy)
 	}
+	catchUp()
 	p.kill()
 	b.burst(2501, 2520)
 	b.write(421, 440)
@@ -115,6 +127,7 @@ func TestABusyAggregateHoldsUpNoPass(t *testing.T) {
 func TestRetentionKeepsTheRowsOfABusyAggregate(t *testing.T) {
 	t.Parallel()
 	b := newBusy(t, newTestEnv(t, "orders.fifo"))
+	catchUp := b.slow()
 	b.startStreaming(append(b.env, "RELAY_RETENTION=1s")...)
 	b.burst(1001, 2000)
 	b.awaitState("deferred")
@@ -126,6 +139,7 @@ func TestRetentionKeepsTheRowsOfABusyAggregate(t *testing.T) {
 	if busy, _ := b.arrivedOf(); busy > 950 {
 		t.Errorf("%d of 1000 events of the busy aggregate have arrived: too few rows wait", busy)
 	}
+	catchUp()
 	b.awaitAll(1100)
 	b.eventually("all rows are removed", func() bool {
 		return b.query(`SELECT count(*)::text FROM outbox_events`) == "0"
@@ -158,6 +172,7 @@ func TestAReplayExcludesWhatWaitsOfAnAggregate(t *testing.T) {
 	b := newBusy(t, newTestEnv(t, "orders.fifo"))
 	b.startStreaming(b.env...)
 	b.write(1, 20)
+	catchUp := b.slow()
 	b.burst(1001, 1300)
 	b.awaitState("deferred")
 	b.awaitHorizon()
@@ -173,6 +188,7 @@ func TestAReplayExcludesWhatWaitsOfAnAggregate(t *testing.T) {
 		}
 		return true
 	})
+	catchUp()
 	if repeated := b.awaitAll(320); repeated > 250 {
 		t.Errorf("%d events came twice", repeated)
 	}
@@ -188,10 +204,12 @@ func TestALateCommitOfABusyAggregateArrives(t *testing.T) {
 	for i := range 3 {
 		open = append(open, b.insertLateOf("busy", 5001+i))
 	}
+	joining := between.HoldBack("state = 'joined',")
+	catchUp := b.slow()
 	b.burst(1, 200)
 	b.awaitState("deferred")
 	open[0]() // below from_seq, and after known
-	joining := between.HoldBack("state = 'joined'")
+	catchUp()
 	b.await(joining)
 	open[1]() // after the last pass, and before the join
 	joining.Pass()
@@ -207,6 +225,7 @@ func TestAnAggregateAndItsDestinationAreDeferred(t *testing.T) {
 	t.Parallel()
 	b := newBusy(t, newTestEnv(t, "orders.fifo"))
 	b.env = append(b.env, "RELAY_PARK_AFTER=1s", "RELAY_RETRY_MAX=300ms")
+	catchUp := b.slow()
 	b.startStreaming(b.env...)
 	b.burst(1001, 1300)
 	b.awaitState("deferred")
@@ -215,6 +234,7 @@ func TestAnAggregateAndItsDestinationAreDeferred(t *testing.T) {
 	b.eventually("both are deferred", func() bool {
 		return b.query(`SELECT count(*)::text FROM outbox_deferrals WHERE state = 'deferred'`) == "2"
 	})
+	catchUp()
 	b.burst(1301, 1320)
 	b.write(21, 40)
 	down.Clear()

@@ -250,9 +250,11 @@ func walkBehind(r *runbook) {
 	r.testEnv, r.env = b.testEnv, b.env
 	r.relay = r.startScraped()
 	r.relay.awaitLog("event=streaming")
+	catchUp := b.slow()
 	b.burst(1, 400)
 	r.fires()
 	r.statusSays("events of other busy for")
+	catchUp()
 	r.ends()
 }
 

@@ -420,6 +420,9 @@ func TestABusyAggregateOfOneTableWaits(t *testing.T) {
 	w := newTestEnv(t, "orders.fifo")
 	env := []string{w.schemas(2), "RELAY_WINDOW_EVENTS=200", "RELAY_ROWS_STAY=assert"}
 	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(15*time.Millisecond))
+	slow := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
+		return strings.HasPrefix(m.GroupID, "tenant_1.outbox/")
+	}}, fakeaws.Delay(200*time.Millisecond)) // so that it still waits when the test looks
 	burst := func(table string, first, last int) {
 		w.exec(`INSERT INTO `+table+` (id, aggregate_type, aggregate_id, event_type, payload)
 			SELECT gen_random_uuid(), 'order', '1', 't', json_build_object('n', i)
@@ -437,6 +440,7 @@ func TestABusyAggregateOfOneTableWaits(t *testing.T) {
 	if out, err := w.command(env, "status"); !strings.Contains(out, "tenant_1.outbox/order 1") {
 		t.Errorf("status: %v: %s", err, out)
 	}
+	slow.Clear()
 	p.kill()
 	w.startStreaming(env...)
 	burst("tenant_1.outbox", 301, 320)
