@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -219,7 +220,9 @@ func TestOnlyTheHorizonWaitsForTheAudit(t *testing.T) {
 	w := newTestEnv(t, "orders")
 	between, through := w.newNetwork()
 	counting := between.HoldBack("$1::text::xid8")
-	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=2s")
+	// The lease of the session expires before the audit may continue, unless it is renewed. A
+	// stall of the machine is shorter.
+	p := w.startStreaming("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=16s")
 	p.awaitLog("event=audit_begun")
 	horizon := func() string {
 		return w.query(`SELECT horizon::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot)
@@ -227,7 +230,7 @@ func TestOnlyTheHorizonWaitsForTheAudit(t *testing.T) {
 	w.commit(event(t, "1", `{}`))
 	w.await(counting)
 	before := horizon()
-	for i := range 5 {
+	for i, began := 0, time.Now(); i < 5 || time.Since(began) < 16*time.Second; i++ {
 		body := fmt.Sprintf(`{"n":%d}`, i)
 		w.commit(event(t, "1", body))
 		w.awaitBody(body)
