@@ -37,6 +37,7 @@ type connector struct {
 	slot string
 	conn *pgconn.PgConn
 	done chan struct{}
+	ends map[string]pglogrepl.LSN // of the transaction of each event; to be read once done is closed
 
 	mu        sync.Mutex
 	published map[string]bool
@@ -49,6 +50,7 @@ func (w *testEnv) startConnector(ctx context.Context, publication string) *conne
 	w.must(err)
 	config.RuntimeParams["replication"] = "database"
 	c := &connector{t: w.t, slot: w.slot, done: make(chan struct{}), published: map[string]bool{}}
+	c.ends = map[string]pglogrepl.LSN{}
 	c.conn, err = pgconn.ConnectConfig(ctx, config)
 	w.must(err)
 	_, err = pglogrepl.CreateReplicationSlot(ctx, c.conn, c.slot, "pgoutput", pglogrepl.CreateReplicationSlotOptions{})
@@ -68,6 +70,7 @@ func (c *connector) run(ctx context.Context) {
 		Schema: "public", Name: "outboxevent", Columns: outboxtable.Columns{ID: "id", Payload: "payload"},
 	})
 	var position pglogrepl.LSN
+	var transaction []string
 	for confirmed := time.Now(); ; {
 		if position != 0 && time.Since(confirmed) > 500*time.Millisecond {
 			update := pglogrepl.StandbyStatusUpdate{WALWritePosition: position}
@@ -94,8 +97,13 @@ func (c *connector) run(ctx context.Context) {
 		switch m.Kind {
 		case pgoutput.KindRow:
 			c.publish(m.Row.ID)
+			transaction = append(transaction, m.Row.ID)
 		case pgoutput.KindCommit:
 			position = m.Commit.TransactionEndLSN
+			for _, id := range transaction {
+				c.ends[id] = position
+			}
+			transaction = nil
 		}
 	}
 }
@@ -161,7 +169,7 @@ func TestTheRelayContinuesADebeziumSlot(t *testing.T) {
 			}
 			kill()
 			<-c.done
-			stopped := time.Now()
+			once := w.confirmedEvents(c)
 			p := w.startStreaming(env...)
 			p.awaitLog("event=slot_adopted")
 			seen := len(l.all())
@@ -169,14 +177,27 @@ func TestTheRelayContinuesADebeziumSlot(t *testing.T) {
 			l.stop()
 			all := l.all()
 			h := w.awaitHandover(all, c.published, w.queue.ARN, "id")
-			h.check(t, all, stopped.Add(-time.Second-slack))
+			h.check(t, all, once)
 			w.requireOrder(w.queue.ARN)
 		})
 	}
 }
 
-// slack is how much later a busy machine may confirm.
-const slack = time.Second
+// confirmedEvents returns the events that a connector which has ended has confirmed.
+func (w *testEnv) confirmedEvents(c *connector) map[string]bool {
+	w.t.Helper()
+	w.awaitFreeSlot() // the walsender has read the last confirmation by then
+	confirmed, err := pglogrepl.ParseLSN(w.query(`SELECT confirmed_flush_lsn::text FROM pg_replication_slots
+		WHERE slot_name = $1`, w.slot))
+	w.must(err)
+	events := map[string]bool{}
+	for id, end := range c.ends {
+		if end <= confirmed {
+			events[id] = true
+		}
+	}
+	return events
+}
 
 // allTables creates Debezium's table and publication, which only a superuser may create.
 func (w *testEnv) allTables() {
