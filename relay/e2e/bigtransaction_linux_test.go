@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 )
 
 // The relay is killed with SIGKILL in the middle of a transaction of 50,000 events, or of BIG_ROWS
@@ -22,8 +24,13 @@ func TestBigTransactionResumesInBoundedMemory(t *testing.T) {
 		distinct, _ := arrived.count()
 		return distinct >= rows/2
 	})
+	hanging := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Hang()) // the rest stays
+	w.eventually("a part is stored", func() bool {
+		return w.query(`SELECT (tx_delivered > 0)::text FROM relay_checkpoints WHERE slot_name = $1`, w.slot) == "true"
+	})
 	highest := p.checkMemory()
 	p.kill()
+	hanging.Clear()
 	before, _ := arrived.count()
 	arrived.takeLowest()
 	stored, err := strconv.Atoi(w.query(`SELECT tx_delivered::text FROM relay_checkpoints

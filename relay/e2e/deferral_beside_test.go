@@ -185,6 +185,9 @@ func TestACommitThatAwaitsAStandbyIsDeferred(t *testing.T) {
 			return err
 		})
 	}()
+	o.eventually("the commit waits for the standby", func() bool {
+		return o.query(`SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'`) == "1"
+	})
 	o.write(41, 60)
 	o.awaitCheckpoint()
 	p.stop()

@@ -47,6 +47,7 @@ func TestEmittedEventsArriveLikeRows(t *testing.T) {
 		}
 		return outbox.Insert(t.Context(), tx, event(t, "1", `{"n":  2}`))
 	}))
+	committed := w.endOfLog()
 	w.exec(`BEGIN; SELECT pg_logical_emit_message(true, 'outbox', '{"id":"rolled back"}'); ROLLBACK`)
 	w.exec(`SELECT pg_logical_emit_message(true, 'other', 'not for the relay')`)
 	for i, got := range w.awaitReceived(3) {
@@ -67,10 +68,7 @@ func TestEmittedEventsArriveLikeRows(t *testing.T) {
 	if attribute(got.Attributes, outbox.AttributeOccurredAt) == "" || got.DeduplicationID != emitted.ID.String() {
 		t.Errorf("received %+v", got)
 	}
-	w.eventually("the slot is confirmed", func() bool {
-		return w.query(`SELECT (confirmed_flush_lsn = flush_lsn AND tx_delivered = 0)::text
-			FROM pg_replication_slots JOIN relay_checkpoints USING (slot_name)`) == "true"
-	})
+	w.eventually("the transaction is confirmed", func() bool { return w.confirmed(committed) })
 	p.kill()
 	w.emit(event(t, "1", `{"n":  3}`))
 	w.startStreaming(readsEmitted)

@@ -190,13 +190,14 @@ func TestAPauseIsKilledAtEachStep(t *testing.T) {
 			o.eventuallyWrites(21, stop.Reached)
 			p.kill()
 			between.Close()
-			before := len(o.arrived())
 			o.write(1001, 1100)
 			o.startStreaming(o.env...)
 			o.run("pause", "other.fifo") // waits until it is in effect
 			o.passBy(`{"beside":1}`)
-			if n := len(o.arrived()) - before; n > 0 {
-				t.Errorf("%d events arrived at a paused destination", n)
+			for n := range o.arrived() {
+				if n > 1000 { // a request of the killed relay may have brought others
+					t.Errorf("event %d arrived at a paused destination", n)
+				}
 			}
 			o.run("resume", "other.fifo")
 			written := o.query(`SELECT count(*)::text FROM outbox_events WHERE aggregate_type = 'other'`)

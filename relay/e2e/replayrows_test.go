@@ -101,7 +101,9 @@ func TestDiscardedEventIsReplayedAtOnce(t *testing.T) {
 	env := []string{"RELAY_RETRY_MAX=300ms", "RELAY_ROUTES=event:order.even=" + billing.ARN}
 	w.startStreaming(env...)
 	w.writeHourly(1, 4)
-	w.eventually("event 2 is parked", func() bool { return w.deadLetters() == "parked" })
+	w.eventually("event 2 is parked, and event 4 delivered", func() bool {
+		return w.deadLetters() == "parked" && w.broker.ReceivedCount(billing.ARN) == 1
+	})
 	refused.Clear()
 	id := w.query(`SELECT id::text FROM outbox_events WHERE seq = 2`)
 	output, err := w.command(env, "replay", "--event-id", id, "--yes")

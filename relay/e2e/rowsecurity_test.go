@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
@@ -91,9 +92,13 @@ func TestRecoveryUnderRowSecurityPublishesAll(t *testing.T) {
 	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
 		SELECT gen_random_uuid(), 'order', i::text, 'order.created', json_build_object('n', i)
 		FROM generate_series(1, $1::int) AS i`, rows)
+	held := w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
+		return number0(t, m.Body) > rows/2 // the recovery cannot end before
+	}}, fakeaws.FailEntries("InternalError", "held by the test", false))
 	p := w.start("RELAY_START=table", "RELAY_WINDOW_EVENTS=10")
 	w.eventually("the first rows arrive", func() bool { return len(w.bodies()) > 0 })
 	w.enableRowSecurity("outbox_events")
+	held.Clear()
 	if err := p.wait(); err == nil || strings.Contains(p.log.String(), "event=recovered") {
 		t.Fatalf("the relay ends with %v after %d of %d events", err, len(w.bodies()), rows)
 	}

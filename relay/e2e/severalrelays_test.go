@@ -62,7 +62,8 @@ func TestTwoRelaysShareADatabase(t *testing.T) {
 	}
 	for _, env := range [][]string{nil, second} {
 		output, err := w.command(env, "status")
-		if err != nil || !strings.Contains(output, "streaming") {
+		// The relay that was killed counts as silent after half a minute.
+		if exitCode(err) > 1 || !strings.Contains(output, "streaming for") {
 			t.Errorf("%v: %s", err, output)
 		}
 	}
