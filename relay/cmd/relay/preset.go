@@ -12,6 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
+// ownTable is the default of RELAY_TABLE.
+const ownTable = "public.outbox_events"
+
 // resolvePreset returns the value that the preset has for a flag. The command line and the
 // environment take precedence over the preset, and the preset over the defaults.
 func resolvePreset(c *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
@@ -31,6 +34,16 @@ func resolvePreset(c *kong.Context, parent *kong.Path, flag *kong.Flag) (any, er
 		}
 	}
 	return nil, nil
+}
+
+// requirePresetTable returns an error if the preset has no table and RELAY_TABLE names none.
+func (s *source) requirePresetTable() error {
+	preset := outboxtable.PresetOf(s.Preset)
+	if preset.Example == "" || s.Table != ownTable {
+		return nil
+	}
+	return fmt.Errorf("RELAY_PRESET=%s needs RELAY_TABLE: name the table, as in RELAY_TABLE=%s", preset.Name,
+		preset.Example)
 }
 
 // presetFinding says which settings a preset has.

@@ -64,9 +64,20 @@ func TestSettingsTakePrecedenceOverAPreset(t *testing.T) {
 
 func TestEveryPresetIsAValidDescription(t *testing.T) {
 	for _, preset := range outboxtable.Presets {
-		s := parseCheck(t, "--preset="+preset.Name, "--destination=arn:aws:sns:eu-central-1:123456789012:a.fifo")
-		if _, err := s.config(); err != nil {
+		args := []string{"--preset=" + preset.Name, "--destination=arn:aws:sns:eu-central-1:123456789012:a.fifo"}
+		if preset.Example != "" {
+			args = append(args, "--table="+preset.Example)
+		}
+		if _, err := parseCheck(t, args...).config(); err != nil {
 			t.Errorf("preset %s: %v", preset.Name, err)
 		}
+	}
+}
+
+// The default table of the relay is none of a project with a table for each topic.
+func TestAPresetOfManyTablesNeedsTheirName(t *testing.T) {
+	_, problems := parseCheck(t, "--preset=watermill").table()
+	if len(problems) != 1 || !strings.Contains(problems[0].Error(), "RELAY_TABLE=public.watermill_orders") {
+		t.Errorf("without RELAY_TABLE: %v", problems)
 	}
 }

@@ -17,7 +17,11 @@ const settingOrderKey = "RELAY_ORDER_KEY"
 func (s *source) table() (outboxtable.Table, []error) {
 	r := &tableReader{}
 	publication, _ := parseName("RELAY_PUBLICATION", s.Publication) // an invalid name is reported with it
-	r.tables(s.Table, publication)
+	if err := s.requirePresetTable(); err != nil {
+		r.report(err)
+	} else {
+		r.tables(s.Table, publication)
+	}
 	columns, constants := &r.table.Columns, &r.table.Constants
 	r.column("RELAY_COLUMN_ID", s.ColumnID, &columns.ID, nil)
 	r.column("RELAY_COLUMN_SEQUENCE", s.ColumnSequence, &columns.Sequence, nil)

@@ -6,11 +6,14 @@ type Preset struct {
 	Name     string // in RELAY_PRESET
 	Project  string // with the versions whose table it is
 	Settings map[string]string
+	// Example is a table of a project that has several, of which the operator names one in
+	// RELAY_TABLE. Empty: Settings has the table.
+	Example string
 }
 
 // Presets are all of them. relay/docs/presets.md has a section on each.
 var Presets = []Preset{
-	{"debezium", "the outbox event router of Debezium 2 and 3", map[string]string{
+	{Name: "debezium", Project: "the outbox event router of Debezium 2 and 3", Settings: map[string]string{
 		"RELAY_TABLE":                 "public.outboxevent",
 		"RELAY_COLUMN_AGGREGATE_TYPE": "aggregatetype",
 		"RELAY_COLUMN_AGGREGATE_ID":   "aggregateid",
@@ -22,7 +25,7 @@ var Presets = []Preset{
 		"RELAY_ATTRIBUTE_NAMES":       "event_id=id,event_type=eventType",
 		"RELAY_ROWS_STAY":             "deny",
 	}},
-	{"quarkus", "the extension debezium-quarkus-outbox 2 and 3", map[string]string{
+	{Name: "quarkus", Project: "the extension debezium-quarkus-outbox 2 and 3", Settings: map[string]string{
 		"RELAY_TABLE":                 "public.outboxevent",
 		"RELAY_COLUMN_AGGREGATE_TYPE": "aggregatetype",
 		"RELAY_COLUMN_AGGREGATE_ID":   "aggregateid",
@@ -34,7 +37,7 @@ var Presets = []Preset{
 		"RELAY_ATTRIBUTE_NAMES":       "event_id=id,event_type=eventType",
 		"RELAY_ROWS_STAY":             "deny",
 	}},
-	{"masstransit", "the Entity Framework Core outbox of MassTransit 8", map[string]string{
+	{Name: "masstransit", Project: "the Entity Framework Core outbox of MassTransit 8", Settings: map[string]string{
 		"RELAY_TABLE":                 `public."OutboxMessage"`,
 		"RELAY_COLUMN_ID":             `"MessageId"`,
 		"RELAY_ID_UNIQUE":             "assert", // a NewId for each message
@@ -51,7 +54,7 @@ var Presets = []Preset{
 		"RELAY_ATTRIBUTE_COLUMNS": `contentType="ContentType",conversationId="ConversationId",` +
 			`correlationId="CorrelationId",destinationAddress="DestinationAddress"`,
 	}},
-	{"watermill", "the default PostgreSQL schema of watermill-sql 3 and 4", map[string]string{
+	{Name: "watermill", Project: "the default PostgreSQL schema of watermill-sql 3 and 4", Settings: map[string]string{
 		"RELAY_COLUMN_ID":             "uuid",
 		"RELAY_ID_UNIQUE":             "assert", // a UUID for each message
 		"RELAY_COLUMN_SEQUENCE":       "offset",
@@ -60,7 +63,7 @@ var Presets = []Preset{
 		"RELAY_COLUMN_AGGREGATE_ID":   "",
 		"RELAY_COLUMN_EVENT_TYPE":     "",
 		"RELAY_COLUMN_HEADERS":        "metadata",
-	}},
+	}, Example: "public.watermill_orders"},
 }
 
 // PresetOf returns the preset with this name, or a preset without settings.
