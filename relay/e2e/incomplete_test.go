@@ -9,16 +9,34 @@ import (
 func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		change, restore string
-		isGap           bool // the relay recovers by itself
+		change  string
+		restore []string
+		isGap   bool // the relay recovers by itself
 	}{
 		"excluded from the publication": {
 			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, note)`,
-			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`, true,
+			[]string{`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`},
+			true,
+		},
+		"excluded by the publication, and another one dropped": {
+			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, note)`,
+			[]string{
+				`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`, `ALTER TABLE outbox_events DROP COLUMN note`,
+			},
+			true,
 		},
 		"dropped and added again": {
 			`ALTER TABLE outbox_events DROP COLUMN headers`,
-			`ALTER TABLE outbox_events ADD COLUMN headers jsonb NOT NULL DEFAULT '{}'`, false,
+			[]string{`ALTER TABLE outbox_events ADD COLUMN headers jsonb NOT NULL DEFAULT '{}'`},
+			false,
+		},
+		"dropped and added again, and another one dropped": {
+			`ALTER TABLE outbox_events DROP COLUMN headers`,
+			[]string{
+				`ALTER TABLE outbox_events ADD COLUMN headers jsonb NOT NULL DEFAULT '{}'`,
+				`ALTER TABLE outbox_events DROP COLUMN note`,
+			},
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -34,7 +52,7 @@ func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 			w.exec(`DELETE FROM outbox_events`) // only the log has it
 			w.exec(c.change)
 			write(`{"n":1}`)
-			w.exec(c.restore)
+			w.execAll(c.restore)
 			write(`{"n":2}`)
 			p := w.start()
 			if !c.isGap {
@@ -50,4 +68,64 @@ func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 			p.awaitLog("event=log_incomplete")
 		})
 	}
+}
+
+// TestARowThatOnlyTheLogHasIsNeverLost: it lacks a column there, and its row was deleted.
+func TestARowThatOnlyTheLogHasIsNeverLost(t *testing.T) {
+	t.Parallel()
+	onOldAndNew(t, func(t *testing.T, version int) {
+		w := newTestEnvOf(t, version, "orders.fifo")
+		w.startStreaming().stop()
+		w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`)
+		w.commit(event(t, "1", `{"n":1}`))
+		w.commit(event(t, "2", `{"n":2}`))
+		id := w.query(`DELETE FROM outbox_events WHERE aggregate_id = '1' RETURNING id::text`)
+		w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+		w.startStreaming()
+		w.awaitBody(`{"n":2}`)
+		w.awaitRecovered()
+		w.awaitStatus(1, "1 event is parked: 1 IncompleteRow")
+		output, err := w.command(nil, "dead-letters", "list")
+		if err != nil || !strings.Contains(output, id) || !strings.Contains(output, "IncompleteRow") {
+			t.Errorf("relay dead-letters list ends with %v: %s", err, output)
+		}
+		if output, err := w.command(nil, "dead-letters", "discard", "--all"); err != nil {
+			t.Errorf("relay dead-letters discard ends with %v: %s", err, output)
+		}
+		w.awaitStatus(0, "ok  slot")
+	})
+}
+
+// TestARowWithoutAnIdentityIsNeverLost: the relay cannot find it in the table, so it is parked.
+func TestARowWithoutAnIdentityIsNeverLost(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.startStreaming().stop()
+	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (xid, aggregate_type, aggregate_id)`)
+	w.commit(event(t, "1", `{"n":1}`), event(t, "2", `{"n":2}`))
+	w.exec(`DELETE FROM outbox_events WHERE aggregate_id = '1'`)
+	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+	w.startStreaming()
+	w.awaitBody(`{"n":2}`)
+	w.awaitRecovered()
+	w.awaitStatus(1, "2 events are parked: 2 IncompleteRow")
+}
+
+// TestARenamedColumnOfADeletedRowIsAsked: a setting reads the row, and the relay does not park it.
+func TestARenamedColumnOfADeletedRowIsAsked(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	w.startStreaming().stop()
+	w.commit(event(t, "1", `{"n":1}`))
+	w.exec(`DELETE FROM outbox_events`)
+	w.exec(`ALTER TABLE outbox_events RENAME payload TO body`)
+	w.exec(`ALTER PUBLICATION outbox_pub DROP TABLE outbox_events`) // a gap
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE outbox_events`)
+	p := w.start("RELAY_COLUMN_PAYLOAD=body")
+	setting := p.follow()
+	if !strings.Contains(p.log.String(), "event then becomes a dead letter") {
+		t.Error("the relay does not say how to continue without a rename")
+	}
+	w.startStreaming(setting)
+	w.awaitBody(`{"n":1}`)
 }

@@ -28,9 +28,11 @@ type Deps struct {
 	ContainsBytes func(oid uint32) (bool, error)
 	// Unknown is [pgoutput.Decoder.Unknown].
 	Unknown func(oid uint32, schema, name string) (number int64, err error)
-	// Incomplete is called during an in-place recovery for rows of the log that lack columns. The
-	// recovery has published them from the table. Otherwise such rows end the stream.
+	// Incomplete is called during an in-place recovery before rows of the log that lack columns.
+	// Without a recovery such rows end the stream.
 	Incomplete func(*pgoutput.MissingColumnError)
+	// InTable reports whether the table still has such a row. The recovery has then published it.
+	InTable func(e *outbox.Envelope) (bool, error)
 	// Emitted is the prefix of emitted messages that are events. Empty: none are.
 	Emitted string
 	// NonTransactional is called for a message with that prefix that belongs to no transaction.

@@ -153,7 +153,9 @@ func (h *Handler) WALData(sentAt time.Time, data []byte) error {
 		h.gather = gatherFor(sentAt.Sub(message.Begin.CommitTime))
 		h.beginTransaction(message.Begin)
 	case pgoutput.KindRow:
-		h.Auditor.Streamed(&message.Row)
+		if message.Lack == nil { // the audit needs every column
+			h.Auditor.Streamed(&message.Row)
+		}
 		return h.receive(message, len(data))
 	case pgoutput.KindEmitted: // the audit compares rows of the table, and there is none
 		return h.receive(message, len(data))
@@ -196,6 +198,16 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 		h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
 		return nil
 	}
+	if m.Lack != nil {
+		isDelivered, err := h.isIncompleteDelivered(m)
+		if err != nil {
+			return err
+		}
+		if isDelivered {
+			h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
+			return nil
+		}
+	}
 	if m.Binary != "" && !h.ParkBytes {
 		return fmt.Errorf("%w: %s", ErrBytes, m.Binary)
 	}
@@ -205,6 +217,9 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	}
 	if m.Problem != "" {
 		event.MarkUnusable(delivery.CodeMalformed, m.Problem)
+	}
+	if m.Lack != nil {
+		event.MarkUnusable(delivery.CodeIncomplete, m.Lack.Reason(m.Row.ID != "" || m.Row.Sequence != ""))
 	}
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
 	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer

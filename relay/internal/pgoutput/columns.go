@@ -31,12 +31,12 @@ func (d *Decoder) mapColumns(r *reader, table *outboxtable.Table, before []strin
 	if missing == nil {
 		return rel, nil
 	}
-	lack := missingColumns(&rel, missing, before)
-	if d.Incomplete == nil || hasGone(&rel) {
-		return relation{}, lack
+	rel.lack = missingColumns(&rel, missing, before)
+	if d.Incomplete == nil {
+		return relation{}, rel.lack
 	}
-	d.Incomplete(lack)
-	return relation{names: rel.names}, nil
+	d.Incomplete(rel.lack)
+	return rel, nil
 }
 
 // wanted is a column to read, under one of several names.

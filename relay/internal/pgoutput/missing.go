@@ -13,6 +13,9 @@ import (
 type MissingColumnError struct {
 	Table   string
 	Missing []MissingColumn
+	// Gone are columns of the rows that the table no longer has. One of them may be a missing
+	// column under its former name.
+	Gone []string
 }
 
 // MissingColumn is a column that rows in the log do not have.
@@ -29,8 +32,30 @@ func (e *MissingColumnError) Error() string {
 	for _, m := range e.Missing {
 		texts = append(texts, m.String())
 	}
-	return fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table,
+	text := fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table,
 		strings.Join(texts, "; "))
+	if len(e.Gone) > 0 {
+		text += fmt.Sprintf(". If no column was renamed, and %q were dropped, run relay recover: with --yes it "+
+			"publishes these rows from the table", e.Gone)
+	}
+	return text
+}
+
+// Reason says why such a row is no event. isIdentified: the row has an id or a seq.
+func (e *MissingColumnError) Reason(isIdentified bool) string {
+	text := fmt.Sprintf("the row has no column %s in the log, and ", strings.Join(e.Columns(), ", "))
+	if !isIdentified {
+		return text + "without an id and a seq the relay cannot find it in table " + e.Table
+	}
+	return text + "table " + e.Table + " no longer has the row"
+}
+
+// OfRow is the error of a row that a recovery did not find in the table, and that a setting may
+// read.
+func (e *MissingColumnError) OfRow(id string) error {
+	return fmt.Errorf("%w. The table no longer has the row of event %s, so only the log has it. If no column was "+
+		"renamed, add columns %q to the table until the relay streams: the event then becomes a dead letter",
+		e, id, e.Gone)
 }
 
 // Columns returns the first name of each column that the rows lack.
@@ -70,7 +95,7 @@ func (m MissingColumn) String() string {
 }
 
 func missingColumns(rel *relation, missing []wanted, before []string) *MissingColumnError {
-	e := &MissingColumnError{Table: rel.table.String()}
+	e := &MissingColumnError{Table: rel.table.String(), Gone: gone(rel)}
 	for _, w := range missing {
 		e.Missing = append(e.Missing, MissingColumn{
 			Setting: w.setting, Names: w.names, IsListed: w.isListed,
@@ -80,13 +105,19 @@ func missingColumns(rel *relation, missing []wanted, before []string) *MissingCo
 	return e
 }
 
-// hasGone reports whether rows have a column that the table no longer has, as after a rename. It
-// reports true if the columns of the table are not known.
-func hasGone(rel *relation) bool {
-	existing := rel.table.Existing
-	return existing == nil || slices.ContainsFunc(rel.names, func(name string) bool {
-		return !slices.Contains(existing, name)
-	})
+// gone returns the columns of the rows that the table no longer has, as after a rename. If the
+// columns of the table are not known, it returns those that fill no field.
+func gone(rel *relation) (names []string) {
+	for column, name := range rel.names {
+		if !isRead(rel, column) && !slices.Contains(rel.table.Existing, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func isRead(rel *relation, column int) bool {
+	return slices.Contains(rel.columnOf[:], column) || slices.Contains(rel.extra, column)
 }
 
 // renamed returns the columns that are probably the missing one under a new name. A renamed column
@@ -97,12 +128,5 @@ func renamed(rel *relation, names, before []string) []string {
 	if place := outboxtable.FirstOf(names, before); place >= 0 && len(before) == len(rel.names) {
 		return rel.names[place : place+1]
 	}
-	var unused []string
-	for column, name := range rel.names {
-		isRead := slices.Contains(rel.columnOf[:], column) || slices.Contains(rel.extra, column)
-		if !isRead && !slices.Contains(rel.table.Existing, name) {
-			unused = append(unused, name)
-		}
-	}
-	return unused
+	return gone(rel)
 }

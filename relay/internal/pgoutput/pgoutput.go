@@ -38,7 +38,10 @@ type Message struct {
 	Binary string          // if KindRow: the columns whose bytes are not text, with their type; mostly empty
 	// Problem says, if KindEmitted, why the message is no event. It is empty for most.
 	Problem string
-	Commit  Commit // if KindCommit
+	// Lack says, if KindRow, which columns the row lacks in the log. Their fields are empty. It is
+	// nil for most, and for every row if [Decoder.Incomplete] is nil.
+	Lack   *MissingColumnError
+	Commit Commit // if KindCommit
 }
 
 // Begin starts a transaction. The server sends it after the transaction has committed.
@@ -69,8 +72,8 @@ type Decoder struct {
 	// or [outbox.NoNumber] if its rows no longer exist. Its error ends the stream. Nil: no rows
 	// exist.
 	Unknown func(oid uint32, schema, name string) (number int64, err error)
-	// Incomplete is called for rows that lack a column which the relay reads, although no column of
-	// theirs was renamed. The decoder then ignores these rows. Nil: they end the stream.
+	// Incomplete is called before rows that lack a column which the relay reads. The decoder
+	// returns them with [Message.Lack]. Nil: they end the stream.
 	Incomplete func(*MissingColumnError)
 	// Emitted is the prefix of the messages of pg_logical_emit_message that are events. Empty: none
 	// are.

@@ -2,6 +2,8 @@ package pgoutput_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
@@ -65,22 +67,24 @@ func TestATenantThatLeftKeepsItsFormerName(t *testing.T) {
 	}
 }
 
-// TestOnlyRowsWithoutARenameAreIncomplete: the column was added after the rows were written, or
-// the publication left it out.
-func TestOnlyRowsWithoutARenameAreIncomplete(t *testing.T) {
+// TestRowsThatLackAColumnNameGoneColumns: without a gone column none was renamed. The column was
+// added after the rows were written, or the publication left it out.
+func TestRowsThatLackAColumnNameGoneColumns(t *testing.T) {
 	t.Parallel()
 	known := table
 	known.Existing = append([]string{"note"}, columns...)
-	var lack *pgoutput.MissingColumnError
-	d := pgoutput.NewDecoder(known)
-	d.Incomplete = func(e *pgoutput.MissingColumnError) { lack = e }
-	got := decodeAll(t, d, begin(10, 1), relationMessage(outboxOID, table.Schema, table.Name, "note", columns[0]),
-		insertMessage(outboxOID, text("a"), text("b")))
-	if got[2].Kind != pgoutput.KindIgnored || lack == nil || len(lack.Missing[0].Renamed) > 0 {
-		t.Errorf("the row is of kind %d, and lacks %v", got[2].Kind, lack)
-	}
-	_, err := d.Decode(relationMessage(outboxOID, table.Schema, table.Name, "former", columns[0]))
-	if !errors.As(err, &lack) {
-		t.Errorf("a renamed column: %v", err)
+	for name, gone := range map[string][]string{"note": nil, "former": {"former"}} {
+		relation := relationMessage(outboxOID, table.Schema, table.Name, name, columns[0])
+		var lack *pgoutput.MissingColumnError
+		d := pgoutput.NewDecoder(known)
+		d.Incomplete = func(e *pgoutput.MissingColumnError) { lack = e }
+		m := decodeAll(t, d, begin(10, 1), relation, insertMessage(outboxOID, text("a"), text("b")))[2]
+		if m.Kind != pgoutput.KindRow || m.Lack != lack || lack == nil || !slices.Equal(lack.Gone, gone) {
+			t.Errorf("%s: the row is of kind %d, and lacks %v", name, m.Kind, m.Lack)
+		}
+		_, err := pgoutput.NewDecoder(known).Decode(relation)
+		if !errors.As(err, &lack) || strings.Contains(err.Error(), "were dropped, run relay recover") != (gone != nil) {
+			t.Errorf("%s: outside of a recovery: %v", name, err)
+		}
 	}
 }

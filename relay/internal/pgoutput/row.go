@@ -29,6 +29,7 @@ type relation struct {
 	extra    []int       // the same for the columns in [outboxtable.Table.Extra]
 	binary   []binaryField
 	names    []string // of its columns
+	lack     *MissingColumnError
 	table    *outboxtable.Table
 }
 
@@ -125,7 +126,7 @@ func (d *Decoder) insert(r *reader, m *Message) error {
 	}
 	d.fill(&m.Row, r.data, &rel)
 	m.Row.Source = rel.table.Source
-	m.Kind = KindRow
+	m.Kind, m.Lack = KindRow, rel.lack
 	if rel.binary != nil {
 		return m.readBytes(rel.binary, d.table.PayloadBytes)
 	}

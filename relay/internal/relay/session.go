@@ -21,7 +21,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
-	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
 	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
@@ -114,7 +113,7 @@ func (s *session) connect() {
 		Table: s.Table, Destinations: len(s.Destinations), Resumed: s.held.Row.Position,
 		InPlace: s.held.Row.IsInPlace(), ParkBytes: s.parkBytes, ContainsBytes: s.containsBytes,
 		Emitted: s.Emitted, NonTransactional: s.warnOfNonTransactional(),
-		Unknown: s.unknownTable, Incomplete: s.incompleteRows,
+		Unknown: s.unknownTable, Incomplete: s.incompleteRows, InTable: s.isInTable,
 		Router: s.Router, Tracker: s.tracker, Delivery: s.delivery, Gate: s.gate, Auditor: auditor, Metrics: s.Metrics,
 	})
 	s.auditor = audit.New(audit.Deps{
@@ -148,12 +147,6 @@ func (s *session) warnOfNonTransactional() func() {
 			"relay ignores it and those like it. Call pg_logical_emit_message with true as its first argument",
 			"event", "message_ignored", "slot", s.Slot, "prefix", s.Emitted)
 	})
-}
-
-// incompleteRows logs that the log has rows whose events only the table can bring.
-func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
-	s.Log.Error("rows of the log lack columns: the relay publishes their events from the table. Those whose rows were "+
-		"deleted are lost", "event", "log_incomplete", "slot", s.Slot, "table", lack.Table, "columns", lack.Columns())
 }
 
 // position returns the position before which every event is delivered.

@@ -1,0 +1,44 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
+)
+
+// incompleteRows logs that the log has rows whose events only the table can bring.
+func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
+	s.Log.Error("rows of the log lack columns: the relay publishes their events from the table. Those whose rows were "+
+		"deleted become dead letters", "event", "log_incomplete", "slot", s.Slot, "table", lack.Table,
+		"columns", lack.Columns())
+}
+
+// isInTable reports whether the table has a row with the id, the seq and the xid of e, as far as
+// the log has them. A row without an id and a seq is not found. The stream waits for the answer.
+func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
+	table, isKnown := s.Table.Of(e.Source)
+	var conditions []string
+	for _, is := range []struct{ column, value string }{
+		{table.Columns.ID, e.ID}, {table.Columns.Sequence, e.Sequence}, {table.Columns.XID, e.XID},
+	} {
+		if is.column != "" && is.value != "" {
+			conditions = append(conditions, outboxtable.Quote(is.column)+" = "+outboxtable.QuoteLiteral(is.value))
+		}
+	}
+	if !isKnown || e.ID == "" && e.Sequence == "" { // another row of the transaction may have the xid
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
+	defer cancel()
+	var isThere bool
+	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table.From()+` WHERE `+
+		strings.Join(conditions, " AND ")+`)`).Scan(&isThere)
+	if err != nil {
+		return false, fmt.Errorf("look for the row of an event in table %s: %w", table, err)
+	}
+	return isThere, nil
+}
