@@ -62,8 +62,8 @@ func (d *database) otherTable() Finding {
 	lacks := fmt.Sprintf("table %s has none of the columns %s. It has %s", d.tableName(), strings.Join(missing, ", "),
 		strings.Join(slices.Sorted(maps.Keys(d.columns)), ", "))
 	if d.isOneOfSeveral {
-		return failed(CodeColumns, d.tableObject(), "%s: all tables of RELAY_TABLE have the same settings, so add these "+
-			"columns, or remove the table from publication %s", lacks, d.Publication)
+		return failed(CodeColumns, d.tableObject(), "%s: all tables of RELAY_TABLE have the same settings, so add "+
+			"these columns, or remove the table from publication %s", lacks, d.Publication)
 	}
 	return failed(CodeColumns, d.tableObject(), "%s: the findings proposal of relay check name the settings that fit",
 		lacks)

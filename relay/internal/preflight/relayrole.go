@@ -9,9 +9,9 @@ import (
 )
 
 // These statements find the role of the relay of a slot. The walsender that streams from the slot
-// proves it, if its application_name ($2) is that of a relay: Debezium's connector may hold the slot
-// that a relay takes over. Without one, the last report of a relay names it. A role that may not
-// read the reports gets no answer from them.
+// proves it, if its application_name ($2) is that of a relay: Debezium's connector may hold the
+// slot that a relay takes over. Without one, the last report of a relay names it. A role that may
+// not read the reports gets no answer from them.
 const (
 	walsenderRoleSQL = `
 		SELECT coalesce((
@@ -46,7 +46,8 @@ func RelayRole(ctx context.Context, pool *pgxpool.Pool, slot string, progress Pr
 func relayRole(ctx context.Context, pool *pgxpool.Pool, slot string) (Findings, error) {
 	var role, own string
 	var hasReports, replicates bool
-	if err := pool.QueryRow(ctx, walsenderRoleSQL, slot, replication.ApplicationName(slot)).Scan(&role, &own, &hasReports); err != nil {
+	application := replication.ApplicationName(slot)
+	if err := pool.QueryRow(ctx, walsenderRoleSQL, slot, application).Scan(&role, &own, &hasReports); err != nil {
 		return nil, err
 	}
 	if role == "" && hasReports {
