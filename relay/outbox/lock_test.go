@@ -37,7 +37,7 @@ func TestAWaitingMigrationHoldsUpNoRelay(t *testing.T) {
 	}()
 	awaitWaiting(t, relaying)
 	for begin := time.Now(); time.Since(begin) < 3*time.Second; {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		_, err := relaying.Exec(ctx, `UPDATE relay_checkpoints SET updated_at = now()`)
 		cancel()
 		if err != nil {

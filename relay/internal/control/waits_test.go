@@ -26,12 +26,13 @@ func (n *notices) add(peer string, limit time.Duration) {
 	n.peers, n.limits = append(n.peers, peer), append(n.limits, limit.Round(time.Second))
 }
 
-// is checks that there is one notice.
+// is checks that there is one notice. A wait that begins late has a shorter limit.
 func (n *notices) is(t *testing.T, peer string, limit time.Duration) {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.peers) != 1 || n.peers[0] != "the database at "+peer || n.limits[0] != limit {
+	if len(n.peers) != 1 || n.peers[0] != "the database at "+peer || n.limits[0] > limit ||
+		n.limits[0] < limit/3 {
 		t.Errorf("the notices are %q, %v, want %q and %v", n.peers, n.limits, peer, limit)
 	}
 }
@@ -60,18 +61,18 @@ func TestAWaitForTheDatabaseIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer control.Close(pool)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 7*time.Second) // long after the notice
 	defer cancel()
 	if err := pool.Ping(ctx); err == nil {
 		t.Error("a server that never answers answers")
 	}
-	told.is(t, address, 3*time.Second)
+	told.is(t, address, 7*time.Second)
 }
 
 // TestACommandEndsItsConnect: the context of a command has no deadline.
 func TestACommandEndsItsConnect(t *testing.T) {
 	t.Parallel()
-	address, connect := mute(t, "&connect_timeout=3")
+	address, connect := mute(t, "&connect_timeout=7")
 	var ofPool, ofConnection notices
 	pool, err := control.OpenWatchedPool(t.Context(), connect, ofPool.add)
 	if err != nil {
@@ -86,8 +87,8 @@ func TestACommandEndsItsConnect(t *testing.T) {
 	if err := <-pinged; err == nil {
 		t.Error("a server that never answers answers")
 	}
-	ofPool.is(t, address, 3*time.Second)
-	ofConnection.is(t, address, 3*time.Second)
+	ofPool.is(t, address, 7*time.Second)
+	ofConnection.is(t, address, 7*time.Second)
 }
 
 // TestALongStatementIsReportedOnce: only the operator can end it.
@@ -105,7 +106,7 @@ func TestALongStatementIsReportedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer control.Close(pool)
-	for _, seconds := range []float64{0.1, 2.2, 2.2} {
+	for _, seconds := range []float64{0.1, 2.2, 5} {
 		if _, err := pool.Exec(t.Context(), `SELECT pg_sleep($1)`, seconds); err != nil {
 			t.Fatal(err)
 		}

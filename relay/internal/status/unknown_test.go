@@ -40,7 +40,7 @@ func TestHangingDatabaseIsNamedWithTheNextStep(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE relay_checkpoints`); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // it connects by then
 	defer cancel()
 	_, err = Collect(ctx, pool, "orders")
 	host := pool.Config().ConnConfig.Host

@@ -287,17 +287,23 @@ func TestTheEndOfItsContextEndsARequest(t *testing.T) {
 
 func TestClosedIdleConnectionIsNotReused(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	server.Config.IdleTimeout = 100 * time.Millisecond
-	server.Start()
-	t.Cleanup(server.Close)
 	carriers(t, func(t *testing.T, cfg aws.Config) {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		server.Config.IdleTimeout = 100 * time.Millisecond
+		closed := make(chan struct{}, 10)
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				closed <- struct{}{}
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
 		caller := newCallerWith(t, cfg, server.URL, requestTimeout)
 		for range 2 {
 			if got, err := post(t.Context(), caller, "x"); got != "200 " {
 				t.Errorf("%q, %v", got, err)
 			}
-			time.Sleep(500 * time.Millisecond) // longer than the server keeps it
+			<-closed
 		}
 	})
 }
@@ -315,6 +321,7 @@ func TestWhatNobodyAskedForIsNoAnswer(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = listener.Close() })
 			var requests atomic.Int32
+			written := make(chan struct{}, 10)
 			go func() {
 				for {
 					conn, err := listener.Accept()
@@ -338,6 +345,7 @@ func TestWhatNobodyAskedForIsNoAnswer(t *testing.T) {
 								time.Sleep(pause)
 								_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
 							}
+							written <- struct{}{}
 						}
 					}()
 				}
@@ -347,7 +355,7 @@ func TestWhatNobodyAskedForIsNoAnswer(t *testing.T) {
 				if got, err := post(t.Context(), caller, "a question"); got != fmt.Sprint("200 ", n+1) {
 					t.Errorf("question %d: %q, %v", n+1, got, err)
 				}
-				time.Sleep(4 * pause)
+				<-written // before the next question
 			}
 		})
 	}

@@ -41,7 +41,7 @@ func TestCredentialsComeAfterARequestThatHung(t *testing.T) {
 
 func checkCredentialsAfterHang(t *testing.T, issuer *fakeaws.Issuer) {
 	t.Helper()
-	cfg, err := LoadConfig(t.Context(), 300*time.Millisecond)
+	cfg, err := LoadConfig(t.Context(), 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
