@@ -34,6 +34,10 @@ func (d *database) publication(ctx context.Context) Findings {
 	switch {
 	case err != nil:
 		return Findings{unknown(CodePublication, object, err)}
+	case !exists && d.oid == 0: // no statement creates a publication of a missing table
+		return Findings{fail("publication %s does not exist: create it with its table with relay migrate, or name "+
+			"yours in RELAY_PUBLICATION", d.Publication).
+			with("relay migrate")}
 	case !exists:
 		return Findings{fail("publication %s does not exist: create it, or name yours in "+
 			"RELAY_PUBLICATION", d.Publication).
