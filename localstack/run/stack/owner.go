@@ -69,7 +69,7 @@ func (s *Stack) refuseOthers(ctx context.Context, state *State) error {
 		return nil
 	}
 	if err := c.ours(ctx); err != nil {
-		return fmt.Errorf("%w, or take STACK=host here", err)
+		return fmt.Errorf("%w, or set STACK=host here", err)
 	}
 	return nil
 }

@@ -21,6 +21,21 @@ func TestWithoutACommandTheHelpIsPrinted(t *testing.T) {
 	}
 }
 
+// TestWrongUsageNamesTheHelpOfItsCommand, which lists the settings. That of the relay lists none.
+func TestWrongUsageNamesTheHelpOfItsCommand(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"rnu": "relay --help lists", "run --foo": "relay run --help shows",
+		"run --window-bytes=3x":   "relay run --help shows",
+		"dead-letters list --foo": "relay dead-letters list --help shows",
+	} {
+		err := run(t.Context(), strings.Fields(args), &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), "("+want) {
+			t.Errorf("relay %s: the error %v does not say %q", args, err, want)
+		}
+	}
+}
+
 func TestVersionIsAFlagToo(t *testing.T) {
 	t.Parallel()
 	if out, code := exitOf(t, "--version"); out != version+"\n" || code != 0 {

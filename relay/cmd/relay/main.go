@@ -75,9 +75,18 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w (relay --help lists the commands)", err)
+		return fmt.Errorf("%w (%s)", err, helpFor(err))
 	}
 	return parsed.Run()
+}
+
+// helpFor names the help of the command whose arguments or settings are wrong.
+func helpFor(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context.Selected() != nil {
+		return "relay " + wrong.Context.Selected().Path() + " --help shows its usage"
+	}
+	return "relay --help lists the commands"
 }
 
 func newParser(ctx context.Context, stdout io.Writer, grammar any, options ...kong.Option) (*kong.Kong, error) {
