@@ -104,7 +104,8 @@ func TestTerraformHasEachParameterOfTheRelay(t *testing.T) {
 	}
 	for name, parameter := range relay.parameters {
 		if _, isException := notInTerraform[name]; (variables[name] == "") != isException {
-			t.Errorf("%s is the variable %q, exception %q", name, variables[name], notInTerraform[name])
+			t.Errorf("terraform/main.tf has to pass %s of relay.yaml, or notInTerraform to have its reason: the variable "+
+				"is %q, reason %q", name, variables[name], notInTerraform[name])
 		}
 		variable := blocks["variable "+variables[name]]
 		if variable == nil || name == "DatabaseUser" || name == "Deployment" {
