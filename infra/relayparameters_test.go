@@ -26,7 +26,7 @@ func TestTemplatePassesEachParameterOfTheRelay(t *testing.T) {
 	passed, _ := whole.resources["Relay"].properties["Parameters"].(map[string]any)
 	for parameter := range part.parameters {
 		if _, isException := notPassed[parameter]; (passed[parameter] == nil) != isException {
-			t.Errorf("template.yaml has to pass %s of relay.yaml, or notPassed to have its reason: passed as %v, reason %q",
+			t.Errorf("template.yaml has to pass %s, or notPassed to have its reason: passed as %v, reason %q",
 				parameter, passed[parameter], notPassed[parameter])
 		}
 	}

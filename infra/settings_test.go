@@ -66,7 +66,7 @@ func TestEachSettingIsAParameterOrHasAReason(t *testing.T) {
 		setting := row[1]
 		known[setting] = true
 		if (env[setting] == nil) != (notParameters[setting] != "") {
-			t.Errorf("%s has to be set in relay.yaml, or to have its reason in notParameters: it is %v there, reason %q",
+			t.Errorf("%s has to be set in relay.yaml, or to have its reason in notParameters: %v there, reason %q",
 				setting, env[setting], notParameters[setting])
 		}
 	}

@@ -104,8 +104,8 @@ func TestTerraformHasEachParameterOfTheRelay(t *testing.T) {
 	}
 	for name, parameter := range relay.parameters {
 		if _, isException := notInTerraform[name]; (variables[name] == "") != isException {
-			t.Errorf("terraform/main.tf has to pass %s of relay.yaml, or notInTerraform to have its reason: the variable "+
-				"is %q, reason %q", name, variables[name], notInTerraform[name])
+			t.Errorf("terraform/main.tf has to pass %s, or notInTerraform to have its reason: variable %q, reason %q",
+				name, variables[name], notInTerraform[name])
 		}
 		variable := blocks["variable "+variables[name]]
 		if variable == nil || name == "DatabaseUser" || name == "Deployment" {
