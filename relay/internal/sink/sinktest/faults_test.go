@@ -16,8 +16,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 )
 
-// requestTimeout of these sinks is far longer than an answer takes, and short enough to wait for.
-const requestTimeout = time.Second
+// requestTimeout of these sinks is longer than an answer takes while the machine stalls, and short
+// enough to wait for.
+const requestTimeout = 5 * time.Second
 
 // broken is a destination at a server that misbehaves. It is FIFO, if the service has that.
 type broken struct {
