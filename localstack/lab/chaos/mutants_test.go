@@ -216,19 +216,6 @@ var mutants = []mutant{
 		rules:  []checker.Rule{checker.Replayed},
 	},
 	{
-		name: "counts a page of a replay as sent before it is",
-		edits: []edit{{
-			"relay/internal/replay/replayer.go",
-			`		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
-			`		if replay, err = r.Store.Passed(ctx, replay, page, Outcome{}); err != nil {
-			return nil, err
-		}
-		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
-		}},
-		faults: []string{"operator: replay", "kill", "broker: slow", "broker: hang", "crash: page of a replay sent"},
-		rules:  []checker.Rule{checker.Replayed},
-	},
-	{
 		name: "defers a destination and stores no deferral",
 		edits: []edit{{
 			deferralBegin,
@@ -353,6 +340,20 @@ type testedMutant struct {
 }
 
 var testedMutants = []testedMutant{
+	{
+		mutant: mutant{
+			name: "counts a page of a replay as sent before it is",
+			edits: []edit{{
+				"relay/internal/replay/replayer.go",
+				`		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
+				`		if replay, err = r.Store.Passed(ctx, replay, page, Outcome{}); err != nil {
+			return nil, err
+		}
+		if outcome, err = r.send(ctx, replay.ID, page.Events); err != nil {`,
+			}},
+		},
+		pkg: "./relay/e2e", test: "TestReplayResumesAfterAKill",
+	},
 	{
 		mutant: mutant{
 			name: "replaces a slot that is intact",

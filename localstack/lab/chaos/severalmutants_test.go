@@ -10,7 +10,7 @@ var tableMutants = []mutant{
 		edits: []edit{
 			{
 				"relay/internal/members/newtables.go", `snapshot.IsPast(table.newUntil)`,
-				`table.newUntil > 0`,
+				`(snapshot.IsPast(0) || table.newUntil > 0)`,
 			},
 			withoutAudit,
 		},
