@@ -128,7 +128,7 @@ var deferralMutants = []testedMutant{
 		mutant: mutant{name: "lets rows of a deferred aggregate through", edits: []edit{{
 			deferralHeld, `g.claim(e), g.held[key{name, group}], g`, `g.claim(e), g.held[key{name, group + " "}], g`,
 		}}},
-		pkg: "./relay/e2e", test: "TestABusyAggregateOutlivesAGap",
+		pkg: "./relay/internal/deferral", test: "TestOnlyRowsOfTheDeferredGroupAreHandedOver",
 	},
 	{
 		mutant: mutant{name: "defers by the snapshot alone", edits: []edit{
