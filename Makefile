@@ -39,7 +39,7 @@ api: $(localstack) ## Serve the API on API_PORT=3000 and run the consumer, witho
 read-events: ## Print the events of the queue as they arrive (DELETE=1 deletes them, MAX=10 or ONCE=1 stops after ten or all)
 	@$(go-build) -o '$(LOCAL_DIR)/bin/read-events' ./scripts/read-events && exec '$(LOCAL_DIR)/bin/read-events'
 
-.PHONY: test crash-test full-circle trace tour chaos bench bench-quick takeover retention outage deferral rollback add-columns upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
+.PHONY: test crash-test full-circle trace tour chaos bench bench-quick takeover retention outage busy-aggregate deferral rollback add-columns upgrade big-transaction tables lint templates alerts documents cross-build fmt build image
 test: $(lab) ## Run all tests with a real Postgres, and with LocalStack if it is available (ARGS='-run X ./relay/e2e', TEST_TIMEOUT=30m a package)
 	@'$(lab)' test -- $(ARGS)
 crash-test: ## Post 10,000 orders and write 20,000 events while the relay is killed 20 times
@@ -67,6 +67,9 @@ retention: ## Write 1,000 events a second for RETENTION_MINUTES=10 and show that
 outage: ## Keep the broker unavailable for OUTAGE_MINUTES=10 at 5,000 events a second: memory, backlog, and how soon all is delivered
 	@OUTAGE_MINUTES=$(or $(OUTAGE_MINUTES),10) \
 	  go test -count=1 -timeout 24h -v -run TestMemoryStaysBounded ./relay/e2e
+busy-aggregate: ## Write 600 events a second for BUSY_MINUTES=10, too many of them for one aggregate: how long the others' events take
+	@BUSY_MINUTES=$(or $(BUSY_MINUTES),10) \
+	  go test -count=1 -timeout 24h -v -run TestABusyAggregateDelaysNoOther ./relay/e2e
 deferral: ## Keep a destination unavailable for events of DEFERRAL_AGGREGATES=1000000: start-up, memory, the other's rate
 	@DEFERRAL_AGGREGATES=$(or $(DEFERRAL_AGGREGATES),1000000) \
 	  go test -count=1 -timeout 24h -v -run TestALongOutageHarmsNoOther ./relay/e2e
