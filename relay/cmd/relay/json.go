@@ -5,8 +5,9 @@ import (
 	"io"
 )
 
-// formatVersion is the version of the JSON forms of check, dead-letters list, replay and recover.
-// It changes when a field changes its meaning or disappears, not when one is added.
+// formatVersion is the version of the JSON forms of all commands except status, whose form is that
+// of package status. It changes when a field changes its meaning or disappears, not when one is
+// added.
 const formatVersion = 1
 
 // printJSON prints the JSON form of an answer.

@@ -1,4 +1,10 @@
-// Package audit compares the rows of the outbox table with the rows that the stream brought.
+// Package audit compares the rows of the outbox table with the rows that the stream brought, from
+// one horizon to the next. The Checkpointer stores a horizon only once both agree.
+//
+// The [Ledger] counts the rows of the stream, and the [Auditor] counts those of the table. If the
+// table has more, the Auditor looks for rows that were not streamed. If there are any, the session
+// ends, and the next one finds a gap. Under a [Suspicion] the counts are not enough, and the rows
+// that [Recent] remembers are compared one by one.
 package audit
 
 import (

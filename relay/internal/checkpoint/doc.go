@@ -3,12 +3,12 @@
 //
 // # The delivered prefix
 //
-// Events are delivered in any order, and Postgres gets one position. An event counts as
-// delivered once it is delivered, parked or deferred, or once a route has dropped it. The [Tracker]
-// keeps the open events in the order of the log, with marks between them: the begin and the end of
-// a transaction, and the seq that a recovery has reached. It moves over the events that are
-// delivered, from the oldest on, and applies each mark that it passes. It stops at the first event
-// that is not delivered:
+// Events are delivered in any order, and Postgres gets one position. For the Tracker an event is
+// delivered once its destination has it, once it is parked or deferred, or once a route has dropped
+// it. The [Tracker] keeps the open events in the order of the log, with marks between them: the
+// begin and the end of a transaction, and the seq that a recovery has reached. It moves over the
+// events that are delivered, from the oldest on, and applies each mark that it passes. It stops at
+// the first event that is not delivered:
 //
 //	log       B1  a  b  C1   B2  c  d  e  C2          B, C: Begin, Commit of a transaction
 //	delivered     x  x           x  -  x              x: delivered, -: open

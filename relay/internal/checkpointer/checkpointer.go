@@ -176,9 +176,10 @@ func (c *Checkpointer) reportBacklog(seen slot.Observation, before time.Time) {
 	}
 }
 
-// isDue reports whether to write the row. That is so when events were delivered, when a reached
-// horizon covers more events or ends a suspicion. While no events flow, it is so after idleWAL, and
-// whenever a deferral waits for the position.
+// isDue reports whether to write the row. That is so when events were delivered, and when a reached
+// horizon covers more events or ends a suspicion. While no events flow, it is so after
+// idleInterval, if the position has moved by more than idleWAL, or by any amount while a deferral
+// waits for it.
 func (c *Checkpointer) isDue(p checkpoint.Position) bool {
 	switch {
 	case c.Tracker.Load().Delivered > c.savedDelivered:

@@ -30,11 +30,11 @@
 //
 // # Deferring
 //
-// No request has events of the destination or group. known is a snapshot that the stream was read
-// past: every row that is visible in it was handed to delivery, or delivered before. from_seq is
-// the lowest seq of the events that delivery holds. So no undelivered row is done. The row is
-// written first, by a fenced statement. Only then the Tracker counts the events as handed over, and
-// the position of the slot moves.
+// A deferral begins while no request has events of the destination or group. known is a snapshot
+// that the stream was read past: every row that is visible in it was handed to delivery, or
+// delivered before. from_seq is the lowest seq of the events that delivery holds. So no undelivered
+// row is done. The row is written first, by a fenced statement. Only then the Tracker counts the
+// events as handed over, and the position of the slot moves.
 //
 // While a recovery reads the table, known is the snapshot of the recovery. Its rows are read in
 // order of seq, so those of the destination below from_seq are delivered.
@@ -77,18 +77,20 @@
 // window until that one is delivered. The group is deferred beyond its share, unless many others
 // are as far behind: the relay then catches up with everything.
 //
-// A row has one deferral: that of its group before that of its destination. The passes of the
-// destination exclude the rows of a deferred group, and its mark counts them as done. So the group
-// joins the stream after its destination, and with a snapshot that is not older. Up to [groupTurns]
-// groups are drained at a time, for a turn each. Each pass looks for the rows of its aggregate in
-// ranges of seq, so that an aggregate with few rows does not read the whole table in one statement.
+// A row has one deferral: that of its group if there is one, and otherwise that of its destination.
+// The passes of the destination exclude the rows of a deferred group, and the mark of the
+// destination counts them as done. So the group joins the stream after its destination, and with a
+// snapshot that is not older. Up to [groupTurns] groups are drained at a time, for a turn each.
+// Each pass looks for the rows of its aggregate in ranges of seq, so that an aggregate with few
+// rows does not read the whole table in one statement.
 //
-// A group joins once the events that the relay delivered during its last pass are at most an eighth
-// of the window. The gate keeps the group's events for about the duration of that pass. It drops
-// them if they exceed the group's share of the window.
+// A group joins once its last pass took at most five seconds, and the events of all groups that the
+// relay delivered meanwhile are at most an eighth of the window. The gate keeps the group's events
+// for about the duration of that pass. It drops them if they exceed the group's share of the
+// window.
 //
-// A group that holds up the pass of its destination leaves it. Its deferral begins as the second
-// case behind a dead letter does, and is drained at once.
+// A group that holds up the pass of its destination leaves that pass. Its deferral begins as in the
+// second case below, behind a dead letter, and is drained at once.
 //
 // # Behind a dead letter
 //
@@ -107,15 +109,17 @@
 //
 // # Rows that are let through
 //
-// The predicate goes by the column xid. Whoever may write that column can make an xid up, and the
-// predicate says nothing about such a row. The gate compares the column with the transaction that
-// the log names. It lets a row through where the two differ, and the event waits in memory.
+// The predicate goes by the column xid. Any role that may write that column can write a made-up
+// xid, and the predicate says nothing about such a row. The gate compares the column with the
+// transaction that the log names. It lets a row through where the two differ, and the event waits
+// in memory.
 //
 // # An older relay
 //
 // A relay that knows no deferrals goes by the horizon alone, and its retention would remove rows
-// that wait. While a row waits, relay_checkpoints has one more row of the table ([GuardOf]). No
-// relation is accounted for in its name, so an older relay removes nothing. Newer ones ignore it.
+// that wait. While a row waits, relay_checkpoints has one more row of the table ([GuardOf]).
+// relay_members has no relation for the name in that row, so an older relay removes nothing. Newer
+// relays ignore the row.
 //
 // # Invariant
 //

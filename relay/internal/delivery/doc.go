@@ -46,17 +46,18 @@
 //	dropped by a route                        done without being sent; it has no group
 //
 // A refusal is proven if the destination refuses the event again, 3 s later or more (Backoff.Max if
-// that is less), and has accepted another event of a request that began with the first refusal or
-// after it. It is also proven if the destination refuses the event for five times as long, while
-// only a few refused events are sent to it and it accepts none. To park is to store a dead letter.
-// The event counts as delivered only once the dead letter is stored.
+// that is less), and works otherwise: it has accepted another event, of the request that it refused
+// first or of one that began later. A refusal is also proven if the destination accepts nothing for
+// five times as long, while only this event and at most four others that it has refused are sent to
+// it. To park is to store a dead letter. The event counts as delivered only once the dead letter is
+// stored.
 //
 // # An unavailable destination
 //
 // After a request of which nothing was accepted, one request at a time probes the destination, with
 // a backoff between the attempts. The first accepted event ends that. After Options.ParkAfter
 // without an accepted event, package deferral withdraws the waiting events, and their rows wait in
-// the outbox table. If the table cannot keep them, they are parked. Either way they do not hold
-// back the other destinations. Time in which the credentials fail does not count: it says nothing
-// about the destination.
+// the outbox table. From then on the first rows of its pass are the probe. If the table cannot keep
+// them, they are parked. Either way they do not hold back the other destinations. Time in which the
+// credentials fail does not count: it says nothing about the destination.
 package delivery

@@ -41,9 +41,10 @@ const (
 	ParkDefault Policy = ""
 	// Park parks the event. Later events of its group flow.
 	Park Policy = "park"
-	// ParkAggregate parks the event, and later events of its group behind it until it is redriven
-	// or discarded. If a batch holds several events of a group, those that the destination accepted
-	// in the same request are delivered.
+	// ParkAggregate parks the event, and holds back later events of its group until it is redriven
+	// or discarded. They wait in the outbox table, or are parked if the table cannot keep them. If
+	// a batch holds several events of a group, those that the destination accepted in the same
+	// request are delivered.
 	ParkAggregate Policy = "park-aggregate"
 	// Halt stops the relay.
 	Halt Policy = "halt"

@@ -39,7 +39,7 @@ type evidence struct {
 	refused       int       // events since it accepted one, each counted once
 	refusedAt     time.Time // the start of the request that refused the last of them for the first time
 	failed        int       // events that were neither accepted nor refused, counted at each attempt
-	inFlight      int       // events that it has not refused before
+	inFlight      int       // sent events that it has not refused before
 }
 
 // suspectError is a refusal that has to be repeated before it counts.
@@ -85,10 +85,11 @@ func (s *sender) doubt(e *Event) {
 }
 
 // weigh reports whether the refusal of e is proven to be the fault of e, and whether the
-// destination works. It is proven if the destination has accepted another event of a request that
-// was sent since the first refusal. It is also proven if nothing but a few refused events was sent
-// to it for long. The time counts from the start of one request to that of another, because a
-// single answer may be slow: it says what the destination did at some time before.
+// destination works. It is proven if the destination has accepted another event, of the request
+// that refused e first or of one that began later. It is also proven if nothing but a few refused
+// events was sent to the destination for long. The time counts from the start of one request to
+// that of another, because a single answer may be slow: it says what the destination did at some
+// time before.
 func (s *sender) weigh(e *Event) (proven, working bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -147,7 +147,7 @@ func (s *scheduler) fill(now time.Time) []*Event {
 }
 
 // isOverdue reports whether the destination has been unavailable for so long that its events are
-// parked.
+// deferred or parked.
 func (s *scheduler) isOverdue(now time.Time) bool {
 	return s.options.ParkAfter > 0 && !s.credentialsFailed && now.Sub(s.failing) >= s.options.ParkAfter
 }
@@ -176,8 +176,8 @@ func (s *scheduler) fillParked(now time.Time) []*Event {
 	return batch
 }
 
-// block makes every later event of the group park behind the event with this id, or behind an
-// earlier one that blocks it already.
+// block makes every later event of the group wait, or be parked, behind the event with this id, or
+// behind an earlier one that blocks the group already.
 func (s *scheduler) block(groupID, eventID string) {
 	if _, blocked := s.blocked[groupID]; !blocked {
 		s.blocked[groupID] = eventID

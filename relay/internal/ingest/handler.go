@@ -43,10 +43,10 @@ var ErrBytes = errors.New("the log has an event with bytes in a column that is d
 // had counted.
 var ErrResumeMismatch = errors.New("a transaction arrived again with other rows than before")
 
-// Handler handles the stream. For each row it decodes, skips delivered rows, routes the event,
-// registers it with the Tracker and hands it to the Gate in front of delivery, in this order.
-// Handler is the [replication.Handler] and runs in the stream's goroutine. Only Recovered runs
-// elsewhere, before the stream is read.
+// Handler handles the stream. It decodes each row, skips delivered rows, routes the event and
+// registers it with the Tracker, in this order. Flush hands the events of one read to the Gate in
+// front of delivery. Handler is the [replication.Handler] and runs in the stream's goroutine. Only
+// Recovered runs elsewhere, before the stream is read.
 type Handler struct {
 	Deps
 	decoder *pgoutput.Decoder

@@ -16,7 +16,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// HeldSlot is a slot that this relay holds. Its stream is started and unread, and lacks no event.
+// HeldSlot is a slot that this relay holds. Its stream is started and unread. Events that the
+// stream may lack belong to the recovery of Row, if there is one.
 type HeldSlot struct {
 	Stream    *replication.Stream
 	Fence     slot.Fence
@@ -24,16 +25,16 @@ type HeldSlot struct {
 	CheckedAt time.Time // before the query that last confirmed the fence
 }
 
-// errRetry means that this relay or another one has done a step towards holding the slot. The next
-// round looks again.
+// errRetry means that this relay or another one has changed the row or the slot. The next round
+// looks at both again.
 var errRetry = errors.New("look again")
 
 // Acquire returns once this relay holds the slot. While another relay holds it, Acquire waits as a
 // standby.
 //
 // Each round reads the slot and the checkpoint row, and does the one step that follows from them.
-// So a relay that dies between two steps changes nothing, and neither do two relays that do a step
-// at once.
+// So it does not matter whether a relay dies between two steps, or whether two relays do a step at
+// once.
 func (a *Acquirer) Acquire(ctx context.Context) (*HeldSlot, error) {
 	for {
 		stream, err := a.Open.Stream(ctx)

@@ -16,17 +16,18 @@
 //
 // Claiming raises the epoch while this relay's walsender holds the slot. [slot.Fence] is the epoch
 // and the process id of that walsender. The statements of a leader have the fence as a condition,
-// so that a relay with an older epoch changes no row. There are four exceptions. The statement that
-// marks a recovery, and the one that stores its end beside an intact slot, have the epoch alone,
-// and the position of a slot that is free for a moment has [slot.UnclaimedSQL]: these are true
-// whichever relay holds the slot. The reason of a gap has no fence, because no decision depends on
-// it. The first entries of relay_members have no fence either, because they replace no entry.
+// so that a relay with an older epoch changes no row. There are five exceptions. The statement that
+// marks a recovery, and the one that stores its end beside an intact slot, have the epoch alone.
+// The statement that stores a position while the slot is free for a moment has [slot.UnclaimedSQL].
+// What these three store is true whichever relay holds the slot. The reason of a gap has no fence,
+// because no decision depends on it. The first entries of relay_members have no fence either,
+// because they replace no entry.
 //
 // A publish is no statement of the database, so it has no such condition. [slot.Lease] bounds it by
 // time instead. The relay renews the lease when it has seen the fence hold. The lease counts from
-// the earlier of the time before that query and the last status update to the walsender. It lasts
-// three quarters of wal_sender_timeout, and the server frees the slot of a silent walsender after
-// the whole of it:
+// the start of that query, or from the last status update to the walsender if that is earlier. It
+// lasts three quarters of wal_sender_timeout, and the server frees the slot of a silent walsender
+// after the whole of it:
 //
 //	last status update          lease over: no publish      slot free: another relay publishes
 //	        |------------- 3/4 -------------|---- 1/4 ----|
@@ -35,8 +36,8 @@
 //
 // [Acquirer.Acquire] does one step a round. Each round opens a replication connection, reads the
 // checkpoint row and the slot, and does the one step that follows from both. All state is in the
-// database, so a relay that dies between two steps leaves nothing to clean up, and two relays that
-// do the same step get one winner. The other one looks again.
+// database, so a relay that dies between two steps leaves nothing to clean up. If two relays do the
+// same step, it succeeds for one, and the other one looks again.
 //
 //	row            slot          step                                          next
 //	---            ----          ----                                          ----
@@ -46,7 +47,7 @@
 //	none           intact        adopt it: write the row at its position       ready
 //	marked         none          create it, claim the row, store the snapshot  held
 //	marked         invalidated   drop it                                       marked
-//	marked         intact        take a snapshot beside it, without a touch    ready
+//	marked         intact        store a snapshot that is taken beside it      ready
 //	marked         endangered    claim it and read it before the table         held
 //	unmarked       not intact    mark the row                                  marked
 //	unmarked       intact        start the stream, claim the row, and judge    held, or marked
@@ -54,9 +55,9 @@
 //
 // A row is marked if its recovery has a start and no end yet. Ready is an unmarked row with an
 // intact slot. A slot is intact if it exists and the server has not invalidated it. It is
-// endangered if the server may invalidate it before every running transaction has ended, for which
-// a snapshot waits.
+// endangered if the server may soon invalidate it. A snapshot waits until every running transaction
+// has ended, and may then come too late.
 //
-// The judgement comes after the claim, because only then no other relay changes slot or row.
+// The judgement comes after the claim, because from then on no other relay changes slot or row.
 // Package recovery has its rules.
 package leadership

@@ -17,7 +17,7 @@ var permissions = map[sink.Service]string{
 	sink.EventBridge: "events:PutEvents and events:DescribeEventBus",
 }
 
-// kinds are the services' words for a destination.
+// kinds are the nouns for a destination of each service.
 var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue", sink.EventBridge: "event bus"}
 
 // refusal is the finding of a destination that cannot be opened.

@@ -7,8 +7,8 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 )
 
-// relayTables checks that the relay may write its checkpoint, its dead letters, the progress of a
-// replay and the partitions that it has accounted for.
+// relayTables checks that the relay has its privileges on each of its own tables,
+// [outboxtable.OwnTables], and that their schema is not older than the relay.
 func (d *database) relayTables(ctx context.Context) Findings {
 	var found Findings
 	for _, table := range outboxtable.OwnTables {

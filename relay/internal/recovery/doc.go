@@ -7,7 +7,7 @@
 //
 //	slot                                              events may be missing because
 //	----                                              -----------------------------
-//	does not exist                                    the log since the row is gone
+//	does not exist                                    the log behind the row's position is gone
 //	is invalidated                                    the server removed the log that it kept
 //	confirmed_flush_lsn is ahead of the row           another client created it again or advanced
 //	                                                  it, or the row was lost with a primary
@@ -19,9 +19,9 @@
 //
 // A log position says nothing about a row of the table. A snapshot does. The horizon of the
 // checkpoint row is a snapshot in which every visible event is delivered, parked or deferred. A
-// recovery leaves the last to package deferral. A new slot comes with the snapshot of its first
-// position. The rows between the two are published from the table, and the slot brings all later
-// ones:
+// recovery leaves the deferred ones to package deferral. A new slot comes with the snapshot of its
+// first position. The rows between the two snapshots are published from the table, and the slot
+// brings all later ones:
 //
 //	transactions ───────────────────────────────────────────────►
 //	     delivered     │     published from the table    │   streamed

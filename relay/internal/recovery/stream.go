@@ -12,8 +12,9 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// Read reads the stream until ctx ends. If the server cannot decode a part of the log that precedes
-// the snapshot of a recovery, Read continues behind that part.
+// Read reads the stream until ctx ends, with or without a recovery. [Worker.Run] reads the table.
+// If the server cannot decode a part of the log that precedes the snapshot of a recovery, Read
+// continues behind that part.
 func (w *Worker) Read(ctx context.Context) error {
 	if w.Row.IsInPlace() {
 		if err := w.holdUnread(ctx); err != nil || ctx.Err() != nil {

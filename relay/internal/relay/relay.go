@@ -1,9 +1,10 @@
 // Package relay streams the committed events of an outbox table to their destinations without
 // losing one.
 //
-// replication.Stream reads an event from the slot. ingest.Handler decodes it and registers it with
-// the Tracker. Delivery sends it through a sink, and the Tracker learns that it is durable. The
-// Checkpointer writes the checkpoint row. Only then the stream confirms the position to Postgres.
+// replication.Stream reads an event from the slot. ingest.Handler decodes it, registers it with the
+// Tracker and hands it to the Gate. Delivery sends it through a sink, or its row waits in the
+// outbox table. Either way the Tracker counts it as delivered. The Checkpointer writes the
+// checkpoint row. Only then the stream confirms the position to Postgres.
 package relay
 
 import (
