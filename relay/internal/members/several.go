@@ -3,6 +3,7 @@ package members
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -136,7 +137,35 @@ func Number(
 	if err != nil {
 		return t, nil, err
 	}
-	return withFormer(Numbered(t, all), all, relations), all, nil
+	t = withFormer(Numbered(t, all), all, relations)
+	return t, all, addColumns(ctx, pool, t.Several.Former)
+}
+
+// addColumns adds their columns to those of the tables that exist under any name.
+func addColumns(ctx context.Context, pool *pgxpool.Pool, tables []outboxtable.Table) error {
+	if len(tables) == 0 {
+		return nil
+	}
+	at := map[uint32]int{}
+	for i, one := range tables {
+		at[one.Relation] = i
+	}
+	rows, err := pool.Query(ctx, `
+		SELECT attrelid, array_agg(attname::text) FROM pg_attribute
+		WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped GROUP BY 1`, slices.Collect(maps.Keys(at)))
+	if err != nil {
+		return fmt.Errorf("read the columns of former tables: %w", err)
+	}
+	var relation uint32
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&relation, &columns}, func() error {
+		tables[at[relation]].Existing = slices.Clone(columns)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the columns of former tables: %w", err)
+	}
+	return nil
 }
 
 // withFormer returns t with the tables of the slot that are not among those of t. relations are the

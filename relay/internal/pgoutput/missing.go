@@ -14,8 +14,10 @@ type MissingColumnError struct {
 	Table   string
 	Missing []MissingColumn
 	// Gone are columns of the rows that the table no longer has. One of them may be a missing
-	// column under its former name.
+	// column under its former name. There are none if the columns of the table are not known.
 	Gone []string
+	// Remedy is what relay recover does for these rows.
+	Remedy string
 }
 
 // MissingColumn is a column that rows in the log do not have.
@@ -34,11 +36,16 @@ func (e *MissingColumnError) Error() string {
 	}
 	text := fmt.Sprintf("the log has rows of table %s without a column that the relay reads: %s", e.Table,
 		strings.Join(texts, "; "))
-	if len(e.Gone) > 0 {
-		text += fmt.Sprintf(". If no column was renamed, and %q were dropped, run relay recover: with --yes it "+
-			"publishes these rows from the table", e.Gone)
+	isRenamed := func(m MissingColumn) bool { return len(m.Renamed) > 0 }
+	switch {
+	case !slices.ContainsFunc(e.Missing, isRenamed):
+		text += ". If these rows were written before the column was added, "
+	case len(e.Gone) > 0:
+		text += fmt.Sprintf(". If no column was renamed, and %q were dropped, ", e.Gone)
+	default:
+		text += ". If no column was renamed, "
 	}
-	return text
+	return text + e.Remedy
 }
 
 // Reason says why such a row is no event. isIdentified: the row has an id or a seq.
@@ -74,8 +81,7 @@ func (m MissingColumn) String() string {
 	case 0:
 		return missing + ", and no other that could be it. If the publication leaves it out, as it does with " +
 			"generated columns, have it published. If the relay needs none, set " + m.Setting +
-			" to nothing. If these rows were written before the column was added, run relay recover: it shows which " +
-			"of them the table still has, and with --yes they are published from there"
+			" to nothing"
 	case 1:
 		if m.IsListed {
 			return fmt.Sprintf("%s, and they have %q. If the column was renamed, write %s for it in %s, which reads "+
@@ -95,7 +101,7 @@ func (m MissingColumn) String() string {
 }
 
 func missingColumns(rel *relation, missing []wanted, before []string) *MissingColumnError {
-	e := &MissingColumnError{Table: rel.table.String(), Gone: gone(rel)}
+	e := &MissingColumnError{Table: rel.table.String(), Gone: gone(rel), Remedy: remedy(rel.table)}
 	for _, w := range missing {
 		e.Missing = append(e.Missing, MissingColumn{
 			Setting: w.setting, Names: w.names, IsListed: w.isListed,
@@ -105,9 +111,26 @@ func missingColumns(rel *relation, missing []wanted, before []string) *MissingCo
 	return e
 }
 
-// gone returns the columns of the rows that the table no longer has, as after a rename. If the
-// columns of the table are not known, it returns those that fill no field.
-func gone(rel *relation) (names []string) {
+// remedy says what relay recover does for rows that no setting reads.
+func remedy(t *outboxtable.Table) string {
+	if !t.IsRepairable() {
+		return "relay recover cannot publish them, because " + outboxtable.WhyNotRepairable(*t)
+	}
+	return "run relay recover: with --yes the relay publishes these rows from the table, and makes dead letters of " +
+		"those that the table does not have"
+}
+
+// gone returns the columns of the rows that the table no longer has, as after a rename.
+func gone(rel *relation) []string {
+	if rel.table.Existing == nil {
+		return nil
+	}
+	return unread(rel)
+}
+
+// unread returns the columns of the rows that fill no field. If the columns of the table are known,
+// it returns only those that the table no longer has.
+func unread(rel *relation) (names []string) {
 	for column, name := range rel.names {
 		if !isRead(rel, column) && !slices.Contains(rel.table.Existing, name) {
 			names = append(names, name)
@@ -128,5 +151,5 @@ func renamed(rel *relation, names, before []string) []string {
 	if place := outboxtable.FirstOf(names, before); place >= 0 && len(before) == len(rel.names) {
 		return rel.names[place : place+1]
 	}
-	return gone(rel)
+	return unread(rel)
 }

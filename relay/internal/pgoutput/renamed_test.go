@@ -88,3 +88,42 @@ func TestRowsThatLackAColumnNameGoneColumns(t *testing.T) {
 		}
 	}
 }
+
+// TestOnlyAFormerTableHasGoneColumns: a table that was never streamed had none of the columns under
+// another name.
+func TestOnlyAFormerTableHasGoneColumns(t *testing.T) {
+	t.Parallel()
+	several := tenants()
+	several.Several.Former[0].Existing = columns
+	for name, c := range map[string]struct {
+		oid  uint32
+		gone []string
+	}{
+		"tenant_1": {7, []string{"former"}},
+		"tenant_2": {8, nil},
+	} {
+		var lack *pgoutput.MissingColumnError
+		d := pgoutput.NewDecoder(several)
+		d.Incomplete = func(e *pgoutput.MissingColumnError) { lack = e }
+		decodeAll(t, d, begin(10, 1), relationMessage(c.oid, name, "outbox", "former", columns[0]))
+		if lack == nil || !slices.Equal(lack.Gone, c.gone) {
+			t.Errorf("%s lacks %v", name, lack)
+		}
+	}
+}
+
+// TestAPlainTableIsPromisedNoRecovery: relay recover reads no row of a table without a sequence.
+func TestAPlainTableIsPromisedNoRecovery(t *testing.T) {
+	t.Parallel()
+	plain := table
+	plain.Columns.Sequence = ""
+	for _, column := range []string{"note", "former"} {
+		for isPlain, one := range map[bool]outboxtable.Table{false: table, true: plain} {
+			one.Existing = append([]string{"note"}, columns...)
+			_, err := pgoutput.NewDecoder(one).Decode(relationMessage(outboxOID, table.Schema, table.Name, column))
+			if err == nil || strings.Contains(err.Error(), "run relay recover") == isPlain {
+				t.Errorf("column %s, plain: %v: %v", column, isPlain, err)
+			}
+		}
+	}
+}

@@ -102,8 +102,24 @@ func (d *Decoder) findUnknown(oid uint32, schema, name string) (*outboxtable.Tab
 			return nil, err
 		}
 	}
-	gone := d.table.One(schema, name, number)
-	return &gone, nil
+	unknown := d.table.One(schema, name, number)
+	unknown.Existing = d.existing(oid, unknown.String())
+	return &unknown, nil
+}
+
+// existing returns the columns of the table that has the name now, or else those of the former
+// table with this oid. It returns nil for a table that is neither: it was never streamed, so its
+// rows have no column under a former name.
+func (d *Decoder) existing(oid uint32, name string) []string {
+	if now, exists := d.table.Named(name); exists {
+		return now.Existing
+	}
+	for _, former := range d.table.Several.Former {
+		if former.Relation == oid {
+			return former.Existing
+		}
+	}
+	return nil
 }
 
 func (d *Decoder) insert(r *reader, m *Message) error {
