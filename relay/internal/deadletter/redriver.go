@@ -72,12 +72,22 @@ func (r *Redriver) look(ctx context.Context) (found bool, err error) {
 			sent[request.redrive] = request.bytes
 			if request.letter != nil {
 				found = true
-				r.Send(i, &delivery.Event{Message: *request.letter.Message, DeadLetter: request.letter})
+				r.Send(i, redrivenEvent(request.letter))
 			}
 		}
 	}
 	r.sent = sent
 	return found, nil
+}
+
+// redrivenEvent returns the event of a dead letter. One that has only some columns of its row is
+// parked again, because no consumer can use it.
+func redrivenEvent(letter *delivery.DeadLetter) *delivery.Event {
+	event := &delivery.Event{Message: *letter.Message, DeadLetter: letter}
+	if letter.Code == delivery.CodeIncomplete {
+		event.MarkUnusable(letter.Code, letter.Reason)
+	}
+	return event
 }
 
 // count refuses redrives to destinations that no setting names, and counts the dead letters of the

@@ -94,7 +94,7 @@ func (r *redrives) await(ids string) {
 			if got != string(id) {
 				r.t.Fatalf("sent %s, want %c of %s", got, id, ids)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(2 * time.Minute):
 			r.t.Fatalf("%c of %s was not sent", id, ids)
 		}
 	}
@@ -105,10 +105,10 @@ func (r *redrives) await(ids string) {
 func TestLargeDeadLettersAreRedrivenOneByOne(t *testing.T) {
 	t.Parallel()
 	r := newRedrives(t)
-	r.park("a", 20<<20)
+	r.park("a", 9<<20)
 	r.park("b", 5<<20)
 	r.park("c", 1<<20)
-	r.park("d", 10<<20)
+	r.park("d", 9<<20)
 	r.park("e", 10)
 	r.start()
 	for _, ids := range []string{"a", "bc", "d", "e"} {

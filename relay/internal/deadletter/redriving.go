@@ -21,7 +21,8 @@ const redriveBytes = 8 << 20
 // event twice.
 var redriving = `
 	WITH first AS (
-		SELECT position, blocks_group, updated_at, redrives, coalesce(row_event_id, event_id) AS event_id, event
+		SELECT position, blocks_group, updated_at, redrives, code, reason,
+			coalesce(row_event_id, event_id) AS event_id, event
 		FROM outbox_dead_letters d
 		WHERE outbox_table = $2 AND destination = $3 AND state = 'redriving' AND ` + isOwn("d") + `
 		ORDER BY position LIMIT $4
@@ -33,7 +34,7 @@ var redriving = `
 	), summed AS (
 		SELECT *, sum(bytes) OVER (ORDER BY NOT is_sent, position) AS total FROM sized
 	)
-	SELECT position, updated_at, is_sent, bytes, blocks_group, redrives, event_id,
+	SELECT position, updated_at, is_sent, bytes, blocks_group, redrives, code, reason, event_id,
 		CASE WHEN is_sent THEN '{}' ELSE event END
 	FROM summed WHERE is_sent OR total <= $5 OR total = bytes ORDER BY position`
 
@@ -81,8 +82,8 @@ func scanRequest(row pgx.CollectableRow, destination string) (request, error) {
 	var eventID string
 	var stored message
 	letter := &delivery.DeadLetter{Destination: destination}
-	err := row.Scan(&found.position, &found.since, &isSent, &found.bytes, &letter.BlocksGroup, &redrives, &eventID,
-		&stored)
+	err := row.Scan(&found.position, &found.since, &isSent, &found.bytes, &letter.BlocksGroup, &redrives,
+		&letter.Code, &letter.Reason, &eventID, &stored)
 	if err != nil || isSent {
 		return found, err
 	}

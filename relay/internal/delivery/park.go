@@ -28,14 +28,15 @@ func unavailableSince(since time.Time) *sink.RejectedError {
 }
 
 // parkUnsent parks an event without sending it, unless an earlier one of its group was not
-// delivered, or the event waits behind a dead letter of its group.
+// delivered, or the event waits behind a dead letter of its group. Its own fault stays known: an
+// event that is only blocked follows its dead letter without a command.
 func (s *sender) parkUnsent(e *Event, earlier []*Event) {
 	switch {
 	case e.isBehind(earlier):
 		e.err = errBehind
 	case e.blockedBy != "" && s.waitsBehind(e):
 		s.waitBehind(e)
-	case e.blockedBy != "":
+	case e.blockedBy != "" && e.rejection == nil:
 		reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
 		s.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
 	default:

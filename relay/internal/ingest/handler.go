@@ -199,14 +199,7 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 		return nil
 	}
 	if m.Lack != nil {
-		isDelivered, err := h.isIncompleteDelivered(m)
-		if err != nil {
-			return err
-		}
-		if isDelivered {
-			h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
-			return nil
-		}
+		return h.receiveIncomplete(m, bytes)
 	}
 	if m.Binary != "" && !h.ParkBytes {
 		return fmt.Errorf("%w: %s", ErrBytes, m.Binary)
@@ -218,17 +211,20 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	if m.Problem != "" {
 		event.MarkUnusable(delivery.CodeMalformed, m.Problem)
 	}
-	if m.Lack != nil {
-		event.MarkUnusable(delivery.CodeIncomplete, m.Lack.Reason(m.Row.ID != "" || m.Row.Sequence != ""))
-	}
+	event.Row.Writer = h.writer
+	h.hand(m, destination, event, dropped)
+	return nil
+}
+
+// hand has the next Flush hand over an event of the stream.
+func (h *Handler) hand(m *pgoutput.Message, destination int, event *delivery.Event, dropped int) {
 	event.CommittedAt, event.Gather = h.committedAt, h.gather
-	event.Row.CommitLSN, event.Row.Number, event.Row.Writer = h.resume.CommitLSN, h.row, h.writer
+	event.Row.CommitLSN, event.Row.Number = h.resume.CommitLSN, h.row
 	h.arrived[destination+1] = append(h.arrived[destination+1], event)
 	h.Metrics.Received(dropped)
 	if m.Row.Source != nil {
 		h.Metrics.ReceivedFrom(m.Row.Source.Table)
 	}
-	return nil
 }
 
 // Flush implements [replication.Handler]. It hands the events of one read to delivery together.
@@ -286,13 +282,17 @@ func (h *Handler) Recovered(ctx context.Context, e *outbox.Envelope) error {
 func (h *Handler) open(e *outbox.Envelope, bytes int) (destination int, event *delivery.Event, droppedHeaders int) {
 	event = h.Delivery.NewEvent()
 	routed := h.Router.Message(e, &event.Message)
+	h.register(e, event, routed, bytes)
+	return routed.Destination, event, routed.DroppedHeaders
+}
+
+func (h *Handler) register(e *outbox.Envelope, event *delivery.Event, routed route.Routed, bytes int) {
 	event.MarkUnusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	event.Deferral = h.Gate.Claimed(e)
 	event.Row = delivery.Row{Sequence: e.Sequence, XID: e.XID, Source: e.Source}
 	event.Handle = h.Tracker.Open(event.Message.EventID, bytes+eventOverhead)
 	h.large.opened(bytes)
-	return routed.Destination, event, routed.DroppedHeaders
 }
 
 func rowBytes(e *outbox.Envelope) int {

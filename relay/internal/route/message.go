@@ -26,6 +26,20 @@ func (r *Router) Message(e *outbox.Envelope, m *sink.Message) Routed {
 		*m = sink.Message{EventID: EventID(e), Attributes: m.Attributes[:0]}
 		return Routed{Destination: Dropped}
 	}
+	return r.message(e, m, destination, known)
+}
+
+// Incomplete is Message for a row that lacks columns and is parked. A missing column may have led
+// it elsewhere, so a row that no destination gets is parked at the first one.
+func (r *Router) Incomplete(e *outbox.Envelope, m *sink.Message) Routed {
+	destination, known := r.route(e)
+	if destination == Dropped {
+		destination, known = 0, true
+	}
+	return r.message(e, m, destination, known)
+}
+
+func (r *Router) message(e *outbox.Envelope, m *sink.Message, destination int, known bool) Routed {
 	var space [2 * maxIdentifier]byte
 	text := appendGroup(space[:0], e, r.orderKey)
 	groupEnd := len(text)
