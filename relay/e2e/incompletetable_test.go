@@ -3,7 +3,13 @@ package e2e_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
+
+// onlyKeys excludes the payload from the log.
+const onlyKeys = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`
 
 // TestRowsOfAMistakenTableAreParked: the table is no outbox table, and left the publication again.
 func TestRowsOfAMistakenTableAreParked(t *testing.T) {
@@ -61,4 +67,57 @@ func TestARenamedColumnOfATableThatLeftIsAsked(t *testing.T) {
 	setting := w.start(env, "RELAY_COLUMN_PAYLOAD=body").follow()
 	w.startStreaming(env, setting)
 	w.awaitOfTable("tenant_1.outbox", "1", 1)
+}
+
+// TestAStopWaitsForNoLookup: the relay looks for rows of the log in the table, which is locked.
+func TestAStopWaitsForNoLookup(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	w.startStreaming().stop()
+	w.lookUpRows(5000)
+	p := w.start("RELAY_WAL_SENDER_TIMEOUT=60s") // a lookup may take 13 s
+	p.awaitLog("event=log_incomplete")
+	tx, err := w.pool.Begin(t.Context())
+	w.must(err)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE outbox_events`)
+	w.must(err)
+	const lookups = `SELECT count(*)::text FROM pg_stat_activity
+		WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT EXISTS (SELECT FROM % "id" = %'
+		  AND datname = current_database()`
+	w.eventually("a lookup waits", func() bool { return w.query(lookups) == "1" })
+	began := time.Now()
+	p.stop()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the relay stopped after %s", took)
+	}
+	w.must(tx.Rollback(t.Context()))
+	w.startStreaming()
+	w.awaitRecovered()
+}
+
+// TestManySlowLookupsEndNoSession: all rows of one read together take longer than
+// RELAY_WAL_SENDER_TIMEOUT.
+func TestManySlowLookupsEndNoSession(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	w.startStreaming().stop()
+	w.lookUpRows(100)
+	between, through := w.newNetwork()
+	between.Slow(faultproxy.Pace{Delay: 25 * time.Millisecond})
+	p := w.start("DATABASE_URL="+through, "RELAY_WAL_SENDER_TIMEOUT=4s")
+	p.awaitLog("event=log_incomplete")
+	w.awaitRecovered()
+	if strings.Contains(p.log.String(), "event=session_ended") {
+		t.Errorf("a session ended: %s", tail(p.log.String(), 3))
+	}
+}
+
+// lookUpRows commits n rows that the relay looks for in the table. They have no seq in the log, so
+// it does so although a recovery has published them.
+func (w *testEnv) lookUpRows(n int) {
+	w.t.Helper()
+	w.exec(strings.Replace(onlyKeys, "seq, ", "", 1))
+	w.exec(`INSERT INTO outbox_events (id, aggregate_type, aggregate_id, event_type, payload)
+		SELECT gen_random_uuid(), 'order', '1', 'order.created', '{}' FROM generate_series(1, $1)`, n)
+	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
 }

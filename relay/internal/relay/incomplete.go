@@ -1,9 +1,10 @@
 package relay
 
 import (
-	"context"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -18,7 +19,7 @@ func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
 }
 
 // isInTable reports whether the table has a row with the id, the seq and the xid of e, as far as
-// the log has them. A row without an id and a seq is not found. The stream waits for the answer.
+// the log has them. A row without an id and a seq is not found.
 func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
 	table, isKnown := s.Table.Of(e.Source)
 	var conditions []string
@@ -32,11 +33,12 @@ func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
 	if !isKnown || e.ID == "" && e.Sequence == "" { // another row of the transaction may have the xid
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
-	defer cancel()
+	ctx, end := s.lookUp()
+	defer end()
 	var isThere bool
 	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table.From()+` WHERE `+
-		strings.Join(conditions, " AND ")+`)`).Scan(&isThere)
+		strings.Join(conditions, " AND ")+`)`, pgx.QueryExecModeExec). // each statement is another one
+		Scan(&isThere)
 	if err != nil {
 		return false, fmt.Errorf("look for the row of an event in table %s: %w", table, err)
 	}

@@ -45,6 +45,7 @@ type session struct {
 	handler      *ingest.Handler
 	auditor      *audit.Auditor
 	checkpointer *checkpointer.Checkpointer
+	reading      context.Context // of the stream's goroutine, while it reads
 }
 
 func (r *relay) newSession(ctx context.Context, h *leadership.HeldSlot) (*session, error) {
@@ -131,11 +132,28 @@ func (s *session) connect() {
 	})
 }
 
-// containsBytes looks up a type that the log contains. The stream waits for the answer, so a server
-// that does not answer must fail before wal_sender_timeout.
+// read reads the stream.
+func (s *session) read(ctx context.Context, read func(context.Context) error) error {
+	s.reading = ctx
+	return read(ctx)
+}
+
+// lookUp returns the context of a query whose answer the stream waits for. The query ends with the
+// stream. It has to fail before wal_sender_timeout if the server does not answer, because the
+// stream sends no status update meanwhile. end lets the stream send one if it is due, so that many
+// slow queries do not take that time together.
+func (s *session) lookUp() (ctx context.Context, end func()) {
+	ctx, cancel := context.WithTimeout(s.reading, s.SenderTimeout/4)
+	return ctx, func() {
+		cancel()
+		s.held.Stream.Waited()
+	}
+}
+
+// containsBytes looks up a type that the log contains.
 func (s *session) containsBytes(oid uint32) (bool, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
-	defer cancel()
+	ctx, end := s.lookUp()
+	defer end()
 	return outboxtable.IsMadeOfBytes(ctx, s.pool, oid)
 }
 
@@ -166,7 +184,7 @@ func (s *session) run(ctx context.Context) error {
 	defer s.Backlog.End()
 	s.held.Stream.Confirm(s.held.Row.Position.FlushLSN)
 	recoverer := s.recoverer()
-	stream := task.Start(work, recoverer.Read)
+	stream := task.Start(work, func(ctx context.Context) error { return s.read(ctx, recoverer.Read) })
 	delivering := task.Start(work, s.delivery.Run)
 	checkpointing := task.Start(work, s.checkpointer.Run)
 	recovering := task.Start(work, recoverer.Run)

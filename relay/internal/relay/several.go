@@ -139,11 +139,10 @@ func (r *relay) checkPieces(ctx context.Context, came outboxtable.Table) error {
 
 // unknownTable ends the session if the table belongs to those of the relay by now. Otherwise it
 // returns the number of the table, so that its rows in the log wait behind those of a deferral. The
-// log may have rows of a former table of the same name, with another oid. The stream waits for the
-// answer.
+// log may have rows of a former table of the same name, with another oid.
 func (s *session) unknownTable(oid uint32, schema, name string) (number int64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.SenderTimeout/4)
-	defer cancel()
+	ctx, end := s.lookUp()
+	defer end()
 	now, err := members.Look(ctx, s.pool, s.Table)
 	if err != nil {
 		return 0, err

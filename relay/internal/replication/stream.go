@@ -113,6 +113,11 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	return s.finish()
 }
 
+// Waited says that the handler has waited for something else than the stream in
+// [Handler.WALData]. The stream then sends a status update if one is due, although it has not read
+// everything that has arrived. Only the handler calls Waited.
+func (s *Stream) Waited() { s.source.waited() }
+
 // Close closes the connection without ending the copy.
 func (s *Stream) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
