@@ -1,10 +1,13 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgoutput"
@@ -18,11 +21,11 @@ func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
 		"columns", lack.Columns())
 }
 
-// isInTable reports whether the table has a row with the id, the seq and the xid of e, as far as
-// the log has them. A row without an id and a seq is not found.
+// isInTable reports whether the recovery finds a row in the table with the id, the seq and the xid
+// of e, as far as the log has them. A row without an id and a seq is not found.
 func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
 	table, isKnown := s.Table.Of(e.Source)
-	var conditions []string
+	conditions := []string{table.FilterSQL("")}
 	for _, is := range []struct{ column, value string }{
 		{table.Columns.ID, e.ID}, {table.Columns.Sequence, e.Sequence}, {table.Columns.XID, e.XID},
 	} {
@@ -39,6 +42,10 @@ func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
 	err := s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table.From()+` WHERE `+
 		strings.Join(conditions, " AND ")+`)`, pgx.QueryExecModeExec). // each statement is another one
 		Scan(&isThere)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code) {
+		return false, nil // a value is none of the column's type now, so no row has it
+	}
 	if err != nil {
 		return false, fmt.Errorf("look for the row of an event in table %s: %w", table, err)
 	}
