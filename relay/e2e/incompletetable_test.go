@@ -8,9 +8,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 )
 
-// onlyKeys excludes the payload from the log.
-const onlyKeys = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`
-
 // TestRowsOfAMistakenTableAreParked: the table is no outbox table, and left the publication again.
 func TestRowsOfAMistakenTableAreParked(t *testing.T) {
 	t.Parallel()
