@@ -41,19 +41,29 @@ func checkUnloggedTable(t *testing.T, version int, of string) {
 }
 
 // checkUnlogged runs relay check and relay run, which refuse, and name this statement.
-func (w *testEnv) checkUnlogged(fix string, env ...string) {
+func (w *testEnv) checkUnlogged(fix string) {
 	w.t.Helper()
 	for _, command := range []string{"check", "run"} {
-		output, err := w.command(env, command)
+		output, err := w.command(nil, command)
 		if err == nil || !strings.Contains(output, fix) || strings.Contains(output, "ADD TABLE") {
 			w.t.Errorf("relay %s ends with %v and says %s", command, err, output)
 		}
 	}
 }
 
-// TestAnUnloggedTenantIsNamed: it no longer belongs to the tables of the pattern.
-func TestAnUnloggedTenantIsNamed(t *testing.T) {
+// TestAnUnloggedTenantStopsNoOther: it no longer belongs to the tables of the pattern.
+func TestAnUnloggedTenantStopsNoOther(t *testing.T) {
 	t.Parallel()
+	for name, isRunning := range map[string]bool{"while a relay runs": true, "while none runs": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			checkUnloggedTenant(t, isRunning)
+		})
+	}
+}
+
+// checkUnloggedTenant makes a tenant UNLOGGED and LOGGED again, the first while a relay runs or not.
+func checkUnloggedTenant(t *testing.T, isRunning bool) {
 	const env, fix = "RELAY_TABLE=tenant_*.outbox", `ALTER TABLE tenant_1.outbox SET LOGGED`
 	w := newTestEnv(t, "orders.fifo")
 	w.schemas(2)
@@ -62,13 +72,26 @@ func TestAnUnloggedTenantIsNamed(t *testing.T) {
 	p := w.startStreaming(env)
 	w.insertInto("tenant_1.outbox", "1", 1, 1)
 	w.awaitOfTable("tenant_1.outbox", "1", 1)
+	if !isRunning {
+		p.stop()
+	}
 	w.exec(`ALTER TABLE tenant_1.outbox SET UNLOGGED`)
-	w.awaitStatus(1, fix, env)
+	if isRunning {
+		w.awaitStatus(1, fix, env)
+		p.stop()
+	}
 	w.insertInto("tenant_1.outbox", "1", 2, 2)
-	p.stop()
-	w.checkUnlogged(fix+";", env)
+	output, err := w.command([]string{env}, "check")
+	if err != nil || !strings.Contains(output, "degraded  logged") || !strings.Contains(output, fix+";") ||
+		strings.Contains(output, "ADD TABLE") {
+		t.Errorf("relay check ends with %v and says %s", err, output)
+	}
+	p = w.startStreaming(env)
+	w.awaitStatus(1, fix, env)
+	w.insertInto("tenant_0.outbox", "1", 1, 1)
+	w.awaitOfTable("tenant_0.outbox", "1", 1)
+	p.awaitLog("event=table_unlogged")
 	w.exec(fix)
-	w.startStreaming(env)
 	w.awaitOfTable("tenant_1.outbox", "1", 2)
 	w.awaitStatus(0, "ok  slot", env)
 }
