@@ -62,7 +62,7 @@ func TestAnUnloggedTenantStopsNoOther(t *testing.T) {
 	}
 }
 
-// checkUnloggedTenant makes a tenant UNLOGGED and LOGGED again, the first while a relay runs or not.
+// checkUnloggedTenant makes a tenant UNLOGGED, while a relay runs or not, and LOGGED again.
 func checkUnloggedTenant(t *testing.T, isRunning bool) {
 	const env, fix = "RELAY_TABLE=tenant_*.outbox", `ALTER TABLE tenant_1.outbox SET LOGGED`
 	w := newTestEnv(t, "orders.fifo")

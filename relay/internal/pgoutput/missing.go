@@ -16,7 +16,7 @@ type MissingColumnError struct {
 	// Gone are columns of the rows that the table no longer has. One of them may be a missing
 	// column under its former name. There are none if the columns of the table are not known.
 	Gone []string
-	// Remedy is what relay recover does for these rows.
+	// Remedy describes the effect of relay recover on these rows.
 	Remedy string
 }
 
@@ -111,7 +111,7 @@ func missingColumns(rel *relation, missing []wanted, before []string) *MissingCo
 	return e
 }
 
-// remedy says what relay recover does for rows that no setting reads.
+// remedy describes the effect of relay recover on rows that no setting reads.
 func remedy(t *outboxtable.Table) string {
 	if !t.IsRepairable() {
 		return "relay recover cannot publish them, because " + outboxtable.WhyNotRepairable(*t)

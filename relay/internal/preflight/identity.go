@@ -221,8 +221,8 @@ func (d *database) logged(ctx context.Context) Findings {
 	return found
 }
 
-// unloggedTable is the finding of an unlogged table or partition. One of several tables does not hold
-// up the others: a relay that runs notes it, and publishes its rows once it is logged.
+// unloggedTable is the finding of an unlogged table or partition. One of several tables does not
+// hold up the others: a relay that runs notes it, and publishes its rows once it is logged.
 func (d *database) unloggedTable(u outboxtable.Unlogged) Finding {
 	object := d.tableObject()
 	if u.IsPartition {
