@@ -14,7 +14,7 @@ const (
 	CodeBlocked  = "BlockedGroup"  // an earlier event of its group is parked
 	// CodeMalformed: the content of an emitted message is no event.
 	CodeMalformed = "MalformedMessage"
-	// CodeIncomplete: the row lacks a column in the log, and the table no longer has the row.
+	// CodeIncomplete: the row lacks a column in the log, and no recovery read it from the table.
 	CodeIncomplete = "IncompleteRow"
 	// CodeUnavailable: the destination has accepted nothing for Options.ParkAfter.
 	CodeUnavailable = "DestinationUnavailable"

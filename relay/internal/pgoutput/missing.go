@@ -54,14 +54,14 @@ func (e *MissingColumnError) Reason(isIdentified bool) string {
 	if !isIdentified {
 		return text + "without an id and a seq the relay cannot find it in table " + e.Table
 	}
-	return text + "table " + e.Table + " no longer has the row"
+	return text + "the recovery published no such row of table " + e.Table
 }
 
 // OfRow is the error of a row that a recovery did not find in the table, and that a setting may
 // read.
 func (e *MissingColumnError) OfRow(id string) error {
-	return fmt.Errorf("%w. The table no longer has the row of event %s, so only the log has it. If no column was "+
-		"renamed, add columns %q to the table until the relay streams: the event then becomes a dead letter",
+	return fmt.Errorf("%w. The recovery did not publish event %s from the table, so only the log has it. If no "+
+		"column was renamed, add columns %q to the table until the relay streams: the event then becomes a dead letter",
 		e, id, e.Gone)
 }
 

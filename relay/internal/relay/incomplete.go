@@ -14,10 +14,10 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// incompleteRows logs that the log has rows whose events only the table can bring.
+// incompleteRows logs that the log has rows that lack columns.
 func (s *session) incompleteRows(lack *pgoutput.MissingColumnError) {
-	s.Log.Error("rows of the log lack columns: the relay publishes their events from the table. Those whose rows were "+
-		"deleted become dead letters", "event", "log_incomplete", "slot", s.Slot, "table", lack.Table,
+	s.Log.Error("rows of the log lack columns: those that the recovery does not publish from the table become dead "+
+		"letters", "event", "log_incomplete", "slot", s.Slot, "table", lack.Table,
 		"columns", lack.Columns())
 }
 
@@ -43,8 +43,9 @@ func (s *session) isInTable(e *outbox.Envelope) (bool, error) {
 		strings.Join(conditions, " AND ")+`)`, pgx.QueryExecModeExec). // each statement is another one
 		Scan(&isThere)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && pgerrcode.IsDataException(refused.Code) {
-		return false, nil // a value is none of the column's type now, so no row has it
+	if errors.As(err, &refused) && (pgerrcode.IsDataException(refused.Code) ||
+		refused.Code == pgerrcode.UndefinedFunction) {
+		return false, nil // a value is none of the column's type now, or the type has no equality
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for the row of an event in table %s: %w", table, err)
