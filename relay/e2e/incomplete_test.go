@@ -6,6 +6,12 @@ import (
 	"testing"
 )
 
+// onlyKeys has the log lack the payload and the event type of rows, until allColumns.
+const (
+	onlyKeys   = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`
+	allColumns = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events`
+)
+
 // TestRowsThatLackAColumnArriveOnRecovery: the log has such a row, and no setting can read it.
 func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 	t.Parallel()
@@ -16,13 +22,13 @@ func TestRowsThatLackAColumnArriveOnRecovery(t *testing.T) {
 	}{
 		"excluded from the publication": {
 			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, note)`,
-			[]string{`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`},
+			[]string{allColumns},
 			true,
 		},
 		"excluded by the publication, and another one dropped": {
 			`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, note)`,
 			[]string{
-				`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`, `ALTER TABLE outbox_events DROP COLUMN note`,
+				allColumns, `ALTER TABLE outbox_events DROP COLUMN note`,
 			},
 			true,
 		},
@@ -77,11 +83,11 @@ func TestARowThatOnlyTheLogHasIsNeverLost(t *testing.T) {
 	onOldAndNew(t, func(t *testing.T, version int) {
 		w := newTestEnvOf(t, version, "orders.fifo")
 		w.startStreaming().stop()
-		w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`)
+		w.exec(onlyKeys)
 		w.commit(event(t, "1", `{"n":1}`))
 		w.commit(event(t, "2", `{"n":2}`))
 		id := w.query(`DELETE FROM outbox_events WHERE aggregate_id = '1' RETURNING id::text`)
-		w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+		w.exec(allColumns)
 		w.startStreaming()
 		w.awaitBody(`{"n":2}`)
 		w.awaitRecovered()
@@ -96,12 +102,6 @@ func TestARowThatOnlyTheLogHasIsNeverLost(t *testing.T) {
 		w.awaitStatus(0, "ok  slot")
 	})
 }
-
-// onlyKeys has the log lack the payload and the event type of rows, until allColumns.
-const (
-	onlyKeys   = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events (id, seq, xid, aggregate_type, aggregate_id)`
-	allColumns = `ALTER PUBLICATION outbox_pub SET TABLE outbox_events`
-)
 
 // TestAnIncompleteRowIsNeverSent: no consumer can use it, whatever the operator does.
 func TestAnIncompleteRowIsNeverSent(t *testing.T) {
@@ -200,7 +200,7 @@ func TestARowWithoutAnIdentityIsNeverLost(t *testing.T) {
 	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events (xid, aggregate_type, aggregate_id)`)
 	w.commit(event(t, "1", `{"n":1}`), event(t, "2", `{"n":2}`))
 	w.exec(`DELETE FROM outbox_events WHERE aggregate_id = '1'`)
-	w.exec(`ALTER PUBLICATION outbox_pub SET TABLE outbox_events`)
+	w.exec(allColumns)
 	w.startStreaming()
 	w.awaitBody(`{"n":2}`)
 	w.awaitRecovered()

@@ -88,8 +88,8 @@ func (s *sender) doubt(e *Event) {
 // destination works. It is proven if the destination has accepted another event, of the request
 // that refused e first or of one that began later. It is also proven if nothing but a few refused
 // events was sent to the destination for long. The time counts from the start of one request to
-// that of another, because a single answer may be slow: it says what the destination did at some
-// time before.
+// that of another, because a single answer may be slow: the destination decided at some time before
+// it.
 func (s *sender) weigh(e *Event) (proven, working bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -31,7 +31,7 @@ type Deps struct {
 	// Incomplete is called during an in-place recovery before rows of the log that lack columns.
 	// Without a recovery such rows end the stream.
 	Incomplete func(*pgoutput.MissingColumnError)
-	// InTable reports whether the table still has such a row. The recovery has then published it.
+	// InTable reports whether a recovery finds such a row in the table. It has then published it.
 	InTable func(e *outbox.Envelope) (bool, error)
 	// Emitted is the prefix of emitted messages that are events. Empty: none are.
 	Emitted string

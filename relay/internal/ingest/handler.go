@@ -195,7 +195,7 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	// The row still counts as one of its transaction, so that the transaction can resume in the
 	// middle.
 	if h.published != nil && h.published.Has(&m.Row) {
-		h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
+		h.passOver(&m.Row)
 		return nil
 	}
 	if m.Lack != nil {
@@ -214,6 +214,11 @@ func (h *Handler) receive(m *pgoutput.Message, bytes int) error {
 	event.Row.Writer = h.writer
 	h.hand(m, destination, event, dropped)
 	return nil
+}
+
+// passOver counts a row as delivered that a recovery has published.
+func (h *Handler) passOver(e *outbox.Envelope) {
+	h.Tracker.Delivered(h.Tracker.Open(route.EventID(e), 0))
 }
 
 // hand has the next Flush hand over an event of the stream.

@@ -15,7 +15,7 @@ func (h *Handler) receiveIncomplete(m *pgoutput.Message, bytes int) error {
 	case err != nil:
 		return err
 	case isPublished:
-		h.Tracker.Delivered(h.Tracker.Open(route.EventID(&m.Row), 0))
+		h.passOver(&m.Row)
 		return nil
 	case len(m.Lack.Gone) > 0:
 		return m.Lack.OfRow(route.EventID(&m.Row))

@@ -19,7 +19,7 @@
 // so that a relay with an older epoch changes no row. There are five exceptions. The statement that
 // marks a recovery, and the one that stores its end beside an intact slot, have the epoch alone.
 // The statement that stores a position while the slot is free for a moment has [slot.UnclaimedSQL].
-// What these three store is true whichever relay holds the slot. The reason of a gap has no fence,
+// These three store facts that hold whichever relay has the slot. The reason of a gap has no fence,
 // because no decision depends on it. The first entries of relay_members have no fence either,
 // because they replace no entry.
 //

@@ -62,8 +62,7 @@ func (o *Outside) Find(ctx context.Context, name string) (table *outboxtable.Tab
 	var partitioned bool
 	var columns []string
 	err = o.Pool.QueryRow(ctx, `
-		SELECT c.relkind = 'p', ARRAY(
-			SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+		SELECT c.relkind = 'p', `+columnsSQL+`
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')`, schema, relation).
 		Scan(&partitioned, &columns)

@@ -15,10 +15,13 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
+// columnsSQL is an expression for the names of the columns of the relation c.
+const columnsSQL = `ARRAY(
+		SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)`
+
 // streamed lists the tables with some names of which the publication streams every row.
 const streamed = `
-	SELECT n.nspname, c.relname, c.oid, c.relkind = 'p', ARRAY(
-		SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+	SELECT n.nspname, c.relname, c.oid, c.relkind = 'p', ` + columnsSQL + `
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_publication p ON p.pubname = $1
 	LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 	LEFT JOIN pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = n.oid
@@ -30,11 +33,7 @@ const streamed = `
 // lookSeveral finds the tables that t describes, in the order of their names. They keep their
 // numbers; [Number] gives one to each of the others.
 func lookSeveral(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxtable.Table, error) {
-	names := []string{}
-	for _, p := range t.Several.Patterns {
-		names = append(names, p.Name)
-	}
-	rows, err := pool.Query(ctx, streamed, t.Several.Publication, names)
+	rows, err := pool.Query(ctx, streamed, t.Several.Publication, t.Several.TableNames())
 	if err != nil {
 		return t, fmt.Errorf("look for the tables %s: %w", t, err)
 	}
@@ -151,8 +150,7 @@ func addColumns(ctx context.Context, pool *pgxpool.Pool, tables []outboxtable.Ta
 		at[one.Relation] = i
 	}
 	rows, err := pool.Query(ctx, `
-		SELECT attrelid, array_agg(attname::text) FROM pg_attribute
-		WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped GROUP BY 1`, slices.Collect(maps.Keys(at)))
+		SELECT c.oid, `+columnsSQL+` FROM pg_class c WHERE c.oid = ANY ($1)`, slices.Collect(maps.Keys(at)))
 	if err != nil {
 		return fmt.Errorf("read the columns of former tables: %w", err)
 	}

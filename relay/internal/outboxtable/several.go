@@ -116,6 +116,15 @@ func (s *Several) names() string {
 	return strings.Join(names, ",")
 }
 
+// TableNames returns the names of the tables without their schemas. It is not nil.
+func (s *Several) TableNames() []string {
+	names := []string{}
+	for _, p := range s.Patterns {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
 // Of returns the one of several tables with this name, or false.
 func (t Table) Of(source *outbox.Source) (Table, bool) {
 	for _, one := range t.Each() {

@@ -22,7 +22,7 @@ type Unlogged struct {
 	IsInPublication bool
 }
 
-// Explanation describes the fault, and what becomes of the rows.
+// Explanation describes the fault and its effect on the rows.
 func (u Unlogged) Explanation() string {
 	kind := "table "
 	if u.IsPartition {
@@ -78,10 +78,7 @@ const unlogged = `
 func FindUnlogged(ctx context.Context, db Querier, publication string, table Table) ([]Unlogged, error) {
 	schema, names := table.Schema, []string{table.Name}
 	if table.IsSeveral() {
-		schema, names = "", nil
-		for _, p := range table.Several.Patterns {
-			names = append(names, p.Name)
-		}
+		schema, names = "", table.Several.TableNames()
 	}
 	rows, err := db.Query(ctx, unlogged, schema, names, publication)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -23,7 +24,7 @@ func (d *database) checkSeveral(ctx context.Context, progress Progress) Findings
 	found = merged(append(found, d.problemsOf(ctx, tables)...))
 	if missing == 0 && found.Err() == nil {
 		found = append(found, passed(CodeTable, "tables "+d.tableName(), "%s of %s can be relayed: the other "+
-			"findings name those that lack something", counted(len(tables), "table"), d.tableName()))
+			"findings name those that lack something", span.Count(len(tables), "table"), d.tableName()))
 	}
 	if progress.Found != nil {
 		for _, finding := range found {
@@ -167,10 +168,6 @@ type matchingTable struct {
 
 // matching returns the tables that match RELAY_TABLE.
 func (d *database) matching(ctx context.Context) ([]matchingTable, error) {
-	names := []string{}
-	for _, p := range d.Table.Several.Patterns {
-		names = append(names, p.Name)
-	}
 	rows, err := d.Pool.Query(ctx, `
 		SELECT n.nspname, c.relname, EXISTS (
 			SELECT FROM pg_publication p
@@ -179,7 +176,7 @@ func (d *database) matching(ctx context.Context) ([]matchingTable, error) {
 			WHERE p.pubname = $1 AND (p.puballtables OR r.oid IS NOT NULL OR s.oid IS NOT NULL))
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = ANY ($2) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
-		ORDER BY 1, 2`, d.Publication, names)
+		ORDER BY 1, 2`, d.Publication, d.Table.Several.TableNames())
 	if err != nil {
 		return nil, err
 	}
@@ -228,16 +225,9 @@ func merged(all Findings) (merged Findings) {
 		merged = append(merged, finding)
 	}
 	for at, n := range others {
-		merged[at].Explanation += fmt.Sprintf(" (and %s)", counted(n, "other table"))
+		merged[at].Explanation += fmt.Sprintf(" (and %s)", span.Count(n, "other table"))
 	}
 	return merged
-}
-
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // CheckTables returns the error with which the relay ends if one of several tables that came while

@@ -132,12 +132,6 @@ func (s *session) connect() {
 	})
 }
 
-// read reads the stream.
-func (s *session) read(ctx context.Context, read func(context.Context) error) error {
-	s.reading = ctx
-	return read(ctx)
-}
-
 // lookUp returns the context of a query whose answer the stream waits for. The query ends with the
 // stream. It has to fail before wal_sender_timeout if the server does not answer, because the
 // stream sends no status update meanwhile. end lets the stream send one if it is due, so that many
@@ -184,7 +178,10 @@ func (s *session) run(ctx context.Context) error {
 	defer s.Backlog.End()
 	s.held.Stream.Confirm(s.held.Row.Position.FlushLSN)
 	recoverer := s.recoverer()
-	stream := task.Start(work, func(ctx context.Context) error { return s.read(ctx, recoverer.Read) })
+	stream := task.Start(work, func(ctx context.Context) error {
+		s.reading = ctx
+		return recoverer.Read(ctx)
+	})
 	delivering := task.Start(work, s.delivery.Run)
 	checkpointing := task.Start(work, s.checkpointer.Run)
 	recovering := task.Start(work, recoverer.Run)

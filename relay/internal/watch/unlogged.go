@@ -16,6 +16,11 @@ func (w *Watcher) reportUnlogged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(found) == 0 {
+		w.unlogged = ""
+		w.Unlogged(nil)
+		return nil
+	}
 	var reasons []string
 	var relations []uint32
 	for _, u := range found {
@@ -25,12 +30,8 @@ func (w *Watcher) reportUnlogged(ctx context.Context) error {
 		reasons = append(reasons, u.String())
 	}
 	warning := strings.Join(reasons, "; ")
-	if warning == "" {
-		w.Unlogged(nil)
-	} else {
-		w.Unlogged(errors.New(warning))
-	}
-	if warning != "" && warning != w.unlogged {
+	w.Unlogged(errors.New(warning))
+	if warning != w.unlogged {
 		w.Log.Error("the log lacks the rows of an unlogged table",
 			"event", "table_unlogged", "slot", w.Slot, "err", warning)
 	}
