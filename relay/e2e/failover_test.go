@@ -94,6 +94,26 @@ func (p *pair) failOver() {
 	p.pool.Reset()
 }
 
+// commitAfter commits events and returns the end of the log just before the commit. Their commit is
+// what the log has behind it, while other records may follow.
+func (p *pair) commitAfter(events ...outbox.Event) (written string) {
+	p.t.Helper()
+	p.must(pgx.BeginFunc(p.t.Context(), p.pool, func(tx pgx.Tx) error {
+		if err := outbox.Insert(p.t.Context(), tx, events...); err != nil {
+			return err
+		}
+		return tx.QueryRow(p.t.Context(), `SELECT pg_current_wal_insert_lsn()::text`).Scan(&written)
+	}))
+	return written
+}
+
+// isPast reports whether the slot has a confirmed position behind lsn on the given server.
+func (p *pair) isPast(server *pgtest.Server, lsn string) bool {
+	p.t.Helper()
+	return p.on(server, `SELECT (confirmed_flush_lsn > $1::pg_lsn)::text FROM pg_replication_slots
+		WHERE slot_name = $2`, lsn, p.slot) == "true"
+}
+
 // load writes events of four aggregates until it is stopped. Each aggregate has one writer, which
 // continues through failures of the server.
 func (p *pair) load() (stop func()) {
@@ -211,7 +231,11 @@ func TestFailoverBeforeADeadLetterLosesNothing(t *testing.T) {
 	p.must(err)
 	_, err = locked.Exec(t.Context(), `LOCK TABLE outbox_dead_letters IN SHARE ROW EXCLUSIVE MODE`)
 	p.must(err)
-	p.commit(event(t, "2", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`)) // larger than any message
+	written := p.commitAfter(event(t, "2", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`)) // larger than any message
+	p.eventually("the relay is about to park the event", func() bool {
+		return p.on(p.primary, `SELECT count(*)::text FROM pg_locks
+			WHERE relation = 'outbox_dead_letters'::regclass AND NOT granted`) != "0"
+	})
 	committed := p.endOfLog()
 	p.eventually("the standby has the event", func() bool {
 		return p.on(p.primary, `SELECT (flush_lsn >= $1::pg_lsn)::text FROM pg_stat_replication`, committed) == "true"
@@ -220,12 +244,10 @@ func TestFailoverBeforeADeadLetterLosesNothing(t *testing.T) {
 	p.must(err)
 	p.must(syscall.Kill(receiver, syscall.SIGSTOP))
 	p.must(locked.Rollback(t.Context()))
-	p.eventually("the event is parked and confirmed", func() bool { return p.confirmed(committed) })
-	p.eventually("the slot on the standby has the same position", func() bool {
-		return p.on(p.standby, `SELECT (confirmed_flush_lsn >= $1::pg_lsn)::text FROM pg_replication_slots
-			WHERE slot_name = $2`,
-			committed, p.slot) == "true"
+	p.eventually("the event is parked and confirmed", func() bool {
+		return p.query(`SELECT count(*)::text FROM outbox_dead_letters`) == "1" && p.isPast(p.primary, written)
 	})
+	p.eventually("the slot on the standby has the same position", func() bool { return p.isPast(p.standby, written) })
 	p.must(p.primary.Kill())
 	// so that it reads nothing more from its socket when it continues
 	p.must(syscall.Kill(receiver, syscall.SIGTERM))

@@ -120,7 +120,8 @@ func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 			}
 		}
 	}()
-	s := newSource(client, client.NetConn().(*readAhead))
+	s := newSource(client)
+	s.ahead = client.NetConn().(*readAhead)
 	g := newGatherer(client)
 	s.beforeRead = func(now time.Time) error {
 		g.gather(now, time.Minute)
@@ -141,7 +142,8 @@ func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 func TestEndOfTLSBacklogIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	client, server := secured(t)
-	s := newSource(client, client.NetConn().(*readAhead))
+	s := newSource(client)
+	s.ahead = client.NetConn().(*readAhead)
 	for n := range 3 {
 		if _, err := server.Write(make([]byte, 3*longestRecord)); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func TestALargeMessageLeavesNoBuffer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := newSource(bytes.NewReader(sent), nil)
+		s := newSource(bytes.NewReader(sent))
 		frontend := pgproto3.NewFrontend(s, io.Discard)
 		var sizes []int
 		for range 4 {
@@ -58,7 +58,7 @@ func TestTheStreamTakesATurnForALargeMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSource(bytes.NewReader(append(sent, sent...)), nil)
+	s := newSource(bytes.NewReader(append(sent, sent...)))
 	frontend := pgproto3.NewFrontend(s, io.Discard)
 	s.turns, s.patience = largemessage.New(), time.Hour
 	receive := func() {
@@ -85,7 +85,7 @@ func TestTheStreamTakesATurnForALargeMessage(t *testing.T) {
 // TestAMessageBehindALargeOneIsNotLost: if a buffer had more than one message, the session ends.
 func TestAMessageBehindALargeOneIsNotLost(t *testing.T) {
 	t.Parallel()
-	s := newSource(bytes.NewReader(nil), nil)
+	s := newSource(bytes.NewReader(nil))
 	buffered := func() (pgproto3.BackendMessage, error) { return &pgproto3.CopyData{}, nil }
 	if err := s.releaseBuffer(buffered); err == nil {
 		t.Error("a message was dropped")

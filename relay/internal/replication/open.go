@@ -51,7 +51,7 @@ func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection.DialFunc = dialAhead(connection.DialFunc, func(a *readAhead) { ahead = a })
 	connection.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		// pgconn tries several addresses. The last connection is the one that succeeds.
-		s.source = newSource(r, ahead)
+		s.source, s.ahead = newSource(r), ahead
 		s.source.turns, s.source.patience = config.Turns, config.SenderTimeout/turnShare
 		if config.Messages {
 			return pgproto3.NewFrontend(&trimmer{conn: s.source}, w)

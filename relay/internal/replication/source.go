@@ -15,7 +15,7 @@ const sourceSize = 64 << 10
 // source reads a replication connection in large pieces.
 type source struct {
 	conn       io.Reader
-	ahead      *readAhead                // below conn; may be nil
+	ahead      *readAhead                // below conn, while the stream is read; otherwise nil
 	beforeRead func(now time.Time) error // called before the buffer is refilled; an error replaces the read
 
 	buffer []byte
@@ -30,8 +30,8 @@ type source struct {
 	receivedAt time.Time // when the server last sent something
 }
 
-func newSource(conn io.Reader, ahead *readAhead) *source {
-	return &source{conn: conn, ahead: ahead, beforeRead: noCheck, buffer: make([]byte, sourceSize)}
+func newSource(conn io.Reader) *source {
+	return &source{conn: conn, beforeRead: noCheck, buffer: make([]byte, sourceSize)}
 }
 
 func noCheck(time.Time) error { return nil }
@@ -84,6 +84,9 @@ const longestRecord = 16 << 10
 // takeArrived reads the other records that have arrived in the same piece, behind the first n bytes
 // of buffer. It returns how many bytes of buffer are filled then. One read of a TLS connection
 // returns only one record, and each record has one message.
+//
+// Only the stream may look for more. While pgconn writes a query slowly, it reads in the background,
+// and each other read waits until that one ends: behind the answer, possibly for ever.
 func (s *source) takeArrived(n int) int {
 	s.ahead.withoutWait.Store(true)
 	defer s.ahead.withoutWait.Store(false)

@@ -23,7 +23,7 @@ func (s *server) Read(p []byte) (int, error) {
 func TestBytesArriveAsTheyWereSent(t *testing.T) {
 	t.Parallel()
 	sent := bytes.Repeat([]byte("0123456789abcdef!"), 3*sourceSize/10)
-	s := newSource(bytes.NewReader(sent), nil)
+	s := newSource(bytes.NewReader(sent))
 	if got, err := io.ReadAll(s); err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d bytes, %v, want the %d that were sent", len(got), err, len(sent))
 	}
@@ -34,7 +34,7 @@ func TestAnErrorComesAfterTheBytesBeforeIt(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection reset")
 	reset := &server{sends: 10, err: broken}
-	s := newSource(reset, nil)
+	s := newSource(reset)
 	if n, err := s.Read(make([]byte, 100)); n != 10 || err != nil {
 		t.Errorf("%d bytes, %v, want 10 without an error", n, err)
 	}
@@ -48,7 +48,7 @@ func TestAnErrorComesAfterTheBytesBeforeIt(t *testing.T) {
 // replaces the wait.
 func TestArrivedBytesAreReadBeforeWaiting(t *testing.T) {
 	t.Parallel()
-	s := newSource(&server{sends: 10}, nil)
+	s := newSource(&server{sends: 10})
 	checks := 0
 	s.beforeRead = func(time.Time) error {
 		checks++

@@ -42,6 +42,7 @@ var (
 type Stream struct {
 	conn   *pgconn.PgConn
 	source *source // conn reads from it
+	ahead  *readAhead
 	config Config
 
 	confirm  atomic.Uint64 // pglogrepl.LSN of the next status update
@@ -93,6 +94,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	defer stop()
 	s.source.waited()
 	s.gatherer = newGatherer(s.conn.Conn())
+	s.source.ahead = s.ahead
 	s.source.beforeRead = func(now time.Time) error { return s.beforeRead(ctx, h, now) }
 	for ctx.Err() == nil {
 		if err := s.answer(s.source.now); err != nil {
@@ -108,7 +110,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 		}
 	}
 	h.Flush()
-	s.source.beforeRead = noCheck
+	s.source.beforeRead, s.source.ahead = noCheck, nil
 	<-interrupted // otherwise it might overwrite the last deadline
 	return s.finish()
 }
