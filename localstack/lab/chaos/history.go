@@ -144,6 +144,12 @@ func endsSession(line string) bool {
 	return strings.Contains(line, "event=session_ended") || strings.Contains(line, "event=suspicion_ended")
 }
 
+// timesOut reports whether a line of a relay's log says that a request had no answer in time: the
+// broker may have accepted its events, and they are sent again.
+func timesOut(line string) bool {
+	return strings.Contains(line, "event=destination_unavailable") && strings.Contains(line, "code=timeout")
+}
+
 // readLogs evaluates the logs of the relays. It notes lines that must never occur, and lines that
 // explain repeated events.
 func (r *run) readLogs() {
@@ -159,6 +165,13 @@ func (r *run) readLogs() {
 			case endsSession(line.Text) && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{
 					Kind: "session ended", From: r.deposedAt(p, line.At), To: line.At, Repeats: true,
+					Noticed: true,
+				})
+			// On a machine that stalls, a request takes longer than the relay waits for its answer. A run
+			// without faults has no such limit.
+			case timesOut(line.Text) && !r.plan.Calm():
+				r.recorder.noticed(checker.Fault{
+					Kind: "request timed out", From: line.At, To: line.At, Repeats: true,
 					Noticed: true,
 				})
 			// While the window is full, a deferral begins with an older snapshot. The rows that

@@ -10,23 +10,24 @@ import (
 
 // Plan is the part of a run that its seed determines.
 type Plan struct {
-	Seed          uint64
-	Shape         string // of the outbox table
-	Version       int    // major version of Postgres
-	Relays        int    // two relays are a holder and a standby
-	Destinations  []Kind
-	SenderTimeout time.Duration
-	ParkAfter     time.Duration
-	Credentials   Source
-	Client        string   // RELAY_AWS_CLIENT
-	BrokerTLS     bool     // the relays reach the broker over TLS
-	DatabaseTLS   bool     // the relays reach Postgres over TLS
-	Settings      []string // additional settings of the relays
-	ColdStart     bool     // the relays start after the first events were written
-	Aftermath     Aftermath
-	Load          Load
-	Steps         []Step // faults of processes, servers and slots, one after the other
-	BrokerFaults  []Step // faults of the broker, at the same time as Steps
+	Seed           uint64
+	Shape          string // of the outbox table
+	Version        int    // major version of Postgres
+	Relays         int    // two relays are a holder and a standby
+	Destinations   []Kind
+	SenderTimeout  time.Duration
+	RequestTimeout time.Duration // of a request to the broker
+	ParkAfter      time.Duration
+	Credentials    Source
+	Client         string   // RELAY_AWS_CLIENT
+	BrokerTLS      bool     // the relays reach the broker over TLS
+	DatabaseTLS    bool     // the relays reach Postgres over TLS
+	Settings       []string // additional settings of the relays
+	ColdStart      bool     // the relays start after the first events were written
+	Aftermath      Aftermath
+	Load           Load
+	Steps          []Step // faults of processes, servers and slots, one after the other
+	BrokerFaults   []Step // faults of the broker, at the same time as Steps
 }
 
 // Kind is a kind of destination.
@@ -74,11 +75,12 @@ func (p *Plan) Calm() bool { return len(p.Steps)+len(p.BrokerFaults) == 0 }
 func NewPlan(seed uint64, o Options) *Plan {
 	random := rand.New(rand.NewPCG(seed, 0x0b0e))
 	p := &Plan{
-		Seed:          seed,
-		Version:       o.Versions[seed%uint64(len(o.Versions))],
-		Relays:        1 + random.IntN(maxRelays),
-		Load:          newLoad(random, o),
-		SenderTimeout: time.Second + time.Duration(random.IntN(1000))*time.Millisecond,
+		Seed:           seed,
+		Version:        o.Versions[seed%uint64(len(o.Versions))],
+		Relays:         1 + random.IntN(maxRelays),
+		Load:           newLoad(random, o),
+		SenderTimeout:  time.Second + time.Duration(random.IntN(1000))*time.Millisecond,
+		RequestTimeout: time.Second,
 	}
 	kinds := []Kind{FIFOQueue, StandardQueue, FIFOTopic, StandardTopic}
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
@@ -103,7 +105,8 @@ func NewPlan(seed uint64, o Options) *Plan {
 	p.Client = []string{"direct", "direct", "sdk"}[random.IntN(3)]
 	p.BrokerTLS, p.DatabaseTLS = random.IntN(2) == 0, random.IntN(2) == 0
 	if p.Calm() {
-		p.SenderTimeout = 10 * time.Second // so that a slow machine causes no timeout either
+		// so that a slow machine causes no timeout either
+		p.SenderTimeout, p.RequestTimeout = 10*time.Second, time.Minute
 	}
 	return p
 }
@@ -188,7 +191,6 @@ func settings(random *rand.Rand) []string {
 		"RELAY_LINGER=" + pick("0s", "0s", "10ms"),
 		"RELAY_RETENTION=" + pick("0s", "1s"),
 		"RELAY_RETRY_MAX=500ms",
-		"RELAY_REQUEST_TIMEOUT=1s",
 		"RELAY_DRAIN_TIMEOUT=" + pick("500ms", "3s"),
 		"RELAY_ON_SLOT_LOSS=" + pick("recover", "recover", "recover", "halt"),
 	}

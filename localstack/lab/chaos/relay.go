@@ -27,6 +27,7 @@ func (r *run) startRelay(name string, place int) (*relay, error) {
 		"RELAY_SLOT=" + r.slot,
 		"RELAY_START=" + r.shape.start(),
 		"RELAY_WAL_SENDER_TIMEOUT=" + r.plan.SenderTimeout.String(),
+		"RELAY_REQUEST_TIMEOUT=" + r.plan.RequestTimeout.String(),
 		"RELAY_PARK_AFTER=" + r.plan.ParkAfter.String(),
 		"RELAY_LOG_FORMAT=text",
 		"RELAY_LISTEN=",

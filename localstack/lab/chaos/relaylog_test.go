@@ -33,3 +33,19 @@ func TestARecoveryThatEndedIsNoHolder(t *testing.T) {
 		}
 	}
 }
+
+// A machine that stalls for longer than the limit of a request makes the relay repeat it.
+func TestARequestThatTimesOutExplainsARepetition(t *testing.T) {
+	t.Parallel()
+	const unavailable = "level=WARN event=destination_unavailable attempt=1 code="
+	p := &relay{log: &relayLog{lines: []logLine{{10, unavailable + "timeout"}, {20, unavailable + "AccessDenied"}}}}
+	for faults, want := range map[int]int{0: 0, 1: 1} {
+		r := &run{
+			plan: &Plan{Steps: make([]Step, faults)}, recorder: &recorder{}, relays: &processes{all: []*relay{p}},
+		}
+		r.readLogs()
+		if got := r.recorder.faults; len(got) != want || want > 0 && (got[0].From != 10 || !got[0].Repeats) {
+			t.Errorf("with %d faults of the plan: %+v, want %d noticed", faults, got, want)
+		}
+	}
+}
