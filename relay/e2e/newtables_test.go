@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,4 +83,110 @@ func TestANewPartitionedTableIsKilledBetween(t *testing.T) {
 	if strings.Contains(p.log.String(), "event=events_missing") {
 		t.Error("the rows of a new table count as missing")
 	}
+}
+
+// newTableWithADeadLetter has a relay find a new table, in which aggregate 1 has events up to
+// before. The three events after them are streamed: the first becomes a dead letter, and the others
+// wait behind it. join commits a fourth one, whose row is older, and lets the relay read the rows
+// of the table.
+func (w *testEnv) newTableWithADeadLetter(before int) (join func()) {
+	w.t.Helper()
+	w.createTable("tenant_new", "outbox")
+	w.insertInto("tenant_new.outbox", "1", 1, before)
+	tx, err := w.pool.Begin(w.t.Context())
+	w.must(err)
+	w.t.Cleanup(func() { _ = tx.Rollback(w.t.Context()) })
+	_, err = tx.Exec(w.t.Context(), `
+		INSERT INTO tenant_new.outbox (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES (gen_random_uuid(), 'order', '1', 'order.created', json_build_object('n', $1::integer))`, before+4)
+	w.must(err)
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_new.outbox`)
+	w.eventually("the table is found, and deferrals know its rows", func() bool {
+		return w.query(`SELECT count(*)::text FROM relay_members m, relay_checkpoints c
+			WHERE m.relation = 'tenant_new.outbox'::regclass AND m.new_until IS NOT NULL AND c.slot_name = m.slot_name
+			  AND (SELECT bool_and(pg_visible_in_snapshot(e.xid, c.horizon)) FROM tenant_new.outbox e)`) == "1"
+	})
+	w.insertInto("tenant_new.outbox", "1", before+1, before+3)
+	w.eventually("events wait behind the dead letter", func() bool {
+		return w.deadLetters() == "parked" && w.deferralStates() == "deferred"
+	})
+	return func() { w.must(tx.Commit(w.t.Context())) }
+}
+
+// refuse has the queue refuse these events of the aggregates 1.
+func (w *testEnv) refuse(numbers ...int) *fakeaws.Rule {
+	return w.broker.Script(fakeaws.Match{Action: "SendMessageBatch", Entry: func(m *fakeaws.Message) bool {
+		return strings.HasSuffix(m.GroupID, "/1") &&
+			slices.ContainsFunc(numbers, func(n int) bool { return m.Body == numbered(n) })
+	}}, fakeaws.FailEntries("InvalidMessageContents", "refused by the test", true))
+}
+
+func (w *testEnv) awaitAccounted(table string) {
+	w.t.Helper()
+	w.eventually("the table is accounted for", func() bool {
+		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = $1::regclass`, table) == "true"
+	})
+}
+
+// numbersOf returns the numbers of a table's events in the order of their arrival.
+func (w *testEnv) numbersOf(table string) string {
+	var numbers []int
+	for _, r := range w.ofTable(table) {
+		n := 1
+		for r.Body != numbered(n) {
+			n++
+		}
+		numbers = append(numbers, n)
+	}
+	return fmt.Sprint(numbers)
+}
+
+func (w *testEnv) awaitNumbers(table, want string) {
+	w.t.Helper()
+	w.eventually("events "+want+" arrive", func() bool { return len(w.numbersOf(table)) >= len(want) })
+	if got := w.numbersOf(table); got != want {
+		w.t.Fatalf("the events arrive in the order %s, want %s", got, want)
+	}
+}
+
+// Rows that a table brings are sent if they are older than the dead letter of their aggregate. The
+// deferral behind it does not know the row of the transaction that ended late.
+func TestRowsOfANewTableBecomeNoDeadLetters(t *testing.T) {
+	t.Parallel()
+	w := newOwnServerEnv(t, "orders.fifo")
+	env := []string{w.schemas(1), "RELAY_ROWS_STAY=assert"}
+	w.startStreaming(env...)
+	refused := w.refuse(3)
+	join := w.newTableWithADeadLetter(2)
+	join()
+	w.awaitAccounted("tenant_new.outbox")
+	if state := w.deadLetters(); state != "parked" {
+		t.Fatalf("the dead letters are %s", state)
+	}
+	w.awaitNumbers("tenant_new.outbox", "[1 2]")
+	refused.Clear()
+	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
+		t.Fatalf("redrive: %v: %s", err, output)
+	}
+	w.awaitNumbers("tenant_new.outbox", "[1 2 3 6 4 5]")
+}
+
+// A row that the table brings is refused, and the deferral of its aggregate begins behind it.
+func TestRowsOfANewTableWaitBehindTheirDeadLetter(t *testing.T) {
+	t.Parallel()
+	w := newOwnServerEnv(t, "orders.fifo")
+	env := []string{w.schemas(1), "RELAY_ROWS_STAY=assert"}
+	w.startStreaming(env...)
+	refused := w.refuse(1, 4)
+	w.newTableWithADeadLetter(3)()
+	w.awaitAccounted("tenant_new.outbox")
+	if state := w.deadLetters(); state != "parked,parked" {
+		t.Fatalf("the dead letters are %s", state)
+	}
+	w.awaitNumbers("tenant_new.outbox", "[]")
+	refused.Clear()
+	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
+		t.Fatalf("redrive: %v: %s", err, output)
+	}
+	w.awaitNumbers("tenant_new.outbox", "[4 1 2 3 7 5 6]") // dead letters are redriven first
 }

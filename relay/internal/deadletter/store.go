@@ -77,7 +77,18 @@ func (s *Store) exec(ctx context.Context, what, sql string, args ...any) error {
 }
 
 // IsBlocked implements [delivery.Parker].
-func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blocked bool, err error) {
+func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (bool, error) {
+	return s.isBehind(ctx, destination, groupID, nil)
+}
+
+// IsBehind implements [delivery.Parker].
+func (s *Store) IsBehind(ctx context.Context, destination, groupID string, seq int64) (bool, error) {
+	return s.isBehind(ctx, destination, groupID, &seq)
+}
+
+// isBehind reports whether a dead letter blocks the group. With a seq, those of later rows do not
+// count.
+func (s *Store) isBehind(ctx context.Context, destination, groupID string, seq *int64) (blocked bool, err error) {
 	done, err := s.takeTurn(ctx)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
@@ -86,8 +97,8 @@ func (s *Store) IsBlocked(ctx context.Context, destination, groupID string) (blo
 	err = s.pool.QueryRow(ctx, `
 		SELECT EXISTS (SELECT FROM outbox_dead_letters d
 		WHERE destination = $2 AND message_group = $3 AND blocks_group AND state IN ('parked', 'redriving')
-			AND outbox_table = $4 AND `+isOwn("d")+`)`,
-		s.fence.Slot, destination, groupID, s.table).Scan(&blocked)
+			AND outbox_table = $4 AND (row_seq > $5::bigint) IS NOT TRUE AND `+isOwn("d")+`)`,
+		s.fence.Slot, destination, groupID, s.table, seq).Scan(&blocked)
 	if err != nil {
 		return false, fmt.Errorf("look for dead letters of group %s: %w", groupID, err)
 	}

@@ -134,10 +134,12 @@ func (w *Worker) awaitPassed(
 }
 
 // lowest returns the lowest seq of the events that delivery holds, and how many events have one.
+// Rows that came with a partition do not count: theirs may be far below those that were delivered,
+// which would come again.
 func (w *Worker) lowest(destination int) (lowest int64, events int) {
 	lowest = endless
 	w.Senders.Waiting(destination, func(e *delivery.Event) {
-		if _, seq, ok := e.Row.Numbers(); ok {
+		if _, seq, ok := e.Row.Numbers(); ok && !e.Joined {
 			lowest = min(lowest, seq)
 			events++
 		}

@@ -110,6 +110,9 @@ func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.Be
 		if w.turns.isDraining(h) { // its pass takes its events back
 			return nil
 		}
+		if b.Joined {
+			return w.lower(ctx, destination, b.Group, h)
+		}
 		return w.recallStrays(ctx, destination, b.Group, h)
 	}
 	begun, err := w.beginBehind(ctx, destination, b, now)
@@ -164,7 +167,7 @@ func (w *Worker) beginBehind(
 	if all := w.Gate.waiting(key{destination: place.Destination}); all != nil {
 		begun, err = w.deferWithin(ctx, destination, all, place, ReasonBehind)
 	} else {
-		begun, err = w.deferHeld(ctx, destination, place, now, ReasonBehind)
+		begun, err = w.deferHeld(ctx, destination, place, now, seq, ReasonBehind)
 	}
 	if begun {
 		delete(w.behind.since, key{place.Destination, b.Group})

@@ -114,6 +114,16 @@
 // transaction that the log names. It lets a row through where the two differ, and the event waits
 // in memory.
 //
+// # Rows that came with a table or a partition
+//
+// The log did not bring them, and the predicate says nothing about them either: a row that is done
+// was not delivered. It goes to delivery, and precedes every row that is not done. A dead letter of
+// a later row does not block it. Behind one of an earlier row, from_seq is lowered to the row.
+//
+// A row that is not done waits in the table. While a pass whose To shows the row is under way, or
+// the gate keeps events, neither is safe: the pass may have looked before the table had the row,
+// and counts it as done at its end. The row is judged again after that.
+//
 // # An older relay
 //
 // A relay that knows no deferrals goes by the horizon alone, and its retention would remove rows

@@ -169,6 +169,12 @@ func (g *Gate) Send(destination int, events ...*delivery.Event) {
 	g.send(destination, events)
 }
 
+// deciding returns the deferrals that may decide about an event, in their order. Some are nil.
+func (g *Gate) deciding(destination int, e *delivery.Event) [3]*held {
+	group, name := e.Message.GroupID, g.names[destination]
+	return [...]*held{g.claim(e), g.held[key{name, group}], g.held[key{destination: name}]}
+}
+
 func (g *Gate) send(destination int, events []*delivery.Event) {
 	if len(g.held) == 0 || destination == route.Dropped {
 		g.delivery.Send(destination, events...)
@@ -197,8 +203,7 @@ func (g *Gate) send(destination int, events []*delivery.Event) {
 // skips the rows that it delivered. The next one then decides by its own mark: [Gate.join] proved
 // that every row which its passes had excluded by then is done for the one before.
 func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
-	group, name := e.Message.GroupID, g.names[destination]
-	for _, h := range [...]*held{g.claim(e), g.held[key{name, group}], g.held[key{destination: name}]} {
+	for _, h := range g.deciding(destination, e) {
 		if h == nil {
 			continue
 		}

@@ -290,3 +290,54 @@ func TestAFoundRowIsNotRemovedOnceKeepingEnds(t *testing.T) {
 		t.Errorf("%d rows were removed, want 1", n)
 	}
 }
+
+// joinedRow is an event of a row that the log did not bring.
+func joinedRow(xid, seq int, settled *[]string) *delivery.Event {
+	e := streamed(xid, seq)
+	e.Row.CommitLSN, e.Joined = 0, true
+	e.Settled = func() { *settled = append(*settled, e.Message.EventID) }
+	return e
+}
+
+func TestRowsOfANewMemberWaitIfAPassFindsThem(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 10)
+	var settled []string
+	join := func(xid, seq int, want bool) {
+		t.Helper()
+		if sent := g.SendJoined(0, joinedRow(xid, seq, &settled)); sent != want {
+			t.Errorf("row %d/%d: sent: %t, want %t", xid, seq, sent, want)
+		}
+	}
+	join(7, 11, true) // the next pass finds it
+	join(5, 12, true) // it counts as done, and was not delivered
+	to := shown(t, "7:20:7")
+	g.setPassing(h, &to)
+	join(12, 60, false) // the pass may have looked for it before the table had it
+	join(7, 13, true)   // the pass after that finds it
+	join(5, 14, true)
+	g.setPassing(h, nil)
+	join(12, 60, true)
+	g.keepFrom(h)
+	join(12, 61, false)
+	g.joined(h, to)
+	join(12, 61, true) // it counts as done
+	join(25, 70, true)
+	d.expect(t, "[5/12 5/14 12/61 25/70]", "[7/11 7/13 12/60]")
+}
+
+func TestALowerMarkCoversRowsOfANewMember(t *testing.T) {
+	t.Parallel()
+	g, h, d := newTestGate(t, 10)
+	var settled []string
+	events := []*delivery.Event{joinedRow(5, 20, &settled), joinedRow(5, 10, &settled), streamed(5, 21)}
+	g.lower(h, 20, func(covered func(*delivery.Event) bool) (withdrawn []*delivery.Event) {
+		for _, e := range events {
+			if covered(e) {
+				withdrawn = append(withdrawn, e)
+			}
+		}
+		return withdrawn
+	})
+	d.expect(t, "[]", "[5/20]")
+}

@@ -3,6 +3,7 @@ package deferral
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -156,7 +157,7 @@ func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.
 	if err != nil {
 		return err
 	}
-	begun, err := w.deferHeld(ctx, destination, place, now, reasonShare)
+	begun, err := w.deferHeld(ctx, destination, place, now, math.MinInt64, reasonShare)
 	if !begun && err == nil {
 		w.refused.add(key{place.Destination, busy.Group}, invisibleFor)
 	}
@@ -177,15 +178,15 @@ func (w *Worker) holdGroup(ctx context.Context, destination int, group string) (
 
 // deferHeld defers the waiting events of a group, which is held. now shows every event of the group
 // that was delivered. deferHeld reports false if the table does not show all that wait, or if none
-// does.
+// does. Rows that came with a table or a partition, and that are below from, stay in delivery.
 func (w *Worker) deferHeld(
-	ctx context.Context, destination int, place Place, now Observation, reason string,
+	ctx context.Context, destination int, place Place, now Observation, from int64, reason string,
 ) (begun bool, err error) {
 	known := w.Gate.Past() // before the events are looked at: later ones are not visible in it
 	group := place.key().group
 	var seqs []int64
 	w.Senders.WaitingOf(destination, group, func(e *delivery.Event) {
-		if _, seq, ok := e.Row.Numbers(); ok {
+		if _, seq, ok := e.Row.Numbers(); ok && (!e.Joined || seq >= from) {
 			seqs = append(seqs, seq)
 		}
 	})

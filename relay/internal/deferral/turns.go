@@ -59,6 +59,23 @@ func (t *turns) next(all []*held) (next []*held) {
 	return next
 }
 
+// take begins the turn of a group that is not drained now, so that nothing else changes its mark
+// until [turns.ended]. It reports false for another one.
+func (t *turns) take(h *held) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.draining[h] || !h.isGroup() {
+		return false
+	}
+	if t.draining == nil {
+		t.draining, t.of = map[*held]bool{}, map[string]int{}
+	}
+	t.draining[h] = true
+	t.groups++
+	t.of[h.stored.Destination]++
+	return true
+}
+
 // ended ends the turn of a deferral.
 func (t *turns) ended(h *held) {
 	t.mu.Lock()

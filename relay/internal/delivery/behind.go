@@ -8,8 +8,9 @@ import "time"
 
 // BehindGroup is a group whose events wait behind a dead letter.
 type BehindGroup struct {
-	Group string
-	Row   Row // of the first waiting event
+	Group  string
+	Row    Row  // of the first waiting event
+	Joined bool // [Event.Joined] of that event
 }
 
 // DeferBehind says whether events behind a dead letter wait to be deferred, instead of being
@@ -88,10 +89,13 @@ func (s *scheduler) listBehind() (waiting []BehindGroup) {
 			delete(s.behind, key)
 		default:
 			for e := g.first; e != nil; e = e.next {
-				if !e.isManual() {
-					waiting = append(waiting, BehindGroup{Group: key, Row: e.Row})
-					break
+				if e.isManual() {
+					continue
 				}
+				if !e.Joined || e.Behind { // others may be sent
+					waiting = append(waiting, BehindGroup{Group: key, Row: e.Row, Joined: e.Joined})
+				}
+				break
 			}
 		}
 	}

@@ -91,12 +91,17 @@ func (d *Delivery) HandOver(events []*Event) {
 	if len(events) == 0 {
 		return
 	}
-	handles := make([]checkpoint.Handle, len(events))
-	for i, e := range events {
-		handles[i] = e.Handle
+	handles := make([]checkpoint.Handle, 0, len(events))
+	tracked := make([]*Event, 0, len(events))
+	for _, e := range events {
+		if e.Settled != nil {
+			e.Settled()
+			continue
+		}
+		handles, tracked = append(handles, e.Handle), append(tracked, e)
 	}
 	d.deps.Tracker.Delivered(handles...)
-	d.spare.put(events)
+	d.spare.put(tracked)
 }
 
 // withdraw removes the wanted events. Groups keep the order of the others.

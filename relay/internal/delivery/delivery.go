@@ -60,15 +60,7 @@ func (d *Delivery) Send(destination int, events ...*Event) {
 // drop counts events that a route leads nowhere, as done.
 func (d *Delivery) drop(events []*Event) {
 	d.deps.Observer.Dropped(len(events))
-	known := make([]*Event, 0, len(events)) // by the Tracker
-	for _, e := range events {
-		if e.Settled != nil {
-			e.Settled()
-			continue
-		}
-		known = append(known, e)
-	}
-	d.HandOver(known)
+	d.HandOver(events)
 }
 
 // Hurry sends the batches that are not full, because no further event comes.

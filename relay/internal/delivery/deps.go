@@ -42,6 +42,9 @@ type Parker interface {
 	Redriven(ctx context.Context, position int64) error
 	// IsBlocked reports whether a dead letter blocks the group.
 	IsBlocked(ctx context.Context, destination, groupID string) (bool, error)
+	// IsBehind reports whether a dead letter with this common seq, or a lower or unknown one,
+	// blocks the group.
+	IsBehind(ctx context.Context, destination, groupID string, seq int64) (bool, error)
 }
 
 // DeadLetter is an event that is parked, or a parked event that an operator redrives.

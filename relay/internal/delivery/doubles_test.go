@@ -178,6 +178,15 @@ func (p *parker) IsBlocked(context.Context, string, string) (bool, error) {
 	return !p.free, p.err
 }
 
+func (p *parker) IsBehind(_ context.Context, _, _ string, seq int64) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.free && slices.ContainsFunc(p.parked, func(letter delivery.DeadLetter) bool {
+		parked, err := letter.Row.Seq()
+		return err != nil || parked <= seq
+	}), p.err
+}
+
 func (p *parker) Park(_ context.Context, parked delivery.DeadLetter) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,9 +29,14 @@ type Event struct {
 	// Deferral names a destination whose deferral has e, although the routes of now lead elsewhere.
 	// Empty for nearly all events.
 	Deferral string
-	// Settled is called once when an event that the Tracker does not know is delivered or parked.
-	// It must not block. It is nil for events that the Tracker knows.
+	// Settled is called once when an event that the Tracker does not know is delivered or parked,
+	// or waits in the outbox table. It must not block. It is nil for events that the Tracker knows.
 	Settled func()
+	// Joined says that the row came with a table or a partition, and that the log did not bring it.
+	// Later rows of its group may have been delivered or parked before.
+	Joined bool
+	// Behind says of such an event that it had its turn, and that a dead letter blocks it.
+	Behind bool
 
 	rejection   *sink.RejectedError // known before the event is sent
 	blockedBy   string              // id of the parked event that blocks its group

@@ -102,6 +102,26 @@ func TestAGroupThatIsBlockedFromEarlierStaysSo(t *testing.T) {
 	}, blocked)
 }
 
+// Rows that came with a table are older than those of the stream, or are not.
+func TestOnlyADeadLetterOfALaterRowIsPassed(t *testing.T) {
+	t.Parallel()
+	run(t, one(fifo), func(r *fixture) {
+		r.sinks[0].answers(failEntry("a5", errRefused))
+		refused := event("a5")
+		refused.Row.Sequence = "5"
+		r.send(0, refused)
+		r.elapse(time.Minute)
+		for _, seq := range []string{"4", "6"} {
+			joined := event("a" + seq)
+			joined.Row.Sequence, joined.Joined = seq, true
+			r.send(0, joined)
+		}
+		r.elapse(time.Minute)
+		r.expectTaken(0, "a4")
+		r.expectParked("a5 a6")
+	})
+}
+
 // TestRedrivenLetterPassesParkedOnesAheadOfIt: events that came before the
 // redrive are before it in the scheduler's group, and are parked in their turn.
 func TestRedrivenLetterPassesParkedOnesAheadOfIt(t *testing.T) {

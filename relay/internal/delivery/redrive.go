@@ -33,7 +33,7 @@ func (s *sender) withdraw(e *Event) {
 // unblockGroup lets e and the later events of its group flow, if the group was blocked and no dead
 // letter blocks it any more.
 func (s *sender) unblockGroup(e *Event) {
-	if e.err = nil; e.blockedBy == "" {
+	if e.err, e.Behind = nil, false; e.blockedBy == "" {
 		return
 	}
 	group := e.Message.GroupID
@@ -44,6 +44,7 @@ func (s *sender) unblockGroup(e *Event) {
 		return
 	}
 	if blocked {
+		s.unblockJoined(e)
 		return
 	}
 	e.blockedBy = ""
@@ -51,4 +52,22 @@ func (s *sender) unblockGroup(e *Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scheduler.unblock(group)
+}
+
+// unblockJoined lets e alone flow if its row came with a table or a partition, and only later rows
+// of its blocked group are dead letters.
+func (s *sender) unblockJoined(e *Event) {
+	seq, err := e.Row.Seq()
+	if !e.Joined || err != nil {
+		return
+	}
+	behind, err := s.delivery.deps.Parker.IsBehind(s.delivery.requests, s.Name, e.Message.GroupID, seq)
+	if err != nil {
+		e.err = err
+		s.delivery.end(err)
+		return
+	}
+	if e.Behind = behind; !behind {
+		e.blockedBy = ""
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/tablereader"
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
+	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -28,6 +29,8 @@ const (
 	refreshInterval = 15 * time.Second
 	// streamInterval is the pause between two looks whether the stream has reached a position.
 	streamInterval = 100 * time.Millisecond
+	// gateInterval is the pause between two attempts to send an event while a pass is under way.
+	gateInterval = 100 * time.Millisecond
 )
 
 // Joiner accounts for the rows that entered the outbox table with a partition: the log did not
@@ -39,7 +42,7 @@ type Joiner struct {
 	// Position is the position in the log up to which everything is delivered.
 	Position func() pglogrepl.LSN
 	Router   *route.Router
-	Send     func(destination int, events ...*delivery.Event) // delivery's
+	Gate     Gate
 	// Brought has the common seqs that this session has read from the log or from the table.
 	Brought  Sequences
 	Observer Observer
@@ -51,6 +54,15 @@ type Joiner struct {
 	Log     *slog.Logger
 
 	refreshedAt time.Time
+}
+
+// Gate is in front of delivery.
+type Gate interface {
+	// SendJoined hands over an event, which then arrives or waits in the table. It reports false if
+	// neither is possible at the moment.
+	SendJoined(destination int, e *delivery.Event) (sent bool)
+	// Claimed returns [delivery.Event.Deferral] of a row.
+	Claimed(*outbox.Envelope) string
 }
 
 // Sequences is a set of seqs. It is safe for use by several goroutines.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/delivery"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
+	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -101,9 +103,15 @@ func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst
 	if !j.isNewTable(partition) {
 		j.Observer.EventsMissing(int64(len(rows)))
 	}
+	snapshot, err := pgsnapshot.Parse(partition.Snapshot)
+	if err != nil {
+		return fmt.Errorf("send the rows of partition %s: %w", partition, err)
+	}
 	settled := make(chan struct{}, len(rows))
 	for _, r := range rows {
-		j.deliver(r, func() { settled <- struct{}{} })
+		if err := j.deliver(ctx, r, snapshot, func() { settled <- struct{}{} }); err != nil {
+			return err
+		}
 	}
 	for range rows {
 		select {
@@ -127,18 +135,37 @@ func (j *Joiner) announce(partition Joined, firstSeq int64) {
 		"partition", partition.String(), "first_seq", firstSeq, "reason", "the partition was attached with rows in it")
 }
 
-// deliver hands a row to delivery, which calls settled once the event is delivered or parked.
-func (j *Joiner) deliver(r row, settled func()) {
+// deliver hands over a row. settled is called once the event is delivered or parked, or waits in
+// the table for a deferral.
+func (j *Joiner) deliver(ctx context.Context, r row, snapshot pgsnapshot.Snapshot, settled func()) error {
 	j.Brought.Add(r.common)
 	event := &delivery.Event{
 		Row: delivery.Row{
 			Sequence: r.envelope.Sequence, XID: r.envelope.XID, Source: r.envelope.Source,
+			Writer: writer(r.envelope.XID, snapshot),
 		},
-		Settled: settled,
+		Deferral: j.Gate.Claimed(r.envelope),
+		Settled:  settled,
+		Joined:   true,
 	}
 	routed := j.Router.Message(r.envelope, &event.Message)
 	event.MarkUnusable(routed.ProblemCode, routed.Problem)
 	event.HeadersDropped = routed.DroppedHeaders
 	j.Observer.Recovered(routed.DroppedHeaders)
-	j.Send(routed.Destination, event)
+	for !j.Gate.SendJoined(routed.Destination, event) {
+		if !task.Sleep(ctx, gateInterval) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// writer returns the low half of the xid of a row, or zero if the snapshot does not show that
+// transaction: the xid is one of another cluster, and no pass of a deferral would find the row.
+func writer(xid string, snapshot pgsnapshot.Snapshot) uint32 {
+	number, err := pgsnapshot.ParseXID(xid)
+	if err != nil || !snapshot.Visible(number) {
+		return 0
+	}
+	return uint32(number)
 }

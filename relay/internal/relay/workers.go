@@ -145,7 +145,7 @@ func (s *session) joiner() *members.Joiner {
 		Reader:   func(t outboxtable.Table) *tablereader.Reader { return tablereader.New(s.pool, t) },
 		Position: s.position,
 		Router:   s.Router,
-		Send:     s.delivery.Send,
+		Gate:     s.gate,
 		Brought:  s.auditor.Brought,
 		Observer: s.Metrics,
 		Retries:  s.retries("partitions"),
