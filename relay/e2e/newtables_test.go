@@ -70,16 +70,15 @@ func TestANewPartitionedTableIsKilledBetween(t *testing.T) {
 		Entry:  func(m *fakeaws.Message) bool { return strings.HasSuffix(m.GroupID, "/second") },
 	}, fakeaws.FailEntries("InternalError", "unavailable in the test", false))
 	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_new.outbox`)
-	accounted := func(partition string) bool {
-		return w.query(`SELECT accounted::text FROM relay_members
-			WHERE relation = to_regclass($1)`, partition) == "true"
-	}
-	w.eventually("the first partition is accounted for", func() bool { return accounted("tenant_new.first") })
+	w.eventually("the rows of the first partition are published", func() bool {
+		return w.query(`SELECT count(known)::text FROM relay_members
+			WHERE relation = to_regclass('tenant_new.first')`) == "1"
+	})
 	p.kill()
 	unavailable.Clear()
 	p = w.startStreaming(env...)
 	w.awaitOfTable("tenant_new.outbox", "second", 2)
-	w.eventually("the second partition is accounted for", func() bool { return accounted("tenant_new.second") })
+	w.awaitAccounted("tenant_new.second")
 	if strings.Contains(p.log.String(), "event=events_missing") {
 		t.Error("the rows of a new table count as missing")
 	}
@@ -189,4 +188,49 @@ func TestRowsOfANewTableWaitBehindTheirDeadLetter(t *testing.T) {
 		t.Fatalf("redrive: %v: %s", err, output)
 	}
 	w.awaitNumbers("tenant_new.outbox", "[4 1 2 3 7 5 6]") // dead letters are redriven first
+}
+
+// A table is added while the first start creates the slot and waits for two transactions, one after
+// the other. The server then decodes with a catalog that lacks the table, in each session, until
+// the position from which it restarts is behind that time. A relay is killed meanwhile.
+func TestATableAddedDuringTheFirstStartArrives(t *testing.T) {
+	t.Parallel()
+	w := newOwnServerEnv(t, "orders.fifo")
+	env := w.schemas(1)
+	w.createTable("tenant_new", "outbox")
+	w.insertInto("tenant_new.outbox", "1", 1, 1)
+	awaited := func(what string) {
+		w.eventually("the server waits for the "+what+" transaction", func() bool {
+			return w.query(`SELECT count(*)::text FROM pg_locks l JOIN pg_locks h USING (transactionid)
+				JOIN pg_stat_activity a ON a.pid = h.pid AND a.application_name = $1
+				WHERE NOT l.granted AND h.granted`, what) == "1"
+		})
+	}
+	open := func(what string) (commit func()) {
+		tx, err := w.pool.Begin(t.Context())
+		w.must(err)
+		t.Cleanup(func() { _ = tx.Rollback(t.Context()) })
+		_, err = tx.Exec(t.Context(), `SELECT pg_current_xact_id(), set_config('application_name', $1, true)`, what)
+		w.must(err)
+		return func() { w.must(tx.Commit(t.Context())) }
+	}
+	commitFirst := open("first")
+	p := w.start(env, "RELAY_AUDIT=off")
+	awaited("first")
+	commitSecond := open("second")
+	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_new.outbox`)
+	commitFirst()
+	awaited("second")
+	commitThird := open("third")
+	w.insertInto("tenant_0.outbox", "1", 1, 1)
+	commitSecond()
+	p.awaitLog("event=streaming")
+	commitThird()
+	w.awaitOfTable("tenant_new.outbox", "1", 1)
+	w.eventually("the rows of the table are read", func() bool {
+		return w.query(`SELECT count(*)::text FROM relay_members
+			WHERE relation = 'tenant_new.outbox'::regclass AND known IS NOT NULL`) == "1"
+	})
+	w.insertInto("tenant_new.outbox", "1", 2, 3)
+	w.awaitOfTable("tenant_new.outbox", "1", 3)
 }

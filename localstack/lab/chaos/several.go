@@ -114,7 +114,12 @@ func joinTable(ctx context.Context, a *act) error {
 // delivered. They may arrive after later events until then, so the fault lasts as long. A recovery
 // comes before them, and may take longer than the fault waits.
 func (a *act) awaitAccounted(ctx context.Context) {
+	began := time.Now()
 	accounted := await(ctx, a.options.Settle, func() bool {
+		if time.Since(began) > 2*time.Second { // it lets walsenders decode from a later position
+			began = time.Now()
+			_ = a.exec(ctx, `CHECKPOINT`)
+		}
 		var accounted int
 		err := a.admin.QueryRow(ctx, `SELECT count(DISTINCT relation) FROM relay_members
 			WHERE accounted`).Scan(&accounted)

@@ -31,8 +31,11 @@ type Joined struct {
 	// isNew: no member of that table was accounted for when this one was found. Members that are
 	// found together stay new together, also if the relay ends between two of them.
 	isNew bool
-	// newUntil is the next transaction id when a new member was found; 0 until that is stored.
+	// newUntil is the next transaction id when a new member was found; 0 until that is stored, and
+	// [streamedSafely] once a walsender that begins streams every row.
 	newUntil uint64
+	// restartLSN is where the server decodes the log from for the next walsender.
+	restartLSN pglogrepl.LSN
 }
 
 // Joined returns the members that are not accounted for.
@@ -48,7 +51,8 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested
 		       	AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
-		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn()
+		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn(),
+		       coalesce((SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = $1), '0/0')
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_class rc ON rc.oid = m.root JOIN pg_namespace rn ON rn.oid = rc.relnamespace
 		LEFT JOIN relay_members k ON k.slot_name = $1 AND k.relation = m.relation AND
@@ -62,7 +66,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 		var root outboxtable.Table
 		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &root.Schema, &root.Name, &j.isNew,
 			&j.newUntil, &j.IsReadable, &j.IsRequested, &j.PassedSeq,
-			&j.Known, &j.Snapshot, &j.InsertLSN)
+			&j.Known, &j.Snapshot, &j.InsertLSN, &j.restartLSN)
 		j.root = root.String()
 		return j, err
 	})
@@ -144,7 +148,7 @@ func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]
 
 // After returns the seq after which the rows of j still have to be read.
 func (j Joined) After() int64 {
-	if j.PassedSeq == nil {
+	if j.PassedSeq == nil || j.isRead() {
 		return math.MinInt64
 	}
 	return *j.PassedSeq

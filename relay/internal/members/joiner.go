@@ -54,6 +54,9 @@ type Joiner struct {
 	Log     *slog.Logger
 
 	refreshedAt time.Time
+	// safeFrom has, by new member, a position behind which all transactions of its time have ended.
+	safeFrom map[uint32]pglogrepl.LSN
+	isNext   bool // the next session accounts for members
 }
 
 // Gate is in front of delivery.
@@ -81,7 +84,7 @@ type Observer interface {
 }
 
 // Run accounts for partitions until ctx ends, and then returns nil. It returns the error of Halt,
-// [slot.ErrFenced] once the relay no longer holds the slot, and retries any other error: other
+// [ErrNext], [slot.ErrFenced] once the relay no longer holds the slot, and retries any other: other
 // parts of the session find out whether the database can be used. Rows without a seq or an xid can
 // neither be told apart nor be retained: Run only waits.
 func (j *Joiner) Run(ctx context.Context) error {
@@ -89,8 +92,12 @@ func (j *Joiner) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
+	j.safeFrom = map[uint32]pglogrepl.LSN{}
 	for ctx.Err() == nil {
 		err := postgres.WithRemedy(j.look(ctx))
+		if errors.Is(err, ErrNext) {
+			return err
+		}
 		j.Retries(err)
 		switch {
 		case ctx.Err() != nil:
@@ -106,6 +113,9 @@ func (j *Joiner) Run(ctx context.Context) error {
 }
 
 func (j *Joiner) look(ctx context.Context) error {
+	if j.isNext {
+		return ErrNext
+	}
 	joined, err := j.Store.Joined(ctx)
 	if err != nil {
 		return err
@@ -118,8 +128,8 @@ func (j *Joiner) look(ctx context.Context) error {
 			return err
 		}
 	}
-	if time.Since(j.refreshedAt) < refreshInterval {
-		return nil
+	if err := j.awaitSafe(ctx, joined); err != nil || time.Since(j.refreshedAt) < refreshInterval {
+		return err
 	}
 	j.refreshedAt = time.Now()
 	return j.Store.Refresh(ctx)
@@ -128,7 +138,7 @@ func (j *Joiner) look(ctx context.Context) error {
 // account publishes the rows of a partition that the log did not bring. A partition that is created
 // as one is empty.
 func (j *Joiner) account(ctx context.Context, partition Joined) error {
-	if !j.isStreamed(partition) {
+	if !j.isStreamed(partition) || partition.isRead() && j.mayMiss(partition) {
 		return nil
 	}
 	empty, err := j.Store.IsEmpty(ctx, partition)
@@ -145,6 +155,9 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 		if err := j.publish(ctx, partition); err != nil {
 			return err
 		}
+	}
+	if j.mayMiss(partition) {
+		return j.Store.read(ctx, partition)
 	}
 	if err := j.Store.Account(ctx, partition); err != nil {
 		return err

@@ -95,7 +95,7 @@ func Request(ctx context.Context, pool *pgxpool.Pool, slotName string) error {
 // Open returns the partitions, as schema.name, that a relay has found and whose rows the slot has
 // not accounted for. [Waiting] returns the new tables of several that wait for transactions.
 func Open(ctx context.Context, pool *pgxpool.Pool, slotName string) ([]string, error) {
-	open, err := unaccounted(ctx, pool, slotName, `(new_until IS NULL OR passed_seq IS NOT NULL)`)
+	open, err := unaccounted(ctx, pool, slotName, `(new_until IS NULL OR passed_seq < 9223372036854775807)`)
 	if err != nil {
 		return nil, fmt.Errorf("look for partitions of slot %s: %w", slotName, err)
 	}

@@ -2,7 +2,9 @@ package members
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -70,6 +72,50 @@ func (j *Joiner) isStreamed(table Joined) bool {
 }
 
 func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store.table.IsSeveral() }
+
+// A server that creates a slot decodes with a catalog of before, if a table is added meanwhile, and
+// so does every walsender that decodes from there. It streams no row of the table. It does from a
+// position on at which all transactions of that time have ended. So only a session accounts for a
+// new table whose walsender began behind such a position.
+
+// streamedSafely is the new_until of a member that a walsender from now on streams. It is the first
+// transaction id.
+const streamedSafely = 3
+
+// ErrNext means that new tables can be accounted for once another walsender streams them.
+var ErrNext = errors.New("the next session accounts for new tables")
+
+// isRead reports whether the rows of a new table of the time of Known are published.
+func (j Joined) isRead() bool { return j.PassedSeq != nil && *j.PassedSeq == math.MaxInt64 }
+
+// mayMiss reports whether the walsender of this session may omit rows of a member.
+func (j *Joiner) mayMiss(member Joined) bool {
+	return j.isNewTable(member) && member.newUntil != streamedSafely
+}
+
+// awaitSafe returns [ErrNext] once a walsender that begins streams every row of further members.
+func (j *Joiner) awaitSafe(ctx context.Context, joined []Joined) error {
+	var safe []uint32
+	for _, member := range joined {
+		if !j.mayMiss(member) || !member.isRead() {
+			continue
+		}
+		if _, known := j.safeFrom[member.Relation]; !known {
+			j.safeFrom[member.Relation] = member.InsertLSN // its transactions have ended
+		}
+		if member.restartLSN >= j.safeFrom[member.Relation] {
+			safe = append(safe, member.Relation)
+		}
+	}
+	if len(safe) == 0 {
+		return nil
+	}
+	if err := j.Store.noteSafe(ctx, safe); err != nil {
+		return err
+	}
+	j.isNext = true
+	return ErrNext
+}
 
 // Waiting returns the new tables, as schema.name, whose rows wait for transactions of the time at
 // which a relay found them, and for more than ten seconds.

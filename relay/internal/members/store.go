@@ -3,6 +3,8 @@ package members
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,6 +35,29 @@ func (s *Store) Passed(ctx context.Context, j Joined, seq int64) error {
 // condition.
 func (s *Store) Account(ctx context.Context, j Joined) error {
 	return s.save(ctx, j, true, nil, j.Snapshot)
+}
+
+// read records that every row of a new table that existed at its snapshot is published. Rows below
+// the seq at which an earlier session ended were read with an older snapshot, so the former one
+// stays known.
+func (s *Store) read(ctx context.Context, j Joined) error {
+	known, all := j.Snapshot, int64(math.MaxInt64)
+	if j.PassedSeq != nil {
+		known = j.Known
+	}
+	return s.save(ctx, j, false, &all, known)
+}
+
+// noteSafe records that a walsender that begins from now on streams every row of new members.
+func (s *Store) noteSafe(ctx context.Context, relations []uint32) error {
+	changed, err := s.exec(ctx, "note the new tables that are streamed", `
+		UPDATE relay_members k SET new_until = $5::text::xid8, updated_at = clock_timestamp() FROM relay_checkpoints c
+		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = ANY ($4) AND NOT k.accounted`,
+		relations, strconv.Itoa(streamedSafely))
+	if err == nil && changed == 0 {
+		err = s.failed("note the new tables that are streamed", slot.ErrFenced)
+	}
+	return err
 }
 
 func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int64, known string) error {

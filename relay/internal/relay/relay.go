@@ -65,7 +65,7 @@ func Run(ctx context.Context, config Config) error {
 		case errors.Is(err, recovery.ErrNext):
 			failures = 0
 			continue
-		case errors.Is(err, watch.ErrTablesChanged):
+		case errors.Is(err, watch.ErrTablesChanged), errors.Is(err, members.ErrNext):
 			r.Metrics.SessionEnded(reasonOf(err))
 			failures = 0
 			continue
@@ -191,7 +191,7 @@ func reasonOf(err error) string {
 		return "publication_changed"
 	case errors.Is(err, watch.ErrColumnRenamed):
 		return "column_renamed"
-	case errors.Is(err, watch.ErrTablesChanged):
+	case errors.Is(err, watch.ErrTablesChanged), errors.Is(err, members.ErrNext):
 		return "tables_changed"
 	case errors.Is(err, ingest.ErrBytes):
 		return "binary_value"

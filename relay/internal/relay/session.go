@@ -207,7 +207,7 @@ func (s *session) run(ctx context.Context) error {
 	} {
 		part.End()
 	}
-	if recoverer.KeepsBrought {
+	if recoverer.KeepsBrought || errors.Is(err, members.ErrNext) {
 		s.brought = s.auditor.Brought
 	}
 	if err == nil {
