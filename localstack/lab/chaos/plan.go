@@ -154,7 +154,7 @@ func (p *Plan) drawFaults(random *rand.Rand, o Options) {
 		p.Steps = steps(random, p, allowed(faults, o.Faults, p), 2200*time.Millisecond)
 		p.BrokerFaults = steps(random, p, allowed(brokerFaults, o.Faults, p), 900*time.Millisecond)
 	}
-	if random.IntN(4) == 0 {
+	if random.IntN(4) == 0 && len(o.Faults) == 0 {
 		p.BrokerFaults = nil
 	}
 }
@@ -231,12 +231,16 @@ func steps(random *rand.Rand, p *Plan, from []fault, interval time.Duration) []S
 }
 
 // withOrWithoutLog excludes either the faults whose events are only in the log, or the faults that
-// lose the log.
+// lose the log. If all of them are of one kind, it excludes none.
 func withOrWithoutLog(random *rand.Rand, from []fault) []fault {
 	keepsLog := random.IntN(2) == 0
-	return slices.DeleteFunc(slices.Clone(from), func(f fault) bool {
+	some := slices.DeleteFunc(slices.Clone(from), func(f fault) bool {
 		return keepsLog && f.losesLog || !keepsLog && f.needsLog
 	})
+	if len(some) == 0 {
+		return from
+	}
+	return some
 }
 
 func duration(random *rand.Rand, below time.Duration) time.Duration {
