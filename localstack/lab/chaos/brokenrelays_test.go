@@ -53,7 +53,7 @@ func TestBrokenRelaysAreCaught(t *testing.T) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			o := options(t)
 			o.Dir, o.Short, o.Faults, o.Workers = t.TempDir(), false, m.faults, 4
-			o.Runs, o.Seed, o.Settle, o.Shapes = attempts, 1, 15*time.Second, m.shapes
+			o.Runs, o.Seed, o.Settle, o.Shapes, o.Settings = attempts, 1, 15*time.Second, m.shapes, m.settings
 			o.Relay = build(t, o, "-overlay", m.overlay(t, o.Root))
 			totals, err := m.catch(t, o)
 			if err != nil {

@@ -33,6 +33,7 @@ type Options struct {
 	Workers  int      // concurrent runs, each with its own clusters
 	Faults   []string // allowed faults; empty allows all
 	Shapes   []string // shapes of the outbox table, used in turn; empty draws them
+	Settings []string // settings of the relays that replace those that a seed draws
 	Short    bool     // halves the load
 	Keep     bool     // saves the history of every run, not only of failed ones
 	// Settle is the time in which every event has to arrive after the last fault. Zero is a minute.

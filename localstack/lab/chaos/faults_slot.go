@@ -75,13 +75,34 @@ const (
 
 func dropSlot(ctx context.Context, a *act) error { return a.withSlotFree(ctx, dropIt) }
 
-// dropSlotBehindAnOutage drops the slot while many of its events are undelivered.
+// dropSlotBehindAnOutage drops the slot while many of its events are undelivered. If the relay has
+// a retention, it has searched the table for old rows meanwhile, and some of the undelivered ones
+// were old enough. It removes no row during a recovery.
 func dropSlotBehindAnOutage(ctx context.Context, a *act) error {
+	length := 1500*time.Millisecond + a.within(2*time.Second)
+	if age := a.plan.retention(); age > 0 {
+		a.awaitNoRecovery(ctx)
+		length = max(length, age+removalInterval)
+	}
 	outage := a.broker.Script(fakeaws.Match{}, fakeaws.Unavailable())
 	defer outage.Clear()
-	pause(ctx, 1500*time.Millisecond+a.within(2*time.Second))
+	pause(ctx, length)
 	return dropSlot(ctx, a)
 }
+
+// awaitNoRecovery waits until the slot brings every event that is not delivered.
+func (a *act) awaitNoRecovery(ctx context.Context) {
+	await(ctx, crashTimeout, func() bool {
+		var ended bool
+		err := a.admin.QueryRow(ctx, `SELECT coalesce(bool_and(recover_from IS NULL), false)
+			FROM relay_checkpoints`).Scan(&ended)
+		return err == nil && ended
+	})
+}
+
+// removalInterval exceeds the two seconds after which a relay with a retention of a second searches
+// for old rows again.
+const removalInterval = 2500 * time.Millisecond
 
 // recreateSlot drops and creates the slot as an inexperienced operator would. Creation waits for
 // running transactions.

@@ -10,7 +10,9 @@ type mutant struct {
 	edits  []edit
 	faults []string // faults that reveal the defect; empty allows all
 	shapes []string // shapes of the table that reveal it; empty draws them
-	rules  []checker.Rule
+	// settings reveal it. They replace those that a seed draws.
+	settings []string
+	rules    []checker.Rule
 }
 
 // edit replaces a text that occurs once in a file.
@@ -143,7 +145,10 @@ var mutants = []mutant{
 			},
 		},
 		faults: []string{"slot dropped, broker unavailable"},
-		rules:  []checker.Rule{checker.Lost},
+		// A relay removes nothing while its window is full, and keeps the rows of deferred events
+		// by another condition.
+		settings: []string{"RELAY_RETENTION=1s", "RELAY_WINDOW_EVENTS=8192", "RELAY_PARK_AFTER=0s"},
+		rules:    []checker.Rule{checker.Lost},
 	},
 	{
 		name: "publishes without a lease, and does not look whether it holds the slot",

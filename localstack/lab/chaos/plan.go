@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -86,11 +87,14 @@ func NewPlan(seed uint64, o Options) *Plan {
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	p.Destinations = kinds[:1+random.IntN(len(kinds))]
 	p.drawShape(o)
-	p.drawSettings(random)
+	p.drawSettings(random, o)
 	p.Credentials = []Source{StaticKey, ContainerRole, WebIdentity}[random.IntN(3)]
 	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
 	if random.IntN(4) == 0 {
 		p.ParkAfter = 700 * time.Millisecond
+	}
+	if after := p.setting("RELAY_PARK_AFTER"); after != "" {
+		p.ParkAfter, _ = time.ParseDuration(after) // the relay refuses a wrong one
 	}
 	if random.IntN(3) == 0 && p.suitsBus() {
 		p.Destinations = append(p.Destinations, Bus)
@@ -102,7 +106,7 @@ func NewPlan(seed uint64, o Options) *Plan {
 	if p.ParkAfter > 0 && p.Aftermath == LeaveParked {
 		p.Aftermath = RedriveAll
 	}
-	p.Client = []string{"direct", "direct", "sdk"}[random.IntN(3)]
+	p.Client = cmp.Or(p.setting("RELAY_AWS_CLIENT"), []string{"direct", "direct", "sdk"}[random.IntN(3)])
 	p.BrokerTLS, p.DatabaseTLS = random.IntN(2) == 0, random.IntN(2) == 0
 	if p.Calm() {
 		// so that a slow machine causes no timeout either
@@ -133,8 +137,11 @@ func newLoad(random *rand.Rand, o Options) Load {
 }
 
 // drawSettings draws the settings of the relays, and the parts of the load that they depend on.
-func (p *Plan) drawSettings(random *rand.Rand) {
+func (p *Plan) drawSettings(random *rand.Rand, o Options) {
 	p.Settings = settings(random)
+	for _, setting := range o.Settings {
+		p.set(setting)
+	}
 	// otherwise the relay refuses the setting
 	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) {
 		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
@@ -203,6 +210,20 @@ func (p *Plan) setting(name string) string {
 		}
 	}
 	return ""
+}
+
+// retention returns the age from which on rows are removed, or zero.
+func (p *Plan) retention() time.Duration {
+	age, _ := time.ParseDuration(p.setting("RELAY_RETENTION")) // the relay refuses a wrong one
+	return age
+}
+
+// set replaces a setting of the form NAME=value, or adds it.
+func (p *Plan) set(setting string) {
+	name, _, _ := strings.Cut(setting, "=")
+	p.Settings = append(slices.DeleteFunc(p.Settings, func(s string) bool {
+		return strings.HasPrefix(s, name+"=")
+	}), setting)
 }
 
 // steps draws faults by their weight over the length of the load. The intervals between them are
