@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // proxyFaults are failures of a proxy that answers in place of the broker.
 var proxyFaults = []fault{
-	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.page()) }),
+	proxy("proxy: page", false, func(a *act) fakeaws.Fault { return fakeaws.ShowPage(a.pages()...) }),
 	proxy("proxy: page after accept", true, func(a *act) fakeaws.Fault {
 		return fakeaws.ShowPageAfterAccept(a.page())
 	}),
@@ -75,9 +76,12 @@ func confusion(name string, repeats bool, newFault func() fakeaws.Fault) fault {
 	return f
 }
 
-// page returns a page that a proxy, a load balancer or a captive portal shows in place of the
-// broker's answer.
-func (a *act) page() fakeaws.Page {
+// page returns one of the pages.
+func (a *act) page() fakeaws.Page { return a.pages()[0] }
+
+// pages returns the pages that a proxy, a load balancer or a captive portal shows in place of the
+// broker's answer. The first one is random.
+func (a *act) pages() []fakeaws.Page {
 	const moved, login = http.StatusTemporaryRedirect, "<!DOCTYPE html><html><body><form action=/login>log " +
 		"in</form></body></html>"
 	pages := []fakeaws.Page{
@@ -94,5 +98,6 @@ func (a *act) page() fakeaws.Page {
 		{Status: moved, Header: http.Header{"Location": {"http://127.0.0.1:9/login"}}},
 		{Status: http.StatusFound, Header: http.Header{"Location": {"/login"}}},
 	}
-	return pages[a.random.IntN(len(pages))]
+	first := a.random.IntN(len(pages))
+	return slices.Concat(pages[first:], pages[:first])
 }

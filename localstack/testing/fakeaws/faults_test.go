@@ -3,6 +3,7 @@ package fakeaws_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
@@ -101,6 +103,20 @@ func TestAPageTakesThePlaceOfAnAnswer(t *testing.T) {
 	})
 	if err == nil || f.send(t, q) != "" || refused.Load() != 1 {
 		t.Errorf("a long body: %v, %d refused", err, refused.Load())
+	}
+}
+
+func TestPagesAreShownInTurn(t *testing.T) {
+	t.Parallel()
+	f := start(t, fakeaws.Options{})
+	q := f.queue(t, "q", nil)
+	f.Script(fakeaws.Match{}, fakeaws.ShowPage(fakeaws.HTML(502), fakeaws.HTML(403)))
+	for i, want := range []int{502, 403, 502} {
+		_, err := f.sqs.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &q.URL, MessageBody: aws.String("m")})
+		var answer *awshttp.ResponseError
+		if !errors.As(err, &answer) || answer.HTTPStatusCode() != want {
+			t.Errorf("request %d: %v, want status %d", i, err, want)
+		}
 	}
 }
 

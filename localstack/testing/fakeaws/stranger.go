@@ -35,10 +35,12 @@ func (p Page) write(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, p.Body) // fails only if the client has disconnected
 }
 
-// ShowPage answers with p, and the service does not get the request.
-func ShowPage(p Page) Fault {
+// ShowPage answers each request with the next of the pages, and the service does not get the
+// request. The first page follows the last one.
+func ShowPage(pages ...Page) Fault {
+	var requests atomic.Uint64
 	return Fault{before: func(_ context.Context, x exchange) bool {
-		p.write(x.w)
+		pages[(requests.Add(1)-1)%uint64(len(pages))].write(x.w)
 		return true
 	}}
 }
