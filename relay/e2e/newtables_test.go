@@ -5,8 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 )
 
 // A transaction that began after the table was found holds up none of its rows, also if another
@@ -122,7 +126,16 @@ func (w *testEnv) refuse(numbers ...int) *fakeaws.Rule {
 
 func (w *testEnv) awaitAccounted(table string) {
 	w.t.Helper()
+	admin, err := pgx.Connect(w.t.Context(), pgtest.SuperuserURL(w.t, w.url))
+	w.must(err)
+	defer admin.Close(w.t.Context()) //nolint:errcheck // the test has ended
+	checked := time.Now()
 	w.eventually("the table is accounted for", func() bool {
+		if time.Since(checked) > 2*time.Second { // the background writer may take half a minute for that
+			_, err := admin.Exec(w.t.Context(), `CHECKPOINT`)
+			w.must(err)
+			checked = time.Now()
+		}
 		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = $1::regclass`, table) == "true"
 	})
 }
@@ -190,16 +203,13 @@ func TestRowsOfANewTableWaitBehindTheirDeadLetter(t *testing.T) {
 	w.awaitNumbers("tenant_new.outbox", "[4 1 2 3 7 5 6]") // dead letters are redriven first
 }
 
-// A table is added while the first start creates the slot and waits for two transactions, one after
-// the other. The server then decodes with a catalog that lacks the table, in each session, until
-// the position from which it restarts is behind that time. A relay is killed meanwhile.
-func TestATableAddedDuringTheFirstStartArrives(t *testing.T) {
-	t.Parallel()
-	w := newOwnServerEnv(t, "orders.fifo")
-	env := w.schemas(1)
-	w.createTable("tenant_new", "outbox")
-	w.insertInto("tenant_new.outbox", "1", 1, 1)
-	awaited := func(what string) {
+// startDuring starts a relay, and calls change while the first start creates the slot. The server
+// waits for two transactions then, one after the other, and decodes insert before it has seen all.
+// So it decodes with a catalog of before the change, in each session, until the position from which
+// it restarts is behind that time.
+func (w *testEnv) startDuring(change func(), insert func(), env ...string) {
+	w.t.Helper()
+	await := func(what string) {
 		w.eventually("the server waits for the "+what+" transaction", func() bool {
 			return w.query(`SELECT count(*)::text FROM pg_locks l JOIN pg_locks h USING (transactionid)
 				JOIN pg_stat_activity a ON a.pid = h.pid AND a.application_name = $1
@@ -207,30 +217,68 @@ func TestATableAddedDuringTheFirstStartArrives(t *testing.T) {
 		})
 	}
 	open := func(what string) (commit func()) {
-		tx, err := w.pool.Begin(t.Context())
+		tx, err := w.pool.Begin(w.t.Context())
 		w.must(err)
-		t.Cleanup(func() { _ = tx.Rollback(t.Context()) })
-		_, err = tx.Exec(t.Context(), `SELECT pg_current_xact_id(), set_config('application_name', $1, true)`, what)
+		w.t.Cleanup(func() { _ = tx.Rollback(w.t.Context()) })
+		_, err = tx.Exec(w.t.Context(), `SELECT pg_current_xact_id(), set_config('application_name', $1, true)`, what)
 		w.must(err)
-		return func() { w.must(tx.Commit(t.Context())) }
+		return func() { w.must(tx.Commit(w.t.Context())) }
 	}
 	commitFirst := open("first")
-	p := w.start(env, "RELAY_AUDIT=off")
-	awaited("first")
+	p := w.start(env...)
+	await("first")
 	commitSecond := open("second")
-	w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_new.outbox`)
+	change()
 	commitFirst()
-	awaited("second")
+	await("second")
 	commitThird := open("third")
-	w.insertInto("tenant_0.outbox", "1", 1, 1)
+	insert()
 	commitSecond()
 	p.awaitLog("event=streaming")
 	commitThird()
+}
+
+// An old transaction keeps the position for half a minute.
+func TestATableAddedDuringTheFirstStartArrives(t *testing.T) {
+	t.Parallel()
+	w := newOwnServerEnv(t, "orders.fifo")
+	env := w.schemas(1)
+	w.createTable("tenant_new", "outbox")
+	w.insertInto("tenant_new.outbox", "1", 1, 1)
+	w.startDuring(func() { w.exec(`ALTER PUBLICATION outbox_pub ADD TABLE tenant_new.outbox`) },
+		func() { w.insertInto("tenant_0.outbox", "1", 1, 1) }, env, "RELAY_AUDIT=off")
 	w.awaitOfTable("tenant_new.outbox", "1", 1)
 	w.eventually("the rows of the table are read", func() bool {
 		return w.query(`SELECT count(*)::text FROM relay_members
 			WHERE relation = 'tenant_new.outbox'::regclass AND known IS NOT NULL`) == "1"
 	})
+	old, err := w.pool.Begin(t.Context())
+	w.must(err)
+	t.Cleanup(func() { _ = old.Rollback(t.Context()) })
+	_, err = old.Exec(t.Context(), `INSERT INTO tenant_0.outbox (id, aggregate_type, aggregate_id, event_type, payload)
+		VALUES (gen_random_uuid(), 'order', '2', 't', '{}')`)
+	w.must(err)
 	w.insertInto("tenant_new.outbox", "1", 2, 3)
 	w.awaitOfTable("tenant_new.outbox", "1", 3)
+	w.must(old.Commit(t.Context()))
+	w.insertInto("tenant_new.outbox", "1", 4, 5)
+	w.awaitAccounted("tenant_new.outbox")
+	w.awaitOfTable("tenant_new.outbox", "1", 5)
+}
+
+// The server ends the stream with an error once, because its catalog is incomplete.
+func TestAPartitionAttachedDuringTheFirstStartArrives(t *testing.T) {
+	t.Parallel()
+	w := newOwnServerEnv(t, "orders")
+	w.partitionByTime()
+	w.fill("filled", newXID, 1, 1)
+	w.startDuring(func() { w.attachOld("filled") },
+		func() { w.exec(`INSERT INTO outbox_events (payload) VALUES ('before')`) }, "RELAY_AUDIT=off")
+	w.awaitBody("before")
+	w.awaitBody("1")
+	w.eventually("the partition is accounted for", func() bool {
+		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = 'filled'::regclass`) == "true"
+	})
+	w.exec(`INSERT INTO outbox_events (payload, created_at) VALUES ('after', '2001-01-01')`)
+	w.awaitBody("after")
 }

@@ -56,7 +56,8 @@ type Joiner struct {
 	refreshedAt time.Time
 	// safeFrom has, by new member, a position behind which all transactions of its time have ended.
 	safeFrom map[uint32]pglogrepl.LSN
-	isNext   bool // the next session accounts for members
+	readAt   map[uint32]time.Time // by new member
+	isNext   bool                 // the next session accounts for members
 }
 
 // Gate is in front of delivery.
@@ -92,7 +93,7 @@ func (j *Joiner) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	j.safeFrom = map[uint32]pglogrepl.LSN{}
+	j.safeFrom, j.readAt = map[uint32]pglogrepl.LSN{}, map[uint32]time.Time{}
 	for ctx.Err() == nil {
 		err := postgres.WithRemedy(j.look(ctx))
 		if errors.Is(err, ErrNext) {
@@ -138,7 +139,7 @@ func (j *Joiner) look(ctx context.Context) error {
 // account publishes the rows of a partition that the log did not bring. A partition that is created
 // as one is empty.
 func (j *Joiner) account(ctx context.Context, partition Joined) error {
-	if !j.isStreamed(partition) || partition.isRead() && j.mayMiss(partition) {
+	if !j.isStreamed(partition) || partition.isRead() && j.mayMiss(partition) && j.wasReadNow(partition) {
 		return nil
 	}
 	empty, err := j.Store.IsEmpty(ctx, partition)
@@ -157,6 +158,7 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 		}
 	}
 	if j.mayMiss(partition) {
+		j.readAt[partition.Relation] = time.Now()
 		return j.Store.read(ctx, partition)
 	}
 	if err := j.Store.Account(ctx, partition); err != nil {

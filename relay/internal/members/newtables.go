@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -82,6 +83,10 @@ func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store
 // transaction id.
 const streamedSafely = 3
 
+// readInterval is the pause between two readings of a new table whose rows may not be streamed. It
+// is longer than most such tables need until they are.
+const readInterval = 30 * time.Second
+
 // ErrNext means that new tables can be accounted for once another walsender streams them.
 var ErrNext = errors.New("the next session accounts for new tables")
 
@@ -91,6 +96,17 @@ func (j Joined) isRead() bool { return j.PassedSeq != nil && *j.PassedSeq == mat
 // mayMiss reports whether the walsender of this session may omit rows of a member.
 func (j *Joiner) mayMiss(member Joined) bool {
 	return j.isNewTable(member) && member.newUntil != streamedSafely
+}
+
+// wasReadNow reports whether a new table was read so recently that it is not read again: its rows
+// may not be streamed for as long as an old transaction is open.
+func (j *Joiner) wasReadNow(member Joined) bool {
+	at, known := j.readAt[member.Relation]
+	if !known { // by an earlier session
+		at = time.Now()
+		j.readAt[member.Relation] = at
+	}
+	return time.Since(at) < readInterval
 }
 
 // awaitSafe returns [ErrNext] once a walsender that begins streams every row of further members.

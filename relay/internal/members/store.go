@@ -42,7 +42,7 @@ func (s *Store) Account(ctx context.Context, j Joined) error {
 // stays known.
 func (s *Store) read(ctx context.Context, j Joined) error {
 	known, all := j.Snapshot, int64(math.MaxInt64)
-	if j.PassedSeq != nil {
+	if j.PassedSeq != nil && !j.isRead() {
 		known = j.Known
 	}
 	return s.save(ctx, j, false, &all, known)
