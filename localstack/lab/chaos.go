@@ -14,7 +14,7 @@ type chaosCmd struct {
 	Runs    int      `help:"Number of runs." env:"RUNS" default:"10"`
 	PG      []int    `name:"pg" help:"Major versions of Postgres, used in turn." env:"PG" default:"15,18"`
 	Workers int      `help:"Concurrent runs. A run mostly waits." env:"WORKERS" default:"4"`
-	Faults  []string `help:"Only these faults, by their names in the table." env:"FAULTS"`
+	Faults  []string `help:"Only these faults, by their names in the table, with semicolons between them." env:"FAULTS" sep:";"`
 	Shapes  []string `help:"Only these shapes of the outbox table, by their names in the table." env:"SHAPES"`
 	Keep    bool     `help:"Save the history of every run, not only of failed ones." env:"KEEP"`
 	Relay   string   `help:"Binary of the relay. The relay of this repository is built if empty." env:"RELAY_BINARY"`

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,6 +50,9 @@ var ErrBroken = errors.New("a promise was broken")
 // Run runs every seed, writes a table row for each, and returns the totals. It returns [ErrBroken]
 // if a run broke a promise.
 func Run(ctx context.Context, o Options) (*Totals, error) {
+	if err := o.checkNames(); err != nil {
+		return nil, err
+	}
 	if o.Relay == "" {
 		var err error
 		if o.Relay, err = BuildRelay(ctx, o.Root, filepath.Join(o.Dir, "relay")); err != nil {
@@ -84,6 +88,23 @@ func Run(ctx context.Context, o Options) (*Totals, error) {
 		err = ErrBroken
 	}
 	return totals, err
+}
+
+// checkNames returns an error if a named fault or shape does not exist. The runs would then have no
+// fault, or the relay's own table, and prove nothing.
+func (o Options) checkNames() error {
+	var unknown []error
+	for _, name := range o.Faults {
+		if !slices.ContainsFunc(slices.Concat(faults, brokerFaults), func(f fault) bool { return f.name == name }) {
+			unknown = append(unknown, fmt.Errorf("no fault has the name %q", name))
+		}
+	}
+	for _, name := range o.Shapes {
+		if !slices.ContainsFunc(shapes, func(s shape) bool { return s.name == name }) {
+			unknown = append(unknown, fmt.Errorf("no shape has the name %q", name))
+		}
+	}
+	return errors.Join(unknown...)
 }
 
 // errFinished ends the remaining runs when [Options.Until] holds.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos"
@@ -84,6 +85,22 @@ func build(t *testing.T, o chaos.Options, flags ...string) string {
 		t.Fatal(err)
 	}
 	return relay
+}
+
+func TestUnknownNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	o.Relay, o.Faults, o.Shapes = "none", []string{"kill", "slot dropped"}, []string{"debezium", "outbox"}
+	_, err := chaos.Run(t.Context(), o)
+	if err == nil {
+		t.Fatal("runs without a fault are made")
+	}
+	isUnknown := map[string]bool{"kill": false, "slot dropped": true, "debezium": false, "outbox": true}
+	for name, want := range isUnknown {
+		if strings.Contains(err.Error(), strconv.Quote(name)) != want {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }
 
 func TestSeedDeterminesThePlan(t *testing.T) {
