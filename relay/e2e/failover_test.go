@@ -231,7 +231,8 @@ func TestFailoverBeforeADeadLetterLosesNothing(t *testing.T) {
 	p.must(err)
 	_, err = locked.Exec(t.Context(), `LOCK TABLE outbox_dead_letters IN SHARE ROW EXCLUSIVE MODE`)
 	p.must(err)
-	written := p.commitAfter(event(t, "2", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`)) // larger than any message
+	// larger than any message
+	written := p.commitAfter(event(t, "2", `{"padding":"`+strings.Repeat("x", 1<<20-20)+`"}`))
 	p.eventually("the relay is about to park the event", func() bool {
 		return p.on(p.primary, `SELECT count(*)::text FROM pg_locks
 			WHERE relation = 'outbox_dead_letters'::regclass AND NOT granted`) != "0"

@@ -23,7 +23,7 @@ func TestBacklogUsesTheQuotaAndRarelyExceedsIt(t *testing.T) {
 		FROM generate_series(1, $1::int) AS i`, events)
 
 	w.eventually("the burst is used up and the rate is found", func() bool { return quota.Taken() >= burst+search })
-	// the time of perSecond requests, and the refused share of all requests meanwhile, again and again
+	// the time of perSecond requests, and the share of refused ones, again and again
 	var parts []time.Duration
 	var shares []float64
 	for range steady / perSecond {

@@ -167,8 +167,8 @@ func (r *run) readLogs() {
 					Kind: "session ended", From: r.deposedAt(p, line.At), To: line.At, Repeats: true,
 					Noticed: true,
 				})
-			// On a machine that stalls, a request takes longer than the relay waits for its answer. A run
-			// without faults has no such limit.
+			// On a machine that stalls, a request takes longer than the relay waits for its
+			// answer. A run without faults has no such limit.
 			case timesOut(line.Text) && !r.plan.Calm():
 				r.recorder.noticed(checker.Fault{
 					Kind: "request timed out", From: line.At, To: line.At, Repeats: true,

@@ -85,8 +85,8 @@ const longestRecord = 16 << 10
 // of buffer. It returns how many bytes of buffer are filled then. One read of a TLS connection
 // returns only one record, and each record has one message.
 //
-// Only the stream may look for more. While pgconn writes a query slowly, it reads in the background,
-// and each other read waits until that one ends: behind the answer, possibly for ever.
+// Only the stream may look for more. While pgconn writes a query slowly, it reads in the
+// background, and each other read waits until that one ends: behind the answer, possibly for ever.
 func (s *source) takeArrived(n int) int {
 	s.ahead.withoutWait.Store(true)
 	defer s.ahead.withoutWait.Store(false)
