@@ -12,6 +12,7 @@ var tableMutants = []mutant{
 				"relay/internal/members/newtables.go", `snapshot.IsPast(table.newUntil)`,
 				`(snapshot.IsPast(0) || table.newUntil > 0)`,
 			},
+			accountsAtOnce,
 			withoutAudit,
 		},
 		faults: []string{"table joins"},
@@ -60,6 +61,11 @@ var tableMutants = []mutant{
 	},
 }
 
+// accountsAtOnce accounts for a new table in the session that has found it.
+var accountsAtOnce = edit{
+	"relay/internal/members/newtables.go", `member.newUntil != streamedSafely`, `member.newUntil == 0`,
+}
+
 // severalMutants break the rules by which the tables of one slot are independent.
 var severalMutants = []testedMutant{
 	{
@@ -67,5 +73,21 @@ var severalMutants = []testedMutant{
 			"relay/internal/outboxtable/members.go", `if publication == "" {`, `if publication != "x" {`,
 		}}},
 		pkg: "./relay/e2e", test: "TestATableThatComesBackLosesNothing",
+	},
+	{
+		mutant: mutant{name: "accounts for a new table that the server may not stream", edits: []edit{accountsAtOnce}},
+		pkg:    "./relay/e2e", test: "TestATableAddedDuringTheFirstStartArrives",
+	},
+	{
+		mutant: mutant{name: "counts a row as waiting that a pass has overtaken", edits: []edit{{
+			"relay/internal/deferral/joined.go", `h.passing.Visible(xid))`, `!h.passing.Visible(xid))`,
+		}}},
+		pkg: "./relay/internal/deferral", test: "TestRowsOfANewMemberWaitIfAPassFindsThem",
+	},
+	{
+		mutant: mutant{name: "parks rows of a new table behind dead letters of later rows", edits: []edit{{
+			"relay/internal/delivery/redrive.go", `if e.Behind = behind; !behind {`, `if e.Behind = true; !behind && seq < 0 {`,
+		}}},
+		pkg: "./relay/internal/delivery", test: "TestOnlyADeadLetterOfALaterRowIsPassed",
 	},
 }
