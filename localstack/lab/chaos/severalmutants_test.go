@@ -86,7 +86,8 @@ var severalMutants = []testedMutant{
 	},
 	{
 		mutant: mutant{name: "parks rows of a new table behind dead letters of later rows", edits: []edit{{
-			"relay/internal/delivery/redrive.go", `if e.Behind = behind; !behind {`, `if e.Behind = true; !behind && seq < 0 {`,
+			"relay/internal/delivery/redrive.go", `if e.Behind = behind; !behind {`,
+			`if e.Behind = true; !behind && seq < 0 {`,
 		}}},
 		pkg: "./relay/internal/delivery", test: "TestOnlyADeadLetterOfALaterRowIsPassed",
 	},
