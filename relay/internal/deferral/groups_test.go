@@ -184,6 +184,31 @@ func TestGroupsTakeTurns(t *testing.T) {
 	}
 }
 
+// A group whose mark is changed has no turn, and takes none from another group.
+func TestAGroupThatIsTakenHasNoTurn(t *testing.T) {
+	t.Parallel()
+	var all []*held
+	for i := range groupTurns + 1 {
+		all = append(all, &held{stored: Deferral{Destination: "A", AggregateType: "t", AggregateID: fmt.Sprint(i)}})
+	}
+	var turns turns
+	last := all[groupTurns]
+	if !turns.take(last) || turns.take(last) {
+		t.Error("a group is not taken once")
+	}
+	if first := turns.next(all); len(first) != groupTurns || slices.Contains(first, last) {
+		t.Errorf("%d deferrals have a turn", len(first))
+	}
+	if more := turns.next(nil); len(more) != 0 || turns.ofDestination("A") != groupTurns {
+		t.Errorf("%d more have a turn, %d of the destination", len(more), turns.ofDestination("A"))
+	}
+	turns.giveBack(last)
+	turns.ended(all[0])
+	if next := turns.next(all[1:]); len(next) != 1 || next[0] != last {
+		t.Errorf("the next turn is not that of the group: %v", next)
+	}
+}
+
 // overdue is a [Senders] that knows since when the first destination has accepted nothing.
 type overdue struct {
 	Senders

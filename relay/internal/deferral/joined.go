@@ -53,7 +53,7 @@ func (w *Worker) lower(ctx context.Context, destination int, group string, h *he
 	if !w.turns.take(h) {
 		return nil // the next look tries again
 	}
-	defer w.turns.ended(h)
+	defer w.turns.giveBack(h)
 	release, err := w.holdGroup(ctx, destination, group)
 	if release == nil {
 		return err

@@ -59,21 +59,27 @@ func (t *turns) next(all []*held) (next []*held) {
 	return next
 }
 
-// take begins the turn of a group that is not drained now, so that nothing else changes its mark
-// until [turns.ended]. It reports false for another one.
+// take keeps a group from being drained until [turns.giveBack], so that nothing else changes its
+// mark. It reports false if the group is drained now. It is no turn, so it takes none from another
+// group.
 func (t *turns) take(h *held) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining[h] || !h.isGroup() {
+	if t.draining[h] {
 		return false
 	}
 	if t.draining == nil {
 		t.draining, t.of = map[*held]bool{}, map[string]int{}
 	}
 	t.draining[h] = true
-	t.groups++
-	t.of[h.stored.Destination]++
 	return true
+}
+
+// giveBack ends [turns.take].
+func (t *turns) giveBack(h *held) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.draining, h)
 }
 
 // ended ends the turn of a deferral.

@@ -55,9 +55,9 @@ type Joiner struct {
 
 	refreshedAt time.Time
 	// safeFrom has, by new member, a position behind which all transactions of its time have ended.
-	safeFrom map[uint32]pglogrepl.LSN
-	readAt   map[uint32]time.Time // by new member
-	isNext   bool                 // the next session accounts for members
+	safeFrom  map[uint32]pglogrepl.LSN
+	readAgain map[uint32]time.Time // by new member
+	isNext    bool                 // the next session accounts for members
 }
 
 // Gate is in front of delivery.
@@ -93,7 +93,7 @@ func (j *Joiner) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	j.safeFrom, j.readAt = map[uint32]pglogrepl.LSN{}, map[uint32]time.Time{}
+	j.safeFrom, j.readAgain = map[uint32]pglogrepl.LSN{}, map[uint32]time.Time{}
 	for ctx.Err() == nil {
 		err := postgres.WithRemedy(j.look(ctx))
 		if errors.Is(err, ErrNext) {
@@ -142,12 +142,14 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	if !j.isStreamed(partition) || partition.isRead() && j.mayMiss(partition) && j.wasReadNow(partition) {
 		return nil
 	}
+	began := time.Now()
 	empty, err := j.Store.IsEmpty(ctx, partition)
 	if err != nil {
 		return err
 	}
 	if !empty {
-		if err := j.Store.Passed(ctx, partition, partition.After()); err != nil { // relay status shows it from now on
+		// relay status shows it from now on
+		if err := j.Store.Passed(ctx, partition, partition.After()); err != nil {
 			return err
 		}
 		if err := j.awaitStream(ctx, partition); err != nil {
@@ -158,7 +160,7 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 		}
 	}
 	if j.mayMiss(partition) {
-		j.readAt[partition.Relation] = time.Now()
+		j.readAgain[partition.Relation] = readAgainAt(began, time.Now())
 		return j.Store.read(ctx, partition)
 	}
 	if err := j.Store.Account(ctx, partition); err != nil {

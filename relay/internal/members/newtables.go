@@ -84,8 +84,13 @@ func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store
 const streamedSafely = 3
 
 // readInterval is the pause between two readings of a new table whose rows may not be streamed. It
-// is longer than most such tables need until they are.
+// is longer than most such tables need until they are. A reading takes a tenth of the time at most.
 const readInterval = 30 * time.Second
+
+// readAgainAt returns when a new table is read again that was read since then.
+func readAgainAt(began, ended time.Time) time.Time {
+	return ended.Add(max(readInterval, 10*ended.Sub(began)))
+}
 
 // ErrNext means that new tables can be accounted for once another walsender streams them.
 var ErrNext = errors.New("the next session accounts for new tables")
@@ -101,12 +106,12 @@ func (j *Joiner) mayMiss(member Joined) bool {
 // wasReadNow reports whether a new table was read so recently that it is not read again: its rows
 // may not be streamed for as long as an old transaction is open.
 func (j *Joiner) wasReadNow(member Joined) bool {
-	at, known := j.readAt[member.Relation]
+	again, known := j.readAgain[member.Relation]
 	if !known { // by an earlier session
-		at = time.Now()
-		j.readAt[member.Relation] = at
+		again = time.Now().Add(readInterval)
+		j.readAgain[member.Relation] = again
 	}
-	return time.Since(at) < readInterval
+	return time.Now().Before(again)
 }
 
 // awaitSafe returns [ErrNext] once a walsender that begins streams every row of further members.
@@ -126,10 +131,10 @@ func (j *Joiner) awaitSafe(ctx context.Context, joined []Joined) error {
 	if len(safe) == 0 {
 		return nil
 	}
+	j.isNext = true // also if only the answer to the write is lost: this walsender may omit their rows
 	if err := j.Store.noteSafe(ctx, safe); err != nil {
 		return err
 	}
-	j.isNext = true
 	return ErrNext
 }
 

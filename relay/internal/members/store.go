@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
 	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
@@ -37,15 +38,21 @@ func (s *Store) Account(ctx context.Context, j Joined) error {
 	return s.save(ctx, j, true, nil, j.Snapshot)
 }
 
-// read records that every row of a new table that existed at its snapshot is published. Rows below
-// the seq at which an earlier session ended were read with an older snapshot, so the former one
-// stays known.
+// read records that every row of a new table that existed at its snapshot is published. Where an
+// earlier session ended before, it had read the rows up to there with an older snapshot. That one
+// showed every transaction below newUntil.
 func (s *Store) read(ctx context.Context, j Joined) error {
-	known, all := j.Snapshot, int64(math.MaxInt64)
+	shown, all := j.Snapshot, int64(math.MaxInt64)
 	if j.PassedSeq != nil && !j.isRead() {
-		known = j.Known
+		before, err := pgsnapshot.Parse(known(j))
+		if err != nil {
+			return s.failed("account for partition "+j.String(), err)
+		}
+		if shown = j.Known; !before.IsPast(j.newUntil) {
+			shown = fmt.Sprintf("%d:%[1]d:", j.newUntil)
+		}
 	}
-	return s.save(ctx, j, false, &all, known)
+	return s.save(ctx, j, false, &all, shown)
 }
 
 // noteSafe records that a walsender that begins from now on streams every row of new members.

@@ -2,10 +2,13 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
@@ -26,7 +29,50 @@ func (s slowWriter) Write(p []byte) (int, error) {
 // something else, which may be never.
 func TestAnswerToASlowQueryIsReadAtOnce(t *testing.T) {
 	t.Parallel()
-	config, err := pgconn.ParseConfig(pgtest.NewDatabase(t))
+	ctx, stream, _ := openSlowly(t)
+	for range 3 {
+		if pid, err := stream.BackendPID(ctx); err != nil || pid != stream.PID() {
+			t.Fatalf("process %d, %v, want %d", pid, err, stream.PID())
+		}
+	}
+}
+
+func TestAStreamIsRestartedDespiteSlowWrites(t *testing.T) {
+	t.Parallel()
+	ctx, stream, admin := openSlowly(t)
+	if _, err := admin.Exec(ctx, `SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, slowSlot); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Start(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	stream.Confirm(1)
+	ended := make(chan error, 1)
+	go func() { ended <- stream.Run(ctx, ignorant{}) }()
+	for canceled := false; !canceled; {
+		if _, err := admin.Exec(ctx, `SELECT pg_cancel_backend($1)`, stream.PID()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if canceled = errors.Is(err, replication.ErrCanceled); !canceled {
+				t.Fatal(err)
+			}
+		case <-time.After(time.Second):
+		}
+	}
+	if err := stream.Restart(ctx, replication.Unread); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const slowSlot = "slow_writes"
+
+// openSlowly opens a stream whose writes are slow, and another connection.
+func openSlowly(t *testing.T) (context.Context, *replication.Stream, *pgx.Conn) {
+	t.Helper()
+	url := pgtest.NewDatabase(t)
+	config, err := pgconn.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,15 +82,28 @@ func TestAnswerToASlowQueryIsReadAtOnce(t *testing.T) {
 		return slowWriter{conn}, err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	stream, err := replication.Open(ctx, replication.Config{Connection: config, SenderTimeout: time.Minute})
+	t.Cleanup(cancel)
+	admin, err := pgx.Connect(ctx, pgtest.SuperuserURL(t, url))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close()
-	for range 3 {
-		if pid, err := stream.BackendPID(ctx); err != nil || pid != stream.PID() {
-			t.Fatalf("process %d, %v, want %d", pid, err, stream.PID())
-		}
+	t.Cleanup(func() { _ = admin.Close(context.Background()) })
+	stream, err := replication.Open(ctx, replication.Config{
+		Connection: config, Slot: slowSlot, Publication: "none", SenderTimeout: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(stream.Close)
+	return ctx, stream, admin
 }
+
+// ignorant is a handler that uses nothing of the stream.
+type ignorant struct{}
+
+func (ignorant) Ready() bool                     { return true }
+func (ignorant) Wake() <-chan struct{}           { return nil }
+func (ignorant) Flush()                          {}
+func (ignorant) WALData(time.Time, []byte) error { return nil }
+func (ignorant) Gather() time.Duration           { return 0 }
+func (ignorant) Keepalive(pglogrepl.LSN)         {}
