@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,14 +57,16 @@ func (s *shape) isDone(deferral, row string) string {
 		deferral + ".from_seq")
 }
 
-// blocked selects those of them whose aggregate has a dead letter before them.
-func (s *shape) blocked() string {
+// blocked selects those of them whose aggregate has a dead letter before them. Rows that came with
+// a table may wait behind one of a later row.
+func (s *shape) blocked(tableJoins bool) string {
 	if !s.repairs || s.unordered || s.columns.aggregate == "" {
 		return `SELECT ''`
 	}
 	return s.waiting() + s.sql(` AND EXISTS (
 		SELECT FROM {rows} before JOIN outbox_dead_letters l ON l.row_seq = before.{common_seq}
-		WHERE l.destination = d.destination AND l.blocks_group AND l.state = 'parked' AND before.{seq} < e.{seq}
+		WHERE l.destination = d.destination AND l.blocks_group AND l.state = 'parked'
+		  AND (before.{seq} < e.{seq} OR `+strconv.FormatBool(tableJoins)+`)
 		  AND `+s.isOfAggregate("d", "before")+`)`)
 }
 
@@ -115,7 +118,7 @@ func (r *run) missing(ctx context.Context) (int, error) {
 	rows, err := r.admin.Query(ctx,
 		`SELECT id::text FROM committed EXCEPT
 			SELECT event_id FROM (`+lastChanges+`) AS l WHERE state IN ('parked', 'discarded')
-		EXCEPT (`+r.shape.blocked()+`)`)
+		EXCEPT (`+r.shape.blocked(hasSeveral(r.plan))+`)`)
 	if err != nil {
 		return 0, err
 	}

@@ -161,6 +161,12 @@ var intactHistories = map[string]func(*checker.History){
 		h.Receipts = slices.Delete(h.Receipts, 1, 2)
 		h.Rows[2].Waits = true
 	},
+	"came with a table, and waits behind the dead letter of a later row": func(h *checker.History) {
+		poison(h, 2)
+		h.Receipts = slices.Delete(h.Receipts, 1, 2)
+		h.Rows[1].Waits = true
+		h.Faults = []checker.Fault{{Kind: "table joins", Skips: true, From: 0, To: 4 * second}}
+	},
 	"the same aggregate of two tables, in another order": func(h *checker.History) {
 		moved(h, 0)
 		first := h.Receipts[0]
