@@ -48,13 +48,16 @@ const recordChanges = `
 
 // recordSelected records the events that a replay selects when it is requested, and the
 // destinations for which each of them waits at that moment. The replay selects the events that are
-// visible in its horizon, and those whose dead letter is closed.
+// visible in its horizon, and those whose dead letter is closed. The request sees the deferrals of
+// its beginning, and the trigger those of a moment later: where one changed in between, its events
+// may have waited.
 func (s *shape) recordSelected() string {
 	return s.sql(`
 	CREATE FUNCTION record_selected() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 		INSERT INTO selected SELECT new.id, e.{id}::text, ARRAY(SELECT d.destination FROM outbox_deferrals d
-			WHERE d.state = 'deferred' AND (d.aggregate_id = '' OR ` + s.isOfAggregate("d", "e") + `)
-				AND NOT (` + s.isDone("d", "e") + `)) FROM {table} e
+			WHERE (d.aggregate_id = '' OR ` + s.isOfAggregate("d", "e") + `)
+				AND (d.state = 'deferred' AND NOT (` + s.isDone("d", "e") + `)
+					OR d.updated_at > statement_timestamp())) FROM {table} e
 		WHERE (pg_visible_in_snapshot(e.{xid}, new.horizon)
 				OR e.{seq} > new.passed_seq AND e.{seq} <= new.last_seq AND EXISTS (
 					SELECT FROM outbox_dead_letters d WHERE d.slot_name = new.slot_name
