@@ -16,8 +16,6 @@ import (
 	"time"
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
-
-	"github.com/outbox-relay/outbox-relay/localstack/testing/procgroup"
 )
 
 // oldest is the oldest version that the relay supports.
@@ -222,11 +220,8 @@ func lock(ctx context.Context, path string) (unlock func() error, err error) {
 // library's error has no meaning, and the caller checks for the binaries. The library takes no
 // context: if ctx ends first, the download continues until this process ends.
 func download(ctx context.Context, s search, version embeddedpostgres.PostgresVersion, cache, home string) error {
-	port, err := procgroup.FreePort()
-	if err != nil {
-		return err
-	}
-	config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).Logger(io.Discard).
+	// The library first looks whether its port is free, and needs none. Any other one may be taken.
+	config := embeddedpostgres.DefaultConfig().Version(version).Port(0).Logger(io.Discard).
 		CachePath(cache).RuntimePath(filepath.Join(cache, "unused")).BinariesPath(home).DataPath(os.DevNull + "/none")
 	if s.repository != "" {
 		config = config.BinaryRepositoryURL(s.repository)
