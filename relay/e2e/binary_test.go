@@ -109,9 +109,7 @@ func TestDeadLetterKeepsBytesThatAreNoText(t *testing.T) {
 	if got := kept(); got != hex.EncodeToString([]byte{0, 0xff}) {
 		t.Errorf("the dead letter keeps %s", got)
 	}
-	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, output)
-	}
+	w.redriveAll(env...)
 	w.eventually("the broker's rules refuse it", func() bool {
 		return w.query(`SELECT code FROM outbox_dead_letters WHERE state = 'parked'`) == "InvalidMessageContents"
 	})

@@ -34,10 +34,10 @@ func (w *testEnv) parkTwo() {
 	w.eventually("both are parked", func() bool { return w.deadLetters() == "parked,parked" })
 }
 
-// redriveAll redrives every dead letter.
-func (w *testEnv) redriveAll() {
+// redriveAll redrives every dead letter, without a wait for the outcome.
+func (w *testEnv) redriveAll(env ...string) {
 	w.t.Helper()
-	if out, err := w.command(nil, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
+	if out, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
 		w.t.Fatalf("redrive: %v: %s", err, out)
 	}
 }

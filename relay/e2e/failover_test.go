@@ -94,8 +94,8 @@ func (p *pair) failOver() {
 	p.pool.Reset()
 }
 
-// commitAfter commits events and returns the end of the log just before the commit. Their commit is
-// what the log has behind it, while other records may follow.
+// commitAfter commits events and returns the end of the log just before the commit. The commit
+// record is behind that position. Records of other transactions may follow it.
 func (p *pair) commitAfter(events ...outbox.Event) (written string) {
 	p.t.Helper()
 	p.must(pgx.BeginFunc(p.t.Context(), p.pool, func(tx pgx.Tx) error {

@@ -177,9 +177,7 @@ func TestRowsOfANewTableBecomeNoDeadLetters(t *testing.T) {
 	}
 	w.awaitNumbers("tenant_new.outbox", "[1 2]")
 	refused.Clear()
-	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, output)
-	}
+	w.redriveAll(env...)
 	w.awaitNumbers("tenant_new.outbox", "[1 2 3 6 4 5]")
 }
 
@@ -197,9 +195,7 @@ func TestRowsOfANewTableWaitBehindTheirDeadLetter(t *testing.T) {
 	}
 	w.awaitNumbers("tenant_new.outbox", "[]")
 	refused.Clear()
-	if output, err := w.command(env, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, output)
-	}
+	w.redriveAll(env...)
 	w.awaitNumbers("tenant_new.outbox", "[4 1 2 3 7 5 6]") // dead letters are redriven first
 }
 
@@ -276,9 +272,7 @@ func TestAPartitionAttachedDuringTheFirstStartArrives(t *testing.T) {
 		func() { w.exec(`INSERT INTO outbox_events (payload) VALUES ('before')`) }, "RELAY_AUDIT=off")
 	w.awaitBody("before")
 	w.awaitBody("1")
-	w.eventually("the partition is accounted for", func() bool {
-		return w.query(`SELECT accounted::text FROM relay_members WHERE relation = 'filled'::regclass`) == "true"
-	})
+	w.awaitAccounted("filled")
 	w.exec(`INSERT INTO outbox_events (payload, created_at) VALUES ('after', '2001-01-01')`)
 	w.awaitBody("after")
 }

@@ -283,9 +283,7 @@ func TestAPoisonedTableBlocksNoOther(t *testing.T) {
 		t.Errorf("%d events of the poisoned aggregate arrived", n)
 	}
 	refused.Clear()
-	if output, err := w.command([]string{env}, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
-		t.Fatalf("redrive: %v: %s", err, output)
-	}
+	w.redriveAll(env)
 	w.awaitOfTable("tenant_0.outbox", "1", 2)
 }
 

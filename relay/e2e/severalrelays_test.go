@@ -129,9 +129,7 @@ func TestTwoSlotsKeepTheirDeadLettersApart(t *testing.T) {
 	w.eventually("the other slot parks an event", func() bool { return w.deadLetters() == "parked,parked" })
 	refused.Clear()
 	for _, settings := range [][]string{{policy}, second} {
-		if out, err := w.command(settings, "dead-letters", "redrive", "--all", "--no-wait"); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		w.redriveAll(settings...)
 	}
 	w.awaitBody(numbered(3))
 	if states := w.deadLetters(); !strings.HasPrefix(states, "redriving,") {

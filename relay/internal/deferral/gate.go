@@ -152,15 +152,8 @@ func (g *Gate) ownerOf(e *outbox.Envelope, now string) *held {
 	return nil
 }
 
-// Writer returns the low half of the xid of a row that a recovery read, or zero if the snapshot of
-// the recovery does not show that transaction: the xid is made up, and no pass would find the row.
-func (g *Gate) Writer(xid string) uint32 {
-	number, err := pgsnapshot.ParseXID(xid)
-	if err != nil || !g.recovered.Visible(number) {
-		return 0
-	}
-	return uint32(number)
-}
+// Writer returns [pgsnapshot.Snapshot.Writer] of a row that a recovery read.
+func (g *Gate) Writer(xid string) uint32 { return g.recovered.Writer(xid) }
 
 // Send hands events to delivery, or holds them back.
 func (g *Gate) Send(destination int, events ...*delivery.Event) {

@@ -70,12 +70,12 @@ func (w *Worker) lower(ctx context.Context, destination int, group string, h *he
 			seqs = append(seqs, seq)
 		}
 	})
+	if behind == 0 {
+		return nil
+	}
 	visible, err := w.Rows.areVisible(ctx, seqs)
 	if err != nil {
 		return err
-	}
-	if behind == 0 {
-		return nil
 	}
 	if !visible || len(seqs) == 0 {
 		w.Senders.ParkBehind(destination, group)

@@ -27,13 +27,18 @@ type turns struct {
 	waiting  bool           // whether a group waits for its turn
 }
 
+// init makes the zero value usable. t.mu is held.
+func (t *turns) init() {
+	if t.draining == nil {
+		t.draining, t.of = map[*held]bool{}, map[string]int{}
+	}
+}
+
 // next returns the deferrals that are to be drained from now on. all are those that wait.
 func (t *turns) next(all []*held) (next []*held) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining == nil {
-		t.draining, t.of = map[*held]bool{}, map[string]int{}
-	}
+	t.init()
 	var groups []*held
 	for _, h := range all {
 		switch {
@@ -68,9 +73,7 @@ func (t *turns) take(h *held) bool {
 	if t.draining[h] {
 		return false
 	}
-	if t.draining == nil {
-		t.draining, t.of = map[*held]bool{}, map[string]int{}
-	}
+	t.init()
 	t.draining[h] = true
 	return true
 }

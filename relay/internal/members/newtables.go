@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pgsnapshot"
-	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 // noteNew stores the members of new tables together, before the first of them is accounted for. The
@@ -47,7 +46,7 @@ func (j *Joiner) noteNew(ctx context.Context, joined []Joined) ([]Joined, error)
 
 // noteNew stores new members, of which each has the same snapshot.
 func (s *Store) noteNew(ctx context.Context, relations []uint32, attached []string, snapshot string) error {
-	noted, err := s.exec(ctx, "note the new tables", `
+	return s.change(ctx, "note the new tables", `
 		INSERT INTO relay_members AS k (slot_name, relation, system_identifier, attached, accounted, new_until)
 		SELECT c.slot_name, m.relation, c.system_identifier, m.attached, false, pg_snapshot_xmax($6::pg_snapshot)
 		FROM relay_checkpoints c, unnest($4::oid[], $5::text[]) AS m (relation, attached) WHERE {fence}
@@ -55,10 +54,6 @@ func (s *Store) noteNew(ctx context.Context, relations []uint32, attached []stri
 			attached = excluded.attached, accounted = false, passed_seq = NULL, new_until = excluded.new_until,
 			known = CASE WHEN k.system_identifier = excluded.system_identifier THEN k.known END,
 			requested = false, updated_at = clock_timestamp()`, relations, attached, snapshot)
-	if err == nil && noted == 0 {
-		err = s.failed("note the new tables", slot.ErrFenced)
-	}
-	return err
 }
 
 // isStreamed reports whether every transaction that ran when a new table of several was found has

@@ -142,7 +142,7 @@ func (j *Joiner) deliver(ctx context.Context, r row, snapshot pgsnapshot.Snapsho
 	event := &delivery.Event{
 		Row: delivery.Row{
 			Sequence: r.envelope.Sequence, XID: r.envelope.XID, Source: r.envelope.Source,
-			Writer: writer(r.envelope.XID, snapshot),
+			Writer: snapshot.Writer(r.envelope.XID),
 		},
 		Deferral: j.Gate.Claimed(r.envelope),
 		Settled:  settled,
@@ -158,14 +158,4 @@ func (j *Joiner) deliver(ctx context.Context, r row, snapshot pgsnapshot.Snapsho
 		}
 	}
 	return nil
-}
-
-// writer returns the low half of the xid of a row, or zero if the snapshot does not show that
-// transaction: the xid is one of another cluster, and no pass of a deferral would find the row.
-func writer(xid string, snapshot pgsnapshot.Snapshot) uint32 {
-	number, err := pgsnapshot.ParseXID(xid)
-	if err != nil || !snapshot.Visible(number) {
-		return 0
-	}
-	return uint32(number)
 }

@@ -57,18 +57,14 @@ func (s *Store) read(ctx context.Context, j Joined) error {
 
 // noteSafe records that a walsender that begins from now on streams every row of new members.
 func (s *Store) noteSafe(ctx context.Context, relations []uint32) error {
-	changed, err := s.exec(ctx, "note the new tables that are streamed", `
+	return s.change(ctx, "note the new tables that are streamed", `
 		UPDATE relay_members k SET new_until = $5::text::xid8, updated_at = clock_timestamp() FROM relay_checkpoints c
 		WHERE {fence} AND k.slot_name = c.slot_name AND k.relation = ANY ($4) AND NOT k.accounted`,
 		relations, strconv.Itoa(streamedSafely))
-	if err == nil && changed == 0 {
-		err = s.failed("note the new tables that are streamed", slot.ErrFenced)
-	}
-	return err
 }
 
 func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int64, known string) error {
-	changed, err := s.exec(ctx, "account for partition "+j.String(), `
+	return s.change(ctx, "account for partition "+j.String(), `
 		INSERT INTO relay_members (slot_name, relation, system_identifier, attached, accounted, passed_seq, known)
 		SELECT c.slot_name, $4::oid, c.system_identifier, $5, $6::boolean, $7::bigint, nullif($8, '')::pg_snapshot
 		FROM relay_checkpoints c WHERE {fence}
@@ -80,10 +76,6 @@ func (s *Store) save(ctx context.Context, j Joined, accounted bool, passed *int6
 			new_until = CASE WHEN relay_members.attached = excluded.attached AND NOT excluded.accounted
 				AND relay_members.system_identifier = excluded.system_identifier THEN relay_members.new_until END`,
 		j.Relation, j.Attached, accounted, passed, known)
-	if err == nil && changed == 0 {
-		err = s.failed("account for partition "+j.String(), slot.ErrFenced)
-	}
-	return err
 }
 
 // Doubt marks each relation that is no member now as one whose rows are not accounted for. It is
@@ -119,6 +111,16 @@ func (s *Store) Refresh(ctx context.Context) error {
 		return s.failed("forget partitions that are dropped", err)
 	}
 	return nil
+}
+
+// change is exec for a statement that changes a row, unless this relay no longer holds the slot. It
+// then returns [slot.ErrFenced].
+func (s *Store) change(ctx context.Context, what, statement string, args ...any) error {
+	changed, err := s.exec(ctx, what, statement, args...)
+	if err == nil && changed == 0 {
+		err = s.failed(what, slot.ErrFenced)
+	}
+	return err
 }
 
 // exec runs a statement after inserting the fence at {fence}, and returns the number of changed

@@ -56,6 +56,17 @@ func (s Snapshot) Visible(xid uint64) bool {
 	return !running
 }
 
+// Writer returns the low half of the xid of a row, which is the text of an xid8, or zero if s does
+// not show that transaction: the xid is made up or that of another cluster, and no pass of a
+// deferral would find the row.
+func (s Snapshot) Writer(xid string) uint32 {
+	number, err := ParseXID(xid)
+	if err != nil || !s.Visible(number) {
+		return 0
+	}
+	return uint32(number)
+}
+
 // IsPast reports whether every transaction below xid has ended.
 func (s Snapshot) IsPast(xid uint64) bool { return s.Xmin() >= xid }
 

@@ -29,7 +29,6 @@ const Unread = ^pglogrepl.LSN(0)
 // [ErrCanceled] or [ErrPublicationMissing] and the server has released the slot. It returns
 // [ErrSlotActive] if another process has acquired the slot first.
 func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
-	s.source.beforeRead, s.source.ahead = noCheck, nil
 	s.readDeadline = time.Time{}
 	if err := s.conn.Conn().SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("restart replication of slot %s: %w", s.config.Slot, err)

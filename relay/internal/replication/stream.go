@@ -96,6 +96,17 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	s.gatherer = newGatherer(s.conn.Conn())
 	s.source.ahead = s.ahead
 	s.source.beforeRead = func(now time.Time) error { return s.beforeRead(ctx, h, now) }
+	err := s.read(ctx, h)
+	s.source.beforeRead, s.source.ahead = noCheck, nil
+	if err != nil {
+		return err
+	}
+	<-interrupted // otherwise it might overwrite the last deadline
+	return s.finish()
+}
+
+// read reads until ctx ends.
+func (s *Stream) read(ctx context.Context, h Handler) error {
 	for ctx.Err() == nil {
 		if err := s.answer(s.source.now); err != nil {
 			return err
@@ -110,9 +121,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 		}
 	}
 	h.Flush()
-	s.source.beforeRead, s.source.ahead = noCheck, nil
-	<-interrupted // otherwise it might overwrite the last deadline
-	return s.finish()
+	return nil
 }
 
 // Waited says that the handler has waited for something else than the stream in
