@@ -23,7 +23,7 @@ const eventOverhead = 512
 
 // maxGather bounds how long an event of a backlog waits for others, to be read and sent in large
 // pieces.
-const maxGather = 5 * time.Millisecond
+const maxGather = 10 * time.Millisecond
 
 // gatherFor returns how long an event may wait that had this age when the server sent it, by the
 // server's clock. It returns a twentieth of the age. So a backlog is read and sent in large pieces

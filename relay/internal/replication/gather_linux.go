@@ -1,6 +1,26 @@
 package replication
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// shortestRoundTrip returns the shortest round trip to the other end so far.
+func shortestRoundTrip(fd uintptr) time.Duration {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return time.Hour
+	}
+	return time.Duration(info.Min_rtt) * time.Microsecond
+}
+
+// setReceiveBuffer sets the receive buffer and ends its growth. Linux doubles bytes, for its own
+// overhead.
+// https://man7.org/linux/man-pages/man7/socket.7.html
+func setReceiveBuffer(fd uintptr, bytes int) {
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
+}
 
 // setReceiveLowWater keeps a reader of the socket asleep until this many bytes have arrived. It
 // returns the number that the kernel waits for: Linux makes the receive buffer large enough for
