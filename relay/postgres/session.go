@@ -84,8 +84,9 @@ func pinProtocol(conn *pgconn.Config) {
 	conn.MinProtocolVersion, conn.MaxProtocolVersion = version, version
 }
 
-// statementCache is the number of prepared statements of a connection. A relay has fewer.
-const statementCache = 512
+// statementCache is the number of prepared statements of a connection. A relay rarely has more, and
+// pgx allocates the room for all of them at once.
+const statementCache = 128
 
 // PinStatements makes pgx prepare the relay's statements, with parameters of the types that the
 // server infers. A connection string can choose a mode of pgx that sends a parameter as the text of

@@ -56,13 +56,15 @@ type mark struct {
 	kind   markKind
 	lsn    pglogrepl.LSN
 	count  int64
-	id     string
+	// resumed is the transaction of a Begin of which events are already delivered; nil for nearly
+	// all.
+	resumed *Transaction
 }
 
 type markKind uint8
 
 const (
-	markBegin     markKind = iota // lsn: CommitLSN; count, id: the events of the transaction that are already delivered
+	markBegin     markKind = iota // lsn: CommitLSN
 	markCommit                    // lsn: TransactionEndLSN
 	markRecovered                 // count: seq
 )
@@ -84,7 +86,11 @@ func (t *Tracker) Begin(resumed Transaction) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.inTransaction = true
-	t.mark(mark{kind: markBegin, lsn: resumed.CommitLSN, count: resumed.Delivered, id: resumed.LastEventID})
+	begin := mark{kind: markBegin, lsn: resumed.CommitLSN}
+	if resumed.Delivered > 0 {
+		begin.resumed = &Transaction{resumed.CommitLSN, resumed.Delivered, resumed.LastEventID}
+	}
+	t.mark(begin)
 }
 
 // Open registers an event. Call it before the event is handed on: from then on no position beyond
@@ -275,7 +281,10 @@ func (t *Tracker) close(e *event) {
 func (t *Tracker) reach(m mark) {
 	switch m.kind {
 	case markBegin:
-		t.position.Transaction = Transaction{CommitLSN: m.lsn, Delivered: m.count, LastEventID: m.id}
+		t.position.Transaction = Transaction{CommitLSN: m.lsn}
+		if m.resumed != nil {
+			t.position.Transaction = *m.resumed
+		}
 	case markCommit:
 		t.position.Transaction = Transaction{}
 		t.position.FlushLSN = max(t.position.FlushLSN, m.lsn)

@@ -38,14 +38,14 @@ type Event struct {
 	// Behind says of such an event that it had its turn, and that a dead letter blocks it.
 	Behind bool
 
-	rejection   *sink.RejectedError // known before the event is sent
-	blockedBy   string              // id of the parked event that blocks its group
 	unavailable bool                // parked because its destination is unavailable
 	withdrawn   bool                // a dead letter whose redrive was canceled
-	err         error               // error of its last attempt; nil once it is delivered or parked
 	attempts    int32               // requests that held it
 	alterations int32               // attempts that delivered another body
-	triedAt     time.Time           // when the last of them began
+	rejection   *sink.RejectedError // known before the event is sent
+	blockedBy   string              // id of the parked event that blocks its group
+	err         error               // error of its last attempt; nil once it is delivered or parked
+	triedAt     time.Time           // when its last attempt began
 	proof       *proof              // since its first refusal; nil before
 	size        int
 	group       *group // while it waits for its request or is in it

@@ -4,10 +4,9 @@ import (
 	"sync"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
-	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
-// maxSpare bounds the memory of an [eventPool], at about one KB an event.
+// maxSpare bounds the memory of an [eventPool], at about 700 bytes an event.
 const maxSpare = 4096
 
 // eventPool reuses the memory of delivered events. Events come back a batch at a time and in
@@ -18,13 +17,17 @@ type eventPool struct {
 	events []*Event
 }
 
+// usualAttributes is how many attributes an event of our own table has, with those of a trace.
+// Events with more are rare, and their memory grows.
+const usualAttributes = 7
+
 // get returns an empty event whose Attributes have capacity.
 func (p *eventPool) get() *Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := len(p.events) - 1
 	if last < 0 {
-		return &Event{Message: sink.Message{Attributes: make([]sink.Attribute, 0, outbox.MaxAttributes)}}
+		return &Event{Message: sink.Message{Attributes: make([]sink.Attribute, 0, usualAttributes)}}
 	}
 	e := p.events[last]
 	p.events[last] = nil
