@@ -15,6 +15,10 @@ const gatherBytes = 18 << 10
 // On the machines that were measured, a server fills receiveBuffer in half of it.
 const headStart = 10 * time.Millisecond
 
+// smallMessage is the mean length up to which messages are small. The segments of larger ones cost
+// little beside their content.
+const smallMessage = 2 << 10
+
 // A server is nearby if a round trip takes nearby at most. The stream then bounds what the server
 // may send ahead to about twice receiveBuffer: that is still 128 MB a second.
 const (
@@ -75,10 +79,10 @@ func newGatherer(conn net.Conn) *gatherer {
 	return g
 }
 
-// gather returns when the server is ahead and a large piece has arrived, or when the server had a
-// head start, or when wait is over. It reads nothing, and reports whether it has moved the read
-// deadline.
-func (g *gatherer) gather(now time.Time, wait time.Duration) (waited bool) {
+// gather returns when a large piece has arrived, or when wait is over. It reads nothing, and it
+// reports whether it has moved the read deadline. If the server sends small messages and is not
+// ahead, gather gives it a head start: it returns later than the large piece arrives.
+func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited bool) {
 	if g.socket == nil {
 		return false
 	}
@@ -90,7 +94,10 @@ func (g *gatherer) gather(now time.Time, wait time.Duration) (waited bool) {
 	if g.hasPiece() {
 		return false
 	}
-	turnaround := min(g.turnaround, wait)
+	turnaround := wait
+	if small {
+		turnaround = min(g.turnaround, wait)
+	}
 	if err := g.conn.SetReadDeadline(now.Add(turnaround)); err != nil {
 		return false // the following read returns the error
 	}

@@ -44,7 +44,7 @@ func connectedBy(t *testing.T, dialer net.Dialer) (client, server net.Conn) {
 // read gathers for at most wait, and returns how many bytes the following read returns.
 func read(t *testing.T, g *gatherer, wait time.Duration) int {
 	t.Helper()
-	g.gather(time.Now(), wait)
+	g.gather(time.Now(), wait, true)
 	if err := g.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +109,22 @@ func TestBacklogArrivesInLargeSegments(t *testing.T) {
 	}
 }
 
+// TestLargeMessagesGetNoHeadStart: a piece of them is read as soon as it has arrived.
+func TestLargeMessagesGetNoHeadStart(t *testing.T) {
+	t.Parallel()
+	client, server := connected(t)
+	g := newGatherer(client)
+	g.headStart = time.Hour
+	go func() {
+		time.Sleep(10 * time.Millisecond)
+		_, _ = server.Write(make([]byte, 2*gatherBytes))
+	}()
+	begin := time.Now()
+	if g.gather(begin, 2*time.Minute, false); time.Since(begin) > time.Minute {
+		t.Errorf("a large piece that had arrived was left for %s", time.Since(begin))
+	}
+}
+
 // TestGatheringEndsWithTheReceiveBuffer: a system may bound receive buffers below a large piece.
 // The server then waits for the client to read.
 func TestGatheringEndsWithTheReceiveBuffer(t *testing.T) {
@@ -163,7 +179,7 @@ func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 	g := newGatherer(client)
 	g.headStart = longHeadStart
 	s.beforeRead = func(now time.Time) error {
-		g.gather(now, time.Minute)
+		g.gather(now, time.Minute, true)
 		return client.SetReadDeadline(now.Add(time.Minute))
 	}
 	for left := all; left >= 2*gatherBytes; left -= len(s.unread) {
@@ -265,7 +281,7 @@ func TestTLSGathersToo(t *testing.T) {
 	one, other := net.Pipe()
 	defer one.Close()
 	defer other.Close()
-	if g := newGatherer(one); g.gather(time.Now(), time.Hour) {
+	if g := newGatherer(one); g.gather(time.Now(), time.Hour, true) {
 		t.Error("a connection that is not TCP gathers")
 	}
 }

@@ -20,6 +20,7 @@ type source struct {
 
 	buffer []byte
 	unread []byte // part of buffer
+	filled int    // bytes that the last read brought
 	closed bool   // a read brings nothing, and times out
 
 	turns    *largemessage.Turns
@@ -69,7 +70,7 @@ func (s *source) fill() error {
 	if err == nil && s.ahead != nil {
 		n = s.takeArrived(n)
 	}
-	s.unread, s.now = s.buffer[:n], time.Now()
+	s.unread, s.filled, s.now = s.buffer[:n], n, time.Now()
 	if n == 0 {
 		return err
 	}

@@ -53,6 +53,7 @@ type Stream struct {
 	replyDue     bool
 	readDeadline time.Time
 	gatherer     *gatherer
+	messages     int // since the last read
 }
 
 // Start acquires the slot, and leaves the stream unread until [Stream.Run]. It returns
@@ -171,7 +172,9 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 	if now.Sub(s.source.receivedAt) > s.config.SenderTimeout {
 		return ErrSilent
 	}
-	if s.gatherer.gather(now, min(h.Gather(), s.untilNextTick(now))) {
+	small := s.source.filled <= s.messages*smallMessage
+	s.messages = 0
+	if s.gatherer.gather(now, min(h.Gather(), s.untilNextTick(now)), small) {
 		s.readDeadline = time.Time{}
 	}
 	if err := s.extendReadDeadline(now); err != nil {
@@ -184,6 +187,7 @@ func (s *Stream) beforeRead(ctx context.Context, h Handler, now time.Time) error
 }
 
 func (s *Stream) dispatch(message pgproto3.BackendMessage, h Handler) error {
+	s.messages++
 	switch message := message.(type) {
 	case *pgproto3.CopyData:
 		if len(message.Data) >= largemessage.Length {
