@@ -46,6 +46,7 @@ const leastTurnaround = 200 * time.Microsecond
 type gatherer struct {
 	conn     net.Conn
 	socket   syscall.RawConn // nil if the connection is not TCP, or the system cannot gather
+	ahead    *readAhead      // between conn and the socket; nil if nothing reads ahead
 	lowWater int             // current SO_RCVLOWAT of the socket, as it was set
 	// piece is the least that a gathered read brings: gatherBytes, or less if the system bounds
 	// receive buffers. The server sends no more than the buffer takes.
@@ -58,6 +59,9 @@ type gatherer struct {
 func newGatherer(conn net.Conn) *gatherer {
 	g := &gatherer{conn: conn, lowWater: 1, turnaround: leastTurnaround, headStart: headStart}
 	for {
+		if ahead, ok := conn.(*readAhead); ok {
+			g.ahead = ahead
+		}
 		wrapped, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
 			break
@@ -87,7 +91,7 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 		return false
 	}
 	if wait <= 0 {
-		g.setLowWater(1)
+		g.end()
 		return false
 	}
 	g.setLowWater(gatherBytes)
@@ -106,11 +110,14 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 		return true
 	}
 	time.Sleep(min(g.headStart, wait-turnaround))
-	if !g.hasPiece() { // the following read takes what has arrived, and must not wait for more
-		g.setLowWater(1)
+	if !g.hasPiece() {
+		g.end()
 	}
 	return true
 }
+
+// end makes the following reads return whatever has arrived.
+func (g *gatherer) end() { g.setLowWater(1) }
 
 // hasPiece reports whether a large piece has arrived.
 func (g *gatherer) hasPiece() (has bool) {
@@ -118,7 +125,12 @@ func (g *gatherer) hasPiece() (has bool) {
 	return has || err != nil // the following read returns the error
 }
 
-func (g *gatherer) pieceArrived(fd uintptr) bool { return arrived(fd) >= g.piece }
+func (g *gatherer) pieceArrived(fd uintptr) bool {
+	if g.ahead != nil && len(g.ahead.unread) >= g.piece {
+		return true
+	}
+	return arrived(fd) >= g.piece
+}
 
 func (g *gatherer) setLowWater(bytes int) {
 	if g.lowWater == bytes {

@@ -99,6 +99,7 @@ func (s *Stream) Run(ctx context.Context, h Handler) error {
 	s.source.beforeRead = func(now time.Time) error { return s.beforeRead(ctx, h, now) }
 	err := s.read(ctx, h)
 	s.source.beforeRead, s.source.ahead = noCheck, nil
+	s.gatherer.end()
 	if err != nil {
 		return err
 	}

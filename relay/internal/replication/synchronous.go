@@ -55,6 +55,9 @@ func (s *Stream) requireAsynchronous(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read synchronous_standby_names: %w", err)
 	}
+	if len(results) == 0 {
+		return errors.New("read synchronous_standby_names: the server gave no answer")
+	}
 	last := results[len(results)-1]
 	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
 		return errors.New("read synchronous_standby_names: the server gave no value")
