@@ -24,7 +24,7 @@ func (s *Status) judgeDelivery(r Relay) {
 		s.judgeLargeEvents(alike)
 	}
 	delay := ""
-	if r.Events.oldestWait() >= delayedAfter {
+	if r.Events.isDelayed() && !s.readsNoMore(r) { // the figures of a relay that ended are of the past
 		delay = "events are delayed: " + r.Events.waiting()
 	}
 	for _, d := range r.Destinations {

@@ -121,10 +121,7 @@ func (s *Status) readsNoMore(r Relay) bool {
 
 // judgeSilence adds the relays that ended without a last report, or cannot reach the database.
 func (s *Status) judgeSilence(works bool) {
-	for _, r := range s.Relays {
-		if r.IsHeard() || r.State == stopped || r.silent() > lostAfter {
-			continue
-		}
+	for _, r := range s.missing() {
 		level, role := Critical, "the relay"
 		if works {
 			level, role = Warning, "a second relay"
@@ -134,6 +131,26 @@ func (s *Status) judgeSilence(works bool) {
 				"network)",
 			"%s on %s has not been heard from for %s; it was %s then", role, r.Host, span.Format(r.silent()), r.State)
 	}
+}
+
+// missing returns the silent relays that no other relay replaces. Each relay that started after the
+// last report of a silent one replaces one of them: ECS, or the restart policy of a container,
+// started it. A standby that took over replaces none, as it is missing as a standby.
+func (s *Status) missing() []Relay {
+	var missing []Relay
+	replaces := slices.Clone(s.Relays)
+	for _, r := range s.Relays { // the latest report first, which the fewest others can replace
+		if r.IsHeard() || r.State == stopped || r.silent() > lostAfter {
+			continue
+		}
+		startedLater := func(other Relay) bool { return other.StartedAt.After(r.ReportedAt) }
+		if i := slices.IndexFunc(replaces, startedLater); i >= 0 {
+			replaces = slices.Delete(replaces, i, i+1)
+			continue
+		}
+		missing = append(missing, r)
+	}
+	return missing
 }
 
 // lastSeen describes the last relay.

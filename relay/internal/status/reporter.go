@@ -62,7 +62,8 @@ func (r *Reporter) isDue(now Report) bool {
 
 // differs reports whether more than numbers has changed.
 func differs(a, b Report) bool {
-	if a.State != b.State || a.Error != b.Error || len(a.Warnings) != len(b.Warnings) ||
+	if a.State != b.State || a.Error != b.Error || a.Events.isDelayed() != b.Events.isDelayed() ||
+		len(a.Warnings) != len(b.Warnings) ||
 		len(a.Destinations) != len(b.Destinations) {
 		return true
 	}

@@ -29,6 +29,15 @@ func testStatus() *Status {
 	}
 }
 
+// killed adds a relay that was not heard from for 45 seconds.
+func (s *Status) killed(host, state string) {
+	s.Relays = append(s.Relays, Relay{
+		Report:        Report{Host: host, State: state, StartedAt: s.At.Add(-2 * time.Hour)},
+		ReportedAt:    s.At.Add(-45 * time.Second),
+		SilentSeconds: 45,
+	})
+}
+
 func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 	t.Parallel()
 	runbooks, err := os.ReadFile("../../../infra/RUNBOOKS.md")
@@ -83,6 +92,27 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 		"its standby is not heard from": {func(s *Status) {
 			s.Relays = append(s.Relays, Relay{Report: Report{Host: "b", State: "standby"}, SilentSeconds: 45})
 		}, Warning, "relay_silent", "a second relay on b"},
+		"the relay was killed and started again": {change: func(s *Status) {
+			s.killed("a", "streaming")
+			s.Relays[0].StartedAt = s.At.Add(-30 * time.Second)
+		}},
+		"the relay was killed twice": {change: func(s *Status) {
+			s.killed("a", "streaming")
+			s.killed("b", "streaming")
+			s.Relays[1].StartedAt = s.At.Add(-30 * time.Second)
+			s.Relays[0].StartedAt = s.At.Add(-20 * time.Second)
+		}},
+		"its standby took over from a relay that was killed": {func(s *Status) {
+			s.killed("b", "streaming")
+			s.Relays[0].StartedAt = s.At.Add(-time.Hour)
+		}, Warning, "relay_silent", "a second relay on b"},
+		"the relay that replaced a killed one was stopped": {func(s *Status) {
+			s.killed("b", "streaming")
+			s.Relays[0].State, s.Relays[0].StartedAt, s.Slot.Active = stopped, s.At.Add(-30*time.Second), false
+		}, Critical, "relay_missing", "no relay runs: the last one, on a"},
+		"the relay was killed while events waited": {func(s *Status) {
+			s.Relays[0].Events.OldestWaitSeconds, s.Slot.Active = 90, false
+		}, Warning, "relay_starting", "streamed 2s ago"},
 		"the relay was stopped": {func(s *Status) {
 			s.Relays[0].State, s.Slot.Active = stopped, false
 		}, Critical, "relay_missing", "no relay runs: the last one, on a"},

@@ -83,6 +83,9 @@ func (e Events) oldestWait() time.Duration {
 
 // waiting describes the undelivered events. A relay that has read none of them may still know that
 // one waits, or be unable to exclude it.
+// isDelayed reports whether an event waits for so long that it is a problem.
+func (e Events) isDelayed() bool { return e.oldestWait() >= delayedAfter }
+
 func (e Events) waiting() string {
 	oldest := span.Format(e.oldestWait())
 	switch {

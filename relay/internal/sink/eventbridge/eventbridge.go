@@ -17,6 +17,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // maxBytes and maxBytesChina bound an event, and all events of a PutEvents together, as
@@ -129,7 +130,7 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	}
 	if err != nil {
 		s.requests.DropMixedUp(err)
-		return nil, sink.ClassifyRequest(fmt.Errorf("put %d events on %s: %w", len(batch), s.busARN, err))
+		return nil, sink.ClassifyRequest(fmt.Errorf("put %s on %s: %w", span.Count(len(batch), "event"), s.busARN, err))
 	}
 	return results, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // defaultMaximumMessageSize applies to a topic without the attribute MaximumMessageSize. The whole
@@ -112,7 +113,7 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
 		s.requests.DropMixedUp(err)
-		return nil, sink.ClassifyRequest(fmt.Errorf("publish %d messages to %s: %w", len(batch), s.topicARN, err))
+		return nil, sink.ClassifyRequest(fmt.Errorf("publish %s to %s: %w", span.Count(len(batch), "message"), s.topicARN, err))
 	}
 	return results, nil
 }

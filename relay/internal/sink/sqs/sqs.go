@@ -14,6 +14,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // maxBatchBytes bounds all messages of one SendMessageBatch together, whatever the queue's own
@@ -173,7 +174,7 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
 		s.requests.DropMixedUp(err)
-		return nil, sink.ClassifyRequest(fmt.Errorf("send %d messages to %s: %w", len(batch), s.queueURL, err))
+		return nil, sink.ClassifyRequest(fmt.Errorf("send %s to %s: %w", span.Count(len(batch), "message"), s.queueURL, err))
 	}
 	return results, nil
 }
