@@ -85,6 +85,7 @@ func walkNotStreaming(r *runbook) {
 		"outbox_relay", r.slot); pid == "[<nil>]" {
 		r.t.Error("the statement of the page names no process that holds the slot")
 	}
+	r.run("relay check")
 	holder.stop()
 	r.ends()
 }
@@ -106,7 +107,8 @@ func walkFarBehind(r *runbook) {
 	r.commit(event(r.t, "1", `{"n":1}`))
 	r.exec(`CREATE TABLE bulk AS SELECT i, repeat('x', 500) FROM generate_series(1, 5000) AS i`)
 	r.fires()
-	r.query("SELECT pid, xact_start, query FROM pg_stat_activity ORDER BY xact_start LIMIT 5")
+	r.query("SELECT pid, usename, backend_xid FROM pg_stat_activity WHERE backend_xid IS NOT NULL " +
+		"ORDER BY age(backend_xid) DESC LIMIT 5")
 	slow.Clear()
 	r.ends()
 }
@@ -199,8 +201,12 @@ func walkParked(r *runbook) {
 	r.run("relay status")
 	// the two groups are refused in any order
 	position := r.testEnv.query(`SELECT position::text FROM outbox_dead_letters WHERE message_group = 'order/2'`)
-	r.checkSays(r.run("relay dead-letters show POSITION", "POSITION", position), "position", position)
-	r.run("relay dead-letters discard POSITION", "POSITION", position)
+	r.checkSays(r.run("relay dead-letters show 17", "17", position), "position", position)
+	id := r.testEnv.query(`SELECT event_id FROM outbox_dead_letters WHERE message_group = 'order/2'`)
+	r.exec(`UPDATE outbox_events SET payload = '{"n":22}' WHERE id::text = $1`, id)
+	r.run("relay dead-letters discard 17", "17", position)
+	r.run("relay replay --event-id EVENT_ID --yes", "EVENT_ID", id)
+	r.awaitBody(`{"n":22}`)
 	first.Clear()
 	second.Clear()
 	r.run("relay dead-letters redrive --all")
