@@ -174,6 +174,9 @@ func publicationFor(change, restore string) func(context.Context, *act) error {
 		if a.random.IntN(3) > 0 { // otherwise the change is too short for any observation
 			pause(ctx, a.within(time.Second))
 		}
+		if hasSeveral(a.plan) { // a table that comes back counts as a new one, whose rows may come later
+			a.note = lasts
+		}
 		return a.exec(ctx, restore)
 	}
 }

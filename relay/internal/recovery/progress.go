@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -22,7 +23,16 @@ func (w *wholeSeqs) next(seq int64) {
 	w.last, w.any = seq, true
 }
 
-// end is called when no row follows.
+// beforePage returns what the reader calls before each page. A page has all rows of its last seq,
+// so a relay that is stopped while it waits for the next one repeats none of them.
+func (w *wholeSeqs) beforePage(await func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		w.end()
+		return await(ctx)
+	}
+}
+
+// end is called when no row of the last seq follows.
 func (w *wholeSeqs) end() {
 	if w.any {
 		w.recovered(w.last)

@@ -154,7 +154,9 @@ func (d *Reader) page(
 
 // Passed calls remember in order of the common seq for the rows of the recovery r whose common seq
 // is at most upTo. These are the rows that Each has read up to upTo, except rows that were removed
-// since. The envelopes contain only the fields that identify a row.
+// since. Rows of a table or a partition that is not accounted for are not among them: it may have
+// left the publication while Each passed its seqs, and come back since. The envelopes contain only
+// the fields that identify a row.
 func (d *Reader) Passed(
 	ctx context.Context, r checkpoint.Recovery, upTo int64, remember func(e *outbox.Envelope),
 ) error {
@@ -177,10 +179,10 @@ func (d *Reader) passed(
 	c, text := d.table.Columns, outboxtable.Texts(d.table, "")
 	condition, args := d.condition(r, 3)
 	query := fmt.Sprintf(`
-		SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s AND %[7]s ORDER BY %[5]s`,
+		SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s AND %[7]s AND %[8]s ORDER BY %[5]s`,
 		text.Sequence, text.XID, text.ID, d.name(), outboxtable.Quote(c.Sequence), condition,
-		d.table.FilterSQL(""))
-	rows, err := d.pool.Query(ctx, query, append([]any{first, upTo}, args...)...)
+		d.table.FilterSQL(""), outboxtable.AccountedBySQL(d.table, "tableoid", fmt.Sprintf("$%d", 3+len(args))))
+	rows, err := d.pool.Query(ctx, query, append(append([]any{first, upTo}, args...), d.slot)...)
 	if err != nil {
 		return fmt.Errorf("read the rows of %s up to seq %d: %w", d.name(), upTo, err)
 	}

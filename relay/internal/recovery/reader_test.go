@@ -10,6 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/checkpoint"
+	"github.com/outbox-relay/outbox-relay/relay/internal/members"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/internal/recovery"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
@@ -61,5 +62,33 @@ func TestRowsAreReadOnceAndInOrder(t *testing.T) {
 	must(t, recovery.NewReader(pool, "recovered", table).Each(t.Context(), everything(t, pool), 0, publish))
 	if len(ids) != 450 || ids[0] != "1" || ids[99] != "100" || ids[449] != "450" {
 		t.Errorf("read %d rows: %v", len(ids), ids)
+	}
+}
+
+// A table may leave the publication, and come back when the recovery has passed its seqs. The slot
+// then brings rows that the recovery did not read.
+func TestRowsOfATableThatCameBackAreNotPassed(t *testing.T) {
+	t.Parallel()
+	pool := newTable(t, 3, 10)
+	exec := func(sql string) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), sql)
+		must(t, err)
+	}
+	exec(`INSERT INTO relay_checkpoints (slot_name, outbox_table, epoch, system_identifier)
+		SELECT 'recovered', 'public.outbox_events', 1, system_identifier::text FROM pg_control_system()`)
+	must(t, members.Register(t.Context(), pool, "recovered", table))
+	passed := func() (rows int) {
+		err := recovery.NewReader(pool, "recovered", table).Passed(t.Context(), everything(t, pool), 1000,
+			func(*outbox.Envelope) { rows++ })
+		must(t, err)
+		return rows
+	}
+	if rows := passed(); rows != 3 {
+		t.Errorf("%d rows of the table are passed, want 3", rows)
+	}
+	exec(`UPDATE relay_members SET accounted = false`)
+	if rows := passed(); rows != 0 {
+		t.Errorf("%d rows of a table that came back are passed, want none", rows)
 	}
 }

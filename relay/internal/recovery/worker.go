@@ -120,7 +120,6 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 		"after_seq", row.Position.RecoveredSeq)
 	progress := newProgress(w.Log)
 	reader := NewReader(w.Pool, w.Fence.Slot, w.Table)
-	reader.await = w.Handler.AwaitRoom // a page may be a row of many MB
 	published := NewPublished()
 	if passed := row.Position.RecoveredSeq; passed != 0 {
 		if err := reader.Passed(ctx, *row.Recovery, passed, published.Add); err != nil {
@@ -129,6 +128,7 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 	}
 	w.Handler.SkipPublished(published)
 	whole := wholeSeqs{recovered: w.Tracker.Recovered}
+	reader.await = whole.beforePage(w.Handler.AwaitRoom) // a page may be a row of many MB
 	err := reader.Each(ctx, *row.Recovery, row.Position.RecoveredSeq, func(seq int64, e *outbox.Envelope) error {
 		whole.next(seq)
 		if err := w.Handler.Recovered(ctx, e); err != nil {

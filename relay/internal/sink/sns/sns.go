@@ -113,7 +113,8 @@ func (s *Sink) Publish(ctx context.Context, batch []*sink.Message) ([]sink.Resul
 	results, err := s.publisher.publish(ctx, batch)
 	if err != nil {
 		s.requests.DropMixedUp(err)
-		return nil, sink.ClassifyRequest(fmt.Errorf("publish %s to %s: %w", span.Count(len(batch), "message"), s.topicARN, err))
+		messages := span.Count(len(batch), "message")
+		return nil, sink.ClassifyRequest(fmt.Errorf("publish %s to %s: %w", messages, s.topicARN, err))
 	}
 	return results, nil
 }
