@@ -133,9 +133,9 @@ func (s *Status) judgeSilence(works bool) {
 	}
 }
 
-// missing returns the silent relays that no other relay replaces. Each relay that started after the
-// last report of a silent one replaces one of them: ECS, or the restart policy of a container,
-// started it. A standby that took over replaces none, as it is missing as a standby.
+// missing returns the silent relays that no other relay replaces. Each relay that started when a
+// silent one had already missed a report replaces one of them. A relay that started before may be
+// its standby, which has taken over: now a standby is missing.
 func (s *Status) missing() []Relay {
 	var missing []Relay
 	replaces := slices.Clone(s.Relays)
@@ -143,7 +143,7 @@ func (s *Status) missing() []Relay {
 		if r.IsHeard() || r.State == stopped || r.silent() > lostAfter {
 			continue
 		}
-		startedLater := func(other Relay) bool { return other.StartedAt.After(r.ReportedAt) }
+		startedLater := func(other Relay) bool { return other.StartedAt.Sub(r.ReportedAt) > idleInterval }
 		if i := slices.IndexFunc(replaces, startedLater); i >= 0 {
 			replaces = slices.Delete(replaces, i, i+1)
 			continue

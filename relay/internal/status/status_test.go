@@ -106,6 +106,10 @@ func TestEachFaultHasItsLevelAndItsWords(t *testing.T) {
 			s.killed("b", "streaming")
 			s.Relays[0].StartedAt = s.At.Add(-time.Hour)
 		}, Warning, "relay_silent", "a second relay on b"},
+		"a relay started shortly before the other one was killed": {func(s *Status) {
+			s.killed("b", "streaming")
+			s.Relays[0].StartedAt = s.At.Add(-40 * time.Second)
+		}, Warning, "relay_silent", "a second relay on b"},
 		"the relay that replaced a killed one was stopped": {func(s *Status) {
 			s.killed("b", "streaming")
 			s.Relays[0].State, s.Relays[0].StartedAt, s.Slot.Active = stopped, s.At.Add(-30*time.Second), false
