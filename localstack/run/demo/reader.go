@@ -37,11 +37,16 @@ func newReader(endpoint, queue string) *reader {
 	return &reader{client: sqs.NewFromConfig(messaging.Config(endpoint)), queue: aws.String(queue)}
 }
 
+// pollWait is the time in seconds that SQS waits for a message. LocalStack still answers a request
+// that ended with ctx, and the next message is then hidden from the user's first command.
+const pollWait = 1
+
 // read sends everything that arrives until ctx ends, which is no error.
 func (r *reader) read(ctx context.Context, arrived chan<- receipt) error {
 	for {
 		got, err := r.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
-			QueueUrl: r.queue, MaxNumberOfMessages: 10, WaitTimeSeconds: 20, MessageAttributeNames: []string{"All"},
+			QueueUrl: r.queue, MaxNumberOfMessages: 10, WaitTimeSeconds: pollWait,
+			MessageAttributeNames: []string{"All"},
 		})
 		if ctx.Err() != nil {
 			return nil
