@@ -88,7 +88,8 @@ func (t *Tracker) Begin(resumed Transaction) {
 	t.inTransaction = true
 	begin := mark{kind: markBegin, lsn: resumed.CommitLSN}
 	if resumed.Delivered > 0 {
-		begin.resumed = &Transaction{resumed.CommitLSN, resumed.Delivered, resumed.LastEventID}
+		part := resumed // only this copy is allocated, not the parameter of each transaction
+		begin.resumed = &part
 	}
 	t.mark(begin)
 }

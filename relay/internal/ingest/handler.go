@@ -22,7 +22,8 @@ import (
 const eventOverhead = 512
 
 // maxGather bounds how long an event of a backlog waits for others, to be read and sent in large
-// pieces.
+// pieces. The stream gives a server that is not ahead a head start of this time. A nearby server
+// was measured to fill the receive buffer in half of it.
 const maxGather = 10 * time.Millisecond
 
 // gatherFor returns how long an event may wait that had this age when the server sent it, by the

@@ -23,19 +23,16 @@ func (w *wholeSeqs) next(seq int64) {
 	w.last, w.any = seq, true
 }
 
-// beforePage returns what the reader calls before each page. A page has all rows of its last seq,
-// so a relay that is stopped while it waits for the next one repeats none of them.
+// beforePage returns a function that ends a page and then awaits the next one. The reader calls it
+// before each page, the empty one behind the last row included. A page has all rows of its last
+// seq, so a relay that is stopped while it waits for the next page repeats none of them.
 func (w *wholeSeqs) beforePage(await func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		w.end()
+		if w.any {
+			w.recovered(w.last)
+			w.any = false
+		}
 		return await(ctx)
-	}
-}
-
-// end is called when no row of the last seq follows.
-func (w *wholeSeqs) end() {
-	if w.any {
-		w.recovered(w.last)
 	}
 }
 

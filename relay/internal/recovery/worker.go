@@ -141,7 +141,6 @@ func (w *Worker) publishTable(ctx context.Context, row *checkpoint.Row) error {
 	if err != nil {
 		return err
 	}
-	whole.end()
 	return nil
 }
 

@@ -11,16 +11,12 @@ import (
 // and the socket would have to gather a second time.
 const gatherBytes = 18 << 10
 
-// headStart is the longest time for which the stream leaves a server alone that is not ahead of it.
-// On the machines that were measured, a server fills receiveBuffer in half of it.
-const headStart = 10 * time.Millisecond
-
 // smallMessage is the mean length up to which messages are small. The segments of larger ones cost
 // little beside their content.
 const smallMessage = 2 << 10
 
-// A server is nearby if a round trip takes nearby at most. The stream then bounds what the server
-// may send ahead to about twice receiveBuffer: that is still 128 MB a second.
+// A round trip to a nearby server takes nearby at most. Such a server may send about twice
+// receiveBuffer ahead, which is still 128 MB a second.
 const (
 	nearby        = 500 * time.Microsecond
 	receiveBuffer = 32 << 10
@@ -35,8 +31,8 @@ const leastTurnaround = 200 * time.Microsecond
 // The walsender sends each message separately, and an event in its own transaction takes three
 // messages. As long as the kernel may send, each of them is a segment of its own, which takes the
 // walsender twice as long as decoding the event. Each segment also wakes a client that waits for
-// input. While the kernel may not send, because the client has not read what it received, the
-// messages gather in the server's send queue, and leave in segments of up to 64 KB.
+// input. While the client's receive buffer is full, the kernel may not send. The messages gather in
+// the server's send queue, and leave in segments of up to 64 KB.
 //
 // So a client that is faster than the server slows the server down. A gatherer lets the server get
 // ahead: it bounds the receive buffer, and where less than a large piece has arrived, it reads
@@ -53,11 +49,10 @@ type gatherer struct {
 	piece int
 	// turnaround is how long the next large piece may take after a read, if the server is ahead.
 	turnaround time.Duration
-	headStart  time.Duration // as the constant
 }
 
 func newGatherer(conn net.Conn) *gatherer {
-	g := &gatherer{conn: conn, lowWater: 1, turnaround: leastTurnaround, headStart: headStart}
+	g := &gatherer{conn: conn, lowWater: 1, turnaround: leastTurnaround}
 	for {
 		if ahead, ok := conn.(*readAhead); ok {
 			g.ahead = ahead
@@ -85,7 +80,7 @@ func newGatherer(conn net.Conn) *gatherer {
 
 // gather returns when a large piece has arrived, or when wait is over. It reads nothing, and it
 // reports whether it has moved the read deadline. If the server sends small messages and is not
-// ahead, gather gives it a head start: it returns later than the large piece arrives.
+// ahead, gather gives it a head start for the rest of wait.
 func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited bool) {
 	if g.socket == nil {
 		return false
@@ -109,14 +104,14 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 	if g.hasPiece() { // also if the goroutine ran only when the deadline had passed
 		return true
 	}
-	time.Sleep(min(g.headStart, wait-turnaround))
+	time.Sleep(wait - turnaround)
 	if !g.hasPiece() {
 		g.end()
 	}
 	return true
 }
 
-// end makes the following reads return whatever has arrived.
+// end makes the following reads return as soon as anything has arrived.
 func (g *gatherer) end() { g.setLowWater(1) }
 
 // hasPiece reports whether a large piece has arrived.

@@ -41,6 +41,9 @@ func connectedBy(t *testing.T, dialer net.Dialer) (client, server net.Conn) {
 	return client, server
 }
 
+// backlogWait is how long the events of an old backlog may wait.
+const backlogWait = 10 * time.Millisecond
+
 // read gathers for at most wait, and returns how many bytes the following read returns.
 func read(t *testing.T, g *gatherer, wait time.Duration) int {
 	t.Helper()
@@ -68,13 +71,13 @@ func TestBacklogIsReadInLargePieces(t *testing.T) {
 	}
 	reads := 0
 	for left := all; left > 0; reads++ {
-		left -= read(t, g, time.Minute)
+		left -= read(t, g, backlogWait)
 	}
 	checkReads(t, reads, all)
 }
 
 // checkReads fails if so many reads mean that the pieces were not large. A few may be small: the
-// next segment of a server that is ahead may not fit behind what has arrived.
+// next segment of a server that is ahead may not fit into the rest of the receive buffer.
 func checkReads(t *testing.T, reads, bytes int) {
 	t.Helper()
 	if most := 3 * bytes / gatherBytes; reads > most {
@@ -97,7 +100,7 @@ func TestBacklogArrivesInLargeSegments(t *testing.T) {
 		}
 	}()
 	for left := messages * message; left > 0; {
-		left -= read(t, g, time.Minute)
+		left -= read(t, g, backlogWait)
 	}
 	var segments uint32
 	err := g.socket.Control(func(fd uintptr) {
@@ -115,7 +118,6 @@ func TestLargeMessagesGetNoHeadStart(t *testing.T) {
 	t.Parallel()
 	client, server := connected(t)
 	g := newGatherer(client)
-	g.headStart = time.Hour
 	go func() {
 		time.Sleep(10 * time.Millisecond)
 		_, _ = server.Write(make([]byte, 2*gatherBytes))
@@ -156,7 +158,7 @@ func TestGatheringEndsWithTheReceiveBuffer(t *testing.T) {
 				t.Fatalf("a full buffer is no large piece of %d bytes", g.piece)
 			}
 		}
-		if n := read(t, g, time.Minute); n < g.piece {
+		if n := read(t, g, backlogWait); n < g.piece {
 			t.Fatalf("a read brought %d bytes, want at least %d", n, g.piece)
 		}
 	}
@@ -177,7 +179,7 @@ func TestBacklogOverTLSIsReadInLargePieces(t *testing.T) {
 	s.ahead = client.NetConn().(*readAhead)
 	g := newGatherer(client)
 	s.beforeRead = func(now time.Time) error {
-		g.gather(now, time.Minute, true)
+		g.gather(now, backlogWait, true)
 		return client.SetReadDeadline(now.Add(time.Minute))
 	}
 	reads := 0

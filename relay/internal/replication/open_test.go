@@ -68,18 +68,14 @@ func TestAStreamIsRestartedDespiteSlowWrites(t *testing.T) {
 
 const slowSlot = "slow_writes"
 
-// openSlowly opens a stream whose writes are slow, and another connection.
-func openSlowly(t *testing.T) (context.Context, *replication.Stream, *pgx.Conn) {
+// newDatabase returns the configuration of connections to a new database, and a superuser's
+// connection to it.
+func newDatabase(t *testing.T) (context.Context, *pgconn.Config, *pgx.Conn) {
 	t.Helper()
 	url := pgtest.NewDatabase(t)
 	config, err := pgconn.ParseConfig(url)
 	if err != nil {
 		t.Fatal(err)
-	}
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		return slowWriter{conn}, err
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -88,12 +84,31 @@ func openSlowly(t *testing.T) (context.Context, *replication.Stream, *pgx.Conn) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
+	return ctx, config, admin
+}
+
+// open opens a stream that the test closes.
+func open(ctx context.Context, t *testing.T, config *pgconn.Config, slot, publication string) *replication.Stream {
+	t.Helper()
 	stream, err := replication.Open(ctx, replication.Config{
-		Connection: config, Slot: slowSlot, Publication: "none", SenderTimeout: time.Minute,
+		Connection: config, Slot: slot, Publication: publication, SenderTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return stream
+}
+
+// openSlowly opens a stream whose writes are slow, and another connection.
+func openSlowly(t *testing.T) (context.Context, *replication.Stream, *pgx.Conn) {
+	t.Helper()
+	ctx, config, admin := newDatabase(t)
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		return slowWriter{conn}, err
+	}
+	stream := open(ctx, t, config, slowSlot, "none")
 	t.Cleanup(stream.Close)
 	return ctx, stream, admin
 }

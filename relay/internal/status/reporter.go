@@ -63,8 +63,7 @@ func (r *Reporter) isDue(now Report) bool {
 // differs reports whether more than numbers has changed.
 func differs(a, b Report) bool {
 	if a.State != b.State || a.Error != b.Error || a.Events.isDelayed() != b.Events.isDelayed() ||
-		len(a.Warnings) != len(b.Warnings) ||
-		len(a.Destinations) != len(b.Destinations) {
+		len(a.Warnings) != len(b.Warnings) || len(a.Destinations) != len(b.Destinations) {
 		return true
 	}
 	for i, d := range b.Destinations {

@@ -81,11 +81,11 @@ func (e Events) oldestWait() time.Duration {
 	return time.Duration(e.OldestWaitSeconds * float64(time.Second))
 }
 
-// waiting describes the undelivered events. A relay that has read none of them may still know that
-// one waits, or be unable to exclude it.
 // isDelayed reports whether an event waits for so long that it is a problem.
 func (e Events) isDelayed() bool { return e.oldestWait() >= delayedAfter }
 
+// waiting describes the undelivered events. A relay that has read none of them may still know that
+// one waits, or be unable to exclude it.
 func (e Events) waiting() string {
 	oldest := span.Format(e.oldestWait())
 	switch {
