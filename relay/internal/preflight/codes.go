@@ -42,6 +42,7 @@ const (
 	CodeDestination    Code = "destination"      // the topic, queue or bus exists and fits the settings
 	CodeAggregate      Code = "aggregate"        // a FIFO destination gets an aggregate id for each event
 	CodeThroughput     Code = "throughput"       // the destination has its high-throughput configuration
+	CodeSubscription   Code = "subscription"     // the topic has a subscriber
 	CodeLargeEvents    Code = "large-events"     // the relay may write to the bucket in RELAY_LARGE_EVENTS_BUCKET
 	CodeListen         Code = "listen"           // the address in RELAY_LISTEN is free, or of the relay of this slot
 )

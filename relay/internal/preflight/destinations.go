@@ -149,7 +149,15 @@ func (d Destinations) describe(name string, s opened) Findings {
 	if d.Unordered && s.Limits().FIFO {
 		found = append(found, unordered(object, name))
 	}
+	if s.Description().Unsubscribed {
+		found = append(found, unsubscribed(object, name))
+	}
 	return append(found, throughput(name, s)...)
+}
+
+func unsubscribed(object, name string) Finding {
+	return degraded(CodeSubscription, object, "topic %s has no confirmed subscription: SNS accepts each event and "+
+		"drops it. Subscribe the queues of its consumers before the relay starts", name)
 }
 
 func unordered(object, name string) Finding {

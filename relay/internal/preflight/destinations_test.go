@@ -76,8 +76,37 @@ func TestMissingDestinationsAreReportedWithACommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := checkDestinations(t, t.Context(), broker, preflight.Progress{})
-	if found.Err() != nil || found.Of(preflight.Degraded)[0].Code != preflight.CodeAggregate {
+	if found.Err() != nil || !found.Has(preflight.CodeAggregate, preflight.Degraded) {
 		t.Errorf("found %s", found)
+	}
+}
+
+// TestTopicWithoutSubscriberIsReported, unless it archives its messages.
+func TestTopicWithoutSubscriberIsReported(t *testing.T) {
+	t.Parallel()
+	for name, attributes := range map[string]map[string]string{
+		"no subscriber": nil, "archive": {"ArchivePolicy": `{"MessageRetentionPeriod":"30"}`},
+	} {
+		broker := startBroker(t)
+		topic, err := broker.CreateTopic("orders", attributes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		queue, err := broker.CreateQueue("orders", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := checkDestinations(t, t.Context(), broker, preflight.Progress{})
+		if found.Has(preflight.CodeSubscription, preflight.Degraded) != (attributes == nil) {
+			t.Errorf("%s: found %s", name, found)
+		}
+		if _, err := broker.Subscribe(topic, queue.ARN, nil); err != nil {
+			t.Fatal(err)
+		}
+		found = checkDestinations(t, t.Context(), broker, preflight.Progress{})
+		if found.Has(preflight.CodeSubscription, preflight.Degraded) {
+			t.Errorf("%s: with a subscriber found %s", name, found)
+		}
 	}
 }
 

@@ -111,6 +111,9 @@ type Description struct {
 	FifoThroughputLimit       string // of a FIFO queue: "perQueue" or "perMessageGroupId"
 	FifoThroughputScope       string // of a FIFO topic: "Topic" or "MessageGroup"
 	KMSKey                    string // empty without a customer managed key
+	// Unsubscribed says that the topic has no confirmed subscription and archives no message: SNS
+	// accepts each one and drops it.
+	Unsubscribed bool
 	// attributes that this broker omits and AWS always has: AWS' default is used
 	Missing []string
 	Hidden  bool // the owner of the bus lets this role put events and not read the bus

@@ -97,6 +97,7 @@ func stateOf(arn string, attributes map[string]string) state {
 			ContentBasedDeduplication: sink.FlagOf(attributes["ContentBasedDeduplication"], false),
 			FifoThroughputScope:       attributes["FifoThroughputScope"],
 			KMSKey:                    attributes["KmsMasterKeyId"],
+			Unsubscribed:              attributes["SubscriptionsConfirmed"] == "0" && attributes["ArchivePolicy"] == "",
 		},
 	}
 }
