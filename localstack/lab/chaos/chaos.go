@@ -35,6 +35,7 @@ type Options struct {
 	Faults   []string // allowed faults; empty allows all
 	Shapes   []string // shapes of the outbox table, used in turn; empty draws them
 	Settings []string // settings of the relays that replace those that a seed draws
+	Emitted  bool     // every run of a shape that can has emitted events, and no fault loses the log
 	Short    bool     // halves the load
 	Keep     bool     // saves the history of every run, not only of failed ones
 	// Settle is the time in which every event has to arrive after the last fault. Zero is a minute.

@@ -35,9 +35,12 @@ func (r *run) aggregates() []aggregate {
 			}
 			isLast := n == r.plan.Load.Aggregates-1
 			table, id := r.shape.place(n, id)
+			emits := r.plan.Load.Emitted && n%4 == 1 && !isLast
+			if emits {
+				table = ""
+			}
 			all = append(all, aggregate{
-				destination: d, table: table, id: id, fragile: r.plan.Load.Poison && isLast,
-				emits: r.plan.Load.Emitted && n%4 == 1 && !isLast,
+				destination: d, table: table, id: id, fragile: r.plan.Load.Poison && isLast, emits: emits,
 			})
 		}
 	}

@@ -13,10 +13,7 @@ import (
 // tableFaults are changes by the owner of the table. None of them may lose an event.
 var tableFaults = []fault{
 	tableJoins,
-	{
-		name: "crash: table joins", weight: 8, repeats: true, skips: true, losesLog: true, needs: hasSeveral,
-		do: whileTableJoins,
-	},
+	{name: "crash: table joins", weight: 8, repeats: true, skips: true, needs: hasSeveral, do: whileTableJoins},
 	{name: "publication restated", weight: 2, repeats: true, refuses: acceptLossCommand, do: restatePublication},
 	{name: "rows deleted at once", weight: 3, needsLog: true, needs: keepsRows, do: deleteAtOnce},
 	{name: "table swapped", weight: 2, repeats: true, strands: true, needsLog: true, needs: isSwappable, do: swapTable},

@@ -87,6 +87,7 @@ func NewPlan(seed uint64, o Options) *Plan {
 	random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	p.Destinations = kinds[:1+random.IntN(len(kinds))]
 	p.drawShape(o)
+	p.Load.Emitted = o.Emitted && p.emits()
 	p.drawSettings(random, o)
 	p.Credentials = []Source{StaticKey, ContainerRole, WebIdentity}[random.IntN(3)]
 	p.Aftermath = []Aftermath{LeaveParked, RedriveAll, DiscardRest}[random.IntN(3)]
@@ -146,7 +147,7 @@ func (p *Plan) drawSettings(random *rand.Rand, o Options) {
 	if random.IntN(2) == 0 && !slices.ContainsFunc(p.Destinations, func(k Kind) bool { return !k.fifo() }) {
 		p.Settings = append(p.Settings, "RELAY_GROUP_BATCHES=true")
 	}
-	p.ColdStart = random.IntN(4) == 0 && p.shape().repairs
+	p.ColdStart = random.IntN(4) == 0 && p.shape().repairs && !p.Load.Emitted
 	p.Load.Long = 150 * time.Millisecond
 	if random.IntN(4) == 0 {
 		p.Load.Long = 1500 * time.Millisecond
@@ -171,12 +172,18 @@ func (p *Plan) hasStep(names ...string) bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return slices.Contains(names, s.Fault) })
 }
 
+// emits reports whether events can also be emitted to the relays of the shape.
+func (p *Plan) emits() bool { return p.Shape == own || p.Shape == several }
+
 // drawEmitted draws whether a share of the events has no row. A fault that loses a part of the log
 // loses such an event, and no promise covers that loss.
 func (p *Plan) drawEmitted() {
 	random := rand.New(rand.NewPCG(p.Seed, 0xe317)) // the rest of a plan does not depend on it
 	losesLog := slices.ContainsFunc(faults, func(f fault) bool { return f.losesLog && p.hasStep(f.name) })
-	if p.Load.Emitted = random.IntN(2) == 0 && p.Shape == own && hasSlot(p) && !losesLog; p.Load.Emitted {
+	if random.IntN(2) == 0 && p.emits() && hasSlot(p) && !losesLog {
+		p.Load.Emitted = true
+	}
+	if p.Load.Emitted {
 		p.Settings = append(p.Settings, "RELAY_EMITTED="+emittedPrefix)
 	}
 }

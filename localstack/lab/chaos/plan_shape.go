@@ -60,6 +60,9 @@ func (p *Plan) allows(f *fault) bool {
 	if !p.shape().repairs && (f.losesLog || f.skips || f.strands) {
 		return false
 	}
+	if p.Load.Emitted && f.losesLog {
+		return false
+	}
 	return f.needs == nil || f.needs(p)
 }
 

@@ -13,7 +13,7 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	}
 	o := Options{Versions: []int{0}}
 	drawn := map[string]int{}
-	emitted, large := 0, 0
+	emitted, emittedBeside, large := 0, 0, 0
 	const seeds = 1000
 	for seed := range uint64(seeds) {
 		p := NewPlan(seed, o)
@@ -23,6 +23,9 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 		}
 		if p.Load.Emitted {
 			emitted++
+			if p.Shape == several {
+				emittedBeside++
+			}
 			p.mustKeepLog(t, flags)
 		}
 		if p.Load.Large {
@@ -51,6 +54,33 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	if emitted < seeds/10 || large < seeds/10 {
 		t.Errorf("%d of %d runs have events without a row, and %d have large ones", emitted, seeds, large)
 	}
+	if emittedBeside < drawn[several]/10 {
+		t.Errorf("%d of %d runs of several tables have events without a row", emittedBeside, drawn[several])
+	}
+}
+
+func TestEveryRunCanHaveEmittedEvents(t *testing.T) {
+	t.Parallel()
+	flags := map[string]fault{}
+	for _, f := range slices.Concat(faults, brokerFaults) {
+		flags[f.name] = f
+	}
+	joins := 0
+	for _, shape := range []string{own, several} {
+		for seed := range uint64(100) {
+			p := NewPlan(seed, Options{Versions: []int{0}, Shapes: []string{shape}, Emitted: true})
+			if !p.Load.Emitted {
+				t.Errorf("seed %d of the table %q has no emitted event", seed, shape)
+			}
+			p.mustKeepLog(t, flags)
+			if p.hasStep("table joins", "crash: table joins") {
+				joins++
+			}
+		}
+	}
+	if joins < 10 {
+		t.Errorf("a table joins in %d runs with emitted events", joins)
+	}
 }
 
 // mustKeepLog checks that no event of the log is older than the slot, or lost with it.
@@ -61,7 +91,7 @@ func (p *Plan) mustKeepLog(t *testing.T, flags map[string]fault) {
 			t.Errorf("seed %d: %s, and events without a row", p.Seed, s.Fault)
 		}
 	}
-	if p.ColdStart || p.Shape != own {
+	if p.ColdStart || !p.emits() {
 		t.Errorf("seed %d: cold start %t of table %q, and events without a row", p.Seed, p.ColdStart, p.Shape)
 	}
 }

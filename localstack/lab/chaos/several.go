@@ -84,7 +84,7 @@ func (t *twins) next(table string) string {
 
 // tableJoins adds the last table to the publication, with the rows that it has.
 var tableJoins = fault{
-	name: "table joins", weight: 6, repeats: true, skips: true, losesLog: true, needs: hasSeveral, do: joinTable,
+	name: "table joins", weight: 6, repeats: true, skips: true, needs: hasSeveral, do: joinTable,
 }
 
 // joinTable has a transaction write to the table before the publication has it, and commit while
