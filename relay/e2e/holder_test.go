@@ -132,6 +132,35 @@ func TestNothingIsWrittenWithoutTheSlotAndItsEpoch(t *testing.T) {
 	w.must(store.Save(t.Context(), holder, checkpoint.Position{FlushLSN: 2}, checkpoint.Horizon{}))
 }
 
+// A session that ends gives its writes up, and the server may execute one of them after the last.
+func TestALateWriteDoesNotMoveThePositionBack(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders")
+	store, holder := w.claimed()
+	last := checkpoint.Position{
+		FlushLSN: 7, Transaction: checkpoint.Transaction{CommitLSN: 9, Delivered: 3, LastEventID: "3"},
+	}
+	late := checkpoint.Position{
+		FlushLSN: 4, Transaction: checkpoint.Transaction{CommitLSN: 6, Delivered: 5, LastEventID: "5"},
+	}
+	for _, p := range []checkpoint.Position{last, late} {
+		w.must(store.Save(t.Context(), holder, p, checkpoint.Horizon{}))
+	}
+	row, err := store.Load(t.Context())
+	w.must(err)
+	if row.Position != last {
+		t.Errorf("the row has %+v, want %+v", row.Position, last)
+	}
+	resent := last
+	resent.Transaction = checkpoint.Transaction{} // the row counted other rows
+	w.must(store.Save(t.Context(), holder, resent, checkpoint.Horizon{}))
+	row, err = store.Load(t.Context())
+	w.must(err)
+	if row.Position != resent {
+		t.Errorf("the row has %+v, want %+v", row.Position, resent)
+	}
+}
+
 func TestSlotIsInspectedOnlyOnceItIsAcquired(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")

@@ -63,11 +63,14 @@ func (s *shape) blocked(tableJoins bool) string {
 	if !s.repairs || s.unordered || s.columns.aggregate == "" {
 		return `SELECT ''`
 	}
-	return s.waiting() + s.sql(` AND EXISTS (
-		SELECT FROM {rows} before JOIN outbox_dead_letters l ON l.row_seq = before.{common_seq}
-		WHERE l.destination = d.destination AND l.blocks_group AND l.state = 'parked'
-		  AND (before.{seq} < e.{seq} OR `+strconv.FormatBool(tableJoins)+`)
-		  AND `+s.isOfAggregate("d", "before")+`)`)
+	// once, because the planner would otherwise read all rows again for each row
+	return s.sql(`WITH blocking AS MATERIALIZED (
+			SELECT l.destination AS blocked_destination, letter.*
+			FROM {rows} letter JOIN outbox_dead_letters l ON l.row_seq = letter.{common_seq}
+			WHERE l.blocks_group AND l.state = 'parked')
+		`) + s.waiting() + s.sql(` AND EXISTS (
+			SELECT FROM blocking b WHERE b.blocked_destination = d.destination
+			  AND (b.{seq} < e.{seq} OR `+strconv.FormatBool(tableJoins)+`) AND `+s.isOfAggregate("d", "b")+`)`)
 }
 
 // isOfAggregate is a condition on a deferral and a row of the outbox table.

@@ -228,10 +228,15 @@ func (s *Store) SaveUnclaimed(ctx context.Context, f slot.Fence, p Position) err
 	return s.save(ctx, f, slot.UnclaimedSQL, p, Horizon{})
 }
 
+// save never moves the position back. A session that ends gives up a write that is under way, and
+// the server may execute it after the session's last write, whose position the slot has by then.
 func (s *Store) save(ctx context.Context, f slot.Fence, fence string, p Position, h Horizon) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints c SET flush_lsn = $4, tx_commit_lsn = nullif($5::pg_lsn, '0/0'), tx_delivered = $6,
-			tx_last_event_id = $7, recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
+		UPDATE relay_checkpoints c SET flush_lsn = greatest(c.flush_lsn, $4),
+			tx_commit_lsn = CASE WHEN c.flush_lsn > $4 THEN c.tx_commit_lsn ELSE nullif($5::pg_lsn, '0/0') END,
+			tx_delivered = CASE WHEN c.flush_lsn > $4 THEN c.tx_delivered ELSE $6 END,
+			tx_last_event_id = CASE WHEN c.flush_lsn > $4 THEN c.tx_last_event_id ELSE $7 END,
+			recovered_seq = $8, horizon = coalesce(nullif($9, '')::pg_snapshot, c.horizon),
 			publication_fingerprint = coalesce(nullif($10, ''), c.publication_fingerprint),
 			updated_at = clock_timestamp()
 		WHERE `+fence,
