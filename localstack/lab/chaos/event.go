@@ -101,11 +101,15 @@ func (r *run) newEvent(random *rand.Rand, a aggregate) checker.Event {
 // other event to the destination: five times RELAY_RETRY_MAX, and the last backoff.
 const refusalTakes = 3 * time.Second
 
+// refusedAtMost leaves room for the refused events of faults. A relay parks five events of a
+// destination that accepts none, and an operator may redrive all of them when no other is left.
+const refusedAtMost = 3
+
 // mayWriteRefused bounds the refused events of an aggregate. A relay proves their refusals one
 // after the other if the aggregate has fallen far behind all others, and half of the time to settle
 // has to suffice for it.
 func (r *run) mayWriteRefused(d *destination) bool {
-	return d.refused.Add(1) <= max(1, int32(r.options.Settle/refusalTakes/2))
+	return d.refused.Add(1) <= min(refusedAtMost, max(1, int32(r.options.Settle/refusalTakes/2)))
 }
 
 // payload returns the form of a payload with the id of its event. In a column of jsonb it is the

@@ -228,7 +228,7 @@ func (s *Store) SaveUnclaimed(ctx context.Context, f slot.Fence, p Position) err
 	return s.save(ctx, f, slot.UnclaimedSQL, p, Horizon{})
 }
 
-// save never moves the position back. A session that ends gives up a write that is under way, and
+// save never moves flush_lsn back. A session that ends gives up a write that is under way, and
 // the server may execute it after the session's last write, whose position the slot has by then.
 func (s *Store) save(ctx context.Context, f slot.Fence, fence string, p Position, h Horizon) error {
 	tag, err := s.pool.Exec(ctx, `
