@@ -117,14 +117,24 @@ func TestECSFilesAreTheTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		if *update {
-			if err := os.WriteFile(derived.file, want.Bytes(), 0o644); err != nil { //nolint:gosec // part of the source
-				t.Fatal(err)
-			}
+			replaceFile(t, derived.file, want.Bytes())
 		}
 		if have, err := os.ReadFile(derived.file); err != nil || !bytes.Equal(have, want.Bytes()) {
 			t.Errorf("%s differs from %s of relay.yaml (%v): run go test ./infra -run ECS -update", derived.file,
 				derived.resource, err)
 		}
+	}
+}
+
+// replaceFile writes a file of the source in one step, because other tests read it meanwhile.
+func replaceFile(t *testing.T, name string, content []byte) {
+	t.Helper()
+	err := os.WriteFile(name+".new", content, 0o644) //nolint:gosec // part of the source
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -45,10 +45,10 @@ type commands struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	err := run(ctx, os.Args[1:], os.Stdout)
+	err := run(ctx, os.Args[1:], &terminal{out: os.Stdout})
 	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
-		os.Exit(fail(os.Stderr, err))
+		os.Exit(fail(&terminal{out: os.Stderr}, err))
 	}
 }
 

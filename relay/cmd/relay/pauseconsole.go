@@ -64,7 +64,7 @@ func newPauseConsole(pool *pgxpool.Pool, slot string, json bool, w io.Writer) *p
 		form: pauseForm{Version: formatVersion, Slot: slot, Action: "not_paused"},
 	}
 	if json {
-		c.out = os.Stderr
+		c.out = &terminal{out: os.Stderr}
 	}
 	return c
 }

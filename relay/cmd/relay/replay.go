@@ -62,7 +62,7 @@ func (c *replayCommand) Run(ctx context.Context, w io.Writer) error {
 		if !c.JSON {
 			return explain(c.do(ctx, console))
 		}
-		console.out = os.Stderr
+		console.out = &terminal{out: os.Stderr}
 		err = explain(c.do(ctx, console))
 		return errors.Join(err, printJSON(w, console.form))
 	})

@@ -20,8 +20,6 @@ const (
 	watchInterval = time.Second
 	// statusTimeout bounds one read of the database.
 	statusTimeout = 10 * time.Second
-	// clearScreen is the escape sequence that clears a terminal and puts its cursor at the top.
-	clearScreen = "\x1b[2J\x1b[H"
 )
 
 type statusCommand struct {
@@ -77,8 +75,10 @@ func (c *statusCommand) watch(ctx context.Context, pool *pgxpool.Pool, w io.Writ
 		if _, err := c.show(ctx, pool, &screen); err != nil {
 			fmt.Fprintf(&screen, "unknown: %v\n", explain(err))
 		}
-		if !c.JSON {
-			fmt.Fprint(w, clearScreen)
+		if t, is := w.(*terminal); is && !c.JSON {
+			if err := t.clear(); err != nil {
+				return err
+			}
 		}
 		if _, err := screen.WriteTo(w); err != nil {
 			return err

@@ -57,6 +57,7 @@ func TestMissingDestinationsAreReportedWithACommand(t *testing.T) {
 	for i, words := range [][]string{
 		{
 			"topic " + topicARN + " does not exist at " + broker.URL(),
+			"create it and its subscriptions before the relay runs",
 			"aws sns create-topic --name orders --region us-east-1 --endpoint-url " + broker.URL(),
 		},
 		{

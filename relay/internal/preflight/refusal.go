@@ -20,6 +20,11 @@ var permissions = map[sink.Service]string{
 // kinds are the nouns for a destination of each service.
 var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue", sink.EventBridge: "event bus"}
 
+// consumers are the parts of a new destination without which AWS accepts each event and drops it.
+var consumers = map[sink.Service]string{
+	sink.SNS: " and its subscriptions before the relay runs", sink.EventBridge: " and its rules before the relay runs",
+}
+
 // refusal is the finding of a destination that cannot be opened.
 func (d *destinations) refusal(destination sink.Destination, err error) Finding {
 	name, kind, place := destination.String(), kinds[destination.Service], d.place(destination)
@@ -29,7 +34,8 @@ func (d *destinations) refusal(destination sink.Destination, err error) Finding 
 	}
 	switch code := sink.Code(err); code {
 	case "NotFound", "QueueDoesNotExist", "NonExistentQueue", "ResourceNotFoundException":
-		return fail("does not exist %s: create it, or change RELAY_DESTINATION or RELAY_ROUTES", place).
+		return fail("does not exist %s: create it%s, or change RELAY_DESTINATION or RELAY_ROUTES", place,
+			consumers[destination.Service]).
 			with("%s", d.creation(destination))
 	case "AuthorizationError", "AccessDenied", "AccessDeniedException":
 		return fail("may not be read (%s): the role of the relay needs %s", code, permissions[destination.Service])

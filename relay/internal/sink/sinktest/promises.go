@@ -40,6 +40,7 @@ var promises = []promise{
 	{"size limits are exact to the byte", nil, limitsMessages},
 	{"the limit of a batch is exact to the byte", nil, limitsBatches},
 	{"a changed limit is read again", queued, readsLimitsAgain},
+	{"a topic knows its subscriber", []sink.Service{sink.SNS}, knowsSubscriber},
 	{"a destination that is missing is retried", nil, waitsForDestination},
 	{"a destination that does not exist cannot be opened", nil, opensOnlyWhatExists},
 	{"the broker refuses each message that Validate refuses", nil, refusesWhatValidateRefuses},
@@ -60,6 +61,13 @@ func arrivesAsSent(s suite, t *testing.T, k kind) {
 	got := d.receive(t, 1)[0]
 	if diff := cmp.Diff(arrivalOf(sent, k), got); diff != "" {
 		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+}
+
+func knowsSubscriber(s suite, t *testing.T, k kind) {
+	described, is := s.open(t, k, nil).Sink.(interface{ Description() sink.Description })
+	if !is || described.Description().Unsubscribed {
+		t.Errorf("a topic with a subscriber has none (described %t)", is)
 	}
 }
 

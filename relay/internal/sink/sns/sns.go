@@ -4,11 +4,13 @@ package sns
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
+	"github.com/aws/aws-sdk-go-v2/service/sns/types"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink"
 	"github.com/outbox-relay/outbox-relay/relay/internal/sink/transport"
@@ -80,9 +82,21 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 	read := stateOf(s.topicARN, topic.Attributes)
 	if opened := s.state.Load(); opened != nil { // a topic never becomes another kind
 		read.limits.FIFO = opened.limits.FIFO
+		read.description.Unsubscribed = opened.description.Unsubscribed
+	} else if read.description.Unsubscribed {
+		read.description.Unsubscribed = !s.hasSubscription(ctx)
 	}
 	s.state.Store(&read)
 	return nil
+}
+
+// hasSubscription reports whether SNS lists a confirmed subscription. LocalStack counts none of
+// those that it lists. A relay may lack the permission for the list: then the count holds.
+func (s *Sink) hasSubscription(ctx context.Context) bool {
+	listed, err := s.client.ListSubscriptionsByTopic(ctx, &sns.ListSubscriptionsByTopicInput{TopicArn: &s.topicARN})
+	return err == nil && slices.ContainsFunc(listed.Subscriptions, func(one types.Subscription) bool {
+		return strings.HasPrefix(aws.ToString(one.SubscriptionArn), "arn:") // otherwise PendingConfirmation
+	})
 }
 
 func stateOf(arn string, attributes map[string]string) state {
