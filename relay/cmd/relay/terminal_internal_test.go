@@ -27,7 +27,8 @@ func TestNoWordOfAnEventCommandsTheTerminal(t *testing.T) {
 			}
 		}
 		if whole.String() != want || bytewise.String() != want {
-			t.Errorf("%q is written as %q, and byte by byte as %q, want %q", text, whole.String(), bytewise.String(), want)
+			t.Errorf("%q is written as %q, and byte by byte as %q, want %q",
+				text, whole.String(), bytewise.String(), want)
 		}
 	}
 }

@@ -38,6 +38,8 @@ func (d *database) publication(ctx context.Context) Findings {
 		return Findings{fail("publication %s does not exist: create it with its table with relay migrate, or name "+
 			"yours in RELAY_PUBLICATION", d.Publication).
 			with("relay migrate")}
+	case d.oid == 0: // the table's finding says what to do
+		return nil
 	case !exists:
 		return Findings{fail("publication %s does not exist: create it, or name yours in "+
 			"RELAY_PUBLICATION", d.Publication).

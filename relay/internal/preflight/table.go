@@ -32,6 +32,18 @@ const (
 	generatedVirtual = "v"
 )
 
+// published tells which tables the publication has, one of which may be meant, or nothing.
+func (d *database) published(ctx context.Context) string {
+	var tables string
+	err := d.Pool.QueryRow(ctx, `
+		SELECT coalesce(string_agg(schemaname || '.' || tablename, ', ' ORDER BY schemaname, tablename), '')
+		FROM (SELECT * FROM pg_publication_tables WHERE pubname = $1 LIMIT 5) AS t`, d.Publication).Scan(&tables)
+	if err != nil || tables == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (publication %s has %s)", d.Publication, tables)
+}
+
 // outboxTable checks that the table exists and may be read, and reads its columns. It queries the
 // catalog by name, because to_regclass fails if the role may not use the schema.
 func (d *database) outboxTable(ctx context.Context) Findings {
@@ -49,8 +61,8 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 	fail := func(format string, args ...any) Finding { return failed(CodeTable, d.tableObject(), format, args...) }
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return Findings{fail("table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE",
-			d.tableName()).
+		return Findings{fail("table %s does not exist: create it with relay migrate, or name yours in RELAY_TABLE%s",
+			d.tableName(), d.published(ctx)).
 			with("relay migrate")}
 	case err != nil:
 		return Findings{unknown(CodeTable, d.tableObject(), err)}

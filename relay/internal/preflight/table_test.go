@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
 )
 
 // TestAddingTheColumnsRewritesNoTable has 200,000 rows. On a large table, a rewrite under a lock is
@@ -54,4 +56,17 @@ func (e *testEnv) fileNode(table string) (node uint32) {
 		e.t.Fatal(err)
 	}
 	return node
+}
+
+func TestCheckOfAWrongTableNamesThePublishedOnes(t *testing.T) {
+	t.Parallel()
+	e := newTestEnv(t)
+	published := e.Table
+	e.Table.Name += "s"
+	found := e.expect(preflight.CodeTable, preflight.Error, "does not exist", "has "+published.Schema+"."+published.Name)
+	for _, f := range e.check().Of(preflight.Error) {
+		if f.Code == preflight.CodePublication {
+			t.Errorf("beside %s found %s", found, f)
+		}
+	}
 }
