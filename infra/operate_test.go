@@ -45,7 +45,8 @@ func TestPagesNameExistingParametersAndOutputs(t *testing.T) {
 		name := regexp.MustCompile("`((?:Relay|Database|Throttle|Slot|Orders|Queue|Dashboard)[A-Z][A-Za-z]+)`")
 		named := name.FindAllStringSubmatch(string(text), -1)
 		for _, name := range named {
-			if template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
+			isCode := name[1] == "QueueDoesNotExist" // of an answer of SQS
+			if !isCode && template.parameters[name[1]] == nil && template.outputs[name[1]] == nil {
 				t.Errorf("%s: template.yaml has neither a parameter nor an output %s", page, name[1])
 			}
 		}

@@ -39,6 +39,9 @@ func TestEachRunbookEndsItsAlarm(t *testing.T) {
 	t.Parallel()
 	sections, alarms := runbookSections(t), relayAlarms(t)
 	for heading, commands := range sections {
+		if len(commands) == 0 || commands[0] != "relay status" {
+			t.Errorf("the runbook %q does not begin with what relay status says: %q", heading, commands)
+		}
 		walk := walks[heading]
 		if walk == nil {
 			if alarms[heading] != nil || !slices.Contains(needAWS, heading) {
@@ -86,6 +89,7 @@ func walkNotStreaming(r *runbook) {
 		r.t.Error("the statement of the page names no process that holds the slot")
 	}
 	r.run("relay check")
+	r.run("relay status")
 	holder.stop()
 	r.ends()
 }
@@ -96,9 +100,16 @@ func walkDelayed(r *runbook) {
 		fakeaws.Refuse(http.StatusBadRequest, "QueueDoesNotExist", "no such queue"))
 	r.commit(event(r.t, "1", `{"n":1}`))
 	r.fires()
-	r.statusSays(r.queue.ARN, "QueueDoesNotExist")
+	r.statusSays(r.queue.ARN+" has accepted nothing since", "QueueDoesNotExist")
+	r.run("relay check")
 	gone.Clear()
+	r.awaitBody(`{"n":1}`)
 	r.ends()
+	received := len(r.broker.Received(r.queue.ARN))
+	r.run("relay replay --since TIME --yes", "TIME", "1h")
+	r.eventually("the event is sent again", func() bool {
+		return len(r.broker.Received(r.queue.ARN)) > received
+	})
 }
 
 func walkFarBehind(r *runbook) {
@@ -109,6 +120,7 @@ func walkFarBehind(r *runbook) {
 	r.fires()
 	r.query("SELECT pid, usename, backend_xid FROM pg_stat_activity WHERE backend_xid IS NOT NULL " +
 		"ORDER BY age(backend_xid) DESC LIMIT 5")
+	r.statusSays("of log not confirmed")
 	slow.Clear()
 	r.ends()
 }
@@ -120,6 +132,7 @@ func walkHoldsLogBack(r *runbook) {
 	r.exec(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, slot)
 	r.checkSays(r.query("SELECT slot_name, active, wal_status, safe_wal_size, restart_lsn, confirmed_flush_lsn "+
 		"FROM pg_replication_slots"), slot+" false reserved")
+	r.run("relay status")
 	r.query("SELECT pg_drop_replication_slot('name')", "name", slot)
 	if r.testEnv.query(`SELECT count(*)::text FROM pg_replication_slots WHERE slot_name = $1`, slot) != "0" {
 		r.t.Error("the slot is not dropped")
@@ -129,6 +142,7 @@ func walkHoldsLogBack(r *runbook) {
 func walkFillsDisk(r *runbook) {
 	r.testEnv = newTestEnv(r.t, "orders.fifo")
 	r.query("SELECT * FROM pg_prepared_xacts")
+	r.run("relay status")
 }
 
 // The limit is raised without a restart, as the page says.
@@ -146,6 +160,7 @@ func walkInDanger(r *runbook) {
 		r.exec(`SELECT pg_switch_wal()`)
 	}
 	r.fires()
+	r.statusSays("the slot keeps", "raise max_slot_wal_keep_size")
 	r.exec(`ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'`)
 	r.exec(`SELECT pg_reload_conf()`)
 	r.ends()
@@ -165,6 +180,7 @@ func walkSlotLost(r *runbook) {
 	})
 	r.fires()
 	r.ends()
+	r.statusSays("last gap")
 	r.relay.stop()
 	r.dropSlot()
 	r.commit(event(r.t, "1", `{"n":7}`))
@@ -172,6 +188,7 @@ func walkSlotLost(r *runbook) {
 	if output, err := r.command(r.env, "run"); err == nil {
 		r.t.Errorf("the relay does not halt: %s", output)
 	}
+	r.statusSays("cannot bring every event")
 	r.run("relay recover --yes")
 	r.relay = r.startScraped()
 	r.awaitBody(`{"n":7}`)
@@ -198,7 +215,7 @@ func walkParked(r *runbook) {
 	})
 	r.fires()
 	r.checkSays(r.run("relay dead-letters list"), "2 dead letters")
-	r.run("relay status")
+	r.statusSays("parked: 2 ")
 	// the two groups are refused in any order
 	position := r.testEnv.query(`SELECT position::text FROM outbox_dead_letters WHERE message_group = 'order/2'`)
 	r.checkSays(r.run("relay dead-letters show 17", "17", position), "position", position)
@@ -226,6 +243,7 @@ func walkUnrouted(r *runbook) {
 		VALUES (gen_random_uuid(), 'order', '1', 't', '{"n":1}', 'b')`)
 	r.fires()
 	r.relay.awaitLog("event=destination_unknown")
+	r.statusSays("parked: 1 UnknownDestination")
 	r.relay.stop()
 	old.create("b")
 	r.env = append(r.env, "RELAY_ALLOWED_DESTINATIONS="+sqsPrefix+"{"+strings.Join(all, ",")+"}.fifo")
@@ -245,7 +263,7 @@ func walkDeferred(r *runbook) {
 	away := r.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Unavailable())
 	r.commit(event(r.t, "1", `{"n":1}`))
 	r.fires()
-	r.statusSays("deferred", r.queue.ARN)
+	r.statusSays("deferred", r.queue.ARN+" has accepted nothing since", "in the outbox table")
 	away.Clear()
 	r.awaitBody(`{"n":1}`)
 	r.ends()
@@ -269,7 +287,7 @@ func walkPaused(r *runbook) {
 	r.run("relay pause DESTINATION", "DESTINATION", r.queue.ARN)
 	r.commit(event(r.t, "1", `{"n":1}`))
 	r.fires()
-	r.statusSays("paused", r.queue.ARN)
+	r.statusSays(r.queue.ARN + " is paused since")
 	r.run("relay resume DESTINATION", "DESTINATION", r.queue.ARN)
 	r.awaitBody(`{"n":1}`)
 	r.ends()
