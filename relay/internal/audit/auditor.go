@@ -32,8 +32,9 @@ const (
 // the next. A horizon is stored only if both agree. So a recovery begins before the missing rows.
 type Auditor struct {
 	Deps
-	// Brought has the common seqs that this session has read from the log and from the table. After
-	// an in-place recovery it also has those of the session before.
+	// Brought has the common seqs that this session has read from the log and from the table. It
+	// also has those of the session before, if that ended with an in-place recovery or for new
+	// tables.
 	Brought *Sequences
 
 	ledgers  ledgers

@@ -21,8 +21,9 @@ type Handle uint64
 // Tracker keeps the open events in the order of the log, and computes from the delivered prefix the
 // position that may be confirmed. It does no I/O.
 //
-// Begin, Open, Commit, Keepalive and Recovered describe the stream. Only the goroutine that reads
-// the stream calls them. All other methods are safe for concurrent use.
+// Begin, Open, Commit, Keepalive and Recovered describe the rows that are read. One goroutine at a
+// time calls them: at first the one that recovers rows from the table, and then the one that reads
+// the stream. All other methods are safe for concurrent use.
 type Tracker struct {
 	window Window
 	began  time.Time // when the Tracker was created

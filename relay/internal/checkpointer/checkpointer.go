@@ -21,8 +21,9 @@ import (
 )
 
 const (
-	// tickInterval is how often the Checkpointer checks the fence, and how often it writes the row
-	// while events flow.
+	// tickInterval is the longest pause between two checks of the fence. [Checkpointer.Run] checks
+	// eight times in a wal_sender_timeout if that is more often. While events flow, each check also
+	// writes the row.
 	tickInterval = time.Second
 	// idleInterval is how often it writes the row while no events flow. Only keepalives then move
 	// the position.
@@ -101,11 +102,11 @@ func (c *Checkpointer) Run(ctx context.Context) error {
 
 // tick checks and writes once.
 //
-// The server releases the slot for a moment when an in-place recovery restarts its stream on
-// the same connection. It also releases the slot when it cannot decode the log, while the relay
-// still delivers earlier events. A check that finds the slot free neither extends the lease nor
-// ends the session. The position is stored nevertheless. Otherwise a session that delivers slowly
-// would begin where the last one began.
+// In an in-place recovery the slot may be free for a moment, because the stream restarts on the
+// same connection, or because the server cannot decode the log while the relay still delivers
+// earlier events. A check that finds the slot free then only stores the position: it neither
+// extends the lease nor ends the session. Without that write, a session that delivers slowly would
+// begin where the last one began.
 func (c *Checkpointer) tick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout/2)
 	defer cancel()

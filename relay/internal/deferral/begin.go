@@ -10,11 +10,12 @@ import (
 	"github.com/outbox-relay/outbox-relay/relay/internal/task"
 )
 
-// relieve has no event of a destination hold up the position once the destination is overdue.
-// Events that a deferral covers wait in the table, and the others are parked.
+// relieve keeps the events of an overdue destination from holding up the position. Events that a
+// deferral covers wait in the table, and the others are parked. The events of a paused destination
+// wait in the table too.
 func (w *Worker) relieve(ctx context.Context, destination int) error {
-	w.relieved[destination].begins.Lock()
-	defer w.relieved[destination].begins.Unlock()
+	w.relieved[destination].beginMu.Lock()
+	defer w.relieved[destination].beginMu.Unlock()
 	if p, paused := w.pauses.of(w.Names[destination]); paused {
 		return w.holdBack(ctx, destination, p)
 	}

@@ -16,8 +16,8 @@ const (
 	// letter. askInterval is how often it asks whether a group still does; if the answer takes
 	// long, it asks less often.
 	behindInterval, askInterval = 100 * time.Millisecond, time.Second
-	// askShare bounds the time for asking to this fraction of the time.
-	askShare = 20
+	// askDivisor divides the time: asking takes at most a twentieth of it.
+	askDivisor = 20
 	// visibleWithin bounds the wait until the table shows the events of such a group. Rows that are
 	// deleted as soon as they are written never appear.
 	visibleWithin = 2 * time.Second
@@ -99,11 +99,11 @@ func (w *Worker) lookBehind(ctx context.Context) error {
 // deferBehind defers a group whose first event waits behind a dead letter. The events are parked,
 // as if nothing could wait, where the table does not show them, or there are too many deferrals.
 func (w *Worker) deferBehind(ctx context.Context, destination int, b delivery.BehindGroup, now Observation) error {
-	begins := &w.relieved[destination].begins
-	if !begins.TryLock() { // the next look tries again
+	beginMu := &w.relieved[destination].beginMu
+	if !beginMu.TryLock() { // the next look tries again
 		return nil
 	}
-	defer begins.Unlock()
+	defer beginMu.Unlock()
 	k := key{w.Names[destination], b.Group}
 	if h := w.Gate.waiting(k); h != nil {
 		w.Gate.setBehind(h, true)
@@ -239,7 +239,7 @@ func (w *Worker) askBehind(ctx context.Context) error {
 		return err
 	}
 	w.ignoreMoved(blocked)
-	w.behind.askAt = began.Add(max(askInterval, askShare*time.Since(began)))
+	w.behind.askAt = began.Add(max(askInterval, askDivisor*time.Since(began)))
 	var free, still []*held
 	for i, h := range all {
 		if blocked[groups[i]] {

@@ -165,7 +165,7 @@ func (w *Worker) blockBegins(h *held) (unblock func(), ok bool) {
 	var locked []*relief
 	unblock = func() {
 		for _, r := range locked {
-			r.begins.Unlock()
+			r.beginMu.Unlock()
 		}
 	}
 	for i, name := range w.Names {
@@ -173,7 +173,7 @@ func (w *Worker) blockBegins(h *held) (unblock func(), ok bool) {
 			continue
 		}
 		r := &w.relieved[i]
-		if !r.begins.TryLock() {
+		if !r.beginMu.TryLock() {
 			unblock()
 			return nil, false
 		}

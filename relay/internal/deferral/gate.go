@@ -193,8 +193,8 @@ func (g *Gate) send(destination int, events []*delivery.Event) {
 
 // judge returns the one deferral that decides about an event, and its verdict: that by earlier
 // routes, then that of its group, then that of its destination. One that the stream has joined only
-// skips the rows that it delivered. The next one then decides by its own mark: [Gate.join] proved
-// that every row which its passes had excluded by then is done for the one before.
+// skips the rows that it delivered. Then the next deferral decides by its own mark. The passes of
+// the next deferral left some rows to the joined one: [Gate.join] proved that these are done.
 func (g *Gate) judge(destination int, e *delivery.Event) (*held, verdict) {
 	for _, h := range g.deciding(destination, e) {
 		if h == nil {

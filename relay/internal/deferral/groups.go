@@ -17,9 +17,10 @@ const (
 	// half of it in about a tenth of a second. crowdedInterval is the interval while the window is
 	// half full and no group is at fault, as in a backlog: the look then reads every group.
 	shareInterval, crowdedInterval = 25 * time.Millisecond, 100 * time.Millisecond
-	// windowShare is the part of the window that one message group may hold. Delivered events
-	// behind its first one count, because they stay in the window until that one is delivered.
-	windowShare = 4
+	// windowDivisor divides the window: one message group may hold a quarter of it. Delivered
+	// events behind its first one count, because they stay in the window until that one is
+	// delivered.
+	windowDivisor = 4
 	// holdTimeout bounds the wait for the request that has events of a group.
 	holdTimeout = time.Second
 	// maxDeferrals bounds the deferrals of a slot, at about 1 KB each. Beyond that, whole
@@ -116,7 +117,8 @@ func (w *Worker) relieveWindow(ctx context.Context) (begun bool, err error) {
 
 func (w *Worker) isOverShare(busy delivery.BusyGroup) bool {
 	events, bytes := w.Window.HeldUpBy(busy.First)
-	return windowShare*(events+busy.Events) >= w.Bounds.Events || windowShare*(bytes+busy.Bytes) >= w.Bounds.Bytes
+	return windowDivisor*(events+busy.Events) >= w.Bounds.Events ||
+		windowDivisor*(bytes+busy.Bytes) >= w.Bounds.Bytes
 }
 
 // isFull reports whether the window has no room for further events.
@@ -128,10 +130,10 @@ func (w *Worker) isFull() bool {
 // beginGroup defers the events of a group, if the table has the rows of all events that wait. It
 // does not if rows are deleted as soon as they are written, or if their commits await a standby.
 func (w *Worker) beginGroup(ctx context.Context, destination int, busy delivery.BusyGroup) error {
-	w.relieved[destination].begins.Lock()
-	defer w.relieved[destination].begins.Unlock()
+	w.relieved[destination].beginMu.Lock()
+	defer w.relieved[destination].beginMu.Unlock()
 	if w.Gate.count() >= maxDeferrals {
-		if w.CannotWait != "" {
+		if w.CannotPause != "" {
 			w.refused.add(key{w.Names[destination], busy.Group}, refusedFor)
 			return nil
 		}

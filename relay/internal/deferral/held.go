@@ -163,8 +163,8 @@ const (
 
 // judge decides about an event. It remembers one that is dropped.
 //
-// A row that a recovery read and that is done may have been delivered, or the stream never brought
-// it. Such an event passes, so it may arrive twice and is not lost.
+// A row that a recovery read passes although the mark counts it as done, because the mark does not
+// prove that it was delivered. So its event may arrive twice, and is not lost.
 func (h *held) judge(e *delivery.Event) verdict {
 	if h == nil {
 		return pass

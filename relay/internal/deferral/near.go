@@ -13,21 +13,21 @@ const (
 	// longPass is the longest pass of a group after which the stream may be joined. The last pass
 	// is about as long, and has to end within joinTimeout.
 	longPass = joinTimeout / 2
-	// nearShare is the part of the window that passed through it during such a pass, at most. After
-	// the join the group holds up about as much. That is half of the share with which it would be
-	// deferred again.
-	nearShare = 2 * windowShare
+	// nearDivisor divides the window: at most an eighth of it may pass through during such a pass.
+	// After the join the group holds up about as much. That is half of the share with which the
+	// group would be deferred again.
+	nearDivisor = 2 * windowDivisor
 )
 
 // isNear reports whether the stream may be joined after a pass, while which so many events were
 // delivered. The rows that come during the last pass are kept in memory. A group that gets nearly
 // as much as one group can be sent finds nearly as many rows in each pass as in the one before it.
-// So the duration of its pass is no reason to wait, but the places that its kept events would hold.
+// So only the room for its kept events counts, and not the duration of a pass up to longPass.
 func (w *Worker) isNear(h *held, p passed, took time.Duration, delivered uint64) bool {
 	if p.events <= smallPass && took <= shortPass {
 		return true
 	}
-	return h.isGroup() && took <= longPass && nearShare*delivered <= uint64(w.Bounds.Events)
+	return h.isGroup() && took <= longPass && nearDivisor*delivered <= uint64(w.Bounds.Events)
 }
 
 // keepsTooMuch reports whether the events that the gate keeps for a group hold up its share of the

@@ -72,9 +72,9 @@ func (w *Worker) readPauses(ctx context.Context) error {
 // in effect.
 func (w *Worker) holdBack(ctx context.Context, destination int, p pause.Pause) error {
 	if !w.Gate.holds(p.Destination) {
-		if w.CannotWait != "" {
+		if w.CannotPause != "" {
 			return fmt.Errorf("events of %s, which is paused, cannot wait in the table: %s. They hold up the other "+
-				"destinations once the window is full: run relay resume", p.Destination, w.CannotWait)
+				"destinations once the window is full: run relay resume", p.Destination, w.CannotPause)
 		}
 		if err := w.begin(ctx, destination, w.pausedBy(p)); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 // relief is the state of the relief of one destination. A request in flight may take long to end,
 // and must not hold up the relief of another destination.
 type relief struct {
-	begins   sync.Mutex // held while a deferral of the destination or of one of its groups begins
+	beginMu  sync.Mutex // held while a deferral of the destination or of one of its groups begins
 	busy     atomic.Bool
 	failures int       // since the last success; of the goroutine that is busy, as is the next field
 	retryAt  time.Time // after a failure

@@ -42,7 +42,7 @@ func (w *Worker) relievePass(ctx context.Context, destination int, all *held, pa
 	}
 	k := key{w.Names[destination], first.Message.GroupID}
 	events, bytes, isFar := w.Senders.FarBehind(destination, k.group)
-	isOver := windowShare*(events+settled) >= inFlight || windowShare*bytes >= w.MaxBytes
+	isOver := windowDivisor*(events+settled) >= inFlight || windowDivisor*bytes >= w.MaxBytes
 	if !isFar || !isOver || w.Gate.count() >= maxDeferrals {
 		return nil
 	}
@@ -50,11 +50,11 @@ func (w *Worker) relievePass(ctx context.Context, destination int, all *held, pa
 }
 
 func (w *Worker) beginBusy(ctx context.Context, destination int, all *held, first *delivery.Event) error {
-	begins := &w.relieved[destination].begins
-	if !begins.TryLock() { // the next look tries again
+	beginMu := &w.relieved[destination].beginMu
+	if !beginMu.TryLock() { // the next look tries again
 		return nil
 	}
-	defer begins.Unlock()
+	defer beginMu.Unlock()
 	group := first.Message.GroupID
 	seq, err := first.Row.Seq()
 	if err != nil {

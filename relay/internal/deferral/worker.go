@@ -77,13 +77,14 @@ type Worker struct {
 	// Begins says whether unavailable destinations may be deferred, and Groups whether message
 	// groups may. Those that are deferred are delivered in any case.
 	Begins, Groups bool
-	// CannotWait is why no event can wait in the table. Empty if they can.
-	CannotWait string
-	Paused     []pause.Pause   // when the session began
-	Begun      <-chan struct{} // closed once the stream is read
-	Window     Window
-	Bounds     checkpoint.Window
-	Observer   Observer
+	// CannotPause is why not all events of a destination can wait in the table. Empty if they can.
+	// With several tables they cannot, and those of single aggregates can nevertheless: see Groups.
+	CannotPause string
+	Paused      []pause.Pause   // when the session began
+	Begun       <-chan struct{} // closed once the stream is read
+	Window      Window
+	Bounds      checkpoint.Window
+	Observer    Observer
 	// Retries takes the error that the Worker retries, or nil once it works again.
 	Retries func(error)
 	Log     *slog.Logger
@@ -188,9 +189,9 @@ func (w *Worker) look(ctx context.Context, group *errgroup.Group) (err error) {
 	if err := w.readPauses(ctx); err != nil {
 		return err
 	}
-	begins := w.Begins && w.Gate.Past() != ""
+	mayBegin := w.Begins && w.Gate.Past() != ""
 	for i, name := range w.Names {
-		defers := begins || w.Gate.holds(name)
+		defers := mayBegin || w.Gate.holds(name)
 		w.Senders.Defer(i, defers)
 		if defers || w.pauses.has(name) {
 			w.startRelief(ctx, group, i)

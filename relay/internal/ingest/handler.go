@@ -46,8 +46,12 @@ var ErrResumeMismatch = errors.New("a transaction arrived again with other rows 
 
 // Handler handles the stream. It decodes each row, skips delivered rows, routes the event and
 // registers it with the Tracker, in this order. Flush hands the events of one read to the Gate in
-// front of delivery. Handler is the [replication.Handler] and runs in the stream's goroutine. Only
-// Recovered runs elsewhere, before the stream is read.
+// front of delivery.
+//
+// Handler is the [replication.Handler], whose methods run in the stream's goroutine. Before the
+// stream is read, the goroutine of the recovery calls AwaitRoom, SkipPublished and Recovered. It
+// then calls Begin or ReadUntil, which let the stream be read. Stop and the methods that return a
+// channel are safe for concurrent use.
 type Handler struct {
 	Deps
 	decoder *pgoutput.Decoder

@@ -77,10 +77,11 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 }
 
 // Condition is an SQL condition for the rows of j that are possibly not in the log. Its arguments
-// begin at $4. It selects the rows that existed at j.Snapshot and that were not written by a
-// transaction visible in j.Known. The transaction that wrote the row version decides, whatever the
-// row's xid is. A savepoint's transaction id is above its parent's, which the row's xid names. An
-// xid that this cluster has not assigned belongs to another cluster.
+// begin at $4. It selects the rows that existed at j.Snapshot, except those of transactions below
+// the xmin of j.Known. So it also selects the rows of later transactions that j.Known shows, and
+// [Joiner.Brought] has most of these. The transaction that wrote the row version decides, whatever
+// the row's xid is. A savepoint's transaction id is above its parent's, which the row's xid names.
+// An xid that this cluster has not assigned belongs to another cluster.
 func (s *Store) Condition(j Joined) (condition string, args []any) {
 	writer := outboxtable.WriterSQL("xmin") + "::text::xid8"
 	return strings.NewReplacer("{writer}", writer, "{xid}", outboxtable.Quote(s.of(j).Columns.XID)).Replace(`

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// lookInterval is the pause between two looks for partitions that were attached, and retryPause
-	// that after an error.
+	// lookInterval is the pause between two looks for partitions that were attached. After an error
+	// retryPause is added to it.
 	lookInterval, retryPause = time.Second, 5 * time.Second
 	// refreshInterval is how often the relay stores that the members which it knows are accounted
 	// for. Rows that were written to a member since then come twice if the member is detached and
@@ -43,7 +43,8 @@ type Joiner struct {
 	Position func() pglogrepl.LSN
 	Router   *route.Router
 	Gate     Gate
-	// Brought has the common seqs that this session has read from the log or from the table.
+	// Brought has the common seqs that this session has read from the log or from the table. It
+	// also has those of the session before, if that ended with an in-place recovery or [ErrNext].
 	Brought  Sequences
 	Observer Observer
 	// Halt ends the session, where the relay is to halt at rows that the log did not bring. nil
@@ -139,7 +140,7 @@ func (j *Joiner) look(ctx context.Context) error {
 // account publishes the rows of a partition that the log did not bring. A partition that is created
 // as one is empty.
 func (j *Joiner) account(ctx context.Context, partition Joined) error {
-	if !j.isStreamed(partition) || partition.isRead() && j.mayMiss(partition) && j.wasReadNow(partition) {
+	if !j.writersEnded(partition) || partition.isRead() && j.mayMiss(partition) && j.wasReadNow(partition) {
 		return nil
 	}
 	began := time.Now()
@@ -161,7 +162,7 @@ func (j *Joiner) account(ctx context.Context, partition Joined) error {
 	}
 	if j.mayMiss(partition) {
 		j.readAgain[partition.Relation] = readAgainAt(began, time.Now())
-		return j.Store.read(ctx, partition)
+		return j.Store.noteRead(ctx, partition)
 	}
 	if err := j.Store.Account(ctx, partition); err != nil {
 		return err

@@ -43,10 +43,12 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxt
 
 // Register marks every member as accounted for, if the slot has a checkpoint and no members in this
 // cluster. That is the case at a first start, and after a relay of a version without members. The
-// first start or the horizon decides about the rows of these members. Of several tables these are
-// the ones that the first start stored, until a session has noted their relations, and the ones
-// that the slot had in another cluster. Every other one is new, and its rows are brought. Register
-// needs no fence, because it changes no existing entry.
+// first start or the horizon decides about the rows of these members.
+//
+// Of several tables, Register marks only those that the checkpoint row names. After a first start
+// it does so until a session has noted their relations. After a move to another cluster it marks
+// those that the slot had there. Every other table is new, and the relay publishes its rows.
+// Register needs no fence, because it changes no existing entry.
 func Register(ctx context.Context, pool *pgxpool.Pool, slotName string, table outboxtable.Table) error {
 	names, relations := table.Names(), []uint32{}
 	for _, one := range table.Each() {

@@ -56,10 +56,10 @@ func (s *Store) noteNew(ctx context.Context, relations []uint32, attached []stri
 			requested = false, updated_at = clock_timestamp()`, relations, attached, snapshot)
 }
 
-// isStreamed reports whether every transaction that ran when a new table of several was found has
+// writersEnded reports whether every transaction that ran when a new table of several was found has
 // ended. Such a transaction may have written to the table before the publication had it, and the
 // log has no such rows. No transaction runs over the attachment of a partition.
-func (j *Joiner) isStreamed(table Joined) bool {
+func (j *Joiner) writersEnded(table Joined) bool {
 	if !j.isNewTable(table) {
 		return true
 	}
@@ -69,10 +69,10 @@ func (j *Joiner) isStreamed(table Joined) bool {
 
 func (j *Joiner) isNewTable(member Joined) bool { return member.isNew && j.Store.table.IsSeveral() }
 
-// A server that creates a slot decodes with a catalog of before, if a table is added meanwhile, and
-// so does every walsender that decodes from there. It streams no row of the table. It does from a
-// position on at which all transactions of that time have ended. So only a session accounts for a
-// new table whose walsender began behind such a position.
+// If a table is added while a server creates a slot, the server decodes with the catalog of before.
+// So does every walsender that decodes from there: it misses rows of the new table. A walsender
+// that decodes from a position at which all transactions of that time have ended misses none. So a
+// session accounts for a new table only if its walsender began behind such a position.
 
 // streamedSafely is the new_until of a member that a walsender from now on streams. It is the first
 // transaction id.

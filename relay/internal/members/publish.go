@@ -63,8 +63,8 @@ type row struct {
 	envelope    *outbox.Envelope
 }
 
-// notBrought returns the rows of page that this session has read neither from the log nor from the
-// table.
+// notBrought returns the rows of page that [Joiner.Brought] does not have, and those whose seq
+// another member has too.
 func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox.Envelope) (missing []row, err error) {
 	seqs := make([]int64, len(page))
 	for i := range page {
@@ -88,8 +88,8 @@ func (j *Joiner) notBrought(ctx context.Context, partition Joined, page []outbox
 	return missing, nil
 }
 
-// send delivers rows and waits until all are delivered or parked. If the relay has to halt at a
-// gap, send delivers none and returns the error of Halt.
+// send delivers rows, and waits until each is delivered, parked, or waits in the table for a
+// deferral. If the relay has to halt at a gap, send delivers none and returns the error of Halt.
 func (j *Joiner) send(ctx context.Context, partition Joined, rows []row, isFirst bool) error {
 	if len(rows) == 0 || partition.IsRoot && !j.isNewTable(partition) {
 		return nil

@@ -38,10 +38,10 @@ func (s *Store) Account(ctx context.Context, j Joined) error {
 	return s.save(ctx, j, true, nil, j.Snapshot)
 }
 
-// read records that every row of a new table that existed at its snapshot is published. Where an
-// earlier session ended before, it had read the rows up to there with an older snapshot. That one
-// showed every transaction below newUntil.
-func (s *Store) read(ctx context.Context, j Joined) error {
+// noteRead records that every row of a new table that existed at its snapshot is published. Where
+// an earlier session ended before, it had read the rows up to there with an older snapshot. That
+// one showed every transaction below newUntil.
+func (s *Store) noteRead(ctx context.Context, j Joined) error {
 	shown, all := j.Snapshot, int64(math.MaxInt64)
 	if j.PassedSeq != nil && !j.isRead() {
 		before, err := pgsnapshot.Parse(known(j))

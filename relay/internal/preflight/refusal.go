@@ -17,8 +17,8 @@ var permissions = map[sink.Service]string{
 	sink.EventBridge: "events:PutEvents and events:DescribeEventBus",
 }
 
-// kinds are the nouns for a destination of each service.
-var kinds = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue", sink.EventBridge: "event bus"}
+// nouns are the words for a destination of each service.
+var nouns = map[sink.Service]string{sink.SNS: "topic", sink.SQS: "queue", sink.EventBridge: "event bus"}
 
 // consumers are the parts of a new destination without which AWS accepts each event and drops it.
 var consumers = map[sink.Service]string{
@@ -27,7 +27,7 @@ var consumers = map[sink.Service]string{
 
 // refusal is the finding of a destination that cannot be opened.
 func (d *destinations) refusal(destination sink.Destination, err error) Finding {
-	name, kind, place := destination.String(), kinds[destination.Service], d.place(destination)
+	name, kind, place := destination.String(), nouns[destination.Service], d.place(destination)
 	object := "destination " + name
 	fail := func(format string, args ...any) Finding {
 		return failed(CodeDestination, object, "%s %s "+format, append([]any{kind, name}, args...)...).because(err)

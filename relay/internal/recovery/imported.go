@@ -19,8 +19,8 @@ import (
 const rewriteRows = 5000
 
 // HasImportedRows reports whether the table has rows with transaction ids that this cluster has not
-// assigned yet. A row that a statement sees belongs to a transaction that ended before its
-// snapshot. A table without transaction ids has no such rows.
+// assigned yet. A row that a statement sees belongs to a transaction that ended before the snapshot
+// of the statement. A table without transaction ids has no such rows.
 func HasImportedRows(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table) (bool, error) {
 	if table.Columns.XID == "" {
 		return false, nil

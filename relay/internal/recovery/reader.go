@@ -35,8 +35,9 @@ func NewReader(pool *pgxpool.Pool, slot string, table outboxtable.Table) *Reader
 }
 
 // Each calls publish for every row of the recovery r whose common seq is greater than after, in
-// order of the common seq: one table after the other. Each keeps no snapshot open: a row that is
-// visible in r.To and not in r.From remains so.
+// order of the common seq: one table after the other. If after is 0, Each begins with the first
+// row, whose seq may be negative. Each keeps no snapshot open: a row that is visible in r.To and
+// not in r.From remains so.
 func (d *Reader) Each(
 	ctx context.Context, r checkpoint.Recovery, after int64, publish func(seq int64, e *outbox.Envelope) error,
 ) error {
@@ -133,8 +134,8 @@ func (d *Reader) awaitVisible(ctx context.Context, snapshot string) error {
 	}
 }
 
-// first returns the lowest seq that may be part of r. It does not search the index on seq for the
-// minimum, because the server would read that index from its beginning.
+// first returns the lowest seq that may be part of r, or 0 if no row may be. It does not search the
+// index on seq for the minimum, because the server would read that index from its beginning.
 func (d *Reader) first(ctx context.Context, r checkpoint.Recovery) (int64, error) {
 	query := `WITH candidates AS MATERIALIZED (` + selection(d.table, possible, placeholders{from: 1, slot: 2}) + `)
 		SELECT coalesce(min(seq), 0) FROM candidates`

@@ -41,7 +41,7 @@ const (
 // placeholders are the numbers of a statement's parameters.
 type placeholders struct{ from, to, slot int }
 
-// selection inserts names and placeholders into one of the conditions above.
+// selection inserts names and placeholders into a condition or a statement, such as those above.
 func selection(table outboxtable.Table, condition string, at placeholders) string {
 	return sql(table, strings.NewReplacer(
 		"{from}", fmt.Sprintf("$%d::pg_snapshot", at.from),

@@ -43,11 +43,11 @@ func (w *Worker) lostWithLog() string {
 	return "those whose rows were deleted, and messages with the prefix " + w.Emitted + ","
 }
 
-// holdUnread holds the slot until the stream may be read, and then restarts the stream at the first
-// undelivered position. The restart frees the slot for a moment. Another relay that acquires it
-// then continues this recovery.
+// holdUnread holds the slot until the stream should be read, and then restarts the stream at the
+// first undelivered position. The restart frees the slot for a moment. Another relay that acquires
+// it then continues this recovery.
 func (w *Worker) holdUnread(ctx context.Context) error {
-	releasing := task.Start(ctx, w.cancelOnceBegun)
+	releasing := task.Start(ctx, w.cancelOnceWanted)
 	err := w.Stream.Run(ctx, unread{w.Handler.Wanted()})
 	releasing.End()
 	if !errors.Is(err, replication.ErrCanceled) {
@@ -60,8 +60,9 @@ func (w *Worker) holdUnread(ctx context.Context) error {
 	return nil
 }
 
-// cancelOnceBegun cancels the copy once the stream may be read, and repeats that until ctx ends.
-func (w *Worker) cancelOnceBegun(ctx context.Context) error {
+// cancelOnceWanted cancels the COPY of the walsender once the stream should be read, and repeats
+// that until ctx ends.
+func (w *Worker) cancelOnceWanted(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil

@@ -45,8 +45,9 @@ const (
 // nil.
 //
 // Run retries every failure without end, except one that only an operator can fix. For that it
-// returns a [*operator.NeededError], or a [*delivery.HaltError] if it must halt at an event that
-// its destination refuses.
+// returns a [*operator.NeededError]. It returns a [*delivery.HaltError] if it must halt at an event
+// that its destination refuses, and a [*pgoutput.MissingColumnError] if the log has rows without a
+// column that the relay reads.
 func Run(ctx context.Context, config Config) error {
 	r := &relay{Config: config}
 	defer r.Health.Enter(health.Stopping)
@@ -55,8 +56,9 @@ func Run(ctx context.Context, config Config) error {
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
 		r.progressed = false
+		// Two statements, because r.progressed must be read after the session.
 		err := r.session(ctx)
-		err = loop.ended(err, r.progressed) // Go does not say whether an argument is read before a call beside it
+		err = loop.ended(err, r.progressed)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
@@ -69,9 +71,9 @@ func Run(ctx context.Context, config Config) error {
 			r.Metrics.SessionEnded(reasonOf(err))
 			failures = 0
 			continue
-		// The session relayed or stood by. A session that fails at once, again and again, is
-		// retried ever more rarely.
 		case time.Since(began) > retryMax:
+			// The session relayed or stood by. A session that fails at once, again and again, is
+			// retried ever more rarely.
 			failures = 0
 		}
 		failures++
@@ -100,7 +102,7 @@ type relay struct {
 	// has such a column.
 	parkBytes bool
 	hasTables bool             // a session has found several tables
-	brought   *audit.Sequences // by the session before, if that ended with a recovery
+	brought   *audit.Sequences // by the session before, if that ended with a recovery or for new tables
 }
 
 // session acquires the slot, and relays from it until a part fails or ctx ends. While another relay

@@ -260,7 +260,9 @@ func (s *session) drain(parts ...*task.Task) error {
 		return nil
 	}
 	if err == nil {
-		s.Log.Warn("stopping with events that were read and not delivered: the next session reads them again",
+		// The number includes delivered events behind the oldest undelivered one.
+		s.Log.Warn("stopping before every event is delivered: the next session reads them again, from the oldest "+
+			"undelivered one on",
 			"event", "drain_timed_out", "slot", s.Slot, "events", s.tracker.Load().Events,
 			"drain_timeout", s.DrainTimeout.String())
 	}

@@ -37,9 +37,9 @@ func (r *relay) numberTables(ctx context.Context, h *leadership.HeldSlot) error 
 }
 
 // confirmTables looks at the tables again, while this relay holds the slot. A standby may have
-// waited for days since it looked at them. The session must not begin with other tables: it would
-// end a recovery without the rows of the missing ones, and it would not know the rows that a table
-// got under another name.
+// waited for days since it looked at them. If they have changed, another session begins. A recovery
+// of this session would otherwise end without the rows of the new tables, and the session would not
+// know the rows that a table got under another name.
 func (r *relay) confirmTables(ctx context.Context, h *leadership.HeldSlot) error {
 	changed, err := members.IsChanged(ctx, r.pool, r.Table)
 	switch {

@@ -19,9 +19,10 @@ type stuck struct {
 	sessions int
 }
 
-// ended receives the error of a session, and whether the session delivered an event. It returns the
-// error with its remedy. The result is a [*operator.NeededError] once only an operator can fix the
-// cause.
+// ended receives the error of a session, and whether the session delivered an event. It adds the
+// remedy to an error of the database. An error about a column that differs from the settings stays
+// as it is until stuckAfter sessions have ended with it and delivered nothing. Only an operator can
+// then fix the cause, and the result is a [*operator.NeededError].
 func (s *stuck) ended(err error, delivered bool) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
