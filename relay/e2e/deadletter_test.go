@@ -98,6 +98,21 @@ func TestDiscardAfterRefusedRedriveReleasesTheNext(t *testing.T) {
 	w.awaitBody(`{"n":2}`)
 }
 
+// The outage of the second event is over when it is redriven. It then only waits behind the first.
+func TestDiscardReleasesWhatAnOutageParked(t *testing.T) {
+	t.Parallel()
+	w := newTestEnv(t, "orders.fifo")
+	w.refuseBody(`{"n":1}`)
+	w.parkTwo()
+	w.exec(`UPDATE outbox_dead_letters SET code = 'DestinationUnavailable' WHERE position = 2`)
+	w.redriveAll()
+	w.awaitRefusedAgain()
+	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil {
+		t.Fatalf("discard: %v: %s", err, out)
+	}
+	w.awaitBody(`{"n":2}`)
+}
+
 func TestDiscardUnblocksTheAggregate(t *testing.T) {
 	t.Parallel()
 	w := newTestEnv(t, "orders.fifo")

@@ -101,12 +101,15 @@ func (s *Store) rowArgs(p delivery.DeadLetter, more ...any) ([]any, error) {
 }
 
 // parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks
-// those that would have followed.
+// those that would have followed. If an outage was the cause of one of these, that is over: it only
+// waits behind p, and follows p without a command, as in [delivery.CodeBlocked].
 func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 	parkAgain := `
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),
-			code = CASE WHEN d.position = $4 THEN $5 ELSE d.code END,
-			reason = CASE WHEN d.position = $4 THEN $6 ELSE d.reason END,
+			code = CASE WHEN d.position = $4 THEN $5
+				WHEN d.code = '` + delivery.CodeUnavailable + `' THEN ` + blocked + ` ELSE d.code END,
+			reason = CASE WHEN d.position = $4 THEN $6
+				WHEN d.code = '` + delivery.CodeUnavailable + `' THEN $12 ELSE d.reason END,
 			attempts = d.attempts + CASE WHEN d.position = $4 THEN $7::integer ELSE 0 END
 		FROM relay_checkpoints c
 		WHERE d.state = 'redriving' AND (d.position = $4 OR
@@ -114,5 +117,6 @@ func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 					AND d.message_group = $10 AND ` + isOwn("d") + `)
 			AND ` + slot.FenceSQL
 	return s.exec(ctx, fmt.Sprintf("park dead letter %d again", p.Position), parkAgain,
-		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table)
+		p.Position, p.Code, p.Reason, p.Attempts, p.BlocksGroup, p.Destination, p.Message.GroupID, s.table,
+		delivery.BlockedReason(p.Message.EventID))
 }

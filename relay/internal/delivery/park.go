@@ -37,12 +37,14 @@ func (s *sender) parkUnsent(e *Event, earlier []*Event) {
 	case e.blockedBy != "" && s.waitsBehind(e):
 		s.waitBehind(e)
 	case e.blockedBy != "" && e.rejection == nil:
-		reason := fmt.Sprintf("%v: %s", errBlocked, e.blockedBy)
-		s.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: reason})
+		s.park(e, &sink.RejectedError{Code: CodeBlocked, Reason: BlockedReason(e.blockedBy)})
 	default:
 		s.park(e, e.rejection)
 	}
 }
+
+// BlockedReason is the reason with [CodeBlocked], behind the dead letter of the event eventID.
+func BlockedReason(eventID string) string { return fmt.Sprintf("%v: %s", errBlocked, eventID) }
 
 // park stores e as a dead letter, unless it is a replay. If e cannot be stored, delivery ends,
 // because e counts as delivered only once it is stored.

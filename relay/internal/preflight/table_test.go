@@ -63,7 +63,8 @@ func TestCheckOfAWrongTableNamesThePublishedOnes(t *testing.T) {
 	e := newTestEnv(t)
 	published := e.Table
 	e.Table.Name += "s"
-	found := e.expect(preflight.CodeTable, preflight.Error, "does not exist", "has "+published.Schema+"."+published.Name)
+	found := e.expect(preflight.CodeTable, preflight.Error,
+		"does not exist", "has "+published.Schema+"."+published.Name)
 	for _, f := range e.check().Of(preflight.Error) {
 		if f.Code == preflight.CodePublication {
 			t.Errorf("beside %s found %s", found, f)
