@@ -16,7 +16,7 @@ var steps = map[string]string{
 	"snapshot stored":    "START_REPLICATION",
 	"table to be read":   "WITH page AS",
 	"to be finished":     "SET horizon = recover_to",
-	"position to be set": "SET flush_lsn = $4",
+	"position to be set": "SET flush_lsn = greatest(c.flush_lsn, $4)",
 }
 
 // Half of the rows are deleted before the relay starts again. Every step of every gap is
