@@ -36,7 +36,10 @@ var crashPoints = []fault{
 		name: "crash: recovery finished", weight: 2, repeats: true, losesLog: true,
 		do: atWrite(withoutSlot, checkpoints, "SET horizon = recover_to"),
 	},
-	{name: "crash: save", weight: 4, repeats: true, do: atWrite(asIs, checkpoints, "SET flush_lsn = greatest(c.flush_lsn, $4)")},
+	{
+		name: "crash: save", weight: 4, repeats: true,
+		do: atWrite(asIs, checkpoints, "SET flush_lsn = greatest(c.flush_lsn, $4)"),
+	},
 	{
 		name: "crash: park", weight: 2, repeats: true, needs: refusesEvents,
 		do: atWrite(withPoison, deadLetters, "INSERT INTO outbox_dead_letters"),
