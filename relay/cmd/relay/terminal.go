@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -20,7 +21,7 @@ type terminal struct {
 
 func (t *terminal) Write(p []byte) (int, error) {
 	var safe []byte
-	text := append(t.part, p...)
+	text := slices.Concat(t.part, p)
 	for len(text) > 0 && utf8.FullRune(text) {
 		r, size := utf8.DecodeRune(text)
 		if unicode.IsControl(r) && r != '\n' && r != '\t' {
