@@ -86,27 +86,28 @@ func TestRedriveCanBeCanceled(t *testing.T) {
 
 func TestDiscardAfterRefusedRedriveReleasesTheNext(t *testing.T) {
 	t.Parallel()
-	w := newTestEnv(t, "orders.fifo")
-	w.refuseBody(`{"n":1}`)
-	w.parkTwo()
-	w.redriveAll()
-	w.awaitRefusedAgain()
-	// before the relay reads the dead letters again
-	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil {
-		t.Fatalf("discard: %v: %s", err, out)
-	}
-	w.awaitBody(`{"n":2}`)
+	discardFirstOfTwo(t, func(*testEnv) {})
 }
 
 // The outage of the second event is over when it is redriven. It then only waits behind the first.
 func TestDiscardReleasesWhatAnOutageParked(t *testing.T) {
 	t.Parallel()
+	discardFirstOfTwo(t, func(w *testEnv) {
+		w.exec(`UPDATE outbox_dead_letters SET code = 'DestinationUnavailable' WHERE position = 2`)
+	})
+}
+
+// discardFirstOfTwo discards the first dead letter of an aggregate after its redrive was refused,
+// and expects the second one. parked changes both before the redrive.
+func discardFirstOfTwo(t *testing.T, parked func(*testEnv)) {
+	t.Helper()
 	w := newTestEnv(t, "orders.fifo")
 	w.refuseBody(`{"n":1}`)
 	w.parkTwo()
-	w.exec(`UPDATE outbox_dead_letters SET code = 'DestinationUnavailable' WHERE position = 2`)
+	parked(w)
 	w.redriveAll()
 	w.awaitRefusedAgain()
+	// before the relay reads the dead letters again
 	if out, err := w.command(nil, "dead-letters", "discard", "1"); err != nil {
 		t.Fatalf("discard: %v: %s", err, out)
 	}

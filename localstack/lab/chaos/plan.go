@@ -180,9 +180,7 @@ func (p *Plan) emits() bool { return p.Shape == own || p.Shape == several }
 func (p *Plan) drawEmitted() {
 	random := rand.New(rand.NewPCG(p.Seed, 0xe317)) // the rest of a plan does not depend on it
 	losesLog := slices.ContainsFunc(faults, func(f fault) bool { return f.losesLog && p.hasStep(f.name) })
-	if random.IntN(2) == 0 && p.emits() && hasSlot(p) && !losesLog {
-		p.Load.Emitted = true
-	}
+	p.Load.Emitted = p.Load.Emitted || random.IntN(2) == 0 && p.emits() && hasSlot(p) && !losesLog
 	if p.Load.Emitted {
 		p.Settings = append(p.Settings, "RELAY_EMITTED="+emittedPrefix)
 	}

@@ -7,10 +7,7 @@ import (
 
 func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 	t.Parallel()
-	flags := map[string]fault{}
-	for _, f := range slices.Concat(faults, brokerFaults) {
-		flags[f.name] = f
-	}
+	flags := faultsByName()
 	o := Options{Versions: []int{0}}
 	drawn := map[string]int{}
 	emitted, emittedBeside, large := 0, 0, 0
@@ -61,10 +58,7 @@ func TestPlansKeepToThePromisesOfTheirTable(t *testing.T) {
 
 func TestEveryRunCanHaveEmittedEvents(t *testing.T) {
 	t.Parallel()
-	flags := map[string]fault{}
-	for _, f := range slices.Concat(faults, brokerFaults) {
-		flags[f.name] = f
-	}
+	flags := faultsByName()
 	joins := 0
 	for _, shape := range []string{own, several} {
 		for seed := range uint64(100) {
@@ -81,6 +75,14 @@ func TestEveryRunCanHaveEmittedEvents(t *testing.T) {
 	if joins < 10 {
 		t.Errorf("a table joins in %d runs with emitted events", joins)
 	}
+}
+
+func faultsByName() map[string]fault {
+	named := map[string]fault{}
+	for _, f := range slices.Concat(faults, brokerFaults) {
+		named[f.name] = f
+	}
+	return named
 }
 
 // mustKeepLog checks that no event of the log is older than the slot, or lost with it.

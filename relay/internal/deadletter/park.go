@@ -102,7 +102,7 @@ func (s *Store) rowArgs(p delivery.DeadLetter, more ...any) ([]any, error) {
 
 // parkAgain parks a dead letter whose redrive was refused. If it blocks its group, it also parks
 // those that would have followed. If an outage was the cause of one of these, that is over: it only
-// waits behind p, and follows p without a command, as in [delivery.CodeBlocked].
+// waits behind p, and its code becomes [delivery.CodeBlocked], so it follows p without a command.
 func (s *Store) parkAgain(ctx context.Context, p delivery.DeadLetter) error {
 	parkAgain := `
 		UPDATE outbox_dead_letters d SET state = 'parked', updated_at = clock_timestamp(),

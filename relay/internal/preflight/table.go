@@ -36,8 +36,9 @@ const (
 func (d *database) published(ctx context.Context) string {
 	var tables string
 	err := d.Pool.QueryRow(ctx, `
-		SELECT coalesce(string_agg(schemaname || '.' || tablename, ', ' ORDER BY schemaname, tablename), '')
-		FROM (SELECT * FROM pg_publication_tables WHERE pubname = $1 LIMIT 5) AS t`, d.Publication).Scan(&tables)
+		SELECT coalesce(string_agg(name, ', '), '')
+		FROM (SELECT schemaname || '.' || tablename AS name FROM pg_publication_tables
+			WHERE pubname = $1 ORDER BY name LIMIT 5) AS first`, d.Publication).Scan(&tables)
 	if err != nil || tables == "" {
 		return ""
 	}

@@ -80,7 +80,8 @@ func (s *Sink) ReadLimits(ctx context.Context) error {
 		return fmt.Errorf("read the attributes of topic %s: %w", s.topicARN, err)
 	}
 	read := stateOf(s.topicARN, topic.Attributes)
-	if opened := s.state.Load(); opened != nil { // a topic never becomes another kind
+	if opened := s.state.Load(); opened != nil {
+		// a topic never becomes another kind, and its subscriptions matter at the start alone
 		read.limits.FIFO = opened.limits.FIFO
 		read.description.Unsubscribed = opened.description.Unsubscribed
 	} else if read.description.Unsubscribed {
