@@ -38,7 +38,8 @@ type Options struct {
 	Emitted  bool     // every run of a shape that can has emitted events, and no fault loses the log
 	Short    bool     // halves the load
 	Keep     bool     // saves the history of every run, not only of failed ones
-	// Settle is the time in which every event has to arrive after the last fault. Zero is a minute.
+	// Settle is the time after the last fault in which the next one of the missing events has to
+	// arrive. Zero is a minute.
 	Settle time.Duration
 	// Until ends all runs as soon as it returns true for a result. Nil never does.
 	Until func(*Result) bool

@@ -209,14 +209,13 @@ func (r *run) discardRest(ctx context.Context) error {
 
 // awaitRedriven waits until no dead letter is being redriven.
 func (r *run) awaitRedriven(ctx context.Context) {
-	var redriving int
-	done := await(ctx, r.options.Settle, func() bool {
-		err := r.admin.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters
-			WHERE state = 'redriving'`).Scan(&redriving)
-		return err == nil && redriving == 0
+	redriving := awaitNone(ctx, r.options.Settle, func() (n int, err error) {
+		err = r.admin.QueryRow(ctx, `SELECT count(*) FROM outbox_dead_letters
+			WHERE state = 'redriving'`).Scan(&n)
+		return n, err
 	})
-	if !done && ctx.Err() == nil {
-		r.recorder.problem("%d dead letters were not redriven after %v", redriving, r.options.Settle)
+	if redriving != 0 && ctx.Err() == nil {
+		r.recorder.problem("%d dead letters were not redriven, and none was for %v", redriving, r.options.Settle)
 	}
 }
 
