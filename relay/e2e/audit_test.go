@@ -131,7 +131,7 @@ func TestMissingEventsHaltUntilTheOperatorDecides(t *testing.T) {
 	}
 	output, err := w.command([]string{"RELAY_ON_SLOT_LOSS=halt"}, "run")
 	if err == nil || !strings.Contains(output, "the audit found events") ||
-		!strings.Contains(output, "RELAY_ON_SLOT_LOSS=recover") {
+		!strings.Contains(output, "Run relay recover") {
 		t.Errorf("the next start: %v: %s", err, output)
 	}
 	if got := w.bodies(); len(got) != 0 {

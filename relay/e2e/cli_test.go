@@ -130,7 +130,7 @@ func TestSlotLossHaltsTheRelayIfConfigured(t *testing.T) {
 	w.startStreaming().stop()
 	w.dropSlot()
 	output, err := w.command([]string{"RELAY_ON_SLOT_LOSS=halt"}, "run")
-	if err == nil || !strings.Contains(output, "RELAY_ON_SLOT_LOSS=recover") {
+	if err == nil || !strings.Contains(output, "Run relay recover") {
 		t.Errorf("%v: %s", err, output)
 	}
 }

@@ -106,6 +106,7 @@ func walkDelayed(r *runbook) {
 	r.awaitBody(`{"n":1}`)
 	r.ends()
 	received := len(r.broker.Received(r.queue.ARN))
+	r.run("relay replay --since TIME", "TIME", "1h")
 	r.run("relay replay --since TIME --yes", "TIME", "1h")
 	r.eventually("the event is sent again", func() bool {
 		return len(r.broker.Received(r.queue.ARN)) > received
@@ -189,6 +190,7 @@ func walkSlotLost(r *runbook) {
 		r.t.Errorf("the relay does not halt: %s", output)
 	}
 	r.statusSays("cannot bring every event")
+	r.run("relay recover")
 	r.run("relay recover --yes")
 	r.relay = r.startScraped()
 	r.awaitBody(`{"n":7}`)
@@ -201,6 +203,7 @@ func walkSlotLost(r *runbook) {
 	if output, err := plain.command(plain.env, "run"); err == nil {
 		r.t.Errorf("the relay of a plain table does not halt: %s", output)
 	}
+	plain.run("relay recover --accept-loss")
 	plain.run("relay recover --accept-loss --yes")
 	plain.startStreaming(plain.env...)
 }

@@ -60,8 +60,8 @@ func (a *Acquirer) refuseGap(row *checkpoint.Row, state slot.State, gap string) 
 		return a.messagesLost(row, state, gap)
 	case a.HaltOnSlotLoss:
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+
-			"Start it once with RELAY_ON_SLOT_LOSS=recover: it then publishes from table %s the events that may "+
-			"be missing, and %s",
+			"Run relay recover, which shows the situation. With --yes, the relay that you start then publishes from "+
+			"table %s the events that may be missing, and %s",
 			a.Slot, gap, a.Table.String(), effectOf(state))
 	}
 	return nil

@@ -18,7 +18,7 @@ const (
 	CodeColumns        Code = "columns"          // every column in the settings exists
 	CodeProposal       Code = "proposal"         // the settings name the table's columns; if not, it proposes settings
 	CodeSequence       Code = "sequence"         // the database numbers every row
-	CodeID             Code = "id"               // no two events share an id, also after a failover
+	CodeID             Code = "id"               // every event has an id, and no two share one, also after a failover
 	CodeOrder          Code = "order"            // the sequence column gives each row a different, increasing value
 	CodeGuarantees     Code = "guarantees"       // the table allows every guarantee of the relay
 	CodeEmitted        Code = "emitted"          // every event has a row, as without RELAY_EMITTED

@@ -65,8 +65,7 @@ func (d *database) otherTable() Finding {
 		return failed(CodeColumns, d.tableObject(), "%s: all tables of RELAY_TABLE have the same settings, so add "+
 			"these columns, or remove the table from publication %s", lacks, d.Publication)
 	}
-	return failed(CodeColumns, d.tableObject(), "%s: the findings proposal of relay check name the settings that fit",
-		lacks)
+	return failed(CodeColumns, d.tableObject(), "%s: relay check proposes the settings that fit", lacks)
 }
 
 func (d *database) missingColumn(setting, name string) Finding {

@@ -29,7 +29,7 @@ func TestBytesAreRefusedInEveryColumn(t *testing.T) {
 			e.expectCured(e.expect(preflight.CodeText, preflight.Error, column, kind))
 		}
 	}
-	e.exec(`ALTER TABLE ev DROP COLUMN id; ALTER TABLE ev ADD COLUMN id body UNIQUE`)
+	e.exec(`ALTER TABLE ev DROP COLUMN id; ALTER TABLE ev ADD COLUMN id body UNIQUE NOT NULL`)
 	e.expectCured(e.expect(preflight.CodeText, preflight.Error, "RELAY_COLUMN_ID"))
 }
 
@@ -125,7 +125,7 @@ func TestMissingColumnIsAddedByItsStatement(t *testing.T) {
 	e.expectSound() // the statements number the rows, and no program updates them
 	e.exec(`UPDATE ev SET payload = 'd' WHERE payload = 'c'`)
 	e.exec(`SELECT pg_stat_force_next_flush()`)
-	e.expect(preflight.CodeUpdates, preflight.Degraded, "1 updates of rows")
+	e.expect(preflight.CodeUpdates, preflight.Degraded, "1 update of rows")
 	e.exec(`ALTER SEQUENCE ev_seq MINVALUE -3`) // as if it had been numbered too
 	e.expectSound()
 	e.exec(`ALTER SEQUENCE ev_seq MINVALUE -4`) // the server lost its counts after the numbering

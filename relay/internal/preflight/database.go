@@ -69,6 +69,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.proposal},
 		{table, d.columnTypes},
 		{table, d.uniqueID},
+		{table, d.nullableID},
 		{table, d.numberedID},
 		{table, d.ordered},
 		{table, d.guarantees},

@@ -70,6 +70,18 @@ func (d *database) mayRepeatID(because, advice string) Finding {
 		"for a duplicate, and a FIFO destination would drop it. %s", name, because, advice)
 }
 
+// nullableID checks that every event has an id. A unique index accepts many rows whose id is NULL,
+// and the relay refuses their events. A default makes such a row unlikely.
+func (d *database) nullableID(context.Context) Findings {
+	name := d.Table.Columns.ID
+	if c, exists := d.columns[name]; !exists || c.notNull || c.defaulted {
+		return nil
+	}
+	return Findings{degraded(CodeID, d.columnObject(name), "column %s may be NULL: an event without an id becomes a "+
+		"dead letter", name).
+		with("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;", d.Table.Identifier(), outboxtable.Quote(name))}
+}
+
 // numbering is how the database numbers the rows.
 type numbering struct {
 	sequences        int // sequences of the table and its partitions

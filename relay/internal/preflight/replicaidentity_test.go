@@ -45,7 +45,7 @@ func TestPartitionWithoutIdentityIsNamed(t *testing.T) {
 	e := newTestEnv(t)
 	e.exec(`DROP TABLE ev;
 		CREATE SEQUENCE numbers;
-		CREATE TABLE ev (id uuid, aggregate_type text, aggregate_id text, event_type text, payload text,
+		CREATE TABLE ev (id uuid NOT NULL, aggregate_type text, aggregate_id text, event_type text, payload text,
 			headers jsonb, created_at timestamptz, seq bigint NOT NULL DEFAULT nextval('numbers'),
 			xid xid8 NOT NULL DEFAULT pg_current_xact_id()) PARTITION BY RANGE (created_at);
 		CREATE TABLE ev_2025 PARTITION OF ev FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');

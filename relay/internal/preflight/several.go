@@ -110,6 +110,7 @@ func (d *database) ofTable() []Requirement {
 		{table, d.mappedColumns},
 		{table, d.columnTypes},
 		{table, d.uniqueID},
+		{table, d.nullableID},
 		{table, d.numberedID},
 		{table, d.ordered},
 		{table, d.seqRange},

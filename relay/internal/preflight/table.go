@@ -16,8 +16,8 @@ import (
 type column struct {
 	dataType  string // as in SQL
 	base      string // the built-in type below every domain; empty for other types
-	notNull   bool
-	defaulted bool // the database has a value for a row without one
+	notNull   bool   // of the column or its domain
+	defaulted bool   // the database has a value for a row without one
 	generated string
 	// expression computes a generated column.
 	expression string
@@ -94,12 +94,14 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 
 func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 	rows, err := d.Pool.Query(ctx, `
-		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef OR a.attidentity <> '',
+		SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull OR y.typnotnull,
+		       a.atthasdef OR a.attidentity <> '',
 		       a.attgenerated::text,
 		       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(e.adbin, e.adrelid) ELSE '' END,
 		       (SELECT CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname::text ELSE '' END
 		        FROM pg_type t WHERE t.oid = `+outboxtable.BaseTypeSQL("a.atttypid")+`)
-		FROM pg_attribute a LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+		FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+		LEFT JOIN pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
 		WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped`, d.oid)
 	if err != nil {
 		return nil, fmt.Errorf("read its columns: %w", err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // updates checks that the rows of the table stay as they were inserted. A publication of inserts
@@ -32,10 +33,12 @@ func (d *database) updates(ctx context.Context) Findings {
 	case updates == 0:
 		return Findings{passed(CodeUpdates, d.tableObject(), "no row of %s was updated", d.tableName())}
 	}
-	return Findings{degraded(CodeUpdates, d.tableObject(), "%d updates of rows of table %s were counted, those of "+
+	return Findings{degraded(CodeUpdates, d.tableObject(), "%s of rows of table %s %s counted, those of "+
 		"INSERT … ON CONFLICT DO UPDATE included: %s. The relay sends a row as it was inserted, once, and no later "+
 		"version of it. Insert a new row for each event. Once no program updates rows, a superuser can reset the "+
-		"count", updates, d.tableName(), d.fateOfUpdates(ctx)).with("%s", resetCounts(tables))}
+		"count",
+		span.Count(updates, "update"), d.tableName(), span.Verb(updates, "was", "were"), d.fateOfUpdates(ctx)).
+		with("%s", resetCounts(tables))}
 }
 
 // byServices returns the updates without those of the statements that numbered the existing rows.

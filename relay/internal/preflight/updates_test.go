@@ -21,10 +21,10 @@ func TestCheckCountsUpdatesOfRows(t *testing.T) {
 			``, `INSERT INTO ev (event_type) VALUES ('a'), ('b'); UPDATE ev SET payload = 'x'`,
 			[]string{"2 updates of rows of table public.ev", "does not publish them (publish = 'insert')"},
 		},
-		"upsert": {``, upsert + `; ` + upsert, []string{"1 updates of rows", "ON CONFLICT DO UPDATE"}},
+		"upsert": {``, upsert + `; ` + upsert, []string{"1 update of rows", "ON CONFLICT DO UPDATE"}},
 		"published": {
 			`ALTER PUBLICATION outbox_pub SET (publish = 'insert, update')`, upsert + `; ` + upsert,
-			[]string{"1 updates of rows", "the relay skips them"},
+			[]string{"1 update of rows", "the relay skips them"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestCheckCountsUpdatesInPartitions(t *testing.T) {
 	e := newTestEnv(t)
 	e.IDUnique = true
 	e.exec(`DROP TABLE ev; CREATE SEQUENCE numbers;
-		CREATE TABLE ev (id uuid, aggregate_type text, aggregate_id text, event_type text, payload text, headers jsonb,
-			created_at timestamptz, seq bigint NOT NULL DEFAULT nextval('numbers'),
+		CREATE TABLE ev (id uuid DEFAULT gen_random_uuid(), aggregate_type text, aggregate_id text, event_type text,
+			payload text, headers jsonb, created_at timestamptz, seq bigint NOT NULL DEFAULT nextval('numbers'),
 			xid xid8 NOT NULL DEFAULT pg_current_xact_id()) PARTITION BY LIST (event_type);
 		CREATE TABLE ev_a PARTITION OF ev FOR VALUES IN ('a');
 		CREATE TABLE ev_b PARTITION OF ev FOR VALUES IN ('b');
@@ -61,7 +61,7 @@ func TestCheckCountsUpdatesInPartitions(t *testing.T) {
 		ALTER PUBLICATION outbox_pub ADD TABLE ev`)
 	e.exec(`INSERT INTO ev (event_type) VALUES ('a'), ('b'); UPDATE ev SET payload = 'x' WHERE event_type = 'b'`)
 	e.exec(`SELECT pg_stat_force_next_flush()`)
-	f := e.expect(preflight.CodeUpdates, preflight.Degraded, "1 updates of rows of table public.ev")
+	f := e.expect(preflight.CodeUpdates, preflight.Degraded, "1 update of rows of table public.ev")
 	if f.Statement != `SELECT pg_stat_reset_single_table_counters('public.ev_b'::regclass);` {
 		t.Errorf("the statement is %s", f.Statement)
 	}
