@@ -33,6 +33,7 @@ var hostile = map[string]string{
 	"idle_in_transaction_session_timeout": "1ms",
 	"idle_session_timeout":                "100ms",
 	"synchronous_commit":                  "off",
+	"exit_on_error":                       "on",
 }
 
 // hostileOf returns the hostile parameters that this major version has.
@@ -142,6 +143,7 @@ func safely(server *pgtest.Server, role string, version int) string {
 		"statement_timeout": {"0"},
 		"lock_timeout":      {"0"}, "idle_session_timeout": {"0"}, "idle_in_transaction_session_timeout": {"0"},
 		"standard_conforming_strings": {"on"}, "default_transaction_isolation": {"read committed"},
+		"exit_on_error": {"off"},
 	}
 	if version >= 17 {
 		safe.Set("transaction_timeout", "0")
@@ -229,6 +231,25 @@ func (w *testEnv) checkEveryWay(env []string) {
 		if failed && !strings.Contains(line, "did not answer within") { // of a server that stalls
 			t.Errorf("the relay logs %s", line)
 		}
+	}
+}
+
+// A recovery that keeps its slot cancels the copy of its walsender, and continues on that
+// connection. Its privileges are those of the role that connects.
+func TestARecoverySurvivesSettingsOfItsRole(t *testing.T) {
+	t.Parallel()
+	w, _ := newRolesEnv(t, "orders.fifo", newest)
+	w.exec(`CREATE ROLE app; GRANT app TO outbox_relay; ALTER ROLE outbox_relay SET role = app;
+		ALTER ROLE outbox_relay SET exit_on_error = on`)
+	w.startStreaming().stop()
+	w.commit(event(t, "1", `{"n":0}`))
+	w.commit(event(t, "1", `{"n":1}`))
+	w.recover("--yes")
+	relay := w.start()
+	w.awaitEach(2)
+	w.awaitRecovered()
+	if strings.Contains(relay.log.String(), "event=session_ended") {
+		t.Error("the session ended")
 	}
 }
 

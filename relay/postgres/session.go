@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,9 @@ var relaySession = map[string]string{
 	"lock_timeout":                        "0",
 	"idle_in_transaction_session_timeout": "0",
 	"idle_session_timeout":                "0",
+	// A recovery cancels the copy of its own walsender, and a check cancels a long statement. With on,
+	// the error of either would end the connection.
+	"exit_on_error": "off",
 }
 
 // PinTexts sets how the session writes values as text. Parameters in a startup message take
@@ -49,14 +53,14 @@ var relaySession = map[string]string{
 // https://www.postgresql.org/docs/current/config-setting.html
 func PinTexts(conn *pgconn.Config) { Pin(conn, texts) }
 
-// PinSession sets every parameter on which a relay's session relies, except the search path. The
-// search path of a control connection depends on the schema of the relay's tables.
+// PinSession sets every parameter on which a relay's session relies, except the search path and the
+// role. The search path of a control connection depends on the schema of the relay's tables.
 func PinSession(conn *pgconn.Config, applicationName string) {
 	Pin(conn, texts)
 	Pin(conn, relaySession)
 	Pin(conn, map[string]string{"application_name": applicationName})
 	pinProtocol(conn)
-	resetAfterLogin(conn)
+	resetAfterLogin(conn, "RESET ALL")
 	// Of one host, a command connects to a standby as well, so that its report can say so.
 	if hasSeveralHosts(conn) {
 		RequirePrimary(conn)
@@ -67,15 +71,37 @@ func PinSession(conn *pgconn.Config, applicationName string) {
 const loginTriggerVersion = 17
 
 // resetAfterLogin resets the parameters that an event trigger on login has set. Such a trigger runs
-// after the startup message, and RESET ALL returns to the values of that message.
+// after the startup message, and statements such as RESET ALL return to the values of that message.
 // https://www.postgresql.org/docs/current/event-trigger-definition.html
-func resetAfterLogin(conn *pgconn.Config) {
+func resetAfterLogin(conn *pgconn.Config, statements string) {
 	conn.AfterConnect = func(ctx context.Context, server *pgconn.PgConn) error {
 		if majorVersion(server) < loginTriggerVersion {
 			return nil
 		}
-		return server.Exec(ctx, "RESET ALL").Close()
+		return server.Exec(ctx, statements).Close()
 	}
+}
+
+// PinRole makes a session keep the role that connects, unless the connection string chooses another
+// one. Privileges and the findings of relay check are those of that role. It follows [PinSession].
+// A migration does not call it: with ALTER ROLE SET role, its tables belong to a common owner.
+func PinRole(conn *pgconn.Config) {
+	if !choosesRole(conn) {
+		Pin(conn, map[string]string{"role": "none"})
+	}
+	resetAfterLogin(conn, "RESET ALL; RESET ROLE") // RESET ALL does not reset the role
+}
+
+// roleOption matches the role in the options of a connection string: -c role=x or --role=x.
+var roleOption = regexp.MustCompile(`(?i)(^|\s)(-c\s*|--)role\s*=`)
+
+func choosesRole(conn *pgconn.Config) bool {
+	for name, value := range conn.RuntimeParams {
+		if strings.EqualFold(name, "role") || strings.EqualFold(name, "options") && roleOption.MatchString(value) {
+			return true
+		}
+	}
+	return false
 }
 
 // pinProtocol requests the protocol version that every supported server has.

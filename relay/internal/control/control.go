@@ -74,6 +74,7 @@ func openPool(
 		}
 		c.Config = fresh.Config
 		postgres.PinSession(&c.Config, applicationName)
+		postgres.PinRole(&c.Config)
 		options.pin(&c.Config)
 		watchLarge(c, options.turns)
 		return learned.pin(ctx, &c.Config)

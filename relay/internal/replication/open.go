@@ -39,6 +39,7 @@ type Config struct {
 func Open(ctx context.Context, config Config) (*Stream, error) {
 	connection := config.Connection.Copy()
 	postgres.PinSession(connection, ApplicationName(config.Slot))
+	postgres.PinRole(connection)
 	postgres.RequirePrimary(connection)
 	postgres.Pin(connection, map[string]string{
 		"replication":        "database",
