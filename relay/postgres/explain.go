@@ -67,9 +67,12 @@ func remedyOf(err error) string {
 	return ""
 }
 
-// isWithoutTLS reports whether the server has no TLS. pgx reports that only in the text of its
-// error.
+// isWithoutTLS reports whether the server has no TLS, and the connection ended there. With
+// sslmode=prefer a second attempt follows without TLS, whose answer is then the reason. pgx reports
+// a server without TLS only in the text of its error.
 func isWithoutTLS(err error) bool {
 	var connecting *pgconn.ConnectError
-	return errors.As(err, &connecting) && strings.Contains(err.Error(), "server refused TLS connection")
+	var answer *pgconn.PgError
+	return errors.As(err, &connecting) && !errors.As(err, &answer) &&
+		strings.Contains(err.Error(), "server refused TLS connection")
 }

@@ -96,6 +96,43 @@ func TestServerWithoutTLSIsReportedWithTheRemedy(t *testing.T) {
 	}
 }
 
+// With sslmode=prefer, the default, an attempt with TLS precedes the one that the server answers.
+func TestTheAnswerWithoutTLSIsExplained(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t, pgtest.Options{})
+	admin, err := pgx.Connect(t.Context(), server.URL("postgres", pgtest.Superuser))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = admin.Exec(t.Context(), `CREATE ROLE secured LOGIN PASSWORD 'x'; CREATE ROLE busy LOGIN CONNECTION LIMIT 0;
+		CREATE ROLE open LOGIN`)
+	_ = admin.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = server.Authenticate(t.Context(), "host all secured 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ database, role, remedy string }{
+		{"postgres", "secured", "check user and password"},
+		{"nowhere", "open", "create it"},
+		{"postgres", "busy", "too many connections"},
+	} {
+		address := strings.Replace(server.URL(c.database, c.role), "sslmode=disable", "sslmode=prefer&password=y", 1)
+		config, err := postgres.Settings{URL: address}.Parse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = pgx.ConnectConfig(t.Context(), config.ConnConfig)
+		explained := postgres.Explain(err)
+		if explained == nil || !strings.Contains(explained.Error(), c.remedy) ||
+			strings.Contains(explained.Error(), "ssl = on") {
+			t.Errorf("%s in %s: %v", c.role, c.database, explained)
+		}
+	}
+}
+
 const rdsProxyRefusal = "Feature not supported: RDS Proxy currently doesn\u2019t support streaming replication mode"
 
 func TestPoolersAreNotTransient(t *testing.T) {
