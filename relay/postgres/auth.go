@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -55,12 +56,13 @@ func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
 	return nil
 }
 
-// parseSecret reads the JSON of a secret that RDS manages. Any other text is a password.
+// parseSecret reads the JSON of a secret that RDS manages. Any other text is a password, without the
+// line break at the end of a file.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
 func parseSecret(text string) (user, password string, err error) {
 	fields := struct{ Username, Password string }{}
 	if json.Unmarshal([]byte(text), &fields) != nil {
-		fields.Username, fields.Password = "", text
+		fields.Username, fields.Password = "", strings.TrimRight(text, "\r\n")
 	}
 	if fields.Password == "" {
 		return "", "", errors.New("it has no password: store one as plain text, or as JSON with username and password")

@@ -33,12 +33,36 @@ func TestSecretIsReadForEveryConnection(t *testing.T) {
 		{`{"username":"writer","password":"first","engine":"postgres","port":5432}`, "writer", "first"},
 		{`{"username":"writer_clone","password":"second"}`, "writer_clone", "second"},
 		{`third`, "asked", "third"},
+		{" third \r\n", "asked", " third "},
 		{`{no JSON`, "asked", "{no JSON"},
 	} {
 		aws.PutSecret(secretARN, rotated.text)
 		conn, err := settings.ConnConfig(t.Context())
 		if err != nil || conn.User != rotated.user || conn.Password != rotated.password {
 			t.Errorf("secret %s: user %q, password %q, %v", rotated.text, conn.User, conn.Password, err)
+		}
+	}
+}
+
+// TestWhiteSpaceAroundSettingsIsIgnored: a setting from a file ends with the file's line break.
+func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
+	aws := startAWS(t)
+	aws.PutSecret(secretARN, "third")
+	for _, address := range []string{
+		"postgres://asked:x@host/db?sslmode=require", "host=host user=asked dbname=db sslmode=require password=x",
+	} {
+		for _, settings := range []postgres.Settings{
+			{URL: "\t " + address + " \r\n"}, {URL: address + "\n", Auth: "secret\n", SecretARN: " " + secretARN + "\n"},
+		} {
+			conn, err := settings.ConnConfig(t.Context())
+			if err != nil {
+				t.Errorf("%q: %v", settings.URL, err)
+				continue
+			}
+			if conn.Host != "host" || conn.User != "asked" || conn.Database != "db" || conn.TLSConfig == nil ||
+				strings.TrimSpace(conn.ConnString()) != conn.ConnString() {
+				t.Errorf("%q: %q, %q, %q", settings.URL, conn.Host, conn.User, conn.Database)
+			}
 		}
 	}
 }

@@ -29,6 +29,14 @@ const (
 	AuthIAM      = "iam"      // an IAM authentication token
 )
 
+// trimmed returns the settings without surrounding white space. Settings that come from a file often
+// end with its line break.
+func (s Settings) trimmed() Settings {
+	return Settings{
+		URL: strings.TrimSpace(s.URL), Auth: strings.TrimSpace(s.Auth), SecretARN: strings.TrimSpace(s.SecretARN),
+	}
+}
+
 func (s Settings) auth() string {
 	if s.Auth == "" && s.SecretARN != "" {
 		return AuthSecret
@@ -40,6 +48,7 @@ func (s Settings) auth() string {
 // [Settings.Authenticate]. The error names every problem, and quotes no part of the URL, which may
 // contain a password.
 func (s Settings) Parse() (*pgxpool.Config, error) {
+	s = s.trimmed()
 	if err := checkURL(s.URL); err != nil {
 		return nil, errors.Join(err, s.checkAuth())
 	}
@@ -82,6 +91,7 @@ func (s Settings) ConnConfig(ctx context.Context) (*pgx.ConnConfig, error) {
 func (s Settings) Authenticate(ctx context.Context, conn *pgx.ConnConfig) error {
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
+	s = s.trimmed()
 	switch s.auth() {
 	case AuthSecret:
 		return s.readSecret(ctx, conn)

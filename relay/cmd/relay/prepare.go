@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -177,7 +178,7 @@ func sdkLogger(log *slog.Logger) sdklogging.Logger {
 
 // connect reads the connection settings on every call, because libpq's password file can change.
 func (d database) connect(ctx context.Context) (*pgx.ConnConfig, error) {
-	if d.DatabaseURL == "" && os.Getenv("PGHOST") == "" {
+	if strings.TrimSpace(d.DatabaseURL) == "" && os.Getenv("PGHOST") == "" {
 		return nil, errors.New("DATABASE_URL is not set: set it to postgres://USER:PASSWORD@HOST:5432/DATABASE, " +
 			"or set PGHOST and the other variables of libpq")
 	}
