@@ -84,7 +84,7 @@ const count = `
 const numbers = `
 	SELECT {seq} FROM {table} e
 	WHERE ({xid} >= $1::text::xid8 AND {xid} < $2::text::xid8 AND pg_visible_in_snapshot({xid}, $3::text::pg_snapshot)
-	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5 AND {accounted} AND {filter_e}`
+	   OR {xid} = ANY ($4::text[]::xid8[])) AND {seq} > $5::bigint AND {accounted} AND {filter_e}`
 
 // Missing returns the number of the step's rows that the stream did not bring. rowsOfStep is the
 // number of the step's rows in the table. Rows up to the seq after existed before. If rows have no

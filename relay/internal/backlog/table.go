@@ -43,7 +43,8 @@ const byXID = `
 const bySeq = `
 	WITH waiting AS (
 		SELECT {xid} AS xid, {age} AS age FROM {table}
-		WHERE {seq} > $2 AND NOT pg_visible_in_snapshot({xid}, $1::pg_snapshot) AND {condition} ORDER BY {seq} LIMIT 100
+		WHERE {seq} > $2::bigint AND NOT pg_visible_in_snapshot({xid}, $1::pg_snapshot) AND {condition}
+		ORDER BY {seq} LIMIT 100
 	)`
 
 const oldest = `

@@ -28,7 +28,7 @@ const findSQL = `
 			ORDER BY place),
 		d.destination, d.reason, d.routes
 	FROM {table} e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
-	WHERE e.{seq} = ANY ($3) AND {not_done} AND {filter} AND (d.aggregate_id = '' OR {is_aggregate})`
+	WHERE e.{seq} = ANY ($3::bigint[]) AND {not_done} AND {filter} AND (d.aggregate_id = '' OR {is_aggregate})`
 
 // Find returns which of the rows with these seqs wait for a destination of the slot.
 func Find(

@@ -32,6 +32,7 @@ type Rows struct {
 
 // tableRows finds the rows of one table, by their seqs.
 type tableRows struct {
+	table  outboxtable.Table
 	source *outbox.Source
 	page   Page
 
@@ -63,7 +64,7 @@ func newTableRows(table outboxtable.Table) tableRows {
 		"{event_type}", text.EventType, "{filter}", table.FilterSQL("e"))
 	look := func(more string) string { return names.Replace(strings.Replace(lookAtRows, "{more}", more, 1)) }
 	return tableRows{
-		source: table.Source, firstRow: names.Replace(firstRow), lookAtRows: look(""),
+		table: table, source: table.Source, firstRow: names.Replace(firstRow), lookAtRows: look(""),
 		lookAtGroup: look("AND {aggregate_id} = $7 AND {aggregate_type} = $8"), aggregate: names.Replace(aggregateOf),
 		countRows: names.Replace(countRows),
 		bySeq:     outboxtable.Quote(c.Sequence) + " = ANY ($4::bigint[])",
@@ -87,18 +88,18 @@ func (r *Rows) of(common int64) (t *tableRows, own int64, found bool) {
 }
 
 // aggregateOf returns the aggregate of a row.
-const aggregateOf = `SELECT {aggregate_type}, {aggregate_id} FROM {table} e WHERE e.{seq} = $1`
+const aggregateOf = `SELECT {aggregate_type}, {aggregate_id} FROM {table} e WHERE e.{seq} = $1::bigint`
 
-// firstRow returns the lowest seq of a row that may not be done: from_seq, or that of a row which
-// known does not show. pg_visible_in_snapshot is false for an xid exactly if the snapshot lists it
-// as running or it is not below xmax. Both are conditions of the index on xid. Rows of other
-// transactions from xmin on are done, and one old transaction may be followed by millions of them.
+// firstRow returns the lowest seq of a row that known does not show, which may not be done.
+// pg_visible_in_snapshot is false for an xid exactly if the snapshot lists it as running or it is
+// not below xmax. Both are conditions of the index on xid. Rows of other transactions from xmin on
+// are done, and one old transaction may be followed by millions of them.
 const firstRow = `
 	WITH late AS MATERIALIZED (
 		SELECT {seq} AS seq FROM {table} WHERE {xid} = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot)))
 		UNION ALL
 		SELECT {seq} FROM {table} WHERE {xid} >= pg_snapshot_xmax($1::pg_snapshot))
-	SELECT least($2::bigint, (SELECT min(seq) FROM late))`
+	SELECT min(seq)::bigint FROM late`
 
 // lookAtRows returns, of the next rows, those that are visible in To and not done, and the seq of
 // the last row that it looked at.
@@ -115,7 +116,8 @@ const lookAtRows = `
 		CASE WHEN due THEN event_type ELSE '' END, CASE WHEN due THEN route ELSE '' END, due IS TRUE, is_seen IS TRUE
 	FROM looked WHERE due OR seq = (SELECT max(seq) FROM looked) ORDER BY seq`
 
-// first returns the lowest common seq of a row that may not be done; endless if there is none.
+// first returns the lowest common seq of a row that may not be done; endless if there is none. It
+// returns the error of [outboxtable.Table.CheckSeq] if no number is before that row.
 func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err error) {
 	ctx, done, err := r.store.takeScan(ctx)
 	if err != nil {
@@ -131,14 +133,22 @@ func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err er
 		if !h.mayHave(t.source) {
 			continue
 		}
-		var seq int64
-		err := r.store.pool.QueryRow(ctx, t.firstRow, m.known.String(), int64(endless)).Scan(&seq)
-		if err != nil {
+		var late *int64
+		if err := r.store.pool.QueryRow(ctx, t.firstRow, m.known.String()).Scan(&late); err != nil {
 			return 0, fmt.Errorf("find the first row that waits: %w", err)
 		}
-		if common, err := t.source.Common(seq); err == nil && seq != endless {
+		if late == nil {
+			continue
+		}
+		if err := t.table.CheckSeq(*late); err != nil {
+			return 0, err
+		}
+		if common, err := t.source.Common(*late); err == nil {
 			lowest = min(lowest, common)
 		}
+	}
+	if lowest == math.MinInt64 {
+		return 0, tables[0].table.CheckSeq(lowest)
 	}
 	return lowest, nil
 }

@@ -132,7 +132,8 @@ func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
 // does not identify the row that the log brought.
 func (s *Store) HasTwin(ctx context.Context, j Joined, seqs []int64) (map[int64]bool, error) {
 	rows, err := s.pool.Query(ctx, named(s.of(j), `
-		SELECT DISTINCT e.{seq} FROM {table} e WHERE e.{seq} = ANY ($1) AND e.tableoid <> $2`), seqs, j.Relation)
+		SELECT DISTINCT e.{seq} FROM {table} e WHERE e.{seq} = ANY ($1::bigint[]) AND e.tableoid <> $2`),
+		seqs, j.Relation)
 	if err != nil {
 		return nil, s.failed("compare the seqs of partition "+j.String(), err)
 	}

@@ -123,7 +123,17 @@ func (d *database) ordered(ctx context.Context) Findings {
 			return Findings{unknown(CodeOrder, object, err)}
 		}
 	}
-	found := d.judge(n, unique || partitioned && eachPartition)
+	indexed := unique || partitioned && eachPartition
+	if indexed && !d.isOneOfSeveral {
+		found, err := d.seqLimit(ctx, name)
+		if err != nil {
+			return Findings{unknown(CodeOrder, object, err)}
+		}
+		if found != nil {
+			return Findings{*found}
+		}
+	}
+	found := d.judge(n, indexed)
 	if unique || !partitioned || found.Level == Error {
 		return Findings{found}
 	}
@@ -137,6 +147,18 @@ func (d *database) ordered(ctx context.Context) Findings {
 		return Findings{*repeated}
 	}
 	return Findings{found, *repeated}
+}
+
+// seqLimit looks for a row with a number that no row may have.
+func (d *database) seqLimit(ctx context.Context, name string) (*Finding, error) {
+	var seq *int64
+	err := d.Pool.QueryRow(ctx, fmt.Sprintf(`SELECT min(%[1]s)::bigint FROM %[2]s WHERE %[1]s = ANY ($1::bigint[])`,
+		outboxtable.Quote(name), d.Table.Identifier()), outboxtable.SeqLimits).Scan(&seq)
+	if err != nil || seq == nil {
+		return nil, err
+	}
+	found := failed(CodeOrder, d.columnObject(name), "%s", d.Table.SeqLimit(*seq)).with("%s", d.Table.RenumberSQL(*seq))
+	return &found, nil
 }
 
 // judge judges the numbering of the rows.

@@ -69,6 +69,9 @@ func findImported(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Tab
 	if err != nil || first == nil {
 		return nil, err
 	}
+	if err := table.CheckSeq(*first); err != nil {
+		return nil, err
+	}
 	return &importedRows{table, *first, *last}, requireUpdate(ctx, pool, table)
 }
 
@@ -118,7 +121,8 @@ func rewrite(
 ) (rows int64, xid uint64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		WITH changed AS (
-			UPDATE {table} SET {xid} = pg_current_xact_id() WHERE {seq} > $1 AND {seq} <= $2 AND (`+condition+`)
+			UPDATE {table} SET {xid} = pg_current_xact_id()
+			WHERE {seq} > $1::bigint AND {seq} <= $2::bigint AND (`+condition+`)
 			RETURNING 1)
 		SELECT count(*), pg_current_xact_id()::text::bigint FROM changed`), after, upTo).Scan(&rows, &xid)
 	if err != nil {
@@ -143,7 +147,7 @@ func unsettled(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table)
 func pageEnd(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, after int64) (seq int64, err error) {
 	err = pool.QueryRow(ctx, sql(table, `
 		SELECT coalesce(max(seq), $1)
-		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1 ORDER BY {seq}
+		FROM (SELECT {seq} AS seq FROM {table} WHERE {seq} > $1::bigint ORDER BY {seq}
 			FETCH FIRST $2 ROWS WITH TIES) AS page`),
 		after, rewriteRows).Scan(&seq)
 	if err != nil {

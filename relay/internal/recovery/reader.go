@@ -74,9 +74,9 @@ func (d *Reader) each(
 		return err
 	}
 	if after == 0 || own == math.MinInt64 { // no row has been read yet, and seq may be negative
-		own = first - 1
+		own = math.MinInt64
 	}
-	for after := max(own, first-1); ; {
+	for after := max(own, outboxtable.Before(first)); ; {
 		if d.await != nil {
 			if err := d.await(ctx); err != nil {
 				return err
@@ -180,7 +180,8 @@ func (d *Reader) passed(
 	c, text := d.table.Columns, outboxtable.Texts(d.table, "")
 	condition, args := d.condition(r, 3)
 	query := fmt.Sprintf(`
-		SELECT %s, %s, %s FROM %s WHERE %[5]s BETWEEN $1 AND $2 AND %[6]s AND %[7]s AND %[8]s ORDER BY %[5]s`,
+		SELECT %s, %s, %s FROM %s
+		WHERE %[5]s BETWEEN $1::bigint AND $2::bigint AND %[6]s AND %[7]s AND %[8]s ORDER BY %[5]s`,
 		text.Sequence, text.XID, text.ID, d.name(), outboxtable.Quote(c.Sequence), condition,
 		d.table.FilterSQL(""), outboxtable.AccountedBySQL(d.table, "tableoid", fmt.Sprintf("$%d", 3+len(args))))
 	rows, err := d.pool.Query(ctx, query, append(append([]any{first, upTo}, args...), d.slot)...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -127,6 +128,9 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 	)
 	if err != nil {
 		return Plan{}, fmt.Errorf("look at %s: %w", o.name(), err)
+	}
+	if p.FirstSeq == math.MinInt64 {
+		return Plan{}, o.table.CheckSeq(p.FirstSeq)
 	}
 	return p, nil
 }

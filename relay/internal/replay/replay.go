@@ -73,7 +73,7 @@ func (s Selection) args() []any {
 // selected is a condition on a row e of the outbox table. Its arguments are those of a Selection,
 // $1 to $5. An aggregate is selected by its text in the messages, and also by the one that an
 // operator writes in SQL: without the padding of char(n).
-const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1))
+const selected = `($1::bigint[] IS NULL OR e.{seq} = ANY ($1::bigint[]))
 	AND ($2::timestamptz IS NULL OR {created_at} >= $2) AND ($3::timestamptz IS NULL OR {created_at} < $3)
 	AND ($4::text IS NULL OR $4 IN ({aggregate_type}, {written_aggregate_type}))
 	AND ($5::text IS NULL OR $5 IN ({aggregate_id}, {written_aggregate_id}))`

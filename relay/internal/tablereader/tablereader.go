@@ -4,6 +4,8 @@ package tablereader
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -33,13 +35,14 @@ func New(pool *pgxpool.Pool, table outboxtable.Table) *Reader {
 	return &Reader{pool: pool, table: table}
 }
 
-// Page reads the next rows behind the seq after for which condition holds. condition is an SQL
+// Page reads the next rows behind the seq after for which condition holds. It returns the error of
+// [outboxtable.Table.CheckSeq] if no number is before the first of them. condition is an SQL
 // expression whose parameters begin at $4. Page returns the seq of the last row, and no rows at the
 // end.
 func (r *Reader) Page(
 	ctx context.Context, after int64, condition string, args ...any,
 ) (page []outbox.Envelope, last int64, err error) {
-	rows, err := r.pool.Query(ctx, r.pageQuery(condition), append([]any{after, pageRows, pageBytes}, args...)...)
+	rows, err := r.pool.Query(ctx, r.pageQuery(after, condition), append([]any{after, pageRows, pageBytes}, args...)...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", r.table.From(), after, err)
 	}
@@ -57,13 +60,23 @@ func (r *Reader) Page(
 	if err == nil && binary {
 		err = outboxtable.ErrBinary
 	}
+	if err == nil && len(page) > 0 && page[0].Sequence == lowestSeq {
+		err = r.table.CheckSeq(math.MinInt64)
+	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("read rows of %s after seq %d: %w", r.table.From(), after, err)
 	}
 	return page, last, nil
 }
 
-func (r *Reader) pageQuery(condition string) string {
+// lowestSeq is the seq that has no number before it.
+var lowestSeq = strconv.FormatInt(math.MinInt64, 10)
+
+func (r *Reader) pageQuery(after int64, condition string) string {
+	behind := ">"
+	if after == math.MinInt64 {
+		behind = ">=" // to find a row that has this seq
+	}
 	c, text := r.table.Columns, outboxtable.Texts(r.table, "")
 	var columns, names []string
 	for i, expression := range []string{
@@ -76,7 +89,7 @@ func (r *Reader) pageQuery(condition string) string {
 	return fmt.Sprintf(`
 		WITH page AS (
 			SELECT %[3]s AS number, octet_length(%[5]s) + octet_length(%[6]s) AS bytes, %[1]s FROM %[2]s
-			WHERE %[4]s AND %[3]s > $1 AND %[9]s
+			WHERE %[4]s AND %[3]s %[11]s $1::bigint AND %[9]s
 			ORDER BY %[3]s FETCH FIRST $2 ROWS WITH TIES
 		), summed AS (
 			SELECT *, coalesce(sum(bytes) OVER (
@@ -86,5 +99,5 @@ func (r *Reader) pageQuery(condition string) string {
 		SELECT %[8]s, %[10]s, number, %[7]s FROM summed WHERE before < $3 ORDER BY number`,
 		strings.Join(columns, ", "), r.table.From(), outboxtable.Quote(c.Sequence), condition,
 		text.Payload, text.Headers, strings.Join(names, ", "), outboxtable.HasBinarySQL(r.table),
-		r.table.FilterSQL(""), outboxtable.PayloadIsBytesSQL(r.table))
+		r.table.FilterSQL(""), outboxtable.PayloadIsBytesSQL(r.table), behind)
 }
