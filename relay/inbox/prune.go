@@ -16,7 +16,7 @@ const pruneStep = 1000
 var deleteOld = fmt.Sprintf(`
 	DELETE FROM inbox_events WHERE ctid = ANY (ARRAY(
 		SELECT ctid FROM inbox_events
-		WHERE recorded_at < now() - make_interval(secs => $1::float8)
+		WHERE recorded_at < now() - pg_catalog.make_interval(secs => $1::float8)
 		ORDER BY recorded_at LIMIT %d
 		FOR UPDATE SKIP LOCKED))`, pruneStep)
 

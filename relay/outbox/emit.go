@@ -15,14 +15,14 @@ import (
 // follow the order of the slice.
 const emitEvents = `
 	SELECT pg_logical_emit_message(true, $1, message)
-	FROM (SELECT message FROM unnest($2::text[]) WITH ORDINALITY AS event (message, position) ORDER BY position)
-	     AS ordered`
+	FROM (SELECT message FROM pg_catalog.unnest($2::text[]) WITH ORDINALITY AS event (message, position)
+	      ORDER BY position) AS ordered`
 
 // emitEventsAsText is emitEvents for every driver of database/sql, as [insertEventsAsText]
 // explains.
 const emitEventsAsText = `
 	SELECT pg_logical_emit_message(true, CAST($1 AS text), message)
-	FROM (SELECT message FROM unnest(CAST($2::text AS text[])) WITH ORDINALITY AS event (message, position)
+	FROM (SELECT message FROM pg_catalog.unnest(CAST($2::text AS text[])) WITH ORDINALITY AS event (message, position)
 	      ORDER BY position) AS ordered`
 
 // Emit writes events to the log as part of tx, and to no table: they are delivered if tx commits

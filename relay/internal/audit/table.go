@@ -49,7 +49,7 @@ const baseline = `
 	SELECT pg_current_xact_id()::text, coalesce((
 		SELECT {xid} FROM {table} WHERE {xid} >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY {xid}
 			DESC LIMIT 1)::text, '0'),
-		coalesce((SELECT max({seq}) FROM {table}), 0)`
+		coalesce((SELECT pg_catalog.max({seq}) FROM {table}), 0)`
 
 // baselineOf reads the number of a table and the columns of [baseline]. XID is above that of every
 // transaction that has started and of every existing row.

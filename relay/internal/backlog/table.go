@@ -48,7 +48,7 @@ const bySeq = `
 	)`
 
 const oldest = `
-	SELECT coalesce((array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
+	SELECT coalesce((pg_catalog.array_agg(xid::text ORDER BY xid))[1], ''), max(age) FROM waiting`
 
 // find finds the oldest waiting rows.
 func find(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, s selection) (oldest waiting, err error) {

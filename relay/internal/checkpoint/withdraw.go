@@ -12,7 +12,7 @@ const withdrawn = " (withdrawn"
 // checkpoint. Forget returns [slot.ErrFenced] if a relay has changed the row.
 func (s *Store) Forget(ctx context.Context, epoch int64) error {
 	tag, err := s.pool.Exec(ctx, `
-		UPDATE relay_checkpoints SET slot_name = slot_name || '`+withdrawn+` ' || clock_timestamp() || ')',
+		UPDATE relay_checkpoints SET slot_name = slot_name || '`+withdrawn+` ' || clock_timestamp()::text || ')',
 			outbox_table = outbox_table || '`+withdrawn+`)',
 			recover_from = NULL, recover_to = NULL, recover_until = NULL, recover_since = NULL, recovered_seq = NULL,
 			updated_at = clock_timestamp()

@@ -207,7 +207,7 @@ const searchPathName = "search_path"
 // homes lists the schemas with the relay's tables. The schema that the role's search path finds is
 // the first one.
 const homes = `
-	SELECT quote_ident(n.nspname), pg_table_is_visible(c.oid)
+	SELECT pg_catalog.quote_ident(n.nspname), pg_table_is_visible(c.oid)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relname = 'relay_checkpoints' AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
 	ORDER BY 2 DESC, 1`

@@ -60,10 +60,10 @@ func (s Selection) IsEmpty() bool {
 
 // selected is a condition on a dead letter d. Its arguments are those of a Selection, $1 to $7.
 var selected = OfSlot + `
-	AND (cardinality($2::bigint[]) = 0 OR d.position = ANY ($2))
+	AND (pg_catalog.cardinality($2::bigint[]) = 0 OR d.position = ANY ($2))
 	AND ($3 = '' OR coalesce(d.row_event_id, d.event_id) = $3) AND ($4 = '' OR d.destination = $4)
-	AND ($5 = '' OR d.message_group = $5) AND (cardinality($6::text[]) = 0 OR d.code = ANY ($6))
-	AND (cardinality($7::text[]) = 0 OR d.state = ANY ($7))`
+	AND ($5 = '' OR d.message_group = $5) AND (pg_catalog.cardinality($6::text[]) = 0 OR d.code = ANY ($6))
+	AND (pg_catalog.cardinality($7::text[]) = 0 OR d.state = ANY ($7))`
 
 func (s Selection) args(more ...any) []any {
 	positions, states := s.Positions, s.States

@@ -24,9 +24,9 @@ var park = `
 		INSERT INTO outbox_dead_letters AS d
 			(event_id, outbox_table, destination, message_group, blocks_group, code, reason, attempts, event, state,
 			 slot_name, row_key, row_seq, row_event_id)
-		SELECT CASE WHEN octet_length($4) > ` + longestIndexed + ` OR EXISTS (
+		SELECT CASE WHEN pg_catalog.octet_length($4) > ` + longestIndexed + ` OR EXISTS (
 				SELECT FROM outbox_dead_letters o WHERE o.outbox_table = $5 AND o.event_id = $4 AND o.destination = $6
-			) THEN left($4, 128) || ' ' || gen_random_uuid() ELSE $4 END,
+			) THEN pg_catalog.left($4, 128) || ' ' || gen_random_uuid()::text ELSE $4 END,
 			$5, $6, $10, $11::boolean, $12, $13, $14::integer, $15::json,
 			CASE WHEN $11::boolean AND $12 = '` + delivery.CodeBlocked + `' AND (
 				SELECT bool_and(o.state = 'redriving') FROM outbox_dead_letters o

@@ -28,7 +28,7 @@ var redriving = `
 		ORDER BY position LIMIT $4
 	), sized AS (
 		SELECT first.*, sent.bytes IS NOT NULL AS is_sent,
-			coalesce(sent.bytes, octet_length(event::text)) AS bytes
+			coalesce(sent.bytes, pg_catalog.octet_length(event::text)) AS bytes
 		FROM first LEFT JOIN unnest($6::bigint[], $7::timestamptz[], $8::bigint[])
 			AS sent(position, updated_at, bytes) USING (position, updated_at)
 	), summed AS (

@@ -24,8 +24,8 @@ type Wait struct {
 // values of columns that the settings of this program may not name.
 const findSQL = `
 	SELECT e.{seq}, {event_type}, {aggregate_type}, {aggregate_id},
-		ARRAY(SELECT coalesce(to_jsonb(e) ->> named, '') FROM unnest($4::text[]) WITH ORDINALITY AS n (named, place)
-			ORDER BY place),
+		ARRAY(SELECT coalesce(pg_catalog.to_jsonb(e) ->> named, '')
+			FROM pg_catalog.unnest($4::text[]) WITH ORDINALITY AS n (named, place) ORDER BY place),
 		d.destination, d.reason, d.routes
 	FROM {table} e JOIN outbox_deferrals d ON d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'
 	WHERE e.{seq} = ANY ($3::bigint[]) AND {not_done} AND {filter} AND (d.aggregate_id = '' OR {is_aggregate})`
@@ -82,7 +82,7 @@ func storedRoutes(
 ) (s routesByText, err error) {
 	s = routesByText{routers: map[string]*route.Router{}, columns: []string{}, place: map[string]int{}}
 	rows, err := pool.Query(ctx, `
-		SELECT DISTINCT unnest(routes) FROM outbox_deferrals
+		SELECT DISTINCT pg_catalog.unnest(routes) FROM outbox_deferrals
 		WHERE slot_name = $1 AND outbox_table = $2 AND state = 'deferred'`, slotName, table.Key())
 	if err != nil {
 		return s, fmt.Errorf("read the routes of the deferrals of slot %s: %w", slotName, err)

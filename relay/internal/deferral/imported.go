@@ -33,12 +33,12 @@ const findImported = `
 		SELECT d.*, now.snapshot FROM outbox_deferrals d CROSS JOIN pg_current_snapshot() AS now (snapshot)
 		WHERE d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred' AND d.system_identifier <> {system})
 	SELECT d.destination, '', '', d.snapshot::text, coalesce((
-		SELECT min({seq}) FROM {table} e
+		SELECT pg_catalog.min({seq}) FROM {table} e
 		WHERE {not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot)), ` + endlessSQL + `)
 	FROM d WHERE d.aggregate_id = ''
 	UNION ALL
 	SELECT d.destination, d.aggregate_type, d.aggregate_id, d.snapshot::text,
-		coalesce(min({seq}), ` + endlessSQL + `)
+		coalesce(pg_catalog.min({seq}), ` + endlessSQL + `)
 	FROM d LEFT JOIN {table} e ON {is_aggregate} AND ({not_done} OR e.{xid} < pg_snapshot_xmax(d.snapshot))
 	WHERE d.aggregate_id <> '' GROUP BY 1, 2, 3, 4`
 

@@ -12,9 +12,10 @@ import (
 // [ParseMarks] reads. slotName and tableName are placeholders. A replay stores them when it is
 // requested: a row that waited then is not part of it, although the horizon shows the row.
 func MarksSQL(slotName, tableName string) string {
-	return `(SELECT jsonb_agg(jsonb_build_object('Destination', d.destination, 'Known', d.known::text,
-		'FromSeq', d.from_seq, 'Routes', d.routes, 'State', d.state, 'OutboxTable', d.outbox_table,
-		'AggregateType', d.aggregate_type, 'AggregateID', d.aggregate_id))
+	return `(SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+		'Destination', d.destination, 'Known', d.known::text, 'FromSeq', d.from_seq, 'Routes', d.routes,
+		'State', d.state, 'OutboxTable', d.outbox_table, 'AggregateType', d.aggregate_type,
+		'AggregateID', d.aggregate_id))
 		FROM outbox_deferrals d
 		WHERE d.slot_name = ` + slotName + ` AND d.outbox_table = ` + tableName + ` AND d.state = 'deferred')`
 }

@@ -23,7 +23,7 @@ type Summary struct {
 func Summarize(ctx context.Context, pool *pgxpool.Pool, slotName, table string) ([]Summary, error) {
 	rows, err := pool.Query(ctx, `
 		SELECT d.destination, d.reason, count(*) FILTER (WHERE d.aggregate_id <> ''), sum(d.events)::bigint,
-			coalesce((array_agg(d.aggregate_type || ' ' || d.aggregate_id ORDER BY d.events DESC)
+			coalesce((pg_catalog.array_agg(d.aggregate_type || ' ' || d.aggregate_id ORDER BY d.events DESC)
 				FILTER (WHERE d.aggregate_id <> ''))[1], ''), min(d.since)
 		FROM outbox_deferrals d
 		WHERE d.slot_name = $1 AND d.outbox_table = $2 AND d.state = 'deferred'

@@ -73,7 +73,7 @@ func delivered(row *checkpoint.Row) string {
 func streamedID(ctx context.Context, pool *pgxpool.Pool, c column, id string) (string, error) {
 	streamed := id
 	err := pool.QueryRow(ctx, `
-		SELECT format('%s', declared)
+		SELECT pg_catalog.format('%s', declared)
 		FROM (SELECT ($1::text)::`+c.declared+`, ($1::text)::`+c.kind+`) AS written (declared, whole)
 		WHERE declared::text = whole::text`, id).Scan(&streamed)
 	if isNoID(err) {
@@ -102,7 +102,7 @@ func query(table outboxtable.Table, rest string) string {
 		seq = outboxtable.Quote(c.Sequence) + "::bigint"
 	}
 	if c.CreatedAt != "" {
-		created = "coalesce(to_json(" + outboxtable.Quote(c.CreatedAt) + ")#>>'{}', '')"
+		created = "coalesce(pg_catalog.to_json(" + outboxtable.Quote(c.CreatedAt) + ")#>>'{}', '')"
 	}
 	if c.XID != "" {
 		visible = "pg_visible_in_snapshot(" + outboxtable.Quote(c.XID) + ", $1::pg_snapshot)"
@@ -159,7 +159,7 @@ func (e *Event) group(table outboxtable.Table) string {
 func backlog(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Table, snapshot string) (*Backlog, error) {
 	created := "NULL"
 	if table.Columns.CreatedAt != "" {
-		created = "to_json(" + outboxtable.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
+		created = "pg_catalog.to_json(" + outboxtable.Quote(table.Columns.CreatedAt) + ")#>>'{}'"
 	}
 	waiting := strings.NewReplacer("{xid}", outboxtable.Quote(table.Columns.XID), "{created}", created, "{table}",
 		table.From(), "{filter}", table.FilterSQL("")).Replace(

@@ -89,7 +89,8 @@ func (a *Acquirer) checkGroups(ctx context.Context, table string) error {
 // tables share their name in the relay's own tables with no other slot either.
 const sharing = `
 	SELECT c.slot_name, c.outbox_table, coalesce(
-		(SELECT min(name) FROM unnest(coalesce(c.tables, ARRAY[c.outbox_table])) AS name WHERE name = ANY ($4)),
+		(SELECT min(name) FROM pg_catalog.unnest(coalesce(c.tables, ARRAY[c.outbox_table])) AS name
+			WHERE name = ANY ($4)),
 		(SELECT min(k.relation::regclass::text) FROM relay_members k JOIN member m ON m.relation = k.relation
 			WHERE k.slot_name = c.slot_name),
 		CASE WHEN c.outbox_table = $2 THEN $2 END) AS shared

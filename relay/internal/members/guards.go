@@ -21,7 +21,7 @@ func noteGuards(ctx context.Context, pool *pgxpool.Pool, fence slot.Fence, table
 			(slot_name, outbox_table, epoch, system_identifier, horizon, recover_from, recover_to)
 		SELECT `+outboxtable.TableGuardSQL("holder.slot_name", "t.number")+`, t.name, 0, holder.system_identifier,
 			'3:3:', '3:3:', '3:3:'
-		FROM holder, unnest($4::text[]) WITH ORDINALITY AS t (name, number)
+		FROM holder, pg_catalog.unnest($4::text[]) WITH ORDINALITY AS t (name, number)
 		ON CONFLICT (slot_name) DO UPDATE SET outbox_table = excluded.outbox_table, updated_at = clock_timestamp()
 			WHERE g.outbox_table <> excluded.outbox_table`, fence.Args(tables)...)
 	if err != nil {

@@ -48,8 +48,8 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 					SELECT FROM relay_members o JOIN member om ON om.relation = o.relation AND om.attached = o.attached
 					WHERE o.slot_name = $1 AND o.accounted AND om.root = m.root) END,
 		       coalesce(CASE WHEN k.attached = m.attached THEN k.new_until END::text, '0')::bigint,
-		       has_table_privilege(m.relation, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'), coalesce(k.requested
-		       	AND k.attached = m.attached, false),
+		       pg_catalog.has_table_privilege(m.relation, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'),
+		       coalesce(k.requested AND k.attached = m.attached, false),
 		       CASE WHEN k.attached = m.attached THEN k.passed_seq END,
 		       coalesce(k.known::text, ''), pg_current_snapshot()::text, pg_current_wal_insert_lsn(),
 		       coalesce((SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = $1), '0/0')
@@ -121,7 +121,7 @@ func known(j Joined) string {
 // log. The size of the file tells without a privilege to read the table.
 func (s *Store) IsEmpty(ctx context.Context, j Joined) (bool, error) {
 	var empty bool
-	if err := s.pool.QueryRow(ctx, `SELECT coalesce(pg_relation_size($1::oid::regclass) = 0, true)`,
+	if err := s.pool.QueryRow(ctx, `SELECT coalesce(pg_catalog.pg_relation_size($1::oid::regclass) = 0, true)`,
 		j.Relation).Scan(&empty); err != nil {
 		return false, s.failed("look for rows in partition "+j.String(), err)
 	}

@@ -33,12 +33,12 @@ func (b BinaryColumn) Explanation() string {
 // a dead letter. A value of several parts becomes JSON.
 func (b BinaryColumn) Statement() string {
 	column := Quote(b.Column)
-	text := "encode(" + column + ", 'hex')"
+	text := "pg_catalog.encode(" + column + ", 'hex')"
 	switch {
 	case b.Within:
-		text = "to_json(" + column + ")::text"
+		text = "pg_catalog.to_json(" + column + ")::text"
 	case b.Column == b.table.Columns.Payload:
-		text = "convert_from(" + column + ", 'UTF8')"
+		text = "pg_catalog.convert_from(" + column + ", 'UTF8')"
 	}
 	return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE text USING %s", b.table.Identifier(), column, text)
 }
@@ -62,7 +62,8 @@ const partsOfTypes = `
 const binaryColumns = `
 	WITH RECURSIVE made_of (relation, name, declared, type, within) AS (
 		SELECT named.identifier, a.attname::text, format_type(a.atttypid, NULL), a.atttypid, false
-		FROM unnest($1::text[]) AS named (identifier) JOIN pg_attribute a ON a.attrelid = to_regclass(named.identifier)
+		FROM pg_catalog.unnest($1::text[]) AS named (identifier)
+		JOIN pg_attribute a ON a.attrelid = to_regclass(named.identifier)
 		WHERE a.attname = ANY ($2) AND a.attnum > 0
 			AND NOT a.attisdropped` + partsOfTypes + `
 	SELECT relation, name, declared, bool_and(within) FROM made_of WHERE type = 'bytea'::regtype

@@ -37,7 +37,7 @@ func rootsSQL(t Table) string {
 		roots[i] = QuoteLiteral(one.Identifier())
 	}
 	// Postgres evaluates the subquery once, and a list of calls for every row of pg_class
-	return "= ANY (ARRAY(SELECT to_regclass(name) FROM unnest(ARRAY[" + strings.Join(roots, ", ") +
+	return "= ANY (ARRAY(SELECT to_regclass(name) FROM pg_catalog.unnest(ARRAY[" + strings.Join(roots, ", ") +
 		"]::text[]) AS named (name))::oid[])"
 }
 
@@ -52,7 +52,7 @@ func addedSQL(t Table) string {
 	if publication == "" {
 		return "''::text"
 	}
-	return `coalesce((SELECT 'p' || concat_ws(':', r.oid, r.xmin, n.oid, n.xmin,
+	return `coalesce((SELECT 'p' || pg_catalog.concat_ws(':', r.oid, r.xmin, n.oid, n.xmin,
 			` + slot.MovedSQL("c", "n") + `, ` + slot.DetachedSQL("c", "p") + `) FROM pg_publication p
 		LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 		LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = c.relnamespace

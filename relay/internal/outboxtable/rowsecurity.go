@@ -48,13 +48,14 @@ func (r RowSecurity) Statement() string {
 func FindRowSecurity(ctx context.Context, db Querier, table Table) ([]RowSecurity, error) {
 	rows, err := db.Query(ctx, `
 		WITH RECURSIVE outbox (oid) AS (
-			SELECT to_regclass(named.name)::oid FROM unnest($1::text[]) AS named (name)
+			SELECT to_regclass(named.name)::oid FROM pg_catalog.unnest($1::text[]) AS named (name)
 			UNION SELECT i.inhrelid FROM outbox o JOIN pg_inherits i ON i.inhparent = o.oid
 		), tables (oid) AS (
-			SELECT oid FROM outbox UNION SELECT to_regclass(own.name)::oid FROM unnest($2::text[]) AS own (name)
+			SELECT oid FROM outbox
+			UNION SELECT to_regclass(own.name)::oid FROM pg_catalog.unnest($2::text[]) AS own (name)
 		)
-		SELECT format('%I.%I', n.nspname, c.relname), quote_ident(current_user),
-			quote_ident(pg_get_userbyid(c.relowner)),
+		SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.quote_ident(current_user),
+			pg_catalog.quote_ident(pg_get_userbyid(c.relowner)),
 		       pg_has_role(c.relowner, 'USAGE')
 		FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE row_security_active(c.oid) ORDER BY 1`, table.identifiers(), requiredTables())

@@ -13,7 +13,7 @@ func TextSQL(row, column string) string {
 	if column == "" {
 		return "''"
 	}
-	return "format('%s', " + row + Quote(column) + ")"
+	return "pg_catalog.format('%s', " + row + Quote(column) + ")"
 }
 
 // Texts are the expressions for the texts of all fields, constants included.

@@ -69,7 +69,8 @@ const unlogged = `
 		FROM tree t JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid
 		WHERE t.relkind = 'p'
 	)
-	SELECT t.nspname, t.relname, t.oid, format('%I.%I', n.nspname, c.relname), t.level > 0, t.relkind = 'p', t.published
+	SELECT t.nspname, t.relname, t.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), t.level > 0,
+	       t.relkind = 'p', t.published
 	FROM tree t JOIN pg_class c ON c.oid = t.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE t.relpersistence = 'u' AND t.relkind IN ('r', 'p') AND (t.relkind = 'r' OR t.level = 0) ORDER BY t.level, 4`
 

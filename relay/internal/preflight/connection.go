@@ -21,7 +21,8 @@ func (d *database) connection(ctx context.Context) Findings {
 	}
 	defer conn.Release()
 	var pid uint32
-	if err := conn.QueryRow(ctx, `SELECT quote_ident(current_user), pg_backend_pid()`).Scan(&d.role, &pid); err != nil {
+	const self = `SELECT pg_catalog.quote_ident(current_user), pg_backend_pid()`
+	if err := conn.QueryRow(ctx, self).Scan(&d.role, &pid); err != nil {
 		return Findings{d.unreachable(err)}
 	}
 	config := conn.Conn().Config()

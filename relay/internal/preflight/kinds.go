@@ -15,7 +15,7 @@ import (
 // or the number of updates.
 const kindsOfTables = `
 	SELECT coalesce((
-		SELECT CASE WHEN c.relkind <> 'r' OR c.relhasrules OR pg_stat_get_tuples_updated(c.oid) > 0
+		SELECT CASE WHEN c.relkind <> 'r' OR c.relhasrules OR pg_catalog.pg_stat_get_tuples_updated(c.oid) > 0
 			OR EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhparent, i.inhrelid))
 			OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prrelid = c.oid AND r.prqual IS NOT NULL)
 			OR c.oid IS NOT DISTINCT FROM to_regclass('outbox_events')::oid

@@ -26,8 +26,8 @@ const numberedTables = `
 		SELECT c.oid, c.relkind, t.depth + 1 FROM tree t
 		JOIN pg_inherits i ON i.inhparent = t.oid JOIN pg_class c ON c.oid = i.inhrelid WHERE t.relkind = 'p'
 	)
-	SELECT format('%I.%I', n.nspname, c.relname), a.attidentity <> '', coalesce((
-		SELECT format('%I.%I', sn.nspname, s.relname)
+	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), a.attidentity <> '', coalesce((
+		SELECT pg_catalog.format('%I.%I', sn.nspname, s.relname)
 		FROM pg_depend d LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
 		JOIN pg_class s ON s.relkind = 'S'
 			AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
@@ -65,7 +65,7 @@ func (d *database) oneSequence(ctx context.Context, column string) (string, erro
 		statements = append(statements, "CREATE SEQUENCE "+sequence)
 	}
 	quoted, literal := outboxtable.Quote(column), outboxtable.QuoteLiteral(sequence)
-	statements = append(statements, fmt.Sprintf("SELECT setval(%s, greatest(max(%s), %s)) FROM %s",
+	statements = append(statements, fmt.Sprintf("SELECT setval(%s, greatest(pg_catalog.max(%s), %s)) FROM %s",
 		literal, quoted, lastValues(sequence, tables), d.Table.Identifier()))
 	for _, t := range tables {
 		if t.identity {

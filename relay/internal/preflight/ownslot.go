@@ -11,7 +11,8 @@ import (
 func (d *database) slotTable(ctx context.Context) (table string, err error) {
 	var readable bool
 	err = d.Pool.QueryRow(ctx, `
-		SELECT coalesce(has_table_privilege(to_regclass('relay_checkpoints'), 'SELECT'), false)`).Scan(&readable)
+		SELECT coalesce(pg_catalog.has_table_privilege(to_regclass('relay_checkpoints'), 'SELECT'), false)`).
+		Scan(&readable)
 	if err != nil || !readable || d.Table.IsSeveral() {
 		return "", err
 	}
@@ -20,7 +21,7 @@ func (d *database) slotTable(ctx context.Context) (table string, err error) {
 			SELECT outbox_table FROM relay_checkpoints
 			WHERE slot_name = $1 AND outbox_table <> $2 AND EXISTS (
 				SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-				WHERE n.nspname || '.' || c.relname = outbox_table AND c.oid <> $3)), '')`,
+				WHERE n.nspname::text || '.' || c.relname::text = outbox_table AND c.oid <> $3)), '')`,
 		d.Slot, d.Table.Key(), d.oid).Scan(&table)
 	return table, err
 }

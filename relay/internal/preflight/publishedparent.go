@@ -13,7 +13,7 @@ import (
 // partition of, and whether it has it by name.
 const publishedParent = `
 	SELECT n.nspname, c.relname, r.oid IS NOT NULL AND NOT p.puballtables AND s.oid IS NULL
-	FROM pg_publication p CROSS JOIN pg_partition_ancestors($2) WITH ORDINALITY AS a (oid, level)
+	FROM pg_publication p CROSS JOIN pg_catalog.pg_partition_ancestors($2) WITH ORDINALITY AS a (oid, level)
 	JOIN pg_class c ON c.oid = a.oid JOIN pg_namespace n ON n.oid = c.relnamespace
 	LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 	LEFT JOIN pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = n.oid

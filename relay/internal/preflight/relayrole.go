@@ -18,7 +18,8 @@ const (
 				SELECT a.usename::text FROM pg_replication_slots s
 				JOIN pg_stat_activity a ON a.pid = s.active_pid
 				WHERE s.slot_name = $1 AND a.application_name = $2
-			), ''), current_user::text, coalesce(has_table_privilege(to_regclass('relay_instances'), 'SELECT'), false)`
+			), ''), current_user::text,
+			coalesce(pg_catalog.has_table_privilege(to_regclass('relay_instances'), 'SELECT'), false)`
 	reportedRoleSQL = `
 		SELECT coalesce((SELECT report->>'role' FROM relay_instances
 			WHERE slot_name = $1 AND report->>'role' IS NOT NULL ORDER BY reported_at DESC LIMIT 1), '')`
@@ -26,7 +27,7 @@ const (
 
 // mayReplicateSQL reports whether a role may replicate.
 const mayReplicateSQL = `
-	SELECT quote_ident(r.rolname), r.rolreplication OR r.rolsuper OR EXISTS (
+	SELECT pg_catalog.quote_ident(r.rolname), r.rolreplication OR r.rolsuper OR EXISTS (
 		SELECT FROM pg_roles g WHERE g.rolname = 'rds_replication' AND pg_has_role(r.oid, g.oid, 'USAGE'))
 	FROM pg_roles r WHERE r.rolname = $1`
 

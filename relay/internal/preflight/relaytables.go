@@ -51,8 +51,8 @@ func (d *database) relayTable(ctx context.Context, table string, rights []string
 	var missing []string
 	err := d.Pool.QueryRow(ctx, `
 		SELECT to_regclass($1) IS NOT NULL, ARRAY(
-			SELECT wanted FROM unnest($2::text[]) WITH ORDINALITY AS needed (wanted, place)
-			WHERE NOT has_table_privilege(to_regclass($1), wanted) ORDER BY place)`,
+			SELECT wanted FROM pg_catalog.unnest($2::text[]) WITH ORDINALITY AS needed (wanted, place)
+			WHERE NOT pg_catalog.has_table_privilege(to_regclass($1), wanted) ORDER BY place)`,
 		table, rights).Scan(&exists, &missing)
 	switch {
 	case err != nil:

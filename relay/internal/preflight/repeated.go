@@ -73,8 +73,9 @@ func (d *database) lookAtSeqs(ctx context.Context, tx pgx.Tx, name string) (l se
 	var readable bool
 	err = tx.QueryRow(ctx, `
 		SELECT (SELECT attidentity = 'a' FROM pg_attribute WHERE attrelid = $1 AND attname = $2), coalesce(bool_and(
-			has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE')), true)
-		FROM pg_partition_tree($1) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf`,
+			pg_catalog.has_table_privilege(c.oid, 'SELECT')
+			AND pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')), true)
+		FROM pg_catalog.pg_partition_tree($1) t JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf`,
 		d.oid, name).Scan(&l.always, &readable)
 	if err != nil {
 		return l, err
@@ -98,7 +99,8 @@ func (d *database) lookAtSeqs(ctx context.Context, tx pgx.Tx, name string) (l se
 func (d *database) seqRanges(ctx context.Context, tx pgx.Tx, name string) (ranges []seqRange, err error) {
 	for _, leaf := range d.leaves {
 		var low, high *int64
-		query := fmt.Sprintf("SELECT min(%[1]s)::bigint, max(%[1]s)::bigint FROM %[2]s", outboxtable.Quote(name), leaf)
+		query := fmt.Sprintf("SELECT pg_catalog.min(%[1]s)::bigint, pg_catalog.max(%[1]s)::bigint FROM %[2]s",
+			outboxtable.Quote(name), leaf)
 		if err := tx.QueryRow(ctx, query).Scan(&low, &high); err != nil {
 			return nil, err
 		}

@@ -71,24 +71,26 @@ func (d *database) withoutIdentity(ctx context.Context) (identityLack, error) {
 	err := d.Pool.QueryRow(ctx, `
 		WITH leaf AS (
 			SELECT c.oid, c.relnamespace FROM pg_class c
-			WHERE c.relkind = 'r' AND (c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1) WHERE isleaf))
+			WHERE c.relkind = 'r' AND (
+				c.oid = $1 OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree($1) WHERE isleaf))
 			  AND c.relreplident <> 'f'
 			  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
 			                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
 			                      WHEN 'i' THEN i.indisreplident ELSE false END)
 		), streamed AS (
-			SELECT leaf.oid, quote_ident(p.pubname) AS publication FROM leaf
+			SELECT leaf.oid, pg_catalog.quote_ident(p.pubname) AS publication FROM leaf
 			CROSS JOIN LATERAL (
-				SELECT leaf.oid AS relid UNION SELECT relid FROM pg_partition_ancestors(leaf.oid)) AS above
+				SELECT leaf.oid AS relid UNION SELECT relid FROM pg_catalog.pg_partition_ancestors(leaf.oid)) AS above
 			JOIN pg_class c ON c.oid = above.relid
 			JOIN pg_publication p ON (p.pubupdate OR p.pubdelete) AND (p.puballtables
 			     OR EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
 			     OR EXISTS (SELECT FROM pg_publication_namespace n
 			                WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
 		)
-		SELECT coalesce(array_agg(DISTINCT publication ORDER BY publication), '{}'),
-		       coalesce((SELECT array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid) FROM pg_class c
-		        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid IN (SELECT oid FROM streamed)), '{}')
+		SELECT coalesce(pg_catalog.array_agg(DISTINCT publication ORDER BY publication), '{}'),
+		       coalesce((SELECT pg_catalog.array_agg(pg_catalog.format('%I.%I', n.nspname, c.relname) ORDER BY c.oid)
+		        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		        WHERE c.oid IN (SELECT oid FROM streamed)), '{}')
 		FROM streamed`, d.oid).Scan(&lack.publications, &lack.tables)
 	if err != nil {
 		return lack, fmt.Errorf("look for its replica identity: %w", err)

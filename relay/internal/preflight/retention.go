@@ -13,7 +13,7 @@ func (d *database) retention(ctx context.Context) Findings {
 		var may bool
 		// relayTables reports a table that does not exist.
 		err := d.Pool.QueryRow(ctx, `
-			SELECT coalesce(has_table_privilege(to_regclass($1), 'DELETE'), true)`, table).Scan(&may)
+			SELECT coalesce(pg_catalog.has_table_privilege(to_regclass($1), 'DELETE'), true)`, table).Scan(&may)
 		switch {
 		case err != nil:
 			found = append(found, unknown(CodeRetention, object, err))

@@ -200,7 +200,7 @@ func (d *database) seqRange(ctx context.Context) Findings {
 	var low, high int64
 	column := outboxtable.Quote(d.Table.Columns.Sequence)
 	err := d.Pool.QueryRow(ctx, `
-		SELECT coalesce(min(`+column+`), 0)::bigint, coalesce(max(`+column+`), 0)::bigint
+		SELECT coalesce(pg_catalog.min(`+column+`), 0)::bigint, coalesce(pg_catalog.max(`+column+`), 0)::bigint
 		FROM `+d.Table.Identifier()).Scan(&low, &high)
 	source := &outbox.Source{Table: d.tableName()} // whatever its number is
 	for _, seq := range []int64{low, high} {
@@ -238,7 +238,7 @@ func (d Database) CheckTables(ctx context.Context, pool *pgxpool.Pool, came outb
 	soon, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := pool.QueryRow(soon, `
-		SELECT quote_ident(current_user), current_setting('server_version_num')::integer / 10000`).
+		SELECT pg_catalog.quote_ident(current_user), current_setting('server_version_num')::integer / 10000`).
 		Scan(&facts.role, &facts.version)
 	if err != nil {
 		return fmt.Errorf("read the role of the relay: %w", err)

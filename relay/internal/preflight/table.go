@@ -36,8 +36,8 @@ const (
 func (d *database) published(ctx context.Context) string {
 	var tables string
 	err := d.Pool.QueryRow(ctx, `
-		SELECT coalesce(string_agg(name, ', '), '')
-		FROM (SELECT schemaname || '.' || tablename AS name FROM pg_publication_tables
+		SELECT coalesce(pg_catalog.string_agg(name, ', '), '')
+		FROM (SELECT schemaname::text || '.' || tablename::text AS name FROM pg_publication_tables
 			WHERE pubname = $1 ORDER BY name LIMIT 5) AS first`, d.Publication).Scan(&tables)
 	if err != nil || tables == "" {
 		return ""
@@ -54,8 +54,8 @@ func (d *database) outboxTable(ctx context.Context) Findings {
 	var schema, kind string
 	var usable, readable bool
 	err := d.Pool.QueryRow(ctx, `
-		SELECT quote_ident(n.nspname), c.oid, c.relkind::text, has_schema_privilege(n.oid, 'USAGE'),
-		       has_table_privilege(c.oid, 'SELECT')
+		SELECT pg_catalog.quote_ident(n.nspname), c.oid, c.relkind::text,
+		       pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2`,
 		d.Table.Schema, d.Table.Name).Scan(&schema, &d.oid, &kind, &usable, &readable)
@@ -124,8 +124,8 @@ func (d *database) readColumns(ctx context.Context) (map[string]column, error) {
 func (d *database) readLeaves(ctx context.Context) ([]string, error) {
 	leaves := []string{}
 	err := d.Pool.QueryRow(ctx, `
-		SELECT coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
-		FROM pg_partition_tree($1) t
+		SELECT coalesce(pg_catalog.array_agg(pg_catalog.format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
+		FROM pg_catalog.pg_partition_tree($1) t
 		JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE t.isleaf`, d.oid).Scan(&leaves)
 	if err != nil {

@@ -20,10 +20,10 @@ func (d *database) updates(ctx context.Context) Findings {
 	var tables []string
 	err := d.Pool.QueryRow(ctx, `
 		WITH `+outboxtable.MembersSQL(d.Table)+`
-		SELECT coalesce(sum(pg_stat_get_tuples_updated(m.relation)), 0)::bigint,
-		       coalesce(array_agg(format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
+		SELECT coalesce(sum(pg_catalog.pg_stat_get_tuples_updated(m.relation)), 0)::bigint,
+		       coalesce(pg_catalog.array_agg(pg_catalog.format('%I.%I', n.nspname, c.relname) ORDER BY c.oid), '{}')
 		FROM member m JOIN pg_class c ON c.oid = m.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE pg_stat_get_tuples_updated(m.relation) > 0`).Scan(&updates, &tables)
+		WHERE pg_catalog.pg_stat_get_tuples_updated(m.relation) > 0`).Scan(&updates, &tables)
 	if err == nil && updates > 0 {
 		updates, err = d.byServices(ctx, updates)
 	}

@@ -162,7 +162,7 @@ func requireUpdate(ctx context.Context, pool *pgxpool.Pool, table outboxtable.Ta
 	name := table.Identifier()
 	var role string
 	var may bool
-	err := pool.QueryRow(ctx, `SELECT current_user, has_column_privilege($1::regclass, $2, 'UPDATE')`,
+	err := pool.QueryRow(ctx, `SELECT current_user, pg_catalog.has_column_privilege($1::regclass, $2, 'UPDATE')`,
 		name, table.Columns.XID).Scan(&role, &may)
 	if err != nil {
 		return fmt.Errorf("look up the privileges on %s: %w", name, err)

@@ -174,7 +174,7 @@ func (o Operator) countIn(ctx context.Context, table outboxtable.Table, p *Plan)
 	}
 	var rows int64
 	var created *time.Time
-	query := `SELECT count(*), min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + ` AND ` +
+	query := `SELECT count(*), pg_catalog.min(` + oldest + `)::timestamptz FROM {table} WHERE` + undelivered + ` AND ` +
 		table.FilterSQL("") + condition
 	err := o.Pool.QueryRow(ctx, selection(table, query, placeholders{from: 1, slot: 2}), args...).
 		Scan(&rows, &created)

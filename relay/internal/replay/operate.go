@@ -40,7 +40,8 @@ func (o *Operator) FindIDs(ctx context.Context, ids []string) (seqs []int64, mis
 		return nil, nil, fmt.Errorf("look up column %s of %s: %w", o.table.Columns.ID, o.table.Identifier(), err)
 	}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
-		SELECT wanted, e.{seq} FROM unnest($1::text[]) AS wanted LEFT JOIN {table} e ON e.{id} = wanted::`+idType), ids)
+		SELECT wanted, e.{seq}
+		FROM pg_catalog.unnest($1::text[]) AS wanted LEFT JOIN {table} e ON e.{id} = wanted::`+idType), ids)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look up events by id: %w", err)
 	}
@@ -94,9 +95,9 @@ func (o *Operator) Plan(ctx context.Context, s Selection, horizon string) (Plan,
 	}
 	p := Plan{Selection: s, Horizon: horizon}
 	rows, err := o.pool.Query(ctx, statement(o.table, `
-		SELECT replace({fate}, 'closed', 'delivered') AS fate,
-			{event_type}, {aggregate_type}, count(*), min(e.{seq}), max(e.{seq}),
-			coalesce(min({created_at})::text, ''), coalesce(max({created_at})::text, '')
+		SELECT pg_catalog.replace({fate}, 'closed', 'delivered') AS fate,
+			{event_type}, {aggregate_type}, count(*), pg_catalog.min(e.{seq}), pg_catalog.max(e.{seq}),
+			coalesce(pg_catalog.min({created_at})::text, ''), coalesce(pg_catalog.max({created_at})::text, '')
 		FROM {table} e WHERE {selected} AND {filter} GROUP BY 1, 2, 3
 			ORDER BY 4 DESC, 2, 3`), append(s.args(), o.table.Key(), horizon, o.slot)...)
 	if err != nil {

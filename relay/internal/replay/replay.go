@@ -122,7 +122,7 @@ func statement(table outboxtable.Table, sql string) string {
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked, "{closed}", closed).Replace(sql)
 	return names.Replace(
 		strings.ReplaceAll(sql, "{event_id}",
-			"coalesce(nullif("+text.ID+", ''), 'seq:' || e.{seq})"),
+			"coalesce(nullif("+text.ID+", ''), 'seq:' || e.{seq}::text)"),
 	)
 }
 

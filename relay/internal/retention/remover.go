@@ -121,7 +121,7 @@ const (
 
 	// kept names the slots that keep rows of the batch that are overdue, each with its reason.
 	kept = `
-		SELECT format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
+		SELECT pg_catalog.format('%s%s %s', r.slot_name, CASE WHEN r.slot_name = $1 THEN ' (this relay''s)' END,
 		              coalesce(r.obstacle, 'has not delivered them'))
 		FROM registered r
 		WHERE EXISTS (
@@ -129,7 +129,7 @@ const (
 			WHERE b.overdue AND NOT b.waits AND (r.obstacle IS NOT NULL OR NOT b.accounted
 				OR (pg_visible_in_snapshot(b.xid, r.horizon) AND b.later_writer < r.ended) IS NOT TRUE))
 		UNION ALL
-		SELECT DISTINCT format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
+		SELECT DISTINCT pg_catalog.format('%s, whose events for %s wait in the table', d.slot_name, d.destination)
 		FROM outbox_deferrals d
 		WHERE d.outbox_table = $4 AND d.state = 'deferred'
 		  AND EXISTS (SELECT FROM batch b WHERE b.overdue AND b.waits)
@@ -145,7 +145,8 @@ func namesOf(table outboxtable.Table) *strings.Replacer {
 		"{seq}", seq,
 		"{xid}", xid,
 		"{created_at}", outboxtable.Quote(table.Columns.CreatedAt),
-		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), 'seq:' || e."+seq+")",
+		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), "+
+			"'seq:' || e."+seq+"::text)",
 		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
 		"{waits}", deferral.WaitsSQL(table, "e.", "$4"),
 		"{filter}", table.FilterSQL("e"),

@@ -35,11 +35,12 @@ type Publication struct {
 // members notices when one of them was added to it.
 func fingerprintSQL(publication, table, filter string) string {
 	return fmt.Sprintf(`
-		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
+		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT pg_catalog.concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
 				FROM pg_publication p WHERE p.pubname = %[1]s AND p.pubinsert), '')
-			ELSE coalesce(string_agg(concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
+			ELSE coalesce(pg_catalog.string_agg(pg_catalog.concat_ws(':', p.oid, p.xmin, r.oid, r.xmin, n.oid, n.xmin,
 			`+MovedSQL("t", "n")+`, `+DetachedSQL("t", "p")+`,
-			t.oid || CASE WHEN %[3]s <> '' THEN '/' || md5(%[3]s) ELSE '' END), ',' ORDER BY p.oid), '') END
+			t.oid::text || CASE WHEN %[3]s <> '' THEN '/' || pg_catalog.md5(%[3]s) ELSE '' END),
+				',' ORDER BY p.oid), '') END
 		 FROM pg_class t
 		 JOIN pg_publication p ON p.pubname = %[1]s
 		 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = t.oid
@@ -49,7 +50,7 @@ func fingerprintSQL(publication, table, filter string) string {
 		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
 		   AND CASE WHEN p.pubviaroot THEN NOT EXISTS (
-				SELECT FROM pg_partition_ancestors(t.oid) a JOIN pg_class c ON c.oid = a.relid
+				SELECT FROM pg_catalog.pg_partition_ancestors(t.oid) a JOIN pg_class c ON c.oid = a.relid
 				WHERE c.oid <> t.oid AND (p.puballtables
 					OR EXISTS (SELECT FROM pg_publication_rel o WHERE o.prpubid = p.oid AND o.prrelid = c.oid)
 					OR EXISTS (SELECT FROM pg_publication_namespace o

@@ -93,7 +93,7 @@ const lookUp = `
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'confirmed_flush_lsn')::pg_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), (s->>'restart_lsn')::pg_lsn), 0)::bigint,
 	       coalesce((s->>'safe_wal_size')::bigint, -1), ` + keepLimitSQL + `
-	FROM (SELECT to_jsonb(r) FROM pg_replication_slots r WHERE r.slot_name = $1) AS slot (s)`
+	FROM (SELECT pg_catalog.to_jsonb(r) FROM pg_replication_slots r WHERE r.slot_name = $1) AS slot (s)`
 
 // LookUp returns the state of a slot.
 func LookUp(ctx context.Context, pool *pgxpool.Pool, name string) (State, error) {
@@ -135,7 +135,7 @@ func IsWorking(ctx context.Context, pool *pgxpool.Pool, pid uint32) (working boo
 
 // Cancel cancels the current command of the server process with this id. The process remains.
 func Cancel(ctx context.Context, pool *pgxpool.Pool, pid uint32) error {
-	if _, err := pool.Exec(ctx, `SELECT pg_cancel_backend($1)`, int64(pid)); err != nil {
+	if _, err := pool.Exec(ctx, `SELECT pg_catalog.pg_cancel_backend($1)`, int64(pid)); err != nil {
 		return fmt.Errorf("cancel process %d of the server: %w", pid, err)
 	}
 	return nil
@@ -145,17 +145,18 @@ func Cancel(ctx context.Context, pool *pgxpool.Pool, pid uint32) error {
 // privileged role sees their age.
 func Blockers(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	rows, err := pool.Query(ctx, `
-		SELECT concat_ws(', ', format('process %s of database %s', pid, datname), 'user ' || usename,
-			'application ' || nullif(application_name, ''),
-		                 'in a transaction since ' || date_trunc('second', xact_start), state,
+		SELECT pg_catalog.concat_ws(', ', pg_catalog.format('process %s of database %s', pid, datname),
+			'user ' || usename::text, 'application ' || nullif(application_name, ''),
+		                 'in a transaction since ' || date_trunc('second', xact_start)::text, state,
 		                 CASE WHEN xact_start IS NULL
-		                 THEN format('in a transaction (GRANT pg_read_all_stats TO %I shows since when)',
+		                 THEN pg_catalog.format('in a transaction (GRANT pg_read_all_stats TO %I shows since when)',
 		                 	current_user) END), xact_start
 		FROM pg_stat_activity
 		WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
 		UNION ALL
-		SELECT format('prepared transaction %L of database %s, user %s, since %s: COMMIT or ROLLBACK PREPARED ends it',
-		              gid, database, owner, date_trunc('second', prepared)), prepared
+		SELECT pg_catalog.format(
+			'prepared transaction %L of database %s, user %s, since %s: COMMIT or ROLLBACK PREPARED ends it',
+			gid, database, owner, date_trunc('second', prepared)), prepared
 		FROM pg_prepared_xacts
 		ORDER BY 2 NULLS FIRST LIMIT 10`)
 	if err != nil {

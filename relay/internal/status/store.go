@@ -21,7 +21,7 @@ func save(ctx context.Context, pool *pgxpool.Pool, slotName string, r Report) er
 	}
 	_, err = pool.Exec(ctx, `
 		INSERT INTO relay_instances (slot_name, instance, started_at, report)
-		VALUES ($1, $2, $3, ($4::jsonb || jsonb_build_object('role', current_user))::json)
+		VALUES ($1, $2, $3, ($4::jsonb || pg_catalog.jsonb_build_object('role', current_user))::json)
 		ON CONFLICT (slot_name, instance) DO UPDATE SET report = excluded.report, reported_at = clock_timestamp()`,
 		slotName, r.Instance, r.StartedAt, string(text))
 	if err != nil {

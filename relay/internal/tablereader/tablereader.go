@@ -88,7 +88,8 @@ func (r *Reader) pageQuery(after int64, condition string) string {
 	}
 	return fmt.Sprintf(`
 		WITH page AS (
-			SELECT %[3]s AS number, octet_length(%[5]s) + octet_length(%[6]s) AS bytes, %[1]s FROM %[2]s
+			SELECT %[3]s AS number, pg_catalog.octet_length(%[5]s) + pg_catalog.octet_length(%[6]s) AS bytes,
+				%[1]s FROM %[2]s
 			WHERE %[4]s AND %[3]s %[11]s $1::bigint AND %[9]s
 			ORDER BY %[3]s FETCH FIRST $2 ROWS WITH TIES
 		), summed AS (

@@ -98,7 +98,7 @@ func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 	var hasReplication, hasIAM bool
 	var most int
 	err := conn.QueryRow(ctx, `
-		SELECT quote_ident(current_database()), quote_ident(current_schema()),
+		SELECT pg_catalog.quote_ident(current_database()), pg_catalog.quote_ident(current_schema()),
 		       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication'), EXISTS (SELECT FROM pg_roles
 		       	WHERE rolname = 'rds_iam'),
 		       current_setting('max_connections')::int`,
@@ -110,11 +110,11 @@ func steps(ctx context.Context, conn *pgx.Conn, role string) ([]step, error) {
 		{create(role, most, hasIAM), roleExists},
 		{
 			"GRANT CONNECT ON DATABASE " + database + " TO " + role,
-			`SELECT has_database_privilege($1, current_database(), 'CONNECT')`,
+			`SELECT pg_catalog.has_database_privilege($1, current_database(), 'CONNECT')`,
 		},
 		{
 			"GRANT USAGE ON SCHEMA " + schema + " TO " + role,
-			`SELECT has_schema_privilege($1, current_schema(), 'USAGE')`,
+			`SELECT pg_catalog.has_schema_privilege($1, current_schema(), 'USAGE')`,
 		},
 	}
 	switch {
