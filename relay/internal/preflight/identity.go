@@ -152,7 +152,8 @@ func (d *database) ordered(ctx context.Context) Findings {
 // seqLimit looks for a row with a number that no row may have.
 func (d *database) seqLimit(ctx context.Context, name string) (*Finding, error) {
 	var seq *int64
-	err := d.Pool.QueryRow(ctx, fmt.Sprintf(`SELECT min(%[1]s)::bigint FROM %[2]s WHERE %[1]s = ANY ($1::bigint[])`,
+	const lowest = `SELECT pg_catalog.min(%[1]s)::bigint FROM %[2]s WHERE %[1]s = ANY ($1::bigint[])`
+	err := d.Pool.QueryRow(ctx, fmt.Sprintf(lowest,
 		outboxtable.Quote(name), d.Table.Identifier()), outboxtable.SeqLimits).Scan(&seq)
 	if err != nil || seq == nil {
 		return nil, err
