@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -55,6 +56,8 @@ func remedyOf(err error) string {
 		return "relay check names the statement that lets the relay read all rows"
 	}
 	switch refused.Code {
+	case pgerrcode.TooManyConnections:
+		return remedyOfLimit(err, refused)
 	case pgerrcode.InvalidCatalogName:
 		return "create it, or name another one in DATABASE_URL"
 	case pgerrcode.InvalidPassword:
@@ -63,6 +66,36 @@ func remedyOf(err error) string {
 		return "check the role in DATABASE_URL, and whether the server's pg_hba.conf accepts it (on RDS: members of " +
 			"rds_iam need DATABASE_AUTH=iam, and other roles cannot use it; the caller's policy has to allow " +
 			"rds-db:connect for the role, and a relay needs rds.iam_auth_for_replication = 1)"
+	}
+	return ""
+}
+
+// ConnectionsOfPair is the number of connections that a relay and its standby may need. A relay opens
+// up to twelve for its tasks, the stream, one for its reports and one for the backlog. A standby
+// opens four. The rest is for a command.
+const ConnectionsOfPair = 20
+
+// IsRoleLimit reports whether the CONNECTION LIMIT of the role refused a connection. Messages are
+// translated, so the name of the server's function decides.
+func IsRoleLimit(refused *pgconn.PgError) bool { return refused.Routine == "InitializeSessionUserId" }
+
+// IsDatabaseLimit reports whether the CONNECTION LIMIT of the database refused a connection.
+func IsDatabaseLimit(refused *pgconn.PgError) bool { return refused.Routine == "CheckMyDatabase" }
+
+// remedyOfLimit names the limit that refused a connection.
+func remedyOfLimit(err error, refused *pgconn.PgError) string {
+	var connecting *pgconn.ConnectError
+	if !errors.As(err, &connecting) || connecting.Config == nil {
+		return ""
+	}
+	const text = "a relay and its standby need up to %d connections, so raise the limit of the %s: ALTER %s %s " +
+		"CONNECTION LIMIT …"
+	switch {
+	case IsRoleLimit(refused):
+		return fmt.Sprintf(text, ConnectionsOfPair, "role", "ROLE", pgx.Identifier{connecting.Config.User}.Sanitize())
+	case IsDatabaseLimit(refused):
+		return fmt.Sprintf(text, ConnectionsOfPair, "database", "DATABASE",
+			pgx.Identifier{connecting.Config.Database}.Sanitize())
 	}
 	return ""
 }

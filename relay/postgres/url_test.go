@@ -106,10 +106,13 @@ func TestTheAnswerWithoutTLSIsExplained(t *testing.T) {
 	}
 	_, err = admin.Exec(t.Context(), `CREATE ROLE secured LOGIN PASSWORD 'x'; CREATE ROLE busy LOGIN CONNECTION LIMIT 0;
 		CREATE ROLE open LOGIN`)
-	_ = admin.Close(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err = admin.Exec(t.Context(), `CREATE DATABASE "full" CONNECTION LIMIT 0`); err != nil {
+		t.Fatal(err)
+	}
+	_ = admin.Close(t.Context())
 	err = server.Authenticate(t.Context(), "host all secured 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +120,8 @@ func TestTheAnswerWithoutTLSIsExplained(t *testing.T) {
 	for _, c := range []struct{ database, role, remedy string }{
 		{"postgres", "secured", "check user and password"},
 		{"nowhere", "open", "create it"},
-		{"postgres", "busy", "too many connections"},
+		{"postgres", "busy", `ALTER ROLE "busy" CONNECTION LIMIT`},
+		{"full", "open", `ALTER DATABASE "full" CONNECTION LIMIT`},
 	} {
 		address := strings.Replace(server.URL(c.database, c.role), "sslmode=disable", "sslmode=prefer&password=y", 1)
 		config, err := postgres.Settings{URL: address}.Parse()

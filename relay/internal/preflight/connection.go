@@ -55,16 +55,16 @@ func (d *database) replicationConnection(ctx context.Context) Findings {
 	}
 	stream, err := d.OpenStream(ctx)
 	if err != nil {
-		return Findings{d.unreplicated(err)}
+		return Findings{d.unreplicated(ctx, err)}
 	}
 	defer stream.Close()
 	if _, err := stream.SystemIdentifier(ctx); err != nil {
-		return Findings{d.unreplicated(err)}
+		return Findings{d.unreplicated(ctx, err)}
 	}
 	pid, err := stream.BackendPID(ctx)
 	switch {
 	case err != nil:
-		return Findings{d.unreplicated(err)}
+		return Findings{d.unreplicated(ctx, err)}
 	case pid != stream.PID():
 		return Findings{d.pooled("the walsender is not the process that accepted the connection")}
 	}
@@ -72,7 +72,7 @@ func (d *database) replicationConnection(ctx context.Context) Findings {
 }
 
 // unreplicated explains why a replication connection failed where an ordinary one did not.
-func (d *database) unreplicated(err error) Finding {
+func (d *database) unreplicated(ctx context.Context, err error) Finding {
 	const object = "replication connection"
 	var refused *pgconn.PgError
 	switch {
@@ -86,10 +86,7 @@ func (d *database) unreplicated(err error) Finding {
 	case pgerrcode.SyntaxError:
 		return d.pooled("the server did not receive the parameter replication (%s)", refused.Message)
 	case pgerrcode.TooManyConnections:
-		return failed(CodeReplication, object, "the server has no free walsender (%s), and every relay needs one, "+
-			"also as a standby: end one that no client needs (SELECT * FROM pg_stat_replication), or raise "+
-			"max_wal_senders, which takes a restart", refused.Message).
-			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
+		return d.unconnected(ctx, refused, err)
 	case pgerrcode.InvalidAuthorizationSpecification:
 		return unknown(CodeReplication, object, fmt.Errorf("%w. pg_hba.conf needs a line that accepts role %s from "+
 			"this host, for database %s or all: the keyword replication matches physical standbys only",
@@ -97,6 +94,3 @@ func (d *database) unreplicated(err error) Finding {
 	}
 	return unknown(CodeReplication, object, postgres.Explain(err))
 }
-
-// minWALSenders is the server's default.
-const minWALSenders = 10

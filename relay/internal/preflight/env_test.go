@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/control"
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
 	"github.com/outbox-relay/outbox-relay/relay/internal/preflight"
@@ -95,6 +96,9 @@ func (e *testEnv) checkAs(url string) preflight.Findings {
 	database.OpenStream = func(ctx context.Context) (*replication.Stream, error) {
 		config, err := pgx.ParseConfig(url)
 		if err != nil {
+			return nil, err
+		}
+		if err := new(control.Learned).PinVersion(ctx, &config.Config); err != nil { // like the relay
 			return nil, err
 		}
 		return replication.Open(ctx, replication.Config{
