@@ -52,7 +52,9 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 		}
 		o := recovery.Operator{
 			Pool: pool, Slot: c.Slot, Table: table,
-			Publication: slot.Publication{Name: publication, Table: table.String(), Filter: table.Filter},
+			Publication: slot.Publication{
+				Name: publication, Table: table.String(), Filter: table.Filter, FilterDigest: table.FilterDigest,
+			},
 		}
 		if table.IsSeveral() {
 			o.Publication.Table = ""

@@ -49,7 +49,9 @@ func (a *Acquirer) publication() slot.Publication {
 	if a.Table.IsSeveral() {
 		return slot.Publication{Name: a.Publication}
 	}
-	return slot.Publication{Name: a.Publication, Table: a.Table.String(), Filter: a.Table.Filter}
+	return slot.Publication{
+		Name: a.Publication, Table: a.Table.String(), Filter: a.Table.Filter, FilterDigest: a.Table.FilterDigest,
+	}
 }
 
 // Start decides at the first start which existing rows of the outbox table are published.

@@ -12,11 +12,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtable"
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 )
 
 // Look resolves the columns of t against the existing columns. It also sets t.Only, unless the
 // table is partitioned, and reads the row filter of the publication, where the operator accepts
-// one.
+// one. It reads the text of a filter that t has already from t, because pg_get_expr waits for a
+// lock on the table.
 //
 // For several tables, Look finds those that exist and that the publication has.
 func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxtable.Table, error) {
@@ -30,10 +32,14 @@ func Look(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (outboxt
 		       coalesce((SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)), false),
 		       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
 		       	AND NOT attisdropped),
-		       coalesce((SELECT pg_get_expr(r.prqual, r.prrelid) FROM pg_publication_rel r
-		       	JOIN pg_publication p ON p.oid = r.prpubid
-		       	WHERE p.pubname = $2 AND r.prrelid = to_regclass($1)), '')`,
-		t.Identifier(), t.FilteredBy).Scan(&t.Relation, &partitioned, &columns, &t.Filter)
+		       coalesce(CASE WHEN f.digest = $3 THEN $4 ELSE pg_get_expr(f.prqual, f.prrelid) END, ''),
+		       coalesce(f.digest, '')
+		FROM (SELECT) AS one LEFT JOIN (
+			SELECT r.prqual, r.prrelid, `+slot.FilterDigestSQL("r")+` AS digest FROM pg_publication_rel r
+			JOIN pg_publication p ON p.oid = r.prpubid
+			WHERE p.pubname = $2 AND r.prrelid = to_regclass($1)) AS f ON true`,
+		t.Identifier(), t.FilteredBy, t.FilterDigest, t.Filter).
+		Scan(&t.Relation, &partitioned, &columns, &t.Filter, &t.FilterDigest)
 	if err != nil {
 		return t, fmt.Errorf("look at table %s: %w", t, err)
 	}

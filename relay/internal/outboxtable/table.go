@@ -38,6 +38,8 @@ type Table struct {
 	FilteredBy string
 	// Filter is that filter, as an expression of SQL. Empty: there is none.
 	Filter string
+	// FilterDigest tells whether the filter is still the same, as [slot.FilterDigestSQL].
+	FilterDigest string
 	// Several are the tables that share this description; nil for a single one.
 	Several *Several
 	// Relation is the oid of the table, by which the log has it under any name, and which tells it

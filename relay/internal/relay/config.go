@@ -77,5 +77,7 @@ func (c *Config) publication() slot.Publication {
 	if c.Table.IsSeveral() {
 		return slot.Publication{Name: c.Publication}
 	}
-	return slot.Publication{Name: c.Publication, Table: c.Table.String(), Filter: c.Table.Filter}
+	return slot.Publication{
+		Name: c.Publication, Table: c.Table.String(), Filter: c.Table.Filter, FilterDigest: c.Table.FilterDigest,
+	}
 }

@@ -16,6 +16,9 @@ type Publication struct {
 	Table string // schema.name; empty for several tables
 	// Filter is the row filter that it must have: an expression of SQL, or empty for none.
 	Filter string
+	// FilterDigest is [FilterDigestSQL] of that filter. Without it, or once the filter has another
+	// one, the filter is compared by its text, which waits for a lock on the table.
+	FilterDigest string
 }
 
 // fingerprintSQL computes a fingerprint that changes whenever the publication, or the table's
@@ -33,7 +36,10 @@ type Publication struct {
 //
 // Without a table the fingerprint is that of the publication alone, for several tables. Package
 // members notices when one of them was added to it.
-func fingerprintSQL(publication, table, filter string) string {
+//
+// pg_get_expr locks the table, so its text is read only if the digest of the filter is another one
+// than expected. A lock that a migration or VACUUM FULL holds would otherwise stop the relay.
+func fingerprintSQL(publication, table, filter, digest string) string {
 	return fmt.Sprintf(`
 		(SELECT CASE WHEN %[2]s = '' THEN coalesce((SELECT pg_catalog.concat_ws(':', p.oid, p.xmin, '`+ofSeveral+`')
 				FROM pg_publication p WHERE p.pubname = %[1]s AND p.pubinsert), '')
@@ -47,7 +53,9 @@ func fingerprintSQL(publication, table, filter string) string {
 		 LEFT JOIN pg_publication_namespace n ON n.pnpubid = p.oid AND n.pnnspid = t.relnamespace
 		 WHERE t.oid = to_regclass(nullif(%[2]s, '')) AND p.pubinsert AND t.relpersistence = 'p'
 		   AND (p.puballtables OR r.oid IS NOT NULL OR n.oid IS NOT NULL)
-		   AND coalesce(pg_get_expr(r.prqual, r.prrelid), '') = %[3]s
+		   AND CASE WHEN r.prqual IS NULL OR %[3]s = '' THEN r.prqual IS NULL AND %[3]s = ''
+				WHEN `+FilterDigestSQL("r")+` = %[4]s THEN true
+				ELSE pg_get_expr(r.prqual, r.prrelid) = %[3]s END
 		   AND (r.prqual IS NULL OR NOT p.puballtables AND n.oid IS NULL AND NOT p.pubupdate)
 		   AND CASE WHEN p.pubviaroot THEN NOT EXISTS (
 				SELECT FROM pg_catalog.pg_partition_ancestors(t.oid) a JOIN pg_class c ON c.oid = a.relid
@@ -56,7 +64,20 @@ func fingerprintSQL(publication, table, filter string) string {
 					OR EXISTS (SELECT FROM pg_publication_namespace o
 						WHERE o.pnpubid = p.oid AND o.pnnspid = c.relnamespace)))
 				ELSE t.relkind <> 'p' AND NOT t.relispartition END)`,
-		publication, table, filter)
+		publication, table, filter, digest)
+}
+
+// FilterDigestSQL is an expression for a digest of a row filter, or NULL if there is none. Filters
+// with the same digest have the same text: the stored expression has the numbers of the columns,
+// and the digest has their names too. The reverse does not hold, because the stored expression has
+// the places in the statement that wrote it. The expression takes no lock on the table. published
+// is the alias of pg_publication_rel.
+func FilterDigestSQL(published string) string {
+	return strings.ReplaceAll(`pg_catalog.md5({published}.prqual::text || coalesce((
+			SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname::text), ',' ORDER BY a.attnum)
+			FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+			WHERE d.classid = 'pg_publication_rel'::regclass AND d.objid = {published}.oid
+			  AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0), ''))`, "{published}", published)
 }
 
 // MovedSQL is an expression for the transaction that moved the table into its schema, or NULL if it
@@ -101,7 +122,7 @@ type Observation struct {
 
 var observe = `
 	SELECT EXISTS (SELECT FROM relay_checkpoints c WHERE ` + FenceSQL + `),
-	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5", "$6::text") + `,
+	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5", "$6::text", "$7::text") + `,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.restart_lsn), 0)::bigint,
 	       coalesce(s.safe_wal_size, -1), ` + keepLimitSQL + `, coalesce(s.wal_status, '')
@@ -110,8 +131,8 @@ var observe = `
 // Observe reads in one statement whether f holds and the state of the cluster.
 func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
 	var o Observation
-	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table, p.Filter)...).Scan(&o.Held, &o.Snapshot, &o.InsertLSN,
-		&o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.KeepLimit, &o.WALStatus)
+	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table, p.Filter, p.FilterDigest)...).Scan(
+		&o.Held, &o.Snapshot, &o.InsertLSN, &o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.KeepLimit, &o.WALStatus)
 	if err != nil {
 		return Observation{}, fmt.Errorf("observe slot %s: %w", f.Slot, err)
 	}
@@ -122,8 +143,8 @@ func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (O
 // of its table.
 func Fingerprint(ctx context.Context, pool *pgxpool.Pool, p Publication) (string, error) {
 	var fingerprint string
-	err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2", "$3::text"), p.Name, p.Table, p.Filter).
-		Scan(&fingerprint)
+	err := pool.QueryRow(ctx, `SELECT `+fingerprintSQL("$1", "$2", "$3::text", "$4::text"),
+		p.Name, p.Table, p.Filter, p.FilterDigest).Scan(&fingerprint)
 	if err != nil {
 		return "", fmt.Errorf("read publication %s: %w", p.Name, err)
 	}
