@@ -33,6 +33,7 @@ const (
 	CodeRowSecurity    Code = "row-security"     // no policy can hide a row from the relay
 	CodePublication    Code = "publication"      // the publication streams every row with all required columns
 	CodeRelayTables    Code = "relay-tables"     // the relay may write its own tables
+	CodeSearchPath     Code = "search-path"      // no other role may create functions in the relay's search path
 	CodeSlot           Code = "slot"             // the slot exists and is usable, or can be created
 	CodeDeferral       Code = "deferral"         // events of a destination or of a busy aggregate can wait in the table
 	CodeRetention      Code = "retention"        // delivered rows can be removed, if RELAY_RETENTION is set

@@ -26,10 +26,10 @@ func (l connectionLimit) String() string {
 // readConnectionLimits reads both limits. A superuser has none.
 func (d *database) readConnectionLimits(ctx context.Context) (role, database connectionLimit, err error) {
 	err = d.Pool.QueryRow(ctx, `
-		SELECT 'role ' || quote_ident(r.rolname), CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,
-		       format('ALTER ROLE %I CONNECTION LIMIT %s;', r.rolname, $1::integer),
-		       'database ' || quote_ident(b.datname), CASE WHEN r.rolsuper THEN -1 ELSE b.datconnlimit END,
-		       format('ALTER DATABASE %I CONNECTION LIMIT %s;', b.datname, b.datconnlimit + $1::integer)
+		SELECT 'role ' || pg_catalog.quote_ident(r.rolname), CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END,
+		       pg_catalog.format('ALTER ROLE %I CONNECTION LIMIT %s;', r.rolname, $1::integer),
+		       'database ' || pg_catalog.quote_ident(b.datname), CASE WHEN r.rolsuper THEN -1 ELSE b.datconnlimit END,
+		       pg_catalog.format('ALTER DATABASE %I CONNECTION LIMIT %s;', b.datname, b.datconnlimit + $1::integer)
 		FROM pg_roles r CROSS JOIN pg_database b
 		WHERE r.rolname = session_user AND b.datname = current_database()`, postgres.ConnectionsOfPair).
 		Scan(&role.object, &role.limit, &role.raise, &database.object, &database.limit, &database.raise)

@@ -56,6 +56,7 @@ func (d *database) requirements() []Requirement {
 			{server, d.connectionLimits},
 			{server, d.replicationConnection},
 			{"the relay's tables", d.relayTables},
+			{server, d.searchPath},
 			{"slot " + d.Slot, d.replicationSlot},
 			{server, d.asynchronous},
 		}
@@ -83,6 +84,7 @@ func (d *database) requirements() []Requirement {
 		{table, d.replicaIdentity},
 		{table, d.updates},
 		{"the relay's tables", d.relayTables},
+		{server, d.searchPath},
 		{"slot " + d.Slot, d.replicationSlot},
 		{table, d.retention},
 		{table, d.deferral},
