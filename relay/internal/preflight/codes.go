@@ -13,6 +13,7 @@ const (
 	CodeEncoding       Code = "encoding"         // the database is in UTF-8
 	CodeRole           Code = "role"             // the role may replicate, and is the role of the relay
 	CodePooler         Code = "pooler"           // no connection pooler is between the relay and the server
+	CodePrivileges     Code = "privileges"       // the role may use the functions and views of the server that it needs
 	CodeConnections    Code = "connections"      // role and database allow the connections of a relay and its standby
 	CodeReplication    Code = "replication"      // a replication connection can be opened
 	CodeTable          Code = "table"            // the outbox table exists and may be read
