@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// revokeFromPublic revokes the functions of the server whose names begin with pg_, but none of a type
-// or an operator, and none without which relay check has no connection.
+// revokeFromPublic revokes the functions of the server whose names begin with pg_, but none of a
+// type or an operator, and none without which relay check has no connection.
 const revokeFromPublic = `
 	DO $$ DECLARE f regprocedure; BEGIN
 		FOR f IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace

@@ -56,8 +56,8 @@ func (s Settings) readSecret(ctx context.Context, conn *pgx.ConnConfig) error {
 	return nil
 }
 
-// parseSecret reads the JSON of a secret that RDS manages. Any other text is a password, without the
-// line break at the end of a file.
+// parseSecret reads the JSON of a secret that RDS manages. Any other text is a password, without
+// the line break at the end of a file.
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
 func parseSecret(text string) (user, password string, err error) {
 	fields := struct{ Username, Password string }{}

@@ -52,7 +52,8 @@ func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
 		"postgres://asked:x@host/db?sslmode=require", "host=host user=asked dbname=db sslmode=require password=x",
 	} {
 		for _, settings := range []postgres.Settings{
-			{URL: "\t " + address + " \r\n"}, {URL: address + "\n", Auth: "secret\n", SecretARN: " " + secretARN + "\n"},
+			{URL: "\t " + address + " \r\n"},
+			{URL: address + "\n", Auth: "secret\n", SecretARN: " " + secretARN + "\n"},
 		} {
 			conn, err := settings.ConnConfig(t.Context())
 			if err != nil {

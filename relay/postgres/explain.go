@@ -70,9 +70,9 @@ func remedyOf(err error) string {
 	return ""
 }
 
-// ConnectionsOfPair is the number of connections that a relay and its standby may need. A relay opens
-// up to twelve for its tasks, the stream, one for its reports and one for the backlog. A standby
-// opens four. The rest is for a command.
+// ConnectionsOfPair is the number of connections that a relay and its standby may need. A relay
+// opens up to twelve for its tasks, the stream, one for its reports and one for the backlog. A
+// standby opens four. The rest is for a command.
 const ConnectionsOfPair = 20
 
 // IsRoleLimit reports whether the CONNECTION LIMIT of the role refused a connection. Messages are

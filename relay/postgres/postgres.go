@@ -29,8 +29,8 @@ const (
 	AuthIAM      = "iam"      // an IAM authentication token
 )
 
-// trimmed returns the settings without surrounding white space. Settings that come from a file often
-// end with its line break.
+// trimmed returns the settings without surrounding white space. Settings that come from a file
+// often end with its line break.
 func (s Settings) trimmed() Settings {
 	return Settings{
 		URL: strings.TrimSpace(s.URL), Auth: strings.TrimSpace(s.Auth), SecretARN: strings.TrimSpace(s.SecretARN),

@@ -43,8 +43,8 @@ var relaySession = map[string]string{
 	"lock_timeout":                        "0",
 	"idle_in_transaction_session_timeout": "0",
 	"idle_session_timeout":                "0",
-	// A recovery cancels the copy of its own walsender, and a check cancels a long statement. With on,
-	// the error of either would end the connection.
+	// A recovery cancels the copy of its own walsender, and a check cancels a long statement. With
+	// on, the error of either would end the connection.
 	"exit_on_error": "off",
 }
 

@@ -113,7 +113,8 @@ func TestTheAnswerWithoutTLSIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = admin.Close(t.Context())
-	err = server.Authenticate(t.Context(), "host all secured 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust")
+	err = server.Authenticate(t.Context(),
+		"host all secured 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,8 +59,8 @@ func (d *database) connectionLimits(ctx context.Context) Findings {
 }
 
 // unconnected explains why the server accepts no further connection of the relay: the limit of the
-// role, that of the database, or that of the server. A walsender is not subject to the first two, but
-// an ordinary connection precedes it.
+// role, that of the database, or that of the server. A walsender is not subject to the first two,
+// but an ordinary connection precedes it.
 func (d *database) unconnected(ctx context.Context, refused *pgconn.PgError, err error) Finding {
 	const object = "replication connection"
 	role, database, limitsErr := d.readConnectionLimits(ctx)
@@ -76,8 +76,8 @@ func (d *database) unconnected(ctx context.Context, refused *pgconn.PgError, err
 			"max_wal_senders, which takes a restart", refused.Message).
 			with("ALTER SYSTEM SET max_wal_senders = %d;", max(2*d.walSenders, minWALSenders)).because(err)
 	}
-	return failed(CodeReplication, object, "the server accepts no further connection (%s): %s", refused.Message, reached).
-		with("%s", reached.raise).because(err)
+	return failed(CodeReplication, object, "the server accepts no further connection (%s): %s",
+		refused.Message, reached).with("%s", reached.raise).because(err)
 }
 
 // minWALSenders is the server's default.

@@ -33,7 +33,7 @@ func TestALowConnectionLimitIsNamed(t *testing.T) {
 			c.object, "19", "up to 20", c.raise)
 		e.exec(c.few)
 		problems := e.checkAs(address).Of(preflight.Error)
-		// A server process of the check before may still exist. Then the first connection is refused.
+		// While a server process of the check before exists, the first connection is refused.
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), c.says) ||
 			strings.Contains(problems[0].String(), "max_wal_senders") {
 			t.Fatalf("after %s: %s", c.few, problems)

@@ -58,8 +58,8 @@ func (d *database) serverPrivileges(ctx context.Context) Findings {
 			"needs", lacks(missing)).with("%s", grants))
 	}
 	if found == nil {
-		found = Findings{passed(CodePrivileges, object, "role %s may use the functions and views of the server that the "+
-			"relay needs", d.role)}
+		found = Findings{passed(CodePrivileges, object, "role %s may use the functions and views of the server "+
+			"that the relay needs", d.role)}
 	}
 	return found
 }
