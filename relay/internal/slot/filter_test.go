@@ -19,9 +19,11 @@ func TestAnotherRowFilterHasNoFingerprint(t *testing.T) {
 		change string
 		isSame bool
 	}{
-		"the same":           {`SELECT`, true},
-		"another column":     {`ALTER TABLE events ADD COLUMN other text; ALTER TABLE events RENAME "No" TO n`, true},
-		"written again":      {`ALTER PUBLICATION p DROP TABLE events; ALTER PUBLICATION p ADD TABLE events WHERE ((a) =  'x')`, true},
+		"the same":       {`SELECT`, true},
+		"another column": {`ALTER TABLE events ADD COLUMN other text; ALTER TABLE events RENAME "No" TO n`, true},
+		"written again": {
+			`ALTER PUBLICATION p DROP TABLE events; ALTER PUBLICATION p ADD TABLE events WHERE ((a) =  'x')`, true,
+		},
 		"another value":      {`ALTER PUBLICATION p SET TABLE events WHERE (a = 'y')`, false},
 		"no filter":          {`ALTER PUBLICATION p SET TABLE events`, false},
 		"a renamed column":   {`ALTER TABLE events RENAME a TO c`, false},

@@ -122,7 +122,8 @@ type Observation struct {
 
 var observe = `
 	SELECT EXISTS (SELECT FROM relay_checkpoints c WHERE ` + FenceSQL + `),
-	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(), ` + fingerprintSQL("$4", "$5", "$6::text", "$7::text") + `,
+	       pg_current_snapshot()::text, pg_current_wal_insert_lsn(),
+	       ` + fingerprintSQL("$4", "$5", "$6::text", "$7::text") + `,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.confirmed_flush_lsn), 0)::bigint,
 	       coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), s.restart_lsn), 0)::bigint,
 	       coalesce(s.safe_wal_size, -1), ` + keepLimitSQL + `, coalesce(s.wal_status, '')
@@ -132,7 +133,8 @@ var observe = `
 func Observe(ctx context.Context, pool *pgxpool.Pool, f Fence, p Publication) (Observation, error) {
 	var o Observation
 	err := pool.QueryRow(ctx, observe, f.Args(p.Name, p.Table, p.Filter, p.FilterDigest)...).Scan(
-		&o.Held, &o.Snapshot, &o.InsertLSN, &o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize, &o.KeepLimit, &o.WALStatus)
+		&o.Held, &o.Snapshot, &o.InsertLSN, &o.Fingerprint, &o.DeliveryLag, &o.RetainedWAL, &o.SafeWALSize,
+		&o.KeepLimit, &o.WALStatus)
 	if err != nil {
 		return Observation{}, fmt.Errorf("observe slot %s: %w", f.Slot, err)
 	}
