@@ -52,6 +52,9 @@ func WithRemedy(err error) error {
 	if slices.Contains(settingCodes, refused.Code) {
 		remedy = "relay check names each column that differs from the settings"
 	}
+	if refused.Code == pgerrcode.TooManyConnections {
+		remedy = remedyOfLimit(err, refused)
+	}
 	if remedy == "" {
 		return err
 	}

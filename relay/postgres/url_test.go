@@ -135,6 +135,10 @@ func TestTheAnswerWithoutTLSIsExplained(t *testing.T) {
 			strings.Contains(explained.Error(), "ssl = on") {
 			t.Errorf("%s in %s: %v", c.role, c.database, explained)
 		}
+		if again := postgres.WithRemedy(err); strings.Contains(c.remedy, "LIMIT") &&
+			!strings.Contains(again.Error(), c.remedy) {
+			t.Errorf("a running relay says %v", again)
+		}
 	}
 }
 
