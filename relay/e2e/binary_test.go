@@ -38,12 +38,18 @@ func (w *testEnv) checkNoByteaText() {
 // that restores text. Events of the time between become dead letters that keep their bytes.
 func TestByteaColumnIsNotSentAsText(t *testing.T) {
 	t.Parallel()
-	const toText = `ALTER TABLE "public"."ev" ALTER COLUMN `
+	const (
+		toText = `ALTER TABLE "public"."ev" ALTER COLUMN `
+		toUTF8 = toText + `"payload" TYPE text USING pg_catalog.convert_from("payload", 'UTF8')`
+	)
 	for _, c := range []struct{ column, kind, fix, kept string }{
-		{"payload", "bytea", toText + `"payload" TYPE text USING convert_from("payload", 'UTF8')`, "ä\n"},
-		{"payload", "bytes_of_bytes", toText + `"payload" TYPE text USING convert_from("payload", 'UTF8')`, "ä\n"},
-		{"aggregate_id", "bytes", toText + `"aggregate_id" TYPE text USING encode("aggregate_id", 'hex')`, "c3a40a"},
-		{"id", "bytea", toText + `"id" TYPE text USING encode("id", 'hex')`, "c3a40a"},
+		{"payload", "bytea", toUTF8, "ä\n"},
+		{"payload", "bytes_of_bytes", toUTF8, "ä\n"},
+		{
+			"aggregate_id", "bytes", toText + `"aggregate_id" TYPE text USING pg_catalog.encode("aggregate_id", 'hex')`,
+			"c3a40a",
+		},
+		{"id", "bytea", toText + `"id" TYPE text USING pg_catalog.encode("id", 'hex')`, "c3a40a"},
 	} {
 		t.Run(c.column+" "+c.kind, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +161,7 @@ func TestByteaWithinATypeIsNotSentAsText(t *testing.T) {
 
 			w.exec(`ALTER TABLE ev ALTER COLUMN payload TYPE ` + kind + ` USING NULL`)
 			if err := p.wait(); err == nil || !strings.Contains(strings.ReplaceAll(p.log.String(), `\"`, `"`),
-				`USING to_json("payload")::text`) {
+				`USING pg_catalog.to_json("payload")::text`) {
 				t.Errorf("the relay ends with %v and does not print the statement that restores text", err)
 			}
 		})

@@ -28,6 +28,8 @@ type Joined struct {
 	Snapshot  string
 	InsertLSN pglogrepl.LSN
 	root      string // the outbox table, as schema.name
+	// rootRelation is the oid of the outbox table, whose name another one may have had before.
+	rootRelation uint32
 	// isNew: no member of that table was accounted for when this one was found. Members that are
 	// found together stay new together, also if the relay ends between two of them.
 	isNew bool
@@ -43,7 +45,7 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	rows, err := s.pool.Query(ctx, s.sql(`
 		WITH {members}
 		SELECT m.relation, n.nspname, c.relname, m.attached, m.relation = m.root,
-		       rn.nspname, rc.relname, CASE WHEN k.attached = m.attached THEN k.new_until IS NOT NULL
+		       m.root, rn.nspname, rc.relname, CASE WHEN k.attached = m.attached THEN k.new_until IS NOT NULL
 				ELSE NOT EXISTS (
 					SELECT FROM relay_members o JOIN member om ON om.relation = o.relation AND om.attached = o.attached
 					WHERE o.slot_name = $1 AND o.accounted AND om.root = m.root) END,
@@ -64,8 +66,9 @@ func (s *Store) Joined(ctx context.Context) ([]Joined, error) {
 	}
 	joined, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (j Joined, err error) {
 		var root outboxtable.Table
-		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot, &root.Schema, &root.Name, &j.isNew,
-			&j.newUntil, &j.IsReadable, &j.IsRequested, &j.PassedSeq,
+		err = row.Scan(&j.Relation, &j.Schema, &j.Name, &j.Attached, &j.IsRoot,
+			&j.rootRelation, &root.Schema, &root.Name,
+			&j.isNew, &j.newUntil, &j.IsReadable, &j.IsRequested, &j.PassedSeq,
 			&j.Known, &j.Snapshot, &j.InsertLSN, &j.restartLSN)
 		j.root = root.String()
 		return j, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -122,6 +123,7 @@ func (j *Joiner) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	joined = slices.DeleteFunc(joined, j.isReplacement)
 	if joined, err = j.noteNew(ctx, joined); err != nil {
 		return err
 	}
@@ -135,6 +137,14 @@ func (j *Joiner) look(ctx context.Context) error {
 	}
 	j.refreshedAt = time.Now()
 	return j.Store.Refresh(ctx)
+}
+
+// isReplacement reports whether a member belongs to a relation that took the name of one of several
+// tables since the session began. [Joiner.Brought] has the seqs of the relation before, and the new
+// one may have the same. The session is about to end, and the next one accounts for the member.
+func (j *Joiner) isReplacement(member Joined) bool {
+	streamed, found := j.Store.table.Named(member.root)
+	return found && j.Store.table.IsSeveral() && streamed.Relation != member.rootRelation
 }
 
 // account publishes the rows of a partition that the log did not bring. A partition that is created
