@@ -68,8 +68,8 @@ func (r *run) discard(ctx context.Context, selection ...string) (bool, error) {
 		return false, nil
 	}
 	n := 0
-	if err == nil {
-		_, err = fmt.Sscanf(said, "discarded %d", &n)
+	if err == nil { // other lines are about a database that lets the command wait
+		_, err = fmt.Sscanf(said[max(0, strings.Index(said, "discarded")):], "discarded %d", &n)
 	}
 	r.recorder.operated(func(o *checker.Operator) {
 		o.Discarded += n

@@ -189,7 +189,7 @@ func (s *session) run(ctx context.Context) error {
 	auditing := task.Start(work, s.auditor.Run)
 	deferring := task.Start(work, s.deferrer().Run)
 	watching := task.Start(work, s.watcher().Run)
-	replaying := task.Start(work, s.onceStreaming(s.replayer().Run))
+	replaying := task.Start(work, s.onceStreaming(s.replay))
 	joining := task.Start(work, s.onceStreaming(s.joiner().Run))
 	retaining := task.Start(work, s.onceStreaming(s.retain))
 

@@ -174,6 +174,16 @@ func (s *session) onceStreaming(run func(context.Context) error) func(context.Co
 	}
 }
 
+// replay sends the events of replays until ctx ends. A session that recovers in place ends by
+// itself, and the next one would send the events again that this one sends in its last moment.
+func (s *session) replay(ctx context.Context) error {
+	if s.held.Row.IsInPlace() {
+		<-ctx.Done()
+		return nil
+	}
+	return s.replayer().Run(ctx)
+}
+
 // retain removes delivered rows until ctx ends, if Retention is set.
 func (s *session) retain(ctx context.Context) error {
 	if s.Retention == 0 {
