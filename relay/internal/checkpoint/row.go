@@ -12,7 +12,7 @@ type Row struct {
 	Slot             string
 	Table            string   // schema.name of the outbox table, or the names of several
 	Tables           []string // of several, by their numbers; nil for one
-	Epoch            int64    // raised by every relay that acquires the slot
+	Epoch            int64    // raised by a relay that acquires the slot or marks a recovery, and by commands
 	SystemIdentifier string
 	Position         Position
 	Horizon          string // pg_snapshot whose visible events are done: see the package documentation

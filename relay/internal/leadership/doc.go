@@ -21,7 +21,9 @@
 // The statement that stores a position while the slot is free for a moment has [slot.UnclaimedSQL].
 // These three store facts that hold whichever relay has the slot. The reason of a gap has no fence,
 // because no decision depends on it. The first entries of relay_members have no fence either,
-// because they replace no entry.
+// because they replace no entry. Nor have the relay's own row of its status, the note that a pause
+// is in effect, and the removal of members that no longer exist: none of them decides about an
+// event.
 //
 // A publish is no statement of the database, so it has no such condition. [slot.Lease] bounds it by
 // time instead. The relay renews the lease when it has seen the fence hold. The lease counts from
@@ -42,7 +44,7 @@
 //	row            slot          step                                          next
 //	---            ----          ----                                          ----
 //	any            active        stand by until it is free                     look again
-//	none           none          write the first row, with a recovery of the   marked
+//	none           none or lost  write the first row, with a recovery of the   marked
 //	                             rows that [Start] selects
 //	none           intact        adopt it: write the row at its position       ready
 //	marked         none          create it, claim the row, store the snapshot  held
