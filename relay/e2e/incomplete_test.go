@@ -136,10 +136,7 @@ func TestAnIncompleteRowIsNeverSent(t *testing.T) {
 func TestAnIncompleteRowDoesNotWaitInTheTable(t *testing.T) {
 	t.Parallel()
 	o := newPausable(t)
-	p := o.startStreaming(o.env...)
-	o.write(1, 20)
-	o.awaitAll(20)
-	o.run("pause", "other.fifo")
+	p := o.startPaused()
 	o.write(21, 40)
 	o.awaitState("deferred")
 	o.awaitCheckpoint()

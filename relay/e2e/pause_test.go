@@ -41,6 +41,16 @@ func (o *outage) passBy(body string) {
 	o.awaitBody(body)
 }
 
+// startPaused starts a relay, and pauses the second destination once it has got twenty events.
+func (o *outage) startPaused() *process {
+	o.t.Helper()
+	p := o.startStreaming(o.env...)
+	o.write(1, 20)
+	o.awaitAll(20)
+	o.run("pause", "other.fifo")
+	return p
+}
+
 func TestAPausedDestinationGetsNothing(t *testing.T) {
 	t.Parallel()
 	o := newPausable(t)

@@ -106,6 +106,7 @@ func walkDelayed(r *runbook) {
 	r.awaitBody(`{"n":1}`)
 	r.ends()
 	received := len(r.broker.Received(r.queue.ARN))
+	r.awaitHorizon() // a replay selects the events whose delivery is recorded
 	r.run("relay replay --since TIME", "TIME", "1h")
 	r.run("relay replay --since TIME --yes", "TIME", "1h")
 	r.eventually("the event is sent again", func() bool {
