@@ -139,7 +139,7 @@ func (j *Joiner) look(ctx context.Context) error {
 	return j.Store.Refresh(ctx)
 }
 
-// isReplacement reports whether a member belongs to a relation that took the name of one of several
+// isReplacement reports whether a member belongs to a relation that has replaced one of several
 // tables since the session began. [Joiner.Brought] has the seqs of the relation before, and the new
 // one may have the same. The session is about to end, and the next one accounts for the member.
 func (j *Joiner) isReplacement(member Joined) bool {
