@@ -51,13 +51,7 @@ func (c *recoverCommand) Run(ctx context.Context, w io.Writer) error {
 			return explain(err)
 		}
 		o := recovery.Operator{
-			Pool: pool, Slot: c.Slot, Table: table,
-			Publication: slot.Publication{
-				Name: publication, Table: table.String(), Filter: table.Filter, FilterDigest: table.FilterDigest,
-			},
-		}
-		if table.IsSeveral() {
-			o.Publication.Table = ""
+			Pool: pool, Slot: c.Slot, Table: table, Publication: table.PublishedBy(publication),
 		}
 		form := recoverForm{Version: formatVersion, Slot: c.Slot, Action: "none"}
 		text := w

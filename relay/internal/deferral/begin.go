@@ -141,7 +141,7 @@ func (w *Worker) lowest(destination int) (lowest int64, events int) {
 	lowest = endless
 	w.Senders.Waiting(destination, func(e *delivery.Event) {
 		if _, seq, ok := e.Row.Numbers(); ok && !e.Joined {
-			lowest = min(lowest, seq, endless-1)
+			lowest = min(lowest, fromSeqOf(seq))
 			events++
 		}
 	})

@@ -120,7 +120,7 @@ func lowestOf(events []*delivery.Event) int64 {
 	lowest := int64(endless)
 	for _, e := range events {
 		if seq, err := e.Row.Seq(); err == nil {
-			lowest = min(lowest, seq, endless-1)
+			lowest = min(lowest, fromSeqOf(seq))
 		}
 	}
 	return lowest

@@ -199,7 +199,7 @@ func (w *Worker) deferHeld(
 	return true, w.enter(ctx, Deferral{
 		Destination: place.Destination, Table: place.Table,
 		AggregateType: place.AggregateType, AggregateID: place.AggregateID,
-		Known: known, FromSeq: min(slices.Min(seqs), endless-1), Reason: reason, Since: time.Now(),
+		Known: known, FromSeq: fromSeqOf(slices.Min(seqs)), Reason: reason, Since: time.Now(),
 	}, now.Snapshot, w.beginner(func(covered func(*delivery.Event) bool) []*delivery.Event {
 		return w.Senders.WithdrawGroup(destination, group, covered)
 	}))

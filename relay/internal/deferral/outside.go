@@ -91,7 +91,7 @@ func (r *Rows) outsideOf(h *held) (name string, isOutside bool) {
 	}
 	name = p.Table
 	for _, t := range r.tables {
-		if t.source == nil || t.source.Table == name {
+		if t.table.Source == nil || t.table.Source.Table == name {
 			return "", false
 		}
 	}

@@ -11,6 +11,10 @@ import (
 // endless is the from_seq of a deferral for which every row that is visible in known is done.
 const endless = math.MaxInt64
 
+// fromSeqOf returns the from_seq of a deferral whose first event has this seq. It is never endless,
+// with which that event would count as done.
+func fromSeqOf(seq int64) int64 { return min(seq, endless-1) }
+
 // NotDoneSQL is a condition on a row of the outbox table and a row of outbox_deferrals: the first
 // is not done for the second. row and deferral are prefixes of their columns, such as "e.". An xid
 // that is NULL is not done.

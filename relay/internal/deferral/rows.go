@@ -32,9 +32,8 @@ type Rows struct {
 
 // tableRows finds the rows of one table, by their seqs.
 type tableRows struct {
-	table  outboxtable.Table
-	source *outbox.Source
-	page   Page
+	table outboxtable.Table
+	page  Page
 
 	firstRow, lookAtRows, lookAtGroup string // statements
 	aggregate, countRows              string // statements
@@ -64,7 +63,7 @@ func newTableRows(table outboxtable.Table) tableRows {
 		"{event_type}", text.EventType, "{filter}", table.FilterSQL("e"))
 	look := func(more string) string { return names.Replace(strings.Replace(lookAtRows, "{more}", more, 1)) }
 	return tableRows{
-		table: table, source: table.Source, firstRow: names.Replace(firstRow), lookAtRows: look(""),
+		table: table, firstRow: names.Replace(firstRow), lookAtRows: look(""),
 		lookAtGroup: look("AND {aggregate_id} = $7 AND {aggregate_type} = $8"), aggregate: names.Replace(aggregateOf),
 		countRows: names.Replace(countRows),
 		bySeq:     outboxtable.Quote(c.Sequence) + " = ANY ($4::bigint[])",
@@ -74,13 +73,13 @@ func newTableRows(table outboxtable.Table) tableRows {
 // of returns the table with a common seq, and the seq in it. It reports false if there is none.
 func (r *Rows) of(common int64) (t *tableRows, own int64, found bool) {
 	for i := range r.tables {
-		own := r.tables[i].source.Own(common)
-		if own != math.MinInt64 && own != math.MaxInt64 || r.tables[i].source == nil {
+		own := r.tables[i].table.Source.Own(common)
+		if own != math.MinInt64 && own != math.MaxInt64 || r.tables[i].table.Source == nil {
 			return &r.tables[i], own, true
 		}
 	}
 	for _, t := range r.outside.known() {
-		if own := t.source.Own(common); own != math.MinInt64 && own != math.MaxInt64 {
+		if own := t.table.Source.Own(common); own != math.MinInt64 && own != math.MaxInt64 {
 			return t, own, true
 		}
 	}
@@ -130,7 +129,7 @@ func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err er
 	}
 	lowest = m.fromSeq
 	for _, t := range tables {
-		if !h.mayHave(t.source) {
+		if !h.mayHave(t.table.Source) {
 			continue
 		}
 		var late *int64
@@ -143,7 +142,7 @@ func (r *Rows) first(ctx context.Context, h *held, m mark) (lowest int64, err er
 		if err := t.table.CheckSeq(*late); err != nil {
 			return 0, err
 		}
-		if common, err := t.source.Common(*late); err == nil {
+		if common, err := t.table.Source.Common(*late); err == nil {
 			lowest = min(lowest, common)
 		}
 	}
@@ -177,8 +176,8 @@ func (r *Rows) next(ctx context.Context, h *held, m mark, to string, after int64
 		return l, err
 	}
 	for _, t := range tables {
-		own := t.source.Own(after)
-		if !h.mayHave(t.source) || t.source != nil && own == math.MaxInt64 {
+		own := t.table.Source.Own(after)
+		if !h.mayHave(t.table.Source) || t.table.Source != nil && own == math.MaxInt64 {
 			continue
 		}
 		if l, err = r.nextOf(ctx, t, h, m, to, own, wants); err != nil || !l.end {
@@ -202,13 +201,13 @@ func (r *Rows) nextOf(
 		return l, fmt.Errorf("look for rows that wait behind seq %d: %w", after, err)
 	}
 	l.end = true
-	e := outbox.Envelope{Source: t.source}
+	e := outbox.Envelope{Source: t.table.Source}
 	var seq int64
 	var due, isSeen bool
 	columns := []any{&seq, &e.AggregateType, &e.AggregateID, &e.EventType, &e.Route, &due, &isSeen}
 	_, err = pgx.ForEachRow(rows, columns, func() (err error) {
 		l.end = false
-		if l.last, err = t.source.Common(seq); err != nil {
+		if l.last, err = t.table.Source.Common(seq); err != nil {
 			return err
 		}
 		if due && wants(&e, l.last, isSeen) && (len(l.seqs) == 0 || l.seqs[len(l.seqs)-1] != l.last) {
@@ -234,7 +233,7 @@ func (r *Rows) placeOf(ctx context.Context, destination string, seq int64) (p Pl
 	if !found {
 		return p, false, nil
 	}
-	e := outbox.Envelope{Source: t.source}
+	e := outbox.Envelope{Source: t.table.Source}
 	err = r.store.pool.QueryRow(ctx, t.aggregate, own).Scan(&e.AggregateType, &e.AggregateID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, false, nil

@@ -45,14 +45,7 @@ type Acquirer struct {
 	Log           *slog.Logger
 }
 
-func (a *Acquirer) publication() slot.Publication {
-	if a.Table.IsSeveral() {
-		return slot.Publication{Name: a.Publication}
-	}
-	return slot.Publication{
-		Name: a.Publication, Table: a.Table.String(), Filter: a.Table.Filter, FilterDigest: a.Table.FilterDigest,
-	}
-}
+func (a *Acquirer) publication() slot.Publication { return a.Table.PublishedBy(a.Publication) }
 
 // Start decides at the first start which existing rows of the outbox table are published.
 type Start struct {

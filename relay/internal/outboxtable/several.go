@@ -176,6 +176,13 @@ func (t Table) WithTables(tables []Table) Table {
 	return t
 }
 
+// EventIDSQL is an expression for the id that an event is delivered with, as route.EventID. row is
+// a prefix of its columns.
+func (t Table) EventIDSQL(row string) string {
+	return "coalesce(nullif(" + TextSQL(row, t.Columns.ID) + ", ''), 'seq:' || " +
+		row + Quote(t.Columns.Sequence) + "::text)"
+}
+
 // CommonSeqSQL is an expression for the common seq of a row. row is a prefix of its columns.
 func (t Table) CommonSeqSQL(row string) string {
 	seq := row + Quote(t.Columns.Sequence)

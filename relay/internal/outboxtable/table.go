@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outbox-relay/outbox-relay/relay/internal/slot"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -119,6 +120,15 @@ func (e Extra) Names() []string {
 
 // Either formats the names of a renamed column in a setting that lists several columns.
 func Either(names ...string) string { return strings.ReplaceAll(Names(names), ",", "|") }
+
+// PublishedBy returns the publication with this name, as it has to publish t. For several tables it
+// names none of them.
+func (t Table) PublishedBy(publication string) slot.Publication {
+	if t.IsSeveral() {
+		return slot.Publication{Name: publication}
+	}
+	return slot.Publication{Name: publication, Table: t.String(), Filter: t.Filter, FilterDigest: t.FilterDigest}
+}
 
 // IsRepairable reports whether the table shows which events a slot did not bring: by the writing
 // transaction, in pages by the sequence.

@@ -125,12 +125,8 @@ func (d *database) ordered(ctx context.Context) Findings {
 	}
 	indexed := unique || partitioned && eachPartition
 	if indexed && !d.isOneOfSeveral {
-		found, err := d.seqLimit(ctx, name)
-		if err != nil {
-			return Findings{unknown(CodeOrder, object, err)}
-		}
-		if found != nil {
-			return Findings{*found}
+		if found := d.seqLimit(ctx, name); found != nil {
+			return found
 		}
 	}
 	found := d.judge(n, indexed)
@@ -149,17 +145,21 @@ func (d *database) ordered(ctx context.Context) Findings {
 	return Findings{found, *repeated}
 }
 
-// seqLimit looks for a row with a number that no row may have.
-func (d *database) seqLimit(ctx context.Context, name string) (*Finding, error) {
+// seqLimit looks for a row with a number that no row may have. Without one it finds nothing.
+func (d *database) seqLimit(ctx context.Context, name string) Findings {
 	var seq *int64
 	const lowest = `SELECT pg_catalog.min(%[1]s)::bigint FROM %[2]s WHERE %[1]s = ANY ($1::bigint[])`
 	err := d.Pool.QueryRow(ctx, fmt.Sprintf(lowest,
 		outboxtable.Quote(name), d.Table.Identifier()), outboxtable.SeqLimits).Scan(&seq)
-	if err != nil || seq == nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return Findings{unknown(CodeOrder, d.columnObject(name), err)}
+	case seq == nil:
+		return nil
 	}
-	found := failed(CodeOrder, d.columnObject(name), "%s", d.Table.SeqLimit(*seq)).with("%s", d.Table.RenumberSQL(*seq))
-	return &found, nil
+	return Findings{
+		failed(CodeOrder, d.columnObject(name), "%s", d.Table.SeqLimit(*seq)).with("%s", d.Table.RenumberSQL(*seq)),
+	}
 }
 
 // judge judges the numbering of the rows.

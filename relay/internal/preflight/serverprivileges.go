@@ -39,23 +39,23 @@ var sometimes = used{
 // serverPrivileges checks that the role may use the functions and relations of the server.
 func (d *database) serverPrivileges(ctx context.Context) Findings {
 	const object = "server privileges"
-	lacks := func(missing string) string { return "role " + d.role + " may not use " + missing }
 	var found Findings
-	missing, grants, err := d.missing(ctx, always)
-	switch {
-	case err != nil:
-		return Findings{unknown(CodePrivileges, object, err)}
-	case missing != "":
-		found = append(found, failed(CodePrivileges, object, "%s, which every session of the relay needs",
-			lacks(missing)).with("%s", grants))
-	}
-	missing, grants, err = d.missing(ctx, sometimes)
-	switch {
-	case err != nil:
-		return append(found, unknown(CodePrivileges, object, err))
-	case missing != "":
-		found = append(found, degraded(CodePrivileges, object, "%s, which the creation of the slot or a recovery "+
-			"needs", lacks(missing)).with("%s", grants))
+	for _, needed := range []struct {
+		used    used
+		finding func(code Code, object, format string, args ...any) Finding
+		by      string
+	}{
+		{always, failed, "every session of the relay"},
+		{sometimes, degraded, "the creation of the slot or a recovery"},
+	} {
+		missing, grants, err := d.missing(ctx, needed.used)
+		switch {
+		case err != nil:
+			return append(found, unknown(CodePrivileges, object, err))
+		case missing != "":
+			found = append(found, needed.finding(CodePrivileges, object, "role %s may not use %s, which %s needs",
+				d.role, missing, needed.by).with("%s", grants))
+		}
 	}
 	if found == nil {
 		found = Findings{passed(CodePrivileges, object, "role %s may use the functions and views of the server "+

@@ -73,7 +73,7 @@ func (d *Reader) each(
 	if err != nil {
 		return err
 	}
-	if after == 0 || own == math.MinInt64 { // no row has been read yet, and seq may be negative
+	if after == 0 { // no row has been read yet, and seq may be negative
 		own = math.MinInt64
 	}
 	for after := max(own, outboxtable.Before(first)); ; {

@@ -73,11 +73,4 @@ func (c *Config) names() []string {
 	return names
 }
 
-func (c *Config) publication() slot.Publication {
-	if c.Table.IsSeveral() {
-		return slot.Publication{Name: c.Publication}
-	}
-	return slot.Publication{
-		Name: c.Publication, Table: c.Table.String(), Filter: c.Table.Filter, FilterDigest: c.Table.FilterDigest,
-	}
-}
+func (c *Config) publication() slot.Publication { return c.Table.PublishedBy(c.Publication) }

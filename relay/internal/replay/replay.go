@@ -113,17 +113,14 @@ func statement(table outboxtable.Table, sql string) string {
 	}
 	names := strings.NewReplacer("{table}", table.From(), "{id}", outboxtable.Quote(c.ID),
 		"{common_seq}", table.CommonSeqSQL("e."), "{seq}", outboxtable.Quote(c.Sequence),
-		"{xid}", outboxtable.Quote(c.XID),
+		"{xid}", outboxtable.Quote(c.XID), "{event_id}", table.EventIDSQL("e."),
 		"{created_at}", createdAt,
 		"{filter}", table.FilterSQL("e"),
 		"{event_type}", text.EventType, "{aggregate_type}", text.AggregateType, "{aggregate_id}", text.AggregateID,
 		"{written_aggregate_type}", written(c.AggregateType), "{written_aggregate_id}", written(c.AggregateID))
 	sql = strings.ReplaceAll(sql, "{fate}", fate)
 	sql = strings.NewReplacer("{selected}", selected, "{parked}", parked, "{closed}", closed).Replace(sql)
-	return names.Replace(
-		strings.ReplaceAll(sql, "{event_id}",
-			"coalesce(nullif("+text.ID+", ''), 'seq:' || e.{seq}::text)"),
-	)
+	return names.Replace(sql)
 }
 
 // written is an expression for the text of a column of row e as a cast to text writes it. It is

@@ -145,8 +145,7 @@ func namesOf(table outboxtable.Table) *strings.Replacer {
 		"{seq}", seq,
 		"{xid}", xid,
 		"{created_at}", outboxtable.Quote(table.Columns.CreatedAt),
-		"{event_id}", "coalesce(nullif("+outboxtable.TextSQL("e.", table.Columns.ID)+", ''), "+
-			"'seq:' || e."+seq+"::text)",
+		"{event_id}", table.EventIDSQL("e."),
 		"{accounted}", outboxtable.AccountedSQL(table, "e.tableoid", "$4"),
 		"{waits}", deferral.WaitsSQL(table, "e.", "$4"),
 		"{filter}", table.FilterSQL("e"),
