@@ -49,6 +49,7 @@ func TestMemoryStaysBoundedDuringAnOutage(t *testing.T) {
 				report()
 			}
 			if now := w.holder(); now != holder {
+				p.awaitLog("event=session_ended") // names the cause
 				t.Fatalf("the slot was held by process %s, now by %q: the server or the relay timed the other out",
 					holder, now)
 			}

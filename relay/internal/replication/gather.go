@@ -26,6 +26,10 @@ const (
 // round trip is.
 const leastTurnaround = 200 * time.Microsecond
 
+// restAfter is how long the stream stays unread before [gatherer.rest]. While it is read, it may
+// have to wait for room some thousand times a second.
+const restAfter = 100 * time.Millisecond
+
 // gatherer makes a backlog arrive in large pieces over TCP.
 //
 // The walsender sends each message separately, and an event in its own transaction takes three
@@ -49,6 +53,8 @@ type gatherer struct {
 	piece int
 	// turnaround is how long the next large piece may take after a read, if the server is ahead.
 	turnaround time.Duration
+	isNearby   bool // the receive buffer is bounded while the stream is read
+	isResting  bool // it is not bounded now
 }
 
 func newGatherer(conn net.Conn) *gatherer {
@@ -70,7 +76,7 @@ func newGatherer(conn net.Conn) *gatherer {
 		_ = g.socket.Control(func(fd uintptr) {
 			roundTrip := shortestRoundTrip(fd)
 			g.turnaround = max(2*roundTrip, leastTurnaround)
-			if roundTrip <= nearby {
+			if g.isNearby = roundTrip <= nearby; g.isNearby {
 				setReceiveBuffer(fd, receiveBuffer)
 			}
 		})
@@ -85,6 +91,7 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 	if g.socket == nil {
 		return false
 	}
+	g.endRest()
 	if wait <= 0 {
 		g.end()
 		return false
@@ -109,6 +116,34 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 		g.end()
 	}
 	return true
+}
+
+// rest prepares for a time in which nothing is read. The kernel then discards nothing that the
+// server has sent.
+//
+// The server may have sent more segments than a bounded buffer takes, because a small segment takes
+// more of it than its content. The kernel discards the last one, each time that it is sent. Every
+// acknowledgement of the server comes behind the discarded segment, outside of the window, and is
+// discarded too. So the client's kernel waits for the acknowledgement of a status update and sends
+// no further one, and the server ends the stream after wal_sender_timeout. That was found with
+// Linux 6.18. Since version 6.6 Linux offers a window of nearly the whole buffer (see
+// tcp_adv_win_scale). A buffer without a bound becomes larger instead.
+// https://docs.kernel.org/networking/ip-sysctl.html
+func (g *gatherer) rest() {
+	if g.isNearby && !g.isResting {
+		g.isResting = true
+		_ = g.socket.Control(func(fd uintptr) {
+			setReceiveBuffer(fd, 2*receiveBuffer)
+			unboundReceiveBuffer(fd)
+		})
+	}
+}
+
+func (g *gatherer) endRest() {
+	if g.isResting {
+		g.isResting = false
+		_ = g.socket.Control(func(fd uintptr) { setReceiveBuffer(fd, receiveBuffer) })
+	}
 }
 
 // end makes the following reads return as soon as anything has arrived.

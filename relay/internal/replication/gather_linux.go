@@ -22,6 +22,13 @@ func setReceiveBuffer(fd uintptr, bytes int) {
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes)
 }
 
+// unboundReceiveBuffer lets the receive buffer grow again. Linux can do so since version 5.14.
+// Older versions offer a window of half of the buffer, which leaves room for small segments.
+// https://github.com/torvalds/linux/commit/04190bf8944d
+func unboundReceiveBuffer(fd uintptr) {
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0)
+}
+
 // setReceiveLowWater keeps a reader of the socket asleep until this many bytes have arrived. It
 // returns the number that the kernel waits for: Linux makes the receive buffer large enough for
 // bytes, or else lowers the number to half of the largest buffer that the socket may have.

@@ -141,12 +141,17 @@ func (s *Stream) Close() {
 
 // pause waits without reading until the handler may be ready or a status update may be due.
 func (s *Stream) pause(ctx context.Context, h Handler) {
-	timer := time.NewTimer(s.untilNextTick(s.source.now))
+	wait := s.untilNextTick(s.source.now)
+	if !s.gatherer.isResting {
+		wait = min(wait, restAfter)
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-h.Wake():
 	case <-timer.C:
+		s.gatherer.rest()
 	}
 	s.source.waited()
 }
