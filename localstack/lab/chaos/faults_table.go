@@ -120,8 +120,21 @@ func attachPartition(ctx context.Context, a *act) error {
 		return err
 	}
 	pause(ctx, a.within(time.Second)) // sometimes the horizon passes their transaction meanwhile
-	return a.exec(ctx, fmt.Sprintf(`ALTER TABLE outbox_events ATTACH PARTITION %s FOR VALUES IN (%d)`, table, part))
+	return a.exec(ctx, fmt.Sprintf(attach, table, part))
 }
+
+// attach gives the table %[1]s the columns that [writer.alter] has changed meanwhile, and attaches
+// it for the value %[2]d.
+const attach = `DO $$ DECLARE extra text; BEGIN
+	LOCK TABLE outbox_events IN SHARE UPDATE EXCLUSIVE MODE;
+	FOREACH extra IN ARRAY ARRAY['extra_0', 'extra_1', 'extra_2'] LOOP
+		EXECUTE 'ALTER TABLE %[1]s DROP COLUMN IF EXISTS ' || extra;
+		IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'outbox_events'::regclass AND attname = extra) THEN
+			EXECUTE 'ALTER TABLE %[1]s ADD COLUMN ' || extra || $sql$ text DEFAULT 'some'$sql$;
+		END IF;
+	END LOOP;
+	ALTER TABLE outbox_events ATTACH PARTITION %[1]s FOR VALUES IN (%[2]d);
+END $$`
 
 // tableFor changes the table for a while. A relay may end because of it, and is started again.
 func tableFor(change, restore string) func(context.Context, *act) error {
