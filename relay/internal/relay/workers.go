@@ -178,7 +178,6 @@ func (s *session) onceStreaming(run func(context.Context) error) func(context.Co
 // itself, and the next one would send the events again that this one sends in its last moment.
 func (s *session) replay(ctx context.Context) error {
 	if s.held.Row.IsInPlace() {
-		<-ctx.Done()
 		return nil
 	}
 	return s.replayer().Run(ctx)

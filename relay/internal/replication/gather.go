@@ -54,7 +54,7 @@ type gatherer struct {
 	// turnaround is how long the next large piece may take after a read, if the server is ahead.
 	turnaround time.Duration
 	isNearby   bool // the receive buffer is bounded while the stream is read
-	isResting  bool // it is not bounded now
+	isBounded  bool // the receive buffer is bounded now
 }
 
 func newGatherer(conn net.Conn) *gatherer {
@@ -75,12 +75,10 @@ func newGatherer(conn net.Conn) *gatherer {
 	if g.socket != nil {
 		_ = g.socket.Control(func(fd uintptr) {
 			roundTrip := shortestRoundTrip(fd)
-			g.turnaround = max(2*roundTrip, leastTurnaround)
-			if g.isNearby = roundTrip <= nearby; g.isNearby {
-				setReceiveBuffer(fd, receiveBuffer)
-			}
+			g.turnaround, g.isNearby = max(2*roundTrip, leastTurnaround), roundTrip <= nearby
 		})
 	}
+	g.endRest()
 	return g
 }
 
@@ -130,8 +128,8 @@ func (g *gatherer) gather(now time.Time, wait time.Duration, small bool) (waited
 // tcp_adv_win_scale). A buffer without a bound becomes larger instead.
 // https://docs.kernel.org/networking/ip-sysctl.html
 func (g *gatherer) rest() {
-	if g.isNearby && !g.isResting {
-		g.isResting = true
+	if g.isBounded {
+		g.isBounded = false
 		_ = g.socket.Control(func(fd uintptr) {
 			setReceiveBuffer(fd, 2*receiveBuffer)
 			unboundReceiveBuffer(fd)
@@ -139,9 +137,10 @@ func (g *gatherer) rest() {
 	}
 }
 
+// endRest bounds the receive buffer of a nearby server.
 func (g *gatherer) endRest() {
-	if g.isResting {
-		g.isResting = false
+	if g.isNearby && !g.isBounded {
+		g.isBounded = true
 		_ = g.socket.Control(func(fd uintptr) { setReceiveBuffer(fd, receiveBuffer) })
 	}
 }

@@ -72,6 +72,7 @@ func TestReceiveBufferIsBoundedAfterARest(t *testing.T) {
 	client, _ := connected(t)
 	g := newGatherer(client)
 	g.isNearby = true // even if this machine is busy
+	g.endRest()
 	g.rest()
 	g.gather(time.Now(), 0, true)
 	var bytes int

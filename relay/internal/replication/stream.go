@@ -142,7 +142,7 @@ func (s *Stream) Close() {
 // pause waits without reading until the handler may be ready or a status update may be due.
 func (s *Stream) pause(ctx context.Context, h Handler) {
 	wait := s.untilNextTick(s.source.now)
-	if !s.gatherer.isResting {
+	if s.gatherer.isBounded {
 		wait = min(wait, restAfter)
 	}
 	timer := time.NewTimer(wait)
