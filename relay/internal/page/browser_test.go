@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -104,6 +105,26 @@ func (b *browser) open(address string, width int64, scheme string) {
 	})
 	run(b, chromedp.EmulateViewport(width, 900))
 	run(b, chromedp.Navigate(address))
+}
+
+// clickDuring presses the mouse on an element, calls while, releases the mouse, and returns for how
+// long it was pressed.
+func (b *browser) clickDuring(selector string, while func()) time.Duration {
+	b.t.Helper()
+	at := run(b, chromedp.Evaluate[[]float64](fmt.Sprintf(`(() => {
+		const e = document.querySelector(%q);
+		e.scrollIntoView({block: 'center', behavior: 'instant'});
+		const r = e.getBoundingClientRect();
+		return [r.x + r.width / 2, r.y + r.height / 2];
+	})()`, selector)))
+	mouse := input.DispatchMouseEventParams{X: at[0], Y: at[1], Button: "left", ClickCount: 1}
+	pressed := time.Now()
+	mouse.Type = input.DispatchMouseEventTypeMousePressed
+	call(b, input.DispatchMouseEvent, mouse)
+	while()
+	mouse.Type = input.DispatchMouseEventTypeMouseReleased
+	call(b, input.DispatchMouseEvent, mouse)
+	return time.Since(pressed)
 }
 
 // await waits until an expression of JavaScript is true.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -96,6 +98,8 @@ type relay struct {
 	code   atomic.Int64
 	// waiting is the number of rows that wait.
 	waiting atomic.Int64
+	// isBusy has a new event before the others in each answer.
+	isBusy atomic.Bool
 }
 
 func newRelay(t *testing.T, s *status.Status) *relay {
@@ -119,8 +123,8 @@ func newRelay(t *testing.T, s *status.Status) *relay {
 
 const accepted, waiting = "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e11", "0198a6f0-1c5e-7a62-9d5c-3c3a5d2f8e12"
 
-// known returns an accepted event and a waiting one.
-func known() []history.Event {
+// known returns an accepted event and a waiting one, always the same.
+var known = sync.OnceValue(func() []history.Event {
 	now, seq := time.Now().UTC(), int64(4711)
 	written := now.Add(-3 * time.Second).Format(time.RFC3339Nano)
 	return []history.Event{
@@ -148,11 +152,16 @@ func known() []history.Event {
 			},
 		},
 	}
-}
+})
 
 func (r *relay) lastEvents(w http.ResponseWriter, _ *http.Request) {
+	events := known()
+	if r.isBusy.Load() {
+		id := "new-" + strconv.FormatInt(time.Now().UnixNano(), 10)
+		events = append([]history.Event{{ID: id, Type: "order.shipped", State: history.Done}}, events...)
+	}
 	_ = json.NewEncoder(w).Encode(
-		history.Last{Version: 1, Events: known(), Waiting: &history.Backlog{Events: int(r.waiting.Load())}})
+		history.Last{Version: 1, Events: events, Waiting: &history.Backlog{Events: int(r.waiting.Load())}})
 }
 
 func oneEvent(w http.ResponseWriter, r *http.Request) {

@@ -45,12 +45,21 @@ function event(e) {
 
 function lastEvents(l) {
   if (l === null || l.error) return h('p', {}, 'Unknown' + (l && l.error ? ': ' + l.error : '.'));
-  const list = h('ul', {class: 'cards'}, l.events.map((e) => h('li', {},
+  const before = drawn;
+  drawn = new Map(l.events.map((e) => JSON.stringify(e)).map((key) => [key, before.get(key) || card(JSON.parse(key))]));
+  arrange(cards, [...drawn.values()]);
+  return [l.events.length > 0 ? cards : h('p', {}, 'The table shows none.'), (l.unknown || []).map((text) => h('p', {class: 'muted'}, 'Not known: ' + text + '.'))].flat();
+}
+
+const cards = h('ul', {class: 'cards'});
+let drawn = new Map(); // the cards, by the data of their events; a card whose data is the same stays
+
+function card(e) {
+  return h('li', {},
     h('h3', {}, e.type || 'an event without a type', ' ', state(words[e.state], levels[e.state])),
     h('p', {}, (e.aggregate_type || e.aggregate_id ? e.aggregate_type + '/' + e.aggregate_id + ', ' : ''), ...(e.created_at ? ['written ', at(e.created_at)].flat() : []),
       (e.accepted || []).length > 0 ? ', accepted after ' + duration((Date.parse(e.accepted[0].accepted_at) - Date.parse(e.accepted[0].committed_at || e.created_at)) / 1000) : ''),
-    h('div', {class: 'copy'}, h('code', {}, e.id), details(e.id)))));
-  return [l.events.length > 0 ? list : h('p', {}, 'The table shows none.'), (l.unknown || []).map((text) => h('p', {class: 'muted'}, 'Not known: ' + text + '.'))].flat();
+    h('div', {class: 'copy'}, h('code', {}, e.id), details(e.id)));
 }
 
 function details(id) {

@@ -24,13 +24,30 @@ function h(tag, attributes, ...children) {
 // parts flattens nested lists of nodes and texts. A missing part is null or false.
 const parts = (list) => list.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== '' && c !== false);
 
+// pressedUntil is the time at which a press of a pointer ends, at the latest. A redraw between a
+// press and its release would remove the button, and its click with it. No press holds the page for
+// longer than a second, because the release may go to another window.
+let pressedUntil = 0;
+document.addEventListener('pointerdown', () => { pressedUntil = Date.now() + 1000; });
+for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(() => { pressedUntil = 0; }));
+
 // show redraws a part only if its data changed, so that focus and selection stay where they are.
+// During a press it leaves that to the next poll.
 const shown = {};
 function show(id, data, draw) {
   const key = JSON.stringify(data);
-  if (shown[id] === key) return;
+  if (shown[id] === key || Date.now() < pressedUntil) return;
   shown[id] = key;
-  byId(id).replaceChildren(...parts([draw(data)]));
+  arrange(byId(id), parts([draw(data)]));
+}
+
+// arrange gives an element these children. It leaves those alone that it has already, because an
+// element that moves loses the focus.
+function arrange(parent, children) {
+  for (const old of [...parent.childNodes]) if (!children.includes(old)) old.remove();
+  children.forEach((c, i) => {
+    if (parent.childNodes[i] !== c) parent.insertBefore(c instanceof Node ? c : new Text(c), parent.childNodes[i] || null);
+  });
 }
 
 function duration(seconds) {

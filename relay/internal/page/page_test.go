@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -192,6 +193,32 @@ func TestPageShowsTheHistoryOfAnEvent(t *testing.T) {
 	b.checkWidth()
 	b.picture("event-375")
 	run(b, chromedp.Click(chromedp.CSS("#events button"))) // of the last event, which waits
+	b.awaitText("#event", waiting)
+	b.checkConsole()
+}
+
+const readEvents = "readEvents().then(() => '')"
+
+// TestNewEventsLeaveTheButtonsAlone: a button keeps the focus, and a click counts, while new events
+// arrive with each poll.
+func TestNewEventsLeaveTheButtonsAlone(t *testing.T) {
+	t.Parallel()
+	r, b := newRelay(t, idle()), newBrowser(t)
+	b.open(r.URL, 375, "light")
+	b.awaitText("#events", "order.created accepted")
+	run(b, chromedp.Focus(chromedp.CSS("#events button"))) // of the last event, which waits
+	r.isBusy.Store(true)
+	b.awaitText("#events", "order.shipped")
+	b.await("document.activeElement.ariaLabel === 'Details of " + waiting + "'")
+	// The page waits for the release of a button for a second, which a slow machine may exceed.
+	for took := time.Hour; took > 900*time.Millisecond; {
+		r.isBusy.Store(false)
+		run(b, chromedp.Evaluate[string](readEvents, chromedp.EvalAwaitPromise))
+		took = b.clickDuring("#events button[aria-label='Details of "+waiting+"']", func() {
+			r.isBusy.Store(true)
+			run(b, chromedp.Evaluate[string](readEvents, chromedp.EvalAwaitPromise))
+		})
+	}
 	b.awaitText("#event", waiting)
 	b.checkConsole()
 }
