@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -98,7 +99,7 @@ type relay struct {
 	code   atomic.Int64
 	// waiting is the number of rows that wait.
 	waiting atomic.Int64
-	// isBusy has a new event before the others in each answer.
+	// isBusy has a new event before the others in each answer, and delivers the waiting one.
 	isBusy atomic.Bool
 }
 
@@ -155,8 +156,9 @@ var known = sync.OnceValue(func() []history.Event {
 })
 
 func (r *relay) lastEvents(w http.ResponseWriter, _ *http.Request) {
-	events := known()
+	events := slices.Clone(known())
 	if r.isBusy.Load() {
+		events[0].State = history.Done
 		id := "new-" + strconv.FormatInt(time.Now().UnixNano(), 10)
 		events = append([]history.Event{{ID: id, Type: "order.shipped", State: history.Done}}, events...)
 	}

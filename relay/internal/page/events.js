@@ -46,20 +46,27 @@ function event(e) {
 function lastEvents(l) {
   if (l === null || l.error) return h('p', {}, 'Unknown' + (l && l.error ? ': ' + l.error : '.'));
   const before = drawn;
-  drawn = new Map(l.events.map((e) => JSON.stringify(e)).map((key) => [key, before.get(key) || card(JSON.parse(key))]));
-  arrange(cards, [...drawn.values()]);
+  drawn = new Map();
+  for (const e of l.events) {
+    const key = e.id + '/' + e.seq, card = before.get(key) || {li: h('li', {}, h('div', {class: 'copy'}, h('code', {}, e.id), details(e.id)))};
+    const data = JSON.stringify(e);
+    if (card.data !== data) arrange(card.li, [...facts(e), card.li.lastChild]);
+    card.data = data;
+    drawn.set(key, card);
+  }
+  arrange(cards, [...drawn.values()].map((card) => card.li));
   return [l.events.length > 0 ? cards : h('p', {}, 'The table shows none.'), (l.unknown || []).map((text) => h('p', {class: 'muted'}, 'Not known: ' + text + '.'))].flat();
 }
 
+// drawn has the cards by event. A card stays while its event is in the list, because its button may
+// have the focus. Its text changes with the event.
+let drawn = new Map();
 const cards = h('ul', {class: 'cards'});
-let drawn = new Map(); // the cards, by the data of their events; a card whose data is the same stays
 
-function card(e) {
-  return h('li', {},
-    h('h3', {}, e.type || 'an event without a type', ' ', state(words[e.state], levels[e.state])),
+function facts(e) {
+  return [h('h3', {}, e.type || 'an event without a type', ' ', state(words[e.state], levels[e.state])),
     h('p', {}, (e.aggregate_type || e.aggregate_id ? e.aggregate_type + '/' + e.aggregate_id + ', ' : ''), ...(e.created_at ? ['written ', at(e.created_at)].flat() : []),
-      (e.accepted || []).length > 0 ? ', accepted after ' + duration((Date.parse(e.accepted[0].accepted_at) - Date.parse(e.accepted[0].committed_at || e.created_at)) / 1000) : ''),
-    h('div', {class: 'copy'}, h('code', {}, e.id), details(e.id)));
+      (e.accepted || []).length > 0 ? ', accepted after ' + duration((Date.parse(e.accepted[0].accepted_at) - Date.parse(e.accepted[0].committed_at || e.created_at)) / 1000) : '')];
 }
 
 function details(id) {

@@ -24,21 +24,39 @@ function h(tag, attributes, ...children) {
 // parts flattens nested lists of nodes and texts. A missing part is null or false.
 const parts = (list) => list.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== '' && c !== false);
 
-// pressedUntil is the time at which a press of a pointer ends, at the latest. A redraw between a
-// press and its release would remove the button, and its click with it. No press holds the page for
-// longer than a second, because the release may go to another window.
-let pressedUntil = 0;
-document.addEventListener('pointerdown', () => { pressedUntil = Date.now() + 1000; });
-for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(() => { pressedUntil = 0; }));
-
-// show redraws a part only if its data changed, so that focus and selection stay where they are.
-// During a press it leaves that to the next poll.
+// show redraws a part only if its data changed, so that focus and selection stay where they are. It
+// redraws nothing between a press of a pointer and the click that follows: the button would be gone
+// before it is released.
 const shown = {};
+const late = new Map(); // the arguments of show, for the parts that changed during a press
+let isPressed = false;
 function show(id, data, draw) {
   const key = JSON.stringify(data);
-  if (shown[id] === key || Date.now() < pressedUntil) return;
+  late.delete(id);
+  if (shown[id] === key) return;
+  if (isPressed) {
+    late.set(id, [data, draw]);
+    return;
+  }
   shown[id] = key;
   arrange(byId(id), parts([draw(data)]));
+}
+
+// release is the timer that ends a press. No press lasts longer than a second, because another
+// window may get its end. A touch screen reports the click some time after the end.
+let release;
+document.addEventListener('pointerdown', () => {
+  isPressed = true;
+  endPressIn(1000);
+});
+for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => endPressIn(100));
+
+function endPressIn(milliseconds) {
+  clearTimeout(release);
+  release = setTimeout(() => {
+    isPressed = false;
+    for (const [id, [data, draw]] of [...late]) show(id, data, draw);
+  }, milliseconds);
 }
 
 // arrange gives an element these children. It leaves those alone that it has already, because an

@@ -63,8 +63,8 @@ function tell() {
   if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = text === '';
   byId('main').classList.toggle('stale', text !== '' && answered > 0);
-  if (text !== '' && status) show('problems', {list: status.problems, stale: true}, problems);
   if (text !== '' && byId('level').textContent !== 'no answer') {
+    if (status) show('problems', {list: status.problems, stale: true}, problems);
     byId('level').textContent = 'no answer';
     byId('level').className = 'badge unknown';
     document.title = 'no answer: outbox relay';
