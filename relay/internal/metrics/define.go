@@ -46,12 +46,12 @@ func (m *Metrics) defineEvents(d definer) {
 		"destination", "code")
 	m.redriven = counters(metricEventsRedriven, "Dead letters that were delivered after all.", "destination")
 	m.replayed = counters(metricEventsReplayed, "Delivered events that a replay has resent; code is empty for those "+
-		"that their destination took.", "destination", "code")
+		"that their destination accepted.", "destination", "code")
 	m.deadLetters = gauge(metricDeadLetters, "Events of this slot that are parked now.")
 	m.retried = counters(metricEventsRetried, "Attempts to deliver an event that have to be repeated.", "destination",
 		"code")
 	m.eventsDropped = counter(metricEventsDropped, "Events that RELAY_ROUTES leads to none: they are sent nowhere, "+
-		"and count as done.")
+		"and count as delivered.")
 	m.unrouted = counters(metricEventsUnrouted, "Events whose pattern leads to no allowed destination, by outcome: "+
 		"parked, or default for those that the default destination gets.", "outcome")
 	m.dropped = counter(metricHeadersDropped, "Headers that were omitted from their message: no attribute can hold "+
@@ -87,8 +87,8 @@ func (m *Metrics) defineWaits(d definer) {
 		"while they waited there. They are lost.", "destination")
 	m.deferrals = gauge(metricDeferrals, "Destinations whose events wait in the outbox table because they are "+
 		"unavailable. One that is paused does not count.")
-	m.oldestDeferral = gauge(metricOldestDeferral, "Age of the oldest deferral: how long its events have waited; 0 "+
-		"without a deferral.")
+	m.oldestDeferral = gauge(metricOldestDeferral, "How long the first of the destinations in relay_deferrals has "+
+		"been deferred; 0 if none is.")
 	m.deferredGroups = gauge(metricDeferredGroups, "Aggregates whose events wait in the outbox table, because they "+
 		"come faster than their destination accepts them.")
 	m.oldestGroup = gauge(metricOldestGroup, "How long the first of the aggregates in "+
@@ -117,8 +117,8 @@ func (m *Metrics) defineProgress(d definer) {
 	m.audited = counter(metricAuditedEvents, "Rows of the outbox table that were compared with those that the log "+
 		"brought.")
 	m.missing = counter(metricAuditMissing, "Rows of the outbox table that the log did not bring.")
-	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and closed dead letters, that were "+
-		"removed.", "table")
+	m.removed = counters(metricRowsRemoved, "Delivered rows of the outbox table, and redriven or discarded dead "+
+		"letters, that were removed.", "table")
 	m.sessions = counters(metricSessions, "Sessions that ended, by reason.", "reason")
 	m.flushLSN = gauge(metricFlushLSN, "Position up to which every event is delivered, parked or deferred.")
 	m.lastCheckpoint = gauge(metricLastCheckpoint, "Time of the last write of the checkpoint row.")

@@ -23,8 +23,8 @@ var Guarantees = []Guarantee{
 	},
 	{
 		"repair", "the loss of the slot loses no event",
-		"when the slot cannot bring every event, the relay ends and says which may be lost. relay recover " +
-			"--accept-loss continues without them", Table.IsRepairable,
+		"when the slot cannot bring every event, the relay ends and says since when some may be lost. relay " +
+			"recover --accept-loss continues without them", Table.IsRepairable,
 	},
 	{
 		"first start", "a first start publishes the existing rows (RELAY_START=table or since:…)",

@@ -8,7 +8,7 @@ const (
 	CodeRoutes         Code = "routes"           // no route drops events by mistake: each rule with none is named
 	CodeDatabase       Code = "database"         // the server in DATABASE_URL accepts a connection of the relay
 	CodeVersion        Code = "version"          // the server is Postgres 15 or newer
-	CodePrimary        Code = "primary"          // the server is not a standby
+	CodePrimary        Code = "primary"          // the server is not a physical standby
 	CodeWALLevel       Code = "wal-level"        // the log can be decoded
 	CodeEncoding       Code = "encoding"         // the database is in UTF-8
 	CodeRole           Code = "role"             // the role may replicate, and is the role of the relay
