@@ -23,6 +23,7 @@ func TestBrokenRelaysFailTheirTests(t *testing.T) {
 	}
 	for _, m := range slices.Concat(testedMutants, deferralMutants, severalMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel() // mostly, a test waits for an event that does not arrive
 			root := options(t).Root
 			test := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^"+m.test+"$", m.pkg)
 			test.Dir = root
