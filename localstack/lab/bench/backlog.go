@@ -47,6 +47,7 @@ type backlog struct {
 	authority string // file with the certificate authority of the server
 	database  string
 	events    int
+	begin     string // position before the first event
 	end       string // end position of the last event
 	wal       int    // bytes of log that an event takes
 }
@@ -70,8 +71,8 @@ func (r *run) newDatabase(ctx context.Context, name string) (*backlog, error) {
 // fill writes the events of a backlog.
 func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 	const writers = 4
-	var start, size string
-	if err := b.query(ctx, "SELECT pg_current_wal_insert_lsn()::text", &start); err != nil {
+	var size string
+	if err := b.query(ctx, "SELECT pg_current_wal_insert_lsn()::text", &b.begin); err != nil {
 		return err
 	}
 	transactions := events / s.rows
@@ -99,7 +100,7 @@ func (b *backlog) fill(ctx context.Context, s shape, events int) error {
 		return fmt.Errorf("fill the backlog: %w", err)
 	}
 	b.events += transactions * s.rows
-	err := b.query(ctx, fmt.Sprintf("SELECT ((pg_current_wal_insert_lsn() - '%s') / %d)::int::text", start, b.events),
+	err := b.query(ctx, fmt.Sprintf("SELECT ((pg_current_wal_insert_lsn() - '%s') / %d)::int::text", b.begin, b.events),
 		&size)
 	if err != nil {
 		return err

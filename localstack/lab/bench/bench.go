@@ -27,7 +27,8 @@ type Options struct {
 	Cache  string // cache of server binaries
 	Quick  bool   // two minutes instead of a quarter of an hour
 	Rounds int    // 0 is three, or one with Quick
-	// events of each backlog of one-row transactions; 0 is 300,000, or 200,000 with Quick
+	// events of one-row transactions that a contestant drains in a round; 0 is 400,000, or 200,000
+	// with Quick
 	Events int
 	Only   string // only cases whose name contains this; empty selects all
 	// Relays are the binaries to compare. If empty, the relay of the repository is built.
@@ -54,7 +55,8 @@ type run struct {
 	delays  []delays
 	uses    []use
 	mixed   []mixed
-	turn    int // the round
+	round   int
+	turn    int // counts the turns of all rounds
 	began   time.Time
 	started ticks
 }
@@ -66,7 +68,7 @@ func Run(ctx context.Context, options Options) error {
 		r.Rounds = pick(r.Quick, 1, 3)
 	}
 	if r.Events == 0 {
-		r.Events = pick(r.Quick, 200_000, 300_000)
+		r.Events = pick(r.Quick, 200_000, 400_000)
 	}
 	if err := r.build(ctx); err != nil {
 		return err

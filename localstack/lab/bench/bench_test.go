@@ -170,7 +170,8 @@ func results() []result {
 		at("pg_recvlogical", "", 100),
 	}
 	r := run{Options: Options{Relays: []string{"/bin/relay"}}}
-	for _, m := range all {
+	for i, m := range all {
+		m.Round = i / 4
 		m.OverSDK = r.overSDK(m)
 		r.results = append(r.results, m)
 		r.compare()
@@ -222,6 +223,19 @@ func TestGoalsUseTheMedianOfTheWorstCase(t *testing.T) {
 		if got[name] != want {
 			t.Errorf("%s: %s, want %s", name, got[name], want)
 		}
+	}
+}
+
+func TestARoundHasTheMeansOfItsDrains(t *testing.T) {
+	t.Parallel()
+	var all []result
+	for i, perSecond := range []float64{10, 30, 50, 70, 1, 3} {
+		m := result{Round: i / 2, Contestant: "relay", To: "SQS", PerSecond: perSecond, Ratio: perSecond / 10}
+		all = append(all, m)
+	}
+	got := medians(all)
+	if len(got) != 1 || got[0].PerSecond != 20 || got[0].Slowest != 2 || got[0].Ratio != 2 || got[0].Spread != 2.9 {
+		t.Errorf("the rounds 20, 60 and 2 are summed up as %+v", got)
 	}
 }
 

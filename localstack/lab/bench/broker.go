@@ -38,8 +38,8 @@ type Counts struct {
 	Requests int   // publish requests
 	Events   int   // events of these requests
 	Distinct int   // different events
-	First    int64 // time of the first answer, in nanoseconds of the Unix epoch
-	Last     int64 // time of the last answer with a new event
+	First    int64 // arrival of the first request, in nanoseconds of the Unix epoch
+	Last     int64 // arrival of the last request with a new event
 }
 
 // Serve answers on listener until ctx ends.
@@ -226,9 +226,8 @@ func (s *service) answerJSON(value any) (err error) {
 func (b *Broker) record(sequences []int, arrived int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now().UnixNano()
-	if b.counts.First == 0 {
-		b.counts.First = now
+	if b.counts.First == 0 || arrived < b.counts.First {
+		b.counts.First = arrived
 	}
 	b.counts.Requests++
 	b.counts.Events += len(sequences)
@@ -239,7 +238,7 @@ func (b *Broker) record(sequences []int, arrived int64) {
 		if b.arrivals[n] == 0 {
 			b.arrivals[n] = arrived
 			b.counts.Distinct++
-			b.counts.Last = now
+			b.counts.Last = max(b.counts.Last, arrived)
 		}
 	}
 }

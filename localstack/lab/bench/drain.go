@@ -21,8 +21,9 @@ type contestant struct {
 	run   func(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error)
 }
 
-// result has the figures of one drain.
+// result has the figures of one drain, of the drains of a round, or of all rounds.
 type result struct {
+	Round      int
 	Shape      string
 	Link       string
 	Contestant string
@@ -31,9 +32,9 @@ type result struct {
 	Events     int
 	PerSecond  float64
 	Ratio      float64 // ratio to the mean of the source just before and just after
-	OverLast   float64 // ratio to the last relay of Options.Relays in the same round
+	OverLast   float64 // ratio to the last relay of Options.Relays in the same turn
 	Slowest    float64 // events a second of the slowest round; only of a median
-	OverSDK    float64 // ratio to the same relay with the SDK's clients in the same round
+	OverSDK    float64 // ratio to the same relay with the SDK's clients in the same turn
 	// range of the ratio over the rounds, relative to the median; only of a median
 	Spread float64
 	Stolen float64 // part of the machine's time that the hypervisor took
@@ -45,8 +46,8 @@ type result struct {
 	Peak        float64 // MB
 }
 
-// drainByRelay starts a relay and measures from the broker's first answer to the last, without the
-// start of the process.
+// drainByRelay starts a relay and measures all events but the first quarter, in which the relay
+// opens its connections.
 func drainByRelay(ctx context.Context, r *run, b *backlog, l link, c contestant) (result, error) {
 	return r.drainWith(ctx, b, l, c, func(*relay) error { return nil })
 }
@@ -104,6 +105,7 @@ func (p *relay) watch(ctx context.Context, to *broker, events int) (result, erro
 	if err != nil {
 		return result{}, err
 	}
+	usedBefore := usageOf(p.process.Pid()).processor
 	before, err := p.allocations()
 	if err != nil {
 		return result{}, err
@@ -120,15 +122,21 @@ func (p *relay) watch(ctx context.Context, to *broker, events int) (result, erro
 	if err != nil {
 		return result{}, err
 	}
-	took := usageOf(p.process.Pid())
-	return result{
-		Events:      all.Distinct,
-		PerSecond:   float64(all.Distinct) / time.Duration(all.Last-all.First).Seconds(),
-		Processor:   float64(took.processor.Microseconds()) / float64(all.Distinct),
-		Allocations: (after - before) / float64(most.Distinct-quarter.Distinct),
-		Requests:    float64(all.Requests) / float64(all.Events),
-		Peak:        float64(took.peak) / (1 << 20),
-	}, nil
+	if all.Distinct == quarter.Distinct {
+		return result{}, errors.New("the backlog is too small to be measured: set EVENTS to more")
+	}
+	used := usageOf(p.process.Pid())
+	drained := result{
+		Events:    all.Distinct,
+		PerSecond: float64(all.Distinct-quarter.Distinct) / time.Duration(all.Last-quarter.Last).Seconds(),
+		Requests:  float64(all.Requests) / float64(all.Events),
+		Peak:      float64(used.peak) / (1 << 20),
+	}
+	drained.Processor = float64((used.processor - usedBefore).Microseconds()) / float64(all.Distinct-quarter.Distinct)
+	if events := float64(most.Distinct - quarter.Distinct); events > 0 {
+		drained.Allocations = (after - before) / events
+	}
+	return drained, nil
 }
 
 // drain measures one contestant once.
@@ -139,7 +147,7 @@ func (r *run) drain(ctx context.Context, b *backlog, s shape, l link, c contesta
 		return fmt.Errorf("%s, %s over %s: %w", c.name, s, l, err)
 	}
 	got.Shape, got.Link, got.Contestant, got.To, got.Latency = s.String(), string(l), c.name, string(c.to), c.latency
-	got.Stolen = machineTime().stolenSince(before)
+	got.Round, got.Stolen = r.round, machineTime().stolenSince(before)
 	got.OverSDK = r.overSDK(got)
 	r.results = append(r.results, got)
 	r.compare()

@@ -24,7 +24,6 @@ func judge(all []result, steady []delays) []goal {
 	compared := relays.and(func(m result) bool { return m.Ratio > 0 })
 	spreadOf := func(m result) float64 { return m.Spread }
 	processorOf := func(m result) float64 { return m.Processor }
-	perSecondOf := func(m result) float64 { return m.PerSecond }
 	aws := compared.over(secured).at(near).standard()
 	atLeast("drain, TLS: 1.0 x the source", 1, each(all, aws, ratioOf))
 	atMost("drain, TLS: spread of that ratio", "%.2f", 0.2, each(all, aws, spreadOf))

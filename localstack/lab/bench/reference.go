@@ -53,23 +53,35 @@ func withSlot(ctx context.Context, b *backlog, use func(slot string) (result, er
 	return got, b.dropSlot(ctx, slot)
 }
 
+// readByProgram measures without the start of the program, which is the time that it takes to read
+// no event.
 func readByProgram(ctx context.Context, path string, b *backlog, l link) (result, error) {
 	return withSlot(ctx, b, func(slot string) (result, error) {
-		cmd := exec.CommandContext(ctx, path, "--dbname", b.url(l), "--slot", slot, "--start", "--no-loop", "--file",
-			"/dev/null", "--endpos", b.end,
-			"--option", "proto_version=1", "--option", "publication_names=outbox_pub")
-		began := time.Now()
-		output, err := cmd.CombinedOutput()
-		took := time.Since(began)
+		start, usedBefore, err := readTo(ctx, path, b, l, slot, b.begin)
 		if err != nil {
-			return result{}, fmt.Errorf("%w\n%s", err, output)
+			return result{}, err
 		}
-		used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		took, used, err := readTo(ctx, path, b, l, slot, b.end)
 		return result{
-			Events: b.events, PerSecond: float64(b.events) / took.Seconds(),
-			Processor: float64(used.Microseconds()) / float64(b.events),
-		}, nil
+			Events: b.events, PerSecond: float64(b.events) / (took - start).Seconds(),
+			Processor: float64((used - usedBefore).Microseconds()) / float64(b.events),
+		}, err
 	})
+}
+
+// readTo reads the log with pg_recvlogical up to a position. It returns how long that took, and the
+// processor time.
+func readTo(ctx context.Context, path string, b *backlog, l link, slot, end string) (
+	took, used time.Duration, err error,
+) {
+	cmd := exec.CommandContext(ctx, path, "--dbname", b.url(l), "--slot", slot, "--start", "--no-loop", "--file",
+		"/dev/null", "--endpos", end,
+		"--option", "proto_version=1", "--option", "publication_names=outbox_pub")
+	began := time.Now()
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return 0, 0, fmt.Errorf("%w\n%s", err, output)
+	}
+	return time.Since(began), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // plain is the simplest relay: one event, one request by the SDK, one confirmation, and then the

@@ -16,9 +16,10 @@ import (
 func (r *run) report() error {
 	drains := medians(r.results)
 	fmt.Fprintf(r.Out,
-		"\n%s\nMedians of %d rounds; x source is the ratio to the source just before and after, spread is that of\n"+
-			"the ratio, x last is the ratio to the last relay of RELAY_BINARY. Stolen time of the machine: %.1f %%.\n",
-		r.machine(), r.Rounds, 100*machineTime().stolenSince(r.started))
+		"\n%s\nMedians of %d rounds, of %d drains each for one row over a link. x source is the ratio to the source\n"+
+			"just before and after, spread is that of the ratio over the rounds, x last is the ratio to the last\n"+
+			"relay of RELAY_BINARY. Stolen time of the machine: %.1f %%.\n",
+		r.machine(), r.Rounds, turns, 100*machineTime().stolenSince(r.started))
 	r.table(func(w io.Writer) { printDrains(w, drains) })
 	if len(r.delays) > 0 {
 		r.table(func(w io.Writer) { printDelays(w, r.delays) })
@@ -46,7 +47,7 @@ func (r *run) report() error {
 	if err := os.WriteFile(figures, text, 0o644); err != nil {
 		return err
 	}
-	fmt.Fprintf(r.Out, "\nThe chart is %s, every round is in %s.\n", chart, figures)
+	fmt.Fprintf(r.Out, "\nThe chart is %s, every drain is in %s.\n", chart, figures)
 	return nil
 }
 
@@ -67,31 +68,52 @@ func (m result) key() key { return key{m.Shape, m.Link, m.Contestant, m.To, m.La
 
 // medians returns the medians of all rounds of each measurement, in the order of the first rounds.
 func medians(all []result) (medians []result) {
-	rounds := map[key][]result{}
-	var order []key
+	means := grouped(all, func(m result) any { return [2]any{m.key(), m.Round} }, mean)
+	return grouped(means, func(m result) any { return m.key() }, func(rounds []result) result {
+		m := merge(rounds, func(of func(result) float64) float64 { return median(rounds, of) })
+		m.Slowest, m.Spread = least(each(rounds, always, perSecondOf)), spread(rounds)
+		return m
+	})
+}
+
+// grouped returns one result for all results with the same key, in the order of their first ones.
+func grouped(all []result, key func(result) any, join func([]result) result) (joined []result) {
+	groups := map[any][]result{}
 	for _, m := range all {
-		if rounds[m.key()] == nil {
-			order = append(order, m.key())
-		}
-		rounds[m.key()] = append(rounds[m.key()], m)
+		groups[key(m)] = append(groups[key(m)], m)
 	}
-	for _, k := range order {
-		m := rounds[k][0]
-		m.PerSecond = median(rounds[k], func(m result) float64 { return m.PerSecond })
-		m.Slowest = least(each(rounds[k], always, func(m result) float64 { return m.PerSecond }))
-		m.Ratio, m.Spread = median(rounds[k], ratioOf), spread(rounds[k])
-		m.OverLast = median(rounds[k], func(m result) float64 { return m.OverLast })
-		m.OverSDK = median(rounds[k], func(m result) float64 { return m.OverSDK })
-		m.Processor = median(rounds[k], func(m result) float64 { return m.Processor })
-		m.Server = median(rounds[k], func(m result) float64 { return m.Server })
-		m.Allocations = median(rounds[k], func(m result) float64 { return m.Allocations })
-		m.Requests = median(rounds[k], func(m result) float64 { return m.Requests })
-		for _, other := range rounds[k] {
-			m.Peak = max(m.Peak, other.Peak)
+	for _, m := range all {
+		if group := groups[key(m)]; group != nil {
+			joined = append(joined, join(group))
+			delete(groups, key(m))
 		}
-		medians = append(medians, m)
 	}
-	return medians
+	return joined
+}
+
+// mean returns the means of a round.
+func mean(turns []result) result {
+	return merge(turns, func(of func(result) float64) (mean float64) {
+		for _, m := range turns {
+			mean += of(m) / float64(len(turns))
+		}
+		return mean
+	})
+}
+
+// merge returns the results as one. Their peak is the highest one, and merged returns each other
+// figure that is printed.
+func merge(all []result, merged func(of func(result) float64) float64) result {
+	m := all[0]
+	m.PerSecond, m.Ratio = merged(perSecondOf), merged(ratioOf)
+	m.OverLast = merged(func(m result) float64 { return m.OverLast })
+	m.OverSDK = merged(func(m result) float64 { return m.OverSDK })
+	m.Processor = merged(func(m result) float64 { return m.Processor })
+	m.Server = merged(func(m result) float64 { return m.Server })
+	m.Allocations = merged(func(m result) float64 { return m.Allocations })
+	m.Requests = merged(func(m result) float64 { return m.Requests })
+	m.Peak = most(each(all, always, func(m result) float64 { return m.Peak }))
+	return m
 }
 
 func median(all []result, of func(result) float64) float64 {
@@ -107,6 +129,8 @@ func median(all []result, of func(result) float64) float64 {
 func (m result) isSource() bool { return m.To == "" }
 
 func ratioOf(m result) float64 { return m.Ratio }
+
+func perSecondOf(m result) float64 { return m.PerSecond }
 
 // spread returns the range of the ratio to the source over all rounds, relative to its median.
 func spread(rounds []result) float64 {
