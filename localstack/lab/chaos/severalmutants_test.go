@@ -6,20 +6,6 @@ import "github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
 // that of the bucket for large events.
 var tableMutants = []mutant{
 	{
-		name: "does not wait for the transactions that were open when a table came",
-		edits: []edit{
-			{
-				"relay/internal/members/newtables.go", `snapshot.IsPast(table.newUntil)`,
-				`(snapshot.IsPast(0) || table.newUntil > 0)`,
-			},
-			accountsAtOnce,
-			withoutAudit,
-		},
-		faults: []string{"table joins"},
-		shapes: []string{"several tables"},
-		rules:  []checker.Rule{checker.Lost},
-	},
-	{
 		name: "takes the aggregates of all tables for the same ones",
 		edits: []edit{{
 			"relay/internal/route/identity.go", `		dst = append(appendEscaped(dst, e.Source.Table, "/"), '/')
@@ -73,6 +59,19 @@ var severalMutants = []testedMutant{
 			"relay/internal/outboxtable/members.go", `if publication == "" {`, `if publication != "x" {`,
 		}}},
 		pkg: "./relay/e2e", test: "TestATableThatComesBackLosesNothing",
+	},
+	{
+		// Chaos runs catch it rarely: while other rows of the table arrive, the server streams also
+		// those of a transaction that was open.
+		mutant: mutant{name: "does not wait for the transactions that were open when a table came", edits: []edit{
+			{
+				"relay/internal/members/newtables.go", `snapshot.IsPast(table.newUntil)`,
+				`(snapshot.IsPast(0) || table.newUntil > 0)`,
+			},
+			accountsAtOnce,
+			withoutAudit,
+		}},
+		pkg: "./relay/e2e", test: "TestANewTableAwaitsTheTransactionsOfItsTime",
 	},
 	{
 		mutant: mutant{name: "accounts for a new table that the server may not stream", edits: []edit{accountsAtOnce}},
