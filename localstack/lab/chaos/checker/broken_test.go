@@ -74,7 +74,11 @@ var brokenHistories = map[string]brokenHistory{
 	"overtook a parked event": {checker.Reordered, func(h *checker.History) { poison(h, 1) }},
 	"parked without a reason": {checker.Parked, func(h *checker.History) { park(h, 2) }},
 	"parked ahead of poison":  {checker.Parked, func(h *checker.History) { park(h, 0); poison(h, 1); park(h, 2) }},
-	"parked beside poison":    {checker.Parked, func(h *checker.History) { poison(h, 3); park(h, 4) }},
+	"parked ahead of poison although its row is in the table": {checker.Parked, func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+		parkedBehindLater(h)
+	}},
+	"parked beside poison": {checker.Parked, func(h *checker.History) { poison(h, 3); park(h, 4) }},
 	"received and parked": {checker.Parked, func(h *checker.History) {
 		r := h.Receipts[2]
 		park(h, 2)

@@ -129,9 +129,7 @@ func (c *check) parked() {
 					c.violated(Parked, e.ID, "was parked behind a dead letter, although its row waits in the table")
 				case e.Poison, c.wasUnavailable(d), c.wasAltered(d), d.Blocks && blocked > 0 &&
 					d.parkedAt() < blocked+lateParking:
-				// An accepted event that is streamed again, after a later event of its aggregate
-				// was parked, is parked behind that event.
-				case d.Blocks && len(c.receipts[e.ID]) > 0 && c.refused(events[i:]):
+				case d.Blocks && c.mayComeLate(e, d) && c.refused(events[i:]):
 				default:
 					c.violated(Parked, e.ID, "was parked with code %s without a reason", d.Changes[0].Code)
 				}
@@ -141,6 +139,12 @@ func (c *check) parked() {
 			}
 		}
 	}
+}
+
+// mayComeLate reports whether the log may bring an event after a later event of its aggregate was
+// parked, so that d is parked behind that one: an accepted event, or one that only the log had.
+func (c *check) mayComeLate(e *Event, d *DeadLetter) bool {
+	return len(c.receipts[e.ID]) > 0 || c.wasStranded(e.ID, d.parkedAt())
 }
 
 // shouldWait reports whether an event was parked behind a dead letter, and its row could have

@@ -136,3 +136,11 @@ func poison(h *checker.History, i int) {
 	h.Events[i].Poison = true
 	park(h, i)
 }
+
+// parkedBehindLater parks the first event of an aggregate behind its last one, which is poison.
+func parkedBehindLater(h *checker.History) {
+	poison(h, 2)
+	park(h, 0)
+	letter := &h.DeadLetters[len(h.DeadLetters)-1]
+	letter.Changes = []checker.Change{{At: 2 * second, State: "parked", Code: "BlockedGroup"}}
+}

@@ -113,6 +113,11 @@ var intactHistories = map[string]func(*checker.History){
 		h.Rows[1].Removed = true
 		poison(h, 1)
 	},
+	"stranded in the log, and parked behind a poison message of the new table": func(h *checker.History) {
+		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
+		h.Rows[0].Removed = true
+		parkedBehindLater(h)
+	},
 	"waits for its aggregate, and no part of a replay": func(h *checker.History) {
 		h.Rows[3].Waits = true
 		replay(h, 3, 4)
