@@ -11,12 +11,13 @@ import (
 )
 
 // sendMessageBatch writes the answer of SQS to a request with only valid messages, with the
-// checksum of each body.
+// checksum of each body. It searches for text without its first quote: [bytes.Index] is faster if
+// the first byte is rare.
 func (s *service) sendMessageBatch() error {
 	s.answer = append(s.answer, `{"Successful":[`...)
 	entries := 0
 	for rest := s.body; ; entries++ {
-		entry, after, found := bytes.Cut(rest, []byte(`"MessageBody":"`))
+		entry, after, found := bytes.Cut(rest, []byte(`MessageBody":"`))
 		if rest = after; !found {
 			break
 		}
@@ -38,7 +39,7 @@ func (s *service) sendMessageBatch() error {
 		rest = rest[end:]
 	}
 	s.answer = append(s.answer, `]}`...)
-	return s.accept(entries, `"sequence":{"DataType":"`, `"StringValue":"`)
+	return s.accept(entries, `sequence":{"DataType":"`, `StringValue":"`)
 }
 
 // between returns the text after mark and before end.

@@ -145,7 +145,6 @@ const decodedLength = "X-Amz-Decoded-Content-Length"
 
 func (s *service) respond(r request) error {
 	s.status, s.answer = "200 OK", s.answer[:0]
-	fifo := bytes.Contains(s.body, []byte(".fifo"))
 	switch {
 	case r.isPut:
 		return s.putObject(r)
@@ -166,19 +165,19 @@ func (s *service) respond(r request) error {
 		}
 		return s.sendMessageBatch()
 	case r.target == "AmazonSQS.GetQueueUrl":
-		s.answer = fmt.Appendf(s.answer, `{"QueueUrl":"%s/000000000000/%s"}`, s.url, nameOf(fifo))
+		s.answer = fmt.Appendf(s.answer, `{"QueueUrl":"%s/000000000000/%s"}`, s.url, s.named())
 	case r.target == "AmazonSQS.GetQueueAttributes":
 		s.answer = fmt.Appendf(s.answer,
 			`{"Attributes":{"QueueArn":"arn:aws:sqs:us-east-1:000000000000:%s","MaximumMessageSize":"1048576",`+
 				`"FifoQueue":"%t","DeduplicationScope":"messageGroup","FifoThroughputLimit":"perMessageGroupId"}}`,
-			nameOf(fifo), fifo)
-	case bytes.Contains(s.body, []byte("Action=GetTopicAttributes")):
+			s.named(), s.isFIFO())
+	case s.isAction("GetTopicAttributes"):
 		s.answer = fmt.Appendf(s.answer, `<GetTopicAttributesResponse><GetTopicAttributesResult><Attributes>`+
 			`<entry><key>TopicArn</key><value>arn:aws:sns:us-east-1:000000000000:%s</value></entry>`+
 			`<entry><key>FifoTopic</key><value>%t</value></entry>`+
 			`<entry><key>FifoThroughputScope</key><value>MessageGroup</value></entry>`+
-			`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, nameOf(fifo), fifo)
-	case bytes.Contains(s.body, []byte("Action=PublishBatch")):
+			`</Attributes></GetTopicAttributesResult></GetTopicAttributesResponse>`, s.named(), s.isFIFO())
+	case s.isAction("PublishBatch"):
 		if !s.isWithinQuota() {
 			s.answer = append(s.answer, `<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code>`+
 				`<Message>Rate exceeded</Message></Error><RequestId>5fea7756</RequestId></ErrorResponse>`...)
@@ -211,8 +210,18 @@ func (s *service) changeQuota(perSecond string) error {
 	return s.answerJSON(rate)
 }
 
-func nameOf(fifo bool) string {
-	if fifo {
+// isAction reports whether the request is this one of the AWS query protocol. The SDK and the relay
+// begin a form with the action, or write it among the first parameters.
+func (s *service) isAction(action string) bool {
+	return bytes.Contains(s.body[:min(len(s.body), 200)], []byte("Action="+action))
+}
+
+// isFIFO reports whether the request names a FIFO topic or queue.
+func (s *service) isFIFO() bool { return bytes.Contains(s.body, []byte(".fifo")) }
+
+// named returns the name of the topic or queue.
+func (s *service) named() string {
+	if s.isFIFO() {
 		return "bench.fifo"
 	}
 	return "bench"
