@@ -279,7 +279,8 @@ func codeOf(l line) []string {
 	return codeSpan.FindAllString(l.text, -1)
 }
 
-// recipes returns the lines of CONTRIBUTING.md, and the recipes of the chaos machine.
+// recipes returns the lines of CONTRIBUTING.md and extending.md, and the recipes of the chaos
+// machine.
 func recipes(t *testing.T) []line {
 	t.Helper()
 	local := readPage(t, "localstack/README.md").lines
@@ -288,7 +289,8 @@ func recipes(t *testing.T) []line {
 		t.Fatal("localstack/README.md has no recipes of the chaos machine")
 	}
 	length := slices.IndexFunc(local[from+1:], func(l line) bool { return strings.HasPrefix(l.text, "## ") })
-	return append(readPage(t, "CONTRIBUTING.md").lines, local[from:from+1+length]...)
+	return slices.Concat(readPage(t, "CONTRIBUTING.md").lines, readPage(t, "relay/docs/extending.md").lines,
+		local[from:from+1+length])
 }
 
 // TestContributingNamesWhatExists: a recipe leads a newcomer from file to file.
