@@ -15,7 +15,7 @@ import (
 
 const (
 	root           = "../.."
-	readmeLines    = 150
+	firstPage      = 150 // lines
 	prose          = 100 // columns; a table, a code block or a single long word may be wider
 	ownAddress     = "https://github.com/outbox-relay/outbox-relay/blob/main/"
 	fence          = "```"
@@ -153,11 +153,14 @@ func withoutCode(text string) string {
 	return codeSpan.ReplaceAllString(text, "")
 }
 
-func TestREADMEStaysShort(t *testing.T) {
+// TestFirstPagesStayShort: users and contributors read these two pages to the end.
+func TestFirstPagesStayShort(t *testing.T) {
 	t.Parallel()
-	if n := len(readPage(t, "README.md").lines) - 1; n > readmeLines {
-		t.Errorf("README.md has %d lines, want at most %d: move what is not for every reader to relay/docs", n,
-			readmeLines)
+	for _, path := range []string{"README.md", "CONTRIBUTING.md"} {
+		if n := len(readPage(t, path).lines) - 1; n > firstPage {
+			t.Errorf("%s has %d lines, want at most %d: move the rest to relay/docs", path, n,
+				firstPage)
+		}
 	}
 }
 
