@@ -56,7 +56,7 @@ chaos: $(lab) ## Run relays under random load and faults (SEED=1 RUNS=10 PG=15,1
 	@'$(lab)' chaos
 bench: $(lab) ## Measure the relay against pg_recvlogical, in a quarter of an hour (ONLY='one row', ROUNDS=3, RELAY_BINARY=a,b)
 	@'$(lab)' bench
-bench-quick: $(lab) ## Measure the same in two minutes
+bench-quick: $(lab) ## Measure the same in a few minutes
 	@QUICK=true '$(lab)' bench
 takeover: ## Measure how soon a standby takes over, TAKEOVER_RUNS=30 times for each kind of failure (about ten minutes)
 	@TAKEOVER_RUNS=$(or $(TAKEOVER_RUNS),30) \

@@ -14,7 +14,7 @@ import (
 )
 
 type benchCmd struct {
-	Quick  bool     `help:"Measure for two minutes instead of a quarter of an hour." env:"QUICK"`
+	Quick  bool     `help:"Measure for a few minutes instead of a quarter of an hour." env:"QUICK"`
 	Rounds int      `help:"Rounds of each drain, of which the median counts. 0: three, or one with QUICK." env:"ROUNDS"`
 	Events int      `help:"Events that a contestant drains in a round. 0: 400,000, or 200,000 with QUICK." env:"EVENTS"`
 	Only   string   `help:"Only these measurements: 'one row', 'one row over TLS', 'one row over TCP', 'one row over socket', 'quarter core', 'quota', 'hundred rows', 'large payload', 'large among small', 'messages', 'one million', 'ten million', 'steady' or 'settings'." env:"ONLY"`

@@ -25,7 +25,7 @@ type Options struct {
 	Root   string // root of the repository
 	Dir    string // directory of built programs and results
 	Cache  string // cache of server binaries
-	Quick  bool   // two minutes instead of a quarter of an hour
+	Quick  bool   // a few minutes instead of a quarter of an hour
 	Rounds int    // 0 is three, or one with Quick
 	// events of one-row transactions that a contestant drains in a round; 0 is 400,000, or 200,000
 	// with Quick

@@ -94,7 +94,7 @@ func TestSDKAcceptsTheBrokerAsSQSAndSNS(t *testing.T) {
 	if err != nil || len(published.Successful) != 10 {
 		t.Errorf("SNS: %v, %v", published, err)
 	}
-	if c := b.Counts(); c.Requests != 2 || c.Events != 20 || c.Distinct != 20 || c.First == 0 || c.Last < c.First {
+	if c := b.Counts(); c.Requests != 2 || c.Events != 20 || c.Distinct != 20 || c.Last == 0 {
 		t.Errorf("counted %+v", c)
 	}
 	for n, at := range b.Arrivals() {

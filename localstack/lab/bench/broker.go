@@ -38,8 +38,7 @@ type Counts struct {
 	Requests int   // publish requests
 	Events   int   // events of these requests
 	Distinct int   // different events
-	First    int64 // arrival of the first request, in nanoseconds of the Unix epoch
-	Last     int64 // arrival of the last request with a new event
+	Last     int64 // arrival of the last request with a new event, in nanoseconds of the Unix epoch
 }
 
 // Serve answers on listener until ctx ends.
@@ -211,9 +210,9 @@ func (s *service) changeQuota(perSecond string) error {
 }
 
 // isAction reports whether the request is this one of the AWS query protocol. The SDK and the relay
-// begin a form with the action, or write it among the first parameters.
+// begin a form with the action.
 func (s *service) isAction(action string) bool {
-	return bytes.Contains(s.body[:min(len(s.body), 200)], []byte("Action="+action))
+	return bytes.HasPrefix(s.body, []byte("Action="+action))
 }
 
 // isFIFO reports whether the request names a FIFO topic or queue.
@@ -235,9 +234,6 @@ func (s *service) answerJSON(value any) (err error) {
 func (b *Broker) record(sequences []int, arrived int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.counts.First == 0 || arrived < b.counts.First {
-		b.counts.First = arrived
-	}
 	b.counts.Requests++
 	b.counts.Events += len(sequences)
 	for _, n := range sequences {

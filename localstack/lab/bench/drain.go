@@ -122,17 +122,18 @@ func (p *relay) watch(ctx context.Context, to *broker, events int) (result, erro
 	if err != nil {
 		return result{}, err
 	}
-	if all.Distinct == quarter.Distinct {
+	measured := float64(all.Distinct - quarter.Distinct)
+	if measured == 0 {
 		return result{}, errors.New("the backlog is too small to be measured: set EVENTS to more")
 	}
 	used := usageOf(p.process.Pid())
 	drained := result{
 		Events:    all.Distinct,
-		PerSecond: float64(all.Distinct-quarter.Distinct) / time.Duration(all.Last-quarter.Last).Seconds(),
+		PerSecond: measured / time.Duration(all.Last-quarter.Last).Seconds(),
+		Processor: float64((used.processor - usedBefore).Microseconds()) / measured,
 		Requests:  float64(all.Requests) / float64(all.Events),
 		Peak:      float64(used.peak) / (1 << 20),
 	}
-	drained.Processor = float64((used.processor - usedBefore).Microseconds()) / float64(all.Distinct-quarter.Distinct)
 	if events := float64(most.Distinct - quarter.Distinct); events > 0 {
 		drained.Allocations = (after - before) / events
 	}

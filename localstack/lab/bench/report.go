@@ -68,8 +68,12 @@ func (m result) key() key { return key{m.Shape, m.Link, m.Contestant, m.To, m.La
 
 // medians returns the medians of all rounds of each measurement, in the order of the first rounds.
 func medians(all []result) (medians []result) {
-	means := grouped(all, func(m result) any { return [2]any{m.key(), m.Round} }, mean)
-	return grouped(means, func(m result) any { return m.key() }, func(rounds []result) result {
+	type round struct {
+		key
+		number int
+	}
+	means := grouped(all, func(m result) round { return round{m.key(), m.Round} }, mean)
+	return grouped(means, result.key, func(rounds []result) result {
 		m := merge(rounds, func(of func(result) float64) float64 { return median(rounds, of) })
 		m.Slowest, m.Spread = least(each(rounds, always, perSecondOf)), spread(rounds)
 		return m
@@ -77,8 +81,8 @@ func medians(all []result) (medians []result) {
 }
 
 // grouped returns one result for all results with the same key, in the order of their first ones.
-func grouped(all []result, key func(result) any, join func([]result) result) (joined []result) {
-	groups := map[any][]result{}
+func grouped[K comparable](all []result, key func(result) K, join func([]result) result) (joined []result) {
+	groups := map[K][]result{}
 	for _, m := range all {
 		groups[key(m)] = append(groups[key(m)], m)
 	}

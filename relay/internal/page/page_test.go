@@ -197,8 +197,6 @@ func TestPageShowsTheHistoryOfAnEvent(t *testing.T) {
 	b.checkConsole()
 }
 
-const readEvents = "readEvents().then(() => '')"
-
 // TestNewEventsLeaveTheButtonsAlone: a button keeps the focus, and a click counts, while new events
 // arrive with each poll.
 func TestNewEventsLeaveTheButtonsAlone(t *testing.T) {
@@ -210,17 +208,17 @@ func TestNewEventsLeaveTheButtonsAlone(t *testing.T) {
 	r.isBusy.Store(true)
 	b.awaitText("#events", "order.shipped")
 	b.await("document.activeElement.ariaLabel === 'Details of " + waiting + "'")
+	poll := func(isBusy bool) {
+		r.isBusy.Store(isBusy)
+		run(b, chromedp.Evaluate[string]("readEvents().then(() => '')", chromedp.EvalAwaitPromise))
+	}
 	run(b, chromedp.Evaluate[int](`window.clicks = 0, byId('events').addEventListener('click',
 		(e) => { if (e.target.closest('button')) clicks++; }), 0`))
 	// The page waits for the release of a button for a second, which a slow machine may exceed.
 	for deadline := time.Now().Add(patience); ; {
-		r.isBusy.Store(false)
-		run(b, chromedp.Evaluate[string](readEvents, chromedp.EvalAwaitPromise))
+		poll(false)
 		before := run(b, chromedp.Evaluate[int]("clicks"))
-		took := b.clickDuring("#events button[aria-label='Details of "+waiting+"']", func() {
-			r.isBusy.Store(true)
-			run(b, chromedp.Evaluate[string](readEvents, chromedp.EvalAwaitPromise))
-		})
+		took := b.clickDuring("#events button[aria-label='Details of "+waiting+"']", func() { poll(true) })
 		if run(b, chromedp.Evaluate[int]("clicks")) > before {
 			break
 		}
