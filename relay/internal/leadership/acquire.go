@@ -3,6 +3,7 @@ package leadership
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -125,7 +126,7 @@ func (a *Acquirer) step(ctx context.Context, stream *replication.Stream) (*HeldS
 		}
 		return a.createFor(ctx, stream, state)
 	case !state.IsIntact():
-		return nil, a.beginRecovery(soon, row, state, "")
+		return nil, a.beginRecovery(soon, row, state, recovery.Gap(row, state, ""))
 	}
 	return a.resume(soon, stream, row)
 }
@@ -174,8 +175,12 @@ func (a *Acquirer) resume(ctx context.Context, stream *replication.Stream, seen 
 	if err != nil {
 		return nil, err
 	}
-	if recovery.Gap(row, state, fingerprint) != "" {
-		return nil, a.beginRecovery(ctx, row, state, fingerprint)
+	gap := recovery.Gap(row, state, fingerprint)
+	if gap == "" && row.Recovery == nil && a.Undecodable != nil {
+		gap = fmt.Sprintf("the server cannot decode the log behind %s: %v", row.Position.FlushLSN, a.Undecodable)
+	}
+	if gap != "" {
+		return nil, a.beginRecovery(ctx, row, state, gap)
 	}
 	return a.held(ctx, stream, fence, before)
 }

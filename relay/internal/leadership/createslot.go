@@ -25,9 +25,9 @@ const (
 )
 
 // beginRecovery marks the row, because the slot does not bring every event. The next rounds
-// determine which rows of the table to publish, and create the slot if it is gone.
-func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, fingerprint string) error {
-	gap := recovery.Gap(row, state, fingerprint)
+// determine which rows of the table to publish, and create the slot if it is gone. The text gap
+// says why.
+func (a *Acquirer) beginRecovery(ctx context.Context, row *checkpoint.Row, state slot.State, gap string) error {
 	if err := a.refuseGap(row, state, gap); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *Acquirer) refuseGap(row *checkpoint.Row, state slot.State, gap string) 
 		return nil
 	case !a.Table.IsRepairable():
 		return a.unrepairable(row, state, gap)
-	case a.Emitted != "" && recovery.LosesLog(row, state):
+	case a.Emitted != "" && (a.Undecodable != nil || recovery.LosesLog(row, state)):
 		return a.messagesLost(row, state, gap)
 	case a.HaltOnSlotLoss:
 		return operator.Needed("slot %s cannot bring every event: %s. RELAY_ON_SLOT_LOSS=halt stops the relay here. "+

@@ -38,6 +38,8 @@ type Acquirer struct {
 	// HaltOnSlotLoss makes the relay return an error instead of publishing the events that the slot
 	// may have missed.
 	HaltOnSlotLoss bool
+	// Undecodable is the server's error if it fails to decode the log at one place again and again.
+	Undecodable error
 	// SenderTimeout is the wal_sender_timeout of the stream. It bounds each step, too.
 	SenderTimeout time.Duration
 	Health        *health.Health

@@ -22,11 +22,11 @@ func (w *Worker) Read(ctx context.Context) error {
 		}
 	}
 	err := w.Stream.Run(ctx, w.Handler)
-	if !errors.Is(err, replication.ErrPublicationMissing) || w.Handler.Until() == 0 {
+	if !errors.Is(err, replication.ErrUndecodable) || w.Handler.Until() == 0 {
 		return err
 	}
-	w.Log.Error("the server cannot decode a part of the log, because publication "+w.Publication+" did not exist "+
-		"then: the relay publishes the events of that part from the table, and "+w.lostWithLog()+" are lost",
+	w.Log.Error("the server cannot decode a part of the log: the relay publishes the events of that part from the "+
+		"table, and "+w.lostWithLog()+" are lost",
 		"event", "log_undecodable", "slot", w.Fence.Slot, "until", w.Handler.Until().String(), "err", err)
 	if err := w.restart(ctx, w.Handler.Until()); err != nil {
 		return err

@@ -29,7 +29,6 @@ type Worker struct {
 	Fence          slot.Fence
 	Row            *checkpoint.Row // the row that the session found
 	Table          outboxtable.Table
-	Publication    string
 	Emitted        string // prefix of emitted messages that are events; empty: none are
 	Stream         *replication.Stream
 	Handler        *ingest.Handler

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/audit"
@@ -53,12 +54,14 @@ func Run(ctx context.Context, config Config) error {
 	defer r.Health.Enter(health.Stopping)
 
 	var loop stuck
+	var log blocked
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
 		r.progressed = false
 		// Two statements, because r.progressed must be read after the session.
 		err := r.session(ctx)
 		err = loop.ended(err, r.progressed)
+		r.undecodable = log.ended(err, r.from)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
@@ -100,9 +103,11 @@ type relay struct {
 	progressed bool
 	// parkBytes parks rows with bytes. It is set when the log has such rows and the table no longer
 	// has such a column.
-	parkBytes bool
-	hasTables bool             // a session has found several tables
-	brought   *audit.Sequences // by the session before, if that ended with a recovery or for new tables
+	parkBytes   bool
+	from        pglogrepl.LSN    // where the session began
+	undecodable error            // see [leadership.Acquirer]
+	hasTables   bool             // a session has found several tables
+	brought     *audit.Sequences // by the session before, if that ended with a recovery or for new tables
 }
 
 // session acquires the slot, and relays from it until a part fails or ctx ends. While another relay
@@ -122,6 +127,7 @@ func (r *relay) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.from = held.Row.Position.FlushLSN
 	defer held.Stream.Close()
 	defer r.endWarnings()
 	s, err := r.newSession(ctx, held)
@@ -146,7 +152,7 @@ func (r *relay) acquirer() *leadership.Acquirer {
 			Messages: r.Emitted != "", SenderTimeout: r.SenderTimeout, Turns: r.turns,
 		},
 		Commits: r.commits(), Slot: r.Slot, Publication: r.Publication, Table: r.Table, Emitted: r.Emitted,
-		Start:          r.Start,
+		Start: r.Start, Undecodable: r.undecodable,
 		HaltOnSlotLoss: r.HaltOnSlotLoss, SenderTimeout: r.SenderTimeout,
 		Health: r.Health, Metrics: r.Metrics, Log: r.Log,
 	}

@@ -3,9 +3,11 @@ package relay
 import (
 	"errors"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/operator"
+	"github.com/outbox-relay/outbox-relay/relay/internal/replication"
 	"github.com/outbox-relay/outbox-relay/relay/postgres"
 )
 
@@ -41,4 +43,29 @@ func (s *stuck) ended(err error, delivered bool) error {
 	return operator.Needed("%v. The last %d attempts ended with this error, so another retry will not help: relay "+
 		"check names each column that differs from the settings. If a recovery or a first start with "+
 		"RELAY_START=since requires the column, relay recover --cancel --yes withdraws it", err, s.sessions)
+}
+
+// blocked counts the sessions that began at one position and ended because the server cannot decode
+// the log.
+type blocked struct {
+	from     pglogrepl.LSN
+	sessions int
+}
+
+// ended receives the error of a session that began at from. Once stuckAfter sessions have ended
+// alike, it returns the server's error: the next session would meet the same log. Such a session
+// can deliver events, whose position it cannot save.
+func (b *blocked) ended(err error, from pglogrepl.LSN) error {
+	var refused *pgconn.PgError
+	if !errors.Is(err, replication.ErrUndecodable) || !errors.As(err, &refused) {
+		*b = blocked{}
+		return nil
+	}
+	if b.from != from {
+		*b = blocked{from: from}
+	}
+	if b.sessions++; b.sessions < stuckAfter {
+		return nil
+	}
+	return refused
 }

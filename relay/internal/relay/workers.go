@@ -21,7 +21,7 @@ type lateAuditor struct{ *audit.Auditor }
 
 func (s *session) recoverer() *recovery.Worker {
 	return &recovery.Worker{
-		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Table: s.Table, Publication: s.Publication,
+		Pool: s.pool, Store: s.store, Fence: s.held.Fence, Row: s.held.Row, Table: s.Table,
 		Emitted: s.Emitted,
 		Stream:  s.held.Stream, Handler: s.handler, Tracker: s.tracker,
 		SuspicionEnded: s.checkpointer.SuspicionEnded(), Timeout: s.SenderTimeout, Health: s.Health, Log: s.Log,

@@ -13,9 +13,11 @@ import (
 )
 
 var (
-	// ErrPublicationMissing means that the server cannot decode a part of the log, because the
-	// publication did not exist when that part was written. Postgres 18 and newer skip such a part.
-	ErrPublicationMissing = errors.New("the publication did not exist when this part of the log was written")
+	// ErrUndecodable means that the server cannot decode a part of the log. Either the publication
+	// did not exist when that part was written, which Postgres 18 and newer skip, or the server
+	// reports an internal error. It does so for a row of a table that was altered while the server
+	// built the first snapshot of the slot: that snapshot lacks the change.
+	ErrUndecodable = errors.New("the server cannot decode this part of the log")
 	// ErrCanceled means that pg_cancel_backend ended the copy. A walsender whose client has ended
 	// the copy could not start another one.
 	ErrCanceled = errors.New("the copy was canceled")
@@ -26,7 +28,7 @@ var (
 const Unread = ^pglogrepl.LSN(0)
 
 // Restart acquires the slot again on the same connection, after [Stream.Run] has returned
-// [ErrCanceled] or [ErrPublicationMissing] and the server has released the slot. It returns
+// [ErrCanceled] or [ErrUndecodable] and the server has released the slot. It returns
 // [ErrSlotActive] if another process has acquired the slot first.
 func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 	s.readDeadline = time.Time{}
@@ -47,8 +49,8 @@ func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 // ended joins the server's error with the sentinel that callers compare.
 func ended(refused *pgconn.PgError) error {
 	switch refused.Code {
-	case pgerrcode.UndefinedObject:
-		return errors.Join(ErrPublicationMissing, refused)
+	case pgerrcode.UndefinedObject, pgerrcode.InternalError:
+		return errors.Join(ErrUndecodable, refused)
 	case pgerrcode.QueryCanceled:
 		return errors.Join(ErrCanceled, refused)
 	}
