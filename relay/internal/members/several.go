@@ -65,9 +65,13 @@ func IsChanged(ctx context.Context, pool *pgxpool.Pool, t outboxtable.Table) (bo
 
 // since returns the tables of now that before does not have.
 func since(before, now outboxtable.Table) []outboxtable.Table {
+	relations := map[string]uint32{}
+	for _, one := range before.Each() {
+		relations[one.String()] = one.Relation
+	}
 	return slices.DeleteFunc(slices.Clone(now.Each()), func(one outboxtable.Table) bool {
-		was, had := before.Named(one.String())
-		return had && was.Relation == one.Relation
+		relation, had := relations[one.String()]
+		return had && relation == one.Relation
 	})
 }
 

@@ -1,12 +1,6 @@
 package outboxtable
 
-import (
-	"regexp"
-	"strings"
-)
-
-// plain matches a name that needs no quotes in SQL.
-var plain = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+import "strings"
 
 // String returns the name of the table in SQL: schema.name, each part quoted if necessary. For
 // several tables, it is their names as RELAY_TABLE has them.
@@ -18,10 +12,17 @@ func (t Table) String() string {
 }
 
 func quoteIfNeeded(name string) string {
-	if plain.MatchString(name) {
+	if name != "" && isPlain(name) && (name[0] < '0' || name[0] > '9') {
 		return name
 	}
 	return Quote(name)
+}
+
+// isPlain reports whether a part of a name has only characters that need no quotes in SQL.
+func isPlain(part string) bool {
+	return strings.IndexFunc(part, func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+	}) < 0
 }
 
 // Names formats column names as a setting lists them.

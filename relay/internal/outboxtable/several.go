@@ -1,7 +1,6 @@
 package outboxtable
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,9 +39,6 @@ func (p Pattern) Matches(schema, name string) bool {
 	return strings.HasSuffix(schema, last)
 }
 
-// ofPlain matches a part of a name that needs no quotes beside a *.
-var ofPlain = regexp.MustCompile(`^[a-z0-9_]*$`)
-
 // String returns p as RELAY_TABLE has it.
 func (p Pattern) String() string {
 	if p.IsName() {
@@ -50,7 +46,7 @@ func (p Pattern) String() string {
 	}
 	var schema []string
 	for _, text := range p.Schema {
-		if !ofPlain.MatchString(text) {
+		if !isPlain(text) {
 			text = Quote(text)
 		}
 		schema = append(schema, text)
