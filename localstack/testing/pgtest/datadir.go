@@ -1,12 +1,10 @@
 package pgtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,15 +67,8 @@ func (s *Server) initdb(ctx context.Context) error {
 	if err := os.RemoveAll(unfinished); err != nil {
 		return fmt.Errorf("clear %s: %w", unfinished, err)
 	}
-	args := []string{"-D", unfinished, "-U", Superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
-	if !s.options.Durable {
-		args = append(args, "--no-sync")
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, "initdb"), args...)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = unprivileged()
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb in %s: %w: %s", unfinished, err, bytes.TrimSpace(output))
+	if err := s.create(ctx, unfinished); err != nil {
+		return fmt.Errorf("create the cluster: %w", err)
 	}
 	if err := os.Rename(unfinished, s.dataDir()); err != nil {
 		return fmt.Errorf("finish data directory: %w", err)

@@ -119,12 +119,15 @@ func (c *cluster) database() (databaseURL string, drop func() error, err error) 
 	return databaseURL, func() error { return dropDatabase(c.admin, name) }, nil
 }
 
-// SuperuserURL replaces [Role] with the superuser in a URL from [NewDatabase].
+// SuperuserURL replaces the role with the superuser in a URL from [NewDatabase] or [Server.URL].
 func SuperuserURL(t testing.TB, databaseURL string) string {
 	t.Helper()
-	admin, err := url.Parse(usual.admin)
+	admin, err := url.Parse(os.Getenv("PGTEST_URL"))
 	if err != nil {
 		t.Fatalf("pgtest: parse superuser URL: %v", err)
+	}
+	if admin.User == nil {
+		admin.User = url.User(Superuser)
 	}
 	return withUser(databaseURL, admin.User)
 }

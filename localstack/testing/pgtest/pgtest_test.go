@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -128,6 +129,27 @@ func TestTemporaryClusterIsInItsParent(t *testing.T) {
 	}
 	if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
 		t.Errorf("%v is left (%v)", left, err)
+	}
+}
+
+func TestCopiedClustersHaveTheirOwnIdentifiers(t *testing.T) {
+	t.Parallel()
+	cache, err := pgtest.Reachable(pgtest.Dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(cache) })
+	seen := map[string]bool{}
+	for range 3 { // the first is the template of the others
+		server := pgtest.NewServer(t, pgtest.Options{CacheDir: cache})
+		conn := connect(t, server.URL("postgres", pgtest.Superuser))
+		seen[queryText(t, conn, "SELECT system_identifier::text FROM pg_control_system()")] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("three clusters have the identifiers %v", seen)
+	}
+	if kept, err := filepath.Glob(filepath.Join(cache, "*")); err != nil || len(kept) != 1 {
+		t.Errorf("the cache has %v (%v), want one template", kept, err)
 	}
 }
 
