@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -92,9 +93,11 @@ func (o *outage) arrived() map[int]bool {
 	return seen
 }
 
-func number0(t *testing.T, body string) (n int) {
+func number0(t *testing.T, body string) int {
 	t.Helper()
-	if _, err := fmt.Sscanf(body, `{"n" : %d}`, &n); err != nil {
+	digits := strings.TrimSuffix(strings.TrimPrefix(body, `{"n" : `), "}")
+	n, err := strconv.Atoi(digits)
+	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}
 	return n
