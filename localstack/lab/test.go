@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
@@ -69,7 +71,7 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 		return err
 	}
 	defer remove()
-	env := os.Environ()
+	env := slices.DeleteFunc(os.Environ(), isOfAWS)
 	if clusters != "" {
 		env = append(env, "PGTEST_DIR="+clusters)
 	}
@@ -80,6 +82,11 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 		Dir: s.Root, Args: append(args, c.Args...), Env: env, Out: os.Stdout, Err: os.Stderr, DumpDir: s.Dir,
 	})
 }
+
+// isOfAWS reports whether a variable configures AWS clients. No test needs those of the shell. A
+// profile or a region would reach the relays under test, and a CA bundle takes each of them a fifth
+// of its start to read with the race detector.
+func isOfAWS(variable string) bool { return strings.HasPrefix(variable, "AWS_") }
 
 // packages returns the flag for the number of packages whose tests run at once, which is one more
 // than go test chooses. The package that takes longest needs one place to its end. On two cores the
