@@ -34,7 +34,10 @@ func (s *stuck) ended(err error, delivered bool) error {
 	if s.code != refused.Code || delivered {
 		s.code, s.sessions = refused.Code, 0
 	}
-	if !postgres.IsSettingError(err) {
+	switch {
+	case errors.Is(err, replication.ErrUndecodable): // see blocked
+		return err
+	case !postgres.IsSettingError(err):
 		return postgres.WithRemedy(err)
 	}
 	if s.sessions++; s.sessions < stuckAfter {

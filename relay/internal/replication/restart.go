@@ -13,10 +13,11 @@ import (
 )
 
 var (
-	// ErrUndecodable means that the server cannot decode a part of the log. Either the publication
-	// did not exist when that part was written, which Postgres 18 and newer skip, or the server
-	// reports an internal error. It does so for a row of a table that was altered while the server
-	// built the first snapshot of the slot: that snapshot lacks the change.
+	// ErrUndecodable means that the server cannot decode a part of the log, and will not at another
+	// attempt. The publication did not exist when that part was written, which Postgres 18 and
+	// newer skip. Or its row filter of that time fails at a row. Or a row has more than a gigabyte
+	// of text, or a character that UTF-8 lacks. Or a table was altered while the server built the
+	// first snapshot of the slot, and that snapshot lacks the change.
 	ErrUndecodable = errors.New("the server cannot decode this part of the log")
 	// ErrCanceled means that pg_cancel_backend ended the copy. A walsender whose client has ended
 	// the copy could not start another one.
@@ -48,11 +49,15 @@ func (s *Stream) Restart(ctx context.Context, from pglogrepl.LSN) error {
 
 // ended joins the server's error with the sentinel that callers compare.
 func ended(refused *pgconn.PgError) error {
-	switch refused.Code {
-	case pgerrcode.UndefinedObject, pgerrcode.InternalError:
-		return errors.Join(ErrUndecodable, refused)
-	case pgerrcode.QueryCanceled:
+	switch code := refused.Code; {
+	case code == pgerrcode.QueryCanceled:
 		return errors.Join(ErrCanceled, refused)
+	case code == pgerrcode.UndefinedObject, code == pgerrcode.UntranslatableCharacter,
+		pgerrcode.IsInternalError(code), pgerrcode.IsProgramLimitExceeded(code):
+		return errors.Join(ErrUndecodable, refused)
+	case pgerrcode.IsDataException(code):
+		return fmt.Errorf("%w: the row filter of the publication fails at a row: change the filter: %w",
+			ErrUndecodable, refused)
 	}
 	return refused
 }
