@@ -21,6 +21,7 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
@@ -80,7 +81,7 @@ type testEnv struct {
 // newTestEnv returns an environment whose default destination is a queue of this name.
 func newTestEnv(t *testing.T, queue string) *testEnv {
 	t.Helper()
-	return newTestEnvOn(t, pgtest.NewDatabase(t), queue)
+	return newBareEnv(t, outboxtest.NewDatabase(t, 0), queue, fakeaws.Options{})
 }
 
 func newTestEnvOn(t *testing.T, url, queue string) *testEnv {

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -75,7 +77,7 @@ func (w *testEnv) inFlight() {
 // newTestEnvOf is newTestEnv on a server of this version.
 func newTestEnvOf(t *testing.T, version int, queue string) *testEnv {
 	t.Helper()
-	return newTestEnvOn(t, pgtest.NewDatabaseOf(t, version), queue)
+	return newBareEnv(t, outboxtest.NewDatabase(t, version), queue, fakeaws.Options{})
 }
 
 // Rows that were deleted after their commit are in the log alone.

@@ -39,6 +39,10 @@ type cluster struct {
 	server *Server // nil if PGTEST_URL names a server
 	admin  string  // superuser URL
 	err    error
+
+	prepare  sync.Once
+	prepared string // the database that [NewPreparedDatabase] copies
+	failed   error  // of its preparation
 }
 
 var (
@@ -53,10 +57,7 @@ var (
 func Run(m *testing.M) int {
 	code := m.Run()
 	for _, c := range append(slices.Collect(maps.Values(others)), &usual) {
-		if c.server == nil {
-			continue
-		}
-		if err := c.server.Stop(Fast); err != nil {
+		if err := c.stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest:", err)
 			code = max(code, 1)
 		}
@@ -68,13 +69,21 @@ func Run(m *testing.M) int {
 // the database and its replication slots are dropped, even if connections still use them.
 func NewDatabase(t testing.TB) string {
 	t.Helper()
-	usual.once.Do(usual.start)
-	return usual.newDatabase(t)
+	return ofVersion(0).newDatabase(t)
 }
 
 // NewDatabaseOf is [NewDatabase] on a server of this major version, whatever the environment says.
 func NewDatabaseOf(t testing.TB, version int) string {
 	t.Helper()
+	return ofVersion(version).newDatabase(t)
+}
+
+// ofVersion returns the started cluster of a major version, or the usual one.
+func ofVersion(version int) *cluster {
+	if version == 0 {
+		usual.once.Do(usual.start)
+		return &usual
+	}
 	othersMu.Lock()
 	c := others[version]
 	if c == nil {
@@ -83,19 +92,19 @@ func NewDatabaseOf(t testing.TB, version int) string {
 	}
 	othersMu.Unlock()
 	c.once.Do(func() { c.startOwn(Options{Version: version}) })
-	return c.newDatabase(t)
+	return c
 }
 
 // Database is [NewDatabase] for an Example, which has no [testing.TB]. The caller drops the
 // database.
 func Database() (databaseURL string, drop func() error, err error) {
-	usual.once.Do(usual.start)
-	return usual.database()
+	return ofVersion(0).database()
 }
 
-func (c *cluster) newDatabase(t testing.TB) string {
+// newDatabase creates a database with these further options of CREATE DATABASE.
+func (c *cluster) newDatabase(t testing.TB, options ...string) string {
 	t.Helper()
-	databaseURL, drop, err := c.database()
+	databaseURL, drop, err := c.database(options...)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
@@ -107,16 +116,31 @@ func (c *cluster) newDatabase(t testing.TB) string {
 	return databaseURL
 }
 
-func (c *cluster) database() (databaseURL string, drop func() error, err error) {
+func (c *cluster) database(options ...string) (databaseURL string, drop func() error, err error) {
 	if c.err != nil {
 		return "", nil, c.err
 	}
 	name := "test_" + strings.ToLower(rand.Text()[:12])
-	if err := createDatabase(c.admin, name); err != nil {
+	if err := createDatabase(c.admin, name, options...); err != nil {
 		return "", nil, err
 	}
-	databaseURL = withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
-	return databaseURL, func() error { return dropDatabase(c.admin, name) }, nil
+	return c.urlOf(name), func() error { return dropDatabase(c.admin, name) }, nil
+}
+
+func (c *cluster) urlOf(name string) string {
+	return withUser(withDatabase(c.admin, name), url.UserPassword(Role, Role))
+}
+
+// stop stops a cluster of this process. From a server of PGTEST_URL it removes the prepared
+// database.
+func (c *cluster) stop() error {
+	switch {
+	case c.server != nil:
+		return c.server.Stop(Fast)
+	case c.prepared != "":
+		return dropDatabase(c.admin, c.prepared)
+	}
+	return nil
 }
 
 // SuperuserURL replaces the role with the superuser in a URL from [NewDatabase] or [Server.URL].
@@ -191,10 +215,10 @@ func (c *cluster) createRole(ctx context.Context) {
 	}
 }
 
-func createDatabase(admin, name string) error {
+func createDatabase(admin, name string, options ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := execute(ctx, admin, "CREATE DATABASE "+name+" OWNER "+Role); err != nil {
+	if err := execute(ctx, admin, "CREATE DATABASE "+name+" OWNER "+Role+" "+strings.Join(options, " ")); err != nil {
 		return fmt.Errorf("create database: %w", err)
 	}
 	return nil

@@ -2,8 +2,10 @@
 package outboxtest
 
 import (
+	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
@@ -22,17 +24,20 @@ var Table = outboxtable.Table{Schema: "public", Name: "outbox_events", Columns: 
 // when the test ends.
 func NewPool(t testing.TB) *pgxpool.Pool {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), pgtest.NewDatabase(t))
+	pool, err := pgxpool.New(t.Context(), NewDatabase(t, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	err = pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
-		_, _, err := migrations.Migrate(t.Context(), c.Conn())
+	return pool
+}
+
+// NewDatabase returns the URL of a new database with the outbox schema, on a server of this major
+// version or, for zero, on the usual one.
+func NewDatabase(t testing.TB, version int) string {
+	t.Helper()
+	return pgtest.NewPreparedDatabase(t, version, func(ctx context.Context, conn *pgx.Conn) error {
+		_, _, err := migrations.Migrate(ctx, conn)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pool
 }
