@@ -35,7 +35,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	if _, err := os.Stat(filepath.Join(s.dataDir(), "PG_VERSION")); err == nil {
 		return nil
 	}
-	return s.initdb(ctx)
+	return s.createDataDir(ctx)
 }
 
 // wantedVersion is the requested version, or the version of the data directory.
@@ -58,9 +58,9 @@ func (s *Server) wantedVersion() (int, error) {
 	return major, nil
 }
 
-// initdb writes to a folder of another name first, so that an interrupted run is never mistaken for
-// a cluster.
-func (s *Server) initdb(ctx context.Context) error {
+// createDataDir writes to a folder of another name first, so that an interrupted run is never
+// mistaken for a cluster.
+func (s *Server) createDataDir(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
 	unfinished := s.dataDir() + ".new"

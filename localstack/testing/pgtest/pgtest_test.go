@@ -148,7 +148,7 @@ func TestCopiedClustersHaveTheirOwnIdentifiers(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("three clusters have the identifiers %v", seen)
 	}
-	if kept, err := filepath.Glob(filepath.Join(cache, "*")); err != nil || len(kept) != 1 {
+	if kept, err := filepath.Glob(filepath.Join(cache, "cluster-*")); err != nil || len(kept) != 1 {
 		t.Errorf("the cache has %v (%v), want one template", kept, err)
 	}
 }

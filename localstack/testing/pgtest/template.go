@@ -18,13 +18,15 @@ import (
 
 // create fills the data directory dir. initdb takes most of a second of processor time, so its
 // result is kept in the cache folder. Later clusters of the same version are copies of it. A
-// durable cluster, whose files initdb syncs, is never a copy.
+// durable cluster, whose files initdb syncs, is never a copy, and without a cache folder none is.
 func (s *Server) create(ctx context.Context, dir string) error {
 	args := []string{"-U", Superuser, "--auth=trust", "--encoding=UTF8", "--locale=C"}
-	if s.options.Durable {
-		return s.run(ctx, "initdb", append(args, "-D", dir)...)
+	if !s.options.Durable {
+		args = append(args, "--no-sync")
 	}
-	args = append(args, "--no-sync")
+	if s.options.Durable || s.options.CacheDir == "" {
+		return s.initdb(ctx, append(args, "-D", dir)...)
+	}
 	template, err := s.templateDir(args)
 	if err != nil {
 		return err
@@ -34,11 +36,11 @@ func (s *Server) create(ctx context.Context, dir string) error {
 		if err := copyTree(ctx, template, dir); err != nil {
 			return err
 		}
-		return s.renumber(ctx, dir)
+		return renumber(dir)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("find the template of the cluster: %w", err)
 	}
-	if err := s.run(ctx, "initdb", append(args, "-D", dir)...); err != nil {
+	if err := s.initdb(ctx, append(args, "-D", dir)...); err != nil {
 		return err
 	}
 	return keepTemplate(ctx, dir, template)
@@ -88,10 +90,12 @@ func copyTree(ctx context.Context, from, to string) error {
 }
 
 // renumber gives a copied cluster a system identifier of its own, as initdb does. The identifier is
-// the first field of the control file, whose checksum is its last one. pg_resetwal writes it to the
-// log.
+// the first field of the control file, whose checksum is its last one, and it is in the header of
+// each segment of the log.
 // https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/catalog/pg_control.h
-func (s *Server) renumber(ctx context.Context, dir string) error {
+// https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/access/xlog_internal.h
+func renumber(dir string) error {
+	const inSegment = 24 // behind the fields of each page
 	path := filepath.Join(dir, "global", "pg_control")
 	control, err := os.ReadFile(path)
 	if err != nil {
@@ -103,7 +107,26 @@ func (s *Server) renumber(ctx context.Context, dir string) error {
 	}
 	rand.Read(control[:7]) // never fails; the last byte keeps the identifier positive as a bigint
 	binary.NativeEndian.PutUint32(control[end:], crc32.Checksum(control[:end], castagnoli))
-	return errors.Join(os.WriteFile(path, control, 0o600), s.run(ctx, "pg_resetwal", "-D", dir))
+	segments, err := filepath.Glob(filepath.Join(dir, "pg_wal", strings.Repeat("[0-9A-F]", 24)))
+	if err != nil || len(segments) == 0 {
+		return fmt.Errorf("%s has no log (%w)", dir, err)
+	}
+	for _, segment := range segments {
+		if err := overwrite(segment, control[:8], inSegment); err != nil {
+			return err
+		}
+	}
+	return overwrite(path, control, 0)
+}
+
+// overwrite replaces a part of a file, and keeps its owner.
+func overwrite(path string, content []byte, at int64) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("renumber the cluster: %w", err)
+	}
+	_, err = file.WriteAt(content, at)
+	return errors.Join(err, file.Close())
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -119,12 +142,12 @@ func checksumOffset(control []byte) (int, error) {
 	return 0, errors.New("the control file has no valid checksum")
 }
 
-// run runs a program of the server as the server's user.
-func (s *Server) run(ctx context.Context, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, program), args...)
+// initdb runs initdb as the server's user.
+func (s *Server) initdb(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries.dir, "initdb"), args...)
 	cmd.Dir, cmd.SysProcAttr = s.dir, unprivileged()
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, bytes.TrimSpace(output))
+		return fmt.Errorf("initdb %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(output))
 	}
 	return nil
 }
