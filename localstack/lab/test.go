@@ -9,9 +9,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/run/stack"
+	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/testrun"
 )
 
@@ -63,7 +65,8 @@ const longest = "./relay/e2e"
 func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) error {
 	// Without the cache, which does not know the programs that tests build and run.
 	args := append([]string{"-count=1", "-timeout=" + c.Timeout.String(), packages()}, race...)
-	if len(c.Args) == 0 {
+	all := len(c.Args) == 0
+	if all {
 		c.Args = []string{longest, "./..."}
 	}
 	clusters, remove, err := clusterDir()
@@ -78,10 +81,21 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 	if c.LocalStack != "" {
 		env = append(env, "LOCALSTACK_ENDPOINT="+c.LocalStack)
 	}
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	if all {
+		fetching.Go(func() {
+			// A test that needs a server which is not available reports the error.
+			_ = pgtest.Fetch(ctx, func(string) {}, servers...)
+		})
+	}
 	return testrun.Run(ctx, testrun.Settings{
 		Dir: s.Root, Args: append(args, c.Args...), Env: env, Out: os.Stdout, Err: os.Stderr, DumpDir: s.Dir,
 	})
 }
+
+// servers are those that tests need. They are fetched while go test compiles.
+var servers = []pgtest.Options{{Version: 15}, {Version: 18}, {Version: 17}, {Release: "17.4.0"}}
 
 // isOfAWS reports whether a variable configures AWS clients. No test needs those of the shell. A
 // profile or a region would reach the relays under test, and a CA bundle takes each of them a fifth

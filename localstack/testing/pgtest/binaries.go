@@ -81,6 +81,20 @@ func locate(ctx context.Context, s search) (binaries, error) {
 	return fetch(ctx, s)
 }
 
+// Fetch fetches the server binaries of each of the options to the cache folder of the checkout,
+// unless they are on this machine. A test fetches those that it needs itself, but takes a minute to
+// unpack them with the race detector. Fetch returns the errors of all that are not available.
+func Fetch(ctx context.Context, progress func(string), all ...Options) error {
+	var errs []error
+	for _, o := range all {
+		_, err := locate(ctx, search{
+			cacheDir: cacheDir(), version: o.Version, atLeast: o.AtLeast, release: o.Release, progress: progress,
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // installed returns the newest installation, or the one of the requested version.
 func installed(ctx context.Context, version, atLeast int) (binaries, bool) {
 	var all []binaries
