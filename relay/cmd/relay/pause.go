@@ -10,6 +10,7 @@ import (
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/deferral"
 	"github.com/outbox-relay/outbox-relay/relay/internal/members"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
@@ -120,13 +121,13 @@ func (c *resumeCommand) resume(ctx context.Context, console *pauseConsole) error
 		return err
 	case ended:
 		console.form.Action = "resumed"
-		fmt.Fprintf(console.out, "%s is resumed: the relay that holds slot %s delivers about %d events that wait for "+
-			"it, in order\n", console.operator.Destination, c.Slot, found.Events)
+		fmt.Fprintf(console.out, "%s is resumed: the relay that holds slot %s delivers the events that wait for it, "+
+			"in order: about %d\n", console.operator.Destination, c.Slot, found.Events)
 	case !found.Waits:
 		return fmt.Errorf("%s is not paused, and no event waits for it", console.operator.Destination)
 	default:
-		fmt.Fprintf(console.out, "%s is not paused, and about %d events wait for it: relay status says why\n",
-			console.operator.Destination, found.Events)
+		fmt.Fprintf(console.out, "%s is not paused, and about %s for it: relay status says why\n",
+			console.operator.Destination, span.EventsWait(found.Events))
 	}
 	if c.NoWait {
 		_, err := console.warnUnheld(ctx)

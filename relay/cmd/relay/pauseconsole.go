@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/outbox-relay/outbox-relay/relay/internal/pause"
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 	"github.com/outbox-relay/outbox-relay/relay/internal/status"
 )
 
@@ -99,8 +100,8 @@ func (c *pauseConsole) awaitPause(ctx context.Context) error {
 		return fmt.Errorf("the pause of %s was ended meanwhile: another operator ran relay resume",
 			c.operator.Destination)
 	}
-	_, err = fmt.Fprintf(c.out, "in effect: nothing is sent to %s any more, and about %d events wait\n",
-		c.operator.Destination, c.form.Events)
+	_, err = fmt.Fprintf(c.out, "in effect: nothing is sent to %s any more, and about %s\n",
+		c.operator.Destination, span.EventsWait(c.form.Events))
 	return err
 }
 
@@ -119,7 +120,8 @@ func (c *pauseConsole) awaitDelivered(ctx context.Context, first pause.Progress)
 	case err != nil:
 		return err
 	case again:
-		return fmt.Errorf("%s was paused again meanwhile: about %d events wait", c.operator.Destination, c.form.Events)
+		return fmt.Errorf("%s was paused again meanwhile: about %s", c.operator.Destination,
+			span.EventsWait(c.form.Events))
 	}
 	_, err = fmt.Fprintf(c.out, "done: no event waits for %s any more\n", c.operator.Destination)
 	return err

@@ -63,6 +63,9 @@ func Count[N int | int64](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// EventsWait returns "1 event waits" or "2 events wait".
+func EventsWait(n int64) string { return Count(n, "event") + " " + Verb(n, "waits", "wait") }
+
 // Verb returns the form of a verb that follows [Count].
 func Verb[N int | int64](n N, one, several string) string {
 	if n == 1 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/outbox-relay/outbox-relay/relay/internal/span"
 )
 
 // Level is the severity of a problem. The values are the exit codes of monitoring plug-ins.
@@ -98,7 +100,7 @@ func (s *Status) judgeDatabase() {
 		s.add(Warning, "events_deferred", "Events deferred",
 			"fix the cause that the destination names: the relay delivers the events by itself",
 			"about %s in the outbox table for %s since %s: %s",
-			eventsWait(d.Events), d.Destination, clock(d.Since), d.Reason)
+			span.EventsWait(d.Events), d.Destination, clock(d.Since), d.Reason)
 	}
 	for _, partition := range s.Partitions {
 		s.add(Warning, "partition_attached", "Delivery delayed",

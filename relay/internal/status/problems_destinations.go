@@ -59,7 +59,7 @@ func (s *Status) judgeOutage(alike []Destination) {
 		level, failures = max(level, s.outage(d)), failures+d.Failures
 		names[i] = fmt.Sprintf("%s %s since %s", d.Name, verb, clock(*d.Since))
 		if at := s.deferralOf(d.Name); at >= 0 {
-			names[i] += fmt.Sprintf(", and about %s in the outbox table", eventsWait(s.Deferrals[at].Events))
+			names[i] += fmt.Sprintf(", and about %s in the outbox table", span.EventsWait(s.Deferrals[at].Events))
 		}
 	}
 	after := ""
@@ -161,5 +161,3 @@ func (s *Status) failsByReport(destination string) bool {
 	}
 	return false
 }
-
-func eventsWait(n int64) string { return span.Count(n, "event") + " " + span.Verb(n, "waits", "wait") }

@@ -15,7 +15,7 @@ func (s *Status) judgePauses() {
 	for _, p := range s.Pauses {
 		text := fmt.Sprintf("%s is paused since %s%s", p.Destination, clock(p.Since), because(p.Reason))
 		if p.InEffect {
-			text += fmt.Sprintf("; about %d events wait in the outbox table", p.Events)
+			text += fmt.Sprintf("; about %s in the outbox table", span.EventsWait(p.Events))
 		} else {
 			text += "; the relay has not applied that yet"
 		}

@@ -184,8 +184,8 @@ func (s *Status) writeDeadLetters(w io.Writer) {
 // writeWaiting writes the events that wait in the outbox table: the pauses, and other deferrals.
 func (s *Status) writeWaiting(w io.Writer) {
 	for _, p := range s.Pauses {
-		fmt.Fprintf(w, "paused\t%s since %s%s; about %d events wait in the table\n",
-			p.Destination, clock(p.Since), because(p.Reason), p.Events)
+		fmt.Fprintf(w, "paused\t%s since %s%s; about %s in the table\n",
+			p.Destination, clock(p.Since), because(p.Reason), span.EventsWait(p.Events))
 	}
 	for _, d := range s.Deferrals {
 		if s.isPaused(d.Destination) {
@@ -198,8 +198,9 @@ func (s *Status) writeWaiting(w io.Writer) {
 		if d.isBehind() {
 			behind = " behind a dead letter each"
 		}
-		fmt.Fprintf(w, "deferred\tabout %d events%s for %s wait in the table%s since %s\n",
-			d.Events, whose, d.Destination, behind, clock(d.Since))
+		fmt.Fprintf(w, "deferred\tabout %s%s for %s %s in the table%s since %s\n",
+			span.Count(d.Events, "event"), whose, d.Destination, span.Verb(d.Events, "waits", "wait"), behind,
+			clock(d.Since))
 	}
 }
 
