@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -51,6 +52,7 @@ func checkAnEndangeredSlotIsReadFirst(t *testing.T, version int) {
 	w.exec(`ALTER PUBLICATION outbox_pub SET (publish = 'insert')`)
 	open, err := w.pool.Begin(t.Context())
 	w.must(err)
+	t.Cleanup(func() { _ = open.Rollback(context.WithoutCancel(t.Context())) })
 	_, err = open.Exec(t.Context(), `SELECT pg_current_xact_id()`)
 	w.must(err)
 	for range 40 { // a megabyte each

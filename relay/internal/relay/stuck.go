@@ -35,10 +35,10 @@ func (s *stuck) ended(err error, delivered bool) error {
 		s.code, s.sessions = refused.Code, 0
 	}
 	switch {
-	case errors.Is(err, replication.ErrUndecodable): // see blocked
-		return err
 	case !postgres.IsSettingError(err):
 		return postgres.WithRemedy(err)
+	case errors.Is(err, replication.ErrUndecodable): // not of a column: see blocked
+		return err
 	}
 	if s.sessions++; s.sessions < stuckAfter {
 		return err
