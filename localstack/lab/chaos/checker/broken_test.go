@@ -106,6 +106,13 @@ var brokenHistories = map[string]brokenHistory{
 		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]
 		h.Receipts[0].At, h.Receipts[1].At = 4*second, 5*second
 	}},
+	"follows the redrive of a later row that was parked before a table joined": {
+		checker.Reordered,
+		func(h *checker.History) {
+			followRedrive(h)
+			h.Faults = []checker.Fault{{Kind: "table joins", Skips: true, From: 5 * second, To: 6 * second}}
+		},
+	},
 	"late although its row is in the table": {checker.Reordered, func(h *checker.History) {
 		h.Faults = []checker.Fault{{Kind: "table swapped", Strands: true, To: second}}
 		h.Receipts[0], h.Receipts[1] = h.Receipts[1], h.Receipts[0]

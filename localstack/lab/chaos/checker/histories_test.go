@@ -2,6 +2,7 @@ package checker_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/lab/chaos/checker"
@@ -73,6 +74,15 @@ func redrive(h *checker.History, i int) {
 	r.At, r.DeduplicationID = 12*second, r.EventID+"#r1"
 	h.Receipts = append(h.Receipts, r)
 	changeState(h, "redriven", 13*second)
+}
+
+// followRedrive makes the second event of the first aggregate arrive after the redrive of the
+// third.
+func followRedrive(h *checker.History) {
+	redrive(h, 2)
+	late := h.Receipts[1]
+	late.At = 14 * second
+	h.Receipts = append(slices.Delete(h.Receipts, 1, 2), late)
 }
 
 // discard makes the operator discard the first dead letter.

@@ -172,6 +172,10 @@ var intactHistories = map[string]func(*checker.History){
 		h.Rows[1].Waits = true
 		h.Faults = []checker.Fault{{Kind: "table joins", Skips: true, From: 0, To: 4 * second}}
 	},
+	"came with a table, and follows the redrive of a later row": func(h *checker.History) {
+		followRedrive(h)
+		h.Faults = []checker.Fault{{Kind: "table joins", Skips: true, To: 4 * second}}
+	},
 	"the same aggregate of two tables, in another order": func(h *checker.History) {
 		moved(h, 0)
 		first := h.Receipts[0]

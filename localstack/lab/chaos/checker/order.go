@@ -76,7 +76,15 @@ const noticing = 2 * time.Second
 // a later one.
 func (c *check) wasSkipped(behind string, r *Receipt) bool {
 	overtook := c.receipts[behind][0].At
-	return c.isOmitting(overtook) && overtook < r.At || c.wasStranded(r.EventID, overtook)
+	return c.isOmitting(overtook) && overtook < r.At || c.blocksOmitted(behind) || c.wasStranded(r.EventID, overtook)
+}
+
+// blocksOmitted reports whether an event became a dead letter while the stream may have omitted
+// earlier ones. They come from the table, wait behind the dead letter, and follow its redrive.
+func (c *check) blocksOmitted(id string) bool {
+	return slices.ContainsFunc(c.deadLetters[id], func(d *DeadLetter) bool {
+		return d.Blocks && c.isOmitting(d.parkedAt())
+	})
 }
 
 // isOmitting reports whether the stream may have omitted events by then, which come later.
