@@ -1,7 +1,6 @@
 package fakeaws
 
 import (
-	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // S3's entity tag
 	"encoding/hex"
@@ -98,7 +97,7 @@ func isS3(r *http.Request) bool {
 // serveS3 answers a request with the bucket in its path: CreateBucket, PutObject, GetObject,
 // HeadObject and DeleteObject.
 func (s *Server) serveS3(w http.ResponseWriter, r *http.Request) {
-	content, err := readObject(http.MaxBytesReader(w, r.Body, maxObject), r)
+	content, err := readObject(http.MaxBytesReader(w, r.Body, maxObject), r.Header)
 	if err != nil {
 		http.Error(w, "read the request: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return
@@ -131,18 +130,16 @@ func (s *Server) serveS3(w http.ResponseWriter, r *http.Request) {
 // readObject reads the body of a request. Over TLS the SDK does not sign the body: it sends chunks
 // within the body, and its checksum behind them.
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming-trailers.html
-func readObject(body io.Reader, r *http.Request) ([]byte, error) {
-	var content bytes.Buffer
-	content.Grow(bytes.MinRead + int(min(max(0, r.ContentLength), maxObject)))
-	length := r.Header.Get("X-Amz-Decoded-Content-Length")
-	if length != "" {
-		body = httputil.NewChunkedReader(body)
+func readObject(body io.Reader, head http.Header) ([]byte, error) {
+	length := head.Get("X-Amz-Decoded-Content-Length")
+	if length == "" {
+		return io.ReadAll(body)
 	}
-	_, err := content.ReadFrom(body)
-	if err == nil && length != "" && strconv.Itoa(content.Len()) != length {
-		return nil, fmt.Errorf("%d bytes, and X-Amz-Decoded-Content-Length is %s", content.Len(), length)
+	content, err := io.ReadAll(httputil.NewChunkedReader(body))
+	if err == nil && strconv.Itoa(len(content)) != length {
+		return nil, fmt.Errorf("%d bytes, and X-Amz-Decoded-Content-Length is %s", len(content), length)
 	}
-	return content.Bytes(), err
+	return content, err
 }
 
 // awaitRelease waits while the bucket is held, or until the client disconnects.
