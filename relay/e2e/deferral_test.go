@@ -97,8 +97,8 @@ func number0(t *testing.T, body string) int {
 	t.Helper()
 	digits := strings.TrimSuffix(strings.TrimPrefix(body, `{"n" : `), "}")
 	n, err := strconv.Atoi(digits)
-	if err != nil {
-		t.Fatalf("%s: %v", body, err)
+	if err != nil || body != numbered(n) {
+		t.Fatalf("%s has no number: %v", body, err)
 	}
 	return n
 }

@@ -33,7 +33,7 @@ func TestUndecodableLogIsPublishedFromTheTable(t *testing.T) {
 	w.awaitEach(3)
 }
 
-// The log alone may have what the operator still wants.
+// The operator decides: the relay ends, and continues after relay recover.
 func TestUndecodableLogNeedsAnOperator(t *testing.T) {
 	t.Parallel()
 	for _, setting := range []string{"RELAY_ON_SLOT_LOSS=halt", readsEmitted} {

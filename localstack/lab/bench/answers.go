@@ -39,6 +39,7 @@ func (s *service) sendMessageBatch() error {
 		rest = rest[end:]
 	}
 	s.answer = append(s.answer, `]}`...)
+	// The sequence is the only number among the attributes.
 	return s.accept(entries, `Number","StringValue":"`, "")
 }
 

@@ -54,14 +54,14 @@ func Run(ctx context.Context, config Config) error {
 	defer r.Health.Enter(health.Stopping)
 
 	var loop stuck
-	var log blocked
+	var decoding blocked
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
 		r.progressed = false
 		// Two statements, because r.progressed must be read after the session.
 		err := r.session(ctx)
 		err = loop.ended(err, r.progressed)
-		r.undecodable = log.ended(err, r.from)
+		r.undecodable = decoding.ended(err, r.from)
 		switch {
 		case ctx.Err() != nil || err == nil:
 			return nil
