@@ -86,7 +86,7 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 	if all {
 		fetching.Go(func() {
 			// A test that needs a server which is not available reports the error.
-			_ = pgtest.Fetch(ctx, func(string) {}, servers...)
+			_ = pgtest.Fetch(ctx, servers...)
 		})
 	}
 	return testrun.Run(ctx, testrun.Settings{
@@ -95,7 +95,7 @@ func (c *testCmd) goTest(ctx context.Context, s *stack.Stack, race []string) err
 }
 
 // servers are those that tests need. They are fetched while go test compiles.
-var servers = []pgtest.Options{{Version: 15}, {Version: 18}, {Version: 17}, {Release: "17.4.0"}}
+var servers = []pgtest.Options{{Version: 15}, {Version: 18}, {Version: 17}, {Release: pgtest.StaleRelease}}
 
 // isOfAWS reports whether a variable configures AWS clients. No test needs those of the shell. A
 // profile or a region would reach the relays under test, and a CA bundle takes each of them a fifth

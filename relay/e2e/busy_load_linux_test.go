@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 )
 
 // TestABusyAggregateDelaysNoOther writes 600 events a second for BUSY_MINUTES to a FIFO destination
@@ -26,7 +26,8 @@ func TestABusyAggregateDelaysNoOther(t *testing.T) {
 		t.Skip("takes minutes: make busy-aggregate runs it")
 	}
 	arrived := &delays{}
-	w := newTestEnvWith(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: arrived.add})
+	w := newBareEnv(t, outboxtest.NewDatabase(t, 0), "orders.fifo",
+		fakeaws.Options{Retain: 1000, Accepted: arrived.add})
 	w.broker.Script(fakeaws.Match{Action: "SendMessageBatch"}, fakeaws.Delay(15*time.Millisecond))
 	p := w.startShipped()
 	end := time.Now().Add(time.Duration(minutes) * time.Minute)

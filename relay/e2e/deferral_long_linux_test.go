@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 )
 
 // longestStart bounds the start of a relay beside any number of events that wait. It takes about
@@ -30,8 +30,8 @@ type longOutage struct {
 func newLongOutage(t *testing.T, aggregates int) *longOutage {
 	t.Helper()
 	l := &longOutage{last: make([]uint8, aggregates+1)}
-	url := pgtest.NewDatabase(t)
-	l.outage = newOutage(t, newTestEnvWith(t, url, "orders", fakeaws.Options{Retain: 1000, Accepted: l.accept}))
+	url := outboxtest.NewDatabase(t, 0)
+	l.outage = newOutage(t, newBareEnv(t, url, "orders", fakeaws.Options{Retain: 1000, Accepted: l.accept}))
 	l.env = []string{"RELAY_ROUTES=aggregate:other=" + l.other.ARN, "RELAY_PARK_AFTER=1s", "RELAY_LOG_LEVEL=info"}
 	var err error
 	l.path, err = shipped()

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 )
 
@@ -85,7 +84,7 @@ func TestOldestAndNewestServerSendMessages(t *testing.T) {
 	for _, version := range []int{15, 18} {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			t.Parallel()
-			w := newTestEnvOn(t, pgtest.NewDatabaseOf(t, version), "orders")
+			w := newTestEnvOf(t, version, "orders")
 			w.startStreaming(readsEmitted)
 			w.exec(`SELECT pg_logical_emit_message(true, 'outbox', json_build_object('id', gen_random_uuid(),
 				'aggregate_type', 'order', 'aggregate_id', 4711, 'event_type', 'order.shipped',

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
-	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
+	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 )
 
 // maxMemory bounds the memory of a relay with the default settings: a container of 64 MB is enough.
@@ -84,7 +84,7 @@ type arrivals struct {
 func newCountingEnv(t *testing.T) (*testEnv, *arrivals) {
 	t.Helper()
 	a := &arrivals{}
-	return newTestEnvWith(t, pgtest.NewDatabase(t), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: a.add}), a
+	return newBareEnv(t, outboxtest.NewDatabase(t, 0), "orders.fifo", fakeaws.Options{Retain: 1000, Accepted: a.add}), a
 }
 
 func (a *arrivals) add(_ string, r fakeaws.Receipt) {

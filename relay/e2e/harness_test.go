@@ -21,7 +21,6 @@ import (
 	"github.com/outbox-relay/outbox-relay/localstack/testing/fakeaws"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/faultproxy"
 	"github.com/outbox-relay/outbox-relay/localstack/testing/pgtest"
-	"github.com/outbox-relay/outbox-relay/relay/internal/outboxtest"
 	"github.com/outbox-relay/outbox-relay/relay/outbox"
 	"github.com/outbox-relay/outbox-relay/relay/outbox/migrations"
 )
@@ -81,17 +80,12 @@ type testEnv struct {
 // newTestEnv returns an environment whose default destination is a queue of this name.
 func newTestEnv(t *testing.T, queue string) *testEnv {
 	t.Helper()
-	return newBareEnv(t, outboxtest.NewDatabase(t, 0), queue, fakeaws.Options{})
+	return newTestEnvOf(t, 0, queue)
 }
 
 func newTestEnvOn(t *testing.T, url, queue string) *testEnv {
 	t.Helper()
-	return newTestEnvWith(t, url, queue, fakeaws.Options{})
-}
-
-func newTestEnvWith(t *testing.T, url, queue string, broker fakeaws.Options) *testEnv {
-	t.Helper()
-	w := newBareEnv(t, url, queue, broker)
+	w := newBareEnv(t, url, queue, fakeaws.Options{})
 	w.migrate()
 	return w
 }

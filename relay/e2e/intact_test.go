@@ -183,21 +183,17 @@ func (w *testEnv) serverVersion() int {
 	return version
 }
 
-// The walsender of staleRelease caches a table as it was without the publication, if a transaction
-// was open meanwhile. Its successor 17.5 and 15.13 do not.
-const staleRelease = "17.4.0"
-
 // The transaction writes rows before, while and after the publication lacks the table.
 func TestAnOpenTransactionOverAGapArrives(t *testing.T) {
 	t.Parallel()
 	onStaleToo(t, checkOpenTransaction)
 }
 
-// onStaleToo runs a test on the oldest and the newest Postgres and on staleRelease. Each has its
-// own server, because a transaction that stays open would hold up the slots of other tests.
+// onStaleToo runs a test on the oldest and the newest Postgres and on [pgtest.StaleRelease]. Each
+// has its own server, because a transaction that stays open would hold up the slots of other tests.
 func onStaleToo(t *testing.T, test func(*testing.T, *pgtest.Server)) {
 	t.Helper()
-	for _, options := range []pgtest.Options{{Version: 15}, {Release: staleRelease}, {Version: 18}} {
+	for _, options := range []pgtest.Options{{Version: 15}, {Release: pgtest.StaleRelease}, {Version: 18}} {
 		t.Run(fmt.Sprint("Postgres ", cmp.Or(options.Release, strconv.Itoa(options.Version))), func(t *testing.T) {
 			t.Parallel()
 			test(t, newServerOf(t, options))

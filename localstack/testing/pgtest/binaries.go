@@ -36,6 +36,10 @@ var fetchable = map[int]embeddedpostgres.PostgresVersion{
 	15: embeddedpostgres.V15, 16: embeddedpostgres.V16, 17: embeddedpostgres.V17, 18: embeddedpostgres.V18,
 }
 
+// StaleRelease is a release whose walsender caches a table as it was without the publication, if a
+// transaction was open meanwhile. Its successor 17.5 and 15.13 do not.
+const StaleRelease = "17.4.0"
+
 // defaultFetch is the version to fetch if none is requested: that of compose.yaml.
 const defaultFetch = 17
 
@@ -84,15 +88,22 @@ func locate(ctx context.Context, s search) (binaries, error) {
 // Fetch fetches the server binaries of each of the options to the cache folder of the checkout,
 // unless they are on this machine. A test fetches those that it needs itself, but takes a minute to
 // unpack them with the race detector. Fetch returns the errors of all that are not available.
-func Fetch(ctx context.Context, progress func(string), all ...Options) error {
+func Fetch(ctx context.Context, all ...Options) error {
 	var errs []error
 	for _, o := range all {
-		_, err := locate(ctx, search{
-			cacheDir: cacheDir(), version: o.Version, atLeast: o.AtLeast, release: o.Release, progress: progress,
-		})
+		o.CacheDir, o.Progress = cacheDir(), func(string) {}
+		_, err := locate(ctx, o.search(o.Version))
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// search returns what to look for, with the version instead of that of o.
+func (o Options) search(version int) search {
+	return search{
+		binDir: o.BinDir, cacheDir: o.CacheDir, release: o.Release, version: version, atLeast: o.AtLeast,
+		progress: o.Progress,
+	}
 }
 
 // installed returns the newest installation, or the one of the requested version.

@@ -24,11 +24,7 @@ func (s *Server) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.binaries, err = locate(ctx, search{
-		binDir: s.options.BinDir, cacheDir: s.options.CacheDir, version: version, atLeast: s.options.AtLeast,
-		progress: s.options.Progress,
-		release:  s.options.Release,
-	})
+	s.binaries, err = locate(ctx, s.options.search(version))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ import (
 // role on RDS.
 const Role = "outbox"
 
+// emptyDatabase is the one that CREATE DATABASE copies by default.
+const emptyDatabase = "template1"
+
 // setupTimeout bounds the time until a test has its database, including the download of server
 // binaries.
 const setupTimeout = 5 * time.Minute
@@ -69,13 +72,13 @@ func Run(m *testing.M) int {
 // the database and its replication slots are dropped, even if connections still use them.
 func NewDatabase(t testing.TB) string {
 	t.Helper()
-	return ofVersion(0).newDatabase(t)
+	return ofVersion(0).newDatabase(t, emptyDatabase)
 }
 
 // NewDatabaseOf is [NewDatabase] on a server of this major version, whatever the environment says.
 func NewDatabaseOf(t testing.TB, version int) string {
 	t.Helper()
-	return ofVersion(version).newDatabase(t)
+	return ofVersion(version).newDatabase(t, emptyDatabase)
 }
 
 // ofVersion returns the started cluster of a major version, or the usual one.
@@ -98,33 +101,32 @@ func ofVersion(version int) *cluster {
 // Database is [NewDatabase] for an Example, which has no [testing.TB]. The caller drops the
 // database.
 func Database() (databaseURL string, drop func() error, err error) {
-	return ofVersion(0).database()
+	c := ofVersion(0)
+	name, err := c.create(emptyDatabase)
+	return c.urlOf(name), func() error { return dropDatabase(c.admin, name) }, err
 }
 
-// newDatabase creates a database with these further options of CREATE DATABASE.
-func (c *cluster) newDatabase(t testing.TB, options ...string) string {
+func (c *cluster) newDatabase(t testing.TB, template string) string {
 	t.Helper()
-	databaseURL, drop, err := c.database(options...)
+	name, err := c.create(template)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := drop(); err != nil {
+		if err := dropDatabase(c.admin, name); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	return databaseURL
+	return c.urlOf(name)
 }
 
-func (c *cluster) database(options ...string) (databaseURL string, drop func() error, err error) {
+// create creates a database as a copy of another one, and returns its name.
+func (c *cluster) create(template string) (name string, err error) {
 	if c.err != nil {
-		return "", nil, c.err
+		return "", c.err
 	}
-	name := "test_" + strings.ToLower(rand.Text()[:12])
-	if err := createDatabase(c.admin, name, options...); err != nil {
-		return "", nil, err
-	}
-	return c.urlOf(name), func() error { return dropDatabase(c.admin, name) }, nil
+	name = "test_" + strings.ToLower(rand.Text()[:12])
+	return name, createDatabase(c.admin, name, template)
 }
 
 func (c *cluster) urlOf(name string) string {
@@ -215,10 +217,10 @@ func (c *cluster) createRole(ctx context.Context) {
 	}
 }
 
-func createDatabase(admin, name string, options ...string) error {
+func createDatabase(admin, name, template string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := execute(ctx, admin, "CREATE DATABASE "+name+" OWNER "+Role+" "+strings.Join(options, " ")); err != nil {
+	if err := execute(ctx, admin, "CREATE DATABASE "+name+" OWNER "+Role+" TEMPLATE "+template); err != nil {
 		return fmt.Errorf("create database: %w", err)
 	}
 	return nil

@@ -2,9 +2,7 @@ package pgtest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -16,21 +14,18 @@ import (
 func NewPreparedDatabase(t testing.TB, version int, prepare func(context.Context, *pgx.Conn) error) string {
 	t.Helper()
 	c := ofVersion(version)
-	if c.err == nil {
-		c.prepare.Do(func() { c.prepared, c.failed = c.prepareDatabase(prepare) })
-	}
+	c.prepare.Do(func() { c.prepared, c.failed = c.prepareDatabase(prepare) })
 	if c.failed != nil {
 		t.Fatalf("pgtest: prepare a database: %v", c.failed)
 	}
-	return c.newDatabase(t, "TEMPLATE "+c.prepared)
+	return c.newDatabase(t, c.prepared)
 }
 
 // prepareDatabase returns the name of a new database with the objects that prepare creates.
 func (c *cluster) prepareDatabase(prepare func(context.Context, *pgx.Conn) error) (name string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), setupTimeout)
 	defer cancel()
-	name = "prepared_" + strings.ToLower(rand.Text()[:12])
-	if err := createDatabase(c.admin, name); err != nil {
+	if name, err = c.create(emptyDatabase); err != nil {
 		return "", err
 	}
 	conn, err := pgx.Connect(ctx, c.urlOf(name))

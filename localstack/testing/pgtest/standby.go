@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -49,8 +48,8 @@ func (s *Server) copyTo(ctx context.Context, dir string) error {
 		return err
 	}
 	data := filepath.Join(dir, "data")
-	if output, err := exec.CommandContext(ctx, "cp", "-Rp", s.dataDir(), data).CombinedOutput(); err != nil {
-		return fmt.Errorf("copy %s: %w: %s", s.dataDir(), err, output)
+	if err := copyTree(ctx, s.dataDir(), data); err != nil {
+		return err
 	}
 	return os.WriteFile(filepath.Join(data, "standby.signal"), nil, 0o666)
 }
